@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import random
@@ -81,15 +82,19 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Keep bytecode of the tests; let each worker of a whole run begin with its own part of them.
 
     To rewrite the asserts of all files takes a process longer than to import them. A worker finds
-    what another has kept already.
+    what another has kept already. What is collected lives to the end, so the garbage collector
+    looks neither for it nor at it.
     """
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
     try:
         if "PYTEST_XDIST_WORKER" in os.environ and _is_drawn(session.config):
             _import_in_turn(session.config)
         return (yield)
     finally:
         sys.dont_write_bytecode = kept
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # Before `-m` selects by marks.

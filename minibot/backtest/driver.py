@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
     from minibot.engine.row_run import RowRun
     from minibot.engine.walked_bars import WalkedBars
+    from minibot.engine.walked_portfolio import WalkedPortfolio
 
 
 Inputs = dict[type[Payload], int]
@@ -72,21 +73,19 @@ def run_backtest(
     source: MarketSource,
     config: Config,
     progress: Progress = lambda done, whole: None,
-    cores: Mapping[str, Core] | None = None,
     *,
     draws: bool = False,
     record: DecisionRecord | None = None,
 ) -> BacktestResult:
-    """Return the result of a profile's cores on a source.
+    """Return the result of a profile's cores on a source, with the profile's feeds.
 
-    A whole recorded run with its own profile is replayed in recorded order. With a time range, the
-    order `rule` or given `cores`, it runs in rule order.
+    A whole recorded run with its own profile is replayed in recorded order. With a time range or
+    the order `rule`, it runs in rule order.
 
     Args:
         source: The market's history.
         config: The resolved profile.
         progress: Called now and then with the progress.
-        cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
         draws: True to keep the strategy's lines, which a page of the result draws.
         record: Store that takes each decision as it is made, for a caller that reads the report
             alone; by default every event is kept. A replay in recorded order does not use it.
@@ -97,7 +96,7 @@ def run_backtest(
         Refusal: Nothing of the source lies in the span.
     """
     started = time.perf_counter()
-    if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
+    if isinstance(source, RunSource) and source.is_night_of(config):
         # Imported here because only the backtest of a night needs it.
         from minibot.backtest.night import night_of
 
@@ -105,15 +104,38 @@ def run_backtest(
         plots = _plots_of(seated) if draws else None
         result = night_of(source, config, progress, seated)
     else:
-        seated = dict(cores or fresh_cores(config.raw))
+        seated = fresh_cores(config.raw)
         plots = _plots_of(seated) if draws else None
-        book = _Pass(with_feeds(source, config), config, seated, record)
-        book.run(progress)
-        result = book.result
+        result = run_cores(with_feeds(source, config), config, seated, progress, record)
     if plots is not None:
         result.lines = plots.lines()
     result.elapsed_s = time.perf_counter() - started
     return result
+
+
+def run_cores(
+    source: MarketSource,
+    config: Config,
+    cores: Mapping[str, Core],
+    progress: Progress = lambda done, whole: None,
+    record: DecisionRecord | None = None,
+) -> BacktestResult:
+    """Return the result of given cores on a source as it is, in rule order; adds no feeds.
+
+    Args:
+        source: The market's history; `with_feeds` adds the profile's feeds to one.
+        config: The resolved profile.
+        cores: Fresh cores by role, which the caller may inspect.
+        progress: Called now and then with the progress.
+        record: Store that takes each decision as it is made; see `run_backtest`.
+
+    Raises:
+        RunStop: A core found an impossible state.
+        Refusal: Nothing of the source lies in the span.
+    """
+    book = _Pass(source, config, cores, record)
+    book.run(progress)
+    return book.result
 
 
 def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
@@ -153,7 +175,7 @@ class _Pass:
         self._record = record
         self._controls = 0
         self._walked: RowRun | None = None
-        self._bars: WalkedBars | None = None
+        self._bars: WalkedBars | WalkedPortfolio | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         roles = Roles.of_project()
         self._lockstep = Lockstep(
@@ -173,9 +195,9 @@ class _Pass:
         if rows is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._stride(rows, progress)
-        elif (market := self._bar_market()) is not None:
+        elif markets := self._bar_markets():
             self._world(Root(self._opening, source.origin_ms, CONTROL))
-            inputs = self._walk_bars(market, progress)
+            inputs = self._walk_bars(markets, progress)
         else:
             roots = self._opened(source.roots(self._watch()))
             opening = next(roots, None)
@@ -264,26 +286,25 @@ class _Pass:
         progress(whole, whole)
         return inputs
 
-    def _walk_bars(self, market: BarMarket, progress: Progress) -> Inputs:
-        """Feed a market whose bars are rows, as `_pump` feeds one of events."""
+    def _walk_bars(self, markets: Sequence[BarMarket], progress: Progress) -> Inputs:
+        """Feed markets whose bars are rows, as `_pump` feeds them as events."""
         # Loaded where rows are walked: arrays are a good part of a start.
         from minibot.engine.walked_bars import WalkedBars
+        from minibot.engine.walked_portfolio import WalkedPortfolio
 
         source, result = self._source, self.result
         origin_ms, end_ms = source.origin_ms, source.end_ms
         whole = 0 if end_ms is None else end_ms - origin_ms
         inputs: Inputs = {}
         seq = 0
-        walked = self._bars = WalkedBars(
-            market,
-            self._lockstep,
-            self._run_id,
-            self._watch(),
-            result,
-            self._announce_end,
-            self._close_ts(),
-        )
-        for payload, ts, _ in market.opening:
+        given = (self._lockstep, self._run_id, self._watch(), result, self._announce_end)
+        walked: WalkedBars | WalkedPortfolio
+        if isinstance(source, Merged):
+            walked = WalkedPortfolio(markets, *given, self._close_ts())
+        else:
+            walked = WalkedBars(markets[0], *given, self._close_ts())
+        self._bars = walked
+        for payload, ts, _ in (root for market in markets for root in market.opening):
             walked.on_time(ts)
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1
@@ -321,18 +342,31 @@ class _Pass:
         self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
         return last - stretch.first
 
-    def _bar_market(self) -> BarMarket | None:
-        """Return the market as rows of bars; None where events have to be fed."""
+    def _bar_markets(self) -> list[BarMarket]:
+        """Return the markets as rows of bars; none where events have to be fed."""
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
-        if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
-            return None
+        if not isinstance(source, BarSource | Merged) or not isinstance(core, StrategyCore):
+            return []
         if core.is_scanning:  # Beats bring its moments: each has to be told.
-            return None
-        strategy, risk = self._config.strategy, self._config.risk
-        read = {*core.chosen.needs.intervals, strategy.bar_interval}
-        if risk.vadr_bar_interval is not None:
-            read.add(risk.vadr_bar_interval)
-        return source.market(read)
+            return []
+        risk = self._lockstep.cores[RISK_ROLE]
+        read = set(core.chosen.needs.intervals)
+        if isinstance(risk, RiskCore):
+            read |= risk.bar_intervals
+        if isinstance(source, BarSource):
+            market = source.market(read)
+            return [] if market is None else [market]
+        if not core.is_deaf_to_trades:
+            return []
+        found: list[BarMarket] = []
+        for each in source.sources:
+            market = each.market(read) if isinstance(each, BarSource) else None
+            if market is None:
+                return []
+            found.append(market)
+        from minibot.engine.walked_portfolio import is_walkable
+
+        return found if is_walkable(found) else []
 
     def _watch(self) -> Watch:
         core = self._lockstep.cores[RISK_ROLE]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import ALL_SYMBOLS, JsonObject, RiskAction, RiskStanding
+from minibot.events.model import (
+    ALL_SYMBOLS,
+    JsonObject,
+    PositionPlan,
+    RiskAction,
+    RiskStanding,
+)
+from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import RISK_ACTIONS
 from minibot.report.figures import clock, duration, money, plain_text
 from minibot.report.summary import Row
@@ -57,10 +65,13 @@ def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
     told: RiskStanding | None = None
     told_ts: int | None = None
     headroom: Any = None
+    plans: dict[str, PositionPlan] = {}
     for _, event in recorded.events(RISK_ACTIONS):
         payload = event.payload
         if isinstance(payload, RiskStanding):
             told, told_ts = payload, event.ts
+        if isinstance(payload, PositionPlan):
+            plans[payload.symbol] = payload
         if isinstance(payload, RiskStanding | RiskAction) and payload.headroom is not None:
             headroom = dict(payload.headroom)
     standing = standing_of(recorded, now_ms)
@@ -80,9 +91,34 @@ def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
         "drawdown_bps": None if told is None else told.drawdown_bps,
         "headroom": headroom,
         "locks": locks,
+        "campaigns": campaigns_of(plans),
         "halted": standing.halted,
         "operator_locks": standing.locks,
     }
+
+
+def campaigns_of(plans: Mapping[str, PositionPlan]) -> list[JsonObject]:
+    """Return the campaigns in progress by the plans told last, in the order of symbols.
+
+    What is left of the worst loss is that less the loss at the stop in force.
+    """
+    found = []
+    for symbol, plan in sorted(plans.items()):
+        said = plan.campaign
+        if said is None or plan.campaign_id is None:
+            continue
+        left = parse_amount(said["loss_max"]) - parse_amount(said["at_risk"])
+        found.append(
+            {
+                "symbol": symbol,
+                "campaign_id": plan.campaign_id,
+                "entries": said["entries"],
+                "entries_max": said["entries_max"],
+                "loss_max": said["loss_max"],
+                "reserve_left": amount_text(left),
+            }
+        )
+    return found
 
 
 def rows_of(document: JsonObject) -> list[Row]:
@@ -101,6 +137,10 @@ def rows_of(document: JsonObject) -> list[Row]:
         rows.append(Row("state", text, "" if state == "ACTIVE" else "bad"))
     for number, (name, left) in enumerate(sorted((document["headroom"] or {}).items())):
         rows.append(Row("" if number else "left of", f"{name} {left}"))
+    for campaign in document.get("campaigns", ()):
+        text = f"{campaign['symbol']}: {campaign['entries']} of {campaign['entries_max']} entries"
+        text += f", {money(campaign['reserve_left'])} of {money(campaign['loss_max'])} left to lose"
+        rows.append(Row("campaign", text))
     if document["halted"] is not None:
         rows.append(Row("entries", "halted: " + plain_text(str(document["halted"]["why"])), "bad"))
     for lock in document["locks"]:

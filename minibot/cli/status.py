@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibot.cli.support.output import show_json, show_rows, shown_path
+from minibot.cli.support.run_health import exit_code, flag_of, roles_of
 from minibot.cli.support.selection import var_of
-from minibot.events.model import Health, JsonObject, StopJournal
+from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
-from minibot.kernel.queue import open_reader
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
 from minibot.report.summary import Row
@@ -20,17 +20,12 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
-from minibot.runtime.stop import standing_flags
-from minibot.watchdog.operator_stop_log import flagged_stop
 
 if TYPE_CHECKING:
     from minibot.cli.support.standing import Standing
-    from minibot.engine.role_replay import Recorded
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
 EXAMPLE = "minibot status"
-RUNNING, STALE, NOT_RUNNING, FLAGGED = 0, 1, 3, 10
-BATCH = 1024
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -53,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if run_id is None:
         rows.append(Row("running", "nothing"))
     else:
-        roles = _roles(var, var.run(run_id))
+        roles = roles_of(var, var.run(run_id))
         standing = _standing(var.run(run_id))
         document["roles"] = roles
         document["standing"] = None if standing is None else standing.to_json()
@@ -62,60 +57,17 @@ def run(arguments: argparse.Namespace) -> int:
     if last is not None:
         document["last"] = last.to_json()
         rows.append(_last_row(last))
-    flag = _flag(var)
+    flag = flag_of(var)
     document["flag"] = flag
     rows += _flag_rows(var, flag)
     if arguments.json:
         show_json(document)
     else:
         show_rows(rows)
-    return _exit_code(run_id, flag, roles, arguments.max_age)
-
-
-def _exit_code(
-    run_id: str | None, flag: JsonObject | None, roles: list[JsonObject], max_age_s: int | None
-) -> int:
-    if flag is not None:
-        return FLAGGED
-    if run_id is None:
-        return NOT_RUNNING
-    if max_age_s is not None and any(role["age_s"] > max_age_s for role in roles):
-        return STALE
-    return RUNNING
+    return exit_code(run_id, flag, roles, arguments.max_age)
 
 
 # --- the running run --------------------------------------------------------------------------
-
-
-def _roles(var: Var, run_dir: Path) -> list[JsonObject]:
-    """Return each role's last heartbeat, and its age in wall-clock seconds."""
-    # Imported here and below because only a run that is going on has queues to be read.
-    from minibot.engine.role_replay import Recorded
-
-    try:
-        recorded = Recorded.open(run_dir)
-    except RunStop:
-        return []
-    found = []
-    for role in recorded.roles.writers("health"):
-        path = var.queues / "health" / "parts" / f"{role}.head"
-        if not path.exists():
-            continue
-        health = _last_health(recorded, var, role)
-        if health is not None:
-            age_s = max(0, round(time.time() - path.stat().st_mtime))
-            found.append({**health.to_json(), "age_s": age_s})
-    return found
-
-
-def _last_health(recorded: Recorded, var: Var, role: str) -> Health | None:
-    reader = open_reader(var.queues, "health", part=role)
-    last = None
-    while lines := reader.read(BATCH):
-        last = lines[-1]
-    reader.close()
-    payload = None if last is None else recorded.decode(f"health/parts/{role}", last).payload
-    return payload if isinstance(payload, Health) else None
 
 
 def _standing(run_dir: Path) -> Standing | None:
@@ -176,26 +128,6 @@ def _last_row(record: RunRecord) -> Row:
     tone = "" if record.state == "sealed" else "bad"
     code = f" by {record.reason_code}" if record.reason_code else ""
     return Row("last run", f"{record.run_id} {state}{code}{wall}", tone)
-
-
-def _flag(var: Var) -> JsonObject | None:
-    """Return the flag with the last recorded STOP, or None without a flag."""
-    flags = standing_flags(var)
-    if not flags:
-        return None
-    found: JsonObject = {
-        "file": str(flags[0]),
-        "files": [str(flag) for flag in flags],
-        "run_id": None,
-    }
-    try:
-        stop = flagged_stop(var)
-    except RunStop as error:
-        return {**found, "trouble": str(error)}
-    if stop is not None:
-        payload = StopJournal.from_json(stop["payload"]).to_json()
-        found |= {"run_id": stop["run_id"], "ts": stop["ts"], **payload}
-    return found
 
 
 def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:

@@ -30,6 +30,7 @@ from minibot.cores.profile_keys import (
 )
 from minibot.events.intervals import INTERVAL_MS, MONTH
 from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import DAY_MS
 
 VENUE: Final = "binance"
 """The venue of a profile that names none; the simulator speaks its protocol."""
@@ -55,8 +56,22 @@ HALTED_TIER: Final = "HALTED"
 LADDER: Final = "ladder"
 """The value of `risk.exit_policy` with which a position is left in parts."""
 
+CAMPAIGN: Final = "campaign"
+"""The value of `risk.exit_policy` with which a symbol's entries share one worst loss."""
+
+HOLD: Final = "hold"
+DE_RISK: Final = "de-risk"
+LEAVE: Final = "exit"
+"""The choices of a row of `risk.recovery`."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
+
+FATIGUE_INTERVALS: Final = tuple(name for name, ms in INTERVAL_MS.items() if ms < DAY_MS)
+"""Intervals of which several bars make up a day."""
+
+FATIGUE_RSI_PERIOD: Final = 14
+"""The period of the fatigue gate's RSI, as Wilder has it."""
 
 NAME: Final = string(
     1, 500, pattern="^[a-z0-9][a-z0-9-]*$", title="lower-case letters, digits and dashes"
@@ -122,6 +137,29 @@ AGES: Final[Rule] = {
     "or null for none",
 }
 """The rule of targets by age."""
+
+RECOVERY: Final[Rule] = {
+    "minItems": 1,
+    "maxItems": 20,
+    "items": {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "prefixItems": [
+            {
+                "type": "string",
+                "maxLength": 9,
+                "pattern": "^[1-9][0-9]{0,3}([.][0-9]{1,4})?$",
+                "not": {"pattern": "\\n"},
+                "title": "basis points as text, from 1 to below 10000, at most 4 places",
+            },
+            {"enum": [HOLD, DE_RISK, LEAVE]},
+        ],
+    },
+    "title": "pairs of basis points as text and hold, de-risk or exit, such as "
+    '[["300", "hold"], ["500", "de-risk"], ["700", "exit"]]',
+}
+"""The rule of what to do at which loss."""
 
 PARAMETERS: Final[Rule] = {
     "maxProperties": 100,
@@ -460,11 +498,44 @@ class RiskSection:
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     exit_policy: Annotated[
         str | None,
-        one_of(LADDER),
+        one_of(LADDER, CAMPAIGN),
         "ladder: half of all that was bought is sold at the first rung, three tenths at the "
         "second, and the rest by stop, target or any other exit. Parts are whole steps; one too "
-        "small to sell joins the one before. A bid beyond both rungs sells both parts at once.",
+        "small to sell joins the one before. A bid beyond both rungs sells both parts at once. "
+        "campaign: all entries and exits of a symbol from flat to flat share one number of entries "
+        "and one worst loss; the rungs may be given or not.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    campaign_entries_max: Annotated[
+        int | None,
+        whole(1, 100),
+        "For exit_policy campaign: entries of one campaign. The first is sized as if all had its "
+        "size. An allowed entry counts even if it buys nothing.",
+    ] = field(default=None, metadata=OPTIONAL)
+    campaign_loss_max: Annotated[
+        str | None,
+        DECIMAL_POSITIVE,
+        "For exit_policy campaign: quote amount that one campaign may lose at its stop, with all "
+        "fees. A dearer fill or a price that jumps past the stop loses more.",
+    ] = field(default=None, metadata=OPTIONAL)
+    campaign_entry_wait_market_ms: Annotated[
+        int | None,
+        whole(1, 604_800_000),
+        "For exit_policy campaign: least time between two entries of a campaign; without the key "
+        "none.",
+    ] = field(default=None, metadata=OPTIONAL)
+    recovery: Annotated[
+        tuple[list[Any], ...] | None,
+        RECOVERY,
+        "For exit_policy campaign: losses of the bid from the average entry, rising, and what each "
+        "does once. hold: no further entry at that loss or a larger one. de-risk: "
+        "recovery_part_percent is sold, or all where that leaves too little to sell. exit: all is "
+        "sold. Of several rows reached at once the deepest counts; without the key none.",
+    ] = field(default=None, metadata=OPTIONAL)
+    recovery_part_percent: Annotated[
+        int | None,
+        whole(1, 99),
+        "For a row de-risk of recovery: how much of what is held it sells.",
+    ] = field(default=None, metadata=OPTIONAL)
     ladder_1_bps: Annotated[
         str | None,
         TARGET_BPS,
@@ -661,6 +732,38 @@ class RiskSection:
         CORRELATION_RULE,
         "Largest Kolmogorov-Smirnov distance of the two (blocks). Less than chance alone gives one "
         "time in twenty is refused.",
+    ] = field(default=None, metadata=OPTIONAL)
+    confidence_min: Annotated[
+        int | None, whole(1, 100), "Least confidence of a signal to enter (blocks)."
+    ] = field(default=None, metadata=OPTIONAL)
+    bars_late_max: Annotated[
+        int | None,
+        whole(0, 1_000),
+        "By how many bars the newest closed bar of strategy.bar_interval may be late at an entry "
+        "(blocks; also without any bar).",
+    ] = field(default=None, metadata=OPTIONAL)
+    price_move_atr_max: Annotated[
+        str | None,
+        RATIO_RULE,
+        "Largest move of the price since that bar closed, in ATRs (blocks).",
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_bar_interval: Annotated[
+        str | None,
+        one_of(*FATIGUE_INTERVALS),
+        "Bars of the fatigue gate, one of market.bar_intervals. It blocks where the next two are "
+        "exceeded, and where bars are missing or late.",
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_change_bps_max: Annotated[
+        int | None, whole(1, 1_000_000), "Largest rise over 24 hours of such bars."
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_rsi_max: Annotated[
+        int | None, whole(1, 100), f"Highest RSI over {FATIGUE_RSI_PERIOD} such bars."
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_acceleration_bps_min: Annotated[
+        int | None,
+        whole(1, 1_000_000),
+        "The last such bar rose by so much more than the one before: a tired symbol may be "
+        "entered all the same. Without the key none.",
     ] = field(default=None, metadata=OPTIONAL)
     vadr_bar_interval: Annotated[
         str | None,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from minibot.cores.event_id import NOBODY, EventId, derived, named
+from minibot.cores.wish import Wish
 from minibot.events import names
 from minibot.events.decimals import NumberError
 from minibot.events.model import (
@@ -146,7 +147,9 @@ class SignalMessage(Message):
 
     symbol: str
     side: str
+    confidence: int
     horizon_ms: int
+    wish: Wish | None
 
     @staticmethod
     def of(signal: Signal, event: Event) -> SignalMessage:
@@ -155,7 +158,12 @@ class SignalMessage(Message):
         message.came(SIGNALS, event)
         message.symbol = signal.symbol
         message.side = signal.side
+        message.confidence = signal.confidence
         message.horizon_ms = signal.horizon_ms
+        message.wish = None
+        if signal.notional is not None or signal.share_bps is not None:
+            notional = 0 if signal.notional is None else parse_amount(signal.notional)
+            message.wish = Wish(notional, signal.share_bps or 0)
         return message
 
 
@@ -230,6 +238,7 @@ class IntentMessage(Message):
         trail: How far a stop follows the highest trade, in basis points; None for a fixed one.
         client: Risk's id for the order.
         replaces: The id of the open order in whose place it comes.
+        campaign: The id of its campaign; None without one.
     """
 
     QUEUE: ClassVar[str] = names.ORDER_INTENTS
@@ -248,6 +257,7 @@ class IntentMessage(Message):
     expires_ts: int | None = None
     client: EventId
     replaces: EventId | None = None
+    campaign: EventId | None = None
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:
@@ -266,6 +276,8 @@ class IntentMessage(Message):
         message.purpose = intent.purpose
         message.expires_ts = intent.expires_ts
         message.client = named(intent.client_order_id)
+        if intent.campaign_id is not None:
+            message.campaign = named(intent.campaign_id)
         if isinstance(intent, OrderReplace):
             message.replaces = named(intent.replaces)
         return message

@@ -68,6 +68,13 @@ class Core:
         """
         return None
 
+    def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
+        """Return the same for one who tells each bar and each beat at its time.
+
+        Ticks of other symbols may be told between those that are passed over.
+        """
+        return self.quiet_range(symbol, now)
+
     def skip_to(
         self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
     ) -> None:

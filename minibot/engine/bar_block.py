@@ -156,6 +156,7 @@ class BarBlock:
         first, last: The rows, `last` excluded.
         kinds: Bytes: the bits of this module, the touch against the row before.
         counts: Bytes: how many ticks each has.
+        lows: Bytes: whether one of them is at the low.
         unread: Bytes: how many bars close with it that nobody reads, but its own if read.
         mixed: All bars of a row with `HAS_MIXED`, in the order in which they are told.
         open_ts: Whole numbers, Unix ms.
@@ -188,6 +189,7 @@ class BarBlock:
         least_bid, most_bid = bids[LOW] - (wide - narrow), bids[HIGH] + (wide - narrow)
         is_moved = prices[1:3] != prices[:2]
         self.counts: bytes = (is_moved.sum(0, dtype=np.uint8) + np.uint8(2)).tobytes()
+        self.lows: bytes = is_moved[0].tobytes()
         kinds, unread, self.mixed = lanes.of(first, last)
         before = None
         if first:
@@ -228,6 +230,16 @@ class BarBlock:
         prices, volume = self._prices[:, place].tolist(), int(self._volumes[place])
         ends = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE]
         return Candle(start, start + self._length_ms, *ends, volume)
+
+    def shown_bids(self, row: int) -> list[int]:
+        """Return the bids of a row's ticks where nobody acts: low and high if the price moves."""
+        place = row - self.first
+        prices, bids = self._prices[:, place].tolist(), self._bids[:, place].tolist()
+        return [
+            bid
+            for number, bid in enumerate(bids)
+            if number in (OPEN, CLOSE) or prices[number] != prices[number - 1]
+        ]
 
     def mids(self, first: int, last: int) -> bytes:
         """Return the middle of the touch at each of the four ticks of some rows, as cells."""

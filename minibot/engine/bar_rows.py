@@ -10,6 +10,7 @@ each of them, always.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
@@ -27,6 +28,7 @@ from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.model import HOLD, Beat, Event
 from minibot.events.money import UNIT
 from minibot.events.names import MARKET_ROLE
+from minibot.events.unit_sizes import NEVER
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.tick import Tick
 
@@ -115,6 +117,9 @@ class BarRows:
         self._tick: Tick = tick_of(lockstep, market.symbol)
         self._exact: ScaledTick = ScaledTick(market.symbol, self, run_id)
         self._tick.scaled = self._exact
+        # Of rows that were passed among others': the line of the last tick, and what they moved.
+        self._passed_seq: int = 0
+        self._moved: i64 = 0
         # Of the row that is walked; filled anew for each.
         self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
 
@@ -259,6 +264,104 @@ class BarRows:
             self.seq += self._block.unread[place]
             self._tell_beat(self._told.ts)
 
+    # --- one row at a time, among those of other symbols --------------------------------------
+
+    @property
+    def last_ts(self) -> int:
+        """Time of the last tick, Unix ms."""
+        return self._at
+
+    def opens_at(self) -> int:
+        """Return when the next row opens, Unix ms; `NEVER` behind the last one."""
+        row = self.row
+        if row >= self._market.last:
+            return NEVER
+        if row >= self._block.last:
+            self.settle()
+            self._block = self._market.block(row)
+        return int_at(self._block.open_ts, CELL * (row - self._block.first))
+
+    def ticks_in_row(self) -> tuple[int, bool]:
+        """Return how many ticks the next row has where nobody acts, and whether one is its low."""
+        place = self.row - self._block.first
+        return self._block.counts[place], self._block.lows[place] != 0
+
+    def bids_in_row(self, count: int) -> list[int]:
+        """Return the bids of the first ticks of the next row where nobody acts."""
+        return self._block.shown_bids(self.row)[:count]
+
+    def shown_in_row(self) -> Iterator[Shown]:
+        """Return the ticks of the next row, as `intrabar` shows them one by one."""
+        self.settle()
+        row, block = self.row, self._block
+        self._intrabar.resume(self._at, int_at(block.qty_units, CELL * (row - block.first)))
+        return self._intrabar.ticks(block.candle(row), self._watch)
+
+    def pass_row(self, tick_seq: int, seq: int) -> bool:
+        """Pass over the ticks of the next row and tell its bars; return whether anything followed.
+
+        Args:
+            tick_seq: The line of its last tick.
+            seq: The line before its first bar.
+        """
+        block, lockstep, told = self._block, self._lockstep, self._told
+        place: i64 = self.row - block.first
+        at = CELL * place
+        kind: i64 = block.kinds[place]
+        self.row += 1
+        self.seq = seq
+        self._passed_seq = tick_seq
+        self._moved |= kind
+        if kind & HAS_MIXED:
+            self.settle()
+            self._tell_closed(place)
+            return True
+        followed = False
+        if kind & HAS_OWN:
+            self._show(place)
+            told.bar = self._own_bar(place)
+            told.close_units = int_at(block.close_units, at)
+            told.ts = int_at(block.open_ts, at) + self._length_ms
+            self.seq += 1
+            port = lockstep.strategy
+            said = port.core.process(told, self.seq, port.at(told.ts))
+            followed = bool(said) and not _is_hold(said or NOTHING)
+            if followed:
+                self.settle()
+            lockstep.process(told, self.seq, said or NOTHING)
+            if followed and self._listener.is_stopped:
+                return True
+        self.seq += block.unread[place]
+        return followed
+
+    def settle(self) -> None:
+        """Tell the last touch of rows that were passed over, if any were since the last time."""
+        seq, moved = self._passed_seq, self._moved
+        if not seq:
+            return
+        self._passed_seq = self._moved = 0
+        block, exact = self._block, self._exact
+        place: i64 = self.row - 1 - block.first
+        at = CELL * place
+        self._show(place)
+        self._at = exact.ts = self._tick.ts
+        exact.bid = int_at(block.bid_units, at)
+        exact.ask = int_at(block.ask_units, at)
+        exact.bid_qty = exact.ask_qty = int_at(block.qty_units, at)
+        self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+
+    def tell_shown(self, shown: Shown, seq: int) -> None:
+        """Tell a tick of the next row as a line."""
+        self.seq = seq - 1
+        self._tell(shown)
+
+    def tell_closed(self, seq: int) -> None:
+        """Tell the bars that close with the next row, behind line `seq`; its ticks were told."""
+        place = self.row - self._block.first
+        self.row += 1
+        self.seq = seq
+        self._tell_closed(place)
+
     # --- bars of which everything is told -----------------------------------------------------
 
     def _tell_row(self, row: int) -> None:
@@ -292,6 +395,12 @@ class BarRows:
 
     def _tell_bars(self, place: i64) -> None:
         """Tell the bars that close with a row of the block, and the beat behind it."""
+        self._tell_closed(place)
+        if not self._listener.is_stopped:
+            self._tell_beat(int_at(self._block.open_ts, CELL * place) + self._length_ms)
+
+    def _tell_closed(self, place: i64) -> None:
+        """Tell the bars that close with a row of the block."""
         block, market = self._block, self._market
         row, at = block.first + place, CELL * place
         end_ts = int_at(block.open_ts, at) + self._length_ms
@@ -313,7 +422,6 @@ class BarRows:
                     return
         if row not in block.mixed:
             self.seq += block.unread[place]
-        self._tell_beat(end_ts)
 
     def _tell_beat(self, ts: int) -> None:
         self.seq += 1

@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping
 from minibot.cores.closed_bar import BarInput
 from minibot.cores.messages import QUEUES, Message
 from minibot.cores.protocol import Core, ShownTick
-from minibot.cores.scaled_tick import ANY_TOUCH, QuietRange, ScaledTick
+from minibot.cores.scaled_tick import ANY_TOUCH, NO_BOUND, QuietRange, ScaledTick
 from minibot.engine.lockstep_ports import Port, Table
 from minibot.engine.role_replay import core_of
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import NEVER
 
 Take = Callable[[str, int, Event], None]
 OnMessage = Callable[[Message], None]
@@ -139,6 +140,21 @@ class Lockstep:
                 found.until -= seat.delay_ms  # Of a tick's `ts`, not of the role's market time.
             quiet = found
         return ANY_TOUCH if quiet is None else quiet
+
+    def quiet_until(self, symbol: str) -> int:
+        """Return until when no tick of a symbol matters to any but the strategy; 0 for not at all.
+
+        This holds until an order of the symbol is sent, for who tells each bar and each beat.
+        """
+        until, now = NEVER, self._table.ts
+        for seat in self._others:
+            found = seat.core.quiet_ticks(symbol, now + seat.delay_ms)
+            if found is None or found.above > 0 or found.below < NO_BOUND:
+                return 0
+            if found.least > 0 or found.most < NO_BOUND:
+                return 0
+            until = min(until, found.until - seat.delay_ms)
+        return until
 
     def skip_to(
         self,

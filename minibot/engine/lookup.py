@@ -73,22 +73,30 @@ def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
     return event_at(recorded, queue, seq - 1) if seq > 1 else None
 
 
-def last_event(recorded: Recorded, queue: str) -> Event | None:
+def last_event(recorded: Recorded, queue: str, part: str | None = None) -> Event | None:
     """Return the last event of a queue that is whole, from the end of its file; None for none.
 
     Reads no more than the longest line, so that damage further up does not stand in the way.
     """
-    return next(last_events(recorded, queue), None)
+    return next(last_events(recorded, queue, part), None)
 
 
-def last_events(recorded: Recorded, queue: str) -> Iterator[Event]:
-    """Yield the last whole events of a queue, the newest first, as far as its last bytes reach."""
-    folder = queue_folder(recorded.queues, queue)
-    reader = open_reader(recorded.queues, queue)
+def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iterator[Event]:
+    """Yield the last whole events of a queue, the newest first, as far as its last bytes reach.
+
+    Args:
+        recorded: The run.
+        queue: Its name.
+        part: The role whose part is read, of a queue that has parts.
+    """
+    folder, said_in, name = queue_folder(recorded.queues, queue), queue, INBOX
+    if part is not None:
+        folder, said_in, name = folder / PARTS, f"{queue}/parts/{part}", part
+    reader = open_reader(recorded.queues, queue, part=part)
     end = reader.head().offset
     reader.close()
-    names = [segment.name for segment in load_segments(folder, INBOX)]
-    for path, size in ((folder / active_name(INBOX), end), *((folder / n, -1) for n in names[-1:])):
+    names = [segment.name for segment in load_segments(folder, name)]
+    for path, size in ((folder / active_name(name), end), *((folder / n, -1) for n in names[-1:])):
         if not path.exists():
             continue
         for raw in reversed(_tail(path, size)):
@@ -96,7 +104,7 @@ def last_events(recorded: Recorded, queue: str) -> Iterator[Event]:
                 _, said = decode_line(raw)
             except LineError:
                 continue
-            yield recorded.codec.decode(queue, said)
+            yield recorded.codec.decode(said_in, said)
 
 
 def _tail(path: Path, end: int) -> list[bytes]:

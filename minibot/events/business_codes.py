@@ -207,6 +207,31 @@ DRIFT: Final = _business(
     "The symbol's returns of late are distributed too differently from those before.",
     "Wait, or compare `drift_max` with the value in the checks.",
 )
+SIZE_WISH: Final = _business(
+    "size_wish",
+    "The strategy wants an entry of less than the venue takes.",
+    "Let the strategy ask for more, or leave the size to `risk.sizing`.",
+)
+LOW_CONFIDENCE: Final = _business(
+    "low_confidence",
+    "The strategy trusts its signal too little.",
+    "Compare `confidence_min` with the value in the checks.",
+)
+STALE_BAR: Final = _business(
+    "stale_bar",
+    "The newest closed bar of the symbol is missing or too old.",
+    "Compare `bars_late_max` with the value in the checks; see `gap` events.",
+)
+PRICE_MOVED: Final = _business(
+    "price_moved",
+    "The price has moved too far since the newest bar closed.",
+    "Compare `price_move_atr_max` with the value in the checks.",
+)
+FATIGUE: Final = _business(
+    "fatigue",
+    "The symbol rose far within a day, its RSI is high, and the rise gains no speed.",
+    "Wait, or compare the keys `fatigue_...` with the values in the checks.",
+)
 VADR_FROZEN: Final = _business(
     "vadr_frozen",
     "VADR has too few readings: bars are missing, late, or did not move.",
@@ -372,6 +397,26 @@ POSITIONS_MAX: Final = _business(
     "As many positions are open as may be at a time.",
     "Compare `positions_max` with the value in the checks.",
 )
+CAMPAIGN_FULL: Final = _business(
+    "campaign_full",
+    "The campaign of the symbol has had as many entries as were fixed at its first.",
+    "Wait for its end; compare `campaign_entries_max` with the value in the checks.",
+)
+CAMPAIGN_COOLDOWN: Final = _business(
+    "campaign_cooldown",
+    "The last entry of the symbol's campaign was too recent.",
+    "Compare `campaign_entry_wait_market_ms` with the value in the checks.",
+)
+CAMPAIGN_RESERVE: Final = _business(
+    "campaign_reserve",
+    "The worst loss that was fixed for the symbol's campaign leaves no room for this entry.",
+    "Compare `campaign_loss_max` with the loss at the stop in the checks.",
+)
+RECOVERY_HOLD: Final = _business(
+    "recovery_hold",
+    "The symbol's campaign has lost too much for a further entry, by a row of the recovery table.",
+    "Wait for a higher price; `recovery` sets the losses.",
+)
 SIZE_SHARE: Final = _business(
     "size_share",
     "The free budget over the free positions is less than the venue's least order.",
@@ -514,6 +559,16 @@ LADDER_TARGET: Final = _business(
     "ladder_target",
     "The price reached a rung of the ladder, where a part of the position is sold.",
     "Nothing to do; `ladder_1_*` and `ladder_2_*` set the rungs.",
+)
+RECOVERY_PART: Final = _business(
+    "recovery_part",
+    "The loss reached a row of the recovery table at which a part of the position is sold.",
+    "Nothing to do; `recovery` sets the losses, `recovery_part_percent` the part.",
+)
+RECOVERY_EXIT: Final = _business(
+    "recovery_exit",
+    "The loss reached the row of the recovery table at which the position is left.",
+    "Nothing to do; `recovery` sets the losses.",
 )
 STALE_EXIT: Final = _business(
     "stale_exit",

@@ -341,6 +341,39 @@ CarriedTrades: TypeAlias = Annotated[
         },
     ),
 ]
+CAMPAIGN_FIELDS: Final[Rule] = {
+    "entries": Count,
+    "entries_max": Count,
+    "loss_max": NumberAboveZero,
+    "entered_ts": Ms,
+    # Cost of purchases and proceeds of sales so far, with fees; how much of them is held.
+    "spent": Number,
+    "received": SignedNumber,
+    "qty": Number,
+    # Rows of risk.recovery reached at the deepest.
+    "row": Count,
+    # The stop by which the last entry was sized, and the quantity that a de-risk leaves.
+    "stop": Number,
+    "keep_qty": Number,
+    # The loss if all that is held is sold at the stop in force; a gain is negative.
+    "at_risk": SignedNumber,
+}
+CAMPAIGN_REQUIRED: Final = (
+    *("entries", "entries_max", "loss_max", "entered_ts", "spent", "received", "qty", "row"),
+)
+CampaignState: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "campaign_state",
+        "",
+        "entries and losses of a campaign",
+        rule={
+            "required": [*CAMPAIGN_REQUIRED],
+            "additionalProperties": False,
+            "properties": CAMPAIGN_FIELDS,
+        },
+    ),
+]
 CarriedPlan: TypeAlias = Annotated[
     Mapping[str, Any],
     Named(
@@ -363,6 +396,12 @@ CarriedPlan: TypeAlias = Annotated[
                 "stop_trailing": NumberAboveZero,
                 "peak": NumberAboveZero,
                 "atr": NumberAboveZero,
+                "campaign": {
+                    "type": "object",
+                    "required": ["id", *CAMPAIGN_REQUIRED],
+                    "additionalProperties": False,
+                    "properties": {"id": Id, **CAMPAIGN_FIELDS},
+                },
             },
         },
     ),

@@ -36,6 +36,7 @@ from minibot.events.field_types import (
     AccountMark,
     Amounts,
     Asset,
+    CampaignState,
     CarriedPlan,
     CarriedTrades,
     Codes,
@@ -541,6 +542,14 @@ class Signal(Payload, frozen=True):
     ]
     strategy: Annotated[Name | None, "Name of the strategy."] = None
     params_hash: Annotated[Sha256 | None, "Hash of the strategy's parameters."] = None
+    notional: Annotated[
+        Number | None, "Quote amount that the strategy wants an entry to cost; risk may cut it."
+    ] = None
+    share_bps: Annotated[
+        int | None,
+        Meta(ge=1, le=10_000),
+        "The same as a share of what positions may take together; the lesser of the two counts.",
+    ] = None
 
 
 class MarketRegime(Payload, frozen=True):
@@ -614,6 +623,7 @@ class RiskAction(Payload, frozen=True):
         Meta(max_length=100),
         "How much is left of each limit, as text.",
     ] = None
+    campaign_id: Annotated[Id | None, "Campaign of the symbol, which an ALLOW may begin."] = None
 
     @classmethod
     def conditions(cls) -> Rule:
@@ -692,6 +702,30 @@ class PositionPlan(Payload, frozen=True):
     stop_trailing: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
     peak: Annotated[NumberAboveZero | None, "Highest bid that the trailing stop follows."] = None
     atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
+    campaign_id: Annotated[Id | None, "Campaign of the symbol."] = None
+    campaign: Annotated[CampaignState | None, "Entries of that campaign and its worst loss."] = None
+
+
+class RecoveryIntent(Payload, frozen=True):
+    """What becomes of a position that loses much.
+
+    Written by risk_role into risk_actions, once for each row of risk.recovery that is the deepest
+    reached, before the risk_action that follows from it; absent without that key.
+    """
+
+    TYPE: ClassVar[str] = "recovery_intent"
+    symbol: Market
+    campaign_id: Annotated[Id, "Campaign of the symbol."]
+    choice: Annotated[
+        str,
+        one_of("hold", "de-risk", "exit"),
+        "No further entry at that loss, the sale of a part, or the sale of all.",
+    ]
+    row: Annotated[Count, "Row of risk.recovery, from 1."]
+    loss_bps: Annotated[Number, "Loss of the bid from entry_price, rounded down."]
+    row_bps: Annotated[Number, "Loss at which the row begins."]
+    entry_price: Annotated[NumberAboveZero, "Average price at the last purchase."]
+    bid: Annotated[NumberAboveZero, "The bid that reached the row."]
 
 
 class OrderIntent(Payload, frozen=True):
@@ -740,6 +774,7 @@ class OrderIntent(Payload, frozen=True):
         "STOP_LOSS: stop_price rises with the trades, to so many basis points below the highest; "
         "it never falls.",
     ] = None
+    campaign_id: Annotated[Id | None, "Campaign of the symbol."] = None
 
 
 class OrderReplace(OrderIntent, frozen=True, kw_only=True):
@@ -1118,6 +1153,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         MarketScan,
         RiskStanding,
         PositionPlan,
+        RecoveryIntent,
         OrderIntent,
         OrderReplace,
         OrderCancel,

@@ -122,6 +122,7 @@ class PaperExecutorNoreV1(Core):
             "_latency",
             "_ledger",
             "_lists_balances",
+            "_campaigns",
             "_marks",
             "_order_ttl_ms",
             "_portfolio",
@@ -159,6 +160,8 @@ class PaperExecutorNoreV1(Core):
         self._marks: dict[str, int] = {}
         self._references: References = References()
         self.orders: list[Order] = []
+        # The campaign of each symbol's last entry, for the list of open positions.
+        self._campaigns: dict[str, str] = {}
         self._clients: RecentIds = RecentIds()
         self._ending_until: int | None = None
         self._is_ended: bool = False
@@ -216,6 +219,9 @@ class PaperExecutorNoreV1(Core):
         elif isinstance(payload, RunOpening):
             self._portfolio = Portfolio.from_opening(payload)
             self._ledger = Ledger.from_opening(payload)
+            for plan in payload.plans or ():
+                if "campaign" in plan:
+                    self._campaigns[plan["symbol"]] = plan["campaign"]["id"]
         elif isinstance(payload, RunEnding):
             self._ending_until = payload.until_ts
         return None
@@ -334,6 +340,8 @@ class PaperExecutorNoreV1(Core):
             former.move(OrderState.CANCELLED)
             messages.append(move_of(former, REPLACED, ts, intent.tick_seq, intent.ref(), 0))
             self._fill_model.keep(others)
+        if intent.campaign is not None and side == BUY:
+            self._campaigns[symbol] = intent.campaign.text
         others.append(order)
         self.orders = others
         self._reason = ACCEPTED
@@ -420,10 +428,20 @@ class PaperExecutorNoreV1(Core):
         """Return the range of all touches while no order is open; else None."""
         return None if self.orders else ANY_TOUCH
 
+    def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
+        """Return the range of all touches while no order of the symbol is open; else None."""
+        orders = self.orders
+        if orders and self._fill_model.has_queues:
+            return None
+        for order in orders:
+            if order.symbol == symbol:
+                return None
+        return ANY_TOUCH
+
     def skip_to(
         self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
     ) -> None:
-        """Take the last of ticks in a row while no order is open; see `Core.skip_to`.
+        """Take the last of ticks in a row while it has no open order; see `Core.skip_to`.
 
         A side that has changed shows its whole size again.
         """
@@ -609,6 +627,9 @@ class PaperExecutorNoreV1(Core):
                 if order.is_waiting and order.symbol == position["symbol"]:
                     qty, stop, target = order.remaining, order.stop, order.target
                     listed[place] = with_resting(position, qty, stop, target)
+            campaign = self._campaigns.get(position["symbol"])
+            if campaign is not None and "dust_qty" not in position:
+                listed[place] = listed[place] | {"campaign_id": campaign}
         return listed
 
     def balances(self) -> dict[str, dict[str, str]] | None:
@@ -652,6 +673,7 @@ class PaperExecutorNoreV1(Core):
             "references": self._references.to_json(),
             "orders": [order.to_json() for order in self.orders],
             "fill_model": self._fill_model.to_json(),
+            **({"campaigns": dict(self._campaigns)} if self._campaigns else {}),
             "client_order_ids": self._clients.state(),
             "ending_until": self._ending_until,
             "is_ended": self._is_ended,
@@ -673,6 +695,7 @@ class PaperExecutorNoreV1(Core):
         core._references = References.from_json(state.get("references", {}))
         core._fill_model.restore(state["fill_model"])
         core.orders = [Order.from_json(data) for data in state["orders"]]
+        core._campaigns = dict(state.get("campaigns", {}))
         core._clients = RecentIds.from_state(state["client_order_ids"])
         core._ending_until = state["ending_until"]
         core._is_ended = state["is_ended"]

@@ -30,6 +30,8 @@ def headline(story: TradeStory) -> str:
     else:
         sold = f"{quantity(story.sold_qty)} of it sold, " if story.sold_qty is not None else ""
         parts.append(f"{sold}still open")
+    if story.campaign_id is not None:
+        parts.append(f"campaign {story.campaign_id}")
     return f"Trade {story.n}: {'; '.join(parts)}"
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.closed_bar import BarInput, ClosedBar
-from minibot.cores.event_id import named
+from minibot.cores.event_id import EventId, named
 from minibot.cores.messages import (
     FILLS,
     RESULTS,
@@ -57,9 +57,10 @@ from minibot.events.model import (
     Universe,
 )
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.reasons import INVARIANT_BROKEN, RECOVERY_EXIT
 from minibot.kernel.errors import InvariantError
 from minibot.risk.budgets import drawdown_of
+from minibot.risk.campaign_steps import adopt, on_flat, recover
 from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_for_tick
 from minibot.risk.entry_decision import on_buy
 from minibot.risk.exit_decision import (
@@ -148,6 +149,8 @@ class RiskCore(Core):
         state.now = now
         if isinstance(payload, RunOpening):
             self._open(payload, now)
+            if state.exits.rules.campaign.is_on:
+                self._open_campaigns(payload, named(event.id, event.run_id))
             return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
@@ -172,7 +175,13 @@ class RiskCore(Core):
             verdict = verdict_for_event(state, event, payload.symbol)
             verdict.tick_seq = seq
             return [stop(state, breaches, verdict)]
-        self._take(payload, event.ts)
+        if isinstance(payload, Instrument) and state.exits.rules.campaign.is_on:
+            market = state.positions.of(payload.symbol)
+            state.campaign_of(market)  # One that has ended does not go on with what was dust.
+            self._take(payload, event.ts)
+            adopt(state, market, named(event.id, event.run_id), 0)
+        else:
+            self._take(payload, event.ts)
         is_of_market = isinstance(payload, Instrument | Universe | Gap)
         return self._with_quotes(event, [], seq if is_of_market else None)
 
@@ -213,6 +222,21 @@ class RiskCore(Core):
                 detail = f"run_opening: plan of {plan['symbol']}, of which nothing is held"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail)
             state.exits.carry(plan["symbol"], plan)
+
+    def _open_campaigns(self, opening: RunOpening, cause: EventId) -> None:
+        """Go on with the campaigns of earlier runs; a position without one gets its own."""
+        state = self._state
+        rules = state.exits.rules.campaign
+        for plan in opening.plans or ():
+            said, exits = plan.get("campaign"), state.exits.of(plan["symbol"])
+            if said is None or exits.campaign is None:
+                continue
+            held = state.positions.of(plan["symbol"]).qty
+            exits.campaign.carry(named(said["id"]), rules, said, held)
+            if exits.campaign.leaves(rules):
+                state.exits.mark_for_exit(plan["symbol"], RECOVERY_EXIT)
+        for number, symbol in enumerate(sorted(state.positions.held)):
+            adopt(state, state.positions.of(symbol), cause, number)
 
     def _take(self, payload: Payload, ts: int) -> None:
         """Apply an event that changes the state and asks for no decision; ignore any other type.
@@ -322,14 +346,33 @@ class RiskCore(Core):
         return self._on_held_tick(market, tick, seq)
 
     def _on_held_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
-        """Return the exit of a position that is due, or the order that is to rest for it."""
+        """Return the exit of a position that is due, or the order that is to rest for it.
+
+        What a recovery row that the tick reaches asks for comes first, and is told before it.
+        """
+        state = self._state
+        if state.exits.rules.campaign.rows:
+            told = recover(state, market, tick.ref(seq), tick.ts, seq)
+            if told is not None:
+                messages = [told, *(self._leave(market, tick, seq, 1) or ())]
+                if state.is_stopped:
+                    messages[-1].ordinal = 0
+                return self._alone(messages)
+        return self._leave(market, tick, seq, 0)
+
+    def _leave(
+        self, market: Market, tick: ScaledTick, seq: int, ordinal: int
+    ) -> list[Message] | None:
+        """Return the exit that is due, or the order to rest, at its place in the step."""
         state = self._state
         if state.exits.rules.rests:
-            return protect(state, market, tick.ref(seq), tick.ts, seq)
+            return protect(state, market, tick.ref(seq), tick.ts, seq, ordinal)
         trigger = due(state, market)
         if trigger is None:
             return None
-        return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
+        verdict = verdict_for_tick(state, tick, seq)
+        verdict.ordinal = ordinal
+        return leave(state, market, trigger, verdict)
 
     def _on_quoted_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
         """Return what a tick of a market with a quote leads to: its exit, then its quote."""
@@ -371,8 +414,23 @@ class RiskCore(Core):
             quiet.until = until
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
+    def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
+        """Return the range of a symbol that is not held and has no quote; None for any other.
+
+        What is held has its part in equity, which the ticks of other positions move.
+        """
+        state = self._state
+        positions = state.positions
+        market = positions.of(symbol)
+        is_judged = market.is_unmarked or symbol in state.quotes.open or bool(market.qty)
+        if now >= state.budgets.midnight or is_judged:
+            return None
+        quiet = self._quiet_flat
+        quiet.until = state.budgets.midnight
+        return quiet
+
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
-        """Take a closed bar, live or of history; one of another interval than the ATR's is ignored.
+        """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.
 
         Args:
             symbol: The market.
@@ -391,6 +449,8 @@ class RiskCore(Core):
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
+        if state.late.is_on:
+            state.late.on_bar(symbol, bar)
         if bar.interval == state.vadr.bar_interval:
             state.vadr.on_bar(symbol, bar)
 
@@ -432,6 +492,7 @@ class RiskCore(Core):
         state.now = now
         bought = positions.find(fill.client) if state.quotes.open else None
         market = positions.on_fill(fill)
+        self._on_campaign_fill(market, fill)
         trades = state.sizing.trades
         if trades is not None:
             trades.on_fill(fill, market.holding is None)
@@ -446,6 +507,8 @@ class RiskCore(Core):
         holding, rules = market.holding, market.rules
         if holding is None:
             exits.forget()
+            if exits.campaign is not None:
+                on_flat(state, market)
         elif rules is not None:
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:
@@ -477,6 +540,14 @@ class RiskCore(Core):
             return messages
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
+
+    def _on_campaign_fill(self, market: Market, fill: FillMessage) -> None:
+        """Let the campaign of a market take a fill."""
+        exits = market.exits or self._state.exits_of(market)
+        campaign = exits.campaign
+        if campaign is not None and campaign.is_open:
+            campaign.on_fill(fill)
+            campaign.on_held(market.qty)
 
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
         """Take an order result; where exits rest with the executor, return what follows.
@@ -510,6 +581,13 @@ class RiskCore(Core):
         return messages
 
     # --- what others see ----------------------------------------------------------------------
+
+    @property
+    def bar_intervals(self) -> set[str]:
+        """Intervals whose closed bars risk takes, by name."""
+        state = self._state
+        found = {state.exits.rules.bar_interval, *state.late.intervals()}
+        return found | {state.vadr.bar_interval} if state.vadr.is_on else found
 
     @property
     def watch(self) -> RiskWatch:

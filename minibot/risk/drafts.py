@@ -63,6 +63,7 @@ class Verdict(ActionMessage):
     checks: Checklist
     signal: EventId | None
     left: Headroom
+    campaign: EventId | None = None
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class Verdict(ActionMessage):
             policy_version=limits.policy_version,
             profile_sha256=limits.profile_sha256 or None,
             headroom=self.left.texts(),
+            campaign_id=None if self.campaign is None else self.campaign.text,
         )
 
 
@@ -159,6 +161,7 @@ class AllowedIntent(IntentMessage):
         self.client = client
         self.expires_ts = expires_ts
         self.rules = rules
+        self.campaign = verdict.campaign
 
     def rest(self, stop: int | None, target: int | None) -> None:
         """Make it wait for a trade: OCO with both levels, else STOP_LOSS or TAKE_PROFIT."""
@@ -183,6 +186,7 @@ class AllowedIntent(IntentMessage):
             expires_ts=self.expires_ts,
             stop_price=self._price(self.stop),
             target_price=self._price(self.target),
+            campaign_id=None if self.campaign is None else self.campaign.text,
         )
         if self.replaces is None:
             return intent
@@ -225,7 +229,11 @@ def new_verdict(
         symbol: The market.
         signal: The event's id again if it is a signal; else None.
     """
-    return Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
+    verdict = Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
+    if state.exits.rules.campaign.is_on:
+        campaign = state.campaign_of(state.positions.of(symbol))
+        verdict.campaign = None if campaign is None else campaign.ref
+    return verdict
 
 
 def verdict_for_tick(state: RiskState, tick: ScaledTick, seq: int) -> Verdict:

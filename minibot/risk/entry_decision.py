@@ -13,11 +13,13 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
+from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
+    CAMPAIGN_RESERVE,
     COOLDOWN_PERIOD,
     DRAWDOWN_TIER,
     EXPOSURE_LIMIT,
@@ -44,6 +46,9 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import BPS
 from minibot.risk.book_depth import depth_rows
 from minibot.risk.budgets import drawdown_of
+from minibot.risk.campaign import reserve_loss_rows, reserve_rows
+from minibot.risk.campaign_steps import enter, reserve_of
+from minibot.risk.campaign_steps import rows_of as campaign_rows_of
 from minibot.risk.checks import (
     AT_LEAST,
     IS_NOT,
@@ -59,6 +64,7 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdi
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
+from minibot.risk.late_entries import late_rows
 from minibot.risk.limits import (
     OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
@@ -93,7 +99,15 @@ from minibot.risk.signal_gates import (
     status_gate,
     tick_age,
 )
-from minibot.risk.sizing import BY_AMOUNT, Sizes, bound_row, loss_rows, sizes_of, sizing_rows
+from minibot.risk.sizing import (
+    BY_AMOUNT,
+    Sizes,
+    bound_row,
+    loss_rows,
+    sizes_of,
+    sizing_rows,
+    wish_rows,
+)
 from minibot.risk.vadr_gate import vadr_rows
 
 NO_ROWS: Final[tuple[Row, ...]] = ()
@@ -128,7 +142,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     checks, left = verdict.checks, verdict.left
     qty, notional = 0, 0
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
-        qty, notional = size_entry(state, market, rules, left, checks)
+        qty, notional = size_entry(state, market, rules, left, checks, wish=signal.wish)
         if qty and state.quotes.rules.is_on and not judge_quote(state, market, rules, qty, checks):
             qty = 0
     if rules is None or not qty:
@@ -139,6 +153,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
+    verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     if state.quotes.rules.is_on:
@@ -165,11 +180,15 @@ def entry_rows(
     locks, account = state.protections, state.budgets.account
     exits = market.exits or state.exits_of(market)
     until = state.exits.ending_until
-    needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
+    late, comes_late = state.late, NO_ROWS
+    needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr or late.rules.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     returns, moves = state.returns, NO_ROWS
     if returns.is_on:
         moves = return_rows(returns.reading(symbol, positions, now), returns.rules)
+    if late.is_on:
+        said = late.reading(symbol, signal.confidence, market.price, exits, now)
+        comes_late = late_rows(said, late.rules, market.is_fresh and market.has_mid)
     depth, sides = state.depth, NO_ROWS
     if depth.is_on:
         sides = depth_rows(depth.reading(symbol, now), limits.tick_age_ms_max, depth.least)
@@ -201,6 +220,8 @@ def entry_rows(
         *sides,
         # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        # A signal of little confidence, an entry that comes late.
+        *comes_late,
         # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
         *moves,
         *lively,
@@ -217,8 +238,10 @@ def entry_rows(
         (OF_ACCOUNT_DRAWDOWN, account.entry_drawdown(equity), account.halting()),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
+        # The campaign of the symbol.
+        *campaign_rows_of(state, market),
         # An order of full size ahead of the night's pace is refused, and not made smaller.
-        (PACE, _paced(state, market, left, usable), usable),
+        (PACE, _paced(state, market, left, usable, signal.wish), usable),
     )
 
 
@@ -232,18 +255,21 @@ def _week_loss(limits: Limits, left: Headroom) -> int:
     return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
 
 
-def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
+def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: Wish | None) -> int:
     """Return the notional that the night has used and reserved, plus an order of full size.
 
-    That is `order_notional`, or with sizing the amount wanted, up to `position_notional_max`. It is
-    `NOT_ASKED` once the pace allows the whole budget: the limit itself is checked anyway.
+    That is `order_notional`, or with sizing or a wish the amount wanted, up to
+    `position_notional_max`. It is `NOT_ASKED` once the pace allows the whole budget: the
+    limit itself is checked anyway.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
         return NOT_ASKED
     full = limits.order_notional
-    if not state.sizing.is_plain and rules is not None and market.has_mid:
-        full = min(sizes_at(state, market, rules, left).wanted, limits.position_notional_max)
+    is_plain = state.sizing.is_plain and wish is None
+    if not is_plain and rules is not None and market.has_mid:
+        wanted = sizes_at(state, market, rules, left, wish).wanted
+        full = min(wanted, limits.position_notional_max)
     return left.night_notional + left.reserved + full
 
 
@@ -292,19 +318,22 @@ def size_entry(
     left: Headroom,
     checks: Checklist,
     most: int | None = None,
+    wish: Wish | None = None,
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 
-    The quantity is at most `most`. Both are 0 where the venue's filters refuse what is left of the
-    order, or the loss at the stop would be too large; the reason is then `checks.reason`.
+    The quantity is at most `most`, and costs at most what the strategy wishes. Both are 0 where the
+    venue's filters refuse what is left of the order, or the loss at the stop would be too
+    large; the reason is then `checks.reason`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
     sizes: Sizes | None = None
     amount = limits.order_notional
-    if not state.sizing.is_plain:
-        sizes = sizes_at(state, market, rules, left)
+    if not state.sizing.is_plain or wish is not None:
+        sizes = sizes_at(state, market, rules, left, wish)
         amount = sizes.wanted
+        checks.judge(wish_rows(sizes))
     wanted = bounds.qty_down(qty_for(amount, ask))
     if most is not None and most < wanted:
         wanted = bounds.qty_down(most)
@@ -316,6 +345,9 @@ def size_entry(
         rows = sizing_rows(sizes, left, notional) + rows
         # If the order is too small, the bound that decided gives the reason; a fixed amount none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
+    reserve = reserve_of(state, market, rules)
+    if reserve is not None:
+        rows += reserve_rows(reserve, notional)
     if not checks.judge(rows):
         room, decided = _least_room(rows, notional)
         if sizes is None or not sizes.reason:
@@ -337,14 +369,18 @@ def size_entry(
         checks.judge((bound_row(decided, room),))
         if not checks.judge(loss_rows(sizes, qty)):
             refusal = SIZE_RISK
+    if reserve is not None and not checks.judge(reserve_loss_rows(reserve, qty)):
+        refusal = CAMPAIGN_RESERVE
     if refusal is None:
         return qty, notional
     checks.refuse(binding or refusal)
     return 0, 0
 
 
-def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom) -> Sizes:
-    """Return the size that an entry wants by the profile, and its caps; see `sizes_of`."""
+def sizes_at(
+    state: RiskState, market: Market, rules: OrderRules, left: Headroom, wish: Wish | None = None
+) -> Sizes:
+    """Return the size that an entry wants by profile and wish, and its caps; see `sizes_of`."""
     sizes = sizes_of(
         state.sizing,
         market,
@@ -357,6 +393,8 @@ def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom
         left,
         state.now,
     )
+    if wish is not None:
+        sizes.take_wish(wish, state.sizing.active(left))
     share = state.returns.rules.cluster_bps
     if share:
         cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)

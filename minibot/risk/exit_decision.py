@@ -16,7 +16,6 @@ from minibot.events.model import EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
     END_EXIT,
-    LADDER_TARGET,
     LEFT_TRADING,
     NO_POSITION,
     OPERATOR_EXIT,
@@ -25,6 +24,8 @@ from minibot.events.reasons import (
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
+from minibot.risk.campaign import RECOVERY_QTY, recovery_rows
+from minibot.risk.campaign_steps import part_left
 from minibot.risk.checks import (
     AT_LEAST,
     IS_NOT,
@@ -223,6 +224,10 @@ def due(state: RiskState, market: Market) -> Row | None:
         target = bounds[1] if exits.has_target(bounds[1]) else None
         stop_why, target_why = exits.reasons()
         trigger = first_failure(trigger_rows(market.last, stop, target, stop_why, target_why))
+    if trigger is None and exits.campaign is not None and exits.campaign.is_parting:
+        is_left = part_left(state, market, exits.campaign)
+        free = state.positions.free_qty(market) if is_left else NOT_ASKED
+        trigger = first_failure(recovery_rows(exits.campaign, free))
     exits.on_judged(trigger is not None)
     if trigger is not None:
         return trigger
@@ -237,8 +242,8 @@ def due(state: RiskState, market: Market) -> Row | None:
 
 
 def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
-    """Return whether the profile has a ladder and an order beside the present sales is possible."""
-    if not state.exits.rules.plan.is_ladder:
+    """Return whether the profile sells parts and an order beside the present sales is possible."""
+    if not state.exits.rules.plan.sells_parts:
         return False
     free = state.positions.free_qty(market)
     return not is_too_small(free, rules.market_bounds, market.bid)
@@ -319,11 +324,13 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
         plan, most = exits.plan, None
         if plan is not None and trigger[0] is LADDER_PRICE:
             most = part_due(state, market, plan)
+        if exits.campaign is not None and trigger[0] is RECOVERY_QTY:
+            most = part_left(state, market, exits.campaign)
         qty = size_exit(state, market, rules, checks, most)
         if not checks.reason:
             exits.told = ""
             if most is not None and most < market.qty:
-                return _part(state, market, rules, qty, verdict)
+                return _part(state, trigger[0].reason, market, rules, qty, verdict)
             return _exit(state, trigger[0].reason, market, rules, qty, verdict)
     if exits.told == checks.reason:
         return []
@@ -363,7 +370,7 @@ def rest_qty(rules: OrderRules, qty: int, stop: int | None, target: int | None) 
 
 
 def _part(
-    state: RiskState, market: Market, rules: OrderRules, qty: int, verdict: Verdict
+    state: RiskState, reason: str, market: Market, rules: OrderRules, qty: int, verdict: Verdict
 ) -> list[Message]:
     """Return the sale of a part, after replacing the resting order by one for the remainder.
 
@@ -372,11 +379,11 @@ def _part(
     """
     former, free = state.positions.resting(market), state.positions.free_qty(market)
     if former is None or former.pending <= free - qty:
-        return _exit(state, LADDER_TARGET, market, rules, qty, verdict, is_whole=False)
+        return _exit(state, reason, market, rules, qty, verdict, is_whole=False)
     # Filters may have changed since it rests.
     left = rest_qty(rules, former.pending - qty, former.stop, former.target)
     if is_too_small(left, rules.market_bounds, market.bid):
-        return _exit(state, LADDER_TARGET, market, rules, qty, verdict)  # Nothing is left to rest.
+        return _exit(state, reason, market, rules, qty, verdict)  # Nothing is left to rest.
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
     rest.checks.show(verdict.checks.rows[0])
@@ -387,7 +394,7 @@ def _part(
     state.positions.orders[-1].reasons = former.reasons
     sale = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     sale.ordinal, sale.checks = verdict.ordinal + len(messages), verdict.checks
-    return messages + _exit(state, LADDER_TARGET, market, rules, qty, sale, is_whole=False)
+    return messages + _exit(state, reason, market, rules, qty, sale, is_whole=False)
 
 
 def _exit(

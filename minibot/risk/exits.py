@@ -20,8 +20,9 @@ from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import parse_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount, parse_rate
-from minibot.events.reasons import LEFT_TRADING, STOP_LOSS, TAKE_PROFIT
+from minibot.events.reasons import LEFT_TRADING, RECOVERY_EXIT, STOP_LOSS, TAKE_PROFIT
 from minibot.features.atr import WilderAtr
+from minibot.risk.campaign import NO_LEVEL, Campaign, CampaignRules
 from minibot.risk.distances import (
     MULTIPLE_PLACES,
     NEVER,
@@ -35,6 +36,9 @@ UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
+LASTING: Final = (LEFT_TRADING, RECOVERY_EXIT)
+"""The reasons to leave a symbol that nothing takes back but the end of its position."""
+
 
 @final
 class ExitRules:
@@ -46,6 +50,7 @@ class ExitRules:
     __slots__ = (
         "atr_period",
         "bar_interval",
+        "campaign",
         "closes_at_end",
         "follows_entry",
         "has_entry_stop",
@@ -93,6 +98,7 @@ class ExitRules:
         self.plan: PlanRules = PlanRules(profile)
         if self.plan.needs_atr:
             self.needs_atr = True
+        self.campaign: CampaignRules = CampaignRules(profile)
 
 
 @final
@@ -115,6 +121,7 @@ class SymbolExits:
         "atr_stop",
         "atr_target",
         "bar_open_ts",
+        "campaign",
         "close",
         "is_asked",
         "is_guarded",
@@ -134,10 +141,15 @@ class SymbolExits:
         "told",
     )
 
-    def __init__(self, atr: WilderAtr, plan: Plan | None = None) -> None:
+    def __init__(
+        self, atr: WilderAtr, plan: Plan | None = None, campaign: Campaign | None = None
+    ) -> None:
         self.atr: WilderAtr = atr
         # The levels that move; None where the profile has no such.
         self.plan: Plan | None = plan
+        # Entries and exits of the symbol from flat to flat; None where the profile has no such. It
+        # outlasts the position while an order is on its way.
+        self.campaign: Campaign | None = campaign
         # The distances that the ATR gives at a price step; 0 until it is asked after a bar.
         self.atr_step: int = 0
         self.atr_stop: int | None = None
@@ -260,7 +272,9 @@ class Exits:
         exits = self._symbols.get(symbol)
         if exits is None:
             plan = Plan() if self.rules.plan.is_on else None
-            exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period), plan)
+            campaign = Campaign() if self.rules.campaign.is_on else None
+            exits = SymbolExits(WilderAtr(self.rules.atr_period), plan, campaign)
+            self._symbols[symbol] = exits
         self._symbol, self._found = symbol, exits
         return exits
 
@@ -308,10 +322,10 @@ class Exits:
     def mark_for_exit(self, symbol: str, reason: str) -> None:
         """Note that the profile's policy leaves a symbol once it can be sold.
 
-        It replaces a mark, but for `LEFT_TRADING`, which nothing takes back.
+        It replaces a mark, but for one of `LASTING`, which nothing takes back.
         """
         exits = self.of(symbol)
-        if exits.left == LEFT_TRADING:
+        if exits.left in LASTING:
             return
         exits.left = reason
         exits.quiet_until = 0
@@ -333,6 +347,8 @@ class Exits:
         bounds = self.bounds(exits, holding, rules)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
+        if exits.campaign is not None and exits.campaign.is_parting:
+            return
         exits.set_quiet_range(self.quiet_bounds(exits, bounds))
         exits.is_untried = True
 
@@ -347,7 +363,21 @@ class Exits:
             return 0, 0, 0
         stop, target, ends = bounds
         moves = plan.moves_at(self.rules.plan)
+        if exits.campaign is not None:
+            if exits.campaign.is_parting:
+                return 0, 0, 0
+            stop = max(stop, self.next_recovery(exits))
         return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
+
+    def next_recovery(self, exits: SymbolExits) -> int:
+        """Return the bid at which a campaign reaches its next recovery row; `NO_LEVEL` for none.
+
+        The plan has been brought up to date before.
+        """
+        plan, campaign = exits.plan, exits.campaign
+        if plan is None or campaign is None or not campaign.is_open:
+            return NO_LEVEL
+        return campaign.next_level(self.rules.campaign, plan.entry, plan.price_step)
 
     def on_gap(self, symbol: str, from_ts: int) -> None:
         """Note since when data of a held symbol is missing, if `stale_exit_ms` is set."""
@@ -399,7 +429,7 @@ class Exits:
             exits.quiet_until = 0
 
     def levels(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
-        """Return the bids of stop, target and rungs of an open position, as far as they are set."""
+        """Return the bids of stop, target, rungs and next recovery row, as far as they are set."""
         stop, target, _ = self.bounds(exits, holding, rules)
         found = []
         if exits.has_stop(stop):
@@ -408,6 +438,9 @@ class Exits:
             found.append(target)
         if exits.plan is not None:
             found += exits.plan.rungs()
+        recovery = self.next_recovery(exits)
+        if recovery > NO_LEVEL:
+            found.append(recovery)
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
@@ -469,6 +502,7 @@ class Exits:
                     "told": exits.told,
                     **exits.rest_state(),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
+                    **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
                 for name, exits in self._symbols.items()
             },
@@ -481,7 +515,11 @@ class Exits:
         restored.ending_until = state["ending_until"]
         for name, data in state["symbols"].items():
             plan = Plan.from_state(data["plan"]) if rules.plan.is_on else None
-            exits = SymbolExits(WilderAtr.from_state(data["atr"]), plan)
+            campaign = None
+            if rules.campaign.is_on:
+                campaign = Campaign()
+                campaign.restore(rules.campaign, data.get("campaign") or {})
+            exits = SymbolExits(WilderAtr.from_state(data["atr"]), plan, campaign)
             restored._symbols[name] = exits
             exits.bar_open_ts = data["bar_open_ts"]
             exits.close = UNKNOWN if data["close"] is None else parse_amount(data["close"])

@@ -18,7 +18,7 @@ from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules
-from minibot.cores.core_profile import LADDER, CoreProfile
+from minibot.cores.core_profile import CAMPAIGN, LADDER, CoreProfile
 from minibot.events.decimals import div_up, round_up
 from minibot.events.model import JsonObject
 from minibot.events.money import RATE_UNIT, amount_text, parse_amount, parse_rate
@@ -55,6 +55,8 @@ class PlanRules:
         ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
             gains fall.
         is_ladder: Whether a position is left in parts, at its two rungs.
+        sells_parts: Whether a part may be sold for any reason, so that another sale may be sent
+            beside it.
         stale_ms: A gap of data of this length or more is an exit, with the first tick after it;
             None for no such exit.
         fee: The taker's rate.
@@ -70,6 +72,7 @@ class PlanRules:
         "is_on",
         "needs_atr",
         "second_rung",
+        "sells_parts",
         "stale_ms",
         "trail",
         "trail_from",
@@ -85,9 +88,13 @@ class PlanRules:
         self.ages: list[tuple[int, int]] = [
             (minutes * MINUTE_MS, parse_rate(bps)) for minutes, bps in risk.targets_by_age or ()
         ]
-        self.is_ladder: bool = risk.exit_policy == LADDER
         self.first_rung: Distance = Distance(risk.ladder_1_bps, risk.ladder_1_atr_mult)
         self.second_rung: Distance = Distance(risk.ladder_2_bps, risk.ladder_2_atr_mult)
+        is_campaign = risk.exit_policy == CAMPAIGN
+        self.is_ladder: bool = risk.exit_policy == LADDER or (
+            is_campaign and self.first_rung.is_set
+        )
+        self.sells_parts: bool = self.is_ladder or is_campaign
         self.stale_ms: int | None = risk.stale_exit_ms
         self.fee: int = parse_rate(profile.execution.taker_fee_bps)
         distances = [self.trail, self.trail_from, self.even_from]
@@ -333,6 +340,11 @@ class Plan:
             self.peak = parse_amount(said.get("peak", "0"))
 
     # --- what is in force ---------------------------------------------------------------------
+
+    @property
+    def price_step(self) -> int:
+        """The venue's price step, as of the last `settle`."""
+        return self._step
 
     def floor(self) -> int:
         """Return the highest stop: a bid at or below it is an exit; 0 for none."""

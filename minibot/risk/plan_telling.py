@@ -24,10 +24,10 @@ Levels = tuple[int, ...]
 
 NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
-    *("target", "target_age", "rungs", "rungs"),
+    *("target", "target_age", "rungs", "rungs", "entries", "recovery", "recovery"),
 )
 """Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
-that the sale of a part moves them as well as `qty`."""
+that the sale of a part moves them as well as `qty`. The last three are those of a campaign."""
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)
@@ -56,7 +56,8 @@ class PlanTelling:
             if plan is None:
                 continue
             # After a restart or new filters the next beat sets the levels first.
-            if not plan.is_settled(market.rules) or self._told.get(symbol) != levels_of(plan):
+            told = self._told.get(symbol)
+            if not plan.is_settled(market.rules) or told != told_of(state, market, plan):
                 return True
         return any([symbol not in held for symbol in self._told])
 
@@ -95,23 +96,30 @@ class PlanTelling:
     ) -> Message | None:
         """Return the plan of a position if it moved; `moved` is the word for the first telling."""
         symbol, plan = market.symbol, _plan_of(state, market)
+        campaign = (market.exits or state.exits_of(market)).campaign
         before = self._told.get(symbol)
         if market.holding is None:
             if before is None:
                 return None
             del self._told[symbol]
-            payload = PositionPlan(symbol=symbol, qty="0", moved=CLOSED)
+            ref = None if campaign is None else campaign.ref
+            payload = PositionPlan(
+                symbol=symbol,
+                qty="0",
+                moved=CLOSED,
+                campaign_id=None if ref is None else ref.text,
+            )
             return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
         exits = state.exits.find(symbol)
         if plan is None or exits is None or market.rules is None:
             return None
         state.exits.bounds(exits, market.holding, market.rules)
-        now = levels_of(plan)
+        now = told_of(state, market, plan)
         if now == before:
             return None
         self._told[symbol] = now
         if before is not None:
-            changed = [NAMES[at] for at in range(len(NAMES)) if before[at] != now[at]]
+            changed = [NAMES[at] for at in range(len(now)) if before[at] != now[at]]
             moved = tuple(dict.fromkeys(changed))
         payload = _payload(state, market, plan, moved)
         return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
@@ -141,6 +149,14 @@ def levels_of(plan: Plan) -> Levels:
     )
 
 
+def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
+    """Return the values of `levels_of`, and those of a campaign where there is one."""
+    campaign = state.campaign_of(market)
+    if campaign is None:
+        return levels_of(plan)
+    return (*levels_of(plan), campaign.entries, campaign.row, campaign.keep)
+
+
 def _plan_of(state: RiskState, market: Market) -> Plan | None:
     """Return the plan of an open position whose rules of the venue are known; else None."""
     exits = state.exits.find(market.symbol)
@@ -152,6 +168,12 @@ def _plan_of(state: RiskState, market: Market) -> Plan | None:
 def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...]) -> PositionPlan:
     stop, target = plan.floor(), plan.ceiling()
     held_max = state.exits.rules.time_exit_ms
+    campaign = state.campaign_of(market)
+    ref = None if campaign is None else campaign.ref
+    carried: JsonObject | None = None
+    if campaign is not None:
+        at_risk = campaign.at_risk(stop, state.exits.rules.campaign.fee)
+        carried = {**campaign.carried(), "at_risk": amount_text(at_risk)}
     return PositionPlan(
         symbol=market.symbol,
         qty=amount_text(plan.qty),
@@ -162,6 +184,8 @@ def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...
         target_reason=plan.ceiling_reason() if target < NEVER else None,
         rungs=tuple([amount_text(rung) for rung in plan.rungs()]) or None,
         until_ts=None if held_max is None else plan.opened_ts + held_max,
+        campaign_id=None if ref is None else ref.text,
+        campaign=carried,
         **plan.carried(),
     )
 

@@ -51,7 +51,12 @@ Levels = tuple[int | None, int | None]
 
 
 def protect(
-    state: RiskState, market: Market, cause: EventId, ts: int, tick_seq: int | None
+    state: RiskState,
+    market: Market,
+    cause: EventId,
+    ts: int,
+    tick_seq: int | None,
+    ordinal: int = 0,
 ) -> list[Message] | None:
     """Return the exit of a position that is due, else the order to rest for it, else None.
 
@@ -61,15 +66,18 @@ def protect(
         cause: The tick, fill or result taken just now.
         ts: The time of that event.
         tick_seq: The tick that the event goes back to.
+        ordinal: How many messages its step has already.
     """
     trigger = due(state, market)
     if trigger is not None:
         verdict = new_verdict(state, cause, ts, tick_seq, market.symbol)
+        verdict.ordinal = ordinal
         return leave(state, market, trigger, verdict)
     levels, rules = missing(state, market), market.rules
     if levels is None or rules is None:
         return None
     verdict = new_verdict(state, cause, ts, tick_seq, market.symbol)
+    verdict.ordinal = ordinal
     return _rest(state, market, rules, levels, verdict)
 
 

@@ -29,6 +29,7 @@ from typing import Any, final
 from minibot.cores.core_profile import MAKER, TAKE, CoreProfile
 from minibot.cores.event_id import NOBODY, EventId, named
 from minibot.cores.messages import SIGNALS, SignalMessage
+from minibot.cores.wish import Wish
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
 from minibot.risk.positions import WorkingOrder
@@ -135,7 +136,14 @@ class Quote:
         """Return the entry as canonical JSON values."""
         signal = self.signal
         return {
-            "signal": [signal.ref().text, signal.ts, signal.symbol, signal.horizon_ms],
+            "signal": [
+                signal.ref().text,
+                signal.ts,
+                signal.symbol,
+                signal.horizon_ms,
+                signal.confidence,
+                *((signal.wish.notional, signal.wish.share_bps) if signal.wish else ()),
+            ],
             "tick_seq": signal.tick_seq,
             "started_ts": self.started_ts,
             "until_ts": self.until_ts,
@@ -156,7 +164,8 @@ class Quote:
     def from_json(data: Mapping[str, Any]) -> Quote:
         """Return the entry of `to_json`."""
         signal = SignalMessage()
-        name, signal.ts, signal.symbol, signal.horizon_ms = data["signal"]
+        name, signal.ts, signal.symbol, signal.horizon_ms, signal.confidence, *wish = data["signal"]
+        signal.wish = Wish(*wish) if wish else None
         signal.place, signal.side = SIGNALS, BUY
         signal.cause, signal._ref = NOBODY, named(name)
         signal.tick_seq = data["tick_seq"]

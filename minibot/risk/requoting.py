@@ -23,6 +23,8 @@ from minibot.events.reasons import (
     REQUOTED,
     SIGNAL_EXIT,
 )
+from minibot.risk.campaign import ENTRIES, ENTRY_WAIT, RECOVERY_PRICE
+from minibot.risk.campaign_steps import enter_again
 from minibot.risk.checks import (
     BELOW,
     IS_NOT,
@@ -97,14 +99,14 @@ WITHDRAWING: Final = frozenset(
             *(NOT_ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, NOT_ASKED_FOR, HELD, IS_TRADING),
             *(OF_STOPLOSS_GUARD, OF_COOLDOWN_PERIOD, OF_MAX_DRAWDOWN, OF_LOW_PROFIT_PAIRS),
             *(OF_LOSSES_IN_ROW, OF_NIGHT_LOSS, OF_DAY_LOSS, OF_WEEK_LOSS),
-            *(OF_ACCOUNT_DRAWDOWN, OF_DRAWDOWN),
+            *(OF_ACCOUNT_DRAWDOWN, OF_DRAWDOWN, RECOVERY_PRICE),
         )
     }
 )
 """The gates of an entry that withdraw a quote which stands; others refuse only a new one."""
 
 OF_FIRST: Final = frozenset(
-    {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, ORDER_PENDING, PACE)}
+    {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, ORDER_PENDING, PACE, ENTRIES, ENTRY_WAIT)}
 )
 """The gates that an entry passes once, with its first quote."""
 
@@ -337,6 +339,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     if breaches is not None:
         return [stop(state, breaches, verdict)]
     state.stops.on_entry()
+    enter_again(state, market, rules)
     kind = REDUCE if checks.failed else ALLOW
     if is_last:
         _forget(state, market)

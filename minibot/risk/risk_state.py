@@ -11,9 +11,11 @@ from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
 from minibot.risk.book_depth import BookDepth
 from minibot.risk.budgets import Budgets
+from minibot.risk.campaign import Campaign
 from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
+from minibot.risk.late_entries import LateEntries
 from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
 from minibot.risk.positions import Market, Positions
@@ -35,6 +37,7 @@ class RiskState:
         "exits",
         "halts",
         "is_stopped",
+        "late",
         "limits",
         "now",
         "positions",
@@ -59,6 +62,7 @@ class RiskState:
         )
         self.halts: TradingHalts = TradingHalts()
         self.returns: MarketReturns = MarketReturns(config)
+        self.late: LateEntries = LateEntries(config)
         self.depth: BookDepth = BookDepth(config)
         self.vadr: VadrGate = VadrGate(config)
         self.protections: Protections = Protections(config)
@@ -78,6 +82,23 @@ class RiskState:
         """Return the exit state of a market, and set `market.exits` to it."""
         exits = market.exits = self.exits.of(market.symbol)
         return exits
+
+    def campaign_of(self, market: Market) -> Campaign | None:
+        """Return the campaign of a market; None without one.
+
+        One that has neither a position nor an order on its way any more ends here.
+        """
+        exits = market.exits or self.exits_of(market)
+        campaign = exits.campaign
+        if campaign is None or not campaign.is_open:
+            return None
+        if market.holding is not None or market.symbol in self.quotes.open:
+            return campaign
+        if any([order.market is market for order in self.positions.orders]):
+            return campaign
+        campaign.end()
+        exits.forget()  # Its stop and its wish to leave outlasted the position.
+        return None
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return the room of each limit before entries are refused; `symbol` may be None."""
@@ -111,6 +132,8 @@ class RiskState:
             protected = {"protections": self.protections.state()}
         if self.returns.is_on:
             protected["returns"] = self.returns.state()
+        if self.late.is_on:
+            protected["late_entries"] = self.late.state()
         if self.depth.is_on:
             protected["book_depth"] = self.depth.state()
         if self.vadr.is_on:
@@ -146,6 +169,7 @@ class RiskState:
         restored.halts = TradingHalts.from_state(state["locks"])
         if restored.returns.is_on:
             restored.returns.restore(state.get("returns") or {})
+        restored.late.restore(state.get("late_entries") or {})
         if restored.depth.is_on:
             restored.depth.restore(state.get("book_depth") or {})
         if restored.vadr.is_on:

@@ -17,6 +17,7 @@ from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrips
 from minibot.cores.core_profile import FIXED, KELLY, RISK, SHARE, CoreProfile
 from minibot.cores.messages import FillMessage
+from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down
 from minibot.events.model import JsonObject
 from minibot.events.money import (
@@ -42,20 +43,18 @@ from minibot.events.reasons import (
     SIZE_RISK,
     SIZE_SHARE,
     SIZE_VOLATILITY,
+    SIZE_WISH,
     SYMBOL_LIMIT,
 )
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
+from minibot.risk.campaign import ROUNDED
 from minibot.risk.checks import NOT_ASKED, Gate, Row
 from minibot.risk.distances import exact_atr, share_distance, whole_distance
 from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
-
-ROUNDED: Final = 4
-"""The most by which rounding raises a loss, in hundred-millionths: cost, proceeds and both fees are
-each rounded once."""
 
 KELLY_PERCENT: Final = 25
 """A quarter of Kelly's share, where the profile says nothing else."""
@@ -68,6 +67,7 @@ BY_RISK: Final = Gate(SIZE_RISK, places=PLACES, cuts=SIZE_RISK)
 BY_KELLY: Final = Gate(SIZE_KELLY, places=PLACES, cuts=SIZE_KELLY)
 BY_VOLATILITY: Final = Gate(SIZE_VOLATILITY, places=PLACES, cuts=SIZE_VOLATILITY)
 BY_QTY_MAX: Final = Gate("size_qty_max", places=PLACES, cuts=QTY_MAX)
+BY_WISH: Final = Gate(SIZE_WISH, places=PLACES, cuts=SIZE_WISH)
 BY_NOTIONAL_MAX: Final = Gate("size_notional_max", places=PLACES, cuts=NOTIONAL_MAX)
 # Caps, which make an order smaller.
 BUCKET: Final = Gate("bucket_active", places=PLACES, cuts=BUCKET_LIMIT)
@@ -152,6 +152,7 @@ class Sizes:
         share, risk, kelly: The amount by the mode of this name; the fixed amount is
             `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
+        wish, allowed: The amount that the strategy wants, and the most that it may.
         wanted: The least of the amount of the profile's mode and of these bounds.
         decided: The gate of the least.
         reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
@@ -166,6 +167,7 @@ class Sizes:
 
     __slots__ = (
         "active",
+        "allowed",
         "cluster",
         "cluster_max",
         "decided",
@@ -184,6 +186,7 @@ class Sizes:
         "symbol_max",
         "volatility",
         "wanted",
+        "wish",
     )
 
     def __init__(self, wanted: int) -> None:
@@ -194,6 +197,8 @@ class Sizes:
         self.volatility: int = NOT_ASKED
         self.qty_max: int = NOT_ASKED
         self.notional_max: int = NOT_ASKED
+        self.wish: int = NOT_ASKED
+        self.allowed: int = NOT_ASKED
         self.wanted: int = wanted
         self.decided: Gate = BY_AMOUNT
         self.reason: str = ""
@@ -212,6 +217,15 @@ class Sizes:
         """Return the loss, with both fees, if the position and `qty` more are sold at the stop."""
         per_unit = _loss_per_unit(self.loss_price, self.loss_distance, self.loss_rate)
         return -(-(self.held + qty) * per_unit // (UNIT * RATE_UNIT)) + ROUNDED
+
+    def take_wish(self, wish: Wish, active: int) -> None:
+        """Want no more than a strategy does; `active` is what positions may take together."""
+        self.allowed = self.wanted
+        self.wish = wish.notional or NOT_ASKED
+        if wish.share_bps:
+            share = mul_div_down(max(active, 0), wish.share_bps, BPS)
+            self.wish = share if not wish.notional else min(share, wish.notional)
+        self._take(BY_WISH, self.wish)
 
     def _take(self, gate: Gate, amount: int) -> None:
         """Take a bound on what is wanted; the first of equal ones decides."""
@@ -409,6 +423,11 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
         (SYMBOL_CAP, _asked(held, sizes.symbol_max), sizes.symbol_max),
         (CLUSTER, _asked(sizes.cluster + notional, sizes.cluster_max), sizes.cluster_max),
     )
+
+
+def wish_rows(sizes: Sizes) -> tuple[Row, ...]:
+    """Return the check of a strategy's wish against what the profile allows."""
+    return ((BY_WISH, sizes.wish, sizes.allowed),)
 
 
 def loss_rows(sizes: Sizes, qty: int) -> tuple[Row, ...]:

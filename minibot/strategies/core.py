@@ -240,7 +240,9 @@ class StrategyCore(Core):
         signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Which risk asks for.
         signal.symbol = symbol
         signal.side = decision.side
-        signal.horizon_ms = chosen.horizon_ms
+        signal.confidence = decision.confidence
+        signal.horizon_ms = decision.valid_ms or chosen.horizon_ms
+        signal.wish = decision.wish
         signal.chosen = chosen
         signal.decision = decision
         return signal

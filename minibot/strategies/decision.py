@@ -7,10 +7,13 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, final
 
+from minibot.cores.wish import Wish
 from minibot.events.decimals import PLACES_MAX
 from minibot.events.model import BUY, HOLD, SELL, Check
+from minibot.events.money import PLACES, parse_amount
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
+from minibot.events.unit_sizes import BPS, DAY_MS
 
 SCORE: Final = 70
 CONFIDENCE: Final = 70
@@ -28,6 +31,9 @@ FLOAT_MIN: Final = -1e100
 FLOAT_MAX: Final = 1e100
 # How Python writes an object that has no text of its own.
 ADDRESS: Final = " at 0x"
+VALID_MS_MAX: Final = DAY_MS
+# What no account holds; it bounds the digits of an amount.
+NOTIONAL_MAX: Final = 10**12
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
@@ -71,13 +77,15 @@ class Decision:
         side: BUY, SELL or HOLD.
         score, confidence: 0 to 110, and 0 to 100.
         reason_code: Of docs/reference/reasons.md.
+        valid_ms: How long the signal counts, market time; 0 for as long as the strategy declares.
+        wish: The size that is wanted; None for that of the profile.
         told: The checks as far as they are written.
         holds_address: The reason it was made with holds an address: another in each process.
     """
 
     __slots__ = (
         *("_reason", "_words", "confidence", "holds_address", "reason_code", "score", "side"),
-        "told",
+        *("told", "valid_ms", "wish"),
     )
 
     side: str
@@ -88,6 +96,8 @@ class Decision:
     told: Sequence[Check | Comparison]
     _words: Words | None
     holds_address: bool
+    valid_ms: int
+    wish: Wish | None
 
     @property
     def reason(self) -> str:
@@ -121,6 +131,8 @@ class Decision:
             and self.reason_code == other.reason_code
             and self.reason == other.reason
             and self.checks == other.checks
+            and self.valid_ms == other.valid_ms
+            and _bounds(self.wish) == _bounds(other.wish)
         )
 
     def __hash__(self) -> int:
@@ -162,7 +174,13 @@ def decision_of(
     decision.told = tuple(checks)
     decision._words = words
     decision.holds_address = ADDRESS in reason
+    decision.valid_ms = 0
+    decision.wish = None
     return decision
+
+
+def _bounds(wish: Wish | None) -> tuple[int, int]:
+    return (0, 0) if wish is None else (wish.notional, wish.share_bps)
 
 
 def buy(
@@ -172,6 +190,9 @@ def buy(
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
+    notional: Decimal | str | int | None = None,
+    share_bps: int | None = None,
+    valid_ms: int | None = None,
 ) -> Decision:
     """Return the wish to be long; risk decides how much, and whether at all.
 
@@ -181,8 +202,45 @@ def buy(
         score: 0 to 110.
         confidence: 0 to 100.
         code: A code of docs/reference/reasons.md.
+        notional: Quote amount that it should cost, exactly: no float. By default, and at most, what
+            `risk.sizing` gives; what risk cuts stands in the checks of its action.
+        share_bps: The same as a share in basis points of what positions may take together.
+        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`.
+
+    Raises:
+        ValueError: A value is out of its bounds.
     """
-    return _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
+    decision = _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
+    if notional is not None or share_bps is not None:
+        decision.wish = _wish(notional, share_bps)
+    if valid_ms is not None:
+        if type(valid_ms) is not int or not 0 < valid_ms <= VALID_MS_MAX:
+            told = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
+            raise ValueError(f"valid_ms: {told}")
+        decision.valid_ms = valid_ms
+    return decision
+
+
+def _wish(notional: Decimal | str | int | None, share_bps: int | None) -> Wish:
+    """Return the size that an entry should have; raises ValueError."""
+    amount = 0
+    if notional is not None:
+        if isinstance(notional, bool) or not isinstance(notional, Decimal | str | int):
+            told = f"expected a Decimal, a whole number or decimal text, found {notional!r}"
+            raise ValueError(f"notional: {told}")
+        try:
+            wanted = Decimal(notional)
+        except ArithmeticError as error:
+            raise ValueError(f"notional: {notional!r} is no amount in quote") from error
+        if not wanted.is_finite() or not 0 < wanted <= NOTIONAL_MAX:
+            told = f"expected an amount above zero, at most {NOTIONAL_MAX}, found {notional!r}"
+            raise ValueError(f"notional: {told}")
+        amount = parse_amount(fixed_text(wanted, PLACES))
+        if wanted != Decimal(amount).scaleb(-PLACES):
+            raise ValueError(f"notional: expected at most {PLACES} places, found {notional!r}")
+    if share_bps is not None and (type(share_bps) is not int or not 0 < share_bps <= BPS):
+        raise ValueError(f"share_bps: expected a whole number from 1 to {BPS}, found {share_bps!r}")
+    return Wish(amount, share_bps or 0)
 
 
 def sell(

@@ -6,6 +6,7 @@ from typing import final
 
 from minibot.cores.messages import SignalMessage
 from minibot.events.model import Payload, Signal
+from minibot.events.money import amount_text
 from minibot.events.native import mypyc_attr
 from minibot.strategies.decision import Decision
 from minibot.strategies.selection import ChosenStrategy
@@ -25,7 +26,7 @@ class DecidedSignal(SignalMessage):
     decision: Decision
 
     def _written(self) -> Payload:
-        chosen, decision = self.chosen, self.decision
+        chosen, decision, wish = self.chosen, self.decision, self.wish
         return Signal(
             symbol=self.symbol,
             side=self.side,
@@ -37,4 +38,6 @@ class DecidedSignal(SignalMessage):
             checks=decision.checks,
             strategy=chosen.name,
             params_hash=chosen.params_hash,
+            notional=amount_text(wish.notional) if wish is not None and wish.notional else None,
+            share_bps=wish.share_bps or None if wish is not None else None,
         )

@@ -50,4 +50,6 @@ def _carried(said: PositionPlan) -> JsonObject:
     if said.original_qty is None:
         return {}
     values = {name: getattr(said, name) for name in CARRIED}
+    if said.campaign is not None:
+        values["campaign"] = {"id": said.campaign_id, **said.campaign}
     return {name: value for name, value in values.items() if value is not None}

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 
-from minibot.backtest.driver import run_backtest
+from minibot.backtest.driver import run_backtest, run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.span import Span
@@ -206,7 +206,7 @@ def test_state_of_risk_within_nights_goes_on_from_its_text() -> None:
     config = bar_profile("backtest.night_ms=14400000").raw
     cores = fresh_cores(config)
     source = BarSource(series(BARS), bar_profile("backtest.night_ms=14400000"))
-    run_backtest(source, bar_profile("backtest.night_ms=14400000"), cores=cores)
+    run_cores(source, bar_profile("backtest.night_ms=14400000"), cores)
     state = cores["risk_role"].state()
 
     assert state["budgets"]["night_ends"] > START_MS

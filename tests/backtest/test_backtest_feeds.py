@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from minibot.backtest.checks.lookahead import check_lookahead
+from minibot.backtest.checks.perturbation import CUT, Perturbation, perturbed
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.span import Part, Span
@@ -16,7 +19,7 @@ from minibot.engine.run_result import BacktestResult
 from minibot.events.model import FeedValue, Fill, Signal
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config, config_with
-from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, series, walk
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, series, walk, write_klines
 
 READER = '''"""Says with each bar what it reads."""
 
@@ -134,3 +137,30 @@ def test_feed_whose_file_is_gone_is_refused_and_not_passed_over(tmp_path: Path) 
 
     with pytest.raises(ConfigError, match=r"market\.feeds"):
         run_backtest(market(config), config)
+
+
+@pytest.mark.campaign
+def test_look_ahead_check_passes_a_strategy_that_reads_a_feed(tmp_path: Path) -> None:
+    """Values are of the market that is checked: at their own time, and also where it is cut."""
+    config = profile(tmp_path)
+    job = Job((f"klines:{write_klines(tmp_path, BARS)}",), config.raw)
+
+    verdict = check_lookahead(job, 1, decisions=20, random_moments=4)
+
+    assert (verdict.is_clean, verdict.findings, verdict.modelled) == (True, [], 0)
+    assert verdict.decisions > 15
+
+
+def test_values_up_to_the_moment_of_an_alteration_come_even_behind_a_cut_market(
+    tmp_path: Path,
+) -> None:
+    """A market that ends before a value tells it where the moment lies behind it, and only then."""
+    config = profile(tmp_path)
+    told = []
+    for moment in (LINES[4] - 1, LINES[4]):
+        ended = Part(BarSource(series(BARS), config), Span(None, LINES[3]), 50)
+        altered = perturbed(with_feeds(ended, config), Perturbation(moment, CUT))
+        told.append([root.ts for root in altered.roots() if isinstance(root.payload, FeedValue)])
+
+    assert told[0] == LINES[:4]
+    assert told[1] == LINES[:5]

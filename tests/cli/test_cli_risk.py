@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minibot.cli.risk import rows_of
-from minibot.events.model import JsonObject
+from minibot.cli.risk import campaigns_of, rows_of
+from minibot.events.model import JsonObject, PositionPlan
 
 NOW: int = 1_772_445_600_000
 TOLD: JsonObject = {
@@ -34,6 +34,21 @@ def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
         "all symbols for 1 min 30 s: max_drawdown",
         "BTCUSDT for this run: thin book",
     ]
+
+
+def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -> None:
+    """The last plan gives entries of their number, and the worst loss less that at the stop."""
+    said = {"entries": 2, "entries_max": 3, "loss_max": "50.00000000", "at_risk": "12.50000000"}
+    plan = PositionPlan("BTCUSDT", "1", ("qty",), campaign_id="c" * 8, campaign=said)
+    closed = PositionPlan("ETHUSDT", "0", ("closed",), campaign_id="d" * 8)
+
+    campaigns = campaigns_of({"ETHUSDT": closed, "BTCUSDT": plan})
+
+    assert [(one["symbol"], one["reserve_left"]) for one in campaigns] == [
+        ("BTCUSDT", "37.50000000")
+    ]
+    texts = [row.text for row in rows_of(TOLD | {"campaigns": campaigns})]
+    assert "BTCUSDT: 2 of 3 entries, 37.50 of 50.00 left to lose" in texts
 
 
 def test_run_that_tells_no_standing_says_why() -> None:

@@ -169,6 +169,26 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
     assert stale.code == 1
 
 
+@pytest.mark.row("C-119")
+def test_health_of_a_running_night_is_one_line_with_its_exit_code(running: RunningNight) -> None:
+    """A well night is OK and 0; a role silent for longer than allowed is FAIL and 1."""
+    wait_until(lambda: verb(running.var, "health").code == 0, "six healthy roles")
+
+    well = verb(running.var, "health")
+    silent = verb(running.var, "health", "--max-age", "-1")
+    detail = verb(running.var, "health", "--detail", "--json").document["detail"]
+
+    run_id = running.run_dir.name
+    assert re.fullmatch(rf"OK  {run_id}: 6 roles heard within \d+ s, data .* s old\n", well.out)
+    assert silent.code == 1
+    assert silent.out.startswith(f"FAIL  {run_id}: ")
+    assert len(silent.out.splitlines()) == 1
+    assert detail["venue"]["name"] == "binance"
+    assert {"order_intents"} <= {
+        queue for role in detail["roles"] for queue in role.get("inputs") or {}
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "fields"),
     [

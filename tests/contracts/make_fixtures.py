@@ -109,6 +109,18 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
     result = derive_id(RUN_ID, "execution_role", intent, 0)
     check = {"name": "spread_bps", "value": "0.0016", "threshold": "8.0", "passed": True}
     tape = f"{TAPE} line {TRADE_LINE} and {QUOTE_LINE} ({TAPE_ORIGIN})"
+    campaign_id = derive_id(RUN_ID, "risk_role", signal, 0)
+    campaign = {
+        "entries": 2,
+        "entries_max": 3,
+        "loss_max": "50",
+        "entered_ts": ts,
+        "spent": "100.1",
+        "received": "49.9",
+        "qty": trade["q"],
+        "row": 1,
+        "stop": quote["b"],
+    }
     errors = f"{ERRORS} line {BAN_LINE} ({ERRORS_ORIGIN})"
     lineage = {"cause_ids": [tick], "tick_seq": 2}
     who = {"who": "operator", "why": said["ban"]}
@@ -241,6 +253,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "signal_id": signal,
                 "checks": [check],
                 "profile": "nore-v1",
+                "campaign_id": campaign_id,
                 "headroom": {"order_notional": "500"},
                 "cause_ids": [signal],
                 "tick_seq": 2,
@@ -318,6 +331,23 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "stop_trailing": quote["b"],
                 "peak": quote["a"],
                 "atr": "12.5",
+                "campaign_id": campaign_id,
+                "campaign": {**campaign, "keep_qty": "0", "at_risk": "-1.5"},
+                "cause_ids": [tick],
+                "tick_seq": 2,
+            },
+        ),
+        "recovery_intent": (
+            tape,
+            {
+                "symbol": symbol,
+                "campaign_id": campaign_id,
+                "choice": "de-risk",
+                "row": 2,
+                "loss_bps": "512.5",
+                "row_bps": "500",
+                "entry_price": trade["p"],
+                "bid": quote["b"],
                 "cause_ids": [tick],
                 "tick_seq": 2,
             },
@@ -333,6 +363,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "purpose": "ENTRY",
                 "limit_price": quote["a"],
                 "time_in_force": "IOC",
+                "campaign_id": campaign_id,
                 "expires_ts": ts + 5000,
                 "cause_ids": [action, signal],
                 "tick_seq": 2,
@@ -416,6 +447,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                         "opened_ts": ts,
                         "age_row": 0,
                         "stop_hard": quote["b"],
+                        "campaign": {"id": campaign_id, **campaign},
                     }
                 ],
                 "trades": {"closed": [[ts, "0.01000000"]], "open": []},

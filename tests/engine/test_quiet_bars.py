@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from minibot.backtest import driver
-from minibot.backtest.driver import run_backtest
+from minibot.backtest.driver import run_backtest, run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import ALL, Span
 from minibot.cores.messages import Message
@@ -50,6 +50,15 @@ PLAN = (
     "risk.stale_exit_ms=600000",
 )
 LADDER = ("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3")
+
+
+CAMPAIGN: Final = (
+    *("risk.exit_policy=campaign", "risk.campaign_entries_max=3", "risk.campaign_loss_max=9"),
+    *("risk.campaign_entry_wait_market_ms=120000", "risk.recovery_part_percent=40"),
+    'risk.recovery=[["2.5", "hold"], ["6", "de-risk"], ["14", "exit"]]',
+)
+RUNGS: Final = ("risk.ladder_1_bps=4", "risk.ladder_2_bps=30", "risk.campaign_loss_max=90")
+ADDING: Final = ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null")
 
 
 def jumping(seed: int, count: int = 900) -> list[Candle]:
@@ -102,6 +111,10 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
         (*PLAN, *LADDER),
         (*PLAN, *LADDER, "risk.exits_at=venue"),
+        (*PLAN, *CAMPAIGN),
+        (*PLAN, *CAMPAIGN, *LADDER[1:], "risk.exits_at=venue"),
+        (*CAMPAIGN, "risk.hard_stop_bps=300", *ADDING, "execution.fee_asset=base"),
+        (*CAMPAIGN, "risk.hard_stop_bps=300", *ADDING, *RUNGS),
         ("risk.exits_at=venue",),
         ("risk.sizing=share", "risk.size_atr_bps_full=2"),
         ("risk.sizing=risk", "risk.risk_per_trade_bps=1"),
@@ -116,6 +129,10 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.benchmark_symbol=BTCUSDT", "risk.volatility_ratio_max=1.1"),
             *("risk.volatility_bars_short=3", "risk.volatility_bars_long=12"),
             *("risk.drift_bars=10", "risk.drift_reference_bars=20", "risk.drift_max=0.6"),
+        ),
+        (
+            *("risk.confidence_min=40", "risk.bars_late_max=0"),
+            'risk.price_move_atr_max="0.6"',
         ),
         ("market.book_depth=true", "risk.depth_min=1"),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
@@ -295,6 +312,23 @@ def test_bars_of_several_intervals_are_told_in_their_order(
     assert quick.of("fills")
 
 
+def test_gate_by_bars_of_an_interval_of_its_own_gives_the_same_either_way() -> None:
+    """Fatigue reads bars of an hour beside those of the strategy: entries pass and are blocked."""
+    config = bar_profile(
+        *EASY,
+        'market.bar_intervals=["1m","15m","1h"]',
+        *("risk.fatigue_bar_interval=1h", "risk.fatigue_change_bps_max=10"),
+        *("risk.fatigue_rsi_max=50", "risk.fatigue_acceleration_bps_min=5"),
+    )
+    source = BarSource(series(walk(3_000, 4)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    reasons = {action.to_json()["payload"]["reason_code"] for action in quick.of("risk_actions")}
+    assert {"warmup", "fatigue", "allowed"} <= reasons
+
+
 @pytest.mark.parametrize("seed", [31, 32, 33])
 def test_the_cores_end_in_the_same_state(seed: int) -> None:
     """Cores end in the same state: marks, budgets, exits, indicators."""
@@ -303,7 +337,7 @@ def test_the_cores_end_in_the_same_state(seed: int) -> None:
     states = []
     for market in (source, AsEvents(source)):
         cores = fresh_cores(config.raw)
-        run_backtest(market, config, cores=cores)
+        run_cores(market, config, cores)
         states.append({name: core.state() for name, core in cores.items()})
 
     assert states[0] == states[1]
@@ -361,7 +395,7 @@ def test_a_core_of_ones_own_is_told_every_tick() -> None:
     for market in (source, AsEvents(source)):
         cores = fresh_cores(config.raw)
         cores["execution_role"] = seeing = Seeing(cores["execution_role"])
-        results.append(run_backtest(market, config, cores=cores))
+        results.append(run_cores(market, config, cores))
         seen.append(seeing.ticks)
 
     assert seen == [result.inputs[MarketTick.TYPE] for result in results]

@@ -58,6 +58,13 @@ LADDER = (
     *(*PLAN, "risk.exit_policy=ladder", "risk.ladder_1_bps=0.5", "risk.ladder_2_bps=1"),
     *("risk.targets_by_age=null", "risk.break_even_bps=null", "risk.trail_from_bps=1.5"),
 )
+# No stop but the hard one stands before the rows of the recovery.
+CAMPAIGN = (
+    *("risk.hard_stop_bps=50", "risk.exit_policy=campaign", "risk.campaign_entries_max=3"),
+    *("risk.campaign_loss_max=90", "risk.recovery_part_percent=40"),
+    *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
+    'risk.recovery=[["1", "hold"], ["2", "de-risk"], ["3", "exit"]]',
+)
 # Entries rest at the bid, follow it, and are given up or taken.
 MAKER = (
     *(*VENUE, "risk.entry=maker", "risk.maker_patience_market_ms=400"),
@@ -69,6 +76,7 @@ SETS = {
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
     **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
     **{"protected": PROTECTED, "maker": MAKER},
+    **{"campaign": CAMPAIGN, "campaign_venue": (*CAMPAIGN, "risk.exits_at=venue")},
 }
 ROWS = 6_000
 
@@ -121,7 +129,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
     "case",
     [
         *("ema", "nore", "tight", "losing", "late", "venue", "protected", "maker"),
-        *("plan", "plan_venue", "ladder", "ladder_venue"),
+        *("plan", "plan_venue", "ladder", "ladder_venue", "campaign", "campaign_venue"),
     ],
 )
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.engine.role_replay import Difference
-from minibot.events.model import Check, RiskAction, RunEnding
+from minibot.events.model import Check, RecoveryIntent, RiskAction, RunEnding
 from minibot.events.reasons import SIGNAL_EXIT, STOP_LOSS
 from minibot.kernel import canonical
 from minibot.replay.compare import describe
@@ -52,6 +52,10 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
         ),
         (row("exit_position", "asked", "none"), "asked for by an operator"),
         (row("policy", "close", "hold"), "the profile's policy closes it"),
+        (
+            row("recovery_qty", "10.00000000", "5.00000000"),
+            "loss at a row of the recovery: 10.00 held, 5.00 to keep",
+        ),
     ],
 )
 def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
@@ -69,6 +73,15 @@ def test_end_of_a_run_is_told_with_a_time_of_day() -> None:
 
     assert event_text(event(1_723_161_590_000, 1, ending)) == (
         "SOURCE_ENDED by watchdog_role: no more entries, the run ends at 00:00:00.000"
+    )
+
+
+def test_recovery_intent_is_told_with_its_loss_and_its_campaign() -> None:
+    """A recovery intent says the choice, the loss, its row and the campaign."""
+    said = RecoveryIntent(SYMBOL, "c" * 8, "de-risk", 2, "512.5000", "500.0000", "100", "94.875")
+
+    assert event_text(event(1_723_161_590_000, 1, said)) == (
+        f"de-risk {SYMBOL}: 512.50 bps below 100.00, row 2 from 500.00 bps; campaign cccccccc"
     )
 
 

@@ -336,6 +336,16 @@ def test_headline_of_a_trade_that_is_open_or_carried_in_says_so() -> None:
     assert headline(carried).startswith("Trade 3: COIN, carried in from the run before; stop hit ")
 
 
+def test_headline_names_the_campaign_of_a_trade() -> None:
+    """A trade of a campaign ends with its id, in words and in JSON; others have none."""
+    named = dataclasses.replace(STORY, campaign_id="c" * 8)
+
+    assert headline(named).endswith("; campaign cccccccc")
+    assert named.to_json()["campaign_id"] == "c" * 8
+    assert "campaign" not in headline(STORY)
+    assert "campaign_id" not in STORY.to_json()
+
+
 def test_trades_go_from_flat_to_flat_and_their_lots_have_their_numbers() -> None:
     """Two purchases and two sales are one trade with two lots; symbols do not mix."""
     sides = [("A", "BUY"), ("A", "BUY"), ("B", "BUY"), ("A", "SELL"), ("A", "SELL"), ("A", "BUY")]

@@ -272,6 +272,9 @@ class Desk:
         symbol: str = SYMBOL,
         age_ms: int = 0,
         horizon_ms: int = 60_000,
+        confidence: int = 80,
+        notional: str | None = None,
+        share_bps: int | None = None,
         event_id: str | None = None,
     ) -> list[Event]:
         """Send a signal of the strategy about the last tick."""
@@ -280,11 +283,13 @@ class Desk:
             symbol=symbol,
             side=side,
             score=80,
-            confidence=80,
+            confidence=confidence,
             horizon_ms=horizon_ms,
             reason="a test said so",
             reason_code="momentum_up",
             checks=(Check("momentum_bps", "2", "1", True),),
+            notional=notional,
+            share_bps=share_bps,
         )
         cause = position_id(RUN_ID, "market_role", "market_ticks", seq)
         return self.put(

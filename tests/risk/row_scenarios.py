@@ -158,6 +158,7 @@ _entry = _scenarios("entry_rows", is_held=False)
 _size = _scenarios("size_rows", is_held=False)
 _order = _scenarios("size_entry", is_held=False)
 _sizing = _scenarios("sizing_rows", is_held=False)
+_wish = _scenarios("wish_rows", is_held=False)
 _loss = _scenarios("loss_rows", is_held=False)
 _hard = _scenarios("hard_rows", is_held=False, soft=False)
 _sell = _scenarios("sell_rows", is_held=True)
@@ -544,6 +545,13 @@ SIZES: Final = (
                 NOTIONAL,
             ),
         )
+    ),
+    # A strategy wants as much as it may, and a smallest unit more: risk cuts that.
+    _wish(
+        "BY_WISH",
+        "size_wish",
+        amount("size_wish", 900),
+        step("sizes__wish", 900 * UNIT),
     ),
     # Ten coins and two that are held: a stop at 98 loses 24, a turnover of 198 a coin costs 2.376.
     _loss(

@@ -15,7 +15,9 @@ from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
 from minibot.risk.book_depth import DepthReading
+from minibot.risk.campaign import Campaign, CampaignRules, Reserve
 from minibot.risk.checks import NOT_ASKED
+from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
@@ -78,6 +80,13 @@ LIMITS: Final[JsonObject] = config(
 )
 PLANNED: Final = copy.deepcopy(LIMITS)
 PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000}
+CAMPAIGNING: Final = copy.deepcopy(PLANNED)
+CAMPAIGNING["risk"] |= {
+    "exit_policy": "campaign",
+    "campaign_entries_max": 4,
+    "campaign_loss_max": "600",
+    "campaign_entry_wait_market_ms": 8_500,
+}
 RETURNS: Final = copy.deepcopy(LIMITS)
 RETURNS["risk"] |= {
     "benchmark_symbol": OTHER,
@@ -92,6 +101,16 @@ RETURNS["risk"] |= {
     "drift_bars": 11,
     "drift_reference_bars": 12,
     "drift_max": "0.61",
+}
+LATE: Final = copy.deepcopy(LIMITS)
+LATE["risk"] |= {
+    "confidence_min": 67,
+    "bars_late_max": 3,
+    "price_move_atr_max": "1.3",
+    "fatigue_bar_interval": "4h",
+    "fatigue_change_bps_max": 1_234,
+    "fatigue_rsi_max": 69,
+    "fatigue_acceleration_bps_min": 210,
 }
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
 for _name in ("night_notional", "day_notional", "week_notional", "orders_per_minute"):
@@ -128,8 +147,13 @@ class World:
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
+        self.sizes.allowed = 900 * UNIT
         # What closed bars say: nothing is known, and all limits differ.
         self.reading, self.return_rules = Reading(), ReturnRules(RETURNS)
+        # What speaks of a late entry: a bar has just closed, and all figures are of a fresh symbol.
+        self.late, self.late_rules = LateReading(), LateRules(LATE)
+        self.late.confidence, self.late.bars_late, self.late.move = 68, 0, 1
+        self.late.fatigue_bars = self.late.warmup = 15
         # A deep book of the profile's venue, as young as the tick.
         self.depth = DepthReading("binance")
         self.depth.venue, self.depth.age_ms, self.depth.notional = "binance", 11, EQUITY
@@ -147,6 +171,14 @@ class World:
         self.quote.filled, self.quote.spent = 2 * UNIT, 198 * UNIT
         self.quote.limit, self.quote.requotes = 10_000 * UNIT // 100, 1
         state.quotes.rules.requotes_max = 2
+        # A campaign with one entry behind it, and what it may lose; nothing of it binds.
+        self.campaign, self.campaign_rules = Campaign(), CampaignRules(CoreProfile.of(CAMPAIGNING))
+        self.campaign.begin(NOBODY, self.campaign_rules)
+        self.campaign.entries_max, self.campaign.loss_max = 3, 500 * UNIT
+        self.campaign.enter(NOW - 9_000, 0)
+        self.campaign.keep, self.at_risk = 6 * UNIT, 2 * UNIT
+        self.held_bid, self.hold_level = 71 * UNIT, 41 * UNIT
+        self.reserve = Reserve(0, 900 * UNIT, 100 * UNIT, 90 * UNIT, 0)
 
     # --- changes ------------------------------------------------------------------------------
 

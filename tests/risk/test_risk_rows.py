@@ -20,8 +20,10 @@ from minibot.events.money import UNIT
 from minibot.risk import (
     book_depth,
     budgets,
+    campaign,
     entry_decision,
     exit_decision,
+    late_entries,
     market_returns,
     order_counts,
     plan_rows,
@@ -36,6 +38,8 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_campaigns import CAMPAIGNS
+from tests.risk.row_late import LATE_ROWS
 from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS, VADR_ROWS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
@@ -50,11 +54,13 @@ SCENARIOS: Final = {
     trigger_rows: TRIGGERS,
     protection: RESTS,
     market_returns: RETURN_ROWS,
+    late_entries: LATE_ROWS,
     book_depth: DEPTH_ROWS,
     vadr_gate: VADR_ROWS,
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
+    campaign: CAMPAIGNS,
 }
 VALUE, LIMIT = 1, 2
 
@@ -139,6 +145,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (sizing, "sizing_rows"): lambda module, world: judged(
         module.sizing_rows(world.sizes, world.state.headroom(SYMBOL), NOTIONAL)
     ),
+    (sizing, "wish_rows"): lambda module, world: judged(module.wish_rows(world.sizes)),
     (sizing, "loss_rows"): lambda module, world: judged(module.loss_rows(world.sizes, 10 * UNIT)),
     (exit_decision, "sell_rows"): lambda module, world: judged(
         module.sell_rows(world.state, world.market, world.signal(SELL))
@@ -167,6 +174,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)
     ),
+    (late_entries, "late_rows"): lambda module, world: judged(
+        module.late_rows(world.late, world.late_rules, True)
+    ),
     (book_depth, "depth_rows"): lambda module, world: judged(
         module.depth_rows(world.depth, world.limits.tick_age_ms_max, 61 * UNIT)
     ),
@@ -187,6 +197,21 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     ),
     (requoting, "rest_rows"): lambda module, world: judged(
         module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
+    ),
+    (campaign, "campaign_rows"): lambda module, world: judged(
+        module.campaign_rows(
+            *(world.campaign_rules, world.campaign, world.at_risk),
+            *(world.held_bid, world.hold_level, world.now),
+        )
+    ),
+    (campaign, "reserve_rows"): lambda module, world: judged(
+        module.reserve_rows(world.reserve, NOTIONAL)
+    ),
+    (campaign, "reserve_loss_rows"): lambda module, world: judged(
+        module.reserve_loss_rows(world.reserve, 10 * UNIT)
+    ),
+    (campaign, "recovery_rows"): lambda module, world: judged(
+        module.recovery_rows(world.campaign, world.qty)
     ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }

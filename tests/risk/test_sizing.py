@@ -77,6 +77,57 @@ def round_trip(made: Desk, price: str) -> None:
     made.tick(price, price)
 
 
+# --- the strategy's wish --------------------------------------------------------------------------
+
+
+def test_wish_below_the_profiles_size_is_what_is_bought() -> None:
+    """A strategy that wants 300 of 500 gets 300, and the bound is its own."""
+    said = desk(risk__order_notional="500").signal("BUY", notional="300")
+
+    assert (actions(said)[0], bought(said)) == (ALLOWED, ["3.000"])
+    assert bound(said) == ("size_wish", "300.00000000")
+
+
+def test_wish_beyond_the_profiles_size_is_cut_and_the_cut_is_told() -> None:
+    """One that wants 800 of 500 gets 500: risk only narrows, and says by how much."""
+    said = desk(risk__order_notional="500").signal("BUY", notional="800")
+
+    assert (actions(said)[0], bought(said)) == (REDUCED, ["5.000"])
+    check = check_of(said[0], "size_wish")
+    assert (check["value"], check["threshold"]) == ("800.00000000", "500.00000000")
+
+
+def test_share_of_the_budget_is_one_of_what_positions_may_take() -> None:
+    """A tenth of 10,000 that may be exposed is 1,000; with an amount the lesser counts."""
+    keys: dict[str, Any] = {**SHARE, "risk__positions_max": 1}
+
+    assert bought(desk(**keys).signal("BUY", share_bps=1_000)) == ["10.000"]
+    assert bought(desk(**keys).signal("BUY", share_bps=1_000, notional="400")) == ["4.000"]
+    assert bought(desk(**keys).signal("BUY", share_bps=1_000, notional="4000")) == ["10.000"]
+
+
+def test_wish_of_less_than_the_venue_takes_is_refused_by_its_name() -> None:
+    """A wish below the least order is no order, and not a larger one."""
+    said = desk(risk__order_notional="500").signal("BUY", notional="0.01")
+
+    assert actions(said)[0] == ("BLOCK", "size_wish")
+
+
+@pytest.mark.parametrize("mode", [{}, SHARE, RISK])
+@given(wish=st.integers(1, 20_000_00), share=st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_wish_never_buys_more_than_the_profile(mode: dict[str, Any], wish: int, share: int) -> None:
+    """Whatever a strategy wants, it gets no more than without a wish, and no more than it wants."""
+    text = f"{wish // 100}.{wish % 100:02}"
+    plain = desk(**mode).signal("BUY")
+    asked = desk(**mode).signal("BUY", notional=text, share_bps=share or None)
+
+    most = sum(parse_amount(qty) for qty in bought(plain))
+    got = sum(parse_amount(qty) for qty in bought(asked))
+    assert got <= most
+    assert cost_up(got, 100 * UNIT) <= parse_amount(text)
+
+
 # --- share ----------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,12 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
 
 
 RUNGS = ("risk.hard_stop_bps=500", "risk.exit_policy=ladder")
+CAMPAIGN = (
+    *("risk.campaign_loss_max=10", "risk.campaign_entries_max=2"),
+    *("risk.exit_policy=campaign", "risk.hard_stop_bps=500"),
+)
+HOLD = (*CAMPAIGN, 'risk.recovery=[["499.9999", "hold"]]')
+REDUCE = 'risk.recovery=[["100", "hold"], ["200", "de-risk"], ["300", "exit"]]'
 
 
 @pytest.mark.row("U-06")
@@ -99,6 +105,13 @@ VADR = [
     "risk.vadr_bar_interval=4h",
 ]
 DRIFTING = ["risk.drift_bars=64", "risk.drift_reference_bars=64"]
+TIRED = [
+    "risk.fatigue_bar_interval=3m",
+    "risk.fatigue_change_bps_max=1200",
+    "risk.fatigue_rsi_max=70",
+    'market.bar_intervals=["1s","1m","3m"]',
+    "market.warmup_bars=481",
+]
 MAKER = [
     "risk.maker_requotes=3",
     "risk.entry=maker",
@@ -200,6 +213,48 @@ KELLY = [
             ["risk.hard_stop_bps=500", "risk.ladder_1_bps=10"],
             "risk.ladder_1_bps",
         ),
+        (CAMPAIGN, CAMPAIGN[1:], "risk.campaign_loss_max:"),
+        (CAMPAIGN, (CAMPAIGN[0], *CAMPAIGN[2:]), "risk.campaign_entries_max:"),
+        (CAMPAIGN, CAMPAIGN[:3], "risk.hard_stop_bps"),
+        ([], CAMPAIGN[1:2], "risk.campaign_entries_max"),
+        (
+            CAMPAIGN,
+            [*RUNGS, "risk.ladder_1_bps=1", "risk.ladder_2_bps=2", *CAMPAIGN[:1]],
+            "risk.campaign_loss_max",
+        ),
+        (
+            [*CAMPAIGN, "risk.ladder_1_bps=10", "risk.ladder_2_bps=10.5"],
+            [*CAMPAIGN, "risk.ladder_1_bps=10"],
+            "risk.ladder_2_bps",
+        ),
+        (CAMPAIGN, [*CAMPAIGN, "risk.campaign_entries_max=0"], "risk.campaign_entries_max"),
+        (CAMPAIGN, [*CAMPAIGN, "risk.campaign_loss_max=0"], "risk.campaign_loss_max"),
+        (HOLD, [*CAMPAIGN, 'risk.recovery=[["500", "hold"]]'], "risk.recovery"),
+        (HOLD, HOLD[4:], "risk.recovery"),
+        (HOLD, [*CAMPAIGN, 'risk.recovery=[["100", "wait"]]'], "risk.recovery.0.1"),
+        (HOLD, [*CAMPAIGN, 'risk.recovery=[["0", "hold"]]'], "risk.recovery.0.0"),
+        (HOLD, [*CAMPAIGN, "risk.recovery=[]"], "risk.recovery"),
+        (
+            [*CAMPAIGN, 'risk.recovery=[["100", "hold"], ["100.0001", "exit"]]'],
+            [*CAMPAIGN, 'risk.recovery=[["100", "hold"], ["100.0", "exit"]]'],
+            "risk.recovery",
+        ),
+        (
+            [*CAMPAIGN, 'risk.recovery=[["100", "hold"], ["200", "exit"]]'],
+            [*CAMPAIGN, 'risk.recovery=[["100", "exit"], ["200", "hold"]]'],
+            "risk.recovery",
+        ),
+        (
+            [*CAMPAIGN, REDUCE, "risk.recovery_part_percent=99"],
+            [*CAMPAIGN, REDUCE],
+            "risk.recovery_part_percent:",
+        ),
+        (
+            [*CAMPAIGN, REDUCE, "risk.recovery_part_percent=1"],
+            [*CAMPAIGN, REDUCE, "risk.recovery_part_percent=100"],
+            "risk.recovery_part_percent",
+        ),
+        (HOLD, [*HOLD, "risk.recovery_part_percent=50"], "risk.recovery_part_percent"),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
         (
             ["risk.sizing=risk", "risk.risk_per_trade_bps=50"],
@@ -258,6 +313,10 @@ KELLY = [
             [*DRIFTING, "risk.drift_max=0.24"],
             "risk.drift_max",
         ),
+        (TIRED, TIRED[1:], "risk.fatigue_bar_interval:"),
+        (TIRED, [TIRED[0], *TIRED[2:]], "risk.fatigue_change_bps_max:"),
+        (TIRED, [*TIRED[:3], TIRED[4]], "risk.fatigue_bar_interval"),
+        (TIRED, [*TIRED[:4], "market.warmup_bars=480"], "risk.fatigue_bar_interval"),
         (
             [*WATCHING, UNIVERSE.replace("MODE", "dynamic")],
             [*WATCHING, UNIVERSE.replace("MODE", "static")],

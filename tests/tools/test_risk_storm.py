@@ -19,6 +19,7 @@ from minibot.risk import (
     plan_telling,
     requoting,
 )
+from minibot.risk.campaign import Campaign, CampaignRules, Reserve
 from minibot.risk.core import RiskCore
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Positions
@@ -47,8 +48,8 @@ def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
 def _oversized(change: pytest.MonkeyPatch) -> None:
     sized = entry_decision.size_entry
 
-    def larger(*words: Any) -> tuple[int, int]:
-        qty, notional = sized(*words)
+    def larger(*words: Any, **named: Any) -> tuple[int, int]:
+        qty, notional = sized(*words, **named)
         return qty * 60, notional
 
     change.setattr(entry_decision, "size_entry", larger)
@@ -143,6 +144,47 @@ def _greedy(change: pytest.MonkeyPatch) -> None:
     change.setattr(Quote, "end", lambda quote, qty: None)
 
 
+def _reckless(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Reserve, "room", lambda reserve: 1 << 60)
+    change.setattr(Reserve, "loss", lambda reserve, qty: 0)
+
+
+def _uncounting(change: pytest.MonkeyPatch) -> None:
+    enter = Campaign.enter
+
+    def uncounted(campaign: Campaign, now: int, stop: int) -> None:
+        enter(campaign, now, stop)
+        campaign.entries = 0
+
+    change.setattr(Campaign, "enter", uncounted)
+
+
+def _hasty(change: pytest.MonkeyPatch) -> None:
+    make = CampaignRules.__init__
+
+    def made(rules: CampaignRules, profile: Any) -> None:
+        make(rules, profile)
+        rules.wait_ms = 0
+
+    change.setattr(CampaignRules, "__init__", made)
+
+
+def _averaging_down(change: pytest.MonkeyPatch) -> None:
+    change.setattr(CampaignRules, "held_below", lambda rules, entry, step: 0)
+
+
+def _repeating(change: pytest.MonkeyPatch) -> None:
+    reach = Campaign.reach
+
+    def again(campaign: Campaign, *words: Any) -> str:
+        choice = reach(campaign, *words)
+        campaign.row -= 1
+        return choice
+
+    change.setattr(Campaign, "reach", again)
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("breaks", "what"),
     [
@@ -163,6 +205,11 @@ def _greedy(change: pytest.MonkeyPatch) -> None:
         (_steadfast, watch.LEFT_STANDING),
         (_impatient, watch.TWICE),
         (_greedy, watch.OVERBOUGHT),
+        (_reckless, watch.RESERVED),
+        (_uncounting, watch.TOO_MANY),
+        (_hasty, watch.TOO_SOON),
+        (_averaging_down, watch.HELD_BACK),
+        (_repeating, watch.TOLD_TWICE),
     ],
 )
 def test_what_is_broken_on_purpose_is_reported(
@@ -171,7 +218,7 @@ def test_what_is_broken_on_purpose_is_reported(
     """Each invariant fails by its name where the product breaks it."""
     breaks(monkeypatch)
 
-    nights = ((seed, n) for n in range(NIGHTS_MAX) for seed in (3, 4))
+    nights = ((seed, n) for n in range(NIGHTS_MAX) for seed in (3, 4, 5, 8))
     found = (text for seed, n in nights for text in play(seed, n, INPUTS).found)
 
     assert any(text.startswith(f"{what}: ") for text in found)

@@ -6,6 +6,7 @@
     python -m tools.bench backtest --peers           history through the live cores
     python -m tools.bench market --peers             a combined stream through the market role
     python -m tools.bench first_hour                 set-up, demo, verbs, the guide, pages
+    python -m tools.bench risk --before COMMIT       portfolio, entries, scanner, storm, a year
 
 Every report names machine, disk and load, because other work on the machine changes the figures.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.bench import backtest, first_hour, journal, machine, market, peers
+from tools.bench import backtest, first_hour, journal, machine, market, peers, risk, risk_year
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -49,8 +50,16 @@ def parser() -> argparse.ArgumentParser:
     )
     of_hour = benches.add_parser("first_hour", help=first_hour.HELP)
     of_hour.add_argument("--only", nargs="+", metavar="ID", choices=list(first_hour.MEASURES))
-    for bench in (of_journal, of_backtest, of_market, of_hour):
-        if bench is not of_hour:
+    of_risk = benches.add_parser("risk", help=risk.HELP)
+    of_risk.add_argument("--only", nargs="+", metavar="ID", choices=list(risk.MEASURES))
+    of_risk.add_argument("--full", action="store_true", help="R1 over all million bars")
+    of_risk.add_argument("--core", type=int, default=1, help="pin every case to this core")
+    of_risk.add_argument("--before", metavar="COMMIT", help="the commit with which R2 compares")
+    of_risk.add_argument(
+        "--data", type=Path, default=risk_year.DATA, help="real market data for R8 (../shared/data)"
+    )
+    for bench in (of_journal, of_backtest, of_market, of_hour, of_risk):
+        if bench not in (of_hour, of_risk):
             bench.add_argument(
                 "--peers", action="store_true", help="the peers too, set up on demand"
             )
@@ -89,6 +98,17 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
         hour = first_hour.Plan(arguments.repeats)
         ids = arguments.only or list(first_hour.MEASURES)
         return [(id_, partial(first_hour.MEASURES[id_], hour)) for id_ in ids]
+    if arguments.bench == "risk":
+        book = risk.Plan(
+            repeats=arguments.repeats,
+            folder=arguments.folder.resolve(),
+            core=arguments.core,
+            is_full=arguments.full,
+            before=arguments.before,
+            data=arguments.data.resolve(),
+        )
+        ids = arguments.only or list(risk.MEASURES)
+        return [(id_, partial(risk.MEASURES[id_], book)) for id_ in ids]
     plan = journal.Plan(
         peers=peers.set_up() if arguments.peers else None,
         repeats=arguments.repeats,

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -102,10 +102,17 @@ def words(path: Path, case: Case, var: Path) -> list[str]:
     return line
 
 
-def run_command(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Took:
+def run_command(
+    argv: Sequence[str], environ: Mapping[str, str] | None = None, codes: Collection[int] = (0,)
+) -> Took:
     """Run a command in the project's folder and return what it took, with all its processes.
 
     Peak memory is the largest sum of what its processes hold, shared pages counted once (Linux).
+
+    Args:
+        argv: The command.
+        environ: Its environment; None for this process's own.
+        codes: Exit codes of a command that did what was asked.
 
     Raises:
         OSError: It failed.
@@ -123,7 +130,7 @@ def run_command(argv: Sequence[str], environ: Mapping[str, str] | None = None) -
         wall_s, after = time.perf_counter() - began, os.times()
         said.seek(0)
         text = said.read().decode("utf-8", "replace")
-    if process.returncode != 0:
+    if process.returncode not in codes:
         raise OSError(f"{shlex.join(argv)}: ended with {process.returncode}: {text[-500:]}")
     cpu_s = after.children_user + after.children_system
     cpu_s -= before.children_user + before.children_system

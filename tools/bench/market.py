@@ -49,12 +49,14 @@ class Plan:
         repeats: Repetitions of each case.
         folder: Folder of the role's queues.
         core: Processor core to which the client is pinned.
+        sets: Changes of the role's profile, `section.key=value`.
     """
 
     has_peers: bool
     repeats: int
     folder: Path
     core: int = 1
+    sets: tuple[str, ...] = ()
 
     @staticmethod
     def tell(runs: int, run_s: float) -> None:
@@ -67,7 +69,10 @@ class Plan:
         """Return the runs of the role under one command to the server."""
         core = self.core if self.core in cores() else cores()[-1]
         folder = self.folder / "market"
-        return [run(folder, symbols, core, command, *options) for _ in range(self.repeats)]
+        return [
+            run(folder, symbols, core, command, *options, sets=self.sets)
+            for _ in range(self.repeats)
+        ]
 
 
 def flood(plan: Plan) -> list[Measure]:

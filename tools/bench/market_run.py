@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,12 +137,20 @@ def server(core: int | None = SERVER_CORE) -> Iterator[ServerProcess]:
 class RoleProcess:
     """Process of the market role in a run made for it."""
 
-    def __init__(self, folder: Path, port: int, symbols: int, core: int, *options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        symbols: int,
+        core: int,
+        *options: str,
+        sets: Sequence[str] = (),
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         self.run_dir = folder / "runs" / RUN_ID
         self._var = Var(folder)
         self._origin_ms = time.time_ns() // 1_000_000
-        _make_run(self.run_dir, self._var, port, names(symbols), self._origin_ms)
+        _make_run(self.run_dir, self._var, port, names(symbols), self._origin_ms, sets)
         words = [sys.executable, "-m", "tools.bench.market_role", "--run", str(self.run_dir)]
         self._process = subprocess.Popen(
             [*words, "--core", str(core), *options],
@@ -217,7 +225,9 @@ class RoleProcess:
         return found
 
 
-def _make_run(run_dir: Path, var: Var, port: int, symbols: list[str], origin_ms: int) -> None:
+def _make_run(
+    run_dir: Path, var: Var, port: int, symbols: list[str], origin_ms: int, sets: Sequence[str]
+) -> None:
     run_dir.mkdir(parents=True, mode=0o700)
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     for path in (var.queues, var.stop, var.logs):
@@ -225,7 +235,7 @@ def _make_run(run_dir: Path, var: Var, port: int, symbols: list[str], origin_ms:
     for name, entry in roles.queues.items():
         parts = roles.writers(name) if entry.parts else ()
         make_queue(var.queues, name, entry.primary_reader, parts=parts)
-    config = load_config(PROJECT / "config" / "nore-demo.v1.json", ["embedded.speed=1"])
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", ["embedded.speed=1", *sets])
     command = ["python", "-m", "minibot.runtime.role", MARKET, "--run", str(run_dir)]
     Manifest(
         run_id=RUN_ID,
@@ -254,11 +264,16 @@ def _make_run(run_dir: Path, var: Var, port: int, symbols: list[str], origin_ms:
 
 
 def run(
-    folder: Path, symbols: int, core: int, command: Mapping[str, Any], *options: str
+    folder: Path,
+    symbols: int,
+    core: int,
+    command: Mapping[str, Any],
+    *options: str,
+    sets: Sequence[str] = (),
 ) -> Outcome:
     """Let the role take what the server sends, and measure it until the last line is durable."""
     with server() as sending:
-        role = RoleProcess(folder, sending.port, symbols, core, *options)
+        role = RoleProcess(folder, sending.port, symbols, core, *options, sets=sets)
         try:
             found = _measured(role, sending, command, folder)
         finally:

@@ -31,6 +31,10 @@ CASES: Final = {
     "hop_reader": "tools.bench.hops",
     "grow_writer": "tools.bench.growing",
     "grow_reader": "tools.bench.growing",
+    "portfolio": "tools.bench.risk_cases",
+    "judge": "tools.bench.risk_cases",
+    "rank": "tools.bench.risk_cases",
+    "storm": "tools.bench.risk_cases",
 }
 SECONDS_MAX: Final = 600.0
 

@@ -25,7 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
-        keys |= _entry(rng) | _returns(rng) | _depth(rng)
+        keys |= _entry(rng) | _returns(rng) | _late(rng) | _depth(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -75,18 +75,54 @@ def _exits(rng: random.Random) -> Keys:
         stop |= _some(rng, 0.6, {"risk.stop_bps": rng.choice(["30", "200", "500"])})
         stop |= _some(rng, 0.5, {"risk.take_profit_bps": rng.choice(["40", "300"])})
     rungs = {"risk.ladder_1_bps": "60", "risk.ladder_2_bps": rng.choice(["90", "400"])}
+    hard = rng.choice(["60", "500", "1000"])
+    policy = _policy(rng, int(hard), rungs)
+    if "risk.recovery" in policy and rng.random() < 0.7:
+        # No stop stands before the rows of the recovery.
+        return {
+            "risk.hard_stop_bps": "1000",
+            **{"risk.stop_atr_mult": None, "risk.take_profit_atr_mult": None},
+            **policy,
+            **_some(rng, 0.3, {"risk.exits_at": "venue"}),
+            "risk.signal_exit": rng.random() < 0.3,
+            "risk.time_exit_ms": None,
+        }
     return {
-        "risk.hard_stop_bps": rng.choice(["60", "500", "1000"]),
+        "risk.hard_stop_bps": hard,
         **stop,
         **_some(rng, 0.6, {"risk.trail_bps": rng.choice(["25", "150", "300"])}),
         **_some(rng, 0.3, {"risk.trail_from_bps": "80"}),
         **_some(rng, 0.4, {"risk.break_even_bps": rng.choice(["40", "120"])}),
         **_some(rng, 0.3, {"risk.targets_by_age": [[0, "200"], [1, "60"], [3, "10"]]}),
         **_some(rng, 0.3, {"risk.stale_exit_ms": 5_000}),
-        **_some(rng, 0.4, {"risk.exit_policy": "ladder", **rungs}),
+        **policy,
         **_some(rng, 0.6, {"risk.exits_at": rng.choice(["role", "venue"])}),
         "risk.signal_exit": rng.random() < 0.7,
         "risk.time_exit_ms": rng.choice([None, 20_000, 300_000]),
+    }
+
+
+def _policy(rng: random.Random, hard_bps: int, rungs: Keys) -> Keys:
+    """Draw the exit policy; the rows of a recovery stand before the hard stop."""
+    draw = rng.random()
+    if draw < 0.3:
+        return {"risk.exit_policy": "ladder", **rungs}
+    if draw < 0.5:
+        return {}
+    whole = ["hold", "de-risk", "exit"]
+    choices = rng.choice([["hold"], whole, ["de-risk", "hold"], ["de-risk", "exit"]])
+    losses = sorted(rng.sample(range(1, min(hard_bps, 80)), len(choices)))
+    recovery = [[str(loss), choice] for loss, choice in zip(losses, choices, strict=True)]
+    part = {"risk.recovery_part_percent": rng.choice([5, 50, 99])} if "de-risk" in choices else {}
+    return {
+        "risk.exit_policy": "campaign",
+        "risk.campaign_entries_max": rng.choice([1, 2, 5, 100]),
+        "risk.campaign_loss_max": rng.choice(["2", "20", "300", "3000"]),
+        # Room for further entries.
+        **_some(rng, 0.7, {"risk.position_notional_max": "6000"}),
+        **_some(rng, 0.6, {"risk.campaign_entry_wait_market_ms": rng.choice([300, 60_000])}),
+        **_some(rng, 0.7, {"risk.recovery": recovery, **part}),
+        **_some(rng, 0.5, rungs),
     }
 
 
@@ -143,6 +179,14 @@ def _returns(rng: random.Random) -> Keys:
     if keys:
         keys["risk.correlation_bars"] = 10
     return keys | _some(rng, 0.1, volatility) | _some(rng, 0.1, drift)
+
+
+def _late(rng: random.Random) -> Keys:
+    """Draw gates of late entries; most limits let some entries through."""
+    confidence = {"risk.confidence_min": rng.choice([20, 60])}
+    bars = {"risk.bars_late_max": rng.choice([0, 3])}
+    move = {"risk.price_move_atr_max": rng.choice(["0.5", "3"])}
+    return _some(rng, 0.1, confidence) | _some(rng, 0.1, bars) | _some(rng, 0.1, move)
 
 
 def _depth(rng: random.Random) -> Keys:

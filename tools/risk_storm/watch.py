@@ -33,6 +33,7 @@ from minibot.events.model import (
     LockSymbol,
     PositionPlan,
     PriceMark,
+    RecoveryIntent,
     Resume,
     RiskAction,
     RunEnding,
@@ -55,6 +56,8 @@ TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
 TOO_LARGE: Final = frozenset({QTY_MAX, NOTIONAL_MAX})
 QUOTE: Final = "USDT"
+WHOLE: Final = 10**8
+"""All of a price, in ten-thousandths of a basis point."""
 
 LINEAGE = "an intent without the action that allows it"
 AFTER_STOP = "something was said after STOP"
@@ -73,6 +76,11 @@ ENTRY_REFUSED = "an entry while entries were refused"
 LEFT_STANDING = "a quote left standing while entries were refused"
 TWICE = "two purchases of a symbol at a time"
 OVERBOUGHT = "an entry bought more than it was allowed"
+RESERVED = "a campaign that may lose more than its worst loss"
+TOO_MANY = "more entries than a campaign may have"
+TOO_SOON = "two entries of a campaign without the wait between them"
+HELD_BACK = "an entry at a loss at which the campaign holds"
+TOLD_TWICE = "a recovery row told twice"
 
 
 @dataclass(slots=True)
@@ -107,6 +115,19 @@ class Working:
         return (self.qty if self.ends_at is None else self.ends_at) - self.filled
 
 
+@dataclass(slots=True)
+class Campaign:
+    """Campaign of a symbol by its fills: entries, cash and coins; what it cost may be unknown."""
+
+    entries: int = 0
+    entered_ts: int = 0
+    spent: int = 0
+    received: int = 0
+    qty: int = 0
+    row: int = 0
+    is_known: bool = True
+
+
 class Watch:
     """The book of a night, and the violations that it found.
 
@@ -128,7 +149,17 @@ class Watch:
         self._taker = parse_rate(config["execution"]["taker_fee_bps"])
         # Whether a holding below the least quantity of an order takes no slot.
         self._has_dust = config["execution"].get("fee_asset") is not None
-        self._is_ladder = risk.get("exit_policy") == "ladder"
+        # Whether a sale may be sent beside another one, for a part.
+        self._is_ladder = risk.get("exit_policy") in ("ladder", "campaign")
+        self._has_campaigns = risk.get("exit_policy") == "campaign"
+        self._hard_bps = parse_rate(risk["hard_stop_bps"])
+        self._campaign_max: int = risk.get("campaign_entries_max", 0)
+        self._campaign_loss = parse_amount(risk.get("campaign_loss_max", "0"))
+        self._campaign_wait: int = risk.get("campaign_entry_wait_market_ms", 0)
+        holds = [bps for bps, choice in risk.get("recovery") or () if choice == "hold"]
+        self._hold_bps = parse_rate(holds[0]) if holds else None
+        self._campaigns: dict[str, Campaign] = {}
+        self._core: Core | None = None
         self.found: list[str] = []
         self.seen: dict[str, int] = {}
         self._steps = 0
@@ -160,6 +191,7 @@ class Watch:
             self._on_execution(said)
             return
         self._steps += 1
+        self._core = core
         if self._is_stopped and said:
             self._fail(AFTER_STOP, f"{len(said)} messages")
         is_fill = self._take(item)
@@ -207,8 +239,7 @@ class Watch:
 
     def _on_event(self, payload: object) -> None:
         if isinstance(payload, Instrument):
-            self._rules[payload.symbol] = OrderRules.of(payload)
-            self._end(payload.symbol)
+            self._on_rules(payload)
         elif isinstance(payload, PriceMark):
             self._touch.pop(payload.symbol, None)
         elif isinstance(payload, Halt | Resume):
@@ -220,6 +251,22 @@ class Watch:
         elif isinstance(payload, RunOpening):
             self._cash = self._known_cash = parse_amount(payload.cash[QUOTE])
 
+    def _on_rules(self, payload: Instrument) -> None:
+        """Take new rules, by which a position may be dust, or dust a position."""
+        symbol = payload.symbol
+        was_alive = self._is_alive(symbol)
+        self._rules[symbol] = OrderRules.of(payload)
+        self._end(symbol)
+        if not self._is_alive(symbol):
+            self._campaigns.pop(symbol, None)
+        elif not was_alive:
+            self._campaigns[symbol] = Campaign(1, is_known=False)
+
+    def _is_alive(self, symbol: str) -> bool:
+        """Return whether a symbol is held, or an order of it is on its way."""
+        is_sent = any(each.symbol == symbol for each in self._working.values())
+        return bool(self._held(symbol)) or is_sent
+
     def _on_fill(self, fill: FillMessage) -> None:
         sign = 1 if fill.side == BUY else -1
         qty = fill.qty - (fill.fee if fill.pays_in_base else 0)
@@ -227,6 +274,14 @@ class Watch:
         self._known_cash += cash_of(fill)
         if fill.side == BUY:
             self._bought += cost_up(fill.qty, fill.price)
+        campaign = self._campaigns.get(fill.symbol)
+        if campaign is not None and fill.side == BUY:
+            campaign.qty += qty
+            campaign.spent -= cash_of(fill)
+        elif campaign is not None:
+            own = min(campaign.qty, fill.qty)
+            campaign.qty -= own
+            campaign.received += cash_of(fill) * own // fill.qty
         order = self._working[fill.client.text]
         order.filled += fill.qty
         if fill.side == BUY:
@@ -276,6 +331,8 @@ class Watch:
                     self._working[message.client.text].is_leaving = True
             elif isinstance(message, ToldMessage) and isinstance(message.told, PositionPlan):
                 self._on_plan(message.told)
+            elif isinstance(message, ToldMessage) and isinstance(message.told, RecoveryIntent):
+                self._on_recovery(message.told)
 
     def _on_too_large(self, message: ActionMessage) -> None:
         """Judge a refusal for size: a purchase may be refused so, a sale has to be cut."""
@@ -283,6 +340,15 @@ class Watch:
         assert isinstance(told, RiskAction)
         if any(check.name == EXIT_QTY.name for check in told.checks or ()):
             self._fail(UNCUT, f"{told.symbol} {told.reason_code}")
+
+    def _on_recovery(self, intent: RecoveryIntent) -> None:
+        """Judge a recovery intent by those of the same campaign before it."""
+        self._see(f"recovery {intent.choice}")
+        campaign = self._campaigns.get(intent.symbol)
+        if campaign is None or intent.row <= campaign.row:
+            self._fail(TOLD_TWICE, str(intent))
+        else:
+            campaign.row = intent.row
 
     def _on_plan(self, plan: PositionPlan) -> None:
         """Judge a plan that risk told by what it told before, and by what is held."""
@@ -320,6 +386,9 @@ class Watch:
             is_quote=intent.limit is not None,
         )
         if intent.side == BUY:
+            if self._has_campaigns:
+                is_new = intent.cause.text not in self._entries
+                self._on_campaign(symbol, intent.qty, is_new=is_new, now=now)
             self._on_entry(order, bid, ask, now)
             self._on_purchase(intent, ask)
         self._working[intent.client.text] = order
@@ -329,6 +398,43 @@ class Watch:
         self._orders_ts = [ts for ts in self._orders_ts if ts > now - 60_000] + [now]
         if len(self._orders_ts) > self._rate_max:
             self._fail(CAP, f"{len(self._orders_ts)} orders within a minute")
+
+    def _on_campaign(self, symbol: str, qty: int, *, is_new: bool, now: int) -> None:
+        """Judge an allowed entry by what its campaign may still lose, and by its entries."""
+        bid, ask, _ = self._touch[symbol]
+        if not self._is_alive(symbol) and is_new:
+            self._campaigns.pop(symbol, None)
+        campaign = self._campaigns.setdefault(symbol, Campaign())
+        if is_new and campaign.entries and now - campaign.entered_ts < self._campaign_wait:
+            self._fail(TOO_SOON, f"{symbol} {now - campaign.entered_ts} ms after the last")
+        if is_new:
+            self._see("campaign" if not campaign.entries else "campaign re-entry")
+            campaign.entries, campaign.entered_ts = campaign.entries + 1, now
+        if campaign.entries > self._campaign_max:
+            self._fail(TOO_MANY, f"{campaign.entries} of {symbol}")
+        if not campaign.is_known or self._core is None:
+            return
+        distance = -(-ask * self._hard_bps // WHOLE)
+        step = self._rules[symbol].price_step
+        stop = ask - max(step, -(-distance // step) * step)
+        if self._held(symbol):
+            plan = self._core.state()["exits"]["symbols"][symbol]["plan"]
+            stop = min(bid, max(parse_amount(plan[name]) for name in STOPS))
+            entry = parse_amount(plan["entry"])
+            if (
+                self._hold_bps is not None
+                and (entry - bid) * WHOLE >= entry * self._hold_bps + step * WHOLE
+            ):
+                self._fail(HELD_BACK, f"{symbol} bid {bid}, bought at {entry}")
+        cost = cost_up(qty, ask)
+        back = proceeds_down(campaign.qty + qty, stop)
+        loss = campaign.spent + cost + fee_up(cost, self._taker) - campaign.received
+        loss += fee_up(back, self._taker) - back
+        most = self._campaign_loss
+        if campaign.entries == 1:
+            most //= self._campaign_max
+        if loss > most:
+            self._fail(RESERVED, f"{symbol} {loss} of {most} at {stop}, entry {campaign.entries}")
 
     def _on_purchase(self, intent: IntentMessage, ask: int) -> None:
         """Judge an order to buy by what its signal was allowed first."""

@@ -26,9 +26,10 @@ import msgspec
 from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.perturbation import KINDS, Perturbation, Seen, perturbed
 from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
-from minibot.backtest.driver import run_backtest
+from minibot.backtest.driver import run_cores
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.feeds import Fed, with_feeds
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.span import Part
 from minibot.cores.protocol import Core
@@ -112,7 +113,7 @@ class _Base:
 
     def __init__(self, job: Job, make_cores: MakeCores) -> None:
         config = job.config
-        self.market = _Watched(job.open(), None, None)
+        self.market = _Watched(with_feeds(job.open(), config), None, None)
         self.market.end_ms = self.market.source.end_ms
         self.intervals = _intervals(self.market.source)
         self.market.keeps = bool(self.intervals)
@@ -120,7 +121,7 @@ class _Base:
             self.market.reads.is_on = True
             cores = make_cores(config.raw)
             self.market.reads.is_on = False
-            result = run_backtest(self.market, config, cores=cores)
+            result = run_cores(self.market, config, cores)
         self.derived = result.derived
         self.derived_digests = [_derived_digest(item) for item in self.derived]
         self._highest: list[int] = []
@@ -205,11 +206,11 @@ _opened: dict[str, MarketSource] = {}
 
 
 def _market_of(job: Job) -> MarketSource:
-    """Return the market of a job; this process caches the last one, as opening files is slow."""
+    """Return a job's market with feeds; the last one is kept, as opening files is slow."""
     key = repr(job)
     if key not in _opened:
         _opened.clear()
-        _opened[key] = job.open()
+        _opened[key] = with_feeds(job.open(), job.config)
     return _opened[key]
 
 
@@ -224,7 +225,7 @@ def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]
     source = _market_of(probe.job)
     market = _Watched(perturbed(source, probe.change), ts, source.end_ms)
     market.keeps = keeps
-    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    result = run_cores(market, config, probe.make_cores(config.raw))
     return market, [item for item in result.derived if item.event.ts <= ts]
 
 
@@ -256,7 +257,7 @@ def _intervals(source: MarketSource) -> dict[str, str]:
     """Return the bar interval of every symbol whose market is made of bars."""
     if isinstance(source, BarSource):
         return {source.series.symbol: source.series.interval}
-    if isinstance(source, Part):
+    if isinstance(source, Part | Fed):
         return _intervals(source.source)
     if isinstance(source, Merged):
         return {name: each for part in source.sources for name, each in _intervals(part).items()}
@@ -298,10 +299,10 @@ def _finding(base: _Base, probe: Probe) -> Finding:
 
 def _plain_run(probe: Probe) -> tuple[_Watched, list[Derived]]:
     ts, config = probe.change.ts, probe.job.config
-    source = probe.job.open()
+    source = with_feeds(probe.job.open(), config)
     market = _Watched(source, ts, source.end_ms)
     market.keeps = True
-    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    result = run_cores(market, config, probe.make_cores(config.raw))
     return market, [item for item in result.derived if item.event.ts <= ts]
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from msgspec import structs
 
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.feeds import Fed
 from minibot.backtest.sources.frame_source import FrameSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
@@ -152,6 +153,9 @@ def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
     twin = copy(source)
     if isinstance(twin, Part):
         twin.source = perturbed(twin.source, change)
+    elif isinstance(twin, Fed):
+        # Values of feeds stay as they are, and those up to the moment come in any case.
+        twin.source, twin.until_ts = perturbed(twin.source, change), change.ts
     elif isinstance(twin, BarSource):
         series, step = twin.series, parse_amount(twin.series.price_increment)
         twin.series = replace(

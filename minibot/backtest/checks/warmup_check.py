@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
-from minibot.backtest.driver import run_backtest
+from minibot.backtest.driver import run_cores
 from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.source_words import RULE
 from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
@@ -171,8 +172,8 @@ def read_off(job: Job) -> Readings:
     """Return a job's readings: its strategy's values and decisions, moment by moment."""
     config = job.config
     cores = fresh_cores(config.raw)
-    market = _ReadOff(job.open(), cores[STRATEGY_ROLE])
-    run_backtest(market, config, cores=cores)
+    market = _ReadOff(with_feeds(job.open(), config), cores[STRATEGY_ROLE])
+    run_cores(market, config, cores)
     bars = warmup_of(config.market.warmup_bars, config.strategy.bar_interval)
     return Readings(bars, market.history_bars, market.readings)
 

@@ -23,6 +23,11 @@ class Fed:
     """Market with feeds: a value comes before the first event at its time or later.
 
     Of the values before the origin only each feed's newest comes.
+
+    Attributes:
+        source: The market.
+        until_ts: Values up to this time, Unix ms, come even behind the last market event; others do
+            not. None for none of them.
     """
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:
@@ -39,25 +44,30 @@ class Fed:
             *source.assumptions,
             f"Values from outside the market are known at their own time: {told}.",
         )
-        self._source = source
+        self.source = source
+        self.until_ts: int | None = None
         self._lines = lines
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
         """Return first and last close of the symbols that come as bars, up to a time."""
-        source = self._source
+        source = self.source
         return source.closes(until_ts) if isinstance(source, BarSource | Merged) else {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the market's events and the values by time; none follows the last market event."""
+        """Yield the market's events and the values by time; see `until_ts` for those at its end."""
         waiting = deque(lines_from(self._lines, self.origin_ms))
         last = self.origin_ms
-        for root in self._source.roots(watch):
+        for root in self.source.roots(watch):
             while waiting and waiting[0].ts <= root.ts:
                 line = waiting.popleft()
                 last = max(last, line.ts)
                 yield Root(FeedValue(line.name, line.value, line.ts), last)
             last = max(last, root.ts)
             yield root
+        while waiting and self.until_ts is not None and waiting[0].ts <= self.until_ts:
+            line = waiting.popleft()
+            last = max(last, line.ts)
+            yield Root(FeedValue(line.name, line.value, line.ts), last)
 
 
 def with_feeds(source: MarketSource, config: Config) -> MarketSource:

@@ -9,6 +9,7 @@ damaged queue is read only up to the damage: a question that needs more than tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from minibot.engine.lookup import event_at, events_with_ids
@@ -252,7 +253,17 @@ class Explainer:
         numbers = [self._trace.number_of(step.event.id) for step in explanation.steps]
         trips = [self._trace.trip_of(n) for n in numbers if n is not None]
         for trip in sorted({trip.n: trip for trip in trips if trip is not None}.values(), key=_n):
-            explanation.trades.append(self._trace.story(trip, self._why))
+            story = self._trace.story(trip, self._why)
+            explanation.trades.append(replace(story, campaign_id=self._campaign_of(trip)))
+
+    def _campaign_of(self, trip: Trip) -> str | None:
+        """Return the campaign that the orders of a trade name; None for none."""
+        for fill_n in trip.fills:
+            intent = self._intent_of(self._trace.fills[fill_n - 1])
+            payload = None if intent is None else intent[2].payload
+            if isinstance(payload, OrderIntent) and payload.campaign_id is not None:
+                return payload.campaign_id
+        return None
 
     def _why(self, fill_n: int) -> str:
         """Return why a fill came about: the exit that was due, else the reason of its signal."""

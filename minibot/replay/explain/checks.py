@@ -154,6 +154,12 @@ def _clock(ts: str) -> str:
     return f"{at:%H:%M:%S}.{int(ts) % 1000:03d}"
 
 
+def _reduced(value: str, limit: str) -> str:
+    if not is_number(value) or not is_number(limit):
+        return ""
+    return f"loss at a row of the recovery: {price_text(value)} held, {price_text(limit)} to keep"
+
+
 _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "stop_price": _stop,
     "target_price": _target,
@@ -168,6 +174,7 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "break_even_trade": _level("break-even stop", "trade", "<="),
     "trail_trade": _level("trailing stop", "trade", "<="),
     "age_target_trade": _level("target of its age", "trade", ">="),
+    "recovery_qty": _reduced,
     "data_gap_ms": _gap,
     "held_ms": _held,
     "run_ending": _ending,

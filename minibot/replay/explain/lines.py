@@ -114,6 +114,14 @@ def _plan(p: JsonObject) -> str:
     return f"{p['symbol']} {levels_text(p)}; moved: {moved}"
 
 
+def _recovery(p: JsonObject) -> str:
+    return (
+        f"{p['choice']} {p['symbol']}: {price_text(p['loss_bps'])} bps below"
+        f" {price_text(p['entry_price'])}, row {p['row']} from {price_text(p['row_bps'])} bps;"
+        f" campaign {p['campaign_id']}"
+    )
+
+
 def levels_text(plan: JsonObject) -> str:
     """Return where a position is left by its plan, in words."""
     found = [
@@ -201,6 +209,7 @@ _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "risk_action": _risk_action,
     "risk_state": _standing,
     "position_plan": _plan,
+    "recovery_intent": _recovery,
     "order_intent": _intent,
     "order_replace": _intent,
     "order_cancel": _cancel,

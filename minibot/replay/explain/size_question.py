@@ -16,13 +16,16 @@ from minibot.cores.core_profile import FIXED
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text
 from minibot.kernel.errors import Refusal
+from minibot.risk.campaign import CAMPAIGN_LOSS
 from minibot.risk.checks import NOT_ASKED, Checklist, Gate
 from minibot.risk.entry_decision import ORDER_NOTIONAL, POSITION_QTY, size_entry
 from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import BY_AMOUNT, LOSS_AT_STOP
 
 # Rows that no amount of quote is read from: quantities, the venue's least order, a loss.
-NO_AMOUNTS: Final = frozenset({POSITION_QTY.name, ORDER_NOTIONAL.name, LOSS_AT_STOP.name})
+NO_AMOUNTS: Final = frozenset(
+    {gate.name for gate in (POSITION_QTY, ORDER_NOTIONAL, LOSS_AT_STOP, CAMPAIGN_LOSS)}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class TradeStory:
         opened_ts, closed_ts: Times of its first fill, and of the one that left it flat.
         fees: All fees of its fills.
         net: Realised P&L after fees; None while it is open.
+        campaign_id: The campaign that its orders name; None for none.
     """
 
     n: int
@@ -101,10 +102,14 @@ class TradeStory:
     closed_ts: int | None
     fees: str
     net: str | None
+    campaign_id: str | None = None
 
     def to_json(self) -> JsonObject:
-        """Return the story as one JSON object."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return the story as one JSON object; a campaign only where there is one."""
+        told = {name: getattr(self, name) for name in self.__slots__}
+        if self.campaign_id is None:
+            del told["campaign_id"]
+        return told
 
 
 def trade_story(

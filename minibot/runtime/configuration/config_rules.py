@@ -15,8 +15,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from minibot.cores.core_profile import (
+    CAMPAIGN,
+    DE_RISK,
+    FATIGUE_RSI_PERIOD,
     HALTED_TIER,
     KELLY,
+    LADDER,
+    LEAVE,
     MAKER,
     RISK,
     VENUE,
@@ -59,6 +64,11 @@ _DISTANCES: Final = (
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
     *("targets_by_age", "stale_exit_ms", "exit_policy"),
+)
+_CAMPAIGN_NEEDS: Final = ("campaign_entries_max", "campaign_loss_max")
+_CAMPAIGN_KEYS: Final = (
+    *_CAMPAIGN_NEEDS,
+    *("campaign_entry_wait_market_ms", "recovery", "recovery_part_percent"),
 )
 
 # The keys that a mode of sizing needs; without any mode they are refused, but for shared ones.
@@ -105,6 +115,10 @@ _NEEDED_BY: Final = (
         ("correlation_max", "benchmark_correlation_max", "cluster_correlation_min"),
     ),
     ("benchmark_symbol", ("benchmark_correlation_max", "volatility_ratio_max")),
+)
+_FATIGUE_KEYS: Final = (
+    *("fatigue_bar_interval", "fatigue_change_bps_max", "fatigue_rsi_max"),
+    "fatigue_acceleration_bps_min",
 )
 _RETURN_KEYS: Final = (
     *("benchmark_symbol", "correlation_bars", "correlation_max", "benchmark_correlation_max"),
@@ -384,6 +398,27 @@ def _return_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield told(["risk", "drift_max"], distance, words, origin)
 
 
+def _fatigue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk, market = raw["risk"], raw["market"]
+    given = [key for key in _FATIGUE_KEYS if risk.get(key) is not None]
+    missing = [key for key in _FATIGUE_KEYS[:3] if risk.get(key) is None]
+    if not given or missing:
+        for key in missing if given else ():
+            yield f"risk.{key}: missing; risk.{given[0]} needs it"
+        return
+    path, interval = ["risk", _FATIGUE_KEYS[0]], risk[_FATIGUE_KEYS[0]]
+    built, bars = market["bar_intervals"], DAY_MS // INTERVAL_MS[interval] + 1
+    if interval not in built:
+        words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
+        yield told(path, interval, words, origin)
+    elif max(bars, FATIGUE_RSI_PERIOD + 1) > (known := warmup_of(market["warmup_bars"], interval)):
+        words = (
+            f"allowed: bars of which market.warmup_bars ({known}) span a day and are more than "
+            f"{FATIGUE_RSI_PERIOD}, as nothing enters before"
+        )
+        yield told(path, interval, words, origin)
+
+
 def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     risk, path = raw["risk"], ["risk", "drawdown_tiers"]
     tiers, hard = risk.get("drawdown_tiers"), risk.get("account_drawdown_bps_hard")
@@ -447,6 +482,7 @@ def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             words = "allowed: only beside risk.trail_bps or risk.trail_atr_mult"
             yield told(["risk", key], risk[key], words, origin)
     yield from _ladder_violations(risk, origin)
+    yield from _campaign_violations(risk, origin)
     ages = risk.get("targets_by_age") or []
     for (before, more), (after, less) in pairwise(ages):
         if after <= before or Fraction(less) >= Fraction(more):
@@ -456,13 +492,17 @@ def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
 
 
 def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    is_ladder = risk.get("exit_policy") is not None
+    policy = risk.get("exit_policy")
+    rungs = [key for pair in _DISTANCES[5:] for key in pair if risk.get(key) is not None]
+    # A campaign may have both rungs or none.
+    has_rungs = policy == LADDER or (policy == CAMPAIGN and bool(rungs))
     for bps, multiple in _DISTANCES[5:]:
         given = [key for key in (bps, multiple) if risk.get(key) is not None]
-        if is_ladder and not given:
-            words = "allowed: a distance, as risk.exit_policy is given"
+        if has_rungs and not given:
+            why = "risk.exit_policy" if policy == LADDER else f"risk.{rungs[0]}"
+            words = f"allowed: a distance, as {why} is given"
             yield told(["risk", bps], None, words, origin)
-        elif given and not is_ladder:
+        elif given and not has_rungs:
             words = "allowed: only beside risk.exit_policy"
             yield told(["risk", given[0]], risk[given[0]], words, origin)
     for kind in ("bps", "atr_mult"):
@@ -470,6 +510,34 @@ def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[
         if first is not None and second is not None and Fraction(first) >= Fraction(second):
             words = f"allowed: below risk.ladder_2_{kind} ({second})"
             yield told(["risk", f"ladder_1_{kind}"], first, words, origin)
+
+
+def _campaign_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    is_campaign = risk.get("exit_policy") == CAMPAIGN
+    for key in _CAMPAIGN_KEYS:
+        if risk.get(key) is not None and not is_campaign:
+            words = f"allowed: only beside risk.exit_policy {CAMPAIGN}"
+            yield told(["risk", key], risk[key], words, origin)
+    for key in _CAMPAIGN_NEEDS if is_campaign else ():
+        if risk.get(key) is None:
+            yield f"risk.{key}: missing; risk.exit_policy {CAMPAIGN} needs it"
+    rows, part = risk.get("recovery") or [], risk.get("recovery_part_percent")
+    choices = [choice for _, choice in rows]
+    if DE_RISK in choices and part is None:
+        yield f"risk.recovery_part_percent: missing; a row {DE_RISK} of risk.recovery needs it"
+    if part is not None and DE_RISK not in choices:
+        words = f"allowed: only beside a row {DE_RISK} of risk.recovery"
+        yield told(["risk", "recovery_part_percent"], part, words, origin)
+    losses = [Fraction(loss) for loss, _ in rows]
+    if any(after <= before for before, after in pairwise(losses)):
+        yield told(["risk", "recovery"], rows, "allowed: losses that rise", origin)
+    elif LEAVE in choices[:-1]:
+        words = f"allowed: {LEAVE} in the last row alone"
+        yield told(["risk", "recovery"], rows, words, origin)
+    hard = risk.get("hard_stop_bps")
+    if losses and hard is not None and losses[-1] >= Fraction(hard):
+        words = f"allowed: losses below risk.hard_stop_bps ({hard}), which sells all"
+        yield told(["risk", "recovery"], rows, words, origin)
 
 
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -670,6 +738,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _vadr_violations,
     ),
     (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
+    (
+        (*(f"risk.{key}" for key in _FATIGUE_KEYS), "market.bar_intervals", "market.warmup_bars"),
+        _fatigue_violations,
+    ),
     (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
     *(
         ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))
@@ -685,7 +757,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     ),
     (("risk", "portfolio.cash"), policy_violations),
     (
-        ("risk.hard_stop_bps", "risk.stop_bps", *(f"risk.{key}" for key in _PLANNED)),
+        (
+            *("risk.hard_stop_bps", "risk.stop_bps"),
+            *(f"risk.{key}" for key in (*_PLANNED, *_CAMPAIGN_KEYS)),
+        ),
         _plan_violations,
     ),
     (

@@ -1,0 +1,95 @@
+"""Health of the running run: what each role said last, the flag, and the exit code of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.cli.support.operator import NOT_RUNNING
+from minibot.events.model import Event, Health, JsonObject, StopJournal
+from minibot.events.names import HEALTH, INCIDENTS
+from minibot.kernel.errors import RunStop
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import standing_flags
+from minibot.watchdog.operator_stop_log import flagged_stop
+
+HEALTHY: Final = 0
+UNHEALTHY: Final = 1
+FLAGGED: Final = 10
+"""The exit codes of `minibot status` and `minibot health`, beside `NOT_RUNNING`."""
+
+
+def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
+    """Return each role's last heartbeat, and its age `age_s` in wall-clock seconds."""
+    # Imported here because only a run that is going on has queues to be read.
+    from minibot.engine.lookup import last_event
+    from minibot.engine.role_replay import Recorded
+
+    try:
+        recorded = Recorded.open(run_dir)
+    except RunStop:
+        return []
+    found = []
+    for role in recorded.roles.writers(HEALTH):
+        path = var.queues / HEALTH / "parts" / f"{role}.head"
+        if not path.exists():
+            continue
+        event = last_event(recorded, HEALTH, role)
+        if event is not None and isinstance(event.payload, Health):
+            age_s = max(0, round(time.time() - path.stat().st_mtime))
+            found.append({**event.payload.to_json(), "age_s": age_s})
+    return found
+
+
+def last_incident(run_dir: Path) -> JsonObject | None:
+    """Return the newest incident of a run with its market time `ts`; None without any."""
+    from minibot.engine.lookup import last_event
+    from minibot.engine.role_replay import Recorded
+
+    try:
+        recorded = Recorded.open(run_dir)
+    except RunStop:
+        return None
+    newest: Event | None = None
+    for role in recorded.roles.writers(INCIDENTS):
+        if not (recorded.queues / INCIDENTS / "parts" / f"{role}.head").exists():
+            continue
+        event = last_event(recorded, INCIDENTS, role)
+        if event is not None and (newest is None or event.ts > newest.ts):
+            newest = event
+    return None if newest is None else {"ts": newest.ts, **newest.payload.to_json()}
+
+
+def flag_of(var: Var) -> JsonObject | None:
+    """Return the flag with the last recorded STOP, or None without a flag."""
+    flags = standing_flags(var)
+    if not flags:
+        return None
+    found: JsonObject = {
+        "file": str(flags[0]),
+        "files": [str(flag) for flag in flags],
+        "run_id": None,
+    }
+    try:
+        stop = flagged_stop(var)
+    except RunStop as error:
+        return {**found, "trouble": str(error)}
+    if stop is not None:
+        payload = StopJournal.from_json(stop["payload"]).to_json()
+        found |= {"run_id": stop["run_id"], "ts": stop["ts"], **payload}
+    return found
+
+
+def exit_code(
+    run_id: str | None, flag: JsonObject | None, roles: Sequence[JsonObject], max_age_s: int | None
+) -> int:
+    """Return the exit code of a run: the flag first, then no run, then a role that is silent."""
+    if flag is not None:
+        return FLAGGED
+    if run_id is None:
+        return NOT_RUNNING
+    if max_age_s is not None and any(role["age_s"] > max_age_s for role in roles):
+        return UNHEALTHY
+    return HEALTHY

@@ -1,0 +1,290 @@
+"""Walk of the bars of many symbols through the cores, in the order of their events.
+
+All bars have one length and lie on its grid. What opens at one moment is a step: first the ticks of
+its bars by time, of one time in the order of the symbols, then each symbol's closed bars, the beat
+behind the first of them. Of a symbol that is not held and has no order the ticks matter to nobody,
+so they are counted and passed over; what its strategy decides on is told. The ticks of any other
+symbol are told one by one, each as the line that it would have been.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush, heapreplace
+from typing import Final, final
+
+from minibot.cores.event_id import place_id
+from minibot.engine.bar_market import BarMarket
+from minibot.engine.bar_rows import BEAT, BarRows, Listener
+from minibot.engine.intrabar import Shown
+from minibot.engine.lockstep import Lockstep
+from minibot.engine.market_source import Watch
+from minibot.engine.run_result import NO_CMDLINE
+from minibot.events.model import Event
+from minibot.events.names import MARKET_ROLE
+from minibot.events.unit_sizes import NEVER
+
+Key = tuple[int, int]
+"""When a tick comes, and of which symbol by its number."""
+Head = tuple[int, int, Shown, Iterator[Shown]]
+"""Next tick of a symbol whose ticks are told: its key, the tick, and those behind it."""
+ALL: Final[Key] = (NEVER, 0)
+
+
+class Steps(Listener):
+    """Listener that keeps a portfolio's report while its bars are walked."""
+
+    def is_held(self, number: int) -> bool:
+        """Return whether a symbol has its part in equity."""
+        raise NotImplementedError
+
+    def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
+        """Take bars that open at a time, whose ticks are passed over."""
+        raise NotImplementedError
+
+    def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
+        """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
+        raise NotImplementedError
+
+    def on_cut(self, number: int, bids: list[int]) -> None:
+        """Take the bids of a bar that was passed over, as far as they came before a STOP."""
+        raise NotImplementedError
+
+
+@final
+class PortfolioRows:
+    """The bars of several symbols, walked once from the first to the last.
+
+    Args:
+        markets: Of one length, and with the same lag.
+        lockstep: Whose cores take them; its strategy is deaf to trades.
+        run_id: Stands in the event of a tick.
+        watch: Knows what the bot waits for.
+        listener: Is told what is walked.
+        close_ts: When the end is announced: nothing is passed over from then on.
+
+    Attributes:
+        seq: The line of `market_ticks` that was told or counted last.
+        ticks, beats: How many were told or counted.
+        rows: Of each symbol.
+    """
+
+    def __init__(
+        self,
+        markets: Sequence[BarMarket],
+        lockstep: Lockstep,
+        run_id: str,
+        watch: Watch,
+        listener: Steps,
+        close_ts: int,
+    ) -> None:
+        self._symbols: list[str] = [market.symbol for market in markets]
+        self._lockstep: Lockstep = lockstep
+        self._run_id: str = run_id
+        self._listener: Steps = listener
+        self._close_ts: int = close_ts
+        self.seq: int = 0
+        self.ticks: int = 0
+        self.beats: int = 0
+        self.rows: list[BarRows] = [
+            BarRows(market, lockstep, run_id, watch, listener, close_ts) for market in markets
+        ]
+        self._length_ms: int = markets[0].length_ms
+        self._lag_ms: int = markets[0].lag_ms
+        # Of each symbol: when its next row opens, until when its ticks matter to nobody, and the
+        # end of the row whose ticks are told.
+        self._opens: list[int] = [each.opens_at() for each in self.rows]
+        self._calm: list[int] = [0 for _ in markets]
+        self._ends: list[int] = [0 for _ in markets]
+        self._heads: list[Head] = []
+        self._fresh: set[int] = set()
+        self._beat_ts: int = -1
+        # Of the step: when it opens, which symbols are passed over, their ticks, how many opens of
+        # theirs the listener knows, and for each line that was told where it stands among ticks.
+        self._begin_ts: int = 0
+        self._quiet: list[int] = []
+        self._passed: list[Key] = []
+        self._opened: int = 0
+        self._told: list[Key] = []
+
+    def walk(self) -> bool:
+        """Walk one step; return whether there are more and risk has not stopped the run."""
+        opens, calm = self._opens, self._calm
+        begin_ts = self._begin_ts = min(opens)
+        if begin_ts == NEVER and not self._heads:
+            return False
+        end_ts = NEVER if begin_ts == NEVER else begin_ts + self._length_ms
+        quiet: list[int] = []
+        loud: list[int] = []
+        members: list[int] = []
+        if end_ts < NEVER:
+            members = [number for number, ts in enumerate(opens) if ts == begin_ts]
+            is_passing = end_ts < self._close_ts
+            for number in members:
+                if is_passing and (calm[number] > end_ts or self._calms(number, end_ts)):
+                    quiet.append(number)
+                else:
+                    loud.append(number)
+        self._quiet, self._opened, self._told = quiet, 0, []
+        self._passed = self._keys(end_ts)
+        base = self.seq
+        self._tell_ticks(loud, end_ts)
+        if self._listener.is_stopped:
+            self._cut(base)
+            return False
+        self._open_until(ALL)
+        self.ticks += len(self._passed)
+        self.seq = base + len(self._passed) + len(self._told)
+        if members:
+            self._close(members, base, end_ts)
+        return not self._listener.is_stopped
+
+    def settle(self) -> None:
+        """Tell the last touches that were passed over; at the end."""
+        for each in self.rows:
+            each.settle()
+
+    def _calms(self, number: int, end_ts: int) -> bool:
+        """Return whether the ticks of a symbol's next row matter to nobody; remember until when."""
+        rows = self.rows[number]
+        if rows.last_ts >= self._begin_ts + self._lag_ms or self._listener.is_held(number):
+            return False
+        until = self._lockstep.quiet_until(self._symbols[number])
+        self._calm[number] = until
+        return until > end_ts
+
+    # --- ticks --------------------------------------------------------------------------------
+
+    def _keys(self, end_ts: int) -> list[Key]:
+        """Return the ticks of the rows that are passed over, in their order."""
+        begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
+        opened_ts, closed_ts = begin_ts + lag, end_ts - 1 - lag
+        low_ts, high_ts = begin_ts + length // 4, begin_ts + length // 2
+        lows: list[Key] = []
+        highs: list[Key] = []
+        for number in self._quiet:
+            count, has_low = self.rows[number].ticks_in_row()
+            if has_low:
+                lows.append((low_ts, number))
+            if count == 4 or (count == 3 and not has_low):
+                highs.append((high_ts, number))
+        opened = [(opened_ts, number) for number in self._quiet]
+        return [*opened, *lows, *highs, *((closed_ts, number) for number in self._quiet)]
+
+    def _tell_ticks(self, loud: list[int], end_ts: int) -> None:
+        """Tell the ticks of rows one by one, as far as they come before the end of the step."""
+        heads, listener = self._heads, self._listener
+        for number in loud:
+            self._begin(number, end_ts)
+        while heads and heads[0][0] < end_ts:
+            _, number, shown, others = heads[0]
+            self._tell(number, shown)
+            if listener.is_stopped:
+                return
+            # Asked at once: what the bot waits for now decides about the next tick.
+            following = next(others, None)
+            if following is not None:
+                heapreplace(heads, (following.at, number, following, others))
+                continue
+            heappop(heads)
+            if self._ends[number] < end_ts:
+                self._close_late(number, shown.at, end_ts)
+                if listener.is_stopped:
+                    return
+
+    def _begin(self, number: int, end_ts: int) -> None:
+        """Begin to tell the ticks of a symbol's next row."""
+        self._ends[number], self._opens[number] = end_ts, NEVER
+        others = self.rows[number].shown_in_row()
+        shown = next(others)
+        self._fresh.add(number)
+        heappush(self._heads, (shown.at, number, shown, others))
+
+    def _tell(self, number: int, shown: Shown) -> None:
+        """Tell a tick as the line at its place among those that are passed over."""
+        key, told = (shown.at, number), self._told
+        self._open_until(key)
+        open_ts = 0
+        if number in self._fresh:
+            self._fresh.discard(number)
+            open_ts = self._ends[number] - self._length_ms
+        self._listener.on_tick(number, shown, open_ts)
+        told.append(key)
+        self.ticks += 1
+        seq = self.seq + len(told) + bisect_left(self._passed, key)
+        self.rows[number].tell_shown(shown, seq)
+
+    def _open_until(self, key: Key) -> None:
+        """Tell the listener of the bars passed over that open before a tick."""
+        quiet, opened = self._quiet, self._opened
+        if opened == len(quiet):
+            return
+        last = bisect_left(self._passed, key, 0, len(quiet))
+        if last > opened:
+            self._listener.on_opened(self._begin_ts, quiet[opened:last])
+            self._opened = last
+
+    def _close_late(self, number: int, ts: int, end_ts: int) -> None:
+        """Tell the bars of a row whose ticks went on into the next one, and begin that."""
+        key, rows = (ts, number), self.rows[number]
+        before = self.seq + len(self._told) + bisect_left(self._passed, key)
+        rows.tell_closed(before)
+        self._told += [key] * (rows.seq - before)
+        if self._listener.is_stopped:
+            return
+        if self._ends[number] > self._beat_ts:
+            self._told.append(key)
+            self._tell_beat(self._ends[number], rows.seq + 1)
+        opens = self._opens[number] = rows.opens_at()
+        if opens == end_ts - self._length_ms:
+            self._begin(number, end_ts)
+
+    def _cut(self, base: int) -> None:
+        """Count the ticks up to the one at which risk stopped the run."""
+        key = self._told[-1]
+        passed = bisect_left(self._passed, key)
+        self.ticks += passed
+        self.seq = base + passed + len(self._told)
+        shown = [number for _, number in self._passed[:passed]]
+        for number in self._quiet:
+            if count := shown.count(number):
+                self._listener.on_cut(number, self.rows[number].bids_in_row(count))
+
+    # --- what closes --------------------------------------------------------------------------
+
+    def _close(self, members: list[int], base: int, end_ts: int) -> None:
+        """Tell the bars that close with the step, each symbol's in turn, and the beat."""
+        listener, opens, calm = self._listener, self._opens, self._calm
+        late = {head[1] for head in self._heads}
+        quiet, told = self._quiet, self._told
+        closed_ts, place = end_ts - 1 - self._lag_ms, len(self._passed) - len(quiet)
+        at = 0
+        for number in members:
+            rows = self.rows[number]
+            if at < len(quiet) and quiet[at] == number:
+                tick_seq = base + place + at + 1
+                if told:
+                    tick_seq += bisect_left(told, (closed_ts, number))
+                at += 1
+                if rows.pass_row(tick_seq, self.seq):
+                    calm[number] = 0
+            elif number in late:
+                continue
+            else:
+                rows.tell_closed(self.seq)
+            self.seq = rows.seq
+            if listener.is_stopped:
+                return
+            if end_ts > self._beat_ts:
+                self.seq += 1
+                self._tell_beat(end_ts, self.seq)
+                if listener.is_stopped:
+                    return
+            opens[number] = rows.opens_at()
+
+    def _tell_beat(self, ts: int, seq: int) -> None:
+        self._beat_ts = ts
+        self.beats += 1
+        beat = Event(ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, BEAT)
+        self._lockstep.process(beat, seq)

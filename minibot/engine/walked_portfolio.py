@@ -1,0 +1,153 @@
+"""Walked portfolio: the report's data, collected while bars of many symbols are walked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+from minibot.accounting.performance import Performance
+from minibot.engine.bar_block import BarBlock
+from minibot.engine.bar_charts import BarCharts
+from minibot.engine.bar_market import BarMarket
+from minibot.engine.intrabar import Shown
+from minibot.engine.lazy_list import LazyList
+from minibot.engine.lockstep import Lockstep
+from minibot.engine.market_source import Watch
+from minibot.engine.portfolio_rows import PortfolioRows, Steps
+from minibot.engine.price_charts import WIDTHS_MS
+from minibot.engine.run_result import BacktestResult, EquityPoint
+from minibot.events.cells import CELL
+from minibot.events.unit_sizes import NEVER
+
+NOTHING: Final[list[int]] = []
+Opened = tuple[int, int, int]
+"""Candles that began at a time: the time, how many, and equity as they did."""
+
+
+@final
+class WalkedPortfolio(Steps):
+    """The bars of several symbols in one backtest; it is told what is walked.
+
+    Args:
+        markets: The bars.
+        lockstep: Whose cores take them.
+        run_id: Stands in the event of a tick.
+        watch: Knows what the bot waits for.
+        result: Where counts, equity and candles go.
+        announce: Says the end before what comes at a time; called once.
+        close_ts: From when on.
+    """
+
+    def __init__(
+        self,
+        markets: Sequence[BarMarket],
+        lockstep: Lockstep,
+        run_id: str,
+        watch: Watch,
+        result: BacktestResult,
+        announce: Callable[[int], None],
+        close_ts: int,
+    ) -> None:
+        self._markets: list[BarMarket] = list(markets)
+        self._result: BacktestResult = result
+        self._performance: Performance = result.performance
+        self._announce: Callable[[int], None] = announce
+        self._close_ts: int = close_ts
+        # Of each symbol: how many rows have begun, and the bids that the last one has shown, if it
+        # was told tick by tick or a STOP came within it.
+        self._begun: list[int] = [0 for _ in markets]
+        self._shown: list[list[int]] = [[] for _ in markets]
+        self._points: list[Opened] = []
+        self.rows: PortfolioRows = PortfolioRows(markets, lockstep, run_id, watch, self, close_ts)
+
+    # --- what is walked -----------------------------------------------------------------------
+
+    @property
+    def is_stopped(self) -> bool:
+        """True when risk stopped the run."""
+        return bool(self._result.stop)
+
+    def is_held(self, number: int) -> bool:
+        """Return whether a symbol has its part in equity."""
+        return self._performance.portfolio.has_lots(self._markets[number].symbol)
+
+    def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
+        """Take bars that open at a time, whose ticks are passed over."""
+        begun, shown = self._begun, self._shown
+        count = 0
+        for number in numbers:
+            if begun[number]:
+                count += 1
+            begun[number] += 1
+            shown[number] = NOTHING
+        if count:
+            self._points.append((ts, count, self._performance.equity))
+
+    def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
+        """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
+        self.on_time(shown.at)
+        mid = (shown.bid + shown.ask) // 2
+        self._performance.on_mids(self._markets[number].symbol, mid.to_bytes(CELL, "little"))
+        if open_ts:
+            self._shown[number] = []
+            if self._begun[number]:
+                self._points.append((open_ts, 1, self._performance.equity))
+            self._begun[number] += 1
+        self._shown[number].append(shown.bid)
+
+    def on_cut(self, number: int, bids: list[int]) -> None:
+        """Take the bids of a bar that was passed over, as far as they came before a STOP."""
+        self._shown[number] = bids
+
+    def on_time(self, ts: int) -> None:
+        """Take the time of the next event; the end is announced first where its time has come."""
+        if ts >= self._close_ts:
+            self._announce(ts)
+            self._close_ts = NEVER
+        if ts > self._result.to_ts:
+            self._result.to_ts = ts
+
+    # --- rows of one symbol alone: not walked here ----------------------------------------------
+
+    def on_rows(self, first: int, last: int, block: BarBlock) -> None:
+        """Take nothing."""
+
+    def on_row(self, row: int) -> None:
+        """Take nothing."""
+
+    def on_shown(self, shown: Shown) -> None:
+        """Take nothing."""
+
+    # --- equity and end ----------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Do nothing: equity is looked at with each tick that it depends on."""
+
+    def booked(self) -> None:
+        """Do nothing: equity is known where a candle begins."""
+
+    def end(self) -> None:
+        """Leave equity and candles where they can be drawn."""
+        result, rows = self._result, self.rows
+        rows.settle()
+        points = self._points
+        result.equity = LazyList(lambda: _expanded(points))
+        for number, market in enumerate(self._markets):
+            result.closes[market.symbol] = market.closes(result.to_ts)
+            if begun := self._begun[number]:
+                charts, shown = BarCharts(market, self._performance), self._shown[number]
+                result.prices[market.symbol] = charts.candles(market.first + begun, shown)
+
+
+def _expanded(points: Sequence[Opened]) -> list[EquityPoint]:
+    return [EquityPoint(ts, equity) for ts, count, equity in points for _ in range(count)]
+
+
+def is_walkable(markets: Sequence[BarMarket]) -> bool:
+    """Return whether markets can be walked together: bars of one length, whose candles stay."""
+    first = markets[0]
+    return first.length_ms >= WIDTHS_MS[-1] and all(
+        (each.length_ms, each.lag_ms, each.opening[0].ts)
+        == (first.length_ms, first.lag_ms, first.opening[0].ts)
+        for each in markets
+    )

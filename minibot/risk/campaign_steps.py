@@ -1,0 +1,223 @@
+"""Steps of a campaign: its entries as risk judges and counts them, and the rows of its recovery.
+
+A row of `risk.recovery` is reached by the bid of a judged tick, above the stop in force: at the
+stop itself the position is left for that. It is told once, as `recovery_intent`, before the action
+that it causes: EXIT with RECOVERY_PART for a de-risk, EXIT with RECOVERY_EXIT for an exit, and for
+a row to hold the refusals of later entries. A sale that is not possible yet is made as soon as it
+is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.core_profile import LEAVE
+from minibot.cores.event_id import EventId, derived
+from minibot.cores.messages import Message, ToldMessage
+from minibot.events.decimals import format_fixed, mul_div_down
+from minibot.events.model import RecoveryIntent
+from minibot.events.money import amount_text
+from minibot.events.reasons import RECOVERY_EXIT
+from minibot.risk.campaign import (
+    NO_LEVEL,
+    Campaign,
+    Reserve,
+    campaign_rows,
+    first_stop,
+)
+from minibot.risk.checks import NOT_ASKED, Row
+from minibot.risk.distances import MULTIPLE_PLACES, SHARE_UNIT
+from minibot.risk.ladder import is_too_small
+from minibot.risk.plan import Plan
+from minibot.risk.positions import Market
+from minibot.risk.risk_state import RiskState
+
+CAMPAIGN_ROLE: Final = "risk_role/campaign"
+"""Stands where ids of events name a role, in the id of a campaign that no action began."""
+
+
+# --- entries --------------------------------------------------------------------------------------
+
+
+def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
+    """Return the checks of a campaign that an entry has to pass; none where there is no such."""
+    exits, rules = market.exits or state.exits_of(market), state.exits.rules.campaign
+    campaign, order_rules = exits.campaign, market.rules
+    if campaign is None or order_rules is None:
+        return ()
+    plan = _plan_of(state, market, order_rules)
+    bid = at_risk = NOT_ASKED
+    level = NO_LEVEL
+    if plan is not None and campaign.is_open and market.is_fresh and market.has_mid:
+        bid = market.bid
+        level = rules.held_below(plan.entry, order_rules.price_step)
+        at_risk = campaign.at_risk(min(plan.floor(), bid), rules.fee)
+    return campaign_rows(rules, campaign, at_risk, bid if level else NOT_ASKED, level, state.now)
+
+
+def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve | None:
+    """Return what an entry may lose within its campaign; None where there is no such.
+
+    A first entry, with all its quotes, has its share of the worst loss at the hard stop. A later
+    one has what is left of it at the stop in force, and nothing at a bid that has reached that.
+    """
+    exits, campaign_rules = market.exits or state.exits_of(market), state.exits.rules.campaign
+    campaign = exits.campaign
+    if campaign is None:
+        return None
+    at_risk, fee, ask = 0, campaign_rules.fee, market.ask
+    stop = first_stop(campaign_rules, ask, rules.price_step)
+    plan = _plan_of(state, market, rules)
+    if campaign.is_open:
+        if plan is not None:
+            stop = min(plan.floor(), market.bid)
+        at_risk = campaign.at_risk(stop, fee)
+    is_first = not campaign.is_open or (campaign.entries == 1 and _is_quoted(state, market))
+    most = campaign.loss_max if campaign.is_open else campaign_rules.loss_max
+    if is_first:
+        count = campaign.entries_max if campaign.is_open else campaign_rules.entries_max
+        most //= count
+    if plan is not None and market.bid <= plan.floor():
+        most = min(most, at_risk)
+    return Reserve(at_risk, most, ask, stop, fee)
+
+
+def _is_quoted(state: RiskState, market: Market) -> bool:
+    """Return whether the entry of a market is being quoted, so that its rest is sized again."""
+    return market.symbol in state.quotes.open
+
+
+def enter(state: RiskState, market: Market, rules: OrderRules, ref: EventId) -> EventId | None:
+    """Count an entry that is allowed now; return its campaign's id, None where there is no such.
+
+    Args:
+        state: The state.
+        market: The market of the entry.
+        rules: The venue's, of its symbol.
+        ref: The id of the action that allows it, which begins a campaign where there is none.
+    """
+    exits = market.exits or state.exits_of(market)
+    campaign = exits.campaign
+    if campaign is None:
+        return None
+    plan = _plan_of(state, market, rules)
+    if not campaign.is_open:
+        campaign.begin(ref, state.exits.rules.campaign)
+    stop = 0 if plan is None else min(plan.floor(), market.bid)
+    campaign.enter(state.now, stop)
+    return campaign.ref
+
+
+def enter_again(state: RiskState, market: Market, rules: OrderRules) -> None:
+    """Note the stop by which the rest of a quoted entry was sized; the entry is counted already."""
+    campaign = state.campaign_of(market)
+    plan = _plan_of(state, market, rules)
+    if campaign is not None and plan is not None:
+        campaign.stop = max(campaign.stop, min(plan.floor(), market.bid))
+
+
+def _plan_of(state: RiskState, market: Market, rules: OrderRules) -> Plan | None:
+    """Return the plan of a position, brought up to date; None without a position."""
+    exits, holding = market.exits or state.exits_of(market), market.holding
+    if exits.plan is None or holding is None:
+        return None
+    if not exits.is_guarded:
+        state.exits.guard(exits, rules.price_step)
+    state.exits.bounds(exits, holding, rules)
+    return exits.plan
+
+
+def adopt(state: RiskState, market: Market, cause: EventId, ordinal: int) -> None:
+    """Begin a campaign for a position that none opened, as it was carried or was dust.
+
+    Args:
+        state: The state.
+        market: Its market.
+        cause: The event by which it is a position.
+        ordinal: The number of such a position of this event.
+    """
+    exits, holding = market.exits or state.exits_of(market), market.holding
+    campaign = exits.campaign
+    if campaign is None or holding is None or campaign.is_open:
+        return
+    ref = derived(CAMPAIGN_ROLE, cause, ordinal)
+    rules = state.exits.rules.campaign
+    campaign.adopt(ref, rules, holding.qty, holding.cost, state.now)
+    exits.quiet_until = 0
+
+
+def on_flat(state: RiskState, market: Market) -> None:
+    """Keep the stop of a campaign that goes on by an entry on its way, and its wish to leave."""
+    campaign = state.campaign_of(market)
+    exits = market.exits or state.exits_of(market)
+    if campaign is None or exits.plan is None:
+        return
+    campaign.keep_all()
+    exits.plan.hard = campaign.stop
+    if campaign.leaves(state.exits.rules.campaign):
+        exits.left = RECOVERY_EXIT
+
+
+# --- recovery -------------------------------------------------------------------------------------
+
+
+def recover(
+    state: RiskState, market: Market, cause: EventId, ts: int, tick_seq: int
+) -> Message | None:
+    """Return the intent of the deepest recovery row that a tick reaches, and take its choice.
+
+    Args:
+        state: The state, which has taken the tick.
+        market: Of an open position.
+        cause: The tick.
+        ts: Its time.
+        tick_seq: Its line.
+    """
+    exits, rules = market.exits or state.exits_of(market), market.rules
+    campaign, table = exits.campaign, state.exits.rules.campaign
+    if campaign is None or campaign.ref is None or rules is None or not table.rows:
+        return None
+    if not market.is_fresh or not market.has_mid or exits.is_asked or exits.left:
+        return None
+    if state.now - market.ts > state.limits.tick_age_ms_max:
+        return None
+    if state.positions.free_qty(market) <= 0:
+        return None
+    plan, bid = _plan_of(state, market, rules), market.bid
+    if plan is None or bid <= plan.floor():
+        return None
+    row = campaign.reached(table, plan.entry, rules.price_step, bid)
+    if row <= campaign.row:
+        return None
+    choice = campaign.reach(table, row, market.qty, rules.market_bounds, bid)
+    if choice == LEAVE:
+        state.exits.mark_for_exit(market.symbol, RECOVERY_EXIT)
+    exits.quiet_until = 0
+    loss = mul_div_down(plan.entry - bid, SHARE_UNIT, plan.entry)
+    told = RecoveryIntent(
+        symbol=market.symbol,
+        campaign_id=campaign.ref.text,
+        choice=choice,
+        row=row,
+        loss_bps=format_fixed(loss, MULTIPLE_PLACES),
+        row_bps=format_fixed(table.rows[row - 1].share, MULTIPLE_PLACES),
+        entry_price=amount_text(plan.entry),
+        bid=amount_text(bid),
+    )
+    return ToldMessage.because(cause, ts, tick_seq, 0, told)
+
+
+def part_left(state: RiskState, market: Market, campaign: Campaign) -> int:
+    """Return how much a de-risk sells now; 0 while the hard order rate lacks two orders.
+
+    Beside a resting order a part takes two. A part may wait: it never ends the run.
+    """
+    rules = market.rules
+    if rules is None or not campaign.is_parting:
+        return 0
+    part = state.positions.free_qty(market) - campaign.keep
+    if is_too_small(part, rules.market_bounds, market.bid):
+        return 0
+    has_room = state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
+    return part if has_room else 0

@@ -1,0 +1,87 @@
+"""Wishes of a strategy in a backtest: what its signal says, and what risk makes of it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.sources.bars import BarSource
+from minibot.events.model import Event
+from tests.backtest.markets import bar_profile, series, walk
+
+ASKS = '''"""Buys a share, an amount, or what the profile gives."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Asks(Strategy):
+    """Takes its turns."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        turn = self.count % 60
+        if turn % 20 == 10:
+            return sell("it is time")
+        if turn == 1:
+            return buy("an amount", notional="30.50")
+        if turn == 21:
+            return buy("a share", share_bps=100, valid_ms=5_000)
+        return buy("as the profile has it") if turn == 41 else None
+'''
+
+
+def payloads(events: list[Event]) -> list[dict[str, Any]]:
+    """Return the payloads of events as JSON."""
+    return [json.loads(json.dumps(event.to_json()["payload"])) for event in events]
+
+
+@pytest.mark.row("D-46")
+def test_signal_tells_the_wish_and_risk_narrows_it(tmp_path: Path) -> None:
+    """Amount, share and validity stand in the signal; what is bought costs no more."""
+    (tmp_path / "asks.py").write_text(ASKS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=asks",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.order_notional=60"),
+    )
+
+    result = run_backtest(BarSource(series(walk(300)), config), config)
+
+    buys = [one for one in payloads(result.of("signals")) if one["side"] == "BUY"]
+    assert {(one.get("notional"), one.get("share_bps")) for one in buys} == {
+        ("30.50000000", None),
+        (None, 100),
+        (None, None),
+    }
+    assert {one["horizon_ms"] for one in buys if one.get("share_bps")} == {5_000}
+    assert {one["horizon_ms"] for one in buys if not one.get("share_bps")} != {5_000}
+    spent: dict[str, set[bool]] = {}
+    actions = {event.id: event.to_json()["payload"] for event in result.of("risk_actions")}
+    said = {event.id: event.to_json()["payload"] for event in result.of("signals")}
+    for intent in result.of("order_intents"):
+        action = next((actions[id_] for id_ in intent.cause_ids or () if id_ in actions), None)
+        if action is None or intent.to_json()["payload"]["side"] != "BUY":
+            continue
+        wish = said[action["signal_id"]]
+        kind = "amount" if "notional" in wish else "share" if "share_bps" in wish else "plain"
+        checks = {check["name"]: check for check in action["checks"]}
+        cost = Decimal(checks["position_notional"]["value"])
+        spent.setdefault(kind, set()).add(cost <= Decimal("30.5"))
+        assert ("size_wish" in checks) == (kind != "plain")
+    assert spent["amount"] == {True}
+    assert spent["plain"] == {False}
+    assert "share" in spent

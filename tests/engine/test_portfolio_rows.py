@@ -1,0 +1,165 @@
+"""Bars of many symbols walked as rows give the same result, to the byte, as the same as events."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+import pytest
+
+from minibot.backtest.driver import run_cores
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
+from minibot.engine import portfolio_rows
+from minibot.engine.intrabar import Candle
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.portfolio_rows import PortfolioRows
+from minibot.engine.run_result import BacktestResult
+from minibot.runtime.configuration.config import Config
+from tests.backtest.markets import bar_profile, candle, series
+from tests.engine.test_row_span import AsEvents, assert_same
+
+pytestmark = pytest.mark.campaign
+
+BAND: Final = (
+    "strategy.name=rsi_band",
+    "strategy.parameters.period=5",
+    "strategy.parameters.below=45",
+    "strategy.parameters.above=55",
+    "strategy.parameters.warm=5",
+    "risk.orders_per_minute_soft=50",
+    "risk.orders_per_minute_hard=60",
+    "risk.positions_max=3",
+    "risk.order_notional=100",
+)
+LADDER: Final = (
+    *("risk.hard_stop_bps=40", "risk.trail_bps=12", "risk.break_even_atr_mult=0.5"),
+    *("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3"),
+    "risk.take_profit_atr_mult=null",
+)
+
+
+def bars(seed: int, count: int, holes: float = 0.0, first: int = 0) -> list[Candle]:
+    """Return minutes of a random walk, flat ones and jumps among them, some of them missing."""
+    random = Random(seed)
+    found, price = [], 40_000.0
+    for number in range(first, first + count):
+        opened = price if random.random() < 0.6 else price * (1 + random.gauss(0, 0.0008))
+        low = opened * (1 - abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        high = opened * (1 + abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        price = random.choice((low, high, random.uniform(low, high)))
+        prices = [round(each, 2) for each in (opened, high, low, price)]
+        # The first bar stands, so that all sources begin at one time.
+        if number == first or random.random() >= holes:
+            found.append(candle(number, prices, random.uniform(0, 900)))
+    return found
+
+
+def portfolio(config: Config, count: int, rows: int = 500, holes: float = 0.0) -> Merged:
+    """Return so many symbols; bars are missing in the second one alone."""
+    return Merged(
+        [
+            BarSource(
+                series(bars(at, rows - 7 * at, holes * (at == 1)), f"P{at}USDT"),
+                config,
+            )
+            for at in range(count)
+        ]
+    )
+
+
+def both(config: Config, source: Merged) -> tuple[BacktestResult, BacktestResult]:
+    """Return the result by rows and by events, and the cores' states are the same."""
+    found, states = [], []
+    for market in (source, AsEvents(source)):
+        cores = fresh_cores(config.raw)
+        found.append(run_cores(market, config, cores))
+        states.append({name: core.state() for name, core in cores.items()})
+        for view in states[-1]["strategy_role"]["symbols"].values():
+            del view["now"]  # Set anew whenever a strategy is shown anything.
+    if not found[0].stop:
+        assert states[0] == states[1]
+    return found[0], found[1]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the steps that are walked."""
+    walked: list[int] = []
+    walk = PortfolioRows.walk
+
+    def counting(self: PortfolioRows) -> bool:
+        walked.append(1)
+        return walk(self)
+
+    monkeypatch.setattr(portfolio_rows.PortfolioRows, "walk", counting)
+    return walked
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("holes", [0.0, 0.1])
+@pytest.mark.parametrize("model", ["touch", "worse", "queue"])
+def test_rows_of_many_symbols_give_what_every_tick_gives(
+    count: int, holes: float, model: str, steps: list[int]
+) -> None:
+    """Events, digest, counts, equity, candles, figures and states agree, with ladder exits."""
+    config = bar_profile(*BAND, *LADDER, f"execution.fill_model={model}")
+    source = portfolio(config, count, holes=holes)
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    assert rows.closes == source.closes(events.to_ts)
+    assert len({each.payload.symbol for each in rows.of("fills")}) == min(count, 5)  # type: ignore[attr-defined]
+    assert len(steps) > 400
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("risk.night_loss_soft=0.4", "risk.night_loss_hard=0.5"),
+        ("portfolio.close_market_ms=600000",),
+        ("portfolio.at_end=carry", "backtest.night_ms=3600000"),
+        ("execution.latency_market_ms=0",),
+        ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
+        ("execution.latency_drawn_market_ms=[20,300,5000]",),
+        ("risk.exits_at=venue",),
+        (
+            *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
+            *("risk.maker_end=take", "risk.exits_at=venue"),
+        ),
+        ('risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]', "risk.exit_policy=null"),
+        (
+            'risk.protections=[{"method": "CooldownPeriod", "stop_duration": 7},'
+            ' {"method": "LossesInRow", "trade_limit": 3, "stop_duration": 20}]',
+            'risk.drawdown_tiers=[{"state": "REDUCING", "drawdown_bps": 2, "back_bps": 1,'
+            ' "entry_percent": 50}, {"state": "HALTED", "drawdown_bps": 60, "back_bps": 30}]',
+            "risk.account_drawdown_bps_hard=9000",
+        ),
+        ('market.bar_intervals=["5m","1m","15m"]', "strategy.bar_interval=5m"),
+        ("risk.sizing=share", "risk.size_atr_bps_full=2"),
+        ("execution.fee_asset=base",),
+        ("strategy.name=ema_cross",),
+        ("strategy.name=nore_strategy_v1", "strategy.cost_gate=false"),
+    ],
+)
+def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
+    """Stops in the middle of a bar, the end, nights, resting orders, delays and tiers agree."""
+    words = [each for each in (*BAND, *LADDER) if each.split("=")[0] not in _keys(sets)]
+    if any(each.startswith("strategy.name=") for each in sets):
+        words = [each for each in words if "strategy.parameters" not in each]
+    if "risk.exit_policy=null" in sets:
+        words = [each for each in words if "ladder" not in each]
+        sets = tuple(each for each in sets if "exit_policy" not in each)
+    config = bar_profile(*words, *sets)
+    source = portfolio(config, 4, holes=0.05)
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    assert rows.closes == source.closes(events.to_ts)
+
+
+def _keys(sets: tuple[str, ...]) -> set[str]:
+    return {each.split("=")[0] for each in sets}

@@ -1,0 +1,252 @@
+"""Limits of a campaign: its entries, its wait, its worst loss and its hold, on both sides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.events.money import RATE_UNIT, UNIT, cost_up, fee_up, parse_amount, proceeds_down
+from minibot.risk.campaign import Campaign, Reserve, part_of
+from tests.risk.desk import Desk, actions, check_of, fills, instrument
+from tests.risk.test_campaign import desk, to, traded
+
+
+def at(one: Desk, price: str, after_ms: int = 100) -> list[tuple[str, str]]:
+    """Show a touch at one price, signal a purchase, and return what risk said to that."""
+    one.tick(price, price, after_ms=after_ms)
+    said = one.signal("BUY")
+    one.tick(price, price)
+    return actions(said)
+
+
+@pytest.mark.row("D-04", "X-23")
+def test_reentry_is_cut_to_what_the_campaign_may_still_lose_and_the_stop_stays() -> None:
+    """A worst loss of 60 for two entries: 2.999 coins at 100, 3.751 at 98, all sold at 90.
+
+    The first may lose 30, ten a coin; four smallest units are kept for rounding. It cost 299.90 and
+    would bring 269.91, so 30.01 is left, of which each coin at 98 loses eight. The average entry
+    falls to 98.89, the hard stop does not.
+    """
+    one = desk(risk__order_notional="500", risk__campaign_loss_max="60")
+
+    assert at(one, "100") == [("REDUCE", "reduced")]
+    assert at(one, "98") == [("REDUCE", "reduced")]
+    cut = one.events("risk_actions")[-2]
+    assert check_of(cut, "campaign_at_risk")["value"] == "29.99000000"
+    assert check_of(cut, "campaign_loss_at_stop") == {
+        "name": "campaign_loss_at_stop",
+        "value": "59.99800004",
+        "threshold": "60.00000000",
+        "passed": True,
+    }
+    assert to(one, "90.01", "90") == [("EXIT", "hard_stop")]
+    assert [trade[1:] for trade in traded(one)] == [
+        *(("2.999", "100.00"), ("3.751", "98.00"), ("6.750", "90.00"))
+    ]
+
+
+def test_order_that_the_worst_loss_leaves_too_small_is_refused() -> None:
+    """With 0.01 left to lose, an order of ten quote at least is refused, and nothing is sold."""
+    one = desk(risk__campaign_entries_max=1, risk__campaign_loss_max="0.01")
+
+    assert at(one, "100") == [("BLOCK", "campaign_reserve")]
+
+
+def test_sizing_names_the_campaign_as_the_bound_that_decided() -> None:
+    """Beside other bounds of sizing the action says which decided."""
+    one = desk(risk__campaign_loss_max="60", risk__sizing="share")
+    one.tick("100", "100")
+    (allowed, *_) = [each for each in one.signal("BUY") if each.type == "risk_action"]
+
+    assert check_of(allowed, "size_bound")["value"] == "campaign_notional"
+
+
+def test_entries_of_a_campaign_end_at_their_number() -> None:
+    """Two entries are allowed, a third is refused; after the end two more are."""
+    one = desk()
+
+    assert [at(one, "100")[0][1] for _ in range(3)] == ["allowed", "allowed", "campaign_full"]
+    assert to(one, "90") == [("EXIT", "hard_stop")]
+    assert at(one, "90") == [("ALLOW", "allowed")]
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "said"),
+    [(4_799, ("BLOCK", "campaign_cooldown")), (4_800, ("ALLOW", "allowed"))],
+)
+def test_reentry_waits_since_the_entry_before(after_ms: int, said: tuple[str, str]) -> None:
+    """With five seconds to wait a signal is refused a millisecond before."""
+    one = desk(risk__campaign_entry_wait_market_ms=4_900)
+    assert at(one, "100") == [("ALLOW", "allowed")]
+
+    assert at(one, "100", after_ms) == [said]
+
+
+@pytest.mark.parametrize(
+    ("bid", "said"), [("97.00", ("BLOCK", "recovery_hold")), ("97.01", ("ALLOW", "allowed"))]
+)
+def test_row_to_hold_refuses_entries_at_its_loss_and_allows_them_above(
+    bid: str, said: tuple[str, str]
+) -> None:
+    """Three percent below the entry nothing is bought, a cent above it is."""
+    one = desk(risk__recovery=[["300", "hold"]])
+    one.buy()
+
+    assert at(one, "96") == [("BLOCK", "recovery_hold")]
+    assert at(one, bid) == [said]
+    assert "SELL" not in [side for side, *_ in traded(one)]
+
+
+def test_bid_at_the_stop_leaves_no_room_for_an_entry() -> None:
+    """No purchase is allowed at the stop, even if the sale there is refused."""
+    one = desk(risk__left_trading="hold")
+    one.buy()
+    one.put("market_ticks", instrument(status="BREAK"))
+    one.tick("89", "89")
+    one.put("market_ticks", instrument(notional_min="100000"))
+
+    assert at(one, "89")[-1] == ("BLOCK", "campaign_reserve")
+
+
+def test_entry_that_buys_nothing_is_counted_while_something_is_held() -> None:
+    """A re-entry that expires is one of two: the next is refused."""
+    one = desk()
+    one.buy()
+    one.tick("100", "100")
+    one.signal("BUY")
+    one.tick("100", "100", ask_qty="0")
+    one.beat(after_ms=6_000)
+    assert len(fills(one.events("fills"))) == 1
+
+    assert at(one, "100") == [("BLOCK", "campaign_full")]
+
+
+def test_first_entry_that_buys_nothing_is_no_campaign() -> None:
+    """With nothing held and nothing on its way the next entry is a first one."""
+    one = desk(risk__campaign_entries_max=1)
+    one.signal("BUY")
+    one.tick("100", "100", ask_qty="0")
+    one.beat(after_ms=6_000)
+
+    assert at(one, "100") == [("ALLOW", "allowed")]
+
+
+def test_quotes_of_one_entry_are_one_entry() -> None:
+    """An entry that is quoted anew and bought in the end counts once."""
+    maker = {
+        "risk__entry": "maker",
+        "risk__maker_patience_market_ms": 300,
+        "risk__maker_requotes": 2,
+        "risk__maker_end": "take",
+    }
+    one = desk(**maker, risk__campaign_entries_max=2)
+    one.tick("99.99", "100.01")
+    one.signal("BUY")
+    for bid in range(10_000, 10_200, 10):
+        one.tick(f"{bid / 100:.2f}", f"{bid / 100 + 0.02:.2f}")
+
+    assert len(fills(one.events("fills"))) == 1
+    assert len(one.events("order_intents")) > 2
+    said = one.signal("BUY")
+    assert check_of(said[0], "campaign_entries")["value"] == "2"
+
+
+def test_entry_that_fills_behind_the_exit_keeps_the_stop_of_its_campaign() -> None:
+    """Sold at 90 while a purchase is on its way: what that buys at 89 is sold at once."""
+    one = desk()
+    one.buy()
+    one.tick("95", "95")
+    one.signal("BUY")
+    assert actions(one.tick("90", "90", ask_qty="0")) == [("EXIT", "hard_stop")]
+    one.tick("90", "90", ask_qty="0")
+    assert one.risk.facts()["open_positions"] == []
+
+    assert to(one, "89") == [("EXIT", "hard_stop")]
+    one.tick("89", "89")
+    assert one.risk.facts()["open_positions"] == []
+    assert len({fill.price for fill in fills(one.events("fills"))}) == 3
+
+
+@pytest.mark.row("D-04")
+def test_dust_of_a_former_position_is_no_asset_of_the_next_campaign() -> None:
+    """A fee in coins leaves dust, which ends the campaign; the next counts its own coins alone."""
+    one = desk(execution__fee_asset="base", execution__taker_fee_bps="7.5")
+    one.buy()
+    first = campaign_of(one)
+    held = one.risk._state.positions.of("BTCUSDT").qty
+    one.tick("100", "100")
+    one.signal("SELL")
+    one.tick("100", "100")
+    one.tick("100", "100")
+    dust = one.risk._state.positions.portfolio.position_qty("BTCUSDT")
+    assert 0 < dust < held
+
+    one.buy()
+    second = campaign_of(one)
+    assert second.entries == 1
+    portfolio = one.risk._state.positions.portfolio
+    assert second.qty == portfolio.position_qty("BTCUSDT") - dust
+    assert first is second
+
+
+def campaign_of(one: Desk) -> Campaign:
+    """Return the campaign of the desk's symbol."""
+    found = one.risk._state.exits.of("BTCUSDT").campaign
+    assert found is not None
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    most=st.integers(1, 10**12),
+    at_risk=st.integers(-(10**12), 10**12),
+    ask=st.integers(100, 10**12),
+    down=st.integers(0, 9_999),
+    fee=st.sampled_from([0, 100_000, 250_000]),
+)
+def test_what_the_room_buys_loses_no_more_than_is_left(
+    most: int, at_risk: int, ask: int, down: int, fee: int
+) -> None:
+    """Bought at the ask and sold at the stop, with both fees, it is within the worst loss."""
+    stop = ask - ask * down // 10_000
+    reserve = Reserve(at_risk, most, ask, stop, fee)
+    qty = reserve.room() * UNIT // ask
+
+    if qty:
+        cost, back = cost_up(qty, ask), proceeds_down(qty, stop)
+        loss = at_risk + cost + fee_up(cost, fee) - back + fee_up(back, fee)
+        assert loss <= reserve.loss(qty) <= most
+    if at_risk >= most:
+        assert qty == 0
+
+
+def test_part_of_a_derisk_is_whole_steps_and_never_leaves_too_little() -> None:
+    """Half of 1.001 is 0.5; of what would leave under ten quote, all is sold."""
+    from minibot.accounting.order_rules import OrderRules
+
+    bounds = OrderRules.of(instrument()).market_bounds
+    price = 100 * UNIT
+    assert part_of(1_001 * UNIT // 1_000, 50, bounds, price) == UNIT // 2
+    assert part_of(UNIT // 5, 50, bounds, price) == UNIT // 10
+    assert part_of(UNIT // 5 - UNIT // 1_000, 50, bounds, price) == UNIT // 5 - UNIT // 1_000
+    assert part_of(UNIT, 95, bounds, price) == UNIT
+
+
+def test_campaign_counts_fees_of_both_assets() -> None:
+    """Paid in quote a fee adds to what was spent; paid in coins it lessens what is held."""
+    from minibot.cores.messages import FillMessage
+    from minibot.events.model import Fill
+
+    def fill(side: str, fee: str, asset: str) -> FillMessage:
+        said = Fill("o", "c", "BTCUSDT", side, "2", "100", fee, asset, "TAKER")
+        return FillMessage.read(said)
+
+    campaign = Campaign()
+    campaign.on_fill(fill("BUY", "0.2", "USDT"))
+    campaign.on_fill(fill("BUY", "0.002", "BTC"))
+    assert (campaign.spent, campaign.qty) == (parse_amount("400.2"), parse_amount("3.998"))
+    campaign.on_fill(fill("SELL", "0.2", "USDT"))
+    assert (campaign.received, campaign.qty) == (parse_amount("199.8"), parse_amount("1.998"))
+    # 1.998 at 90 bring 179.82 less a fee of 0.17982.
+    assert campaign.at_risk(90 * UNIT, RATE_UNIT // 1_000) == parse_amount("20.75982")

@@ -1,0 +1,265 @@
+"""Recovery of a campaign: its rows, told once, and the sales that they cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.events.model import Event, PositionPlan, RecoveryIntent
+from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument, intents, of, opening
+from tests.risk.test_campaign import CAMPAIGN, RUNGS, desk, steps, traded
+
+ROWS: dict[str, Any] = {
+    "risk__recovery": [["300", "hold"], ["500", "de-risk"], ["700", "exit"]],
+    "risk__recovery_part_percent": 50,
+}
+
+
+def holder(**changes: Any) -> Desk:
+    """Return a desk that holds ten coins bought at 100, with all three rows."""
+    one = desk(**ROWS | changes)
+    one.buy()
+    one.ts += 60_000
+    return one
+
+
+def walk(one: Desk, *bids: str) -> list[Event]:
+    """Show each bid once, and return all that was said."""
+    return [event for bid in bids for event in one.tick(bid, bid, trade=bid)]
+
+
+@pytest.mark.row("D-47")
+@pytest.mark.parametrize(
+    ("bids", "said"),
+    [
+        (("97.01",), []),
+        (("97.00", "97.00"), ["hold"]),
+        (("97.00", "99.00", "97.00"), ["hold"]),
+        (("95.00",), ["de-risk", "recovery_part"]),
+        (("95.00", "95.00", "97.00", "95.00"), ["de-risk", "recovery_part"]),
+        (("93.00",), ["exit", "recovery_exit"]),
+        (("97.00", "93.00"), ["hold", "exit", "recovery_exit"]),
+        (("90.00",), ["hard_stop"]),
+    ],
+)
+def test_deepest_row_is_told_once_before_what_it_causes(
+    bids: tuple[str, ...], said: list[str]
+) -> None:
+    """The deepest of several rows reached at once counts; at the stop itself none does."""
+    assert steps(walk(holder(), *bids)) == said
+
+
+@pytest.mark.row("D-47")
+def test_recovery_intent_says_what_it_rests_on() -> None:
+    """It names campaign, loss, row, entry and bid, and its cause is the tick."""
+    one = holder()
+    (event,) = [each for each in walk(one, "96.55", "94.99") if each.type == "recovery_intent"][1:]
+
+    (tick,) = [each for each in one.events("market_ticks") if each.id in (event.cause_ids or ())]
+    assert tick is one.events("market_ticks")[-1]
+    first = next(each for each in one.events("risk_actions") if each.type == "risk_action")
+    assert event.payload == RecoveryIntent(
+        symbol=SYMBOL,
+        campaign_id=first.id,
+        choice="de-risk",
+        row=2,
+        loss_bps="501.0000",
+        row_bps="500.0000",
+        entry_price="100.00000000",
+        bid="94.99000000",
+    )
+
+
+def test_reentry_lowers_the_rows_with_the_average_entry() -> None:
+    """Ten at 100 and 10.308 at 97.01 cost 98.482 each; three percent below that is 95.52."""
+    one = holder(risk__campaign_loss_max="400")
+    walk(one, "97.01")
+    one.buy()
+    one.tick("97.01", "97.01")
+    assert [fill.price for fill in fills(one.events("fills"))] == ["100.00", "97.01"]
+
+    assert steps(walk(one, "95.53")) == []
+    assert steps(walk(one, "95.52")) == ["hold"]
+
+
+@pytest.mark.parametrize("at", ["role", "venue"])
+def test_part_is_sold_once_and_the_rest_stays_covered(at: str) -> None:
+    """Half is sold at five percent; what rests with the executor gives up that half first."""
+    one = holder(risk__exits_at=at)
+
+    said = actions(walk(one, "95"))
+    assert said[-1] == ("EXIT", "recovery_part")
+    walk(one, "95", "95")
+    assert traded(one) == [("BUY", "10.000", "100.00"), ("SELL", "5.000", "95.00")]
+    if at == "venue":
+        assert [each.remaining // 100_000 for each in one.execution.orders] == [5_000]
+
+
+def test_part_that_the_book_fills_in_part_is_sold_to_its_end_and_no_further() -> None:
+    """Two of five fill before the order expires; the other three are sold later, at any price."""
+    one = holder()
+    one.tick("95", "95", bid_qty="2")
+    one.tick("95", "95", bid_qty="2")
+    one.beat(after_ms=6_000)
+
+    walk(one, "99", "99", "99")
+    assert traded(one)[1:] == [("SELL", "2.000", "95.00"), ("SELL", "3.000", "99.00")]
+
+
+def test_row_that_is_reached_while_nothing_can_be_sold_is_sold_later() -> None:
+    """A halted symbol tells the row at once and sells once it trades again."""
+    one = holder(risk__left_trading="hold")
+    one.put("market_ticks", instrument(status="HALT"))
+    assert steps(walk(one, "95", "95")) == ["de-risk", "not_trading"]
+    one.put("market_ticks", instrument())
+
+    assert steps(walk(one, "96")) == ["recovery_part"]
+
+
+def test_spent_order_rate_lets_a_part_wait_and_ends_no_run() -> None:
+    """With two of three orders used the part waits a minute; the row is told at once."""
+    rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 3}
+    one = holder(**rate)
+    one.risk._state.budgets.on_order(one.ts, 0)
+    one.risk._state.budgets.on_order(one.ts, 1)
+
+    assert steps(walk(one, "95", "95")) == ["de-risk"]
+    assert steps(one.tick("95", "95", after_ms=60_000)) == ["recovery_part"]
+
+
+def test_exit_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
+    """The row to leave ends the run where no order is left for it, and tells nothing else."""
+    one = holder(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=1)
+    one.risk._state.budgets.on_order(one.ts, 0)
+
+    assert [each.type for each in walk(one, "93")] == ["risk_action"]
+    assert actions(one.events("risk_actions"))[-1][0] == "STOP"
+
+
+def test_campaign_after_a_recovery_exit_begins_anew() -> None:
+    """Once all is sold the next signal buys, and its rows are told again."""
+    one = holder()
+    walk(one, "93", "93")
+    assert one.risk.facts()["open_positions"] == []
+
+    assert steps(one.buy())[:1] == ["allowed"]
+    # Bought at 93: three percent below is 90.21.
+    assert steps(walk(one, "90.22")) == []
+    assert steps(walk(one, "90.21")) == ["hold"]
+
+
+def test_entry_is_refused_while_the_position_is_to_be_left() -> None:
+    """Behind the row to leave no purchase is made, though the sale waits for its fill."""
+    one = holder(risk__left_trading="hold")
+    one.put("market_ticks", instrument(status="HALT"))
+    walk(one, "93")
+    one.put("market_ticks", instrument())
+
+    assert steps(one.signal("BUY")) == ["recovery_exit"]
+
+
+def test_policy_without_rows_tells_none() -> None:
+    """A campaign without a recovery is left by its stop alone."""
+    one = desk()
+    one.buy()
+
+    assert steps(walk(one, "97", "95", "93", "90.01")) == []
+
+
+def test_keys_off_leave_events_and_state_as_they_were() -> None:
+    """Without the policy nothing knows of a campaign."""
+    ladder = {**RUNGS, "risk__exit_policy": "ladder", "risk__hard_stop_bps": "1000"}
+    one = Desk(config(**ladder)).ready()
+    one.buy()
+    walk(one, "103", "103", "80", "80")
+
+    text = f"{one.log_bytes()!r}{one.risk.state()}{one.execution.state()}"
+    assert "campaign" not in text
+    assert "recovery" not in text
+
+
+# --- told and restarted ---------------------------------------------------------------------------
+
+
+def plans(events: Iterable[Event]) -> list[PositionPlan]:
+    """Return the plans that risk told."""
+    return of(events, PositionPlan)
+
+
+def test_plan_tells_entries_and_what_is_at_risk() -> None:
+    """Each fill, entry and row tells the campaign with its loss at the stop in force."""
+    one = holder()
+    (opened,) = plans(one.events("risk_actions"))
+    assert opened.campaign is not None
+    assert opened.campaign["entries"] == 1
+    assert opened.campaign["at_risk"] == "100.00000000"
+
+    walk(one, "97")
+    (told,) = plans(one.beat())
+    assert told.moved == ("recovery",)
+    assert told.campaign is not None
+    assert told.campaign["row"] == 1
+    assert not plans(one.beat())
+
+
+def test_open_positions_name_their_campaign() -> None:
+    """The list of open positions has the id that the intent had."""
+    one = holder()
+    (held,) = one.execution.open_positions()
+
+    assert held["campaign_id"] == intents(one.events("order_intents"))[0].campaign_id
+
+
+def test_position_that_no_campaign_opened_is_one_entry_of_its_own() -> None:
+    """A lot carried from a profile without campaigns has one entry and an id."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    one = Desk(config(**CAMPAIGN | ROWS), first=opening("9000", (lot,)))
+    one.instrument()
+
+    assert steps(walk(one, "97")) == ["hold"]
+    walk(one, "99")
+    assert steps(one.buy())[:1] == ["allowed"]
+    assert steps(one.buy())[:1] == ["campaign_full"]
+    ids = {plan.campaign_id for plan in plans(one.events("risk_actions"))}
+    assert len(ids) == 1
+    assert None not in ids
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(-250, 200), st.integers(1, 20_000), st.booleans()), max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves=STEPS, at=st.sampled_from(["role", "venue"]), fee=st.sampled_from(["quote", "base"]))
+def test_restart_at_any_moment_of_a_campaign_changes_nothing(
+    moves: list[tuple[int, int, bool]], at: str, fee: str
+) -> None:
+    """Over any walk of prices a core that is restored at each step says the same bytes."""
+    keys = {
+        **CAMPAIGN,
+        **ROWS,
+        **RUNGS,
+        "risk__campaign_entry_wait_market_ms": 3_000,
+        "risk__trail_bps": "400",
+        "risk__exits_at": at,
+        "execution__fee_asset": fee,
+        "execution__taker_fee_bps": "7.5",
+    }
+    one, cut = desk(**keys), desk(**keys)
+    price = 10_000
+    for move, after_ms, is_buy in moves:
+        price = max(1_000, price + move)
+        text = f"{price / 100:.2f}"
+        for each in (one, cut):
+            if is_buy:
+                each.signal("BUY")
+            each.tick(text, text, after_ms=after_ms, trade=text if move % 3 else None)
+            if move % 5 == 0:
+                each.beat()
+        cut.restarted()
+    assert one.log_bytes() == cut.log_bytes()

@@ -1,0 +1,46 @@
+"""Wishes of a strategy: what `buy` takes and refuses."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from minibot.strategies.decision import buy
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"notional": 0}, "above zero"),
+        ({"notional": "-1"}, "above zero"),
+        ({"notional": "0.000000001"}, "at most 8 places"),
+        ({"notional": 12.5}, "a Decimal, a whole number or decimal text"),
+        ({"notional": True}, "a Decimal, a whole number or decimal text"),
+        ({"notional": "NaN"}, "above zero"),
+        ({"notional": Decimal("Infinity")}, "above zero"),
+        ({"notional": "ten"}, "no amount"),
+        ({"notional": "1e30"}, "at most 1000000000000"),
+        ({"share_bps": 0}, "from 1 to 10000"),
+        ({"share_bps": 10_001}, "from 1 to 10000"),
+        ({"share_bps": 1.0}, "from 1 to 10000"),
+        ({"valid_ms": 0}, "from 1 to"),
+        ({"valid_ms": 86_400_001}, "from 1 to"),
+        ({"valid_ms": "60"}, "from 1 to"),
+    ],
+)
+def test_wish_that_nobody_could_meet_is_an_error_of_the_strategy(
+    wish: dict[str, Any], words: str
+) -> None:
+    """A wrong value is told where it is given, with what is expected."""
+    with pytest.raises(ValueError, match=words):
+        buy("a test", **wish)
+
+
+def test_wish_is_exact() -> None:
+    """Text, whole numbers and decimals mean the same amount."""
+    wishes = [buy("a test", notional=amount).wish for amount in ("30", 30, Decimal("30.00"))]
+
+    assert [wish.notional for wish in wishes if wish is not None] == [30 * 10**8] * 3
+    assert buy("a test").wish is None

@@ -1,0 +1,167 @@
+"""Risk bench: one market for all, judged figures, and a reason wherever nothing is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.bench import risk, risk_before, risk_cases, risk_market, risk_nights, risk_year, worker
+from tools.bench.__main__ import parser
+from tools.bench.risk import Plan
+
+CLOSES = [10003000000, 10005000000, 9999000000]
+
+
+def plan(folder: Path, **changes: object) -> Plan:
+    """Return a plan of one repetition."""
+    return Plan(repeats=1, folder=folder, **changes)  # type: ignore[arg-type]
+
+
+def test_command_line_names_every_row_of_the_table(tmp_path: Path) -> None:
+    """`--only` accepts the rows; the rest is asked as of the other benches."""
+    words = ["risk", "--only", "R1", "R8", "--repeats", "2", "--before", "abc", "--json"]
+    given = parser().parse_args([*words, "--folder", str(tmp_path), "--data", str(tmp_path)])
+
+    assert (given.only, given.repeats, given.before) == (["R1", "R8"], 2, "abc")
+    assert list(risk.MEASURES) == [f"R{n}" for n in range(1, 9)]
+
+
+def test_made_up_pairs_are_the_same_everywhere() -> None:
+    """The bars of a pair are a function of seed and symbol alone, each pair with its own."""
+    table = risk_market.columns("P000USDT", 3)
+    longer = risk_market.columns("P000USDT", 40)
+
+    told = {name: values.tolist() for name, values in table.items()}
+    assert told["close"] == CLOSES
+    assert all(values.tolist() == longer[name][:3].tolist() for name, values in table.items())
+    assert risk_market.columns("P001USDT", 3)["close"].tolist() != told["close"]
+    assert risk_market.columns("P000USDT", 3, seed=2)["close"].tolist() != told["close"]
+
+
+def test_made_up_bars_hold_what_a_bar_promises() -> None:
+    """High and low bracket open and close; a bar opens where the one before closed."""
+    table = risk_market.columns("P007USDT", 5_000)
+    opened, high, low, close = (table[name] for name in ("open", "high", "low", "close"))
+
+    assert (low <= opened).all()
+    assert (low <= close).all()
+    assert (low > 0).all()
+    assert (high >= opened).all()
+    assert (high >= close).all()
+    assert (opened[1:] == close[:-1]).all()
+    assert (table["open_ts"][1:] == table["end_ts"][:-1]).all()
+
+
+def test_portfolio_trades_each_pair_under_the_profiles_gates() -> None:
+    """R1's market makes every pair trade, and risk does not stop it."""
+    found = risk_cases.portfolio(3, 600)
+
+    assert found["bars"] == 1_800
+    assert (found["traded"], found["stop"]) == (3, "")
+    assert found["actions"] > found["entries"] >= 3
+
+
+def test_judged_entry_is_allowed_with_ten_held() -> None:
+    """R3 judges an entry that passes every check, the profile's and those that it leaves off."""
+    found = risk_cases.judge(2)
+
+    assert (found["held"], found["said"]) == (10, ["risk_action order_intent"])
+    assert found["checks"] > 30
+    assert len(found["us"]) == 2
+
+
+def test_ranked_symbols_all_have_a_score() -> None:
+    """R5 ranks symbols whose bars suffice, so that none is left out of the figure."""
+    found = risk_cases.rank(5, 2)
+
+    assert (found["scored"], len(found["ms"])) == (5, 2)
+    assert found["memory_mb"] > 0
+
+
+def test_storm_tells_events_and_violations() -> None:
+    """R7 plays whole nights until there are events enough."""
+    found = risk_cases.storm(1, seed=1)
+
+    assert (found["nights"], found["violations"]) == (1, 0)
+    assert found["events"] >= 1
+
+
+@pytest.mark.parametrize("row", ["R1", "R3"])
+def test_compiled_figure_without_a_build_is_no_figure(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a build the compiled row says so, and is not the interpreted one's figure."""
+    answers = {
+        "portfolio": {
+            "bars": 10, "per_s": 70_000.0, "wall_s": 1.0, "traded": 1, "entries": 1, "actions": 1,
+            "digest": "0" * 64, "stop": "",
+        },
+        "judge": {"us": [300.0], "written_us": [310.0], "held": 10, "checks": 39, "said": []},
+    }  # fmt: skip
+    monkeypatch.setattr(risk, "stale", lambda folder: "there is no build")
+    monkeypatch.setattr(worker, "call", lambda case, given, environ: answers[case])
+
+    interpreted, compiled = risk.MEASURES[row](plan(tmp_path))
+
+    assert interpreted.verdict == "must met"
+    assert compiled.verdict == "not measured"
+    assert risk.NOT_COMPILED in compiled.notes
+
+
+def test_tenth_of_the_bars_is_told_in_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A default run takes a tenth and says so; `--full` takes all."""
+    monkeypatch.setattr(Plan, "runs", lambda self, case, is_compiled=False, **arguments: [])
+
+    short, _ = risk.r1(plan(tmp_path))
+    full, _ = risk.r1(plan(tmp_path, is_full=True))
+
+    assert "100,000 bars" in short.name
+    assert any("--full" in note for note in short.notes)
+    assert "1,000,000 bars" in full.name
+    assert not any("--full" in note for note in full.notes)
+
+
+def test_without_a_commit_nothing_is_compared(tmp_path: Path) -> None:
+    """R2 has a row for each case, and none is made up."""
+    measures = risk.r2(plan(tmp_path))
+
+    assert [each.verdict for each in measures] == ["not measured"] * len(risk_before.CASES)
+    assert all(risk_before.NO_COMMIT in each.notes for each in measures)
+
+
+@pytest.mark.process
+def test_unknown_commit_is_refused(tmp_path: Path) -> None:
+    """Git's own word is the error, and no tree is left behind."""
+    with pytest.raises(OSError, match="no-such-commit"):
+        risk.r2(plan(tmp_path, before="no-such-commit"))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_year_without_its_data_names_the_file(tmp_path: Path) -> None:
+    """R8 is skipped where the data is not there."""
+    measures = risk.r8(plan(tmp_path, data=tmp_path / "nowhere"))
+
+    assert [each.verdict for each in measures] == ["not measured"] * 2
+    assert str(risk_year.files(tmp_path / "nowhere")[0]) in measures[0].notes[0]
+
+
+def test_depth_is_skipped_where_no_key_switches_it() -> None:
+    """R6 needs a key that is true or false."""
+    known = {"properties": {"market": {"properties": {"book_depth": {"type": "boolean"}}}}}
+
+    assert risk_nights.knows_depth(known)
+    assert not risk_nights.knows_depth({"properties": {"market": {"properties": {}}}})
+
+
+@pytest.mark.parametrize("pairs", [1, 50])
+def test_night_is_one_of_the_portfolio_profile(pairs: int) -> None:
+    """R4's profile is the portfolio's, for so many pairs of the embedded exchange."""
+    profile = risk_nights.overlay(pairs)
+
+    assert len(profile["binance"]["symbols"]) == pairs
+    assert profile["embedded"]["source"].count("USDT") == pairs
+    assert profile["risk"]["exit_policy"] == "ladder"

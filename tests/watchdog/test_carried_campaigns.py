@@ -1,0 +1,59 @@
+"""Carried campaigns: the next run goes on with entries, worst loss and rows of the last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import RunOpening
+from minibot.watchdog.carried_plans import carried_plans
+from tests.risk.desk import Desk, instrument, opening
+from tests.risk.test_campaign import steps
+from tests.risk.test_campaign_recovery import holder, plans, walk
+
+
+def following(one: Desk, first: RunOpening | None = None, **changes: Any) -> Desk:
+    """Return the desk of a run that carries the position on, a minute later."""
+    portfolio = one.risk._state.positions.portfolio
+    carried = carried_plans(first or opening(), lambda queue, _: one.events(queue))
+    told = RunOpening(portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=carried)
+    profile = {**one.profile, "risk": {**one.profile["risk"], **changes}}
+    other = Desk(profile, first=told)
+    other.ts = one.ts + 60_000
+    other.instrument()
+    return other
+
+
+@pytest.mark.row("D-04", "D-47")
+def test_campaign_goes_on_in_the_next_run() -> None:
+    """Id, entries, worst loss and rows told go on; a profile that allows more changes nothing."""
+    one = holder()
+    walk(one, "97", "98")
+    one.buy()
+    one.tick("98", "98")
+    one.beat()
+    first = plans(one.events("risk_actions"))[-1]
+    assert first.campaign is not None
+    assert first.campaign["entries"] == 2
+
+    other = following(one, campaign_entries_max=9, campaign_loss_max="9000")
+    assert steps(walk(other, "98", "95.5")) == []
+    assert steps(other.signal("BUY")) == ["campaign_full"]
+    other.beat()
+    second = plans(other.events("risk_actions"))[-1]
+    assert (second.campaign_id, second.campaign) == (first.campaign_id, first.campaign)
+    assert other.execution.open_positions()[0]["campaign_id"] == first.campaign_id
+    third = following(other)
+    assert third.events("control")[0].payload == following(other).events("control")[0].payload
+    assert steps(walk(third, "93")) == ["de-risk", "recovery_part"]
+
+
+def test_next_run_leaves_what_the_last_one_wanted_to_leave() -> None:
+    """A row to leave that was told before the end is sold with the next run's first tick."""
+    one = holder(risk__left_trading="hold")
+    one.put("market_ticks", instrument(status="HALT"))
+    assert steps(walk(one, "93"))[:1] == ["exit"]
+    one.beat()
+
+    assert steps(walk(following(one), "99")) == ["recovery_exit"]
