@@ -93,7 +93,7 @@ class Account:
         return self.table[self.place].state
 
     def open(self, mark: int, place: int) -> None:
-        """Start with a high-water mark and the index of a row."""
+        """Set the high-water mark and the index of the row that holds, and find the bounds."""
         self.mark, self.place = mark, place
         self._bound()
 

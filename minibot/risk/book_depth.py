@@ -1,10 +1,10 @@
 """Depth of the book beside an entry: what bids and asks near the mid are worth, and whose they are.
 
 An entry buys from the asks and its exit sells to the bids, so the lesser of the two counts. Values
-come from `book` events alone, and only from those of the profile's own venue: neither a book nor
-rules that name another venue, such as an aggregator, let anything enter. A book that does not reach
-2 % of the mid gives a lower bound, which is enough where it reaches the limit. A missing book, one
-from before a gap or one that is too old lets nothing enter.
+come from `book` events alone, and only from those that name the profile's own venue: a book that
+names another one, such as an aggregator, or none lets nothing enter, and neither do rules that name
+another. A book that does not reach 2 % of the mid gives a lower bound, which is enough where it
+reaches the limit. A missing book, one from before a gap or one that is too old lets nothing enter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class DepthReading:
 
     Attributes:
         own: The venue of the profile.
-        venue: The venue that book and rules name; empty where there is no book with its depth.
+        venue: The other venue that the rules name, else that of the book; empty without a book
+            that tells its depth, and where the book names none.
         age_ms: Age of the book in ms of market time; `NOT_ASKED` without one.
         notional: What the lesser side is worth in hundred-millionths; `NOT_ASKED` without a book.
         is_whole: Whether the lesser side reaches 2 % of the mid.
@@ -55,7 +56,7 @@ def venue_gate(reading: DepthReading) -> Gate:
 
 
 def depth_gate(reading: DepthReading) -> Gate:
-    """Return the check of depth, by whether more of the book is there than was kept."""
+    """Return the check of depth: THIN_BOOK for a whole side, SHORT_BOOK where more may be there."""
     return THIN if reading.is_whole else SHORT
 
 
@@ -83,7 +84,7 @@ class SideValues:
         ts: Time of the book, Unix ms.
         bid, ask: What either side is worth in hundred-millionths.
         is_bid_whole, is_ask_whole: Whether that is all there is within 2 % of the mid.
-        venue: Whose book it is; empty where the event did not say.
+        venue: Whose book it is; empty where the event did not say, which lets nothing enter.
     """
 
     __slots__ = ("ask", "bid", "is_ask_whole", "is_bid_whole", "ts", "venue")

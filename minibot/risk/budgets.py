@@ -44,8 +44,8 @@ class Budgets:
             and its week bought, without fees, with the share that earlier runs used.
         night_level, day_level, week_level: Equity at the start of night, UTC day or week plus the
             loss that earlier runs used: the used loss is the level less equity.
-        midnight: When the next day or night begins, from which time `roll` has something to do. It
-            is 0 before the run is open and once it is stopped, so that each step checks both.
+        midnight: When the next day or night begins: a step from then on calls `roll`. It is 0
+            before the run is open and once it is stopped, so that each step looks for these first.
     """
 
     __slots__ = (

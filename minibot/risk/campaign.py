@@ -123,7 +123,7 @@ class CampaignRules:
         return entry * (SHARE_UNIT - self.rows[place].share) // SHARE_UNIT // step * step
 
     def held_below(self, entry: int, step: int) -> int:
-        """Return the bid at or below which no entry is allowed: of the first row to hold."""
+        """Return the bid at or below which no entry is allowed: the level of the first `hold`."""
         for place, row in enumerate(self.rows):
             if row.choice == HOLD:
                 return self.level(place, entry, step)
@@ -142,7 +142,8 @@ class Campaign:
         entered_ts: Market time of the last entry.
         spent, received: Cost of purchases and proceeds of sales so far, with fees.
         qty: How much of the purchases is held; dust of a former position is no part of it.
-        stop: The stop by which its last entry was sized; 0 for the hard stop of the first.
+        stop: The stop by which its last entry was sized; 0 where nothing was held, as the fill sets
+            one.
         row: How many rows of `risk.recovery` were reached at the deepest.
         keep: The quantity to which a de-risk reduces the position; `ALL` for none.
     """
@@ -196,7 +197,7 @@ class Campaign:
         self.entries_max, self.loss_max = rules.entries_max, rules.loss_max
 
     def enter(self, now: int, stop: int) -> None:
-        """Count an allowed entry, which was sized by a stop; 0 for the hard stop of its fill."""
+        """Count an allowed entry, and keep the stop that sized it; 0 where its fill sets one."""
         self.entries += 1
         self.entered_ts, self.stop = now, stop
 
@@ -238,7 +239,10 @@ class Campaign:
             self.keep = ALL
 
     def at_risk(self, stop: int, fee: int) -> int:
-        """Return the loss, with fees, if all that is held is sold at a stop; a gain is negative."""
+        """Return what the campaign loses in all, with fees, if what is held is sold at a stop.
+
+        What its sales have gained or lost so far is part of it; a gain is negative.
+        """
         proceeds = proceeds_down(self.qty, stop)
         return self.spent - self.received - proceeds + fee_up(proceeds, fee)
 
@@ -326,7 +330,7 @@ class Reserve:
     """Loss that an entry may bring within its campaign.
 
     Args:
-        at_risk: The loss of what is held, if it is sold at the stop.
+        at_risk: The loss of the campaign, if what is held is sold at the stop.
         most: The most that may be lost with the entry.
         ask: The price of the entry.
         stop: The price of the stop.
@@ -383,7 +387,8 @@ def campaign_rows(
     Args:
         rules: The campaign of the profile.
         campaign: That of the symbol, which may not have begun.
-        at_risk: The loss of what is held at its stop; `NOT_ASKED` where nothing is held.
+        at_risk: The loss of the campaign, if what is held is sold at its stop; `NOT_ASKED` where
+            nothing is held.
         bid: The price of a sale; `NOT_ASKED` where nothing is held.
         level: The bid at or below which no entry is allowed.
         now: Market time.
@@ -410,7 +415,7 @@ def reserve_loss_rows(reserve: Reserve, qty: int) -> tuple[Row, ...]:
 
 
 def recovery_rows(campaign: Campaign, qty: int) -> tuple[Row, ...]:
-    """Return the check that a de-risk has nothing left to sell.
+    """Return the check that no more is held than a de-risk keeps: a failure sells the rest.
 
     Args:
         campaign: That of the symbol.

@@ -2,9 +2,9 @@
 
 A row of `risk.recovery` is reached by the bid of a judged tick, above the stop in force: at the
 stop itself the position is left for that. It is told once, as `recovery_intent`, before the action
-that it causes: EXIT with RECOVERY_PART for a de-risk, EXIT with RECOVERY_EXIT for an exit, and for
-a row to hold the refusals of later entries. A sale that is not possible yet is made as soon as it
-is.
+that it causes: EXIT with RECOVERY_PART for a de-risk, EXIT with RECOVERY_EXIT for an exit. A `hold`
+refuses entries and withdraws their quotes while the bid is at or below its level, and no longer. A
+sale that is not possible yet is made as soon as it is.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ First come the checks that an entry has to pass at all. All of them are judged, 
 shows everything that speaks against the entry; its reason is the first failure. Then the size that
 the profile wants is checked against every limit on size, and cut down to the room that the limits
 leave, in whole steps of the venue; less than the venue takes is refused. Last come the hard limits
-without a soft value: an order beyond one ends the run. A value at its limit passes.
+without a soft value: an order beyond one ends the run. A value at its limit passes, but for the
+loss that a campaign has at risk and the bid at a recovery row to hold.
 """
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: 
 
 
 def _ending_gate(until: int | None) -> Gate:
-    """Return the check that the run is not ending, in the word for the time at which it ends."""
+    """Return the check that the run is not ending; a failure is written as the time of the end."""
     if until is None:
         return NOT_ENDING
     return Gate("run_ending", RUN_ENDING, words=(NONE, str(until)))

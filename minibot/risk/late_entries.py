@@ -299,8 +299,8 @@ class LateReading:
 def late_rows(reading: LateReading, rules: LateRules, has_touch: bool) -> tuple[Row, ...]:
     """Return the checks of late entries; without a usable touch the move is not judged.
 
-    Of the three that could excuse a tired symbol, the first that does is shown; where none does,
-    all of them are, as failed.
+    Change, RSI and acceleration each let an entry pass alone: of them the first that does is shown;
+    where none does, all of them are, as failed.
     """
     asks_bar, asks_move = rules.bars_late_max != NOT_ASKED, rules.move_max != NOT_ASKED
     asks_confidence = rules.confidence_min != NOT_ASKED

@@ -4,8 +4,9 @@ Four figures, each off without its keys: correlation of the entry's symbol with 
 correlation with the benchmark, the benchmark's volatility ratio, and drift of the symbol's own
 returns. Correlated symbols also form a cluster, whose notional is capped. All of them are reckoned
 from closed bars of `strategy.bar_interval` in whole numbers, so that a night, its replay and a
-backtest decide alike. Bars that are missing, too old or without any move let nothing enter; a held
-symbol without them counts into every cluster.
+backtest decide alike. Bars that are missing or too old let nothing enter, nor do bars without any
+move, but for drift, which is then 0. A held symbol without them counts into every cluster, and
+draws all others into it.
 """
 
 from __future__ import annotations
@@ -115,11 +116,13 @@ class Reading:
 
     Attributes:
         with_held: The highest correlation with a symbol that is held or being bought.
-        with_benchmark: The correlation with the benchmark.
+        with_benchmark: The correlation with the benchmark; not asked of the benchmark itself.
         ratio: The benchmark's volatility ratio.
         shift: The drift of the entry's symbol.
         correlation_bars, benchmark_bars, volatility_bars, drift_bars: The bars that count for each:
-            the least of the symbols concerned, up to what is needed; fewer where they do not move.
+            the least of the symbols concerned, up to what is needed. Those of a correlation are of
+            the entry's symbol alone where nothing else is held. A market that does not move has too
+            few for a correlation or a ratio.
     """
 
     __slots__ = (

@@ -9,11 +9,12 @@ what is left once the executor has told its end and every fill of it is booked: 
 | --- | --- |
 | the best bid is above it after `maker_patience_market_ms` | cancels it and quotes anew |
 | it would have traded at once | quotes anew, which counts |
-| it is rejected | the same, after `maker_patience_market_ms` |
+| it is rejected | quotes anew after `maker_patience_market_ms`, which counts as well |
 | re-quotes or time are used up | gives up, or buys the rest at the market: `maker_end` |
 | a signal to buy the symbol | refuses it: `pending_order` |
 | a sale of the symbol, also by its resting stop | cancels it for good, in the same step |
-| a halt, a lock, a loss limit, the announced end | the same |
+| a halt, a lock, a loss or drawdown limit, the announced end | the same |
+| a bid at or below a recovery row to hold, with a position | the same |
 | the symbol leaves TRADING or the universe | the same |
 | a signal to sell, or an operator's request to leave | the same; what is bought is sold |
 | a fill that comes before its cancel | keeps it, with its exits |

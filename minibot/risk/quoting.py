@@ -19,7 +19,7 @@ QUOTE_NOTIONAL: Final = Gate("quote_notional", places=PLACES, passes=AT_LEAST)
 
 
 def quote_price(market: Market, rules: OrderRules) -> int:
-    """Return the best bid, but a price step below the ask, on a step that the venue has now."""
+    """Return the lower of best bid and ask less a price step, rounded down to the venue's steps."""
     price, step = market.bid, rules.price_step
     if price > market.ask - step:
         price = market.ask - step

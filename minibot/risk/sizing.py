@@ -152,7 +152,8 @@ class Sizes:
         share, risk, kelly: The amount by the mode of this name; the fixed amount is
             `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
-        wish, allowed: The amount that the strategy wants, and the most that it may.
+        wish, allowed: The amount that the strategy wants, and the one wanted without a wish: a
+            larger wish buys that, as a REDUCE.
         wanted: The least of the amount of the profile's mode and of these bounds.
         decided: The gate of the least.
         reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
@@ -426,7 +427,7 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
 
 
 def wish_rows(sizes: Sizes) -> tuple[Row, ...]:
-    """Return the check of a strategy's wish against what the profile allows."""
+    """Return the check of a strategy's wish, whose failure refuses nothing: see `Sizes.allowed`."""
     return ((BY_WISH, sizes.wish, sizes.allowed),)
 
 

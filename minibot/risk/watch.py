@@ -22,7 +22,7 @@ class RiskWatch:
         self._state: RiskState = state
 
     def levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which an open position is left: stop, target and rungs, if set.
+        """Return the bids at which a position acts: stop, target, rungs, next recovery row, if set.
 
         The tuple is empty without a position, or while the venue's rules are unknown.
         """

@@ -33,7 +33,6 @@ USES_HIGHER_ROOM = {
     "tests/gates/test_chaos_runbook.py": "reads the table of verbs",
     "tests/gates/test_tamper.py": "calls the verb `tamper-demo` too",
     "tests/report/test_pages_in_chromium.py": "looks at the page of a backtest too",
-    "tests/risk/test_campaign_recovery.py": "carries a campaign by the opening that a start makes",
     "tests/runtime/test_feed_files.py": "hands what was read to market and strategy",
     "tests/strategies/test_example_library.py": "tries each by a backtest",
     "tests/strategies/test_plots.py": "keeps lines in a backtest",
