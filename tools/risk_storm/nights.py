@@ -219,7 +219,20 @@ class Weather:
             )
             for sign in (-1, 1)
         )
-        return Book(symbol, bids, asks, self._seqs.get(TICKS, 0) + 1, "interval")
+        seq = self._seqs.get(TICKS, 0) + 1
+        if not self._config["market"].get("book_depth"):
+            return Book(symbol, bids, asks, seq, "interval")
+        # Deep enough or not, whole or not, and now and then of another venue.
+        bid_depth, ask_depth = (str(1_000 + 500 * (seq // part % 5)) for part in (1, 5))
+        whole, venue = seq % 3 > 0, "binance" if seq % 11 else "coingecko"
+        return Book(
+            *(symbol, bids, asks, seq, "interval"),
+            bid_depth=bid_depth,
+            is_bid_whole=whole,
+            ask_depth=ask_depth,
+            is_ask_whole=not whole,
+            venue=venue,
+        )
 
     def _rules(self, symbol: str, *, is_changed: bool = False) -> Instrument:
         rng, (price_step, qty_step) = self._rng, _steps(symbol)

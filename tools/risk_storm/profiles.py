@@ -25,7 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
-        keys |= _entry(rng) | _returns(rng) | _late(rng)
+        keys |= _entry(rng) | _returns(rng) | _late(rng) | _depth(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -187,6 +187,10 @@ def _late(rng: random.Random) -> Keys:
     bars = {"risk.bars_late_max": rng.choice([0, 3])}
     move = {"risk.price_move_atr_max": rng.choice(["0.5", "3"])}
     return _some(rng, 0.1, confidence) | _some(rng, 0.1, bars) | _some(rng, 0.1, move)
+
+
+def _depth(rng: random.Random) -> Keys:
+    return _some(rng, 0.15, {"market.book_depth": True, "risk.depth_min": "1500"})
 
 
 def _execution(rng: random.Random) -> Keys:
