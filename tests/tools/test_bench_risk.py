@@ -150,6 +150,23 @@ def test_year_without_its_data_names_the_file(tmp_path: Path) -> None:
     assert str(risk_year.files(tmp_path / "nowhere")[0]) in measures[0].notes[0]
 
 
+def test_night_that_ends_early_is_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R4 names the reason by which a night ended, and makes no figure of it."""
+    said = '{"reason_code": "ROLE_HUNG", "detail": "market_role"}'
+
+    def failing(pairs: int, folder: Path) -> dict[str, object]:
+        raise OSError(risk_nights.ended_by(said, ""))
+
+    monkeypatch.setattr(risk_nights, "night", failing)
+
+    measures = risk.r4(plan(tmp_path))
+
+    assert [each.verdict for each in measures] == ["not measured"] * 2
+    assert "ROLE_HUNG: market_role" in measures[0].notes[0]
+
+
 def test_depth_is_skipped_where_no_key_switches_it() -> None:
     """R6 needs a key that is true or false."""
     known = {"properties": {"market": {"properties": {"book_depth": {"type": "boolean"}}}}}
