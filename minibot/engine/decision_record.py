@@ -1,8 +1,8 @@
 """Decision record: what a report reads of a run, written out while the run decides.
 
 A year of one-minute bars is hundreds of thousands of decisions, of which a report needs the digest,
-counts and the trades. So each one is written once, digested and let go: holds and order results are
-not kept.
+counts and the trades. So each one is written once, digested and let go: holds, what risk refused,
+order results and the account's standing are not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from minibot.cores.messages import QUEUES, RESULTS, Message, SignalMessage
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import HOLD, Event, Signal
+from minibot.events.model import HOLD, Event, RiskAction, RiskStanding, Signal
+from minibot.risk.drafts import BLOCK
 
 
 class DecisionRecord:
@@ -26,7 +27,9 @@ class DecisionRecord:
     def __init__(self, *, has_values: bool) -> None:
         self._digest = DecisionDigest()
         self._signals = SignalLog(has_values=has_values)
-        self._kept: list[Derived] = []
+        self._kept: dict[str, Derived] = {}
+        # Causes of what is kept.
+        self._causes: set[str] = set()
 
     def take(self, message: Message, event_of: Callable[[Message], Event]) -> None:
         """Take the next message; it stands for nothing that changes later."""
@@ -41,11 +44,18 @@ class DecisionRecord:
                 return
         event = event_of(message)
         self._digest.add(queue, number, event)
-        if message.place != RESULTS:
-            self._kept.append(Derived(queue, number, event))
+        payload = event.payload
+        if isinstance(payload, RiskAction) and payload.action == BLOCK:
+            self._signals.add_block(payload.reason_code)
+            for cause in event.cause_ids or ():
+                if cause not in self._causes:
+                    self._kept.pop(cause, None)
+        elif message.place != RESULTS and not isinstance(payload, RiskStanding):
+            self._causes.update(event.cause_ids or ())
+            self._kept[event.id] = Derived(queue, number, event)
 
     def give(self, result: BacktestResult) -> None:
         """Put the recorded events, signals and digest into the result of the pass."""
-        result.derived = self._kept
+        result.derived = list(self._kept.values())
         result.log = self._signals
         result.digest = self._digest.hex

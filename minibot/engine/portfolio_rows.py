@@ -99,6 +99,8 @@ class PortfolioRows:
         self._ends: list[int] = [0 for _ in markets]
         self._heads: list[Head] = []
         self._fresh: set[int] = set()
+        # Symbols whose row began late, behind the ticks of the one before.
+        self._joined: list[int] = []
         self._beat_ts: int = -1
         # Of the step: when it opens, which symbols are passed over, their ticks, how many opens of
         # theirs the listener knows, and for each line that was told where it stands among ticks.
@@ -136,6 +138,9 @@ class PortfolioRows:
         self._open_until(ALL)
         self.ticks += len(self._passed)
         self.seq = base + len(self._passed) + len(self._told)
+        if self._joined:
+            members = sorted((*members, *self._joined))
+            self._joined = []
         if members:
             self._close(members, base, end_ts)
         return not self._listener.is_stopped
@@ -238,6 +243,7 @@ class PortfolioRows:
             self._tell_beat(self._ends[number], rows.seq + 1)
         opens = self._opens[number] = rows.opens_at()
         if opens == end_ts - self._length_ms:
+            self._joined.append(number)
             self._begin(number, end_ts)
 
     def _cut(self, base: int) -> None:
@@ -259,6 +265,9 @@ class PortfolioRows:
         late = {head[1] for head in self._heads}
         quiet, told = self._quiet, self._told
         closed_ts, place = end_ts - 1 - self._lag_ms, len(self._passed) - len(quiet)
+        # Whatever is told from here on stands behind them.
+        self._quiet, self._passed, self._told = [], [], []
+        self._opened = 0
         at = 0
         for number in members:
             rows = self.rows[number]
@@ -269,7 +278,9 @@ class PortfolioRows:
                 at += 1
                 if rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0
-            elif number in late:
+            elif number in late and not self._tells_due(number, end_ts):
+                if listener.is_stopped:
+                    return
                 continue
             else:
                 rows.tell_closed(self.seq)
@@ -282,6 +293,23 @@ class PortfolioRows:
                 if listener.is_stopped:
                     return
             opens[number] = rows.opens_at()
+
+    def _tells_due(self, number: int, end_ts: int) -> bool:
+        """Tell a symbol's ticks of the very end of its row; return whether none comes later."""
+        heads = self._heads
+        while heads and heads[0][:2] == (end_ts, number):
+            _, _, shown, others = heads[0]
+            self._tell(number, shown)
+            self.seq += 1
+            self._told = []
+            if self._listener.is_stopped:
+                return False
+            following = next(others, None)
+            if following is None:
+                heappop(heads)
+                return True
+            heapreplace(heads, (following.at, number, following, others))
+        return False
 
     def _tell_beat(self, ts: int, seq: int) -> None:
         self._beat_ts = ts

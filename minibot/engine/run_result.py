@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import Event, JsonObject, Signal
+from minibot.events.model import Event, JsonObject, RiskAction, Signal
+from minibot.risk.drafts import BLOCK
 
 # No process has made these events; the field is part of every event.
 NO_CMDLINE: Final = "0" * 64
@@ -104,6 +105,9 @@ class BacktestResult:
             for event in self.of("signals"):
                 if isinstance(event.payload, Signal):
                     log.add(event.payload, event.ts)
+            for event in self.of("risk_actions"):
+                if isinstance(event.payload, RiskAction) and event.payload.action == BLOCK:
+                    log.add_block(event.payload.reason_code)
             self._log = log
         return self._log
 

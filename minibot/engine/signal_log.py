@@ -70,6 +70,7 @@ class SignalLog:
     Attributes:
         sides: Number of signals by side.
         holds: Number of holds by reason code.
+        blocks: Number of signals that risk refused, by reason code.
         named: By symbol the values by name, in the strategy's own order.
     """
 
@@ -77,6 +78,7 @@ class SignalLog:
         self._has_values = has_values
         self.sides: Counter[str] = Counter()
         self.holds: Counter[str] = Counter()
+        self.blocks: Counter[str] = Counter()
         self.named: dict[str, dict[str, NamedValues]] = {}
         # With those that had no number yet.
         self._told: dict[str, dict[str, NamedValues]] = {}
@@ -97,6 +99,10 @@ class SignalLog:
                 found = told[check.name] = NamedValues()
             if found.add(ts, check.value, side):
                 self.named.setdefault(symbol, {})[check.name] = found
+
+    def add_block(self, reason_code: str) -> None:
+        """Take the next refusal of risk."""
+        self.blocks[reason_code] += 1
 
 
 def _number(text: str) -> float | None:

@@ -118,7 +118,6 @@ def test_rows_of_many_symbols_give_what_every_tick_gives(
     "sets",
     [
         (),
-        ("risk.night_loss_soft=0.4", "risk.night_loss_hard=0.5"),
         ("portfolio.close_market_ms=600000",),
         ("portfolio.at_end=carry", "backtest.night_ms=3600000"),
         ("execution.latency_market_ms=0",),
@@ -157,6 +156,47 @@ def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
 
     rows, events = both(config, source)
 
+    assert_same(rows, events)
+    assert rows.closes == source.closes(events.to_ts)
+
+
+def test_ticks_that_outlast_their_bar_come_at_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Orders on their way for a minute put ticks behind the end of a bar, among the next one's.
+
+    Pictures may differ by them, as of one symbol: by rows such a tick belongs to its bar's candle.
+    """
+    late: list[int] = []
+    close_late = PortfolioRows._close_late
+
+    def counting(self: PortfolioRows, number: int, ts: int, end_ts: int) -> None:
+        late.append(number)
+        close_late(self, number, ts, end_ts)
+
+    monkeypatch.setattr(PortfolioRows, "_close_late", counting)
+    waits = ("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000")
+    config = bar_profile(*BAND, *LADDER, *waits, "execution.latency_market_ms=60000")
+    source = portfolio(config, 4, 400, holes=0.05)
+
+    rows, events = both(config, source)
+
+    for name in ("derived", "digest", "inputs", "to_ts", "stop"):
+        assert getattr(rows, name) == getattr(events, name), name
+    assert rows.performance.to_json() == events.performance.to_json()
+    assert late
+    assert rows.of("fills")
+
+
+def test_stop_within_a_bar_cuts_those_that_are_passed_over() -> None:
+    """Risk stops the run at a tick: lines, candles and counts of the other symbols end there."""
+    limits = ("risk.night_loss_soft=0.4", "risk.night_loss_hard=0.5")
+    config = bar_profile(*BAND, *LADDER, *limits)
+    source = portfolio(config, 4, 400, holes=0.05)
+
+    rows, events = both(config, source)
+
+    assert rows.stop == "RISK_LIMIT"
     assert_same(rows, events)
     assert rows.closes == source.closes(events.to_ts)
 

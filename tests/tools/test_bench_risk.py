@@ -59,7 +59,8 @@ def test_portfolio_trades_each_pair_under_the_profiles_gates() -> None:
 
     assert found["bars"] == 1_800
     assert (found["traded"], found["stop"]) == (3, "")
-    assert found["actions"] > found["entries"] >= 3
+    assert found["entries"] >= 3
+    assert found["blocks"] > 0
 
 
 def test_judged_entry_is_allowed_with_ten_held() -> None:
@@ -94,7 +95,7 @@ def test_compiled_figure_without_a_build_is_no_figure(
     """Without a build the compiled row says so, and is not the interpreted one's figure."""
     answers = {
         "portfolio": {
-            "bars": 10, "per_s": 70_000.0, "wall_s": 1.0, "traded": 1, "entries": 1, "actions": 1,
+            "bars": 10, "per_s": 70_000.0, "wall_s": 1.0, "traded": 1, "entries": 1, "blocks": 1,
             "digest": "0" * 64, "stop": "",
         },
         "judge": {"us": [300.0], "written_us": [310.0], "held": 10, "checks": 39, "said": []},
@@ -147,6 +148,23 @@ def test_year_without_its_data_names_the_file(tmp_path: Path) -> None:
 
     assert [each.verdict for each in measures] == ["not measured"] * 2
     assert str(risk_year.files(tmp_path / "nowhere")[0]) in measures[0].notes[0]
+
+
+def test_night_that_ends_early_is_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R4 names the reason by which a night ended, and makes no figure of it."""
+    said = '{"reason_code": "ROLE_HUNG", "detail": "market_role"}'
+
+    def failing(pairs: int, folder: Path) -> dict[str, object]:
+        raise OSError(risk_nights.ended_by(said, ""))
+
+    monkeypatch.setattr(risk_nights, "night", failing)
+
+    measures = risk.r4(plan(tmp_path))
+
+    assert [each.verdict for each in measures] == ["not measured"] * 2
+    assert "ROLE_HUNG: market_role" in measures[0].notes[0]
 
 
 def test_depth_is_skipped_where_no_key_switches_it() -> None:

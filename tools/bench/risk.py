@@ -75,7 +75,7 @@ def r1(plan: Plan) -> list[Measure]:
             last = runs[-1]
             notes.append(
                 f"{last['traded']} pairs traded, {last['entries']:,} entries, "
-                f"{last['actions']:,} risk actions, digest {last['digest'][:16]}"
+                f"{last['blocks']:,} refused, digest {last['digest'][:16]}"
                 + (f", stopped by {last['stop']}" if last["stop"] else "")
             )
         notes.append("gates of the portfolio profile, limits on amounts out of reach")

@@ -124,14 +124,13 @@ def portfolio(count: int, bars: int, core: int | None = None) -> Answer:
     for event in result.of("fills"):
         if isinstance(event.payload, Fill) and event.payload.side == BUY:
             bought[event.payload.symbol] = bought.get(event.payload.symbol, 0) + 1
-    told = list(result.derived)
     return {
         "bars": count * bars,
         "per_s": count * bars / cpu,
         "wall_s": took,
         "traded": len(bought),
         "entries": sum(bought.values()),
-        "actions": sum(item.queue == "risk_actions" for item in told),
+        "blocks": sum(result.log.blocks.values()),
         "digest": result.digest,
         "stop": result.stop,
     }

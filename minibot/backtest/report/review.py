@@ -5,7 +5,6 @@ Tables, page and kept files all read from here, so they cannot contradict each o
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 from minibot.backtest.report.exposure import Exposure, exposure_of
@@ -14,9 +13,10 @@ from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, per
 from minibot.backtest.report.statistics import figures_of, market_figures, market_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import HOLD, JsonObject, OrderIntent, RiskAction
+from minibot.events.model import HOLD, JsonObject, OrderIntent
 from minibot.events.money import amount_text
 from minibot.report.market_change import MarketChange
+from minibot.risk.drafts import BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +131,9 @@ class Review:
 
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     """Return recorded holds of the strategy and refusals by risk, counted by reason."""
-    blocked = Counter(
-        event.payload.reason_code
-        for event in result.of("risk_actions")
-        if isinstance(event.payload, RiskAction) and event.payload.action == "BLOCK"
-    )
     return {
         by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        for by, counts in ((HOLD, result.log.holds), ("BLOCK", blocked))
+        for by, counts in ((HOLD, result.log.holds), (BLOCK, result.log.blocks))
     }
 
 
