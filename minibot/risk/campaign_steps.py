@@ -112,7 +112,7 @@ def enter(state: RiskState, market: Market, rules: OrderRules, ref: EventId) -> 
 def enter_again(state: RiskState, market: Market, rules: OrderRules) -> None:
     """Note the stop by which the rest of a quoted entry was sized; the entry is counted already."""
     campaign = state.campaign_of(market)
-    plan = _plan_of(state, market, rules)
+    plan = None if campaign is None else _plan_of(state, market, rules)
     if campaign is not None and plan is not None:
         campaign.stop = max(campaign.stop, min(plan.floor(), market.bid))
 
@@ -208,14 +208,11 @@ def recover(
     return ToldMessage.because(cause, ts, tick_seq, 0, told)
 
 
-def part_left(state: RiskState, market: Market, campaign: Campaign) -> int:
+def part_left(state: RiskState, market: Market, rules: OrderRules, campaign: Campaign) -> int:
     """Return how much a de-risk sells now; 0 while the hard order rate lacks two orders.
 
     Beside a resting order a part takes two. A part may wait: it never ends the run.
     """
-    rules = market.rules
-    if rules is None or not campaign.is_parting:
-        return 0
     part = state.positions.free_qty(market) - campaign.keep
     if is_too_small(part, rules.market_bounds, market.bid):
         return 0

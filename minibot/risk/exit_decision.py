@@ -225,7 +225,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         stop_why, target_why = exits.reasons()
         trigger = first_failure(trigger_rows(market.last, stop, target, stop_why, target_why))
     if trigger is None and exits.campaign is not None and exits.campaign.is_parting:
-        is_left = part_left(state, market, exits.campaign)
+        is_left = part_left(state, market, rules, exits.campaign)
         free = state.positions.free_qty(market) if is_left else NOT_ASKED
         trigger = first_failure(recovery_rows(exits.campaign, free))
     exits.on_judged(trigger is not None)
@@ -325,7 +325,7 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
         if plan is not None and trigger[0] is LADDER_PRICE:
             most = part_due(state, market, plan)
         if exits.campaign is not None and trigger[0] is RECOVERY_QTY:
-            most = part_left(state, market, exits.campaign)
+            most = part_left(state, market, rules, exits.campaign)
         if most is not None and plan is not None:
             # Filters may have changed since the part was reckoned.
             kept = state.positions.free_qty(market) - most

@@ -152,6 +152,43 @@ def test_quotes_of_one_entry_are_one_entry() -> None:
     assert check_of(said[0], "campaign_entries")["value"] == "2"
 
 
+def test_rest_of_a_quoted_entry_is_sized_by_the_stop_in_force() -> None:
+    """Half of a quote is bought; the rest, bought higher, stays within the share of the first."""
+    maker = {
+        "risk__entry": "maker",
+        "risk__maker_patience_market_ms": 300,
+        "risk__maker_requotes": 5,
+        "risk__maker_end": "take",
+    }
+    one = desk(**maker, risk__campaign_loss_max="150")
+    one.tick("100.00", "100.02")
+    one.signal("BUY")
+    one.tick("100.00", "100.02", bid_qty="0")
+    one.tick("99.99", "100.00", trade="99.99", ask_qty="2")
+    for bid in range(10_100, 10_300, 10):
+        one.tick(f"{bid / 100:.2f}", f"{bid / 100 + 0.02:.2f}")
+
+    bought = fills(one.events("fills"))
+    assert len(bought) >= 2
+    spent = sum(cost_up(parse_amount(fill.qty), parse_amount(fill.price)) for fill in bought)
+    coins = sum(parse_amount(fill.qty) for fill in bought)
+    stop = one.risk._state.exits.of("BTCUSDT").plan
+    assert stop is not None
+    assert spent - proceeds_down(coins, stop.floor()) <= 75 * UNIT
+    assert campaign_of(one).entries == 1
+    assert campaign_of(one).stop == parse_amount("90.00")
+
+
+def test_campaign_ends_in_whichever_order_result_and_fill_are_read() -> None:
+    """With results read first the last fill leaves nothing; the next entry is a first one."""
+    one = desk(risk__campaign_entries_max=1, risk__take_profit_bps="500")
+    one.first = "order_results"
+    one.buy()
+    assert to(one, "110") == [("EXIT", "take_profit")]
+
+    assert at(one, "110") == [("ALLOW", "allowed")]
+
+
 def test_entry_that_fills_behind_the_exit_keeps_the_stop_of_its_campaign() -> None:
     """Sold at 90 while a purchase is on its way: what that buys at 89 is sold at once."""
     one = desk()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.events.model import Event, PositionPlan, RecoveryIntent
+from minibot.events.money import parse_amount
 from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument, intents, of, opening
 from tests.risk.test_campaign import CAMPAIGN, RUNGS, desk, steps, traded
 
@@ -108,6 +109,56 @@ def test_part_that_the_book_fills_in_part_is_sold_to_its_end_and_no_further() ->
 
     walk(one, "99", "99", "99")
     assert traded(one)[1:] == [("SELL", "2.000", "95.00"), ("SELL", "3.000", "99.00")]
+
+
+def test_purchase_that_fills_beside_a_part_is_not_sold_with_it() -> None:
+    """An entry on its way adds to what is kept: five of the first ten are sold, no more."""
+    one = holder(
+        risk__recovery=[["500", "de-risk"]],
+        risk__campaign_loss_max="900",
+        risk__order_notional="950",
+    )
+    held = one.risk._state.positions.of(SYMBOL).qty
+    one.tick("96", "96")
+    one.signal("BUY")
+    assert steps(one.tick("95", "95", ask_qty="0", bid_qty="0")) == ["de-risk", "recovery_part"]
+    walk(one, "95", "95", "95")
+
+    bought = [qty for side, qty, _ in traded(one) if side == "BUY"]
+    sold = [qty for side, qty, _ in traded(one) if side == "SELL"]
+    assert len(bought) == 2
+    assert [parse_amount(qty) for qty in sold] == [held // 2 // 100_000 * 100_000]
+
+
+def test_row_waits_while_all_is_being_sold() -> None:
+    """A whole sale on its way tells no row; once it has expired, the next tick does."""
+    one = holder()
+    one.tick("100", "100")
+    one.signal("SELL")
+    assert steps(one.tick("97", "97", bid_qty="0")) == []
+    one.beat(after_ms=6_000)
+
+    assert steps(walk(one, "97")) == ["hold"]
+
+
+def test_late_tick_tells_no_row_and_the_next_one_does() -> None:
+    """A tick older than the limit is judged by nobody."""
+    one = holder()
+    one.lag_ms = 5_001
+    assert steps(walk(one, "97")) == []
+    one.lag_ms = 5_000
+
+    assert steps(walk(one, "97")) == ["hold"]
+
+
+def test_row_waits_for_the_rules_of_the_venue() -> None:
+    """A carried lot whose filters are unknown tells nothing until they come."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    one = Desk(config(**CAMPAIGN | ROWS), first=opening("9000", (lot,)))
+
+    assert steps(walk(one, "97")) == []
+    one.instrument()
+    assert steps(walk(one, "97")) == ["hold"]
 
 
 def test_row_that_is_reached_while_nothing_can_be_sold_is_sold_later() -> None:
