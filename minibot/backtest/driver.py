@@ -87,8 +87,9 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
-        record: Store that takes each decision as it is made, for a caller that reads the report
-            alone; by default every event is kept. A replay in recorded order does not use it.
+        record: Store that digests each decision as it is made, counts holds, and keeps neither
+            them nor order results; without one, every event is kept. A replay in recorded order
+            does not use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).

@@ -25,7 +25,10 @@ READ: Final = tuple(f'"{kind.TYPE}"'.encode() for kind in (Bar, FeedValue, Unive
 
 
 class MarketScan(NamedTuple):
-    """Scan of a market, its bars, and what a model says of each symbol, `-` without one."""
+    """Scan of a market, with the interval of its bars and, of a run, what a model said by symbol.
+
+    `-` stands for a symbol for which no model was active.
+    """
 
     scan: Scan
     interval: str

@@ -40,8 +40,9 @@ def night_of(
         cores: Fresh cores of the run's own profile, which the caller may read; else made here.
 
     Raises:
-        IntegrityError: The cores of this build deviate from the record, or the record does not
-            begin with `run_opening`.
+        IntegrityError: The cores of this build deviate from the record, or a market event is
+            earlier than `run_opening`.
+        RunStop: A core found an impossible state, such as a control event before `run_opening`.
     """
     together = run_together(source.recorded, progress, cores)
     if not together.is_identical:

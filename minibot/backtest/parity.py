@@ -193,8 +193,8 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
     Counterparts share the fields of `_key` and lie at most `APART_MS_MAX` apart; each is used once,
-    the earliest first. A decision that rule order alone made comes before the night's next one with
-    the same fields if it is too early for that one, or else at the end.
+    the earliest first. A decision that rule order alone made comes just before the night's first
+    one with the same fields that is more than `APART_MS_MAX` later, or at the end without such one.
     """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:
@@ -250,7 +250,7 @@ def _judged(
 def _intakes(
     made: Made | None, logged: Together, upstream: Mapping[str, Made]
 ) -> Iterator[tuple[str, Intake]]:
-    """Yield the intake of an event, then those of the events behind it, each with its role."""
+    """Yield role and intake (how late the input was) of an event, then those of its causes."""
     if made is None:
         return
     yield made.role, made.intake

@@ -36,7 +36,7 @@ class DeterminismCheck:
         documents: The report document of each process.
         differing: Names of files that differ or that only one process wrote; if the ids differ, one
             text with both ids instead.
-        folder: The folder of the kept report, or of both reports where they differ.
+        folder: The folder of the kept report; where the reports differ, the lab that holds both.
     """
 
     documents: tuple[JsonObject, JsonObject]
@@ -64,8 +64,8 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
         var: The root that keeps one of two equal reports; different ones stay in a lab below it.
 
     Raises:
-        Refusal: A process kept no report, and the lab is removed. Message and exit code are those
-            of the process, or `it kept nothing` and 2 where it has none.
+        Refusal: A process kept no report, and the lab is removed. The message is that of the
+            process, or `it kept nothing` if it gave none; the exit code its own, or 2 if that is 0.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]

@@ -52,7 +52,10 @@ class Reads:
             Reads._listening = None
 
     def hear(self, opened: object) -> None:
-        """Record an opened file once for each market time, `READS_MAX` times in all; no modules."""
+        """Record an opened file once for each market time, unless its path ends as in `MODULES`.
+
+        All files together have at most `READS_MAX` records.
+        """
         if not isinstance(opened, str | bytes | os.PathLike):
             return  # A descriptor of a file that was opened before.
         path = os.fsdecode(opened)

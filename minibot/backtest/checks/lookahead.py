@@ -5,11 +5,11 @@ after the moment (`perturbation`): every event up to the moment has to be the sa
 the source made of the data, then those of strategy, risk and execution. The moments are times of
 the cores' events, and random times of market events.
 
-The proof covers these moments and this data. It detects all look-ahead through the market's data,
-which feeds are not: a source that gives a bar's close before the bar has closed, a model of ticks
-inside a bar, a strategy that bypasses its inputs and reads the source. A strategy with a copy of
-the data elsewhere is detected when it opens the copy (`file_access_check`), while it is constructed
-or while it decides.
+The proof covers these moments and this data. Values of feeds are not altered. Through the market's
+own data it detects all look-ahead: by a source that gives a bar's close before the bar has closed,
+by a model of ticks inside a bar, by a strategy that bypasses its inputs and reads the source. A
+strategy with a copy of the data elsewhere is detected when it opens the copy (`file_access_check`),
+while it is constructed or while it decides.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Watched:
         self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the events up to the moment, or to the first contradiction in altered data."""
+        """Yield the events up to the moment, or until altered data make the source fail."""
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:
             if self._until is not None and root.ts > self._until:
@@ -177,7 +177,8 @@ def check_lookahead(
         jobs: Number of processes to use.
         decisions: Number of moments to try at which a core made an event, spread evenly over all
             such moments; each gets one kind of alteration, in turn. None tries all of them.
-        random_moments: Number of random moments to try; each gets every kind of alteration.
+        random_moments: Number of random moments to try; each gets every kind of alteration. A
+            moment of a decision that is drawn too gets no kind twice.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
 

@@ -60,7 +60,8 @@ class Seen:
     """Prices of an unfinished bar that the cores have already seen.
 
     Attributes:
-        prices: Prices of the ticks so far, which are bids; the first of them reveals the open.
+        prices: Prices of the ticks so far, which are modelled and have the bid as their price; the
+            first of them reveals the open.
         is_low, is_high: True when the bar's low or high is among them.
         is_close: True when the last of them is the bar's close.
     """

@@ -48,7 +48,7 @@ class Reading(NamedTuple):
 class Readings(NamedTuple):
     """One backtest: its warm-up, bars of history over all symbols and intervals, and readings.
 
-    Where a table gives the warm-up by interval, that of the strategy's bars names it.
+    `warmup_bars` is that of the interval on which the strategy decides, if a table gives several.
     """
 
     warmup_bars: int
@@ -62,8 +62,9 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments, counted by symbol, with the value after at least one warm-up.
-        differing: Number of these moments at which the value differs or is missing after one.
+        readings: Number of moments, counted by symbol, with the value after this warm-up, after
+            the longest or after both.
+        differing: Number of these moments at which both have it and differ, or only one has it.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
         difference_max: Largest difference, as text; None where the values are no numbers.
         ratio_max: Largest difference in basis points of the value after the longest warm-up, at

@@ -66,7 +66,7 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
 
 
 def _tells(values: Sequence[float]) -> bool:
-    """Return whether values are worth a picture: they differ, and do not only rise if many."""
+    """Return whether values are worth a picture: they differ and, if `FEW` or more, also fall."""
     if len(set(values)) < 2:
         return False
     return len(values) < FEW or any(b < a for a, b in pairwise(values))

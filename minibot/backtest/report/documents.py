@@ -1,8 +1,8 @@
 """Document of a backtest as one JSON object: profile, source, every figure, every trade.
 
-It holds no wall-clock time, and no path but those in the source words (where a run's folder stands
-for its id), so equal words, files and profiles give equal bytes on every machine. Its id
-is made from profile, sources, their files and decisions.
+It holds no wall-clock time, and no path but those in the source words, so equal words, files and
+profiles give equal bytes on every machine. The word of a run has its folder, also where the command
+line had its id. The document's id is made from profile, sources, their files and decisions.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class Trade:
 
     Attributes:
         entry_reason: Reason code of the signal behind its first entry.
-            `unknown` where none is found, `carried_in` for a position from before the run.
+            `unknown` where none is found, `carried_in` for a position from before the run that the
+            run only sold.
         exit_reason: Reason code of the risk action behind its last exit; `open` while any of it
             is held.
         left_because: The exit that was hit, in words; empty while any of it is held.

@@ -58,10 +58,10 @@ def band_jobs(job: Job) -> dict[str, Job]:
 def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
-    This process runs the first job and keeps the values of its signals for the page. Workers run
-    the others beside it, if there are any, and send their reviews without events. The second of
-    `touch` and `queue` takes the first one's decisions, or is run by this process if that one sent
-    a limit order.
+    This process runs the first job and keeps the values of its signals for the page. The others
+    run in workers beside it if `jobs` is above 1, else here; their reviews have no events. Of
+    `touch` and `queue`, the later takes the decisions of the earlier or, if that one sent a limit
+    order, is run by this process.
 
     Args:
         job: The backtest.

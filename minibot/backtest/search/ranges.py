@@ -103,7 +103,10 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse a value of a risk limit that is no number or above the profile's, unless null."""
+    """Refuse a value of a risk limit that is no number or above the profile's.
+
+    Where the profile's limit is null, every value is allowed.
+    """
     section, _, name = key.partition(".")
     if section != "risk" or name in NO_LIMITS or own is None:
         return

@@ -131,7 +131,9 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 
 
 def judge(job: Job, ranges: Sequence[Range]) -> None:
-    """Check that the profile and its strategy accept the first and last value of each range alone.
+    """Check that the profile and its strategy accept the first and the last value of each range.
+
+    Each is tried with all other keys as in the profile, so no combination of ranges is checked.
 
     Raises:
         ConfigError: One of these values is refused.

@@ -177,8 +177,8 @@ def closed_bars(series: BarSeries, intervals: Collection[str]) -> Iterator[Bar]:
 class _Lane:
     """Aggregation of the file's bars to one interval.
 
-    A bar in which the file begins, or that has not ended with the file, is left out; one with a gap
-    inside or at its end is made of what there is.
+    A bar that began before the file, or that has not ended with it, is left out. One with a gap is
+    made of what there is; if its end is missing, it comes with the next bar of the file.
     """
 
     def __init__(self, symbol: str, base: str, interval: str) -> None:

@@ -26,8 +26,8 @@ class Fed:
 
     Attributes:
         source: The market.
-        until_ts: Values up to this time, Unix ms, come even behind the last market event; others do
-            not. None for none of them.
+        until_ts: Time up to which values later than the last market event still come, Unix ms;
+            None if no such value comes.
     """
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:

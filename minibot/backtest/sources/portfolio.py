@@ -1,7 +1,8 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-Beats of several sources at the same time become one beat. Its data ages are those of the first
-source that beats then; all other symbols have those of their beat before, even if they beat too.
+Beats of several sources at the same time become one beat. In it, the symbols of the source that
+beats first have new data ages. All other symbols have the ages of their previous beat, even if
+their own source beats at that time too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Source interval: files of bars decide on their own bars where the profile's are finer.
 
-A night's profile decides on bars of seconds, which a file of minutes lacks. An interval that a
-person chose is never replaced: where it does not fit, the source refuses and names one that does.
+A night's profile decides on bars of one second (`1s`), which a file of minutes lacks. An interval
+that a person chose is never replaced: where it does not fit, the source refuses and names one that
+does. Every interval is one of `INTERVALS`.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
 def interval_sets(interval: str, config: Config) -> list[str]:
     """Return the changes that make a profile decide on bars of another length.
 
-    The trend keeps its length in bars, at least two, rounded up to a known interval.
+    The trend keeps its length in bars, at least two, rounded up to one of `INTERVALS`.
 
     Args:
         interval: The length of the bars that are decided on.
