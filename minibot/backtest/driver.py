@@ -229,6 +229,8 @@ class _Pass:
                 close_ts = NEVER
             if queue == CONTROL:
                 self._world(root)
+                if result.stop:
+                    break
                 continue
             if ts > result.to_ts:
                 result.to_ts = ts

@@ -144,10 +144,13 @@ def _expanded(points: Sequence[Opened]) -> list[EquityPoint]:
 
 
 def is_walkable(markets: Sequence[BarMarket]) -> bool:
-    """Return whether markets can be walked together: bars of one length, whose candles stay."""
+    """Return whether markets can be walked together: bars of one length, whose candles stay.
+
+    What comes before them has to come at one time, as it is told symbol by symbol.
+    """
     first = markets[0]
+    wanted = first.length_ms, first.lag_ms, first.opening[0].ts, first.opening[0].ts
     return first.length_ms >= WIDTHS_MS[-1] and all(
-        (each.length_ms, each.lag_ms, each.opening[0].ts)
-        == (first.length_ms, first.lag_ms, first.opening[0].ts)
+        (each.length_ms, each.lag_ms, each.opening[0].ts, each.opening[-1].ts) == wanted
         for each in markets
     )

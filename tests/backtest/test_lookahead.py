@@ -18,6 +18,7 @@ from minibot.backtest.checks.verdict import Verdict, changed_fields
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.span import Span
 from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
 from minibot.engine.intrabar import Candle, Intrabar, Shown
@@ -86,6 +87,14 @@ def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
 
     assert verdict.is_clean, verdict.findings[:1]
     assert verdict.decisions >= 10
+
+
+def test_end_that_no_event_of_the_market_meets_changes_nothing(job: Job) -> None:
+    """A position is closed at the announced end, whose time lies between two bars' ticks."""
+    ended = job._replace(span=Span(START_MS + 20_000, START_MS + COUNT * MINUTE_MS - 7_001))
+    verdict = check(ended.changed("portfolio.at_end=close", "portfolio.close_market_ms=90011"))
+
+    assert (verdict.is_clean, verdict.findings) == (True, [])
 
 
 @pytest.mark.process

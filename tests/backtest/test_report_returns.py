@@ -26,9 +26,10 @@ from minibot.backtest.report.returns import (
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, figure_text
 from minibot.engine.run_result import EquityPoint
+from minibot.events.model import Fill
 from tests.backtest.results import DAY as DAY_MS
 from tests.backtest.results import HOUR as HOUR_MS
-from tests.backtest.results import START, Trip, made, many, reviewed
+from tests.backtest.results import START, ResultMaker, Trip, made, many, reviewed
 
 KINDS = (HOUR, DAY, WEEK, MONTH)
 
@@ -136,6 +137,25 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
     assert exposure.time_ratio == pytest.approx(0.25)
     assert exposure.ratio_max == pytest.approx(0.02)
     assert exposure.ratio_mean == pytest.approx(0.01 * 8 / 24)
+
+
+def test_fee_in_coins_is_neither_held_nor_money() -> None:
+    """Of a coin bought 0.001 is the fee: 0.999 sold leave nothing held, and it cost one quote."""
+    maker = ResultMaker()
+    result = maker.result
+    result.from_ts, result.to_ts = START, START + DAY_MS
+    fills = ((HOUR_MS, "BUY", "1", "0.001", "BTC"), (2 * HOUR_MS, "SELL", "0.999", "0.1", "USDT"))
+    for number, (after, side, qty, fee, asset) in enumerate(fills):
+        ids = f"order-{number}", f"client-{number}"
+        fill = Fill(*ids, "BTCUSDT", side, qty, "1000", fee, asset, "TAKER")
+        maker.add("fills", START + after, fill)
+        result.performance.on_fill(fill, START + after)
+        maker.tick("BTCUSDT", "1000", START + after)
+    review = Review.of(result)
+
+    assert review.exposure.time_ratio == pytest.approx(1 / 24)
+    assert review.figures["fees"] == "1.10000000"
+    assert float(review.figures["fees_bps"]) == pytest.approx(1.1 / 1999 * 10_000)
 
 
 def test_exposure_in_a_picture_shows_the_shortest_position() -> None:

@@ -131,7 +131,9 @@ def test_prune_leaves_the_newest(var_dir: Path) -> None:
     assert verb(var_dir, "backtests", "prune", "--keep", "-1").code == 2
 
 
-def test_files_behind_a_source_are_named_by_their_sha256(tmp_path: Path) -> None:
+def test_files_behind_a_source_are_named_by_their_sha256(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A source's files are named by sha256: one, a folder, several; a synthetic market has none."""
     (tmp_path / "a.csv").write_text("a")
     (tmp_path / "b.csv").write_text("b")
@@ -140,6 +142,9 @@ def test_files_behind_a_source_are_named_by_their_sha256(tmp_path: Path) -> None
     assert files_of(f"klines:{tmp_path / 'a.csv'}") == {"a.csv": sha_a}
     assert files_of(f"klines:{tmp_path / 'a.csv'},{tmp_path / 'b.csv'}")["a.csv"] == sha_a
     assert sorted(files_of(f"klines:{tmp_path}")) == ["a.csv", "b.csv"]
+    assert files_of("generator:7") == {}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7").write_text("no source of anything")
     assert files_of("generator:7") == {}
     assert list(files_of("tape:demo")) == ["btcusdt_20240808.gz"]
 

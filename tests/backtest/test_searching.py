@@ -310,6 +310,7 @@ def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
     [
         ("strategy.rsi_period=7:9", ("7", "8", "9")),
         ("strategy.rsi_period=7:28:7", ("7", "14", "21", "28")),
+        ("strategy.momentum_bps_min=5e-1:0.7", ('"0.5"', '"0.6"', '"0.7"')),
         ("strategy.momentum_bps_min=0.5:0.7", ('"0.5"', '"0.6"', '"0.7"')),
         ("risk.order_notional=400:500:50", ('"400"', '"450"', '"500"')),
         ("risk.signal_exit=true,false", ("true", "false")),
@@ -341,7 +342,7 @@ def test_search_may_not_widen_a_limit_of_risk(text: str) -> None:
     "text",
     ["execution.taker_fee_bps=1:5", "portfolio.cash=1:9", "strategy.nothing=1:2",
      "strategy.rsi_period", "strategy.rsi_period=9:7", "strategy.rsi_period=7",
-     "strategy.rsi_period=1:2:0"],
+     "strategy.rsi_period=1:2:0", "strategy.rsi_period=5:9:20"],
 )  # fmt: skip
 def test_search_may_not_touch_fees_money_or_what_is_not_there(text: str) -> None:
     """A search may not touch fees, money or unknown keys."""
@@ -361,6 +362,13 @@ def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: 
     for text in ("strategy.rsi_period=0:5", "strategy.ema_fast=5:300"):
         with pytest.raises(ConfigError):
             judge(job, [parse_range(text, PROFILE)])
+
+
+def test_combination_that_the_profile_refuses_is_a_row_without_figures(job: Job) -> None:
+    """Both values are fine alone: the search goes on, and tells the point as refused."""
+    row = run_row(job.changed("strategy.ema_fast=30", "strategy.ema_slow=20"))
+
+    assert (row.figures, row.stop) == ({}, "CONFIG_INVALID")
 
 
 def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> None:

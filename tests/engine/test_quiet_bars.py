@@ -18,10 +18,10 @@ from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.events.model import Event, JsonObject, MarketTick, RiskAction
+from minibot.events.model import Bar, Event, JsonObject, MarketTick, RiskAction
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
-from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, series, walk
 from tests.engine.test_row_span import AsEvents, assert_same
 
 pytestmark = pytest.mark.campaign
@@ -310,6 +310,22 @@ def test_bars_of_several_intervals_are_told_in_their_order(
 
     assert_same(quick, told)
     assert quick.of("fills")
+
+
+def test_span_that_begins_within_a_bar_is_told_that_bar_when_it_closes() -> None:
+    """Nothing is told before it is known, by rows as by events."""
+    config = bar_profile(*EASY)
+    origin = START_MS + 40 * MINUTE_MS + 20_000
+    source = BarSource(series(walk(600, 7)), config, Span(origin, None))
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.of("fills")
+    bars = [root for root in source.roots() if isinstance(root.payload, Bar)]
+    assert all(root.payload.close_ts < root.ts for root in bars if isinstance(root.payload, Bar))
+    late = [root.ts for root in bars if isinstance(root.payload, Bar) and root.payload.is_history]
+    assert late[-1] == START_MS + 41 * MINUTE_MS > origin == late[0]
 
 
 def test_gate_by_bars_of_an_interval_of_its_own_gives_the_same_either_way() -> None:

@@ -7,6 +7,7 @@ altered data cannot show. Python's audit hook reports every file that is opened.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Final, NamedTuple
 
 # Suffixes of files that an import opens.
 MODULES: Final = (".py", ".pyc", ".pyd", ".so")
+# What an import writes beside it before it gives it its name.
+HALF_WRITTEN: Final = re.compile(r"\.pyc\.[0-9]+$")
 READS_MAX: Final = 100
 
 
@@ -52,7 +55,7 @@ class Reads:
             Reads._listening = None
 
     def hear(self, opened: object) -> None:
-        """Record an opened file once for each market time, unless its path ends as in `MODULES`.
+        """Record an opened file once for each market time, unless an import opens it.
 
         All files together have at most `READS_MAX` records.
         """
@@ -60,7 +63,9 @@ class Reads:
             return  # A descriptor of a file that was opened before.
         path = os.fsdecode(opened)
         read = Read(path, self.ts)
-        if not path.endswith(MODULES) and len(self.found) < READS_MAX and read not in self.found:
+        if path.endswith(MODULES) or HALF_WRITTEN.search(path):
+            return
+        if len(self.found) < READS_MAX and read not in self.found:
             self.found.append(read)
 
     @classmethod

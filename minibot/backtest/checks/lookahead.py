@@ -37,7 +37,7 @@ from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.run_result import Derived
 from minibot.engine.worker_pool import in_parallel
-from minibot.events.model import JsonObject, MarketTick
+from minibot.events.model import Beat, JsonObject, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.names import SIGNALS, TICKS
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
@@ -84,11 +84,15 @@ class _Watched:
         self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the events up to the moment, or until altered data make the source fail."""
+        """Yield the events up to the moment, or until altered data make the source fail.
+
+        A beat behind the moment, which is not recorded, ends them: an announced end that lies
+        between the last event and the moment comes before it.
+        """
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:
             if self._until is not None and root.ts > self._until:
-                return
+                break
             self.ts.append(root.ts)
             self.digests.append(_digest(root.queue, root.ts, root.payload))
             if self.keeps:
@@ -97,6 +101,8 @@ class _Watched:
             self.reads.ts, self.reads.is_on = root.ts, True
             yield root
             self.reads.is_on = False
+        if self._until is not None:
+            yield Root(Beat(0, {}), self._until + 1)
 
     def _next(self, roots: Iterator[Root]) -> Root | None:
         try:

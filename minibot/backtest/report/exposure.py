@@ -74,6 +74,7 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
     carried = result.performance.carried
     qty = {symbol: each.qty for symbol, each in carried.items()}
     cost = {symbol: each.value for symbol, each in carried.items()}
+    quote = result.config["portfolio"]["quote_asset"]
     points = iter(result.equity)
     point, equity = next(points, None), result.performance.equity_start
     yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
@@ -88,7 +89,8 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
         if fill.side == BUY:
             paid = amount * parse_amount(fill.price) // UNIT
             cost[fill.symbol] = cost.get(fill.symbol, 0) + paid
-            qty[fill.symbol] = held + amount
+            fee = 0 if fill.fee_asset == quote else parse_amount(fill.fee)
+            qty[fill.symbol] = held + amount - fee
         elif held:
             cost[fill.symbol] -= cost[fill.symbol] * min(amount, held) // held
             qty[fill.symbol] = max(0, held - amount)

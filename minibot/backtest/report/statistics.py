@@ -241,7 +241,7 @@ def _activity(result: BacktestResult, exposure: Exposure) -> JsonObject:
     made = [event.payload for event in fills if isinstance(event.payload, Fill)]
     makers = sum(fill.liquidity == "MAKER" for fill in made)
     notional = traded_notional(fills)
-    fees = sum(parse_amount(fill.fee) for fill in made)
+    fees = parse_amount(result.performance.to_json()["fees"])
     equity = ratios.mean([float(point.equity) for point in result.equity])
     return {
         "fills": len(made),

@@ -45,7 +45,7 @@ def parse_range(text: str, profile: JsonObject) -> Range:
     """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
 
     Without a step, a range goes up by one unit of the last decimal place that is written. Steps
-    that do not meet `high` end below it. A list has two or more values, each once.
+    that do not meet `high` end below it. Both have two or more values, each once.
 
     Raises:
         ConfigError: Wrong form, too many values, a key that no search may change, or a limit that
@@ -97,6 +97,8 @@ def _values(text: str, rest: str) -> list[str]:
     if step <= 0 or high <= low:
         raise _refused(text)
     count = int((high - low) / step) + 1
+    if count < 2:
+        raise _refused(text)
     if count > POINTS_MAX:
         raise ConfigError(f"--vary: {text}: {count:,} values.", [f"allowed: {POINTS_MAX:,}"])
     return [f"{low + step * n:.{places}f}" for n in range(count)]
@@ -129,7 +131,9 @@ def _number(text: str) -> Decimal | None:
 
 
 def _places(text: str) -> int:
-    return len(text.strip().partition(".")[2])
+    number = _number(text)
+    exponent = 0 if number is None else number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _refused(text: str) -> ConfigError:

@@ -22,6 +22,7 @@ from minibot.engine.collector import spared_collector
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.worker_pool import in_parallel
 from minibot.events.model import JsonObject
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.kernel.files import ensure_folder, write_hashed
@@ -130,8 +131,18 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     return grid
 
 
+def _is_accepted(job: Job) -> bool:
+    """Return whether the profile is valid: values that are fine alone may contradict each other."""
+    try:
+        return bool(job.config.raw)
+    except ConfigError:
+        return False
+
+
 def run_row(job: Job) -> Row:
-    """Return the row of one backtest, even of one that risk or a core stops."""
+    """Return the row of one backtest, even of one that is stopped, or whose profile is refused."""
+    if not _is_accepted(job):
+        return Row(job.sets, {}, "", CONFIG_INVALID)
     with spared_collector():
         try:
             result = run_job(job, DecisionRecord(has_values=False))

@@ -8,7 +8,7 @@ Bars before the time range are history and feed indicators only.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from minibot.accounting.order_rules import OrderRules
@@ -108,6 +108,7 @@ class BarSource:
             intrabar.on_closed(candle)
             yield Root(Beat((end - origin) // 1000, {symbol: 0}), end)
         if not has_begun:
+            yield from self._history(past)
             raise self._nothing()
 
     def market(self, read: Collection[str]) -> BarMarket | None:
@@ -130,7 +131,7 @@ class BarSource:
             symbol, at = self.symbols[0], self.origin_ms
             history = market.history(self._warmup)
             bars = [as_history(bar_event(symbol, *each)) for each in history]
-            market.opening = [Root(self._instrument, at), *(Root(bar, at) for bar in bars)]
+            market.opening = [Root(self._instrument, at), *_told_when_closed(bars, at)]
         return market
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
@@ -153,13 +154,20 @@ class BarSource:
         return nothing_in(series.name, series.first_ts, series.end_ts, what)
 
     def _history(self, past: deque[Bar]) -> Iterator[Root]:
-        """Yield the last bars of each interval before the time range."""
+        """Yield the last bars of each interval that open before the time range."""
+        found: list[Bar] = []
         for interval in self._intervals:
             own = [bar for bar in past if bar.interval == interval]
             count = warmup_of(self._warmup, interval)
-            for bar in own[max(0, len(own) - count) :]:
-                yield Root(as_history(bar), self.origin_ms)
+            found += [as_history(bar) for bar in own[max(0, len(own) - count) :]]
+        yield from _told_when_closed(found, self.origin_ms)
         past.clear()
+
+
+def _told_when_closed(bars: Sequence[Bar], origin_ms: int) -> list[Root]:
+    """Return bars of history at the origin; one in whose middle that lies comes when it closes."""
+    roots = [Root(bar, max(origin_ms, bar.close_ts + 1)) for bar in bars]
+    return sorted(roots, key=lambda root: root.ts)
 
 
 def closed_bars(series: BarSeries, intervals: Collection[str]) -> Iterator[Bar]:
