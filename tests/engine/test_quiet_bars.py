@@ -313,7 +313,7 @@ def test_bars_of_several_intervals_are_told_in_their_order(
 
 
 def test_span_that_begins_within_a_bar_is_told_that_bar_when_it_closes() -> None:
-    """Nothing is told before it is known, by rows as by events."""
+    """A bar is told once it is known, by rows as by events."""
     config = bar_profile(*EASY)
     origin = START_MS + 40 * MINUTE_MS + 20_000
     source = BarSource(series(walk(600, 7)), config, Span(origin, None))
