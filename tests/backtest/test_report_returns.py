@@ -140,7 +140,7 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
 
 
 def test_fee_in_coins_is_neither_held_nor_money() -> None:
-    """A coin bought for a fee of 0.001 of it is gone once 0.999 are sold; the fee cost one quote."""
+    """A coin bought for a fee of 0.001 of it is gone once 0.999 are sold; the fee cost one."""
     maker = ResultMaker()
     result = maker.result
     result.from_ts, result.to_ts = START, START + DAY_MS
