@@ -161,9 +161,14 @@ class SignalMessage(Message):
         message.confidence = signal.confidence
         message.horizon_ms = signal.horizon_ms
         message.wish = None
-        if signal.notional is not None or signal.share_bps is not None:
-            notional = 0 if signal.notional is None else parse_amount(signal.notional)
-            message.wish = Wish(notional, signal.share_bps or 0)
+        wanted = (
+            parse_amount(signal.notional or "0"),
+            signal.share_bps or 0,
+            parse_amount(signal.stop_price or "0"),
+            parse_amount(signal.target_price or "0"),
+        )
+        if any(wanted):
+            message.wish = Wish(*wanted)
         return message
 
 

@@ -212,6 +212,16 @@ SIZE_WISH: Final = _business(
     "The strategy wants an entry of less than the venue takes.",
     "Let the strategy ask for more, or leave the size to `risk.sizing`.",
 )
+NO_PLAN: Final = _business(
+    "no_plan",
+    "The strategy wants a stop or a target of its own, and the profile has no plan to keep it in.",
+    "Set `hard_stop_bps`, with which a position has a plan.",
+)
+WISH_REACHED: Final = _business(
+    "wish_reached",
+    "The stop that the strategy wants is not below the bid, or its target not above the ask.",
+    "Nothing to do, or let the strategy keep more distance.",
+)
 LOW_CONFIDENCE: Final = _business(
     "low_confidence",
     "The strategy trusts its signal too little.",
@@ -534,6 +544,16 @@ TAKE_PROFIT: Final = _business(
     "take_profit",
     "The price rose to the target of the position.",
     "Nothing to do; `take_profit_atr_mult` sets its distance.",
+)
+SIGNAL_STOP: Final = _business(
+    "signal_stop",
+    "The price fell to the stop that the strategy wanted for the position.",
+    "Nothing to do; the strategy's `buy` sets it.",
+)
+SIGNAL_TARGET: Final = _business(
+    "signal_target",
+    "The price rose to the target that the strategy wanted for the position.",
+    "Nothing to do; the strategy's `buy` sets it.",
 )
 HARD_STOP: Final = _business(
     "hard_stop",

@@ -394,6 +394,8 @@ CarriedPlan: TypeAlias = Annotated[
                 "stop_entry": NumberAboveZero,
                 "stop_break_even": NumberAboveZero,
                 "stop_trailing": NumberAboveZero,
+                "stop_signal": NumberAboveZero,
+                "target_signal": NumberAboveZero,
                 "peak": NumberAboveZero,
                 "atr": NumberAboveZero,
                 "campaign": {

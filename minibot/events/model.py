@@ -550,6 +550,12 @@ class Signal(Payload, frozen=True):
         Meta(ge=1, le=10_000),
         "The same as a share of what positions may take together; the lesser of the two counts.",
     ] = None
+    stop_price: Annotated[
+        NumberAboveZero | None, "Stop that the strategy wants for the position, above risk's own."
+    ] = None
+    target_price: Annotated[
+        NumberAboveZero | None, "Target that the strategy wants for it, below risk's own."
+    ] = None
 
 
 class MarketRegime(Payload, frozen=True):
@@ -700,6 +706,8 @@ class PositionPlan(Payload, frozen=True):
     stop_entry: Annotated[NumberAboveZero | None, "Stop of the entry."] = None
     stop_break_even: Annotated[NumberAboveZero | None, "Stop at break-even."] = None
     stop_trailing: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
+    stop_signal: Annotated[NumberAboveZero | None, "Stop that the strategy wanted."] = None
+    target_signal: Annotated[NumberAboveZero | None, "Target that the strategy wanted."] = None
     peak: Annotated[NumberAboveZero | None, "Highest bid that the trailing stop follows."] = None
     atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
     campaign_id: Annotated[Id | None, "Campaign of the symbol."] = None

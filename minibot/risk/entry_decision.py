@@ -30,6 +30,7 @@ from minibot.events.reasons import (
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
     NIGHT_NOTIONAL_PACE,
+    NO_PLAN,
     NOT_IN_UNIVERSE,
     PENDING_ORDER,
     POSITION_LIMIT,
@@ -43,6 +44,7 @@ from minibot.events.reasons import (
     STOPLOSS_GUARD,
     SYMBOL_LOCKED,
     WARMUP,
+    WISH_REACHED,
 )
 from minibot.events.unit_sizes import BPS
 from minibot.risk.book_depth import depth_rows
@@ -51,7 +53,9 @@ from minibot.risk.campaign import reserve_loss_rows, reserve_rows
 from minibot.risk.campaign_steps import enter, reserve_of
 from minibot.risk.campaign_steps import rows_of as campaign_rows_of
 from minibot.risk.checks import (
+    ABOVE,
     AT_LEAST,
+    BELOW,
     IS_NOT,
     IS_SO,
     NONE,
@@ -63,7 +67,7 @@ from minibot.risk.checks import (
 )
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdict, stop
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
-from minibot.risk.exits import UNKNOWN
+from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.late_entries import late_rows
 from minibot.risk.limits import (
@@ -125,6 +129,9 @@ POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
+KEEPS_LEVELS: Final = Gate("keeps_levels", NO_PLAN, words=IS_SO)
+WISHED_STOP: Final = Gate("wished_stop", WISH_REACHED, PLACES, passes=BELOW)
+WISHED_TARGET: Final = Gate("wished_target", WISH_REACHED, PLACES, passes=ABOVE)
 PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
@@ -154,6 +161,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
+    (market.exits or state.exits_of(market)).take_wish(signal.wish, market.qty > 0)
     verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
@@ -196,6 +204,7 @@ def entry_rows(
     vadr, lively = state.vadr, NO_ROWS
     if vadr.is_on:
         lively = vadr_rows(vadr.reading(symbol, now), vadr.needed, vadr.least)
+    levels = NO_ROWS if signal.wish is None else level_rows(signal.wish, market, exits)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -223,6 +232,8 @@ def entry_rows(
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         # A signal of little confidence, an entry that comes late.
         *comes_late,
+        # Levels of the strategy's own, which a plan has to keep and the touch not to have reached.
+        *levels,
         # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
         *moves,
         *lively,
@@ -243,6 +254,22 @@ def entry_rows(
         *campaign_rows_of(state, market),
         # An order of full size ahead of the night's pace is refused, and not made smaller.
         (PACE, _paced(state, market, left, usable, signal.wish), usable),
+    )
+
+
+def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...]:
+    """Return the checks of the levels that a strategy wants for its position.
+
+    Args:
+        wish: The strategy's.
+        market: The market of the entry; without a touch the levels are not judged.
+        exits: State of its exits: with a plan it keeps levels.
+    """
+    has_levels, has_touch = wish.stop or wish.target, market.is_fresh and market.has_mid
+    return (
+        (KEEPS_LEVELS, exits.plan is None if has_levels else NOT_ASKED, False),
+        (WISHED_STOP, wish.stop if wish.stop and has_touch else NOT_ASKED, market.bid),
+        (WISHED_TARGET, wish.target if wish.target and has_touch else NOT_ASKED, market.ask),
     )
 
 
@@ -267,7 +294,7 @@ def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: 
     if usable == limits.night_notional.entry_max:
         return NOT_ASKED
     full = limits.order_notional
-    is_plain = state.sizing.is_plain and wish is None
+    is_plain = state.sizing.is_plain and not (wish is not None and wish.has_size)
     if not is_plain and rules is not None and market.has_mid:
         wanted = sizes_at(state, market, rules, left, wish).wanted
         full = min(wanted, limits.position_notional_max)
@@ -331,7 +358,7 @@ def size_entry(
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
     sizes: Sizes | None = None
     amount = limits.order_notional
-    if not state.sizing.is_plain or wish is not None:
+    if not state.sizing.is_plain or (wish is not None and wish.has_size):
         sizes = sizes_at(state, market, rules, left, wish)
         amount = sizes.wanted
         checks.judge(wish_rows(sizes))

@@ -17,6 +17,7 @@ from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
+from minibot.cores.wish import Wish
 from minibot.events.decimals import parse_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount, parse_rate
@@ -139,6 +140,7 @@ class SymbolExits:
         "stop_distance",
         "target_distance",
         "told",
+        "wished",
     )
 
     def __init__(
@@ -160,6 +162,8 @@ class SymbolExits:
         self.target_distance: int | None = None
         self.is_guarded: bool = False
         self.is_asked: bool = False
+        # Prices of stop and target that the strategy wants; 0 for none.
+        self.wished: tuple[int, int] = (0, 0)
         # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
         self.left: str = ""
         self.refusals: int = 0
@@ -232,8 +236,19 @@ class SymbolExits:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
+    def take_wish(self, wish: Wish | None, is_held: bool) -> None:
+        """Keep the levels that an allowed entry's strategy wants; its fill sets them.
+
+        Beside a position a level that is not wanted anew stays.
+        """
+        stop, target = self.wished if is_held else (0, 0)
+        if wish is not None:
+            stop, target = wish.stop or stop, wish.target or target
+        self.wished = stop, target
+
     def forget(self) -> None:
         """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
+        self.wished = 0, 0
         self.stop_distance = self.target_distance = None
         self.is_guarded = self.is_asked = False
         self.left = ""
@@ -308,9 +323,12 @@ class Exits:
 
     def carry(self, symbol: str, said: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened; see `Plan.carry`."""
-        plan, rules = self.of(symbol).plan, self.rules
-        if plan is not None:
-            plan.carry(rules.plan, rules.has_entry_stop, said)
+        exits, rules = self.of(symbol), self.rules
+        if exits.plan is not None:
+            exits.plan.carry(rules.plan, rules.has_entry_stop, said)
+            names = ("stop_signal", "target_signal")
+            stop, target = [parse_amount(said.get(name, "0")) for name in names]
+            exits.wished = stop, target
 
     def request_exit(self, symbol: str) -> None:
         """Note an operator's request to leave a symbol; refusals so far count no longer."""
@@ -405,7 +423,7 @@ class Exits:
         if self.rules.follows_entry:
             self._follow(exits, plan.entry, step)
         down, up = exits.stop_distance, exits.target_distance
-        plan.settle(self.rules.plan, rules, exits.is_guarded, down, up)
+        plan.settle(self.rules.plan, rules, exits.is_guarded, down, up, exits.wished)
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
@@ -501,6 +519,7 @@ class Exits:
                     "retry_ts": exits.retry_ts,
                     "told": exits.told,
                     **exits.rest_state(),
+                    **({"wished": list(exits.wished)} if any(exits.wished) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
@@ -528,6 +547,8 @@ class Exits:
             exits.is_guarded = data["is_guarded"]
             exits.is_asked = data["is_asked"]
             exits.left = data.get("left", "")
+            stop, target = data.get("wished", (0, 0))
+            exits.wished = stop, target
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]

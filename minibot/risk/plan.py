@@ -1,9 +1,10 @@
 """Plan of a position: the levels that move while it is held.
 
 A plan exists where the profile has `risk.hard_stop_bps`, which every other key of a plan needs. Its
-stops are four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop.
-No stop falls while the position is held, and the highest is in force. Its targets are that of the
-entry and that of the age, of which the lower is in force; two rungs, where parts are sold, stand
+stops are five: the stop of the entry, the hard stop, the stop at break-even, the trailing stop and
+one that the strategy wanted. No stop falls while the position is held, and the highest is in force.
+Its targets are that of the entry, that of the age and one that the strategy wanted, of which the
+lowest is in force; two rungs, where parts are sold, stand
 beside them. A run that carries a position goes on with the stops that risk told last, as far as its
 profile has them.
 
@@ -26,6 +27,8 @@ from minibot.events.reasons import (
     AGE_TARGET,
     BREAK_EVEN,
     HARD_STOP,
+    SIGNAL_STOP,
+    SIGNAL_TARGET,
     STOP_LOSS,
     TAKE_PROFIT,
     TRAILING_STOP,
@@ -121,8 +124,10 @@ class Plan:
             until it is known.
         peak: The highest bid since the trailing stop began, and at least the entry price where it
             begins with the purchase; 0 before that.
-        hard, stop, even, trail: The four stops; 0 for one that is not there.
-        target, age: The target of the entry, and that of the age; `NEVER` for none.
+        hard, stop, even, trail, own: The five stops, `own` the strategy's; 0 for one that is not
+            there.
+        target, age, own_target: The target of the entry, that of the age, and the strategy's;
+            `NEVER` for none.
         age_until: When the target of the age changes next; `NEVER` for no more.
         moved_ts: When an order with these levels was last sent to rest.
         gap_ts: Since when data is missing, until a tick is judged; -1 for no gap.
@@ -148,6 +153,8 @@ class Plan:
         "moved_ts",
         "opened_ts",
         "original",
+        "own",
+        "own_target",
         "peak",
         "qty",
         "stop",
@@ -171,6 +178,8 @@ class Plan:
         self.stop: int = NONE
         self.even: int = NONE
         self.trail: int = NONE
+        self.own: int = NONE
+        self.own_target: int = NEVER
         self.target: int = NEVER
         self.age: int = NEVER
         self.gap_ts: int = NO_GAP
@@ -209,10 +218,11 @@ class Plan:
         is_guarded: bool,
         stop: int | None,
         target: int | None,
+        wished: tuple[int, int] = (0, 0),
     ) -> None:
         """Set all levels from the entry price, after a fill, new filters or the first ATR.
 
-        Otherwise it changes nothing. The four stops only rise; targets and rungs are set anew.
+        Otherwise it changes nothing. The five stops only rise; targets and rungs are set anew.
 
         Args:
             rules: The keys.
@@ -220,6 +230,7 @@ class Plan:
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
             target: Distance of the target of the entry; None for none.
+            wished: Prices of stop and target that the strategy wants; 0 for none.
         """
         if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return
@@ -232,6 +243,8 @@ class Plan:
         self.stop = raised(self.stop, NONE if stop is None else entry - stop, step)
         # Rounded down, so that it can be reached.
         self.target = NEVER if target is None else (entry + target) // step * step
+        self.own = raised(self.own, wished[0], step)
+        self.own_target = wished[1] // step * step or NEVER
         if rules.even_from.is_set:
             price = round_up(div_up(entry * (RATE_UNIT + fee), RATE_UNIT - fee), step)
             begins = rules.even_from.of(entry, self.atr, step)
@@ -310,6 +323,8 @@ class Plan:
             "stop_entry": _price(self.stop),
             "stop_break_even": _price(self.even),
             "stop_trailing": _price(self.trail),
+            "stop_signal": _price(self.own),
+            "target_signal": _price(self.own_target if self.own_target < NEVER else 0),
             "peak": _price(self.peak),
             "atr": _price(self.atr or 0),
         }
@@ -329,6 +344,7 @@ class Plan:
         self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
         if "atr" in said:
             self.atr = parse_amount(said["atr"])
+        self.own = parse_amount(said.get("stop_signal", "0"))
         if rules.hard_share is not None:
             self.hard = parse_amount(said.get("stop_hard", "0"))
         if has_entry_stop:
@@ -348,11 +364,11 @@ class Plan:
 
     def floor(self) -> int:
         """Return the highest stop: a bid at or below it is an exit; 0 for none."""
-        return max(self.hard, self.stop, self.even, self.trail)
+        return max(self.hard, self.stop, self.even, self.trail, self.own)
 
     def ceiling(self) -> int:
-        """Return the lower target: a bid at or above it is an exit; `NEVER` for none."""
-        return self.age if self.age < self.target else self.target
+        """Return the lowest target: a bid at or above it is an exit; `NEVER` for none."""
+        return min(self.age, self.target, self.own_target)
 
     def rungs(self) -> list[int]:
         """Return the rungs at which something is left to sell, the lower one first."""
@@ -391,11 +407,16 @@ class Plan:
             return STOP_LOSS
         if floor == self.hard:
             return HARD_STOP
+        if floor == self.own:
+            return SIGNAL_STOP
         return BREAK_EVEN if floor == self.even else TRAILING_STOP
 
     def ceiling_reason(self) -> str:
-        """Return the reason code of the lower target."""
-        return AGE_TARGET if self.age < self.target else TAKE_PROFIT
+        """Return the reason code of the lowest target; of equal ones the entry's comes first."""
+        ceiling = self.ceiling()
+        if ceiling == self.target:
+            return TAKE_PROFIT
+        return AGE_TARGET if ceiling == self.age else SIGNAL_TARGET
 
     def moves_at(self, rules: PlanRules) -> int:
         """Return the least bid that would raise a stop."""
@@ -421,6 +442,7 @@ class Plan:
             "stop": amount_text(self.stop),
             "even": amount_text(self.even),
             "trail": amount_text(self.trail),
+            **({"own": amount_text(self.own)} if self.own else {}),
             "age": self._age,
             "gap_ts": self.gap_ts,
             "moved_ts": self.moved_ts,
@@ -437,6 +459,7 @@ class Plan:
         plan.peak = parse_amount(state["peak"])
         plan.hard, plan.stop = parse_amount(state["hard"]), parse_amount(state["stop"])
         plan.even, plan.trail = parse_amount(state["even"]), parse_amount(state["trail"])
+        plan.own = parse_amount(state.get("own", "0"))
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         return plan

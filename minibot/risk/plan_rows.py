@@ -13,6 +13,8 @@ from minibot.events.reasons import (
     BREAK_EVEN,
     HARD_STOP,
     LADDER_TARGET,
+    SIGNAL_STOP,
+    SIGNAL_TARGET,
     STALE_EXIT,
     STOP_LOSS,
     TAKE_PROFIT,
@@ -27,6 +29,8 @@ STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
 HARD_PRICE: Final = Gate("hard_stop_price", HARD_STOP, PLACES, passes=ABOVE)
 EVEN_PRICE: Final = Gate("break_even_price", BREAK_EVEN, PLACES, passes=ABOVE)
 TRAIL_PRICE: Final = Gate("trail_price", TRAILING_STOP, PLACES, passes=ABOVE)
+OWN_PRICE: Final = Gate("signal_stop_price", SIGNAL_STOP, PLACES, passes=ABOVE)
+OWN_TARGET: Final = Gate("signal_target_price", SIGNAL_TARGET, PLACES, passes=BELOW)
 TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
 AGE_PRICE: Final = Gate("age_target_price", AGE_TARGET, PLACES, passes=BELOW)
 LADDER_PRICE: Final = Gate("ladder_price", LADDER_TARGET, PLACES, passes=BELOW)
@@ -57,8 +61,10 @@ def plan_rows(
         (HARD_PRICE, asked if plan.hard == floor else NOT_ASKED, plan.hard),
         (EVEN_PRICE, asked if plan.even == floor else NOT_ASKED, plan.even),
         (TRAIL_PRICE, asked if plan.trail == floor else NOT_ASKED, plan.trail),
+        (OWN_PRICE, asked if plan.own == floor else NOT_ASKED, plan.own),
         (TARGET_PRICE, sought if plan.target == ceiling else NOT_ASKED, plan.target),
         (AGE_PRICE, sought if plan.age == ceiling else NOT_ASKED, plan.age),
+        (OWN_TARGET, sought if plan.own_target == ceiling else NOT_ASKED, plan.own_target),
         (LADDER_PRICE, rung_bid, plan.rung()),
         (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
         (HELD_MS, now - opened, ends - opened),

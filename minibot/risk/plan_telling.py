@@ -24,7 +24,8 @@ Levels = tuple[int, ...]
 
 NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
-    *("target", "target_age", "rungs", "rungs", "entries", "recovery", "recovery"),
+    *("stop_signal", "target", "target_age", "target_signal", "rungs", "rungs"),
+    *("entries", "recovery", "recovery"),
 )
 """Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
 that the sale of a part moves them as well as `qty`. The last three are those of a campaign."""
@@ -143,8 +144,8 @@ def levels_of(plan: Plan) -> Levels:
     """Return the values whose moves are told, in the order of `NAMES`."""
     rungs = plan.rungs()
     return (
-        *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail),
-        *(plan.target, plan.age),
+        *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail, plan.own),
+        *(plan.target, plan.age, plan.own_target),
         *(rungs[0] if rungs else NEVER, rungs[1] if len(rungs) > 1 else NEVER),
     )
 

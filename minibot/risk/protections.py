@@ -34,6 +34,7 @@ from minibot.events.reasons import (
     LOSSES_IN_ROW,
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
+    SIGNAL_STOP,
     STOP_LOSS,
     STOPLOSS_GUARD,
     TRAILING_STOP,
@@ -42,7 +43,7 @@ from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
-STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, STOP_LOSS, TRAILING_STOP})
+STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, SIGNAL_STOP, STOP_LOSS, TRAILING_STOP})
 """Reasons of exits that StoplossGuard counts: any of the four stops."""
 
 OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)

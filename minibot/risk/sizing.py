@@ -222,6 +222,8 @@ class Sizes:
     def take_wish(self, wish: Wish, active: int) -> None:
         """Want no more than a strategy does; `active` is what positions may take together."""
         self.allowed = self.wanted
+        if not wish.has_size:
+            return
         self.wish = wish.notional or NOT_ASKED
         if wish.share_bps:
             share = mul_div_down(max(active, 0), wish.share_bps, BPS)

@@ -10,6 +10,8 @@ from minibot.events.reasons import (
     AGE_TARGET,
     BREAK_EVEN,
     HARD_STOP,
+    SIGNAL_STOP,
+    SIGNAL_TARGET,
     STOP_LOSS,
     TAKE_PROFIT,
     TRAILING_STOP,
@@ -21,10 +23,12 @@ STOP_TRADES: Final[Mapping[str, Gate]] = {
     HARD_STOP: Gate("hard_stop_trade", HARD_STOP, PLACES, passes=ABOVE),
     BREAK_EVEN: Gate("break_even_trade", BREAK_EVEN, PLACES, passes=ABOVE),
     TRAILING_STOP: Gate("trail_trade", TRAILING_STOP, PLACES, passes=ABOVE),
+    SIGNAL_STOP: Gate("signal_stop_trade", SIGNAL_STOP, PLACES, passes=ABOVE),
 }
 TARGET_TRADES: Final[Mapping[str, Gate]] = {
     TAKE_PROFIT: Gate("target_trade", TAKE_PROFIT, PLACES, passes=BELOW),
     AGE_TARGET: Gate("age_target_trade", AGE_TARGET, PLACES, passes=BELOW),
+    SIGNAL_TARGET: Gate("signal_target_trade", SIGNAL_TARGET, PLACES, passes=BELOW),
 }
 
 

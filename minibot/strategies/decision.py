@@ -32,8 +32,8 @@ FLOAT_MAX: Final = 1e100
 # How Python writes an object that has no text of its own.
 ADDRESS: Final = " at 0x"
 VALID_MS_MAX: Final = DAY_MS
-# What no account holds; it bounds the digits of an amount.
-NOTIONAL_MAX: Final = 10**12
+# What no account holds and no coin costs; it bounds the digits of an amount.
+AMOUNT_MAX: Final = 10**12
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
@@ -179,8 +179,8 @@ def decision_of(
     return decision
 
 
-def _bounds(wish: Wish | None) -> tuple[int, int]:
-    return (0, 0) if wish is None else (wish.notional, wish.share_bps)
+def _bounds(wish: Wish | None) -> tuple[int, ...]:
+    return () if wish is None else (wish.notional, wish.share_bps, wish.stop, wish.target)
 
 
 def buy(
@@ -192,6 +192,8 @@ def buy(
     code: str = OWN_RULE,
     notional: Decimal | str | int | None = None,
     share_bps: int | None = None,
+    stop: Decimal | str | int | None = None,
+    target: Decimal | str | int | None = None,
     valid_ms: int | None = None,
 ) -> Decision:
     """Return the wish to be long; risk decides how much, and whether at all.
@@ -205,14 +207,19 @@ def buy(
         notional: Quote amount that it should cost, exactly: no float. By default, and at most, what
             `risk.sizing` gives; what risk cuts stands in the checks of its action.
         share_bps: The same as a share in basis points of what positions may take together.
+        stop: Price of a stop of its own, exactly and below the bid. The highest stop counts, so
+            that it tightens what the profile has and loosens nothing.
+        target: Price at which the position is sold, above the ask; the lowest target counts. Both
+            need a profile with `risk.hard_stop_bps`, and stand from the entry's fill on.
         valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`.
 
     Raises:
         ValueError: A value is out of its bounds.
     """
     decision = _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
-    if notional is not None or share_bps is not None:
-        decision.wish = _wish(notional, share_bps)
+    if any([one is not None for one in (notional, share_bps, stop, target)]):
+        amounts = _amount("notional", notional), _amount("stop", stop), _amount("target", target)
+        decision.wish = Wish(amounts[0], _share(share_bps), amounts[1], amounts[2])
     if valid_ms is not None:
         if type(valid_ms) is not int or not 0 < valid_ms <= VALID_MS_MAX:
             told = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
@@ -221,26 +228,33 @@ def buy(
     return decision
 
 
-def _wish(notional: Decimal | str | int | None, share_bps: int | None) -> Wish:
-    """Return the size that an entry should have; raises ValueError."""
-    amount = 0
-    if notional is not None:
-        if isinstance(notional, bool) or not isinstance(notional, Decimal | str | int):
-            told = f"expected a Decimal, a whole number or decimal text, found {notional!r}"
-            raise ValueError(f"notional: {told}")
-        try:
-            wanted = Decimal(notional)
-        except ArithmeticError as error:
-            raise ValueError(f"notional: {notional!r} is no amount in quote") from error
-        if not wanted.is_finite() or not 0 < wanted <= NOTIONAL_MAX:
-            told = f"expected an amount above zero, at most {NOTIONAL_MAX}, found {notional!r}"
-            raise ValueError(f"notional: {told}")
-        amount = parse_amount(fixed_text(wanted, PLACES))
-        if wanted != Decimal(amount).scaleb(-PLACES):
-            raise ValueError(f"notional: expected at most {PLACES} places, found {notional!r}")
-    if share_bps is not None and (type(share_bps) is not int or not 0 < share_bps <= BPS):
-        raise ValueError(f"share_bps: expected a whole number from 1 to {BPS}, found {share_bps!r}")
-    return Wish(amount, share_bps or 0)
+def _amount(name: str, given: Decimal | str | int | None) -> int:
+    """Return an amount or a price in hundred-millionths, 0 for None; raises ValueError."""
+    if given is None:
+        return 0
+    if isinstance(given, bool) or not isinstance(given, Decimal | str | int):
+        told = f"expected a Decimal, a whole number or decimal text, found {given!r}"
+        raise ValueError(f"{name}: {told}")
+    try:
+        wanted = Decimal(given)
+    except ArithmeticError as error:
+        raise ValueError(f"{name}: {given!r} is no amount in quote") from error
+    if not wanted.is_finite() or not 0 < wanted <= AMOUNT_MAX:
+        told = f"expected an amount above zero, at most {AMOUNT_MAX}, found {given!r}"
+        raise ValueError(f"{name}: {told}")
+    amount = parse_amount(fixed_text(wanted, PLACES))
+    if wanted != Decimal(amount).scaleb(-PLACES):
+        raise ValueError(f"{name}: expected at most {PLACES} places, found {given!r}")
+    return amount
+
+
+def _share(given: int | None) -> int:
+    """Return a share in basis points, 0 for None; raises ValueError."""
+    if given is None:
+        return 0
+    if type(given) is not int or not 0 < given <= BPS:
+        raise ValueError(f"share_bps: expected a whole number from 1 to {BPS}, found {given!r}")
+    return given
 
 
 def sell(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 from minibot.cores.messages import SignalMessage
+from minibot.cores.wish import Wish
 from minibot.events.model import Payload, Signal
 from minibot.events.money import amount_text
 from minibot.events.native import mypyc_attr
@@ -38,6 +39,14 @@ class DecidedSignal(SignalMessage):
             checks=decision.checks,
             strategy=chosen.name,
             params_hash=chosen.params_hash,
-            notional=amount_text(wish.notional) if wish is not None and wish.notional else None,
-            share_bps=wish.share_bps or None if wish is not None else None,
+            **({} if wish is None else _told(wish)),
         )
+
+
+def _told(wish: Wish) -> dict[str, Any]:
+    """Return the fields of a signal for a wish, as far as it has them."""
+    amounts = {"notional": wish.notional, "stop_price": wish.stop, "target_price": wish.target}
+    found: dict[str, Any] = {
+        name: amount_text(amount) for name, amount in amounts.items() if amount
+    }
+    return found | ({"share_bps": wish.share_bps} if wish.share_bps else {})

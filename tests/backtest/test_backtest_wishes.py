@@ -13,6 +13,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.bars import BarSource
 from minibot.events.model import Event
 from tests.backtest.markets import bar_profile, series, walk
+from tests.engine.test_row_span import AsEvents, assert_same
 
 ASKS = '''"""Buys a share, an amount, or what the profile gives."""
 
@@ -85,3 +86,49 @@ def test_signal_tells_the_wish_and_risk_narrows_it(tmp_path: Path) -> None:
     assert spent["amount"] == {True}
     assert spent["plain"] == {False}
     assert "share" in spent
+
+
+LEVELS = '''"""Buys with a stop and a target of its own."""
+
+from decimal import Decimal
+
+from minibot.strategies.protocol import Needs, Strategy, buy
+
+
+class Levels(Strategy):
+    """Guards each entry itself."""
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live or view.is_long:
+            return None
+        bid, ask = Decimal(str(view.bid)), Decimal(str(view.ask))
+        cents = Decimal("0.01")
+        return buy(
+            "guarded",
+            stop=(bid * Decimal("0.9995")).quantize(cents),
+            target=(ask * Decimal("1.0005")).quantize(cents) + cents,
+        )
+'''
+
+
+def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None:
+    """Stops and targets of its own are reached alike, and each exit names its own."""
+    (tmp_path / "levels.py").write_text(LEVELS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=levels",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        *("risk.order_notional=60", "risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+    )
+    source = BarSource(series(walk(400, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
+    assert {"signal_stop", "signal_target"} <= reasons

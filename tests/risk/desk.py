@@ -275,6 +275,8 @@ class Desk:
         confidence: int = 80,
         notional: str | None = None,
         share_bps: int | None = None,
+        stop_price: str | None = None,
+        target_price: str | None = None,
         event_id: str | None = None,
     ) -> list[Event]:
         """Send a signal of the strategy about the last tick."""
@@ -290,6 +292,8 @@ class Desk:
             checks=(Check("momentum_bps", "2", "1", True),),
             notional=notional,
             share_bps=share_bps,
+            stop_price=stop_price,
+            target_price=target_price,
         )
         cause = position_id(RUN_ID, "market_role", "market_ticks", seq)
         return self.put(

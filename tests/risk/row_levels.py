@@ -39,6 +39,7 @@ PLANS: Final = (
             ("HARD_PRICE", "hard_stop", "hard_stop_price", "hard"),
             ("EVEN_PRICE", "break_even", "break_even_price", "even"),
             ("TRAIL_PRICE", "trailing_stop", "trail_price", "trail"),
+            ("OWN_PRICE", "signal_stop", "signal_stop_price", "own"),
         )
     ),
     *(
@@ -57,6 +58,7 @@ PLANS: Final = (
             ("HARD_PRICE", "hard_stop", "hard_stop_price", "hard", "plan__stop"),
             ("EVEN_PRICE", "break_even", "break_even_price", "even", "plan__trail"),
             ("TRAIL_PRICE", "trailing_stop", "trail_price", "trail", "plan__even"),
+            ("OWN_PRICE", "signal_stop", "signal_stop_price", "own", "plan__hard"),
         )
     ),
     *(
@@ -72,6 +74,7 @@ PLANS: Final = (
         for gate, reason, name, level in (
             ("TARGET_PRICE", "take_profit", "target_price", "target"),
             ("AGE_PRICE", "age_target", "age_target_price", "age"),
+            ("OWN_TARGET", "signal_target", "signal_target_price", "own_target"),
         )
     ),
     _plan(
@@ -119,6 +122,7 @@ TRIGGERS: Final = (
             ("hard_stop", "hard_stop_trade"),
             ("break_even", "break_even_trade"),
             ("trailing_stop", "trail_trade"),
+            ("signal_stop", "signal_stop_trade"),
         )
     ),
     *(
@@ -131,7 +135,11 @@ TRIGGERS: Final = (
                 put(levels=(None, TARGET_BID), reasons=("stop_loss", reason), bid=TARGET_BID),
             ),
         )
-        for reason, name in (("take_profit", "target_trade"), ("age_target", "age_target_trade"))
+        for reason, name in (
+            ("take_profit", "target_trade"),
+            ("age_target", "age_target_trade"),
+            ("signal_target", "signal_target_trade"),
+        )
     ),
     _trigger(
         "STOP_TRADES[stop_why]",

@@ -42,6 +42,7 @@ from tests.risk.row_world import (
     small,
     status,
     step,
+    wished,
 )
 
 
@@ -155,6 +156,7 @@ CASH: Final = (1_001 + 11) * UNIT + 11 * UNIT // 1_000
 """The order with its fee, and the amount that the other symbol's order reserves with its own."""
 
 _entry = _scenarios("entry_rows", is_held=False)
+_level = _scenarios("level_rows", is_held=False)
 _size = _scenarios("size_rows", is_held=False)
 _order = _scenarios("size_entry", is_held=False)
 _sizing = _scenarios("sizing_rows", is_held=False)
@@ -234,6 +236,30 @@ ENTRIES: Final = (
         "run_ending",
         over("run_ending", "none", str(ENDS)),
         (nothing, put(state__exits__ending_until=ENDS)),
+    ),
+    _level(
+        "KEEPS_LEVELS",
+        "no_plan",
+        over("keeps_levels", "yes", "no"),
+        (wished(stop=UNIT), wished(stop=UNIT, plan=False)),
+    ),
+    _level(
+        "WISHED_STOP",
+        "wish_reached",
+        (
+            "wished_stop 99.98999999 / 99.99000000",
+            "wished_stop 99.99000000 / 99.99000000",
+        ),
+        (wished(stop=9_998_999_999), wished(stop=9_999_000_000)),
+    ),
+    _level(
+        "WISHED_TARGET",
+        "wish_reached",
+        (
+            "wished_target 100.00000001 / 100.00000000",
+            "wished_target 100.00000000 / 100.00000000",
+        ),
+        (wished(target=100 * UNIT + 1), wished(target=100 * UNIT)),
     ),
     _entry(
         "IS_HALTED",

@@ -11,6 +11,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import CoreProfile
 from minibot.cores.event_id import NOBODY, named
 from minibot.cores.messages import SignalMessage
+from minibot.cores.wish import Wish
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
@@ -145,6 +146,8 @@ class World:
         self.budgets.account.open(self.budgets.equity + 23 * UNIT, 0)
         self.orders(2)
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
+        # What the strategy wants beside the entry.
+        self.wish: Wish | None = None
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
         self.sizes.allowed = 900 * UNIT
@@ -216,7 +219,9 @@ class World:
     def signal(self, side: str) -> SignalMessage:
         """Return a signal of the symbol."""
         said = Signal(SYMBOL, side, 80, 80, self.horizon_ms, "a test", "momentum_up", ())
-        return SignalMessage.of(said, self.event(said, self.signal_ts))
+        message = SignalMessage.of(said, self.event(said, self.signal_ts))
+        message.wish = self.wish
+        return message
 
     def event(self, payload: Payload, ts: int = NOW) -> Event:
         """Return an event of this payload."""
@@ -251,6 +256,11 @@ def put(**values: Any) -> Change:
 def step(path: str, limit: int, by: int = 1) -> tuple[Change, Change]:
     """Return the changes that put an attribute at its limit and beyond it."""
     return put(**{path: limit}), put(**{path: limit + by})
+
+
+def wished(stop: int = 0, target: int = 0, plan: bool = True) -> Change:
+    """Return a change to an entry with levels of the strategy's own, and a plan to keep them."""
+    return put(wish=Wish(0, 0, stop, target), exits__plan=Plan() if plan else None)
 
 
 def drawn(equity: int) -> Change:

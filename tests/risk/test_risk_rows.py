@@ -135,6 +135,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
             world.state, world.market, world.signal(BUY), world.state.headroom(SYMBOL)
         )
     ),
+    (entry_decision, "level_rows"): lambda module, world: judged(
+        module.level_rows(world.wish, world.market, world.exits)
+    ),
     (entry_decision, "size_rows"): lambda module, world: judged(
         module.size_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL, NOTIONAL)
     ),

@@ -76,6 +76,23 @@ def test_next_run_goes_on_with_the_stops_of_the_last() -> None:
     assert next_run(one, ("110", "108.91", "108.90")) == [("EXIT", "trailing_stop")]
 
 
+def test_levels_that_the_strategy_wanted_are_carried() -> None:
+    """The next run sells at the stop of 97, and knows the target of 120."""
+    one = Desk(config(risk__hard_stop_bps="1000", risk__stop_atr_mult=None))
+    one.instrument()
+    one.tick("100", "100")
+    one.signal("BUY", stop_price="97", target_price="120")
+    one.tick("100", "100")
+    other = following(one)
+
+    plans = carried(one)
+    assert plans is not None
+    assert (plans[0]["stop_signal"], plans[0]["target_signal"]) == ("97.00000000", "120.00000000")
+    assert walk(other, "97.01") == []
+    assert other.risk.facts()["exits"][SYMBOL]["target"] == "120.00000000"
+    assert walk(other, "97") == [("EXIT", "signal_stop")]
+
+
 def test_carried_plan_is_told_once_by_the_first_beat() -> None:
     """The next run says that it carries the plan, and nothing more until a level moves."""
     one = holder(**TRAIL)

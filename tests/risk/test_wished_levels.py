@@ -1,0 +1,150 @@
+"""Levels that a strategy wants for its position: they tighten risk's own, and loosen nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import PositionPlan
+from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of
+
+PLANNED: dict[str, Any] = {
+    "risk__hard_stop_bps": "1000",
+    "risk__stop_atr_mult": None,
+    "risk__take_profit_atr_mult": None,
+    "risk__time_exit_ms": None,
+}
+
+
+def desk(**changes: Any) -> Desk:
+    """Return a desk with a plan, at a touch of 100 to 100."""
+    one = Desk(config(**PLANNED | changes))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    return one
+
+
+def bought(one: Desk, **wish: Any) -> Desk:
+    """Buy with levels of the strategy's own, and fill it at 100."""
+    assert actions(one.signal("BUY", **wish))[0][0] == "ALLOW"
+    one.tick("100", "100", trade="100")
+    assert fills(one.events("fills"))
+    return one
+
+
+def left(one: Desk, *bids: str) -> list[tuple[str, str]]:
+    """Show each bid for two ticks, and return what risk did."""
+    said = []
+    for bid in bids:
+        for _ in range(2):
+            said += one.tick(bid, bid, trade=bid)
+    return actions(said)
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_stop_of_the_strategy_sells_before_the_hard_stop(exits_at: str) -> None:
+    """A stop of 97 above the hard stop of 90 is in force, and named by the exit."""
+    one = bought(desk(risk__exits_at=exits_at), stop_price="97")
+
+    assert [reason for kind, reason in left(one, "97.01") if kind == "EXIT"] == []
+    left(one, "97", "97")
+
+    assert one.risk.facts()["open_positions"] == []
+    if exits_at == "role":
+        exits = [action for action in actions(one.events("risk_actions")) if action[0] == "EXIT"]
+        assert exits == [("EXIT", "signal_stop")]
+
+
+def test_stop_of_the_strategy_below_the_hard_stop_loosens_nothing() -> None:
+    """The hard stop of 90 stands beside a wish of 80."""
+    one = bought(desk(), stop_price="80")
+
+    assert left(one, "90.01", "90") == [("EXIT", "hard_stop")]
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_target_of_the_strategy_is_reached(exits_at: str) -> None:
+    """A target of 104 is sold at; the profile has none of its own."""
+    one = bought(desk(risk__exits_at=exits_at), target_price="104")
+
+    left(one, "103.99")
+    assert one.risk.facts()["open_positions"] != []
+    left(one, "104", "104")
+
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_lower_of_two_targets_counts() -> None:
+    """The profile's target of 2 % comes before the strategy's of 104."""
+    one = bought(desk(risk__take_profit_bps="200"), target_price="104")
+
+    assert left(one, "102") == [("EXIT", "take_profit")]
+
+
+def test_levels_are_told_in_the_plan_and_forgotten_with_the_position() -> None:
+    """The plan names both levels; the next entry without a wish has neither."""
+    one = bought(desk(), stop_price="97", target_price="104")
+    plan = of(one.events("risk_actions"), PositionPlan)[-1]
+    left(one, "96")
+    bought(one)
+    later = of(one.events("risk_actions"), PositionPlan)[-1]
+
+    assert (plan.stop, plan.stop_reason) == ("97.00000000", "signal_stop")
+    assert (plan.target, plan.target_reason) == ("104.00000000", "signal_target")
+    assert (later.stop_reason, later.target, later.stop_signal) == ("hard_stop", None, None)
+
+
+def test_wish_of_an_entry_that_bought_nothing_is_no_wish_of_the_next() -> None:
+    """An entry that expires leaves no level behind."""
+    one = desk()
+    one.signal("BUY", stop_price="97")
+    one.tick(after_ms=120_000)
+    assert fills(one.events("fills")) == []
+    bought(one)
+
+    assert left(one, "96") == []
+
+
+def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
+    """Of stops wanted one after the other the highest counts; a target is replaced."""
+    one = bought(desk(), stop_price="97", target_price="104")
+    bought(one, stop_price="95", target_price="106")
+
+    plan = of(one.events("risk_actions"), PositionPlan)[-1]
+    assert (plan.stop_signal, plan.target_signal) == ("97.00000000", "106.00000000")
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"stop_price": "100"}, "wish_reached"),
+        ({"stop_price": "101"}, "wish_reached"),
+        ({"target_price": "100"}, "wish_reached"),
+        ({"target_price": "99"}, "wish_reached"),
+    ],
+)
+def test_level_that_is_reached_already_is_refused(wish: dict[str, Any], reason: str) -> None:
+    """A stop at the bid would sell at once, a target at the ask too."""
+    assert actions(desk().signal("BUY", **wish)) == [("BLOCK", reason)]
+
+
+def test_level_without_a_plan_is_refused() -> None:
+    """A stop that nothing would keep is no stop: the entry is refused, with what to do."""
+    one = Desk(config()).ready()
+    said = one.signal("BUY", stop_price="1")
+
+    assert actions(said) == [("BLOCK", "no_plan")]
+    assert check_of(said[0], "keeps_levels")["value"] == "no"
+
+
+def test_restart_keeps_the_levels() -> None:
+    """Both cores made anew from their states sell at the same stop."""
+    one = desk()
+    one.signal("BUY", stop_price="97", target_price="104")
+    one.restarted()
+    one.tick("100", "100", trade="100")
+    one.restarted()
+
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "97.00000000"
+    assert left(one, "97") == [("EXIT", "signal_stop")]
