@@ -44,10 +44,12 @@ def scan_sources(
         opened: The market.
         config: The profile with which it was opened.
         settings: Thresholds of the scanner.
-        interval: Its bars; None for the settings' own, else the longest below, else the shortest.
+        interval: Interval of its bars; None for the settings' own, else the longest below, else the
+            shortest. Files of bars alone have every interval that is a multiple of each file's own;
+            other markets have `market.bar_intervals`.
 
     Raises:
-        ConfigError: The source has no such bars.
+        ConfigError: The source has no bars of the interval.
     """
     sources = opened.sources if isinstance(opened, Merged) else (opened,)
     bases = [one.series.interval for one in sources if isinstance(one, BarSource)]

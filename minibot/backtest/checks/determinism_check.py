@@ -50,7 +50,7 @@ class DeterminismCheck:
 
     @property
     def is_six_months(self) -> bool:
-        """True when the report covers six months or more."""
+        """True when the report covers six months or more: 181 days (`SIX_MONTHS_MS`)."""
         document = self.documents[0]
         return int(document["to_ts"] - document["from_ts"]) >= SIX_MONTHS_MS
 
@@ -65,7 +65,8 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
 
     Raises:
         Refusal: A process kept no report, and the lab is removed. The message is that of the
-            process, or `it kept nothing` if it gave none; the exit code its own, or 2 if that is 0.
+            process, or `it kept nothing` if it gave none or has shown it on the terminal itself;
+            the exit code is its own, or 2 if that is 0.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]

@@ -2,7 +2,8 @@
 
 Averages and indicators remember the past for longer than their period says. After each shorter
 warm-up, every value and decision of a strategy is compared with those of the same moment after the
-longest one; the report names the values that differ, and how often.
+longest one; the report names the values that differ, and how often. The lengths are half, once,
+twice and four times the profile's own (`FACTORS`), none above `WARMUP_BARS_MAX`.
 """
 
 from __future__ import annotations

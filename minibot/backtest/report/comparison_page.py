@@ -1,8 +1,8 @@
 """Page of two results side by side: a night beside its backtest, two nights, or two backtests.
 
 It is made of the pieces of the other pages: their figures, price charts and tables of round trips.
-Sides that have at least half of their joint span in common share one time axis and, if both have
-curves in the same asset, one picture of equity.
+Sides share one time axis if at least half of the time from the first beginning to the last end is
+common to both; if both have curves in the same asset, they share one picture of equity too.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def page(first: Side, second: Side) -> str:
 
 
 def _shared_span(first: Side, second: Side) -> tuple[int, int] | None:
-    """Return the joint span of both sides; None if less than half is common or an end unknown."""
+    """Return the span from the first beginning to the last end, where the sides share an axis.
+
+    None if less than half of it is common to both sides, or an end is unknown.
+    """
     spans = [(side.document["from_ts"], side.document["to_ts"]) for side in (first, second)]
     if any(to_ts is None for _, to_ts in spans):
         return None

@@ -66,7 +66,10 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
 
 
 def _tells(values: Sequence[float]) -> bool:
-    """Return whether values are worth a picture: they differ and, if `FEW` or more, also fall."""
+    """Return whether values are worth a picture.
+
+    They have to differ and, if there are `FEW` or more, to fall at least once.
+    """
     if len(set(values)) < 2:
         return False
     return len(values) < FEW or any(b < a for a, b in pairwise(values))

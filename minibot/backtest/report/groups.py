@@ -95,7 +95,7 @@ class Stretch:
 
 
 def stretches(series: Sequence[Period], trades: Iterable[Trade], kind: str) -> list[Stretch]:
-    """Return each period with its closed trades; a trade on a boundary is the earlier's."""
+    """Return each period with its trades; one closed on a boundary belongs to the earlier."""
     closed = sorted(
         (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
     )

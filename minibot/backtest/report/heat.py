@@ -42,7 +42,10 @@ def monthly(series: Sequence[Period]) -> str:
 
 
 def hourly(series: Sequence[Period]) -> str:
-    """Return the mean return by weekday and hour (UTC) in basis points, and of all weekdays."""
+    """Return the mean return by hour (UTC) in basis points.
+
+    Each weekday with data has a row; if there are several, a last row has all of them together.
+    """
     found: dict[tuple[int, int], list[float]] = {}
     for period in series:
         when = datetime.fromtimestamp(period.ts // 1000, UTC)

@@ -93,7 +93,7 @@ def reward_risk(results: Sequence[int]) -> float | None:
 
 
 def profit_factor(results: Sequence[int]) -> float | None:
-    """Return the sum of wins over the sum of losses; 0 without a win, None without a loss."""
+    """Return the sum of wins over the sum of losses; None without a loss, else 0 without a win."""
     losses = -sum(result for result in results if result < 0)
     return sum(result for result in results if result > 0) / losses if losses else None
 

@@ -1,7 +1,8 @@
 """Store of kept backtests: `var/backtests/<id>/` with `result.json`, charts and `report.html`.
 
-The document carries its own sha256 and is written atomically. The same backtest has the same id and
-bytes; keeping it again only makes it the newest.
+The document carries its own sha256 and is written atomically. The same backtest of the same build
+has the same id and bytes; keeping it again only makes it the newest. A build whose figures differ
+replaces the result of the same id.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def folders_named(name: str, var: Var) -> list[Path]:
 def find_kept(name: str, var: Var) -> Kept:
     """Return a kept backtest by id, part of an id (beginning or end), folder, or `latest`.
 
+    `latest` is the newest one, even if it cannot be read and an older one can.
+
     Raises:
         Refusal: No kept backtest fits, several do, or the fitting one cannot be read.
     """
@@ -95,7 +98,10 @@ def find_kept(name: str, var: Var) -> Kept:
 
 
 def prune(var: Var, count: int) -> list[str]:
-    """Remove all kept backtests but the newest `count` and return the ids of those removed."""
+    """Remove all kept backtests but the newest `count` and return the ids of those removed.
+
+    Backtests that cannot be read count too; sweeps and searches neither count nor go.
+    """
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     gone = folders[: max(0, len(folders) - count)]
     for folder in gone:

@@ -64,7 +64,7 @@ class Trade:
 
     @property
     def ratio(self) -> float:
-        """Net P&L over the cost; 0 where nothing was bought."""
+        """Net P&L over the cost, with the start value of a carried position; 0 without a cost."""
         return self.trip.net / self.trip.paid if self.trip.paid else 0.0
 
     def to_json(self) -> JsonObject:
