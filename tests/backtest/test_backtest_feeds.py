@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from minibot.backtest.sources.span import Part, Span
 from minibot.engine.market_source import MarketSource
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import FeedValue, Fill, Signal
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, series, walk, write_klines
 
@@ -164,3 +165,14 @@ def test_values_up_to_the_moment_of_an_alteration_come_even_behind_a_cut_market(
 
     assert told[0] == LINES[:4]
     assert told[1] == LINES[:5]
+
+
+def test_part_between_two_events_is_refused(tmp_path: Path) -> None:
+    """A time range in which nothing happens is told, not reported as an empty backtest."""
+    config = profile(tmp_path)
+    source = BarSource(series(BARS), config)
+    stamps = sorted({root.ts for root in source.roots() if root.ts > START_MS})
+    gap = next(at for at, later in pairwise(stamps) if later - at > 10)
+
+    with pytest.raises(Refusal, match="nothing in the time range"):
+        list(Part(source, Span(gap + 1, gap + 3), 50).roots())

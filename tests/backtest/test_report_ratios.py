@@ -117,3 +117,14 @@ def test_ratio_as_text_has_six_places_and_no_negative_zero(
 ) -> None:
     """A ratio's text has six places and no negative zero, so equal results are equal texts."""
     assert ratios.text(value) == shown
+
+
+def test_rate_beyond_the_floats_is_none() -> None:
+    """Ten hours that gain 130 % are no rate of a year, and no crash."""
+    assert ratios.cagr([1.3] + [0.0] * 9, 8760) is None
+
+
+def test_returns_that_are_all_the_same_have_no_sharpe_ratio() -> None:
+    """The rounding of their mean is no deviation."""
+    assert ratios.sharpe([0.1] * 24, 8760) is None
+    assert ratios.sharpe([0.001] * 24, 8760) is None

@@ -364,6 +364,15 @@ def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: 
             judge(job, [parse_range(text, PROFILE)])
 
 
+def test_key_that_stands_twice_is_refused(job: Job) -> None:
+    """The later one would silently win, and the search would vary nothing."""
+    twice = ("strategy.ema_fast=3:5", "strategy.ema_fast=6:7")
+    with pytest.raises(ConfigError, match="stands twice"):
+        judge(job, [parse_range(text, PROFILE) for text in twice])
+    with pytest.raises(ConfigError, match="stands twice"):
+        points_of(job, [parse_axis(text) for text in ("risk.a=1,2", "risk.a=3,4")])
+
+
 def test_combination_that_the_profile_refuses_is_a_row_without_figures(job: Job) -> None:
     """Both values are fine alone: the search goes on, and tells the point as refused."""
     row = run_row(job.changed("strategy.ema_fast=30", "strategy.ema_slow=20"))

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 PLACES: Final = 6
+# A deviation below this share of the mean is what rounding leaves of none.
+ROUNDING: Final = 1e-12
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -34,8 +36,14 @@ def volatility(returns: Sequence[float], per_year: int) -> float | None:
 
 
 def sharpe(returns: Sequence[float], per_year: int) -> float | None:
-    """Return mean over standard deviation, scaled to a year; the risk-free rate is zero."""
-    return _over(mean(returns), deviation(returns), math.sqrt(per_year))
+    """Return mean over standard deviation, scaled to a year; the risk-free rate is zero.
+
+    Returns that differ by rounding alone have no deviation, and give None.
+    """
+    middle, spread = mean(returns), deviation(returns)
+    if middle is not None and spread is not None and spread <= abs(middle) * ROUNDING:
+        return None
+    return _over(middle, spread, math.sqrt(per_year))
 
 
 def sortino(returns: Sequence[float], per_year: int) -> float | None:
@@ -54,12 +62,16 @@ def compounded(returns: Sequence[float]) -> float:
 def cagr(returns: Sequence[float], per_year: int) -> float | None:
     """Return the compound annual growth rate of all returns together.
 
-    A loss of everything gives -1; a loss of more than everything, or no return at all, None.
+    A loss of everything gives -1. None for a loss of more than everything, for no return at all,
+    and for a rate beyond the floats, as of a few hours that more than double.
     """
     growth = 1 + compounded(returns)
     if not returns or growth < 0:
         return None
-    return float(growth ** (per_year / len(returns)) - 1)
+    try:
+        return float(growth ** (per_year / len(returns)) - 1)
+    except OverflowError:
+        return None
 
 
 def drawdown(returns: Sequence[float]) -> float:

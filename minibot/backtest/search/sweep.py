@@ -71,6 +71,17 @@ class Row:
         }
 
 
+def refuse_twice(flag: str, keys: Sequence[str]) -> None:
+    """Refuse a key that stands twice: the later one would silently win.
+
+    Raises:
+        ConfigError: One does.
+    """
+    for key in dict.fromkeys(keys):
+        if keys.count(key) > 1:
+            raise ConfigError(f"{flag}: {key} stands twice.", ["allowed: each key once"])
+
+
 def parse_axis(text: str) -> Axis:
     """Return the axis of `section.key=a,b,c`; commas inside brackets or quotes do not separate.
 
@@ -105,9 +116,10 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     """Return the settings of each point, the last axis changing fastest.
 
     Raises:
-        ConfigError: Too many points, or points with an invalid profile; each violation is named
-            once, without its point.
+        ConfigError: A key stands twice, too many points, or points with an invalid profile; each
+            violation is named once, without its point.
     """
+    refuse_twice("--sweep", [axis.key for axis in axes])
     points = 1
     for axis in axes:
         points *= len(axis.values)

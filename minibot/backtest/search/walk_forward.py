@@ -21,7 +21,7 @@ from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.search.ranges import Range
-from minibot.backtest.search.sweep import Row, run_row
+from minibot.backtest.search.sweep import Row, refuse_twice, run_row
 from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import Span
 from minibot.engine.lockstep import fresh_cores
@@ -136,8 +136,9 @@ def judge(job: Job, ranges: Sequence[Range]) -> None:
     Each is tried with all other keys as in the profile, so no combination of ranges is checked.
 
     Raises:
-        ConfigError: One of these values is refused.
+        ConfigError: One of these values is refused, or a key stands twice.
     """
+    refuse_twice("--vary", [each.key for each in ranges])
     for each in ranges:
         for place in (0, -1):
             text = each.set(place)

@@ -114,11 +114,11 @@ class Part:
             if root.ts < start and root.queue != CONTROL:
                 before.take(root)
                 continue
+            if self.end_ms is not None and root.ts >= self.end_ms:
+                break
             if not is_open and root.queue != CONTROL:
                 is_open = True
                 yield from before.opening(start)
-            if self.end_ms is not None and root.ts >= self.end_ms:
-                return
             yield root
         if not is_open:
             raise self._nothing()
@@ -144,18 +144,15 @@ class Part:
             elif item.ts < start:
                 before.take(item)
                 continue
+            is_behind = end is not None and isinstance(part, Root) and part.ts >= end
+            if is_behind or (isinstance(part, RowSpan) and part.last <= part.first):
+                break
             if not is_open:
                 is_open = True
                 yield from before.opening(start)
-            if isinstance(part, Root):
-                if end is not None and part.ts >= end:
-                    return
-                yield part
-                continue
-            if part.last > part.first:
-                yield part
-            if part.last < item.last:  # type: ignore[union-attr]  # part of a row span
-                return
+            yield part
+            if isinstance(part, RowSpan) and part.last < item.last:  # type: ignore[union-attr]
+                break
         if not is_open:
             raise self._nothing()
 
