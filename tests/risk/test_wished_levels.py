@@ -107,7 +107,7 @@ def test_wish_of_an_entry_that_bought_nothing_is_no_wish_of_the_next() -> None:
 
 
 def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
-    """Of stops wanted one after the other the highest counts; a target is replaced."""
+    """The highest of stops wanted one after the other counts; a target is replaced."""
     one = bought(desk(), stop_price="97", target_price="104")
     bought(one, stop_price="95", target_price="106")
 
