@@ -13,8 +13,7 @@ from minibot.cores.messages import QUEUES, RESULTS, Message, SignalMessage
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import HOLD, Event, RiskAction, RiskStanding, Signal
-from minibot.risk.drafts import BLOCK
+from minibot.events.model import BLOCK, HOLD, Event, RiskAction, RiskStanding, Signal
 
 
 class DecisionRecord:

@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import Event, JsonObject, RiskAction, Signal
-from minibot.risk.drafts import BLOCK
+from minibot.events.model import BLOCK, Event, JsonObject, RiskAction, Signal
 
 # No process has made these events; the field is part of every event.
 NO_CMDLINE: Final = "0" * 64

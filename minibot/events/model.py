@@ -83,6 +83,7 @@ ALL_SYMBOLS: Final = "*"
 
 ENTRY: Final = "ENTRY"
 EXIT: Final = "EXIT"
+BLOCK: Final = "BLOCK"
 
 STARTING: Final = "STARTING"
 READY: Final = "READY"

@@ -41,7 +41,6 @@ ORDER_ROLE: Final = "risk_role/client_order"
 WRITER: Final = WRITERS[INTENTS]
 
 ALLOW: Final = "ALLOW"
-BLOCK: Final = "BLOCK"
 REDUCE: Final = "REDUCE"
 STOP: Final = "STOP"
 PROTECT: Final = "PROTECT"

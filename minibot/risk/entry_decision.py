@@ -16,7 +16,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down, mul_div_up
-from minibot.events.model import BUY
+from minibot.events.model import BLOCK, BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
@@ -65,7 +65,7 @@ from minibot.risk.checks import (
     Row,
     exceeded,
 )
-from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdict, stop
+from minibot.risk.drafts import ALLOW, REDUCE, action, approve, new_verdict, stop
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom, loss_of

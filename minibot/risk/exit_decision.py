@@ -12,7 +12,7 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
-from minibot.events.model import EXIT, SELL, Event
+from minibot.events.model import BLOCK, EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
     END_EXIT,
@@ -40,7 +40,6 @@ from minibot.risk.checks import (
 )
 from minibot.risk.distances import NEVER
 from minibot.risk.drafts import (
-    BLOCK,
     PROTECT,
     Verdict,
     action,

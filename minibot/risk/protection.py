@@ -26,13 +26,13 @@ from typing import Final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.event_id import EventId
 from minibot.cores.messages import TRIGGERED, Message, ResultMessage
-from minibot.events.model import EXIT, SELL
+from minibot.events.model import BLOCK, EXIT, SELL
 from minibot.events.money import amount_text, cost_up
 from minibot.events.reasons import INVARIANT_BROKEN, ORDER_RATE, PROTECTED
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Gate, Row, first_failure
-from minibot.risk.drafts import BLOCK, PROTECT, Verdict, action, approve, new_verdict
+from minibot.risk.drafts import PROTECT, Verdict, action, approve, new_verdict
 from minibot.risk.exit_decision import EXIT_QTY, cancel_entries, due, leave, rest_qty
 from minibot.risk.exits import SymbolExits
 from minibot.risk.order_counts import count_rows

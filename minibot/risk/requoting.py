@@ -13,7 +13,7 @@ from typing import Final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.event_id import EventId, named
 from minibot.cores.messages import Message, SignalMessage
-from minibot.events.model import BUY, SELL, Event
+from minibot.events.model import BLOCK, BUY, SELL, Event
 from minibot.events.money import PLACES, cost_up, qty_for
 from minibot.events.reasons import (
     PENDING_ORDER,
@@ -36,7 +36,6 @@ from minibot.risk.checks import (
 )
 from minibot.risk.drafts import (
     ALLOW,
-    BLOCK,
     REDUCE,
     WITHDRAW,
     Verdict,

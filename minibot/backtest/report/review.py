@@ -13,10 +13,9 @@ from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, per
 from minibot.backtest.report.statistics import figures_of, market_figures, market_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import HOLD, JsonObject, OrderIntent
+from minibot.events.model import BLOCK, HOLD, JsonObject, OrderIntent
 from minibot.events.money import amount_text
 from minibot.report.market_change import MarketChange
-from minibot.risk.drafts import BLOCK
 
 
 @dataclass(frozen=True, slots=True)
