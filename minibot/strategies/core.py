@@ -49,6 +49,7 @@ from minibot.events.model import (
     LockSymbol,
     MarketTick,
     Payload,
+    PositionPlan,
     Resume,
     RiskAction,
     RunEnding,
@@ -136,6 +137,8 @@ class StrategyCore(Core):
             self._on_action(item)
         elif not isinstance(item, ToldMessage):
             raise TypeError(f"{type(item).__name__} is no input of the strategy")
+        elif isinstance(item.told, PositionPlan):
+            self._find(item.told.symbol).view.take_plan(item.told)
         return None
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
@@ -357,6 +360,8 @@ class StrategyCore(Core):
                 self._find(lot["symbol"]).view.held.add_lot(lot)
         elif isinstance(payload, RiskAction):
             self._on_action(ActionMessage.of(payload, event))
+        elif isinstance(payload, PositionPlan):
+            self._find(payload.symbol).view.take_plan(payload)
         elif isinstance(payload, LockSymbol):
             until_ts = payload.until_ts
             view = self._find(payload.symbol).view

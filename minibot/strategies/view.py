@@ -11,7 +11,7 @@ from typing import NamedTuple, final
 
 from minibot.cores.messages import ActionMessage
 from minibot.events.decimals import PLACES_MAX, parse_fixed
-from minibot.events.model import FeedValue, Instrument, JsonObject
+from minibot.events.model import FeedValue, Instrument, JsonObject, PositionPlan
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
@@ -35,6 +35,19 @@ class FeedReading(NamedTuple):
     value: Decimal
     ts: int
     age_ms: int
+
+
+class PlanReading(NamedTuple):
+    """The levels of a position as risk told them last; None for one that is not there.
+
+    Reasons are reason codes: that of the stop or target in force, as an exit there would name it.
+    """
+
+    stop: Decimal | None
+    stop_reason: str | None
+    target: Decimal | None
+    target_reason: str | None
+    rungs: tuple[Decimal, ...]
 
 
 @final
@@ -63,6 +76,7 @@ class View:
         "_feeds",
         "_headroom",
         "_newest",
+        "_plan",
         "_plots",
         "_series",
         "_told",
@@ -109,6 +123,8 @@ class View:
         self._headroom: dict[str, str] = {}
         # What risk told last; its headroom is read when somebody asks for it.
         self._told: ActionMessage | None = None
+        # The plan that risk told last; None for no position, or without a plan.
+        self._plan: PositionPlan | None = None
         self.entry_code: str = ""
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
@@ -188,6 +204,20 @@ class View:
     def rank(self) -> int | None:
         """The symbol's rank by the last scan, 1 for the best; None without a score or a scanner."""
         return self.ranks.get(self.symbol)
+
+    @property
+    def plan(self) -> PlanReading | None:
+        """The levels in force, as of a second ago at most; None when flat or without a plan."""
+        plan = self._plan
+        if plan is None:
+            return None
+        return PlanReading(
+            None if plan.stop is None else Decimal(plan.stop),
+            plan.stop_reason,
+            None if plan.target is None else Decimal(plan.target),
+            plan.target_reason,
+            tuple([Decimal(rung) for rung in plan.rungs or ()]),
+        )
 
     def headroom(self, name: str) -> Decimal | None:
         """Return the room that a limit of risk still had at its last decision about this symbol.
@@ -284,6 +314,10 @@ class View:
         if action.tells_headroom():
             self._told = action
 
+    def take_plan(self, plan: PositionPlan) -> None:
+        """Take the levels that risk told; a closed position has none."""
+        self._plan = plan if plan.original_qty is not None else None
+
     def _left(self) -> dict[str, str]:
         if self._told is not None:
             self._headroom = dict(self._told.headroom() or {})
@@ -301,6 +335,7 @@ class View:
             "is_halted": self.is_halted,
             "locked_until_ts": self.locked_until_ts,
             "notional_min": float_text(self.notional_min),
+            **({} if self._plan is None else {"plan": self._plan.to_json()}),
             "now": self.now,
             "position": self.held.state(),
             "qty_min": str(self.qty_min),
@@ -327,6 +362,8 @@ class View:
         self.risk_action, self.risk_code, headroom = state["risk"]
         self._headroom = dict(headroom)
         self._told = None
+        plan = PositionPlan.from_json(state["plan"]) if "plan" in state else None
+        self._plan = plan if isinstance(plan, PositionPlan) else None
         self.sell_ts = state["sell_ts"]
         for name, series in self._series.items():
             series.restore(state["series"][name])

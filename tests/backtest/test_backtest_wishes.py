@@ -92,25 +92,35 @@ LEVELS = '''"""Buys with a stop and a target of its own."""
 
 from decimal import Decimal
 
-from minibot.strategies.protocol import Needs, Strategy, buy
+from minibot.strategies.protocol import Needs, Strategy, buy, check, sell
 
 
 class Levels(Strategy):
-    """Guards each entry itself."""
+    """Guards each entry itself, and leaves after a bar."""
+
+    def __init__(self, settings):
+        self.held = 0
 
     @staticmethod
     def needs(settings):
         return Needs(intervals=("1m",), trades=False)
 
     def on_bar(self, bar, view):
-        if not bar.is_live or view.is_long:
+        if not bar.is_live:
+            return None
+        self.held = self.held + 1 if view.is_long else 0
+        plan = view.plan
+        if view.is_long:
+            seen = f"{plan.stop} {plan.stop_reason} {plan.target} {plan.target_reason}"
+            return sell("enough", [check("plan", seen, "")]) if self.held > 1 else None
+        if plan is not None:
             return None
         bid, ask = Decimal(str(view.bid)), Decimal(str(view.ask))
         cents = Decimal("0.01")
         return buy(
             "guarded",
-            stop=(bid * Decimal("0.9995")).quantize(cents),
-            target=(ask * Decimal("1.0005")).quantize(cents) + cents,
+            stop=(bid * Decimal("0.9992")).quantize(cents),
+            target=(ask * Decimal("1.0008")).quantize(cents) + cents,
         )
 '''
 
@@ -122,6 +132,7 @@ def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path
         "strategy.name=levels",
         f"strategy.folder={tmp_path}",
         *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        "risk.signal_exit=true",
         *("risk.order_notional=60", "risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
         *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
     )
@@ -131,4 +142,12 @@ def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path
 
     assert_same(quick, told)
     reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
-    assert {"signal_stop", "signal_target"} <= reasons
+    assert {"signal_stop", "signal_target", "signal_exit"} <= reasons
+    seen = [
+        one["checks"][0]["value"] for one in payloads(quick.of("signals")) if one["side"] == "SELL"
+    ]
+    assert seen
+    for text in seen:
+        stop, stop_reason, target, target_reason = text.split()
+        assert Decimal(stop) < Decimal(target)
+        assert (stop_reason, target_reason) == ("signal_stop", "signal_target")

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import PositionPlan
+from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import buy
+from tests.strategies.strategy_feed import START, SYMBOL, config, event
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,32 @@ def test_wish_is_exact() -> None:
 
     assert [wish.notional for wish in wishes if wish is not None] == [30 * 10**8] * 3
     assert buy("a test").wish is None
+
+
+def told(**changes: Any) -> PositionPlan:
+    """Return a plan of a position, as risk tells it."""
+    values: dict[str, Any] = {
+        "symbol": SYMBOL,
+        "qty": "1",
+        "moved": ("opened",),
+        "stop": "97.00000000",
+        "stop_reason": "signal_stop",
+        "rungs": ("104.00000000",),
+        "original_qty": "1",
+    }
+    return PositionPlan(**(values | changes))
+
+
+def test_view_shows_the_plan_that_risk_told_last_also_after_a_restart() -> None:
+    """Levels are exact; a closed position has none."""
+    profile = config()
+    core = core_from_config(profile)
+    view = core.view(SYMBOL)
+    assert view.plan is None
+
+    core.process(event(START, 1, told(), "risk_role"), 1, START)
+    kept = core_from_state(profile, core.state()).view(SYMBOL).plan
+    assert view.plan == kept == (Decimal("97"), "signal_stop", None, None, (Decimal("104"),))
+
+    core.process(event(START, 2, told(qty="0", original_qty=None), "risk_role"), 2, START)
+    assert view.plan is None
