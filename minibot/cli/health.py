@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 def troubles_of(
     manifest: Manifest | None, roles: list[JsonObject], max_age_s: int | None
 ) -> list[str]:
-    """Return what speaks against a running run, the gravest first; empty for nothing."""
+    """Return the troubles of a running run as sentences, the gravest first; empty for none."""
     if manifest is None:
         return ["it is starting, and has no manifest yet"]
     heard = {role["role"] for role in roles}
@@ -122,7 +122,7 @@ def _reason(
 
 
 def _venue(manifest: Manifest | None, roles: list[JsonObject]) -> JsonObject | None:
-    """Return what is measured of the venue; None before a run has told it."""
+    """Return the venue's name and its measurements; None before the market role was heard."""
     market = next((role for role in roles if role["role"] == MARKET_ROLE), None)
     if manifest is None or market is None:
         return None

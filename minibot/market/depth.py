@@ -263,7 +263,7 @@ def bounds_of(book: KeptBook) -> tuple[int, int] | None:
 
 
 def depth_of(book: KeptBook) -> JsonObject:
-    """Return what a book holds within 2 % of its mid, as fields of a `book` event.
+    """Return the depth of a book within 2 % of its mid, as fields of a `book` event.
 
     Every kept level counts, also one that the event leaves out. Values are rounded down to
     hundred-millionths. Without bounds no field is told.

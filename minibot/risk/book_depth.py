@@ -151,7 +151,7 @@ class BookDepth:
             self.foreign[instrument.symbol] = venue
 
     def reading(self, symbol: str, now: int) -> DepthReading:
-        """Return what the last book says at market time `now`."""
+        """Return age, venue and lesser side of the last book at market time `now`."""
         found, book = DepthReading(self.own), self.books.get(symbol)
         if book is None:
             return found

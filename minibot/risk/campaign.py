@@ -239,7 +239,7 @@ class Campaign:
             self.keep = ALL
 
     def at_risk(self, stop: int, fee: int) -> int:
-        """Return what the campaign loses in all, with fees, if what is held is sold at a stop.
+        """Return the loss of the whole campaign, with fees, if its coins are sold at a stop.
 
         What its sales have gained or lost so far is part of it; a gain is negative.
         """

@@ -57,7 +57,7 @@ def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
 
 
 def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve | None:
-    """Return what an entry may lose within its campaign; None where there is no such.
+    """Return the loss that an entry may bring to its campaign; None where there is no such.
 
     A first entry, with all its quotes, has its share of the worst loss at the hard stop. A later
     one has what is left of it at the stop in force, and nothing at a bid that has reached that.

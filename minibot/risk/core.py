@@ -382,7 +382,7 @@ class RiskCore(Core):
         return leave(state, market, trigger, verdict)
 
     def _on_quoted_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
-        """Return what a tick of a market with a quote leads to: its exit, then its quote."""
+        """Return the messages of a tick where a quote stands: the exit's, then the quote's."""
         state = self._state
         messages = (self._on_held_tick(market, tick, seq) if market.qty else None) or []
         if not state.is_stopped:

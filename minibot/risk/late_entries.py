@@ -220,7 +220,7 @@ class LateEntries:
     def reading(
         self, symbol: str, confidence: int, price: int, exits: SymbolExits, now: int
     ) -> LateReading:
-        """Return what speaks for or against an entry.
+        """Return the figures by which an entry is judged.
 
         Args:
             symbol: The market.

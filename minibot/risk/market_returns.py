@@ -213,7 +213,7 @@ class MarketReturns:
     # --- gates --------------------------------------------------------------------------------
 
     def reading(self, symbol: str, positions: Positions, now: int) -> Reading:
-        """Return what speaks for or against an entry in a symbol at market time `now`."""
+        """Return the figures by which an entry in a symbol is judged at market time `now`."""
         rules, found = self.rules, Reading()
         if rules.correlation_max != NOT_ASKED:
             found.correlation_bars = self._count(symbol, rules.correlation_bars, now)
@@ -258,7 +258,7 @@ class MarketReturns:
     # --- clusters -----------------------------------------------------------------------------
 
     def cluster_notional(self, symbol: str, positions: Positions, now: int) -> int:
-        """Return what the other symbols of an entry's cluster hold and may still buy."""
+        """Return the notional that the other symbols of a cluster hold and may still buy."""
         notional = 0
         for other in self.cluster(symbol, positions.beside(symbol), now):
             notional += positions.reserved(other)

@@ -114,7 +114,7 @@ OF_FIRST: Final = frozenset(
 
 
 def on_event(state: RiskState, event: Event, tick_seq: int | None, ordinal: int) -> list[Message]:
-    """Return what a beat or a control event makes of all quotes.
+    """Return the messages of all quotes that a beat or a control event moves or ends.
 
     Args:
         state: The state, which has taken the event.
@@ -250,7 +250,7 @@ def on_quote_ended(
     ordinal: int,
     was_refused: bool = False,
 ) -> list[Message]:
-    """Return what follows from a result or fill that settled the order of a quote.
+    """Return the messages behind a result or fill that settled the order of a quote.
 
     Args:
         state: The state, which has taken it.

@@ -105,7 +105,7 @@ class VadrGate:
         self.venues[symbol] = venue
 
     def reading(self, symbol: str, now: int) -> VadrReading:
-        """Return what speaks for or against an entry in a symbol at market time `now`."""
+        """Return the readings that count and the ratio of a symbol at market time `now`."""
         found, vadr = VadrReading(), self.symbols.get(symbol)
         if vadr is None or now - vadr.closed_ts > AGE_BARS * self._length_ms:
             return found

@@ -203,7 +203,7 @@ class Shell:
             events = self.processor.process(taken, now)
         except RunStop:
             raise
-        except Exception as error:
+        except Exception as error:  # Noted for the next start, and raised again.
             self._suspects.note(taken.queue, taken.seq, error)
             raise
         if not events:

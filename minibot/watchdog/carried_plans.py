@@ -17,7 +17,7 @@ CARRIED = (
 
 
 def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | None:
-    """Return what risk told last of each position that a run leaves; None for nothing.
+    """Return the last plan that risk told of each position that a run leaves; None for none.
 
     A position of which this run told nothing keeps what the opening said of it. What was told
     before its symbol was flat for the last time is of another position: it is left out, and the

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbation, Seen
 from minibot.backtest.checks.verdict import Verdict, changed_fields
@@ -213,6 +214,15 @@ class EarlyBars(BarSource):
             else:
                 waiting.append(root)
         yield from waiting
+
+
+def test_half_written_bytecode_of_an_import_is_no_file_of_data() -> None:
+    """Python writes bytecode under a name with a number behind it; a data file is told."""
+    reads = Reads()
+    for path in ("a/x.py", "a/x.cpython-311.pyc", "a/x.cpython-311.pyc.140123", "a/x.pyc.csv"):
+        reads.hear(path)
+
+    assert [read.path for read in reads.found] == ["a/x.pyc.csv"]
 
 
 def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(

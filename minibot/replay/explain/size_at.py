@@ -73,7 +73,7 @@ def size_at(
 
 
 def returns_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> MarketReturns:
-    """Return what a profile knows of closed bars at a time of a market, Unix ms."""
+    """Return the market returns of a profile by closed bars up to a time, Unix ms."""
     returns, interval = MarketReturns(config), config["strategy"]["bar_interval"]
     for event in events:
         bar = event.payload

@@ -307,7 +307,7 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
 
 
 def _levels(symbol: str, before: Sequence[Step]) -> JsonObject | None:
-    """Return what risk told last of a position's levels; None without a position or a plan."""
+    """Return the levels of a position that risk told last; None without position or plan."""
     for step in reversed(before):
         plan = step.event.payload
         if isinstance(plan, PositionPlan) and plan.symbol == symbol:

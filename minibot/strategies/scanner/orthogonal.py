@@ -42,7 +42,7 @@ def orthogonal(columns: Sequence[list[float]]) -> list[list[float]]:
 
 
 def residual(column: list[float], bases: Sequence[list[float]]) -> list[float]:
-    """Return what factors that share nothing do not explain of another; 0 if nothing is left."""
+    """Return the rest of a factor that others, which share nothing, do not explain; 0 for none."""
     rest = column
     for _ in range(2):
         for base in bases:

@@ -55,7 +55,7 @@ class Scans:
         return told
 
     def on_beat(self, now: int) -> list[Payload]:
-        """Return what a scan tells that is due now; mostly nothing."""
+        """Return the events of a scan that is due now; mostly none."""
         return self._due(now, None)
 
     def on_feed(self, value: FeedValue) -> None:
