@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -134,11 +135,20 @@ def _held_interrupts() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    # The system gives a blocked signal to another thread, as numpy has them, and Python then
+    # raises here all the same: so it is remembered as well.
+    former = signal.signal(signal.SIGINT, lambda *_: came.append(1)) if is_main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if former is not None:
+            signal.signal(signal.SIGINT, former)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _leave_interrupts() -> None:
