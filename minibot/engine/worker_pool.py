@@ -59,9 +59,11 @@ class Workers:
         if self._pool is None:
             return
         # Whoever is still at work here works for nobody: we were interrupted, or something failed.
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - self._before:
             child.terminate()
+        # The pool's own thread is waited for: while it closes its pipes, Python's end would write
+        # to them, and print a traceback.
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
         """Begin a task in another process; `result_of` returns its result later.

@@ -101,6 +101,8 @@ class Var:
         self.logs = root / "logs"
         self.metrics = root / "metrics"
         self.ai = root / "ai"
+        self.ops = root / "ops"
+        self.status = self.ops / "status.json"
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.comparisons = root / "comparisons"

@@ -1,7 +1,7 @@
 """Feed of the live table, a child process that may block or die; it never waits for it.
 
 A status is one JSON line on the child's standard input. When the pipe is full (a frozen
-terminal) the status is dropped; the run goes on.
+terminal) the status is dropped; the run goes on. The same status goes to the status file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.runtime.context import to_stderr
 from minibot.watchdog.spawn import spawn_table
+from minibot.watchdog.status_file import StatusFile
 
 QUIT_S = 10.0
 
 
 class LiveFeed:
-    """Feed that sends statuses to the table process; idle without one."""
+    """Feed that sends statuses to the table process, if there is one, and to the status file."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], file: StatusFile | None = None) -> None:
         self._argv = list(argv)
+        self._file = file
         self._process: subprocess.Popen[bytes] | None = None
         self._latest: bytes | None = None
         self._wake = threading.Event()
@@ -33,7 +35,9 @@ class LiveFeed:
         self._kept: list[str] = []
 
     def start(self, environ: dict[str, str]) -> None:
-        """Start the table process, with the operator's terminal as its own."""
+        """Start the status file, and the table with the operator's terminal as its own."""
+        if self._file is not None:
+            self._file.start()
         if not self._argv:
             return
         kept = {
@@ -47,6 +51,8 @@ class LiveFeed:
 
     def show(self, status: JsonObject) -> None:
         """Offer the newest status; drop an older one that was not sent yet."""
+        if self._file is not None:
+            self._file.show(status)
         if self._process is not None:
             self._latest = canonical.encode(status) + b"\n"
             self._wake.set()
@@ -87,8 +93,16 @@ class LiveFeed:
         finally:
             _close(process.stdin)
 
-    def end(self, last: JsonObject) -> None:
-        """Let the table draw how the run ended, then end it; kill a frozen one."""
+    def end(self, last: JsonObject, *, is_lost: bool = False) -> None:
+        """Let the table draw how the run ended, then end it; kill a frozen one.
+
+        Args:
+            last: The status with the record of the end.
+            is_lost: The run has lost its folder, so that no file is written there any more.
+        """
+        if self._file is not None:
+            self._file.end(None if is_lost else last)
+            self._file = None
         process = self._process
         if process is None:
             return

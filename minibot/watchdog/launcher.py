@@ -59,6 +59,7 @@ from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.opening import opening_of
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
+from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.preflight import (
     ServerTime,
     exchange_checks,
@@ -75,6 +76,7 @@ from minibot.watchdog.recovery import (
     recover_queues,
 )
 from minibot.watchdog.run_manifest import child_environ, make_manifest
+from minibot.watchdog.status_file import StatusFile
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 
@@ -242,7 +244,7 @@ class _Launch:
         self.contracts = Contracts.load(
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
         )
-        self.feed = LiveFeed(display.argv)
+        self.feed = LiveFeed(display.argv, StatusFile(var.status))
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sync_us = sync_us_p50(var.stop)
         self.code = CodeStand(PROJECT)
@@ -351,6 +353,7 @@ class _Launch:
         )
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
+        ops = OpsProcess(context)
         desk = SupervisionLoop(
             context,
             supervisor,
@@ -361,6 +364,7 @@ class _Launch:
             self.interrupts,
             run_files,
             self.held,
+            ops,
         )
         background = Background(context)
         previous = self._take_signals()
@@ -369,6 +373,7 @@ class _Launch:
             record = supervisor.start() or background.start()
             if record is None:
                 self.feed.start(child_environ(os.environ))
+                ops.start()
                 record = desk.supervise(background)
             else:
                 context.stop(record)
@@ -379,6 +384,7 @@ class _Launch:
             with suppress(RunStop, OSError, KeyError):
                 note_ended(self.var, run_id)  # This process may live on.
             self.feed.tell_kept()  # If the table was never ended.
+            ops.end()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -454,7 +460,7 @@ class _Launch:
         Nothing is written below its former path: that is another folder now.
         """
         self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
-        self.feed.end(parts.desk.status(record))
+        self.feed.end(parts.desk.status(record), is_lost=True)
         context = parts.context
         settled = settle_lost(self.held, context, parts.background, record)
         run_dir, unsealed = context.run_dir, settled.unsealed

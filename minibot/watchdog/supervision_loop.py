@@ -40,6 +40,7 @@ from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar
+from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.requests import END, control_payload, take_requests
 from minibot.watchdog.supervisor import Supervisor
 
@@ -63,6 +64,7 @@ class SupervisionLoop:
         interrupts: queue.SimpleQueue[str],
         run_files: RunFiles,
         held: HeldVar | None = None,
+        ops: OpsProcess | None = None,
     ) -> None:
         self.context = context
         self.supervisor = supervisor
@@ -92,6 +94,7 @@ class SupervisionLoop:
             # First: if the whole folder is gone, so is every file in it.
             *(() if held is None else (held,)),
             RunFilesCheck(run_files),
+            *(() if ops is None else (ops,)),
         )
 
     def supervise(self, background: Background) -> StopRecord | None:

@@ -560,6 +560,16 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Page of a run, with its API and metrics, on this machine alone (extra `web`)."""
+
+    port: Annotated[int, whole(0, 65_535), "Port on 127.0.0.1; 0 takes a free one."]
+    required: Annotated[
+        bool, "Refuse a start without the extra's packages; else the run goes on without a page."
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileKeys:
     """A run profile of minibot."""
 
@@ -610,6 +620,7 @@ class ProfileKeys:
     universe: Universe | None = field(default=None, metadata=OPTIONAL_OR_NULL)
     paper: Paper | None = field(default=None, metadata=OPTIONAL)
     scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL)
+    page: Page | None = field(default=None, metadata=OPTIONAL)
 
 
 @cache

@@ -1,0 +1,95 @@
+"""Process `ops` of a run: started by its launcher, with the lowest priority.
+
+It looks at the status four times a second and hands each new one to its services. It writes no
+event, and acts on the run by request files alone, as every operator does. When the launcher goes,
+its standard input ends; the services then deliver what there is to say, and close.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import psutil
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import MinibotError
+from minibot.ops.live_status import LiveStatus
+from minibot.runtime.channels import Heartbeat, start_control
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+
+LOOK_S: Final = 0.25
+READY: Final = "READY"
+NICE: Final = 19
+
+
+class Service(Protocol):
+    """Service of `ops`: the page's server, or the alerts."""
+
+    def take(self, status: JsonObject) -> None:
+        """Take a new status; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Deliver what is left, within some seconds, and end."""
+        ...
+
+
+def services_of(manifest: Manifest, var: Var) -> list[Service]:
+    """Return the services for which the run's profile has a section."""
+    return []
+
+
+def serve(run_dir: Path) -> None:
+    """Serve a run until its launcher is gone."""
+    var, manifest = Var(run_dir.parent.parent), Manifest.load(run_dir)
+    gone = threading.Event()
+    control = start_control(gone.set)
+    beat = Heartbeat("ops")
+    status = LiveStatus(var.status)
+    services = services_of(manifest, var)
+    beat.state = READY
+    while not control.orphaned:
+        beat.turns += 1
+        _look(status, manifest.run_id, services)
+        gone.wait(LOOK_S)
+    _look(status, manifest.run_id, services)
+    for service in services:
+        service.close()
+    beat.end()
+
+
+def _look(status: LiveStatus, run_id: str, services: Sequence[Service]) -> None:
+    # The status of a former run stands there until this one's first.
+    if status.look() and status.latest is not None and status.latest["run_id"] == run_id:
+        for service in services:
+            service.take(status.latest)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve the run named by `--run`; 0 at its end."""
+    parser = argparse.ArgumentParser(prog="python -m minibot.ops.process")
+    parser.add_argument("--run", type=Path, required=True, help="the run's folder")
+    arguments = parser.parse_args(argv)
+    # The launcher handles Ctrl-C, and says by the end of the pipe when all is over.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
+    else:
+        psutil.Process().nice(NICE)
+    try:
+        serve(arguments.run)
+    except MinibotError as error:
+        print(f"ops: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
