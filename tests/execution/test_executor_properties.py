@@ -152,7 +152,7 @@ class Storm:
                 assert parse_amount(ended[0].filled_qty) == filled
 
 
-@pytest.mark.row("D-06", "D-40")
+@pytest.mark.row("D-06", "D-40", "D-02")
 @given(st.sampled_from(["quote", "base"]), STEPS)
 @settings(max_examples=60, deadline=None)
 def test_balances_and_orders_hold_whatever_is_ordered(

@@ -153,6 +153,7 @@ def test_correlation_is_the_least_ten_thousandth_that_is_no_less(
 # --- volatility ratio -----------------------------------------------------------------------------
 
 
+@pytest.mark.row("B-67")
 def test_volatility_ratio_equals_the_hand_computed_one_rounded_up() -> None:
     """One move of a tenth in four bars is twice the long volatility; the second case is 0.8165."""
     still, moving = (100, 100, 100, 100, 110), (1_000, 1_100, 990, 990, 1_089)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 
 from minibot.engine.role_replay import Recorded, replay_run
 from minibot.kernel.verify import verify_tree
+from minibot.ops.live_status import LiveStatus
 from minibot.replay.graph.lineage import verify_lineage
 from tests.nights.night import Night
 from tests.runs import verb
@@ -64,6 +66,51 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
         event.payload.to_json()["client_order_id"] for _, event in recorded.events("order_intents")
     ]
     assert len(client_orders) == len(set(client_orders))
+
+
+def resting(night: Night) -> bool:
+    """Return whether a position is held and its exits rest with the executor."""
+    status = LiveStatus(night.var / "ops" / "status.json")
+    if not status.look() or status.latest is None:
+        return False
+    role = status.latest["roles"].get("execution_role", {})
+    facts = role.get("heartbeat", {}).get("facts", {})
+    return bool(facts.get("open_positions")) and facts.get("open_orders", 0) > 0
+
+
+@pytest.mark.row("B-21", "I1", "I2")
+def test_roles_killed_with_a_stop_resting_keep_it_and_replay_identical(tmp_path: Path) -> None:
+    """Risk and execution, killed while exits rest, come back with them; each fills once."""
+    night = Night(tmp_path / "var", ["risk.exits_at=venue", "ai.enabled=false"])
+    night.await_trading()
+    for name in ("risk_role", "execution_role", "risk_role"):
+        wait_until(lambda: resting(night), "exits rest with the executor")
+        victim = night.role(name)
+        assert victim is not None, name
+        before = night.lines("market_ticks")
+        victim.kill()
+        await_restart(night, name, victim.pid)
+        await_ticks(night, before)
+    night.interrupt()
+    code, said = night.end()
+
+    assert code == 0, said
+    run_dir = night.run_dirs()[-1]
+    assert list(verify_tree(run_dir)) == []
+    recorded = Recorded.open(run_dir)
+    assert list(verify_lineage(recorded)) == []
+    assert replay_run(run_dir).is_identical
+    intents = [event.payload.to_json() for _, event in recorded.events("order_intents")]
+    assert any(intent.get("stop_price") for intent in intents)
+    orders = [intent["client_order_id"] for intent in intents if "client_order_id" in intent]
+    assert len(orders) == len(set(orders))
+    bought: Counter[str] = Counter()
+    for _, event in recorded.events("fills"):
+        fill = event.payload.to_json()
+        sign = 1 if fill["side"] == "BUY" else -1
+        bought[fill["symbol"]] += sign * int(Decimal(fill["qty"]) * 10**8)
+    # The end of the night sells what is left: no unit is sold twice, or held without a sale.
+    assert all(qty >= 0 for qty in bought.values())
 
 
 @pytest.mark.row("N-89", "N-35", "F67")

@@ -257,6 +257,7 @@ def test_plan_tells_entries_and_what_is_at_risk() -> None:
     assert not plans(one.beat())
 
 
+@pytest.mark.row("B-57")
 def test_open_positions_name_their_campaign() -> None:
     """The list of open positions has the id that the intent had."""
     one = holder()

@@ -261,7 +261,7 @@ def test_entry_beside_a_pace_that_is_off_has_no_check_of_it() -> None:
     assert check_of(beside, "night_notional_paced")["threshold"] == "1000.02777777"
 
 
-@pytest.mark.row("N-64")
+@pytest.mark.row("N-64", "B-09")
 def test_day_notional_starts_anew_at_midnight_and_night_notional_does_not() -> None:
     """The day's notional starts again at midnight UTC of market time; the night's does not."""
     made = desk(risk__day_notional_soft="1000")
@@ -311,7 +311,7 @@ LOSS = [
 ]
 
 
-@pytest.mark.row("N-64", "N-65", "N-67", "D-35", "N-85")
+@pytest.mark.row("N-64", "N-65", "N-67", "D-35", "N-85", "B-09")
 @pytest.mark.parametrize(("reason", "changes"), LOSS)
 @pytest.mark.parametrize(
     ("price", "entry", "stops"),
@@ -360,7 +360,7 @@ def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
     assert check["value"] == "500.0991"
 
 
-@pytest.mark.row("N-65")
+@pytest.mark.row("N-65", "D-27")
 def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
     """Drawdown counts from the night's highest equity, gains included."""
     made = holder(risk__drawdown_bps_hard=500, risk__drawdown_bps_soft=400)

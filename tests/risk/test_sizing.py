@@ -617,7 +617,7 @@ def test_without_its_keys_sizing_says_nothing_and_keeps_nothing() -> None:
     assert Sizing(config(risk__sizing="fixed")).is_plain
 
 
-@pytest.mark.row("D-02", "D-34")
+@pytest.mark.row("D-02", "D-34", "D-27")
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([SHARE, RISK, KELLY, {"risk__size_atr_bps_full": 50}]),

@@ -73,6 +73,16 @@ def test_shipped_governed_profile_is_valid_and_keeps_a_hard_stop(name: str) -> N
         assert any(line.startswith(bad.partition("=")[0]) for line in violations(name, bad)), bad
 
 
+@pytest.mark.row("D-03")
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT / "config").glob("*.v1.json")), ids=lambda path: path.name
+)
+def test_no_shipped_profile_ends_a_position_by_its_age(path: Path) -> None:
+    """A position may be held for as long as its levels hold; a time exit is the user's choice."""
+    if json.loads(path.read_bytes()).get("schema") == "minibot.config":
+        assert load_config(path, (), {}).risk.time_exit_ms is None
+
+
 @pytest.mark.row("D-45")
 def test_each_decision_tells_version_and_hash_of_a_governed_profile() -> None:
     """A risk action names policy and hash of its section; without a policy neither is written."""

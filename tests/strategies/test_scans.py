@@ -182,6 +182,7 @@ def test_restart_anywhere_goes_on_with_the_same_messages(mode: str) -> None:
         assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
 
 
+@pytest.mark.row("B-07")
 def test_mode_event_tells_a_scan_only_when_the_order_changes() -> None:
     """Two scans with one order are one event; the ranks are those of the last."""
     every = payloads(played(core_from_config(profile()), list(market(600))), MarketScan)
@@ -245,6 +246,7 @@ def watched_market(universe: Universe) -> list[Event]:
     return found
 
 
+@pytest.mark.row("B-07")
 def test_watched_symbols_are_ranked_and_no_strategy_is_shown_them() -> None:
     """Their bars give them a rank; strategies see those of traded and of held symbols alone."""
     seen.clear()
