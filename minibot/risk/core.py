@@ -610,6 +610,7 @@ class RiskCore(Core):
         if not state.positions.is_open:
             return {"open_orders": 0, "open_positions": []}
         portfolio, budgets = state.positions.portfolio, state.budgets
+        headroom = state.headroom(None)
         return {
             "cash": amount_text(portfolio.cash(state.limits.quote_asset)),
             "equity": amount_text(budgets.equity),
@@ -625,7 +626,9 @@ class RiskCore(Core):
             "exits": state.exit_levels(),
             **({"quotes": state.quotes.listed()} if state.quotes.open else {}),
             "orders_per_minute": budgets.orders(state.now),
-            "headroom": state.headroom(None).texts(),
+            "headroom": headroom.texts(),
+            "exposure": amount_text(headroom.exposure),
+            **({"account": budgets.account.state_name} if self._standing.is_on else {}),
             "is_halted": state.halts.is_halted,
             "entry_stops": state.stops.to_json(),
             "reason": state.reason,

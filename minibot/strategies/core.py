@@ -69,6 +69,8 @@ from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 
 HOLD_INTERVAL_MS: Final = 1_000
+RANKED_SHOWN: Final = 5
+"""How many of the best ranked symbols a screen shows."""
 NO_ANSWER: Final = "the strategy has answered nothing yet"
 
 
@@ -436,7 +438,8 @@ class StrategyCore(Core):
         """Return the current reason (of the symbol decided on last) and all symbols' values.
 
         Keys: `reason`, `reason_code`, `signals` (written so far), `decisions` by symbol: side,
-        score, confidence, reason, reason_code, ts and `checks` (name to value).
+        score, confidence, reason, reason_code, ts and `checks` (name to value). With a scanner
+        also `ranked`: the best symbols of the last scan, the first one first.
         """
         last: JsonObject = {"reason": f"{HOLD}: {NO_ANSWER}", "reason_code": WARMUP, "ts": -1}
         decisions: JsonObject = {}
@@ -450,6 +453,7 @@ class StrategyCore(Core):
             "reason": last["reason"],
             "reason_code": last["reason_code"],
             "signals": self._signals,
+            **({} if self._scans is None else {"ranked": self._scans.best(RANKED_SHOWN)}),
         }
 
 

@@ -197,6 +197,34 @@ def test_table_of_many_symbols_shows_held_ones_first_and_counts_the_others() -> 
     assert len(lines) <= HEIGHT - 1
 
 
+def test_table_of_a_portfolio_shows_the_best_ranked_behind_what_is_held() -> None:
+    """Held positions first, then the ranking of the last scan, then what has been traded."""
+    shown = with_symbols(6)
+    facts_of(shown, "strategy_role")["ranked"] = ["COIN3USDT", "COIN1USDT"]
+    lines = drawn(shown, 120, 60)
+
+    symbols = [line.split()[0] for line in lines if line.split()[:1] and "USDT" in line.split()[0]]
+    assert symbols == [
+        *("BTCUSDT", "COIN3USDT", "COIN1USDT", "COIN5USDT", "COIN2USDT", "COIN4USDT"),
+    ]
+    assert any(line.startswith("ranked    COIN3USDT, COIN1USDT") for line in lines)
+
+
+def test_table_of_a_portfolio_shows_exposure_tier_and_headroom() -> None:
+    """Exposure stands with its limit; one symbol without tiers has no such line."""
+    shown = with_symbols(2)
+    headroom = {"exposure": "1500", "night_loss": "131.70", "orders_per_minute": "2"}
+    facts_of(shown, "risk_role").update(exposure="500.00000000", headroom=headroom)
+    plain = "risk      exposure 500.00 of 2,000.00, night loss 131.70 left, orders 2 left"
+    assert any(line.startswith(plain) for line in drawn(shown, 120))
+
+    facts_of(shown, "risk_role")["account"] = "REDUCING"
+    assert "account REDUCING" in "\n".join(drawn(shown, 120))
+    alone = status()
+    facts_of(alone, "risk_role").update(exposure="500.00000000", headroom=headroom)
+    assert not any(line.startswith("risk ") for line in drawn(alone, 120))
+
+
 def test_prices_have_the_decimals_of_their_market() -> None:
     """A coin of a hundred-thousandth of a dollar is not 0.00."""
     shown = status()

@@ -40,6 +40,8 @@ DECISION_LINES_MAX, NOTICE_LINES_MAX, LAST_LINES_MAX = 3, 2, 4
 OLD_MS: Final = 5_000
 # Silence of a real market after which the operator is told what to do.
 SILENT_MS: Final = 10_000
+# What is left of the limits by which most nights end, in this order.
+HEADROOM: Final = ("night_loss", "day_loss")
 NO_RESULT: Final = {
     "pnl": "0",
     "unrealised": "0",
@@ -66,6 +68,7 @@ class View:
         self.symbols: dict[str, Any] = market.get("symbols", {})
         self.result: dict[str, Any] = market.get("result", NO_RESULT)
         self.market_ms: int | None = market.get("market_ms")
+        self.ranked: list[str] = self.strategy.get("ranked", [])
 
     # --- one sentence -------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ class View:
 
     def _held(self) -> str:
         """Return the first position, or the first price where nothing is held."""
-        names = by_interest(self.symbols)
+        names = by_interest(self.symbols, self.ranked)
         if not names:
             return "no price yet"
         cells = self._cells(names[0])
@@ -221,7 +224,7 @@ class View:
         return lines if len(lines) <= height else lines[: max(0, height - len(last))] + last
 
     def _lines(self, width: int, rows_max: int) -> list[Text]:
-        market = market_lines(self.symbols, self._levels(), width, rows_max)
+        market = market_lines(self.symbols, self._levels(), width, rows_max, self.ranked)
         blank = [Text()]
         return [
             self._head(width),
@@ -231,6 +234,8 @@ class View:
             *blank,
             *self._decision_lines(width, rows_max),
             *_row("account", self._account(), width),
+            *(_row("risk", text, width) if (text := self._risk()) else []),
+            *(_row("ranked", listed(self.ranked), width, "", 1) if self.ranked else []),
             *_row("activity", self._activity(), width),
             *self._role_lines(width),
             *(
@@ -278,7 +283,11 @@ class View:
         said = self.strategy.get("decisions", {})
         if len(said) < 2:
             return _row("decision", self.decisions()[0], width, "", DECISION_LINES_MAX)
-        shown = [name for name in by_interest(self.symbols)[: max(1, rows_max)] if name in said]
+        shown = [
+            name
+            for name in by_interest(self.symbols, self.ranked)[: max(1, rows_max)]
+            if name in said
+        ]
         return [
             line
             for number, name in enumerate(shown)
@@ -295,6 +304,26 @@ class View:
         parts.append(f"fees {money(result['fees'])}")
         fallen = risk.get("drawdown_bps")
         return f"{listed(parts)}, drawdown {NONE if fallen is None else f'{money(fallen, 1)} bps'}"
+
+    def _risk(self) -> str:
+        """Return exposure, tier and what is left of the limits that ran low; empty without both.
+
+        A single symbol under a profile without tiers has its position in its own row.
+        """
+        left = self.risk.get("headroom", {})
+        if "exposure" not in self.risk or (len(self.symbols) < 2 and "account" not in self.risk):
+            return ""
+        exposure = self.risk["exposure"]
+        most = Decimal(exposure) + Decimal(left["exposure"])
+        parts = [f"exposure {money(exposure)} of {money(str(most))}"]
+        if "account" in self.risk:
+            parts.append(f"account {self.risk['account']}")
+        parts += [
+            f"{name.replace('_', ' ')} {money(left[name])} left"
+            for name in HEADROOM
+            if name in left
+        ]
+        return listed(parts)
 
     def _activity(self) -> str:
         ticks = counted(self.feed.get("ticks", 0), "tick")

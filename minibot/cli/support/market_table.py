@@ -1,6 +1,7 @@
 """Market table: one row a symbol, its columns packed into as many tables as the width needs.
 
-Pure: figures in, lines out. Symbols with a position come first, then those with a result.
+Pure: figures in, lines out. Symbols with a position come first, then the best ranked, then those
+with a result.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ Figures = Mapping[str, Any]
 
 
 def market_lines(
-    symbols: Mapping[str, Figures], levels: Mapping[str, Figures], width: int, rows_max: int
+    symbols: Mapping[str, Figures],
+    levels: Mapping[str, Figures],
+    width: int,
+    rows_max: int,
+    ranked: Sequence[str] = (),
 ) -> list[Text]:
     """Return the market as lines of a terminal.
 
@@ -39,8 +44,9 @@ def market_lines(
         levels: Stop and target of each open position, as risk keeps them.
         width: Columns of the terminal.
         rows_max: Most symbols to show; a last line counts the others.
+        ranked: The symbols that the last scan ranked best, the first one first.
     """
-    names = by_interest(symbols)
+    names = by_interest(symbols, ranked)
     shown = names[: max(1, rows_max)]
     cells = {name: cells_of(name, symbols[name], levels.get(name, {})) for name in shown}
     lines: list[Text] = []
@@ -53,12 +59,14 @@ def market_lines(
     return lines
 
 
-def by_interest(symbols: Mapping[str, Figures]) -> list[str]:
-    """Return the symbols: held ones first, then those with closed trades, each by name."""
+def by_interest(symbols: Mapping[str, Figures], ranked: Sequence[str] = ()) -> list[str]:
+    """Return the symbols: held, then best ranked, then those with closed trades, each by name."""
+    ranks = {name: rank for rank, name in enumerate(ranked)}
     return sorted(
         symbols,
         key=lambda name: (
             symbols[name]["entry"] is None,
+            ranks.get(name, len(ranks)),
             not symbols[name]["wins"] + symbols[name]["losses"],
             name,
         ),

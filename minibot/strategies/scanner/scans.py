@@ -91,6 +91,10 @@ class Scans:
         self.ranks.clear()
         self.ranks.update((symbol, rank) for rank, symbol in enumerate(order, 1))
 
+    def best(self, count: int) -> list[str]:
+        """Return so many symbols of the last scan, the best one first; none before a scan."""
+        return list((self._order or ())[:count])
+
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""
         return {
