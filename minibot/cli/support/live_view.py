@@ -306,7 +306,7 @@ class View:
         return f"{listed(parts)}, drawdown {NONE if fallen is None else f'{money(fallen, 1)} bps'}"
 
     def _risk(self) -> str:
-        """Return exposure, tier and what is left of the limits that ran low; empty without both.
+        """Return exposure, tier and what is left of some limits; mostly empty.
 
         A single symbol under a profile without tiers has its position in its own row.
         """
@@ -318,11 +318,10 @@ class View:
         parts = [f"exposure {money(exposure)} of {money(str(most))}"]
         if "account" in self.risk:
             parts.append(f"account {self.risk['account']}")
-        parts += [
-            f"{name.replace('_', ' ')} {money(left[name])} left"
-            for name in HEADROOM
-            if name in left
-        ]
+        low = [name for name in HEADROOM if name in left]
+        parts += [f"{name.replace('_', ' ')} {money(left[name])} left" for name in low]
+        if "orders_per_minute" in left:
+            parts.append(f"orders {left['orders_per_minute']} left")
         return listed(parts)
 
     def _activity(self) -> str:
