@@ -1,0 +1,1 @@
+"""Docs as a site with search, built offline and strict about links."""
