@@ -43,6 +43,12 @@ GENERATED = {
 }
 GENERATED_PART = re.compile("<!-- generated: .*?<!-- end of generated -->", re.DOTALL)
 WORDS_MAX = 45_000
+# Pages of the operator's evening and morning came after that bound, each with its own.
+LATER_WORDS_MAX = {
+    "docs/OPERATING.md": 2_000,
+    "docs/MONITORING.md": 400,
+    "docs/COMING_FROM.md": 1_000,
+}
 
 
 def read(project: Path, name: str) -> str:
@@ -316,4 +322,6 @@ def test_pages_written_by_hand_are_few_enough_to_be_read(project: Path) -> None:
 
     words = {name: len(GENERATED_PART.sub("", text).split()) for name, text in texts.items()}
 
+    for name, most in LATER_WORDS_MAX.items():
+        assert words.pop(name, 0) <= most, name
     assert sum(words.values()) <= WORDS_MAX, sorted(words.items(), key=lambda item: -item[1])
