@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import psutil
 
-from minibot.events.model import JsonObject
+from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
@@ -25,7 +25,6 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
 LOOK_S: Final = 0.25
-READY: Final = "READY"
 NICE: Final = 19
 
 

@@ -20,7 +20,7 @@ from minibot.watchdog.run_manifest import child_environ
 
 NAME: Final = "ops"
 MODULE: Final = "minibot.ops.process"
-SILENT_MS: Final = 30_000
+OPS_SILENT_MS: Final = 30_000
 """How long it may say nothing, its start included, before it is ended and started again."""
 RESTARTS_60S, RESTARTS_300S = 2, 5
 WAIT_NS: Final = 5_000_000_000
@@ -68,7 +68,7 @@ class OpsProcess:
         if child is None or self._given_up:
             return
         if child.is_running:
-            if not self._why and child.silent_ms() > SILENT_MS:
+            if not self._why and child.silent_ms() > OPS_SILENT_MS:
                 self._why = f"said nothing for {child.silent_ms()} ms"
                 child.kill()
             return

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from minibot.cli.support.fitted_text import cut, folded
 from minibot.cli.support.market_table import by_interest, cells_of, market_lines
+from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.report.entry_notices import entry_notice
@@ -41,7 +42,7 @@ OLD_MS: Final = 5_000
 # Silence of a real market after which the operator is told what to do.
 SILENT_MS: Final = 10_000
 # What is left of the limits by which most nights end, in this order.
-HEADROOM: Final = ("night_loss", "day_loss")
+HEADROOM: Final = (NIGHT_LOSS, DAY_LOSS)
 NO_RESULT: Final = {
     "pnl": "0",
     "unrealised": "0",
