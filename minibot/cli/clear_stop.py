@@ -6,11 +6,11 @@ import argparse
 
 import filelock
 
-from minibot.cli.support.operator import who
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder
+from minibot.ops.operator import who
 from minibot.runtime.running import RunLock, refuse_living
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import clear_flag

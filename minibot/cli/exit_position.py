@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.operator import require_running
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal, RunStop
+from minibot.ops.operator import require_running
 from minibot.runtime.paths import Var
 
 HELP = "close the position in a symbol of the running night, on paper"

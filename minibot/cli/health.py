@@ -6,7 +6,11 @@ import argparse
 from typing import Final
 
 from minibot.cli.support.output import show, show_rows
-from minibot.cli.support.run_health import (
+from minibot.cli.support.selection import var_of
+from minibot.events.model import DEGRADED, STARTING, JsonObject
+from minibot.events.names import AI_ROLE, HEALTH, MARKET_ROLE
+from minibot.events.roles import Roles
+from minibot.ops.run_health import (
     HEALTHY,
     UNHEALTHY,
     exit_code,
@@ -14,10 +18,6 @@ from minibot.cli.support.run_health import (
     last_incident,
     roles_of,
 )
-from minibot.cli.support.selection import var_of
-from minibot.events.model import DEGRADED, STARTING, JsonObject
-from minibot.events.names import AI_ROLE, HEALTH, MARKET_ROLE
-from minibot.events.roles import Roles
 from minibot.report.figures import counted, date_clock, listed, plain_text
 from minibot.report.records import read_record
 from minibot.report.summary import Row

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.operator import ended, require_running, who
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import RunStop
+from minibot.ops.operator import ended, require_running, who
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.support.numbers import between
-from minibot.cli.support.operator import require_running
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
 from minibot.events.unit_sizes import MINUTE_MS
+from minibot.ops.operator import require_running
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 

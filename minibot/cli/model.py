@@ -6,11 +6,11 @@ import argparse
 
 from minibot.ai.activation import NO_MODEL, Active
 from minibot.ai.models import ModelLine, activate_model, list_models, rollback_model
-from minibot.cli.support.operator import who
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
+from minibot.ops.operator import who
 from minibot.runtime.running import running_run
 
 HELP = "list the AI's models, activate one that passed its gate, or roll back"

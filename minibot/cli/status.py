@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibot.cli.support.output import show_json, show_rows, shown_path
-from minibot.cli.support.run_health import exit_code, flag_of, roles_of
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
+from minibot.ops.run_health import exit_code, flag_of, roles_of
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
 from minibot.report.summary import Row

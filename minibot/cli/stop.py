@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.operator import require_running, who
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
+from minibot.ops.operator import require_running, who
 from minibot.runtime.request_file import leave_request
 from minibot.watchdog.requests import END
 

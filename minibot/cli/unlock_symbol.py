@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.operator import require_running
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import LockSymbol
 from minibot.kernel.errors import Refusal
+from minibot.ops.operator import require_running
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 

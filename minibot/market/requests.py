@@ -70,6 +70,7 @@ class Requests:
     held: Callable[[], frozenset[str]] = frozenset
     errors_in_row: int = 0
     weight_used: int = 0
+    throttled: int = 0
     _depths: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
@@ -93,6 +94,7 @@ class Requests:
                 self.errors_in_row = 0
             return
         self.errors_in_row += 1
+        self.throttled += error.kind in (RATE_LIMITED, BANNED)
         if error.kind == RATE_LIMITED:
             board.add(now_ms, RATE_LIMITED_NOTICE, str(error), until_ms=answer.silent_until_ms)
             self.address.on_silence(answer.silent_until_ms, is_ban=False)

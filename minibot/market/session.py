@@ -398,6 +398,7 @@ class Session:
             "attempts_in_window": self.address.attempts(self.pace.now_ms()),
             "requests_waiting": self.courier.waiting,
             "weight_allowed": self.courier.budget.allowed,
+            "throttled": self.requests.throttled,
             "books_valid": sum(feed.depth.is_valid for feed in self.feed.symbols.values()),
         }
 

@@ -1,4 +1,4 @@
-"""Process `ops` of a run: started by its launcher, with the lowest priority.
+"""Process `ops` of a run: started by its launcher; once it serves, it has the lowest priority.
 
 It looks at the status four times a second and hands each new one to its services. It writes no
 event, and acts on the run by request files alone, as every operator does. When the launcher goes,
@@ -21,6 +21,7 @@ from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
+from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
@@ -41,8 +42,21 @@ class Service(Protocol):
 
 
 def services_of(manifest: Manifest, var: Var) -> list[Service]:
-    """Return the services for which the run's profile has a section."""
-    return []
+    """Return the services for which the run's profile has a section; what lacks is said."""
+    page = manifest.config.get("page")
+    if page is None:
+        return []
+    if missing := missing_packages(WEB):
+        print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
+        return []
+    # Imported here because a run without a page needs none of its packages.
+    from minibot.ops.web.server import PageServer, PortTaken
+
+    try:
+        return [PageServer(manifest, var, int(page["port"]))]
+    except PortTaken as error:
+        print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
+        return []
 
 
 def serve(run_dir: Path) -> None:
@@ -53,6 +67,8 @@ def serve(run_dir: Path) -> None:
     beat = Heartbeat("ops")
     status = LiveStatus(var.status)
     services = services_of(manifest, var)
+    # From here on: on a busy machine the packages of the page would take minutes to load.
+    _take_lowest_priority()
     beat.state = READY
     while not control.orphaned:
         beat.turns += 1
@@ -62,6 +78,13 @@ def serve(run_dir: Path) -> None:
     for service in services:
         service.close()
     beat.end()
+
+
+def _take_lowest_priority() -> None:
+    if sys.platform == "win32":
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
+    else:
+        psutil.Process().nice(NICE)
 
 
 def _look(status: LiveStatus, run_id: str, services: Sequence[Service]) -> None:
@@ -78,10 +101,6 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     # The launcher handles Ctrl-C, and says by the end of the pipe when all is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "win32":
-        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
-    else:
-        psutil.Process().nice(NICE)
     try:
         serve(arguments.run)
     except MinibotError as error:

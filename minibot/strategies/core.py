@@ -438,7 +438,8 @@ class StrategyCore(Core):
         """Return the current reason (of the symbol decided on last) and all symbols' values.
 
         Keys: `reason`, `reason_code`, `signals` (written so far), `decisions` by symbol: side,
-        score, confidence, reason, reason_code, ts and `checks` (name to value). With a scanner
+        score, confidence, reason, reason_code, ts, `checks` (name to value) and `against`, the
+        first check that failed. With a scanner
         also `ranked`: the best symbols of the last scan, the first one first.
         """
         last: JsonObject = {"reason": f"{HOLD}: {NO_ANSWER}", "reason_code": WARMUP, "ts": -1}
@@ -485,7 +486,11 @@ def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | No
 
 
 def _decision_facts(decision: Decision, ts: int) -> JsonObject:
+    failed = next((check for check in decision.checks if check.passed is False), None)
     return {
+        "against": None
+        if failed is None
+        else {"name": failed.name, "value": failed.value, "threshold": failed.threshold},
         "checks": {check.name: check.value for check in decision.checks},
         "confidence": decision.confidence,
         "reason": decision.reason,

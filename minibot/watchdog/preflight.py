@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
+from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
@@ -40,6 +42,8 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
+LOOPBACK = "127.0.0.1"
+PAGE = "page"
 AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
 FAULTS_MAX = 5
@@ -94,6 +98,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         ("code", lambda: _code(config)),
         ("loaded code", lambda: _loaded(loaded)),
         (AI_JAIL, lambda: _ai_jail(config, var)),
+        *(() if config.page is None else ((PAGE, lambda: _page(config)),)),
     )
     results = []
     try:
@@ -181,6 +186,34 @@ def _secrets(config: Config) -> CheckResult:
     if config.secrets.seal_public_key is not None:
         found += f"; seals are signed for {config.secrets.seal_public_key}"
     return CheckResult("secrets", True, found)
+
+
+def _page(config: Config) -> CheckResult:
+    """Check packages and port of the page; a run that does not require it goes on without."""
+    page = config.page
+    assert page is not None
+    missing, said = missing_packages(WEB), ""
+    if missing:
+        said, remedy = f"{missing} is not installed", WEB_REMEDY
+    elif page.port and not is_free(page.port):
+        said, remedy = f"port {page.port} of {LOOPBACK} is taken", "Choose: --set page.port=0"
+    if not said:
+        return CheckResult(PAGE, True, f"on {LOOPBACK}, see: minibot page")
+    if page.required:
+        return CheckResult(PAGE, False, said, remedy)
+    return CheckResult(PAGE, True, f"none: {said}; {remedy}")
+
+
+def is_free(port: int) -> bool:
+    """Return whether a port of this machine can be listened on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:
+        if os.name == "posix":
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def root_check(var: Var) -> CheckResult:

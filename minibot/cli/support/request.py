@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from minibot.cli.support.operator import require_running, spoken, who
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
+from minibot.ops.operator import require_running, spoken, who
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.support.operator import NOT_RUNNING
 from minibot.events.model import Event, Health, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS
 from minibot.kernel.errors import RunStop
+from minibot.ops.operator import NOT_RUNNING
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import flagged_stop

@@ -1,0 +1,83 @@
+"""Orders of an operator to the running run: what its page asks for, by request files alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.unit_sizes import MINUTE_MS
+from minibot.kernel.errors import Refusal
+from minibot.ops.operator import NOT_RUNNING, ended, require_running, spoken
+from minibot.runtime.clock import RunClock
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.runtime.request_file import leave_request
+from minibot.runtime.stop import raise_operators_flag
+
+END: Final = "end"
+KILL: Final = "kill"
+OF_RUN: Final = ("halt", "resume", END, KILL)
+OF_SYMBOL: Final = ("exit_position", "lock_symbol", "unlock_symbol")
+DEFAULT_WHY: Final = "operator"
+LOCK_MINUTES_MAX: Final = 7 * 24 * 60
+WHO: Final = "page"
+
+
+def act(
+    var: Var,
+    run_id: str,
+    kind: str,
+    *,
+    why: str = "",
+    symbol: str | None = None,
+    minutes: int | None = None,
+) -> str:
+    """Leave a request for a run and return what was asked, in one sentence.
+
+    Args:
+        var: Folder of the run.
+        run_id: The run that the operator saw.
+        kind: One of `OF_RUN` or `OF_SYMBOL`.
+        why: Reason for the record.
+        symbol: For a kind of `OF_SYMBOL`.
+        minutes: Of market time, for `lock_symbol`; None lasts to the end of the run.
+
+    Raises:
+        Refusal: The run has ended, another one runs, or symbol or minutes are not possible.
+    """
+    if kind not in OF_RUN and kind not in OF_SYMBOL:
+        raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")
+    running = require_running(var)
+    if running != run_id:
+        raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)
+    fields: dict[str, object] = {"who": WHO, "why": spoken(why) or DEFAULT_WHY}
+    if kind in OF_SYMBOL:
+        return _ask_of_symbol(var, run_id, kind, fields, symbol, minutes)
+    leave_request(var.requests, run_id, kind, **fields)
+    if kind == KILL and not raise_operators_flag(var.stop, var.flag):
+        raise ended(run_id)
+    return f"{kind} is asked of {run_id}"
+
+
+def _ask_of_symbol(
+    var: Var,
+    run_id: str,
+    kind: str,
+    fields: dict[str, object],
+    symbol: str | None,
+    minutes: int | None,
+) -> str:
+    run_dir = var.run(run_id)
+    manifest = Manifest.load(run_dir)
+    name = (symbol or "").replace("/", "").upper()
+    if name not in manifest.symbols and not (name.isalnum() and manifest.config.get("universe")):
+        traded = ", ".join(manifest.symbols)
+        raise Refusal(f"{run_id} does not trade {name[:40]!r}.", f"It trades: {traded}.")
+    now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
+    if kind == "unlock_symbol":
+        kind, fields["until_ts"] = "lock_symbol", now_ms
+    elif kind == "lock_symbol" and minutes is not None:
+        if not 1 <= minutes <= LOCK_MINUTES_MAX:
+            raise Refusal(f"a lock of {minutes} minutes is not possible.", "Give 1 to 10080.")
+        fields["until_ts"] = now_ms + minutes * MINUTE_MS
+    leave_request(var.requests, run_id, kind, symbol=name, **fields)
+    return f"{kind} of {name} is asked of {run_id}"

@@ -1,0 +1,143 @@
+"""Access to the page: one token per `var`, loopback names alone, and headers that forbid the rest.
+
+The token lies in `var/ops/token`, readable by its owner alone. It is taken as bearer, as Basic
+password, or exchanged by a one-time code for a cookie; it stands in no address, log or answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.kernel.files import ensure_folder, write_atomic
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE: Final = "minibot_page"
+TOKEN_CHARS_MAX: Final = 200
+BODY_BYTES_MAX: Final = 65_536
+SAFE: Final = frozenset({"GET", "HEAD"})
+ASKS: Final = b"x-minibot"
+"""A header that no form of another site can send; every request that acts has it."""
+OPEN: Final = ("/", "/login", "/assets/")
+"""Paths without figures: the page's frame asks for the code, its files show nothing."""
+HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        b"img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+def token_of(path: Path) -> str:
+    """Return the token in a file, which is made where it is missing.
+
+    Raises:
+        RunStop: The file cannot be written.
+        OSError: It cannot be read.
+    """
+    ensure_folder(path.parent)
+    if not path.is_file():
+        write_atomic(path, f"{secrets.token_urlsafe(32)}\n".encode())
+    os.chmod(path, 0o600)
+    return path.read_text("ascii").strip()
+
+
+class Guarded:
+    """ASGI application that lets only the operator's own requests through.
+
+    Args:
+        app: The application behind it.
+        token: The token of `var`.
+        port: The port of the page; other names of this machine are refused (DNS rebinding).
+    """
+
+    def __init__(self, app: App, token: str, port: int) -> None:
+        self._app = app
+        self._token = token.encode()
+        # The cookie is no token: it ends with this process.
+        self.session = secrets.token_urlsafe(32)
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        self._origins = {f"http://{host}" for host in self._hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        refused = self._refused(scope, headers)
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        if refused is None:
+            await self._app(scope, receive, send_with_headers)
+            return
+        status, words = refused
+        start_headers = [(b"content-type", b"application/json")]
+        if status == 401:
+            start_headers.append((b"www-authenticate", b'Bearer realm="minibot"'))
+        await send_with_headers(
+            {"type": "http.response.start", "status": status, "headers": start_headers}
+        )
+        await send({"type": "http.response.body", "body": b'{"detail":"' + words + b'"}'})
+
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, bytes] | None:
+        if headers.get(b"host", b"").decode("latin-1") not in self._hosts:
+            return 403, b"this name is not the page's: open the address that minibot page prints"
+        origin = headers.get(b"origin")
+        if origin is not None and origin.decode("latin-1") not in self._origins:
+            return 403, b"another site asks: refused"
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+            return 413, b"the body is too large"
+        if b"transfer-encoding" in headers:
+            return 411, b"give the length of the body"
+        path = scope["path"]
+        if path in OPEN or path.startswith("/assets/"):
+            return None
+        by_header = self._has_token(headers.get(b"authorization", b""))
+        if not by_header and not self._has_cookie(headers.get(b"cookie", b"")):
+            return 401, b"give the token of var/ops/token, or open the page by minibot page"
+        if scope["method"] not in SAFE and not by_header and ASKS not in headers:
+            return 403, b"a form of another site may have asked: refused"
+        return None
+
+    def _has_token(self, value: bytes) -> bool:
+        kind, _, given = value.partition(b" ")
+        if kind.lower() == b"basic":
+            try:
+                given = base64.b64decode(given, validate=True).partition(b":")[2]
+            except (binascii.Error, ValueError):
+                return False
+        elif kind.lower() != b"bearer":
+            return False
+        return hmac.compare_digest(given.strip(), self._token)
+
+    def _has_cookie(self, value: bytes) -> bool:
+        try:
+            found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+        except CookieError:
+            return False
+        return found is not None and hmac.compare_digest(
+            found.value.encode(), self.session.encode()
+        )

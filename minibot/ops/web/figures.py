@@ -1,0 +1,201 @@
+"""Documents of the API, made from one status of a run; none reckons a figure anew.
+
+The status is what `SupervisionLoop.status` says: accounts by `accounting.symbol_figures` and
+`result_figures`, facts by each role's heartbeat. Documents under freqtrade's paths have its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.events.names import (
+    AI_ROLE,
+    EXECUTION_ROLE,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STRATEGY_ROLE,
+)
+from minibot.report.entry_notices import entry_notice
+from minibot.report.trades import RoundTrip
+
+STALE_MS: Final = 5_000
+PERCENT: Final = Decimal(100)
+
+
+def facts_of(status: Mapping[str, Any], role: str) -> JsonObject:
+    """Return the facts in a role's last heartbeat; empty before the first."""
+    heartbeat = status["roles"].get(role, {}).get("heartbeat", {})
+    found: JsonObject = heartbeat.get("facts", {})
+    return found
+
+
+def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
+    """Return what the page shows of a run now.
+
+    Args:
+        status: The newest status.
+        age_ms: Its age, wall-clock milliseconds; an old one is no news of a running run.
+    """
+    risk, strategy = facts_of(status, RISK_ROLE), facts_of(status, STRATEGY_ROLE)
+    execution, market = facts_of(status, EXECUTION_ROLE), facts_of(status, MARKET_ROLE)
+    is_running = status["ended"] is None
+    return {
+        "run_id": status["run_id"],
+        "profile": status["profile"],
+        "simulated": status["simulated"],
+        "phase": status["phase"],
+        "ended": status["ended"],
+        "is_stale": is_running and age_ms > STALE_MS,
+        "status_age_ms": age_ms,
+        "now_ms": status["now_ms"],
+        "origin_ms": status["origin_ms"],
+        "planned_ms": status["planned_ms"],
+        "quote_asset": status["quote_asset"],
+        "market_ms": status["market"].get("market_ms"),
+        "result": status["market"].get("result"),
+        "symbols": status["market"].get("symbols", {}),
+        "exits": risk.get("exits", {}),
+        "risk": {
+            name: risk.get(name)
+            for name in (
+                *("account", "equity", "high_water_mark", "drawdown", "drawdown_bps"),
+                *("exposure", "headroom", "is_halted", "orders_per_minute"),
+            )
+        },
+        "entry_stops": entry_notice(risk.get("entry_stops")) or None,
+        "decisions": strategy.get("decisions", {}),
+        "ranked": strategy.get("ranked", []),
+        "reason": strategy.get("reason"),
+        "open_orders": execution.get("open_orders", 0),
+        "counts": {
+            "ticks": market.get("ticks", 0),
+            "signals": strategy.get("signals", 0),
+            "fills": execution.get("fills", 0),
+        },
+        "latency": {
+            "exchange_us": market.get("latency_us"),
+            "tick_to_result_us_p50": execution.get("tick_to_result_us_p50"),
+            "tick_to_result_us_p95": execution.get("tick_to_result_us_p95"),
+        },
+        "ai": {"off": status["ai_off"], "detail": facts_of(status, AI_ROLE).get("detail")},
+        "roles": {
+            role: {
+                "state": entry["heartbeat"].get("state", "STARTING"),
+                "running": entry["running"],
+                "restarts": entry["restarts"],
+                "backlog": entry["heartbeat"].get("waiting", 0),
+            }
+            for role, entry in status["roles"].items()
+        },
+    }
+
+
+# --- freqtrade's paths ------------------------------------------------------------------------
+
+
+def count_document(status: Mapping[str, Any], positions_max: int) -> JsonObject:
+    """Return how many positions are open, and how many may be."""
+    held = [each for each in _symbols(status).values() if each["entry"] is not None]
+    cost = sum((Decimal(each["qty"]) * Decimal(each["entry"]) for each in held), Decimal(0))
+    return {"current": len(held), "max": positions_max, "total_stake": float(cost)}
+
+
+def balance_document(status: Mapping[str, Any]) -> JsonObject:
+    """Return cash and equity of the account in its quote asset."""
+    execution, asset = facts_of(status, EXECUTION_ROLE), status["quote_asset"]
+    cash, equity = execution.get("cash", "0"), execution.get("equity", "0")
+    return {
+        "currencies": [
+            {
+                "currency": asset,
+                "free": float(cash),
+                "balance": float(cash),
+                "used": 0.0,
+                "est_stake": float(cash),
+                "stake": asset,
+            }
+        ],
+        "total": float(equity),
+        "stake": asset,
+        "symbol": asset,
+        "value": float(equity),
+        "note": "Paper; equity includes positions at their marks.",
+    }
+
+
+def profit_document(status: Mapping[str, Any], trades: list[RoundTrip]) -> JsonObject:
+    """Return the result of the run so far."""
+    result = status["market"].get("result") or {}
+    closed = [trade for trade in trades if trade.is_closed]
+    return {
+        "profit_closed_coin": float(result.get("realised", "0")),
+        "profit_all_coin": float(result.get("pnl", "0")),
+        "trade_count": len(trades),
+        "closed_trade_count": len(closed),
+        "winning_trades": result.get("wins", 0),
+        "losing_trades": result.get("losses", 0),
+        "fees": float(result.get("fees", "0")),
+        "bot_start_timestamp": status["origin_ms"],
+    }
+
+
+def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
+    """Return the open positions as freqtrade's `status` lists open trades."""
+    exits = facts_of(status, RISK_ROLE).get("exits", {})
+    found = []
+    for number, (symbol, each) in enumerate(sorted(_symbols(status).items()), 1):
+        if each["entry"] is None:
+            continue
+        cost = Decimal(each["qty"]) * Decimal(each["entry"])
+        gain = Decimal(each["unrealised"] or 0)
+        stop = exits.get(symbol, {}).get("stop")
+        found.append(
+            {
+                "trade_id": number,
+                "pair": symbol,
+                "is_open": True,
+                "amount": float(each["qty"]),
+                "open_rate": float(each["entry"]),
+                "current_rate": float(each["mark"] or each["price"] or 0),
+                "open_timestamp": each["opened_ts"],
+                "stake_amount": float(cost),
+                "stop_loss_abs": None if stop is None else float(stop),
+                "profit_abs": float(gain),
+                "profit_ratio": float(gain / cost) if cost else 0.0,
+            }
+        )
+    return found
+
+
+def closed_trade(number: int, trade: RoundTrip) -> JsonObject:
+    """Return a closed round trip as freqtrade's `trades` lists it."""
+    told = trade.to_json()
+    return {"trade_id": number, "pair": told["symbol"], "is_open": False, **told}
+
+
+def performance_document(trades: list[RoundTrip]) -> list[JsonObject]:
+    """Return result and number of closed trades by pair, the best first."""
+    found: dict[str, JsonObject] = {}
+    for trade in trades:
+        if trade.is_closed:
+            row = found.setdefault(
+                trade.symbol, {"pair": trade.symbol, "profit_abs": Decimal(0), "count": 0}
+            )
+            row["profit_abs"] += Decimal(trade.to_json()["net"])
+            row["count"] += 1
+    rows = sorted(found.values(), key=lambda row: (-row["profit_abs"], row["pair"]))
+    return [{**row, "profit_abs": float(row["profit_abs"])} for row in rows]
+
+
+def health_document(status: Mapping[str, Any]) -> JsonObject:
+    """Return when the strategy last processed something, as freqtrade's `health` does."""
+    now = facts_of(status, STRATEGY_ROLE).get("now")
+    return {"last_process_ts": None if now is None else now // 1000, "last_process_ms": now}
+
+
+def _symbols(status: Mapping[str, Any]) -> JsonObject:
+    found: JsonObject = status["market"].get("symbols", {})
+    return found
