@@ -154,7 +154,7 @@ function node(name, attributes, text) {
   if (text) found.textContent = text;
   return found;
 }
-function draw(id, points, marks, label) {
+function draw(id, points, marks, label, shown = price) {
   const picture = at(id);
   picture.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
   if (points.length < 2) {
@@ -188,7 +188,7 @@ function draw(id, points, marks, label) {
     made.append(node("title", {}, `${mark.side} ${Number(mark.qty)} at ${price(mark.price)}, ${clock(mark.ts)}; minibot explain ${mark.id}`));
     parts.push(made);
   }
-  parts.push(node("text", { x: EDGE, y: 14 }, `${label}  ${price(high)}`), node("text", { x: EDGE, y: HIGH - 6 }, `${price(low)}  from ${clock(first)} to ${clock(first + span)} UTC`));
+  parts.push(node("text", { x: EDGE, y: 14 }, `${label}  ${shown(high)}`), node("text", { x: EDGE, y: HIGH - 6 }, `${shown(low)}  from ${clock(first)} to ${clock(first + span)} UTC`));
   picture.replaceChildren(...parts);
 }
 async function charts() {
@@ -196,7 +196,7 @@ async function charts() {
   if (!symbol || at("chart").hidden) return;
   const [found, money] = await Promise.all([ask(`chart?symbol=${encodeURIComponent(symbol)}`), ask("equity")]);
   if (found) draw("prices", found.prices, found.fills, symbol);
-  if (money) draw("equity", money.equity, [], "equity");
+  if (money) draw("equity", money.equity, [], "equity", amount);
   if (found) table("fills", ["time", "side", "quantity", "price"], found.fills.slice().reverse().map((mark) => [clock(mark.ts), mark.side, String(Number(mark.qty)), price(mark.price)]), "no fill yet");
 }
 async function past() {
