@@ -19,8 +19,10 @@ import psutil
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import MinibotError
+from minibot.ops.backup import BackupService
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
+from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
@@ -30,7 +32,7 @@ NICE: Final = 19
 
 
 class Service(Protocol):
-    """Service of `ops`: the page's server, or the alerts."""
+    """Service of `ops`: the page's server, the alerts, or the backups."""
 
     def take(self, status: JsonObject) -> None:
         """Take a new status; returns at once."""
@@ -42,8 +44,12 @@ class Service(Protocol):
 
 
 def services_of(manifest: Manifest, var: Var) -> list[Service]:
-    """Return the services for which the run's profile has a section."""
-    return []
+    """Return the services for which the run's profile has a section; the slowest to end last."""
+    config = config_of_manifest(manifest.config)
+    services: list[Service] = []
+    if config.backup is not None:
+        services.append(BackupService(config.backup, var, manifest))
+    return services
 
 
 def serve(run_dir: Path) -> None:

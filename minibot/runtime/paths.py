@@ -96,6 +96,7 @@ class Var:
         self.root = root
         self.queues = root / "queues"
         self.runs = root / "runs"
+        self.pruned = root / "pruned"
         self.stop = root / "stop"
         self.requests = root / "requests"
         self.logs = root / "logs"
@@ -103,6 +104,7 @@ class Var:
         self.ai = root / "ai"
         self.ops = root / "ops"
         self.status = self.ops / "status.json"
+        self.backup_status = self.ops / "backup.json"
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.comparisons = root / "comparisons"
