@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -60,6 +61,11 @@ class Content(NamedTuple):
         raise ValueError(f"{entry!r} is no size and sha256")
 
 
+def content_of(data: bytes) -> Content:
+    """Return the content of bytes."""
+    return Content(len(data), sha256(data).hexdigest())
+
+
 class Store:
     """Files by their content in one folder; one process at a time writes.
 
@@ -108,34 +114,33 @@ class Store:
         return found
 
     def put(self, chunks: Iterable[bytes]) -> Content:
-        """Store pieces as one file; return its content. It is durable.
+        """Store pieces as one file; return its content. `settle` makes its name durable.
 
         Each piece is synced before the next, so that a run on the same disk never waits for more.
 
         Raises:
             RunStop: The disk refuses; nothing remains of it.
         """
+        rest = iter(chunks)
+        pieces = [piece for piece in (next(rest, b""), next(rest, b"")) if piece]
+        if len(pieces) < 2:
+            # Many small files of a run are as they were: then nothing is written at all.
+            content = content_of(b"".join(pieces))
+            if self.has(content):
+                return content
         files, path = self._files, self.folder / INCOMING
         ensure_below(self.folder.parent, self.folder, files=files)
         with suppress(FileNotFoundError):
             files.unlink(path)  # Left by a killed writer.
-        digest, size = sha256(), 0
         try:
             fd = files.open(path, Access.CREATE)
         except OSError as error:
             raise io_stop(error, "create", path) from error
         try:
             try:
-                for chunk in chunks:
-                    self._pace(len(chunk))
-                    write_all(files, fd, chunk, size, path)
-                    sync(lambda: files.datasync(fd), path)
-                    digest.update(chunk)
-                    size += len(chunk)
-                sync(lambda: files.sync(fd), path)
+                content = self._write(fd, path, chain(pieces, rest))
             finally:
                 files.close(fd)
-            content = Content(size, digest.hexdigest())
             try:
                 files.replace(path, self.folder / content.sha256)
             except OSError as error:
@@ -144,8 +149,22 @@ class Store:
             with suppress(OSError):
                 files.unlink(path)
             raise
-        sync_folder(files, self.folder)
         return content
+
+    def settle(self) -> None:
+        """Make the names of all stored files durable, before any list names them."""
+        if self._files.stat(self.folder) is not None:
+            sync_folder(self._files, self.folder)
+
+    def _write(self, fd: int, path: Path, chunks: Iterable[bytes]) -> Content:
+        digest, size = sha256(), 0
+        for chunk in chunks:
+            self._pace(len(chunk))
+            write_all(self._files, fd, chunk, size, path)
+            sync(lambda: self._files.datasync(fd), path)
+            digest.update(chunk)
+            size += len(chunk)
+        return Content(size, digest.hexdigest())
 
     def chunks(self, content: Content) -> Iterator[bytes]:
         """Yield a stored file in pieces, verified against its name at the end.

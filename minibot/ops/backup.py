@@ -25,7 +25,8 @@ AGAIN_S: Final = 60.0
 LAST_S: Final = 8.0
 """How long the end waits for a backup under way; the last one of all has what is left of that."""
 PIECE_PAUSE_S: Final = 0.01
-"""Pause before each piece of a megabyte, in which the run has the disk for itself."""
+"""Pause before each large piece, in which the run has the disk for itself."""
+LARGE_BYTES: Final = 256 * 1024
 MIB: Final = 1024 * 1024
 
 
@@ -97,6 +98,7 @@ class BackupService:
     def _pace(self, size: int) -> None:
         end_s = self._end_s
         if end_s is None:
-            self._ended.wait(PIECE_PAUSE_S)
+            if size >= LARGE_BYTES:
+                self._ended.wait(PIECE_PAUSE_S)
         elif time.monotonic() > end_s:
             raise Transient("given up at the end of the run; nothing counts of it")

@@ -130,6 +130,7 @@ class BackupFolder:
             moment = datetime.fromtimestamp(taken_ms // 1000, UTC)
             name = f"{moment:%Y%m%d_%H%M%S}_{taken_ms % 1000:03d}.{run_id}.json"
             taken = Backup(self.folder / name, run_id, is_finished, taken_ms, found)
+            self.store.settle()
             write_hashed(taken.path, _listed(taken), generation=1, files=self._files)
         return taken
 
