@@ -6,8 +6,7 @@ run is ever found; then all but its report is removed there. The next removal en
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +26,7 @@ REPORT: Final = "report"
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Fate of one run: why it stays, empty if it goes, and the bytes that its removal frees."""
+    """Fate of one run: why it stays, empty if it goes, and the bytes that its removal frees, its report's left out."""
 
     record: RunRecord
     stays: str
@@ -59,7 +58,7 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
             stays = "among the newest"
         if not stays and days is not None and _begun_ms(record) > now_ms - days * DAY_MS:
             stays = "not old enough"
-        found.append(Fate(record, stays, sum(size for _, size in _doomed(record.run_dir, FILES))))
+        found.append(Fate(record, stays, _bytes_but_report(record.run_dir)))
     # The last sealed run carries on where a newer one was lost.
     sealed = [fate for fate in found if not _held(fate.record, None)]
     if sealed and not sealed[-1].stays:
@@ -116,21 +115,19 @@ def _begun_ms(record: RunRecord) -> int:
     return 0 if record.manifest is None else record.manifest.started_ms
 
 
-def _doomed(folder: Path, files: Files) -> Iterator[tuple[Path, int]]:
-    """Yield every file of a run but its report's, with the bytes that its removal frees."""
-    for name in files.listdir(folder):
-        if name != REPORT:
-            yield from _below(folder / name, files)
+def _bytes_but_report(folder: Path) -> int:
+    """Return the bytes of a run's files but for its report's."""
+    names = (name for name in FILES.listdir(folder) if name != REPORT)
+    return sum(_bytes(folder / name) for name in names)
 
 
-def _below(path: Path, files: Files) -> Iterator[tuple[Path, int]]:
-    status = files.stat(path)
-    if status is not None and status.is_folder:
-        for name in files.listdir(path):
-            yield from _below(path / name, files)
-    elif status is not None:
-        # A file with a second name frees nothing yet.
-        yield path, status.size if os.lstat(path).st_nlink == 1 else 0
+def _bytes(path: Path) -> int:
+    status = FILES.stat(path)
+    if status is None:
+        return 0
+    if status.is_folder:
+        return sum(_bytes(path / name) for name in FILES.listdir(path))
+    return status.size
 
 
 def _remove_all_but_report(folder: Path, files: Files) -> None:
