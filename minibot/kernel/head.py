@@ -106,8 +106,12 @@ def boot_number(files: Files) -> int:
 
 def create_head(path: Path, position: Position, *, files: Files = FILES) -> None:
     """Make the head of a new journal; its writer makes it durable before the first line."""
-    data = pack_slot(position, 2) + pack_slot(position, 1)
-    write_atomic(path, data, is_durable=False, files=files)
+    write_atomic(path, head_bytes(position), is_durable=False, files=files)
+
+
+def head_bytes(position: Position) -> bytes:
+    """Return the content of a head that was published once."""
+    return pack_slot(position, 2) + pack_slot(position, 1)
 
 
 class HeadWriter:

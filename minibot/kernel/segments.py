@@ -101,6 +101,11 @@ def write_segments(
     folder: Path, stem: str, segments: Sequence[Segment], *, files: Files = FILES
 ) -> None:
     """Write the manifest; durable on return."""
+    write_hashed(folder / manifest_name(stem), manifest_json(stem, segments), files=files)
+
+
+def manifest_json(stem: str, segments: Sequence[Segment]) -> JsonObject:
+    """Return the content of the manifest."""
     entries = [
         {
             "name": segment.name,
@@ -112,8 +117,7 @@ def write_segments(
         }
         for segment in segments
     ]
-    obj = {"schema": "minibot.segments", "v": 1, "stem": stem, "segments": entries}
-    write_hashed(folder / manifest_name(stem), obj, files=files)
+    return {"schema": "minibot.segments", "v": 1, "stem": stem, "segments": entries}
 
 
 def _segment(entry: Any) -> Segment:

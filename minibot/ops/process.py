@@ -19,8 +19,11 @@ import psutil
 
 from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
+from minibot.ops.backup import BackupService
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
+from minibot.runtime.configuration.config import config_of_manifest
+from minibot.runtime.configuration.config_sections import Page
 from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -30,7 +33,7 @@ NICE: Final = 19
 
 
 class Service(Protocol):
-    """Service of `ops`: the page's server, or the alerts."""
+    """Service of `ops`: the page's server, the alerts, or the backups."""
 
     def take(self, status: JsonObject) -> None:
         """Take a new status; returns at once."""
@@ -42,10 +45,18 @@ class Service(Protocol):
 
 
 def services_of(manifest: Manifest, var: Var) -> list[Service]:
-    """Return the services for which the run's profile has a section; what lacks is said."""
-    page = manifest.config.get("page")
-    if page is None:
-        return []
+    """Return the services for which the run's profile has a section; the slowest to end last."""
+    config = config_of_manifest(manifest.config)
+    services: list[Service] = []
+    if config.page is not None:
+        services += page_of(config.page, manifest, var)
+    if config.backup is not None:
+        services.append(BackupService(config.backup, var, manifest))
+    return services
+
+
+def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
+    """Return the server of the page; none, with a warning, where it cannot be."""
     if missing := missing_packages(WEB):
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
         return []
@@ -53,7 +64,7 @@ def services_of(manifest: Manifest, var: Var) -> list[Service]:
     from minibot.ops.web.server import PageServer, PortTaken
 
     try:
-        return [PageServer(manifest, var, int(page["port"]))]
+        return [PageServer(manifest, var, page.port)]
     except PortTaken as error:
         print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
         return []

@@ -165,5 +165,16 @@ def _flag(var: Var) -> Need:
     return Need("N-120", name, True, "no STOP.flag")
 
 
+def rests_on(record: RunRecord) -> str:
+    """Return why readiness rests on a run, empty where it would be the same without it."""
+    if not record.is_real:
+        return ""
+    if record.is_accepted_night:
+        return "a night that ready counts"
+    if record.acceptance is None:
+        return "a real run that was not judged: minibot accept RUN"
+    return "a limit was passed in it" if record.acceptance["risk_violations"] else ""
+
+
 def _unjudged(real: list[RunRecord]) -> list[str]:
     return [record.run_id for record in real if record.acceptance is None and record.seal]

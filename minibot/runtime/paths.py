@@ -96,6 +96,7 @@ class Var:
         self.root = root
         self.queues = root / "queues"
         self.runs = root / "runs"
+        self.pruned = root / "pruned"
         self.stop = root / "stop"
         self.requests = root / "requests"
         self.logs = root / "logs"
@@ -106,6 +107,7 @@ class Var:
         self.page_address = self.ops / "page.json"
         self.page_token = self.ops / "token"
         self.page_code = self.ops / "code"
+        self.backup_status = self.ops / "backup.json"
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.comparisons = root / "comparisons"

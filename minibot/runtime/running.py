@@ -144,7 +144,12 @@ def note_ended(var: Var, run_id: str) -> None:
     """Note that the run's process writes nothing any more, though it may still live."""
     path = var.root / CURRENT_FILE
     if read_hashed(path)["run_id"] == run_id:
-        write_hashed(path, {"run_id": run_id, "pid": None, "process": None})
+        write_hashed(path, ended_note(run_id))
+
+
+def ended_note(run_id: str) -> JsonObject:
+    """Return the note of a run whose queues stand here and whose process has ended."""
+    return {"run_id": run_id, "pid": None, "process": None}
 
 
 def _noted_run(var: Var) -> str | None:

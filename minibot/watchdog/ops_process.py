@@ -101,7 +101,7 @@ class OpsProcess:
 
 def is_wanted(config: Config) -> bool:
     """Return whether the profile has a section that `ops` serves."""
-    return config.page is not None
+    return config.page is not None or config.backup is not None
 
 
 def ops_argv(run_dir: Path) -> list[str]:

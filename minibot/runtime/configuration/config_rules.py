@@ -587,6 +587,17 @@ def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         yield _escaped(["paths", "var"], var, "is the project itself", origin)
 
 
+def _backup_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw.get("backup") is None:
+        return
+    folder, var = raw["backup"]["folder"], resolve(raw["paths"]["var"])
+    if why := escape_reason(folder):
+        yield _escaped(["backup", "folder"], folder, why, origin)
+    elif is_within(resolve(folder), var) or is_within(var, resolve(folder)):
+        words = "allowed: a folder that neither lies in paths.var nor holds it"
+        yield told(["backup", "folder"], folder, words, origin)
+
+
 def _secrets_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     path = raw["secrets"]["path"]
     if path is None:
@@ -773,6 +784,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     ),
     (("queues.base_dir", "queues.names", "ai.base_dir"), _folder_violations),
     (("paths.var",), _path_violations),
+    (("backup.folder", "paths.var"), _backup_violations),
     (("secrets.path",), _secrets_violations),
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),

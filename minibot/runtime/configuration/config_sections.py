@@ -570,6 +570,17 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSection:
+    """Backups of the run while it goes on, and once it is sealed."""
+
+    every_ms: Annotated[int, whole(1000, 86_400_000), "Between two backups; an hour is 3600000."]
+    folder: Annotated[
+        str, string(1, 500), "Folder of the backups, outside of paths.var; best on another disk."
+    ]
+    keep: Annotated[int, whole(1, 10_000), "Backups that stay; the oldest go."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileKeys:
     """A run profile of minibot."""
 
@@ -621,6 +632,7 @@ class ProfileKeys:
     paper: Paper | None = field(default=None, metadata=OPTIONAL)
     scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL)
     page: Page | None = field(default=None, metadata=OPTIONAL)
+    backup: BackupSection | None = field(default=None, metadata=OPTIONAL)
 
 
 @cache

@@ -1,0 +1,67 @@
+"""minibot backup: back up a run now, running or finished, into a folder outside of `var`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.selection import add_run, find_run, var_of
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.ops.backup import free_min_of
+from minibot.report.figures import counted, megabytes
+from minibot.runtime.backup import BackupFolder
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import resolve
+
+HELP = "back a run up now, running or finished: its queues at one moment, models, state"
+EXAMPLE = "minibot backup latest --to /mnt/backups"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+    command.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="where to (default: backup.folder of the run's profile)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Back up a run; 0 once the backup counts."""
+    var = var_of(arguments)
+    run_dir = find_run(arguments.run_name, var)
+    if run_dir.parent != var.runs.resolve():
+        raise Refusal(f"{run_dir} is no run of {var.root}.", "Name its var: --var DIR")
+    try:
+        config = Manifest.load(run_dir).config
+        free_min = free_min_of(config)
+    except (RunStop, KeyError, TypeError):
+        config, free_min = {}, 0  # Damaged: all the more reason to keep what there is.
+    section = config.get("backup")
+    if arguments.to is not None:
+        folder = Path.cwd() / arguments.to
+    elif section is not None:
+        folder = resolve(section["folder"])
+    else:
+        raise Refusal(
+            f"the profile of {run_dir.name} has no section backup.", "Name a folder: --to FOLDER"
+        )
+    taken = BackupFolder(folder, free_min=free_min).take(var, run_dir.name)
+    kind = "finished" if taken.is_finished else "open, as of now"
+    document = {
+        "backup": str(taken.path),
+        "run_id": taken.run_id,
+        "finished": taken.is_finished,
+        "files": len(taken.files),
+        "bytes": taken.bytes,
+    }
+    lines = [
+        f"{taken.run_id} ({kind}): {counted(len(taken.files), 'file')}, {megabytes(taken.bytes)}",
+        f"backup  {shown_path(taken.path)}",
+        f"back    minibot restore {shown_path(taken.path)} FOLDER",
+    ]
+    show(arguments, document, lines)
+    return 0

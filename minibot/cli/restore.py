@@ -1,0 +1,50 @@
+"""minibot restore: restore a backup into an empty folder, as a `var` that verifies and replays."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.cli.support.output import show, shown_path
+from minibot.ops.restore import find_backup, restore
+from minibot.report.figures import counted, date_clock
+from minibot.runtime.paths import Var
+
+HELP = "restore a backup into an empty folder, every byte checked; verify and replay go from there"
+EXAMPLE = "minibot restore /mnt/backups restored"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "backup", type=Path, metavar="BACKUP", help="a backup's list, or a folder for its newest"
+    )
+    command.add_argument(
+        "target", type=Path, metavar="DIR", help="an empty folder, or a new one: the restored var"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore a backup; 0, and 1 where the restored run has damage."""
+    target = Path.cwd() / arguments.target
+    backup = find_backup(arguments.backup)
+    sealed = restore(backup, target)
+    run_dir = Var(target).run(backup.run_id)
+    findings = [] if sealed is None else list(sealed.findings)
+    document = {
+        "run_id": backup.run_id,
+        "run_dir": str(run_dir),
+        "taken_ms": backup.taken_ms,
+        "state": "finished" if sealed is None else "interrupted",
+        "findings": findings,
+    }
+    how = "as it was sealed" if sealed is None else "sealed as interrupted, as of the backup"
+    files = counted(len(backup.files), "file")
+    lines = [
+        f"{backup.run_id}: {files} of {date_clock(backup.taken_ms)} UTC, {how}",
+        *findings,
+        f"check   minibot verify {shown_path(run_dir)}",
+        f"replay  minibot replay {shown_path(run_dir)}",
+    ]
+    show(arguments, document, lines)
+    return 1 if findings else 0

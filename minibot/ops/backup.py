@@ -1,0 +1,104 @@
+"""Backups of a run while it goes on: a service of `ops`, in a thread of its own.
+
+A backup that fails is told, in the log of `ops` and in `var/ops/backup.json`, and tried again at
+the next turn; the run never notices. After the seal the finished run is backed up too.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import MinibotError, Transient
+from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.runtime.backup import BackupFolder
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.configuration.config_sections import BackupSection
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var, resolve
+
+AGAIN_S: Final = 60.0
+"""Longest wait before a backup that failed is tried again."""
+LAST_S: Final = 8.0
+"""How long the end waits for a backup under way; the last one of all has what is left of that."""
+PIECE_PAUSE_S: Final = 0.01
+"""Pause before each large piece, in which the run has the disk for itself."""
+LARGE_BYTES: Final = 256 * 1024
+MIB: Final = 1024 * 1024
+
+
+def free_min_of(config: JsonObject) -> int:
+    """Return the bytes that a backup leaves free: twice those under which a run stops."""
+    return 2 * int(config["watchdog"]["disk_free_min_mb"]) * MIB
+
+
+class BackupService:
+    """Backups of one run, one each `every_ms` of wall-clock time.
+
+    Args:
+        section: The profile's section.
+        var: The folders of the run.
+        manifest: The run.
+    """
+
+    def __init__(self, section: BackupSection, var: Var, manifest: Manifest) -> None:
+        self._section = section
+        self._var = var
+        self._run_id = manifest.run_id
+        self._end_s: float | None = None
+        self._ended = threading.Event()
+        self._folder = BackupFolder(
+            resolve(section.folder), free_min=free_min_of(manifest.config), pace=self._pace
+        )
+        self._thread = threading.Thread(target=self._work, name="backup", daemon=True)
+        self._thread.start()
+
+    def take(self, status: JsonObject) -> None:
+        """Do nothing: a backup's turn comes by the clock."""
+
+    def close(self) -> None:
+        """Take the backup of the run as it ended; one that takes too long is given up."""
+        self._end_s = time.monotonic() + LAST_S
+        self._ended.set()
+        self._thread.join(LAST_S)
+
+    def _work(self) -> None:
+        every_s = self._section.every_ms / 1000
+        wait_s = every_s
+        while not self._ended.wait(wait_s):
+            wait_s = every_s if self._back_up() else min(AGAIN_S, every_s)
+        self._back_up()
+
+    def _back_up(self) -> bool:
+        """Take one backup and remove the oldest; return whether that worked."""
+        began_s = time.monotonic()
+        said: JsonObject = {"run_id": self._run_id, "written_ms": wall_ms(), "failed": None}
+        try:
+            taken = self._folder.take(self._var, self._run_id)
+            said |= {"name": taken.name, "bytes": taken.bytes, "files": len(taken.files)}
+            self._folder.keep(self._section.keep)
+        except (MinibotError, OSError) as error:
+            said["failed"] = str(error)
+            print(f"backup: {error}", file=sys.stderr, flush=True)
+        said["took_ms"] = round((time.monotonic() - began_s) * 1000)
+        self._tell(said)
+        return said["failed"] is None
+
+    def _tell(self, said: JsonObject) -> None:
+        path = self._var.backup_status
+        try:
+            ensure_folder(path.parent)
+            write_hashed(path, said, generation=1)
+        except (MinibotError, OSError) as error:
+            print(f"backup: {path} was not written: {error}", file=sys.stderr, flush=True)
+
+    def _pace(self, size: int) -> None:
+        end_s = self._end_s
+        if end_s is None:
+            if size >= LARGE_BYTES:
+                self._ended.wait(PIECE_PAUSE_S)
+        elif time.monotonic() > end_s:
+            raise Transient("given up at the end of the run; nothing counts of it")

@@ -1,0 +1,157 @@
+"""Removal of old runs: which may go and why others stay, their bytes, and the removal itself.
+
+A run goes in two steps. Its folder moves from `var/runs` to `var/pruned` at once, so that no half
+run is ever found; then all but its report is removed there. The next removal ends one that died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import DAY_MS
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hashed, sync_folder
+from minibot.kernel.seal import SEAL_FILE
+from minibot.report.readiness import rests_on
+from minibot.report.records import UNSEALED, RunRecord, read_records
+from minibot.runtime.paths import Var
+from minibot.runtime.running import CURRENT_FILE
+
+REPORT: Final = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Fate of one run: why it stays, empty if it goes, and the bytes that its removal frees.
+
+    Its report stays anyway and frees nothing.
+    """
+
+    record: RunRecord
+    stays: str
+    frees: int
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {"run_id": self.record.run_id, "stays": self.stays or None, "frees": self.frees}
+
+
+def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[Fate]:
+    """Return the fate of every run, oldest first.
+
+    Args:
+        var: The folders of the runs.
+        now_ms: The time, Unix ms.
+        keep: How many of the newest runs stay anyway; None for no such rule.
+        days: Younger runs stay anyway; None for no such rule.
+    """
+    records = read_records(var)
+    newest = {record.run_id for record in records[-max(1, keep or 1) :]}
+    current = _current(var)
+    found = []
+    for record in records:
+        stays = _held(record, current) or rests_on(record)
+        if not stays and record.run_id == records[-1].run_id:
+            stays = "the newest run: the next one may carry on from it"
+        if not stays and record.run_id in newest:
+            stays = "among the newest"
+        if not stays and days is not None and _begun_ms(record) > now_ms - days * DAY_MS:
+            stays = "not old enough"
+        found.append(Fate(record, stays, _bytes_but_report(record.run_dir)))
+    # The last sealed run carries on where a newer one was lost.
+    sealed = [fate for fate in found if not _held(fate.record, None)]
+    if sealed and not sealed[-1].stays:
+        last = sealed[-1]
+        found[found.index(last)] = Fate(last.record, "the newest sealed run", last.frees)
+    return found
+
+
+def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
+    """Remove runs but for their reports, and what a removal that died has left.
+
+    Raises:
+        RunStop: The disk refuses; call again.
+    """
+    place = var.pruned
+    for fate in doomed:
+        ensure_folder(place, files=files)
+        try:
+            files.replace(fate.record.run_dir, place / fate.record.run_id)
+        except OSError as error:
+            raise io_stop(error, "move", fate.record.run_dir) from error
+        sync_folder(files, place)
+        sync_folder(files, var.runs)
+    if files.stat(place) is None:
+        return
+    for name in files.listdir(place):
+        _remove_all_but_report(place / name, files)
+
+
+def _held(record: RunRecord, current: str | None) -> str:
+    """Return why a run is no finished one, empty if it is."""
+    if record.run_id == current:
+        return "its queues are in use"
+    if record.manifest is None:
+        return f"damaged: {record.trouble}"
+    if record.state == UNSEALED:
+        return "not sealed"
+    try:
+        read_hashed(record.run_dir / SEAL_FILE)
+    except RunStop:
+        return "its seal is damaged"
+    return ""
+
+
+def _current(var: Var) -> str | None:
+    """Return the run whose names may still stand under `var/queues`."""
+    try:
+        return str(read_hashed(var.root / CURRENT_FILE)["run_id"])
+    except (RunStop, KeyError):
+        return None
+
+
+def _begun_ms(record: RunRecord) -> int:
+    return 0 if record.manifest is None else record.manifest.started_ms
+
+
+def _bytes_but_report(folder: Path) -> int:
+    """Return the bytes of a run's files but for its report's."""
+    names = (name for name in FILES.listdir(folder) if name != REPORT)
+    return sum(_bytes(folder / name) for name in names)
+
+
+def _bytes(path: Path) -> int:
+    status = FILES.stat(path)
+    if status is None:
+        return 0
+    if status.is_folder:
+        return sum(_bytes(path / name) for name in FILES.listdir(path))
+    return status.size
+
+
+def _remove_all_but_report(folder: Path, files: Files) -> None:
+    status = files.stat(folder)
+    if status is None or not status.is_folder:
+        return
+    for name in files.listdir(folder):
+        if name != REPORT:
+            _remove(folder / name, files)
+    if not files.listdir(folder):
+        files.rmdir(folder)
+
+
+def _remove(path: Path, files: Files) -> None:
+    status = files.stat(path)
+    try:
+        if status is not None and status.is_folder:
+            for name in files.listdir(path):
+                _remove(path / name, files)
+            files.rmdir(path)
+        else:
+            files.unlink(path)
+    except OSError as error:
+        raise io_stop(error, "remove", path) from error

@@ -1,0 +1,346 @@
+"""Backup of a run, running or finished, in a folder outside of its `var`.
+
+    FOLDER/20261123_213000_125.20261123_203000.json   one backup: path below `var` -> size, sha256
+    FOLDER/content/SHA256                             each file once, whatever names it
+
+A backup of an open run is its `var` as if the machine had died at one moment (`kernel.cut`); one of
+a finished run is its sealed folder. The list of files is written last: without it nothing counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import ATOMICITY_VIOLATION
+from minibot.kernel.cut import HEAD_SUFFIX, JournalCut, cut_below, cut_of, unsealed_chunks
+from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
+from minibot.kernel.files import (
+    FILES,
+    TEMP_SUFFIX,
+    Files,
+    ensure_below,
+    hashed_bytes,
+    io_stop,
+    read_hashed,
+    read_whole,
+    sync_folder,
+    write_hashed,
+)
+from minibot.kernel.head import head_bytes
+from minibot.kernel.lock import WriterLock
+from minibot.kernel.seal import LOCK_SUFFIX, SEAL_FILE
+from minibot.kernel.segments import active_name, manifest_json, manifest_name
+from minibot.kernel.store import Content, Store
+from minibot.runtime.clock import CLOCK_FILE, wall_ms
+from minibot.runtime.manifest import MANIFEST_FILE, is_run_id
+from minibot.runtime.paths import Var, escape_reason, is_within
+from minibot.runtime.running import CURRENT_FILE, ended_note
+from minibot.runtime.stop import FLAG
+
+COMPONENT: Final = "runtime.backup"
+CONTENT: Final = "content"
+LOCK_FILE: Final = "backup.lock"
+SCHEMA: Final = "minibot.backup"
+STOP_JOURNAL: Final = "stop_journal"
+_NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json")
+_JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
+_AT_TOP: Final = re.compile(rf"{CURRENT_FILE}|{FLAG}|{STOP_JOURNAL}\.[a-z0-9.]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Backup as its list of files says it.
+
+    Attributes:
+        path: The list.
+        run_id: The run.
+        is_finished: True for a sealed run's folder, False for the `var` of an open run.
+        taken_ms: When it was taken, Unix ms of the wall clock.
+        files: Content by path below `var`.
+    """
+
+    path: Path
+    run_id: str
+    is_finished: bool
+    taken_ms: int
+    files: dict[str, Content]
+
+    @property
+    def name(self) -> str:
+        """Name by which `minibot restore` finds it in its folder."""
+        return self.path.stem
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its files, also of those that other backups have too."""
+        return sum(content.size for content in self.files.values())
+
+
+class BackupFolder:
+    """Folder of backups.
+
+    Args:
+        folder: The folder; it is made, its parent has to exist.
+        free_min: Bytes of free space on its disk that a backup leaves to others.
+        pace: Called with the size of each piece before it is written; may raise to give up.
+        files: The seam to the system.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        free_min: int = 0,
+        pace: Callable[[int], None] = lambda size: None,
+        files: Files = FILES,
+    ) -> None:
+        self.folder = folder
+        self._files = files
+        self._free_min = free_min
+        self._pace = pace
+        self.store = Store(folder / CONTENT, self._before_piece, files=files)
+
+    def take(self, var: Var, run_id: str) -> Backup:
+        """Take a backup of a run now.
+
+        Raises:
+            Refusal: The folder lies in `var`, the disk has too little room, another process backs
+                up here, or the run has neither seal nor queues.
+            Transient: The run's queues did not stand still for one moment; try again.
+            RunStop: A file of the run is damaged, or the disk refuses.
+        """
+        _refuse_inside(self.folder, var)
+        run_dir = var.run(run_id)
+        with self._locked():
+            is_finished = self._files.stat(run_dir / SEAL_FILE) is not None
+            if not is_finished:
+                _require_current(var, run_id)
+            found = dict(self._sealed(var, run_dir) if is_finished else self._open(var, run_dir))
+            found |= self._tree(var, var.ai)
+            taken_ms = wall_ms()
+            moment = datetime.fromtimestamp(taken_ms // 1000, UTC)
+            name = f"{moment:%Y%m%d_%H%M%S}_{taken_ms % 1000:03d}.{run_id}.json"
+            taken = Backup(self.folder / name, run_id, is_finished, taken_ms, found)
+            self.store.settle()
+            write_hashed(taken.path, _listed(taken), generation=1, files=self._files)
+        return taken
+
+    def taken(self) -> list[Path]:
+        """Return the lists of all backups here, oldest first."""
+        if self._files.stat(self.folder) is None:
+            return []
+        return [self.folder / name for name in self._files.listdir(self.folder) if _is_list(name)]
+
+    def keep(self, count: int) -> int:
+        """Remove all but the newest backups, and what none of these names; return bytes freed.
+
+        Raises:
+            IntegrityError: A list that stays is damaged: nobody knows what it names, so no content
+                is removed.
+            Refusal: Another process backs up here.
+            RunStop: The disk refuses.
+        """
+        with self._locked():
+            standing = self.taken()
+            for path in standing[:-count]:
+                try:
+                    self._files.unlink(path)
+                except OSError as error:
+                    raise io_stop(error, "remove", path) from error
+            # A list must not come back after its content has gone.
+            sync_folder(self._files, self.folder)
+            kept = [read_backup(path, files=self._files) for path in standing[-count:]]
+            named = {content.sha256 for one in kept for content in one.files.values()}
+            return self.store.sweep(named)
+
+    # --- what is in it ------------------------------------------------------------------------
+
+    def _open(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
+        """Yield the files of an open run: hints first, then its journals at one moment."""
+        for name in (MANIFEST_FILE, CLOCK_FILE):
+            yield from self._file(var, run_dir / name)
+        # A cursor or snapshot read before the moment never stands behind it.
+        yield from self._tree(var, var.queues, is_left_out=_is_journal_file)
+        cuts = cut_below(var.queues, files=self._files)
+        if self._files.stat(var.root / f"{STOP_JOURNAL}{HEAD_SUFFIX}") is not None:
+            cuts += cut_of([(var.root, STOP_JOURNAL)], files=self._files)
+        for cut in cuts:
+            yield from self._journal(var, cut)
+        if os.path.lexists(var.flag):
+            # Whatever stands there is a STOP.
+            status = self._files.stat(var.flag)
+            is_file = status is not None and status.is_file
+            data = read_whole(var.flag, files=self._files) if is_file else b""
+            yield FLAG, self.store.put([data])
+        yield CURRENT_FILE, self.store.put([hashed_bytes(ended_note(run_dir.name), 1)])
+
+    def _journal(self, var: Var, cut: JournalCut) -> Iterator[tuple[str, Content]]:
+        """Yield the files of one journal as they would stand had it ended at the cut."""
+        place = cut.folder.relative_to(var.root)
+        for segment in cut.segments:
+            known = Content(segment.size, segment.sha256)
+            yield (
+                (place / segment.name).as_posix(),
+                self.store.put_file(cut.folder / segment.name, known),
+            )
+        if cut.segments:
+            listed = hashed_bytes(manifest_json(cut.stem, cut.segments), 1)
+            yield (place / manifest_name(cut.stem)).as_posix(), self.store.put([listed])
+        active = self.store.put(unsealed_chunks(cut, files=self._files))
+        yield (place / active_name(cut.stem)).as_posix(), active
+        head = self.store.put([head_bytes(cut.head.position)])
+        yield (place / f"{cut.stem}{HEAD_SUFFIX}").as_posix(), head
+
+    def _sealed(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
+        """Yield the files of a sealed run's folder; those in its seal have to be as sealed."""
+        seal = read_hashed(run_dir / SEAL_FILE, files=self._files)
+        known = {
+            name: Content(entry["size"], entry["sha256"])
+            for name, entry in {**seal["run_files"], **seal["files"]}.items()
+        }
+        for name, content in known.items():
+            place = f"{run_dir.relative_to(var.root).as_posix()}/{name}"
+            yield place, self.store.put_file(run_dir / name, content)
+        yield from self._tree(
+            var, run_dir, lambda path: path.relative_to(run_dir).as_posix() in known
+        )
+
+    def _tree(
+        self, var: Var, folder: Path, is_left_out: Callable[[Path], bool] = lambda path: False
+    ) -> Iterator[tuple[str, Content]]:
+        """Yield every file in a folder or below but locks, temps, links and what is left out."""
+        if self._files.stat(folder) is None:
+            return
+        for name in self._files.listdir(folder):
+            path = folder / name
+            status = self._files.stat(path)
+            if status is not None and status.is_folder:
+                yield from self._tree(var, path, is_left_out)
+            elif path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX) and not is_left_out(path):
+                yield from self._file(var, path)
+
+    def _file(self, var: Var, path: Path) -> Iterator[tuple[str, Content]]:
+        """Yield a file that is replaced whole, if it is a file and is still there."""
+        status = self._files.stat(path)
+        if status is None or not status.is_file:
+            return
+        try:
+            content = self.store.put_file(path)
+        except RunStop:
+            if self._files.stat(path) is not None:
+                raise
+            return  # Removed meanwhile.
+        yield path.relative_to(var.root).as_posix(), content
+
+    # --- room and turns -----------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        ensure_below(self.folder.parent, self.folder, files=self._files)
+        try:
+            lock = WriterLock(self.folder / LOCK_FILE, files=self._files)
+        except LockBusy as error:
+            raise Refusal(f"another process backs up into {self.folder}.", "Try later.") from error
+        try:
+            yield
+        finally:
+            lock.close()
+
+    def _before_piece(self, size: int) -> None:
+        self._pace(size)
+        free = shutil.disk_usage(self.folder).free - size
+        if free < self._free_min:
+            raise Refusal(
+                f"{self.folder}: a backup would leave {free} bytes free, fewer than the "
+                f"{self._free_min} that are kept for the run.",
+                "Make room there, or name another folder.",
+            )
+
+
+def read_backup(path: Path, *, files: Files = FILES) -> Backup:
+    """Return a backup by its list of files; content is not read.
+
+    Raises:
+        IntegrityError: The list is missing, damaged, or names a path that no backup has.
+    """
+    obj = read_hashed(path, files=files)
+    try:
+        if obj["schema"] != SCHEMA or obj["v"] != 1 or not is_run_id(obj["run_id"]):
+            raise ValueError("no list of a backup")
+        taken = Backup(
+            path,
+            obj["run_id"],
+            bool(obj["is_finished"]),
+            int(obj["taken_ms"]),
+            {name: Content.of_json(entry) for name, entry in obj["files"].items()},
+        )
+        for name in taken.files:
+            _refuse_place(name, taken.run_id)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(COMPONENT, ATOMICITY_VIOLATION, f"{error}", file=str(path)) from error
+    return taken
+
+
+def _listed(taken: Backup) -> JsonObject:
+    return {
+        "schema": SCHEMA,
+        "v": 1,
+        "run_id": taken.run_id,
+        "is_finished": taken.is_finished,
+        "taken_ms": taken.taken_ms,
+        "files": {name: content.to_json() for name, content in taken.files.items()},
+    }
+
+
+def _refuse_place(name: str, run_id: str) -> None:
+    """Refuse a path that leads out of the restored folder, or where no backup has files.
+
+    Raises:
+        ValueError: It is such a path.
+    """
+    parts = PurePosixPath(name).parts
+    is_plain = "/".join(parts) == name and "\\" not in name and escape_reason(name) is None
+    is_known = (
+        (parts[0] in ("queues", "ai") and len(parts) > 1)
+        or (parts[:2] == ("runs", run_id) and len(parts) > 2)
+        or _AT_TOP.fullmatch(name) is not None
+        if parts
+        else False
+    )
+    if not is_plain or not is_known:
+        raise ValueError(f"{name!r} is no path of a backup")
+
+
+def _is_list(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+def _is_journal_file(path: Path) -> bool:
+    """Return whether a file belongs to a journal, and so is taken up to its head alone."""
+    return path.suffix == HEAD_SUFFIX or _JOURNAL_FILE.fullmatch(path.name) is not None
+
+
+def _refuse_inside(folder: Path, var: Var) -> None:
+    if is_within(folder, var.root) or is_within(var.root, folder):
+        raise Refusal(
+            f"{folder} and {var.root} lie in each other: what takes the one takes the backup.",
+            "Name a folder elsewhere, best on another disk.",
+        )
+
+
+def _require_current(var: Var, run_id: str) -> None:
+    try:
+        note = read_hashed(var.root / CURRENT_FILE)
+    except RunStop:
+        note = {}
+    if note.get("run_id") != run_id:
+        raise Refusal(f"{run_id} has neither a seal nor queues here.", "See: minibot runs")

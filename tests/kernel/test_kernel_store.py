@@ -1,0 +1,137 @@
+"""Store of files by content: each once and whole, at any crash; only the unnamed are swept."""
+
+from __future__ import annotations
+
+import errno
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.codes import IO_ENOSPC
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.store import Content, Store, content_of
+from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
+
+PIECES = (b"a" * 1000, b"b" * 1000, b"c" * 10)
+WHOLE = content_of(b"".join(PIECES))
+
+
+def whole_names(folder: Path) -> set[str]:
+    """Return the names of stored files, each of which has to be what it is named by."""
+    names = {path.name for path in folder.iterdir() if len(path.name) == 64}
+    assert all(sha256((folder / name).read_bytes()).hexdigest() == name for name in names)
+    return names
+
+
+def test_content_is_stored_once_and_read_back(tmp_path: Path) -> None:
+    """Equal pieces are one file, however they were cut; they come back as they were."""
+    store = Store(tmp_path / "content")
+
+    assert store.put(PIECES) == store.put([b"".join(PIECES)]) == WHOLE
+    assert b"".join(store.chunks(WHOLE)) == b"".join(PIECES)
+    assert whole_names(tmp_path / "content") == {WHOLE.sha256}
+    assert store.put([]) == content_of(b"")
+
+
+def test_crash_at_any_call_leaves_no_content_or_the_whole_and_the_next_writer_goes_on(
+    tmp_path: Path,
+) -> None:
+    """A name in the store always stands for the whole of its content."""
+    crashes = 0
+    while True:
+        folder = tmp_path / str(crashes) / "content"
+        folder.parent.mkdir()
+        files = FaultFiles()
+        files.crash_at = crashes
+        try:
+            Store(folder, files=files).put(PIECES)
+        except Crash:
+            files.kill()
+        else:
+            break
+        if folder.exists():
+            assert whole_names(folder) <= {WHOLE.sha256}
+        assert Store(folder).put(PIECES) == WHOLE
+        assert [path.name for path in folder.iterdir()] == [WHOLE.sha256]
+        crashes += 1
+    assert crashes > 6
+
+
+def test_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+    """A full disk is IO_ENOSPC; the half-written file is gone, and a later try succeeds."""
+    files = FaultFiles()
+    store = Store(tmp_path / "content", files=files)
+    files.fault = failing("pwrite", "incoming", errno.ENOSPC)
+
+    with pytest.raises(RunStop) as raised:
+        store.put(PIECES)
+
+    assert raised.value.reason_code == IO_ENOSPC
+    assert list((tmp_path / "content").iterdir()) == []
+    assert store.put(PIECES) == WHOLE
+
+
+def test_file_that_is_not_as_recorded_is_refused_unless_its_content_is_there(
+    tmp_path: Path,
+) -> None:
+    """A record of another content is refused; where that content is stored, nothing is read."""
+    store = Store(tmp_path / "content")
+    path = tmp_path / "file"
+    path.write_bytes(b"other")
+
+    with pytest.raises(IntegrityError):
+        store.put_file(path, WHOLE)
+    store.put(PIECES)
+    path.unlink()
+
+    assert store.put_file(path, WHOLE) == WHOLE
+
+
+def test_changed_missing_or_linked_content_is_never_read_as_good(tmp_path: Path) -> None:
+    """A content is verified against its name, by size first; a link is no content."""
+    store = Store(tmp_path / "content")
+    store.put(PIECES)
+    path = tmp_path / "content" / WHOLE.sha256
+
+    change(path, 5)
+    with pytest.raises(IntegrityError):
+        list(store.chunks(WHOLE))
+    path.write_bytes(b"short")
+    with pytest.raises(IntegrityError):
+        list(store.chunks(WHOLE))
+    path.unlink()
+    with pytest.raises(IntegrityError):
+        list(store.chunks(WHOLE))
+    (tmp_path / "elsewhere").write_bytes(b"".join(PIECES))
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(IntegrityError):
+        list(store.chunks(WHOLE))
+
+
+def test_sweep_removes_what_nobody_names_and_nothing_else(tmp_path: Path) -> None:
+    """Named content stays, other content goes, foreign files stay."""
+    store = Store(tmp_path / "content")
+    kept, gone = store.put(PIECES), store.put([b"gone"])
+    (tmp_path / "content" / "notes").touch()
+
+    assert store.sweep({kept.sha256}) == gone.size
+    assert {path.name for path in (tmp_path / "content").iterdir()} == {kept.sha256, "notes"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {},
+        {"size": 1},
+        {"size": -1, "sha256": "0" * 64},
+        {"size": True, "sha256": "0" * 64},
+        {"size": 1, "sha256": "../" + "0" * 61},
+        {"size": 1, "sha256": "0" * 64, "more": 1},
+    ],
+)
+def test_entry_that_names_no_content_is_refused(entry: object) -> None:
+    """Only a size and a sha256 are an entry, so that no name leads elsewhere."""
+    with pytest.raises(ValueError, match="no size and sha256"):
+        Content.of_json(entry)

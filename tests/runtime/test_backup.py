@@ -1,0 +1,232 @@
+"""Backups: what is in one, what two share, and what a crash or a full disk leaves."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel.codes import IO_ENOSPC
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.lock import WriterLock
+from minibot.kernel.segments import load_segments
+from minibot.runtime.backup import LOCK_FILE, Backup, BackupFolder, read_backup
+from minibot.runtime.paths import Var
+from tests.kernel.kernel_support import Crash, FaultFiles, failing
+from tests.runtime.backups import RUN, append, open_var, read_back
+
+
+@pytest.fixture
+def var(tmp_path: Path) -> Var:
+    """A `var` with an open run."""
+    return open_var(tmp_path / "var")
+
+
+def test_backup_holds_queues_up_to_their_heads_hints_models_and_no_lock(
+    var: Var, tmp_path: Path
+) -> None:
+    """All that the run needs is inside, byte for byte; lines above a head are not."""
+    inbox = var.queues / "signals" / "inbox.jsonl"
+    whole = inbox.read_bytes()
+    inbox.write_bytes(whole + b"sha256:half a li")
+    folder = BackupFolder(tmp_path / "backups")
+
+    taken = folder.take(var, RUN)
+
+    found = read_back(folder, taken)
+    assert found["queues/signals/inbox.jsonl"] == whole
+    assert found["queues/signals/inbox.000001.jsonl"].endswith(b"\n")
+    for name in ("manifest.json", "clock.json"):
+        assert found[f"runs/{RUN}/{name}"] == (var.run(RUN) / name).read_bytes()
+    assert found["ai/packs/model"] == b"model" * 100
+    assert "queues/signals/cursor.json" in found
+    assert not any(name.endswith((".lock", ".tmp")) for name in found)
+    assert read_backup(taken.path) == taken
+
+
+def test_second_backup_shares_sealed_segments_and_what_did_not_change(
+    var: Var, tmp_path: Path
+) -> None:
+    """A sealed segment is copied once: a later backup reads and writes only what is new."""
+    folder = BackupFolder(tmp_path / "backups")
+    first = folder.take(var, RUN)
+    sealed = load_segments(var.queues / "signals", "inbox")[0]
+    append(var, "signals", 61, 30)
+    files = FaultFiles()
+
+    second = BackupFolder(tmp_path / "backups", files=files).take(var, RUN)
+
+    name = f"queues/signals/{sealed.name}"
+    assert second.files[name] == first.files[name]
+    assert f"look {sealed.name}" not in files.calls
+    assert len(second.files) > len(first.files)
+    assert read_back(folder, first).keys() == first.files.keys()
+
+
+def test_crash_at_any_change_leaves_only_whole_backups(var: Var, tmp_path: Path) -> None:
+    """Whatever call kills the process, every backup that counts reads back whole."""
+    crashes = 0
+    while True:
+        place = tmp_path / str(crashes) / "backups"
+        place.parent.mkdir()
+        files = FaultFiles()
+        files.crash_at = crashes
+        try:
+            taken = BackupFolder(place, files=files).take(var, RUN)
+        except Crash:
+            files.kill()
+        else:
+            break
+        folder = BackupFolder(place)
+        for path in folder.taken():
+            read_back(folder, read_backup(path))
+        again = folder.take(var, RUN)
+        assert read_back(folder, again)
+        crashes += 1
+    assert crashes > 50
+    assert taken.path in BackupFolder(place).taken()
+
+
+def test_keep_removes_the_oldest_and_only_what_no_other_names(var: Var, tmp_path: Path) -> None:
+    """The newest stay whole; content that none of them names is freed."""
+    folder = BackupFolder(tmp_path / "backups")
+    taken = [folder.take(var, RUN)]
+    for first in (61, 71, 81):
+        append(var, "signals", first, 10)
+        taken.append(folder.take(var, RUN))
+
+    freed = folder.keep(2)
+
+    assert freed > 0
+    assert folder.taken() == [one.path for one in taken[-2:]]
+    for one in taken[-2:]:
+        read_back(folder, one)
+    named = {content.sha256 for one in taken[-2:] for content in one.files.values()}
+    assert {path.name for path in folder.store.folder.iterdir()} == named
+
+
+def test_crash_while_the_oldest_go_leaves_the_others_whole(var: Var, tmp_path: Path) -> None:
+    """A list goes before its content, so no list that stands lacks a content."""
+    crashes = 0
+    while True:
+        place = tmp_path / str(crashes) / "backups"
+        place.parent.mkdir()
+        folder = BackupFolder(place)
+        folder.take(var, RUN)
+        append(var, "fills", 61 + crashes, 1)
+        folder.take(var, RUN)
+        files = FaultFiles()
+        files.crash_at = crashes
+        try:
+            BackupFolder(place, files=files).keep(1)
+        except Crash:
+            files.kill()
+        else:
+            break
+        standing = folder.taken()
+        assert standing
+        for path in standing:
+            read_back(folder, read_backup(path))
+        crashes += 1
+    assert crashes > 2
+
+
+def test_damaged_list_keeps_all_content(var: Var, tmp_path: Path) -> None:
+    """Where nobody knows what a kept backup names, nothing is swept."""
+    folder = BackupFolder(tmp_path / "backups")
+    folder.take(var, RUN)
+    append(var, "fills", 61, 1)
+    last = folder.take(var, RUN)
+    last.path.write_bytes(b"{}\n")
+    before = set(folder.store.folder.iterdir())
+
+    with pytest.raises(IntegrityError):
+        folder.keep(1)
+
+    assert set(folder.store.folder.iterdir()) == before
+
+
+def test_full_disk_and_too_little_room_leave_no_backup_and_the_run_as_it_was(
+    var: Var, tmp_path: Path
+) -> None:
+    """A backup never takes the room that the run needs, and a full disk leaves no list."""
+    files = FaultFiles()
+    files.fault = failing("pwrite", "", errno.ENOSPC, times=10**6)
+    before = {path: path.read_bytes() for path in var.root.rglob("*") if path.is_file()}
+
+    with pytest.raises(RunStop) as raised:
+        BackupFolder(tmp_path / "backups", files=files).take(var, RUN)
+    with pytest.raises(Refusal, match="free"):
+        BackupFolder(tmp_path / "backups", free_min=1 << 62).take(var, RUN)
+
+    assert raised.value.reason_code == IO_ENOSPC
+    assert BackupFolder(tmp_path / "backups").taken() == []
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_backup_inside_the_var_of_no_run_or_beside_another_is_refused(
+    var: Var, tmp_path: Path
+) -> None:
+    """A folder in `var`, a run without queues, a missing disk and a second process are refused."""
+    with pytest.raises(Refusal):
+        BackupFolder(var.root / "backups").take(var, RUN)
+    with pytest.raises(Refusal):
+        BackupFolder(tmp_path).take(var, RUN)
+    with pytest.raises(Refusal):
+        BackupFolder(tmp_path / "backups").take(var, "20260106_200000")
+    with pytest.raises(RunStop):
+        BackupFolder(tmp_path / "not mounted" / "backups").take(var, RUN)
+    lock = WriterLock(tmp_path / "backups" / LOCK_FILE)
+    with pytest.raises(Refusal):
+        BackupFolder(tmp_path / "backups").take(var, RUN)
+    lock.close()
+
+    assert BackupFolder(tmp_path / "backups").take(var, RUN).run_id == RUN
+
+
+def test_standing_flag_is_backed_up_whatever_it_is(var: Var, tmp_path: Path) -> None:
+    """A STOP stands in the restored `var` too: a file as it is, anything else as an empty one."""
+    folder = BackupFolder(tmp_path / "backups")
+    var.flag.symlink_to(tmp_path / "nowhere")
+    assert read_back(folder, folder.take(var, RUN))["STOP.flag"] == b""
+    var.flag.unlink()
+    var.flag.write_bytes(b"stopped")
+
+    assert read_back(folder, folder.take(var, RUN))["STOP.flag"] == b"stopped"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside",
+        "/etc/passwd",
+        "queues/../../outside",
+        "queues\\..\\outside",
+        "queues//inbox.jsonl",
+        "queues",
+        "runs/20250101_000000/manifest.json",
+        f"runs/{RUN}",
+        "run.lock",
+        "logs/ops.err.log",
+        "ai/con",
+        "C:/x",
+        "",
+    ],
+)
+def test_list_that_names_a_path_outside_is_damaged(var: Var, tmp_path: Path, name: str) -> None:
+    """No list leads a restore out of its folder, whoever wrote it with a right sha256."""
+    taken = BackupFolder(tmp_path / "backups").take(var, RUN)
+    forge(taken, name)
+
+    with pytest.raises(IntegrityError):
+        read_backup(taken.path)
+
+
+def forge(taken: Backup, name: str, **changes: Any) -> None:
+    """Write a backup's list anew with one more path."""
+    said = read_hashed(taken.path)
+    said["files"][name] = next(iter(said["files"].values()))
+    write_hashed(taken.path, said | changes)
