@@ -31,6 +31,7 @@ from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.decimals import format_fixed
 from minibot.events.model import (
+    ADJUST,
     BUY,
     SELL,
     Bar,
@@ -59,6 +60,7 @@ from minibot.events.model import (
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN, RECOVERY_EXIT
 from minibot.kernel.errors import InvariantError
+from minibot.risk.adjusting import on_adjust
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.campaign_steps import adopt, on_flat, recover
 from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_for_tick
@@ -299,7 +301,7 @@ class RiskCore(Core):
         return True
 
     def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
-        """Take a signal; return the action on BUY or SELL and the intents it allows; None on HOLD.
+        """Take a signal; return the action on it and the intents it allows; None on HOLD.
 
         Raises:
             InvariantError: The signal came before `run_opening`.
@@ -319,7 +321,7 @@ class RiskCore(Core):
             if state.quotes.open and not state.is_stopped:
                 messages += on_sell_signal(state, market, signal, len(messages))
             return messages
-        return None
+        return on_adjust(state, market, signal) if side == ADJUST else None
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return an exit, an order to rest, a STOP, or None.

@@ -132,6 +132,7 @@ ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
 KEEPS_LEVELS: Final = Gate("keeps_levels", NO_PLAN, words=IS_SO)
 WISHED_STOP: Final = Gate("wished_stop", WISH_REACHED, PLACES, passes=BELOW)
 WISHED_TARGET: Final = Gate("wished_target", WISH_REACHED, PLACES, passes=ABOVE)
+TRAIL_BARS: Final = Gate("trail_atr_bars", WARMUP, passes=AT_LEAST)
 PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
@@ -161,7 +162,8 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
-    (market.exits or state.exits_of(market)).take_wish(signal.wish, market.qty > 0)
+    exits = market.exits or state.exits_of(market)
+    exits.take_wish(signal.wish, market.qty > 0, market.bid)
     verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
@@ -265,9 +267,10 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
         market: The market of the entry; without a touch the levels are not judged.
         exits: State of its exits: with a plan it keeps levels.
     """
-    has_levels, has_touch = wish.stop or wish.target, market.is_fresh and market.has_mid
+    has_touch, atr = market.is_fresh and market.has_mid, exits.atr
     return (
-        (KEEPS_LEVELS, exits.plan is None if has_levels else NOT_ASKED, False),
+        (KEEPS_LEVELS, exits.plan is None if wish.has_levels else NOT_ASKED, False),
+        (TRAIL_BARS, atr.count if wish.trail_atr else NOT_ASKED, atr.warmup),
         (WISHED_STOP, wish.stop if wish.stop and has_touch else NOT_ASKED, market.bid),
         (WISHED_TARGET, wish.target if wish.target and has_touch else NOT_ASKED, market.ask),
     )

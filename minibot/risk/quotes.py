@@ -143,7 +143,7 @@ class Quote:
                 signal.symbol,
                 signal.horizon_ms,
                 signal.confidence,
-                *_wished(signal),
+                *(signal.wish.values() if signal.wish else ()),
             ],
             "tick_seq": signal.tick_seq,
             "started_ts": self.started_ts,
@@ -178,11 +178,6 @@ class Quote:
         quote.is_leaving, quote.is_over = data["is_leaving"], data["is_over"]
         quote.is_waiting = data["is_waiting"]
         return quote
-
-
-def _wished(signal: SignalMessage) -> tuple[int, ...]:
-    wish = signal.wish
-    return () if wish is None else (wish.notional, wish.share_bps, wish.stop, wish.target)
 
 
 @final

@@ -138,6 +138,16 @@ def stopped(loss_max: int) -> Change:
     )
 
 
+def trailed_after(bars: int) -> Change:
+    """Return a change to a trail in ATRs, wanted after so many bars."""
+
+    def change(world: World) -> None:
+        wished(trail_atr=20_000)(world)
+        world.exits.atr.count = bars
+
+    return change
+
+
 # From a profile with the key; without the key there is no check of the spread.
 ONE_BPS: Final = Limits(
     {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
@@ -242,6 +252,12 @@ ENTRIES: Final = (
         "no_plan",
         over("keeps_levels", "yes", "no"),
         (wished(stop=UNIT), wished(stop=UNIT, plan=False)),
+    ),
+    _level(
+        "TRAIL_BARS",
+        "warmup",
+        over("trail_atr_bars", "14", "13"),
+        (trailed_after(14), trailed_after(13)),
     ),
     _level(
         "WISHED_STOP",
