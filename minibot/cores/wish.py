@@ -19,9 +19,13 @@ class Wish:
         trail: Distance of a stop below the highest bid in hundred-millionths of quote; 0 for none.
         trail_bps: The same in ten-thousandths of a basis point of that bid.
         trail_atr: The same in ten-thousandths of the ATR; one of the three is above 0 at most.
+        limit: Price in hundred-millionths at which an entry rests; 0 for one at the market.
     """
 
-    __slots__ = ("notional", "share_bps", "stop", "target", "trail", "trail_atr", "trail_bps")
+    __slots__ = (
+        *("limit", "notional", "share_bps", "stop", "target"),
+        *("trail", "trail_atr", "trail_bps"),
+    )
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Wish:
         trail: int = 0,
         trail_bps: int = 0,
         trail_atr: int = 0,
+        limit: int = 0,
     ) -> None:
         """Take what is wanted, of which at least one is above zero."""
         self.notional: int = notional
@@ -41,6 +46,7 @@ class Wish:
         self.trail: int = trail
         self.trail_bps: int = trail_bps
         self.trail_atr: int = trail_atr
+        self.limit: int = limit
 
     @property
     def has_size(self) -> bool:
@@ -61,5 +67,5 @@ class Wish:
         """Return all of it, as the constructor takes it."""
         return (
             *(self.notional, self.share_bps, self.stop, self.target),
-            *(self.trail, self.trail_bps, self.trail_atr),
+            *(self.trail, self.trail_bps, self.trail_atr, self.limit),
         )

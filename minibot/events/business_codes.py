@@ -222,6 +222,16 @@ WISH_REACHED: Final = _business(
     "The stop that the strategy wants is not below the bid, or its target not above the ask.",
     "Nothing to do, or let the strategy keep more distance.",
 )
+LIMIT_CROSSES: Final = _business(
+    "limit_crosses",
+    "The limit of the strategy's purchase is not below the ask, where it could not rest.",
+    "Nothing to do, or let the strategy keep more distance; without a limit it buys at the market.",
+)
+LIMIT_ENTRIES_MAX: Final = _business(
+    "limit_entries_max",
+    "The strategy has as many purchases at a limit in the symbol as the profile lets rest.",
+    "Wait until one is filled or its time is over, or compare `limit_entries_max`.",
+)
 LOOSER_LEVEL: Final = _business(
     "looser_level",
     "The stop or the trail that the strategy wants is looser than the one in force.",

@@ -567,6 +567,9 @@ class Signal(Payload, frozen=True):
     ] = None
     trail_bps: Annotated[NumberAboveZero | None, "The same in basis points of that bid."] = None
     trail_atr: Annotated[NumberAboveZero | None, "The same as a multiple of the ATR."] = None
+    limit_price: Annotated[
+        NumberAboveZero | None, "Price at which an entry rests, for horizon_ms at most."
+    ] = None
 
 
 class MarketRegime(Payload, frozen=True):

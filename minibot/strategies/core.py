@@ -3,8 +3,8 @@
 It keeps a view of each symbol up to date and hands ticks and closed bars to the strategy of that
 symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal only when its reason
 code differs from the last one written, at most once a second of market time per symbol; `facts`
-shows the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by the
-trades themselves, and live `bar` events are left out.
+shows the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by
+the trades themselves, and live `bar` events are left out.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
 columns: there is one path.

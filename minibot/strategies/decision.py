@@ -202,6 +202,7 @@ def buy(
     trail: Amount = None,
     trail_bps: Amount = None,
     trail_atr: Amount = None,
+    limit: Amount = None,
     valid_ms: int | None = None,
 ) -> Decision:
     """Return the wish to be long; risk decides how much, and whether at all.
@@ -222,7 +223,9 @@ def buy(
         trail: Distance in quote at which that stop follows the highest bid from now on.
         trail_bps: The same in basis points of that bid; at most one of the three is given.
         trail_atr: The same as a multiple of the profile's ATR.
-        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`.
+        limit: Price at which the purchase rests, below the ask; by default it is at the market.
+        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`. A purchase with
+            a limit rests so long, and at most `execution.order_ttl_market_ms`.
 
     Raises:
         ValueError: A value is out of its bounds.
@@ -234,6 +237,7 @@ def buy(
         stop=_amount("stop", stop),
         target=_amount("target", target),
         **_trail(trail, trail_bps, trail_atr),
+        limit=_amount("limit", limit),
     )
     return _valid(decision, valid_ms)
 

@@ -226,3 +226,56 @@ def test_adjustments_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None
             falls += Decimal(one["stop"]) < stop
         stop, opened = Decimal(one["stop"]), one["opened_ts"]
     assert falls == 0
+
+
+RESTS = '''"""Rests purchases below the market, and sells above what they cost."""
+
+from decimal import Decimal
+
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Rests(Strategy):
+    """Keeps up to three limits, a fresh one with each bar."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        if self.count % 12 == 0:
+            return sell("enough")
+        price = Decimal(str(view.bid)) * (1 - Decimal(self.count % 4) / 2500)
+        return buy("below", limit=price.quantize(Decimal("0.001")), notional=20, valid_ms=150_000)
+'''
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_limits_give_the_same_by_rows_and_by_events(tmp_path: Path, most: int | None) -> None:
+    """Purchases that rest are filled, end and are withdrawn alike."""
+    (tmp_path / "rests.py").write_text(RESTS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=rests",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.signal_exit=true"),
+        *("risk.order_notional=60", "risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+        "execution.order_ttl_market_ms=600000",
+        *([] if most is None else [f"risk.limit_entries_max={most}"]),
+    )
+    source = BarSource(series(walk(600, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert {one["liquidity"] for one in payloads(quick.of("fills"))} == {"MAKER", "TAKER"}
+    reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
+    assert {"allowed", "pending_order" if most is None else "limit_entries_max"} <= reasons
+    results = {one["result"] for one in payloads(quick.of("order_results"))}
+    assert {"FILLED", "EXPIRED", "CANCELLED"} <= results

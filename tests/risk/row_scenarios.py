@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.events.model import JsonObject
+from minibot.cores.wish import Wish
+from minibot.events.model import BUY, JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.limits import Limits
 from minibot.risk.positions import UNSEEN
+from minibot.risk.quotes import Quote
 from tests.risk.desk import OTHER, SYMBOL
 from tests.risk.row_world import (
     ENDS,
@@ -138,6 +140,22 @@ def stopped(loss_max: int) -> Change:
     )
 
 
+def lasting(limit: int) -> Change:
+    """Return a change to a purchase at a limit, which an order of the profile outlasts."""
+    return put(wish=Wish(limit=limit), limits__order_ttl_ms=60_000)
+
+
+def limits_open(count: int) -> Change:
+    """Return a change to so many limits that rest, of three, and another that is wanted."""
+
+    def change(world: World) -> None:
+        lasting(99 * UNIT)(world)
+        for _ in range(count):
+            world.state.quotes.add(Quote(world.signal(BUY), UNIT, 100 * UNIT, NOW, 1_000))
+
+    return change
+
+
 def trailed_after(bars: int) -> Change:
     """Return a change to a trail in ATRs, wanted after so many bars."""
 
@@ -260,6 +278,12 @@ ENTRIES: Final = (
         (trailed_after(14), trailed_after(13)),
     ),
     _level(
+        "WISHED_LIMIT",
+        "limit_crosses",
+        ("wished_limit 99.99999999 / 100.00000000", "wished_limit 100.00000000 / 100.00000000"),
+        (lasting(100 * UNIT - 1), lasting(100 * UNIT)),
+    ),
+    _level(
         "WISHED_STOP",
         "wish_reached",
         (
@@ -334,6 +358,12 @@ ENTRIES: Final = (
     *(_entry(*row) for row in SHARED),
     _entry(
         "ORDER_PENDING", "pending_order", over("order_pending", "no", "yes"), (nothing, selling(1))
+    ),
+    _entry(
+        "LIMIT_ENTRIES",
+        "limit_entries_max",
+        over("limit_entries", "3", "4"),
+        (limits_open(2), limits_open(3)),
     ),
     _entry("POSITIONS", "positions_max", over("positions", "6", "7"), (others(4), others(5))),
     _entry(

@@ -146,6 +146,7 @@ class World:
         self.budgets.account.open(self.budgets.equity + 23 * UNIT, 0)
         self.orders(2)
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
+        self.limits.limit_entries_max = 3
         # What the strategy wants beside the entry.
         self.wish: Wish | None = None
         # Stop, target and distance of a trail that it wants to move.

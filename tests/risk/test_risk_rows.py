@@ -194,7 +194,12 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.count_rows(world.state, world.market, world.market.rules, 2)
     ),
     (quoting, "quote_rows"): lambda module, world: judged(
-        module.quote_rows(world.market, world.market.rules, world.qty)
+        module.quote_rows(
+            world.market.rules, world.qty, module.quote_price(world.market, world.market.rules)
+        )
+    ),
+    (quoting, "life_rows"): lambda module, world: judged(
+        module.life_rows(world.horizon_ms, world.limits.order_ttl_ms)
     ),
     (requoting, "moved_rows"): lambda module, world: judged(
         module.moved_rows(world.state, world.market, world.market.rules, world.quote)
