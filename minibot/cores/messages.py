@@ -170,6 +170,7 @@ class SignalMessage(Message):
             parse_fixed(signal.trail_bps or "0", RATE_PLACES),
             parse_fixed(signal.trail_atr or "0", RATE_PLACES),
             parse_amount(signal.limit_price or "0"),
+            parse_amount(signal.qty or "0"),
         )
         if any(wanted):
             message.wish = Wish(*wanted)

@@ -10,11 +10,13 @@ from minibot.events.native import mypyc_attr
 @mypyc_attr(acyclic=True)
 @final
 class Wish:
-    """Bounds on the cost of an entry, of which both hold, and levels of a position.
+    """Bounds on the size of an order, of which all hold, and levels of a position.
 
     Attributes:
         notional: Quote amount in hundred-millionths; 0 for none.
-        share_bps: Share in basis points of what positions may take together; 0 for none.
+        share_bps: Share in basis points of what positions may take together, of a sale that of the
+            position; 0 for none.
+        qty: Quantity of a sale in hundred-millionths; 0 for none.
         stop, target: Prices in hundred-millionths; 0 for none.
         trail: Distance of a stop below the highest bid in hundred-millionths of quote; 0 for none.
         trail_bps: The same in ten-thousandths of a basis point of that bid.
@@ -23,7 +25,7 @@ class Wish:
     """
 
     __slots__ = (
-        *("limit", "notional", "share_bps", "stop", "target"),
+        *("limit", "notional", "qty", "share_bps", "stop", "target"),
         *("trail", "trail_atr", "trail_bps"),
     )
 
@@ -37,6 +39,7 @@ class Wish:
         trail_bps: int = 0,
         trail_atr: int = 0,
         limit: int = 0,
+        qty: int = 0,
     ) -> None:
         """Take what is wanted, of which at least one is above zero."""
         self.notional: int = notional
@@ -47,6 +50,7 @@ class Wish:
         self.trail_bps: int = trail_bps
         self.trail_atr: int = trail_atr
         self.limit: int = limit
+        self.qty: int = qty
 
     @property
     def has_size(self) -> bool:
@@ -67,5 +71,5 @@ class Wish:
         """Return all of it, as the constructor takes it."""
         return (
             *(self.notional, self.share_bps, self.stop, self.target),
-            *(self.trail, self.trail_bps, self.trail_atr, self.limit),
+            *(self.trail, self.trail_bps, self.trail_atr, self.limit, self.qty),
         )

@@ -554,8 +554,10 @@ class Signal(Payload, frozen=True):
     share_bps: Annotated[
         int | None,
         Meta(ge=1, le=10_000),
-        "The same as a share of what positions may take together; the lesser of the two counts.",
+        "The same as a share of what positions may take together; the lesser of the two counts. "
+        "Of a sale, the share of the position that is sold.",
     ] = None
+    qty: Annotated[NumberAboveZero | None, "Base amount that a sale is to sell at most."] = None
     stop_price: Annotated[
         NumberAboveZero | None, "Stop that the strategy wants for the position, above risk's own."
     ] = None

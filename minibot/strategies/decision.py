@@ -344,9 +344,29 @@ def sell(
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
+    share_bps: int | None = None,
+    qty: Amount = None,
+    valid_ms: int | None = None,
 ) -> Decision:
-    """Return the wish to be flat; see `buy`."""
-    return _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    """Return the wish to be flat, or to hold less; see `buy`.
+
+    Args:
+        reason: As of `buy`.
+        checks: As of `buy`.
+        score: As of `buy`.
+        confidence: As of `buy`.
+        code: As of `buy`.
+        share_bps: Share of the position in basis points that is sold; by default all of it. What
+            the venue would not sell afterwards is sold with it.
+        qty: The same as a base amount, exactly; the lesser of the two counts.
+        valid_ms: As of `buy`.
+
+    Raises:
+        ValueError: A value is out of its bounds.
+    """
+    decision = _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
+    return _valid(decision, valid_ms)
 
 
 def hold(

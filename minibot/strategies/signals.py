@@ -54,6 +54,7 @@ def _told(wish: Wish) -> dict[str, Any]:
         "trail_bps": (wish.trail_bps, RATE_PLACES),
         "trail_atr": (wish.trail_atr, RATE_PLACES),
         "limit_price": (wish.limit, PLACES),
+        "qty": (wish.qty, PLACES),
     }
     found: dict[str, Any] = {
         name: format_fixed(amount, places) for name, (amount, places) in amounts.items() if amount

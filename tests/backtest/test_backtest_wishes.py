@@ -279,3 +279,55 @@ def test_limits_give_the_same_by_rows_and_by_events(tmp_path: Path, most: int | 
     assert {"allowed", "pending_order" if most is None else "limit_entries_max"} <= reasons
     results = {one["result"] for one in payloads(quick.of("order_results"))}
     assert {"FILLED", "EXPIRED", "CANCELLED"} <= results
+
+
+PARTS = '''"""Buys in steps, sells in parts."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Parts(Strategy):
+    """Scales in and out."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        turn = self.count % 12
+        if turn in (1, 3, 5):
+            return buy("a step", notional=30)
+        if turn in (6, 7):
+            return sell("a part", share_bps=4_000)
+        if turn == 8:
+            return sell("a quantity", qty="0.00011")
+        return sell("the rest") if turn == 10 else None
+'''
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_parts_give_the_same_by_rows_and_by_events(tmp_path: Path, exits_at: str) -> None:
+    """A position is bought in steps and sold in parts alike."""
+    (tmp_path / "parts.py").write_text(PARTS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=parts",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        *("risk.signal_exit=true", f"risk.exits_at={exits_at}"),
+        *("risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+    )
+    source = BarSource(series(walk(400, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    sold = [one for one in payloads(quick.of("fills")) if one["side"] == "SELL"]
+    bought = [one for one in payloads(quick.of("fills")) if one["side"] == "BUY"]
+    assert min(len(bought), len(sold)) > 2 * (400 // 12)

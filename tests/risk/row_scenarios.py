@@ -140,6 +140,16 @@ def stopped(loss_max: int) -> Change:
     )
 
 
+def resting_with(count: int) -> Change:
+    """Return a change to exits that rest with the executor, after so many orders."""
+
+    def change(world: World) -> None:
+        world.state.exits.rules.rests = True
+        orders(count)(world)
+
+    return change
+
+
 def lasting(limit: int) -> Change:
     """Return a change to a purchase at a limit, which an order of the profile outlasts."""
     return put(wish=Wish(limit=limit), limits__order_ttl_ms=60_000)
@@ -192,6 +202,7 @@ _wish = _scenarios("wish_rows", is_held=False)
 _loss = _scenarios("loss_rows", is_held=False)
 _hard = _scenarios("hard_rows", is_held=False, soft=False)
 _sell = _scenarios("sell_rows", is_held=True)
+_part = _scenarios("part_rows", is_held=True)
 _sale = _scenarios("size_exit", is_held=True)
 _request = _scenarios("request_rows", is_held=True)
 _level = _scenarios("level_rows", is_held=True)
@@ -648,6 +659,19 @@ EXITS: Final = (
         "no_position",
         over("position_lots", "1", "0"),
         (lambda world: world.hold(10 * UNIT, lots=1), put(market__holding=None)),
+    ),
+    _part("PART_QTY", "", amount("part_qty", 10), step("qty", 10 * UNIT)),
+    _part(
+        "PART_RATE",
+        "order_rate",
+        over("part_orders_per_minute", "22", "23"),
+        (orders(21), orders(22)),
+    ),
+    _part(
+        "PART_RATE",
+        "order_rate",
+        over("part_orders_per_minute", "22", "23"),
+        (resting_with(20), resting_with(21)),
     ),
     _sale(
         "EXIT_PENDING", "pending_order", over("exit_pending", "no", "yes"), (nothing, selling(UNIT))

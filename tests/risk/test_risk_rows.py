@@ -165,6 +165,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
             world.exits, (STOP_BID, TARGET_BID, ENDS), world.opened_ts, world.bid, world.now
         )
     ),
+    (exit_decision, "part_rows"): lambda module, world: judged(
+        module.part_rows(world.state, world.market, world.budgets.orders(world.now), world.qty)
+    ),
     (exit_decision, "size_exit"): exit_size,
     (exit_decision, "on_exit_position"): requested,
     (exit_decision, "leave"): left,
