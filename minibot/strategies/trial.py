@@ -1,7 +1,7 @@
 """Trial of a strategy on made-up prices, without a market, for its tests.
 
 It is the same core as at night: the same check of the file, the same views, the same rules about
-what is journaled. Orders are filled whole at the next trade, one with a limit at the first trade there
+what is journaled. Orders are filled whole at the next trade, a limit at the first trade there
 within its validity, which risk and executor do more carefully.
 """
 
