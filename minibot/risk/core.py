@@ -75,6 +75,7 @@ from minibot.risk.exit_decision import (
     on_sell,
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.plan import NOTHING_WISHED
 from minibot.risk.plan_telling import PlanTelling
 from minibot.risk.positions import NO_PRICE, Market
 from minibot.risk.protection import REJECTED, on_answer, protect
@@ -500,6 +501,8 @@ class RiskCore(Core):
             return None
         state.now = now
         bought = positions.find(fill.client) if state.quotes.open else None
+        if fill.side == BUY:
+            self._on_bought(fill)
         market = positions.on_fill(fill)
         self._on_campaign_fill(market, fill)
         trades = state.sizing.trades
@@ -549,6 +552,21 @@ class RiskCore(Core):
             return messages
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
+
+    def _on_bought(self, fill: FillMessage) -> None:
+        """Want the levels of an entry with its first fill, which is not booked yet."""
+        state = self._state
+        order = state.positions.find(fill.client)
+        if order is None or order.booked:
+            return
+        market, quote = order.market, state.quotes.of(order)
+        exits = market.exits or state.exits_of(market)
+        if quote is None or not quote.is_pinned:
+            exits.on_bought(exits.asked)
+            exits.asked = NOTHING_WISHED
+        elif quote.signal.wish is not None:
+            peak = min(quote.limit, market.bid)
+            exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
 
     def _on_campaign_fill(self, market: Market, fill: FillMessage) -> None:
         """Let the campaign of a market take a fill."""

@@ -169,8 +169,8 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
-    exits = market.exits or state.exits_of(market)
-    exits.take_wish(signal.wish, market.qty > 0, min(market.bid, limit or market.bid))
+    if not limit:  # A limit has its levels in its quote.
+        (market.exits or state.exits_of(market)).ask(signal.wish, market.bid)
     verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)

@@ -10,7 +10,7 @@ price of a sale. Levels that move are in `risk.plan`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
@@ -118,6 +118,7 @@ class SymbolExits:
     """
 
     __slots__ = (
+        "asked",
         "atr",
         "atr_step",
         "atr_stop",
@@ -165,6 +166,8 @@ class SymbolExits:
         self.is_asked: bool = False
         # What the strategy wants of the plan.
         self.wished: Wished = NOTHING_WISHED
+        # The same of an entry at the market, or at the best bid, that is not filled yet.
+        self.asked: Wished = NOTHING_WISHED
         # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
         self.left: str = ""
         self.refusals: int = 0
@@ -237,18 +240,20 @@ class SymbolExits:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
-    def take_wish(self, wish: Wish | None, is_held: bool, peak: int) -> None:
-        """Keep the levels that an allowed entry's strategy wants; its fill sets them.
-
-        Beside a position a level that is not wanted anew stays.
+    def ask(self, wish: Wish | None, peak: int) -> None:
+        """Keep the levels that an allowed entry's strategy wants, until it is filled.
 
         Args:
             wish: The strategy's.
-            is_held: Whether a position is held already.
             peak: The price from which a trail follows the bid.
         """
-        former = self.wished if is_held else NOTHING_WISHED
-        self.wished = former if wish is None else self.wished_by(wish, former, peak)
+        self.asked = NOTHING_WISHED if wish is None else self.wished_by(wish, NOTHING_WISHED, peak)
+
+    def on_bought(self, asked: Wished) -> None:
+        """Want the levels of an entry that is filled; one that it names none of stays."""
+        former = self.wished
+        trail = asked[2:] if asked[2] or asked[3] else former[2:]
+        self.wished = (asked[0] or former[0], asked[1] or former[1], *trail)
 
     def wished_by(self, wish: Wish, former: Wished, peak: int) -> Wished:
         """Return the levels of a wish, and of a former one where the wish names none.
@@ -447,6 +452,8 @@ class Exits:
             self._follow(exits, plan.entry, step)
         down, up = exits.stop_distance, exits.target_distance
         plan.settle(self.rules.plan, rules, exits.is_guarded, down, up, exits.wished)
+        if exits.wished[4]:  # The plan has the trail now.
+            exits.wished = (*exits.wished[:2], *NOTHING_WISHED[2:])
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
@@ -543,6 +550,7 @@ class Exits:
                     "told": exits.told,
                     **exits.rest_state(),
                     **({"wished": list(exits.wished)} if any(exits.wished) else {}),
+                    **({"asked": list(exits.asked)} if any(exits.asked) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
@@ -570,15 +578,20 @@ class Exits:
             exits.is_guarded = data["is_guarded"]
             exits.is_asked = data["is_asked"]
             exits.left = data.get("left", "")
-            stop, target, *trail = data.get("wished", NOTHING_WISHED)
-            gap, share, peak = trail or NOTHING_WISHED[2:]
-            exits.wished = stop, target, gap, share, peak
+            exits.wished = _wished(data.get("wished"))
+            exits.asked = _wished(data.get("asked"))
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]
             refusals, retry_ts, told = data.get("rest", (0, 0, ""))
             exits.rest_refusals, exits.rest_retry_ts, exits.rest_told = refusals, retry_ts, told
         return restored
+
+
+def _wished(data: Sequence[int] | None) -> Wished:
+    """Return what a strategy wants, as a state has it; one of before has no trail."""
+    stop, target, gap, share, peak = (*(data or ()), *NOTHING_WISHED[len(data or ()) :])
+    return stop, target, gap, share, peak
 
 
 def _retry_ts(refusals: int, now: int) -> int:

@@ -220,7 +220,8 @@ def buy(
             that it tightens what the profile has and loosens nothing.
         target: Price at which the position is sold, above the ask; the lowest target counts. Levels
             need a profile with `risk.hard_stop_bps`, and stand from the entry's fill on.
-        trail: Distance in quote at which that stop follows the highest bid from now on.
+        trail: Distance in quote at which that stop follows the highest bid from now on; with
+            `limit` from the bid of its fill on.
         trail_bps: The same in basis points of that bid; at most one of the three is given.
         trail_atr: The same as a multiple of the profile's ATR.
         limit: Price at which the purchase rests, below the ask; by default it is at the market.

@@ -222,14 +222,27 @@ def test_target_of_a_limit_beside_a_position_is_judged_at_the_market() -> None:
     assert actions(limit(one, "95", target_price="96")) == [("BLOCK", "wish_reached")]
 
 
-def test_trail_of_a_limit_begins_at_its_price() -> None:
-    """A distance of 2 from 95 is a stop at 93."""
+def test_trail_of_a_limit_begins_at_the_bid_of_its_fill() -> None:
+    """A distance of 2 from 94.99 is a stop at 92.99, and of no other price before."""
     one = desk(risk__hard_stop_bps="1000")
     limit(one, "95", trail_distance="2")
     one.tick()
     down(one, "94.99")
 
-    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "93.00000000"
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "92.99000000"
+
+
+def test_levels_of_a_limit_beside_a_position_wait_for_its_fill() -> None:
+    """What is held keeps its levels, also over a restart, until the limit is bought."""
+    one = desk(risk__hard_stop_bps="1000")
+    one.buy()
+    limit(one, "95", stop_price="94", trail_distance="3")
+    one.restarted()
+    one.tick("96", "96", trade="96")
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "90.00000000"
+    down(one, "94.99")
+
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "94.00000000"
 
 
 def test_sale_cancels_a_limit_beside_the_position() -> None:

@@ -70,8 +70,8 @@ class TrailPullback(Strategy):
         if self.has_tightened or bar.close < goal:
             return None
         self.has_tightened = True
-        checks = (compare("close", bar.close, ">=", goal),)
-        return adjust("gained enough", checks, trail_bps=self.near)
+        gained = compare("close", bar.close, ">=", goal)
+        return adjust("gained enough", (gained,), trail_bps=self.near)
 
     def on_gap(self, gap: Gap, view: View) -> None:
         """Start anew, but for what risk was told: the position is still there."""
