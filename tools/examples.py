@@ -27,6 +27,11 @@ PAGE: Final = PROJECT / "docs" / "STRATEGIES.md"
 SOURCES: Final = ("klines:btcusdt-1m", "klines:ethusdt-1m")
 TIMEFRAME: Final = "15m"
 OWN_EXITS: Final = ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null")
+NEEDED: Final = {
+    "trail_pullback": ("risk.hard_stop_bps=1000",),
+    "maker_grid": ("risk.limit_entries_max=3", "execution.order_ttl_market_ms=3600000"),
+}
+"""Keys that an example needs beside the demo's profile, by its name."""
 BEGIN: Final = "<!-- generated: examples, by python -m tools.examples -->"
 END: Final = "<!-- end of generated -->"
 
@@ -52,15 +57,21 @@ def reviewed(example: str, source: str) -> Review:
     """Return the review of an example with its own defaults and exits on one file of bars."""
     base = load_config(PROJECT / DEFAULT_PROFILE)
     sets = [f"strategy.name={example}", *interval_sets(TIMEFRAME, base), *OWN_EXITS]
+    sets += NEEDED.get(example, ())
     config = as_nights(config_with(base.raw, sets))
     job = Job((source,), config.raw)
     return Review.of(run_backtest(job.open(), job.config))
 
 
+def _flags(example: str) -> str:
+    """Return an example's name, and the keys that it needs."""
+    return " ".join(f"`{text}`" for text in (example, *NEEDED.get(example, ())))
+
+
 def table() -> str:
     """Return the generated part of the page."""
     head = ["`--from`", "idea", "loses"]
-    rows = {example: [f"`{example}`", *told(example)] for example in LIBRARY}
+    rows = {example: [_flags(example), *told(example)] for example in LIBRARY}
     for source in SOURCES:
         figures = {example: reviewed(example, source).figures for example in LIBRARY}
         symbol = source.partition(":")[2].partition("-")[0].upper()

@@ -25,6 +25,9 @@ LIBRARY = {
     "rsi_reversion": "RsiReversion",
     "bollinger": "Bollinger",
     "atr_trend": "AtrTrend",
+    "trail_pullback": "TrailPullback",
+    "dca": "Dca",
+    "maker_grid": "MakerGrid",
 }
 """Examples with a result on the shipped bars (`tools.examples`), by name, with their classes."""
 

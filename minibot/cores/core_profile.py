@@ -431,6 +431,12 @@ class RiskSection:
         "For entry maker: what becomes of what is unfilled in the end. give_up: it is not bought; "
         "what was bought stays, with its exits. take: it is bought at the market.",
     ] = field(default=None, metadata=OPTIONAL)
+    limit_entries_max: Annotated[
+        int | None,
+        whole(2, 50),
+        "How many purchases of a symbol may rest at limits of its strategy; each reserves its cash "
+        "and its room in every limit. Absent: one order of a symbol at a time, as without limits.",
+    ] = field(default=None, metadata=OPTIONAL)
     stop_atr_mult: Annotated[
         str | None, MULTIPLE, "Distance of the stop in ATRs, or null for no stop."
     ]

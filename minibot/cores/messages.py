@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from minibot.cores.event_id import NOBODY, EventId, derived, named
 from minibot.cores.wish import Wish
 from minibot.events import names
-from minibot.events.decimals import NumberError
+from minibot.events.decimals import NumberError, parse_fixed
 from minibot.events.model import (
     Draft,
     Event,
@@ -27,7 +27,7 @@ from minibot.events.model import (
     RiskAction,
     Signal,
 )
-from minibot.events.money import parse_amount
+from minibot.events.money import RATE_PLACES, parse_amount
 from minibot.events.native import mypyc_attr
 
 FILLS: Final = 0
@@ -166,6 +166,11 @@ class SignalMessage(Message):
             signal.share_bps or 0,
             parse_amount(signal.stop_price or "0"),
             parse_amount(signal.target_price or "0"),
+            parse_amount(signal.trail_distance or "0"),
+            parse_fixed(signal.trail_bps or "0", RATE_PLACES),
+            parse_fixed(signal.trail_atr or "0", RATE_PLACES),
+            parse_amount(signal.limit_price or "0"),
+            parse_amount(signal.qty or "0"),
         )
         if any(wanted):
             message.wish = Wish(*wanted)

@@ -1,4 +1,4 @@
-"""Wish of a strategy about an entry: its size and its own levels; risk only narrows it."""
+"""Wish of a strategy: size, limit and levels beside its signal; risk only narrows it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,66 @@ from minibot.events.native import mypyc_attr
 @mypyc_attr(acyclic=True)
 @final
 class Wish:
-    """Bounds on the cost of an entry, of which both hold, and levels of its position.
+    """Bounds on the size of an order, of which all hold, and levels of a position.
 
     Attributes:
         notional: Quote amount in hundred-millionths; 0 for none.
-        share_bps: Share in basis points of what positions may take together; 0 for none.
+        share_bps: Share in basis points of what positions may take together, of a sale that of the
+            position; 0 for none.
+        qty: Quantity of a sale in hundred-millionths; 0 for none.
         stop, target: Prices in hundred-millionths; 0 for none.
+        trail: Distance of a stop below the highest bid in hundred-millionths of quote; 0 for none.
+        trail_bps: The same in ten-thousandths of a basis point of that bid.
+        trail_atr: The same in ten-thousandths of the ATR; one of the three is above 0 at most.
+        limit: Price in hundred-millionths at which an entry rests; 0 for one at the market.
     """
 
-    __slots__ = ("notional", "share_bps", "stop", "target")
+    __slots__ = (
+        *("limit", "notional", "qty", "share_bps", "stop", "target"),
+        *("trail", "trail_atr", "trail_bps"),
+    )
 
-    def __init__(self, notional: int, share_bps: int, stop: int = 0, target: int = 0) -> None:
-        """Take bounds and levels, of which at least one is above zero."""
+    def __init__(
+        self,
+        notional: int = 0,
+        share_bps: int = 0,
+        stop: int = 0,
+        target: int = 0,
+        trail: int = 0,
+        trail_bps: int = 0,
+        trail_atr: int = 0,
+        limit: int = 0,
+        qty: int = 0,
+    ) -> None:
+        """Take what is wanted, of which at least one is above zero."""
         self.notional: int = notional
         self.share_bps: int = share_bps
         self.stop: int = stop
         self.target: int = target
+        self.trail: int = trail
+        self.trail_bps: int = trail_bps
+        self.trail_atr: int = trail_atr
+        self.limit: int = limit
+        self.qty: int = qty
 
     @property
     def has_size(self) -> bool:
         """True where it bounds the cost."""
         return self.notional > 0 or self.share_bps > 0
+
+    @property
+    def has_trail(self) -> bool:
+        """True where a stop shall follow the bid."""
+        return self.trail > 0 or self.trail_bps > 0 or self.trail_atr > 0
+
+    @property
+    def has_levels(self) -> bool:
+        """True where it names a level of a position."""
+        return self.stop > 0 or self.target > 0 or self.has_trail
+
+    def values(self) -> tuple[int, ...]:
+        """Return all of it, as the constructor takes it."""
+        return (
+            *(self.notional, self.share_bps, self.stop, self.target),
+            *(self.trail, self.trail_bps, self.trail_atr, self.limit, self.qty),
+        )

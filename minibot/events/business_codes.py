@@ -222,6 +222,21 @@ WISH_REACHED: Final = _business(
     "The stop that the strategy wants is not below the bid, or its target not above the ask.",
     "Nothing to do, or let the strategy keep more distance.",
 )
+LIMIT_CROSSES: Final = _business(
+    "limit_crosses",
+    "The limit of the strategy's purchase is not below the ask, where it could not rest.",
+    "Nothing to do, or let the strategy keep more distance; without a limit it buys at the market.",
+)
+LIMIT_ENTRIES_MAX: Final = _business(
+    "limit_entries_max",
+    "The strategy has as many purchases at a limit in the symbol as the profile lets rest.",
+    "Wait until one is filled or its time is over, or compare `limit_entries_max`.",
+)
+LOOSER_LEVEL: Final = _business(
+    "looser_level",
+    "The stop or the trail that the strategy wants is looser than the one in force.",
+    "Nothing to do; a stop only rises.",
+)
 LOW_CONFIDENCE: Final = _business(
     "low_confidence",
     "The strategy trusts its signal too little.",
@@ -549,6 +564,11 @@ SIGNAL_STOP: Final = _business(
     "signal_stop",
     "The price fell to the stop that the strategy wanted for the position.",
     "Nothing to do; the strategy's `buy` sets it.",
+)
+ADJUSTED: Final = _business(
+    "adjusted",
+    "The levels that the strategy wants for its position are taken, but for one whose check fails.",
+    "Nothing to do; the strategy's `adjust` moves them.",
 )
 SIGNAL_TARGET: Final = _business(
     "signal_target",

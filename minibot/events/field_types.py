@@ -396,6 +396,9 @@ CarriedPlan: TypeAlias = Annotated[
                 "stop_trailing": NumberAboveZero,
                 "stop_signal": NumberAboveZero,
                 "target_signal": NumberAboveZero,
+                "trail_signal": NumberAboveZero,
+                "trail_signal_bps": NumberAboveZero,
+                "peak_signal": NumberAboveZero,
                 "peak": NumberAboveZero,
                 "atr": NumberAboveZero,
                 "campaign": {

@@ -77,6 +77,7 @@ JsonObject = dict[str, Any]
 BUY: Final = "BUY"
 SELL: Final = "SELL"
 HOLD: Final = "HOLD"
+ADJUST: Final = "ADJUST"
 
 ALL_SYMBOLS: Final = "*"
 """The scope of a lock of all symbols."""
@@ -530,7 +531,11 @@ class Signal(Payload, frozen=True):
 
     TYPE: ClassVar[str] = "signal"
     symbol: Market
-    side: Annotated[str, one_of(BUY, SELL, HOLD), "What the strategy would do."]
+    side: Annotated[
+        str,
+        one_of(BUY, SELL, HOLD, ADJUST),
+        "What the strategy would do; ADJUST moves the levels of a position.",
+    ]
     score: Annotated[int, Meta(ge=0, le=110), "0-100, to which social input may add up to 10."]
     confidence: Annotated[int, Meta(ge=0, le=100), "0-100."]
     horizon_ms: Annotated[Ms, "How long the signal is meant to hold, market time."]
@@ -549,13 +554,23 @@ class Signal(Payload, frozen=True):
     share_bps: Annotated[
         int | None,
         Meta(ge=1, le=10_000),
-        "The same as a share of what positions may take together; the lesser of the two counts.",
+        "The same as a share of what positions may take together; the lesser of the two counts. "
+        "Of a sale, the share of the position that is sold.",
     ] = None
+    qty: Annotated[NumberAboveZero | None, "Base amount that a sale is to sell at most."] = None
     stop_price: Annotated[
         NumberAboveZero | None, "Stop that the strategy wants for the position, above risk's own."
     ] = None
     target_price: Annotated[
         NumberAboveZero | None, "Target that the strategy wants for it, below risk's own."
+    ] = None
+    trail_distance: Annotated[
+        NumberAboveZero | None, "How far below the highest bid a stop shall follow, in quote."
+    ] = None
+    trail_bps: Annotated[NumberAboveZero | None, "The same in basis points of that bid."] = None
+    trail_atr: Annotated[NumberAboveZero | None, "The same as a multiple of the ATR."] = None
+    limit_price: Annotated[
+        NumberAboveZero | None, "Price at which an entry rests, for horizon_ms at most."
     ] = None
 
 
@@ -608,9 +623,9 @@ class RiskAction(Payload, frozen=True):
     TYPE: ClassVar[str] = "risk_action"
     action: Annotated[
         str,
-        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP", "PROTECT", "WITHDRAW"),
+        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP", "PROTECT", "WITHDRAW", ADJUST),
         "Let pass, refuse, make smaller, leave a position, stop the run, rest its stop and target "
-        "with the executor, or withdraw an entry's quote.",
+        "with the executor, withdraw an entry's quote, or move a position's levels.",
     ]
     reason_code: Annotated[
         str, Codes(BUSINESS_GROUP, STOP_GROUP), "A business code; with STOP a STOP code. Generated."
@@ -709,6 +724,11 @@ class PositionPlan(Payload, frozen=True):
     stop_trailing: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
     stop_signal: Annotated[NumberAboveZero | None, "Stop that the strategy wanted."] = None
     target_signal: Annotated[NumberAboveZero | None, "Target that the strategy wanted."] = None
+    trail_signal: Annotated[
+        NumberAboveZero | None, "Distance at which that stop follows the highest bid, in quote."
+    ] = None
+    trail_signal_bps: Annotated[NumberAboveZero | None, "The same in basis points."] = None
+    peak_signal: Annotated[NumberAboveZero | None, "Highest bid that it follows."] = None
     peak: Annotated[NumberAboveZero | None, "Highest bid that the trailing stop follows."] = None
     atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
     campaign_id: Annotated[Id | None, "Campaign of the symbol."] = None

@@ -16,12 +16,13 @@ from minibot.cores.core_profile import LEAVE
 from minibot.cores.event_id import EventId, derived
 from minibot.cores.messages import Message, ToldMessage
 from minibot.events.decimals import format_fixed, mul_div_down
-from minibot.events.model import RecoveryIntent
-from minibot.events.money import amount_text
+from minibot.events.model import BUY, RecoveryIntent
+from minibot.events.money import amount_text, cost_up, fee_up, proceeds_down
 from minibot.events.reasons import RECOVERY_EXIT
 from minibot.risk.campaign import (
     NO_LEVEL,
     Campaign,
+    CampaignRules,
     Reserve,
     campaign_rows,
     first_stop,
@@ -73,6 +74,7 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
         if plan is not None:
             stop = min(plan.floor(), market.bid)
         at_risk = campaign.at_risk(stop, fee)
+        at_risk += _resting_loss(state, market, campaign_rules, stop, rules.price_step)
     is_first = not campaign.is_open or (campaign.entries == 1 and _is_quoted(state, market))
     most = campaign.loss_max if campaign.is_open else campaign_rules.loss_max
     if is_first:
@@ -85,7 +87,24 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
 
 def _is_quoted(state: RiskState, market: Market) -> bool:
     """Return whether the entry of a market is being quoted, so that its rest is sized again."""
-    return market.symbol in state.quotes.open
+    return any([not quote.is_pinned for quote in state.quotes.open.get(market.symbol, ())])
+
+
+def _resting_loss(
+    state: RiskState, market: Market, rules: CampaignRules, stop: int, step: int
+) -> int:
+    """Return the loss, with both fees, of entries on their way that are bought and stopped out.
+
+    One far below the stop in force has at least the hard stop of its own price.
+    """
+    loss = 0
+    for order in state.positions.orders:
+        if order.market is market and order.side == BUY:
+            cost = cost_up(order.pending, order.price)
+            left = min(stop, first_stop(rules, order.price, step))
+            back = proceeds_down(order.pending, left)
+            loss += cost + fee_up(cost, rules.fee) - back + fee_up(back, rules.fee)
+    return loss
 
 
 def enter(state: RiskState, market: Market, rules: OrderRules, ref: EventId) -> EventId | None:

@@ -31,6 +31,7 @@ from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.decimals import format_fixed
 from minibot.events.model import (
+    ADJUST,
     BUY,
     SELL,
     Bar,
@@ -59,6 +60,7 @@ from minibot.events.model import (
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN, RECOVERY_EXIT
 from minibot.kernel.errors import InvariantError
+from minibot.risk.adjusting import on_adjust
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.campaign_steps import adopt, on_flat, recover
 from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_for_tick
@@ -73,6 +75,7 @@ from minibot.risk.exit_decision import (
     on_sell,
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.plan import NOTHING_WISHED
 from minibot.risk.plan_telling import PlanTelling
 from minibot.risk.positions import NO_PRICE, Market
 from minibot.risk.protection import REJECTED, on_answer, protect
@@ -299,7 +302,7 @@ class RiskCore(Core):
         return True
 
     def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
-        """Take a signal; return the action on BUY or SELL and the intents it allows; None on HOLD.
+        """Take a signal; return the action on it and the intents it allows; None on HOLD.
 
         Raises:
             InvariantError: The signal came before `run_opening`.
@@ -319,7 +322,7 @@ class RiskCore(Core):
             if state.quotes.open and not state.is_stopped:
                 messages += on_sell_signal(state, market, signal, len(messages))
             return messages
-        return None
+        return on_adjust(state, market, signal) if side == ADJUST else None
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return an exit, an order to rest, a STOP, or None.
@@ -498,6 +501,8 @@ class RiskCore(Core):
             return None
         state.now = now
         bought = positions.find(fill.client) if state.quotes.open else None
+        if fill.side == BUY:
+            self._on_bought(fill)
         market = positions.on_fill(fill)
         self._on_campaign_fill(market, fill)
         trades = state.sizing.trades
@@ -547,6 +552,21 @@ class RiskCore(Core):
             return messages
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
+
+    def _on_bought(self, fill: FillMessage) -> None:
+        """Want the levels of an entry with its first fill, which is not booked yet."""
+        state = self._state
+        order = state.positions.find(fill.client)
+        if order is None or order.booked:
+            return
+        market, quote = order.market, state.quotes.of(order)
+        exits = market.exits or state.exits_of(market)
+        if quote is None or not quote.is_pinned:
+            exits.on_bought(exits.asked)
+            exits.asked = NOTHING_WISHED
+        elif quote.signal.wish is not None:
+            peak = min(quote.limit, market.bid)
+            exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
 
     def _on_campaign_fill(self, market: Market, fill: FillMessage) -> None:
         """Let the campaign of a market take a fill."""

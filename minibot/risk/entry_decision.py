@@ -26,6 +26,8 @@ from minibot.events.reasons import (
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
+    LIMIT_CROSSES,
+    LIMIT_ENTRIES_MAX,
     LOSSES_IN_ROW,
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
@@ -92,7 +94,7 @@ from minibot.risk.protections import (
     OF_MAX_DRAWDOWN,
     OF_STOPLOSS_GUARD,
 )
-from minibot.risk.quoting import first_quote, judge_quote
+from minibot.risk.quoting import first_quote, judge_quote, life_rows, limit_price, quote_price
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
@@ -130,8 +132,11 @@ DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
 KEEPS_LEVELS: Final = Gate("keeps_levels", NO_PLAN, words=IS_SO)
+LIMIT_ENTRIES: Final = Gate("limit_entries", LIMIT_ENTRIES_MAX)
+WISHED_LIMIT: Final = Gate("wished_limit", LIMIT_CROSSES, PLACES, passes=BELOW)
 WISHED_STOP: Final = Gate("wished_stop", WISH_REACHED, PLACES, passes=BELOW)
 WISHED_TARGET: Final = Gate("wished_target", WISH_REACHED, PLACES, passes=ABOVE)
+TRAIL_BARS: Final = Gate("trail_atr_bars", WARMUP, passes=AT_LEAST)
 PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
@@ -148,11 +153,14 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     ref, limits, rules = signal.ref(), state.limits, market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks, left = verdict.checks, verdict.left
-    qty, notional = 0, 0
+    qty, notional, limit = 0, 0, 0 if signal.wish is None else signal.wish.limit
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
         qty, notional = size_entry(state, market, rules, left, checks, wish=signal.wish)
-        if qty and state.quotes.rules.is_on and not judge_quote(state, market, rules, qty, checks):
-            qty = 0
+        if qty and (limit or state.quotes.rules.is_on):
+            price = limit_price(limit, rules) if limit else quote_price(market, rules)
+            qty = qty if judge_quote(state, market, rules, qty, price, checks) else 0
+        if qty and limit:
+            checks.judge(life_rows(signal.horizon_ms, limits.order_ttl_ms))
     if rules is None or not qty:
         state.stops.on_refusal(checks.reason, signal.ts)
         return [action(state, BLOCK, checks.reason, verdict)]
@@ -161,11 +169,12 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
-    (market.exits or state.exits_of(market)).take_wish(signal.wish, market.qty > 0)
+    if not limit:  # A limit has its levels in its quote.
+        (market.exits or state.exits_of(market)).ask(signal.wish, market.bid)
     verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
-    if state.quotes.rules.is_on:
+    if limit or state.quotes.rules.is_on:
         return first_quote(state, kind, reason, qty, market, rules, verdict, signal)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)
 
@@ -222,7 +231,8 @@ def entry_rows(
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
-        (ORDER_PENDING, _is_pending(state, symbol) if has_touch else NOT_ASKED, False),
+        (ORDER_PENDING, _is_pending(state, signal) if has_touch else NOT_ASKED, False),
+        (LIMIT_ENTRIES, _limits_open(state, signal), limits.limit_entries_max),
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
@@ -265,17 +275,41 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
         market: The market of the entry; without a touch the levels are not judged.
         exits: State of its exits: with a plan it keeps levels.
     """
-    has_levels, has_touch = wish.stop or wish.target, market.is_fresh and market.has_mid
+    has_touch, atr, limit = market.is_fresh and market.has_mid, exits.atr, wish.limit
+    bid, ask = market.bid, market.ask
+    if limit:
+        # Levels of a purchase that rests are judged where it is made; those of a position as well.
+        bid, ask = min(bid, limit), ask if market.qty else limit
     return (
-        (KEEPS_LEVELS, exits.plan is None if has_levels else NOT_ASKED, False),
-        (WISHED_STOP, wish.stop if wish.stop and has_touch else NOT_ASKED, market.bid),
-        (WISHED_TARGET, wish.target if wish.target and has_touch else NOT_ASKED, market.ask),
+        (KEEPS_LEVELS, exits.plan is None if wish.has_levels else NOT_ASKED, False),
+        (TRAIL_BARS, atr.count if wish.trail_atr else NOT_ASKED, atr.warmup),
+        (WISHED_LIMIT, limit if limit and has_touch else NOT_ASKED, market.ask),
+        (WISHED_STOP, wish.stop if wish.stop and has_touch else NOT_ASKED, bid),
+        (WISHED_TARGET, wish.target if wish.target and has_touch else NOT_ASKED, ask),
     )
 
 
-def _is_pending(state: RiskState, symbol: str) -> bool:
-    """Return whether an order of a symbol is on its way, or an entry is to be quoted anew."""
-    return state.positions.has_order(symbol) or symbol in state.quotes.open
+def _is_pending(state: RiskState, signal: SignalMessage) -> bool:
+    """Return whether an order of a symbol is on its way, or an entry is to be quoted anew.
+
+    Where the profile lets several limits of a strategy rest, these do not bar each other.
+    """
+    symbol, quotes = signal.symbol, state.quotes
+    if _limits_open(state, signal) == NOT_ASKED:
+        return state.positions.has_order(symbol) or symbol in quotes.open
+    for order in state.positions.orders:
+        if order.market.symbol == symbol and not order.rests:
+            quote = quotes.of(order)
+            if quote is None or not quote.is_pinned:
+                return True
+    return any([not quote.is_pinned for quote in quotes.open.get(symbol, ())])
+
+
+def _limits_open(state: RiskState, signal: SignalMessage) -> int:
+    """Return how many limits of a symbol would rest; `NOT_ASKED` where one is the most."""
+    if not state.limits.limit_entries_max or signal.wish is None or not signal.wish.limit:
+        return NOT_ASKED
+    return len(state.quotes.open.get(signal.symbol, ())) + 1
 
 
 def _week_loss(limits: Limits, left: Headroom) -> int:

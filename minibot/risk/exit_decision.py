@@ -12,6 +12,8 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
+from minibot.cores.wish import Wish
+from minibot.events.decimals import mul_div_down
 from minibot.events.model import BLOCK, EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
@@ -19,11 +21,13 @@ from minibot.events.reasons import (
     LEFT_TRADING,
     NO_POSITION,
     OPERATOR_EXIT,
+    ORDER_RATE,
     PENDING_ORDER,
     PROTECTED,
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
+from minibot.events.unit_sizes import BPS
 from minibot.risk.campaign import RECOVERY_QTY, recovery_rows
 from minibot.risk.campaign_steps import part_left
 from minibot.risk.checks import (
@@ -77,6 +81,8 @@ NO_STOP: Final = 0
 
 # An exit is refused because one of these fails.
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
+PART_QTY: Final = Gate("part_qty", places=PLACES)
+PART_RATE: Final = Gate("part_orders_per_minute", ORDER_RATE)
 LOTS: Final = Gate("position_lots", NO_POSITION, passes=AT_LEAST)
 EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER, words=IS_NOT)
 EXIT_QTY: Final = Gate("exit_qty", places=PLACES, passes=AT_LEAST)
@@ -91,9 +97,17 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks = verdict.checks
     if checks.judge(sell_rows(state, market, signal)) and rules is not None:
-        qty = size_exit(state, market, rules, checks)
+        most = None
+        if signal.wish is not None:
+            wanted = wished_qty(signal.wish, market)
+            most = part_of(state, market, rules, wanted)
+            orders = NOT_ASKED if most is None else verdict.left.orders
+            checks.judge(part_rows(state, market, orders, wanted))
+        qty = size_exit(state, market, rules, checks, most)
         if not checks.reason:
             state.decided.note(ref, signal.ts, state.now - state.limits.signal_age_ms_max)
+            if most is not None:
+                return _part(state, SIGNAL_EXIT, market, rules, qty, verdict)
             return _exit(state, SIGNAL_EXIT, market, rules, qty, verdict)
     return [action(state, BLOCK, checks.reason, verdict)]
 
@@ -111,6 +125,47 @@ def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
     )
+
+
+def wished_qty(wish: Wish, market: Market) -> int:
+    """Return how much of a position a strategy wants to sell."""
+    share = mul_div_down(market.qty, wish.share_bps, BPS)
+    if wish.share_bps and wish.qty:
+        return min(share, wish.qty)
+    return share if wish.share_bps else wish.qty
+
+
+def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tuple[Row, ...]:
+    """Return the checks of what a strategy wants to sell of a position.
+
+    Beside a resting order a part takes two orders. It is refused before it takes the last order of
+    the hard rate, which is left to a sale of the whole, and so ends no run.
+
+    Args:
+        state: The state.
+        market: Of the position.
+        orders: The orders of the minute so far; `NOT_ASKED` where all is sold.
+        wanted: How much; more than is free is cut.
+    """
+    count = 2 if state.exits.rules.rests else 1
+    return (
+        (PART_QTY, wanted, state.positions.free_qty(market)),
+        (
+            PART_RATE,
+            NOT_ASKED if orders == NOT_ASKED else orders + count,
+            state.limits.order_rate.hard - 1,
+        ),
+    )
+
+
+def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) -> int | None:
+    """Return how much of a position is sold; None for all, also where the rest were too small."""
+    free = state.positions.free_qty(market)
+    plan = (market.exits or state.exits_of(market)).plan
+    price = market.bid if plan is None else plan.hard or market.bid
+    if wanted >= free or is_too_small(free - wanted, rules.market_bounds, price):
+        return None
+    return wanted
 
 
 # --- because an exit is due -----------------------------------------------------------------------

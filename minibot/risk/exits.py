@@ -10,7 +10,7 @@ price of a sale. Levels that move are in `risk.plan`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
@@ -18,7 +18,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.cores.wish import Wish
-from minibot.events.decimals import parse_fixed
+from minibot.events.decimals import div_down, parse_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount, parse_rate
 from minibot.events.reasons import LEFT_TRADING, RECOVERY_EXIT, STOP_LOSS, TAKE_PROFIT
@@ -26,12 +26,13 @@ from minibot.features.atr import WilderAtr
 from minibot.risk.campaign import NO_LEVEL, Campaign, CampaignRules
 from minibot.risk.distances import (
     MULTIPLE_PLACES,
+    MULTIPLE_UNIT,
     NEVER,
     exact_atr,
     share_distance,
     whole_distance,
 )
-from minibot.risk.plan import NO_GAP, Plan, PlanRules
+from minibot.risk.plan import NO_GAP, NOTHING_WISHED, Plan, PlanRules, Wished
 
 UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
@@ -117,6 +118,7 @@ class SymbolExits:
     """
 
     __slots__ = (
+        "asked",
         "atr",
         "atr_step",
         "atr_stop",
@@ -162,8 +164,10 @@ class SymbolExits:
         self.target_distance: int | None = None
         self.is_guarded: bool = False
         self.is_asked: bool = False
-        # Prices of stop and target that the strategy wants; 0 for none.
-        self.wished: tuple[int, int] = (0, 0)
+        # What the strategy wants of the plan.
+        self.wished: Wished = NOTHING_WISHED
+        # The same of an entry at the market, or at the best bid, that is not filled yet.
+        self.asked: Wished = NOTHING_WISHED
         # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
         self.left: str = ""
         self.refusals: int = 0
@@ -236,19 +240,43 @@ class SymbolExits:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
-    def take_wish(self, wish: Wish | None, is_held: bool) -> None:
-        """Keep the levels that an allowed entry's strategy wants; its fill sets them.
+    def ask(self, wish: Wish | None, peak: int) -> None:
+        """Keep the levels that an allowed entry's strategy wants, until it is filled.
 
-        Beside a position a level that is not wanted anew stays.
+        Args:
+            wish: The strategy's.
+            peak: The price from which a trail follows the bid.
         """
-        stop, target = self.wished if is_held else (0, 0)
-        if wish is not None:
-            stop, target = wish.stop or stop, wish.target or target
-        self.wished = stop, target
+        self.asked = NOTHING_WISHED if wish is None else self.wished_by(wish, NOTHING_WISHED, peak)
+
+    def on_bought(self, asked: Wished) -> None:
+        """Want the levels of an entry that is filled; one that it names none of stays."""
+        former = self.wished
+        trail = asked[2:] if asked[2] or asked[3] else former[2:]
+        self.wished = (asked[0] or former[0], asked[1] or former[1], *trail)
+
+    def wished_by(self, wish: Wish, former: Wished, peak: int) -> Wished:
+        """Return the levels of a wish, and of a former one where the wish names none.
+
+        A multiple of the ATR becomes a distance here, by the ATR of the position if there is one.
+        """
+        stop, target = wish.stop or former[0], wish.target or former[1]
+        if not wish.has_trail:
+            return (stop, target, *former[2:])
+        gap = wish.trail
+        if wish.trail_atr:
+            gap = div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT)
+        return stop, target, gap, wish.trail_bps, peak
+
+    def atr_now(self) -> int:
+        """Return the ATR of the position, else that of the last bar; 0 while none is known."""
+        if self.plan is not None and self.plan.atr is not None:
+            return self.plan.atr
+        return 0 if self.atr.value is None else exact_atr(self.atr.value)
 
     def forget(self) -> None:
         """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
-        self.wished = 0, 0
+        self.wished = NOTHING_WISHED
         self.stop_distance = self.target_distance = None
         self.is_guarded = self.is_asked = False
         self.left = ""
@@ -328,7 +356,7 @@ class Exits:
             exits.plan.carry(rules.plan, rules.has_entry_stop, said)
             names = ("stop_signal", "target_signal")
             stop, target = [parse_amount(said.get(name, "0")) for name in names]
-            exits.wished = stop, target
+            exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.
 
     def request_exit(self, symbol: str) -> None:
         """Note an operator's request to leave a symbol; refusals so far count no longer."""
@@ -424,6 +452,8 @@ class Exits:
             self._follow(exits, plan.entry, step)
         down, up = exits.stop_distance, exits.target_distance
         plan.settle(self.rules.plan, rules, exits.is_guarded, down, up, exits.wished)
+        if exits.wished[4]:  # The plan has the trail now.
+            exits.wished = (*exits.wished[:2], *NOTHING_WISHED[2:])
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
@@ -520,6 +550,7 @@ class Exits:
                     "told": exits.told,
                     **exits.rest_state(),
                     **({"wished": list(exits.wished)} if any(exits.wished) else {}),
+                    **({"asked": list(exits.asked)} if any(exits.asked) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
@@ -547,14 +578,20 @@ class Exits:
             exits.is_guarded = data["is_guarded"]
             exits.is_asked = data["is_asked"]
             exits.left = data.get("left", "")
-            stop, target = data.get("wished", (0, 0))
-            exits.wished = stop, target
+            exits.wished = _wished(data.get("wished"))
+            exits.asked = _wished(data.get("asked"))
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]
             refusals, retry_ts, told = data.get("rest", (0, 0, ""))
             exits.rest_refusals, exits.rest_retry_ts, exits.rest_told = refusals, retry_ts, told
         return restored
+
+
+def _wished(data: Sequence[int] | None) -> Wished:
+    """Return what a strategy wants, as a state has it; one of before has no trail."""
+    stop, target, gap, share, peak = (*(data or ()), *NOTHING_WISHED[len(data or ()) :])
+    return stop, target, gap, share, peak
 
 
 def _retry_ts(refusals: int, now: int) -> int:

@@ -101,11 +101,13 @@ class Limits:
         "exposure_bps_max",
         "intent_ttl_ms",
         "leaves_dust",
+        "limit_entries_max",
         "night_loss",
         "night_ms",
         "night_notional",
         "order_notional",
         "order_rate",
+        "order_ttl_ms",
         "pace_ms",
         "pace_percent",
         "policy_version",
@@ -160,6 +162,9 @@ class Limits:
         self.signal_age_ms_max: int = risk.signal_age_ms_max
         self.tick_age_ms_max: int = risk.tick_age_ms_max
         self.intent_ttl_ms: int = risk.intent_ttl_ms
+        self.order_ttl_ms: int = profile.execution.order_ttl_market_ms
+        # How many entries of a symbol may rest at limits of its strategy; 0 for one order in all.
+        self.limit_entries_max: int = risk.limit_entries_max or 0
         # In ten-thousandths of a basis point, as it is reckoned.
         self.deviation_max: int = risk.reference_deviation_bps_max * BPS
         # In the same unit; 0 where no spread is asked.

@@ -20,9 +20,9 @@ from typing import Any, Final, final
 from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import CAMPAIGN, LADDER, CoreProfile
-from minibot.events.decimals import div_up, round_up
+from minibot.events.decimals import div_up, format_fixed, round_up
 from minibot.events.model import JsonObject
-from minibot.events.money import RATE_UNIT, amount_text, parse_amount, parse_rate
+from minibot.events.money import RATE_PLACES, RATE_UNIT, amount_text, parse_amount, parse_rate
 from minibot.events.reasons import (
     AGE_TARGET,
     BREAK_EVEN,
@@ -40,6 +40,11 @@ from minibot.risk.ladder import Parts, is_too_small, parts_of
 NONE: Final = 0
 """The price of a stop that is not there."""
 NO_GAP: Final = -1
+
+Wished = tuple[int, int, int, int, int]
+"""What a strategy wants: stop, target, distance of a trail in quote, the same in ten-thousandths of
+a basis point, and the bid from which it follows; 0 for each that is not wanted."""
+NOTHING_WISHED: Final[Wished] = (0, 0, 0, 0, 0)
 
 
 @final
@@ -126,6 +131,8 @@ class Plan:
             begins with the purchase; 0 before that.
         hard, stop, even, trail, own: The five stops, `own` the strategy's; 0 for one that is not
             there.
+        own_gap, own_share, own_peak: Distance in quote or share of the peak at which `own` follows
+            the highest bid, and that bid; 0 where it does not.
         target, age, own_target: The target of the entry, that of the age, and the strategy's;
             `NEVER` for none.
         age_until: When the target of the age changes next; `NEVER` for no more.
@@ -154,6 +161,9 @@ class Plan:
         "opened_ts",
         "original",
         "own",
+        "own_gap",
+        "own_peak",
+        "own_share",
         "own_target",
         "peak",
         "qty",
@@ -179,6 +189,9 @@ class Plan:
         self.even: int = NONE
         self.trail: int = NONE
         self.own: int = NONE
+        self.own_gap: int = 0
+        self.own_share: int = 0
+        self.own_peak: int = 0
         self.own_target: int = NEVER
         self.target: int = NEVER
         self.age: int = NEVER
@@ -218,7 +231,7 @@ class Plan:
         is_guarded: bool,
         stop: int | None,
         target: int | None,
-        wished: tuple[int, int] = (0, 0),
+        wished: Wished = NOTHING_WISHED,
     ) -> None:
         """Set all levels from the entry price, after a fill, new filters or the first ATR.
 
@@ -230,7 +243,7 @@ class Plan:
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
             target: Distance of the target of the entry; None for none.
-            wished: Prices of stop and target that the strategy wants; 0 for none.
+            wished: What the strategy wants.
         """
         if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return
@@ -243,8 +256,7 @@ class Plan:
         self.stop = raised(self.stop, NONE if stop is None else entry - stop, step)
         # Rounded down, so that it can be reached.
         self.target = NEVER if target is None else (entry + target) // step * step
-        self.own = raised(self.own, wished[0], step)
-        self.own_target = wished[1] // step * step or NEVER
+        self.wish(wished)
         if rules.even_from.is_set:
             price = round_up(div_up(entry * (RATE_UNIT + fee), RATE_UNIT - fee), step)
             begins = rules.even_from.of(entry, self.atr, step)
@@ -269,6 +281,34 @@ class Plan:
             prices = lower, upper, self.hard
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
+    def wish(self, wished: Wished) -> None:
+        """Take the levels that a strategy wants: the stop rises, the nearer trail counts."""
+        stop, target, gap, share, peak = wished
+        step = self._step
+        self.own = raised(self.own, stop, step)
+        self.own_target = target // step * step or NEVER
+        if not gap and not share:
+            return
+        if peak > self.own_peak:
+            self.own_peak = peak
+        if not self.has_trail or self.own_distance() > trail_distance(
+            gap, share, self.own_peak, step
+        ):
+            self.own_gap, self.own_share = gap, share
+        self._raise_own()
+
+    @property
+    def has_trail(self) -> bool:
+        """True where the strategy's stop follows the bid."""
+        return self.own_gap > 0 or self.own_share > 0
+
+    def own_distance(self) -> int:
+        """Return how far below its peak the strategy's stop follows, in whole steps."""
+        return trail_distance(self.own_gap, self.own_share, self.own_peak, self._step)
+
+    def _raise_own(self) -> None:
+        self.own = raised(self.own, self.own_peak - self.own_distance(), self._step)
+
     def is_settled(self, order_rules: OrderRules | None) -> bool:
         """Return whether `settle` was called with these filters since the last fill."""
         return self._order_rules is not None and self._order_rules is order_rules
@@ -279,6 +319,9 @@ class Plan:
         if rules.trail.is_set and bid > self.peak and (self.peak or bid >= self._trail_at):
             self.peak = bid
             self._raise_trail(rules, step)
+        if self.has_trail and bid > self.own_peak:
+            self.own_peak = bid
+            self._raise_own()
         # After a purchase the stop stays until the bid is far enough above the new entry price.
         if bid >= self._even_at and self.even < self._even_price:
             self.even = raised(self.even, self._even_price, step)
@@ -325,6 +368,11 @@ class Plan:
             "stop_trailing": _price(self.trail),
             "stop_signal": _price(self.own),
             "target_signal": _price(self.own_target if self.own_target < NEVER else 0),
+            "trail_signal": _price(self.own_gap),
+            "trail_signal_bps": format_fixed(self.own_share, RATE_PLACES)
+            if self.own_share
+            else None,
+            "peak_signal": _price(self.own_peak),
             "peak": _price(self.peak),
             "atr": _price(self.atr or 0),
         }
@@ -345,6 +393,9 @@ class Plan:
         if "atr" in said:
             self.atr = parse_amount(said["atr"])
         self.own = parse_amount(said.get("stop_signal", "0"))
+        self.own_gap = parse_amount(said.get("trail_signal", "0"))
+        self.own_share = parse_rate(said.get("trail_signal_bps", "0"))
+        self.own_peak = parse_amount(said.get("peak_signal", "0"))
         if rules.hard_share is not None:
             self.hard = parse_amount(said.get("stop_hard", "0"))
         if has_entry_stop:
@@ -425,6 +476,8 @@ class Plan:
             at = self.peak + 1 if self.peak else self._trail_at
         if self.even < self._even_price and self._even_at < at:
             at = self._even_at
+        if self.has_trail and self.own_peak < at:
+            at = self.own_peak + 1
         return at
 
     # --- as text ------------------------------------------------------------------------------
@@ -443,10 +496,14 @@ class Plan:
             "even": amount_text(self.even),
             "trail": amount_text(self.trail),
             **({"own": amount_text(self.own)} if self.own else {}),
+            **({"own_trail": self._own_trail()} if self.has_trail else {}),
             "age": self._age,
             "gap_ts": self.gap_ts,
             "moved_ts": self.moved_ts,
         }
+
+    def _own_trail(self) -> list[str]:
+        return [amount_text(each) for each in (self.own_gap, self.own_share, self.own_peak)]
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Plan:
@@ -460,6 +517,9 @@ class Plan:
         plan.hard, plan.stop = parse_amount(state["hard"]), parse_amount(state["stop"])
         plan.even, plan.trail = parse_amount(state["even"]), parse_amount(state["trail"])
         plan.own = parse_amount(state.get("own", "0"))
+        plan.own_gap, plan.own_share, plan.own_peak = [
+            parse_amount(text) for text in state.get("own_trail", ("0", "0", "0"))
+        ]
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         return plan
@@ -467,6 +527,20 @@ class Plan:
 
 def _price(price: int) -> str | None:
     return amount_text(price) if price > 0 else None
+
+
+def trail_distance(gap: int, share: int, peak: int, step: int) -> int:
+    """Return how far a strategy's stop stands below a peak, in whole steps, at least one.
+
+    Args:
+        gap: Distance in quote; 0 where `share` counts.
+        share: In ten-thousandths of a basis point of the peak.
+        peak: The highest bid.
+        step: The venue's price step.
+    """
+    if share:
+        return share_distance(peak, share, step)
+    return max(step, gap // step * step)
 
 
 def raised(level: int, price: int, step: int) -> int:

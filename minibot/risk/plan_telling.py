@@ -24,7 +24,8 @@ Levels = tuple[int, ...]
 
 NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
-    *("stop_signal", "target", "target_age", "target_signal", "rungs", "rungs"),
+    *("stop_signal", "trail_signal", "trail_signal", "target", "target_age", "target_signal"),
+    *("rungs", "rungs"),
     *("entries", "recovery", "recovery"),
 )
 """Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
@@ -145,7 +146,7 @@ def levels_of(plan: Plan) -> Levels:
     rungs = plan.rungs()
     return (
         *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail, plan.own),
-        *(plan.target, plan.age, plan.own_target),
+        *(plan.own_gap, plan.own_share, plan.target, plan.age, plan.own_target),
         *(rungs[0] if rungs else NEVER, rungs[1] if len(rungs) > 1 else NEVER),
     )
 

@@ -80,6 +80,7 @@ class Quote:
         is_leaving: Whether its cancel was sent.
         is_over: Whether nothing more is bought once it has ended.
         is_waiting: Whether none stands, as the last one was refused.
+        is_pinned: Whether it stands at the strategy's own limit, and is never quoted anew.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Quote:
         "filled",
         "is_leaving",
         "is_over",
+        "is_pinned",
         "is_waiting",
         "limit",
         "patient_until",
@@ -115,6 +117,7 @@ class Quote:
         self.is_leaving: bool = False
         self.is_over: bool = False
         self.is_waiting: bool = False
+        self.is_pinned: bool = signal.wish is not None and signal.wish.limit > 0
 
     @property
     def rest(self) -> int:
@@ -143,7 +146,7 @@ class Quote:
                 signal.symbol,
                 signal.horizon_ms,
                 signal.confidence,
-                *_wished(signal),
+                *(signal.wish.values() if signal.wish else ()),
             ],
             "tick_seq": signal.tick_seq,
             "started_ts": self.started_ts,
@@ -180,18 +183,13 @@ class Quote:
         return quote
 
 
-def _wished(signal: SignalMessage) -> tuple[int, ...]:
-    wish = signal.wish
-    return () if wish is None else (wish.notional, wish.share_bps, wish.stop, wish.target)
-
-
 @final
 class Quotes:
-    """The quoted entries of a run, one in a symbol at most.
+    """The entries of a run that rest: one quote in a symbol at most, or limits of its strategy.
 
     Attributes:
         rules: The keys.
-        open: By symbol, oldest first; empty for ever where entries are not quoted.
+        open: By symbol, oldest first; a symbol without any is not there.
     """
 
     __slots__ = ("open", "rules")
@@ -199,46 +197,62 @@ class Quotes:
     def __init__(self, rules: QuoteRules) -> None:
         """Start without any."""
         self.rules: QuoteRules = rules
-        self.open: dict[str, Quote] = {}
+        self.open: dict[str, list[Quote]] = {}
+
+    def add(self, quote: Quote) -> None:
+        """Take an entry whose first quote is to be placed."""
+        self.open.setdefault(quote.signal.symbol, []).append(quote)
+
+    def remove(self, quote: Quote) -> None:
+        """Forget an entry."""
+        symbol = quote.signal.symbol
+        left = [other for other in self.open[symbol] if other is not quote]
+        if left:
+            self.open[symbol] = left
+        else:
+            del self.open[symbol]
 
     def of(self, order: WorkingOrder) -> Quote | None:
         """Return the entry whose quote an order is; None for any other order."""
-        quote = self.open.get(order.market.symbol)
-        if quote is None or quote.is_waiting or not quote.client.is_same(order.client):
-            return None
-        return quote
+        for quote in self.open.get(order.market.symbol, ()):
+            if not quote.is_waiting and quote.client.is_same(order.client):
+                return quote
+        return None
 
     def leave(self, symbol: str, entries: list[WorkingOrder]) -> list[WorkingOrder]:
-        """End the entry of a symbol for good; return those open entries that need a cancel yet."""
-        quote = self.open.get(symbol)
-        if quote is None:
-            return entries
-        if quote.is_waiting:
-            del self.open[symbol]
-            return []
-        is_on_its_way = quote.is_leaving
-        quote.is_leaving = quote.is_over = True
-        return [] if is_on_its_way else entries
+        """End the entries of a symbol for good; return those open ones that need a cancel yet."""
+        needed = list(entries)
+        for quote in list(self.open.get(symbol, ())):
+            if quote.is_waiting:
+                self.remove(quote)
+                continue
+            if quote.is_leaving:
+                needed = [order for order in needed if not quote.client.is_same(order.client)]
+            quote.is_leaving = quote.is_over = True
+        return needed
 
     def listed(self) -> JsonObject:
-        """Return the quote of each symbol: its price, what is bought, and until when it rests."""
+        """Return each quote by its symbol: its price, what is bought, and until when it rests.
+
+        Of several in a symbol, those behind the first have their number behind it.
+        """
         return {
-            symbol: {
+            symbol if not number else f"{symbol} {number + 1}": {
                 "limit": amount_text(quote.limit),
                 "qty": amount_text(quote.qty),
                 "filled": amount_text(quote.filled),
                 "requotes": quote.requotes,
                 "until_ts": quote.until_ts,
             }
-            for symbol, quote in self.open.items()
+            for symbol, quotes in self.open.items()
+            for number, quote in enumerate(quotes)
         }
 
     def state(self) -> list[JsonObject]:
         """Return the quoted entries as canonical JSON values."""
-        return [quote.to_json() for quote in self.open.values()]
+        return [quote.to_json() for quotes in self.open.values() for quote in quotes]
 
     def restore(self, state: list[JsonObject]) -> None:
         """Take over what `state` returned."""
         for data in state:
-            quote = Quote.from_json(data)
-            self.open[quote.signal.symbol] = quote
+            self.add(Quote.from_json(data))

@@ -15,6 +15,7 @@ from minibot.risk.positions import Market
 from minibot.risk.quotes import Quote
 from minibot.risk.risk_state import RiskState
 
+LIMIT_MS: Final = Gate("limit_valid_ms")
 QUOTE_NOTIONAL: Final = Gate("quote_notional", places=PLACES, passes=AT_LEAST)
 
 
@@ -26,22 +27,32 @@ def quote_price(market: Market, rules: OrderRules) -> int:
     return price // step * step
 
 
-def quote_rows(market: Market, rules: OrderRules, qty: int) -> tuple[Row, ...]:
+def limit_price(limit: int, rules: OrderRules) -> int:
+    """Return a strategy's limit in the venue's price steps: rounded down, it pays no more."""
+    return limit // rules.price_step * rules.price_step
+
+
+def quote_rows(rules: OrderRules, qty: int, price: int) -> tuple[Row, ...]:
     """Return the check that a quote is worth an order at its price, which is less than the ask."""
-    notional = cost_up(qty, max(0, quote_price(market, rules)))
+    notional = cost_up(qty, max(0, price))
     return ((QUOTE_NOTIONAL, notional, rules.limit_bounds.notional_min),)
 
 
+def life_rows(valid_ms: int, order_ttl_ms: int) -> tuple[Row, ...]:
+    """Return the check that a limit rests as long as its strategy wants; else it rests less."""
+    return ((LIMIT_MS, valid_ms, order_ttl_ms),)
+
+
 def judge_quote(
-    state: RiskState, market: Market, rules: OrderRules, qty: int, checks: Checklist
+    state: RiskState, market: Market, rules: OrderRules, qty: int, price: int, checks: Checklist
 ) -> bool:
     """Return whether the venue's rules admit a quote; the reason is in the checks if not.
 
     The band around the average price is the executor's to judge.
     """
-    bounds, price = rules.limit_bounds, quote_price(market, rules)
+    bounds = rules.limit_bounds
     has_room = checks.judge(count_rows(state, market, rules, 0))
-    checks.judge(quote_rows(market, rules, qty))
+    checks.judge(quote_rows(rules, qty, price))
     refusal = rules.trigger_refusal(price) or bounds.value_refusal(cost_up(qty, price))
     refusal = refusal or bounds.qty_refusal(qty)
     if refusal is not None:
@@ -71,9 +82,11 @@ def first_quote(
         verdict: The action so far.
         signal: The BUY.
     """
-    quotes, cost = state.quotes, cost_up(qty, market.ask)
-    quote = Quote(signal, qty, cost, state.now, quotes.rules.life_ms)
-    quotes.open[market.symbol] = quote
+    quote = Quote(signal, qty, cost_up(qty, market.ask), state.now, state.quotes.rules.life_ms)
+    state.quotes.add(quote)
+    if signal.wish is not None and signal.wish.limit:
+        quote.limit = limit_price(signal.wish.limit, rules)
+        quote.until_ts = min(signal.ts + signal.horizon_ms, state.now + state.limits.order_ttl_ms)
     return place(state, kind, reason, qty, market, rules, verdict, quote)
 
 
@@ -87,8 +100,8 @@ def place(
     verdict: Verdict,
     quote: Quote,
 ) -> list[Message]:
-    """Return an action and the order of a quote at the best bid; see `first_quote`."""
-    price = quote_price(market, rules)
+    """Return an action and the order of a quote, at the bid or its limit; see `first_quote`."""
+    price = quote.limit if quote.is_pinned else quote_price(market, rules)
     messages = approve(state, kind, reason, BUY, qty, market, rules, verdict)
     order = state.positions.orders[-1]
     order.price = price

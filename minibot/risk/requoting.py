@@ -140,7 +140,7 @@ def on_input(
     tick_seq: int | None,
     ordinal: int,
 ) -> list[Message]:
-    """Return the withdrawal of a market's quote, if it may not stand, or has to follow the bid.
+    """Return the withdrawal of a market's quotes that may not stand, or have to follow the bid.
 
     A quote that was refused is sent anew here, after its wait.
 
@@ -152,15 +152,34 @@ def on_input(
         tick_seq: The tick that it goes back to.
         ordinal: How many messages its step has already.
     """
-    quote, rules = state.quotes.open.get(market.symbol), market.rules
-    if quote is None or quote.is_leaving or quote.is_over:
+    messages: list[Message] = []
+    for quote in list(state.quotes.open.get(market.symbol, ())):
+        at = ordinal + len(messages)
+        messages += _on_input(state, market, quote, cause, ts, tick_seq, at)
+        if state.is_stopped:
+            break
+    return messages
+
+
+def _on_input(
+    state: RiskState,
+    market: Market,
+    quote: Quote,
+    cause: EventId,
+    ts: int,
+    tick_seq: int | None,
+    ordinal: int,
+) -> list[Message]:
+    """Return the messages of `on_input` about one quote."""
+    rules = market.rules
+    if quote.is_leaving or quote.is_over:
         return []
     verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
     rows = entry_rows(state, market, quote.signal, verdict.left)
     row = first_failure(tuple([row for row in rows if row[0].name in WITHDRAWING]))
     if row is not None:
         return _withdraw(state, market, quote, row, verdict, is_over=True)
-    if rules is None or state.now < quote.patient_until:
+    if quote.is_pinned or rules is None or state.now < quote.patient_until:
         return []
     if quote.is_waiting:
         return _go_on(state, market, quote, verdict)
@@ -180,17 +199,21 @@ def on_input(
 def on_sell_signal(
     state: RiskState, market: Market, signal: SignalMessage, ordinal: int
 ) -> list[Message]:
-    """Return the withdrawal of a market's quote because of a signal to sell, if it is fresh."""
-    quote = state.quotes.open.get(market.symbol)
-    if quote is None or quote.is_over or not state.exits.rules.signal_exit:
-        return []
+    """Return the withdrawal of a market's quotes because of a signal to sell, if it is fresh."""
+    messages: list[Message] = []
+    if not state.exits.rules.signal_exit:
+        return messages
     if state.now - signal.ts > signal_age_max(state.limits, signal):
-        return []
-    if quote.is_leaving:
-        quote.is_over = True
-        return []
-    verdict = _verdict(state, market, quote, signal.ref(), signal.ts, signal.tick_seq, ordinal)
-    return _withdraw(state, market, quote, (NOT_SOLD, True, False), verdict, is_over=True)
+        return messages
+    ref, ts, seq = signal.ref(), signal.ts, signal.tick_seq
+    for quote in list(state.quotes.open.get(market.symbol, ())):
+        if quote.is_leaving:
+            quote.is_over = True
+        elif not quote.is_over:
+            verdict = _verdict(state, market, quote, ref, ts, seq, ordinal + len(messages))
+            row = (NOT_SOLD, True, False)
+            messages += _withdraw(state, market, quote, row, verdict, is_over=True)
+    return messages
 
 
 def moved_rows(
@@ -215,7 +238,7 @@ def _withdraw(
     verdict.checks.show(row)
     told: list[Message] = [action(state, WITHDRAW, row[0].reason, verdict)]
     if quote.is_waiting or order is None:
-        _forget(state, market)
+        _forget(state, market, quote)
         return told
     return [*told, cancel_of(order, verdict, verdict.ordinal + 1)]
 
@@ -265,8 +288,8 @@ def on_quote_ended(
     if quote is None or order.final_filled is None or order.pending > 0:
         return []
     quote.end(order.booked)
-    if quote.rest <= 0 or quote.is_over:
-        _forget(state, market)
+    if quote.rest <= 0 or quote.is_over or quote.is_pinned:
+        _forget(state, market, quote)
         return []
     if was_refused:
         # Whatever it is refused for may last: the order rate is not spent on asking.
@@ -312,7 +335,7 @@ def _go_on(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> 
     messages = _next(state, market, quote, verdict)
     if verdict.action == BLOCK:
         state.stops.on_refusal(verdict.reason_code, verdict.ts)
-        _forget(state, market)
+        _forget(state, market, quote)
     return messages
 
 
@@ -331,7 +354,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     paid = qty_for(max(0, quote.cost - quote.spent), market.ask)
     qty, notional = size_entry(state, market, rules, verdict.left, checks, min(rest, paid))
     if qty and not is_last:
-        judge_quote(state, market, rules, qty, checks)
+        judge_quote(state, market, rules, qty, quote_price(market, rules), checks)
     if not qty or checks.reason:
         return [action(state, BLOCK, checks.reason, verdict)]
     breaches = exceeded(hard_rows(state.limits, verdict.left, notional))
@@ -341,14 +364,14 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     enter_again(state, market, rules)
     kind = REDUCE if checks.failed else ALLOW
     if is_last:
-        _forget(state, market)
+        _forget(state, market, quote)
         return approve(state, kind, QUOTE_TAKEN, BUY, qty, market, rules, verdict)
     return place(state, kind, REQUOTED, qty, market, rules, verdict, quote)
 
 
-def _forget(state: RiskState, market: Market) -> None:
+def _forget(state: RiskState, market: Market, quote: Quote) -> None:
     """Forget an entry that has ended; a request to leave ends with it where nothing is held."""
-    del state.quotes.open[market.symbol]
+    state.quotes.remove(quote)
     exits = market.exits or state.exits_of(market)
-    if market.holding is None and exits.is_asked:
+    if market.holding is None and exits.is_asked and market.symbol not in state.quotes.open:
         exits.forget()

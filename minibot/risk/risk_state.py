@@ -141,7 +141,11 @@ class RiskState:
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
-            **({"quotes": self.quotes.state()} if self.quotes.rules.is_on else {}),
+            **(
+                {"quotes": self.quotes.state()}
+                if self.quotes.rules.is_on or self.quotes.open
+                else {}
+            ),
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),

@@ -1,10 +1,10 @@
 """The strategy's core: market in, signals out; pure and deterministic.
 
 It keeps a view of each symbol up to date and hands ticks and closed bars to the strategy of that
-symbol. BUY and SELL become signals at once. A HOLD becomes a signal only when its reason code
-differs from the last one written, at most once a second of market time per symbol; `facts` shows
-the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by the
-trades themselves, and live `bar` events are left out.
+symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal only when its reason
+code differs from the last one written, at most once a second of market time per symbol; `facts`
+shows the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by
+the trades themselves, and live `bar` events are left out.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
 columns: there is one path.
@@ -316,7 +316,7 @@ class StrategyCore(Core):
         """Note a decision; return it unless it is a hold that says nothing new."""
         if not isinstance(decision, Decision):
             found = repr(decision) if isinstance(decision, str) else type(decision).__name__
-            what = f"expected a Decision of buy, sell or hold, or None, found {found}"
+            what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"
             raise wrong_answer(watched.strategy, what, self.chosen.path)
         if decision.holds_address:
             what = f"the reason {decision.reason!r} holds an address, another in each process"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from minibot.cores.wish import Wish
-from minibot.events.decimals import PLACES_MAX
-from minibot.events.model import BUY, HOLD, SELL, Check
-from minibot.events.money import PLACES, parse_amount
+from minibot.events.decimals import PLACES_MAX, parse_fixed
+from minibot.events.model import ADJUST, BUY, HOLD, SELL, Check
+from minibot.events.money import PLACES, RATE_PLACES
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
 from minibot.events.unit_sizes import BPS, DAY_MS
@@ -34,6 +34,7 @@ ADDRESS: Final = " at 0x"
 VALID_MS_MAX: Final = DAY_MS
 # What no account holds and no coin costs; it bounds the digits of an amount.
 AMOUNT_MAX: Final = 10**12
+MULTIPLE_MAX: Final = 1_000
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
@@ -74,11 +75,11 @@ class Decision:
     """The strategy's answer about one symbol at one moment; `decision_of` makes one.
 
     Attributes:
-        side: BUY, SELL or HOLD.
+        side: BUY, SELL, HOLD or ADJUST.
         score, confidence: 0 to 110, and 0 to 100.
         reason_code: Of docs/reference/reasons.md.
         valid_ms: How long the signal counts, market time; 0 for as long as the strategy declares.
-        wish: The size that is wanted; None for that of the profile.
+        wish: Size, limit and levels that are wanted; None for those of the profile.
         told: The checks as far as they are written.
         holds_address: The reason it was made with holds an address: another in each process.
     """
@@ -156,7 +157,7 @@ def decision_of(
     """Return a decision.
 
     Args:
-        side: BUY, SELL or HOLD.
+        side: BUY, SELL, HOLD or ADJUST.
         score: 0 to 110.
         confidence: 0 to 100.
         reason_code: Of docs/reference/reasons.md.
@@ -180,7 +181,11 @@ def decision_of(
 
 
 def _bounds(wish: Wish | None) -> tuple[int, ...]:
-    return () if wish is None else (wish.notional, wish.share_bps, wish.stop, wish.target)
+    return () if wish is None else wish.values()
+
+
+Amount: TypeAlias = Decimal | str | int | None
+"""An amount, price or multiple as a strategy gives it, exactly: no float."""
 
 
 def buy(
@@ -190,10 +195,14 @@ def buy(
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
-    notional: Decimal | str | int | None = None,
+    notional: Amount = None,
     share_bps: int | None = None,
-    stop: Decimal | str | int | None = None,
-    target: Decimal | str | int | None = None,
+    stop: Amount = None,
+    target: Amount = None,
+    trail: Amount = None,
+    trail_bps: Amount = None,
+    trail_atr: Amount = None,
+    limit: Amount = None,
     valid_ms: int | None = None,
 ) -> Decision:
     """Return the wish to be long; risk decides how much, and whether at all.
@@ -209,17 +218,77 @@ def buy(
         share_bps: The same as a share in basis points of what positions may take together.
         stop: Price of a stop of its own, exactly and below the bid. The highest stop counts, so
             that it tightens what the profile has and loosens nothing.
-        target: Price at which the position is sold, above the ask; the lowest target counts. Both
+        target: Price at which the position is sold, above the ask; the lowest target counts. Levels
             need a profile with `risk.hard_stop_bps`, and stand from the entry's fill on.
-        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`.
+        trail: Distance in quote at which that stop follows the highest bid from now on; with
+            `limit` from the bid of its fill on.
+        trail_bps: The same in basis points of that bid; at most one of the three is given.
+        trail_atr: The same as a multiple of the profile's ATR.
+        limit: Price at which the purchase rests, below the ask; by default it is at the market.
+        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`. A purchase with
+            a limit rests so long, and at most `execution.order_ttl_market_ms`.
 
     Raises:
         ValueError: A value is out of its bounds.
     """
     decision = _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
-    if any([one is not None for one in (notional, share_bps, stop, target)]):
-        amounts = _amount("notional", notional), _amount("stop", stop), _amount("target", target)
-        decision.wish = Wish(amounts[0], _share(share_bps), amounts[1], amounts[2])
+    decision.wish = _wish(
+        notional=_amount("notional", notional),
+        share_bps=_share(share_bps),
+        stop=_amount("stop", stop),
+        target=_amount("target", target),
+        **_trail(trail, trail_bps, trail_atr),
+        limit=_amount("limit", limit),
+    )
+    return _valid(decision, valid_ms)
+
+
+def adjust(
+    reason: str,
+    checks: Sequence[Check | Comparison] = (),
+    *,
+    code: str = OWN_RULE,
+    stop: Amount = None,
+    target: Amount = None,
+    trail: Amount = None,
+    trail_bps: Amount = None,
+    trail_atr: Amount = None,
+    valid_ms: int | None = None,
+) -> Decision:
+    """Return the wish to move levels of the position: a stop only up, a target either way.
+
+    Args:
+        reason: Why, in words a person reads in the morning.
+        checks: Values against thresholds that speak for it; see `check`.
+        code: A code of docs/reference/reasons.md.
+        stop: As of `buy`; one at or below the stop in force is not taken.
+        target: As of `buy`; it replaces the strategy's former one, and the profile's still counts.
+        trail: As of `buy`, from the present bid on; one wider than the former is not taken.
+        trail_bps: The same in basis points of the highest bid.
+        trail_atr: The same as a multiple of the ATR of the entry.
+        valid_ms: As of `buy`.
+
+    Raises:
+        ValueError: No level is given, or a value is out of its bounds.
+    """
+    decision = _said(decision_of(ADJUST, SCORE, CONFIDENCE, code, f"ADJUST: {reason}", checks))
+    decision.wish = _wish(
+        stop=_amount("stop", stop),
+        target=_amount("target", target),
+        **_trail(trail, trail_bps, trail_atr),
+    )
+    if decision.wish is None:
+        raise ValueError("adjust: expected a stop, a target or a trail, found none")
+    return _valid(decision, valid_ms)
+
+
+def _wish(**wanted: int) -> Wish | None:
+    """Return a wish; None where nothing is wanted."""
+    return Wish(**wanted) if any(wanted.values()) else None
+
+
+def _valid(decision: Decision, valid_ms: int | None) -> Decision:
+    """Return a decision with its validity; raises ValueError."""
     if valid_ms is not None:
         if type(valid_ms) is not int or not 0 < valid_ms <= VALID_MS_MAX:
             told = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
@@ -228,8 +297,20 @@ def buy(
     return decision
 
 
-def _amount(name: str, given: Decimal | str | int | None) -> int:
-    """Return an amount or a price in hundred-millionths, 0 for None; raises ValueError."""
+def _trail(trail: Amount, trail_bps: Amount, trail_atr: Amount) -> dict[str, int]:
+    """Return the distance of a trail, of which one is given at most; raises ValueError."""
+    given = {
+        "trail": _amount("trail", trail),
+        "trail_bps": _amount("trail_bps", trail_bps, RATE_PLACES, BPS),
+        "trail_atr": _amount("trail_atr", trail_atr, RATE_PLACES, MULTIPLE_MAX),
+    }
+    if sum(1 for amount in given.values() if amount) > 1:
+        raise ValueError("trail: expected one of trail, trail_bps and trail_atr, found several")
+    return given
+
+
+def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_MAX) -> int:
+    """Return an amount as a whole number of its last place, 0 for None; raises ValueError."""
     if given is None:
         return 0
     if isinstance(given, bool) or not isinstance(given, Decimal | str | int):
@@ -238,13 +319,13 @@ def _amount(name: str, given: Decimal | str | int | None) -> int:
     try:
         wanted = Decimal(given)
     except ArithmeticError as error:
-        raise ValueError(f"{name}: {given!r} is no amount in quote") from error
-    if not wanted.is_finite() or not 0 < wanted <= AMOUNT_MAX:
-        told = f"expected an amount above zero, at most {AMOUNT_MAX}, found {given!r}"
+        raise ValueError(f"{name}: {given!r} is no amount") from error
+    if not wanted.is_finite() or not 0 < wanted <= most:
+        told = f"expected an amount above zero, at most {most}, found {given!r}"
         raise ValueError(f"{name}: {told}")
-    amount = parse_amount(fixed_text(wanted, PLACES))
-    if wanted != Decimal(amount).scaleb(-PLACES):
-        raise ValueError(f"{name}: expected at most {PLACES} places, found {given!r}")
+    amount = parse_fixed(fixed_text(wanted, places), places)
+    if wanted != Decimal(amount).scaleb(-places):
+        raise ValueError(f"{name}: expected at most {places} places, found {given!r}")
     return amount
 
 
@@ -264,9 +345,29 @@ def sell(
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
+    share_bps: int | None = None,
+    qty: Amount = None,
+    valid_ms: int | None = None,
 ) -> Decision:
-    """Return the wish to be flat; see `buy`."""
-    return _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    """Return the wish to be flat, or to hold less; see `buy`.
+
+    Args:
+        reason: As of `buy`.
+        checks: As of `buy`.
+        score: As of `buy`.
+        confidence: As of `buy`.
+        code: As of `buy`.
+        share_bps: Share of the position in basis points that is sold; by default all of it. What
+            the venue would not sell afterwards is sold with it.
+        qty: The same as a base amount, exactly; the lesser of the two counts.
+        valid_ms: As of `buy`.
+
+    Raises:
+        ValueError: A value is out of its bounds.
+    """
+    decision = _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
+    return _valid(decision, valid_ms)
 
 
 def hold(

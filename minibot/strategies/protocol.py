@@ -22,6 +22,7 @@ from minibot.events.model import Gap as Gap
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
 from minibot.strategies.decision import Decision as Decision
+from minibot.strategies.decision import adjust as adjust
 from minibot.strategies.decision import buy as buy
 from minibot.strategies.decision import check as check
 from minibot.strategies.decision import compare as compare
@@ -44,7 +45,7 @@ class Strategy:
     """One symbol's decisions; a strategy that says nothing.
 
     Derive from it, keep what you need in attributes of `self`, and answer in `on_tick` or `on_bar`
-    with `buy`, `sell`, `hold` or None.
+    with `buy`, `sell`, `adjust`, `hold` or None.
     """
 
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = ()

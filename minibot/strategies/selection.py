@@ -27,10 +27,13 @@ from minibot.strategies.declaration import (
 from minibot.strategies.examples.atr_trend import AtrTrend
 from minibot.strategies.examples.bollinger import Bollinger
 from minibot.strategies.examples.breakout import Breakout
+from minibot.strategies.examples.dca import Dca
 from minibot.strategies.examples.ema_cross import EmaCross
 from minibot.strategies.examples.ma_cross import MaCross
+from minibot.strategies.examples.maker_grid import MakerGrid
 from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.examples.rsi_reversion import RsiReversion
+from minibot.strategies.examples.trail_pullback import TrailPullback
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.parameters import invalid
@@ -41,11 +44,14 @@ SHIPPED: Final[dict[str, type[Strategy]]] = {
     "atr_trend": AtrTrend,
     "bollinger": Bollinger,
     "breakout": Breakout,
+    "dca": Dca,
     "ema_cross": EmaCross,
     "ma_cross": MaCross,
+    "maker_grid": MakerGrid,
     "nore_strategy_v1": NoreStrategyV1,
     "rsi_band": RsiBand,
     "rsi_reversion": RsiReversion,
+    "trail_pullback": TrailPullback,
 }
 REMEDY: Final = "Correct these; the strategy's file declares what it takes."
 

@@ -6,8 +6,9 @@ from typing import Any, final
 
 from minibot.cores.messages import SignalMessage
 from minibot.cores.wish import Wish
+from minibot.events.decimals import format_fixed
 from minibot.events.model import Payload, Signal
-from minibot.events.money import amount_text
+from minibot.events.money import PLACES, RATE_PLACES
 from minibot.events.native import mypyc_attr
 from minibot.strategies.decision import Decision
 from minibot.strategies.selection import ChosenStrategy
@@ -45,8 +46,17 @@ class DecidedSignal(SignalMessage):
 
 def _told(wish: Wish) -> dict[str, Any]:
     """Return the fields of a signal for a wish, as far as it has them."""
-    amounts = {"notional": wish.notional, "stop_price": wish.stop, "target_price": wish.target}
+    amounts = {
+        "notional": (wish.notional, PLACES),
+        "stop_price": (wish.stop, PLACES),
+        "target_price": (wish.target, PLACES),
+        "trail_distance": (wish.trail, PLACES),
+        "trail_bps": (wish.trail_bps, RATE_PLACES),
+        "trail_atr": (wish.trail_atr, RATE_PLACES),
+        "limit_price": (wish.limit, PLACES),
+        "qty": (wish.qty, PLACES),
+    }
     found: dict[str, Any] = {
-        name: amount_text(amount) for name, amount in amounts.items() if amount
+        name: format_fixed(amount, places) for name, (amount, places) in amounts.items() if amount
     }
     return found | ({"share_bps": wish.share_bps} if wish.share_bps else {})

@@ -1,17 +1,19 @@
 """Trial of a strategy on made-up prices, without a market, for its tests.
 
 It is the same core as at night: the same check of the file, the same views, the same rules about
-what is journaled. Orders are filled whole at the next trade, which risk and executor do more
-carefully.
+what is journaled. Orders are filled whole at the next trade, a limit at the first trade there
+within its validity, which risk and executor do more carefully.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
+from minibot.cores.wish import Wish
 from minibot.events.model import (
     BUY,
     SELL,
@@ -24,6 +26,8 @@ from minibot.events.model import (
     Payload,
     RunOpening,
 )
+from minibot.events.money import UNIT
+from minibot.events.unit_sizes import BPS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime.configuration.config import load_config
@@ -126,7 +130,8 @@ class Trial:
         self._core.keep_plots(self._plots)
         self._symbol = next(iter(self._core.chosen.needs.symbols), SYMBOL)
         self._n = 0
-        self._wish = ""
+        self._wish: Decision | None = None
+        self._wish_until = 0
         self.now = START_MS
         self.decisions: list[Decision] = []
         self._take(RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
@@ -198,17 +203,31 @@ class Trial:
         if decision is not None:
             self.decisions.append(decision)
             if decision.side == (SELL if self.view.is_long else BUY):
-                self._wish = decision.side
+                self._wish = decision
+                self._wish_until = self.now + (decision.valid_ms or self._core.chosen.horizon_ms)
         return decision
 
     def _fill(self, price: float) -> None:
-        if not self._wish:
+        decision = self._wish
+        if decision is None:
             return
-        side, self._wish = self._wish, ""
-        qty = QTY if side == BUY else self.view.held.text
+        side, wish = decision.side, decision.wish
+        if wish is not None and wish.limit and price * UNIT > wish.limit:
+            self._wish = None if self.now >= self._wish_until else decision
+            return
+        self._wish = None
+        qty = QTY if side == BUY else self._sold(wish)
         name = f"trial-{self._n}"
         fill = Fill(name, name, self._symbol, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
         self._take(fill)
+
+    def _sold(self, wish: Wish | None) -> str:
+        """Return how much a sale sells: all that is held, or the part that is wanted."""
+        held = self.view.position
+        if wish is None:
+            return self.view.held.text
+        part = held * wish.share_bps / BPS if wish.share_bps else held
+        return f"{min(part, Decimal(wish.qty) / UNIT) if wish.qty else part:f}"
 
     def _take(self, payload: Payload) -> None:
         self._n += 1

@@ -12,7 +12,7 @@ from minibot.watchdog.carried_memory import Read
 CARRIED = (
     *("symbol", "qty", "original_qty", "entry_price", "opened_ts", "age_row"),
     *("stop_hard", "stop_entry", "stop_break_even", "stop_trailing", "peak", "atr"),
-    *("stop_signal", "target_signal"),
+    *("stop_signal", "target_signal", "trail_signal", "trail_signal_bps", "peak_signal"),
 )
 
 

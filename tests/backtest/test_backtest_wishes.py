@@ -151,3 +151,183 @@ def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path
         stop, stop_reason, target, target_reason = text.split()
         assert Decimal(stop) < Decimal(target)
         assert (stop_reason, target_reason) == ("signal_stop", "signal_target")
+
+
+MOVES = '''"""Buys, and moves its stop, its target or its trail with each bar."""
+
+from decimal import Decimal
+
+from minibot.strategies.protocol import Needs, Strategy, adjust, buy
+
+
+class Moves(Strategy):
+    """Trails in turn by prices of its own, in basis points, in quote and in ATRs."""
+
+    def __init__(self, settings):
+        self.turn = 0
+        self.held = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        cents = Decimal("0.01")
+        bid = Decimal(str(view.bid))
+        plan = view.plan
+        if not view.is_long:
+            self.held = 0
+            if plan is not None:
+                return None
+            self.turn += 1
+            trails = ({}, {"trail_bps": "12"}, {"trail": "0.15"}, {"trail_atr": "2.5"})
+            return buy("a turn", **trails[self.turn % 4])
+        self.held += 1
+        target = (bid * Decimal("1.001")).quantize(cents) + cents
+        if self.held % 3 == 1:
+            return adjust("closer", stop=(bid * Decimal("0.9985")).quantize(cents))
+        if self.held % 3 == 2:
+            return adjust("a target", target=target)
+        return adjust("a trail", trail_bps="15", target=target)
+'''
+
+
+def test_adjustments_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None:
+    """Levels that move while a position is held are told, followed and hit alike."""
+    (tmp_path / "moves.py").write_text(MOVES, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=moves",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        *("risk.order_notional=60", "risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+    )
+    source = BarSource(series(walk(600, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    said = [
+        (one.get("action"), one.get("reason_code")) for one in payloads(quick.of("risk_actions"))
+    ]
+    assert {("ADJUST", "adjusted"), ("EXIT", "signal_stop"), ("EXIT", "signal_target")} <= {*said}
+    signals = payloads(quick.of("signals"))
+    moves = [one for one in signals if one["side"] == "ADJUST"]
+    assert {"stop_price", "target_price", "trail_bps"} <= {name for one in moves for name in one}
+    buys = [one for one in signals if one["side"] == "BUY"]
+    assert {"trail_bps", "trail_distance", "trail_atr"} <= {name for one in buys for name in one}
+    falls, stop, opened = 0, Decimal(0), None
+    for one in payloads(quick.of("risk_actions")):
+        if "moved" not in one or "stop" not in one:
+            continue
+        if one["opened_ts"] == opened:
+            falls += Decimal(one["stop"]) < stop
+        stop, opened = Decimal(one["stop"]), one["opened_ts"]
+    assert falls == 0
+
+
+RESTS = '''"""Rests purchases below the market, and sells above what they cost."""
+
+from decimal import Decimal
+
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Rests(Strategy):
+    """Keeps up to three limits, a fresh one with each bar."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        if self.count % 12 == 0:
+            return sell("enough")
+        price = Decimal(str(view.bid)) * (1 - Decimal(self.count % 4) / 2500)
+        return buy("below", limit=price.quantize(Decimal("0.001")), notional=20, valid_ms=150_000)
+'''
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_limits_give_the_same_by_rows_and_by_events(tmp_path: Path, most: int | None) -> None:
+    """Purchases that rest are filled, end and are withdrawn alike."""
+    (tmp_path / "rests.py").write_text(RESTS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=rests",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.signal_exit=true"),
+        *("risk.order_notional=60", "risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+        "execution.order_ttl_market_ms=600000",
+        *([] if most is None else [f"risk.limit_entries_max={most}"]),
+    )
+    source = BarSource(series(walk(600, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert {one["liquidity"] for one in payloads(quick.of("fills"))} == {"MAKER", "TAKER"}
+    reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
+    assert {"allowed", "pending_order" if most is None else "limit_entries_max"} <= reasons
+    results = {one["result"] for one in payloads(quick.of("order_results"))}
+    assert {"FILLED", "EXPIRED", "CANCELLED"} <= results
+
+
+PARTS = '''"""Buys in steps, sells in parts."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Parts(Strategy):
+    """Scales in and out."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        turn = self.count % 12
+        if turn in (1, 3, 5):
+            return buy("a step", notional=30)
+        if turn in (6, 7):
+            return sell("a part", share_bps=4_000)
+        if turn == 8:
+            return sell("a quantity", qty="0.00011")
+        return sell("the rest") if turn == 10 else None
+'''
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_parts_give_the_same_by_rows_and_by_events(tmp_path: Path, exits_at: str) -> None:
+    """A position is bought in steps and sold in parts alike."""
+    (tmp_path / "parts.py").write_text(PARTS, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=parts",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        *("risk.signal_exit=true", f"risk.exits_at={exits_at}"),
+        *("risk.night_loss_soft=1000", "risk.night_loss_hard=2000"),
+        *("risk.day_loss_soft=1000", "risk.day_loss_hard=2000"),
+    )
+    source = BarSource(series(walk(400, 3)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    sold = [one for one in payloads(quick.of("fills")) if one["side"] == "SELL"]
+    bought = [one for one in payloads(quick.of("fills")) if one["side"] == "BUY"]
+    assert min(len(bought), len(sold)) > 2 * (400 // 12)

@@ -273,13 +273,10 @@ class Desk:
         age_ms: int = 0,
         horizon_ms: int = 60_000,
         confidence: int = 80,
-        notional: str | None = None,
-        share_bps: int | None = None,
-        stop_price: str | None = None,
-        target_price: str | None = None,
         event_id: str | None = None,
+        **wish: Any,
     ) -> list[Event]:
-        """Send a signal of the strategy about the last tick."""
+        """Send a signal of the strategy about the last tick; `wish` are its optional fields."""
         seq = self.seqs["market_ticks"]
         payload = Signal(
             symbol=symbol,
@@ -290,10 +287,7 @@ class Desk:
             reason="a test said so",
             reason_code="momentum_up",
             checks=(Check("momentum_bps", "2", "1", True),),
-            notional=notional,
-            share_bps=share_bps,
-            stop_price=stop_price,
-            target_price=target_price,
+            **wish,
         )
         cause = position_id(RUN_ID, "market_role", "market_ticks", seq)
         return self.put(

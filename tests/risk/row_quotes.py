@@ -11,6 +11,7 @@ from tests.risk.row_scenarios import _scenarios, over
 from tests.risk.row_world import NOW, Change, World, nothing, orders, put, step
 
 _quote = _scenarios("quote_rows", is_held=False)
+_life = _scenarios("life_rows", is_held=False)
 _moved = _scenarios("moved_rows", is_held=False)
 _again = _scenarios("again_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=False)
@@ -53,6 +54,12 @@ def triggered(world: World) -> None:
 
 
 QUOTES: Final = (
+    _life(
+        "LIMIT_MS",
+        "",
+        over("limit_valid_ms", "5000", "5001"),
+        step("horizon_ms", 5_000),
+    ),
     _quote(
         "QUOTE_NOTIONAL",
         "",

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.events.model import JsonObject
+from minibot.cores.wish import Wish
+from minibot.events.model import BUY, JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.limits import Limits
 from minibot.risk.positions import UNSEEN
+from minibot.risk.quotes import Quote
 from tests.risk.desk import OTHER, SYMBOL
 from tests.risk.row_world import (
     ENDS,
@@ -138,6 +140,42 @@ def stopped(loss_max: int) -> Change:
     )
 
 
+def resting_with(count: int) -> Change:
+    """Return a change to exits that rest with the executor, after so many orders."""
+
+    def change(world: World) -> None:
+        world.state.exits.rules.rests = True
+        orders(count)(world)
+
+    return change
+
+
+def lasting(limit: int) -> Change:
+    """Return a change to a purchase at a limit, which an order of the profile outlasts."""
+    return put(wish=Wish(limit=limit), limits__order_ttl_ms=60_000)
+
+
+def limits_open(count: int) -> Change:
+    """Return a change to so many limits that rest, of three, and another that is wanted."""
+
+    def change(world: World) -> None:
+        lasting(99 * UNIT)(world)
+        for _ in range(count):
+            world.state.quotes.add(Quote(world.signal(BUY), UNIT, 100 * UNIT, NOW, 1_000))
+
+    return change
+
+
+def trailed_after(bars: int) -> Change:
+    """Return a change to a trail in ATRs, wanted after so many bars."""
+
+    def change(world: World) -> None:
+        wished(trail_atr=20_000)(world)
+        world.exits.atr.count = bars
+
+    return change
+
+
 # From a profile with the key; without the key there is no check of the spread.
 ONE_BPS: Final = Limits(
     {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
@@ -164,6 +202,7 @@ _wish = _scenarios("wish_rows", is_held=False)
 _loss = _scenarios("loss_rows", is_held=False)
 _hard = _scenarios("hard_rows", is_held=False, soft=False)
 _sell = _scenarios("sell_rows", is_held=True)
+_part = _scenarios("part_rows", is_held=True)
 _sale = _scenarios("size_exit", is_held=True)
 _request = _scenarios("request_rows", is_held=True)
 _level = _scenarios("level_rows", is_held=True)
@@ -244,6 +283,18 @@ ENTRIES: Final = (
         (wished(stop=UNIT), wished(stop=UNIT, plan=False)),
     ),
     _level(
+        "TRAIL_BARS",
+        "warmup",
+        over("trail_atr_bars", "14", "13"),
+        (trailed_after(14), trailed_after(13)),
+    ),
+    _level(
+        "WISHED_LIMIT",
+        "limit_crosses",
+        ("wished_limit 99.99999999 / 100.00000000", "wished_limit 100.00000000 / 100.00000000"),
+        (lasting(100 * UNIT - 1), lasting(100 * UNIT)),
+    ),
+    _level(
         "WISHED_STOP",
         "wish_reached",
         (
@@ -318,6 +369,12 @@ ENTRIES: Final = (
     *(_entry(*row) for row in SHARED),
     _entry(
         "ORDER_PENDING", "pending_order", over("order_pending", "no", "yes"), (nothing, selling(1))
+    ),
+    _entry(
+        "LIMIT_ENTRIES",
+        "limit_entries_max",
+        over("limit_entries", "3", "4"),
+        (limits_open(2), limits_open(3)),
     ),
     _entry("POSITIONS", "positions_max", over("positions", "6", "7"), (others(4), others(5))),
     _entry(
@@ -602,6 +659,19 @@ EXITS: Final = (
         "no_position",
         over("position_lots", "1", "0"),
         (lambda world: world.hold(10 * UNIT, lots=1), put(market__holding=None)),
+    ),
+    _part("PART_QTY", "", amount("part_qty", 10), step("qty", 10 * UNIT)),
+    _part(
+        "PART_RATE",
+        "order_rate",
+        over("part_orders_per_minute", "22", "23"),
+        (orders(21), orders(22)),
+    ),
+    _part(
+        "PART_RATE",
+        "order_rate",
+        over("part_orders_per_minute", "22", "23"),
+        (resting_with(20), resting_with(21)),
     ),
     _sale(
         "EXIT_PENDING", "pending_order", over("exit_pending", "no", "yes"), (nothing, selling(UNIT))

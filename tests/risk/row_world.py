@@ -146,8 +146,11 @@ class World:
         self.budgets.account.open(self.budgets.equity + 23 * UNIT, 0)
         self.orders(2)
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
+        self.limits.limit_entries_max = 3
         # What the strategy wants beside the entry.
         self.wish: Wish | None = None
+        # Stop, target and distance of a trail that it wants to move.
+        self.wanted: tuple[int, int, int] = (0, 0, 0)
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
         self.sizes.allowed = 900 * UNIT
@@ -258,9 +261,9 @@ def step(path: str, limit: int, by: int = 1) -> tuple[Change, Change]:
     return put(**{path: limit}), put(**{path: limit + by})
 
 
-def wished(stop: int = 0, target: int = 0, plan: bool = True) -> Change:
-    """Return a change to an entry with levels of the strategy's own, and a plan to keep them."""
-    return put(wish=Wish(0, 0, stop, target), exits__plan=Plan() if plan else None)
+def wished(plan: bool = True, **wanted: int) -> Change:
+    """Return a change to a signal with levels of the strategy's own, and a plan to keep them."""
+    return put(wish=Wish(**wanted), exits__plan=Plan() if plan else None)
 
 
 def drawn(equity: int) -> Change:

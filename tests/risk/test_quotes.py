@@ -664,10 +664,10 @@ def played(*, is_restarted: bool) -> bytes:
 def test_restored_entry_has_every_field_of_its_signal() -> None:
     """A gate that reads a field of the signal finds it after a restart too."""
     one = quoted()
-    before = one.risk._state.quotes.open[SYMBOL].signal
+    before = one.risk._state.quotes.open[SYMBOL][0].signal
     one.restarted()
 
-    after = one.risk._state.quotes.open[SYMBOL].signal
+    after = one.risk._state.quotes.open[SYMBOL][0].signal
 
     assert after.ref().text == before.ref().text
     for name in (*SignalMessage.__annotations__, "ts", "tick_seq", "place"):

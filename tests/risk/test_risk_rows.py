@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import pytest
 
-from minibot.events.model import BUY, SELL, ExitPosition
+from minibot.cores.wish import Wish
+from minibot.events.model import ADJUST, BUY, SELL, ExitPosition
 from minibot.events.money import UNIT
 from minibot.risk import (
+    adjusting,
     book_depth,
     budgets,
     campaign,
@@ -38,6 +40,7 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_adjusting import ADJUSTMENTS
 from tests.risk.row_campaigns import CAMPAIGNS
 from tests.risk.row_late import LATE_ROWS
 from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS, VADR_ROWS
@@ -61,6 +64,7 @@ SCENARIOS: Final = {
     quoting: QUOTES,
     requoting: REQUOTES,
     campaign: CAMPAIGNS,
+    adjusting: ADJUSTMENTS,
 }
 VALUE, LIMIT = 1, 2
 
@@ -161,6 +165,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
             world.exits, (STOP_BID, TARGET_BID, ENDS), world.opened_ts, world.bid, world.now
         )
     ),
+    (exit_decision, "part_rows"): lambda module, world: judged(
+        module.part_rows(world.state, world.market, world.budgets.orders(world.now), world.qty)
+    ),
     (exit_decision, "size_exit"): exit_size,
     (exit_decision, "on_exit_position"): requested,
     (exit_decision, "leave"): left,
@@ -190,7 +197,12 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.count_rows(world.state, world.market, world.market.rules, 2)
     ),
     (quoting, "quote_rows"): lambda module, world: judged(
-        module.quote_rows(world.market, world.market.rules, world.qty)
+        module.quote_rows(
+            world.market.rules, world.qty, module.quote_price(world.market, world.market.rules)
+        )
+    ),
+    (quoting, "life_rows"): lambda module, world: judged(
+        module.life_rows(world.horizon_ms, world.limits.order_ttl_ms)
     ),
     (requoting, "moved_rows"): lambda module, world: judged(
         module.moved_rows(world.state, world.market, world.market.rules, world.quote)
@@ -215,6 +227,15 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     ),
     (campaign, "recovery_rows"): lambda module, world: judged(
         module.recovery_rows(world.campaign, world.qty)
+    ),
+    (adjusting, "adjust_rows"): lambda module, world: judged(
+        module.adjust_rows(world.state, world.market, world.signal(ADJUST))
+    ),
+    (adjusting, "reached_rows"): lambda module, world: judged(
+        module.reached_rows(world.wish or Wish(), world.market, (world.wish or Wish()).stop)
+    ),
+    (adjusting, "taken_rows"): lambda module, world: judged(
+        module.taken_rows(world.plan, *world.wanted)
     ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }

@@ -106,6 +106,20 @@ def test_wish_of_an_entry_that_bought_nothing_is_no_wish_of_the_next() -> None:
     assert left(one, "96") == []
 
 
+def test_levels_of_a_second_entry_wait_for_its_fill_over_a_restart() -> None:
+    """A core made anew from its state does not take them early."""
+    one = bought(desk(), target_price="104")
+    assert actions(one.signal("BUY", target_price="101"))[0][0] == "ALLOW"
+    one.restarted()
+    one.beat()
+    assert one.risk.facts()["exits"][SYMBOL]["target"] == "104.00000000"
+    one.instrument(price_increment="0.1")
+    one.beat()
+    assert one.risk.facts()["exits"][SYMBOL]["target"] == "104.00000000"
+    one.tick("100", "100", trade="100")
+    assert one.risk.facts()["exits"][SYMBOL]["target"] == "101.00000000"
+
+
 def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
     """The highest of stops wanted one after the other counts; a target is replaced."""
     one = bought(desk(), stop_price="97", target_price="104")

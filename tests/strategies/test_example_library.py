@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from minibot.backtest.checks.lookahead import check_lookahead
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.search.backtest_job import Job
 from minibot.cli.main import run as cli
 from minibot.cli.new_strategy import LIBRARY
+from minibot.kernel.errors import RunStop
 from minibot.strategies.selection import SHIPPED
+from tests.backtest.markets import bar_profile, walk, write_klines
 from tools import examples
 
 each_example = pytest.mark.parametrize("example", list(LIBRARY))
@@ -51,3 +56,93 @@ def test_results_of_the_guide_are_those_of_the_shipped_bars(project: Path) -> No
     page = (project / "docs" / "STRATEGIES.md").read_text(encoding="utf-8")
 
     assert examples.written(page) == page
+
+
+@pytest.mark.parametrize("example", ["dca", "maker_grid", "trail_pullback"])
+def test_example_with_wishes_trades_by_them_and_looks_at_nothing_ahead(
+    example: str, tmp_path: Path
+) -> None:
+    """Parts, limits and trails are filled in a backtest, and no decision is of the future."""
+    path = write_klines(tmp_path, walk(900, seed=3))
+    small = {
+        "dca": ("strategy.parameters.fall=0.05", "strategy.parameters.gain=0.05"),
+        "maker_grid": ("strategy.parameters.step=0.03", "strategy.parameters.gain=0.03"),
+        "trail_pullback": (
+            *("strategy.parameters.slow=30", "strategy.parameters.trail=20"),
+            *("strategy.parameters.near=10", "strategy.parameters.gain=10"),
+        ),
+    }
+    config = bar_profile(
+        f"strategy.name={example}",
+        *(*small[example], *examples.OWN_EXITS, *examples.NEEDED.get(example, ())),
+        *("risk.order_notional=100", "risk.signal_exit=true"),
+    )
+    job = Job((f"klines:{path}",), config.raw)
+    result = run_backtest(job.open(), config)
+    said = [event.to_json()["payload"] for event in result.of("signals")]
+    actions = [event.to_json()["payload"] for event in result.of("risk_actions")]
+    fills = [event.to_json()["payload"] for event in result.of("fills")]
+
+    assert {fill["side"] for fill in fills} == {"BUY", "SELL"}
+    reasons = {action.get("reason_code") for action in actions}
+    if example == "dca":
+        halves = [one for one in said if one["side"] == "SELL" and one.get("share_bps") == 5_000]
+        assert halves
+    elif example == "maker_grid":
+        assert {fill["liquidity"] for fill in fills if fill["side"] == "BUY"} == {"MAKER"}
+        assert "limit_price" in {name for one in said for name in one}
+    else:
+        assert {"adjusted", "signal_stop"} <= reasons
+    assert check_lookahead(job, 1, decisions=12, random_moments=3).is_clean
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ('buy("flood", limit="1e11")', "limit_crosses"),
+        ('buy("flood", notional="0.00000001")', "size_wish"),
+        ('adjust("loosen", stop="0.01")', "no_position"),
+        ('adjust("loosen", trail_bps="5000")', "no_position"),
+        ('sell("nothing", qty="0.00000001")', "no_position"),
+    ],
+)
+def test_hostile_wish_with_each_bar_is_refused_by_its_reason(
+    tmp_path: Path, answer: str, code: str
+) -> None:
+    """A strategy that floods risk with impossible wishes trades nothing, and the run goes on."""
+    text = (
+        '"""Asks for too much."""\n\nfrom minibot.strategies.protocol import *\n\n\n'
+        "class Hostile(Strategy):\n    @staticmethod\n    def needs(settings):\n"
+        '        return Needs(intervals=("1m",), trades=False)\n\n'
+        f"    def on_bar(self, bar, view):\n        return {answer}\n"
+    ).replace("import *", "import Needs, Strategy, adjust, buy, sell")
+    (tmp_path / "hostile.py").write_text(text, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=hostile", f"strategy.folder={tmp_path}", "risk.hard_stop_bps=900"
+    )
+    path = write_klines(tmp_path, walk(200, seed=3))
+    result = run_backtest(Job((f"klines:{path}",), config.raw).open(), config)
+    actions = [event.to_json()["payload"] for event in result.of("risk_actions")]
+
+    refused = [one["reason_code"] for one in actions if one.get("action") == "BLOCK"]
+    assert refused.count(code) > 100
+    assert {one.get("action") for one in actions} <= {"BLOCK", None}
+    assert not result.stop
+
+
+def test_strategy_that_wants_a_price_that_is_no_number_stops_its_run(tmp_path: Path) -> None:
+    """NaN reaches no order: the run ends with the strategy's own code, file and line."""
+    text = (
+        '"""Wants NaN."""\n\nfrom decimal import Decimal\n\n'
+        "from minibot.strategies.protocol import Needs, Strategy, adjust\n\n\n"
+        "class Nan(Strategy):\n    @staticmethod\n    def needs(settings):\n"
+        '        return Needs(intervals=("1m",), trades=False)\n\n'
+        '    def on_bar(self, bar, view):\n        return adjust("x", stop=Decimal("NaN"))\n'
+    )
+    (tmp_path / "nan.py").write_text(text, encoding="utf-8")
+    config = bar_profile("strategy.name=nan", f"strategy.folder={tmp_path}")
+    path = write_klines(tmp_path, walk(30, seed=3))
+
+    with pytest.raises(RunStop, match=r"nan.py, line 14: ValueError: stop: expected") as caught:
+        run_backtest(Job((f"klines:{path}",), config.raw).open(), config)
+    assert caught.value.reason_code == "STRATEGY_ERROR"

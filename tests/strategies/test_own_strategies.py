@@ -313,7 +313,10 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
     ("lines", "told"),
     [
         (["x = 1", "return hold(str(1 / (tick.qty - 1.0)))"], "line 11: ZeroDivisionError"),
-        (["return 'BUY'"], "expected a Decision of buy, sell or hold, or None, found 'BUY'"),
+        (
+            ["return 'BUY'"],
+            "expected a Decision of buy, sell, adjust or hold, or None, found 'BUY'",
+        ),
         (["return buy('x', code='own_rul')"], "line 10: ValueError: code 'own_rul' is unknown"),
         (["return buy('x', score=111)"], "expected 0 to 110 and 0 to 100, found 111"),
         (["return hold('x' * 5000)"], "at most 4096 characters"),

@@ -9,7 +9,7 @@ import pytest
 
 from minibot.events.model import PositionPlan
 from minibot.strategies.core import core_from_config, core_from_state
-from minibot.strategies.decision import buy
+from minibot.strategies.decision import adjust, buy, sell
 from tests.strategies.strategy_feed import START, SYMBOL, config, event
 
 
@@ -28,6 +28,16 @@ from tests.strategies.strategy_feed import START, SYMBOL, config, event
         ({"share_bps": 0}, "from 1 to 10000"),
         ({"share_bps": 10_001}, "from 1 to 10000"),
         ({"share_bps": 1.0}, "from 1 to 10000"),
+        ({"trail": "-3"}, "above zero"),
+        ({"trail_bps": "NaN"}, "above zero"),
+        ({"trail_bps": 10_001}, "at most 10000"),
+        ({"trail_atr": "0.00001"}, "at most 4 places"),
+        ({"trail_atr": 2.5}, "a Decimal, a whole number or decimal text"),
+        ({"trail": "3", "trail_bps": "30"}, "one of trail, trail_bps and trail_atr"),
+        ({"limit": "0"}, "above zero"),
+        ({"limit": "-95"}, "above zero"),
+        ({"limit": float("nan")}, "a Decimal, a whole number or decimal text"),
+        ({"limit": "sNaN"}, "above zero"),
         ({"valid_ms": 0}, "from 1 to"),
         ({"valid_ms": 86_400_001}, "from 1 to"),
         ({"valid_ms": "60"}, "from 1 to"),
@@ -47,6 +57,28 @@ def test_wish_is_exact() -> None:
 
     assert [wish.notional for wish in wishes if wish is not None] == [30 * 10**8] * 3
     assert buy("a test").wish is None
+
+
+def test_adjustment_wants_a_level() -> None:
+    """Without one it would say nothing; its levels are as exact as those of a purchase."""
+    with pytest.raises(ValueError, match="a stop, a target or a trail"):
+        adjust("a test")
+    with pytest.raises(ValueError, match="above zero"):
+        adjust("a test", stop=Decimal("NaN"))
+
+    wish = adjust("a test", stop="97.5", trail_atr=2, valid_ms=500).wish
+    assert wish is not None
+    assert (wish.stop, wish.trail_atr) == (9_750_000_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    "wish", [{"share_bps": 0}, {"qty": "0"}, {"qty": Decimal("NaN")}, {"qty": -1}, {"qty": 0.5}]
+)
+def test_part_that_nobody_could_sell_is_an_error_of_the_strategy(wish: dict[str, Any]) -> None:
+    """A wrong value is told where it is given; without one the whole is sold."""
+    with pytest.raises(ValueError, match="expected"):
+        sell("a test", **wish)
+    assert sell("a test").wish is None
 
 
 def told(**changes: Any) -> PositionPlan:

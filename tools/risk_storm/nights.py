@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from minibot.cores.messages import SignalMessage
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.ids import position_id
 from minibot.events.model import (
+    ADJUST,
     BUY,
+    HOLD,
     SELL,
     AveragePrice,
     Bar,
@@ -54,6 +56,8 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "DOGEUSDT")
 PRICES: Final = {"BTCUSDT": "25000", "ETHUSDT": "100", "DOGEUSDT": "0.07312"}
 STEPS: Final = {"BTCUSDT": ("0.01", "0.00001"), "ETHUSDT": ("0.01", "0.001")}
 COARSE: Final = ("0.00001", "1")
+PRICED: Final = "ETHUSDT"
+"""Symbol by whose price levels of one that does not exist are drawn."""
 FLOOD: Final = 12
 
 
@@ -266,17 +270,19 @@ class Weather:
             return Given(SIGNALS, self._line(SIGNALS), self._last_signal)  # Told again.
         if rng.random() < 0.02:
             symbol = "NOSUCHUSDT"
+        side = rng.choice((BUY, BUY, BUY, BUY, SELL, ADJUST, ADJUST, HOLD))
         seq = self._line(SIGNALS)
         ticks = max(1, self._seqs.get(TICKS, 1))
         signal = Signal(
             symbol=symbol,
-            side=rng.choice((BUY, BUY, BUY, SELL, "HOLD")),
+            side=side,
             score=rng.choice((0, 50, 100)),
             confidence=rng.choice((0, 100)),
             horizon_ms=rng.choice((1_000, 60_000)),
             reason="a storm",
             reason_code="momentum_up",
             checks=(Check("momentum_bps", "2", "1", True),),
+            **self._wish(side, symbol),
         )
         age_ms = rng.choice((0, 0, 0, 2_000, 10_000))
         event = Event(
@@ -291,6 +297,37 @@ class Weather:
         )
         self._last_signal = SignalMessage.of(signal, event)
         return Given(SIGNALS, seq, self._last_signal)
+
+    def _wish(self, side: str, symbol: str) -> dict[str, Any]:
+        """Draw what a strategy wants beside its signal: in order, absurd, or nothing."""
+        rng, wish = self._rng, dict[str, Any]()
+        if side == HOLD or rng.random() < 0.3:
+            return wish
+        if side == SELL or rng.random() < 0.3:
+            wish |= self._some({"share_bps": rng.choice((1, 50, 2_500, 5_000, 9_999, 10_000))})
+        if side == SELL:
+            return wish | self._some({"qty": amount_text(rng.choice((1, 10**4, 10**7, 10**12)))})
+        if side == BUY:
+            wish |= self._some({"notional": rng.choice(("0.00000001", "7", "40", "1000000"))})
+            wish |= self._some({"limit_price": self._price(symbol, -40, 8)})
+        wish |= self._some({"stop_price": self._price(symbol, -90, 3)})
+        wish |= self._some({"target_price": self._price(symbol, -3, 90)})
+        trail = rng.choice(("trail_distance", "trail_bps", "trail_atr"))
+        if trail == "trail_distance":
+            return wish | self._some(
+                {trail: amount_text(self._mid.get(symbol, self._mid[PRICED]) // 300 + 1)}
+            )
+        return wish | self._some({trail: rng.choice(("0.0001", "1", "30", "5000"))})
+
+    def _some(self, wish: dict[str, Any]) -> dict[str, Any]:
+        return wish if self._rng.random() < 0.4 else {}
+
+    def _price(self, symbol: str, low_bps: int, high_bps: int) -> str:
+        """Draw a price by its distance from the middle; now and then one that makes no sense."""
+        mid, rng = self._mid.get(symbol, self._mid[PRICED]), self._rng
+        if rng.random() < 0.05:
+            return amount_text(rng.choice((1, mid // 2, mid * 3)))
+        return amount_text(mid + mid * rng.randint(low_bps, high_bps) // 10_000)
 
     def _order(self, symbol: str) -> Payload:
         draw = self._rng.random()

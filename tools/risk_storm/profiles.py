@@ -199,7 +199,7 @@ def _execution(rng: random.Random) -> Keys:
         "execution.maker_fee_bps": "7.5",
         "execution.taker_fee_bps": rng.choice(["0", "10"]),
         "execution.tick_age_ms_max": rng.choice([2_000, 60_000]),
-        "execution.order_ttl_market_ms": rng.choice([500, 5_000]),
+        "execution.order_ttl_market_ms": rng.choice([500, 5_000, 60_000]),
         "execution.left_trading": rng.choice(["hold", "cancel"]),
         "execution.fill_model": rng.choice(["touch", "worse", "queue", "book"]),
         **_some(rng, 0.3, {"execution.fee_asset": rng.choice(["quote", "base"])}),
@@ -214,7 +214,8 @@ def _entry(rng: random.Random) -> Keys:
         "risk.maker_requotes": rng.choice([0, 1, 4, 20]),
         "risk.maker_end": rng.choice(["give_up", "take"]),
     }
-    return _some(rng, 0.5, maker)
+    limits = {"risk.limit_entries_max": rng.choice([2, 3, 10])}
+    return _some(rng, 0.5, maker) | _some(rng, 0.4, limits)
 
 
 def _some(rng: random.Random, share: float, keys: Keys) -> Keys:

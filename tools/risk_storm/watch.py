@@ -18,6 +18,7 @@ from minibot.cores.messages import (
     IntentMessage,
     Message,
     ResultMessage,
+    SignalMessage,
     ToldMessage,
     stop_in,
 )
@@ -49,9 +50,10 @@ from minibot.events.money import (
 from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import NOTIONAL_MAX, QTY_MAX
 from minibot.risk.exit_decision import EXIT_QTY
+from minibot.risk.ladder import is_too_small
 
 SAMPLE: Final = 25
-STOPS: Final = ("hard", "stop", "even", "trail")
+STOPS: Final = ("hard", "stop", "even", "trail", "own")
 TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
 TOO_LARGE: Final = frozenset({QTY_MAX, NOTIONAL_MAX})
@@ -74,13 +76,15 @@ BOOKS = "books that differ"
 RESTART = "a restart changed what followed"
 ENTRY_REFUSED = "an entry while entries were refused"
 LEFT_STANDING = "a quote left standing while entries were refused"
-TWICE = "two purchases of a symbol at a time"
+TWICE = "more purchases of a symbol at a time than may be"
 OVERBOUGHT = "an entry bought more than it was allowed"
 RESERVED = "a campaign that may lose more than its worst loss"
 TOO_MANY = "more entries than a campaign may have"
 TOO_SOON = "two entries of a campaign without the wait between them"
 HELD_BACK = "an entry at a loss at which the campaign holds"
 TOLD_TWICE = "a recovery row told twice"
+WIDENED = "an order beyond what its strategy wanted"
+NOT_FOLLOWED = "a strategy's stop farther from its peak than it wanted"
 
 
 @dataclass(slots=True)
@@ -182,6 +186,9 @@ class Watch:
         self._entries: dict[str, Entry] = {}
         self._levels: dict[str, tuple[int, dict[str, int]]] = {}
         self._told: dict[str, tuple[int | None, int]] = {}
+        # What strategies wanted, by their signals; how many of their limits may rest.
+        self._signals: dict[str, SignalMessage] = {}
+        self._limits_max: int = risk.get("limit_entries_max") or 1
 
     def on_step(
         self, role: str, core: Core, item: Input, said: Sequence[Message], now: int
@@ -233,6 +240,8 @@ class Watch:
             if order is not None and item.result in TERMINAL:
                 order.ends_at = item.filled
             self._forget_ended()
+        elif isinstance(item, SignalMessage):
+            self._signals[item.ref().text] = item
         elif isinstance(item, Event):
             self._on_event(item.payload)
         return False
@@ -361,7 +370,10 @@ class Watch:
             return
         if opened_ts == plan.opened_ts and stop < former:
             self._fail(LOOSER, f"{symbol} told {former}, then {stop}")
-        stops = (plan.stop_hard, plan.stop_entry, plan.stop_break_even, plan.stop_trailing)
+        stops = (
+            *(plan.stop_hard, plan.stop_entry, plan.stop_break_even, plan.stop_trailing),
+            plan.stop_signal,
+        )
         if stop != max(parse_amount(each or "0") for each in stops):
             self._fail(TOLD, f"{symbol} {plan.stop} of {stops}")
         self._told[symbol] = (plan.opened_ts, stop)
@@ -385,6 +397,8 @@ class Watch:
             rests=intent.stop is not None or intent.target is not None,
             is_quote=intent.limit is not None,
         )
+        if not order.rests:
+            self._require_narrowed(intent, ask, now)
         if intent.side == BUY:
             if self._has_campaigns:
                 is_new = intent.cause.text not in self._entries
@@ -398,6 +412,35 @@ class Watch:
         self._orders_ts = [ts for ts in self._orders_ts if ts > now - 60_000] + [now]
         if len(self._orders_ts) > self._rate_max:
             self._fail(CAP, f"{len(self._orders_ts)} orders within a minute")
+
+    def _require_narrowed(self, intent: IntentMessage, ask: int, now: int) -> None:
+        """Require that an order is within what its strategy wanted."""
+        signal = self._signals.get(intent.cause.text)
+        wish = None if signal is None else signal.wish
+        if signal is None or wish is None:
+            return
+        symbol, qty = intent.symbol, intent.qty
+        if intent.side == BUY:
+            self._see("BUY with a wish" if not wish.limit else "BUY at a limit")
+            if wish.notional and cost_up(qty, ask) > wish.notional:
+                self._fail(WIDENED, f"{qty} {symbol} at {ask} for {wish.notional}")
+            if wish.limit and (intent.limit is None or intent.limit > wish.limit):
+                self._fail(WIDENED, f"{symbol} at {intent.limit}, wanted at {wish.limit}")
+            if wish.limit and (intent.expires_ts or now) > max(now, signal.ts + signal.horizon_ms):
+                self._fail(WIDENED, f"{symbol} until {intent.expires_ts}")
+            return
+        held = self._known.get(symbol, 0)
+        free = held - self._selling(symbol)
+        wanted = [held * wish.share_bps // 10_000] if wish.share_bps else []
+        most = min([*wanted, wish.qty] if wish.qty else wanted)
+        self._see("SELL of a part" if qty < free else "SELL of all")
+        rests = any(each.rests and each.symbol == symbol for each in self._working.values())
+        if qty <= most or rests or self._core is None:
+            return
+        plan = self._core.state()["exits"]["symbols"][symbol]["plan"]
+        bounds, price = self._rules[symbol].market_bounds, parse_amount(plan["hard"])
+        if not is_too_small(free - most, bounds, price):
+            self._fail(WIDENED, f"{qty} {symbol} sold, {most} wanted of {free}")
 
     def _on_campaign(self, symbol: str, qty: int, *, is_new: bool, now: int) -> None:
         """Judge an allowed entry by what its campaign may still lose, and by its entries."""
@@ -419,7 +462,7 @@ class Watch:
         stop = ask - max(step, -(-distance // step) * step)
         if self._held(symbol):
             plan = self._core.state()["exits"]["symbols"][symbol]["plan"]
-            stop = min(bid, max(parse_amount(plan[name]) for name in STOPS))
+            stop = min(bid, max(parse_amount(plan.get(name, "0")) for name in STOPS))
             entry = parse_amount(plan["entry"])
             if (
                 self._hold_bps is not None
@@ -430,16 +473,32 @@ class Watch:
         back = proceeds_down(campaign.qty + qty, stop)
         loss = campaign.spent + cost + fee_up(cost, self._taker) - campaign.received
         loss += fee_up(back, self._taker) - back
+        loss += self._resting_loss(symbol, stop, step)
         most = self._campaign_loss
         if campaign.entries == 1:
             most //= self._campaign_max
         if loss > most:
             self._fail(RESERVED, f"{symbol} {loss} of {most} at {stop}, entry {campaign.entries}")
 
+    def _resting_loss(self, symbol: str, stop: int, step: int) -> int:
+        """Return what purchases that rest would lose, were they bought and stopped out."""
+        loss = 0
+        for each in self._working.values():
+            if each.symbol == symbol and each.side == BUY and each.left:
+                cost = -(-each.cost * each.left // each.qty)
+                price = each.cost * 10**8 // each.qty
+                distance = -(-price * self._hard_bps // WHOLE)
+                distance = -(-distance // step) * step
+                back = proceeds_down(each.left, min(stop, price - max(step, distance)))
+                loss += cost + fee_up(cost, self._taker) + fee_up(back, self._taker) - back
+        return loss
+
     def _on_purchase(self, intent: IntentMessage, ask: int) -> None:
         """Judge an order to buy by what its signal was allowed first."""
-        if self._buying(intent.symbol):
-            self._fail(TWICE, f"{intent.qty} {intent.symbol} beside {self._buying(intent.symbol)}")
+        beside = [e for e in self._working.values() if e.symbol == intent.symbol and e.side == BUY]
+        are_limits = intent.limit is not None and all(each.is_quote for each in beside)
+        if beside and (not are_limits or len(beside) >= self._limits_max):
+            self._fail(TWICE, f"{intent.qty} {intent.symbol} beside {len(beside)}")
         first = Entry(intent.qty, cost_up(intent.qty, ask))
         entry = self._entries.setdefault(intent.cause.text, first)
         entry.orders += 1
@@ -544,7 +603,8 @@ class Watch:
             if not held or plan is None or symbol not in self._rules:
                 self._levels.pop(symbol, None)
                 continue
-            levels = {name: parse_amount(plan[name]) for name in STOPS}
+            levels = {name: parse_amount(plan.get(name, "0")) for name in STOPS}
+            self._require_followed(symbol, plan, levels["own"])
             is_settled = 0 < parse_amount(plan["qty"]) <= held
             if is_fill and is_settled and not levels["hard"]:
                 self._fail(NO_HARD_STOP, f"{held} {symbol}")
@@ -555,6 +615,16 @@ class Watch:
                         self._fail(LOOSER, f"{symbol} {name} {level} to {levels[name]}")
             if is_settled:
                 self._levels[symbol] = (plan["opened_ts"], levels)
+
+    def _require_followed(self, symbol: str, plan: dict[str, Any], own: int) -> None:
+        """Require that a strategy's stop is no farther from its peak than it wanted."""
+        gap, share, peak = map(parse_amount, plan.get("own_trail", ("0", "0", "0")))
+        if not gap and not share:
+            return
+        self._see("own trail")
+        step = self._rules[symbol].price_step
+        if own < peak - max(gap, peak * share // WHOLE) - 2 * step:
+            self._fail(NOT_FOLLOWED, f"{symbol} {own} of {peak}, {gap} or {share}")
 
     # --- execution ----------------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, project_name, resolve
 
 SHIPPED: Final = (
-    *("atr_trend", "bollinger", "breakout", "ema_cross", "ma_cross", "nore_strategy_v1"),
-    *("rsi_band", "rsi_reversion"),
+    *("atr_trend", "bollinger", "breakout", "dca", "ema_cross", "ma_cross", "maker_grid"),
+    *("nore_strategy_v1", "rsi_band", "rsi_reversion", "trail_pullback"),
 )
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
 

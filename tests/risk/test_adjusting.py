@@ -1,0 +1,275 @@
+"""Levels that a strategy moves while it holds: a stop only up, a target either way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import PositionPlan
+from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of
+from tests.watchdog.test_carried_plans import carried, following
+
+TWICE = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+PLANNED: dict[str, Any] = {
+    "risk__hard_stop_bps": "1000",
+    "risk__stop_atr_mult": None,
+    "risk__take_profit_atr_mult": None,
+    "risk__time_exit_ms": None,
+}
+
+
+def holder(wish: dict[str, Any] | None = None, **changes: Any) -> Desk:
+    """Return a desk that holds coins bought at 100, under a hard stop of 90."""
+    one = Desk(config(**PLANNED | changes))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    assert actions(one.signal("BUY", **(wish or {})))[0][0] == "ALLOW"
+    one.tick("100", "100", trade="100")
+    assert fills(one.events("fills"))
+    return one
+
+
+def shown(one: Desk, *bids: str) -> list[tuple[str, str]]:
+    """Show each bid for two ticks, and return the exits of risk."""
+    said = []
+    for bid in bids:
+        for _ in range(2):
+            said += one.tick(bid, bid, trade=bid)
+    return [action for action in actions(said) if action[0] == "EXIT"]
+
+
+def plan_of(one: Desk) -> PositionPlan:
+    """Return the plan that the next beat tells, or the last one told."""
+    one.beat()
+    told: list[PositionPlan] = of(one.events("risk_actions"), PositionPlan)
+    return told[-1]
+
+
+# --- stop and target ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_adjusted_stop_sells(exits_at: str) -> None:
+    """A stop of 97 takes the place of the hard stop of 90."""
+    one = holder(risk__exits_at=exits_at)
+
+    assert actions(one.signal("ADJUST", stop_price="97")) == [("ADJUST", "adjusted")]
+    shown(one, "97.01")
+    assert one.risk.facts()["open_positions"] != []
+    shown(one, "97", "97")
+
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_stop_off_the_price_step_is_rounded_up() -> None:
+    """A stop between two prices acts early rather than late."""
+    one = holder()
+    one.signal("ADJUST", stop_price="97.001")
+
+    assert plan_of(one).stop == "97.01000000"
+
+
+@pytest.mark.parametrize("stop", ["97", "96.99", "90", "80"])
+def test_stop_that_is_not_above_the_one_in_force_is_refused(stop: str) -> None:
+    """A position's stop never falls, and the refusal shows both."""
+    one = holder({"stop_price": "97"})
+    said = one.signal("ADJUST", stop_price=stop)
+
+    assert actions(said) == [("BLOCK", "looser_level")]
+    assert check_of(said[0], "stop_in_force")["threshold"] == "97.00000000"
+    assert shown(one, "97") == [("EXIT", "signal_stop")]
+
+
+def test_looser_stop_beside_a_target_is_left_out_and_told() -> None:
+    """What can be taken is taken; the failed check names the rest."""
+    one = holder({"stop_price": "97", "target_price": "104"})
+    said = one.signal("ADJUST", stop_price="95", target_price="106")
+
+    assert actions(said) == [("ADJUST", "adjusted")]
+    assert check_of(said[0], "stop_in_force")["passed"] is False
+    plan = plan_of(one)
+    assert (plan.stop, plan.target) == ("97.00000000", "106.00000000")
+
+
+@pytest.mark.parametrize("target", ["102", "108"])
+def test_target_moves_either_way(target: str) -> None:
+    """The strategy's target is its own; the sale names it."""
+    one = holder({"target_price": "104"})
+    one.signal("ADJUST", target_price=target)
+
+    assert shown(one, "101.99") == []
+    assert shown(one, target) == [("EXIT", "signal_target")]
+
+
+def test_target_behind_that_of_the_profile_says_so() -> None:
+    """A target above the profile's is kept and does not count."""
+    one = holder(risk__take_profit_bps="200")
+    said = one.signal("ADJUST", target_price="104")
+
+    assert check_of(said[0], "target_in_force")["passed"] is False
+    assert shown(one, "102") == [("EXIT", "take_profit")]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"stop_price": "100"},
+        {"stop_price": "99.995"},
+        {"stop_price": "104"},
+        {"target_price": "100"},
+        {"target_price": "1"},
+        {"stop_price": "97", "target_price": "99"},
+    ],
+)
+def test_level_that_is_reached_already_refuses_the_wish(wish: dict[str, Any]) -> None:
+    """Nothing of such a wish is taken, as it would sell at once."""
+    one = holder()
+
+    assert actions(one.signal("ADJUST", **wish)) == [("BLOCK", "wish_reached")]
+    assert shown(one, "96") == []
+
+
+def test_adjustment_of_nothing_is_refused() -> None:
+    """Without a position, or without a plan, no level could be kept."""
+    flat = Desk(config(**PLANNED)).ready()
+    assert actions(flat.signal("ADJUST", stop_price="97")) == [("BLOCK", "no_position")]
+
+    plain = Desk(config()).ready()
+    plain.buy()
+    assert actions(plain.signal("ADJUST", stop_price="97")) == [("BLOCK", "no_plan")]
+
+    one = holder()
+    assert actions(one.signal("ADJUST")) == [("BLOCK", "looser_level")]
+
+
+def test_stale_and_repeated_adjustments_are_refused() -> None:
+    """One signal counts once, and not after its time."""
+    one = holder()
+    old = one.signal("ADJUST", stop_price="97", age_ms=3_001)
+    one.signal("ADJUST", target_price="104", event_id=TWICE)
+    again = one.signal("ADJUST", target_price="104", event_id=TWICE)
+
+    assert actions(old) == [("BLOCK", "stale_signal")]
+    assert actions(again) == [("BLOCK", "duplicate")]
+
+
+# --- trail ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wish", "stop"),
+    [({"trail_distance": "3"}, "107.00000000"), ({"trail_bps": "300"}, "106.70000000")],
+)
+@pytest.mark.parametrize("is_late", [False, True])
+def test_trail_follows_the_highest_bid(wish: dict[str, Any], stop: str, is_late: bool) -> None:
+    """From the entry on, or from an adjustment on, the stop rises and never falls."""
+    one = holder(None if is_late else wish)
+    if is_late:
+        assert actions(one.signal("ADJUST", **wish)) == [("ADJUST", "adjusted")]
+    assert shown(one, "104", "110", "108") == []
+
+    plan = plan_of(one)
+    assert (plan.stop, plan.stop_reason) == (stop, "signal_stop")
+    assert shown(one, stop) == [("EXIT", "signal_stop")]
+
+
+def test_trail_in_atrs_waits_for_no_later_atr() -> None:
+    """Two ATRs of the entry stay a distance of four."""
+    one = Desk(config(**PLANNED))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    assert actions(one.signal("BUY", trail_atr="2")) == [("BLOCK", "warmup")]
+    for _ in range(2):
+        one.bar("100", "101", "99", "100")
+    one.tick("100", "100", trade="100")
+    one.signal("BUY", trail_atr="2")
+    one.tick("100", "100", trade="100")
+    for _ in range(4):
+        one.bar("100", "100.1", "100", "100")
+
+    assert plan_of(one).stop == "96.00000000"
+    shown(one, "103")
+    assert plan_of(one).stop == "99.00000000"
+
+
+def test_wider_trail_is_left_out() -> None:
+    """The nearer of two trails counts, whatever each is measured in."""
+    one = holder({"trail_distance": "2"})
+
+    said = one.signal("ADJUST", trail_bps="300")
+    assert actions(said) == [("BLOCK", "looser_level")]
+    assert check_of(said[0], "trail_in_force") == {
+        "name": "trail_in_force",
+        "value": "3.00000000",
+        "threshold": "2.00000000",
+        "passed": False,
+    }
+    assert actions(one.signal("ADJUST", trail_bps="100")) == [("ADJUST", "adjusted")]
+    assert plan_of(one).stop == "99.00000000"
+
+
+def test_trail_that_begins_below_the_entry_does_not_sell_at_once() -> None:
+    """An adjustment in a loss follows the present bid, also once a part of filters changes."""
+    one = holder()
+    shown(one, "95")
+    one.signal("ADJUST", trail_distance="2")
+    one.instrument(price_increment="0.1")
+
+    assert shown(one, "95", "94", "93.1") == []
+    assert shown(one, "93") == [("EXIT", "signal_stop")]
+
+
+def test_trail_of_a_second_entry_counts_from_its_bid() -> None:
+    """Scaling in at 92 under a trail of 1 stands at 91, far below the average entry."""
+    one = holder()
+    shown(one, "92")
+    one.signal("BUY", trail_distance="1")
+    one.tick("92", "92", trade="92")
+
+    assert plan_of(one).stop == "91.00000000"
+    assert shown(one, "91.01") == []
+
+
+# --- carried, restored ----------------------------------------------------------------------------
+
+
+def test_restart_goes_on_with_adjusted_levels() -> None:
+    """A core made from its state has the same plan, and follows on from the same peak."""
+    one = holder()
+    one.signal("ADJUST", trail_distance="3", target_price="130")
+    shown(one, "110")
+    one.restarted()
+
+    assert shown(one, "109", "107.01") == []
+    assert one.risk.facts()["exits"][SYMBOL]["target"] == "130.00000000"
+    shown(one, "111")
+    one.restarted()
+    assert shown(one, "108") == [("EXIT", "signal_stop")]
+
+
+@pytest.mark.parametrize("wish", [{"trail_distance": "3"}, {"trail_bps": "300"}])
+def test_next_run_goes_on_with_adjusted_levels(wish: dict[str, Any]) -> None:
+    """Stop, target and trail are carried; the trail follows on in the next run."""
+    one = holder()
+    one.signal("ADJUST", stop_price="97.5", target_price="130", **wish)
+    one.beat()
+    told = carried(one)
+    assert told is not None
+    assert told[0]["peak_signal"] == "100.00000000"
+    other = following(one)
+
+    assert shown(other, "101") == []
+    assert plan_of(other).stop in ("98.00000000", "97.97000000")
+    assert other.risk.facts()["exits"][SYMBOL]["target"] == "130.00000000"
+    assert shown(other, "97.97") == [("EXIT", "signal_stop")]
+
+
+def test_levels_are_forgotten_with_the_position() -> None:
+    """The next position begins with the profile's levels alone."""
+    one = holder({"trail_distance": "3"})
+    shown(one, "96")
+    one.tick("100", "100", trade="100")
+    one.buy()
+
+    assert (plan_of(one).stop, plan_of(one).trail_signal) == ("90.00000000", None)

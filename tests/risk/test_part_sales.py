@@ -1,0 +1,158 @@
+"""Sales of a part of a position, as its strategy wants them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.risk.desk import Desk, actions, check_of, config, fills, intents
+
+COINS = "10"
+
+
+def holder(**changes: Any) -> Desk:
+    """Return a desk that holds ten coins bought at 100."""
+    one = Desk(config(**{"risk__order_notional": "1000"} | changes))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    one.buy()
+    assert held(one) == Decimal(COINS)
+    return one
+
+
+def held(one: Desk) -> Decimal:
+    """Return how many coins are held."""
+    return sum((Decimal(each["qty"]) for each in one.risk.facts()["open_positions"]), Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("wish", "sold"),
+    [
+        ({"share_bps": 2_500}, "2.5"),
+        ({"qty": "3"}, "3"),
+        ({"qty": "3", "share_bps": 2_500}, "2.5"),
+        ({"share_bps": 3_333}, "3.333"),
+        ({"qty": "1.23456789"}, "1.234"),
+        ({"share_bps": 10_000}, COINS),
+        ({"qty": "11"}, COINS),
+        ({"share_bps": 9_999}, COINS),
+        ({"qty": "9.95"}, COINS),
+    ],
+)
+def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
+    wish: dict[str, Any], sold: str
+) -> None:
+    """What is left can be sold later; what could not is sold now."""
+    one = holder()
+    said = one.signal("SELL", **wish)
+    one.tick()
+
+    assert actions(said) == [("EXIT", "signal_exit")]
+    assert Decimal(intents(said)[0].qty) == Decimal(sold)
+    assert held(one) == Decimal(COINS) - Decimal(sold)
+
+
+def test_part_of_more_than_is_held_says_what_was_cut() -> None:
+    """The failed check names the wish and the position."""
+    said, *_ = holder().signal("SELL", qty="11")
+
+    assert check_of(said, "part_qty") == {
+        "name": "part_qty",
+        "value": "11.00000000",
+        "threshold": "10.00000000",
+        "passed": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [({"share_bps": 1}, "min_notional"), ({"qty": "0.0009"}, "min_notional")],
+)
+def test_part_too_small_to_sell_is_refused(wish: dict[str, Any], reason: str) -> None:
+    """The venue takes no such order, and more than is wanted is not sold."""
+    one = holder()
+
+    assert actions(one.signal("SELL", **wish)) == [("BLOCK", reason)]
+    assert held(one) == Decimal(COINS)
+
+
+def test_parts_follow_each_other() -> None:
+    """A part beside a part on its way is refused; afterwards it is a share of what is left."""
+    one = holder()
+    one.signal("SELL", share_bps=5_000)
+    again = one.signal("SELL", share_bps=5_000)
+    one.tick()
+    one.signal("SELL", share_bps=5_000)
+    one.tick()
+
+    assert actions(again) == [("BLOCK", "pending_order")]
+    assert held(one) == Decimal("2.5")
+
+
+def test_stop_sells_what_a_part_has_left() -> None:
+    """The rest stays guarded."""
+    one = holder(risk__hard_stop_bps="1000")
+    one.signal("SELL", share_bps=4_000)
+    one.tick()
+    said = one.tick("90", "90", trade="90")
+    one.tick()
+
+    assert actions(said) == [("EXIT", "hard_stop")]
+    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+    assert held(one) == 0
+
+
+def test_resting_stop_shrinks_with_a_part() -> None:
+    """Its replacement comes first, so that both sell no more than the position."""
+    one = holder(risk__hard_stop_bps="1000", risk__exits_at="venue")
+    said = one.signal("SELL", share_bps=4_000)
+    one.tick()
+
+    assert actions(said) == [("PROTECT", "protected"), ("EXIT", "signal_exit")]
+    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6"), Decimal("4")]
+    one.tick("90", "90", trade="90")
+    one.tick("90", "90", trade="90")
+    assert held(one) == 0
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_part_never_ends_the_run(exits_at: str) -> None:
+    """Parts stop before the hard order rate, and the whole can still be sold."""
+    rates = {"risk__orders_per_minute_soft": 8, "risk__orders_per_minute_hard": 8}
+    one = holder(risk__hard_stop_bps="1000", risk__exits_at=exits_at, **rates)
+    said = []
+    for _ in range(12):
+        said += actions(one.signal("SELL", qty="0.5"))
+        one.tick()
+
+    assert ("BLOCK", "order_rate") in said
+    assert "STOP" not in {kind for kind, _ in said}
+    assert actions(one.signal("SELL"))[-1] == ("EXIT", "signal_exit")
+    one.tick()
+    assert held(one) == 0
+
+
+def test_profile_without_exits_on_signals_sells_no_part() -> None:
+    """A part is a sale on a signal like any other."""
+    one = holder(risk__signal_exit=False)
+
+    assert actions(one.signal("SELL", share_bps=5_000)) == [("BLOCK", "signal_exit")]
+
+
+def test_restart_beside_a_part_changes_nothing() -> None:
+    """Cores made from their states sell and guard the same."""
+    plain, cut = (holder(risk__hard_stop_bps="1000", risk__exits_at="venue") for _ in "ab")
+    for one in (plain, cut):
+        one.signal("SELL", share_bps=4_000)
+        if one is cut:
+            one.restarted()
+        one.tick()
+        if one is cut:
+            one.restarted()
+        one.tick("90", "90", trade="90")
+        one.tick("90", "90", trade="90")
+
+    assert plain.log_bytes() == cut.log_bytes()
+    assert fills(plain.events("fills"))
