@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from minibot.exchanges.loopback import LOOPBACK, is_free
 from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
@@ -26,7 +27,6 @@ from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import program_environ, python_argv
-from minibot.runtime.local_port import LOOPBACK, is_free
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key

@@ -33,7 +33,6 @@ SOCKET_EXCEPTIONS = {
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
     "minibot.ops.web.access": "reads cookies (`http.cookies`), opens no socket",
     "minibot.ops.web.page_server": "listens for the page, on this machine alone",
-    "minibot.runtime.local_port": "binds a port of this machine alone, for the page",
 }
 # Hosts that the product may call: public market data of the venues, their archives, itself.
 HOSTS = {

@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 
 from minibot.events.model import JsonObject
+from minibot.exchanges.loopback import LOOPBACK, bound
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, write_atomic
@@ -18,7 +19,6 @@ from minibot.ops.one_time_code import Codes
 from minibot.ops.web.access import token_of
 from minibot.ops.web.app import Live, app_of, guarded
 from minibot.ops.web.run_history import RunHistory
-from minibot.runtime.local_port import LOOPBACK, bound
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import WSMsgType, web
 
+from minibot.exchanges.loopback import LOOPBACK
 from minibot.kernel.errors import Refusal
-from minibot.runtime.local_port import LOOPBACK
 from minibot.simulator.account.paper import PaperAccount
 from minibot.simulator.account.paper_rest import PaperDesk
 from minibot.simulator.faults.faults import Faults
