@@ -30,7 +30,7 @@ CHUNK_BYTES: Final = 1 << 20
 FILES_MAX: Final = 100_000
 SMALL_BYTES_MAX: Final = 64 << 20
 """Most that the files before the queues take together: manifest, seal, sums, report."""
-HEADER_BYTES_MAX: Final = 1 << 20
+BETWEEN_BYTES_MAX: Final = 1 << 20
 """Most that stands between two files: a header, padding, and what tarfile reads ahead."""
 
 Progress = Callable[[int], None]
@@ -146,7 +146,7 @@ class _Reading:
         try:
             with _opened(self._path) as (archive, plain):
                 while True:
-                    plain.allow(HEADER_BYTES_MAX)
+                    plain.allow(BETWEEN_BYTES_MAX)
                     member = archive.next()
                     if member is None:
                         break
@@ -169,9 +169,9 @@ class _Reading:
         else:
             wanted = self._listed().get(name)
             # One that the seal does not list is a finding later; its size is bounded like a header.
-            if member.size > (HEADER_BYTES_MAX if wanted is None else wanted):
+            if member.size > (BETWEEN_BYTES_MAX if wanted is None else wanted):
                 raise tarfile.TarError(f"it has {member.size} bytes, and the seal lists {wanted}")
-        plain.allow(member.size + HEADER_BYTES_MAX)
+        plain.allow(member.size + BETWEEN_BYTES_MAX)
         source = archive.extractfile(member)
         if source is None:
             raise tarfile.TarError(f"{name} has no content")
@@ -249,6 +249,6 @@ class _Bounded:
 def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
     with gzip.open(path, "rb") as raw:
         plain = _Bounded(raw)
-        plain.allow(HEADER_BYTES_MAX)
+        plain.allow(BETWEEN_BYTES_MAX)
         with tarfile.open(fileobj=plain, mode="r|") as archive:  # type: ignore[call-overload]
             yield archive, plain

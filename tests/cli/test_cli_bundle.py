@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import Refusal
-from minibot.report.bundle import HEADER_BYTES_MAX, check_bundle, write_bundle
+from minibot.report.bundle import BETWEEN_BYTES_MAX, check_bundle, write_bundle
 from tests.runs import ShortRun, verb
 
 FILLS_FILE = "queues/fills/inbox.jsonl"
@@ -101,7 +101,7 @@ def test_changed_missing_and_added_files_are_named(bundle: Path, tmp_path: Path)
     ("name", "data", "said"),
     [
         (FILLS_FILE, b"0" * (4 << 20), "the seal lists"),
-        ("queues/fills/unknown.jsonl", b"0" * (HEADER_BYTES_MAX + 1), "the seal lists None"),
+        ("queues/fills/unknown.jsonl", b"0" * (BETWEEN_BYTES_MAX + 1), "the seal lists None"),
         ("late.txt", b"", "comes behind the queues"),
         ("../../up.txt", b"", "has no place"),
         ("C:\\up.txt", b"", "has no place"),
