@@ -52,8 +52,9 @@ def unit_text(service: Service) -> str:
         Refusal: A word cannot stand in a unit.
     """
     if unsafe := set(service.argv[0]) & _UNSAFE:
+        letters = " or ".join(sorted(unsafe))
         raise Refusal(
-            f"{service.argv[0]}: systemd runs no program whose path holds {' or '.join(sorted(unsafe))}.",
+            f"{service.argv[0]}: systemd runs no program whose path holds {letters}.",
             "Rename the folder.",
         )
     # `:` keeps systemd from replacing $NAME in the command.

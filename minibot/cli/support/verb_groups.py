@@ -68,6 +68,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "chaos",
             "gate",
             "exchange",
+            "completion",
             "help",
         ),
     ),
