@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if missing := missing_packages(COMPLETION):
         raise Refusal(f"{missing} is not installed.", f"To complete, {COMPLETION_REMEDY}.")
     # Imported here because no other verb needs it.
-    from argcomplete import shellcode
+    from argcomplete.shell_integration import shellcode
 
     script = shellcode(["minibot"], shell=arguments.shell)
     if arguments.json:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import argcomplete
+from argcomplete.completers import FilesCompleter
 
 from minibot.cli.main import ALIASES, parser, verbs
 from minibot.cli.support.own_profile import SCHEMA, own_profiles
-from minibot.cli.support.selection import LATEST, var_of
+from minibot.cli.support.selection import var_of
 from minibot.cli.support.verb_groups import GROUPS
 from minibot.kernel.errors import MinibotError
 from minibot.runtime.configuration.config_files import EXTENDS, SHIPPED, read_profile
@@ -63,7 +64,7 @@ def _commands(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
 def _give_completers(command: argparse.ArgumentParser) -> None:
     """Give each argument whose values can be looked up what looks them up."""
     for action in command._actions:
-        found = None
+        found: Callable[..., Iterable[str]] | None = None
         if action.metavar == RUN:
             found = _runs
         elif action.dest == "config" or (action.dest == "file" and "config" in command.prog):
@@ -87,7 +88,7 @@ def _profiles(prefix: str, **_: object) -> Iterable[str]:
     here = Path.cwd()
     own = [path.name for path in own_profiles(here)]
     shipped = [path.relative_to(PROJECT).as_posix() for path in _shipped()]
-    return dict.fromkeys([*own, *shipped, *argcomplete.FilesCompleter(("json",))(prefix)])
+    return dict.fromkeys([*own, *shipped, *FilesCompleter(("json",))(prefix)])
 
 
 def _shipped() -> Iterator[Path]:
