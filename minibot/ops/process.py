@@ -20,7 +20,7 @@ import psutil
 from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
 from minibot.ops.backup_service import BackupService
-from minibot.ops.live_status import LiveStatus
+from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
 from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.configuration.config_sections import Page
@@ -28,7 +28,6 @@ from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
-LOOK_S: Final = 0.25
 NICE: Final = 19
 
 

@@ -54,7 +54,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "check that nothing was lost, altered or made up",
         ("verify", "replay", "accept", "ready", "ai-proof", "tamper-demo"),
     ),
-    "keep": ("back runs up, and make room", ("backup", "restore", "prune")),
+    "keep": ("back runs up, hand them on, make room", ("backup", "restore", "bundle", "prune")),
     "expert": (
         "single hours, models, faults, the exchange alone",
         (
