@@ -22,7 +22,7 @@ from minibot.cli.support.verb_groups import GROUPS
 from minibot.kernel.errors import MinibotError
 from minibot.runtime.configuration.config_files import EXTENDS, SHIPPED, read_profile
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.runfiles import run_folders
+from minibot.runtime.runfiles import LATEST, run_folders
 
 BASE: Final = SHIPPED / "nore.v1.json"
 RUN: Final = "RUN"
