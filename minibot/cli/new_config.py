@@ -32,7 +32,7 @@ SHOWN = (
     "risk.order_notional",
     "portfolio.cash",
 )
-ANSWER: Final = "answer"
+ANSWERED: Final = "the answers"
 NOTHING_WRITTEN: Final = "Nothing was written; begin again, or give the answers as flags."
 
 
@@ -182,7 +182,7 @@ def _overlay(name: str, arguments: argparse.Namespace) -> JsonObject:
     layers = _layers(())
     is_own = given.origin.get("strategy.name") == SET
     for keys, value in values_of(answers, read_profile(BASE).raw, is_own_strategy=is_own):
-        layers.put(keys, value, ANSWER)
+        layers.put(keys, value, ANSWERED)
     layers.put_texts(arguments.set)
     changed = [key for key, origin in layers.origin.items() if origin != BASE.name]
     overlay: JsonObject = {"schema": SCHEMA, "v": 1, EXTENDS: BASE.name, "profile": name}

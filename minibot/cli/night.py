@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minibot.cli.main import Parser, add_common, guarded
-from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
+from minibot.cli.support.idea import SHOWN_MAX, add_idea, fed, judge_played, take_idea
 from minibot.cli.support.output import say
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
@@ -28,7 +28,6 @@ FLAG: Final = "--every-evening"
 OFF: Final = "off"
 CARRY: Final = "carry"
 PAGE: Final = 'page={"port":0,"required":true}'
-SHOWN_MAX: Final = 40
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -123,7 +123,7 @@ def test_shell_offers_the_runs_of_the_var_that_is_named(
 def test_shell_offers_flags_profiles_and_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, line: str, wanted: Sequence[str]
 ) -> None:
-    """What a trader types most is offered: profiles here and shipped, keys, choices."""
+    """The words typed most are offered: profiles here and shipped, keys, choices."""
     monkeypatch.chdir(tmp_path)
     assert verb(tmp_path / "var", "new-config", "mine").code == 0
 

@@ -60,7 +60,7 @@ def levels(results: Sequence[CheckResult]) -> dict[str, str]:
 
 
 def test_level_follows_from_verdict_and_remedy() -> None:
-    """What holds and has a remedy is a warning; only what does not hold keeps a run away."""
+    """A check that holds and has a remedy is a warning; one that does not hold is a failure."""
     results = [
         CheckResult("a", True, "fine"),
         CheckResult("b", True, "odd", "minibot b"),
@@ -241,7 +241,7 @@ def var(tmp_path: Path) -> Var:
 
 
 def test_clean_var_has_no_leftovers(var: Var, short_run: ShortRun) -> None:
-    """Neither a fresh folder nor a night that ended in order is a warning."""
+    """A fresh folder and a night that ended in order give no warning."""
     assert set(levels(list(leftover_checks(var))).values()) == {"OK"}
     assert set(levels(list(leftover_checks(Var(short_run.var)))).values()) == {"OK"}
 

@@ -215,7 +215,7 @@ def test_chain_plays_one_night_each_local_day_over_a_change(
 
 @pytest.mark.parametrize("code", [10, 1, 2, 4, 137])
 def test_night_that_did_not_end_in_order_is_the_last(code: int) -> None:
-    """Nothing restarts what STOPPED: the chain ends with its exit code and says so."""
+    """The chain ends with the night's exit code and says so: a STOP is never restarted."""
     ended, begun, _, said = played(Told("2026-06-01"), codes=[0, code])
 
     assert ended == code

@@ -211,7 +211,7 @@ def test_terminal_is_asked_and_enter_takes_the_default(folder: Path) -> None:
 
 @pytest.mark.process
 def test_terminal_is_not_asked_what_a_flag_or_set_says(folder: Path) -> None:
-    """Who knows some answers is asked the others alone."""
+    """Answers that are given are not asked for again."""
     terminal = Terminal(
         folder, "--quote", "USDT", "--cash", "500", "--set", "portfolio.at_end=close"
     )

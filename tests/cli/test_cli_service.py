@@ -67,7 +67,7 @@ def test_unit_runs_the_words_as_they_are(tmp_path: Path, name: str) -> None:
 
 
 def test_unit_restarts_nothing_and_gives_a_night_time_to_end(tmp_path: Path) -> None:
-    """What STOPPED stays stopped; a stop of the service reaches the chain alone, and once."""
+    """A STOP stays one; a stop of the service reaches the chain alone, and once."""
     text = unit_text(service(tmp_path))
 
     assert setting(text, "Restart") == "no"
@@ -223,7 +223,7 @@ def test_install_writes_the_unit_and_enables_it(machine: Machine, tmp_path: Path
 
 @pytest.mark.process
 def test_command_of_the_unit_is_one_that_the_night_takes(machine: Machine, tmp_path: Path) -> None:
-    """What the service would start is parsed and judged by the verb itself."""
+    """The verb itself parses and judges the command that the service would start."""
     verb(tmp_path / "var", "service", "install", "night", *CONFIG)
     unit = unit_folder() / "minibot-night.service"
     words = read_command(setting(unit.read_text(), "ExecStart"))[3:]

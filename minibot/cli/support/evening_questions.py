@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from minibot.cli.support.idea import SHOWN_MAX
 from minibot.cores.core_profile import VENUE
 from minibot.events.model import JsonObject
 from minibot.exchanges.venues import VENUES
@@ -33,7 +34,6 @@ _PLACES: Final = 10**8
 _CASH: Final = re.compile(r"(0|[1-9][0-9]{0,14})([.][0-9]{1,8})?", re.ASCII)
 # The smallest share of the cash in any risk profile, 75 basis points, has to be an amount.
 _CASH_MIN: Final = Fraction(1, 1000)
-_SHOWN_MAX: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,4 +194,4 @@ def _symbols_rule() -> JsonObject:
 
 
 def _shown(text: str) -> str:
-    return repr(plain_text(text.strip(), _SHOWN_MAX))
+    return repr(plain_text(text.strip(), SHOWN_MAX))

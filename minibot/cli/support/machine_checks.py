@@ -49,7 +49,7 @@ _LID: Final = Path("/proc/acpi/button/lid")
 _STAY_AWAKE: Final = "systemd-inhibit --what=sleep:idle:handle-lid-switch minibot night ..."
 _WINDOWS_AWAKE: Final = "powercfg /change standby-timeout-ac 0"
 _SLEEPS: Final = ("sleep.target", "suspend.target")
-_MB: Final = 1024**2
+_MB_BYTES: Final = 1024**2
 
 
 def machine_checks(config: Config, var: Var) -> Iterator[CheckResult]:
@@ -216,11 +216,10 @@ def port_checks(config: Config) -> Iterator[CheckResult]:
 def space_check(config: Config, free_bytes: int) -> CheckResult:
     """Return whether the disk holds the profile's night; an estimate, so at most a warning."""
     need = night_bytes(config)
-    spare = max(0, free_bytes - config.watchdog.disk_free_min_mb * _MB)
+    spare = max(0, free_bytes - config.watchdog.disk_free_min_mb * _MB_BYTES)
     length = long_duration(config.duration_ms)
-    text = (
-        f"{length} of market time take about {need // _MB + 1:,} MB, {spare // _MB:,} MB are free"
-    )
+    need_mb, spare_mb = need // _MB_BYTES + 1, spare // _MB_BYTES
+    text = f"{length} of market time take about {need_mb:,} MB, {spare_mb:,} MB are free"
     if need <= spare:
         return CheckResult(SPACE, True, text)
     return CheckResult(SPACE, True, text, "minibot prune, or another disk by --var DIR")
