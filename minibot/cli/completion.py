@@ -19,8 +19,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "shell",
         choices=SHELLS,
+        metavar="SHELL",
         help="bash: append to ~/.bashrc; zsh: save as _minibot in a folder of $fpath; fish: save "
-        "as ~/.config/fish/completions/minibot.fish; powershell: append to $PROFILE",
+        "as minibot.fish in ~/.config/fish/completions; powershell: append to $PROFILE",
     )
 
 
