@@ -72,7 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path.cwd() / f"{name}.json"
     if path.exists() or path.is_symlink():
         raise Refusal(f"{path.name} already exists.", "Take another name.")
-    overlay = _overlay(name, arguments)
+    try:
+        overlay = _overlay(name, arguments)
+    except KeyboardInterrupt as error:  # At a question, or between two.
+        print(file=sys.stderr)
+        raise Refusal("interrupted.", NOTHING_WRITTEN) from error
     try:
         write_atomic(path, _text(overlay).encode())
         config = load_config(path)
@@ -149,15 +153,11 @@ def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:
     """Return the terminal's answer, asking again until it can be.
 
     Raises:
-        Refusal: Ctrl-C, or the input ended.
+        Refusal: The input ended.
     """
     while True:
         print(f"{question.asks} [{default}]: ", end="", file=sys.stderr, flush=True)
-        try:
-            line = sys.stdin.readline()
-        except KeyboardInterrupt as error:
-            print(file=sys.stderr)
-            raise Refusal("interrupted.", NOTHING_WRITTEN) from error
+        line = sys.stdin.readline()
         if not line:
             print(file=sys.stderr)
             raise Refusal("the input ended before the last question.", NOTHING_WRITTEN)
