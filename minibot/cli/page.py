@@ -7,8 +7,7 @@ import webbrowser
 
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_whole
+from minibot.kernel.errors import Refusal
 from minibot.ops.operator import NOT_RUNNING, require_running
 
 HELP = "address of the running night's page, and a code that opens it once"
@@ -23,15 +22,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print address and code; 3 when no run is running, 2 when it has no page."""
     # Imported here because `--help` needs none of it.
-    from minibot.kernel import canonical
+    from minibot.cli.support.page_opening import page_of
     from minibot.ops.one_time_code import CODE_S, Codes
 
     var = var_of(arguments)
     run_id = require_running(var)
-    try:
-        found = canonical.decode(read_whole(var.page_address).rstrip(b"\n"))
-    except (OSError, RunStop, ValueError):
-        found = {}
+    found = page_of(var)
     if found.get("run_id") != run_id:
         raise Refusal(
             f"{run_id} has no page.",

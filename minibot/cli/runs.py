@@ -53,7 +53,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="RUN", help=f"show: each is {NAMED}")
     add_html(command)
     add_filters(command)
-    command.add_argument("--state", choices=STATES, help="runs that ended in this way alone")
+    command.add_argument(
+        "--state", choices=STATES, metavar="STATE", help=f"runs that ended so: {', '.join(STATES)}"
+    )
     command.add_argument("--verdict", choices=VERDICTS, help="runs that accept judged so alone")
     command.add_argument("--size", action="store_true", help="also how much disk each takes")
     command.add_argument(

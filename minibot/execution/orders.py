@@ -307,7 +307,7 @@ class Order:
 
     @property
     def end_reason(self) -> str:
-        """Why it ends at `expires_ts`."""
+        """Reason code of its end at `expires_ts`."""
         return LATE_FILL if self.is_late_at_end else EXPIRED
 
     def to_json(self) -> JsonObject:

@@ -9,6 +9,11 @@ from typing import Final
 WEB: Final = ("fastapi", "uvicorn", "prometheus_client")
 WEB_REMEDY: Final = "install the extra: pip install 'minibot[web]', or tools/with_env.py --dev"
 
+COMPLETION: Final = ("argcomplete",)
+COMPLETION_REMEDY: Final = (
+    "install the extra: pip install 'minibot[completion]', or tools/with_env.py --dev"
+)
+
 
 def missing_packages(names: Sequence[str]) -> str:
     """Return the names of packages that are not installed, in words; empty if all are."""

@@ -54,7 +54,7 @@ def test_entry_is_filled_within_its_time_after_the_signal_or_not_at_all(
 
 
 def test_rest_of_a_partly_filled_entry_is_late_by_a_beat_too() -> None:
-    """What was bought in time is kept and protected; the rest ends, also where no tick comes."""
+    """A part bought in time is kept; the rest ends, also where no tick comes."""
     one = desk(**LATE)
     one.signal("BUY")
     one.tick(ask_qty="0.4", after_ms=100)
@@ -62,7 +62,8 @@ def test_rest_of_a_partly_filled_entry_is_late_by_a_beat_too() -> None:
     said = one.beat(after_ms=1_900)
 
     assert results(said) == [("EXPIRED", "late_fill")]
-    assert [position["qty"] for position in one.execution.portfolio.open_positions()] == ["0.40000000"]
+    (position,) = one.execution.portfolio.open_positions()
+    assert position["qty"] == "0.40000000"
 
 
 def test_restart_of_the_executor_keeps_why_an_order_ends() -> None:

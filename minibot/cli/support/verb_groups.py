@@ -8,7 +8,18 @@ from typing import Final
 GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "start": (
         "set up and run a night",
-        ("next", "demo", "night", "doctor", "new-config", "config", "probe", "stage", "seal-key"),
+        (
+            "next",
+            "demo",
+            "night",
+            "doctor",
+            "new-config",
+            "config",
+            "probe",
+            "service",
+            "stage",
+            "seal-key",
+        ),
     ),
     "watch": (
         "look at the running night",
@@ -57,6 +68,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "chaos",
             "gate",
             "exchange",
+            "completion",
             "help",
         ),
     ),
