@@ -81,9 +81,7 @@ class Delivery:
 class _Line:
     """Line to one target, with its thread."""
 
-    def __init__(
-        self, outbox: Outbox, target: Target, per_minute_max: int, pause_s: float
-    ) -> None:
+    def __init__(self, outbox: Outbox, target: Target, per_minute_max: int, pause_s: float) -> None:
         self.target = target
         self.failure = ""
         self._outbox = outbox
@@ -174,8 +172,8 @@ class _Line:
         self._failed, self._again_s = self._failed + 1, now_s + pause_s
         if self.failure != outcome.why:
             self.failure = outcome.why
-            words = f"WARN alerts: {self.target.name}: {outcome.why}; tried again in {pause_s:.0f} s"
-            print(words, file=sys.stderr, flush=True)
+            words = f"{self.target.name}: {outcome.why}; tried again in {pause_s:.0f} s"
+            print(f"WARN alerts: {words}", file=sys.stderr, flush=True)
         return False
 
     def _next(self) -> Message:

@@ -240,4 +240,3 @@ class Outbox:
 
 def _warn(words: str) -> None:
     print(f"WARN alerts: {words}", file=sys.stderr, flush=True)
-

@@ -30,7 +30,7 @@ SEND_S: Final = 20.0
 """Longest time for one message, after which its process is killed."""
 SENDER: Final = "minibot.ops.alerts.send"
 REPEAT: Final = "[repeat?] "
-REPEATED: Final = "Perhaps a repeat: it was on its way when a process ended or its host fell silent."
+REPEATED: Final = "Perhaps a repeat: it was on its way when a process ended or a host fell silent."
 _SCHEME: Final = re.compile(r"^([a-z]+)://", re.IGNORECASE)
 
 

@@ -18,18 +18,12 @@ from minibot.events.names import (
     RISK_ROLE,
     STRATEGY_ROLE,
 )
+from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
 from minibot.report.trades import RoundTrip
 
 STALE_MS: Final = 5_000
 PERCENT: Final = Decimal(100)
-
-
-def facts_of(status: Mapping[str, Any], role: str) -> JsonObject:
-    """Return the facts in a role's last heartbeat; empty before the first."""
-    heartbeat = status["roles"].get(role, {}).get("heartbeat", {})
-    found: JsonObject = heartbeat.get("facts", {})
-    return found
 
 
 def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
