@@ -15,12 +15,13 @@ from typing import Final
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Health, Incident, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS, STOP_JOURNAL
+from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.ops.alerts.alert import Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
 from minibot.ops.alerts.incident_rules import incident_alert
-from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.outbox import OUTBOX, WAITING_MAX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
 from minibot.ops.alerts.targets import Target, targets_of
 from minibot.ops.part_events import PartEvents
@@ -45,9 +46,6 @@ class AlertService:
         var: Folders of the run.
         manifest: The run.
         targets: Where to.
-
-    Raises:
-        RunStop: The outbox cannot be opened.
     """
 
     def __init__(
@@ -66,8 +64,9 @@ class AlertService:
         self._stop: tuple[float, StopJournal] | None = None
         self._is_over = False
         self._ended = threading.Event()
-        outbox = Outbox(var.ops, OUTBOX, manifest.run_id)
-        self._delivery = Delivery(outbox, targets, section.per_minute_max)
+        self._targets = targets
+        self._delivery: Delivery | None = None
+        self._early: list[Alert] = []
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         self._thread.start()
 
@@ -82,14 +81,32 @@ class AlertService:
         self._thread.join(LAST_S)
         if not self._is_over:
             self._put(lost_alert(self._var, self._run_id, self._status))
-        self._delivery.close(max(0.5, end_s - time.monotonic()))
+        if self._delivery is not None:
+            self._delivery.close(max(0.5, end_s - time.monotonic()))
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_S):
+            self._open()
             self._look()
+        self._open()
         self._look()
         if self._stop is not None and not self._is_over:
             self._tell_stop()
+
+    def _open(self) -> None:
+        """Open the outbox, once it is free: the guard may deliver from it, for some seconds."""
+        if self._delivery is not None:
+            return
+        try:
+            outbox = Outbox(self._var.ops, OUTBOX, self._run_id)
+        except RunStop as error:
+            if error.reason_code != QUEUE_LOCKED:
+                print(f"WARN alerts: no outbox: {error}", file=sys.stderr, flush=True)
+            return
+        self._delivery = Delivery(outbox, self._targets, self._section.per_minute_max)
+        for alert in self._early:
+            self._delivery.put(alert)
+        self._early.clear()
 
     def _look(self) -> None:
         status = self._status
@@ -140,8 +157,12 @@ class AlertService:
             queue.close()
 
     def _put(self, alert: Alert) -> None:
-        if alert.passes(self._section.level_min):
+        if not alert.passes(self._section.level_min):
+            return
+        if self._delivery is not None:
             self._delivery.put(alert)
+        elif len(self._early) < WAITING_MAX:
+            self._early.append(alert)
 
 
 def service_of(section: AlertsSection, var: Var, manifest: Manifest) -> AlertService | None:

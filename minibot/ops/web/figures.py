@@ -61,6 +61,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         },
         "entry_stops": entry_notice(risk.get("entry_stops")) or None,
         "decisions": strategy.get("decisions", {}),
+        "decided_ms": strategy.get("now"),
         "ranked": strategy.get("ranked", []),
         "reason": strategy.get("reason"),
         "open_orders": execution.get("open_orders", 0),
@@ -81,6 +82,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
                 "running": entry["running"],
                 "restarts": entry["restarts"],
                 "backlog": entry["heartbeat"].get("waiting", 0),
+                "position": entry["heartbeat"].get("position", 0),
             }
             for role, entry in status["roles"].items()
         },
