@@ -53,10 +53,13 @@ class Watch:
 
     Args:
         quiet_s: How long a figure may stand, wall-clock seconds of an awake machine.
+        knows_end: The end of a run can be read long after; else silence once it was ending is it.
     """
 
-    def __init__(self, quiet_s: float) -> None:
+    def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:
         self._quiet_s = quiet_s
+        self._knows_end = knows_end
+        self._was_running = False
         self._moved: dict[str, tuple[int, float]] = {}
         self.alarms: dict[str, float] = {}
         self.run_id = ""
@@ -77,6 +80,9 @@ class Watch:
             self.run_id = progress.run_id
         if progress is not None:
             self.has_ended = progress.ended is not None
+            self._was_running = progress.is_running
+        elif not self._knows_end and not self._was_running:
+            self.has_ended = True
         values = _values(progress)
         for what, value in values.items():
             if value and self._moved.get(what, (0, 0.0))[0] != value:
@@ -95,6 +101,7 @@ class Watch:
             # A figure that stands while the run closes its positions is none to watch.
             for what in (DATA, DECISIONS, SEQUENCE):
                 self._moved.pop(what, None)
+                self.alarms.pop(what, None)
 
 
 def _values(progress: Progress | None) -> dict[str, int]:
@@ -133,7 +140,7 @@ class Guard:
     ) -> None:
         self._source = source
         self._delivery = delivery
-        self._watch = Watch(quiet_s)
+        self._watch = Watch(quiet_s, knows_end=left is not None)
         self._quiet_s = quiet_s
         self._ping_url = ping_url
         self._ping_every_s = ping_every_s
@@ -222,21 +229,19 @@ class LeftBehind:
         self._var = var
         self._deliver = deliver
         self._lock = threading.Lock()
-        self._end: Alert | None = None
+        self._gone: Progress | None = None
+        self._seen = ""
         self._settled = ""
 
     def take(self, progress: Progress | None, *, is_silent: bool) -> None:
-        """Take how the run is: once it has ended or fell silent, its end may be told."""
-        if progress is None or progress.status is None:
+        """Take how the run is: only once it has ended, or fell silent, is anything left."""
+        if progress is None:
             return
-        if progress.ended is not None:
-            end = end_alert(self._var, progress.status)
-        elif is_silent and living_run(self._var) is None:
-            end = lost_alert(self._var, progress.run_id, progress.status)
-        else:
-            end = None
+        if progress.ended is None:
+            self._seen = progress.run_id
+        is_gone = progress.ended is not None or is_silent
         with self._lock:
-            self._end = end
+            self._gone = progress if is_gone else None
 
     def work(self, ended: threading.Event) -> None:
         """Look every few seconds, until the event is set."""
@@ -246,21 +251,26 @@ class LeftBehind:
     def deliver(self, ended: threading.Event) -> None:
         """Deliver what is left, if nobody else does; a run that goes on delivers itself."""
         with self._lock:
-            end = self._end
-        if end is None or end.id == self._settled or living_run(self._var) is not None:
+            gone = self._gone
+        if gone is None or gone.run_id == self._settled or living_run(self._var) is not None:
             return
         try:
-            outbox = Outbox(self._var.ops, OUTBOX, end.run_id)
+            outbox = Outbox(self._var.ops, OUTBOX, gone.run_id)
         except RunStop as error:
             if error.reason_code != QUEUE_LOCKED:
                 print(f"WARN guard: no outbox of the run: {error}", file=sys.stderr, flush=True)
             return
         delivery = self._deliver(outbox)
-        delivery.put(end)
+        # The end of a run that was over before the guard came is no news.
+        if gone.run_id == self._seen and gone.status is not None:
+            if gone.ended is None:
+                delivery.put(lost_alert(self._var, gone.run_id, gone.status))
+            else:
+                delivery.put(end_alert(self._var, gone.status))
         until_s = time.monotonic() + LEFT_S
         while outbox.count and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
             if living_run(self._var) is not None:
                 break
         if not outbox.count:
-            self._settled = end.id
+            self._settled = gone.run_id
         delivery.close(0.0)

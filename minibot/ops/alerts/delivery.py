@@ -65,10 +65,14 @@ class Delivery:
         return {line.target.name: line.failure for line in self._lines if line.failure}
 
     def close(self, patience_s: float) -> None:
-        """Deliver what waits, each target once more at most, within a time; then end."""
+        """Deliver what waits, each target once more at most, within a time; then end.
+
+        Without a time nothing more is sent.
+        """
         end_s = time.monotonic() + patience_s
         for line in self._lines:
-            line.finish()
+            if patience_s > 0:
+                line.finish()
         for line in self._lines:
             line.join(max(0.0, end_s - time.monotonic()))
         for line in self._lines:
@@ -117,14 +121,18 @@ class _Line:
 
     def cancel(self) -> None:
         """Give up the message under way; it stays in the outbox, in doubt."""
-        self._is_cancelled = True
+        with self._changed:
+            self._is_cancelled = True
+            self._changed.notify()
         self.target.cancel()
 
     # --- the thread ---------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while not self._is_cancelled:
+        while True:
             with self._changed:
+                if self._is_cancelled:
+                    return
                 wait_s = self._wait_s()
                 if wait_s is None and self._is_last:
                     return

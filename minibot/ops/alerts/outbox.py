@@ -77,6 +77,7 @@ class Outbox:
         self._waiting: dict[str, Waiting] = {}
         self._known: dict[str, None] = {}
         self._is_mute = False
+        ensure_folder(root.parent)
         ensure_folder(root)
         try:
             self._writer = self._opened(root, name, run_id)
