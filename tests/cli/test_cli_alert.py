@@ -12,7 +12,7 @@ from minibot.ops.alerts.trial import tried_ms
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.paths import Var
 from tests.ops.alert_hosts import WebHost
-from tests.product import run_command
+from tests.runs import run_command
 
 PROFILE = "config/nore-demo.v1.json"
 SECRET = "sesame-opens"
@@ -25,7 +25,7 @@ def tried(tmp_path: Path, targets: dict[str, str], **keys: Any) -> tuple[int, An
     words = [word for name, text in sets.items() for word in ("--set", f"{name}={text}")]
     var = ["--var", str(tmp_path / "var"), "--json"]
     done = run_command(["minibot", "alert", "test", "--config", PROFILE, *words, *var])
-    return done.returncode, json.loads(done.stdout or "null"), done.stderr
+    return done.code, json.loads(done.out or "null"), done.err
 
 
 def write_secrets(tmp_path: Path, **values: str) -> None:
@@ -37,7 +37,7 @@ def write_secrets(tmp_path: Path, **values: str) -> None:
 
 @pytest.mark.process
 def test_each_target_answers_and_a_whole_test_is_noted(tmp_path: Path) -> None:
-    """Before the night an operator sees that each message arrives; `ready` may count on the note."""
+    """An operator sees before the night that each message arrives; `ready` counts on the note."""
     with WebHost() as host, WebHost() as other:
         write_secrets(tmp_path, HOOK=host.url(), OTHER=other.url())
         code, document, _ = tried(tmp_path, {"hook": "HOOK", "other": "OTHER"})
@@ -79,8 +79,8 @@ def test_profile_without_alerts_is_refused(tmp_path: Path) -> None:
     var = str(tmp_path / "var")
     done = run_command(["minibot", "alert", "test", "--config", PROFILE, "--var", var])
 
-    assert done.returncode == 2
-    assert "no section alerts" in done.stderr
+    assert done.code == 2
+    assert "no section alerts" in done.err
 
 
 @pytest.mark.process
