@@ -18,7 +18,13 @@ CHECK_FAILED = 1
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("action", choices=("test",), help="test: send a message to each target")
+    command.add_argument(
+        "action",
+        nargs="?",
+        choices=("test",),
+        default="test",
+        help="test (also without it): send a message to each target",
+    )
     add_profile(command, default=Path("config/nore.v1.json"))
 
 

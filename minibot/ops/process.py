@@ -81,7 +81,13 @@ def alerts_of(section: AlertsSection, manifest: Manifest, var: Var) -> list[Serv
     from minibot.ops.alerts.service import service_of
 
     service = service_of(section, var, manifest)
-    return [] if service is None else [service]
+    services: list[Service] = [] if service is None else [service]
+    if section.telegram is not None:
+        from minibot.ops.alerts.telegram import chat_of
+
+        chat = chat_of(section, var, manifest)
+        services += [] if chat is None else [chat]
+    return services
 
 
 def serve(run_dir: Path) -> None:
