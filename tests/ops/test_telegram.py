@@ -164,9 +164,7 @@ def test_bot_that_another_program_polls_warns_and_goes_on(
     """Two programs with one bot: the log says so without the token, and commands come back."""
     monkeypatch.setattr(chats, "PAUSE_S", 0.05)
     server = BotServer()
-    conflict = json.loads(
-        '{"ok":false,"error_code":409,"description":"Conflict: other getUpdates"}'
-    )
+    conflict = {"ok": False, "error_code": 409, "description": "Conflict: other getUpdates"}
     answer, server.host.answer = server.host.answer, lambda got: conflict
     server.host.status = 409
     with server.host:
