@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the messages; 0 when each arrived, 1 when one did not, 2 without alerts."""
     # Imported here because `--help` needs none of it.
-    from minibot.ops.alerts.trial import note_trial, try_targets
+    from minibot.ops.alerts.target_trial import note_trial, try_targets
     from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, missing_packages
     from minibot.runtime.paths import PROJECT
     from minibot.runtime.secrets import load_secrets

@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.ops.alerts.delivery import Delivery
     from minibot.ops.alerts.outbox import GUARD_OUTBOX, Outbox
     from minibot.ops.alerts.targets import targets_of
-    from minibot.ops.guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
+    from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
     from minibot.runtime.paths import PROJECT
     from minibot.runtime.secrets import load_secrets
 

@@ -19,7 +19,7 @@ from minibot.runtime.paths import Var
 from minibot.watchdog.ending import Phase
 
 ANSWER_S: Final = 5.0
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+LIVE_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class UrlSource:
         """Ask the page; None, with the reason in `why`, without an answer."""
         try:
             status, body = get(
-                self._live, self._headers, timeout_s=ANSWER_S, bytes_max=ANSWER_BYTES_MAX
+                self._live, self._headers, timeout_s=ANSWER_S, bytes_max=LIVE_BYTES_MAX
             )
             if status != 200:
                 raise Transient(f"the page answers {status}")

@@ -78,7 +78,7 @@ def alerts_of(section: AlertsSection, manifest: Manifest, var: Var) -> list[Serv
         print(f"WARN no alerts: {missing} is not installed; {ALERTS_REMEDY}", file=sys.stderr)
         return []
     # Imported here because a run without alerts needs none of it.
-    from minibot.ops.alerts.service import service_of
+    from minibot.ops.alerts.run_alerts import service_of
 
     service = service_of(section, var, manifest)
     services: list[Service] = [] if service is None else [service]

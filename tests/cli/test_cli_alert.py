@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from minibot.ops.alerts.trial import tried_ms
+from minibot.ops.alerts.target_trial import tried_ms
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.paths import Var
 from tests.ops.alert_hosts import WebHost

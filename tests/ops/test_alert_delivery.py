@@ -131,7 +131,7 @@ def test_hanging_host_is_given_up_in_time_and_leaves_a_doubt(
 
 @pytest.mark.process
 def test_host_that_is_away_leaves_no_doubt() -> None:
-    """Where nobody listens nothing was delivered."""
+    """A port without a listener gets no message, so a later one is no repeat."""
     with WebHost() as host:
         url = host.url(path=f"/hook/{SECRET}")
     outcome = AddressTarget("hook", url).send(message())
@@ -265,7 +265,7 @@ def test_flood_becomes_a_digest_and_a_stop_passes_it(tmp_path: Path) -> None:
 
 
 def test_repeat_says_that_it_is_one(tmp_path: Path) -> None:
-    """What may have arrived before the restart comes marked."""
+    """A message that may have arrived before the restart comes marked."""
     outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
     outbox.put(alert(1), ["wire"])
     outbox.begin("wire", [alert(1)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from minibot.ops.alerts.outbox import OUTBOX
 from tests.nights.night import Night
 from tests.ops.alert_hosts import WebHost
 from tests.waiting import wait_until
@@ -49,7 +50,9 @@ def test_quiet_night_sends_its_end_alone(tmp_path: Path) -> None:
     run_dir = night.run_dirs()[-1]
     assert "sesame" not in (run_dir / "manifest.json").read_text()
     assert "sesame" not in (night.var / "logs" / "ops.err.log").read_text()
-    assert not any(b"sesame" in path.read_bytes() for path in (night.var / "ops").rglob("*.jsonl"))
+    told = (night.var / "ops" / OUTBOX / "inbox.jsonl").read_bytes()
+    assert b"ended" in told
+    assert b"sesame" not in told
 
 
 def test_stop_is_told_once_with_reason_remedy_and_what_stands(tmp_path: Path) -> None:
@@ -57,8 +60,6 @@ def test_stop_is_told_once_with_reason_remedy_and_what_stands(tmp_path: Path) ->
     with WebHost() as host:
         night = start(tmp_path, host.url())
         night.await_trading()
-        role = wait_until(lambda: night.role("market_role"), "market runs")
-        del role
         (night.var / "STOP.flag").write_text("by hand")
         code, said = night.end()
 
@@ -71,7 +72,7 @@ def test_stop_is_told_once_with_reason_remedy_and_what_stands(tmp_path: Path) ->
 
 
 def test_killed_launcher_is_told_by_what_it_left(tmp_path: Path) -> None:
-    """When the launcher dies, ops says so before it goes."""
+    """The death of the launcher is told by ops before it goes."""
     with WebHost() as host:
         night = start(tmp_path, host.url())
         night.await_trading()

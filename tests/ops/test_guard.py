@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.ops.guard import DATA, DECISIONS, HEARD, SEQUENCE, Watch
 from minibot.ops.guard_sources import Progress
+from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Watch
 from tests.nights.night import PROFILE, PROJECT, Night
 from tests.ops.alert_hosts import WebHost
 from tests.ops.test_alert_nights import start

@@ -16,10 +16,8 @@ from minibot.ops.alerts.status_rules import positions_of
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.figures import counted, date_clock, listed, money
 from minibot.runtime.paths import Var
-from minibot.runtime.stop import STOP_KIND
+from minibot.runtime.stop import END_KIND, STOP_KIND
 
-STOP: Final = "STOP"
-END: Final = "END"
 LOST: Final = "NO_END"
 POSITIONS_MAX: Final = 20
 UNKNOWN: Final = "not known: the run told no status"
@@ -45,8 +43,8 @@ def stop_alert(
     lines += [proof_line(var, run_id), "See: minibot status; minibot report latest"]
     return Alert.of(
         run_id,
-        STOP,
-        STOP,
+        STOP_KIND,
+        STOP_KIND,
         CRITICAL,
         f"minibot {run_id} STOPPED: {code}",
         "\n".join(lines),
@@ -77,7 +75,13 @@ def end_alert(var: Var, status: Mapping[str, Any]) -> Alert:
         )
     lines += [*standing_lines(status), proof_line(var, run_id), "See: minibot report latest"]
     return Alert.of(
-        run_id, END, END, INFO, f"minibot {run_id} ended", "\n".join(lines), is_always=True
+        run_id,
+        END_KIND,
+        END_KIND,
+        INFO,
+        f"minibot {run_id} ended",
+        "\n".join(lines),
+        is_always=True,
     )
 
 

@@ -55,9 +55,9 @@ class AlertService:
         self._var = var
         self._run_id = manifest.run_id
         recorded = Recorded.open(var.run(manifest.run_id))
-        self._queues = {
-            name: PartEvents(recorded, name) for name in (STOP_JOURNAL, INCIDENTS, HEALTH)
-        }
+        self._stops = PartEvents(recorded, STOP_JOURNAL)
+        self._incidents = PartEvents(recorded, INCIDENTS)
+        self._health = PartEvents(recorded, HEALTH)
         self._rules = StatusRules(manifest, var)
         self._status: JsonObject | None = None
         self._looked: JsonObject | None = None
@@ -125,22 +125,22 @@ class AlertService:
         except (MinibotError, OSError, KeyError, ValueError) as error:
             # The end of the run moves its queues; the next look finds them where they are then.
             print(f"WARN alerts: a look failed: {error!r}", file=sys.stderr, flush=True)
-            for queue in self._queues.values():
+            for queue in (self._stops, self._incidents, self._health):
                 queue.close()
 
     def _read(self) -> None:
         """Read stops, incidents and health since the last look."""
-        for event in self._queues[STOP_JOURNAL].look():
+        for event in self._stops.look():
             payload = event.payload
             if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and not self._stop:
                 self._stop = time.monotonic(), payload
-        for event in self._queues[INCIDENTS].look():
+        for event in self._incidents.look():
             if isinstance(event.payload, Incident):
                 self._rules.on_incident(event.payload)
             alert = incident_alert(event)
             if alert is not None:
                 self._put(alert)
-        for event in self._queues[HEALTH].look():
+        for event in self._health.look():
             if isinstance(event.payload, Health):
                 self._rules.on_health(event.payload)
 
@@ -153,7 +153,7 @@ class AlertService:
         if not self._is_over or status["ended"]["kind"] != STOP_KIND:
             self._put(end_alert(self._var, status))
         self._is_over = True
-        for queue in self._queues.values():
+        for queue in (self._stops, self._incidents, self._health):
             queue.close()
 
     def _put(self, alert: Alert) -> None:
