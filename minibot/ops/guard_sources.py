@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import Any, Final, Protocol
 from minibot.events.model import JsonObject
 from minibot.events.names import MARKET_ROLE, STRATEGY_ROLE, TICKS
 from minibot.exchanges.single_get import get
-from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, Transient
 from minibot.kernel.queue import open_reader
 from minibot.ops.figures_of_role import facts_of
@@ -50,6 +50,9 @@ class Progress:
 class Source(Protocol):
     """Source of progress."""
 
+    why: str
+    """Why nothing was heard; empty where there is nothing to say."""
+
     def look(self) -> Progress | None:
         """Return the progress; None where nothing was heard."""
         ...
@@ -59,6 +62,7 @@ class VarSource:
     """Progress of the run on a `var` of this machine: its status file and the heads of queues."""
 
     def __init__(self, var: Var) -> None:
+        self.why = ""
         self._var = var
         self._status = LiveStatus(var.status)
 
@@ -108,7 +112,7 @@ class UrlSource:
             )
             if status != 200:
                 raise Transient(f"the page answers {status}")
-            found = progress_of(canonical.decode(body))
+            found = progress_of(json.loads(body))
         except (Transient, ValueError, KeyError, TypeError) as error:
             self.why = str(error)
             return None

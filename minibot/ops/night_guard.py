@@ -18,7 +18,7 @@ from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import RunStop, Transient
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
-from minibot.ops.alerts.endings import end_alert, lost_alert
+from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import hour_of
 from minibot.ops.guard_sources import Progress, Source
@@ -147,6 +147,7 @@ class Guard:
         self._pinged_s = -ping_every_s
         self._pinging: threading.Thread | None = None
         self._is_stopped = False
+        self._why = ""
         self._left = left
 
     def serve(self, ended: threading.Event) -> None:
@@ -164,6 +165,9 @@ class Guard:
     def look(self, now_s: float) -> None:
         """Look once: alarm, tell the end of an alarm, ask the monitor."""
         progress = self._source.look()
+        if self._source.why != self._why:
+            self._why = self._source.why
+            print(f"guard: {self._why or 'heard again'}", file=sys.stderr, flush=True)
         for what, begins in self._watch.look(progress, now_s):
             self._tell(what, begins)
         if progress is not None:
@@ -263,9 +267,9 @@ class LeftBehind:
         delivery = self._deliver(outbox)
         # The end of a run that was over before the guard came is no news.
         if gone.run_id == self._seen and gone.status is not None:
-            if gone.ended is None:
+            if gone.ended is None and not outbox.knows(stop_id(gone.run_id)):
                 delivery.put(lost_alert(self._var, gone.run_id, gone.status))
-            else:
+            elif gone.ended is not None:
                 delivery.put(end_alert(self._var, gone.status))
         until_s = time.monotonic() + LEFT_S
         while outbox.count and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):

@@ -15,6 +15,7 @@ import pytest
 
 from minibot.ops.guard_sources import Progress
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Watch
+from minibot.runtime.paths import Var
 from tests.nights.night import PROFILE, PROJECT, Night
 from tests.ops.alert_hosts import WebHost
 from tests.ops.test_alert_nights import start
@@ -197,3 +198,46 @@ def test_second_guard_of_a_var_is_refused(tmp_path: Path) -> None:
             guarding(tmp_path, "--var", str(var)) as second,
         ):
             second.wait(DEADLINE_S)
+
+
+@pytest.mark.process
+def test_guard_watches_a_page_behind_a_tunnel(tmp_path: Path) -> None:
+    """A guard on another machine sees the run through the page, and its freeze by the silence."""
+    with WebHost() as host:
+        page = 'page={"port":0,"required":true}'
+        night = start(tmp_path, host.url(), page, "watchdog.pause_max_ms=600000")
+        night.await_trading()
+        ops = Var(night.var).ops
+        wait_until(lambda: (ops / "page.json").exists(), "the page is served")
+        url = json.loads((ops / "page.json").read_text())["url"]
+        words = ("--url", url, "--token", str(ops / "token"), "--var", str(tmp_path / "own"))
+        with guarding(tmp_path, *words):
+            own = tmp_path / "own" / "ops" / "guard_outbox"
+            wait_until(lambda: own.is_dir(), "the guard watches")
+            before = night.lines("market_ticks")
+            wait_until(lambda: night.lines("market_ticks") > before + 100, "ticks go on")
+            frozen = stand_still(night)
+            try:
+                wait_until(lambda: any("nothing is heard" in t for t in host.titles()), "alarm")
+            finally:
+                for process in frozen:
+                    process.resume()
+            night.interrupt()
+            night.end()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "url", ["http://example.com:80", "https://127.0.0.1:1", "http://user:pass@127.0.0.1:1", "x"]
+)
+def test_guard_sends_the_token_to_loopback_alone(tmp_path: Path, url: str) -> None:
+    """The token of a page leaves the machine by the operator's tunnel or not at all."""
+    (tmp_path / "secrets.env").write_text("HOOK=json://127.0.0.1:9/x\n")
+    (tmp_path / "secrets.env").chmod(0o600)
+    (tmp_path / "token").write_text("sesame\n")
+    words = ("--url", url, "--token", str(tmp_path / "token"), "--var", str(tmp_path / "own"))
+    with (
+        pytest.raises(AssertionError, match="loopback end of a tunnel"),
+        guarding(tmp_path, *words) as refused,
+    ):
+        refused.wait(DEADLINE_S)

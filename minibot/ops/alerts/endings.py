@@ -23,6 +23,11 @@ POSITIONS_MAX: Final = 20
 UNKNOWN: Final = "not known: the run told no status"
 
 
+def stop_id(run_id: str) -> str:
+    """Return the id of the alert of a run's STOP."""
+    return f"{run_id}/{STOP_KIND}/{STOP_KIND}"
+
+
 def stop_alert(
     var: Var, run_id: str, code: str, detail: str, status: Mapping[str, Any] | None
 ) -> Alert:

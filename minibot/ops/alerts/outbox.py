@@ -130,6 +130,11 @@ class Outbox:
             ]
         return sorted(found, key=lambda pair: not pair[0].is_urgent)
 
+    def knows(self, alert_id: str) -> bool:
+        """Return whether an alert came, told or not."""
+        with self._lock:
+            return alert_id in self._known
+
     def targets(self) -> set[str]:
         """Return the targets for which something waits."""
         with self._lock:
