@@ -168,6 +168,8 @@ class Guard:
         if self._source.why != self._why:
             self._why = self._source.why
             print(f"guard: {self._why or 'heard again'}", file=sys.stderr, flush=True)
+        if progress is not None and progress.run_id != self._watch.run_id:
+            print(f"guard: hears {progress.run_id}", file=sys.stderr, flush=True)
         for what, begins in self._watch.look(progress, now_s):
             self._tell(what, begins)
         if progress is not None:

@@ -92,6 +92,17 @@ def guarding(tmp_path: Path, *words: str, ping: bool = False) -> Iterator[subpro
             process.communicate()
 
 
+def await_hearing(guard: subprocess.Popen[str]) -> None:
+    """Wait until a guard has heard of a run."""
+    assert guard.stderr is not None
+    said = []
+    while line := guard.stderr.readline():
+        said.append(line)
+        if "hears" in line:
+            return
+    raise AssertionError(f"the guard ended: {said}")
+
+
 def stand_still(night: Night) -> list[psutil.Process]:
     """Freeze the launcher of a night and all that it started."""
     launcher = psutil.Process(night.process.pid)
@@ -107,10 +118,8 @@ def test_guard_alarms_when_the_night_stands_still_and_when_it_moves_again(tmp_pa
     with WebHost() as host:
         night = start(tmp_path, host.url(), "watchdog.pause_max_ms=600000")
         night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var)):
-            wait_until(lambda: (night.var / "ops" / "guard_outbox").is_dir(), "the guard watches")
-            before = night.lines("market_ticks")
-            wait_until(lambda: night.lines("market_ticks") > before, "ticks go on")
+        with guarding(tmp_path, "--var", str(night.var)) as guard:
+            await_hearing(guard)
             frozen = stand_still(night)
             try:
                 wait_until(lambda: any("nothing is heard" in t for t in host.titles()), "alarm")
@@ -133,10 +142,7 @@ def test_guard_tells_the_end_of_a_night_of_which_every_process_was_killed(tmp_pa
         night = start(tmp_path, host.url())
         night.await_trading()
         with guarding(tmp_path, "--var", str(night.var)) as guard:
-            wait_until(lambda: (night.var / "ops" / "guard_outbox").is_dir(), "the guard watches")
-            before = night.lines("market_ticks")
-            wait_until(lambda: night.lines("market_ticks") > before, "ticks go on")
-            assert guard.poll() is None
+            await_hearing(guard)
             for process in stand_still(night):
                 process.kill()
             night.end()
@@ -153,8 +159,8 @@ def test_guard_delivers_what_the_night_could_not(tmp_path: Path) -> None:
     with WebHost(status=503) as host:
         night = start(tmp_path, host.url())
         night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var)):
-            wait_until(lambda: (night.var / "ops" / "guard_outbox").is_dir(), "the guard watches")
+        with guarding(tmp_path, "--var", str(night.var)) as guard:
+            await_hearing(guard)
             night.interrupt()
             code, said = night.end()
             assert code == 0, said
@@ -211,11 +217,8 @@ def test_guard_watches_a_page_behind_a_tunnel(tmp_path: Path) -> None:
         wait_until(lambda: (ops / "page.json").exists(), "the page is served")
         url = json.loads((ops / "page.json").read_text())["url"]
         words = ("--url", url, "--token", str(ops / "token"), "--var", str(tmp_path / "own"))
-        with guarding(tmp_path, *words):
-            own = tmp_path / "own" / "ops" / "guard_outbox"
-            wait_until(lambda: own.is_dir(), "the guard watches")
-            before = night.lines("market_ticks")
-            wait_until(lambda: night.lines("market_ticks") > before + 100, "ticks go on")
+        with guarding(tmp_path, *words) as guard:
+            await_hearing(guard)
             frozen = stand_still(night)
             try:
                 wait_until(lambda: any("nothing is heard" in t for t in host.titles()), "alarm")
