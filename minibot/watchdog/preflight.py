@@ -25,7 +25,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
-from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
+from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
@@ -44,6 +44,7 @@ BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 PAGE = "page"
+ALERTS_CHECK = "alerts"
 AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
 FAULTS_MAX = 5
@@ -110,6 +111,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         ("loaded code", lambda: _loaded(loaded)),
         (AI_JAIL, lambda: _ai_jail(config, var)),
         *(() if config.page is None else ((PAGE, lambda: _page(config)),)),
+        *(() if config.alerts is None else ((ALERTS_CHECK, lambda: _alerts(config)),)),
     )
     results = []
     try:
@@ -213,6 +215,31 @@ def _page(config: Config) -> CheckResult:
     if page.required:
         return CheckResult(PAGE, False, said, remedy)
     return CheckResult(PAGE, True, f"none: {said}", remedy)
+
+
+def _alerts(config: Config) -> CheckResult:
+    """Check packages and addresses of the alerts; a run that does not require them goes on."""
+    alerts = config.alerts
+    assert alerts is not None
+    said, remedy, names = "", "", tuple((alerts.targets or {}).values())
+    if missing := missing_packages(ALERTS):
+        said, remedy = f"{missing} is not installed", ALERTS_REMEDY
+    else:
+        try:
+            known = load_secrets(config.secrets.path, PROJECT, os.environ).names
+        except Refusal as error:
+            return CheckResult(ALERTS_CHECK, not alerts.required, error.message, error.remedy)
+        if lacking := [name for name in names if name not in known]:
+            said = f"not in the secrets file: {', '.join(lacking)}"
+            remedy = "Write each there as NAME=address; secrets.path names the file."
+        elif not names and not alerts.commands:
+            said, remedy = "it has neither targets nor commands", "Name one."
+    if not said:
+        count = len(names) + len(alerts.commands or {})
+        return CheckResult(ALERTS_CHECK, True, f"{count} targets; try them: minibot alert test")
+    if alerts.required:
+        return CheckResult(ALERTS_CHECK, False, said, remedy)
+    return CheckResult(ALERTS_CHECK, True, f"some or none: {said}", remedy)
 
 
 def root_check(var: Var) -> CheckResult:

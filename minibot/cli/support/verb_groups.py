@@ -23,7 +23,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "watch": (
         "look at the running night",
-        ("watch", "page", "status", "health", "risk", "tail", "metrics"),
+        ("watch", "page", "status", "health", "risk", "tail", "metrics", "alert", "guard"),
     ),
     "stop": (
         "act on the running night",

@@ -19,6 +19,7 @@ from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ROLE
 from minibot.kernel.codes import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader
+from minibot.ops.part_events import PartEvents
 from minibot.report.trades import RoundTrip, TradeLog
 
 KEPT_MAX: Final = 20_000
@@ -60,7 +61,7 @@ class RunHistory:
         self._lock = threading.Lock()
         self._fills: LineSource | None = None
         self._log: TradeLog | None = None
-        self._incidents: dict[str, LineSource] = {}
+        self._incidents = PartEvents(self._recorded, INCIDENTS)
         self._equity = Series()
         self._prices: dict[str, Series] = {}
         self.told: deque[JsonObject] = deque(maxlen=INCIDENTS_MAX)
@@ -123,25 +124,16 @@ class RunHistory:
                 self.marks.append({**mark, "qty": fill.qty, "price": fill.price, "id": event.id})
 
     def _read_incidents(self) -> None:
-        roles = self._recorded.roles.writers(INCIDENTS)
-        for role in roles:
-            source = self._incidents.get(role)
-            if source is None:
-                part = self._recorded.queues / INCIDENTS / "parts" / f"{role}.head"
-                if not part.exists():
-                    continue
-                source = self._incidents[role] = self._source(INCIDENTS, role)
-            while (line := source.next()) is not None:
-                event = self._recorded.decode(INCIDENTS, line)
-                self.told.append({"ts": event.ts, **event.payload.to_json()})
+        for event in self._incidents.look():
+            self.told.append({"ts": event.ts, **event.payload.to_json()})
 
-    def _source(self, queue: str, part: str | None = None) -> LineSource:
-        return LineSource(open_reader(self._recorded.queues, queue, part=part))
+    def _source(self, queue: str) -> LineSource:
+        return LineSource(open_reader(self._recorded.queues, queue))
 
     def close(self) -> None:
         """Close the files: the end of the run moves them."""
         with self._lock:
-            for source in (self._fills, *self._incidents.values()):
-                if source is not None:
-                    source.reader.close()
-            self._fills, self._log, self._incidents = None, None, {}
+            self._incidents.close()
+            if self._fills is not None:
+                self._fills.reader.close()
+            self._fills, self._log = None, None
