@@ -24,7 +24,7 @@ from minibot.ops import actions
 from minibot.ops.one_time_code import Codes
 from minibot.ops.run_health import flag_of, last_incident, roles_of
 from minibot.ops.web import figures
-from minibot.ops.web.access import COOKIE, TOKEN_CHARS_MAX, Guarded
+from minibot.ops.web.access import TOKEN_CHARS_MAX, Guarded
 from minibot.ops.web.history import RunHistory
 from minibot.ops.web.metrics import Known, metrics_text
 from minibot.ops.web.paths import NO_ENTRY
@@ -37,6 +37,8 @@ ASSETS: Final = {
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+REFUSED_CODE: Final = "/#refused"
+"""Where a browser is sent whose code is not taken: the page says so."""
 HTML: Final = "text/html; charset=utf-8"
 STREAMS_MAX: Final = 20
 STREAM_S: Final = 1.0
@@ -127,9 +129,12 @@ def app_of(
     async def login(request: Request) -> Response:
         given = (await request.body()).decode("latin-1")[:TOKEN_CHARS_MAX]
         if not codes.take(given.removeprefix("code=").strip()):
+            if "text/html" in request.headers.get("accept", ""):
+                return RedirectResponse(REFUSED_CODE, status_code=303)
             return JSONResponse({"detail": "this code is used or too old"}, status_code=401)
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(COOKIE, app.state.session, httponly=True, samesite="strict", path="/")
+        guard: Guarded = app.state.guard
+        answer.set_cookie(guard.cookie, guard.session, httponly=True, samesite="strict", path="/")
         return answer
 
     @app.get("/metrics", include_in_schema=False)
@@ -298,8 +303,8 @@ def _asset(name: str) -> bytes:
     return resources.files("minibot.ops.web").joinpath("assets", name).read_bytes()
 
 
-def guarded(app: FastAPI, token: str, port: int) -> Guarded:
+def guarded(app: FastAPI, token: str, port: int, run_id: str) -> Guarded:
     """Return the application behind its guard."""
-    guard = Guarded(app, token, port)
-    app.state.session = guard.session
+    guard = Guarded(app, token, port, run_id)
+    app.state.guard = guard
     return guard

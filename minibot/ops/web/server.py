@@ -7,22 +7,23 @@ import os
 import socket
 import threading
 from typing import Final
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from minibot.events.model import JsonObject
-from minibot.kernel.canonical import encode
+from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed, write_atomic
+from minibot.kernel.files import read_hashed, read_whole, write_atomic
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web.access import token_of
 from minibot.ops.web.app import Live, app_of, guarded
+from minibot.ops.web.connections import CONNECTIONS_MAX, BoundedHttp
 from minibot.ops.web.history import RunHistory
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
 HOST: Final = "127.0.0.1"
-CONNECTIONS_MAX: Final = 100
 IDLE_S: Final = 5
 CLOSE_S: Final = 3
 METRICS_FILE: Final = "metrics.json"
@@ -49,19 +50,20 @@ class PageServer:
         self._var = var
         self._live = Live()
         self._history = RunHistory(var.run(manifest.run_id))
-        self._socket = _listening(port)
+        self._socket = _listening(port or _port_before(var, manifest.run_id))
         self.port: int = self._socket.getsockname()[1]
         token = token_of(var.page_token)
         app = app_of(manifest, var, self._live, self._history, Codes(var.page_code), self._metrics)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                guarded(app, token, self.port),
+                guarded(app, token, self.port, manifest.run_id),
+                http=BoundedHttp,
                 log_config=None,
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 ws="none",
                 lifespan="off",
-                limit_concurrency=CONNECTIONS_MAX,
                 timeout_keep_alive=IDLE_S,
                 timeout_graceful_shutdown=CLOSE_S,
                 h11_max_incomplete_event_size=16_384,
@@ -74,6 +76,11 @@ class PageServer:
         address = {"run_id": manifest.run_id, "url": f"http://{HOST}:{self.port}/"}
         write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
         os.chmod(var.page_address, 0o600)
+
+    @property
+    def connections(self) -> int:
+        """Number of connections that are open."""
+        return len(self._server.server_state.connections)
 
     def take(self, status: JsonObject) -> None:
         """Take a new status."""
@@ -95,6 +102,25 @@ class PageServer:
             return read_hashed(self._var.metrics / METRICS_FILE)
         except (OSError, RunStop):
             return {}
+
+
+def address_of(var: Var) -> JsonObject:
+    """Return run and address of the page that serves a `var`; empty without one."""
+    try:
+        return decode(read_whole(var.page_address).rstrip(b"\n"))
+    except (OSError, RunStop, ValueError):
+        return {}
+
+
+def _port_before(var: Var, run_id: str) -> int:
+    """Return the port that this run's page had before `ops` died, if it is free; else 0."""
+    before = address_of(var)
+    port = urlsplit(str(before.get("url", ""))).port if before.get("run_id") == run_id else None
+    try:
+        _listening(port or 0).close()
+    except PortTaken:
+        return 0
+    return port or 0
 
 
 def _listening(port: int) -> socket.socket:
