@@ -26,7 +26,7 @@ from minibot.events.names import TICKS
 from minibot.kernel.errors import Refusal
 from minibot.report.trades import TradeLog
 from minibot.runtime.paths import Var, resolve
-from minibot.runtime.runfiles import is_run_folder, run_folders
+from minibot.runtime.runfiles import LATEST, is_run_folder, run_folders
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "Run", "run"]
 
 Row = dict[str, Any]
-LATEST: Final = "latest"
 _FILL: Final = ("qty", "price", "fee", "bid", "ask", "displayed_qty")
 _TRADE: Final = ("qty", "entry_price", "exit_price", "fees", "net")
 _BAR: Final = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume")

@@ -8,7 +8,7 @@ from pathlib import Path
 from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.ops.backup import free_min_of
+from minibot.ops.backup_service import free_min_of
 from minibot.report.figures import counted, megabytes
 from minibot.runtime.backup import BackupFolder
 from minibot.runtime.manifest import Manifest

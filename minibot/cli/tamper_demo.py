@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from minibot.cli.support.output import say, show, show_lines
-from minibot.cli.support.selection import LATEST, add_run, find_run, var_of
+from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.cli.verify import finding_json
 from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable, small_run
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import LATEST
 
 HELP = (
     "play an attacker's tricks on a copy of a run and show what finds each, and what nothing finds"

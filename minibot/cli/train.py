@@ -7,9 +7,10 @@ import argparse
 from minibot.ai.models import train
 from minibot.ai.settings import ai_settings
 from minibot.cli.support.output import show
-from minibot.cli.support.selection import LATEST, find_run, var_of
+from minibot.cli.support.selection import find_run, var_of
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.runfiles import LATEST
 
 HELP = "train a model on finished runs and let the gate judge it"
 EXAMPLE = "minibot train latest"

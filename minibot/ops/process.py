@@ -19,7 +19,7 @@ import psutil
 
 from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
-from minibot.ops.backup import BackupService
+from minibot.ops.backup_service import BackupService
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
 from minibot.runtime.configuration.config import config_of_manifest
@@ -61,7 +61,7 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
         return []
     # Imported here because a run without a page needs none of its packages.
-    from minibot.ops.web.server import PageServer, PortTaken
+    from minibot.ops.web.page_server import PageServer, PortTaken
 
     try:
         return [PageServer(manifest, var, page.port)]

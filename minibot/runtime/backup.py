@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from minibot.events.names import STOP_JOURNAL
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.codes import ATOMICITY_VIOLATION
 from minibot.kernel.cut import HEAD_SUFFIX, JournalCut, cut_below, cut_of, unsealed_chunks
@@ -50,7 +51,6 @@ COMPONENT: Final = "runtime.backup"
 CONTENT: Final = "content"
 LOCK_FILE: Final = "backup.lock"
 SCHEMA: Final = "minibot.backup"
-STOP_JOURNAL: Final = "stop_journal"
 _NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json")
 _JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
 _AT_TOP: Final = re.compile(rf"{CURRENT_FILE}|{FLAG}|{STOP_JOURNAL}\.[a-z0-9.]+")

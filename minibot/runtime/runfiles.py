@@ -30,6 +30,8 @@ from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE, SUMS_
 
 COMPONENT: Final = "runtime.runfiles"
 METRICS_FILE: Final = "metrics.json"
+LATEST: Final = "latest"
+"""The name of the newest run, wherever a run is named."""
 LATER: Final = (*PINNED, QUEUES, SEAL_FILE, SUMS_FILE, SIGNATURE_FILE)
 """Names that the launcher writes later; until then none of them may exist."""
 MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)

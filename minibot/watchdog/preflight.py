@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from minibot.exchanges.loopback import LOOPBACK, is_free
 from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
@@ -42,7 +42,6 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
-LOOPBACK = "127.0.0.1"
 PAGE = "page"
 AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
@@ -202,18 +201,6 @@ def _page(config: Config) -> CheckResult:
     if page.required:
         return CheckResult(PAGE, False, said, remedy)
     return CheckResult(PAGE, True, f"none: {said}; {remedy}")
-
-
-def is_free(port: int) -> bool:
-    """Return whether a port of this machine can be listened on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:
-        if os.name == "posix":
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
 
 
 def root_check(var: Var) -> CheckResult:

@@ -58,6 +58,7 @@ class RunningNight:
         self.tail = spawn(
             "minibot", "tail", "market_ticks", "-f", "-n", "100000", "--json", "--var", str(var)
         )
+        self.watch = spawn("minibot", "watch", "--var", str(var))
         self.followed: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._follow, daemon=True)
         self._reader.start()
@@ -81,7 +82,7 @@ class RunningNight:
 
     def end(self) -> None:
         """Kill the processes that still run, by their own handles."""
-        for process in (self.tail, self.night):
+        for process in (self.tail, self.watch, self.night):
             if process.poll() is None:
                 process.kill()
             process.wait()
@@ -167,6 +168,29 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
     assert words.code == 0
     assert f"running       {running.run_dir.name}, profile nore-smoke, simulated data" in words.out
     assert stale.code == 1
+
+
+def test_watch_shows_the_newest_status_of_a_night_that_another_terminal_started(
+    running: RunningNight,
+) -> None:
+    """A second terminal sees what the launcher's own table shows."""
+    once = verb(running.var, "watch", "--once")
+    status = verb(running.var, "watch", "--json")
+
+    run_id = running.run_dir.name
+    assert once.code == status.code == 0
+    assert once.out.startswith(f"minibot nore-smoke, run {run_id}, simulated data, paper\n")
+    assert status.document["run_id"] == run_id
+
+
+def test_watch_of_a_night_ends_with_it_and_says_how(ended: RunningNight) -> None:
+    """A log of a night, watched from its start, ends with the night's own last sentence."""
+    out, error = ended.watch.communicate(timeout=DEADLINE_S)
+
+    assert ended.watch.returncode == 0, error
+    assert f"run {ended.run_dir.name}" in out.splitlines()[0]
+    assert out.splitlines()[-1].startswith("ended by OPERATOR")
+    assert verb(ended.var, "watch").code == 3
 
 
 @pytest.mark.row("C-119")

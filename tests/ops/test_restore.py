@@ -79,7 +79,7 @@ def test_backup_is_found_by_list_name_or_folder(backup: Backup, tmp_path: Path) 
 def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """What `backup` took and `restore` wrote verifies and replays as the run itself does."""
+    """A run that `backup` took and `restore` wrote verifies and replays as the run itself does."""
     before = verb(short_run.var, "replay", short_run.run_id, "--json").document["digest"]
     taken = verb(short_run.var, "backup", "latest", "--to", str(tmp_path / "backups"), "--json")
     assert taken.code == 0, taken.err

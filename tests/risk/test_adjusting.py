@@ -82,7 +82,7 @@ def test_stop_that_is_not_above_the_one_in_force_is_refused(stop: str) -> None:
 
 
 def test_looser_stop_beside_a_target_is_left_out_and_told() -> None:
-    """What can be taken is taken; the failed check names the rest."""
+    """Levels that can be taken are taken; the failed check names the rest."""
     one = holder({"stop_price": "97", "target_price": "104"})
     said = one.signal("ADJUST", stop_price="95", target_price="106")
 
@@ -123,7 +123,7 @@ def test_target_behind_that_of_the_profile_says_so() -> None:
     ],
 )
 def test_level_that_is_reached_already_refuses_the_wish(wish: dict[str, Any]) -> None:
-    """Nothing of such a wish is taken, as it would sell at once."""
+    """Such a wish is refused whole, as it would sell at once."""
     one = holder()
 
     assert actions(one.signal("ADJUST", **wish)) == [("BLOCK", "wish_reached")]

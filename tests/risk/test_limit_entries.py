@@ -233,7 +233,7 @@ def test_trail_of_a_limit_begins_at_the_bid_of_its_fill() -> None:
 
 
 def test_levels_of_a_limit_beside_a_position_wait_for_its_fill() -> None:
-    """What is held keeps its levels, also over a restart, until the limit is bought."""
+    """A held position keeps its levels, also over a restart, until the limit is bought."""
     one = desk(risk__hard_stop_bps="1000")
     one.buy()
     limit(one, "95", stop_price="94", trail_distance="3")
@@ -246,7 +246,7 @@ def test_levels_of_a_limit_beside_a_position_wait_for_its_fill() -> None:
 
 
 def test_sale_cancels_a_limit_beside_the_position() -> None:
-    """Nothing is bought beside a sale."""
+    """A purchase beside a sale is refused."""
     one = desk(risk__hard_stop_bps="300")
     one.buy()
     limit(one, "96.5")
@@ -300,7 +300,7 @@ def test_purchase_at_the_market_beside_limits_is_refused() -> None:
 
 
 def test_limit_beside_a_purchase_or_a_sale_at_the_market_is_refused() -> None:
-    """What is on its way bars it, as it bars any purchase."""
+    """An order on its way bars it, as it bars any purchase."""
     one = desk(**GRID)
     one.signal("BUY")
     assert actions(limit(one, "98")) == [("BLOCK", "pending_order")]
@@ -357,7 +357,7 @@ def test_sale_cancels_all_limits_once() -> None:
 
 
 def test_limits_of_a_campaign_share_its_worst_loss() -> None:
-    """What rests counts as if it were bought: three limits lose no more than the campaign may."""
+    """A resting limit counts as bought: three limits lose no more than the campaign may."""
     one = desk(**CAMPAIGN | GRID | {"risk__campaign_entries_max": 3})
     said = []
     for price in ("99", "98", "97"):

@@ -44,7 +44,7 @@ def held(one: Desk) -> Decimal:
 def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
     wish: dict[str, Any], sold: str
 ) -> None:
-    """What is left can be sold later; what could not is sold now."""
+    """A rest that can be sold later is kept; one that could not is sold now."""
     one = holder()
     said = one.signal("SELL", **wish)
     one.tick()

@@ -135,7 +135,7 @@ def test_crash_while_the_oldest_go_leaves_the_others_whole(var: Var, tmp_path: P
 
 
 def test_damaged_list_keeps_all_content(var: Var, tmp_path: Path) -> None:
-    """Where nobody knows what a kept backup names, nothing is swept."""
+    """A backup that cannot be read keeps every file: nobody knows which ones it names."""
     folder = BackupFolder(tmp_path / "backups")
     folder.take(var, RUN)
     append(var, "fills", 61, 1)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from minibot.cli.support.live_view import View
+from minibot.cli.support.live_view import Status, View
 from minibot.cli.support.output import drop_reader
 from minibot.kernel import canonical
 
@@ -27,12 +27,19 @@ FIRST_S: Final = 60.0
 FIRST_EVERY_S, LATER_EVERY_S = 1.0, 30.0
 
 
-def draw(console: Console) -> None:
-    """Redraw the table at each status."""
+def show_live(console: Console, statuses: Iterable[Status]) -> None:
+    """Show statuses as they come: a table on a terminal, else lines at the pace of a log."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        _draw(console, statuses)
+    else:
+        _speak(console, statuses)
+
+
+def _draw(console: Console, statuses: Iterable[Status]) -> None:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         lines: list[Text] = []
-        for line in sys.stdin.buffer:
-            view = View(canonical.decode(line.rstrip(b"\r\n")))
+        for status in statuses:
+            view = View(status)
             # The cursor rests on a line of its own: `^C` at the end of a full line would begin a
             # new one, and the head of the table would stay behind, one line higher.
             lines = view.lines(console.width, console.height - 1)
@@ -60,11 +67,11 @@ class Pace:
         return True
 
 
-def speak(console: Console) -> None:
+def _speak(console: Console, statuses: Iterable[Status]) -> None:
     """Print the title of the run, then one line at the pace of a log, and one at the end."""
     pace: Pace | None = None
-    for line in sys.stdin.buffer:
-        view = View(canonical.decode(line.rstrip(b"\r\n")))
+    for status in statuses:
+        view = View(status)
         if pace is None:
             pace = Pace()
             print(view.title(), file=console.file, flush=True)
@@ -78,10 +85,7 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     console = Console(stderr="--stderr" in argv, highlight=False)
     try:
-        if console.is_terminal and not console.is_dumb_terminal:
-            draw(console)
-        else:
-            speak(console)
+        show_live(console, (canonical.decode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer))
     except BrokenPipeError:
         # The night goes on without a reader; the interpreter would complain of it at its end.
         drop_reader(sys.stderr if console.stderr else sys.stdout)

@@ -10,9 +10,8 @@ from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
-from minibot.runtime.runfiles import is_run_folder, run_folders
+from minibot.runtime.runfiles import LATEST, is_run_folder, run_folders
 
-LATEST = "latest"
 # Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
 

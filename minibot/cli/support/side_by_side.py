@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.output import progress_bar, show, shown_path, wrapped
-from minibot.cli.support.selection import LATEST, find_run, is_run_named, var_of
+from minibot.cli.support.selection import find_run, is_run_named, var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.records import RunRecord, read_record
+from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,10 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "set up and run a night",
         ("next", "demo", "night", "doctor", "new-config", "config", "probe", "stage", "seal-key"),
     ),
-    "watch": ("look at the running night", ("page", "status", "health", "risk", "tail", "metrics")),
+    "watch": (
+        "look at the running night",
+        ("watch", "page", "status", "health", "risk", "tail", "metrics"),
+    ),
     "stop": (
         "act on the running night",
         (

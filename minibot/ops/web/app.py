@@ -23,13 +23,14 @@ from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops import actions
 from minibot.ops.one_time_code import Codes
 from minibot.ops.run_health import flag_of, last_incident, roles_of
-from minibot.ops.web import figures
+from minibot.ops.web import live_documents
 from minibot.ops.web.access import TOKEN_CHARS_MAX, Guarded
-from minibot.ops.web.history import RunHistory
-from minibot.ops.web.metrics import Known, metrics_text
-from minibot.ops.web.paths import NO_ENTRY
+from minibot.ops.web.freqtrade_paths import NO_ENTRY
+from minibot.ops.web.prometheus import Known, metrics_text
+from minibot.ops.web.run_history import RunHistory
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.watchdog.requests import END
 
 API: Final = "/api/v1"
 ASSETS: Final = {
@@ -156,19 +157,19 @@ def app_of(
 
     @app.get(f"{API}/count")
     def count() -> JsonObject:
-        return figures.count_document(status(), int(risk["positions_max"]))
+        return live_documents.count_document(status(), int(risk["positions_max"]))
 
     @app.get(f"{API}/balance")
     def balance() -> JsonObject:
-        return figures.balance_document(status())
+        return live_documents.balance_document(status())
 
     @app.get(f"{API}/status")
     def open_trades() -> list[JsonObject]:
-        return figures.open_trades(status())
+        return live_documents.open_trades(status())
 
     @app.get(f"{API}/profit")
     def profit() -> JsonObject:
-        return figures.profit_document(status(), history.look())
+        return live_documents.profit_document(status(), history.look())
 
     @app.get(f"{API}/trades")
     def trades(limit: int = TRADES_MAX, offset: int = 0) -> JsonObject:
@@ -176,7 +177,9 @@ def app_of(
         begin = max(0, offset)
         shown = closed[begin : begin + max(0, min(limit, TRADES_MAX))]
         return {
-            "trades": [figures.closed_trade(begin + n, each) for n, each in enumerate(shown, 1)],
+            "trades": [
+                live_documents.closed_trade(begin + n, each) for n, each in enumerate(shown, 1)
+            ],
             "trades_count": len(shown),
             "offset": begin,
             "total_trades": len(closed),
@@ -184,7 +187,7 @@ def app_of(
 
     @app.get(f"{API}/performance")
     def performance() -> list[JsonObject]:
-        return figures.performance_document(history.look())
+        return live_documents.performance_document(history.look())
 
     @app.get(f"{API}/whitelist")
     def whitelist() -> JsonObject:
@@ -194,7 +197,7 @@ def app_of(
 
     @app.get(f"{API}/health")
     def health() -> JsonObject:
-        return figures.health_document(status())
+        return live_documents.health_document(status())
 
     @app.get(f"{API}/show_config")
     def show_config() -> JsonObject:
@@ -222,7 +225,7 @@ def app_of(
 
     @app.post(f"{API}/stop")
     def stop() -> JsonObject:
-        return {"status": actions.act(var, manifest.run_id, actions.END, why="API")}
+        return {"status": actions.act(var, manifest.run_id, END, why="API")}
 
     @app.post(f"{API}/forceenter")
     @app.post(f"{API}/forcebuy", include_in_schema=False)
@@ -233,7 +236,7 @@ def app_of(
 
     @app.get(f"{API}/live")
     def live_figures() -> JsonObject:
-        return figures.live_document(status(), live.age_ms())
+        return live_documents.live_document(status(), live.age_ms())
 
     @app.get(f"{API}/stream", include_in_schema=False)
     async def stream() -> Response:
@@ -289,7 +292,7 @@ async def _events(live: Live) -> AsyncIterator[bytes]:
         while not live.is_closed:
             if live.status is not None and live.status is not sent:
                 sent = live.status
-                document = figures.live_document(sent, live.age_ms())
+                document = live_documents.live_document(sent, live.age_ms())
                 live.streamed += 1
                 yield b"data: " + canonical.encode(document) + b"\n\n"
             else:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import WSMsgType, web
 
+from minibot.exchanges.loopback import LOOPBACK
 from minibot.kernel.errors import Refusal
 from minibot.simulator.account.paper import PaperAccount
 from minibot.simulator.account.paper_rest import PaperDesk
@@ -38,7 +39,6 @@ from minibot.simulator.sources.player import Player
 from minibot.simulator.venue.ticker_payloads import OF_ALL
 from minibot.simulator.venue.venue import Venue
 
-LOOPBACK: Final = "127.0.0.1"
 # Name under which requests to unknown paths are counted.
 UNKNOWN: Final = "(unknown)"
 UNKNOWN_CALL: Final = "/api/ (unknown)"

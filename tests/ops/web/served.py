@@ -16,7 +16,7 @@ from typing import Any
 from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.ops.one_time_code import Codes
-from minibot.ops.web.server import PageServer
+from minibot.ops.web.page_server import PageServer
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock, note_current

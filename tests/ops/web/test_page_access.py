@@ -15,7 +15,7 @@ import pytest
 from minibot.ops.one_time_code import CODE_S, Codes
 from minibot.ops.web.access import BODY_BYTES_MAX
 from minibot.ops.web.connections import CONNECTIONS_MAX
-from minibot.ops.web.server import PageServer, PortTaken
+from minibot.ops.web.page_server import PageServer, PortTaken
 from minibot.runtime.manifest import Manifest
 from tests.ops.web.served import Served, served
 from tests.runs import ShortRun

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from minibot.events.model import JsonObject
+from minibot.exchanges.loopback import LOOPBACK, bound
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, read_whole, write_atomic
@@ -19,14 +20,13 @@ from minibot.ops.one_time_code import Codes
 from minibot.ops.web.access import token_of
 from minibot.ops.web.app import Live, app_of, guarded
 from minibot.ops.web.connections import CONNECTIONS_MAX, BoundedHttp
-from minibot.ops.web.history import RunHistory
+from minibot.ops.web.run_history import RunHistory
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import METRICS_FILE
 
-HOST: Final = "127.0.0.1"
 IDLE_S: Final = 5
 CLOSE_S: Final = 3
-METRICS_FILE: Final = "metrics.json"
 
 
 class PortTaken(Exception):
@@ -73,7 +73,7 @@ class PageServer:
             target=self._server.run, args=([self._socket],), name="page", daemon=True
         )
         self._thread.start()
-        address = {"run_id": manifest.run_id, "url": f"http://{HOST}:{self.port}/"}
+        address = {"run_id": manifest.run_id, "url": f"http://{LOOPBACK}:{self.port}/"}
         write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
         os.chmod(var.page_address, 0o600)
 
@@ -124,15 +124,11 @@ def _port_before(var: Var, run_id: str) -> int:
 
 
 def _listening(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if os.name == "posix":
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((HOST, port))
+        found = bound(port)
         found.listen(CONNECTIONS_MAX)
     except OSError as error:
-        found.close()
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise PortTaken(f"port {port} of {HOST} is taken") from error
+            raise PortTaken(f"port {port} of {LOOPBACK} is taken") from error
         raise
     return found

@@ -18,6 +18,7 @@ from minibot.runtime.backup import BackupFolder
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config_sections import BackupSection
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.memory import MIB
 from minibot.runtime.paths import Var, resolve
 
 AGAIN_S: Final = 60.0
@@ -27,7 +28,6 @@ LAST_S: Final = 8.0
 PIECE_PAUSE_S: Final = 0.01
 """Pause before each large piece, in which the run has the disk for itself."""
 LARGE_BYTES: Final = 256 * 1024
-MIB: Final = 1024 * 1024
 
 
 def free_min_of(config: JsonObject) -> int:

@@ -15,18 +15,18 @@ from minibot.accounting.performance import Performance
 from minibot.cores.input_order import LineSource
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Fill, JsonObject, RunOpening
-from minibot.events.names import CONTROL, FILLS, INCIDENTS
+from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ROLE
 from minibot.kernel.codes import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader
 from minibot.report.trades import RoundTrip, TradeLog
 
-POINTS_MAX: Final = 20_000
+KEPT_MAX: Final = 20_000
 INCIDENTS_MAX: Final = 100
 
 
 class Series:
-    """Values by time, at most `POINTS_MAX`: when full, every second one is let go."""
+    """Values by time, at most `KEPT_MAX`: when full, every second one is let go."""
 
     def __init__(self) -> None:
         self._points: list[tuple[int, str]] = []
@@ -41,7 +41,7 @@ class Series:
         if self._seen % self._every:
             return
         self._points.append((ts, value))
-        if len(self._points) >= POINTS_MAX:
+        if len(self._points) >= KEPT_MAX:
             del self._points[::2]
             self._every *= 2
 
@@ -69,7 +69,7 @@ class RunHistory:
     def take(self, status: JsonObject) -> None:
         """Take equity and prices of a status."""
         ts = status["market"].get("market_ms")
-        equity = status["roles"].get("risk_role", {}).get("heartbeat", {}).get("facts", {})
+        equity = status["roles"].get(RISK_ROLE, {}).get("heartbeat", {}).get("facts", {})
         if ts is None:
             return
         with self._lock:

@@ -18,10 +18,10 @@ from minibot.events.names import (
     RISK_ROLE,
     STRATEGY_ROLE,
 )
+from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.trades import RoundTrip
 
-STALE_MS: Final = 5_000
 PERCENT: Final = Decimal(100)
 
 

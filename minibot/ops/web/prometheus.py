@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE
-from minibot.ops.web.figures import facts_of
+from minibot.ops.web.live_documents import facts_of
 from minibot.runtime.stop import STOP_KIND
 
 US_PER_S: Final = 1_000_000
@@ -23,7 +23,7 @@ MS_PER_S: Final = 1_000
 
 
 class Known(NamedTuple):
-    """What is known of a run at one moment.
+    """Knowledge of a run at one moment.
 
     Attributes:
         status: The newest status.
