@@ -21,7 +21,7 @@ FLAGGED: Final = 10
 """The exit codes of `minibot status` and `minibot health`, beside `NOT_RUNNING`."""
 
 
-def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
+def roles_of(run_dir: Path) -> list[JsonObject]:
     """Return each role's last heartbeat, and its age `age_s` in wall-clock seconds."""
     # Imported here because only a run that is going on has queues to be read.
     from minibot.engine.lookup import last_event
@@ -33,7 +33,7 @@ def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
         return []
     found = []
     for role in recorded.roles.writers(HEALTH):
-        path = var.queues / HEALTH / "parts" / f"{role}.head"
+        path = recorded.queues / HEALTH / "parts" / f"{role}.head"
         if not path.exists():
             continue
         event = last_event(recorded, HEALTH, role)

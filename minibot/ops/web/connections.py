@@ -31,6 +31,7 @@ class BoundedHttp(H11Protocol):
         """Take a connection, or close it where there are too many."""
         super().connection_made(transport)
         if len(self.connections) > CONNECTIONS_MAX:
+            self.connections.discard(self)
             transport.abort()
             return
         self._request_by = self.loop.call_later(REQUEST_S, transport.abort)
