@@ -19,6 +19,7 @@ from minibot.events.names import (
     STRATEGY_ROLE,
 )
 from minibot.ops.live_status import STALE_MS
+from minibot.events.money import UNIT
 from minibot.report.entry_notices import entry_notice
 from minibot.report.trades import RoundTrip
 
@@ -173,7 +174,20 @@ def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
 def closed_trade(number: int, trade: RoundTrip) -> JsonObject:
     """Return a closed round trip as freqtrade's `trades` lists it."""
     told = trade.to_json()
-    return {"trade_id": number, "pair": told["symbol"], "is_open": False, **told}
+    return {
+        "trade_id": number,
+        "pair": told["symbol"],
+        "is_open": False,
+        "amount": float(told["qty"]),
+        "open_rate": float(told["entry_price"] or 0),
+        "close_rate": float(told["exit_price"] or 0),
+        "open_timestamp": told["opened_ts"],
+        "close_timestamp": told["closed_ts"],
+        "stake_amount": trade.paid / UNIT,
+        "profit_abs": float(told["net"] or 0),
+        "profit_ratio": trade.net / trade.paid if trade.paid else 0.0,
+        **told,
+    }
 
 
 def performance_document(trades: list[RoundTrip]) -> list[JsonObject]:

@@ -49,8 +49,8 @@ INCIDENTS_MAX: Final = 100
 LOOK_LINES_MAX: Final = 100_000
 """Lines of market data at one look, so that none takes long after a restart of `ops`."""
 READ_LINES: Final = 1024
-# Stands in each line of a gap; other lines of market data are not decoded.
-_GAP: Final = b'"gap"'
+GAP_BYTES: Final = b'"gap"'
+"""Stands in each line of a gap; other lines of market data are not decoded."""
 
 
 class Series:
@@ -240,7 +240,7 @@ class RunHistory:
             if not lines:
                 return
             for line in lines:
-                if _GAP in line.json:
+                if GAP_BYTES in line.json:
                     gap = self._recorded.decode(TICKS, line).payload
                     if isinstance(gap, Gap):
                         mark = {"ts": gap.to_ts, "from_ts": gap.from_ts, "symbol": gap.symbol}

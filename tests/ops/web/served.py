@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import http.client
 import json
 import shutil
@@ -48,6 +47,10 @@ class Served:
     server: PageServer
     var: Var
     run_id: str
+
+    def status(self) -> dict[str, Any]:
+        """Return a status of the run as while it was running, the caller's own."""
+        return _running(self.var)
 
     @property
     def token(self) -> str:
@@ -105,10 +108,12 @@ class Served:
 
 def status_of(run: ShortRun, **changes: Any) -> dict[str, Any]:
     """Return the run's last status as while it was running, with some keys changed."""
-    said = (run.var / "ops" / "status.json").read_bytes().rstrip(b"\n")
-    found: dict[str, Any] = canonical.decode(said)
-    status = copy.deepcopy(found) | {"ended": None, "phase": "running"}
-    return status | changes
+    return _running(Var(run.var)) | changes
+
+
+def _running(var: Var) -> dict[str, Any]:
+    found: dict[str, Any] = canonical.decode(var.status.read_bytes().rstrip(b"\n"))
+    return found | {"ended": None, "phase": "running"}
 
 
 @contextmanager
