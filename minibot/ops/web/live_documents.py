@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.money import UNIT
 from minibot.events.names import (
     AI_ROLE,
     EXECUTION_ROLE,
@@ -19,7 +20,6 @@ from minibot.events.names import (
     STRATEGY_ROLE,
 )
 from minibot.ops.live_status import STALE_MS
-from minibot.events.money import UNIT
 from minibot.report.entry_notices import entry_notice
 from minibot.report.trades import RoundTrip
 

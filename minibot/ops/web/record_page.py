@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final
 
 from minibot.accounting.symbol_figures import result_figures, symbol_figures
+from minibot.events.decimals import format_fixed
 from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding, Signal
 from minibot.events.money import amount_text
 from minibot.events.names import (
@@ -17,13 +17,15 @@ from minibot.events.names import (
     SIGNALS,
     STRATEGY_ROLE,
 )
-from minibot.events.unit_sizes import BPS
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web.http_server import HttpServer
 from minibot.ops.web.run_history import RunHistory
 from minibot.ops.web.run_view import Live, RunView
+from minibot.replay.explain.checks import failed_checks
 from minibot.report.night import Night
 from minibot.report.records import UNSEALED
+from minibot.risk.budgets import drawdown_of
+from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
@@ -143,12 +145,11 @@ def _risk_facts(night: Night) -> JsonObject:
         if isinstance(said, RiskStanding):
             account = said.state
     high, equity = performance.high_water_mark, performance.equity
-    fall = Decimal(high - equity) * BPS / high if high else Decimal(0)
     return {
         "equity": amount_text(equity),
         "high_water_mark": amount_text(high),
         "drawdown": amount_text(high - equity),
-        "drawdown_bps": f"{fall:.4f}",
+        "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
         "headroom": headroom,
         "account": account,
         "entry_stops": night.count.entry_stops.to_json(),
@@ -165,15 +166,12 @@ def _strategy_facts(night: Night) -> JsonObject:
 
 
 def _decision(event: Event) -> JsonObject:
-    said = event.payload
-    assert isinstance(said, Signal)
-    failed = next((check for check in said.checks if check.passed is False), None)
+    said = event.payload.to_json()
+    failed = failed_checks(said["checks"])
     return {
         "ts": event.ts,
-        "side": said.side,
-        "reason": said.reason,
-        "reason_code": said.reason_code,
-        "against": None
-        if failed is None
-        else {"name": failed.name, "value": failed.value, "threshold": failed.threshold},
+        **{name: said[name] for name in ("side", "reason", "reason_code")},
+        "against": {name: failed[0][name] for name in ("name", "value", "threshold")}
+        if failed
+        else None,
     }

@@ -42,11 +42,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Served:
-    """Page of a run on a port of its own."""
+    """Page of a run on a port of its own; `running` is its server where a test feeds it."""
 
-    server: PageServer
+    port: int
     var: Var
     run_id: str
+    running: PageServer | None = None
+
+    @property
+    def server(self) -> PageServer:
+        """The server of a running run's page."""
+        assert self.running is not None
+        return self.running
 
     def status(self) -> dict[str, Any]:
         """Return a status of the run as while it was running, the caller's own."""
@@ -60,13 +67,13 @@ class Served:
     @property
     def host(self) -> str:
         """Name and port of the page."""
-        return f"127.0.0.1:{self.server.port}"
+        return f"127.0.0.1:{self.port}"
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> Answer:
         """Return the answer to a request with these headers, `x_minibot` for `x-minibot`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=ANSWER_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body=body, headers=named)
@@ -95,7 +102,7 @@ class Served:
 
     def connect(self) -> socket.socket:
         """Return a bare connection to the page."""
-        return socket.create_connection(("127.0.0.1", self.server.port), timeout=ANSWER_S)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_S)
 
     def asked(self) -> list[dict[str, Any]]:
         """Return every request that was left for the run, oldest first, and remove them."""
@@ -128,6 +135,6 @@ def served(run: ShortRun, folder: Path, **changes: Any) -> Iterator[Served]:
         server = PageServer(manifest, var, 0)
         try:
             server.take(status_of(run, **changes))
-            yield Served(server, var, run.run_id)
+            yield Served(server.port, var, run.run_id, server)
         finally:
             server.close()

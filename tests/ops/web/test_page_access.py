@@ -135,7 +135,7 @@ def test_token_code_and_address_are_readable_by_their_owner_alone(page: Served) 
 def test_foreign_host_is_refused(page: Served, host: str) -> None:
     """A site that lets its name point to this machine (DNS rebinding) reads nothing."""
     value = f"Bearer {page.token}"
-    named = host.format(port=page.server.port)
+    named = host.format(port=page.port)
 
     assert page.ask(LIVE, authorization=value, host=named).status == 403
 
@@ -337,8 +337,8 @@ def test_thousand_slow_clients_hold_a_bounded_number_of_connections(page: Served
 def test_taken_port_is_told_with_its_number(page: Served) -> None:
     """The run goes on without a page; `ops` warns with these words."""
     manifest = Manifest.load(page.var.run(page.run_id))
-    with pytest.raises(PortTaken, match=f"port {page.server.port} "):
-        PageServer(manifest, page.var, page.server.port)
+    with pytest.raises(PortTaken, match=f"port {page.port} "):
+        PageServer(manifest, page.var, page.port)
     assert page.ask("/session").status == 200
 
 
@@ -351,9 +351,9 @@ def test_restarted_page_has_its_port_again_and_the_cookie_stays_good(
         first.server.close()
         first.var.page_address.write_bytes(address)  # A killed process takes nothing away.
         again = PageServer(Manifest.load(first.var.run(first.run_id)), first.var, 0)
-        second = Served(again, first.var, first.run_id)
+        second = Served(again.port, first.var, first.run_id)
         try:
-            assert again.port == first.server.port
+            assert again.port == first.port
             assert second.ask("/session", cookie=cookie).document == {"is_open": True}
         finally:
             again.close()
