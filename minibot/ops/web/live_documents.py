@@ -43,6 +43,8 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
     risk, strategy = facts_of(status, RISK_ROLE), facts_of(status, STRATEGY_ROLE)
     execution, market = facts_of(status, EXECUTION_ROLE), facts_of(status, MARKET_ROLE)
     is_running = status["ended"] is None
+    # A profile without AI has none that could be off.
+    is_ai_off = bool(status["ai_off"]) and AI_ROLE in status["roles"]
     return {
         "run_id": status["run_id"],
         "profile": status["profile"],
@@ -81,7 +83,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
             "tick_to_result_us_p50": execution.get("tick_to_result_us_p50"),
             "tick_to_result_us_p95": execution.get("tick_to_result_us_p95"),
         },
-        "ai": {"off": status["ai_off"], "detail": facts_of(status, AI_ROLE).get("detail")},
+        "ai": {"off": is_ai_off, "detail": facts_of(status, AI_ROLE).get("detail")},
         "roles": {
             role: {
                 "state": entry["heartbeat"].get("state", "STARTING"),
