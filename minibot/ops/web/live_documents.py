@@ -82,6 +82,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
             "exchange_us": market.get("latency_us"),
             "tick_to_result_us_p50": execution.get("tick_to_result_us_p50"),
             "tick_to_result_us_p95": execution.get("tick_to_result_us_p95"),
+            "tick_to_result_us_p99": execution.get("tick_to_result_us_p99"),
         },
         "ai": {"off": is_ai_off, "detail": facts_of(status, AI_ROLE).get("detail")},
         "roles": {

@@ -138,6 +138,7 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
             for quantile, name in (
                 ("0.5", "tick_to_result_us_p50"),
                 ("0.95", "tick_to_result_us_p95"),
+                ("0.99", "tick_to_result_us_p99"),
             )
         ],
         "events_total": [((queue,), lines) for queue, lines in metrics.get("lines", {}).items()],

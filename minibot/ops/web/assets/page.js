@@ -125,11 +125,11 @@ function show() {
     ["signals", live.counts.signals.toLocaleString("en")],
     ["fills", live.counts.fills.toLocaleString("en")],
   ]);
-  table("hops", ["hop", "now", "p50", "p95"], [
-    ["exchange, there and back", ms(live.latency.exchange_us), NONE, NONE],
-    ["tick read to order result", NONE, ms(live.latency.tick_to_result_us_p50), ms(live.latency.tick_to_result_us_p95)],
-    ["age of prices (market time)", age === null ? NONE : `${age} ms`, NONE, NONE],
-    ["status to this page", live.is_record ? NONE : `${live.status_age_ms} ms`, NONE, NONE],
+  table("hops", ["hop", "now", "p50", "p95", "p99"], [
+    ["exchange, there and back", ms(live.latency.exchange_us), NONE, NONE, NONE],
+    ["tick read to order result", NONE, ms(live.latency.tick_to_result_us_p50), ms(live.latency.tick_to_result_us_p95), ms(live.latency.tick_to_result_us_p99)],
+    ["age of prices (market time)", age === null ? NONE : `${age} ms`, NONE, NONE, NONE],
+    ["status to this page", live.is_record ? NONE : `${live.status_age_ms} ms`, NONE, NONE, NONE],
   ], "none");
   table("roles", ["role", "state", "restarts", "backlog"], Object.entries(live.roles).map(([role, each]) =>
     [role, [each.running ? each.state : "ended", each.running || live.ended ? "" : "bad"], String(each.restarts), String(each.backlog)]), "none");
