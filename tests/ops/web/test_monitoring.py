@@ -10,13 +10,15 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from minibot.kernel import canonical
 from minibot.ops.web.prometheus import METRICS
-from tests.ops.web.served import Served, served
-from tests.runs import ShortRun
+from minibot.runtime.paths import Var
+from tests.nights.night import Night
 from tests.waiting import DEADLINE_S, wait_until
 
 RULES = "deploy/prometheus/minibot.rules.yml"
@@ -28,6 +30,8 @@ NAME = re.compile(r"\bminibot_[a-z_]+")
 ALERT = re.compile(r"^ *- alert: (\w+)$", re.MULTILINE)
 EXPRESSION = re.compile(r"expr: (?:>-\n((?: {10}.*\n)+)|(.*)\n)")
 WORDS_MAX = 400
+SETS = ('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000")
+PATIENCE_S = 60.0
 SCRAPE = """
 global: {{scrape_interval: 250ms, evaluation_interval: 250ms}}
 rule_files: [{rules}]
@@ -107,8 +111,10 @@ def test_promtool_finds_each_rule_as_its_tests_say(project: Path) -> None:
 class Prometheus:
     """A real Prometheus that scrapes one page; ended with the `with` block."""
 
-    def __init__(self, folder: Path, page: Served, project: Path) -> None:
-        text = SCRAPE.format(rules=project / RULES, token=page.var.page_token, port=page.port)
+    def __init__(self, folder: Path, var: Var, project: Path) -> None:
+        address = canonical.decode(var.page_address.read_bytes().rstrip(b"\n"))
+        port = urlsplit(address["url"]).port
+        text = SCRAPE.format(rules=project / RULES, token=var.page_token, port=port)
         (folder / "prometheus.yml").write_text(text, encoding="utf-8")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._at = f"127.0.0.1:{free.getsockname()[1]}"
@@ -143,29 +149,40 @@ class Prometheus:
 
 
 @pytest.fixture
-def scraped(
-    short_run: ShortRun, project: Path, tmp_path: Path
-) -> Iterator[tuple[Prometheus, Served]]:
-    """A page over a short run, and a Prometheus that scrapes it by the shipped rules."""
+def prometheus(project: Path, tmp_path: Path) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes a running night by the shipped rules; both end with the test."""
     program("prometheus")
-    with served(short_run, tmp_path) as page:
-        found = Prometheus(tmp_path, page, project)
+    night = Night(tmp_path / "var", SETS, source="generator:2")
+    try:
+        night.await_trading()
+        var = Var(night.var)
+        wait_until(var.page_address.is_file, "the page has its address")
+        found = Prometheus(tmp_path, var, project)
         try:
-            yield found, page
+            yield found
         finally:
             found.end()
+    finally:
+        night.process.kill()
+        night.process.communicate()
 
 
 @pytest.mark.process
 def test_every_query_of_the_dashboard_gives_series_on_a_real_prometheus(
-    scraped: tuple[Prometheus, Served], project: Path
+    prometheus: Prometheus, project: Path
 ) -> None:
     """No panel stays empty beside a run; rules are loaded; the token of the file opens."""
-    prometheus, _ = scraped
-    wait_until(lambda: prometheus.series("rate(minibot_messages_total[1m])"), "two scrapes")
+    empty = queries(project)
+
+    def is_filled() -> bool:
+        empty[:] = [query for query in empty if not prometheus.series(query)]
+        return not empty
+
+    try:
+        wait_until(is_filled, "every query has given series", PATIENCE_S)
+    except AssertionError:
+        pytest.fail(f"no series of {empty}")
     assert prometheus.series('up{job="minibot"} == 1') == 1
-    empty = [query for query in queries(project) if not prometheus.series(query)]
-    assert empty == []
     groups = prometheus.ask("rules")["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
     names = [rule["name"] for group in groups for rule in group["rules"]]

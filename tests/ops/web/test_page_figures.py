@@ -84,6 +84,8 @@ def test_metrics_agree_with_the_live_figures_of_the_same_status(page: Served) ->
     assert value("up") == 1
     p50 = live["latency"]["tick_to_result_us_p50"]
     assert value("latency_seconds", "tick_to_result", "0.5") == p50 / 1_000_000
+    last_ts = max(each["ts"] for each in live["decisions"].values())
+    assert value("decision_age_seconds") == (live["now_ms"] - last_ts) / 1000
     for role, entry in live["roles"].items():
         assert value("role_restarts_total", role) == entry["restarts"]
         assert value("backlog_events", role) == entry["backlog"]
