@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from freqtrade_client import FtRestClient
+from freqtrade_client import FtRestClient  # type: ignore[import-untyped]
 
 from minibot.ops.web.freqtrade_paths import DIFFERENT, NO_ENTRY, NOT_HERE, PATHS, SAME
 from tests.ops.web.served import Served, served

@@ -67,9 +67,11 @@ def text(browser: Chromium, name: str) -> str:
     return str(browser.ask(f"at('{name}').innerText"))
 
 
-def enter(browser: Chromium, url: str, code: str, width: int = SCREEN_PX, **features: str) -> None:
+def enter(
+    browser: Chromium, url: str, code: str, width: int = SCREEN_PX, scheme: str = "light"
+) -> None:
     """Log in by a one-time code, with the keyboard alone."""
-    browser.open(url, width, **features)
+    browser.open(url, width, prefers_color_scheme=scheme)
     wait_until(lambda: browser.ask("!at('login').hidden"), "the page asks for the code")
     browser.ask("document.querySelector('[name=code]').focus()")
     browser.type(code)
@@ -201,7 +203,7 @@ def test_page_fits_a_phone_and_follows_the_readers_colours(
     chromium: Chromium, record: RecordPage, scheme: str
 ) -> None:
     """Nothing scrolls sideways but tables of their own; text stands out from its ground."""
-    enter(chromium, record.url, record.make_code(), PHONE_PX, prefers_color_scheme=scheme)
+    enter(chromium, record.url, record.make_code(), PHONE_PX, scheme)
     for tab in ("now", "chart", "risk", "machine", "nights"):
         chromium.ask(f"at('tab-{tab}').click()")
         assert chromium.ask("document.documentElement.scrollWidth") <= PHONE_PX, tab
