@@ -10,6 +10,7 @@ import copy
 import functools
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -34,6 +35,7 @@ class Raw:
     text: str
 
 
+DRAWS: Final = 3
 NUMBERS: Final = (
     "1.0", "1e0", "10e-1", "-0", "-0.0", "0.0", "+1", "01", "1.", ".5", "0x1", "1_000", "NaN",
     "Infinity", "-Infinity", "1E400", "1e-400", "9007199254740993", "9223372036854775807",
@@ -122,11 +124,21 @@ def made(rnd: Random, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any
     if kind == "null":
         return None
     if "pattern" in schema:
-        return fitting(rnd, schema["pattern"])[: schema.get("maxLength", 1000)]
+        return _made_text(rnd, schema)
     low, high = schema.get("minLength", 0), schema.get("maxLength", 60)
     size = rnd.choice((low, min(low + 3, high), rnd.randint(low, min(high, low + 30))))
     letters = 'abc XYZ 019 .:-_\u00e9\u2028\U0001f600"\\/\t\x7f'
     return "".join(rnd.choice(letters) for _ in range(size))
+
+
+def _made_text(rnd: Random, schema: Mapping[str, Any]) -> str:
+    """Return a text of a pattern; one that a second pattern excludes, as of a zero, is rare."""
+    also = [part["pattern"] for part in schema.get("allOf", ()) if "pattern" in part]
+    for _ in range(DRAWS):
+        text = fitting(rnd, schema["pattern"])[: schema.get("maxLength", 1000)]
+        if all(re.search(pattern, text) for pattern in also):
+            break
+    return text
 
 
 def _made_object(rnd: Random, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:

@@ -33,8 +33,10 @@ LEFT_OUT: Final = frozenset(("ai-proof", "chaos", "doctor", "exchange", "gate", 
 BESIDE: Final = {
     "backtest": ("--source", "klines:BROKEN"),
     "download-data": ("--rest-url", "http://127.0.0.1:9", "--source", "rest", "--pairs", "BTCUSDT"),
+    "new-config": ("--set", "risk.positions_max=none"),
     "night": ("--config", "BROKEN"),
     "optimise": ("--source", "klines:BROKEN", "--vary", "strategy.score_min=50:60"),
+    "service": ("--dry-run", "--config", "BROKEN"),
     "record": ("--for", "1s", "--set", "binance.rest_url=http://127.0.0.1:9"),
 }
 MARKS: Final = ("BROKEN", "NOT_UTF8", "SURROGATES", "DEEP", "FIFO", "FOLDER", "EMPTY", "LINK")

@@ -1,11 +1,12 @@
 """Driver of a backtest: one pass of the three cores over a source, in rule order.
 
 `now` of an event is its own `ts`; fills come no earlier than their order's latency after the
-intent, as in a night. `run_ending` comes `portfolio.close_market_ms` before the end of the source,
-as in a night, so that positions can still be closed. It is sent just before the first event at that
-moment or later; without such an event it is not sent, and positions stay open. A recorded run
-brings its own opening and ending. A STOP by risk ends the pass, as it ends a night. A whole
-recorded run with its own profile goes through `night`, in recorded order.
+intent, as in a night. `run_ending` is due `portfolio.close_market_ms` before the end of the source,
+as in a night, so that positions can still close where `portfolio.at_end` is `close`. It is sent
+just before the first event that is due then or later. If the source has no event that late, or does
+not know its end, no `run_ending` is sent and positions stay open. A recorded run brings its own
+opening and ending. A STOP by risk ends the pass, as it ends a night. A whole recorded run with its
+own profile goes through `night`, in recorded order.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
-        record: Store that digests each decision as it is made, counts holds, and keeps neither
-            them nor order results; without one, every event is kept. A replay in recorded order
-            does not use it.
+        record: Record that digests each decision as it is made. It counts holds and refusals by
+            risk, but keeps neither of them and no order results. Without a record, every event is
+            kept. A replay in recorded order does not use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).

@@ -25,9 +25,10 @@ READ: Final = tuple(f'"{kind.TYPE}"'.encode() for kind in (Bar, FeedValue, Unive
 
 
 class MarketScan(NamedTuple):
-    """Scan of a market, with the interval of its bars and, of a run, what a model said by symbol.
+    """Scan of a market, with the interval of the bars that it compares.
 
-    `-` stands for a symbol for which no model was active.
+    `recommended` has a model's last words on each symbol of a run (`recommendation_text`); it is
+    empty for a source.
     """
 
     scan: Scan
@@ -44,9 +45,10 @@ def scan_sources(
         opened: The market.
         config: The profile with which it was opened.
         settings: Thresholds of the scanner.
-        interval: Interval of its bars; None for the settings' own, else the longest below, else the
-            shortest. Files of bars alone have every interval that is a multiple of each file's own;
-            other markets have `market.bar_intervals`.
+        interval: Interval of the bars to compare. With None it is the settings' own; where the
+            market lacks that, the longest below it; where it has none below, its shortest. A market
+            of bar files alone has every interval that is a multiple of each file's own, any other
+            market has `market.bar_intervals`.
 
     Raises:
         ConfigError: The source has no bars of the interval.

@@ -168,7 +168,8 @@ def parity_of(recorded: Recorded, progress: Progress = lambda done, whole: None)
     """Return the comparison of a recorded run with its backtests.
 
     Raises:
-        IntegrityError: A recorded line fails its own hash or chain.
+        IntegrityError: A recorded line fails its own hash or chain, or the run has no opening.
+        RunStop: A core found an impossible state in rule order.
     """
     logged = run_together(recorded, progress)
     done = rule_order(recorded, recorded.manifest.config, progress)
@@ -193,8 +194,9 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
     Counterparts share the fields of `_key` and lie at most `APART_MS_MAX` apart; each is used once,
-    the earliest first. A decision that rule order alone made comes just before the night's first
-    one with the same fields that is more than `APART_MS_MAX` later, or at the end without such one.
+    the earliest first. A decision without a counterpart in the night waits for the night's next
+    decision with the same fields, if that is more than `APART_MS_MAX` later, and comes just before
+    it. All that still wait then come at the end.
     """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from minibot.cli.main import CHECK_FAILED
 from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 
-HELP = "can this machine run a profile? names what is missing or unreachable"
+HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that mends it"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
 # How long the streams of `--exchange` are listened to, in minutes.
 MINUTES = "5"
-CANNOT_RUN = 2
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything that a start checks; 0 when nothing is missing, else 2.
+    """Check what a start checks, and what may spoil a night; 1 when a check fails, else 0.
 
     With `--exchange`, contact the host instead: 0 when it is as expected, 1 when it differs.
     """
@@ -53,5 +53,5 @@ def run(arguments: argparse.Namespace) -> int:
         show_json({"profile": config.profile, "ok": not failed, "checks": as_json(results)})
     else:
         show_rows([Row(f"minibot doctor, profile {config.profile}"), *rows(results)])
-        show_lines(["", verdict(config.profile, failed)])
-    return CANNOT_RUN if failed else 0
+        show_lines(["", verdict(config.profile, results)])
+    return CHECK_FAILED if failed else 0

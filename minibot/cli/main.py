@@ -27,6 +27,8 @@ from minibot.report.figures import plain_text
 # The verbs of a command line that names none.
 NEXT, HELP = "next", "help"
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
+# A shell that completes a command line sets this variable.
+COMPLETING = "_ARGCOMPLETE"
 # Largest number of characters shown of a file's name.
 NAME_MAX = 200
 # Largest number of characters shown of a word of the command line.
@@ -133,7 +135,9 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Parse and run one verb."""
+    """Parse and run one verb, or answer a shell that completes one."""
+    if COMPLETING in os.environ:
+        return _complete()
     with_streams()
     try:
         return _parsed_and_run(argv)
@@ -148,6 +152,17 @@ def run(argv: Sequence[str]) -> int:
         except OSError:
             return _unheard()
         raise
+
+
+def _complete() -> int:
+    """Write completions for the shell; 2 where the extra is missing, as nobody reads a message."""
+    try:
+        # Imported here because only a shell that completes needs it.
+        from minibot.cli.support.completing import complete
+    except ModuleNotFoundError:
+        return CANNOT_RUN
+    complete()
+    return CANNOT_RUN
 
 
 def with_streams() -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from minibot.cli.support.output import show
+from minibot.cli.support.evening_questions import QUESTIONS, Question, default_of, values_of
+from minibot.cli.support.output import say, show
 from minibot.cli.support.own_profile import SCHEMA
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import write_atomic
-from minibot.runtime.configuration.config import load_config
+from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.configuration.config_files import EXTENDS, SHIPPED, read_profile
-from minibot.runtime.configuration.config_layers import Layers
+from minibot.runtime.configuration.config_layers import SET, Layers
 
-HELP = "write a profile of your own: ten lines over the shipped one"
-EXAMPLE = "minibot new-config my-night --set binance.symbols='[\"ETHUSDT\"]'"
+HELP = "write a profile of your own by five questions, each also a flag"
+EXAMPLE = "minibot new-config my-night --cash 5000 --pairs ETH/USDT --risk careful"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 BASE = SHIPPED / "nore.v1.json"
 # The keys that a trader changes first; they stand in the file with the base's values.
@@ -29,6 +32,8 @@ SHOWN = (
     "risk.order_notional",
     "portfolio.cash",
 )
+ANSWERED: Final = "the answers"
+NOTHING_WRITTEN: Final = "Nothing was written; begin again, or give the answers as flags."
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -36,12 +41,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "name", nargs="?", default="my-night", metavar="NAME", help="small letters, digits and -"
     )
+    group = command.add_argument_group(
+        "the questions",
+        "asked on a terminal; elsewhere a missing one has its default, which is told",
+    )
+    group.add_argument("--quote", metavar="ASSET", help="the asset that pays, as USDT")
+    group.add_argument("--cash", metavar="AMOUNT", help="how much of it a fresh start has")
+    group.add_argument("--pairs", metavar="BTC/USDT,ETH/USDT", help="what it trades")
+    group.add_argument("--risk", metavar="careful", help="careful, standard or bold")
+    group.add_argument(
+        "--at-end",
+        metavar="close",
+        help="positions at the end: close, or carry into the next night",
+    )
+    command.add_argument("--defaults", action="store_true", help="ask nothing")
     command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="a key with the value that the file shall hold",
+        help="a key with the value that the file shall hold; stronger than an answer",
     )
 
 
@@ -53,12 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path.cwd() / f"{name}.json"
     if path.exists() or path.is_symlink():
         raise Refusal(f"{path.name} already exists.", "Take another name.")
-    overlay = _overlay(name, arguments.set)
-    write_atomic(path, _text(overlay).encode())
     try:
+        overlay = _overlay(name, arguments)
+    except KeyboardInterrupt as error:  # At a question, or between two.
+        print(file=sys.stderr)
+        raise Refusal("interrupted.", NOTHING_WRITTEN) from error
+    try:
+        write_atomic(path, _text(overlay).encode())
         config = load_config(path)
-    except ConfigError:
-        path.unlink()
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise
     document = {"profile": config.profile, "file": path.name, "sha256": config.sha256}
     show(
@@ -66,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         document,
         [
             f"written: {path.name}, over {BASE.parent.name}/{BASE.name}",
+            f"  risk    {_risk_text(config)}",
             f"  check   minibot config check {path.name}",
             f"  all     minibot config show {path.name} --origin",
             f"  ready   minibot doctor --config {path.name}",
@@ -75,28 +99,116 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _overlay(name: str, sets: list[str]) -> JsonObject:
-    """Return the overlay: the keys that are changed first, and those of `--set`.
+def _risk_text(config: Config) -> str:
+    """Return the largest order and the loss that stops a night, in the quote asset."""
+    risk, quote = config.risk, config.portfolio.quote_asset
+    return f"orders up to {risk.order_notional} {quote}; a loss of {risk.night_loss_hard} stops it"
+
+
+# --- the answers ------------------------------------------------------------------------------
+
+
+def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
+    """Return the answer of each question: by `--set`, its flag, the terminal or its default.
 
     Raises:
-        ConfigError: A text of `--set` is none, or names a key inside a value.
+        ConfigError: A flag's answer cannot be.
+        Refusal: The terminal's input ended.
     """
-    base = read_profile(BASE)
-    layers = Layers(base.raw, dict(base.origin))
-    layers.put_texts(sets)
-    if layers.violations:
-        raise ConfigError("--set:", layers.violations, "Write --set section.key=value.")
+    answers: dict[str, str] = {}
+    is_asked = not arguments.defaults and sys.stdin.isatty() and sys.stderr.isatty()
+    base = read_profile(BASE).raw
+    for question in QUESTIONS:
+        given = getattr(arguments, question.name.replace("-", "_"))
+        default = default_of(question, base, answers)
+        if (value := _set_value(question, layers, answers)) is not None:
+            answers[question.name] = value
+        elif given is not None:
+            try:
+                answers[question.name] = question.read(given, answers)
+            except ValueError as error:
+                raise ConfigError(f"{question.flag}: {error}.", ()) from error
+        elif is_asked:
+            answers[question.name] = _asked(question, default, answers)
+        else:
+            answers[question.name] = default
+            say(f"no {question.flag}: {default}")
+    return answers
+
+
+def _set_value(question: Question, layers: Layers, before: Mapping[str, str]) -> str | None:
+    """Return the answer that `--set` gives, in the form of a typed one; None without it."""
+    if layers.origin.get(question.key) != SET:
+        return None
+    section, _, key = question.key.partition(".")
+    value = layers.raw[section][key]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        return question.read(text, before)
+    except ValueError as error:
+        raise ConfigError(f"{SET} {question.key}: {error}.", ()) from error
+
+
+def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:
+    """Return the terminal's answer, asking again until it can be.
+
+    Raises:
+        Refusal: The input ended.
+    """
+    while True:
+        print(f"{question.asks} [{default}]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            print(file=sys.stderr)
+            raise Refusal("the input ended before the last question.", NOTHING_WRITTEN)
+        try:
+            return question.read(line, before) if line.strip() else default
+        except ValueError as error:
+            say(f"  {error}")
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def _overlay(name: str, arguments: argparse.Namespace) -> JsonObject:
+    """Return the overlay: the keys that are changed first, the answers, and those of `--set`.
+
+    Raises:
+        ConfigError: A text of `--set` is none, or names a key inside a value; or an answer cannot
+            be.
+    """
+    given = _layers(arguments.set)
+    answers = _answers(arguments, given)
+    layers = _layers(())
+    is_own = given.origin.get("strategy.name") == SET
+    for keys, value in values_of(answers, read_profile(BASE).raw, is_own_strategy=is_own):
+        layers.put(keys, value, ANSWERED)
+    layers.put_texts(arguments.set)
     changed = [key for key, origin in layers.origin.items() if origin != BASE.name]
     overlay: JsonObject = {"schema": SCHEMA, "v": 1, EXTENDS: BASE.name, "profile": name}
     for key in dict.fromkeys((*SHOWN, *changed)):
         section, _, rest = key.partition(".")
         value = layers.raw[section]
-        if rest:
+        if rest and isinstance(value, dict):
             inner = rest.partition(".")[0]
             overlay.setdefault(section, {})[inner] = value[inner]
         else:
             overlay[section] = value
     return overlay
+
+
+def _layers(sets: Iterable[str]) -> Layers:
+    """Return the base with the texts of `--set` over it.
+
+    Raises:
+        ConfigError: A text is none, or names a key inside a value.
+    """
+    base = read_profile(BASE)
+    layers = Layers(base.raw, dict(base.origin))
+    layers.put_texts(sets)
+    if layers.violations:
+        raise ConfigError(f"{SET}:", layers.violations, f"Write {SET} section.key=value.")
+    return layers
 
 
 def _text(overlay: JsonObject) -> str:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from minibot.cli.main import Parser, add_common, guarded
-from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
+from minibot.cli.support.idea import SHOWN_MAX, add_idea, fed, judge_played, take_idea
 from minibot.cli.support.output import say
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
+from minibot.kernel.errors import Refusal
+from minibot.report.figures import plain_text
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
 
 if TYPE_CHECKING:
+    from minibot.runtime.configuration.config import Config
     from minibot.watchdog.launcher import Display
 
-HELP = "run a night: six processes on paper, from preflight to sealed proof"
+HELP = "run a night: six processes on paper, from preflight to sealed proof; or one every evening"
 EXAMPLE = "minibot night --config config/nore-demo.v1.json"
+FLAG: Final = "--every-evening"
+OFF: Final = "off"
+CARRY: Final = "carry"
+PAGE: Final = 'page={"port":0,"required":true}'
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -30,6 +37,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
     )
+    command.add_argument(
+        "--open", action="store_true", help="open its page in the browser (see: minibot page)"
+    )
+    command.add_argument(
+        FLAG,
+        default=OFF,
+        metavar="HH:MM",
+        help="wait for this local time, each day again, until a night does not end in order",
+    )
+    command.add_argument(
+        "--zone", default="local", help="zone of that time: local (default), UTC, Europe/Berlin ..."
+    )
     command.add_argument("--quiet", action="store_true", help="show nothing while it runs")
     command.add_argument(
         "--no-proof", action="store_true", help="skip verify and replay at the end"
@@ -37,22 +56,70 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_parsed(arguments: argparse.Namespace) -> int:
-    """Run one night from parsed arguments and return its exit code."""
+    """Run one night, or one every evening, from parsed arguments; return its exit code."""
+    if arguments.every_evening != OFF:
+        return _run_evenings(arguments)
     # Imported here because `--help` needs nothing of a run.
     from minibot.cli.support.outcome import judge
-    from minibot.cli.support.strategy_trial import require_runnable
     from minibot.market.venue_access import server_time
     from minibot.watchdog.launcher import launch
+
+    config = _config(arguments)
+    if arguments.open:
+        _open_page(config)
+    outcome = launch(config, find(arguments.config), _display(arguments), say, server_time)
+    return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    """Return the profile of the night, judged as a start judges it."""
+    from minibot.cli.support.strategy_trial import require_runnable
 
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         say(why)
     take_idea(arguments)
-    config = fed(arguments, profile_of(arguments, *own_var(arguments)))
+    sets = own_var(arguments)
+    config = profile_of(arguments, *sets)
+    if arguments.open and config.page is None:
+        say(f"means: --set '{PAGE}'")
+        config = profile_of(arguments, *sets, PAGE)
+    config = fed(arguments, config)
     judge_played(arguments, config)
     require_runnable(config)
-    outcome = launch(config, find(arguments.config), _display(arguments), say, server_time)
-    return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
+    return config
+
+
+def _open_page(config: Config) -> None:
+    """Print the code that opens the page, and start what opens it once it stands."""
+    from minibot.cli.support.page_opening import open_soon
+    from minibot.kernel.files import ensure_folder
+    from minibot.ops.one_time_code import CODE_S, Codes
+
+    ensure_folder(config.var.page_code.parent)
+    code = Codes(config.var.page_code).make()
+    say(f"code for the page: {code} (once, within {CODE_S / 60:.0f} minutes; later: minibot page)")
+    open_soon(config.var)
+
+
+def _run_evenings(arguments: argparse.Namespace) -> int:
+    """Run a night every evening; the exit code of the last one."""
+    from minibot.cli.support.evenings import Evenings, SystemClock, chain, time_of_day
+    from minibot.replay.time_arguments import zone_of
+    from minibot.watchdog.preflight import flag_check, refuse_failed
+
+    at = time_of_day(arguments.every_evening)
+    if at is None:
+        shown = plain_text(arguments.every_evening, SHOWN_MAX)
+        raise Refusal(f"{FLAG} {shown}: expected a time of day.", f"Write {FLAG} 22:00.")
+    zone, _ = zone_of(arguments.zone)
+    config = _config(arguments)
+    refuse_failed([flag_check(config.var)])
+    carries = CARRY in (config.portfolio.at_end, config.portfolio.start_from)
+    words = (*arguments.argv, FLAG, OFF)  # The last of several values counts.
+    clock = SystemClock()
+    with clock.signals():
+        return chain(Evenings(at, zone, words, carries), clock, clock.play, say)
 
 
 def _display(arguments: argparse.Namespace) -> Display:
@@ -77,4 +144,4 @@ def main(argv: Sequence[str]) -> int:
     add_arguments(command)
     command.set_defaults(run=run_parsed)
     command.refuse_unknown_flag(argv)
-    return guarded(command.parse_args(argv))
+    return guarded(command.parse_args(argv, argparse.Namespace(argv=("night", *argv))))

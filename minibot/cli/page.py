@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
-from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_whole
+from minibot.kernel.errors import Refusal
 from minibot.ops.operator import NOT_RUNNING, require_running
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
@@ -45,14 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.run_name is not None:
         return _serve_record(arguments, var)
     # Imported here because `--help` needs none of it.
-    from minibot.kernel import canonical
+    from minibot.cli.support.page_opening import page_of
     from minibot.ops.one_time_code import Codes
 
     run_id = require_running(var)
-    try:
-        found = canonical.decode(read_whole(var.page_address).rstrip(b"\n"))
-    except (OSError, RunStop, ValueError):
-        found = {}
+    found = page_of(var)
     if found.get("run_id") != run_id:
         raise Refusal(
             f"{run_id} has no page.",

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import psutil
 
+from minibot.cli.support.accelerators import accelerators
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.files import ensure_folder
-from minibot.report.figures import milliseconds
+from minibot.report.figures import listed, milliseconds
 from minibot.runtime.configuration.config import Config
 from minibot.watchdog.capacity import (
     BATCH,
@@ -138,6 +139,7 @@ def _document(config: Config, measured: Measured, follows: list[Follows]) -> dic
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        "accelerators": list(accelerators()),
         "load": round(psutil.getloadavg()[0], 2),
         "memory_bytes": psutil.virtual_memory().total,
         "memory_free_bytes": measured.memory_free,
@@ -163,6 +165,7 @@ def _lines(config: Config, measured: Measured, follows: list[Follows]) -> Iterat
     total = psutil.virtual_memory().total
     yield f"system    {platform.platform()}, Python {platform.python_version()}"
     yield f"cores     {os.cpu_count()}, load {psutil.getloadavg()[0]:.2f}"
+    yield f"          {listed(accelerators(), 'no accelerator that can be named')}"
     yield f"memory    {total / GB:.1f} GB, {measured.memory_free / GB:.1f} GB free"
     yield f"disk      {measured.disk_free / GB:.1f} GB free"
     yield f"sync      {milliseconds(sync.p50_us)} p50, {milliseconds(sync.p99_us)} p99"

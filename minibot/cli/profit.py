@@ -1,37 +1,58 @@
-"""minibot profit: show the P&L of each finished run and the sums over all."""
+"""minibot profit: show the P&L of each finished run and the sums over all; --by groups trades."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import show
-from minibot.cli.support.selection import var_of
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.run_filters import add_filters, filtered
+from minibot.cli.support.selection import add_zone, var_of
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
+from minibot.replay.time_arguments import zone_of
+from minibot.report.closed_trades import (
+    GROUPS,
+    ClosedTrade,
+    TradeSum,
+    group_of,
+    sums_by,
+    trades_of,
+)
 from minibot.report.columns import table_lines
-from minibot.report.figures import date_clock, money
-from minibot.report.records import RunRecord, read_records
+from minibot.report.figures import counted, date_clock, money, signed
+from minibot.report.records import UNSEALED, RunRecord
 from minibot.runtime.runfiles import METRICS_FILE
 
-HELP = "what each finished run earned, and all of them together"
-EXAMPLE = "minibot profit"
+HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
+EXAMPLE = "minibot profit --since 7d --by pair"
 HEAD: Final = ("run", "began (UTC)", "data", "trades", "won", "fees", "result")
+Kind = tuple[str, str]
+"""The kind of a run's data and its quote asset; sums of two kinds are never added."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument(
-        "-n", "--number", type=at_least(1), default=50, help="how many of the newest"
+        "-n", "--number", type=at_least(1), default=50, help="how many of the newest runs"
     )
+    command.add_argument(
+        "--by", choices=GROUPS, help="closed trades by day, pair, signal's reason or exit"
+    )
+    add_filters(command)
+    add_zone(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one line for each run and the sums by quote asset; 0 also when there is none."""
+    """Print one line for each run or group, and the sums by quote asset; 0 also without any."""
     var = var_of(arguments)
-    rows = [_row(record) for record in read_records(var)[-arguments.number :]]
+    records = filtered(arguments, var)[-arguments.number :]
+    if arguments.by:
+        return _show_groups(arguments, records)
+    rows = [_row(record) for record in records]
     told = [row for row in rows if row["result"] is not None]
     sums = _sums(told)
     lines = table_lines(
@@ -45,6 +66,76 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     show(arguments, {"runs": rows, "together": document}, lines)
     return 0
+
+
+# --- by group ---------------------------------------------------------------------------------
+
+
+def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord]) -> int:
+    """Print the closed trades of sealed runs by group; 0 also without any."""
+    zone, _ = zone_of(arguments.zone)
+    trades: dict[Kind, list[ClosedTrade]] = {}
+    troubles = []
+    with progress_bar("reading trades") as progress:
+        for number, record in enumerate(records, 1):
+            if record.manifest is None or record.state == UNSEALED:
+                troubles.append((record.run_id, record.trouble or "it has not been sealed"))
+                continue
+            kind = record.kind, str(record.manifest.config["portfolio"]["quote_asset"])
+            try:
+                found = trades_of(record)
+            except RunStop as error:
+                troubles.append((record.run_id, f"{error}; see: minibot verify {record.run_id}"))
+                continue
+            trades.setdefault(kind, []).extend(found)
+            progress(number)
+    tables = {kind: sums_by(each, group_of(arguments.by, zone)) for kind, each in trades.items()}
+    lines: list[str] = []
+    for (data, asset), groups in tables.items():
+        total = _total(groups.values())
+        lines += [
+            f"{data}, {counted(total.trades, 'closed trade')}",
+            *table_lines(
+                (arguments.by, "trades", "won", f"fees, {asset}", f"result, {asset}"),
+                [_group_cells(name or "-", each) for name, each in groups.items()],
+                "no closed trade",
+                whole=(0,),
+            ),
+            f"together: {signed(str(total.net))} {asset} after {money(str(total.fees))} of fees",
+            "",
+        ]
+    lines += [f"{run_id} left out: {trouble}" for run_id, trouble in troubles]
+    document = {
+        "by": arguments.by,
+        "groups": [
+            {"data": data, "quote_asset": asset, "group": name, **each.to_json()}
+            for (data, asset), groups in tables.items()
+            for name, each in groups.items()
+        ],
+        "left_out": [{"run_id": run_id, "trouble": trouble} for run_id, trouble in troubles],
+    }
+    show(arguments, document, lines or ["no closed trade"])
+    return 0
+
+
+def _total(sums: Iterable[TradeSum]) -> TradeSum:
+    total = TradeSum()
+    for each in sums:
+        total.merge(each)
+    return total
+
+
+def _group_cells(name: str, each: TradeSum) -> tuple[str, ...]:
+    return (
+        name,
+        str(each.trades),
+        str(each.won),
+        money(str(each.fees)),
+        signed(str(each.net)),
+    )
+
+
+# --- by run -----------------------------------------------------------------------------------
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from typing import Final
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show
+from minibot.cli.support.run_filters import STATES, add_filters, filtered
 from minibot.cli.support.selection import find_run, var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
-from minibot.report.figures import NONE, change, date_clock, duration, listed, signed
+from minibot.report.figures import NONE, change, date_clock, duration, listed, megabytes, signed
 from minibot.report.night_sum import night_sum, sum_lines
 from minibot.report.records import (
     RunRecord,
+    bytes_of,
     facts_of,
     performance_of,
     read_record,
@@ -32,8 +34,11 @@ HEAD: Final = (
     *("ended", "took", "profile", "strategy", "pairs", "changed", "accept"),
     "same decisions as",
 )
-BELOW: Final = range(5, len(HEAD))
+FIGURES: Final = 5
+BELOW: Final = range(FIGURES, len(HEAD))
 SHOWN: Final = 3
+NOT_JUDGED: Final = "none"
+VERDICTS: Final = ("pass", "fail", NOT_JUDGED)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -47,6 +52,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("names", nargs="*", metavar="RUN", help=f"show: each is {NAMED}")
     add_html(command)
+    add_filters(command)
+    command.add_argument(
+        "--state", choices=STATES, metavar="STATE", help=f"runs that ended so: {', '.join(STATES)}"
+    )
+    command.add_argument("--verdict", choices=VERDICTS, help="runs that accept judged so alone")
+    command.add_argument("--size", action="store_true", help="also how much disk each takes")
     command.add_argument(
         "-n", "--number", type=at_least(1), default=50, help="how many of the newest"
     )
@@ -70,21 +81,36 @@ def run(arguments: argparse.Namespace) -> int:
         return show_pair(arguments, arguments.names, OF_RUNS)
     if count:
         return _show_one(arguments, find_run(arguments.names[0], var))
-    records = read_records(var)
+    records = [
+        record
+        for record in filtered(arguments, var)
+        if arguments.state in (None, record.state)
+        if arguments.verdict in (None, _verdict_of(record))
+    ]
     if arguments.sum:
         found = night_sum(records)
         show(arguments, found, sum_lines(found))
         return 0
     rows = _documents(records)[-arguments.number :]
     records = records[-arguments.number :]
+    cells = [_cells(row, record) for row, record in zip(rows, records, strict=True)]
+    head: tuple[str, ...] = HEAD
+    below = BELOW
+    if arguments.size:
+        head, below = (*HEAD[:FIGURES], "size", *HEAD[FIGURES:]), range(FIGURES + 1, len(HEAD) + 1)
+        for row, record, texts in zip(rows, records, cells, strict=True):
+            row["bytes"] = bytes_of(record.run_dir)
+            texts.insert(FIGURES, megabytes(row["bytes"]))
     lines = table_lines(
-        HEAD,
-        [_cells(row, record) for row, record in zip(rows, records, strict=True)],
-        f"no run under {var.runs}",
-        texts=(0, 1, *BELOW),
+        head,
+        cells,
+        f"no such run under {var.runs}",
+        texts=(0, 1, *below),
         whole=(0, 1),
-        below=BELOW,
+        below=below,
     )
+    if arguments.size:
+        lines += ["", f"together {megabytes(sum(row['bytes'] for row in rows))}"]
     if unknown := [row["run_id"] for row in rows if row["state"] == "sealed" and not row["digest"]]:
         some = listed(unknown[:SHOWN]) + (" and more" if len(unknown) > SHOWN else "")
         lines += ["", f"no market change on record: {some}; minibot report RUN --html finds it"]
@@ -128,6 +154,12 @@ def _document(record: RunRecord) -> JsonObject:
         "market_change": facts.get("market", {}).get("change"),
         "digest": facts.get("digest"),
     }
+
+
+def _verdict_of(record: RunRecord) -> str:
+    if record.acceptance is None:
+        return NOT_JUDGED
+    return str(record.acceptance["verdict"]).split()[0].lower()
 
 
 def _cells(found: JsonObject, record: RunRecord) -> list[str]:

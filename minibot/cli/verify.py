@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show_lines
+from minibot.cli.support.packed import is_bundle
 from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
@@ -19,7 +21,7 @@ from minibot.report.figures import counted
 from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
 from minibot.runtime.runfiles import is_run_folder
 
-HELP = "check every byte and every cause of a run, a queue or a file; all findings with places"
+HELP = "check every byte and every cause of a run, queue, file or bundle; findings with places"
 EXAMPLE = "minibot verify latest"
 
 
@@ -51,6 +53,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify a run, a queue or a file; 0 clean, 1 with findings."""
     path = _target(arguments)
+    if is_bundle(path) and arguments.lineage:
+        path = find_run(arguments.run_name, var_of(arguments))
     found = _findings(path, arguments)
     count = _show_json(path, found) if arguments.json else _show_lines(path, found)
     return 1 if count else 0
@@ -58,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _findings(path: Path, arguments: argparse.Namespace) -> Iterator[Finding]:
     key = parse_public_key(arguments.public_key) if arguments.public_key else None
+    if is_bundle(path):
+        return _bundle_findings(path, key)
     if arguments.quick:
         return verify_quick(path, public_key=key or pinned_key(path))
     return findings_of(
@@ -67,6 +73,18 @@ def _findings(path: Path, arguments: argparse.Namespace) -> Iterator[Finding]:
         public_key=key,
         jobs=arguments.jobs,
     )
+
+
+def _bundle_findings(path: Path, key: str | None) -> Iterator[Finding]:
+    # Imported here because few verbs read a bundle.
+    from minibot.report.bundle import check_bundle
+
+    check = check_bundle(path, key)
+    if check.root:
+        print(f"{check.run_id}, root {check.root}", file=sys.stderr)
+    yield from check.findings
+    if not check.findings:
+        print(f"its causes: minibot verify {path.name} --lineage", file=sys.stderr)
 
 
 def _show_lines(path: Path, found: Iterable[Finding]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.output import show_json
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
-from minibot.ops.live_status import LiveStatus
+from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.ops.operator import NOT_RUNNING
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 HELP = "the live table of the running night, in any terminal; Ctrl-C leaves the night alone"
 EXAMPLE = "minibot watch"
-LOOK_S: Final = 0.25
 RUNNING_EVERY_S: Final = 2.0
 """How often a run that shows nothing new is asked for its lock: its launcher may be gone."""
 

@@ -739,6 +739,12 @@ class RiskSection:
         "Largest Kolmogorov-Smirnov distance of the two (blocks). Less than chance alone gives one "
         "time in twenty is refused.",
     ] = field(default=None, metadata=OPTIONAL)
+    late_fill_market_ms: Annotated[
+        int | None,
+        whole(1_000, 3_600_000),
+        "An entry is filled no later than so long after its signal, but for one that rests at the "
+        "strategy's own limit.",
+    ] = field(default=None, metadata=OPTIONAL)
     confidence_min: Annotated[
         int | None, whole(1, 100), "Least confidence of a signal to enter (blocks)."
     ] = field(default=None, metadata=OPTIONAL)

@@ -246,6 +246,8 @@ class IntentMessage(Message):
             fine, gives 0.
         stop, target: Prices of trades that trigger a resting order; None where it has no such.
         trail: How far a stop follows the highest trade, in basis points; None for a fixed one.
+        expires_ts: Market time from which nothing of it is filled any more.
+        late_ts: The same for an entry whose signal is too old then; None without such a bound.
         client: Risk's id for the order.
         replaces: The id of the open order in whose place it comes.
         campaign: The id of its campaign; None without one.
@@ -265,6 +267,7 @@ class IntentMessage(Message):
     time_in_force: str = ""
     purpose: str = ""
     expires_ts: int | None = None
+    late_ts: int | None = None
     client: EventId
     replaces: EventId | None = None
     campaign: EventId | None = None
@@ -285,6 +288,7 @@ class IntentMessage(Message):
         message.time_in_force = intent.time_in_force or ""
         message.purpose = intent.purpose
         message.expires_ts = intent.expires_ts
+        message.late_ts = intent.late_ts
         message.client = named(intent.client_order_id)
         if intent.campaign_id is not None:
             message.campaign = named(intent.campaign_id)

@@ -731,8 +731,8 @@ EXPIRED: Final = _business(
 )
 LATE_FILL: Final = _business(
     "late_fill",
-    "The market data that would fill the order is too old.",
-    "Check the feed; compare `tick_age_ms_max` with the age.",
+    "The entry was not filled within `risk.late_fill_market_ms` of its signal.",
+    "Compare latency and backlog with the key; the signal's reason no longer holds.",
 )
 NO_LIQUIDITY: Final = _business(
     "no_liquidity",

@@ -792,6 +792,9 @@ class OrderIntent(Payload, frozen=True):
         "Not executed at or after this time; an order that waits for a trigger is not accepted "
         "then.",
     ] = None
+    late_ts: Annotated[
+        Ms | None, "An entry is too late for its signal at or after this time (late_fill)."
+    ] = None
     stop_price: Annotated[
         SignedNumber | None, "STOP_LOSS, OCO: sold once a trade is here or below."
     ] = None

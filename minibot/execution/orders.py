@@ -47,7 +47,13 @@ from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, JsonObject
 from minibot.events.native import mypyc_attr
-from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
+from minibot.events.reasons import (
+    EXPIRED,
+    INVARIANT_BROKEN,
+    LATE_FILL,
+    UNFILLED_FOK,
+    UNFILLED_IOC,
+)
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 
@@ -151,6 +157,7 @@ class Order:
         time_in_force: GTC, IOC or FOK.
         due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
         expires_ts: Market time from which it expires; `RESTS_UNTIL` for a resting order.
+        is_late_at_end: Whether it is too late for its signal then, rather than outlived.
         state: Where it stands; `move` and `fill` alone change it.
         filled: The quantity that is executed.
         has_met_market: Whether it met a tick; a limit order is a maker from then on.
@@ -163,7 +170,7 @@ class Order:
 
     __slots__ = (
         *("client", "due_ts", "early_stop", "early_target", "early_ts", "expires_ts", "filled"),
-        *("has_met_market", "intent", "intent_ts"),
+        *("has_met_market", "intent", "intent_ts", "is_late_at_end"),
         *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
         *("state", "stop", "symbol", "target", "time_in_force", "trail"),
     )
@@ -182,6 +189,7 @@ class Order:
     time_in_force: str
     due_ts: int
     expires_ts: int
+    is_late_at_end: bool
     state: OrderState
     filled: int
     has_met_market: bool
@@ -297,6 +305,11 @@ class Order:
         self.filled = filled
         return is_whole
 
+    @property
+    def end_reason(self) -> str:
+        """Reason code of its end at `expires_ts`."""
+        return LATE_FILL if self.is_late_at_end else EXPIRED
+
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values; triggers only of a resting one."""
         triggers: JsonObject = {}
@@ -321,6 +334,7 @@ class Order:
             "time_in_force": self.time_in_force,
             "due_ts": self.due_ts,
             "expires_ts": self.expires_ts,
+            **({"is_late_at_end": True} if self.is_late_at_end else {}),
             "state": self.state.value,
             "filled": self.filled,
             "has_met_market": self.has_met_market,
@@ -344,6 +358,7 @@ class Order:
         order.time_in_force = data["time_in_force"]
         order.due_ts = data["due_ts"]
         order.expires_ts = data["expires_ts"]
+        order.is_late_at_end = bool(data.get("is_late_at_end"))
         order.state = OrderState(data["state"])
         order.filled = data["filled"]
         order.has_met_market = data["has_met_market"]
@@ -353,6 +368,11 @@ class Order:
         order.early_ts, order.early_stop, order.early_target = data.get("early", (None,) * 3)
         order.rests = order.stop is not None or order.target is not None
         return order
+
+
+def is_late_first(intent: IntentMessage, expires_ts: int) -> bool:
+    """Return whether an intent is too late for its signal before it expires."""
+    return intent.late_ts is not None and intent.late_ts < expires_ts
 
 
 def order_of(
@@ -388,6 +408,9 @@ def order_of(
     if intent.order_type == MAKER_ONLY:
         order.time_in_force = MAKER_ONLY
     order.rests = order.stop is not None or order.target is not None
+    order.is_late_at_end = is_late_first(intent, expires_ts)
     if order.rests:
         order.expires_ts = RESTS_UNTIL
+    elif order.is_late_at_end and intent.late_ts is not None:
+        order.expires_ts = intent.late_ts
     return order

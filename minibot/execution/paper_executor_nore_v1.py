@@ -56,6 +56,7 @@ from minibot.events.reasons import (
     FILLED,
     INSUFFICIENT_CASH,
     INVARIANT_BROKEN,
+    LATE_FILL,
     LEFT_TRADING,
     NO_INSTRUMENT,
     NO_MARK,
@@ -98,6 +99,7 @@ from minibot.execution.orders import (
     UNFILLED,
     Order,
     OrderState,
+    is_late_first,
     order_of,
 )
 from minibot.execution.references import References
@@ -288,6 +290,8 @@ class PaperExecutorNoreV1(Core):
             return self._refuse(intent, DUPLICATE)
         if now >= expires_ts:
             return self._refuse(intent, EXPIRED, OrderState.EXPIRED)
+        if is_late_first(intent, now + 1):
+            return self._refuse(intent, LATE_FILL)
         if self._ending_until is not None:
             if self._is_ended:
                 return self._refuse(intent, RUN_ENDING, OrderState.EXPIRED)
@@ -408,7 +412,7 @@ class PaperExecutorNoreV1(Core):
                 if order.rests and order.is_waiting:
                     self._trigger(order, seq, tick, messages)
                 if now >= order.expires_ts:
-                    self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
+                    self._expire(order, order.end_reason, seq, ts, tick.ref(seq), messages)
                     continue
                 if (
                     rules is not None
@@ -501,7 +505,7 @@ class PaperExecutorNoreV1(Core):
         still_open: list[Order] = []
         for order in self.orders:
             if self._is_ended or now >= order.expires_ts:
-                reason = RUN_ENDING if self._is_ended else EXPIRED
+                reason = RUN_ENDING if self._is_ended else order.end_reason
                 self._expire(order, reason, seq, ts, ref, messages)
             else:
                 still_open.append(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from minibot.kernel.audit import Finding
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.codes import ATOMICITY_VIOLATION, QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.kernel.files import TEMP_SUFFIX, Files, Stat, hash_file, read_hashed, read_whole
+from minibot.kernel.files import FILES, TEMP_SUFFIX, Files, Stat, hash_file, read_hashed, read_whole
 from minibot.kernel.seal import (
     LOCK_SUFFIX,
     PINNED,
@@ -32,11 +32,50 @@ HASHERS: Final = 2
 # Smaller amounts are hashed before threads could start.
 THREADED_BYTES_MIN: Final = 4 << 20
 
+Sizes = Mapping[str, tuple[int, str]]
+"""Size and sha256 of each file by its name below the run's folder."""
+Measured = Iterable[tuple[str, tuple[int, str] | RunStop | None]]
+"""Each file with its size and sha256, None if it is missing, or its read error."""
+
 
 def seal_findings(
     root: Path, public_key: str | None, sweeper: Sweeper, files: Files
 ) -> Iterator[Finding]:
     """Yield the differences between a run's files and its seal."""
+
+    def measured(sizes: Sizes) -> Measured:
+        return _all_measured(root, sizes, sweeper, files)
+
+    present = (path.relative_to(root).as_posix() for path in _present(root / QUEUES, files))
+    yield from _seal_findings(root, public_key, measured, present, files)
+
+
+def streamed_findings(
+    root: Path, public_key: str | None, found: Sizes, files: Files = FILES
+) -> Iterator[Finding]:
+    """Yield the differences between a run that was read as a stream and its seal.
+
+    Args:
+        root: A folder with the run's files beside its queues, such as manifest and seal.
+        public_key: The key that must have signed the seal, if any.
+        found: Size and sha256 of every file in the stream, by its name below the run's folder.
+        files: The seam to the system.
+    """
+
+    def measured(sizes: Sizes) -> Measured:
+        return ((name, found.get(name)) for name in sorted(sizes))
+
+    queued = [name for name in found if name.startswith(f"{QUEUES}/")]
+    yield from _seal_findings(root, public_key, measured, queued, files)
+
+
+def _seal_findings(
+    root: Path,
+    public_key: str | None,
+    measured: Callable[[Sizes], Measured],
+    present: Iterable[str],
+    files: Files,
+) -> Iterator[Finding]:
     if files.stat(root / SEAL_FILE) is None:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
         yield from _own_hashes(root, files)
@@ -56,21 +95,19 @@ def seal_findings(
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
     yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
-    for name, found in _all_measured(root, sizes, sweeper, files):
+    for name, found in measured(sizes):
         if isinstance(found, RunStop):
             yield unread(name, found)
         else:
             yield from _sealed_file(name, *sizes[name], found)
-    present = _present(root / QUEUES, files)
-    for path in present:
-        name = path.relative_to(root).as_posix()
+    for name in present:
         if name not in sizes:
             yield Finding(name, 0, 0, "SEAL_EXTRA_FILE", "no such file", "a file")
     yield from _own_hashes(root, files)
 
 
 def _all_measured(
-    root: Path, sizes: Mapping[str, tuple[int, str]], sweeper: Sweeper, files: Files
+    root: Path, sizes: Sizes, sweeper: Sweeper, files: Files
 ) -> Iterator[tuple[str, tuple[int, str] | RunStop | None]]:
     """Yield (name, size and sha256) of files, in order; hash large runs in several threads."""
     names = sorted(sizes)

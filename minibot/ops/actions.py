@@ -28,6 +28,7 @@ def act(
     kind: str,
     *,
     why: str = "",
+    who: str = WHO,
     symbol: str | None = None,
     minutes: int | None = None,
 ) -> str:
@@ -38,6 +39,7 @@ def act(
         run_id: The run that the operator saw.
         kind: One of `OF_RUN` or `OF_SYMBOL`.
         why: Reason for the record.
+        who: Where the operator asked, for the record.
         symbol: For a kind of `OF_SYMBOL`.
         minutes: Of market time, for `lock_symbol`; None lasts to the end of the run.
 
@@ -49,7 +51,7 @@ def act(
     running = require_running(var)
     if running != run_id:
         raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)
-    fields: dict[str, object] = {"who": WHO, "why": spoken(why) or DEFAULT_WHY}
+    fields: dict[str, object] = {"who": who, "why": spoken(why) or DEFAULT_WHY}
     if kind in OF_SYMBOL:
         return _ask_of_symbol(var, run_id, kind, fields, symbol, minutes)
     leave_request(var.requests, run_id, kind, **fields)

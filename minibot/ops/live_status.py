@@ -10,6 +10,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.runtime.clock import wall_ms
 
+LOOK_S: Final = 0.25
 STALE_MS: Final = 5_000
 """A status of a running run that is older says that its launcher stands still or is gone."""
 

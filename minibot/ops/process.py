@@ -20,15 +20,14 @@ import psutil
 from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError
 from minibot.ops.backup_service import BackupService
-from minibot.ops.live_status import LiveStatus
+from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
 from minibot.runtime.configuration.config import config_of_manifest
-from minibot.runtime.configuration.config_sections import Page
-from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
+from minibot.runtime.configuration.config_sections import AlertsSection, Page
+from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
-LOOK_S: Final = 0.25
 NICE: Final = 19
 
 
@@ -48,6 +47,8 @@ def services_of(manifest: Manifest, var: Var) -> list[Service]:
     """Return the services for which the run's profile has a section; the slowest to end last."""
     config = config_of_manifest(manifest.config)
     services: list[Service] = []
+    if config.alerts is not None:
+        services += alerts_of(config.alerts, manifest, var)
     if config.page is not None:
         services += page_of(config.page, manifest, var)
     if config.backup is not None:
@@ -69,6 +70,24 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
     except PortTaken as error:
         print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
         return []
+
+
+def alerts_of(section: AlertsSection, manifest: Manifest, var: Var) -> list[Service]:
+    """Return the alerts of a run; none, with a warning, where they cannot be."""
+    if missing := missing_packages(ALERTS):
+        print(f"WARN no alerts: {missing} is not installed; {ALERTS_REMEDY}", file=sys.stderr)
+        return []
+    # Imported here because a run without alerts needs none of it.
+    from minibot.ops.alerts.run_alerts import service_of
+
+    service = service_of(section, var, manifest)
+    services: list[Service] = [] if service is None else [service]
+    if section.telegram is not None:
+        from minibot.ops.alerts.telegram import chat_of
+
+        chat = chat_of(section, var, manifest)
+        services += [] if chat is None else [chat]
+    return services
 
 
 def serve(run_dir: Path) -> None:

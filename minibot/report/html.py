@@ -166,10 +166,10 @@ def _said(night: Night, market: MarketChange) -> str:
 
 def marked_of(night: Night) -> list[Marked]:
     """Return the round trips of a night as the price chart marks them."""
-    count = night.count
+    reasons = night.count.reasons
     return [
-        Marked(number, trip, count.entered_because(trip), count.left_because(trip) or OPEN)
-        for number, trip in enumerate(count.trades.trips, start=1)
+        Marked(number, trip, reasons.entered_because(trip), reasons.left_because(trip) or OPEN)
+        for number, trip in enumerate(night.count.trades.trips, start=1)
     ]
 
 

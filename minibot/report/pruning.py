@@ -17,7 +17,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hashed, sync_folder
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.readiness import rests_on
-from minibot.report.records import UNSEALED, RunRecord, read_records
+from minibot.report.records import UNSEALED, RunRecord, bytes_of, read_records
 from minibot.runtime.paths import Var
 from minibot.runtime.running import CURRENT_FILE
 
@@ -121,16 +121,7 @@ def _begun_ms(record: RunRecord) -> int:
 def _bytes_but_report(folder: Path) -> int:
     """Return the bytes of a run's files but for its report's."""
     names = (name for name in FILES.listdir(folder) if name != REPORT)
-    return sum(_bytes(folder / name) for name in names)
-
-
-def _bytes(path: Path) -> int:
-    status = FILES.stat(path)
-    if status is None:
-        return 0
-    if status.is_folder:
-        return sum(_bytes(path / name) for name in FILES.listdir(path))
-    return status.size
+    return sum(bytes_of(folder / name) for name in names)
 
 
 def _remove_all_but_report(folder: Path, files: Files) -> None:

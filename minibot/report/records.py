@@ -9,7 +9,7 @@ from pathlib import Path
 from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import FILES, read_hashed
 from minibot.report.run_kind import NIGHT_MODE, drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -134,6 +134,16 @@ def performance_of(record: RunRecord) -> JsonObject | None:
     except (OSError, RunStop):
         return None
     return performance
+
+
+def bytes_of(path: Path) -> int:
+    """Return the bytes of a file or of all files below a folder; 0 where nothing is."""
+    status = FILES.stat(path)
+    if status is None:
+        return 0
+    if status.is_folder:
+        return sum(bytes_of(path / name) for name in FILES.listdir(path))
+    return status.size
 
 
 def facts_of(record: RunRecord) -> JsonObject | None:

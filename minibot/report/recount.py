@@ -19,14 +19,12 @@ from minibot.engine.price_charts import PriceCharts
 from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import (
-    BUY,
     Event,
     Fill,
     Health,
     Incident,
     JsonObject,
     MarketTick,
-    OrderIntent,
     RiskAction,
     RunOpening,
     Signal,
@@ -36,9 +34,9 @@ from minibot.events.names import AI_ROLE, ORDER_INTENTS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.explain.checks import left_words
 from minibot.report.curve import EquityCurve
-from minibot.report.trades import CARRIED, RoundTrip, TradeLog
+from minibot.report.trade_reasons import TradeReasons
+from minibot.report.trades import TradeLog
 
 Progress = Callable[[int], None]
 """Told now and then how many lines have been read so far."""
@@ -68,11 +66,7 @@ class Recount:
         self.models: Counter[str] = Counter()
         self.ai_detail = ""
         self.ai_levels: set[str] = set()
-        self._exits: dict[str, RiskAction] = {}
-        self._exit_causes: dict[str, tuple[str, ...]] = {}
-        # Reason codes of the signals that entries go back to, by signal; and signals by order.
-        self._entries: dict[str, str] = {}
-        self._entry_causes: dict[str, tuple[str, ...]] = {}
+        self.reasons = TradeReasons()
         self.prices: dict[str, MutableSequence[PriceBar]] = {}
         self._charts = PriceCharts(self.prices, SECOND_MS)
         self.curve = EquityCurve()
@@ -88,7 +82,7 @@ class Recount:
         self._progress = progress
         self._read = 0
         self._count_ticks()
-        # Intents first: of all signals, only those behind an entry are kept.
+        # Intents first, as `TradeReasons` asks for.
         for queue in (ORDER_INTENTS, *recorded.roles.queues):
             if queue != TICKS and queue not in self.lines:
                 self._count(queue)
@@ -101,21 +95,6 @@ class Recount:
             **self.market.figures(),
             **self.tally.to_json(),
         }
-
-    def left_because(self, trip: RoundTrip) -> str:
-        """Return why a round trip was closed: the exit that was hit, else a reason code."""
-        for cause in self._exit_causes.get(trip.exit_order, ()):
-            action = self._exits.get(cause)
-            if action is not None:
-                return left_words(action)
-        return ""
-
-    def entered_because(self, trip: RoundTrip) -> str:
-        """Return the reason code of the signal behind a round trip's first purchase."""
-        for cause in self._entry_causes.get(trip.entry_order, ()):
-            if code := self._entries.get(cause):
-                return code
-        return "" if trip.entry_order else CARRIED
 
     def closes(self) -> dict[str, tuple[int, int]]:
         """Return the first and the last price of each symbol, hundred-millionths of quote."""
@@ -151,30 +130,17 @@ class Recount:
         self.lines[queue] = count
 
     def _take(self, event: Event) -> None:
+        self.reasons.take(event)
         payload = event.payload
         if isinstance(payload, Signal):
             self.sides[payload.side] += 1
             if payload.side == "HOLD":
                 self.hold_reasons[payload.reason_code] += 1
-            elif event.id in self._entries:
-                self._entries[event.id] = payload.reason_code
         elif isinstance(payload, RiskAction):
             self.actions[payload.action] += 1
             self.entry_stops.on_action(payload, event.ts)
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
-            elif payload.action == "EXIT":
-                # Behind a trigger it names the intent of the order that rested.
-                for name in (event.id, *(event.cause_ids or ())):
-                    self._exits[name] = payload
-        elif isinstance(payload, OrderIntent):
-            if payload.side != BUY:
-                causes = (event.id, *(event.cause_ids or ()))
-                self._exit_causes[payload.client_order_id] = causes
-            else:
-                causes = tuple(event.cause_ids or ())
-                self._entry_causes[payload.client_order_id] = causes
-                self._entries.update(dict.fromkeys(causes, ""))
         elif isinstance(payload, Incident):
             self.incidents.append((event.ts, payload))
         elif isinstance(payload, Health):

@@ -1,4 +1,4 @@
-"""Facts of a sealed run that its metrics lack: span, market change and decision digest.
+"""Facts of a sealed run that its metrics lack: span, market change, decision digest, trades.
 
 They are written beside the report, bound to the root of the seal, and made again with it; so a list
 of runs reads no queue.
@@ -11,6 +11,7 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.replay.diff import decision_digest
+from minibot.report.closed_trades import closed_trades
 from minibot.report.market_change import MarketChange
 from minibot.report.night import Night
 from minibot.report.records import FACTS_FILE, FACTS_V
@@ -39,6 +40,9 @@ def night_facts(night: Night) -> JsonObject:
         "to_ts": night.count.market.last_ts or night.manifest.clock_origin_ms,
         "digest": decision_digest(night.recorded),
         "market": {**market.to_json(), "rule": market.rule()},
+        "trades": [
+            trade.to_json() for trade in closed_trades(night.count.trades, night.count.reasons)
+        ],
     }
 
 

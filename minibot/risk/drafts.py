@@ -16,6 +16,7 @@ from minibot.cores.messages import (
     CancelMessage,
     IntentMessage,
     Message,
+    SignalMessage,
 )
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import (
@@ -183,6 +184,7 @@ class AllowedIntent(IntentMessage):
             purpose=self.purpose,
             limit_price=self._price(self.limit),
             expires_ts=self.expires_ts,
+            late_ts=self.late_ts,
             stop_price=self._price(self.stop),
             target_price=self._price(self.target),
             campaign_id=None if self.campaign is None else self.campaign.text,
@@ -258,6 +260,13 @@ def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdic
     verdict.action = kind
     verdict.reason_code = reason
     return verdict
+
+
+def bound_by_signal(state: RiskState, messages: list[Message], signal: SignalMessage) -> None:
+    """Set in an entry's intent, the last message, from when it is too late after its signal."""
+    intent = messages[-1]
+    if state.limits.late_fill_ms and isinstance(intent, AllowedIntent):
+        intent.late_ts = signal.ts + state.limits.late_fill_ms
 
 
 def stop(state: RiskState, breaches: Checklist, verdict: Verdict) -> Verdict:

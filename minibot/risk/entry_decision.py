@@ -67,7 +67,7 @@ from minibot.risk.checks import (
     Row,
     exceeded,
 )
-from minibot.risk.drafts import ALLOW, REDUCE, action, approve, new_verdict, stop
+from minibot.risk.drafts import ALLOW, REDUCE, action, approve, bound_by_signal, new_verdict, stop
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom, loss_of
@@ -176,7 +176,9 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     if limit or state.quotes.rules.is_on:
         return first_quote(state, kind, reason, qty, market, rules, verdict, signal)
-    return approve(state, kind, reason, BUY, qty, market, rules, verdict)
+    messages = approve(state, kind, reason, BUY, qty, market, rules, verdict)
+    bound_by_signal(state, messages, signal)
+    return messages
 
 
 # --- may there be an entry at all? ----------------------------------------------------------------

@@ -100,6 +100,7 @@ class Limits:
         "entry_spread_max",
         "exposure_bps_max",
         "intent_ttl_ms",
+        "late_fill_ms",
         "leaves_dust",
         "limit_entries_max",
         "night_loss",
@@ -162,6 +163,8 @@ class Limits:
         self.signal_age_ms_max: int = risk.signal_age_ms_max
         self.tick_age_ms_max: int = risk.tick_age_ms_max
         self.intent_ttl_ms: int = risk.intent_ttl_ms
+        # How long after its signal an entry may still be filled; 0 for no such bound.
+        self.late_fill_ms: int = risk.late_fill_market_ms or 0
         self.order_ttl_ms: int = profile.execution.order_ttl_market_ms
         # How many entries of a symbol may rest at limits of its strategy; 0 for one order in all.
         self.limit_entries_max: int = risk.limit_entries_max or 0

@@ -9,7 +9,7 @@ from minibot.cores.messages import Message, SignalMessage
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up
 from minibot.risk.checks import AT_LEAST, Checklist, Gate, Row
-from minibot.risk.drafts import AllowedIntent, Verdict, approve
+from minibot.risk.drafts import AllowedIntent, Verdict, approve, bound_by_signal
 from minibot.risk.order_counts import count_rows
 from minibot.risk.positions import Market
 from minibot.risk.quotes import Quote
@@ -108,5 +108,7 @@ def place(
     intent = messages[-1]
     if isinstance(intent, AllowedIntent):
         intent.quote(price, quote.until_ts)
+    if not quote.is_pinned:
+        bound_by_signal(state, messages, quote.signal)
     quote.place(order.client, price, state.now + state.quotes.rules.patience_ms)
     return messages

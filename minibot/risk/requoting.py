@@ -41,6 +41,7 @@ from minibot.risk.drafts import (
     Verdict,
     action,
     approve,
+    bound_by_signal,
     cancel_of,
     new_verdict,
     stop,
@@ -365,7 +366,9 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     kind = REDUCE if checks.failed else ALLOW
     if is_last:
         _forget(state, market, quote)
-        return approve(state, kind, QUOTE_TAKEN, BUY, qty, market, rules, verdict)
+        messages = approve(state, kind, QUOTE_TAKEN, BUY, qty, market, rules, verdict)
+        bound_by_signal(state, messages, quote.signal)
+        return messages
     return place(state, kind, REQUOTED, qty, market, rules, verdict, quote)
 
 

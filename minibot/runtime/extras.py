@@ -8,6 +8,15 @@ from typing import Final
 
 WEB: Final = ("fastapi", "uvicorn", "prometheus_client")
 WEB_REMEDY: Final = "install the extra: pip install 'minibot[web]', or tools/with_env.py --dev"
+ALERTS: Final = ("apprise", "telegram")
+ALERTS_REMEDY: Final = (
+    "install the extra: pip install 'minibot[alerts]', or tools/with_env.py --dev"
+)
+
+COMPLETION: Final = ("argcomplete",)
+COMPLETION_REMEDY: Final = (
+    "install the extra: pip install 'minibot[completion]', or tools/with_env.py --dev"
+)
 
 
 def missing_packages(names: Sequence[str]) -> str:

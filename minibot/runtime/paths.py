@@ -108,6 +108,7 @@ class Var:
         self.page_token = self.ops / "token"
         self.page_code = self.ops / "code"
         self.backup_status = self.ops / "backup.json"
+        self.alert_test = self.ops / "alert_test.json"
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.comparisons = root / "comparisons"

@@ -15,6 +15,7 @@ from minibot.runtime.clock import awake_ns
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.context import RoleContext
 from minibot.runtime.interpreter import python_argv
+from minibot.runtime.secrets import ENVIRONMENT_KEY
 from minibot.watchdog.child import Child
 from minibot.watchdog.run_manifest import child_environ
 
@@ -48,7 +49,7 @@ class OpsProcess:
             NAME,
             ops_argv(context.run_dir),
             context.var.logs / f"{NAME}.err.log",
-            child_environ(os.environ),
+            ops_environ(context.config),
         )
         self._begin(self._child)
 
@@ -101,7 +102,15 @@ class OpsProcess:
 
 def is_wanted(config: Config) -> bool:
     """Return whether the profile has a section that `ops` serves."""
-    return config.page is not None or config.backup is not None
+    return config.page is not None or config.backup is not None or config.alerts is not None
+
+
+def ops_environ(config: Config) -> dict[str, str]:
+    """Return the environment of `ops`: for alerts it also says where the secrets file lies."""
+    environ = child_environ(os.environ)
+    if config.alerts is not None and ENVIRONMENT_KEY in os.environ:
+        environ[ENVIRONMENT_KEY] = os.environ[ENVIRONMENT_KEY]
+    return environ
 
 
 def ops_argv(run_dir: Path) -> list[str]:

@@ -25,7 +25,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
-from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
+from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
@@ -42,7 +42,9 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
+OK, WARN, FAIL = "OK", "WARN", "FAIL"
 PAGE = "page"
+ALERTS_CHECK = "alerts"
 AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
 FAULTS_MAX = 5
@@ -54,6 +56,9 @@ SYNC_BYTES = 400
 # A disk that takes longer than this for one small sync cannot keep up with a night's queues.
 SYNC_US_MAX = 500_000
 SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
+RESTORE = "Take it back from the repository: git checkout -- requirements.lock"
+SET_CLOCK = "sudo timedatectl set-ntp true; on Windows: w32tm /resync"
+NETWORK = "Check the network, a proxy, and whether the host is blocked where you are"
 # A name and a pinned version at the beginning of a line of the lock file.
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$", re.MULTILINE)
 
@@ -62,7 +67,8 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$"
 class CheckResult:
     """Check result, a line of `minibot doctor`: the subject, whether it holds, and the remedy.
 
-    `faults` are the parts of `found`, where it lists several.
+    One that holds and has a remedy is a warning. `faults` are the parts of `found`, where it lists
+    several.
     """
 
     name: str
@@ -70,6 +76,13 @@ class CheckResult:
     found: str
     remedy: str = ""
     faults: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """OK, WARN or FAIL; a start refuses after FAIL alone."""
+        if not self.passed:
+            return FAIL
+        return WARN if self.remedy else OK
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -98,6 +111,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         ("loaded code", lambda: _loaded(loaded)),
         (AI_JAIL, lambda: _ai_jail(config, var)),
         *(() if config.page is None else ((PAGE, lambda: _page(config)),)),
+        *(() if config.alerts is None else ((ALERTS_CHECK, lambda: _alerts(config)),)),
     )
     results = []
     try:
@@ -147,7 +161,7 @@ def flag_check(var: Var) -> CheckResult:
 def _profile(config: Config) -> CheckResult:
     """Refuse a profile for backtests, where a night's budgets begin anew."""
     if config.raw.get("backtest"):
-        remedy = "Take the section `backtest` out of the profile."
+        remedy = "Take the section out of the file that this names: minibot config show --origin"
         return CheckResult("profile", False, "it has a section for backtests", remedy)
     return CheckResult("profile", True, config.profile)
 
@@ -156,7 +170,7 @@ def _packages(config: Config, lock: Path) -> CheckResult:
     """Compare installed packages with the lock file, if the profile requires listed code."""
     required = config.code.require_manifest
     if not lock.exists():
-        return CheckResult("packages", not required, "requirements.lock is missing", "Clone again.")
+        return CheckResult("packages", not required, "requirements.lock is missing", RESTORE)
     wrong = []
     pins = PINNED.findall(lock.read_text(encoding="utf-8"))
     for name, version, marker in pins:
@@ -200,7 +214,32 @@ def _page(config: Config) -> CheckResult:
         return CheckResult(PAGE, True, f"on {LOOPBACK}, see: minibot page")
     if page.required:
         return CheckResult(PAGE, False, said, remedy)
-    return CheckResult(PAGE, True, f"none: {said}; {remedy}")
+    return CheckResult(PAGE, True, f"none: {said}", remedy)
+
+
+def _alerts(config: Config) -> CheckResult:
+    """Check packages and addresses of the alerts; a run that does not require them goes on."""
+    alerts = config.alerts
+    assert alerts is not None
+    said, remedy, names = "", "", tuple((alerts.targets or {}).values())
+    if missing := missing_packages(ALERTS):
+        said, remedy = f"{missing} is not installed", ALERTS_REMEDY
+    else:
+        try:
+            known = load_secrets(config.secrets.path, PROJECT, os.environ).names
+        except Refusal as error:
+            return CheckResult(ALERTS_CHECK, not alerts.required, error.message, error.remedy)
+        if lacking := [name for name in names if name not in known]:
+            said = f"not in the secrets file: {', '.join(lacking)}"
+            remedy = "Write each there as NAME=address; secrets.path names the file."
+        elif not names and not alerts.commands:
+            said, remedy = "it has neither targets nor commands", "Name one."
+    if not said:
+        count = len(names) + len(alerts.commands or {})
+        return CheckResult(ALERTS_CHECK, True, f"{count} targets; try them: minibot alert test")
+    if alerts.required:
+        return CheckResult(ALERTS_CHECK, False, said, remedy)
+    return CheckResult(ALERTS_CHECK, True, f"some or none: {said}", remedy)
 
 
 def root_check(var: Var) -> CheckResult:
@@ -224,7 +263,10 @@ def _writable(var: Var) -> CheckResult:
 
 def _no_var(var: Var, error: Exception) -> CheckResult:
     return CheckResult(
-        "var", False, f"{var.root} cannot be written: {error}", "Choose another with --var DIR."
+        "var",
+        False,
+        f"{var.root} cannot be written: {error}",
+        "Choose another: minibot night --var DIR",
     )
 
 
@@ -241,7 +283,9 @@ def _disk(config: Config, var: Var) -> CheckResult:
         "disk",
         free_mb >= need,
         f"{free_mb} MB free, watchdog.disk_free_min_mb is {need}",
-        "" if free_mb >= need else "Free some space or choose another disk with --var DIR.",
+        ""
+        if free_mb >= need
+        else "Free some space (minibot prune), or choose another disk with --var DIR.",
     )
 
 
@@ -250,7 +294,12 @@ def _lock(var: Var) -> CheckResult:
     try:
         WriterLock(path).close()
     except (OSError, RunStop) as error:
-        return CheckResult("locks", False, f"do not exclude here: {error}", "Use a local disk.")
+        return CheckResult(
+            "locks",
+            False,
+            f"do not exclude here: {error}",
+            "Use a local disk: minibot night --var DIR",
+        )
     return CheckResult("locks", True, "exclude a second writer")
 
 
@@ -352,7 +401,7 @@ def _no_jail(config: Config, why: str) -> CheckResult:
         AI_JAIL,
         not required,
         f"AI_ISOLATION_UNAVAILABLE: {why}",
-        "Run on a kernel with seccomp and Landlock, or set ai.required to false."
+        "Run on a kernel with seccomp and Landlock, or without: --set ai.required=false"
         if required
         else "",
     )
@@ -360,7 +409,7 @@ def _no_jail(config: Config, why: str) -> CheckResult:
 
 def exchange_checks(config: Config, server_time: ServerTime) -> list[CheckResult]:
     """Return whether the exchange answers and how far its clock is from ours."""
-    remedy = "Check the network, a proxy, and whether the host is blocked where you are."
+    remedy = f"{NETWORK}: curl -sI {config.exchange.rest_url}"
     rest_url, skew_ms_max = config.exchange.rest_url, config.exchange.clock_skew_max_ms
     begin = wall_ms()
     try:
@@ -375,6 +424,6 @@ def exchange_checks(config: Config, server_time: ServerTime) -> list[CheckResult
             "clock",
             abs(skew) <= skew_ms_max,
             f"the exchange's clock is {skew} ms from ours, {skew_ms_max} allowed",
-            "" if abs(skew) <= skew_ms_max else "Set this machine's clock.",
+            "" if abs(skew) <= skew_ms_max else f"Set this machine's clock: {SET_CLOCK}",
         ),
     ]

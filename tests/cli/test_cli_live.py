@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, Group
 
-from minibot.cli.support.live import Pace, draw
+from minibot.cli.support.live import Pace, show_live
 from minibot.cli.support.live_view import View
 from minibot.engine.role_replay import Recorded
 from minibot.kernel import canonical
@@ -435,15 +435,12 @@ def table_process(*flags: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing() -> None:
     """At the end of a full line `^C` would begin the next, and an old head would stay above."""
-    shown = canonical.encode(status()) + b"\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(shown * 2)))
     file = io.StringIO()
+    console = Console(file=file, width=80, height=HEIGHT, force_terminal=True, color_system=None)
 
-    draw(Console(file=file, width=80, height=HEIGHT, force_terminal=True, color_system=None))
+    show_live(console, [status(), status()])
 
     first, _, second = file.getvalue().partition("\x1b[2K\x1b[1A")
     last_line = first.rpartition("\n")[2]

@@ -52,6 +52,7 @@ WORDS = {
     "data": ("check", "no-such-file.csv"),
     "download-data": ("--pairs", "BTC/USDT", "--from", "2025-01-01", "--to", "2025-01-02"),
     "optimise": ("--vary", "strategy.score_min=50:60"),
+    "service": ("install", "night", "--dry-run"),
     "scan": ("--source", "klines:btcusdt-1m"),
     "size": ("BTCUSDT", "--price", "60000"),
 }

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.report.closed_trades import GROUPS, read_trades
+from minibot.report.night import Night
+from minibot.report.run_facts import night_facts
 from tests.runs import ShortRun, verb
 
 
@@ -54,3 +58,68 @@ def test_profit_without_runs_says_so(tmp_path: Path) -> None:
 
     assert said.code == 0
     assert "no result" in said.out
+
+
+@pytest.mark.row("N-78")
+@pytest.mark.parametrize("by", GROUPS)
+def test_profit_by_group_adds_up_to_the_closed_trades_of_the_run(
+    short_run: ShortRun, by: str
+) -> None:
+    """Each group's result and fees add up to those of the run's own list of trades."""
+    night = Night.open(short_run.run_dir)
+    trips = [trip.to_json() for trip in night.count.trades.trips if trip.is_closed]
+
+    said = verb(short_run.var, "profit", "--by", by, "--json")
+    shown = verb(short_run.var, "profit", "--by", by)
+
+    assert said.code == shown.code == 0
+    groups = said.document["groups"]
+    assert trips
+    assert sum(Decimal(group["result"]) for group in groups) == sum(
+        Decimal(trip["net"]) for trip in trips
+    )
+    assert sum(group["trades"] for group in groups) == len(trips)
+    assert {(group["data"], group["quote_asset"]) for group in groups} == {("simulated", "USDT")}
+    assert all(group["group"] in shown.out for group in groups)
+
+
+def test_trades_of_a_run_are_the_same_from_its_facts_and_from_its_queues(
+    short_run: ShortRun,
+) -> None:
+    """A run whose report was deleted has the same trades, with the same reasons, as before."""
+    kept = night_facts(Night.open(short_run.run_dir))["trades"]
+
+    read = read_trades(Recorded.open(short_run.run_dir))
+
+    assert [trade.to_json() for trade in read] == kept
+    assert all(trade.entered and trade.left for trade in read)
+
+
+def test_profit_of_a_damaged_run_names_it_and_shows_the_others(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A run whose fills are damaged is left out by name; it is no reason to show nothing."""
+    var = tmp_path / "var"
+    for name in (short_run.run_id, "20251122_000000"):
+        shutil.copytree(short_run.run_dir, var / "runs" / name, copy_function=shutil.copy)
+        (var / "runs" / name / "report" / "facts.json").unlink(missing_ok=True)
+    fills = next((var / "runs" / "20251122_000000" / "queues" / "fills").glob("inbox*.jsonl"))
+    fills.write_bytes(fills.read_bytes().replace(b'"qty"', b'"QTY"'))
+
+    said = verb(var, "profit", "--by", "pair", "--json")
+
+    assert said.code == 0
+    assert [each["run_id"] for each in said.document["left_out"]] == ["20251122_000000"]
+    assert said.document["groups"]
+
+
+def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:
+    """A run that began before the moment is left out; a moment that is none is refused."""
+    later = verb(short_run.var, "profit", "--since", "2100-01-01", "--json")
+    earlier = verb(short_run.var, "profit", "--since", "2000-01-01", "--json")
+    none = verb(short_run.var, "profit", "--since", "yesterday")
+
+    assert later.document["runs"] == []
+    assert short_run.run_id in {row["run_id"] for row in earlier.document["runs"]}
+    assert none.code == 2
+    assert "is no moment" in none.err

@@ -272,7 +272,7 @@ def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> N
     assert said.code == 0, said.out
     for name in ("python", "packages", "STOP.flag", "secrets", "var", "disk", "locks", "sync"):
         assert re.search(rf"^  {name} ", said.out, re.MULTILINE), name
-    assert said.out.rstrip().endswith("nore-demo can run here")
+    assert said.out.splitlines()[-1].startswith("nore-demo can run here")
 
 
 def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> None:
@@ -282,7 +282,7 @@ def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> Non
     said = verb(short_run.var, "doctor", "-c", "config/nore.v1.json", *nowhere, "--json")
 
     checks = {check["name"]: check for check in said.document["checks"]}
-    assert said.code == 2
+    assert said.code == 1
     assert said.document["ok"] is False
     for name, address in (("exchange", "http://127.0.0.1:9"), ("stream", "ws://127.0.0.1:9")):
         assert not checks[name]["passed"]
@@ -299,7 +299,7 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
     said = verb(var, "doctor", "-c", "config/nore-demo.v1.json", "--json")
 
     checks = {check["name"]: check["passed"] for check in said.document["checks"]}
-    assert said.code == 2
+    assert said.code == 1
     assert checks["STOP.flag"] is False
     assert checks["sync"] is True
     assert "market data" in checks

@@ -149,7 +149,7 @@ def test_new_config_writes_ten_lines_that_load(
     config = load_config(path)
     assert config.exchange.symbols == ("ETHUSDT",)
     assert config.profile == "eth"
-    assert config.layer_of("risk.positions_max") == "base"
+    assert config.layer_of("risk.night_notional_pace") == "base"
 
 
 def test_new_config_leaves_no_file_where_a_value_is_refused(

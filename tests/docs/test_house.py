@@ -40,6 +40,7 @@ HOSTS = {
 }  # fmt: skip
 # Addresses that are never called, and why they stand there.
 HOST_EXCEPTIONS = {
+    ("minibot.cli.support.service_files", "schemas.microsoft.com"): "the name of tasks' language",
     ("config.v1.schema.json", "json-schema.org"): "the name of the schemas' language",
     ("minibot.events.class_schemas", "json-schema.org"): "the same",
     ("minibot.report.plot", "www.w3.org"): "the name of SVG",

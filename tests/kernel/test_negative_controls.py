@@ -248,7 +248,7 @@ CONTROLS = [
         "segment removed from the manifest",
         (
             (
-                segments.write_segments,
+                segments.manifest_json,
                 "        for segment in segments\n",
                 "        for segment in segments[: max(1, len(segments) - 1)]\n",
             ),
@@ -259,7 +259,7 @@ CONTROLS = [
         "segment removed from the manifest, as readers see it",
         (
             (
-                segments.write_segments,
+                segments.manifest_json,
                 "        for segment in segments\n",
                 "        for segment in segments[: max(1, len(segments) - 1)]\n",
             ),

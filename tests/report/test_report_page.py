@@ -78,7 +78,10 @@ def test_price_chart_marks_entries_and_exits_with_their_reasons(night: Night) ->
     assert _triangles(wide, "won") + _triangles(wide, "lost") == len(closed)
     assert wide.count('class="tip"') == len(closed)
     for number, trip in enumerate(trips, start=1):
-        entered, left = night.count.entered_because(trip), night.count.left_because(trip)
+        entered, left = (
+            night.count.reasons.entered_because(trip),
+            night.count.reasons.left_because(trip),
+        )
         assert entered in REASONS
         if trip.is_closed:
             assert f"{number}: {entered} " in wide

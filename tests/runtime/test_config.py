@@ -150,7 +150,7 @@ def test_config_keys_are_english_and_carry_their_unit() -> None:
     for key in known_keys():
         assert re.fullmatch(r"[a-z][a-z0-9_.]*", key), key
         last = key.rpartition(".")[2]
-        if re.search(r"timeout|interval|age|stale|latency|ttl|window|grace|backoff", last):
+        if re.search(r"timeout|interval|(?:^|_)age|stale|latency|ttl|window|grace|backoff", last):
             is_bar_length = last.endswith(("bar_interval", "trend_interval", "bar_intervals"))
             is_table = last == "targets_by_age"  # Of minutes, as in freqtrade.
             assert "_ms" in last or is_bar_length or is_table, key

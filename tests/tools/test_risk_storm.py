@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from minibot.accounting import portfolio
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import proceeds_down
+from minibot.execution import orders
 from minibot.risk import (
     drafts,
     entry_decision,
@@ -184,6 +185,10 @@ def _repeating(change: pytest.MonkeyPatch) -> None:
     change.setattr(Campaign, "reach", again)
 
 
+def _unhurried(change: pytest.MonkeyPatch) -> None:
+    change.setattr(orders, "is_late_first", lambda intent, expires_ts: False)
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize(
     ("breaks", "what"),
@@ -210,6 +215,7 @@ def _repeating(change: pytest.MonkeyPatch) -> None:
         (_hasty, watch.TOO_SOON),
         (_averaging_down, watch.HELD_BACK),
         (_repeating, watch.TOLD_TWICE),
+        (_unhurried, watch.TOO_LATE),
     ],
 )
 def test_what_is_broken_on_purpose_is_reported(
@@ -218,7 +224,7 @@ def test_what_is_broken_on_purpose_is_reported(
     """Each invariant fails by its name where the product breaks it."""
     breaks(monkeypatch)
 
-    nights = ((seed, n) for n in range(NIGHTS_MAX) for seed in (3, 4, 5, 8))
+    nights = ((seed, n) for n in range(NIGHTS_MAX) for seed in (1, 3, 4, 5, 8, 12))
     found = (text for seed, n in nights for text in play(seed, n, INPUTS).found)
 
     assert any(text.startswith(f"{what}: ") for text in found)

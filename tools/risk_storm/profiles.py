@@ -215,7 +215,8 @@ def _entry(rng: random.Random) -> Keys:
         "risk.maker_end": rng.choice(["give_up", "take"]),
     }
     limits = {"risk.limit_entries_max": rng.choice([2, 3, 10])}
-    return _some(rng, 0.5, maker) | _some(rng, 0.4, limits)
+    late = {"risk.late_fill_market_ms": rng.choice([1_000, 3_000])}
+    return _some(rng, 0.5, maker) | _some(rng, 0.4, limits) | _some(rng, 0.1, late)
 
 
 def _some(rng: random.Random, share: float, keys: Keys) -> Keys:

@@ -84,6 +84,7 @@ TOO_SOON = "two entries of a campaign without the wait between them"
 HELD_BACK = "an entry at a loss at which the campaign holds"
 TOLD_TWICE = "a recovery row told twice"
 WIDENED = "an order beyond what its strategy wanted"
+TOO_LATE = "an entry filled when its signal was too old"
 NOT_FOLLOWED = "a strategy's stop farther from its peak than it wanted"
 
 
@@ -641,6 +642,8 @@ class Watch:
         self._ordered[fill.client.text] = (intent, filled + fill.qty)
         if filled + fill.qty > intent.qty or fill.qty <= 0:
             self._fail(QTY, f"{filled} and {fill.qty} filled of {intent.qty}")
+        if intent.late_ts is not None and fill.ts >= intent.late_ts:
+            self._fail(TOO_LATE, f"filled at {fill.ts}, late from {intent.late_ts} on")
         symbol, held = fill.symbol, self._coins.get(fill.symbol, 0)
         if fill.side == BUY:
             self._coins[symbol] = held + fill.qty - (fill.fee if fill.pays_in_base else 0)

@@ -34,8 +34,8 @@ class DeterminismCheck:
 
     Attributes:
         documents: The report document of each process.
-        differing: Names of files that differ or that only one process wrote; if the ids differ, one
-            text with both ids instead.
+        differing: Names of files that differ or that only one process wrote. If the reports' ids
+            differ, no file is named: the only entry is a text with both ids.
         folder: The folder of the kept report; where the reports differ, the lab that holds both.
     """
 

@@ -5,11 +5,11 @@ after the moment (`perturbation`): every event up to the moment has to be the sa
 the source made of the data, then those of strategy, risk and execution. The moments are times of
 the cores' events, and random times of market events.
 
-The proof covers these moments and this data. Values of feeds are not altered. Through the market's
-own data it detects all look-ahead: by a source that gives a bar's close before the bar has closed,
-by a model of ticks inside a bar, by a strategy that bypasses its inputs and reads the source. A
-strategy with a copy of the data elsewhere is detected when it opens the copy (`file_access_check`),
-while it is constructed or while it decides.
+The proof covers these moments and this data. Values of feeds are not altered. Look-ahead that uses
+the market's own data shows where the altered data changes an event, be it in a source that gives a
+bar's close before the bar has closed, in a model of ticks inside a bar, or in a strategy that
+bypasses its inputs and reads the source. A strategy with a copy of the data elsewhere is detected
+when it opens the copy (`file_access_check`), while it is constructed or while it decides.
 """
 
 from __future__ import annotations
@@ -183,13 +183,13 @@ def check_lookahead(
         jobs: Number of processes to use.
         decisions: Number of moments to try at which a core made an event, spread evenly over all
             such moments; each gets one kind of alteration, in turn. None tries all of them.
-        random_moments: Number of random moments to try; each gets every kind of alteration. A
-            moment of a decision that is drawn too gets no kind twice.
+        random_moments: Number of random moments to try; each gets every kind of alteration, once
+            even if the moment is among those of `decisions` too.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
 
     Raises:
-        RunStop: The market or a core stops even on unaltered data.
+        RunStop: The market or a core fails even on unaltered data; a STOP by risk is no failure.
     """
     base = _Base(job, make_cores)
     seed = job.config.seed

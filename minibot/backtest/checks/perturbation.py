@@ -60,8 +60,8 @@ class Seen:
     """Prices of an unfinished bar that the cores have already seen.
 
     Attributes:
-        prices: Prices of the ticks so far, which are modelled and have the bid as their price; the
-            first of them reveals the open.
+        prices: Prices of the bar's modelled ticks so far, each the tick's bid. With the first of
+            them the bar's open is known.
         is_low, is_high: True when the bar's low or high is among them.
         is_close: True when the last of them is the bar's close.
     """

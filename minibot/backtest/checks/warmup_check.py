@@ -49,7 +49,8 @@ class Reading(NamedTuple):
 class Readings(NamedTuple):
     """One backtest: its warm-up, bars of history over all symbols and intervals, and readings.
 
-    `warmup_bars` is that of the interval on which the strategy decides, if a table gives several.
+    `warmup_bars` is one number: where the profile has a table of numbers by interval, that of the
+    interval on which the strategy decides.
     """
 
     warmup_bars: int
@@ -63,9 +64,9 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments, counted by symbol, with the value after this warm-up, after
-            the longest or after both.
-        differing: Number of these moments at which both have it and differ, or only one has it.
+        readings: Number of readings, one for each symbol and moment, in which the value stands
+            after this warm-up or after the longest.
+        differing: Number of these in which it differs, or stands after only one of the two.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
         difference_max: Largest difference, as text; None where the values are no numbers.
         ratio_max: Largest difference in basis points of the value after the longest warm-up, at

@@ -1,9 +1,10 @@
 """Document of a backtest as one JSON object: profile, source, every figure, every trade.
 
 It holds no wall-clock time, and no path but those in the source words, so equal words, files and
-profiles give equal bytes on every machine. The word of a run has its folder as the command line
-wrote it, or as it was found by its id; a folder that is written another way gives another document.
-The document's id is made from profile, sources, their files and decisions.
+profiles give equal bytes on every machine. The word of a run names its folder: as the command line
+wrote it, or in full where the command line gave the run's id. So the same run gives another
+document where its folder is written another way. The document's id is made from profile, sources,
+their files and decisions.
 """
 
 from __future__ import annotations

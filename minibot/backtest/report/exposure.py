@@ -1,8 +1,8 @@
 """Exposure: how much of equity was in the market, and for how long.
 
-A position counts at its cost over the equity last marked, from each fill to the next: a position
-of two seconds counts two seconds. Shares are floats, as they are statistics by which nothing is
-booked.
+Exposure is the cost of all positions over the equity last marked. It is computed at each fill and
+holds until the next one, so a position of two seconds counts two seconds. Shares are floats, as
+they are statistics by which nothing is booked.
 """
 
 from __future__ import annotations

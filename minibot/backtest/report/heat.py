@@ -22,7 +22,7 @@ SMALL: Final = 0.1
 
 
 def monthly(series: Sequence[Period]) -> str:
-    """Return the returns of the months in percent, a row for each year, with the year's own."""
+    """Return the months' returns in percent: a row for each year, with its return at the end."""
     years: dict[int, dict[int, float]] = {}
     for period in series:
         when = datetime.fromtimestamp(period.ts // 1000, UTC)

@@ -1,8 +1,9 @@
 """Ratios by which traders compare bots, from returns and from the results of trades.
 
-Pure functions on plain numbers; docs/BACKTEST.md has the formulas. Ratios of returns equal those
-of `quantstats` on the same returns; a zero denominator gives None, never infinity. Sums are exact
-(`math.fsum`), so the order of their terms does not matter.
+Pure functions; docs/BACKTEST.md has the formulas. Returns are floats (0.01 is one percent), results
+of trades whole numbers of one unit. Ratios of returns equal those of `quantstats` on the same
+returns; a zero denominator gives None, never infinity. Sums are exact (`math.fsum`), so the order
+of their terms does not matter.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def figures_of(
     exposure: Exposure,
     falls: Sequence[Underwater],
 ) -> JsonObject:
-    """Return every key figure of a result by name.
+    """Return the key figures of a result by name, without those of `market_figures`.
 
     Args:
         result: The result of the backtest.

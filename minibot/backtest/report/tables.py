@@ -1,4 +1,4 @@
-"""Tables of a backtest's document for a terminal, or of a hundred columns for a pipe.
+"""Tables of a backtest's document, as wide as the terminal; in a pipe, a hundred columns wide.
 
 They are made from the document alone, so a kept result reads as it did when it was made.
 """

@@ -28,12 +28,12 @@ class Trade:
     """One round trip, numbered from 1 in the order of the entries.
 
     Attributes:
-        entry_reason: Reason code of the signal behind its first entry.
-            `unknown` where none is found, `carried_in` for a position from before the run that the
-            run only sold.
-        exit_reason: Reason code of the risk action behind its last exit; `open` while any of it
-            is held.
-        left_because: The exit that was hit, in words; empty while any of it is held.
+        entry_reason: Reason code of the signal behind its first entry; `unknown` where none is
+            found. `carried_in` where the run sold a position from before it and bought no more.
+        exit_reason: Reason code of the risk action behind its last exit; `unknown` where none is
+            found, `open` while any of the position is held.
+        left_because: Reason of its last exit in words, such as the stop that was hit; empty where
+            `exit_reason` is `open` or `unknown`.
     """
 
     number: int

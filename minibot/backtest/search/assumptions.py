@@ -1,7 +1,8 @@
-"""Fill assumptions: the same backtest under each, as the band of its result.
+"""Fill assumptions: the same backtest under several, as the band of its result.
 
 A single number depends on the assumption behind it. One number for each shows how much of a
-result comes from the market and how much from the assumption.
+result comes from the market and how much from the assumption. The band has all of `FILL_MODELS`;
+`book`, which needs recorded books, is in it only as the profile's own.
 
 `touch` and `queue` differ in nothing but limit orders that rest. A backtest under one of them that
 sent no limit order is therefore the backtest under the other too, and is not run again.
@@ -59,9 +60,9 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
     This process runs the first job and keeps the values of its signals for the page. The others
-    run in workers beside it if `jobs` is above 1, else here; their reviews have no events. Of
-    `touch` and `queue`, the later takes the decisions of the earlier or, if that one sent a limit
-    order, is run by this process.
+    run in workers beside it if `jobs` is above 1, else here; their reviews have no events. The
+    later of `touch` and `queue` waits for the earlier. If the earlier sent no limit order, its
+    decisions are taken for the later too, else this process runs the later.
 
     Args:
         job: The backtest.

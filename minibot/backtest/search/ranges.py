@@ -45,7 +45,7 @@ def parse_range(text: str, profile: JsonObject) -> Range:
     """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
 
     Without a step, a range goes up by one unit of the last decimal place that is written. Steps
-    that do not meet `high` end below it. Both have two or more values, each once.
+    that do not meet `high` end below it. Steps and lists alike have two or more values, each once.
 
     Raises:
         ConfigError: Wrong form, too many values, a key that no search may change, or a limit that

@@ -52,8 +52,8 @@ class Axis(NamedTuple):
 class Row:
     """One point of the grid: its settings and its results.
 
-    `stop` is the reason code where risk or a core stopped the backtest, else empty. If a core
-    stopped it, figures and digest are empty too.
+    `stop` is a reason code if risk or a core stopped the backtest, or if its profile was refused;
+    else it is empty. With a core's stop or a refused profile, figures and digest are empty.
     """
 
     sets: tuple[str, ...]

@@ -96,9 +96,9 @@ def sampler_module() -> Any:
 
 
 def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
-    """Return windows of equal length; judged stretches are adjacent.
+    """Return windows of equal length, each later than the one before by one judged stretch.
 
-    Searched ones overlap above ratio 1.
+    So judged stretches are adjacent, and searched stretches overlap if `train_ratio` is above 1.
 
     Args:
         job: The backtest, whose market has to have a known end.

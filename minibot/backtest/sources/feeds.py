@@ -26,8 +26,8 @@ class Fed:
 
     Attributes:
         source: The market.
-        until_ts: Time up to which values later than the last market event still come, Unix ms;
-            None if no such value comes.
+        until_ts: Last moment, Unix ms, for values that are later than the last market event: those
+            up to it still come. None by default: the last market event ends the values too.
     """
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:

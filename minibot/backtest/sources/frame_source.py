@@ -2,7 +2,8 @@
 
 It yields the events that `market_role` would have written: the same feed turns the same frames
 into the same ticks, bars, books, beats and gaps. A file cannot know the delays of a live night, so
-they are assumed: the clock is exact, nothing is late, no connection breaks.
+none is assumed: the clock is exact, nothing is late, no connection breaks. Trades that the file
+lacks are a gap all the same, also where the connection of its recorder broke.
 """
 
 from __future__ import annotations

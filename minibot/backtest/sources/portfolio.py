@@ -1,8 +1,8 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-Beats of several sources at the same time become one beat. In it, the symbols of the source that
-beats first have new data ages. All other symbols have the ages of their previous beat, even if
-their own source beats at that time too.
+Beats of several sources at the same time become one: the beat of the first of these sources, in the
+order given, with new data ages for its symbols. All other symbols keep the ages of their previous
+beat, even if their own source beats at that time too.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class RunSource:
     Args:
         recorded: The run.
         name: The source word as given.
-        order: `logged` for the recorded order, which needs the run's own profile; else `rule`.
+        order: `logged` for the recorded order under the run's own profile, and rule order under
+            any other; `rule` for rule order in any case.
         notices: Facts about the run that every report repeats.
 
     Raises:

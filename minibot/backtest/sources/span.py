@@ -43,9 +43,9 @@ def parse_span(text: str) -> Span:
     """Return the span of `FROM-TO`; one of the two may be left out.
 
     Args:
-        text: Each bound, in a form of its own, is a date `20250131` (its midnight, so the day of TO
-            is left out), a time `202501311200` or `20250131120000`, Unix seconds (10 digits) or
-            milliseconds (13 digits), UTC.
+        text: Each bound is a date `20250131`, a time `202501311200` or `20250131120000`, Unix
+            seconds (10 digits) or milliseconds (13 digits), in UTC; the two may differ in form. A
+            date stands for its midnight, so the day of TO is left out.
 
     Raises:
         ConfigError: Wrong form, or an end that is not after the beginning.

@@ -1,9 +1,10 @@
 """Source of ticks: columns of ticks or trades as a market, fast as no frame is parsed.
 
 Bars are built from the trades by the market role's own builder, and beats come each second of
-market time, as in the feed. Columns hold no book. Trades alone have no touch, so it is modelled:
-the side that the taker hit is at the trade's price, the spread is `backtest.spread_bps`, rounded up
-to whole price increments, at least one, and both sizes are the trade's quantity.
+market time, as in the feed. Columns hold no book. Columns of trades hold no touch, so each trade
+gets a modelled one: the bid is the trade's price if the taker sold, the ask if the taker bought.
+The other side is `backtest.spread_bps` away, rounded up to whole price increments, at least one.
+Both sizes are the trade's quantity.
 """
 
 from __future__ import annotations

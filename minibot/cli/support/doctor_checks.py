@@ -1,4 +1,4 @@
-"""Checks of `minibot doctor`: set-up, this machine, the AI's jail and the exchange."""
+"""Checks of `minibot doctor`: set-up, this machine, the AI's jail, last night, the exchange."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import platform
 import sys
 from collections.abc import Iterator
 
+from minibot.cli.support.leftover_checks import leftover_checks
+from minibot.cli.support.machine_checks import machine_checks
 from minibot.exchanges.base import StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
@@ -14,25 +16,40 @@ from minibot.report.summary import Row
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
 from minibot.simulator.sources.sources import open_source
-from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
+from minibot.watchdog.preflight import (
+    AI_JAIL,
+    FAIL,
+    NETWORK,
+    OK,
+    WARN,
+    CheckResult,
+    exchange_checks,
+    preflight,
+)
 
 PYTHON_MIN = (3, 11)
+NEW_PYTHON = "Install Python 3.11 or later, then: python3.11 tools/with_env.py -m minibot doctor"
+_LEVEL_WIDTH = 6
+_TONES = {OK: "", WARN: "dim", FAIL: "bad"}
+NO_AI = "Run without it: --set ai.enabled=false --set ai.required=false"
 
 
 def examine(config: Config, var: Var) -> Iterator[CheckResult]:
-    """Yield every check: set-up, this machine, the AI's jail, the exchange."""
+    """Yield every check: set-up, this machine, the AI's jail, last night, the exchange."""
     yield _python()
     # The jail is checked below, together with what it lets the AI use.
     yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
     if config.ai.enabled:
         yield _ai(config, var)
+    yield from machine_checks(config, var)
+    yield from leftover_checks(var)
     yield from _market_data(config)
 
 
 def _python() -> CheckResult:
     found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
     is_new = sys.version_info[:2] >= PYTHON_MIN
-    return CheckResult("python", is_new, found, "" if is_new else "Install Python 3.11 or later.")
+    return CheckResult("python", is_new, found, "" if is_new else NEW_PYTHON)
 
 
 def _ai(config: Config, var: Var) -> CheckResult:
@@ -44,12 +61,11 @@ def _ai(config: Config, var: Var) -> CheckResult:
     try:
         found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)
     except (MinibotError, OSError) as error:
-        return CheckResult("AI sandbox", not config.ai.required, f"not checked: {error}")
+        return CheckResult("AI sandbox", not config.ai.required, f"not checked: {error}", NO_AI)
     if found.problem:
         # Where the AI is not required, a run continues without it and is marked so.
-        remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
         text = f"{found.problem}; the AI would be off"
-        return CheckResult("AI sandbox", not config.ai.required, text, remedy)
+        return CheckResult("AI sandbox", not config.ai.required, text, NO_AI)
     missing = found.lightgbm_missing
     model = "LightGBM loads" if found.lightgbm else f"baseline only, LightGBM: {missing}"
     found_text = f"sandbox available: {found.level} (profile requires at least {level_min})"
@@ -71,7 +87,7 @@ def _source(config: Config) -> CheckResult:
     try:
         facts = open_source(word, config.embedded.rate_per_s).facts
     except (MinibotError, OSError) as error:
-        remedy = "Name another source with --set embedded.source=..."
+        remedy = "Name another source: --set embedded.source=tape:demo"
         return CheckResult("market data", False, f"{word}: {error}", remedy)
     symbols = ", ".join(facts.symbols)
     return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
@@ -86,21 +102,22 @@ def _stream(config: Config) -> CheckResult:
     try:
         stream.open()
     except StreamLost as error:
-        remedy = "Check the network, a proxy, and whether the host is blocked where you are."
-        return CheckResult("stream", False, f"{exchange.stream_url}: {error}", remedy)
+        text = f"{exchange.stream_url}: {error}"
+        return CheckResult("stream", False, text, f"{NETWORK}: curl -sI {exchange.rest_url}")
     finally:
         stream.close()
     return CheckResult("stream", True, f"{exchange.stream_url} opens")
 
 
 def rows(results: list[CheckResult]) -> Iterator[Row]:
-    """Yield the rows of each check, with what is missing where one failed."""
+    """Yield the rows of each check with its level, and how to mend what is not OK."""
     for result in results:
-        tone = "" if result.passed else "bad"
+        tone = _TONES[result.level]
         for number, line in enumerate(result.lines):
-            yield Row("" if number else result.name, line, tone)
-        if not result.passed:
-            yield Row("", f"missing: {result.remedy or 'see above'}", "bad")
+            level = "" if number else result.level
+            yield Row("" if number else result.name, f"{level:<{_LEVEL_WIDTH}}{line}", tone)
+        if result.level != OK:
+            yield Row("", f"{'':<{_LEVEL_WIDTH}}mend: {result.remedy or 'see above'}", tone)
 
 
 def as_json(results: list[CheckResult]) -> list[dict[str, object]]:
@@ -108,6 +125,7 @@ def as_json(results: list[CheckResult]) -> list[dict[str, object]]:
     return [
         {
             "name": result.name,
+            "level": result.level,
             "passed": result.passed,
             "found": result.found,
             "remedy": result.remedy or None,
@@ -116,8 +134,12 @@ def as_json(results: list[CheckResult]) -> list[dict[str, object]]:
     ]
 
 
-def verdict(profile: str, failed: list[CheckResult]) -> str:
-    """Return in one line whether the profile can run here."""
-    if not failed:
-        return f"{profile} can run here"
-    return f"{profile} cannot run here: {', '.join(result.name for result in failed)}"
+def verdict(profile: str, results: list[CheckResult]) -> str:
+    """Return in one line whether the profile can run here, and the names of what to look at."""
+    failed, warned = (
+        ", ".join(result.name for result in results if result.level == level)
+        for level in (FAIL, WARN)
+    )
+    if failed:
+        return f"{profile} cannot run here: {failed}"
+    return f"{profile} can run here" + (f"; to look at: {warned}" if warned else "")

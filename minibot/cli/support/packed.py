@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.files import ensure_folder, hash_file, write_atomic
 
 if TYPE_CHECKING:
     import tarfile
 
 ARCHIVE: Final = "run.tar.xz"
+GZIP: Final = b"\x1f\x8b"
 MEMBERS_MAX: Final = 10_000
 # Runs pack ten to one. An archive that would unpack to more than this factor is a bomb.
 UNPACKED_MAX: Final = 100
 CHUNK_BYTES: Final = 1024 * 1024
+
+
+def is_bundle(path: Path) -> bool:
+    """Return whether a file begins as a bundle does, with a gzip header."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GZIP)) == GZIP
+    except OSError:
+        return False
 
 
 def unpacked(archive: Path, var: Path) -> Path:
@@ -28,22 +37,25 @@ def unpacked(archive: Path, var: Path) -> Path:
         Refusal: The archive is damaged, or holds anything but one run's folder.
     """
     # Imported here and below because few runs come packed.
+    import gzip
     import lzma
     import tarfile
+    import zlib
 
-    folder = var / "unpacked" / hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    folder = var / "unpacked" / hash_file(archive)[1][:16]
     stamp = folder / "complete"
     if stamp.is_file():
         return folder / stamp.read_text(encoding="utf-8")
     try:
-        with lzma.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as packed:
+        opened = gzip.open if is_bundle(archive) else lzma.open
+        with opened(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as packed:
             bytes_max = UNPACKED_MAX * archive.stat().st_size
             name = _extract(packed, folder, bytes_max)
             # Read to the end, where the checksum is.
             while plain.read(CHUNK_BYTES):
                 if plain.tell() > bytes_max + CHUNK_BYTES:
                     raise tarfile.TarError(f"it unpacks to more than {bytes_max} bytes")
-    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise Refusal(
             f"{archive} is no packed run: {error}", "Fetch it again from where it came."
         ) from error

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from minibot.cli.support.packed import ARCHIVE, unpacked
+from minibot.cli.support.packed import ARCHIVE, is_bundle, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
@@ -52,7 +52,7 @@ def run_dir_of(arguments: argparse.Namespace) -> Path:
 
 
 def find_run(name: str, var: Var) -> Path:
-    """Return the folder of a run by id, directory or `latest`; a packed one is unpacked first.
+    """Return the folder of a run by id, directory, bundle or `latest`; packed ones are unpacked.
 
     Raises:
         Refusal: There is no such run.
@@ -69,6 +69,8 @@ def find_run(name: str, var: Var) -> Path:
             return path.resolve()
         if os.path.isfile(path / ARCHIVE):
             return unpacked(path / ARCHIVE, var.root).resolve()
+        if os.path.isfile(path) and is_bundle(path):
+            return unpacked(path, var.root).resolve()
     shown = plain_text(name, SHOWN_MAX) or "''"
     raise Refusal(
         f"{shown} is no run id under {var.runs} and no run's folder.", "See: minibot runs"

@@ -8,11 +8,22 @@ from typing import Final
 GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "start": (
         "set up and run a night",
-        ("next", "demo", "night", "doctor", "new-config", "config", "probe", "stage", "seal-key"),
+        (
+            "next",
+            "demo",
+            "night",
+            "doctor",
+            "new-config",
+            "config",
+            "probe",
+            "service",
+            "stage",
+            "seal-key",
+        ),
     ),
     "watch": (
         "look at the running night",
-        ("watch", "page", "status", "health", "risk", "tail", "metrics"),
+        ("watch", "page", "status", "health", "risk", "tail", "metrics", "alert", "guard"),
     ),
     "stop": (
         "act on the running night",
@@ -43,7 +54,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "check that nothing was lost, altered or made up",
         ("verify", "replay", "accept", "ready", "ai-proof", "tamper-demo"),
     ),
-    "keep": ("back runs up, and make room", ("backup", "restore", "prune")),
+    "keep": ("back runs up, hand them on, make room", ("backup", "restore", "bundle", "prune")),
     "expert": (
         "single hours, models, faults, the exchange alone",
         (
@@ -57,6 +68,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "chaos",
             "gate",
             "exchange",
+            "completion",
             "help",
         ),
     ),

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from minibot import __version__
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.one_time_code import Codes
-from minibot.ops.run_health import roles_of
+from minibot.ops.run_health import health_of
 from minibot.ops.web.access import ASSETS, TOKEN_CHARS_MAX, Guarded
 from minibot.ops.web.freqtrade_routes import freqtrade_routes
 from minibot.ops.web.nights import NoSuchNight
@@ -56,7 +56,7 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
     @app.get("/metrics", tags=["metrics"], response_class=Response)
     def metrics() -> Response:
         """Return the run's metrics as Prometheus reads them."""
-        health = roles_of(run.run_dir)
+        health = health_of(run.history.recorded)
         provider = str(run.config.get("venue", "binance"))
         age_ms = run.live.age_ms()
         known = Known(run.status(), age_ms, run.metrics_of(), health, provider, run.live.streamed)

@@ -19,18 +19,12 @@ from minibot.events.names import (
     RISK_ROLE,
     STRATEGY_ROLE,
 )
+from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.trades import RoundTrip
 
 PERCENT: Final = Decimal(100)
-
-
-def facts_of(status: Mapping[str, Any], role: str) -> JsonObject:
-    """Return the facts in a role's last heartbeat; empty before the first."""
-    heartbeat = status["roles"].get(role, {}).get("heartbeat", {})
-    found: JsonObject = heartbeat.get("facts", {})
-    return found
 
 
 def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
@@ -70,6 +64,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         },
         "entry_stops": entry_notice(risk.get("entry_stops")) or None,
         "decisions": strategy.get("decisions", {}),
+        "decided_ms": strategy.get("now"),
         "ranked": strategy.get("ranked", []),
         "reason": strategy.get("reason"),
         "open_orders": execution.get("open_orders", 0),
@@ -91,6 +86,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
                 "running": entry["running"],
                 "restarts": entry["restarts"],
                 "backlog": entry["heartbeat"].get("waiting", 0),
+                "position": entry["heartbeat"].get("position", 0),
             }
             for role, entry in status["roles"].items()
         },

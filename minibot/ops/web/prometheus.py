@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
-from minibot.ops.web.live_documents import facts_of
+from minibot.ops.figures_of_role import facts_of
 from minibot.runtime.stop import STOP_KIND
 
 US_PER_S: Final = 1_000_000

@@ -36,7 +36,8 @@ from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ACTIONS, RISK_R
 from minibot.kernel.codes import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader
-from minibot.ops.web.live_documents import facts_of
+from minibot.ops.figures_of_role import facts_of
+from minibot.ops.part_events import PartEvents
 from minibot.replay.explain.checks import left_words
 from minibot.report.recount import Recount
 from minibot.report.trades import RoundTrip, TradeLog
@@ -89,7 +90,8 @@ class RunHistory:
         self._recorded = Recorded.open(run_dir)
         self._lock = threading.Lock()
         self._log: TradeLog | None = None
-        self._sources: dict[tuple[str, str | None], LineSource] = {}
+        self._sources: dict[str, LineSource] = {}
+        self._parts = PartEvents(self._recorded, INCIDENTS)
         self._is_closed = False
         self._equity = Series()
         self._prices: dict[str, Series] = {}
@@ -99,6 +101,11 @@ class RunHistory:
         self._signals: deque[JsonObject] = deque(maxlen=MARKS_MAX)
         self._exits: deque[JsonObject] = deque(maxlen=MARKS_MAX)
         self._gaps: deque[JsonObject] = deque(maxlen=MARKS_MAX)
+
+    @property
+    def recorded(self) -> Recorded:
+        """The run, opened for reading: that takes longer than one look."""
+        return self._recorded
 
     # --- what comes in ------------------------------------------------------------------------
 
@@ -153,6 +160,7 @@ class RunHistory:
             try:
                 self._read()
             finally:
+                self._parts.close()
                 for source in self._sources.values():
                     source.reader.close()
                 self._sources = {}
@@ -209,10 +217,8 @@ class RunHistory:
             self._on_signal(event)
         for event in self._events(RISK_ACTIONS):
             self._on_risk(event)
-        for role in self._recorded.roles.writers(INCIDENTS):
-            if (self._recorded.queues / INCIDENTS / "parts" / f"{role}.head").exists():
-                for event in self._events(INCIDENTS, role):
-                    self._incidents.append({"ts": event.ts, **event.payload.to_json()})
+        for event in self._parts.look():
+            self._incidents.append({"ts": event.ts, **event.payload.to_json()})
         self._read_gaps()
 
     def _on_signal(self, event: Event) -> None:
@@ -246,14 +252,14 @@ class RunHistory:
                         mark = {"ts": gap.to_ts, "from_ts": gap.from_ts, "symbol": gap.symbol}
                         self._gaps.append({**mark, "words": f"{gap.stream}: {gap.why}"})
 
-    def _events(self, queue: str, part: str | None = None) -> Iterator[Event]:
-        source = self._source(queue, part)
+    def _events(self, queue: str) -> Iterator[Event]:
+        source = self._source(queue)
         while (line := source.next()) is not None:
             yield self._recorded.decode(queue, line)
 
-    def _source(self, queue: str, part: str | None = None) -> LineSource:
-        source = self._sources.get((queue, part))
+    def _source(self, queue: str) -> LineSource:
+        source = self._sources.get(queue)
         if source is None:
-            reader = open_reader(self._recorded.queues, queue, part=part)
-            source = self._sources[queue, part] = LineSource(reader)
+            reader = open_reader(self._recorded.queues, queue)
+            source = self._sources[queue] = LineSource(reader)
         return source

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel import canonical
-from minibot.ops.run_health import flag_of, last_incident
+from minibot.ops.run_health import flag_of
 from minibot.ops.web import live_documents
 from minibot.ops.web.access import CSP
 from minibot.ops.web.nights import nights_of, report_of
@@ -97,7 +97,8 @@ def _add_past(routes: APIRouter, run: RunView) -> None:
     def incidents() -> JsonObject:
         """Return the newest incidents, and the last one."""
         run.history.look()
-        return {"incidents": run.history.incidents(), "last": last_incident(run.run_dir)}
+        found = run.history.incidents()
+        return {"incidents": found, "last": found[-1] if found else None}
 
     @routes.get("/stops")
     def stops() -> JsonObject:

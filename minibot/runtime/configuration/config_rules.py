@@ -598,6 +598,27 @@ def _backup_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         yield told(["backup", "folder"], folder, words, origin)
 
 
+def _alerts_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    alerts = raw.get("alerts")
+    if alerts is None:
+        return
+    targets, commands = alerts.get("targets") or {}, alerts.get("commands") or {}
+    for name in sorted(targets.keys() & commands.keys()):
+        words = "allowed: another name, as alerts.targets has it too"
+        yield told(["alerts", "commands", name], commands[name], words, origin)
+    if not targets and not commands:
+        words = "allowed: a section with targets, commands, or both"
+        yield told(["alerts"], alerts, words, origin)
+    telegram = alerts.get("telegram")
+    if telegram is not None and telegram not in targets:
+        names = ", ".join(sorted(targets)) or "there is none"
+        words = f"allowed: a name of alerts.targets ({names})"
+        yield told(["alerts", "telegram"], telegram, words, origin)
+    if alerts.get("telegram_acts") and telegram is None:
+        words = "allowed: false without alerts.telegram"
+        yield told(["alerts", "telegram_acts"], True, words, origin)
+
+
 def _secrets_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     path = raw["secrets"]["path"]
     if path is None:
@@ -785,6 +806,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("queues.base_dir", "queues.names", "ai.base_dir"), _folder_violations),
     (("paths.var",), _path_violations),
     (("backup.folder", "paths.var"), _backup_violations),
+    (("alerts",), _alerts_violations),
     (("secrets.path",), _secrets_violations),
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),

@@ -77,6 +77,36 @@ FEEDS: Final[Rule] = {
 }
 """The rule of the files that hold values from outside the market."""
 
+_TARGET: Final = string(
+    most=40, pattern="^[a-z][a-z0-9_-]*$", title="lower-case letters, digits, - and _"
+)
+TARGETS: Final[Rule] = {
+    "minProperties": 1,
+    "maxProperties": 10,
+    "propertyNames": _TARGET,
+    "additionalProperties": {
+        "type": "string",
+        **string(1, 100, title="a name in the secrets file, never the address itself"),
+        "not": {"pattern": "://"},
+    },
+    "title": "a section of 1 to 10 targets, each with the name of its address in the secrets file",
+}
+"""The rule of the targets whose address is a secret."""
+
+COMMANDS: Final[Rule] = {
+    "minProperties": 1,
+    "maxProperties": 10,
+    "propertyNames": _TARGET,
+    "additionalProperties": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 20,
+        "items": {"type": "string", **string(1, 500)},
+    },
+    "title": 'a section of 1 to 10 targets, each with a program and its words, as ["beep", "-l"]',
+}
+"""The rule of the targets that are programs of this machine."""
+
 EXTENDS_KEY = Annotated[
     str,
     string(
@@ -581,6 +611,67 @@ class BackupSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsSection:
+    """Alerts of the run (extra `alerts`), each once to every target."""
+
+    required: Annotated[
+        bool,
+        "Refuse a start without the extra's packages or a target's address; else the run goes on "
+        "without them.",
+    ]
+    level_min: Annotated[
+        str,
+        one_of("info", "warning", "critical"),
+        "Least level that is sent; a STOP and the end of the run always are.",
+    ]
+    per_minute_max: Annotated[
+        int,
+        whole(1, 60),
+        "Messages a minute to one target; when more wait, one sums them up. A STOP is not held.",
+    ]
+    targets: Annotated[
+        JsonObject | None,
+        TARGETS,
+        "Targets by name: where in the secrets file each one's Apprise address stands (json, "
+        "jsons, slack, tgram, mailto, mailtos, ntfy, ntfys).",
+    ] = field(default=None, metadata=OPTIONAL)
+    commands: Annotated[
+        JsonObject | None,
+        COMMANDS,
+        "Targets by name: a program and its words; it gets the alert as JSON on standard input.",
+    ] = field(default=None, metadata=OPTIONAL)
+    telegram: Annotated[
+        str | None,
+        _TARGET,
+        "Name of the target, a tgram address with one chat, whose chat may ask by commands.",
+    ] = field(default=None, metadata=OPTIONAL)
+    telegram_acts: Annotated[
+        bool | None,
+        "Let that chat also pause, resume and stop the run, each after it was confirmed.",
+    ] = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSection:
+    """Guard of the run: `minibot guard`, a process of its own that alarms when nothing moves."""
+
+    quiet_ms: Annotated[
+        int,
+        whole(5_000, 90_000),
+        "How long data, decisions or the status may stand still before an alarm; 30000 is usual.",
+    ]
+    ping: Annotated[
+        str | None,
+        string(1, 100, title="a name in the secrets file, never the address itself"),
+        "Where in the secrets file the address of an outside monitor stands, which is asked for "
+        "while all is well.",
+    ] = field(default=None, metadata=OPTIONAL)
+    ping_every_ms: Annotated[
+        int | None, whole(10_000, 3_600_000), "Between two of these; 60000 without the key."
+    ] = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileKeys:
     """A run profile of minibot."""
 
@@ -633,6 +724,8 @@ class ProfileKeys:
     scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL)
     page: Page | None = field(default=None, metadata=OPTIONAL)
     backup: BackupSection | None = field(default=None, metadata=OPTIONAL)
+    alerts: AlertsSection | None = field(default=None, metadata=OPTIONAL)
+    guard: GuardSection | None = field(default=None, metadata=OPTIONAL)
 
 
 @cache

@@ -33,7 +33,7 @@ WORDS_MAX = 400
 SETS = ('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000")
 PATIENCE_S = 60.0
 SCRAPE = """
-global: {{scrape_interval: 250ms, evaluation_interval: 250ms}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
 rule_files: [{rules}]
 scrape_configs:
   - job_name: minibot

@@ -1,0 +1,59 @@
+"""minibot alert test: send one message to each target of a profile and say how each went."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from minibot.cli.support.output import show
+from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.selection import add_profile
+from minibot.kernel.errors import Refusal
+
+HELP = "try the alerts of a profile: one message to each target, OK or FAIL with the reason"
+EXAMPLE = "minibot alert test --config my-night.json"
+CHECK_FAILED = 1
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "action",
+        nargs="?",
+        choices=("test",),
+        default="test",
+        help="test (also without it): send a message to each target",
+    )
+    add_profile(command, default=Path("config/nore.v1.json"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Send the messages; 0 when each arrived, 1 when one did not, 2 without alerts."""
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.alerts.target_trial import note_trial, try_targets
+    from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, missing_packages
+    from minibot.runtime.paths import PROJECT
+    from minibot.runtime.secrets import load_secrets
+
+    config = profile_of(arguments, *own_var(arguments))
+    if config.alerts is None:
+        raise Refusal(f"{config.profile} has no section alerts.", "See docs/OPERATING.md.")
+    if missing := missing_packages(ALERTS):
+        raise Refusal(f"{missing} is not installed.", ALERTS_REMEDY)
+    secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
+    outcomes = try_targets(config.alerts, secrets)
+    is_noted = all(each.is_sent for each in outcomes.values())
+    note_trial(config.var, config.profile, outcomes)
+    document = {
+        "ok": is_noted,
+        "targets": {
+            name: {"ok": each.is_sent, "why": each.why or None} for name, each in outcomes.items()
+        },
+    }
+    lines = [
+        f"{'OK  ' if each.is_sent else 'FAIL'}  {name}{f': {each.why}' if each.why else ''}"
+        for name, each in outcomes.items()
+    ]
+    show(arguments, document, lines)
+    return 0 if is_noted else CHECK_FAILED

@@ -1,0 +1,55 @@
+"""minibot bundle: pack a sealed run with its report into one file that anyone can check."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.selection import add_run, run_dir_of
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
+from minibot.kernel.seal import SEAL_FILE
+from minibot.report.figures import megabytes
+
+HELP = "pack a sealed run, its report and its proof into one file; verify FILE checks it elsewhere"
+EXAMPLE = "minibot bundle latest --out night.tar.gz"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+    command.add_argument("--out", type=Path, metavar="FILE", help="default: RUN.tar.gz, here")
+    command.add_argument(
+        "--no-report", action="store_true", help="do not make a report where there is none"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the bundle; 0, or 2 where the run is not sealed or the file cannot be written."""
+    # Imported here because `--help` needs nothing of a run.
+    from minibot.report.bundle import write_bundle
+    from minibot.report.html import REPORT_FILE, write_report
+    from minibot.report.night import Night
+
+    run_dir = run_dir_of(arguments)
+    if not (run_dir / SEAL_FILE).is_file():
+        raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
+    out = Path.cwd() / (arguments.out or f"{run_dir.name}.tar.gz")
+    if not arguments.no_report and not (run_dir / "report" / REPORT_FILE).is_file():
+        with progress_bar(f"reading {run_dir.name}") as progress:
+            write_report(Night.open(run_dir, progress))
+    with progress_bar(f"packing {run_dir.name}") as progress:
+        size = write_bundle(run_dir, out, progress)
+    root = str(read_hashed(run_dir / SEAL_FILE)["root"])
+    lines = [
+        f"{shown_path(out)}: {megabytes(size)}",
+        f"root {root}",
+        f"check it anywhere: minibot verify {out.name}; then compare the root",
+    ]
+    show(
+        arguments,
+        {"run_id": run_dir.name, "file": str(out), "bytes": size, "root": root},
+        lines,
+    )
+    return 0

@@ -1,0 +1,95 @@
+"""Leftovers of the night before, for `minibot doctor`: unsealed runs, processes, a stale status."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import psutil
+
+from minibot.gates.drill_processes import named
+from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_whole
+from minibot.kernel.seal import SEAL_FILE
+from minibot.report.figures import counted, listed
+from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import run_folders
+from minibot.runtime.running import running_run
+from minibot.watchdog.preflight import CheckResult
+
+RUNNING, UNSEALED_RUN, PROCESSES, STATUS = "running", "unsealed", "processes", "status"
+RUN_FLAG: Final = "--run"
+_SHOWN: Final = 3
+
+
+def leftover_checks(var: Var) -> Iterator[CheckResult]:
+    """Yield what a night before left in a `var`; a standing flag is checked by a start.
+
+    While a run goes on it is named, and nothing of it is a leftover.
+    """
+    run_id = running_run(var)
+    if run_id is not None:
+        text = f"{run_id} goes on here, so no other run starts"
+        yield CheckResult(RUNNING, True, text, "minibot status, then minibot stop, or --var DIR")
+        return
+    yield _unsealed(var)
+    yield _processes(var)
+    yield _status(var)
+
+
+def _unsealed(var: Var) -> CheckResult:
+    names = [each.name for each in run_folders(var.runs) if not (each / SEAL_FILE).exists()]
+    if not names:
+        return CheckResult(UNSEALED_RUN, True, "no run")
+    text = f"{counted(len(names), 'run')} came to no end: {_some(names)}"
+    return CheckResult(
+        UNSEALED_RUN, True, text, "minibot night recovers and seals the last; see minibot status"
+    )
+
+
+def _processes(var: Var) -> CheckResult:
+    """Check for roles whose launcher is gone: they keep queues locked."""
+    found = run_processes(var)
+    if not found:
+        return CheckResult(PROCESSES, True, "none is left of a former run")
+    text = f"{counted(len(found), 'process', 'processes')} of a former run: "
+    ids = " ".join(str(process.pid) for process in found)
+    return CheckResult(
+        PROCESSES, False, text + _some([named(each) for each in found]), f"kill {ids}"
+    )
+
+
+def run_processes(var: Var) -> list[psutil.Process]:
+    """Return the living processes whose command line gives them a run of this `var`."""
+    runs = f"{var.runs}{os.sep}"
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        of_run = any(
+            flag == RUN_FLAG and word.startswith(runs) for flag, word in itertools.pairwise(words)
+        )
+        if of_run and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def _status(var: Var) -> CheckResult:
+    """Check for the status of a run that never told its end."""
+    if not var.status.exists():
+        return CheckResult(STATUS, True, "no file is left")
+    try:
+        status = canonical.decode(read_whole(var.status).rstrip(b"\n"))
+        ended, run_id = status.get("ended"), str(status.get("run_id"))
+    except (OSError, RunStop, ValueError, AttributeError):
+        ended, run_id = None, "a file that cannot be read"
+    if ended is not None:
+        return CheckResult(STATUS, True, f"{run_id} told its end")
+    text = f"{var.status} is stale: {run_id} never told its end"
+    return CheckResult(STATUS, True, text, f"rm {var.status}")
+
+
+def _some(names: list[str]) -> str:
+    return listed(names[:_SHOWN]) + (" and more" if len(names) > _SHOWN else "")

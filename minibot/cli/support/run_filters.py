@@ -1,0 +1,69 @@
+"""Filters of the verbs over many runs: since when, of which data, profile and state."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from typing import Final
+
+from minibot.cli.support.moments import moment_ms
+from minibot.events.unit_sizes import DAY_MS, HOUR_MS
+from minibot.kernel.errors import Refusal
+from minibot.report.records import UNSEALED, RunRecord, read_records
+from minibot.runtime.paths import Var
+
+DATA: Final = ("real", "drill", "simulated")
+STATES: Final = ("sealed", "stopped", "interrupted", "damaged", UNSEALED)
+_SPAN: Final = re.compile(r"(\d{1,5})([dh])")
+
+
+def add_filters(command: argparse.ArgumentParser) -> None:
+    """Add `--since`, `--data` and `--profile`."""
+    command.add_argument(
+        "--since",
+        metavar="WHEN",
+        help="runs that began since: 2026-11-01, 7d, 12h",
+    )
+    command.add_argument("--data", choices=DATA, help="runs of this kind of data alone")
+    command.add_argument("--profile", metavar="NAME", help="runs of this profile alone")
+
+
+def since_ms(text: str | None) -> int:
+    """Return the moment that `--since` names, Unix ms; 0 without one.
+
+    Raises:
+        Refusal: It names none.
+    """
+    if text is None:
+        return 0
+    if span := _SPAN.fullmatch(text.strip()):
+        length_ms = int(span[1]) * (DAY_MS if span[2] == "d" else HOUR_MS)
+        return max(0, round(time.time() * 1000) - length_ms)
+    found = moment_ms(text)
+    if found is None:
+        raise Refusal(f"--since {text!r} is no moment.", "Such as: 2026-11-01, 7d, 12h")
+    return found
+
+
+def filtered(arguments: argparse.Namespace, var: Var) -> list[RunRecord]:
+    """Return the runs of a `var` that the filters name, oldest first.
+
+    A run counts by the wall-clock time of its start; one whose manifest is damaged has none, and is
+    left out by `--since` and `--profile` alone.
+
+    Raises:
+        Refusal: `--since` names no moment.
+    """
+    begun_ms, profile = since_ms(arguments.since), arguments.profile
+    found = []
+    for record in read_records(var):
+        manifest = record.manifest
+        if arguments.data not in (None, record.kind):
+            continue
+        if profile is not None and (manifest is None or manifest.profile != profile):
+            continue
+        if begun_ms and (manifest is None or manifest.started_ms < begun_ms):
+            continue
+        found.append(record)
+    return found

@@ -1,0 +1,60 @@
+"""Single GET request with a bound on time and size: no redirect, no proxy, no cookie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from minibot.exchanges.deadline import Deadline, new_session
+from minibot.exchanges.public_http import root_cause
+from minibot.kernel.errors import Transient
+
+CHUNK_BYTES: Final = 16 * 1024
+
+
+def get(
+    url: str, headers: Mapping[str, str], *, timeout_s: float, bytes_max: int
+) -> tuple[int, bytes]:
+    """Return status and body of one request; of a longer body, the beginning.
+
+    Args:
+        url: Its address, which may be a secret: no error names more of it than the host.
+        headers: What is sent with it.
+        timeout_s: Wall-clock seconds for all of it.
+        bytes_max: How much of the body is read.
+
+    Raises:
+        Transient: No answer, or none within the time.
+    """
+    deadline = Deadline()
+    session = new_session(deadline, {"Accept-Encoding": "identity", **headers})
+    try:
+        with (
+            deadline.within(timeout_s),
+            session.get(
+                url, timeout=(timeout_s, timeout_s), allow_redirects=False, stream=True
+            ) as response,
+        ):
+            body = bytearray()
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                body += chunk
+                if len(body) >= bytes_max:
+                    break
+            if deadline.expired:
+                raise TimeoutError
+            return response.status_code, bytes(body[:bytes_max])
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        why = f"no whole answer within {timeout_s:.0f} s" if deadline.expired else ""
+        parts = urlsplit(url)
+        host = parts.hostname or "the address"
+        words = why or root_cause(error)
+        for secret in (url, f"{parts.path}?{parts.query}", parts.path, parts.query):
+            if len(secret) > 1:
+                words = words.replace(secret, "...")
+        raise Transient(f"{host}: {words}") from None
+    finally:
+        session.close()

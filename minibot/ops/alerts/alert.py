@@ -1,0 +1,89 @@
+"""Alert: one message for the operator, named by the event from which it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.runtime.clock import wall_ms
+
+INFO: Final = "info"
+WARNING: Final = "warning"
+CRITICAL: Final = "critical"
+LEVELS: Final = (INFO, WARNING, CRITICAL)
+"""Levels of alerts, the least first; `alerts.level_min` names one."""
+
+TITLE_MAX: Final = 200
+TEXT_MAX: Final = 3000
+"""Longest title and text in characters; Telegram takes 4096 of both together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Alert of one event.
+
+    Attributes:
+        id: `run_id/kind/event id`; a second alert of an id is dropped.
+        run_id: The run; empty for an alert of no run, as one of `minibot alert test`.
+        kind: The rule's name, such as `STOP` or `data_age`.
+        level: One of `LEVELS`.
+        title: One line.
+        text: Further lines.
+        is_urgent: It overtakes all others and no limit of rate holds it back.
+        is_always: It is sent whatever `alerts.level_min` says.
+        made_ms: When it was made, Unix ms of the wall clock.
+    """
+
+    id: str
+    run_id: str
+    kind: str
+    level: str
+    title: str
+    text: str
+    is_urgent: bool = False
+    is_always: bool = False
+    made_ms: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        run_id: str,
+        kind: str,
+        event_id: str,
+        level: str,
+        title: str,
+        text: str,
+        *,
+        is_urgent: bool = False,
+        is_always: bool = False,
+    ) -> Alert:
+        """Return the alert of an event, made now."""
+        return cls(
+            f"{run_id}/{kind}/{event_id}",
+            run_id,
+            kind,
+            level,
+            title[:TITLE_MAX],
+            text[:TEXT_MAX],
+            is_urgent,
+            is_always,
+            wall_ms(),
+        )
+
+    def passes(self, level_min: str) -> bool:
+        """Return whether the alert is sent where this is the least level."""
+        return self.is_always or LEVELS.index(self.level) >= LEVELS.index(level_min)
+
+    def to_json(self) -> JsonObject:
+        """Return the alert as the outbox and a local command get it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, said: JsonObject) -> Alert:
+        """Return the alert of a line of the outbox.
+
+        Raises:
+            KeyError or TypeError: It is none.
+        """
+        return cls(**{name: said[name] for name in cls.__slots__})

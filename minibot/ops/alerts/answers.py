@@ -1,0 +1,92 @@
+"""Answers to an operator's questions from afar: the run in some lines, by its newest status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.ops.alerts.endings import standing_lines
+from minibot.ops.figures_of_role import facts_of
+from minibot.report.entry_notices import entry_notice
+from minibot.report.figures import counted, duration, money
+from minibot.runtime.clock import wall_ms
+
+SYMBOLS_MAX: Final = 15
+
+Status = Mapping[str, Any]
+
+
+def status_answer(status: Status) -> str:
+    """Return where the run stands: time, equity, positions, orders."""
+    risk = facts_of(status, RISK_ROLE)
+    ended = status["ended"]
+    how = status["phase"] if ended is None else f"ended: {ended['reason_code']}"
+    passed = duration(max(0, status["now_ms"] - status["origin_ms"]))
+    lines = [f"{status['run_id']}, {status['profile']}: {how}, for {passed}"]
+    if "equity" in risk:
+        equity, asset = money(risk["equity"]), status["quote_asset"]
+        lines.append(f"Equity {equity} {asset}, drawdown {risk['drawdown_bps']} bps")
+    return "\n".join([*lines, *standing_lines(status)])
+
+
+def profit_answer(status: Status) -> str:
+    """Return the result so far."""
+    result = status["market"].get("result")
+    if not result:
+        return "No result yet."
+    asset = status["quote_asset"]
+    lines = [
+        f"Result {money(result['pnl'])} {asset}",
+        f"realised {money(result['realised'])} after fees of {money(result['fees'])}",
+        f"unrealised {money(result['unrealised'])}",
+        f"{counted(result['trades'], 'trade')}: {result['wins']} won, {result['losses']} lost",
+    ]
+    return "\n".join(lines)
+
+
+def why_answer(status: Status) -> str:
+    """Return why nothing is bought right now: what stops all entries, then symbol by symbol."""
+    notice = entry_notice(facts_of(status, RISK_ROLE).get("entry_stops"))
+    decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
+    lines = [notice] if notice else []
+    for symbol, said in list(decisions.items())[:SYMBOLS_MAX]:
+        against = said.get("against")
+        lines.append(f"{symbol}: {said['reason']}{f' ({against})' if against else ''}")
+    if len(decisions) > SYMBOLS_MAX:
+        lines.append(f"and {len(decisions) - SYMBOLS_MAX} more")
+    return "\n".join(lines) or "No decision yet."
+
+
+def health_answer(status: Status) -> str:
+    """Return how each role is, and how old the status."""
+    age_s = max(0, wall_ms() - int(status["written_ms"])) // 1000
+    lines = [f"Status {age_s} s old; AI {'off' if status['ai_off'] else 'on'}"]
+    for role, each in status["roles"].items():
+        beat = each["heartbeat"]
+        state = beat.get("state", "STARTING") if each["running"] else "ended"
+        waiting = beat.get("waiting", 0)
+        lines.append(f"{role}: {state}, backlog {waiting}, {counted(each['restarts'], 'restart')}")
+    return "\n".join(lines)
+
+
+def stops_answer(status: Status) -> str:
+    """Return stop and target of each open position, and how the run ended."""
+    ended = status["ended"]
+    lines = [] if ended is None else [f"{ended['reason_code']}: {ended['detail']}"]
+    exits = facts_of(status, RISK_ROLE).get("exits", {})
+    for position in facts_of(status, EXECUTION_ROLE).get("open_positions", []):
+        levels = exits.get(position["symbol"], {})
+        stop, target = levels.get("stop") or "none", levels.get("target") or "none"
+        lines.append(f"{position['symbol']} {position['qty']}: stop {stop}, target {target}")
+    return "\n".join(lines) or "No position is open."
+
+
+ANSWERS: Final[Mapping[str, Callable[[Status], str]]] = {
+    "status": status_answer,
+    "profit": profit_answer,
+    "why": why_answer,
+    "health": health_answer,
+    "stops": stops_answer,
+}
+"""Answers by the name of their command."""

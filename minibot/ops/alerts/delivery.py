@@ -1,0 +1,221 @@
+"""Delivery of an outbox: one thread for each target, so that a dead host holds up itself alone.
+
+A target gets urgent alerts first and at once. All others wait for its minute; when more wait than
+it has room for, one message sums them up. What fails is tried again after growing pauses.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Final
+
+from minibot.ops.alerts.alert import LEVELS, Alert
+from minibot.ops.alerts.outbox import Outbox
+from minibot.ops.alerts.targets import REPEAT, REPEATED, Message, Target, message_of
+from minibot.report.figures import counted
+
+MINUTE_S: Final = 60.0
+PAUSE_S: Final = 2.0
+PAUSE_S_MAX: Final = 300.0
+"""First and longest pause after a failure; each is twice the one before."""
+DIGEST_LINES: Final = 25
+"""Lines of a digest that name an alert each; the others are counted."""
+CANCEL_S: Final = 1.0
+
+
+class Delivery:
+    """Delivery of what stands in an outbox, until it is closed.
+
+    Args:
+        outbox: Whose alerts.
+        targets: Where to.
+        per_minute_max: Messages a minute to one target.
+        pause_s: First pause after a failure; tests shorten it.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        targets: Sequence[Target],
+        per_minute_max: int,
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        self._outbox = outbox
+        self._lines = [_Line(outbox, target, per_minute_max, pause_s) for target in targets]
+        self._names = {target.name for target in targets}
+        gone = outbox.targets() - self._names
+        for name in gone:
+            outbox.leave_out(name, [alert for alert, _ in outbox.waiting(name)])
+
+    def put(self, alert: Alert) -> bool:
+        """Take an alert for every target; return whether it is a new one."""
+        is_new = self._outbox.put(alert, self._names)
+        if is_new:
+            for line in self._lines:
+                line.wake(is_urgent=alert.is_urgent)
+        return is_new
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Reason of the last failure of each target that failed last."""
+        return {line.target.name: line.failure for line in self._lines if line.failure}
+
+    def close(self, patience_s: float) -> None:
+        """Deliver what waits, each target once more at most, within a time; then end.
+
+        Without a time nothing more is sent.
+        """
+        end_s = time.monotonic() + patience_s
+        for line in self._lines:
+            if patience_s > 0:
+                line.finish()
+        for line in self._lines:
+            line.join(max(0.0, end_s - time.monotonic()))
+        for line in self._lines:
+            line.cancel()
+        for line in self._lines:
+            line.join(CANCEL_S)
+        self._outbox.close()
+
+
+class _Line:
+    """Line to one target, with its thread."""
+
+    def __init__(self, outbox: Outbox, target: Target, per_minute_max: int, pause_s: float) -> None:
+        self.target = target
+        self.failure = ""
+        self._outbox = outbox
+        self._per_minute_max = per_minute_max
+        self._pause_s = pause_s
+        self._sent_s: deque[float] = deque()
+        self._failed = 0
+        self._again_s = 0.0
+        self._changed = threading.Condition()
+        self._is_urgent = False
+        self._is_last = False
+        self._is_cancelled = False
+        self._thread = threading.Thread(
+            target=self._work, name=f"alerts-{target.name}", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self, *, is_urgent: bool) -> None:
+        """Look at the outbox; an urgent alert waits for no pause."""
+        with self._changed:
+            self._is_urgent = self._is_urgent or is_urgent
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """Send what waits once more, and end."""
+        with self._changed:
+            self._is_last = True
+            self._changed.notify()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end."""
+        self._thread.join(timeout_s)
+
+    def cancel(self) -> None:
+        """Give up the message under way; it stays in the outbox, in doubt."""
+        with self._changed:
+            self._is_cancelled = True
+            self._changed.notify()
+        self.target.cancel()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if self._is_cancelled:
+                    return
+                wait_s = self._wait_s()
+                if wait_s is None and self._is_last:
+                    return
+                if wait_s is None or wait_s > 0:
+                    self._changed.wait(wait_s)
+                    continue
+                is_last = self._is_last
+                self._is_urgent = False
+            if not self._send_next() and is_last:
+                return
+
+    def _wait_s(self) -> float | None:
+        """Return how long nothing is due, 0 for now, None while nothing waits."""
+        waiting = self._outbox.waiting(self.target.name)
+        if not waiting:
+            return None
+        if self._is_last or self._is_urgent:
+            return 0.0
+        now_s = time.monotonic()
+        pause_s = self._again_s - now_s
+        return max(0.0, pause_s if waiting[0][0].is_urgent else max(pause_s, self._full_s(now_s)))
+
+    def _full_s(self, now_s: float) -> float:
+        """Return how long this minute has no more room; 0 while it has."""
+        while self._sent_s and now_s - self._sent_s[0] >= MINUTE_S:
+            self._sent_s.popleft()
+        if len(self._sent_s) < self._per_minute_max:
+            return 0.0
+        return self._sent_s[0] + MINUTE_S - now_s
+
+    def _send_next(self) -> bool:
+        """Send one message; return whether it was delivered."""
+        message = self._next()
+        alerts = message.alerts
+        self._outbox.begin(self.target.name, alerts)
+        outcome = self.target.send(message)
+        now_s = time.monotonic()
+        if outcome.is_sent:
+            self._outbox.done(self.target.name, alerts)
+            self._sent_s.append(now_s)
+            self._failed, self.failure, self._again_s = 0, "", 0.0
+            return True
+        self._outbox.failed(self.target.name, alerts, outcome.why, in_doubt=outcome.in_doubt)
+        pause_s = min(PAUSE_S_MAX, self._pause_s * 2 ** min(self._failed, 20))
+        self._failed, self._again_s = self._failed + 1, now_s + pause_s
+        if self.failure != outcome.why:
+            self.failure = outcome.why
+            words = f"{self.target.name}: {outcome.why}; tried again in {pause_s:.0f} s"
+            print(f"WARN alerts: {words}", file=sys.stderr, flush=True)
+        return False
+
+    def _next(self) -> Message:
+        """Return the next message: an urgent alert, one alert, or a digest of all that wait."""
+        waiting = self._outbox.waiting(self.target.name)
+        first, is_repeat = waiting[0]
+        room = self._per_minute_max - len(self._sent_s)
+        if first.is_urgent or len(waiting) <= max(1, room):
+            return message_of(first, is_repeat=is_repeat)
+        return digest_of(waiting, self._outbox.left_out)
+
+
+def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Message:
+    """Return the message that sums up alerts.
+
+    Args:
+        waiting: Each with True if the target may have it already.
+        left_out: Alerts that were not even taken.
+    """
+    alerts = tuple(alert for alert, _ in waiting)
+    worst = max((alert.level for alert in alerts), key=LEVELS.index)
+    kinds = ", ".join(
+        f"{kind} {number}" if number > 1 else kind
+        for kind, number in Counter(alert.kind for alert in alerts).most_common()
+    )
+    gravest = sorted(alerts, key=lambda alert: -LEVELS.index(alert.level))[:DIGEST_LINES]
+    lines = [kinds, *(f"{alert.level}: {alert.title}" for alert in gravest)]
+    if len(alerts) > len(gravest):
+        lines.append(f"and {len(alerts) - len(gravest)} more")
+    if left_out:
+        lines.append(f"{counted(left_out, 'alert')} left out: too many were waiting")
+    is_repeat = any(in_doubt for _, in_doubt in waiting)
+    title = f"minibot: {counted(len(alerts), 'alert')} summed up"
+    if is_repeat:
+        title = f"{REPEAT}{title}"
+        lines.insert(0, REPEATED)
+    return Message(alerts, title, "\n".join(lines)[:3500], worst, is_repeat)

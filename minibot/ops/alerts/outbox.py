@@ -1,0 +1,248 @@
+"""Outbox: alerts and what became of them, in a queue of the kernel below `var/ops`.
+
+Each line says one of: an alert came; a target is tried; it has it; it failed; it was left out. The
+line of a try is durable before anything is sent, so that after a death between delivery and its
+note the repeat is known to be one. A disk that refuses a line costs the memory of what was sent,
+never an alert.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import FILES, ensure_folder
+from minibot.kernel.journal import JournalReader, JournalWriter, Position
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import CURSOR_FILE, INBOX, open_writer, queue_folder
+from minibot.ops.alerts.alert import Alert
+from minibot.runtime.clock import wall_ms
+
+OUTBOX: Final = "outbox"
+"""The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
+GUARD_OUTBOX: Final = "guard_outbox"
+WAITING_MAX: Final = 1000
+"""Alerts that may wait; of further ones only those that overtake are taken."""
+KNOWN_MAX: Final = 20_000
+"""Ids that are remembered; a run that alerts more often may repeat one."""
+_OWNER: Final = "ops"
+_READER: Final = "alerts"
+
+CAME, TRY, DONE, FAILED, LEFT_OUT = "alert", "try", "done", "failed", "left_out"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Alert that not every target has.
+
+    Attributes:
+        alert: The alert.
+        left: Targets that do not have it yet.
+        in_doubt: Those of them that may have it: tried, and nobody knows how it went.
+    """
+
+    alert: Alert
+    left: set[str]
+    in_doubt: set[str] = field(default_factory=set)
+
+
+class Outbox:
+    """Outbox of one process, its only writer; every method may be called by any thread.
+
+    Args:
+        root: Folder of the queue's folder, `var/ops`.
+        name: Name of the queue.
+        run_id: Its ids are remembered whole; older ones are let go once they are settled.
+
+    Attributes:
+        left_out: Alerts that were not taken as too many were waiting.
+
+    Raises:
+        RunStop: QUEUE_LOCKED, another process delivers from here; or the disk refuses.
+    """
+
+    def __init__(self, root: Path, name: str, run_id: str = "") -> None:
+        self.left_out = 0
+        self._lock = threading.Lock()
+        self._folder = queue_folder(root, name)
+        self._waiting: dict[str, Waiting] = {}
+        self._known: dict[str, None] = {}
+        self._is_mute = False
+        ensure_folder(root.parent)
+        ensure_folder(root)
+        try:
+            self._writer = self._opened(root, name, run_id)
+        except IntegrityError as error:
+            # A damaged outbox may not cost the next alert; it stays for whoever wants to know.
+            aside = self._folder.with_name(f"{name}.damaged_{wall_ms()}")
+            _warn(f"{self._folder} is damaged and set aside as {aside.name}: {error.detail}")
+            FILES.replace(self._folder, aside)
+            self._waiting.clear()
+            self._known.clear()
+            self._writer = self._opened(root, name, run_id)
+
+    def close(self) -> None:
+        """Close the files; what waits stays for the next process."""
+        with self._lock, suppress(RunStop):
+            self._writer.close()
+
+    # --- what comes and goes ------------------------------------------------------------------
+
+    def put(self, alert: Alert, targets: Iterable[str]) -> bool:
+        """Take an alert for some targets; return whether it is a new one.
+
+        One that finds too many others waiting is left out and counted, unless it is urgent.
+        """
+        named = set(targets)
+        with self._lock:
+            if alert.id in self._known:
+                return False
+            if len(self._waiting) >= WAITING_MAX and not alert.is_urgent:
+                self.left_out += 1
+                self._know(alert.id)
+                self._write({"what": LEFT_OUT, "ids": [alert.id], "target": None})
+                return False
+            self._write({"what": CAME, "alert": alert.to_json(), "targets": sorted(named)})
+            self._know(alert.id)
+            if named:
+                self._waiting[alert.id] = Waiting(alert, named)
+            return True
+
+    def waiting(self, target: str) -> list[tuple[Alert, bool]]:
+        """Return what a target does not have, urgent ones first, then oldest first.
+
+        Each with True if the target may have it already.
+        """
+        with self._lock:
+            found = [
+                (each.alert, target in each.in_doubt)
+                for each in self._waiting.values()
+                if target in each.left
+            ]
+        return sorted(found, key=lambda pair: not pair[0].is_urgent)
+
+    def knows(self, alert_id: str) -> bool:
+        """Return whether an alert came, told or not."""
+        with self._lock:
+            return alert_id in self._known
+
+    def targets(self) -> set[str]:
+        """Return the targets for which something waits."""
+        with self._lock:
+            return {target for each in self._waiting.values() for target in each.left}
+
+    @property
+    def count(self) -> int:
+        """Number of alerts that wait for a target."""
+        with self._lock:
+            return len(self._waiting)
+
+    def begin(self, target: str, alerts: Sequence[Alert]) -> None:
+        """Note durably that alerts are about to be sent."""
+        self._note(TRY, target, alerts)
+
+    def done(self, target: str, alerts: Sequence[Alert]) -> None:
+        """Note that a target has alerts."""
+        self._note(DONE, target, alerts)
+
+    def failed(self, target: str, alerts: Sequence[Alert], why: str, *, in_doubt: bool) -> None:
+        """Note that a target did not get alerts, or, in doubt, that nobody knows."""
+        self._note(FAILED, target, alerts, why=why[:500], in_doubt=in_doubt)
+
+    def leave_out(self, target: str, alerts: Sequence[Alert]) -> None:
+        """Note that alerts are not sent to a target, as it is configured no more."""
+        self._note(LEFT_OUT, target, alerts)
+
+    # --- lines --------------------------------------------------------------------------------
+
+    def _note(self, what: str, target: str, alerts: Sequence[Alert], **more: object) -> None:
+        said: JsonObject = {"what": what, "target": target, "ids": [each.id for each in alerts]}
+        with self._lock:
+            self._write({**said, **more})
+            self._apply({**said, **more})
+
+    def _write(self, said: JsonObject) -> None:
+        if self._is_mute:
+            return
+        try:
+            self._writer.append_json([canonical.encode({**said, "at_ms": wall_ms()})])
+        except RunStop as error:
+            self._is_mute = True
+            _warn(
+                f"{self._folder} takes no more lines: {error.detail}; alerts go on, and after a "
+                "restart some may be sent again"
+            )
+
+    def _apply(self, said: JsonObject) -> None:
+        what, target = said["what"], said["target"]
+        for event_id in said["ids"]:
+            entry = self._waiting.get(event_id)
+            if entry is None or target not in entry.left:
+                continue
+            if what == TRY:
+                entry.in_doubt.add(target)
+            elif what == FAILED:
+                if not said["in_doubt"]:
+                    entry.in_doubt.discard(target)
+            else:
+                entry.left.discard(target)
+                if not entry.left:
+                    del self._waiting[event_id]
+
+    def _know(self, event_id: str) -> None:
+        self._known[event_id] = None
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+
+    def _opened(self, root: Path, name: str, run_id: str) -> JournalWriter:
+        """Return the writer, after the lines behind the cursor were read and the cursor moved."""
+        writer = open_writer(root, name)
+        try:
+            cursor = Cursor(self._folder / CURSOR_FILE, _OWNER, name, _READER)
+            settled = self._read(cursor.load() or ZERO, run_id)
+            cursor.save(settled)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    def _read(self, start: Position, run_id: str) -> Position:
+        """Read the lines behind a position; return up to where nothing is needed any more."""
+        reader = JournalReader(self._folder, INBOX, start)
+        came_at: dict[str, Position] = {}
+        try:
+            before = reader.position
+            while lines := reader.read(1):
+                said = canonical.decode(lines[0].json)
+                if said["what"] == CAME:
+                    alert = Alert.from_json(said["alert"])
+                    came_at[alert.id] = before
+                    self._know(alert.id)
+                    if said["targets"]:
+                        self._waiting[alert.id] = Waiting(alert, set(said["targets"]))
+                else:
+                    for event_id in said["ids"]:
+                        self._know(event_id)
+                    self._apply(said)
+                before = reader.position
+        finally:
+            reader.close()
+        needed = [
+            place
+            for event_id, place in came_at.items()
+            if event_id in self._waiting or event_id.partition("/")[0] == run_id
+        ]
+        return min(needed, key=lambda place: place.seq, default=before)
+
+
+def _warn(words: str) -> None:
+    print(f"WARN alerts: {words}", file=sys.stderr, flush=True)

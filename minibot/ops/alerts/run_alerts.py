@@ -1,0 +1,178 @@
+"""Alerts of a run: a service of `ops` that looks at queues and statuses and fills the outbox.
+
+A look takes place in a thread of its own, so that a slow disk holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import Health, Incident, JsonObject, StopJournal
+from minibot.events.names import HEALTH, INCIDENTS, STOP_JOURNAL
+from minibot.kernel.codes import QUEUE_LOCKED
+from minibot.kernel.errors import MinibotError, Refusal, RunStop
+from minibot.ops.alerts.alert import Alert
+from minibot.ops.alerts.delivery import Delivery
+from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
+from minibot.ops.alerts.incident_rules import incident_alert
+from minibot.ops.alerts.outbox import OUTBOX, WAITING_MAX, Outbox
+from minibot.ops.alerts.status_rules import StatusRules
+from minibot.ops.alerts.targets import Target, targets_of
+from minibot.ops.part_events import PartEvents
+from minibot.runtime.configuration.config_sections import AlertsSection
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.secrets import load_secrets
+from minibot.runtime.stop import STOP_KIND
+
+LOOK_S: Final = 0.5
+STOP_WAIT_S: Final = 1.5
+"""How long a STOP waits for the status that says what still runs."""
+LAST_S: Final = 4.0
+"""How long the end of `ops` waits for deliveries; the guard or the next start has the rest."""
+
+
+class AlertService:
+    """Alerts of one run.
+
+    Args:
+        section: The profile's section.
+        var: Folders of the run.
+        manifest: The run.
+        targets: Where to.
+    """
+
+    def __init__(
+        self, section: AlertsSection, var: Var, manifest: Manifest, targets: Sequence[Target]
+    ) -> None:
+        self._section = section
+        self._var = var
+        self._run_id = manifest.run_id
+        recorded = Recorded.open(var.run(manifest.run_id))
+        self._stops = PartEvents(recorded, STOP_JOURNAL)
+        self._incidents = PartEvents(recorded, INCIDENTS)
+        self._health = PartEvents(recorded, HEALTH)
+        self._rules = StatusRules(manifest, var)
+        self._status: JsonObject | None = None
+        self._looked: JsonObject | None = None
+        self._stop: tuple[float, StopJournal] | None = None
+        self._is_over = False
+        self._ended = threading.Event()
+        self._targets = targets
+        self._delivery: Delivery | None = None
+        self._early: list[Alert] = []
+        self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+        self._thread.start()
+
+    def take(self, status: JsonObject) -> None:
+        """Take a new status; the next look judges it."""
+        self._status = status
+
+    def close(self) -> None:
+        """Tell how the run ended, deliver what can be within some seconds, and end."""
+        end_s = time.monotonic() + LAST_S
+        self._ended.set()
+        self._thread.join(LAST_S)
+        if not self._is_over:
+            self._put(lost_alert(self._var, self._run_id, self._status))
+        if self._delivery is not None:
+            self._delivery.close(max(0.5, end_s - time.monotonic()))
+
+    def _work(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self._open()
+            self._look()
+        self._open()
+        self._look()
+        if self._stop is not None and not self._is_over:
+            self._tell_stop()
+
+    def _open(self) -> None:
+        """Open the outbox, once it is free: the guard may deliver from it, for some seconds."""
+        if self._delivery is not None:
+            return
+        try:
+            outbox = Outbox(self._var.ops, OUTBOX, self._run_id)
+        except RunStop as error:
+            if error.reason_code != QUEUE_LOCKED:
+                print(f"WARN alerts: no outbox: {error}", file=sys.stderr, flush=True)
+            return
+        self._delivery = Delivery(outbox, self._targets, self._section.per_minute_max)
+        for alert in self._early:
+            self._delivery.put(alert)
+        self._early.clear()
+
+    def _look(self) -> None:
+        status = self._status
+        try:
+            if not self._is_over:
+                self._read()
+            if self._stop is not None and time.monotonic() - self._stop[0] >= STOP_WAIT_S:
+                self._tell_stop()
+            if status is None or status is self._looked:
+                return
+            self._looked = status
+            for alert in self._rules.look(status):
+                self._put(alert)
+            if status["ended"] is not None:
+                self._tell_end(status)
+        except (MinibotError, OSError, KeyError, ValueError) as error:
+            # The end of the run moves its queues; the next look finds them where they are then.
+            print(f"WARN alerts: a look failed: {error!r}", file=sys.stderr, flush=True)
+            for queue in (self._stops, self._incidents, self._health):
+                queue.close()
+
+    def _read(self) -> None:
+        """Read stops, incidents and health since the last look."""
+        for event in self._stops.look():
+            payload = event.payload
+            if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and not self._stop:
+                self._stop = time.monotonic(), payload
+        for event in self._incidents.look():
+            if isinstance(event.payload, Incident):
+                self._rules.on_incident(event.payload)
+            alert = incident_alert(event)
+            if alert is not None:
+                self._put(alert)
+        for event in self._health.look():
+            if isinstance(event.payload, Health):
+                self._rules.on_health(event.payload)
+
+    def _tell_stop(self) -> None:
+        assert self._stop is not None
+        self._put(stop_alert_of(self._var, self._run_id, self._stop[1], self._status))
+        self._is_over = True
+
+    def _tell_end(self, status: JsonObject) -> None:
+        if not self._is_over or status["ended"]["kind"] != STOP_KIND:
+            self._put(end_alert(self._var, status))
+        self._is_over = True
+        for queue in (self._stops, self._incidents, self._health):
+            queue.close()
+
+    def _put(self, alert: Alert) -> None:
+        if not alert.passes(self._section.level_min):
+            return
+        if self._delivery is not None:
+            self._delivery.put(alert)
+        elif len(self._early) < WAITING_MAX:
+            self._early.append(alert)
+
+
+def service_of(section: AlertsSection, var: Var, manifest: Manifest) -> AlertService | None:
+    """Return the service of a run; None, with a warning, where no target can be had."""
+    try:
+        secrets = load_secrets(manifest.config["secrets"]["path"], PROJECT, os.environ)
+        targets, faults = targets_of(section, secrets)
+        for fault in faults:
+            print(f"WARN {fault}", file=sys.stderr, flush=True)
+        return AlertService(section, var, manifest, targets) if targets else None
+    except (Refusal, RunStop) as error:
+        print(f"WARN no alerts: {error}", file=sys.stderr, flush=True)
+        return None

@@ -1,0 +1,95 @@
+"""Sender of one message to one address by Apprise: a process of its own, ended with its message.
+
+Standard input is one JSON object with `url`, `title`, `body` and `level`; standard output says how
+it went. A host that hangs, a library that waits or one that leaks harms no other message. The
+address is a secret and leaves this process to its host alone: no redirect is followed, and reasons
+are told without any part of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING
+from minibot.runtime.secrets import SECRET_LENGTH_MIN, Redactor
+
+INPUT_BYTES_MAX: Final = 65_536
+SOCKET_S: Final = 6.0
+"""Longest wait for a connection, and for each piece of an answer."""
+DOUBT: Final = ("Read timed out", "Connection aborted", "Connection reset", "timed out")
+"""Words of errors after which the host may have the message all the same."""
+_REFUSED: Final = ("Connection refused", "Max retries exceeded", "Connect timeout")
+_KINDS: Final = {INFO: "info", WARNING: "warning", CRITICAL: "failure"}
+
+
+class _Heard(logging.Handler):
+    """Handler that keeps what the library said last: its complaint, and all for a verdict."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.complaint = ""
+        self.all: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        said = record.getMessage()
+        self.all.append(said[:500])
+        if record.levelno >= logging.WARNING:
+            self.complaint = said
+
+
+def send(url: str, title: str, body: str, level: str) -> JsonObject:
+    """Send a message and return how it went: `ok`, `why` and `in_doubt`."""
+    # Imported here so that the check of an address needs none of it.
+    import apprise
+
+    heard = _Heard()
+    log = logging.getLogger("apprise")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    log.addHandler(heard)
+    asset = apprise.AppriseAsset(
+        async_mode=False, http_redirects=False, secure_logging=True, app_id="minibot"
+    )
+    asset.app_desc = "minibot"
+    target: Any = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if target is None:
+        return _said(url, False, f"no address of this kind: {heard.complaint}")
+    # An address may ask for these by its parameters: it does not get them.
+    target.redirects = False
+    target.socket_connect_timeout = target.socket_read_timeout = SOCKET_S
+    target.request_rate_per_sec = 0
+    is_sent = bool(target.notify(body=body, title=title, notify_type=_KINDS[level]))
+    if is_sent:
+        return _said(url, True, "")
+    everything = " ".join(heard.all)
+    in_doubt = any(words in everything for words in DOUBT) and not any(
+        words in everything for words in _REFUSED
+    )
+    why = heard.complaint or "the library does not say why"
+    if in_doubt:
+        why += " (no answer came)"
+    return {**_said(url, False, why), "in_doubt": in_doubt}
+
+
+def _said(url: str, is_sent: bool, why: str) -> JsonObject:
+    parts = [part for part in re.split(r"[/:@?&=]+", url) if len(part) >= SECRET_LENGTH_MIN]
+    return {"ok": is_sent, "why": Redactor([url, *parts])(why)[:500], "in_doubt": False}
+
+
+def main() -> int:
+    """Send the message on standard input and print how it went."""
+    said = canonical.decode(sys.stdin.buffer.read(INPUT_BYTES_MAX).rstrip(b"\n"))
+    found = send(str(said["url"]), str(said["title"]), str(said["body"]), str(said["level"]))
+    sys.stdout.buffer.write(canonical.encode(found) + b"\n")
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""Rules for the status of a run: what stands for too long, and what has changed.
+
+A rule that something stands speaks once it has stood for its time, and again at the earliest in
+another hour; so a restart of `ops` does not repeat it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import combinations, pairwise
+from typing import Any, Final
+
+import psutil
+
+from minibot.backtest.report.ratios import sharpe
+from minibot.events.decimals import parse_fixed
+from minibot.events.model import Health, Incident, JsonObject
+from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.events.reasons import (
+    CONNECTION_LOST,
+    HALTED,
+    INSUFFICIENT_CASH,
+    NIGHT_NOTIONAL_PACE,
+)
+from minibot.events.unit_sizes import MINUTE_MS
+from minibot.features.correlation import CORRELATION_UNIT, correlation_of
+from minibot.market.notices import CONNECTED
+from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.figures_of_role import facts_of
+from minibot.report.entry_notices import entry_notice
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.watchdog.ending import Phase
+
+STALE_MARKET_MS: Final = 30_000
+"""Age of data or of the last decision, market time, that is told of."""
+CONNECTION_LOST_S: Final = 30.0
+"""How long a connection may be away, wall-clock time."""
+HOLD_S: Final = 5.0
+DISK_FACTOR: Final = 2
+"""Disk space is low below this many times the space at which the run stops."""
+MEASURED_MAX: Final = 60
+"""Newest measurements of the exchange that count for the rate of errors."""
+PERIOD_MS: Final = 15 * MINUTE_MS
+PERIODS_MIN: Final = 10
+PERIODS_A_YEAR: Final = 365 * 96
+RETURNS_MIN: Final = 30
+"""Returns of a minute each that two symbols need before their correlation is told of."""
+CORRELATION_TOLD: Final = 9_500
+"""Correlation of two held symbols that is told of, in ten-thousandths."""
+EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE})
+"""Reasons for which no entry passes on a night like others."""
+_PRICE_UNIT: Final = 100_000_000
+
+
+@dataclass(slots=True)
+class Standing:
+    """Condition that is told of once it has stood for a time.
+
+    Attributes:
+        hold_s: That time, wall-clock seconds.
+    """
+
+    hold_s: float = HOLD_S
+    since_s: float | None = None
+    is_told: bool = False
+
+    def begins(self, holds: bool) -> bool:
+        """Take whether it holds now; return True once for each time that it stands."""
+        if not holds:
+            self.since_s, self.is_told = None, False
+            return False
+        now_s = time.monotonic()
+        if self.since_s is None:
+            self.since_s = now_s
+        if self.is_told or now_s - self.since_s < self.hold_s:
+            return False
+        self.is_told = True
+        return True
+
+
+@dataclass(slots=True)
+class _Returns:
+    """Marks of a held symbol, one a minute."""
+
+    minute: int = -1
+    marks: deque[int] = field(default_factory=lambda: deque(maxlen=RETURNS_MIN + 1))
+
+
+class StatusRules:
+    """Rules over the statuses, health and connections of one run.
+
+    Args:
+        manifest: The run.
+        var: Its folders.
+    """
+
+    def __init__(self, manifest: Manifest, var: Var) -> None:
+        self._run_id = manifest.run_id
+        self._root = str(var.root)
+        watchdog = manifest.config["watchdog"]
+        self._disk_mb = DISK_FACTOR * int(watchdog["disk_free_min_mb"])
+        venue = manifest.config[manifest.config.get("venue", "binance")]
+        self._errors_percent = max(1, int(venue["error_rate_max_percent"]) // 2)
+        self._samples_min = int(venue["error_samples_min"])
+        self._standing: dict[str, Standing] = {}
+        self._lost_s: float | None = None
+        self._data_age_ms = 0
+        self._measured: deque[bool] = deque(maxlen=MEASURED_MAX)
+        self._former: dict[str, Any] = {}
+        self._period = -1
+        self._equities: list[float] = []
+        self._marks: dict[str, _Returns] = {}
+
+    # --- what comes from the queues -----------------------------------------------------------
+
+    def on_incident(self, incident: Incident) -> None:
+        """Take an incident: connections are told of once they have been away for a time."""
+        if incident.kind == CONNECTION_LOST:
+            self._lost_s = self._lost_s or time.monotonic()
+        elif incident.kind == CONNECTED:
+            self._lost_s = None
+
+    def on_health(self, health: Health) -> None:
+        """Take what the market role says of its connection."""
+        if health.role != MARKET_ROLE:
+            return
+        self._data_age_ms = health.data_age_ms or 0
+        if health.ok is not None:
+            self._measured.append(health.ok)
+
+    # --- what comes from the status -----------------------------------------------------------
+
+    def look(self, status: JsonObject) -> Iterator[Alert]:
+        """Yield the alerts of a status, each once."""
+        yield from self._changes(status)
+        if status["phase"] != Phase.RUNNING.value or status["ended"] is not None:
+            return
+        yield from self._ages(status)
+        yield from self._machine()
+        yield from self._results(status)
+        yield from self._correlations(status)
+
+    def _changes(self, status: JsonObject) -> Iterator[Alert]:
+        risk = facts_of(status, RISK_ROLE)
+        if not risk:
+            return
+        stops = risk.get("entry_stops")
+        event_id = "" if not stops else f"{stops['reason_code']}@{stops['since_ts']}"
+        if stops and event_id != self._former.get("entries"):
+            level = INFO if stops["reason_code"] in EVERYDAY else WARNING
+            yield self._alert("entries", event_id, level, "no entries pass", entry_notice(stops))
+        self._former["entries"] = event_id
+        for key, title in (("account", "the account's tier changed"), ("is_halted", "")):
+            value = risk.get(key)
+            former = self._former.get(key, value)
+            self._former[key] = value
+            if value == former:
+                continue
+            if key == "is_halted":
+                title = "entries are halted" if value else "entries are allowed again"
+            equity = f"equity {risk.get('equity')}, drawdown {risk.get('drawdown_bps')} bps"
+            level = INFO if key == "is_halted" else WARNING
+            at = status["now_ms"]
+            yield self._alert(key, f"{value}@{at}", level, title, f"{former} -> {value}; {equity}")
+
+    def _ages(self, status: JsonObject) -> Iterator[Alert]:
+        is_old = self._data_age_ms >= STALE_MARKET_MS
+        age = f"{self._data_age_ms / 1000:.0f} s old, {STALE_MARKET_MS // 1000} s allowed"
+        yield from self._stands("data_age", is_old, CRITICAL, "market data are old", age)
+        now = facts_of(status, STRATEGY_ROLE).get("now")
+        behind_ms = 0 if not now else int(status["now_ms"]) - int(now)
+        words = f"the strategy is {behind_ms / 1000:.0f} s of market time behind"
+        is_behind = behind_ms >= STALE_MARKET_MS
+        yield from self._stands("decision_age", is_behind, CRITICAL, "decisions are old", words)
+        away_s = 0.0 if self._lost_s is None else time.monotonic() - self._lost_s
+        words = f"away for {away_s:.0f} s; it is being built again"
+        is_away = away_s >= CONNECTION_LOST_S
+        yield from self._stands("connection", is_away, CRITICAL, "the connection is lost", words)
+
+    def _machine(self) -> Iterator[Alert]:
+        free_mb = psutil.disk_usage(self._root).free // 1024 // 1024
+        words = f"{free_mb} MB free on the disk of {self._root}; the run stops at half of that"
+        if free_mb >= self._disk_mb:
+            words = ""
+        yield from self._stands("disk", bool(words), CRITICAL, "the disk is nearly full", words)
+        errors = self._measured.count(False)
+        percent = 100 * errors // len(self._measured) if self._measured else 0
+        is_bad = len(self._measured) >= self._samples_min and percent >= self._errors_percent
+        words = f"{errors} of the last {len(self._measured)} measurements failed"
+        yield from self._stands("error_rate", is_bad, WARNING, "the exchange fails often", words)
+
+    def _results(self, status: JsonObject) -> Iterator[Alert]:
+        market_ms, equity = status["market"].get("market_ms"), facts_of(status, RISK_ROLE)
+        if not market_ms or "equity" not in equity:
+            return
+        period = int(market_ms) // PERIOD_MS
+        if period != self._period:
+            self._period = period
+            self._equities.append(float(equity["equity"]))
+            del self._equities[: -PERIODS_A_YEAR - 1]
+        ratio = sharpe_of(self._equities)
+        minutes = PERIOD_MS // MINUTE_MS
+        words = f"over {len(self._equities) - 1} periods of {minutes} minutes"
+        is_losing = ratio is not None and ratio < 0
+        yield from self._stands("sharpe", is_losing, INFO, "the Sharpe ratio is negative", words)
+
+    def _correlations(self, status: JsonObject) -> Iterator[Alert]:
+        market_ms = status["market"].get("market_ms")
+        if not market_ms:
+            return
+        held = {
+            symbol: each["mark"]
+            for symbol, each in status["market"].get("symbols", {}).items()
+            if each["entry"] is not None and each["mark"] is not None
+        }
+        for symbol in self._marks.keys() - held.keys():
+            del self._marks[symbol]
+        for symbol, mark in held.items():
+            kept = self._marks.setdefault(symbol, _Returns())
+            minute = int(market_ms) // MINUTE_MS
+            if minute == kept.minute:
+                continue
+            if minute != kept.minute + 1:
+                kept.marks.clear()
+            kept.minute = minute
+            kept.marks.append(parse_fixed(mark, 8))
+        for one, other in combinations(sorted(held), 2):
+            value = self._correlation(one, other)
+            name = f"correlation:{one}:{other}"
+            words = f"{one} and {other}: {Decimal(value or 0) / CORRELATION_UNIT:.2f}"
+            is_high = value is not None and value >= CORRELATION_TOLD
+            yield from self._stands(name, is_high, INFO, "two positions move as one", words)
+
+    def _correlation(self, one: str, other: str) -> int | None:
+        found = [_returns(self._marks[symbol].marks) for symbol in (one, other)]
+        if min(map(len, found)) < RETURNS_MIN:
+            return None
+        return correlation_of(*found)
+
+    # --- alerts -------------------------------------------------------------------------------
+
+    def _stands(
+        self, kind: str, holds: bool, level: str, title: str, words: str
+    ) -> Iterator[Alert]:
+        standing = self._standing.setdefault(kind, Standing())
+        if standing.begins(holds):
+            yield self._alert(kind, hour_of(wall_ms()), level, title, words)
+
+    def _alert(self, kind: str, event_id: str, level: str, title: str, words: str) -> Alert:
+        title = f"minibot {self._run_id}: {title}"
+        return Alert.of(self._run_id, kind, event_id, level, title, words)
+
+
+def sharpe_of(equities: list[float]) -> float | None:
+    """Return the Sharpe ratio of equities, one at each period's begin; None below ten periods."""
+    if len(equities) <= PERIODS_MIN or min(equities) <= 0:
+        return None
+    return sharpe([after / before - 1 for before, after in pairwise(equities)], PERIODS_A_YEAR)
+
+
+def hour_of(ms: int) -> str:
+    """Return the hour of a moment, by which a condition that stands is told of once."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y%m%dT%H}"
+
+
+def _returns(marks: deque[int]) -> list[int]:
+    return [(after - before) * _PRICE_UNIT // before for before, after in pairwise(marks)]
+
+
+def positions_of(status: Mapping[str, Any]) -> list[str]:
+    """Return the open positions of a status, one line each, with what rests for them."""
+    lines = []
+    for position in facts_of(status, EXECUTION_ROLE).get("open_positions", []):
+        rests = [
+            f"{name} {position[key]}"
+            for name, key in (("stop", "resting_stop"), ("target", "resting_target"))
+            if position.get(key)
+        ]
+        at = position.get("entry_price_avg")
+        words = f"{position['symbol']} {position['qty']} at {at}"
+        lines.append(", ".join([words, *rests]))
+    return lines

@@ -1,0 +1,249 @@
+"""Telegram chat of a run: one chat asks by commands, and acts where the profile lets it.
+
+It asks the bot's server for messages in a thread of its own. A message of another chat, or one that
+was written before the run, is passed over in silence. What acts has to be confirmed by a code that
+is good once, and acts only in a chat of two: of a group nobody knows who is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import os
+import re
+import secrets as random_source
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import telegram
+from telegram.error import Conflict, InvalidToken, TelegramError
+from telegram.request import HTTPXRequest
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.ops.actions import act
+from minibot.ops.alerts.answers import ANSWERS
+from minibot.ops.alerts.targets import address_of
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.configuration.config_sections import AlertsSection
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.secrets import load_secrets, redact
+from minibot.watchdog.requests import END
+
+WHO: Final = "telegram"
+ACTS: Final[Mapping[str, str]] = {"pause": "halt", "resume": "resume", "stop": END}
+"""What a command asks of the run, once it is confirmed."""
+CONFIRM: Final = "yes"
+CONFIRM_S: Final = 60.0
+POLL_S: Final = 20
+"""How long the server may keep a request for messages."""
+IDLE_S: Final = 0.5
+"""Pause after an answer without messages, which may come at once."""
+PAUSE_S: Final = 2.0
+PAUSE_S_MAX: Final = 60.0
+CONNECT_S: Final = 5.0
+CLOSE_S: Final = 2.0
+TEXT_MAX: Final = 4000
+OLD_MS: Final = 60_000
+_URL: Final = re.compile(r"^tgram://(\d+:[A-Za-z0-9_-]+)/(-?\d+)/?(\?.*)?$")
+
+
+class Asked(NamedTuple):
+    """Action that waits for its confirmation: command, code, and until when, monotonic seconds."""
+
+    command: str
+    code: str
+    until_s: float
+
+
+class TelegramChat:
+    """Service of `ops` that answers the commands of one chat.
+
+    Args:
+        var: Folders of the run.
+        run_id: The run.
+        token: Token of the bot, a secret.
+        chat_id: The chat.
+        may_act: Let the chat pause, resume and stop the run.
+        base_url: Where the bot's server is; the library's own when empty.
+    """
+
+    def __init__(
+        self, var: Var, run_id: str, token: str, chat_id: int, *, may_act: bool, base_url: str = ""
+    ) -> None:
+        self._var = var
+        self._run_id = run_id
+        self._token = token
+        self._chat_id = chat_id
+        self._may_act = may_act
+        self._base_url = base_url
+        self._status: JsonObject | None = None
+        self._asked: Asked | None = None
+        self._since_ms = wall_ms()
+        self._ended = threading.Event()
+        self._told = ""
+        for name in ("telegram", "httpx", "httpcore"):
+            # Their records hold addresses with the token.
+            logging.getLogger(name).disabled = True
+        self._thread = threading.Thread(target=self._work, name="telegram", daemon=True)
+        self._thread.start()
+
+    def take(self, status: JsonObject) -> None:
+        """Take a new status."""
+        self._status = status
+
+    def close(self) -> None:
+        """End; a request that the server keeps is left to the end of the process."""
+        self._ended.set()
+        self._thread.join(CLOSE_S)
+
+    # --- what is answered ---------------------------------------------------------------------
+
+    def answer(self, text: str) -> str:
+        """Return the answer to a message of the chat; what is confirmed is done."""
+        words = text.split()
+        command = words[0].removeprefix("/").partition("@")[0].lower() if words else ""
+        if command in ANSWERS:
+            status = self._status
+            return "No status yet." if status is None else ANSWERS[command](status)
+        if command in ACTS:
+            return self._ask(command)
+        if command == CONFIRM:
+            return self._confirmed(words[1] if len(words) > 1 else "")
+        known = [*ANSWERS, *(ACTS if self._is_acting else ())]
+        return f"Commands: {' '.join(f'/{name}' for name in known)}"
+
+    @property
+    def _is_acting(self) -> bool:
+        return self._may_act and self._chat_id > 0
+
+    def _ask(self, command: str) -> str:
+        if not self._may_act:
+            return f"/{command} is off: the profile has no alerts.telegram_acts."
+        if not self._is_acting:
+            return f"/{command} is possible in a chat of you and the bot alone."
+        code = f"{random_source.randbelow(10_000):04d}"
+        self._asked = Asked(command, code, time.monotonic() + CONFIRM_S)
+        words = f"{command} {self._run_id}? Confirm within {CONFIRM_S:.0f} s"
+        return f"{words}: /{CONFIRM} {code}"
+
+    def _confirmed(self, code: str) -> str:
+        asked, self._asked = self._asked, None
+        if asked is None or time.monotonic() > asked.until_s:
+            return "Nothing waits to be confirmed."
+        if not hmac.compare_digest(asked.code.encode(), code.encode()):
+            return f"That is not the code; ask again: /{asked.command}"
+        kind = ACTS[asked.command]
+        try:
+            return act(self._var, self._run_id, kind, why=f"/{asked.command}", who=WHO)
+        except (Refusal, RunStop) as error:
+            return str(error)
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        pause_s = PAUSE_S
+        offset: int | None = None
+        while not self._ended.is_set():
+            try:
+                async with self._bot() as bot:
+                    while not self._ended.is_set():
+                        offset = await self._poll(bot, offset)
+                        pause_s = PAUSE_S
+            except InvalidToken:
+                self._warn("the bot's server refuses the token; commands are off")
+                return
+            except Conflict:
+                self._warn("another program asks for this bot's messages; end one of them")
+            except TelegramError as error:
+                self._warn(f"no answer: {redact(str(error))}")
+            await self._sleep(pause_s)
+            pause_s = min(PAUSE_S_MAX, 2 * pause_s)
+
+    def _bot(self) -> telegram.Bot:
+        requests = [
+            HTTPXRequest(
+                connection_pool_size=2,
+                connect_timeout=CONNECT_S,
+                read_timeout=read_s,
+                httpx_kwargs={"trust_env": False, "follow_redirects": False},
+            )
+            for read_s in (CONNECT_S, POLL_S + CONNECT_S)
+        ]
+        first, second = requests
+        if not self._base_url:
+            return telegram.Bot(self._token, request=first, get_updates_request=second)
+        return telegram.Bot(self._token, self._base_url, request=first, get_updates_request=second)
+
+    async def _poll(self, bot: telegram.Bot, offset: int | None) -> int | None:
+        """Answer the messages that wait; return from which one on others are asked for."""
+        updates = await bot.get_updates(
+            offset=offset,
+            timeout=POLL_S,
+            allowed_updates=["message"],
+            read_timeout=POLL_S + CONNECT_S,
+        )
+        for update in updates:
+            offset = update.update_id + 1
+            message = update.message
+            if message is None or message.chat.id != self._chat_id or message.text is None:
+                continue
+            if message.date.timestamp() * 1000 < self._since_ms - OLD_MS:
+                continue  # It was meant for another run.
+            said = self.answer(message.text)[:TEXT_MAX]
+            await bot.send_message(self._chat_id, redact(said))
+        if not updates:
+            await self._sleep(IDLE_S)
+        return offset
+
+    async def _sleep(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s and not self._ended.is_set():
+            await asyncio.sleep(min(0.1, seconds))
+
+    def _warn(self, words: str) -> None:
+        if words != self._told:
+            self._told = words
+            print(f"WARN telegram: {words}", file=sys.stderr, flush=True)
+
+
+def chat_of(section: AlertsSection, var: Var, manifest: Manifest) -> TelegramChat | None:
+    """Return the chat of a profile; None, with a warning, where its address is none."""
+    try:
+        name = section.telegram or ""
+        secret = (section.targets or {})[name]
+        secrets = load_secrets(manifest.config["secrets"]["path"], PROJECT, os.environ)
+        token, chat_id = token_and_chat(address_of(name, secret, secrets), secret)
+    except Refusal as error:
+        print(f"WARN no commands by Telegram: {error}", file=sys.stderr, flush=True)
+        return None
+    may_act = bool(section.telegram_acts)
+    return TelegramChat(var, manifest.run_id, token, chat_id, may_act=may_act)
+
+
+def token_and_chat(url: str, secret: str) -> tuple[str, int]:
+    """Return token and chat of an address.
+
+    Args:
+        url: The address.
+        secret: Its name, for the refusal.
+
+    Raises:
+        Refusal: It is none of Telegram with one chat by its number.
+    """
+    found = _URL.match(url)
+    if found is None:
+        raise Refusal(
+            f"alerts.telegram: {secret} is no address of one Telegram chat.",
+            "It reads tgram://TOKEN/CHAT with the number of the chat.",
+            4,
+        )
+    return found[1], int(found[2])

@@ -1,0 +1,140 @@
+"""Sources of the guard: how far a run has come, read from its `var` or asked of its page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from minibot.events.model import JsonObject
+from minibot.events.names import MARKET_ROLE, STRATEGY_ROLE, TICKS
+from minibot.exchanges.single_get import get
+from minibot.kernel.errors import MinibotError, Transient
+from minibot.kernel.queue import open_reader
+from minibot.ops.figures_of_role import facts_of
+from minibot.ops.live_status import LiveStatus
+from minibot.runtime.paths import Var
+from minibot.watchdog.ending import Phase
+
+ANSWER_S: Final = 5.0
+LIVE_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress of a run at one moment; a figure is 0 before its first value.
+
+    Attributes:
+        run_id: The run.
+        told: When its status was written, Unix ms; any other value is a newer one.
+        data: Ticks that the market role has written.
+        decided: Market time to which the strategy has processed its inputs.
+        sequence: Lines of `market_ticks`, of which each second brings a beat at least.
+        is_running: Neither ending nor ended.
+        ended: How it ended, as its status says; None while it has not.
+        status: The whole status, where it is at hand.
+    """
+
+    run_id: str
+    told: int
+    data: int
+    decided: int
+    sequence: int
+    is_running: bool
+    ended: JsonObject | None
+    status: JsonObject | None = None
+
+
+class Source(Protocol):
+    """Source of progress."""
+
+    why: str
+    """Why nothing was heard; empty where there is nothing to say."""
+
+    def look(self) -> Progress | None:
+        """Return the progress; None where nothing was heard."""
+        ...
+
+
+class VarSource:
+    """Progress of the run on a `var` of this machine: its status file and the heads of queues."""
+
+    def __init__(self, var: Var) -> None:
+        self.why = ""
+        self._var = var
+        self._status = LiveStatus(var.status)
+
+    def look(self) -> Progress | None:
+        """Return the progress by the newest status; None before the first."""
+        self._status.look()
+        status = self._status.latest
+        if status is None:
+            return None
+        strategy, market = facts_of(status, STRATEGY_ROLE), facts_of(status, MARKET_ROLE)
+        return Progress(
+            str(status["run_id"]),
+            int(status["written_ms"]),
+            int(market.get("ticks", 0)),
+            int(strategy.get("now") or 0),
+            self._lines(),
+            status["phase"] == Phase.RUNNING.value and status["ended"] is None,
+            status["ended"],
+            status,
+        )
+
+    def _lines(self) -> int:
+        try:
+            return open_reader(self._var.queues, TICKS).head().lines
+        except (MinibotError, OSError):
+            return 0  # The end of the run has moved it.
+
+
+class UrlSource:
+    """Progress of a run as its page tells it, through a tunnel of the operator's own.
+
+    Args:
+        url: Scheme, host and port.
+        token: The page's token.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._live = f"{url.rstrip('/')}/api/v1/live"
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self.why = ""
+
+    def look(self) -> Progress | None:
+        """Ask the page; None, with the reason in `why`, without an answer."""
+        try:
+            status, body = get(
+                self._live, self._headers, timeout_s=ANSWER_S, bytes_max=LIVE_BYTES_MAX
+            )
+            if status != 200:
+                raise Transient(f"the page answers {status}")
+            found = progress_of(json.loads(body))
+        except (Transient, ValueError, KeyError, TypeError) as error:
+            self.why = str(error)
+            return None
+        self.why = ""
+        return found
+
+
+def progress_of(live: Mapping[str, Any]) -> Progress:
+    """Return the progress that the page's document `live` tells.
+
+    Raises:
+        KeyError, TypeError or ValueError: It is no such document.
+    """
+    roles, ended = live["roles"], live["ended"]
+    told = round(time.time() * 1000) - int(live["status_age_ms"])
+    return Progress(
+        str(live["run_id"]),
+        # To the second: the age is measured anew at each look.
+        0 if live["is_stale"] else told // 1000,
+        int(live["counts"]["ticks"]),
+        int(live["decided_ms"] or 0),
+        int(roles.get(MARKET_ROLE, {}).get("position", 0)),
+        live["phase"] == Phase.RUNNING.value and ended is None,
+        ended,
+    )

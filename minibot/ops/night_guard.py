@@ -1,0 +1,282 @@
+"""Guard: watches a run from a process of its own, and alarms when nothing moves or is heard.
+
+It shares neither process nor outbox with the run. It also delivers what an ended run has left in
+its outbox. While all is well it asks an outside monitor's address, which notices a dead machine by
+the silence.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from minibot.exchanges.single_get import get
+from minibot.kernel.codes import QUEUE_LOCKED
+from minibot.kernel.errors import RunStop, Transient
+from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
+from minibot.ops.alerts.delivery import Delivery
+from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
+from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.status_rules import hour_of
+from minibot.ops.guard_sources import Progress, Source
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.paths import Var
+from minibot.runtime.running import living_run
+from minibot.runtime.stop import STOP_KIND
+
+QUIET_MS: Final = 30_000
+PING_EVERY_MS: Final = 60_000
+LOOK_S: Final = 1.0
+LEFT_EVERY_S: Final = 5.0
+LEFT_S: Final = 30.0
+"""How often the guard looks for what a run left, and how long it delivers at a time."""
+PING_S: Final = 10.0
+CLOSE_S: Final = 5.0
+
+HEARD: Final = "nothing is heard"
+DATA: Final = "market data stand still"
+DECISIONS: Final = "decisions stand still"
+SEQUENCE: Final = "the sequence stands still"
+KINDS: Final = {
+    HEARD: "guard_heard",
+    DATA: "guard_data",
+    DECISIONS: "guard_decisions",
+    SEQUENCE: "guard_sequence",
+}
+
+
+class Watch:
+    """Watch over the progress of a run: which figure has stood still for too long.
+
+    Args:
+        quiet_s: How long a figure may stand, wall-clock seconds of an awake machine.
+        knows_end: The end of a run can be read long after; else silence once it was ending is it.
+    """
+
+    def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:
+        self._quiet_s = quiet_s
+        self._knows_end = knows_end
+        self._was_running = False
+        self._moved: dict[str, tuple[int, float]] = {}
+        self.alarms: dict[str, float] = {}
+        self.run_id = ""
+        self.has_ended = True
+
+    def look(self, progress: Progress | None, now_s: float) -> Iterator[tuple[str, bool]]:
+        """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
+
+        A figure is watched from its first value on, until the run ends.
+
+        Args:
+            progress: None where nothing was heard.
+            now_s: Monotonic time.
+        """
+        if progress is not None and progress.run_id != self.run_id:
+            self._moved.clear()
+            self.alarms.clear()
+            self.run_id = progress.run_id
+        if progress is not None:
+            self.has_ended = progress.ended is not None
+            self._was_running = progress.is_running
+        elif not self._knows_end and not self._was_running:
+            self.has_ended = True
+        values = _values(progress)
+        for what, value in values.items():
+            if value and self._moved.get(what, (0, 0.0))[0] != value:
+                self._moved[what] = value, now_s
+        for what, (_, moved_s) in self._moved.items():
+            is_watched = not self.has_ended and (what == HEARD or what in values)
+            stands = is_watched and now_s - moved_s >= self._quiet_s
+            if stands and what not in self.alarms:
+                self.alarms[what] = moved_s
+                yield what, True
+            elif not stands and what in self.alarms and (is_watched or self.has_ended):
+                del self.alarms[what]
+                if not self.has_ended:
+                    yield what, False
+        if progress is not None and not progress.is_running:
+            # A figure that stands while the run closes its positions is none to watch.
+            for what in (DATA, DECISIONS, SEQUENCE):
+                self._moved.pop(what, None)
+                self.alarms.pop(what, None)
+
+
+def _values(progress: Progress | None) -> dict[str, int]:
+    if progress is None:
+        return {}
+    found = {HEARD: progress.told}
+    if progress.is_running:
+        found |= {
+            DATA: progress.data,
+            DECISIONS: progress.decided,
+            SEQUENCE: progress.sequence,
+        }
+    return found
+
+
+class Guard:
+    """Guard of one `var`, or of a page behind a tunnel.
+
+    Args:
+        source: Where progress is read.
+        delivery: Where alarms go, with an outbox of the guard's own.
+        quiet_s: How long a figure may stand.
+        ping_url: Address of the outside monitor; empty for none.
+        ping_every_s: Between two requests to it.
+        left: Delivers what an ended run left; None where its `var` is not at hand.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        delivery: Delivery,
+        quiet_s: float,
+        ping_url: str = "",
+        ping_every_s: float = PING_EVERY_MS / 1000,
+        left: LeftBehind | None = None,
+    ) -> None:
+        self._source = source
+        self._delivery = delivery
+        self._watch = Watch(quiet_s, knows_end=left is not None)
+        self._quiet_s = quiet_s
+        self._ping_url = ping_url
+        self._ping_every_s = ping_every_s
+        self._pinged_s = -ping_every_s
+        self._pinging: threading.Thread | None = None
+        self._is_stopped = False
+        self._why = ""
+        self._left = left
+
+    def serve(self, ended: threading.Event) -> None:
+        """Watch until the event is set."""
+        worker = None
+        if self._left is not None:
+            worker = threading.Thread(target=self._left.work, args=(ended,), daemon=True)
+            worker.start()
+        while not ended.wait(LOOK_S):
+            self.look(time.monotonic())
+        if worker is not None:
+            worker.join(CLOSE_S)
+        self._delivery.close(CLOSE_S)
+
+    def look(self, now_s: float) -> None:
+        """Look once: alarm, tell the end of an alarm, ask the monitor."""
+        progress = self._source.look()
+        if self._source.why != self._why:
+            self._why = self._source.why
+            print(f"guard: {self._why or 'heard again'}", file=sys.stderr, flush=True)
+        if progress is not None and progress.run_id != self._watch.run_id:
+            print(f"guard: hears {progress.run_id}", file=sys.stderr, flush=True)
+        for what, begins in self._watch.look(progress, now_s):
+            self._tell(what, begins)
+        if progress is not None:
+            ended = progress.ended
+            self._is_stopped = ended is not None and ended["kind"] == STOP_KIND
+        if self._left is not None:
+            self._left.take(progress, is_silent=HEARD in self._watch.alarms)
+        self._ping(now_s)
+
+    @property
+    def is_well(self) -> bool:
+        """True if a run was heard of, did not STOP, and nothing stands still."""
+        return bool(self._watch.run_id) and not self._watch.alarms and not self._is_stopped
+
+    def _tell(self, what: str, begins: bool) -> None:
+        run_id, kind = self._watch.run_id, KINDS[what]
+        if begins:
+            level, title = CRITICAL, f"minibot {run_id}: {what}"
+            text = (
+                f"For {self._quiet_s:.0f} s: {what}. The run may go on, hang or be gone with its "
+                "machine.\nSee: minibot health --detail, minibot status"
+            )
+        else:
+            level, title = WARNING, f"minibot {run_id}: it moves again"
+            text, kind = f"No longer: {what}.", f"{kind}_over"
+        event_id = f"{hour_of(wall_ms())}:{wall_ms()}"
+        print(title, file=sys.stderr, flush=True)
+        self._delivery.put(
+            Alert.of(run_id, kind, event_id, level, title, text, is_urgent=begins, is_always=True)
+        )
+
+    def _ping(self, now_s: float) -> None:
+        """Ask the monitor's address in a thread; a slow monitor holds nobody up."""
+        is_due = now_s - self._pinged_s >= self._ping_every_s
+        if not self._ping_url or not self.is_well or not is_due:
+            return
+        if self._pinging is not None and self._pinging.is_alive():
+            return
+        self._pinged_s = now_s
+        self._pinging = threading.Thread(target=self._ask_monitor, daemon=True)
+        self._pinging.start()
+
+    def _ask_monitor(self) -> None:
+        try:
+            status, _ = get(self._ping_url, {}, timeout_s=PING_S, bytes_max=1024)
+            if not 200 <= status < 300:
+                raise Transient(f"it answers {status}")
+        except Transient as error:
+            print(f"WARN guard: the monitor was not reached: {error}", file=sys.stderr, flush=True)
+
+
+class LeftBehind:
+    """Deliverer of what an ended run has left in its outbox, its end included.
+
+    The ids are those of the run's own alerts: what `ops` has told, nobody tells again.
+
+    Args:
+        var: The folders of the run.
+        deliver: Makes a delivery of an outbox.
+    """
+
+    def __init__(self, var: Var, deliver: Callable[[Outbox], Delivery]) -> None:
+        self._var = var
+        self._deliver = deliver
+        self._lock = threading.Lock()
+        self._gone: Progress | None = None
+        self._seen = ""
+        self._settled = ""
+
+    def take(self, progress: Progress | None, *, is_silent: bool) -> None:
+        """Take how the run is: only once it has ended, or fell silent, is anything left."""
+        if progress is None:
+            return
+        if progress.ended is None:
+            self._seen = progress.run_id
+        is_gone = progress.ended is not None or is_silent
+        with self._lock:
+            self._gone = progress if is_gone else None
+
+    def work(self, ended: threading.Event) -> None:
+        """Look every few seconds, until the event is set."""
+        while not ended.wait(LEFT_EVERY_S):
+            self.deliver(ended)
+
+    def deliver(self, ended: threading.Event) -> None:
+        """Deliver what is left, if nobody else does; a run that goes on delivers itself."""
+        with self._lock:
+            gone = self._gone
+        if gone is None or gone.run_id == self._settled or living_run(self._var) is not None:
+            return
+        try:
+            outbox = Outbox(self._var.ops, OUTBOX, gone.run_id)
+        except RunStop as error:
+            if error.reason_code != QUEUE_LOCKED:
+                print(f"WARN guard: no outbox of the run: {error}", file=sys.stderr, flush=True)
+            return
+        delivery = self._deliver(outbox)
+        # The end of a run that was over before the guard came is no news.
+        if gone.run_id == self._seen and gone.status is not None:
+            if gone.ended is None and not outbox.knows(stop_id(gone.run_id)):
+                delivery.put(lost_alert(self._var, gone.run_id, gone.status))
+            elif gone.ended is not None:
+                delivery.put(end_alert(self._var, gone.status))
+        until_s = time.monotonic() + LEFT_S
+        while outbox.count and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
+            if living_run(self._var) is not None:
+                break
+        if not outbox.count:
+            self._settled = gone.run_id
+        delivery.close(0.0)

@@ -1,0 +1,254 @@
+"""Bundle of a run: its files and its report in one archive, which is checked as it is read.
+
+A bundle is a gzip of a ustar archive with one folder, the run's. Small files come first, the seal
+among them; so a reader knows size and sha256 of every queue file before it comes. The same run
+gives the same bytes. gzip at level 1: `docs/PERFORMANCE.md`, "Operator".
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, NamedTuple
+
+from minibot.kernel.codes import ATOMICITY_VIOLATION
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import TEMP_SUFFIX, ensure_folder, read_hashed, write_atomic
+from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE
+from minibot.kernel.seal_audit import streamed_findings
+from minibot.kernel.verify import Finding
+from minibot.runtime.manifest import is_run_id
+
+LEVEL: Final = 1
+CHUNK_BYTES: Final = 1 << 20
+FILES_MAX: Final = 100_000
+SMALL_BYTES_MAX: Final = 64 << 20
+"""Most that the files before the queues take together: manifest, seal, sums, report."""
+BETWEEN_BYTES_MAX: Final = 1 << 20
+"""Most that stands between two files: a header, padding, and what tarfile reads ahead."""
+
+Progress = Callable[[int], None]
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: None) -> int:
+    """Pack a sealed run with its report into a new file; return the bytes of the file.
+
+    Args:
+        run_dir: The run's folder.
+        out: The file; it appears whole or not at all.
+        progress: Told the bytes that were read so far.
+
+    Raises:
+        Refusal: The run is not sealed, the file exists, or it cannot be written.
+    """
+    if not (run_dir / SEAL_FILE).is_file():
+        raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
+    if out.exists():
+        raise Refusal(f"{out} exists already.", "Name another file with --out.")
+    part = out.with_name(f".{out.name}{TEMP_SUFFIX}")
+    try:
+        with part.open("xb") as raw:
+            _pack(run_dir, raw, progress)
+            size = raw.tell()
+        part.rename(out)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise Refusal(
+            f"{out} was not written: {error}", "Free space, or name another place."
+        ) from error
+    return size
+
+
+def _pack(run_dir: Path, raw: BinaryIO, progress: Progress) -> None:
+    done = 0
+    with (
+        gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for path in _ordered(run_dir):
+            name = PurePosixPath(run_dir.name, path.relative_to(run_dir).as_posix())
+            member = tarfile.TarInfo(str(name))
+            member.size, member.mode = path.stat().st_size, 0o600
+            with path.open("rb") as file:
+                archive.addfile(member, file)
+            done += member.size
+            progress(done)
+
+
+def _ordered(run_dir: Path) -> list[Path]:
+    """Return the files of a run: those beside the queues first, each group by name."""
+    files = [
+        path
+        for path in run_dir.rglob("*")
+        if path.is_file() and path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX)
+    ]
+    queues = run_dir / QUEUES
+    return sorted(files, key=lambda path: (queues in path.parents, path.relative_to(run_dir).parts))
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+class BundleCheck(NamedTuple):
+    """Check of a bundle: the run in it, the root of its seal, and what is not as sealed."""
+
+    run_id: str
+    root: str
+    findings: list[Finding]
+
+
+def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
+    """Return what differs between the files of a bundle and the seal in it.
+
+    The bundle is read once and never unpacked: memory and disk stay small, whatever it claims.
+
+    Args:
+        path: The bundle.
+        public_key: The key that must have signed the seal, if any.
+    """
+    with tempfile.TemporaryDirectory(prefix="minibot-bundle-") as name:
+        folder = Path(name)
+        reading = _Reading(path, folder)
+        fault = reading.read()
+        findings = [] if fault is None else [fault]
+        findings += streamed_findings(folder, public_key, reading.found)
+        try:
+            root = str(read_hashed(folder / SEAL_FILE)["root"])
+        except (OSError, RunStop):
+            root = ""  # One of the findings says what is wrong with the seal.
+        return BundleCheck(reading.run_id, root, findings)
+
+
+class _Reading:
+    """One pass over a bundle; small files go into a folder, queue files are measured alone."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path = path
+        self._folder = folder
+        self.run_id = ""
+        self._sizes: dict[str, int] | None = None
+        self._small = 0
+        self.found: dict[str, tuple[int, str]] = {}
+
+    def read(self) -> Finding | None:
+        """Read as far as the bundle is sound; return the fault at which it is not."""
+        name = self._path.name
+        try:
+            with _opened(self._path) as (archive, plain):
+                while True:
+                    plain.allow(BETWEEN_BYTES_MAX)
+                    member = archive.next()
+                    if member is None:
+                        break
+                    name = member.name
+                    self._take(archive, member, plain)
+                plain.to_end()
+        except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+            return Finding(name, 0, 0, ATOMICITY_VIOLATION, "a whole bundle", str(error))
+        except RunStop as error:
+            return Finding(name, 0, 0, error.reason_code, "a whole file", error.detail)
+        return None
+
+    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: _Bounded) -> None:
+        name = self._name_of(member)
+        is_small = not name.startswith(f"{QUEUES}/")
+        if is_small:
+            self._small += member.size
+            if self._sizes is not None or self._small > SMALL_BYTES_MAX:
+                raise tarfile.TarError(f"{name} is too large, or comes behind the queues")
+        else:
+            wanted = self._listed().get(name)
+            # One that the seal does not list is a finding later; its size is bounded like a header.
+            if member.size > (BETWEEN_BYTES_MAX if wanted is None else wanted):
+                raise tarfile.TarError(f"it has {member.size} bytes, and the seal lists {wanted}")
+        plain.allow(member.size + BETWEEN_BYTES_MAX)
+        source = archive.extractfile(member)
+        if source is None:
+            raise tarfile.TarError(f"{name} has no content")
+        if is_small:
+            data = source.read()
+            self.found[name] = len(data), sha256(data).hexdigest()
+            ensure_folder((self._folder / name).parent)
+            write_atomic(self._folder / name, data, is_durable=False)
+            return
+        digest, size = sha256(), 0
+        while chunk := source.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        self.found[name] = size, digest.hexdigest()
+
+    def _name_of(self, member: tarfile.TarInfo) -> str:
+        """Return the name of a member below the run's folder.
+
+        Raises:
+            TarError: It has no place there.
+        """
+        parts = PurePosixPath(member.name).parts
+        is_plain = all(part not in ("..", "/") and not set(part) & set("\\:") for part in parts)
+        if not member.isfile() or len(parts) < 2 or not is_plain or not is_run_id(parts[0]):
+            raise tarfile.TarError(f"{member.name[:200]!r} has no place in a run's folder")
+        if self.run_id not in ("", parts[0]):
+            raise tarfile.TarError(f"it holds {self.run_id} and {parts[0]}")
+        self.run_id, name = parts[0], "/".join(parts[1:])
+        if name in self.found or len(self.found) >= FILES_MAX:
+            raise tarfile.TarError(f"{name} comes twice, or is one of too many")
+        return name
+
+    def _listed(self) -> dict[str, int]:
+        if self._sizes is None:
+            if SEAL_FILE not in self.found:
+                raise tarfile.TarError("its seal does not come before its queues")
+            entries = read_hashed(self._folder / SEAL_FILE)["files"]
+            try:
+                self._sizes = {name: int(entry["size"]) for name, entry in entries.items()}
+            except (KeyError, TypeError, AttributeError) as error:
+                raise tarfile.TarError(f"its seal is none: {error!r}") from error
+        return self._sizes
+
+
+class _Bounded:
+    """Unpacked bytes of a bundle, of which only as many are read as were allowed."""
+
+    def __init__(self, plain: gzip.GzipFile) -> None:
+        self._plain = plain
+        self._left = 0
+
+    def allow(self, count: int) -> None:
+        """Allow so many more bytes, counted from here."""
+        self._left = count
+
+    def read(self, count: int) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            TarError: There are more than were allowed.
+        """
+        data = self._plain.read(count)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.TarError("it unpacks to more than it says")
+        return data
+
+    def to_end(self) -> None:
+        """Read what is left, up to the checksum at the end."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
+    with gzip.open(path, "rb") as raw:
+        plain = _Bounded(raw)
+        plain.allow(BETWEEN_BYTES_MAX)
+        with tarfile.open(fileobj=plain, mode="r|") as archive:  # type: ignore[call-overload]
+            yield archive, plain

@@ -1,0 +1,58 @@
+"""Reasons of round trips: the signal behind the first purchase, the exit behind the last sale."""
+
+from __future__ import annotations
+
+from minibot.events.model import BUY, EXIT, Event, OrderIntent, RiskAction, Signal
+from minibot.replay.explain.checks import left_words
+from minibot.report.trades import CARRIED, RoundTrip
+
+
+class TradeReasons:
+    """Reasons of a run's round trips, fed with its orders, risk actions and signals.
+
+    Orders come first: of all signals, only those behind an entry are kept.
+    """
+
+    def __init__(self) -> None:
+        self._exits: dict[str, RiskAction] = {}
+        self._exit_causes: dict[str, tuple[str, ...]] = {}
+        # Reason codes of the signals that entries go back to, by signal; and signals by order.
+        self._entries: dict[str, str] = {}
+        self._entry_causes: dict[str, tuple[str, ...]] = {}
+
+    def take(self, event: Event) -> None:
+        """Take an event; those that tell no reason are passed over."""
+        payload = event.payload
+        if isinstance(payload, Signal):
+            if event.id in self._entries:
+                self._entries[event.id] = payload.reason_code
+        elif isinstance(payload, RiskAction):
+            if payload.action == EXIT:
+                # Behind a trigger it names the intent of the order that rested.
+                for name in (event.id, *(event.cause_ids or ())):
+                    self._exits[name] = payload
+        elif isinstance(payload, OrderIntent):
+            if payload.side != BUY:
+                causes = (event.id, *(event.cause_ids or ()))
+                self._exit_causes[payload.client_order_id] = causes
+            else:
+                causes = tuple(event.cause_ids or ())
+                self._entry_causes[payload.client_order_id] = causes
+                self._entries.update(dict.fromkeys(causes, ""))
+
+    def exit_of(self, trip: RoundTrip) -> RiskAction | None:
+        """Return the risk action that left a round trip; None while it is open."""
+        causes = self._exit_causes.get(trip.exit_order, ())
+        return next((self._exits[cause] for cause in causes if cause in self._exits), None)
+
+    def left_because(self, trip: RoundTrip) -> str:
+        """Return why a round trip was closed: the exit that was hit, else a reason code."""
+        action = self.exit_of(trip)
+        return "" if action is None else left_words(action)
+
+    def entered_because(self, trip: RoundTrip) -> str:
+        """Return the reason code of the signal behind a round trip's first purchase."""
+        for cause in self._entry_causes.get(trip.entry_order, ()):
+            if code := self._entries.get(cause):
+                return code
+        return "" if trip.entry_order else CARRIED

@@ -1,0 +1,93 @@
+"""`minibot alert test`: one message to each target, and an answer for each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.ops.alerts.target_trial import tried_ms
+from minibot.runtime.configuration.config_sections import AlertsSection
+from minibot.runtime.paths import Var
+from tests.ops.alert_hosts import WebHost
+from tests.runs import run_command
+
+PROFILE = "config/nore-demo.v1.json"
+SECRET = "sesame-opens"
+
+
+def tried(tmp_path: Path, targets: dict[str, str], **keys: Any) -> tuple[int, Any, str]:
+    """Run the verb on a profile; return exit code, its document and its errors."""
+    section = {"required": False, "level_min": "info", "per_minute_max": 5, "targets": targets}
+    sets = {"alerts": json.dumps({**section, **keys}), "secrets.path": tmp_path / "secrets.env"}
+    words = [word for name, text in sets.items() for word in ("--set", f"{name}={text}")]
+    var = ["--var", str(tmp_path / "var"), "--json"]
+    done = run_command(["minibot", "alert", "test", "--config", PROFILE, *words, *var])
+    return done.code, json.loads(done.out or "null"), done.err
+
+
+def write_secrets(tmp_path: Path, **values: str) -> None:
+    """Write a secrets file that its owner alone reads."""
+    path = tmp_path / "secrets.env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    path.chmod(0o600)
+
+
+@pytest.mark.process
+def test_each_target_answers_and_a_whole_test_is_noted(tmp_path: Path) -> None:
+    """An operator sees before the night that each message arrives; `ready` counts on the note."""
+    with WebHost() as host, WebHost() as other:
+        write_secrets(tmp_path, HOOK=host.url(), OTHER=other.url())
+        code, document, _ = tried(tmp_path, {"hook": "HOOK", "other": "OTHER"})
+
+        assert code == 0
+        assert document["targets"] == {
+            "hook": {"ok": True, "why": None},
+            "other": {"ok": True, "why": None},
+        }
+        assert len(host.got) == len(other.got) == 1
+    section = AlertsSection(
+        required=False, level_min="info", per_minute_max=5, targets={"hook": "HOOK"}
+    )
+    more = AlertsSection(
+        required=False, level_min="info", per_minute_max=5, targets={"hook": "H", "third": "T"}
+    )
+    assert tried_ms(Var(tmp_path / "var"), section) is not None
+    assert tried_ms(Var(tmp_path / "var"), more) is None
+
+
+@pytest.mark.process
+def test_target_that_fails_is_named_with_the_reason_and_no_secret(tmp_path: Path) -> None:
+    """One dead target is a failure, the others are tried all the same."""
+    with WebHost() as host, WebHost(status=403) as refusing:
+        write_secrets(tmp_path, HOOK=host.url(), NO=refusing.url(path=f"/{SECRET}"))
+        code, document, said = tried(tmp_path, {"hook": "HOOK", "no": "NO", "none": "NONE"})
+
+    assert code == 1
+    targets = document["targets"]
+    assert targets["hook"]["ok"]
+    assert "403" in targets["no"]["why"]
+    assert "NONE" in targets["none"]["why"]
+    assert SECRET not in json.dumps(document) + said
+
+
+@pytest.mark.process
+def test_profile_without_alerts_is_refused(tmp_path: Path) -> None:
+    """A profile that would alert nobody is told so."""
+    var = str(tmp_path / "var")
+    done = run_command(["minibot", "alert", "test", "--config", PROFILE, "--var", var])
+
+    assert done.code == 2
+    assert "no section alerts" in done.err
+
+
+@pytest.mark.process
+def test_address_in_the_profile_itself_is_refused(tmp_path: Path) -> None:
+    """A manifest would keep it for ever, so an address may not stand in a profile."""
+    write_secrets(tmp_path)
+    code, _, said = tried(tmp_path, {"hook": "json://127.0.0.1/x"})
+
+    assert code == 4
+    assert "alerts.targets.hook" in said

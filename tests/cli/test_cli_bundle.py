@@ -1,0 +1,172 @@
+"""Bundles: a run in one file that anyone can check, and what is no bundle."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import Refusal
+from minibot.report.bundle import BETWEEN_BYTES_MAX, check_bundle, write_bundle
+from tests.runs import ShortRun, verb
+
+FILLS_FILE = "queues/fills/inbox.jsonl"
+Members = list[tuple[tarfile.TarInfo, bytes]]
+
+
+@pytest.fixture(scope="module")
+def bundle(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle of a short run."""
+    out = tmp_path_factory.mktemp("bundle") / "night.tar.gz"
+    write_bundle(short_run.run_dir, out)
+    return out
+
+
+def changed(bundle: Path, out: Path, change: Callable[[Members], None]) -> Path:
+    """Write a bundle anew with changed members."""
+    with tarfile.open(bundle, "r:gz") as archive:
+        members: Members = []
+        for member in archive:
+            source = archive.extractfile(member)
+            assert source is not None
+            members.append((member, source.read()))
+    change(members)
+    with tarfile.open(out, "w:gz", format=tarfile.USTAR_FORMAT) as archive:
+        for member, data in members:
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out
+
+
+def named(members: Members, end: str) -> int:
+    """Return the place of the member whose name ends so."""
+    return next(n for n, (member, _) in enumerate(members) if member.name.endswith(end))
+
+
+@pytest.mark.row("N-120")
+def test_bundle_is_checked_elsewhere_and_replays(short_run: ShortRun, tmp_path: Path) -> None:
+    """A bundle verifies without its run, names the sealed root, and each verb takes it as RUN."""
+    out, elsewhere = tmp_path / "night.tar.gz", tmp_path / "elsewhere" / "var"
+
+    packed = verb(short_run.var, "bundle", "latest", "--out", str(out), "--json")
+    checked = verb(elsewhere, "verify", str(out), "--json")
+    causes = verb(elsewhere, "verify", str(out), "--lineage")
+    replayed = verb(elsewhere, "replay", str(out))
+
+    root = json.loads((short_run.run_dir / "seal.json").read_text("utf-8"))["root"]
+    assert packed.code == 0
+    assert packed.document["root"] == root
+    assert (checked.code, checked.document["clean"]) == (0, True)
+    assert f"{short_run.run_id}, root {root}" in checked.err
+    assert (causes.code, replayed.code) == (0, 0)
+    assert "identical" in replayed.out
+
+
+def test_bundle_of_a_run_is_the_same_bytes_again(
+    short_run: ShortRun, bundle: Path, tmp_path: Path
+) -> None:
+    """Two people who pack the same run can compare one hash."""
+    write_bundle(short_run.run_dir, tmp_path / "again.tar.gz")
+
+    assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
+
+
+def test_changed_missing_and_added_files_are_named(bundle: Path, tmp_path: Path) -> None:
+    """Each queue file that is not as sealed is a finding with its name."""
+
+    def change(members: Members) -> None:
+        place = named(members, FILLS_FILE)
+        member, data = members[place]
+        members[place] = member, data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
+        del members[named(members, "queues/signals/inbox.jsonl")]
+        extra = tarfile.TarInfo(f"{member.name.partition('/')[0]}/queues/fills/more.jsonl")
+        members.append((extra, b"{}\n"))
+
+    check = check_bundle(changed(bundle, tmp_path / "other.tar.gz", change))
+
+    assert {(finding.file, finding.code) for finding in check.findings} == {
+        (FILLS_FILE, "SEAL_MISMATCH"),
+        ("queues/signals/inbox.jsonl", "SEAL_MISMATCH"),
+        ("queues/fills/more.jsonl", "SEAL_EXTRA_FILE"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        (FILLS_FILE, b"0" * (4 << 20), "the seal lists"),
+        ("queues/fills/unknown.jsonl", b"0" * (BETWEEN_BYTES_MAX + 1), "the seal lists None"),
+        ("late.txt", b"", "comes behind the queues"),
+        ("../../up.txt", b"", "has no place"),
+        ("C:\\up.txt", b"", "has no place"),
+    ],
+)
+def test_member_that_has_no_place_ends_the_reading(
+    bundle: Path, tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    """A file larger than sealed, behind its place or outside the folder is told and not read."""
+
+    def change(members: Members) -> None:
+        run_id = members[0][0].name.partition("/")[0]
+        if name == FILLS_FILE:
+            members[named(members, name)] = tarfile.TarInfo(f"{run_id}/{name}"), data
+        else:
+            members.append((tarfile.TarInfo(f"{run_id}/{name}"), data))
+
+    check = check_bundle(changed(bundle, tmp_path / "other.tar.gz", change))
+
+    assert said in check.findings[0].found
+
+
+def test_bomb_is_left_after_what_it_claims(tmp_path: Path) -> None:
+    """An archive of a few kilobytes that unpacks to gigabytes is not unpacked."""
+    bomb = tmp_path / "bomb.tar.gz"
+    header = tarfile.TarInfo("20251120_000000/manifest.json")
+    header.size, header.type = 1 << 32, tarfile.XHDTYPE
+    with gzip.open(bomb, "wb", 9) as out:
+        out.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(64):
+            out.write(bytes(1 << 20))
+
+    check = check_bundle(bomb)
+
+    assert bomb.stat().st_size < 100_000
+    assert "unpacks to more than it says" in check.findings[0].found
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])
+def test_cut_bundle_is_no_clean_one(bundle: Path, tmp_path: Path, kept: float) -> None:
+    """A bundle that was cut anywhere has findings and exit code 1, also where nothing is left."""
+    data = bundle.read_bytes()
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(data[: max(2, int(len(data) * kept))])
+
+    said = verb(tmp_path / "var", "verify", str(cut))
+
+    assert said.code == 1
+    assert "finding" in said.out
+
+
+def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_path: Path) -> None:
+    """A bundle holds a sealed run, and no file of anybody else is written over."""
+    unsealed = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, unsealed)
+    (unsealed / "seal.json").unlink()
+    standing = tmp_path / "night.tar.gz"
+    standing.write_bytes(b"mine")
+
+    unready = verb(tmp_path / "var", "bundle", short_run.run_id, "--out", str(tmp_path / "b"))
+    over = verb(short_run.var, "bundle", "latest", "--out", str(standing))
+
+    assert unready.code == over.code == 2
+    assert "is not sealed" in unready.err
+    assert "exists already" in over.err
+    assert standing.read_bytes() == b"mine"
+    with pytest.raises(Refusal, match="was not written"):
+        write_bundle(short_run.run_dir, tmp_path / "no" / "folder" / "b.tar.gz")

@@ -1,0 +1,64 @@
+"""Filters of `minibot runs`: each leaves in exactly the runs that it names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.runs import ShortRun, verb
+
+
+@pytest.mark.row("N-78")
+@pytest.mark.parametrize(
+    ("flags", "is_in"),
+    [
+        (("--state", "sealed"), True),
+        (("--state", "stopped"), False),
+        (("--data", "simulated"), True),
+        (("--data", "real"), False),
+        (("--profile", "nore-smoke"), True),
+        (("--profile", "nore"), False),
+        (("--verdict", "none"), True),
+        (("--verdict", "pass"), False),
+        (("--since", "2000-01-01"), True),
+        (("--since", "2100-01-01"), False),
+    ],
+)
+def test_filter_leaves_in_the_runs_that_it_names(
+    short_run: ShortRun, flags: tuple[str, ...], is_in: bool
+) -> None:
+    """A sealed simulated smoke run that nobody judged is found by what it is, and not by else."""
+    said = verb(short_run.var, "runs", *flags, "--json")
+
+    assert said.code == 0
+    assert [row["run_id"] for row in said.document["runs"]] == [short_run.run_id] * is_in
+
+
+def test_size_of_a_run_is_that_of_its_files(short_run: ShortRun) -> None:
+    """Sizes are bytes of the run's own files, those of its queues included."""
+    files = [path for path in short_run.run_dir.rglob("*") if path.is_file()]
+
+    said = verb(short_run.var, "runs", "--size", "--json")
+    shown = verb(short_run.var, "runs", "--size")
+
+    (row,) = said.document["runs"]
+    assert row["bytes"] == sum(path.stat().st_size for path in files)
+    assert any((path.parent.parent.name, path.suffix) == ("queues", ".jsonl") for path in files)
+    assert "together" in shown.out
+
+
+def test_damaged_run_is_listed_and_found_by_its_state(tmp_path: Path) -> None:
+    """A run whose manifest cannot be read has no profile and no start, but stays in the list."""
+    folder = tmp_path / "var" / "runs" / "20251120_000000"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"v": 1}), encoding="utf-8")
+
+    every = verb(tmp_path / "var", "runs", "--json")
+    damaged = verb(tmp_path / "var", "runs", "--state", "damaged", "--json")
+    since = verb(tmp_path / "var", "runs", "--since", "2000-01-01", "--json")
+
+    assert [row["run_id"] for row in every.document["runs"]] == [folder.name]
+    assert [row["run_id"] for row in damaged.document["runs"]] == [folder.name]
+    assert since.document["runs"] == []

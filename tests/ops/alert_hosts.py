@@ -1,0 +1,93 @@
+"""Hosts of alerts for tests: an HTTP server on loopback that answers, fails, redirects or hangs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+
+@dataclass
+class Got:
+    """Request that a host got."""
+
+    path: str
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        """Its body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class WebHost:
+    """HTTP server on a free loopback port; `answer` says what it does with each request.
+
+    Attributes:
+        got: Every request with a body, in order.
+        status: What it answers; 0 hangs until the host is closed.
+        location: Where a redirect leads to.
+        answer: What it sends back as JSON, by the request.
+    """
+
+    status: int = 200
+    location: str = ""
+    answer: Callable[[Got], Any] = lambda got: {}
+    got: list[Got] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Start the server."""
+        host, self.closed = self, threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(size).decode()
+                got = Got(self.path, dict(self.headers), body)
+                host.got.append(got)
+                if host.status == 0:
+                    host.closed.wait()
+                    return
+                said = json.dumps(host.answer(got)).encode()
+                self.send_response(host.status)
+                if host.location:
+                    self.send_header("Location", host.location)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            do_GET = do_POST
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self._thread.start()
+
+    def url(self, scheme: str = "json", path: str = "/hook/sesame-opens") -> str:
+        """Return the address of this host for Apprise."""
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def titles(self) -> list[str]:
+        """Return the titles of the alerts that came."""
+        return [got.json["title"] for got in self.got]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,326 @@
+"""Delivery of alerts by real hosts and programs: mail, webhook, ntfy, a command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.ops.alerts import targets as alert_targets
+from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.alerts.delivery import Delivery, digest_of
+from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.targets import (
+    REPEAT,
+    AddressTarget,
+    CommandTarget,
+    Message,
+    Outcome,
+    Target,
+    message_of,
+    targets_of,
+)
+from minibot.runtime.configuration.config_sections import AlertsSection
+from minibot.runtime.secrets import Secrets
+from tests.ops.alert_hosts import WebHost
+from tests.waiting import wait_until
+
+RUN = "20261123_200000"
+SECRET = "sesame-opens"
+
+
+def alert(number: int, level: str = WARNING, *, is_urgent: bool = False) -> Alert:
+    """Return an alert of an event."""
+    return Alert.of(RUN, "test", str(number), level, f"title {number}", "body", is_urgent=is_urgent)
+
+
+def message(*, is_repeat: bool = False) -> Message:
+    """Return the message of an alert."""
+    return message_of(alert(1), is_repeat=is_repeat)
+
+
+def delivery_of(tmp_path: Path, targets: Sequence[Target], per_minute_max: int = 20) -> Delivery:
+    """Return a delivery of a new outbox, whose pauses are short."""
+    return Delivery(Outbox(tmp_path / "ops", OUTBOX, RUN), targets, per_minute_max, pause_s=0.05)
+
+
+class Wire:
+    """Target in memory that keeps what it got, and fails while `is_down`."""
+
+    def __init__(self, name: str = "wire") -> None:
+        self.name = name
+        self.got: list[Message] = []
+        self.is_down = False
+        self.tries = 0
+
+    def send(self, message: Message) -> Outcome:
+        """Keep a message."""
+        self.tries += 1
+        if self.is_down:
+            return Outcome(False, "down")
+        self.got.append(message)
+        return Outcome(True)
+
+    def cancel(self) -> None:
+        """Have nothing under way."""
+
+
+# --- addresses --------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("scheme", ["json", "ntfy"])
+def test_host_gets_title_and_text_once(scheme: str) -> None:
+    """A webhook and an ntfy server get the alert as their documents say."""
+    with WebHost() as host:
+        path = f"/hook/{SECRET}" if scheme == "json" else f"/{SECRET}"
+        outcome = AddressTarget("hook", host.url(scheme, path)).send(message())
+
+        assert outcome == Outcome(True)
+        assert len(host.got) == 1
+        assert host.got[0].json["title"] == "title 1"
+        assert host.got[0].json["message"] == "body"
+
+
+@pytest.mark.process
+def test_redirect_is_a_failure_and_the_secret_goes_nowhere_else() -> None:
+    """A host that points elsewhere gets no second request sent there, even if the address asks."""
+    with WebHost() as other, WebHost(status=307, location=other.url("http", "/steal")) as host:
+        target = AddressTarget("hook", host.url(path=f"/hook/{SECRET}?redirect=yes"))
+        outcome = target.send(message())
+
+        assert not outcome.is_sent
+        assert not outcome.in_doubt
+        assert len(host.got) == 1
+        assert other.got == []
+    assert SECRET not in outcome.why
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_refusing_host_is_a_failure_with_its_status(status: int) -> None:
+    """The reason names the status, and no part of the address."""
+    with WebHost(status=status) as host:
+        outcome = AddressTarget("hook", host.url(path=f"/hook/{SECRET}")).send(message())
+
+    assert not outcome.is_sent
+    assert not outcome.in_doubt
+    assert str(status) in outcome.why
+    assert SECRET not in outcome.why
+
+
+@pytest.mark.process
+def test_hanging_host_is_given_up_in_time_and_leaves_a_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host that takes the message and never answers may have it: the next try says so."""
+    monkeypatch.setattr(alert_targets, "SEND_S", 3.0)
+    with WebHost(status=0) as host:
+        outcome = AddressTarget("hook", host.url(path=f"/hook/{SECRET}")).send(message())
+
+        assert not outcome.is_sent
+        assert outcome.in_doubt
+        assert len(host.got) == 1
+
+
+@pytest.mark.process
+def test_host_that_is_away_leaves_no_doubt() -> None:
+    """A port without a listener gets no message, so a later one is no repeat."""
+    with WebHost() as host:
+        url = host.url(path=f"/hook/{SECRET}")
+    outcome = AddressTarget("hook", url).send(message())
+
+    assert not outcome.is_sent
+    assert not outcome.in_doubt
+    assert SECRET not in outcome.why
+
+
+@pytest.fixture
+def mails() -> Iterator[tuple[int, list[Any]]]:
+    """A mail server on loopback: its port and the mails that came."""
+    smtpd = pytest.importorskip("aiosmtpd.smtp", reason="aiosmtpd is not installed")
+    got: list[Any] = []
+
+    class Handler:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            got.append(envelope)
+            return "250 taken"
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(
+        loop.create_server(lambda: smtpd.SMTP(Handler(), loop=loop), "127.0.0.1", 0)
+    )
+    port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield port, got
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.mark.process
+def test_mail_arrives_with_title_as_its_subject(mails: tuple[int, list[Any]]) -> None:
+    """A mail server gets one mail with subject and text."""
+    port, got = mails
+    url = f"mailto://127.0.0.1:{port}?from=bot@example.com&to=me@example.com&mode=insecure"
+    outcome = AddressTarget("mail", url).send(message())
+
+    assert outcome == Outcome(True)
+    assert len(got) == 1
+    assert got[0].rcpt_tos == ["me@example.com"]
+    assert b"Subject: title 1" in got[0].content
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_program_gets_the_alert_as_json_and_its_exit_code_counts(tmp_path: Path) -> None:
+    """A program of the machine gets all of it on standard input, by no shell."""
+    out = tmp_path / "out; rm -rf x"
+    script = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+    sent = CommandTarget("beep", [sys.executable, "-c", script, str(out)]).send(message())
+    failed = CommandTarget("beep", [sys.executable, "-c", "raise SystemExit(3)"]).send(message())
+    missing = CommandTarget("beep", [str(tmp_path / "none")]).send(message())
+
+    assert sent == Outcome(True)
+    told = json.loads(out.read_text())
+    assert told["schema"] == "minibot.alert"
+    assert told["alerts"][0]["id"] == f"{RUN}/test/1"
+    assert not told["is_repeat"]
+    assert failed == Outcome(False, "exit code 3")
+    assert not missing.is_sent
+    assert not missing.in_doubt
+
+
+@pytest.mark.process
+def test_program_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program has a bound on its time."""
+    monkeypatch.setattr(alert_targets, "SEND_S", 1.0)
+    argv = [sys.executable, "-c", "import time; time.sleep(600)"]
+    outcome = CommandTarget("beep", argv).send(message())
+
+    assert not outcome.is_sent
+    assert outcome.in_doubt
+
+
+# --- the order of things ----------------------------------------------------------------------
+
+
+def test_host_that_comes_back_gets_what_waited_once(tmp_path: Path) -> None:
+    """An outage delays alerts and doubles none."""
+    wire = Wire()
+    wire.is_down = True
+    delivery = delivery_of(tmp_path, [wire])
+    delivery.put(alert(1))
+    wait_until(lambda: wire.tries >= 3, "it is tried again")
+    assert delivery.failures == {"wire": "down"}
+    wire.is_down = False
+
+    wait_until(lambda: wire.got, "it arrives")
+    delivery.close(5.0)
+    assert [each.title for each in wire.got] == ["title 1"]
+    assert delivery.failures == {}
+
+
+def test_dead_target_holds_up_no_other(tmp_path: Path) -> None:
+    """Each target has a line of its own."""
+    dead, wire = Wire("dead"), Wire()
+    dead.is_down = True
+    delivery = delivery_of(tmp_path, [dead, wire])
+    delivery.put(alert(1))
+
+    wait_until(lambda: wire.got, "it arrives")
+    delivery.close(5.0)
+    assert dead.got == []
+
+
+def test_flood_becomes_a_digest_and_a_stop_passes_it(tmp_path: Path) -> None:
+    """More than the minute has room for is summed up in one message; a STOP is not held back."""
+    wire = Wire()
+    wire.is_down = True
+    delivery = delivery_of(tmp_path, [wire], per_minute_max=3)
+    for number in range(50):
+        delivery.put(alert(number))
+    wire.is_down = False
+    wait_until(lambda: wire.got, "the digest comes")
+    delivery.put(alert(100, CRITICAL, is_urgent=True))
+    wait_until(lambda: len(wire.got) >= 2, "the STOP comes")
+    delivery.close(5.0)
+
+    told = [each.id for got in wire.got for each in got.alerts]
+    assert len(told) == len(set(told)) == 51
+    assert len(wire.got) <= 4
+    assert any(len(got.alerts) > 3 for got in wire.got)
+    stop = next(got for got in wire.got if got.alerts[0].is_urgent)
+    assert len(stop.alerts) == 1
+
+
+def test_repeat_says_that_it_is_one(tmp_path: Path) -> None:
+    """A message that may have arrived before the restart comes marked."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    outbox.put(alert(1), ["wire"])
+    outbox.begin("wire", [alert(1)])
+    outbox.close()
+    wire = Wire()
+
+    delivery = delivery_of(tmp_path, [wire])
+    wait_until(lambda: wire.got, "it is repeated")
+    delivery.close(5.0)
+
+    assert wire.got[0].is_repeat
+    assert wire.got[0].title == f"{REPEAT}title 1"
+
+
+def test_alert_for_a_target_that_is_no_more_is_left_out(tmp_path: Path) -> None:
+    """A target that the profile names no longer blocks the outbox no further."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    outbox.put(alert(1), ["old"])
+    outbox.close()
+
+    delivery_of(tmp_path, [Wire()]).close(0.0)
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    assert again.count == 0
+    again.close()
+
+
+def test_digest_counts_kinds_and_shows_the_gravest_first() -> None:
+    """A digest of a hundred alerts is short, and the worst of them stands on top."""
+    alerts = [(alert(number, INFO), False) for number in range(99)]
+    told = digest_of([*alerts, (alert(99, CRITICAL), False)], left_out=7)
+
+    lines = told.body.splitlines()
+    assert told.level == CRITICAL
+    assert lines[1] == "critical: title 99"
+    assert "and 75 more" in lines
+    assert lines[-1].startswith("7 alerts left out")
+    assert len(told.alerts) == 100
+
+
+# --- the profile ------------------------------------------------------------------------------
+
+
+def section(**keys: Any) -> AlertsSection:
+    """Return a section of a profile."""
+    fixed: dict[str, Any] = {"required": False, "level_min": WARNING, "per_minute_max": 20}
+    return AlertsSection(**{**fixed, **keys})
+
+
+def test_address_that_is_missing_or_of_another_kind_is_named_without_itself() -> None:
+    """A fault says which name, never what stands behind it."""
+    secrets = Secrets({"ODD": f"syslog://{SECRET}", "GOOD": "json://127.0.0.1/x"}, Path("/s"))
+    named = {"odd": "ODD", "none": "NONE", "good": "GOOD"}
+    found, faults = targets_of(section(targets=named), secrets)
+
+    assert [target.name for target in found] == ["good"]
+    assert len(faults) == 2
+    assert SECRET not in " ".join(faults)

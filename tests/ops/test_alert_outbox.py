@@ -1,0 +1,175 @@
+"""Outbox of alerts: each once to each target, through restarts, kills and damage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.codes import QUEUE_LOCKED
+from minibot.kernel.errors import RunStop
+from minibot.ops.alerts import outbox as outboxes
+from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from tests.waiting import DEADLINE_S, wait_until
+
+RUN = "20261123_200000"
+
+
+def alert(number: int, run_id: str = RUN, *, is_urgent: bool = False) -> Alert:
+    """Return an alert of an event."""
+    return Alert.of(
+        run_id, "test", str(number), WARNING, f"title {number}", "", is_urgent=is_urgent
+    )
+
+
+def ids(outbox: Outbox, target: str = "a") -> list[str]:
+    """Return the numbers of the alerts that wait for a target."""
+    return [each.id.rpartition("/")[2] for each, _ in outbox.waiting(target)]
+
+
+def test_alert_of_a_known_event_is_dropped_also_after_a_restart(tmp_path: Path) -> None:
+    """An event alerts once, however often it is read."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    assert outbox.put(alert(1), ["a"])
+    assert not outbox.put(alert(1), ["a"])
+    outbox.done("a", [alert(1)])
+    outbox.close()
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert not again.put(alert(1), ["a"])
+    assert ids(again) == []
+    again.close()
+
+
+def test_outbox_keeps_what_one_target_lacks_and_another_has(tmp_path: Path) -> None:
+    """A target whose host is away gets its alerts after the restart, the other gets none twice."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    for number in (1, 2):
+        outbox.put(alert(number), ["a", "b"])
+    outbox.begin("a", [alert(1)])
+    outbox.done("a", [alert(1)])
+    outbox.begin("b", [alert(1)])
+    outbox.failed("b", [alert(1)], "refused", in_doubt=False)
+    outbox.close()
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert ids(again, "a") == ["2"]
+    assert again.waiting("b") == [(each, False) for each, _ in again.waiting("b")]
+    assert ids(again, "b") == ["1", "2"]
+    again.close()
+
+
+def test_urgent_alert_overtakes_all_that_wait(tmp_path: Path) -> None:
+    """A STOP goes first."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    for number in (1, 2):
+        outbox.put(alert(number), ["a"])
+    outbox.put(alert(3, is_urgent=True), ["a"])
+
+    assert ids(outbox) == ["3", "1", "2"]
+    outbox.close()
+
+
+def test_full_outbox_counts_what_it_leaves_out_but_takes_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded when a host is away for hours; a STOP always has room."""
+    monkeypatch.setattr(outboxes, "WAITING_MAX", 3)
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    taken = [outbox.put(alert(number), ["a"]) for number in range(5)]
+
+    assert taken == [True, True, True, False, False]
+    assert outbox.left_out == 2
+    assert outbox.put(alert(9, is_urgent=True), ["a"])
+    assert ids(outbox)[0] == "9"
+    outbox.close()
+
+
+def test_settled_lines_of_older_runs_are_read_no_more(tmp_path: Path) -> None:
+    """The outbox of a hundred nights opens as fast as that of one."""
+    for night in ("20261121_200000", "20261122_200000"):
+        outbox = Outbox(tmp_path / "ops", OUTBOX, night)
+        outbox.put(alert(1, night), ["a"])
+        outbox.done("a", [alert(1, night)])
+        outbox.close()
+
+    Outbox(tmp_path / "ops", OUTBOX, RUN).close()
+    last = Outbox(tmp_path / "ops", OUTBOX, "20261122_200000")
+
+    # Its cursor stands behind that night, so the id is a new one again.
+    assert last.put(alert(1, "20261122_200000"), ["a"])
+    last.close()
+
+
+def test_second_process_is_told_that_the_outbox_is_taken(tmp_path: Path) -> None:
+    """No alert is sent by two processes at once."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    with pytest.raises(RunStop) as caught:
+        Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert caught.value.reason_code == QUEUE_LOCKED
+    outbox.close()
+
+
+def test_damaged_outbox_is_set_aside_and_the_next_alert_goes_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Damage costs no alert: the file stays under another name, and a warning names it."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    outbox.put(alert(1), ["a"])
+    outbox.close()
+    path = tmp_path / "ops" / OUTBOX / "inbox.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"title 1", b"title 7"))
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert again.put(alert(1), ["a"])
+    assert len(list((tmp_path / "ops").glob("outbox.damaged_*"))) == 1
+    assert "is damaged and set aside" in capsys.readouterr().err
+    again.close()
+
+
+def test_levels_pass_as_asked_and_ends_always() -> None:
+    """The level of a profile holds back what is less, never a STOP or an end."""
+    told = Alert.of(RUN, "x", "1", INFO, "", "")
+    end = Alert.of(RUN, "END", "END", INFO, "", "", is_always=True)
+
+    assert told.passes(INFO)
+    assert not told.passes(WARNING)
+    assert Alert.of(RUN, "x", "1", CRITICAL, "", "").passes(WARNING)
+    assert end.passes(CRITICAL)
+
+
+@pytest.mark.process
+def test_kill_between_delivery_and_its_note_repeats_marked_as_a_repeat(tmp_path: Path) -> None:
+    """The one case in which an alert comes twice says so itself."""
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from minibot.ops.alerts.outbox import Outbox, OUTBOX\n"
+        "from tests.ops.test_alert_outbox import alert, RUN\n"
+        "o = Outbox(Path(sys.argv[1]), OUTBOX, RUN)\n"
+        "o.put(alert(1), ['a']); o.put(alert(2), ['a']); o.begin('a', [alert(1)])\n"
+        "print('sent', flush=True); time.sleep(600)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "ops")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert wait_until(process.stdout.readline, "it is on its way") == "sent\n"
+    process.kill()
+    process.wait(DEADLINE_S)
+    process.stdout.close()
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert [(each.id[-1], is_doubt) for each, is_doubt in again.waiting("a")] == [
+        ("1", True),
+        ("2", False),
+    ]
+    again.close()

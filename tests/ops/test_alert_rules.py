@@ -1,0 +1,190 @@
+"""Rules of alerts: what of a run an operator is told, and what stays in the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Event, Health, Incident
+from minibot.events.names import MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE, WATCHDOG_ROLE
+from minibot.events.reasons import CONNECTION_LOST
+from minibot.market.notices import CONNECTED
+from minibot.ops.alerts import status_rules
+from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.alerts.incident_rules import incident_alert
+from minibot.ops.alerts.status_rules import StatusRules, sharpe_of
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.paths import Var
+from minibot.watchdog.ending import Phase
+from tests.manifests import made_manifest
+
+RUN = "20261123_200000_125"
+NOW = 1_795_000_000_000
+
+
+def incident(kind: str) -> Event:
+    """Return an incident of the watchdog."""
+    payload = Incident(component=WATCHDOG_ROLE, kind=kind, detail="what happened")
+    fields: dict[str, Any] = {"id": "event-1", "run_id": RUN, "payload": payload}
+    return SimpleNamespace(**fields)  # type: ignore[return-value]
+
+
+def status(**risk: Any) -> dict[str, Any]:
+    """Return a status of a running run, with some facts of risk."""
+    facts = {"equity": "1000", "drawdown_bps": "0", "is_halted": False, "entry_stops": None, **risk}
+    return {
+        "run_id": RUN,
+        "phase": Phase.RUNNING.value,
+        "ended": None,
+        "now_ms": NOW,
+        "ai_off": False,
+        "market": {"market_ms": NOW, "symbols": {}},
+        "roles": {
+            RISK_ROLE: {"heartbeat": {"facts": facts}},
+            STRATEGY_ROLE: {"heartbeat": {"facts": {"now": NOW}}},
+        },
+    }
+
+
+@pytest.fixture
+def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatusRules:
+    """Rules of a run, whose conditions need not stand for a time."""
+    monkeypatch.setattr(status_rules.Standing.__init__, "__defaults__", (0.0, None, False))
+    raw = load_config("config/nore-demo.v1.json").raw
+    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
+    return StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+
+
+def kinds(rules: StatusRules, told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return kind and level of the alerts of a status."""
+    return [(each.kind, each.level) for each in rules.look(told)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [("ROLE_RESTARTED", WARNING), ("AI_OFF", WARNING), ("OPS_OFF", CRITICAL), ("banned", CRITICAL)],
+)
+def test_incident_that_matters_is_told_with_its_words(kind: str, level: str) -> None:
+    """An incident of a kind in the table becomes an alert of its event."""
+    told = incident_alert(incident(kind))
+
+    assert told is not None
+    assert told.level == level
+    assert told.id == f"{RUN}/{kind}/event-1"
+    assert "what happened" in told.text
+
+
+@pytest.mark.parametrize("kind", [CONNECTED, CONNECTION_LOST, "universe_changed", "renewal"])
+def test_incident_of_an_everyday_kind_wakes_nobody(kind: str) -> None:
+    """A connection that comes back in a second is no reason to get up."""
+    assert incident_alert(incident(kind)) is None
+
+
+def test_quiet_status_tells_nothing(rules: StatusRules) -> None:
+    """A night on which all is well is silent."""
+    assert kinds(rules, status()) == []
+    assert kinds(rules, status()) == []
+
+
+def test_change_of_tier_and_of_a_halt_is_told_once(rules: StatusRules) -> None:
+    """The account's tier and an operator's halt are told when they change, not before."""
+    assert kinds(rules, status(account="normal")) == []
+
+    changed = kinds(rules, status(account="reduced", is_halted=True))
+
+    assert changed == [("account", WARNING), ("is_halted", INFO)]
+    assert kinds(rules, status(account="reduced", is_halted=True)) == []
+
+
+def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(
+    rules: StatusRules,
+) -> None:
+    """A used-up limit is a warning; what an operator asked for is none."""
+    stops = {"since_ts": NOW, "reason_code": "day_loss", "refused": 1}
+    assert kinds(rules, status(entry_stops=stops)) == [("entries", WARNING)]
+    assert kinds(rules, status(entry_stops={**stops, "refused": 9})) == []
+
+    halted = {"since_ts": NOW + 1, "reason_code": "halted", "refused": 1}
+    assert kinds(rules, status(entry_stops=halted)) == [("entries", INFO)]
+
+
+def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well(
+    rules: StatusRules,
+) -> None:
+    """Data that stand still for half a minute of market time are an alarm, once."""
+    old = Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, data_age_ms=30_000)
+    rules.on_health(old)
+    behind = status()
+    behind["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]["now"] = NOW - 30_000
+
+    assert kinds(rules, behind) == [("data_age", CRITICAL), ("decision_age", CRITICAL)]
+    assert kinds(rules, behind) == []
+
+    rules.on_health(Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, data_age_ms=1))
+    assert kinds(rules, status()) == []
+    rules.on_health(old)
+    assert kinds(rules, status()) == [("data_age", CRITICAL)]
+
+
+def test_connection_is_told_only_while_it_stays_away(
+    rules: StatusRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short loss is silent; one that lasts is an alarm."""
+    rules.on_incident(Incident(component=MARKET_ROLE, kind=CONNECTION_LOST, detail="x"))
+    assert kinds(rules, status()) == []
+    monkeypatch.setattr(status_rules, "CONNECTION_LOST_S", 0.0)
+    assert kinds(rules, status()) == [("connection", CRITICAL)]
+
+    rules.on_incident(Incident(component=MARKET_ROLE, kind=CONNECTED, detail="x"))
+    monkeypatch.setattr(status_rules, "CONNECTION_LOST_S", 30.0)
+    assert kinds(rules, status()) == []
+
+
+def test_failed_measurements_are_told_from_half_the_rate_that_stops_the_run(
+    rules: StatusRules,
+) -> None:
+    """The operator hears of a failing exchange before the run stops for it."""
+    for n in range(60):
+        ok = n % 10 != 0
+        rules.on_health(Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, ok=ok))
+
+    assert kinds(rules, status()) == [("error_rate", WARNING)]
+
+
+def test_disk_is_told_at_twice_the_space_at_which_the_run_stops(tmp_path: Path) -> None:
+    """A disk that fills up is an alarm while there is still time."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 10**9}}
+    rules = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+    standing = rules._standing.setdefault("disk", status_rules.Standing(hold_s=0.0))
+
+    assert kinds(rules, status()) == [("disk", CRITICAL)]
+    assert standing.is_told
+
+
+def test_sharpe_is_silent_below_ten_periods() -> None:
+    """Nine losing periods say nothing; ten do."""
+    falling = [1000.0 - n - n % 2 for n in range(11)]
+
+    assert sharpe_of(falling[:10]) is None
+    ratio = sharpe_of(falling)
+    assert ratio is not None
+    assert ratio < 0
+
+
+def test_positions_that_move_as_one_are_told(rules: StatusRules) -> None:
+    """Two pairs that rise and fall together for half an hour are one bet."""
+    told: list[Alert] = []
+    for minute in range(40):
+        now = status()
+        now["market"]["market_ms"] = NOW + minute * 60_000
+        price = 100 + minute % 7
+        for symbol, mark in (("AAA", price), ("BBB", 2 * price), ("CCC", 100 + minute % 3)):
+            now["market"]["symbols"][symbol] = {"entry": "1", "mark": f"{mark}.00000000"}
+        told += rules.look(now)
+
+    assert [each.kind for each in told] == ["correlation:AAA:BBB"]
+    assert "1.00" in told[0].text

@@ -1,0 +1,187 @@
+"""Telegram chat of a night, against a server on loopback that speaks the bot API as documented."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from minibot.kernel.errors import Refusal
+from minibot.ops.alerts import telegram as chats
+from minibot.ops.alerts.telegram import TelegramChat, token_and_chat
+from minibot.ops.live_status import LiveStatus
+from minibot.runtime.paths import Var
+from tests.nights.night import Night
+from tests.ops.alert_hosts import Got, WebHost
+from tests.waiting import wait_until
+
+TOKEN = "123456:sesame-opens-this"
+CHAT = 4711
+
+
+class BotServer:
+    """Server of the bot API: what waits for the bot, and what the bot said.
+
+    Attributes:
+        said: Texts that the bot sent, with the chat.
+        waiting: Updates that it has not taken.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[tuple[int, str]] = []
+        self.waiting: list[dict[str, Any]] = []
+        self.conflicts = 0
+        self._last = 0
+        self.host = WebHost(answer=self._answer)
+
+    def write(self, text: str, chat: int = CHAT, age_s: int = 0) -> None:
+        """Write a message in a chat."""
+        self._last += 1
+        kind = "private" if chat > 0 else "group"
+        message = {
+            "message_id": self._last,
+            "date": int(time.time()) - age_s,
+            "chat": {"id": chat, "type": kind},
+            "from": {"id": chat, "is_bot": False, "first_name": "O"},
+            "text": text,
+        }
+        self.waiting.append({"update_id": self._last, "message": message})
+
+    def ask(self, text: str) -> str:
+        """Write a message and return the answer."""
+        before = len(self.said)
+        self.write(text)
+        wait_until(lambda: len(self.said) > before, f"{text} is answered")
+        return self.said[-1][1]
+
+    def _answer(self, got: Got) -> Any:
+        form = {name: values[0] for name, values in parse_qs(got.body).items()}
+        method = got.path.rpartition("/")[2]
+        result: Any = True
+        if method == "getMe":
+            result = {"id": 1, "is_bot": True, "first_name": "bot", "username": "bot"}
+        elif method == "getUpdates":
+            offset = int(form.get("offset", 0))
+            self.waiting = [each for each in self.waiting if each["update_id"] >= offset]
+            result = list(self.waiting)
+        elif method == "sendMessage":
+            self.said.append((int(form["chat_id"]), form["text"]))
+            chat = {"id": int(form["chat_id"]), "type": "private"}
+            result = {"message_id": 1, "date": 1, "chat": chat, "text": form["text"]}
+        return {"ok": True, "result": result}
+
+
+def chat_with(
+    server: BotServer, var: Var, run_id: str, *, may_act: bool, chat_id: int = CHAT
+) -> TelegramChat:
+    """Return the chat of a run at a server."""
+    base_url = server.host.url("http", "/bot")
+    return TelegramChat(var, run_id, TOKEN, chat_id, may_act=may_act, base_url=base_url)
+
+
+@pytest.mark.process
+def test_chat_asks_pauses_and_stops_a_night(tmp_path: Path) -> None:
+    """From a phone: questions are answered, and the night ends in order once it is confirmed."""
+    server = BotServer()
+    night = Night(tmp_path / "var", ["ai.enabled=false"])
+    night.await_trading()
+    var = Var(night.var)
+    live = LiveStatus(var.status)
+    wait_until(live.look, "there is a status")
+    assert live.latest is not None
+    run_id = live.latest["run_id"]
+    with server.host:
+        chat = chat_with(server, var, run_id, may_act=True)
+        assert server.ask("/status") == "No status yet."
+        chat.take(live.latest)
+        assert run_id in server.ask("/status@bot")
+        assert "Result" in server.ask("/profit")
+        assert "market_role: " in server.ask("/health")
+        assert "position" in server.ask("/stops").lower() or "stop" in server.said[-1][1]
+        assert server.ask("/why")
+        assert "/stop" in server.ask("hello")
+        assert "not the code" in _wrong(server, server.ask("/stop"))
+        assert "Nothing waits" in server.ask("/yes 0000")
+        assert night.process.poll() is None
+
+        assert "halt is asked" in server.ask(_code(server.ask("/pause")))
+        assert "end is asked" in server.ask(_code(server.ask("/stop")))
+        code, said = night.end()
+        chat.close()
+
+    assert code == 0, said
+    assert {chat_id for chat_id, _ in server.said} == {CHAT}
+
+
+def _code(question: str) -> str:
+    """Return the confirmation that a question asks for."""
+    return question.rpartition(": ")[2]
+
+
+def _wrong(server: BotServer, question: str) -> str:
+    """Return the answer to a wrong code."""
+    right = _code(question).rpartition(" ")[2]
+    return server.ask(f"/yes {(int(right) + 1) % 10_000:04d}")
+
+
+@pytest.mark.process
+def test_other_chats_and_old_messages_are_passed_over(tmp_path: Path) -> None:
+    """A stranger learns nothing, and a /stop of last night stops nothing."""
+    server = BotServer()
+    with server.host:
+        server.write("/status", chat=999)
+        server.write("/stop", age_s=3600)
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        server.ask("/status")
+        chat.close()
+
+    assert server.said == [(CHAT, "No status yet.")]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("chat_id", "may_act"), [(CHAT, False), (-CHAT, True)])
+def test_chat_acts_only_where_it_may_and_not_in_a_group(
+    tmp_path: Path, chat_id: int, may_act: bool
+) -> None:
+    """Without the profile's leave, or in a group, nothing is even asked."""
+    server = BotServer()
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=may_act, chat_id=chat_id)
+        server.write("/stop", chat=chat_id)
+        wait_until(lambda: server.said, "it is answered")
+        chat.close()
+
+    assert "/yes" not in server.said[0][1]
+
+
+@pytest.mark.process
+def test_bot_that_another_program_polls_warns_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two programs with one bot: the log says so without the token, and commands come back."""
+    monkeypatch.setattr(chats, "PAUSE_S", 0.05)
+    server = BotServer()
+    conflict = {"ok": False, "error_code": 409, "description": "Conflict: other getUpdates"}
+    answer, server.host.answer = server.host.answer, lambda got: conflict
+    server.host.status = 409
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=False)
+        wait_until(lambda: len(server.host.got) >= 2, "it is tried again")
+        server.host.status, server.host.answer = 200, answer
+        assert server.ask("/status") == "No status yet."
+        chat.close()
+
+    said = capsys.readouterr().err
+    assert "another program" in said
+    assert "sesame" not in said
+
+
+def test_address_needs_one_chat_by_its_number() -> None:
+    """Commands need to know whom they obey."""
+    assert token_and_chat("tgram://123456:ab_c/-100200/", "PHONE") == ("123456:ab_c", -100200)
+    for url in ("tgram://123456:abc", "tgram://123456:abc/1/2", "tgram://123456:abc/@group"):
+        with pytest.raises(Refusal):
+            token_and_chat(url, "PHONE")
