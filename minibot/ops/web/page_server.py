@@ -41,7 +41,7 @@ class PageServer:
         history = RunHistory(run_dir)
         self._run = RunView(run_dir, manifest, var, Live(), history, self._metrics)
         port = port or _port_before(var, manifest.run_id)
-        self._server = HttpServer(self._run, Codes(var.page_code), port)
+        self._server = HttpServer(self._run, Codes(var.page_code, var.page_opened), port)
         self.port = self._server.port
         address = {"run_id": manifest.run_id, "url": self._server.url}
         write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
