@@ -32,8 +32,8 @@ OTHER_LISTS = {
     (
         "minibot.ops.web.record_page",
         "execution_role market_role risk_role strategy_role",
-    ): "whose facts a page shows",
-    ("minibot.ops.web.run_history", "fills signals"): "kinds of marks on a chart",
+    ): "those whose facts a record still has",
+    ("minibot.ops.web.run_history", "fills signals"): "named marks of a chart",
     ("minibot.replay.diff", CHAIN): "an order that the digest of a recorded side goes by",
     ("minibot.replay.explain.causes", "fills order_intents order_results"): "where ids stand",
     ("minibot.replay.explain.lines", "health stop_journal"): "event types",

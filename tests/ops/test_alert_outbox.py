@@ -79,7 +79,7 @@ def test_full_outbox_counts_what_it_leaves_out_but_takes_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory is bounded when a host is away for hours; a STOP always has room."""
-    monkeypatch.setattr(outboxes, "WAITING_MAX", 3)
+    monkeypatch.setattr(outboxes, "HELD_MAX", 3)
     outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
     taken = [outbox.put(alert(number), ["a"]) for number in range(5)]
 

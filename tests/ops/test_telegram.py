@@ -162,7 +162,7 @@ def test_bot_that_another_program_polls_warns_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two programs with one bot: the log says so without the token, and commands come back."""
-    monkeypatch.setattr(chats, "PAUSE_S", 0.05)
+    monkeypatch.setattr(chats, "FIRST_PAUSE_S", 0.05)
     server = BotServer()
     conflict = {"ok": False, "error_code": 409, "description": "Conflict: other getUpdates"}
     answer, server.host.answer = server.host.answer, lambda got: conflict

@@ -30,7 +30,7 @@ from minibot.runtime.clock import wall_ms
 OUTBOX: Final = "outbox"
 """The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
 GUARD_OUTBOX: Final = "guard_outbox"
-WAITING_MAX: Final = 1000
+HELD_MAX: Final = 1000
 """Alerts that may wait; of further ones only those that overtake are taken."""
 KNOWN_MAX: Final = 20_000
 """Ids that are remembered; a run that alerts more often may repeat one."""
@@ -106,7 +106,7 @@ class Outbox:
         with self._lock:
             if alert.id in self._known:
                 return False
-            if len(self._waiting) >= WAITING_MAX and not alert.is_urgent:
+            if len(self._waiting) >= HELD_MAX and not alert.is_urgent:
                 self.left_out += 1
                 self._know(alert.id)
                 self._write({"what": LEFT_OUT, "ids": [alert.id], "target": None})

@@ -21,7 +21,7 @@ from minibot.ops.alerts.alert import Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
 from minibot.ops.alerts.incident_rules import incident_alert
-from minibot.ops.alerts.outbox import OUTBOX, WAITING_MAX, Outbox
+from minibot.ops.alerts.outbox import HELD_MAX, OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
 from minibot.ops.alerts.targets import Target, targets_of
 from minibot.ops.part_events import PartEvents
@@ -161,7 +161,7 @@ class AlertService:
             return
         if self._delivery is not None:
             self._delivery.put(alert)
-        elif len(self._early) < WAITING_MAX:
+        elif len(self._early) < HELD_MAX:
             self._early.append(alert)
 
 

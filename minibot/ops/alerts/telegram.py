@@ -44,8 +44,8 @@ POLL_S: Final = 20
 """How long the server may keep a request for messages."""
 IDLE_S: Final = 0.5
 """Pause after an answer without messages, which may come at once."""
-PAUSE_S: Final = 2.0
-PAUSE_S_MAX: Final = 60.0
+FIRST_PAUSE_S: Final = 2.0
+LONGEST_PAUSE_S: Final = 60.0
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 2.0
 TEXT_MAX: Final = 4000
@@ -150,14 +150,14 @@ class TelegramChat:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        pause_s = PAUSE_S
+        pause_s = FIRST_PAUSE_S
         offset: int | None = None
         while not self._ended.is_set():
             try:
                 async with self._bot() as bot:
                     while not self._ended.is_set():
                         offset = await self._poll(bot, offset)
-                        pause_s = PAUSE_S
+                        pause_s = FIRST_PAUSE_S
             except InvalidToken:
                 self._warn("the bot's server refuses the token; commands are off")
                 return
@@ -166,7 +166,7 @@ class TelegramChat:
             except TelegramError as error:
                 self._warn(f"no answer: {redact(str(error))}")
             await self._sleep(pause_s)
-            pause_s = min(PAUSE_S_MAX, 2 * pause_s)
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
     def _bot(self) -> telegram.Bot:
         requests = [

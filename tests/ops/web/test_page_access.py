@@ -47,7 +47,7 @@ def basic(password: str) -> str:
 
 @pytest.mark.parametrize("path", [LIVE, "/metrics", "/api/v1/openapi.json", "/api/v1/stream"])
 def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
-    """Another program on this machine learns no word of the run."""
+    """No figure of the run is told to another program on this machine."""
     answer = page.ask(path)
 
     assert answer.status == 401
@@ -63,7 +63,7 @@ def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
     ],
 )  # fmt: skip
 def test_wrong_token_opens_nothing(page: Served, value: str) -> None:
-    """A part of the token, the token in another form, nonsense: all are refused."""
+    """A part of the token opens nothing, nor does another form of it, nor nonsense."""
     assert page.ask(LIVE, authorization=value.format(token=page.token)).status == 401
 
 
@@ -203,7 +203,7 @@ def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     ],
 )  # fmt: skip
 def test_order_of_another_form_is_refused(page: Served, body: object) -> None:
-    """A body that is no order leaves no request."""
+    """A text that is no order leaves no request."""
     assert page.post("/api/v1/act/lock_symbol", body).status == 422
     assert page.asked() == []
 
@@ -297,7 +297,7 @@ def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.Monk
 def test_reader_that_stops_reading_loses_its_connection(
     page: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes written for it are let go; others are answered meanwhile."""
+    """Bytes that wait for it are let go; others are answered meanwhile."""
     monkeypatch.setattr("minibot.ops.web.bounded_http.STALL_S", 0.05)
     request = f"GET /assets/page.js HTTP/1.1\r\nhost: {page.host}\r\n\r\n".encode()
     with page.connect() as connection:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from minibot.cli.support.packed import ARCHIVE
 from minibot.kernel import canonical
 from minibot.ops.web.record_page import RecordPage, status_of
 from minibot.report.night import Night
@@ -83,7 +84,7 @@ def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Pa
     """Address and code on the screen; the code opens the page; Ctrl-C is its end in order."""
     packed = tmp_path / "packed"
     packed.mkdir()
-    with tarfile.open(packed / "run.tar.xz", "w:xz", preset=0) as archive:
+    with tarfile.open(packed / ARCHIVE, "w:xz", preset=0) as archive:
         for file in (each for each in short_run.run_dir.rglob("*") if each.is_file()):
             name = Path(short_run.run_id) / file.relative_to(short_run.run_dir)
             archive.add(file, name.as_posix())
@@ -111,7 +112,7 @@ def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Pa
 
 
 def test_unknown_run_is_refused(tmp_path: Path) -> None:
-    """Without a record there is no page, and the answer says so."""
+    """A folder without a record is served by nobody."""
     said = verb(tmp_path / "var", "page", "20200101_000000")
 
     assert said.code == 2
