@@ -14,7 +14,7 @@ import pytest
 
 from minibot.ops.one_time_code import CODE_S, Codes
 from minibot.ops.web.access import BODY_BYTES_MAX
-from minibot.ops.web.connections import CONNECTIONS_MAX
+from minibot.ops.web.bounded_http import CONNECTIONS_MAX
 from minibot.ops.web.http_server import PortTaken
 from minibot.ops.web.page_server import PageServer
 from minibot.runtime.manifest import Manifest
@@ -280,7 +280,7 @@ def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Serv
 
 def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a request is waited for a bounded time, also behind a whole one."""
-    monkeypatch.setattr("minibot.ops.web.connections.REQUEST_S", 0.05)
+    monkeypatch.setattr("minibot.ops.web.bounded_http.REQUEST_S", 0.05)
     whole = f"GET /session HTTP/1.1\r\nhost: {page.host}\r\n\r\n".encode()
     for first in (b"", whole):
         with page.connect() as connection:
@@ -298,7 +298,7 @@ def test_reader_that_stops_reading_loses_its_connection(
     page: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that wait for it are let go; others are answered meanwhile."""
-    monkeypatch.setattr("minibot.ops.web.connections.STALL_S", 0.05)
+    monkeypatch.setattr("minibot.ops.web.bounded_http.STALL_S", 0.05)
     request = f"GET /assets/page.js HTTP/1.1\r\nhost: {page.host}\r\n\r\n".encode()
     with page.connect() as connection:
         connection.setblocking(False)
