@@ -21,6 +21,7 @@ from minibot.cores.profile_keys import (
     Rule,
     distance,
     holding,
+    listed,
     listing,
     one_of,
     section_of,
@@ -794,6 +795,12 @@ class RiskSection:
         str | None,
         RATIO_RULE,
         'Least VADR of an entry\'s symbol, such as "1.75" (blocks).',
+    ] = field(default=None, metadata=OPTIONAL)
+    entry_regimes: Annotated[
+        tuple[str, ...] | None,
+        listed(one_of("trending", "choppy", "highvol", "mixed"), 1, 4),
+        "Regimes of the market in which entries are allowed (blocks; also before the first scan). "
+        "Needs the section scanner.",
     ] = field(default=None, metadata=OPTIONAL)
     protections: Annotated[
         tuple[ProtectionSection, ...] | None,

@@ -210,7 +210,7 @@ class ActionMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class ToldMessage(Message):
-    """Account's standing, position's plan, scan or regime: told, and acted on by no core."""
+    """Account's standing, position's plan, scan or regime: told; of these risk keeps the regime."""
 
     told: Payload
 

@@ -267,6 +267,11 @@ VADR_LOW: Final = _business(
     "The market's range and volume of 24 hours are too near to their usual ones, or below them.",
     "Wait, or compare `vadr_min` with the value in the checks.",
 )
+REGIME_EXCLUDED: Final = _business(
+    "regime_excluded",
+    "The market's regime is none in which the profile enters, or is not known yet.",
+    "Wait for another regime, or compare `entry_regimes` with `minibot scan`.",
+)
 LOSSES_IN_ROW: Final = _business(
     "losses_in_row",
     "Too many trades in a row lost.",

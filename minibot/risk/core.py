@@ -126,6 +126,8 @@ class RiskCore(Core):
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
         if isinstance(item, ToldMessage):
+            if isinstance(item.told, MarketRegime):
+                self._state.regimes.regime = item.told.name
             return None
         raise TypeError(f"{type(item).__name__} is no input of risk")
 
@@ -147,7 +149,10 @@ class RiskCore(Core):
         if isinstance(payload, OrderResult):
             return self._on_result(ResultMessage.of(payload, event), now)
         state = self._state
-        if state.is_stopped or isinstance(payload, MarketScan | MarketRegime):
+        if isinstance(payload, MarketRegime):
+            state.regimes.regime = payload.name
+            return None
+        if state.is_stopped or isinstance(payload, MarketScan):
             return None
         state.now = now
         if isinstance(payload, RunOpening):

@@ -219,11 +219,12 @@ def entry_rows(
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
-        # The end of the run, the operator, the universe; a signal that is not new.
+        # The end of the run, the operator, universe and regime; a signal that is not new.
         (_ending_gate(until), until is not None, False),
         (IS_HALTED, halts.is_halted, False),
         (IS_LOCKED, halts.is_locked(symbol, now), False),
         (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
+        (state.regimes.gate(), state.regimes.value(), False),
         # A position that is to be left as soon as it can be sold.
         (NOT_ASKED_FOR, exits.is_asked or NOT_ASKED, False),
         (policy_gate(exits.left), exits.left != "" or NOT_ASKED, False),

@@ -21,6 +21,7 @@ from minibot.risk.market_returns import MarketReturns
 from minibot.risk.positions import Market, Positions
 from minibot.risk.protections import Protections
 from minibot.risk.quotes import QuoteRules, Quotes
+from minibot.risk.regime_gate import RegimeGate
 from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
 from minibot.risk.vadr_gate import VadrGate
@@ -44,6 +45,7 @@ class RiskState:
         "protections",
         "quotes",
         "reason",
+        "regimes",
         "returns",
         "sizing",
         "stops",
@@ -65,6 +67,7 @@ class RiskState:
         self.late: LateEntries = LateEntries(config)
         self.depth: BookDepth = BookDepth(config)
         self.vadr: VadrGate = VadrGate(config)
+        self.regimes: RegimeGate = RegimeGate(config)
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that an order followed, each until it is stale anyway.
@@ -138,6 +141,8 @@ class RiskState:
             protected["book_depth"] = self.depth.state()
         if self.vadr.is_on:
             protected["vadr"] = self.vadr.state()
+        if self.regimes.is_on:
+            protected["regime"] = self.regimes.regime
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -178,6 +183,7 @@ class RiskState:
             restored.depth.restore(state.get("book_depth") or {})
         if restored.vadr.is_on:
             restored.vadr.restore(state.get("vadr") or {})
+        restored.regimes.regime = state.get("regime", "")
         restored.protections = Protections.from_state(config, state.get("protections"))
         restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])

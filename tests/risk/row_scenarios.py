@@ -415,6 +415,18 @@ ENTRIES: Final = (
         (put(exits__atr__count=0, state__exits__rules__needs_atr=False), put(exits__atr__count=0)),
     ),
     _entry(
+        "state.regimes.gate()",
+        "regime_excluded",
+        ("market_regime choppy / choppy", "market_regime trending / choppy, highvol"),
+        (nothing, put(state__regimes__regime="trending")),
+    ),
+    _entry(
+        "state.regimes.gate()",
+        "regime_excluded",
+        ("market_regime highvol / highvol", "market_regime none / choppy, highvol"),
+        (put(state__regimes__regime="highvol"), put(state__regimes__regime="")),
+    ),
+    _entry(
         "OF_NIGHT_LOSS",
         "night_loss",
         amount("night_loss", 101),

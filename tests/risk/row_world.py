@@ -66,6 +66,7 @@ LIMITS: Final[JsonObject] = config(
     risk__week_loss_soft="303",
     risk__week_loss_hard="3003",
     risk__account_drawdown_bps_hard=1515,
+    risk__entry_regimes=["choppy", "highvol"],
     risk__drawdown_tiers=[
         {"state": "REDUCING", "drawdown_bps": 1212, "back_bps": 1111, "entry_percent": 50},
         {"state": "HALTED", "drawdown_bps": 1414, "back_bps": 1313},
@@ -125,6 +126,7 @@ class World:
         state = self.state = RiskState(limits)
         state.now = NOW
         state.universe = frozenset((SYMBOL, OTHER))
+        state.regimes.regime = "choppy"
         self.positions, self.budgets, self.limits = state.positions, state.budgets, state.limits
         market = self.market = self.positions.of(SYMBOL)
         self.rules()

@@ -686,6 +686,13 @@ def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -
     return told(path, value, words, origin)
 
 
+def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    regimes = raw["risk"].get("entry_regimes")
+    if regimes is not None and raw.get("scanner") is None:
+        words = "allowed: only with the section scanner, which tells the regime"
+        yield told(["risk", "entry_regimes"], regimes, words, origin)
+
+
 def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     if raw.get("scanner") is None:
         return
@@ -761,6 +768,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     ),
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals", "universe"), _scanner_violations),
+    (("risk.entry_regimes", "scanner"), _regime_violations),
     (("risk.depth_min", "market.book_depth"), _depth_violations),
     (
         (

@@ -1,0 +1,48 @@
+"""Regime as a gate: entries only in the regimes of the market that a profile names.
+
+Strategy tells the regime with its scans. Before the first one nothing enters.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from minibot.cores.core_profile import CoreProfile
+from minibot.events.model import JsonObject
+from minibot.events.reasons import REGIME_EXCLUDED
+from minibot.risk.checks import NONE, NOT_ASKED, Gate
+
+NAME: Final = "market_regime"
+
+
+@final
+class RegimeGate:
+    """Gate by the market's regime; off without `risk.entry_regimes`.
+
+    Attributes:
+        regime: The regime that strategy told last; empty before the first.
+    """
+
+    __slots__ = ("_allowed", "_words", "regime")
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take the key from the whole resolved configuration; no regime is known."""
+        allowed = CoreProfile.of(config).risk.entry_regimes or ()
+        self._allowed: frozenset[str] = frozenset(allowed)
+        self._words: str = ", ".join(allowed)
+        self.regime: str = ""
+
+    @property
+    def is_on(self) -> bool:
+        """True where the profile names regimes."""
+        return self._words != ""
+
+    def gate(self) -> Gate:
+        """Return the check, with the words of this moment."""
+        if self.regime in self._allowed:
+            return Gate(NAME, REGIME_EXCLUDED, words=(self.regime, NONE))
+        return Gate(NAME, REGIME_EXCLUDED, words=(self._words, self.regime or NONE))
+
+    def value(self) -> int:
+        """Return 1 where the regime refuses entries, else 0; `NOT_ASKED` without the key."""
+        return int(self.regime not in self._allowed) if self.is_on else NOT_ASKED
