@@ -209,14 +209,16 @@ def measured_span(
         lambda: next(fills, None),
         lambda event: meter.look(event, max(event.ts, market.last_ts)),
     )
+    end_ts: int | None = None
     for seq, event in recorded.events(TICKS):
         if event.ts > to_ts:
+            end_ts = to_ts  # The run goes on behind the span.
             break
         market.take(seq, event)
         if seq % PROGRESS_EVERY == 0:
             progress(seq)
     market.book_before(None)
-    meter.close(market.last_ts)
+    meter.close(market.last_ts if end_ts is None else end_ts)
     return meter
 
 
