@@ -13,6 +13,7 @@ from html import escape
 from typing import Final
 
 from minibot.report.figures import NONE
+from minibot.report.plot import SVG_NAMES
 from minibot.report.style import LINES
 
 CELL: Final = 92
@@ -129,7 +130,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'<svg xmlns="{SVG_NAMES}" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" role="img" font-family="sans-serif" '
             f'font-size="13" fill="{INK}">',
             f"<title>{escape(title)}</title>",

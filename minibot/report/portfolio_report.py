@@ -13,7 +13,14 @@ from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
 from minibot.report.choices import strategy_of
 from minibot.report.figures import NONE, date_clock
-from minibot.report.holdings import BENCHMARK, Alert, Holdings, holdings_at, position_json, ratio
+from minibot.report.held_positions import (
+    BENCHMARK,
+    Alert,
+    Holdings,
+    holdings_at,
+    position_json,
+    ratio,
+)
 from minibot.report.holdings_pictures import matrix_svg, pie_svg
 from minibot.report.minute_returns import PAIRS_MIN
 from minibot.report.performance_report import (
@@ -28,12 +35,12 @@ from minibot.report.span_meter import quote_asset_of
 
 COLUMNS: Final = (
     *("symbol", "quantity", "entry_price", "mark", "value", "share", "unrealised", "sector"),
-    *("beta", "correlation", "horizon", "alerts", "exit_status"),
+    *("beta", "correlation_to_benchmark", "horizon", "alerts", "exit_status"),
 )
 MATRIX_MAX: Final = 16
 ALERTS_SHOWN: Final = 100
 CASH_SLICE: Final = "cash"
-MATRIX: Final = "correlation"
+MATRIX: Final = "correlations"
 PIE: Final = "sectors"
 
 
@@ -88,7 +95,7 @@ class PortfolioReport(NamedTuple):
             "positions": [position_json(each) for each in held.positions],
             "sectors": {name: amount_text(value) for name, value in held.sectors().items()},
             "correlations": [
-                {"symbols": list(pair), "correlation": ratio(value)}
+                {"symbols": list(pair), "value": ratio(value)}
                 for pair, value in self.correlations().items()
                 if pair[0] < pair[1]
             ],

@@ -14,7 +14,7 @@ import pytest
 
 from minibot.events.model import MarketTick
 from minibot.events.unit_sizes import MINUTE_MS
-from minibot.report.holdings import sector_of, sectors_known
+from minibot.report.held_positions import sector_of, sectors_known
 from minibot.report.holdings_pictures import matrix_svg, pie_svg
 from minibot.report.minute_returns import PAIRS_MIN, MinuteReturns
 from minibot.report.portfolio_report import COLUMNS
@@ -56,7 +56,7 @@ def test_report_of_fixed_data_and_its_pictures_are_the_files_on_record(
 
     assert said == [0, 0]
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {out.name, "portfolio.correlation.svg", "portfolio.sectors.svg"}
+    assert names == {out.name, "portfolio.correlations.svg", "portfolio.sectors.svg"}
     for name in names:
         assert (tmp_path / name).read_bytes() == (EXAMPLES / name).read_bytes(), name
 
@@ -116,7 +116,7 @@ def test_run_without_the_benchmark_has_no_beta(tmp_path: Path) -> None:
     held = positions(tmp_path / "var")
 
     assert {each["beta"] for each in held.values()} == {None}
-    assert {each["correlation"] for each in held.values()} == {None}
+    assert {each["correlation_to_benchmark"] for each in held.values()} == {None}
 
 
 def test_order_that_rests_no_more_is_not_armed(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ Levels are those of the plan that risk told last; orders that rest for an exit s
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,19 +30,20 @@ from minibot.events.model import (
 from minibot.events.money import amount_text, proceeds_down
 from minibot.events.names import (
     FILLS,
+    INCIDENTS,
     ORDER_INTENTS,
     ORDER_RESULTS,
     RISK_ACTIONS,
     STOP_JOURNAL,
     TICKS,
 )
-from minibot.events.names import INCIDENTS as INCIDENTS_QUEUE
 from minibot.replay.explain.checks import price_text
 from minibot.replay.explain.lines import levels_text, plain
 from minibot.report.figures import NONE, date_clock
 from minibot.report.minute_returns import MinuteReturns
 from minibot.report.recount import Progress
 from minibot.report.span_meter import opening_of, quote_asset_of
+from minibot.runtime.configuration.config_files import parse
 from minibot.runtime.stop import STOP_KIND
 
 BENCHMARK: Final = "BTCUSDT"
@@ -119,7 +120,7 @@ class Holdings(NamedTuple):
 @cache
 def sectors_known() -> dict[str, str]:
     """Return the shipped map from base asset to sector."""
-    found: dict[str, str] = json.loads(SECTORS_FILE.read_text(encoding="utf-8"))["sectors"]
+    found: dict[str, str] = parse(SECTORS_FILE.read_text(encoding="utf-8"))["sectors"]
     return found
 
 
@@ -244,8 +245,7 @@ def _alerts(recorded: Recorded, from_ts: int, to_ts: int) -> list[Alert]:
     """Return the incidents and STOPs of a span, oldest first."""
     found = [
         alert
-        for queue in (INCIDENTS_QUEUE, STOP_JOURNAL)
-        for _, event in recorded.events(queue)
+        for _, event in chain(recorded.events(INCIDENTS), recorded.events(STOP_JOURNAL))
         if from_ts <= event.ts <= to_ts and (alert := _alert(event)) is not None
     ]
     return sorted(found, key=lambda each: each.ts)
@@ -273,7 +273,7 @@ def position_json(each: HeldPosition) -> JsonObject:
         "share": ratio(each.share),
         "sector": each.sector,
         "beta": ratio(each.beta),
-        "correlation": ratio(each.correlation),
+        "correlation_to_benchmark": ratio(each.correlation),
         "horizon": None if each.until_ts is None else date_clock(each.until_ts),
         "alerts": list(each.alerts),
         "exit_status": each.exit_status,
