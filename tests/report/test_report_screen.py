@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
+import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +24,8 @@ from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
 from minibot.report.night import Night
 from tests.report.nights import opened, sealed, with_incident, with_stop
-from tests.runs import ShortRun, verb
+from tests.runs import PROJECT, ShortRun, clean_environ, verb
+from tests.waiting import DEADLINE_S
 
 HOUR_MS = 3_600_000
 STOPS = sorted(code for code, reason in REASONS.items() if reason.group == STOP_GROUP)
@@ -240,3 +246,30 @@ def test_out_writes_the_page_of_html_elsewhere(short_run: ShortRun, tmp_path: Pa
     assert os.path.getsize(short_run.run_dir / "seal.json") > 100
     assert "--html" in inside.err
     assert "was not written" in nowhere.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no pseudo terminals")
+def test_report_on_a_real_terminal_of_80x24_is_one_screen(stopped_run: ShortRun) -> None:
+    """A process on a terminal of that size prints at most 23 lines, the verdict first."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    argv = [sys.executable, "-m", "minibot", "report", "--var", str(stopped_run.var)]
+    environ = clean_environ() | {"TERM": "xterm"}
+    process = subprocess.Popen(argv, cwd=PROJECT, env=environ, stdout=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to by an error.
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said.decode()).splitlines()
+
+    assert process.wait(DEADLINE_S) == 0
+    assert lines[0].startswith("STOPPED: RISK_LIMIT, raised by ")
+    assert 10 < len(lines) <= SCREEN_LINES
+    assert max(map(len, lines)) <= SCREEN_WIDTH
