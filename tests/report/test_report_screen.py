@@ -248,9 +248,10 @@ def test_out_writes_the_page_of_html_elsewhere(short_run: ShortRun, tmp_path: Pa
     assert "was not written" in nowhere.err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="this system has no pseudo terminals")
 def test_report_on_a_real_terminal_of_80x24_is_one_screen(stopped_run: ShortRun) -> None:
     """A process on a terminal of that size prints at most 23 lines, the verdict first."""
+    if sys.platform == "win32":
+        pytest.skip("this system has no pseudo terminals")
     import fcntl
     import pty
     import termios
