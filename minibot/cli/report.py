@@ -1,42 +1,157 @@
-"""minibot report: show the summary of a run again, and write its HTML report."""
+"""minibot report: the morning's screen of a run, its whole summary, and its page."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from minibot.cli.support.output import progress_bar, show_json, show_rows, shown_path
-from minibot.cli.support.selection import add_run, run_dir_of
+from minibot.cli.support.output import (
+    progress_bar,
+    show_json,
+    show_lines,
+    show_rows,
+    show_toned,
+    shown_path,
+)
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
+from minibot.kernel.errors import Refusal, RunStop
 
-HELP = "the summary of a run, recomputed from its queues; --html writes the page"
+if TYPE_CHECKING:
+    from minibot.report.night import Night
+
+HELP = "a run on one screen, recomputed from its queues; --full, --html, --out: all of it"
 EXAMPLE = "minibot report latest --html"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
+    command.add_argument("--full", action="store_true", help="the whole summary, not one screen")
     command.add_argument(
         "--html", action="store_true", help="write report/report.html into the run's folder"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="write the same page to FILE")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--performance", action="store_true", help="P&L, Sharpe, drawdown and exposure of a span"
+    )
+    which.add_argument(
+        "--portfolio", action="store_true", help="what is held, by sector, beta, horizon and exit"
+    )
+    command.add_argument("--from", dest="from_time", metavar="TIME", help="begin of the span")
+    command.add_argument("--to", dest="to_time", metavar="TIME", help="its end")
+    add_zone(command)
+    command.add_argument("--format", choices=("md", "csv"), default="md", help="default: md")
+    command.add_argument(
+        "--outfile", type=Path, metavar="PATH", help="write it there; --portfolio adds two SVG"
+    )
+    command.add_argument("--no-fees", action="store_true", help="leave out the line of the fees")
+    command.add_argument(
+        "--no-slippage", action="store_true", help="leave out the line of the slippage"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the summary; reads nothing but the run's folder."""
+    """Print the screen, or what the flags ask for; reads nothing but the run's folder."""
     # Imported here because `--help` needs nothing of a run.
     from minibot.report.html import write_report
+    from minibot.report.morning_screen import morning_screen
     from minibot.report.night import Night
     from minibot.report.summary import Row, summary_json, summary_rows
 
     run_dir = run_dir_of(arguments)
+    if arguments.performance or arguments.portfolio:
+        return _show_span(run_dir, arguments)
+    for name in ("from_time", "to_time", "outfile"):
+        if getattr(arguments, name) is not None:
+            said = f"--{name.removesuffix('_time')} belongs to --performance and --portfolio."
+            raise Refusal(said, "Give one of these, or --out FILE for the page.")
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
+    if arguments.out is not None:
+        _write_page(night, Path.cwd() / arguments.out)
     report = write_report(night) if arguments.html else run_dir / "report" / "report.html"
     path = str(report) if report.exists() else None
     if arguments.json:
         show_json({**summary_json(night), "html": path})
         return 0
-    rows = summary_rows(night)
-    if night.seal:
-        rows += [Row("Proof"), Row("root", night.seal["root"])]
-    shown = "none; --html writes it" if path is None else shown_path(report)
-    show_rows([*rows, Row("Files"), Row("run", shown_path(run_dir)), Row("report", shown)])
+    if arguments.full:
+        rows = summary_rows(night)
+        if night.seal:
+            rows += [Row("Proof"), Row("root", night.seal["root"])]
+        shown = "none; --html writes it" if path is None else shown_path(report)
+        show_rows([*rows, Row("Files"), Row("run", shown_path(run_dir)), Row("report", shown)])
+        return 0
+    if arguments.out is None and not arguments.html:
+        show_toned(morning_screen(night))
+        return 0
+    written = report if arguments.out is None else Path.cwd() / arguments.out
+    show_toned([*morning_screen(night)[:-1], (f"page      {shown_path(written)}", "")])
     return 0
+
+
+def _write_page(night: Night, out: Path) -> None:
+    """Write a night's page to a file outside its run; a file that stands there is replaced."""
+    from minibot.report.html import page
+
+    if out.resolve().is_relative_to(night.recorded.run_dir):
+        raise Refusal(f"{out} lies in the run.", "Write it there with --html.")
+    _write(out, page(night))
+
+
+def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
+    """Print or write the performance or portfolio report of a span; 0."""
+    from minibot.engine.recorded_run import Recorded
+    from minibot.replay.time_arguments import Span
+    from minibot.report.performance_report import PerformanceReport, ReportSpan
+    from minibot.report.portfolio_report import PortfolioReport
+
+    recorded = Recorded.open(run_dir)
+    whole = Span.of(recorded, arguments.zone)
+    begin, end = arguments.from_time, arguments.to_time
+    span = ReportSpan(
+        whole.from_ms if begin is None else max(whole.from_ms, whole.moment(begin)),
+        whole.to_ms if end is None else min(whole.to_ms, whole.moment(end, is_end=True)),
+    )
+    if span.from_ts > span.to_ts:
+        raise Refusal(f"{begin} comes after {end}.", f"The run goes from {whole.text}.")
+    out = None if arguments.outfile is None else Path.cwd() / arguments.outfile
+    if out is not None and out.resolve().is_relative_to(run_dir.resolve()):
+        raise Refusal(f"{out} lies in the run.", "Name a file outside of it.")
+    files: dict[Path, str] = {}
+    report: PerformanceReport | PortfolioReport
+    with progress_bar(f"reading {run_dir.name}") as progress:
+        if arguments.performance:
+            report = PerformanceReport.of(recorded, span, progress)
+            text = report.text(
+                arguments.format,
+                has_fees=not arguments.no_fees,
+                has_slippage=not arguments.no_slippage,
+            )
+        else:
+            report = PortfolioReport.of(recorded, span, progress)
+            if out is not None:
+                pictures = report.pictures().items()
+                files = {out.with_suffix(f".{name}.svg"): drawn for name, drawn in pictures}
+            text = report.text(arguments.format, [path.name for path in files])
+    if out is not None:
+        for path, content in {**files, out: text}.items():
+            _write(path, content)
+    if arguments.json:
+        show_json(report.to_json())
+    elif out is None:
+        print(text, end="")
+    else:
+        show_lines([f"written: {shown_path(path)}" for path in (out, *files)])
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole; one that stands there is replaced."""
+    from minibot.kernel.files import write_atomic
+
+    try:
+        write_atomic(path, text.encode("utf-8"))
+    except (RunStop, OSError) as error:
+        raise Refusal(f"{path} was not written: {error}", "Name another place.") from error

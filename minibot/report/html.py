@@ -50,6 +50,13 @@ from minibot.report.markup import (
     tone_of,
 )
 from minibot.report.night import Night
+from minibot.report.night_sections import (
+    exits_by_reason,
+    hour_by_hour,
+    pnl_lines,
+    verdict_paragraphs,
+    why_not,
+)
 from minibot.report.price_chart import MARKS_EXPLAINED, Marked
 from minibot.report.run_facts import keep_facts, market_of
 from minibot.report.summary import Row, machine_rows, summary_rows
@@ -73,7 +80,7 @@ def write_report(night: Night) -> Path:
 
 
 def page(night: Night) -> str:
-    """Return the whole page: result, prices with round trips, then everything else."""
+    """Return the whole page: verdict, result, prices with round trips, then everything else."""
     asset = night.manifest.config["portfolio"]["quote_asset"]
     market = market_of(night)
     marked = marked_of(night)
@@ -83,11 +90,14 @@ def page(night: Night) -> str:
         _head(night),
         _tiles(night, asset, market),
         _said(night, market),
+        pnl_lines(night, asset),
         section("Price with entries and exits", _prices(night, marked)),
         section("Round trips", trips_table(marked)),
         section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
+        section("Hour by hour", hour_by_hour(night)),
+        section("Exits by reason", exits_by_reason(night)),
+        section("Why it did not trade", why_not(night)),
         section("In words", _words(told)),
-        section("Signals and refusals", _decisions(night)),
         machine(
             f"Machine details: ledger, roles, latency, {_incident_words(night)}, proof",
             [
@@ -129,8 +139,9 @@ def _head(night: Night) -> str:
         f"{manifest.profile}, {listed([strategy_of(manifest.config), *manifest.symbols])}",
         badges,
     )
-    stopped = [paragraph(_stop_words(stop), "bad") for _, stop in night.stops[:STOPS_SHOWN]]
-    return "\n".join([shown, *stopped])
+    others = night.stops[:STOPS_SHOWN] if len(night.stops) > 1 else []
+    stopped = [paragraph(_stop_words(stop), "bad") for _, stop in others]
+    return "\n".join([verdict_paragraphs(night), shown, *stopped])
 
 
 def _stop_words(stop: StopJournal) -> str:
@@ -196,21 +207,6 @@ def _words(rows: Iterable[Row]) -> str:
 def _ledger(night: Night) -> str:
     head, rows = ledger_table(night.count.books)
     return table(head, rows, "") + f"<p>{escape(ledger_text(night.count.books))}.</p>"
-
-
-def _decisions(night: Night) -> str:
-    count = night.count
-    rows = [("signal", side, "", f"{number:,}") for side, number in count.sides.items()]
-    rows += [("risk", action, "", f"{number:,}") for action, number in count.actions.items()]
-    rows += [_reason("BLOCK", code, n) for code, n in count.block_reasons.most_common()]
-    # Last, as a night holds far more often than it refuses.
-    rows += [_reason("HOLD", code, n) for code, n in count.hold_reasons.most_common()]
-    return table(("by", "what", "meaning", "times"), rows, "Nothing was decided.")
-
-
-def _reason(by: str, code: str, number: int) -> tuple[str, str, str, str]:
-    reason = REASONS.get(code)
-    return by, code, "" if reason is None else reason.meaning, f"{number:,}"
 
 
 def _roles(night: Night) -> str:

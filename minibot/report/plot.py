@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 from minibot.report.figures import moment
 
+SVG_NAMES: Final = "http://www.w3.org/2000/svg"
+"""Name space of SVG."""
 TOP: Final = 16
 GAP: Final = 24
 TIME_HEIGHT: Final = 24
@@ -143,7 +145,7 @@ def picture(title: str, draw: Callable[[Canvas], Drawing]) -> str:
         drawing = draw(canvas)
         found += [
             f'<svg class="{canvas.name}" viewBox="0 0 {canvas.width} {drawing.height:g}" '
-            'role="img" xmlns="http://www.w3.org/2000/svg">',
+            f'role="img" xmlns="{SVG_NAMES}">',
             f"<title>{escape(title)}</title>",
             *drawing.parts,
             "</svg>",

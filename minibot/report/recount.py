@@ -21,6 +21,7 @@ from minibot.engine.run_result import PriceBar
 from minibot.events.model import (
     Event,
     Fill,
+    Gap,
     Health,
     Incident,
     JsonObject,
@@ -32,9 +33,11 @@ from minibot.events.model import (
 )
 from minibot.events.names import AI_ROLE, ORDER_INTENTS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
-from minibot.events.unit_sizes import SECOND_MS
+from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
 from minibot.kernel.errors import IntegrityError
 from minibot.report.curve import EquityCurve
+from minibot.report.night_hours import HourTally
+from minibot.report.result_lines import CostTally
 from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trades import TradeLog
 
@@ -70,6 +73,9 @@ class Recount:
         self.prices: dict[str, MutableSequence[PriceBar]] = {}
         self._charts = PriceCharts(self.prices, SECOND_MS)
         self.curve = EquityCurve()
+        self.costs = CostTally()
+        self.hours = HourTally()
+        self.gaps: list[Gap] = []
         self.tally = tally(recorded)
         opening, self._opened_ts = _opening(recorded)
         self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
@@ -106,19 +112,24 @@ class Recount:
         """Look at equity after every tick and fill."""
         for seq, event in self._events("market_ticks"):
             self.market.take(seq, event)
+            if isinstance(event.payload, Gap):
+                self.gaps.append(event.payload)
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
         self.lines["market_ticks"] = self.market.seq
 
     def _look(self, event: Event) -> None:
-        payload = event.payload
+        payload, performance = event.payload, self.performance
+        ts = max(event.ts, self.market.last_ts)
         if isinstance(payload, MarketTick):
             self._charts.on_tick(payload, event.ts)
         elif isinstance(payload, Fill):
-            self.books.on_fill(payload, event.ts)
+            booking = self.books.on_fill(payload, event.ts)
+            self.costs.add(payload)
+            self.hours.on_fill(payload, ts, booking.fee)
             self.trades.on_fill(event)
-        ts, performance = max(event.ts, self.market.last_ts), self.performance
         self.curve.add(ts, performance.equity, performance.high_water_mark)
+        self.hours.equity[ts // HOUR_MS] = performance.equity
 
     # --- the other queues ---------------------------------------------------------------------
 
@@ -141,6 +152,7 @@ class Recount:
             self.entry_stops.on_action(payload, event.ts)
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
+                self.hours.refused[event.ts // HOUR_MS] += 1
         elif isinstance(payload, Incident):
             self.incidents.append((event.ts, payload))
         elif isinstance(payload, Health):

@@ -82,6 +82,11 @@ code { font-size: 13px; white-space: nowrap; }
 summary { cursor: pointer; padding: 6px 0; } details details { margin-left: 18px; }
 details.machine { margin-top: 34px; border-top: 1px solid var(--line); }
 details.machine > summary { padding: 12px 0; font-size: 17px; font-weight: 600; }
+.verdict { margin: 0 0 4px; font-size: 17px; } .verdict b { margin-right: 6px; }
+.pnl { margin-top: 14px; } .pnl table { max-width: 420px; }
+.pnl label { margin: 0 16px 0 4px; color: var(--soft); font-size: 13px; }
+.pnl .total td { font-weight: 600; }
+#no-slippage:checked ~ table .slippage, #no-fees:checked ~ table .fees { display: none; }
 .pair { display: grid; gap: 4px 40px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
 .pair td:last-child { text-align: right; white-space: nowrap; }
@@ -163,7 +168,7 @@ _PRINT_RULES: Final = """
   .heat { font-size: 6pt; } .heat th, .heat td { padding: 2px 1px; } .hash { font-size: 7pt; }
   h2, h3, summary { break-after: avoid; } tr, svg, .tile { break-inside: avoid; }
   thead { display: table-header-group; } .wide { overflow: visible; }
-  .tile { border: 1px solid var(--line); }
+  .tile { border: 1px solid var(--line); } .pnl input, .pnl label { display: none; }
 }
 """
 

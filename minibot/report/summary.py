@@ -253,7 +253,7 @@ def _result(night: Night) -> list[Row]:
 def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
     """Return one sentence that explains the figures where they could be misread."""
     if not night.count.lines["fills"]:
-        return _why_no_trade(night)
+        return why_no_trade(night)
     if pnl >= 0:
         return ""
     fees = pnl - before_fees
@@ -268,7 +268,7 @@ def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
     return ""
 
 
-def _why_no_trade(night: Night) -> str:
+def why_no_trade(night: Night) -> str:
     """Return the most frequent reason for no trade: a refusal by risk, else by the strategy."""
     refused = night.count.block_reasons.most_common(1)
     held = night.count.hold_reasons.most_common(1)

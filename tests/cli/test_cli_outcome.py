@@ -44,7 +44,7 @@ def document(short_run: ShortRun) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def text(short_run: ShortRun) -> str:
     """Summary as text."""
-    return verb(short_run.var, "report").out
+    return verb(short_run.var, "report", "--full").out
 
 
 def test_night_with_json_prints_one_document_and_its_progress_elsewhere(

@@ -412,4 +412,4 @@ def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(ended: Running
     """A night ended by an operator is accepted, and its requests replay."""
     assert verb(ended.var, "status").code == 3
     assert verb(ended.var, "replay").code == 0
-    assert "ended by      OPERATOR" in verb(ended.var, "report").out
+    assert "ended by      OPERATOR" in verb(ended.var, "report", "--full").out

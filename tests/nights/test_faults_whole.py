@@ -84,7 +84,7 @@ def test_night_without_asserts_checks_as_much(odd_run: ShortRun, tmp_path: Path)
 )
 def test_secret_stands_nowhere_in_what_a_night_wrote(odd_run: ShortRun, secrets: Path) -> None:
     """The secret is in no queue, log, manifest, report, command line or output."""
-    report = verb(odd_run.var, "report", odd_run.run_id)
+    report = verb(odd_run.var, "report", odd_run.run_id, "--full")
     status = verb(odd_run.var, "status", "--json")
 
     assert report.code == 0

@@ -176,7 +176,7 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
     assert code == 10, said
 
     replayed = verb(night.var, "replay", "--json")
-    report = verb(night.var, "report")
+    report = verb(night.var, "report", "--full")
     verified = verb(night.var, "verify")
 
     assert replayed.code == 0, replayed.out

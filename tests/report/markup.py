@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "line", "circle", "path", "br", "img", "link"}
+VOID = {"meta", "input", "line", "circle", "path", "br", "img", "link"}
 
 
 class Balance(HTMLParser):

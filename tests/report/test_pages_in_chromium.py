@@ -175,6 +175,27 @@ def test_machine_details_are_folded_and_come_last(chromium: Chromium, pages: lis
         assert chromium.ask(last) == "machine"
 
 
+@pytest.mark.row("C-105")
+def test_boxes_hide_exactly_the_lines_of_fees_and_slippage(
+    chromium: Chromium, pages: list[Path]
+) -> None:
+    """A click on a box hides its line and no other; a second click shows it again."""
+    seen = (
+        "[...document.querySelectorAll('.pnl tr')].filter(r => r.offsetHeight)"
+        ".map(r => r.className)"
+    )
+    everything = ["", "slippage", "fees", "total"]
+    chromium.show(pages[0], 1000)
+
+    assert chromium.ask(seen) == everything
+    for kind in ("slippage", "fees"):
+        click = f"document.querySelector('label[for=no-{kind}]').click()"
+        chromium.ask(click)
+        assert chromium.ask(seen) == [each for each in everything if each != kind]
+        chromium.ask(click)
+        assert chromium.ask(seen) == everything
+
+
 def test_pictures_of_both_pages_are_drawn_small(
     chromium: Chromium, pages: list[Path], tmp_path: Path, project: Path
 ) -> None:

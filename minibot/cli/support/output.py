@@ -17,7 +17,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -119,19 +119,30 @@ def show_json(document: object) -> None:
 
 def show_rows(rows: Sequence[Row]) -> None:
     """Print labelled rows; a row without text is a heading."""
+    styled = (
+        (_plain(row), "bold" if row.label and not row.text else STYLES[row.tone]) for row in rows
+    )
+    _print_styled(styled)
+
+
+def show_toned(lines: Iterable[tuple[str, str]]) -> None:
+    """Print lines, each with its tone: "", good, bad or dim."""
+    _print_styled((text, STYLES[tone]) for text, tone in lines)
+
+
+def _print_styled(lines: Iterable[tuple[str, str]]) -> None:
     # Imported here because only a verb that draws needs it.
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    for row in rows:
-        lines = wrapped([_plain(row)])
+    for text, style in lines:
+        parts = wrapped([text])
         if not console.is_terminal:
-            print(*lines, sep="\n")
+            print(*parts, sep="\n")
             continue
-        style = "bold" if row.label and not row.text else STYLES[row.tone]
-        for line in lines:
-            console.print(Text(line, style=style), soft_wrap=True)
+        for part in parts:
+            console.print(Text(part, style=style), soft_wrap=True)
     sys.stdout.flush()
 
 

@@ -1,0 +1,85 @@
+"""Verdict on a night for its reader: PASS, FAIL or STOPPED, and the chain of causes behind it.
+
+Bytes and criteria are judged by `verify` and `accept`; where `accept` has judged this very record,
+its verdict is repeated here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from minibot.events.reasons import END_GROUP, REASONS
+from minibot.report.acceptance import DRILL, FAIL, PASS
+from minibot.report.figures import clock, counted, listed, plain_text
+from minibot.report.night import Night
+from minibot.report.records import read_record
+from minibot.runtime.stop import END_KIND
+
+STOPPED: Final = "STOPPED"
+NOT_ENDED: Final = "NOT ENDED"
+DETAIL_SHOWN: Final = 300
+
+
+class NightVerdict(NamedTuple):
+    """Verdict in one word, its cause in a sentence, and its meaning with what to do next."""
+
+    word: str
+    cause: str
+    meaning: str = ""
+    tone: str = "bad"
+
+
+def verdict_of(night: Night) -> NightVerdict:
+    """Return the verdict on a night; a STOP comes before all else."""
+    if night.stops:
+        return _stopped(night)
+    if night.is_interrupted:
+        return NightVerdict(
+            FAIL,
+            "interrupted: nothing ended it, as after a loss of power",
+            f"It was recovered by a later start. Next: minibot verify {night.run_id}",
+        )
+    end = night.end
+    if end is None or not night.seal:
+        return NightVerdict(
+            NOT_ENDED,
+            "it has no end and no seal yet: it runs, or its processes are gone",
+            "Next: minibot status",
+            "dim",
+        )
+    code = end.reason_code
+    reason = REASONS.get(code)
+    if end.kind != END_KIND or reason is None or reason.group != END_GROUP:
+        return NightVerdict(FAIL, f"ended by {code}, which is no planned end")
+    return _judged(night, f"ended by {code}: {reason.meaning}")
+
+
+def _judged(night: Night, ended: str) -> NightVerdict:
+    """Return PASS or FAIL of a night that ended as planned, by its acceptance if there is one."""
+    acceptance = read_record(night.recorded.run_dir).acceptance
+    if acceptance is None:
+        return NightVerdict(PASS, ended, f"Judged as a night by: minibot accept {night.run_id}", "")
+    short = [item for item in acceptance["criteria"] if item["verdict"] == FAIL]
+    said = listed(f"{item['name']}: {plain_text(item['found'], 80)}" for item in short)
+    if acceptance["verdict"] == FAIL:
+        named = f"{counted(len(short), 'criterion', 'criteria')} of accept not met: {said}"
+        return NightVerdict(FAIL, named, f"Each in full: minibot accept {night.run_id}")
+    tone = "good" if acceptance["verdict"] in (PASS, DRILL) else ""
+    return NightVerdict(PASS, ended, f"accept: {acceptance['verdict']}", tone)
+
+
+def _stopped(night: Night) -> NightVerdict:
+    first_ts, first = night.stops[0]
+    end = night.end
+    at, stop = next((each for each in night.stops if each[1] is end), night.stops[0])
+    behind = ""
+    if first is not stop and first.reason_code != stop.reason_code:
+        behind = f"; first {first.reason_code} by {first.component} at {clock(first_ts)}"
+    cause = (
+        f"{stop.reason_code}, raised by {stop.component} at {clock(at)} UTC{behind}: "
+        f"{plain_text(stop.detail, DETAIL_SHOWN)}"
+    )
+    reason = REASONS.get(stop.reason_code)
+    return NightVerdict(
+        STOPPED, cause, "" if reason is None else f"{reason.meaning} {reason.remedy}"
+    )

@@ -1,0 +1,276 @@
+"""Morning screen: one terminal of 80x24 for any night, the verdict first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from minibot.accounting.performance import Performance
+from minibot.events.model import Fill, Gap, Incident, RunOpening, StopJournal
+from minibot.events.reasons import REASONS, STOP_GROUP
+from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
+from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
+from minibot.report.night import Night
+from tests.report.nights import opened, sealed, with_incident, with_stop
+from tests.runs import PROJECT, ShortRun, clean_environ, verb
+from tests.waiting import DEADLINE_S
+
+HOUR_MS = 3_600_000
+STOPS = sorted(code for code, reason in REASONS.items() if reason.group == STOP_GROUP)
+
+
+@pytest.fixture
+def night(short_run: ShortRun) -> Night:
+    """The short run, opened anew for each test, which may change it."""
+    return opened(short_run)
+
+
+def text_of(night: Night) -> str:
+    """Return the screen as one text."""
+    return "\n".join(line.text for line in morning_screen(night))
+
+
+def value(night: Night, label: str) -> str:
+    """Return the first line behind a label."""
+    lines = [line.text for line in morning_screen(night)]
+    return next(line for line in lines if line.startswith(f"{label} ")).partition(" ")[2].strip()
+
+
+def crowded(night: Night) -> Night:
+    """Return the night with more of everything than a screen takes, all in long words."""
+    symbols = tuple(f"{name}LONGNAMEUSDT" for name in "ABCDEFGH")
+    manifest = replace(night.manifest, symbols=symbols)
+    night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+    for number in range(60):
+        with_incident(night, f"kind_of_an_incident_{number}", "x " * 400, number)
+    with_incident(night, "AI_OFF", "the worker of the AI said " + "something long " * 50)
+    with_incident(night, "ROLE_RESTARTED", "risk_role ended with exit code -9; restarted")
+    long = {f"a_reason_code_of_some_length_{number}": 10**9 + number for number in range(30)}
+    night.count.hold_reasons = Counter(long)
+    night.count.block_reasons = Counter(long)
+    opening = RunOpening({"USDT": "123456789012.12345678"}, (), {})
+    performance = Performance(opening, "USDT")
+    for number, symbol in enumerate(symbols):
+        fill = Fill("o", f"c{number}", symbol, "BUY", "1234567.12345678", "1234", "1", "USDT", "T")
+        performance.on_fill(fill, number)
+    night.count.performance = performance
+    night.count.gaps[:] = [Gap("AUSDT", "trade", 0, 9 * HOUR_MS, "because " * 50)]
+    return night
+
+
+CHANGES: dict[str, Callable[[Night], Night]] = {
+    "plain": lambda night: night,
+    "crowded": crowded,
+    "interrupted": lambda night: sealed(crowded(night), state="interrupted"),
+    "without an end": lambda night: replace(crowded(night), seal={}),
+}
+
+
+def long_stop(night: Night, code: str) -> Night:
+    """Return a crowded night that was stopped by a code, with more to say than two lines take."""
+    night = with_stop(crowded(night), code)
+    stop = StopJournal("watchdog_role", code, "expected this, found that; " * 40, "STOP")
+    night.count.stops[:] = [(night.count.market.last_ts, stop)] * 3
+    return night
+
+
+@pytest.mark.parametrize("name", [*CHANGES, *STOPS])
+def test_screen_of_any_night_fits_a_terminal_with_its_prompt(name: str, night: Night) -> None:
+    """Not one line more than 23 and no line wider than 80, whatever the night has to say."""
+    lines = morning_screen(CHANGES[name](night) if name in CHANGES else long_stop(night, name))
+
+    assert len(lines) <= SCREEN_LINES == 23
+    assert max(len(line.text) for line in lines) <= SCREEN_WIDTH == 80
+    assert all("\n" not in line.text for line in lines)
+
+
+@pytest.mark.parametrize("code", STOPS)
+def test_screen_of_a_stop_begins_with_its_code_raiser_meaning_and_remedy(
+    code: str, night: Night
+) -> None:
+    """A reader learns in the first lines what stopped it, who, what that means and what to do."""
+    reason = REASONS[code]
+    above, _, _ = text_of(with_stop(night, code)).partition("\nrun       ")
+
+    said = " ".join(above.split())
+
+    assert said.startswith(f"STOPPED: {code}, raised by watchdog_role at ")
+    assert "a test said so" in said
+    assert f"{reason.meaning} {reason.remedy}" in said
+
+
+def test_screen_names_the_first_stop_of_a_chain_beside_the_one_that_ended_it(night: Night) -> None:
+    """The seal's STOP is the verdict; what came before it stands beside it."""
+    night = with_stop(night, "ROLE_HUNG")
+    ts = night.count.market.last_ts
+    first = StopJournal("market_role", "SEQUENCE_BROKEN", "x", "STOP")
+    night.count.stops.insert(0, (ts - 1000, first))
+
+    assert "STOPPED: ROLE_HUNG, raised by watchdog_role" in text_of(night)
+    assert "first SEQUENCE_BROKEN by market_role" in " ".join(text_of(night).split())
+
+
+def test_screen_of_a_night_that_ended_as_planned_passes(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A planned end is a PASS; that nobody judged it as a night yet is said with the command."""
+    folder = tmp_path / short_run.run_id
+    shutil.copytree(short_run.run_dir, folder, ignore=shutil.ignore_patterns("report"))
+    night = Night.open(folder)
+
+    lines = morning_screen(night)
+
+    assert lines[0].text.startswith("PASS: ended by DURATION_REACHED")
+    assert f"minibot accept {night.run_id}" in lines[1].text
+
+
+@pytest.mark.parametrize(("verdict", "word"), [(FAIL, "FAIL"), (PASS, "PASS")])
+def test_screen_repeats_the_verdict_that_accept_gave_this_record(
+    verdict: str, word: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The criteria that were not met are named; a verdict on another record does not count."""
+    folder = tmp_path / short_run.run_id
+    shutil.copytree(short_run.run_dir, folder)
+    night = Night.open(folder)
+    criterion = Criterion("N-104", "latency p95", "at most 500 ms", "900 ms", verdict)
+    root = str(night.seal["root"])
+    keep(Acceptance(night.run_id, root, verdict, False, 0, (criterion,)), folder)
+
+    lines = morning_screen(night)
+
+    assert lines[0].text.startswith(f"{word}: ")
+    assert ("latency p95: 900 ms" in lines[0].text) == (verdict == FAIL)
+    keep(Acceptance(night.run_id, "0" * 64, FAIL, False, 0, (criterion,)), folder)
+    assert morning_screen(night)[0].text.startswith("PASS: ended by")
+
+
+def test_screen_of_an_interrupted_night_fails_and_of_an_open_one_waits(night: Night) -> None:
+    """An interrupted night lost its power, an open one has not ended: neither is a PASS."""
+    assert text_of(sealed(night, state="interrupted")).startswith("FAIL: interrupted")
+    assert text_of(replace(night, seal={})).startswith("NOT ENDED: ")
+
+
+@pytest.mark.row("C-105")
+def test_result_lines_of_the_screen_add_up_as_printed(night: Night) -> None:
+    """P&L at the mid, slippage and fees make the result, to the digit that is printed."""
+    lines = [line.text for line in morning_screen(night)]
+    first = next(n for n, line in enumerate(lines) if line.startswith("USDT "))
+    names = [line[10:35].strip() for line in lines[first : first + 4]]
+
+    spec, slippage, fees, result = (
+        Decimal(line[35:].replace(",", "")) for line in lines[first : first + 4]
+    )
+
+    assert names[1:] == ["slippage", "fees", "result"]
+    assert fees < 0
+    assert slippage < 0
+    assert spec + slippage + fees == result
+
+
+def test_screen_says_trades_exits_and_holds_by_reason(night: Night) -> None:
+    """Reasons of entries, exits and holds are counted on the screen, the commonest first."""
+    figures = night.count.performance.to_json()
+    code, number = night.count.hold_reasons.most_common(1)[0]
+
+    assert f"{figures['round_trips']} round trips: {figures['wins']} won" in value(night, "trades")
+    assert "(" in value(night, "exits")
+    assert f"held: {code} {number}" in text_of(night)
+
+
+def test_screen_of_a_night_without_a_trade_says_why(night: Night) -> None:
+    """Risk's refusal comes before the strategy's hold."""
+    night.count.lines["fills"] = 0
+    night.count.block_reasons = Counter({"halted": 3})
+
+    said = " ".join(text_of(night).split())
+
+    assert "no trade Risk refused its signals, most often (3 times): " in said
+
+
+def test_screen_adds_outages_that_overlap_once(night: Night) -> None:
+    """Two symbols that were silent together were silent once; the longest is named."""
+    begin = 10 * HOUR_MS
+    night.count.gaps[:] = [
+        Gap("BTCUSDT", "trade", begin, begin + 7_200_000, "x"),
+        Gap("ETHUSDT", "trade", begin + 1, begin + 7_200_000, "x"),
+        Gap("BTCUSDT", "trade", begin + 9_000_000, begin + 9_060_000, "x"),
+    ]
+
+    assert value(night, "outages") == "2 outages, 2 h 1 min in all; longest 2 h 0 min from 10:00:00"
+
+
+def test_screen_counts_incidents_by_kind_and_shows_no_control_characters(night: Night) -> None:
+    """A hundred of a kind are one entry."""
+    night.count.incidents[:] = [
+        (1, Incident("market_role", "connection_lost", "closed\x1b[2J")) for _ in range(100)
+    ]
+
+    assert value(night, "incidents") == "connection_lost 100"
+    with_incident(night, "AI_OFF", "worker\x1b[2J hung")
+    assert "\x1b" not in text_of(night)
+
+
+def test_screen_ends_with_the_proof_and_how_to_repeat_it(short_run: ShortRun, night: Night) -> None:
+    """The root, and the two commands by which anyone checks it, stand on the screen of the verb."""
+    said = verb(short_run.var, "report")
+
+    assert said.code == 0
+    assert str(night.seal["root"]) in said.out
+    assert f"minibot verify {night.run_id}; minibot replay {night.run_id}" in said.out
+    assert said.out.splitlines() == [line.text for line in morning_screen(night)]
+
+
+def test_out_writes_the_page_of_html_elsewhere(short_run: ShortRun, tmp_path: Path) -> None:
+    """The same bytes as --html, in a file of one's choice; the run's own folder is refused."""
+    there = tmp_path / "morning.html"
+
+    said = verb(short_run.var, "report", "--html", "--out", str(there))
+    inside = verb(short_run.var, "report", "--out", str(short_run.run_dir / "seal.json"))
+    nowhere = verb(short_run.var, "report", "--out", str(tmp_path / "none" / "x.html"))
+
+    assert said.code == 0
+    assert there.read_bytes() == (short_run.run_dir / "report" / "report.html").read_bytes()
+    assert (inside.code, nowhere.code) == (2, 2)
+    assert os.path.getsize(short_run.run_dir / "seal.json") > 100
+    assert "--html" in inside.err
+    assert "was not written" in nowhere.err
+
+
+def test_report_on_a_real_terminal_of_80x24_is_one_screen(stopped_run: ShortRun) -> None:
+    """A process on a terminal of that size prints at most 23 lines, the verdict first."""
+    if sys.platform == "win32":
+        pytest.skip("this system has no pseudo terminals")
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    argv = [sys.executable, "-m", "minibot", "report", "--var", str(stopped_run.var)]
+    environ = clean_environ() | {"TERM": "xterm"}
+    process = subprocess.Popen(argv, cwd=PROJECT, env=environ, stdout=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to by an error.
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said.decode()).splitlines()
+
+    assert process.wait(DEADLINE_S) == 0
+    assert lines[0].startswith("STOPPED: RISK_LIMIT, raised by ")
+    assert 10 < len(lines) <= SCREEN_LINES
+    assert max(map(len, lines)) <= SCREEN_WIDTH

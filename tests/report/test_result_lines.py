@@ -1,0 +1,159 @@
+"""Lines of a result add up exactly, by hand and on a recorded night, hour by hour and in all."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.accounting.performance import Performance
+from minibot.events.model import Fill, Gap, RunOpening
+from minibot.events.unit_sizes import HOUR_MS
+from minibot.report.html import page
+from minibot.report.night import Night
+from minibot.report.night_hours import hour_rows
+from minibot.report.result_lines import CostTally, ResultLines, result_lines, slippage_of
+from tests.report.nights import opened, with_stop
+from tests.runs import ShortRun, raw_events
+
+AMOUNTS = st.integers(-(10**18), 10**18)
+
+
+@pytest.fixture
+def night(short_run: ShortRun) -> Night:
+    """The short run, opened anew for each test, which may change it."""
+    return opened(short_run)
+
+
+def fill(side: str, price: str, bid: str | None, ask: str | None, fee: str = "1") -> Fill:
+    """Return a fill of two coins."""
+    return Fill("o", "c", "BTCUSDT", side, "2", price, fee, "USDT", "TAKER", bid=bid, ask=ask)
+
+
+@pytest.mark.row("C-105")
+@pytest.mark.parametrize(
+    ("one", "slippage"),
+    [
+        (fill("BUY", "101", "99", "101"), "-2"),
+        (fill("SELL", "108", "108", "112"), "-4"),
+        (fill("BUY", "99", "99", "101"), "2"),
+        (fill("SELL", "100.5", "100", "101"), "0"),
+        (fill("BUY", "100.00000001", "100", "100.00000001"), "-0.00000001"),
+    ],
+)
+def test_slippage_is_the_way_from_the_mid_times_the_quantity(one: Fill, slippage: str) -> None:
+    """By hand: bought at 101 with a mid of 100, two coins, costs 2."""
+    assert slippage_of(one) == Decimal(slippage)
+
+
+def test_fill_without_a_quote_is_counted_and_costs_no_slippage() -> None:
+    """Old runs name no quote in a fill; the report says how many."""
+    tally = CostTally()
+
+    tally.add(fill("BUY", "101", None, None))
+
+    assert tally.unquoted == 1
+    assert tally.slippage == 0
+
+
+@pytest.mark.row("C-105")
+def test_lines_of_a_trade_are_those_reckoned_by_hand() -> None:
+    """Bought two at 101 (mid 100), sold at 108 (mid 110), a fee of 1 each: 20 - 6 - 2 = 12."""
+    performance, tally = Performance(RunOpening({"USDT": "1000"}, (), {}), "USDT"), CostTally()
+    for one in (fill("BUY", "101", "99", "101"), fill("SELL", "108", "108", "112")):
+        performance.on_fill(one, 1)
+        tally.add(one)
+
+    lines = result_lines(performance, tally)
+
+    assert lines == (Decimal(20), Decimal(-6), Decimal(-2), Decimal(12))
+    assert [text for _, text in lines.shown()] == ["+20.00", "-6.00", "-2.00", "+12.00"]
+
+
+@given(raw=AMOUNTS, fees=st.integers(0, 10**16), slippage=AMOUNTS)
+def test_lines_add_up_exactly_and_as_printed(raw: int, fees: int, slippage: int) -> None:
+    """No rounding of a line breaks the sum, in the amounts or in their texts."""
+    tally = CostTally()
+    tally.slippage = Decimal(slippage).scaleb(-17)
+    lines = ResultLines.of(raw, fees, tally)
+
+    spec, slipped, paid, result = (Decimal(text.replace(",", "")) for _, text in lines.shown())
+
+    assert lines.spec + lines.slippage + lines.fees == lines.raw
+    assert spec + slipped + paid == result
+    assert abs(result - lines.raw) <= Decimal("0.005")
+
+
+@pytest.mark.row("C-105")
+def test_hours_of_a_night_add_up_to_its_result_and_costs(short_run: ShortRun, night: Night) -> None:
+    """A second count from the raw lines: fees and slippage of all fills."""
+    rows, whole = hour_rows(night.count), result_lines(night.count.performance, night.count.costs)
+    fills = [event["payload"] for event in raw_events(short_run.run_dir, "fills")]
+    slipped = sum(
+        (Decimal(each["bid"]) + Decimal(each["ask"]) - 2 * Decimal(each["price"]))
+        * Decimal(each["qty"])
+        * (1 if each["side"] == "BUY" else -1)
+        for each in fills
+    )
+
+    assert sum(row.lines.raw for row in rows) == whole.raw
+    assert sum(row.lines.fees for row in rows) == whole.fees
+    assert abs(whole.slippage - Decimal(slipped) / 2) <= Decimal("1e-8")
+    assert whole.fees == -sum(Decimal(each["fee"]) for each in fills)
+    assert sum(row.fills for row in rows) == len(fills) > 0
+    assert sum(row.trades for row in rows) == night.count.performance.to_json()["round_trips"]
+    assert sum(row.refused for row in rows) == night.count.block_reasons.total()
+
+
+def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
+    """An outage over a full hour is split at it."""
+    hour = night.count.market.last_ts // HOUR_MS
+    begin = hour * HOUR_MS
+    night.count.hours.equity[hour - 1] = night.count.performance.equity_start
+    night.count.gaps[:] = [Gap("BTCUSDT", "trade", begin - 60_000, begin + 30_000, "x")]
+
+    rows = {row.from_ts: row for row in hour_rows(night.count)}
+
+    assert rows[begin - HOUR_MS].outage_ms == 60_000
+    assert rows[begin].outage_ms == 30_000
+
+
+def test_page_says_the_verdict_before_all_else(night: Night) -> None:
+    """The first element of the page is the verdict with its cause."""
+    body = page(with_stop(night, "RISK_LIMIT")).split("<body>\n")[1]
+
+    assert body.startswith('<p class="verdict"><b class="bad">STOPPED</b> RISK_LIMIT, raised by ')
+    assert "A hard risk limit was reached" in body.split("<h1>")[0]
+
+
+@pytest.mark.row("C-105")
+def test_page_has_the_lines_with_a_box_each_to_hide_fees_and_slippage(night: Night) -> None:
+    """Four lines that add up, two of which have a box; no script is needed."""
+    text = page(night)
+    lines = re.findall(r'<tr class="(\w*)"><td>[^<]*</td><td class="n r">([^<]*)</td>', text)
+
+    assert [kind for kind, _ in lines] == ["", "slippage", "fees", "total"]
+    spec, slippage, fees, result = (Decimal(each.replace(",", "")) for _, each in lines)
+    assert spec + slippage + fees == result
+    for kind in ("slippage", "fees"):
+        assert f'<input type="checkbox" id="no-{kind}">' in text
+        assert f"#no-{kind}:checked ~ table .{kind}" in text
+
+
+def test_page_has_hours_exits_and_reasons_that_held_it_back(night: Night) -> None:
+    """Each exit's reason with its trades, each refusal and hold with its meaning, each hour."""
+    text = page(night)
+    parts = {
+        name: text.split(f"<h2>{name}</h2>")[1].split("</section>")[0]
+        for name in ("Hour by hour", "Exits by reason", "Why it did not trade")
+    }
+
+    assert parts["Hour by hour"].count("<tr>") == len(hour_rows(night.count)) + 1
+    closed = [trip for trip in night.count.trades.trips if trip.is_closed]
+    codes = {action.reason_code for trip in closed if (action := night.count.reasons.exit_of(trip))}
+    assert codes
+    assert all(code in parts["Exits by reason"] for code in codes)
+    assert all(code in parts["Why it did not trade"] for code in night.count.hold_reasons)
