@@ -13,7 +13,7 @@ from minibot.exchanges.loopback import LOOPBACK, bound
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web.access import token_of
 from minibot.ops.web.app import app_of, guarded
-from minibot.ops.web.connections import CONNECTIONS_MAX, BoundedHttp
+from minibot.ops.web.bounded_http import CONNECTIONS_MAX, BoundedHttp
 from minibot.ops.web.run_view import RunView
 
 IDLE_S: Final = 5

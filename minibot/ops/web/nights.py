@@ -8,12 +8,12 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_whole
+from minibot.report.html import REPORT_FILE
 from minibot.report.records import RunRecord, performance_of, read_records
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 
 NIGHTS_MAX: Final = 500
-REPORT_FILE: Final = "report.html"
 
 
 class NoSuchNight(Refusal):

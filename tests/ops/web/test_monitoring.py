@@ -62,7 +62,7 @@ def queries(project: Path) -> list[str]:
 
 
 def test_page_names_each_metric_and_alert_exactly(project: Path) -> None:
-    """What the page tells is what the code has, in its order, with the labels."""
+    """MONITORING tells what the code has, in its order, with the labels."""
     page = read(project, "docs/MONITORING.md")
     rows = re.findall(r"^\| `(minibot_\w+)` \| ([a-z_, ]*) \| ", page, re.MULTILINE)
     alerts = re.findall(r"^\| `(Minibot\w+)` \| ", page, re.MULTILINE)

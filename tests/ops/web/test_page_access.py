@@ -14,7 +14,7 @@ import pytest
 
 from minibot.ops.one_time_code import CODE_S, Codes
 from minibot.ops.web.access import BODY_BYTES_MAX
-from minibot.ops.web.connections import CONNECTIONS_MAX
+from minibot.ops.web.bounded_http import CONNECTIONS_MAX
 from minibot.ops.web.http_server import PortTaken
 from minibot.ops.web.page_server import PageServer
 from minibot.runtime.manifest import Manifest
@@ -47,7 +47,7 @@ def basic(password: str) -> str:
 
 @pytest.mark.parametrize("path", [LIVE, "/metrics", "/api/v1/openapi.json", "/api/v1/stream"])
 def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
-    """Nothing of the run is told to another program on this machine."""
+    """No figure of the run is told to another program on this machine."""
     answer = page.ask(path)
 
     assert answer.status == 401
@@ -63,7 +63,7 @@ def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
     ],
 )  # fmt: skip
 def test_wrong_token_opens_nothing(page: Served, value: str) -> None:
-    """Neither a part of the token, nor the token in another form, nor nonsense."""
+    """A part of the token opens nothing, nor does another form of it, nor nonsense."""
     assert page.ask(LIVE, authorization=value.format(token=page.token)).status == 401
 
 
@@ -203,7 +203,7 @@ def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     ],
 )  # fmt: skip
 def test_order_of_another_form_is_refused(page: Served, body: object) -> None:
-    """What is no order leaves no request."""
+    """A text that is no order leaves no request."""
     assert page.post("/api/v1/act/lock_symbol", body).status == 422
     assert page.asked() == []
 
@@ -280,7 +280,7 @@ def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Serv
 
 def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a request is waited for a bounded time, also behind a whole one."""
-    monkeypatch.setattr("minibot.ops.web.connections.REQUEST_S", 0.05)
+    monkeypatch.setattr("minibot.ops.web.bounded_http.REQUEST_S", 0.05)
     whole = f"GET /session HTTP/1.1\r\nhost: {page.host}\r\n\r\n".encode()
     for first in (b"", whole):
         with page.connect() as connection:
@@ -297,8 +297,8 @@ def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.Monk
 def test_reader_that_stops_reading_loses_its_connection(
     page: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was written for it is let go; others are answered meanwhile."""
-    monkeypatch.setattr("minibot.ops.web.connections.STALL_S", 0.05)
+    """Bytes that wait for it are let go; others are answered meanwhile."""
+    monkeypatch.setattr("minibot.ops.web.bounded_http.STALL_S", 0.05)
     request = f"GET /assets/page.js HTTP/1.1\r\nhost: {page.host}\r\n\r\n".encode()
     with page.connect() as connection:
         connection.setblocking(False)

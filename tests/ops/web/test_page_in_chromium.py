@@ -202,7 +202,7 @@ def text_of_table(browser: Chromium, name: str) -> str:
 def test_page_fits_a_phone_and_follows_the_readers_colours(
     chromium: Chromium, record: RecordPage, scheme: str
 ) -> None:
-    """Nothing scrolls sideways but tables of their own; text stands out from its ground."""
+    """Tables alone scroll sideways; text stands out from its ground."""
     enter(chromium, record.url, record.make_code(), PHONE_PX, scheme)
     for tab in ("now", "chart", "risk", "machine", "nights"):
         chromium.ask(f"at('tab-{tab}').click()")

@@ -112,7 +112,7 @@ def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Pa
 
 
 def test_unknown_run_is_refused(tmp_path: Path) -> None:
-    """Nothing is served where there is no record."""
+    """A folder without a record is served by nobody."""
     said = verb(tmp_path / "var", "page", "20200101_000000")
 
     assert said.code == 2
