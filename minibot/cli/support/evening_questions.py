@@ -71,7 +71,7 @@ class Question:
 
     @property
     def is_section(self) -> bool:
-        """Whether its answer makes a section of the profile, not one key."""
+        """True if its answer makes a section of the profile, not one key."""
         return self.key != "" and "." not in self.key
 
 

@@ -61,6 +61,7 @@ def queries(project: Path) -> list[str]:
     return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
 
 
+@pytest.mark.row("C-75")
 def test_page_names_each_metric_and_alert_exactly(project: Path) -> None:
     """MONITORING tells what the code has, in its order, with the labels."""
     page = read(project, "docs/MONITORING.md")
@@ -74,6 +75,7 @@ def test_page_names_each_metric_and_alert_exactly(project: Path) -> None:
     assert len(page.split()) <= WORDS_MAX
 
 
+@pytest.mark.row("C-116")
 def test_rules_and_dashboard_ask_for_known_metrics_alone(project: Path) -> None:
     """A renamed metric is no silent alert; each metric has its place on the dashboard."""
     known = {f"minibot_{metric.name}" for metric in METRICS}
@@ -86,6 +88,7 @@ def test_rules_and_dashboard_ask_for_known_metrics_alone(project: Path) -> None:
     assert drawn == known
 
 
+@pytest.mark.row("C-117")
 def test_each_rule_alerts_where_it_should_and_only_there(project: Path) -> None:
     """promtool plays each rule's own series; each rule has such a test."""
     tests = "".join(read(project, name) for name in RULE_TESTS)
@@ -94,6 +97,7 @@ def test_each_rule_alerts_where_it_should_and_only_there(project: Path) -> None:
         assert re.search(rf"alertname: {name}}}", tests), name
 
 
+@pytest.mark.row("C-117")
 @pytest.mark.process
 def test_promtool_finds_each_rule_as_its_tests_say(project: Path) -> None:
     """Both sides of each bound, how long it has to last, labels and words."""
@@ -167,6 +171,7 @@ def prometheus(project: Path, tmp_path: Path) -> Iterator[Prometheus]:
         night.process.communicate()
 
 
+@pytest.mark.row("S-44", "C-23", "C-115", "C-116")
 @pytest.mark.process
 def test_every_query_of_the_dashboard_gives_series_on_a_real_prometheus(
     prometheus: Prometheus, project: Path

@@ -45,6 +45,7 @@ def basic(password: str) -> str:
 # --- ways in ----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("D-14")
 @pytest.mark.parametrize("path", [LIVE, "/metrics", "/api/v1/openapi.json", "/api/v1/stream"])
 def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
     """No figure of the run is told to another program on this machine."""
@@ -129,6 +130,7 @@ def test_token_code_and_address_are_readable_by_their_owner_alone(page: Served) 
 # --- other sites ------------------------------------------------------------------------------
 
 
+@pytest.mark.row("D-14")
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
 )
@@ -234,6 +236,7 @@ def test_entry_is_never_forced(page: Served) -> None:
 # --- every answer -----------------------------------------------------------------------------
 
 
+@pytest.mark.row("D-14")
 def test_every_answer_has_the_strict_policy_and_none_the_token(
     page: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def test_each_route_is_described_with_its_parameters(page: Served) -> None:
             assert told["tags"], (method, path)
 
 
+@pytest.mark.row("S-44", "C-23")
 def test_metrics_are_those_of_the_table_without_a_label_per_symbol(page: Served) -> None:
     """Dashboards and rules rest on these names; a universe of symbols makes no further series."""
     table = {f"minibot_{metric.name}": metric for metric in METRICS}

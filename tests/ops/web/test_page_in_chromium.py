@@ -87,6 +87,7 @@ def outside(browser: Chromium, url: str) -> list[str]:
     return [each for each in browser.requests if not each.startswith((url, "data:", "about:"))]
 
 
+@pytest.mark.row("B-60", "D-15")
 def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
     chromium: Chromium, night: Night
 ) -> None:
