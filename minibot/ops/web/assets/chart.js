@@ -95,6 +95,10 @@ class Chart {
     const drawn = this.lines.map((line) => ({ style: line.style, columns: Chart.columns(line.points, this.from, this.to, room) }));
     let low = Infinity, top = -Infinity;
     for (const line of drawn) for (const run of line.columns) for (const each of run) { low = Math.min(low, each[1]); top = Math.max(top, each[2]); }
+    for (const mark of this.marks) {
+      if (mark.price === undefined || mark.ts < this.from || mark.ts > this.to) continue;
+      low = Math.min(low, Number(mark.price)); top = Math.max(top, Number(mark.price));
+    }
     if (!(low <= top)) { low = 0; top = 1; }
     const y = (value) => high - Chart.EDGE - (value - low) / (top - low || 1) * (high - 2 * Chart.EDGE);
     pen.fillStyle = colour("line");

@@ -102,7 +102,8 @@ function show() {
   table("symbols", ["symbol", "price", "position", "entry", "stop", "target", "unrealised", "realised"],
     names.map((name) => {
       const each = live.symbols[name];
-      const exits = live.exits[name] || {};
+      // Risk hears of a sale a moment before or after the books: a symbol that is flat has no levels.
+      const exits = (each.entry !== null && live.exits[name]) || {};
       return [name, price(each.price ?? each.mark), each.entry === null ? NONE : String(Number(each.qty)), price(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
     }), "no price yet");
