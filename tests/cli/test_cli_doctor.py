@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -336,6 +338,22 @@ def test_accelerators_are_read_from_the_kernels_lists(tmp_path: Path) -> None:
     assert gpus(tmp_path / "none", tmp_path / "drm") == ["GPU NVIDIA", "GPU AMD"]
 
 
+@pytest.mark.row("B-85")
+@pytest.mark.process
+def test_probe_prints_cores_memory_disk_and_the_rate_of_syncs(tmp_path: Path) -> None:
+    """A person reads before training or a night what this machine has and its disk sustains."""
+    said = verb(tmp_path / "var", "probe", "--seconds", "0.1")
+
+    assert said.code == 0, said.err
+    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines() if line[:1].strip())
+    assert lines["cores"].startswith(f"{os.cpu_count()}, ")
+    assert re.fullmatch(r"[0-9.]+ GB, [0-9.]+ GB free", lines["memory"])
+    assert re.fullmatch(r"[0-9.]+ GB free", lines["disk"])
+    assert re.fullmatch(r"[0-9.,]+ (us|ms|s) p50, [0-9.,]+ (us|ms|s) p99", lines["sync"])
+    assert re.search(r"[0-9,]+ events a second, if the disk alone counted", said.out)
+
+
+@pytest.mark.row("B-85")
 @pytest.mark.process
 def test_probe_names_accelerators(tmp_path: Path) -> None:
     """`probe` lists what was found, also as JSON."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -23,7 +25,7 @@ from minibot.cli.support.service_files import (
     unit_text,
 )
 from minibot.kernel.errors import Refusal
-from tests.runs import PROJECT, verb
+from tests.runs import PROJECT, clean_environ, verb
 from tests.waiting import DEADLINE_S
 
 UNSAFE_NAMES = ('quo"te', "it's", "back\\slash")
@@ -349,3 +351,74 @@ def test_guard_is_left_out_where_it_could_tell_nobody(machine: Machine, tmp_path
     assert [path.name for path in unit_folder().iterdir()] == ["minibot-night.service"]
     assert "the night alone" in both.err
     assert guard.code == 2
+
+
+ALERTS = {
+    "required": False,
+    "level_min": "warning",
+    "per_minute_max": 5,
+    "commands": {"local": ["true"]},
+}
+ALERTED = (f"alerts={json.dumps(ALERTS)}", 'guard={"quiet_ms":20000}')
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("sets", [ALERTED[:1], ALERTED], ids=["alerts alone", "with its section"])
+@pytest.mark.parametrize("what", [(), ("both",), ("guard",)], ids=["default", "both", "guard"])
+def test_guard_of_a_profile_with_alerts_gets_a_unit(
+    machine: Machine, tmp_path: Path, what: Sequence[str], sets: Sequence[str]
+) -> None:
+    """A night has its guard unless a person asks for one of the two; systemd takes both units."""
+    words = [word for text in sets for word in ("--set", text)]
+    said = verb(tmp_path / "var", "service", "install", *what, *CONFIG, *words)
+
+    assert said.code == 0, said.err
+    expected = {"minibot-guard.service"} | (
+        {"minibot-night.service"} if what != ("guard",) else set()
+    )
+    units = {path.name: path for path in unit_folder().iterdir()}
+    assert units.keys() == expected
+    guard = units["minibot-guard.service"].read_text()
+    assert read_command(setting(guard, "ExecStart")) == [
+        *(sys.executable, "-m", "minibot", "guard"),
+        *("--config", str(PROJECT / "config/paper.v1.json"), *words),
+        *("--var", str(tmp_path / "var")),
+    ]
+    assert setting(guard, "Restart") == "no"
+    assert {f"systemctl --user enable {name}" for name in expected} <= set(machine.told())
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is missing")
+    assert {name: verified(analyze, path) for name, path in units.items()} == {
+        name: (0, "") for name in expected
+    }
+
+
+@pytest.mark.process
+def test_command_of_the_guards_unit_is_one_that_the_guard_takes(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """The service's own command watches, with the time of its section, and ends when told."""
+    words = [word for text in ALERTED for word in ("--set", text)]
+    verb(tmp_path / "var", "service", "install", "guard", *CONFIG, *words)
+    text = (unit_folder() / "minibot-guard.service").read_text()
+    (tmp_path / "var").mkdir(exist_ok=True)
+
+    guard = subprocess.Popen(
+        read_command(setting(text, "ExecStart")),
+        cwd=setting(text, "WorkingDirectory"),
+        env=clean_environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert guard.stderr is not None
+        said = guard.stderr.readline()
+        guard.send_signal(signal.SIGTERM)
+        code = guard.wait(DEADLINE_S)
+    finally:
+        guard.kill()
+        guard.communicate()
+
+    assert f"watching {tmp_path / 'var'}, 20 s of quiet" in said
+    assert code == 0

@@ -22,6 +22,27 @@ from tests.waiting import DEADLINE_S
 NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol", "unlock-symbol"]
 
 
+@pytest.mark.row("B-15")
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("minibot.nore_run_v1",),
+        ("minibot", "train"),
+        ("minibot", "backtest"),
+        ("minibot", "kill"),
+        ("minibot", "probe"),
+    ],
+    ids=" ".join,
+)
+def test_command_of_the_specification_exists(words: tuple[str, ...]) -> None:
+    """Night, training, backtest, kill switch and probe are commands that explain themselves."""
+    said = run_command([*words, "--help"])
+
+    assert said.code == 0, said.err
+    assert "usage:" in said.out
+
+
 @pytest.mark.parametrize("name", NEVER_RAN)
 def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     name: str, tmp_path: Path

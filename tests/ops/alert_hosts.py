@@ -33,12 +33,14 @@ class WebHost:
         status: What it answers; 0 hangs until the host is closed.
         location: Where a redirect leads to.
         answer: What it sends back as JSON, by the request.
+        port: Its port; 0 takes a free one.
     """
 
     status: int = 200
     location: str = ""
     answer: Callable[[Got], Any] = lambda got: {}
     got: list[Got] = field(default_factory=list)
+    port: int = 0
 
     def __post_init__(self) -> None:
         """Start the server."""
@@ -67,9 +69,9 @@ class WebHost:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
+        self.port = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )

@@ -6,12 +6,15 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from minibot.ops.alerts import delivery as alert_delivery
 from minibot.ops.alerts import targets as alert_targets
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery, digest_of
@@ -74,6 +77,7 @@ class Wire:
 # --- addresses --------------------------------------------------------------------------------
 
 
+@pytest.mark.row("B-12", "B-61")
 @pytest.mark.process
 @pytest.mark.parametrize("scheme", ["json", "ntfy"])
 def test_host_gets_title_and_text_once(scheme: str) -> None:
@@ -166,6 +170,7 @@ def mails() -> Iterator[tuple[int, list[Any]]]:
     loop.close()
 
 
+@pytest.mark.row("B-12", "B-61")
 @pytest.mark.process
 def test_mail_arrives_with_title_as_its_subject(mails: tuple[int, list[Any]]) -> None:
     """A mail server gets one mail with subject and text."""
@@ -215,6 +220,7 @@ def test_program_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the order of things ----------------------------------------------------------------------
 
 
+@pytest.mark.row("B-48")
 def test_host_that_comes_back_gets_what_waited_once(tmp_path: Path) -> None:
     """An outage delays alerts and doubles none."""
     wire = Wire()
@@ -228,6 +234,32 @@ def test_host_that_comes_back_gets_what_waited_once(tmp_path: Path) -> None:
     wait_until(lambda: wire.got, "it arrives")
     delivery.close(5.0)
     assert [each.title for each in wire.got] == ["title 1"]
+    assert delivery.failures == {}
+
+
+@pytest.mark.row("B-48")
+@pytest.mark.process
+@pytest.mark.network_mock
+def test_host_that_was_away_for_ten_minutes_gets_each_alert_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long an outage lasts by the delivery's clock, no alert is dropped or doubled."""
+    later_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later_s[0])
+    monkeypatch.setattr(alert_delivery, "time", clock)
+    with WebHost() as host:
+        port = host.port
+    delivery = delivery_of(tmp_path, [AddressTarget("hook", host.url())])
+    for number in range(3):
+        delivery.put(alert(number))
+    wait_until(lambda: delivery.failures, "the host is found to be away")
+    later_s[0] = 600.0
+    delivery.put(alert(3))
+
+    with WebHost(port=port) as host:
+        wait_until(lambda: len(host.got) >= 4, "all of them arrive")
+        delivery.close(5.0)
+        assert sorted(host.titles()) == [f"title {number}" for number in range(4)]
     assert delivery.failures == {}
 
 

@@ -30,6 +30,7 @@ def ids(outbox: Outbox, target: str = "a") -> list[str]:
     return [each.id.rpartition("/")[2] for each, _ in outbox.waiting(target)]
 
 
+@pytest.mark.row("B-61")
 def test_alert_of_a_known_event_is_dropped_also_after_a_restart(tmp_path: Path) -> None:
     """An event alerts once, however often it is read."""
     outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
@@ -45,6 +46,7 @@ def test_alert_of_a_known_event_is_dropped_also_after_a_restart(tmp_path: Path) 
     again.close()
 
 
+@pytest.mark.row("B-48")
 def test_outbox_keeps_what_one_target_lacks_and_another_has(tmp_path: Path) -> None:
     """A target whose host is away gets its alerts after the restart, the other gets none twice."""
     outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)

@@ -175,6 +175,19 @@ def test_sharpe_is_silent_below_ten_periods() -> None:
     assert ratio < 0
 
 
+@pytest.mark.row("C-113")
+def test_losing_run_is_told_of_its_sharpe_ratio_once(rules: StatusRules) -> None:
+    """One alert says that the ratio is below its threshold; it stands, so no second one comes."""
+    told: list[Alert] = []
+    for period in range(20):
+        now = status(equity=f"{1000 - period - period % 2}")
+        now["market"]["market_ms"] = NOW + period * status_rules.PERIOD_MS
+        told += rules.look(now)
+
+    assert [each.kind for each in told] == ["sharpe"]
+
+
+@pytest.mark.row("C-113")
 def test_positions_that_move_as_one_are_told(rules: StatusRules) -> None:
     """Two pairs that rise and fall together for half an hour are one bet."""
     told: list[Alert] = []

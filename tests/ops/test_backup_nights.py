@@ -91,7 +91,7 @@ def await_other(night: Night, pid: int) -> None:
     )
 
 
-@pytest.mark.row("B-63")
+@pytest.mark.row("B-12", "B-63")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_backups_of_a_killed_night_restore_verify_and_replay_clean(
     tmp_path: Path, seed: int
