@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Event, MarketRegime
-from minibot.runtime.configuration.config import ConfigError, load_config
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import PROJECT, Desk, actions, check_of, config
 
 ONLY: dict[str, Any] = {"risk__entry_regimes": ["trending", "mixed"], "risk__signal_exit": True}
@@ -21,8 +22,16 @@ def desk(**changes: Any) -> Desk:
 
 def tell(one: Desk, name: str) -> list[Event]:
     """Tell the regime, as strategy does with its scans."""
-    weights = {"momentum": 40, "technical": 20, "volume": 20, "quality": 20}
-    told = MarketRegime(name=name, since_ts=one.ts, symbols=8, missing=0, **weights)
+    told = MarketRegime(
+        name=name,
+        since_ts=one.ts,
+        momentum=40,
+        technical=20,
+        volume=20,
+        quality=20,
+        symbols=8,
+        missing=0,
+    )
     return one.put("signals", told, tick_seq=one.seqs["market_ticks"])
 
 
