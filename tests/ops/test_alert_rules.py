@@ -175,29 +175,57 @@ def test_sharpe_is_silent_below_ten_periods() -> None:
     assert ratio < 0
 
 
+def made(folder: Path, **alerts: str) -> StatusRules:
+    """Return rules of a profile with keys of alerts, whose conditions need not stand for a time."""
+    section = {"required": False, "level_min": "info", "per_minute_max": 60, **alerts}
+    raw = {**load_config("config/nore-demo.v1.json").raw, "alerts": section}
+    return StatusRules(made_manifest(RUN, raw, {}, NOW), Var(folder))
+
+
 @pytest.mark.row("C-113")
-def test_losing_run_is_told_of_its_sharpe_ratio_once(rules: StatusRules) -> None:
+@pytest.mark.parametrize(
+    ("keys", "level"), [({}, INFO), ({"sharpe_min": "1.5"}, WARNING)], ids=["default", "key"]
+)
+def test_losing_run_is_told_of_its_sharpe_ratio_once(
+    rules: StatusRules, tmp_path: Path, keys: dict[str, str], level: str
+) -> None:
     """One alert says that the ratio is below its threshold; it stands, so no second one comes."""
     told: list[Alert] = []
+    one = made(tmp_path, **keys) if keys else rules
     for period in range(20):
         now = status(equity=f"{1000 - period - period % 2}")
         now["market"]["market_ms"] = NOW + period * status_rules.PERIOD_MS
-        told += rules.look(now)
+        told += one.look(now)
 
-    assert [each.kind for each in told] == ["sharpe"]
+    assert [(each.kind, each.level) for each in told] == [("sharpe", level)]
+    assert keys.get("sharpe_min", "below 1") in told[0].title
 
 
 @pytest.mark.row("C-113")
-def test_positions_that_move_as_one_are_told(rules: StatusRules) -> None:
-    """Two pairs that rise and fall together for half an hour are one bet."""
+def test_run_above_its_sharpe_threshold_is_not_told(rules: StatusRules) -> None:
+    """A run that earns steadily is no news."""
+    for period in range(20):
+        now = status(equity=f"{1000 + 5 * period - period % 2}")
+        now["market"]["market_ms"] = NOW + period * status_rules.PERIOD_MS
+        assert [each.kind for each in rules.look(now)] == []
+
+
+@pytest.mark.row("C-113")
+@pytest.mark.parametrize(("most", "told_of"), [("0.65", 1), ("1", 0)])
+def test_positions_that_move_as_one_are_told(
+    rules: StatusRules, tmp_path: Path, most: str, told_of: int
+) -> None:
+    """Two pairs that rise and fall together by more than the threshold are one bet."""
     told: list[Alert] = []
+    one = made(tmp_path, correlation_max=most)
     for minute in range(40):
         now = status()
         now["market"]["market_ms"] = NOW + minute * 60_000
         price = 100 + minute % 7
         for symbol, mark in (("AAA", price), ("BBB", 2 * price), ("CCC", 100 + minute % 3)):
             now["market"]["symbols"][symbol] = {"entry": "1", "mark": f"{mark}.00000000"}
-        told += rules.look(now)
+        told += one.look(now)
 
-    assert [each.kind for each in told] == ["correlation:AAA:BBB"]
-    assert "1.00" in told[0].text
+    pairs = [(each.kind, each.level) for each in told]
+    assert pairs == [("correlation:AAA:BBB", WARNING)] * told_of
+    assert all("1.00" in each.text for each in told)

@@ -87,7 +87,7 @@ def test_restart_keeps_the_regime_and_without_the_key_there_is_none() -> None:
 
 
 def test_profile_without_a_scanner_is_refused() -> None:
-    """Nobody would tell a regime, so that nothing would ever enter."""
+    """Without a scanner there is no regime, so that nothing would ever enter."""
     with pytest.raises(ConfigError) as refused:
         load_config(DEMO, sets=['risk.entry_regimes=["trending"]'])
 

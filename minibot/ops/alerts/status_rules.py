@@ -33,6 +33,7 @@ from minibot.market.notices import CONNECTED
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
+from minibot.report.span_meter import PERIODS_MIN
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -48,12 +49,12 @@ DISK_FACTOR: Final = 2
 MEASURED_MAX: Final = 60
 """Newest measurements of the exchange that count for the rate of errors."""
 PERIOD_MS: Final = 15 * MINUTE_MS
-PERIODS_MIN: Final = 10
 PERIODS_A_YEAR: Final = 365 * 96
 RETURNS_MIN: Final = 30
 """Returns of a minute each that two symbols need before their correlation is told of."""
-CORRELATION_TOLD: Final = 9_500
-"""Correlation of two held symbols that is told of, in ten-thousandths."""
+SHARPE_MIN: Final = "1.0"
+CORRELATION_MAX: Final = "0.65"
+"""Bounds of a profile that names none (C-113)."""
 EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE})
 """Reasons for which no entry passes on a night like others."""
 _PRICE_UNIT: Final = 100_000_000
@@ -107,6 +108,14 @@ class StatusRules:
         watchdog = manifest.config["watchdog"]
         self._disk_mb = DISK_FACTOR * int(watchdog["disk_free_min_mb"])
         venue = manifest.config[manifest.config.get("venue", "binance")]
+        alerts = manifest.config.get("alerts") or {}
+        self._sharpe_min = float(alerts.get("sharpe_min", SHARPE_MIN))
+        most = Decimal(str(alerts.get("correlation_max", CORRELATION_MAX)))
+        self._correlation_max = int(most * CORRELATION_UNIT)
+        # What a profile asks for by name is more than a note.
+        self._level_of = {
+            key: WARNING if key in alerts else INFO for key in ("sharpe_min", "correlation_max")
+        }
         self._errors_percent = max(1, int(venue["error_rate_max_percent"]) // 2)
         self._samples_min = int(venue["error_samples_min"])
         self._standing: dict[str, Standing] = {}
@@ -208,8 +217,9 @@ class StatusRules:
         ratio = sharpe_of(self._equities)
         minutes = PERIOD_MS // MINUTE_MS
         words = f"over {len(self._equities) - 1} periods of {minutes} minutes"
-        is_losing = ratio is not None and ratio < 0
-        yield from self._stands("sharpe", is_losing, INFO, "the Sharpe ratio is negative", words)
+        is_low = ratio is not None and ratio < self._sharpe_min
+        title = f"the Sharpe ratio is below {self._sharpe_min:g}"
+        yield from self._stands("sharpe", is_low, self._level_of["sharpe_min"], title, words)
 
     def _correlations(self, status: JsonObject) -> Iterator[Alert]:
         market_ms = status["market"].get("market_ms")
@@ -235,8 +245,9 @@ class StatusRules:
             value = self._correlation(one, other)
             name = f"correlation:{one}:{other}"
             words = f"{one} and {other}: {Decimal(value or 0) / CORRELATION_UNIT:.2f}"
-            is_high = value is not None and value >= CORRELATION_TOLD
-            yield from self._stands(name, is_high, INFO, "two positions move as one", words)
+            is_high = value is not None and value > self._correlation_max
+            level = self._level_of["correlation_max"]
+            yield from self._stands(name, is_high, level, "two positions move as one", words)
 
     def _correlation(self, one: str, other: str) -> int | None:
         found = [_returns(self._marks[symbol].marks) for symbol in (one, other)]

@@ -12,9 +12,11 @@ from functools import cache
 from typing import Annotated, Any, Final, get_type_hints
 
 from minibot.cores.core_profile import (
+    CORRELATION_RULE,
     INTERVAL,
     NAME,
     NAME_OF_CODE,
+    RATIO_RULE,
     VENUE,
     BacktestSection,
     ExecutionSection,
@@ -639,6 +641,18 @@ class AlertsSection:
         JsonObject | None,
         COMMANDS,
         "Targets by name: a program and its words; it gets the alert as JSON on standard input.",
+    ] = field(default=None, metadata=OPTIONAL)
+    sharpe_min: Annotated[
+        str | None,
+        RATIO_RULE,
+        "A run whose Sharpe ratio falls below is a warning, from ten quarters of an hour on; "
+        "without the key a note below 1.0.",
+    ] = field(default=None, metadata=OPTIONAL)
+    correlation_max: Annotated[
+        str | None,
+        CORRELATION_RULE,
+        "Two held symbols that move together by more are a warning; without the key a note above "
+        "0.65.",
     ] = field(default=None, metadata=OPTIONAL)
     telegram: Annotated[
         str | None,
