@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from minibot.cores.input_order import KnownIds, LineSource, LoggedStep, Now, logged_steps
@@ -27,6 +28,12 @@ from minibot.runtime.paths import PROJECT
 SHARED = frozenset({TICKS})
 
 
+@cache
+def _contracts() -> Contracts:
+    """Return the project's contracts, compiled once by each process."""
+    return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A run's folder, opened for reading: its manifest, its queues and how to decode them."""
@@ -41,8 +48,7 @@ class Recorded:
         """Return a recorded run, sealed or still under `var/queues`."""
         manifest = Manifest.load(run_dir)
         roles = Roles.of_project()
-        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-        codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
+        codec = Codec(_contracts(), roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
         return cls(run_dir, manifest, roles, codec)
 
     @property

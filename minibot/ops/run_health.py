@@ -25,7 +25,7 @@ def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
     """Return each role's last heartbeat, and its age `age_s` in wall-clock seconds."""
     # Imported here because only a run that is going on has queues to be read.
     from minibot.engine.lookup import last_event
-    from minibot.engine.role_replay import Recorded
+    from minibot.engine.recorded_run import Recorded
 
     try:
         recorded = Recorded.open(run_dir)
@@ -46,7 +46,7 @@ def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
 def last_incident(run_dir: Path) -> JsonObject | None:
     """Return the newest incident of a run with its market time `ts`; None without any."""
     from minibot.engine.lookup import last_event
-    from minibot.engine.role_replay import Recorded
+    from minibot.engine.recorded_run import Recorded
 
     try:
         recorded = Recorded.open(run_dir)
