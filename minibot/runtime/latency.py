@@ -64,4 +64,5 @@ class DecisionLatency:
             "tick_to_result_n": len(self.samples_us),
             "tick_to_result_us_p50": percentile(self.samples_us, 50) or 0,
             "tick_to_result_us_p95": percentile(self.samples_us, 95) or 0,
+            "tick_to_result_us_p99": percentile(self.samples_us, 99) or 0,
         }

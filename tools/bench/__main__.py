@@ -72,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
     of_operator = benches.add_parser("operator", help=operator.HELP)
     of_operator.add_argument("--only", nargs="+", metavar="ID", choices=list(operator.MEASURES))
     of_operator.add_argument("--run", type=Path, help="a long sealed run for O4 and O5")
+    of_operator.add_argument(
+        "--seconds", type=int, default=60, help="length of each night of O2, and of O3's look"
+    )
     for bench in (of_journal, of_backtest, of_market, of_hour, of_risk, of_operator):
         if bench not in (of_hour, of_risk, of_operator):
             bench.add_argument(
@@ -128,6 +131,7 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
             repeats=arguments.repeats,
             folder=arguments.folder.resolve(),
             run=None if arguments.run is None else arguments.run.resolve(),
+            seconds=arguments.seconds,
         )
         ids = arguments.only or list(operator.MEASURES)
         return [(id_, partial(operator.MEASURES[id_], evening)) for id_ in ids]

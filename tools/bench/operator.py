@@ -24,7 +24,9 @@ from tools.bench.backtest_replay import NIGHT_EVENTS
 from tools.bench.first_hour import MB, timed
 from tools.bench.first_hour import Took as Timed
 from tools.bench.frame import Json, Limit, Measure, median
+from tools.bench.operator_alerts import alerts
 from tools.bench.operator_extras import extras
+from tools.bench.operator_load import cost, pairs
 from tools.bench.operator_nights import Night, copies, environ, sealed_run
 from tools.bench.operator_scale import scaled
 
@@ -53,11 +55,13 @@ class Plan:
         repeats: Repetitions of each process, or interleaved pairs.
         folder: On the disk to measure.
         run: A long recorded run for O4 and O5; None plays one of 400,000 ticks.
+        seconds: Length of a night of O2, and how long O3 looks.
     """
 
     repeats: int
     folder: Path
     run: Path | None = None
+    seconds: int = 60
 
     @cached_property
     def scratch(self) -> Path:
@@ -75,6 +79,31 @@ class Plan:
     def long(self) -> Path:
         """Sealed run from which figures are scaled."""
         return sealed_run(self.scratch / "long", LONG) if self.run is None else self.run
+
+
+def o1(plan: Plan) -> list[Measure]:
+    """O1: The page of a night in Chromium; its chart does not hold 100,000 points yet."""
+    return [
+        Measure(
+            *("O1", name, None, unit),
+            limit,
+            notes=["not measured: no page of a finished run that Chromium could be pointed at"],
+        )
+        for name, unit, limit in (
+            ("page of seven hours, first meaningful content", "s", Limit(1.5, 0.5, is_most=True)),
+            ("pan over 100,000 points, software rendering", "frames/s", Limit(30, 60)),
+        )
+    ]
+
+
+def o2(plan: Plan) -> list[Measure]:
+    """O2: Tick to result with `ops` and ten viewers over none."""
+    return pairs(plan.repeats, plan.seconds, plan.scratch)
+
+
+def o3(plan: Plan) -> list[Measure]:
+    """O3: Share of a core and memory of `ops`."""
+    return cost(plan.seconds, plan.scratch)
 
 
 def o4(plan: Plan) -> list[Measure]:
@@ -201,14 +230,23 @@ def o6(plan: Plan) -> list[Measure]:
     ]
 
 
+def o8(plan: Plan) -> list[Measure]:
+    """O8: A standing night until the guard's alarm; a STOP until its alert."""
+    return alerts(plan.repeats, plan.scratch)
+
+
 def o9(plan: Plan) -> list[Measure]:
     """O9: Size of the extras, and the launcher's import with them over without."""
     return extras(plan.repeats)
 
 
 MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
+    "O1": o1,
+    "O2": o2,
+    "O3": o3,
     "O4": o4,
     "O5": o5,
     "O6": o6,
+    "O8": o8,
     "O9": o9,
 }

@@ -190,6 +190,27 @@ class Night:
         except psutil.NoSuchProcess:
             return ()
 
+    @property
+    def ticks(self) -> int:
+        """Lines of the market's queue."""
+        return self.lines(TICKS)
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the newest run."""
+        return run_folders(self.var.runs)[-1]
+
+    def finish(self) -> None:
+        """Wait for the night's planned end.
+
+        Raises:
+            NightError: It ended otherwise.
+        """
+        said = self.process.communicate()[0]
+        if self.process.returncode != 0:
+            code = self.process.returncode
+            raise NightError(f"a night ended with {code}: {said.strip()[-300:]}")
+
     def end(self) -> None:
         """End the night as Ctrl-C does, and kill it where that does not help."""
         if self.process.poll() is None:
