@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from minibot.kernel.files import write_hashed
 from minibot.runtime.manifest import MANIFEST_FILE
-from tools.bench import operator, operator_extras, operator_load
+from tools.bench import operator, operator_load
 from tools.bench.operator import MEASURES, Plan
 from tools.bench.operator_extras import closure, is_elsewhere
 from tools.bench.operator_nights import copies, words_of
@@ -68,7 +69,7 @@ def test_requirement_of_another_system_is_left_out(
     system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each system counts what is installed on it."""
-    monkeypatch.setattr(operator_extras.sys, "platform", system)
+    monkeypatch.setattr(sys, "platform", system)
 
     assert is_elsewhere(' sys_platform == "win32"') is (system != "win32")
     assert not is_elsewhere(' python_version >= "3.9"')

@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     of_operator.add_argument(
         "--seconds", type=int, default=60, help="length of each night of O2, and of O3's look"
     )
+    of_operator.add_argument(
+        "--hours", type=float, default=1.0, help="market hours before O6, a minute each"
+    )
     for bench in (of_journal, of_backtest, of_market, of_hour, of_risk, of_operator):
         if bench not in (of_hour, of_risk, of_operator):
             bench.add_argument(
@@ -132,6 +135,7 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
             folder=arguments.folder.resolve(),
             run=None if arguments.run is None else arguments.run.resolve(),
             seconds=arguments.seconds,
+            hours=arguments.hours,
         )
         ids = arguments.only or list(operator.MEASURES)
         return [(id_, partial(operator.MEASURES[id_], evening)) for id_ in ids]

@@ -131,7 +131,7 @@ def guard_s(folder: Path) -> float:
                 try:
                     for process in family:
                         process.suspend()
-                    last_s = night.status()["written_ms"] / 1000
+                    last_s = float(night.status()["written_ms"]) / 1000
                     return _awaited(lambda: hook.came(HEARD), "the guard's alarm") - last_s
                 finally:
                     for process in family:

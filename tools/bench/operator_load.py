@@ -60,7 +60,7 @@ def pairs(count: int, seconds: int, folder: Path) -> list[Measure]:
             Measure("O2", f"{name}: p50", None, "x", middle, notes=note),
             Measure("O2", f"{name}: p99", None, "x", far, notes=note),
         ]
-    found: dict[bool, list[Json]] = {True: [], False: []}
+    found: dict[bool, list[dict[str, int]]] = {True: [], False: []}
     for number in range(count):
         for is_seen in (True, False) if number % 2 else (False, True):
             with tempfile.TemporaryDirectory(dir=folder, prefix="pair-") as made:
@@ -90,7 +90,7 @@ def pairs(count: int, seconds: int, folder: Path) -> list[Measure]:
     return measures
 
 
-def decided(var: Path, seconds: int, *, is_seen: bool) -> Json:
+def decided(var: Path, seconds: int, *, is_seen: bool) -> dict[str, int]:
     """Play a night with or without `ops` and its viewers; return the decision's figures.
 
     Raises:
@@ -103,7 +103,7 @@ def decided(var: Path, seconds: int, *, is_seen: bool) -> Json:
                 night.finish()
         else:
             night.finish()
-        found: Json = read_hashed(night.run_dir / METRICS_FILE)["decision"]
+        found: dict[str, int] = read_hashed(night.run_dir / METRICS_FILE)["decision"]
     if not found.get(RESULTS):
         raise NightError("a night ordered nothing: give it more --seconds")
     return found

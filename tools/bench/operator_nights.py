@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import psutil
 
 from minibot.events.names import SIGNALS, TICKS
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import read_hashed, write_hashed
@@ -118,6 +119,7 @@ class Night:
     def __init__(self, var: Path, sets: Json) -> None:
         var.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.var = Var(var)
+        self._speed = float(str(sets.get("embedded.speed", 1)))
         self._status = LiveStatus(self.var.status)
         self.process = subprocess.Popen(
             words_of(var, {"duration_ms": str(NIGHT_MS), **sets}),
@@ -145,19 +147,36 @@ class Night:
             lambda: self.lines(TICKS) > TICKS_MIN and self.lines(SIGNALS) > 0, "the chain works"
         )
 
-    def until(self, condition: Callable[[], Found | None], what: str) -> Found:
+    @property
+    def hours(self) -> float:
+        """Age of the night in hours of market time; 0 before its first status."""
+        status = self.status()
+        return (status["now_ms"] - status["origin_ms"]) / HOUR_MS if status else 0.0
+
+    def await_age(self, hours: float) -> None:
+        """Wait until the night is so old, for twice the time that its speed takes.
+
+        Raises:
+            NightError: It did not come so far.
+        """
+        patience_s = DEADLINE_S + 2 * hours * HOUR_MS / 1000 / self._speed
+        self.until(lambda: self.hours >= hours, f"{hours} h of market time", patience_s)
+
+    def until(
+        self, condition: Callable[[], Found | None], what: str, patience_s: float = DEADLINE_S
+    ) -> Found:
         """Return the condition's first true value while the night runs.
 
         Raises:
             NightError: It did not come true in time, or the night ended.
         """
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + patience_s
         while not (found := condition()):
             if self.process.poll() is not None:
                 said = self.process.communicate()[0]
                 raise NightError(f"the night ended before {what}: {said.strip()[-300:]}")
             if time.monotonic() > deadline:
-                raise NightError(f"not within {DEADLINE_S:.0f} s: {what}")
+                raise NightError(f"not within {patience_s:.0f} s: {what}")
             time.sleep(LOOK_S)
         return found
 
