@@ -25,20 +25,21 @@ from tools.bench.operator_scale import median_interval, ratios
 
 VIEWERS: Final = 10
 RATE_PER_S: Final = 1_000
+SPEED: Final = 4
 MB: Final = 1e6
 MINUTE_S: Final = 60.0
 END_S: Final = 30.0
 PAGE: Final[Json] = {"page": {"port": 0, "required": True}}
 TRADING: Final[Json] = {
     "embedded.source": "generator:7",
-    "embedded.speed": "1",
-    "embedded.rate_per_s": str(RATE_PER_S),
+    "embedded.speed": str(SPEED),
+    "embedded.rate_per_s": str(RATE_PER_S // SPEED),
     "strategy.name": "rsi_band",
-    "strategy.parameters": {"period": 5, "below": 48, "above": 52, "warm": 0},
+    "strategy.parameters": {"period": 2, "below": 50, "above": 50, "warm": 0},
     "ai.enabled": "false",
     **dict(each.split("=", 1) for each in UNLIMITED),
 }
-"""A strategy that buys and sells every few seconds: a night of a minute needs many orders."""
+"""A strategy that buys and sells all the time: a night of a minute needs many orders."""
 P50: Final = "tick_to_result_us_p50"
 P99: Final = "tick_to_result_us_p99"
 RESULTS: Final = "tick_to_result_n"
@@ -49,7 +50,7 @@ def pairs(count: int, seconds: int, folder: Path) -> list[Measure]:
 
     Args:
         count: Pairs of nights; which of both comes first alternates.
-        seconds: Length of each night, of market and wall-clock alike.
+        seconds: Length of each night, wall-clock.
         folder: Where the nights go, until the end.
     """
     name = f"tick to result, ops with {VIEWERS} viewers over none"
@@ -70,7 +71,9 @@ def pairs(count: int, seconds: int, folder: Path) -> list[Measure]:
         for word, runs in (("ops", found[True]), ("none", found[False]))
         for key in (P50, P99, RESULTS)
     }
-    notes = [f"{count} interleaved pairs of {seconds} s at {RATE_PER_S:,} ticks/s, real pace"]
+    notes = [
+        f"{count} interleaved pairs of {seconds} s at {RATE_PER_S:,} ticks/s, {SPEED} times as fast"
+    ]
     measures = []
     for key, word, limit in ((P50, "p50", middle), (P99, "p99", far)):
         each = ratios(*([float(run[key]) for run in found[is_seen]] for is_seen in (True, False)))
@@ -96,7 +99,7 @@ def decided(var: Path, seconds: int, *, is_seen: bool) -> dict[str, int]:
     Raises:
         NightError: It did not end in order, or ordered nothing.
     """
-    sets = {**TRADING, "duration_ms": str(1000 * seconds), **(PAGE if is_seen else {})}
+    sets = {**TRADING, "duration_ms": str(1000 * seconds * SPEED), **(PAGE if is_seen else {})}
     with Night(var, sets) as night:
         if is_seen:
             with viewers(night, VIEWERS):
