@@ -26,7 +26,7 @@ from tools.bench.frame import Json, Limit, Measure, median
 from tools.bench.operator_alerts import alerts
 from tools.bench.operator_extras import extras
 from tools.bench.operator_load import cost, pairs
-from tools.bench.operator_nights import Night, copies, environ, sealed_run
+from tools.bench.operator_nights import PATIENT, Night, copies, environ, sealed_run
 from tools.bench.operator_scale import scaled
 
 HELP: Final = "O1 to O9, evening and morning: page, ops, report, bundle, verbs, alerts, extras"
@@ -210,16 +210,19 @@ def o6(plan: Plan) -> list[Measure]:
     var.chmod(0o700)
     copies(plan.short, var / "runs", RUNS)
     limit = Limit(0.5, 0.2, is_most=True)
-    taken: dict[str, list[Timed]] = {}
-    with Night(var, BESIDE) as night:
+    with Night(var, BESIDE | PATIENT) as night:
         night.await_trading()
         night.await_age(plan.hours)
-        for verb in VERBS:
-            argv = [sys.executable, "-m", "minibot", verb, "--var", str(var)]
-            taken[verb] = [timed(argv) for _ in range(plan.repeats + 1)][1:]
+        beside = _timed_verbs(var, plan.repeats)
+        with night.standing():
+            taken = _timed_verbs(var, plan.repeats)
         age, counts = night.hours, {name: night.lines(name) for name in GROWING}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    notes = [f"night {age:.1f} h old in market time (--hours; the issue asks for 7): {told}"]
+    notes = [
+        f"night {age:.1f} h old in market time (--hours; the issue asks for 7): {told}",
+        "judged by wall-clock time while the night's processes stand still: at "
+        f"{BESIDE['embedded.speed']} times its pace it takes the cores that a real night leaves",
+    ]
     return [
         Measure(
             "O6",
@@ -227,11 +230,24 @@ def o6(plan: Plan) -> list[Measure]:
             median([run.wall_s for run in runs]),
             "s",
             limit,
-            {"wall s": [run.wall_s for run in runs], "CPU s": [run.cpu_s for run in runs]},
+            {
+                "wall s": [run.wall_s for run in runs],
+                "CPU s": [run.cpu_s for run in runs],
+                "wall s beside the compressed night": [run.wall_s for run in beside[verb]],
+            },
             notes=notes,
         )
         for verb, runs in taken.items()
     ]
+
+
+def _timed_verbs(var: Path, repeats: int) -> dict[str, list[Timed]]:
+    """Return what each verb took; its first process, which may write bytecode, is left out."""
+    found = {}
+    for verb in VERBS:
+        argv = [sys.executable, "-m", "minibot", verb, "--var", str(var)]
+        found[verb] = [timed(argv) for _ in range(repeats + 1)][1:]
+    return found
 
 
 def o8(plan: Plan) -> list[Measure]:

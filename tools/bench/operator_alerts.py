@@ -14,18 +14,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final, Self
 
-import psutil
-
 from minibot.exchanges.loopback import LOOPBACK
 from minibot.ops.alerts.outbox import OUTBOX
 from minibot.ops.night_guard import HEARD, QUIET_MS
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, missing_packages
 from tools.bench.frame import Json, Limit, Measure, median
 from tools.bench.machine import PROJECT
-from tools.bench.operator_nights import DEADLINE_S, LOOK_S, OPS, PROFILE, Night, NightError, environ
+from tools.bench.operator_nights import (
+    DEADLINE_S,
+    LOOK_S,
+    OPS,
+    PATIENT,
+    PROFILE,
+    Night,
+    NightError,
+    environ,
+)
 
 NIGHT: Final[Json] = {"embedded.source": "generator:7", "embedded.speed": "5"}
-PAUSE_MS_MAX: Final = "600000"
 STOPPED: Final = "STOPPED"
 HEARS: Final = "guard: hears"
 END_S: Final = 30.0
@@ -123,19 +129,14 @@ def stop_s(folder: Path) -> float:
 def guard_s(folder: Path) -> float:
     """Return the seconds from a frozen night's last status to the guard's alarm."""
     with Hook() as hook:
-        sets = NIGHT | {"watchdog.pause_max_ms": PAUSE_MS_MAX}
+        sets = NIGHT | PATIENT
         with Night(folder / "var", sets) as night:
             night.await_trading()
             with _guard(folder, night, hook):
-                family = [psutil.Process(night.process.pid), *night.family()]
-                try:
-                    for process in family:
-                        process.suspend()
+                with night.standing():
                     last_s = float(night.status()["written_ms"]) / 1000
-                    return _awaited(lambda: hook.came(HEARD), "the guard's alarm") - last_s
-                finally:
-                    for process in family:
-                        process.kill()
+                    came_s = _awaited(lambda: hook.came(HEARD), "the guard's alarm")
+                return came_s - last_s
 
 
 @contextmanager

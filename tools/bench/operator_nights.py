@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -35,6 +36,8 @@ NIGHT_MS: Final = 25_200_000
 DEADLINE_S: Final = 180.0
 LOOK_S: Final = 0.05
 TICKS_MIN: Final = 200
+PATIENT: Final[Json] = {"watchdog.pause_max_ms": "600000"}
+"""Keys of a night that may stand still for minutes without an end."""
 OPS: Final = "minibot.ops.process"
 
 Found = TypeVar("Found")
@@ -161,6 +164,19 @@ class Night:
         """
         patience_s = DEADLINE_S + 2 * hours * HOUR_MS / 1000 / self._speed
         self.until(lambda: self.hours >= hours, f"{hours} h of market time", patience_s)
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Let launcher, roles and `ops` stand still; the profile has to be `PATIENT`."""
+        family = [psutil.Process(self.process.pid), *self.family()]
+        try:
+            for process in family:
+                process.suspend()
+            yield
+        finally:
+            for process in family:
+                if process.is_running():
+                    process.resume()
 
     def until(
         self, condition: Callable[[], Found | None], what: str, patience_s: float = DEADLINE_S
