@@ -22,22 +22,27 @@ from tools.bench.frame import Json, Limit, Measure, median
 from tools.bench.machine import PROJECT
 from tools.bench.operator_nights import OPS, Night, NightError, environ
 from tools.bench.operator_scale import median_interval, ratios
+from tools.bench.risk_market import symbols
 
 VIEWERS: Final = 10
 RATE_PER_S: Final = 1_000
 SPEED: Final = 4
+SYMBOLS: Final = 10
 MB: Final = 1e6
 MINUTE_S: Final = 60.0
 END_S: Final = 30.0
+NAMES: Final = symbols(SYMBOLS)
 PAGE: Final[Json] = {"page": {"port": 0, "required": True}}
 TRADING: Final[Json] = {
-    "embedded.source": "generator:7",
+    "embedded.source": f"generator:7:{','.join(NAMES)}",
+    "binance.symbols": NAMES,
     "embedded.speed": str(SPEED),
     "embedded.rate_per_s": str(RATE_PER_S // SPEED),
     "strategy.name": "rsi_band",
     "strategy.parameters": {"period": 2, "below": 50, "above": 50, "warm": 0},
     "ai.enabled": "false",
     **dict(each.split("=", 1) for each in UNLIMITED),
+    "risk.positions_max": str(SYMBOLS),
 }
 """A strategy that buys and sells all the time: a night of a minute needs many orders."""
 P50: Final = "tick_to_result_us_p50"
