@@ -56,7 +56,7 @@ def test_pair_in_which_nothing_was_ordered_is_no_ratio() -> None:
 
 
 def test_packages_of_an_extra_are_found_through_their_requirements() -> None:
-    """What a package asks for counts with it; what only an extra of it asks for does not."""
+    """Requirements of a package count with it, those of its own extras do not."""
     found = closure(["Requests>=2"])
 
     assert {"requests", "urllib3", "certifi"} <= found.keys()
