@@ -1,7 +1,7 @@
 """Chromium for tests and pictures: an installed one, driven through its pipe, without a network.
 
 It is told what to do by the DevTools protocol over two pipes, so that no port is opened and no
-library is needed. It loads files of this machine alone.
+library is needed. It loads files and pages of this machine alone.
 """
 
 from __future__ import annotations
@@ -38,11 +38,20 @@ FLAGS: Final = (
     "--disable-default-apps",
     "--disable-sync",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--force-color-profile=srgb",
     "--remote-debugging-pipe",
 )
 READ_BYTES: Final = 1 << 16
+KEYS: Final = {
+    "Tab": 9,
+    "Enter": 13,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+}
+"""Keys that `press` knows, with their codes."""
+CALLS: Final = ("error", "assert")
+"""Calls of `console` that are complaints."""
 
 
 class ChromiumError(RuntimeError):
@@ -63,6 +72,9 @@ class Chromium:
         self._session = ""
         self._buffer = b""
         self._messages: list[dict[str, Any]] = []
+        self._complaints: list[str] = []
+        self._requests: list[str] = []
+        self._dialogs: list[str] = []
         self._folder: str = ""
         self._pid: int = 0
         self._to: int = -1
@@ -90,7 +102,8 @@ class Chromium:
             target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
             attached = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})
             self._session = str(attached["sessionId"])
-            self._call("Page.enable")
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self._call(f"{domain}.enable")
         except BaseException:
             self._end()
             raise
@@ -108,13 +121,44 @@ class Chromium:
             height: Of the window.
             features: `media` (screen, print), and media features such as `prefers_color_scheme`.
         """
+        self.open(path.resolve().as_uri(), width, height, **features)
+
+    def open(self, url: str, width: int, height: int = 900, **features: str) -> None:
+        """Load a page of a server on this machine; see `show`."""
         media = features.pop("media", "")
         named = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
         self._call("Emulation.setEmulatedMedia", {"media": media, "features": named})
         self._resize(width, height)
-        self._messages.clear()
-        self._call("Page.navigate", {"url": path.resolve().as_uri()})
+        for kept in (self._messages, self._complaints, self._requests, self._dialogs):
+            kept.clear()
+        self._call("Page.navigate", {"url": url})
         self._await_event("Page.loadEventFired")
+
+    @property
+    def complaints(self) -> list[str]:
+        """Errors on the page's console since it was opened."""
+        return list(self._complaints)
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses that the page asked for since it was opened."""
+        return list(self._requests)
+
+    @property
+    def dialogs(self) -> list[str]:
+        """Questions of the page since it was opened; each was answered with yes."""
+        return list(self._dialogs)
+
+    def press(self, key: str) -> None:
+        """Press and release a key of `KEYS`, as at the keyboard."""
+        told: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        self._call("Input.dispatchKeyEvent", {"type": "keyDown", **told, **text})
+        self._call("Input.dispatchKeyEvent", {"type": "keyUp", **told})
+
+    def type(self, text: str) -> None:
+        """Type a text where the focus is."""
+        self._call("Input.insertText", {"text": text})
 
     def _resize(self, width: int, height: int) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -143,19 +187,40 @@ class Chromium:
     # --- the pipe -----------------------------------------------------------------------------
 
     def _call(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        number = self._post(method, params)
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            answer = self._next(deadline, method)
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise ChromiumError(f"{method}: {answer['error']}")
+                return dict(answer["result"])
+            self._note(answer)
+
+    def _post(self, method: str, params: Mapping[str, Any] | None = None) -> int:
+        """Send a command and return its number, by which its answer comes."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params or {}}
         if self._session:
             message["sessionId"] = self._session
         self._send(json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + ANSWER_S
-        while True:
-            answer = self._next(deadline, method)
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise ChromiumError(f"{method}: {answer['error']}")
-                return dict(answer["result"])
-            self._messages.append(answer)
+        return self._number
+
+    def _note(self, message: dict[str, Any]) -> None:
+        """Keep an event; a question of the page is answered with yes."""
+        self._messages.append(message)
+        method, told = message.get("method"), message.get("params", {})
+        if method == "Page.javascriptDialogOpening":
+            self._dialogs.append(str(told["message"]))
+            self._post("Page.handleJavaScriptDialog", {"accept": True})
+        elif method == "Network.requestWillBeSent":
+            self._requests.append(str(told["request"]["url"]))
+        elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
+            self._complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+        elif method == "Runtime.consoleAPICalled" and told["type"] in CALLS:
+            self._complaints.append(str(told["args"]))
+        elif method == "Runtime.exceptionThrown":
+            self._complaints.append(str(told["exceptionDetails"]))
 
     def _send(self, data: bytes) -> None:
         while data:
@@ -164,7 +229,7 @@ class Chromium:
     def _await_event(self, method: str) -> None:
         deadline = time.monotonic() + ANSWER_S
         while not any(message.get("method") == method for message in self._messages):
-            self._messages.append(self._next(deadline, method))
+            self._note(self._next(deadline, method))
 
     def _next(self, deadline: float, awaited: str) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
     outcomes = try_targets(config.alerts, secrets)
     is_noted = all(each.is_sent for each in outcomes.values())
-    note_trial(config.var, config.profile, outcomes)
+    note_trial(config.var, config.profile, config.alerts, outcomes)
     document = {
         "ok": is_noted,
         "targets": {

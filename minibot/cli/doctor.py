@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from minibot.cli.main import CHECK_FAILED
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_runnable(config)
     if arguments.exchange:
         return meet_exchange(arguments, config)
-    results = list(examine(config, config.var))
+    results = list(examine(config, config.var, _words(arguments)))
     failed = [result for result in results if not result.passed]
     if arguments.json:
         show_json({"profile": config.profile, "ok": not failed, "checks": as_json(results)})
@@ -55,3 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
         show_rows([Row(f"minibot doctor, profile {config.profile}"), *rows(results)])
         show_lines(["", verdict(config.profile, results)])
     return CHECK_FAILED if failed else 0
+
+
+def _words(arguments: argparse.Namespace) -> str:
+    """Return the words that name the same profile and `var` to another verb."""
+    words = ["--config", str(arguments.config)]
+    for text in arguments.set:
+        words += ["--set", text]
+    if arguments.var is not None:
+        words += ["--var", str(arguments.var)]
+    return shlex.join(words)

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     roles: list[JsonObject] = []
     if run_id is not None:
         manifest = read_record(var.run(run_id)).manifest
-        roles = roles_of(var, var.run(run_id))
+        roles = roles_of(var.run(run_id))
     max_age_s = arguments.max_age
     if max_age_s is None and manifest is not None:
         max_age_s = manifest.config["watchdog"]["hung_ms"] // 1000

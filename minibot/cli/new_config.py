@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from minibot.kernel.files import write_atomic
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.configuration.config_files import EXTENDS, SHIPPED, read_profile
 from minibot.runtime.configuration.config_layers import SET, Layers
+from minibot.runtime.secrets import ENVIRONMENT_KEY
 
 HELP = "write a profile of your own by five questions, each also a flag"
 EXAMPLE = "minibot new-config my-night --cash 5000 --pairs ETH/USDT --risk careful"
@@ -53,6 +54,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--at-end",
         metavar="close",
         help="positions at the end: close, or carry into the next night",
+    )
+    group.add_argument(
+        "--alerts",
+        metavar="none",
+        help="none, 'run PROGRAM WORDS', or a target's name: with telegram, the secrets file holds "
+        "TELEGRAM=address",
     )
     command.add_argument("--defaults", action="store_true", help="ask nothing")
     command.add_argument(
@@ -92,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"  risk    {_risk_text(config)}",
             f"  check   minibot config check {path.name}",
             f"  all     minibot config show {path.name} --origin",
+            *_alert_lines(config, path.name),
             f"  ready   minibot doctor --config {path.name}",
             f"  night   minibot night --config {path.name}",
         ],
@@ -105,11 +113,23 @@ def _risk_text(config: Config) -> str:
     return f"orders up to {risk.order_notional} {quote}; a loss of {risk.night_loss_hard} stops it"
 
 
+def _alert_lines(config: Config, name: str) -> Iterator[str]:
+    """Yield where the addresses of the alerts belong, and how to try them."""
+    if config.alerts is None:
+        return
+    where = config.secrets.path or f"a file of yours, named by secrets.path or {ENVIRONMENT_KEY}"
+    for secret in (config.alerts.targets or {}).values():
+        yield f"  write   {secret}=address into {where}"
+    yield f"  alerts  minibot alert test --config {name}"
+
+
 # --- the answers ------------------------------------------------------------------------------
 
 
 def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
     """Return the answer of each question: by `--set`, its flag, the terminal or its default.
+
+    Alerts that `--set` names need no answer, and are no answer of one line.
 
     Raises:
         ConfigError: A flag's answer cannot be.
@@ -128,6 +148,8 @@ def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
                 answers[question.name] = question.read(given, answers)
             except ValueError as error:
                 raise ConfigError(f"{question.flag}: {error}.", ()) from error
+        elif question.is_section and _sets_targets(layers):
+            continue
         elif is_asked:
             answers[question.name] = _asked(question, default, answers)
         else:
@@ -138,7 +160,7 @@ def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
 
 def _set_value(question: Question, layers: Layers, before: Mapping[str, str]) -> str | None:
     """Return the answer that `--set` gives, in the form of a typed one; None without it."""
-    if layers.origin.get(question.key) != SET:
+    if question.is_section or layers.origin.get(question.key) != SET:
         return None
     section, _, key = question.key.partition(".")
     value = layers.raw[section][key]
@@ -147,6 +169,15 @@ def _set_value(question: Question, layers: Layers, before: Mapping[str, str]) ->
         return question.read(text, before)
     except ValueError as error:
         raise ConfigError(f"{SET} {question.key}: {error}.", ()) from error
+
+
+def _sets_targets(layers: Layers) -> bool:
+    """Return whether `--set` says who is alerted."""
+    named = ("alerts", "alerts.targets", "alerts.commands")
+    return any(
+        origin == SET and (key in named or key.startswith(("alerts.targets.", "alerts.commands.")))
+        for key, origin in layers.origin.items()
+    )
 
 
 def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:

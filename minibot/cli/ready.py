@@ -12,7 +12,7 @@ from minibot.runtime.paths import PROJECT
 
 HELP = (
     "what is missing for the next step: gates, a real night, 30 days, no limit passed, "
-    "half a year backtested"
+    "half a year backtested, page and alerts tried"
 )
 EXAMPLE = "minibot ready"
 
@@ -23,7 +23,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List the needs of the next step; return 0 if all are met, else 1."""
-    found = needs(var_of(arguments), code_sha256(PROJECT))
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.trial_needs import trial_needs
+
+    var = var_of(arguments)
+    found = [*needs(var, code_sha256(PROJECT)), *trial_needs(var)]
     is_ready = all(need.is_met for need in found)
     document = {"ready": is_ready, "needs": [need.to_json() for need in found]}
     missing = sum(not need.is_met for need in found)

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if run_id is None:
         rows.append(Row("running", "nothing"))
     else:
-        roles = roles_of(var, var.run(run_id))
+        roles = roles_of(var.run(run_id))
         standing = _standing(var.run(run_id))
         document["roles"] = roles
         document["standing"] = None if standing is None else standing.to_json()

@@ -7,10 +7,14 @@ import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from minibot.kernel.files import write_atomic
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed, write_atomic, write_hashed
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.paths import Var
 
 CODE_S: Final = 120.0
 """How long a one-time code may be used."""
@@ -21,10 +25,12 @@ class Codes:
 
     Args:
         path: File with the code that has not been used.
+        opened: File that notes when a code opened the page last; None for a page without a note.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opened: Path | None = None) -> None:
         self._path = path
+        self._opened = opened
         self._lock = threading.Lock()
 
     def make(self) -> str:
@@ -45,4 +51,19 @@ class Codes:
                 self._path.unlink()
             except OSError:
                 return False
-        return bool(known) and age_s <= CODE_S
+            is_good = bool(known) and age_s <= CODE_S
+            if is_good and self._opened is not None:
+                # Without its note the page opens all the same, and counts as never opened.
+                with suppress(RunStop):
+                    said = {"schema": "minibot.page_opened", "opened_ms": wall_ms()}
+                    write_hashed(self._opened, said, generation=1)
+        return is_good
+
+
+def opened_ms(var: Var) -> int | None:
+    """Return when a code last opened a run's page, Unix ms; None if none ever did."""
+    try:
+        found = read_hashed(var.page_opened).get("opened_ms")
+    except (OSError, RunStop):
+        return None
+    return found if isinstance(found, int) else None

@@ -62,7 +62,8 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
         return []
     # Imported here because a run without a page needs none of its packages.
-    from minibot.ops.web.page_server import PageServer, PortTaken
+    from minibot.ops.web.http_server import PortTaken
+    from minibot.ops.web.page_server import PageServer
 
     try:
         return [PageServer(manifest, var, page.port)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.events.model import Event, Health, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS
@@ -15,25 +15,33 @@ from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import flagged_stop
 
+if TYPE_CHECKING:
+    from minibot.engine.recorded_run import Recorded
+
 HEALTHY: Final = 0
 UNHEALTHY: Final = 1
 FLAGGED: Final = 10
 """The exit codes of `minibot status` and `minibot health`, beside `NOT_RUNNING`."""
 
 
-def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
+def roles_of(run_dir: Path) -> list[JsonObject]:
     """Return each role's last heartbeat, and its age `age_s` in wall-clock seconds."""
     # Imported here because only a run that is going on has queues to be read.
-    from minibot.engine.lookup import last_event
     from minibot.engine.recorded_run import Recorded
 
     try:
-        recorded = Recorded.open(run_dir)
+        return health_of(Recorded.open(run_dir))
     except RunStop:
         return []
+
+
+def health_of(recorded: Recorded) -> list[JsonObject]:
+    """Return the same as `roles_of` for a run that is open."""
+    from minibot.engine.lookup import last_event
+
     found = []
     for role in recorded.roles.writers(HEALTH):
-        path = var.queues / HEALTH / "parts" / f"{role}.head"
+        path = recorded.queues / HEALTH / "parts" / f"{role}.head"
         if not path.exists():
             continue
         event = last_event(recorded, HEALTH, role)

@@ -107,6 +107,7 @@ class Var:
         self.page_address = self.ops / "page.json"
         self.page_token = self.ops / "token"
         self.page_code = self.ops / "code"
+        self.page_opened = self.ops / "page_opened.json"
         self.backup_status = self.ops / "backup.json"
         self.alert_test = self.ops / "alert_test.json"
         self.lab = root / "lab"

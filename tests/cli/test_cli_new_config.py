@@ -97,7 +97,7 @@ def test_flags_without_a_terminal_write_what_they_say(folder: Path) -> None:
     config = written(
         folder,
         *("--quote", "USDC", "--cash", "2500", "--pairs", "eth/usdc,BTC/USDC"),
-        *("--risk", "careful", "--at-end", "carry"),
+        *("--risk", "careful", "--at-end", "carry", "--alerts", "none"),
     )
 
     assert config.portfolio.quote_asset == "USDC"
@@ -105,6 +105,65 @@ def test_flags_without_a_terminal_write_what_they_say(folder: Path) -> None:
     assert config.exchange.symbols == ("ETHUSDC", "BTCUSDC")
     assert config.risk.profile == "conservative"
     assert (config.portfolio.at_end, config.portfolio.start_from) == ("carry", "carry")
+    assert (config.alerts, config.guard) == (None, None)
+
+
+def test_alerts_by_a_program_make_both_sections(folder: Path) -> None:
+    """The program's words stay as they were quoted, and the guard tells by it too."""
+    program = Path(sys.executable)
+    config = written(folder, "--alerts", f"run '{program}' -c 'a  b' \"c\"")
+
+    assert config.alerts is not None
+    assert config.guard is not None
+    assert config.alerts.commands == {"local": [str(program), "-c", "a  b", "c"]}
+    assert config.alerts.targets is None
+    assert config.alerts.required
+
+
+def test_alerts_by_a_target_name_its_address_and_hold_none(folder: Path) -> None:
+    """The profile names the secret alone, and the verb says where the address belongs."""
+    said = verb(folder / "var", "new-config", "mine", "--alerts", "my-phone")
+    config = load_config(folder / "mine.json")
+
+    assert config.alerts is not None
+    assert config.guard is not None
+    assert config.alerts.targets == {"my-phone": "MY_PHONE"}
+    assert "MY_PHONE=address" in said.out
+    assert "minibot alert test" in said.out
+
+
+def test_program_named_by_its_path_is_found_from_any_folder(folder: Path) -> None:
+    """A service starts it from another folder than the one in which the person sat."""
+    program = folder / ("alarm.bat" if os.name == "nt" else "alarm.sh")
+    program.write_text("exit 0\n")
+    program.chmod(0o700)
+
+    config = written(folder, "--alerts", f"run ./{program.name} loud")
+
+    assert config.alerts is not None
+    assert config.alerts.commands is not None
+    assert config.alerts.commands == {"local": [str(program), "loud"]}
+
+
+def test_alerts_that_set_names_are_kept_and_not_asked_for(folder: Path) -> None:
+    """A whole section of `--set` is taken as it is, without a default that nobody wanted."""
+    section = '{"required":false,"level_min":"info","per_minute_max":3,"commands":{"a":["x"]}}'
+    said = verb(folder / "var", "new-config", "mine", "--set", f"alerts={section}")
+    config = load_config(folder / "mine.json")
+
+    assert config.alerts is not None
+    assert config.alerts.commands == {"a": ["x"]}
+    assert config.guard is None
+    assert "--alerts" not in said.err
+
+
+def test_key_that_set_names_is_laid_over_the_answer_about_alerts(folder: Path) -> None:
+    """One key of the section can be chosen beside the answer."""
+    config = written(folder, "--alerts", "telegram", "--set", "alerts.level_min=info")
+
+    assert config.alerts is not None
+    assert config.alerts.level_min == "info"
+    assert config.alerts.targets == {"telegram": "TELEGRAM"}
 
 
 def test_answers_that_nobody_gave_are_told_with_their_flag(folder: Path) -> None:
@@ -174,6 +233,14 @@ def test_own_strategy_gets_no_key_that_it_does_not_read(folder: Path) -> None:
         (("--pairs", ""), "--pairs: '' is not paid in USDT"),
         (("--risk", "wild"), "--risk: 'wild' is unknown: expected careful or standard or bold"),
         (("--at-end", "keep"), "--at-end: 'keep' is unknown: expected close or carry"),
+        (("--alerts", "My Phone"), "--alerts: 'My Phone' is no target's name"),
+        (("--alerts", "9lives"), "--alerts: '9lives' is no target's name"),
+        (("--alerts", "a" * 41), "is no target's name"),
+        (("--alerts", "run"), "--alerts: run names no program"),
+        (("--alerts", "run no-such-program"), "--alerts: 'no-such-program' is no program"),
+        (("--alerts", "run it's"), "a quotation mark is missing"),
+        (("--alerts", "run a" + " b" * 20), "expected at most 20 words"),
+        (("--alerts", "run a ''"), "expected at most 20 words of 1 to 500 letters"),
         (("--set", "portfolio.cash=much"), "--set portfolio.cash: 'much' is no amount"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -189,24 +256,40 @@ def test_answer_that_cannot_be_is_refused_in_one_sentence(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("tgram://SESAME/1",), ("run x tgram://SESAME/1",)])
+def test_address_given_as_an_answer_is_refused_and_not_repeated(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    """A profile and a log keep what they are given, so an address never gets there."""
+    said = verb(folder / "var", "new-config", "mine", "--alerts", *words)
+
+    assert said.code == 4
+    assert "the secrets file" in said.err
+    assert "SESAME" not in said.err + said.out
+    assert list(folder.iterdir()) == []
+
+
 # --- at a terminal ----------------------------------------------------------------------------
 
 
 @pytest.mark.process
 def test_terminal_is_asked_and_enter_takes_the_default(folder: Path) -> None:
     """A trader answers in a minute, and sees at once which answer cannot be."""
-    lines = ["", "lots", "4000", "SOL/EUR", "SOL/USDT", "", "carry"]
+    lines = ["", "lots", "4000", "SOL/EUR", "SOL/USDT", "", "carry", "My Phone", "phone"]
 
     said = asked(folder, lines)
 
     assert said.code == 0, said.out
     assert "'lots' is no amount" in said.out
     assert "'SOL/EUR' is paid in EUR, not in USDT" in said.out
+    assert "'My Phone' is no target's name" in said.out
     config = load_config(folder / "mine.json")
     assert config.portfolio.cash == "4000"
     assert config.exchange.symbols == ("SOLUSDT",)
     assert config.risk.profile == "balanced"
     assert config.portfolio.start_from == "carry"
+    assert config.alerts is not None
+    assert config.alerts.targets == {"phone": "PHONE"}
 
 
 @pytest.mark.process
@@ -216,14 +299,16 @@ def test_terminal_is_not_asked_what_a_flag_or_set_says(folder: Path) -> None:
         folder, "--quote", "USDT", "--cash", "500", "--set", "portfolio.at_end=close"
     )
     terminal.read_to("Pairs")
-    terminal.type("", "bold")
+    terminal.type("", "bold", "")
 
     said = terminal.end()
 
     assert said.code == 0, said.out
     assert "quote asset" not in said.out
     assert "Positions at the end" not in said.out
-    assert load_config(folder / "mine.json").risk.profile == "aggressive"
+    config = load_config(folder / "mine.json")
+    assert config.risk.profile == "aggressive"
+    assert config.alerts is None
 
 
 @pytest.mark.process

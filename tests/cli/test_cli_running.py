@@ -193,7 +193,7 @@ def test_watch_of_a_night_ends_with_it_and_says_how(ended: RunningNight) -> None
     assert verb(ended.var, "watch").code == 3
 
 
-@pytest.mark.row("C-119")
+@pytest.mark.row("C-118", "C-119")
 def test_health_of_a_running_night_is_one_line_with_its_exit_code(running: RunningNight) -> None:
     """A well night is OK and 0; a role silent for longer than allowed is FAIL and 1."""
     wait_until(lambda: verb(running.var, "health").code == 0, "six healthy roles")

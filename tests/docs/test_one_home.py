@@ -29,6 +29,11 @@ OTHER_LISTS = {
     ): "the base queues of N-95, fewer than the table has",
     ("minibot.market.holdings", "control fills"): "where a position follows from",
     ("minibot.ops.web.live_documents", "fills signals"): "named figures",
+    (
+        "minibot.ops.web.record_page",
+        "execution_role market_role risk_role strategy_role",
+    ): "those whose facts a record still has",
+    ("minibot.ops.web.run_history", "fills signals"): "named marks of a chart",
     ("minibot.replay.diff", CHAIN): "an order that the digest of a recorded side goes by",
     ("minibot.replay.explain.causes", "fills order_intents order_results"): "where ids stand",
     ("minibot.replay.explain.lines", "health stop_journal"): "event types",

@@ -1,4 +1,4 @@
-"""Checks of `minibot doctor`: set-up, this machine, the AI's jail, last night, the exchange."""
+"""Checks of `minibot doctor`: set-up, machine, the AI's jail, last night, trials, the exchange."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from minibot.cli.support.leftover_checks import leftover_checks
 from minibot.cli.support.machine_checks import machine_checks
+from minibot.cli.support.trial_checks import trial_checks
 from minibot.exchanges.base import StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
@@ -34,8 +35,14 @@ _TONES = {OK: "", WARN: "dim", FAIL: "bad"}
 NO_AI = "Run without it: --set ai.enabled=false --set ai.required=false"
 
 
-def examine(config: Config, var: Var) -> Iterator[CheckResult]:
-    """Yield every check: set-up, this machine, the AI's jail, last night, the exchange."""
+def examine(config: Config, var: Var, words: str = "") -> Iterator[CheckResult]:
+    """Yield every check: set-up, this machine, the AI's jail, last night, trials, the exchange.
+
+    Args:
+        config: The profile.
+        var: Its folder.
+        words: Words of a command line that name the profile, for a remedy.
+    """
     yield _python()
     # The jail is checked below, together with what it lets the AI use.
     yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
@@ -43,6 +50,7 @@ def examine(config: Config, var: Var) -> Iterator[CheckResult]:
         yield _ai(config, var)
     yield from machine_checks(config, var)
     yield from leftover_checks(var)
+    yield from trial_checks(config, var, words)
     yield from _market_data(config)
 
 

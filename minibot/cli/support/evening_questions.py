@@ -6,7 +6,11 @@ risk profile is the risk section of a shipped profile; its amounts grow and shri
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +34,12 @@ RISK_PROFILES: Final[Mapping[str, str]] = {
 AT_END: Final[Mapping[str, str]] = {"close": "fresh", "carry": "carry"}
 """The answer about positions at the end, and where the next night starts from."""
 
+NO_ALERTS: Final = "none"
+COMMAND: Final = "run"
+"""The answer that alerts nobody, and the word before a program that is run for each alert."""
+
+_LOCAL: Final = "local"
+_PER_MINUTE: Final = 10
 _PLACES: Final = 10**8
 _CASH: Final = re.compile(r"(0|[1-9][0-9]{0,14})([.][0-9]{1,8})?", re.ASCII)
 # The smallest share of the cash in any risk profile, 75 basis points, has to be an amount.
@@ -43,7 +53,8 @@ class Question:
     Attributes:
         name: Name of its answer, and of its flag without the dashes.
         asks: The question's number and words, in one line.
-        key: Dotted key of the profile that holds the answer; empty for a set of keys.
+        key: Dotted key of the profile that holds the answer; a section's name, or empty for a set
+            of keys.
         read: Returns the answer that a text means, from the text and the answers before it.
             It raises a `ValueError` with the sentence for the person.
     """
@@ -57,6 +68,11 @@ class Question:
     def flag(self) -> str:
         """The question's flag."""
         return f"--{self.name}"
+
+    @property
+    def is_section(self) -> bool:
+        """True if its answer makes a section of the profile, not one key."""
+        return self.key != "" and "." not in self.key
 
 
 def _quote(text: str, before: Mapping[str, str]) -> str:
@@ -115,6 +131,73 @@ def _one_of(known: Mapping[str, str]) -> Callable[[str, Mapping[str, str]], str]
     return read
 
 
+def _alerts(text: str, before: Mapping[str, str]) -> str:
+    """Return none, the words of a program after `run`, or the name of a target.
+
+    An address is a secret, so no sentence about one repeats it.
+    """
+    found = text.strip()
+    if "://" in found:
+        raise ValueError(
+            "an address is a secret, which the secrets file alone holds: expected a name, such as "
+            "telegram, by which it stands there as TELEGRAM=address"
+        )
+    word, _, rest = found.partition(" ")
+    if word == COMMAND:
+        return f"{COMMAND} {shlex.join(_program(rest))}"
+    rule = _alerts_rule("targets")["propertyNames"]
+    is_key = re.fullmatch(rule["pattern"], found, re.ASCII) is not None
+    if not is_key or len(found) > rule["maxLength"]:
+        raise ValueError(
+            f"{_shown(text)} is no target's name: expected {NO_ALERTS}, {COMMAND} PROGRAM, or a "
+            f"name of at most {rule['maxLength']} {rule['title']}, such as telegram"
+        )
+    return found
+
+
+def _program(text: str) -> list[str]:
+    """Return a program and its words; one that is named by its path, by its whole path."""
+    rule = _alerts_rule("commands")["additionalProperties"]
+    try:
+        words = _words(text)
+    except ValueError as error:  # A quotation mark without its second.
+        raise ValueError(f"{_shown(text)} is no command: a quotation mark is missing") from error
+    if not words:
+        raise ValueError(f"{COMMAND} names no program: expected such as {COMMAND} notify.sh")
+    if len(words) > rule["maxItems"] or any(
+        not 1 <= len(word) <= rule["items"]["maxLength"] for word in words
+    ):
+        raise ValueError(
+            f"{_shown(text)} is no command: expected at most {rule['maxItems']} words of 1 to "
+            f"{rule['items']['maxLength']} letters"
+        )
+    program = shutil.which(words[0])
+    if program is None:
+        raise ValueError(f"{_shown(words[0])} is no program that can be run here")
+    # A run and its guard start it from other folders than this one.
+    is_path = os.path.dirname(words[0]) != ""
+    return [os.path.abspath(program) if is_path else words[0], *words[1:]]
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a command line; a backslash of Windows is a letter of a path."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    if sys.platform == "win32":
+        lexer.escape = ""
+    return list(lexer)
+
+
+def secret_of(target: str) -> str:
+    """Return the name of a target's address in the secrets file."""
+    return target.upper().replace("-", "_")
+
+
+def target_of(answer: str) -> str:
+    """Return the target that an answer about alerts names; empty for none and for a program."""
+    return "" if answer == NO_ALERTS or answer.startswith(f"{COMMAND} ") else answer
+
+
 QUESTIONS: Final = (
     Question("quote", "1. Market and money: quote asset", "portfolio.quote_asset", _quote),
     Question("cash", "   Starting cash, on paper", "portfolio.cash", _cash),
@@ -125,6 +208,12 @@ QUESTIONS: Final = (
         "4. Positions at the end: close, or carry into the next night",
         "portfolio.at_end",
         _one_of(AT_END),
+    ),
+    Question(
+        "alerts",
+        f"5. Alerts: {NO_ALERTS}, {COMMAND} PROGRAM, or a target's name, as telegram",
+        "alerts",
+        _alerts,
     ),
 )
 """The questions in the order in which they are asked."""
@@ -140,6 +229,8 @@ def default_of(question: Question, raw: JsonObject, before: Mapping[str, str]) -
     """
     if question.name == "risk":
         return "standard"
+    if question.name == "alerts":
+        return NO_ALERTS
     if question.name == "pairs":
         own = str(raw["portfolio"]["quote_asset"])
         symbols = (str(each) for each in raw[VENUE]["symbols"])
@@ -154,7 +245,7 @@ def values_of(
     """Yield each key that the answers set, as section and key, with its value.
 
     Args:
-        answers: The answer of each question, by its name.
+        answers: The answer of each question, by its name; without alerts where `--set` has them.
         raw: The base profile.
         is_own_strategy: Whether another strategy than the base's is named, which need not read
             the keys of that one.
@@ -175,6 +266,26 @@ def values_of(
     if ratio != 1 and not is_own_strategy:  # The touch holds an order's worth, as in the base.
         least = raw["strategy"]["touch_notional_min"]
         yield ("strategy", "touch_notional_min"), scaled(least, ratio)
+    yield from _alert_values(answers.get("alerts", NO_ALERTS))
+
+
+def _alert_values(answer: str) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Yield the keys of alerts, and of the guard that tells by them; none without alerts."""
+    if answer == NO_ALERTS:
+        return
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.alerts.alert import WARNING
+    from minibot.ops.night_guard import QUIET_MS
+
+    # The trader expects to be told, so a night that could not tell is refused.
+    yield ("alerts", "required"), True
+    yield ("alerts", "level_min"), WARNING
+    yield ("alerts", "per_minute_max"), _PER_MINUTE
+    if target := target_of(answer):
+        yield ("alerts", "targets"), {target: secret_of(target)}
+    else:
+        yield ("alerts", "commands"), {_LOCAL: shlex.split(answer)[1:]}
+    yield ("guard", "quiet_ms"), QUIET_MS
 
 
 def is_amount(key: str, value: Any) -> bool:
@@ -190,6 +301,11 @@ def scaled(amount: str, ratio: Fraction) -> str:
 
 def _symbols_rule() -> JsonObject:
     rule: JsonObject = config_schema()["properties"][VENUE]["properties"]["symbols"]
+    return rule
+
+
+def _alerts_rule(key: str) -> JsonObject:
+    rule: JsonObject = config_schema()["properties"]["alerts"]["properties"][key]
     return rule
 
 

@@ -21,7 +21,7 @@ from minibot.ops.alerts.alert import Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
 from minibot.ops.alerts.incident_rules import incident_alert
-from minibot.ops.alerts.outbox import OUTBOX, HELD_MAX, Outbox
+from minibot.ops.alerts.outbox import HELD_MAX, OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
 from minibot.ops.alerts.targets import Target, targets_of
 from minibot.ops.part_events import PartEvents

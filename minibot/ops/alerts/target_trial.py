@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 from minibot.ops.alerts.alert import INFO, Alert
@@ -48,8 +50,10 @@ def fault_of(name: str, section: AlertsSection, secrets: Secrets) -> str:
     return ""
 
 
-def note_trial(var: Var, profile: str, outcomes: Mapping[str, Outcome]) -> None:
-    """Note a trial in `var/ops/alert_test.json`.
+def note_trial(
+    var: Var, profile: str, section: AlertsSection, outcomes: Mapping[str, Outcome]
+) -> None:
+    """Note a trial in `var/ops/alert_test.json`: the targets that it reached, and others.
 
     Raises:
         RunStop: The disk refuses.
@@ -60,16 +64,46 @@ def note_trial(var: Var, profile: str, outcomes: Mapping[str, Outcome]) -> None:
         "schema": "minibot.alert_test",
         "profile": profile,
         "tried_ms": wall_ms(),
-        "targets": {name: each.is_sent for name, each in outcomes.items()},
+        "targets": {
+            name: digest
+            for name, digest in digests_of(section.targets, section.commands).items()
+            if outcomes[name].is_sent
+        },
+        "failed": sorted(name for name, each in outcomes.items() if not each.is_sent),
     }
     write_hashed(var.alert_test, said, generation=1)
 
 
+def digests_of(targets: JsonObject | None, commands: JsonObject | None) -> dict[str, str]:
+    """Return the sha256 of each target as a profile has it; it covers no address, only its name."""
+    given = {"targets": targets or {}, "commands": commands or {}}
+    return {
+        name: hashlib.sha256(canonical.encode({kind: value})).hexdigest()
+        for kind, named in given.items()
+        for name, value in named.items()
+    }
+
+
 def tried_ms(var: Var, section: AlertsSection) -> int | None:
-    """Return when a test last reached every target of a profile, Unix ms; None if none did."""
+    """Return when a test last reached every target of a profile, Unix ms; None if none did.
+
+    A target that changed since then was not reached.
+    """
+    return reached_ms(var, digests_of(section.targets, section.commands))
+
+
+def reached_ms(var: Var, digests: Mapping[str, str] | None = None) -> int | None:
+    """Return when the last test was, Unix ms, if it reached all targets that are asked for.
+
+    Args:
+        var: The folder with the note.
+        digests: The targets; None asks for those that the test itself had.
+    """
     try:
         said = read_hashed(var.alert_test)
-    except (OSError, RunStop):
+        reached, failed, found = dict(said["targets"]), list(said["failed"]), int(said["tried_ms"])
+    except (OSError, RunStop, KeyError, TypeError, ValueError):
         return None
-    reached = {name for name, is_sent in said.get("targets", {}).items() if is_sent}
-    return int(said["tried_ms"]) if set(names_of(section)) <= reached else None
+    if digests is None:
+        return found if reached and not failed else None
+    return found if digests and digests.items() <= reached.items() else None

@@ -1,7 +1,8 @@
 """Access to the page: one token per `var`, loopback names alone, and headers that forbid the rest.
 
 The token lies in `var/ops/token`, readable by its owner alone. It is taken as bearer, as Basic
-password, or exchanged by a one-time code for a cookie; it stands in no address, log or answer.
+password, or exchanged by a one-time code for a cookie; it stands in no address, log or answer. The
+cookie is derived from token and run, so that it ends with the run and survives a restart of `ops`.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE: Final = "minibot_page"
+COOKIE: Final = "minibot_page_"
+"""Name of the cookie, before the port: a browser keeps one jar for all ports of a machine."""
 TOKEN_CHARS_MAX: Final = 200
 BODY_BYTES_MAX: Final = 65_536
 SAFE: Final = frozenset({"GET", "HEAD"})
 ASKS: Final = b"x-minibot"
 """A header that no form of another site can send; every request that acts has it."""
-OPEN: Final = ("/", "/login", "/assets/")
+ASSETS: Final = "/assets/"
+OPEN: Final = ("/", "/login")
 """Paths without figures: the page's frame asks for the code, its files show nothing."""
+SESSION: Final = "/session"
+"""Path that says whether the cookie is good, so that a page without one asks for no figure."""
+CSP: Final = b"content-security-policy"
 HEADERS: Final = (
     (
-        b"content-security-policy",
+        CSP,
         b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         b"img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
@@ -66,13 +72,18 @@ class Guarded:
         app: The application behind it.
         token: The token of `var`.
         port: The port of the page; other names of this machine are refused (DNS rebinding).
+        run_id: The run of the page.
+
+    Attributes:
+        cookie: Name of the cookie.
+        session: Its value; the token cannot be had from it.
     """
 
-    def __init__(self, app: App, token: str, port: int) -> None:
+    def __init__(self, app: App, token: str, port: int, run_id: str) -> None:
         self._app = app
         self._token = token.encode()
-        # The cookie is no token: it ends with this process.
-        self.session = secrets.token_urlsafe(32)
+        self.cookie = f"{COOKIE}{port}"
+        self.session = hmac.new(self._token, f"cookie of {run_id}".encode(), "sha256").hexdigest()
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self._origins = {f"http://{host}" for host in self._hosts}
 
@@ -86,20 +97,20 @@ class Guarded:
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                own = list(message.get("headers", ()))
+                # A report has a stricter policy of its own.
+                named = {name.lower() for name, _ in own}
+                message["headers"] = own + [each for each in HEADERS if each[0] not in named]
             await send(message)
 
-        if refused is None:
+        if refused is not None:
+            status, words = refused
+            await _answer(send_with_headers, status, b'{"detail":"' + words + b'"}')
+        elif scope["path"] == SESSION:
+            is_open = b"true" if self._is_known(headers) else b"false"
+            await _answer(send_with_headers, 200, b'{"is_open":' + is_open + b"}")
+        else:
             await self._app(scope, receive, send_with_headers)
-            return
-        status, words = refused
-        start_headers = [(b"content-type", b"application/json")]
-        if status == 401:
-            start_headers.append((b"www-authenticate", b'Bearer realm="minibot"'))
-        await send_with_headers(
-            {"type": "http.response.start", "status": status, "headers": start_headers}
-        )
-        await send({"type": "http.response.body", "body": b'{"detail":"' + words + b'"}'})
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, bytes] | None:
         if headers.get(b"host", b"").decode("latin-1") not in self._hosts:
@@ -113,14 +124,18 @@ class Guarded:
         if b"transfer-encoding" in headers:
             return 411, b"give the length of the body"
         path = scope["path"]
-        if path in OPEN or path.startswith("/assets/"):
+        if path in OPEN or path.startswith(ASSETS) or path == SESSION:
             return None
         by_header = self._has_token(headers.get(b"authorization", b""))
-        if not by_header and not self._has_cookie(headers.get(b"cookie", b"")):
+        if not self._is_known(headers):
             return 401, b"give the token of var/ops/token, or open the page by minibot page"
         if scope["method"] not in SAFE and not by_header and ASKS not in headers:
             return 403, b"a form of another site may have asked: refused"
         return None
+
+    def _is_known(self, headers: dict[bytes, bytes]) -> bool:
+        by_header = self._has_token(headers.get(b"authorization", b""))
+        return by_header or self._has_cookie(headers.get(b"cookie", b""))
 
     def _has_token(self, value: bytes) -> bool:
         kind, _, given = value.partition(b" ")
@@ -135,9 +150,17 @@ class Guarded:
 
     def _has_cookie(self, value: bytes) -> bool:
         try:
-            found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+            found = SimpleCookie(value.decode("latin-1")).get(self.cookie)
         except CookieError:
             return False
         return found is not None and hmac.compare_digest(
             found.value.encode(), self.session.encode()
         )
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="minibot"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -23,7 +23,7 @@ PATHS: Final = (
     Path("version", SAME),
     Path("count", SAME),
     Path("status", SAME, "open positions; a trade has minibot's levels"),
-    Path("trades", SAME, "closed round trips of this run; amounts are decimal strings"),
+    Path("trades", SAME, "closed round trips of this run, beside its own decimal strings"),
     Path("performance", SAME),
     Path("whitelist", SAME),
     Path("health", SAME),

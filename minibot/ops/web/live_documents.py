@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.money import UNIT
 from minibot.events.names import (
     AI_ROLE,
     EXECUTION_ROLE,
@@ -36,6 +37,8 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
     risk, strategy = facts_of(status, RISK_ROLE), facts_of(status, STRATEGY_ROLE)
     execution, market = facts_of(status, EXECUTION_ROLE), facts_of(status, MARKET_ROLE)
     is_running = status["ended"] is None
+    # A profile without AI has none that could be off.
+    is_ai_off = bool(status["ai_off"]) and AI_ROLE in status["roles"]
     return {
         "run_id": status["run_id"],
         "profile": status["profile"],
@@ -74,8 +77,9 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
             "exchange_us": market.get("latency_us"),
             "tick_to_result_us_p50": execution.get("tick_to_result_us_p50"),
             "tick_to_result_us_p95": execution.get("tick_to_result_us_p95"),
+            "tick_to_result_us_p99": execution.get("tick_to_result_us_p99"),
         },
-        "ai": {"off": status["ai_off"], "detail": facts_of(status, AI_ROLE).get("detail")},
+        "ai": {"off": is_ai_off, "detail": facts_of(status, AI_ROLE).get("detail")},
         "roles": {
             role: {
                 "state": entry["heartbeat"].get("state", "STARTING"),
@@ -169,7 +173,20 @@ def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
 def closed_trade(number: int, trade: RoundTrip) -> JsonObject:
     """Return a closed round trip as freqtrade's `trades` lists it."""
     told = trade.to_json()
-    return {"trade_id": number, "pair": told["symbol"], "is_open": False, **told}
+    return {
+        "trade_id": number,
+        "pair": told["symbol"],
+        "is_open": False,
+        "amount": float(told["qty"]),
+        "open_rate": float(told["entry_price"] or 0),
+        "close_rate": float(told["exit_price"] or 0),
+        "open_timestamp": told["opened_ts"],
+        "close_timestamp": told["closed_ts"],
+        "stake_amount": trade.paid / UNIT,
+        "profit_abs": float(told["net"] or 0),
+        "profit_ratio": trade.net / trade.paid if trade.paid else 0.0,
+        **told,
+    }
 
 
 def performance_document(trades: list[RoundTrip]) -> list[JsonObject]:

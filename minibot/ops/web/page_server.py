@@ -1,44 +1,34 @@
-"""Server of the page: one thread of `ops`, on 127.0.0.1 alone."""
+"""Page of the running run: a service of `ops` that shows each status and notes its address."""
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
-import threading
-from typing import Final
-
-import uvicorn
+import sys
+from urllib.parse import urlsplit
 
 from minibot.events.model import JsonObject
-from minibot.exchanges.loopback import LOOPBACK, bound
-from minibot.kernel.canonical import encode
+from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed, write_atomic
+from minibot.kernel.files import read_hashed, read_whole, write_atomic
 from minibot.ops.one_time_code import Codes
-from minibot.ops.web.access import token_of
-from minibot.ops.web.app import Live, app_of, guarded
+from minibot.ops.web.http_server import HttpServer, PortTaken, listening_on
 from minibot.ops.web.run_history import RunHistory
+from minibot.ops.web.run_view import Live, RunView
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE
 
-CONNECTIONS_MAX: Final = 100
-IDLE_S: Final = 5
-CLOSE_S: Final = 3
-
-
-class PortTaken(Exception):
-    """Another program listens on the port of the page."""
-
 
 class PageServer:
-    """Service that serves the page of one run; its thread begins with it.
+    """Service that serves the page of the running run.
 
     Args:
         manifest: Of the run.
         var: Its folder.
-        port: Port of the page; 0 takes a free one.
+        port: Port of the page; 0 takes a free one, and after a death of `ops` the one it had.
+
+    Attributes:
+        port: The port that was taken.
 
     Raises:
         PortTaken: Another program listens there.
@@ -47,47 +37,35 @@ class PageServer:
 
     def __init__(self, manifest: Manifest, var: Var, port: int) -> None:
         self._var = var
-        self._live = Live()
-        self._history = RunHistory(var.run(manifest.run_id))
-        self._socket = _listening(port)
-        self.port: int = self._socket.getsockname()[1]
-        token = token_of(var.page_token)
-        app = app_of(manifest, var, self._live, self._history, Codes(var.page_code), self._metrics)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                guarded(app, token, self.port),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws="none",
-                lifespan="off",
-                limit_concurrency=CONNECTIONS_MAX,
-                timeout_keep_alive=IDLE_S,
-                timeout_graceful_shutdown=CLOSE_S,
-                h11_max_incomplete_event_size=16_384,
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="page", daemon=True
-        )
-        self._thread.start()
-        address = {"run_id": manifest.run_id, "url": f"http://{LOOPBACK}:{self.port}/"}
+        run_dir = var.run(manifest.run_id)
+        history = RunHistory(run_dir)
+        self._run = RunView(run_dir, manifest, var, Live(), history, self._metrics)
+        port = port or _port_before(var, manifest.run_id)
+        self._server = HttpServer(self._run, Codes(var.page_code, var.page_opened), port)
+        self.port = self._server.port
+        address = {"run_id": manifest.run_id, "url": self._server.url}
         write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
         os.chmod(var.page_address, 0o600)
 
+    @property
+    def connections(self) -> int:
+        """Number of connections that are open."""
+        return self._server.connections
+
     def take(self, status: JsonObject) -> None:
         """Take a new status."""
-        self._history.take(status)
-        self._live.take(status)
+        self._run.history.take(status)
+        self._run.live.take(status)
         if status["ended"] is not None:
             # The end of the run moves its queues.
-            self._history.close()
+            try:
+                self._run.history.close()
+            except RunStop as error:
+                print(f"page: the record of the run's end: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the server and take its address away."""
-        self._live.is_closed = True
-        self._server.should_exit = True
-        self._thread.join(CLOSE_S + 1)
+        self._server.close()
         self._var.page_address.unlink(missing_ok=True)
 
     def _metrics(self) -> JsonObject:
@@ -97,12 +75,14 @@ class PageServer:
             return {}
 
 
-def _listening(port: int) -> socket.socket:
+def _port_before(var: Var, run_id: str) -> int:
+    """Return the port that this run's page had before `ops` died, if it is free; else 0."""
     try:
-        found = bound(port)
-        found.listen(CONNECTIONS_MAX)
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise PortTaken(f"port {port} of {LOOPBACK} is taken") from error
-        raise
-    return found
+        before = decode(read_whole(var.page_address).rstrip(b"\n"))
+        port = urlsplit(str(before["url"])).port or 0
+        if before["run_id"] != run_id:
+            return 0
+        listening_on(port).close()
+    except (OSError, RunStop, ValueError, KeyError, PortTaken):
+        return 0
+    return port

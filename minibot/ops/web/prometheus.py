@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from minibot.events.model import JsonObject
-from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE
+from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.figures_of_role import facts_of
 from minibot.runtime.stop import STOP_KIND
 
@@ -122,9 +122,7 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
         "messages_total": [((), market.get("ticks"))],
         "message_lag_seconds": [((), _scaled(market.get("lag_market_ms"), MS_PER_S))],
         "data_stale_seconds": [((), _scaled(market_health.get("data_age_ms"), MS_PER_S))],
-        "decision_age_seconds": [
-            ((), _scaled(_first(health, "decision_age_ms"), MS_PER_S)),
-        ],
+        "decision_age_seconds": [((), _scaled(_decision_age_ms(status), MS_PER_S))],
         "reconnects_total": [((), market_health.get("reconnects"))],
         "throttled_total": [((), market_health.get("counters", {}).get("throttled"))],
         "rate_limit_remaining": [((known.provider, "rest"), _weight_left(market_health))],
@@ -138,6 +136,7 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
             for quantile, name in (
                 ("0.5", "tick_to_result_us_p50"),
                 ("0.95", "tick_to_result_us_p95"),
+                ("0.99", "tick_to_result_us_p99"),
             )
         ],
         "events_total": [((queue,), lines) for queue, lines in metrics.get("lines", {}).items()],
@@ -153,8 +152,10 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
     }
 
 
-def _first(health: Mapping[str, JsonObject], name: str) -> Any:
-    return next((each[name] for each in health.values() if each.get(name) is not None), None)
+def _decision_age_ms(status: JsonObject) -> int | None:
+    said = facts_of(status, STRATEGY_ROLE).get("decisions", {}).values()
+    last_ts = max((int(each["ts"]) for each in said), default=None)
+    return None if last_ts is None else max(0, int(status["now_ms"]) - last_ts)
 
 
 def _weight_left(health: Mapping[str, Any]) -> int | None:

@@ -1,56 +1,86 @@
-"""History of a run for its page: fills and incidents from the queues, prices and equity as seen.
+"""History of a run for its page: marks from the queues, prices and equity as seen.
 
-Fills and incidents are read below the heads of their queues, each line once. Prices and equity are
-those of the statuses since `ops` began; of many, every second one is let go.
+Fills, signals, risk's exits, incidents and gaps are read below the heads of their queues, each line
+once. Prices, equity and stops in force are those of the statuses since `ops` began, or those of the
+record of a finished run; of many, every second one is let go.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+from array import array
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from minibot.accounting.performance import Performance
 from minibot.cores.input_order import LineSource
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Fill, JsonObject, RunOpening
-from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ROLE
+from minibot.events.model import (
+    EXIT,
+    HOLD,
+    Event,
+    Fill,
+    Gap,
+    JsonObject,
+    PositionPlan,
+    RiskAction,
+    RunOpening,
+    Signal,
+)
+from minibot.events.money import UNIT
+from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ACTIONS, RISK_ROLE, SIGNALS, TICKS
 from minibot.kernel.codes import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader
+from minibot.ops.figures_of_role import facts_of
 from minibot.ops.part_events import PartEvents
+from minibot.replay.explain.checks import left_words
+from minibot.report.recount import Recount
 from minibot.report.trades import RoundTrip, TradeLog
 
-KEPT_MAX: Final = 20_000
+POINTS_MAX: Final = 100_000
+"""Values of one series: a night by the second has a quarter of it."""
+MARKS_MAX: Final = 10_000
+"""Signals, exits and gaps that are kept, the newest of each."""
 INCIDENTS_MAX: Final = 100
+LOOK_LINES_MAX: Final = 100_000
+"""Lines of market data at one look, so that none takes long after a restart of `ops`."""
+READ_LINES: Final = 1024
+GAP_BYTES: Final = b'"gap"'
+"""Stands in each line of a gap; other lines of market data are not decoded."""
 
 
 class Series:
-    """Values by time, at most `KEPT_MAX`: when full, every second one is let go."""
+    """Values by time, at most `POINTS_MAX`: when full, every second one is let go."""
 
     def __init__(self) -> None:
-        self._points: list[tuple[int, str]] = []
+        self._times = array("q")
+        self._values = array("d")
         self._every = 1
         self._seen = 0
 
-    def add(self, ts: int, value: str) -> None:
+    def add(self, ts: int, value: float) -> None:
         """Take a value at a time, Unix ms; one of a time that is already there is left out."""
-        if self._points and self._points[-1][0] >= ts:
+        if self._times and self._times[-1] >= ts:
             return
         self._seen += 1
         if self._seen % self._every:
             return
-        self._points.append((ts, value))
-        if len(self._points) >= KEPT_MAX:
-            del self._points[::2]
+        self._times.append(ts)
+        self._values.append(value)
+        if len(self._times) >= POINTS_MAX:
+            self._times, self._values = self._times[1::2], self._values[1::2]
             self._every *= 2
 
-    def since(self, ts: int) -> list[tuple[int, str]]:
-        """Return the values behind a time."""
-        if not self._points or self._points[-1][0] <= ts:
-            return []
-        return [point for point in self._points if point[0] > ts]
+    def since(self, ts: int) -> list[tuple[int, float | None]]:
+        """Return the values behind a time; None where there was none at that time."""
+        first = bisect_right(self._times, ts)
+        values = (None if math.isnan(each) else each for each in self._values[first:])
+        return list(zip(self._times[first:], values, strict=True))
 
 
 class RunHistory:
@@ -59,27 +89,52 @@ class RunHistory:
     def __init__(self, run_dir: Path) -> None:
         self._recorded = Recorded.open(run_dir)
         self._lock = threading.Lock()
-        self._fills: LineSource | None = None
         self._log: TradeLog | None = None
-        self._incidents = PartEvents(self._recorded, INCIDENTS)
+        self._sources: dict[str, LineSource] = {}
+        self._parts = PartEvents(self._recorded, INCIDENTS)
+        self._is_closed = False
         self._equity = Series()
         self._prices: dict[str, Series] = {}
-        self.told: deque[JsonObject] = deque(maxlen=INCIDENTS_MAX)
-        self.marks: list[JsonObject] = []
+        self._stops: dict[str, Series] = {}
+        self._incidents: deque[JsonObject] = deque(maxlen=INCIDENTS_MAX)
+        self._fills: list[JsonObject] = []
+        self._signals: deque[JsonObject] = deque(maxlen=MARKS_MAX)
+        self._exits: deque[JsonObject] = deque(maxlen=MARKS_MAX)
+        self._gaps: deque[JsonObject] = deque(maxlen=MARKS_MAX)
+
+    @property
+    def recorded(self) -> Recorded:
+        """The run, opened for reading: that takes longer than one look."""
+        return self._recorded
+
+    # --- what comes in ------------------------------------------------------------------------
 
     def take(self, status: JsonObject) -> None:
-        """Take equity and prices of a status."""
+        """Take equity, prices and stops of a status."""
         ts = status["market"].get("market_ms")
-        equity = status["roles"].get(RISK_ROLE, {}).get("heartbeat", {}).get("facts", {})
         if ts is None:
             return
+        risk = facts_of(status, RISK_ROLE)
         with self._lock:
-            if "equity" in equity:
-                self._equity.add(ts, str(equity["equity"]))
+            if "equity" in risk:
+                self._equity.add(ts, float(risk["equity"]))
             for symbol, each in status["market"].get("symbols", {}).items():
                 price = each["mark"] or each["price"]
                 if price is not None:
-                    self._prices.setdefault(symbol, Series()).add(ts, str(price))
+                    self._prices.setdefault(symbol, Series()).add(ts, float(price))
+                stop = risk.get("exits", {}).get(symbol, {}).get("stop")
+                if stop is not None or symbol in self._stops:
+                    self._add_stop(symbol, ts, stop)
+
+    def take_record(self, count: Recount) -> None:
+        """Take prices and equity of a finished run, as its report has them."""
+        with self._lock:
+            for symbol, bars in count.prices.items():
+                series = self._prices.setdefault(symbol, Series())
+                for bar in bars:
+                    series.add(bar.ts, bar.close)
+            for point in count.curve.points:
+                self._equity.add(point.ts, point.last / UNIT)
 
     def look(self) -> list[RoundTrip]:
         """Read what was written since the last look; return the round trips so far.
@@ -88,52 +143,123 @@ class RunHistory:
             IntegrityError: A line is damaged.
         """
         with self._lock:
-            self._read_fills()
-            self._read_incidents()
+            if not self._is_closed:
+                self._read()
             return [] if self._log is None else list(self._log.trips)
 
-    def equity(self, since_ms: int = 0) -> list[tuple[int, str]]:
+    def close(self) -> None:
+        """Read to the end and close the files: the end of the run moves them.
+
+        Raises:
+            IntegrityError: A line is damaged.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
+                self._read()
+            finally:
+                self._parts.close()
+                for source in self._sources.values():
+                    source.reader.close()
+                self._sources = {}
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    def equity(self, since_ms: int = 0) -> list[tuple[int, float | None]]:
         """Return equity by time, behind a time in Unix ms."""
         with self._lock:
             return self._equity.since(since_ms)
 
-    def prices(self, symbol: str, since_ms: int = 0) -> list[tuple[int, str]]:
-        """Return the marks of a symbol by time, behind a time in Unix ms."""
+    def chart(self, symbol: str, since_ms: int = 0) -> JsonObject:
+        """Return prices and stops in force of a symbol behind a time in Unix ms, and all marks."""
+        empty = Series()
         with self._lock:
-            series = self._prices.get(symbol)
-            return [] if series is None else series.since(since_ms)
+            marks = {
+                "fills": self._fills,
+                "signals": self._signals,
+                "exits": self._exits,
+                "gaps": self._gaps,
+            }
+            return {
+                "prices": self._prices.get(symbol, empty).since(since_ms),
+                "stops": self._stops.get(symbol, empty).since(since_ms),
+                **{
+                    kind: [mark for mark in found if mark["symbol"] == symbol]
+                    for kind, found in marks.items()
+                },
+            }
 
-    def _read_fills(self) -> None:
+    def incidents(self) -> list[JsonObject]:
+        """Return the newest incidents, oldest first, each with its market time `ts`."""
+        with self._lock:
+            return list(self._incidents)
+
+    # --- the queues ---------------------------------------------------------------------------
+
+    def _read(self) -> None:
         if self._log is None:
-            line = self._source(CONTROL).next()
-            if line is None:
+            opening = next(self._events(CONTROL), None)
+            if opening is None:
                 return
-            opening = self._recorded.decode(CONTROL, line).payload
-            if not isinstance(opening, RunOpening):
+            if not isinstance(opening.payload, RunOpening):
                 raise IntegrityError("ops", SCHEMA_INVALID, "control has no run_opening")
             asset = self._recorded.manifest.config["portfolio"]["quote_asset"]
-            self._log = TradeLog(Performance(opening, asset).carried)
-            self._fills = self._source(FILLS)
-        assert self._fills is not None
-        while (line := self._fills.next()) is not None:
-            event = self._recorded.decode(FILLS, line)
+            self._log = TradeLog(Performance(opening.payload, asset).carried)
+        for event in self._events(FILLS):
             self._log.on_fill(event)
             fill = event.payload
             if isinstance(fill, Fill):
                 mark: dict[str, Any] = {"ts": event.ts, "symbol": fill.symbol, "side": fill.side}
-                self.marks.append({**mark, "qty": fill.qty, "price": fill.price, "id": event.id})
+                self._fills.append({**mark, "qty": fill.qty, "price": fill.price, "id": event.id})
+        for event in self._events(SIGNALS):
+            self._on_signal(event)
+        for event in self._events(RISK_ACTIONS):
+            self._on_risk(event)
+        for event in self._parts.look():
+            self._incidents.append({"ts": event.ts, **event.payload.to_json()})
+        self._read_gaps()
 
-    def _read_incidents(self) -> None:
-        for event in self._incidents.look():
-            self.told.append({"ts": event.ts, **event.payload.to_json()})
+    def _on_signal(self, event: Event) -> None:
+        said = event.payload
+        if isinstance(said, Signal) and said.side != HOLD:
+            mark = {"ts": event.ts, "symbol": said.symbol, "side": said.side, "words": said.reason}
+            self._signals.append({**mark, "id": event.id})
+
+    def _on_risk(self, event: Event) -> None:
+        said = event.payload
+        if isinstance(said, RiskAction) and said.action == EXIT and said.symbol is not None:
+            mark = {"ts": event.ts, "symbol": said.symbol, "words": left_words(said)}
+            self._exits.append({**mark, "id": event.id})
+        elif isinstance(said, PositionPlan):
+            self._add_stop(said.symbol, event.ts, said.stop)
+
+    def _add_stop(self, symbol: str, ts: int, stop: str | None) -> None:
+        value = math.nan if stop is None else float(stop)
+        self._stops.setdefault(symbol, Series()).add(ts, value)
+
+    def _read_gaps(self) -> None:
+        reader = self._source(TICKS).reader
+        for _ in range(LOOK_LINES_MAX // READ_LINES):
+            lines = reader.read(READ_LINES)
+            if not lines:
+                return
+            for line in lines:
+                if GAP_BYTES in line.json:
+                    gap = self._recorded.decode(TICKS, line).payload
+                    if isinstance(gap, Gap):
+                        mark = {"ts": gap.to_ts, "from_ts": gap.from_ts, "symbol": gap.symbol}
+                        self._gaps.append({**mark, "words": f"{gap.stream}: {gap.why}"})
+
+    def _events(self, queue: str) -> Iterator[Event]:
+        source = self._source(queue)
+        while (line := source.next()) is not None:
+            yield self._recorded.decode(queue, line)
 
     def _source(self, queue: str) -> LineSource:
-        return LineSource(open_reader(self._recorded.queues, queue))
-
-    def close(self) -> None:
-        """Close the files: the end of the run moves them."""
-        with self._lock:
-            self._incidents.close()
-            if self._fills is not None:
-                self._fills.reader.close()
-            self._fills, self._log = None, None
+        source = self._sources.get(queue)
+        if source is None:
+            reader = open_reader(self._recorded.queues, queue)
+            source = self._sources[queue] = LineSource(reader)
+        return source

@@ -34,7 +34,7 @@ function table(id, head, rows, none) {
   const body = document.createElement("tbody");
   for (const row of rows) {
     const line = document.createElement("tr");
-    for (const each of row) line.append(Array.isArray(each) ? cell("td", each[0], each[1]) : cell("td", each));
+    for (const each of row) line.append(each instanceof Node ? each : Array.isArray(each) ? cell("td", each[0], each[1]) : cell("td", each));
     body.append(line);
   }
   const top = document.createElement("thead");
@@ -102,7 +102,8 @@ function show() {
   table("symbols", ["symbol", "price", "position", "entry", "stop", "target", "unrealised", "realised"],
     names.map((name) => {
       const each = live.symbols[name];
-      const exits = live.exits[name] || {};
+      // Risk hears of a sale a moment before or after the books: a symbol that is flat has no levels.
+      const exits = (each.entry !== null && live.exits[name]) || {};
       return [name, price(each.price ?? each.mark), each.entry === null ? NONE : String(Number(each.qty)), price(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
     }), "no price yet");
@@ -121,17 +122,21 @@ function show() {
   table("headroom", ["limit", "left"], Object.entries(live.risk.headroom || {}).map(([name, left]) => [name.replaceAll("_", " "), left]), "not told yet");
   const ms = (us) => us ? `${(us / 1000).toFixed(1)} ms` : NONE;
   figures("speed", [
-    ["exchange", ms(live.latency.exchange_us)],
-    ["tick to result p50", ms(live.latency.tick_to_result_us_p50)],
-    ["tick to result p95", ms(live.latency.tick_to_result_us_p95)],
     ["ticks", live.counts.ticks.toLocaleString("en")],
     ["signals", live.counts.signals.toLocaleString("en")],
     ["fills", live.counts.fills.toLocaleString("en")],
   ]);
+  table("hops", ["hop", "now", "p50", "p95", "p99"], [
+    ["exchange, there and back", ms(live.latency.exchange_us), NONE, NONE, NONE],
+    ["tick read to order result", NONE, ms(live.latency.tick_to_result_us_p50), ms(live.latency.tick_to_result_us_p95), ms(live.latency.tick_to_result_us_p99)],
+    ["age of prices (market time)", age === null ? NONE : `${age} ms`, NONE, NONE, NONE],
+    ["status to this page", live.is_record ? NONE : `${live.status_age_ms} ms`, NONE, NONE, NONE],
+  ], "none");
   table("roles", ["role", "state", "restarts", "backlog"], Object.entries(live.roles).map(([role, each]) =>
     [role, [each.running ? each.state : "ended", each.running || live.ended ? "" : "bad"], String(each.restarts), String(each.backlog)]), "none");
   options("symbol", names);
   options("act-symbol", names);
+  at("tab-act").hidden = live.is_record;
 }
 function lacking(against) {
   if (!against) return NONE;
@@ -147,70 +152,98 @@ function options(id, names) {
 }
 
 // --- charts -----------------------------------------------------------------------------------
-const WIDE = 800, HIGH = 260, EDGE = 24;
-function node(name, attributes, text) {
-  const found = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
-  if (text) found.textContent = text;
-  return found;
-}
-function draw(id, points, marks, label, shown = price) {
-  const picture = at(id);
-  picture.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
-  if (points.length < 2) {
-    picture.replaceChildren(node("text", { x: EDGE, y: HIGH / 2 }, "too few prices yet"));
-    return;
-  }
-  // One point for each column of the picture: its lowest and highest value.
-  const first = points[0][0], span = points[points.length - 1][0] - first || 1;
-  let low = Infinity, high = -Infinity;
-  const columns = new Map();
-  for (const [ts, text] of points) {
-    const value = Number(text);
-    low = Math.min(low, value);
-    high = Math.max(high, value);
-    const column = Math.round((ts - first) / span * (WIDE - 2 * EDGE));
-    const kept = columns.get(column);
-    if (kept) { kept[0] = Math.min(kept[0], value); kept[1] = Math.max(kept[1], value); kept[2] = value; }
-    else columns.set(column, [value, value, value]);
-  }
-  const y = (value) => HIGH - EDGE - (value - low) / (high - low || 1) * (HIGH - 2 * EDGE);
-  let path = "";
-  for (const [column, [least, most, last]] of columns) {
-    const x = EDGE + column;
-    path += `${path ? "L" : "M"}${x} ${y(least).toFixed(1)}L${x} ${y(most).toFixed(1)}L${x} ${y(last).toFixed(1)}`;
-  }
-  const parts = [node("path", { d: path, class: "line" })];
-  for (const mark of marks) {
-    const x = EDGE + (mark.ts - first) / span * (WIDE - 2 * EDGE);
-    if (x < EDGE || x > WIDE - EDGE) continue;
-    const made = node("circle", { cx: x, cy: y(Number(mark.price)), r: 5, class: mark.side === "BUY" ? "buy" : "sell" });
-    made.append(node("title", {}, `${mark.side} ${Number(mark.qty)} at ${price(mark.price)}, ${clock(mark.ts)}; minibot explain ${mark.id}`));
-    parts.push(made);
-  }
-  parts.push(node("text", { x: EDGE, y: 14 }, `${label}  ${shown(high)}`), node("text", { x: EDGE, y: HIGH - 6 }, `${shown(low)}  from ${clock(first)} to ${clock(first + span)} UTC`));
-  picture.replaceChildren(...parts);
-}
+const ROWS_MAX = 500;
+const views = {};
+let priced = { symbol: "", prices: [], stops: [] };
+let money = [];
+function behind(points) { return points.length ? points[points.length - 1][0] : 0; }
+function newest(points) { return points.slice(-ROWS_MAX).reverse(); }
 async function charts() {
   const symbol = at("symbol").value;
   if (!symbol || at("chart").hidden) return;
-  const [found, money] = await Promise.all([ask(`chart?symbol=${encodeURIComponent(symbol)}`), ask("equity")]);
-  if (found) draw("prices", found.prices, found.fills, symbol);
-  if (money) draw("equity", money.equity, [], "equity", amount);
-  if (found) table("fills", ["time", "side", "quantity", "price"], found.fills.slice().reverse().map((mark) => [clock(mark.ts), mark.side, String(Number(mark.qty)), price(mark.price)]), "no fill yet");
+  if (priced.symbol !== symbol) {
+    priced = { symbol, prices: [], stops: [] };
+    views.prices.reset();
+  }
+  const kept = priced;
+  const since = Math.max(behind(kept.prices), 0), equitySince = behind(money);
+  const [found, gained] = await Promise.all([ask(`chart?symbol=${encodeURIComponent(symbol)}&since=${since}`), ask(`equity?since=${equitySince}`)]);
+  if (found && kept === priced && behind(kept.prices) === since) {
+    for (const each of found.prices) kept.prices.push(each);
+    for (const each of found.stops) if (each[0] > behind(kept.stops)) kept.stops.push(each);
+    const marks = [
+      ...found.fills.map((mark) => ({ ...mark, style: mark.side === "BUY" ? "good" : "bad", kind: `fill: ${mark.side}`, words: `${Number(mark.qty)} at ${price(mark.price)}` })),
+      ...found.signals.map((mark) => ({ ...mark, style: mark.side === "BUY" ? "good" : "bad", kind: `signal: ${mark.side}` })),
+      ...found.exits.map((mark) => ({ ...mark, style: "accent", isLow: true, kind: "exit by risk" })),
+    ];
+    views.prices.show(symbol, [{ points: kept.prices, style: "accent" }, { points: kept.stops, style: "bad" }], marks, found.gaps);
+    const rows = [...marks, ...found.gaps.map((gap) => ({ ...gap, kind: "gap" }))].sort((a, b) => b.ts - a.ts).slice(0, ROWS_MAX);
+    table("marks", ["time", ["mark", "text"], ["what", "text"]], rows.map((mark) => [clock(mark.ts), [mark.kind, "text"], [mark.words, "text"]]), "none yet");
+    const stops = new Map(kept.stops);
+    table("price-table", ["time", "price", "stop"], newest(kept.prices).map(([ts, value]) => [clock(ts), price(value), price(stops.get(ts) ?? null)]), "no price yet");
+  }
+  if (gained && behind(money) === equitySince) {
+    for (const each of gained.equity) money.push(each);
+    views.equity.show("equity", [{ points: money, style: "accent" }]);
+    table("equity-table", ["time", "equity"], newest(money).map(([ts, value]) => [clock(ts), amount(value)]), "none yet");
+  }
+}
+async function explain(ts) {
+  at("second").value = clock(ts);
+  const shown = at("explained");
+  shown.hidden = false;
+  shown.textContent = `going back to ${clock(ts)} ...`;
+  const answer = await call(`explain?ts=${ts}&symbol=${encodeURIComponent(at("symbol").value)}`);
+  shown.textContent = answer ? (answer.lines || [answer.detail]).join("\n") : "no answer";
+}
+function explainTyped(event) {
+  event.preventDefault();
+  const [hours, minutes, seconds] = at("second").value.split(":").map(Number);
+  // The first such second of the run.
+  const day = Math.floor(live.origin_ms / 86400000) * 86400000;
+  let ts = day + ((hours * 60 + minutes) * 60 + seconds) * 1000;
+  if (ts + 999 < live.origin_ms) ts += 86400000;
+  explain(ts);
+}
+async function nights() {
+  if (at("nights").hidden) return;
+  const found = await ask("nights");
+  if (!found) return;
+  table("night-table", ["run", "began", "trades", "result", ["ended", "text"], ["report", "text"]], found.nights.map((night) => {
+    const report = cell("td", night.has_report ? "" : NONE, "text");
+    if (night.has_report) {
+      const link = cell("a", "report");
+      link.href = `${API}/nights/${encodeURIComponent(night.run_id)}/report`;
+      link.target = "_blank";
+      link.rel = "noopener";
+      report.append(link);
+    }
+    const began = night.started_ms === null ? NONE : new Date(night.started_ms).toISOString().slice(0, 16).replace("T", " ");
+    return [night.run_id, began, String(night.trades ?? NONE), [amount(night.result), tone(night.result)], [`${night.state} ${night.reason_code || ""}`, "text"], report];
+  }), "no run yet");
 }
 async function past() {
   const [trades, incidents] = await Promise.all([ask("trades?limit=500"), ask("incidents")]);
   if (trades) table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
     [each.pair, clock(each.opened_ts), clock(each.closed_ts), price(each.entry_price), price(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
-  await charts();
+  await Promise.all([charts(), nights()]);
 }
-async function ask(path) {
+// Refusals (409) are asked for by an operator and shown; other paths never get one.
+async function call(path) {
   try {
     const answer = await fetch(`${API}/${path}`);
     if (answer.status === 401) { locked(); return null; }
-    return answer.ok ? await answer.json() : null;
+    return answer.ok || answer.status === 409 ? await answer.json() : null;
+  } catch { return null; }
+}
+async function ask(path) {
+  const found = await call(path);
+  return found && found.detail === undefined ? found : null;
+}
+async function isOpen() {
+  try {
+    return (await (await fetch("/session")).json()).is_open;
   } catch { return null; }
 }
 
@@ -233,10 +266,14 @@ async function act(button) {
 }
 
 // --- start ------------------------------------------------------------------------------------
+const AGAIN_MS = 1000;
+const PAST_MS = 5000;
+let polling = null;
 function locked() {
   at("login").hidden = false;
   at("main").hidden = true;
   at("state").textContent = "LOCKED";
+  if (location.hash === "#refused") at("notice").textContent = "This code is used or too old. Type minibot page again.";
 }
 function choose(tab) {
   for (const each of document.querySelectorAll("[role=tab]")) {
@@ -247,37 +284,49 @@ function choose(tab) {
   }
   tab.focus();
   charts();
+  nights();
+}
+function silent() {
+  at("notice").textContent = `no answer from the page's process since ${clock(heardMs || Date.now())}; the run goes on by itself`;
 }
 function listen() {
   const stream = new EventSource(`${API}/stream`);
   stream.onmessage = (event) => { live = JSON.parse(event.data); heardMs = Date.now(); show(); };
-  stream.onerror = () => { if (Date.now() - heardMs > 5000) at("notice").textContent = "no answer from the page's process since " + clock(heardMs) + "; the run goes on by itself"; };
-  stream.onopen = () => { if (at("notice").textContent.startsWith("no answer")) at("notice").textContent = ""; };
+  // The process may have been started again: ask anew whether this page is open.
+  stream.onerror = () => { stream.close(); setTimeout(arrive, AGAIN_MS); };
 }
-async function begin() {
+async function arrive() {
+  const open = await isOpen();
+  if (open === null) silent();
+  if (open === false) { locked(); return; }
+  const first = open ? await ask("live") : null;
+  if (first === null) { setTimeout(arrive, AGAIN_MS); return; }
+  if (at("notice").textContent.startsWith("no answer")) at("notice").textContent = "";
+  live = first;
+  heardMs = Date.now();
+  at("login").hidden = true;
+  at("main").hidden = false;
+  show();
+  past();
+  if (live.is_record) return;
+  listen();
+  if (polling === null) polling = setInterval(past, PAST_MS);
+}
+function begin() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
-  tabs.forEach((tab, place) => {
+  tabs.forEach((tab) => {
     tab.addEventListener("click", () => choose(tab));
     tab.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step) choose(tabs[(place + step + tabs.length) % tabs.length]);
+      const shown = tabs.filter((each) => !each.hidden);
+      if (step) choose(shown[(shown.indexOf(tab) + step + shown.length) % shown.length]);
     });
   });
   for (const button of document.querySelectorAll("[data-act]")) button.addEventListener("click", () => act(button));
   at("symbol").addEventListener("change", charts);
-  await arrive();
-}
-async function arrive() {
-  const first = await ask("live");
-  if (first === null) {
-    if (at("login").hidden) setTimeout(arrive, 1000);
-    return;
-  }
-  live = first;
-  at("main").hidden = false;
-  show();
-  listen();
-  past();
-  setInterval(past, 5000);
+  at("ask").addEventListener("submit", explainTyped);
+  views.prices = new Chart(at("prices"), explain);
+  views.equity = new Chart(at("equity"), null);
+  arrive();
 }
 begin();

@@ -1,0 +1,177 @@
+"""Page of a finished run, from its record: the same page, with nothing that acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from minibot.accounting.symbol_figures import result_figures, symbol_figures
+from minibot.events.decimals import format_fixed
+from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding, Signal
+from minibot.events.money import amount_text
+from minibot.events.names import (
+    EXECUTION_ROLE,
+    MARKET_ROLE,
+    RISK_ACTIONS,
+    RISK_ROLE,
+    SIGNALS,
+    STRATEGY_ROLE,
+)
+from minibot.ops.one_time_code import Codes
+from minibot.ops.web.http_server import HttpServer
+from minibot.ops.web.run_history import RunHistory
+from minibot.ops.web.run_view import Live, RunView
+from minibot.replay.explain.checks import failed_checks
+from minibot.report.night import Night
+from minibot.report.records import UNSEALED
+from minibot.risk.budgets import drawdown_of
+from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import STOP_KIND
+
+ENDED: Final = "ended"
+"""Phase of a run that is shown from its record."""
+
+
+class RecordPage:
+    """Page of one finished run; its server runs until `close`.
+
+    Args:
+        night: The run, read to its end.
+        var: Where the page's token is, and the runs that it lists.
+        port: Port of the page; 0 takes a free one.
+
+    Raises:
+        PortTaken: Another program listens there.
+        IntegrityError: The run's queues are damaged.
+    """
+
+    def __init__(self, night: Night, var: Var, port: int) -> None:
+        live, run_dir = Live(), night.recorded.run_dir
+        history = RunHistory(run_dir)
+        history.take_record(night.count)
+        history.close()
+        live.take(status_of(night))
+        metrics: Callable[[], JsonObject] = night.count.metrics
+        run = RunView(run_dir, night.manifest, var, live, history, metrics, is_record=True)
+        self._codes = Codes(var.ops / "record.code")
+        self._server = HttpServer(run, self._codes, port)
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        return self._server.url
+
+    @property
+    def port(self) -> int:
+        """Port of the page."""
+        return self._server.port
+
+    def make_code(self) -> str:
+        """Return a new code that opens the page once."""
+        return self._codes.make()
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.close()
+
+
+def status_of(night: Night) -> JsonObject:
+    """Return the status of a finished run, as its launcher said it last, from its queues alone.
+
+    Figures of the account are those of the report. Facts that no queue holds, such as a process's
+    id, are left out.
+    """
+    count, manifest = night.count, night.manifest
+    performance, end = count.performance, night.end
+    restarts = night.restarts
+    facts = {
+        MARKET_ROLE: {
+            "ticks": count.market.types["market_tick"],
+            "latency_us": count.metrics()["latency_us"]["p50"],
+        },
+        STRATEGY_ROLE: _strategy_facts(night),
+        RISK_ROLE: _risk_facts(night),
+        EXECUTION_ROLE: {
+            "cash": performance.to_json()["cash"],
+            "equity": amount_text(performance.equity),
+            "fills": count.lines["fills"],
+            "open_orders": 0,
+            **count.metrics()["decision"],
+        },
+    }
+    return {
+        "run_id": night.run_id,
+        "profile": manifest.profile,
+        "simulated": manifest.simulated,
+        "host": None,
+        "speed": manifest.clock_speed,
+        "phase": ENDED,
+        "ended": {
+            "kind": STOP_KIND if end is None else end.kind,
+            "reason_code": night.sealed.get("state", UNSEALED) if end is None else end.reason_code,
+            "detail": "the run left no record of its end" if end is None else end.detail,
+        },
+        "now_ms": count.market.last_ts or manifest.clock_origin_ms,
+        "origin_ms": manifest.clock_origin_ms,
+        "planned_ms": manifest.clock_origin_ms + night.planned_ms,
+        "ai_off": bool(night.ai_off),
+        "quote_asset": manifest.config["portfolio"]["quote_asset"],
+        "market": {
+            "market_ms": count.market.last_ts or None,
+            "symbols": symbol_figures(performance),
+            "result": result_figures(performance),
+        },
+        "roles": {
+            role: {
+                "pid": None,
+                "running": False,
+                "restarts": restarts[role],
+                "heartbeat": {"state": "STOPPED", "waiting": 0, "facts": facts.get(role, {})},
+            }
+            for role in night.recorded.roles.roles
+        },
+    }
+
+
+def _risk_facts(night: Night) -> JsonObject:
+    performance = night.count.performance
+    headroom: JsonObject = {}
+    account = None
+    for _, event in night.recorded.events(RISK_ACTIONS):
+        said = event.payload
+        if isinstance(said, RiskStanding | RiskAction) and said.headroom is not None:
+            headroom = dict(said.headroom)
+        if isinstance(said, RiskStanding):
+            account = said.state
+    high, equity = performance.high_water_mark, performance.equity
+    return {
+        "equity": amount_text(equity),
+        "high_water_mark": amount_text(high),
+        "drawdown": amount_text(high - equity),
+        "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
+        "headroom": headroom,
+        "account": account,
+        "entry_stops": night.count.entry_stops.to_json(),
+    }
+
+
+def _strategy_facts(night: Night) -> JsonObject:
+    last: dict[str, Event] = {}
+    for _, event in night.recorded.events(SIGNALS):
+        if isinstance(event.payload, Signal):
+            last[event.payload.symbol] = event
+    decisions = {symbol: _decision(event) for symbol, event in sorted(last.items())}
+    return {"signals": night.count.lines[SIGNALS], "decisions": decisions}
+
+
+def _decision(event: Event) -> JsonObject:
+    said = event.payload.to_json()
+    failed = failed_checks(said["checks"])
+    return {
+        "ts": event.ts,
+        **{name: said[name] for name in ("side", "reason", "reason_code")},
+        "against": {name: failed[0][name] for name in ("name", "value", "threshold")}
+        if failed
+        else None,
+    }

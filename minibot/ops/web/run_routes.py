@@ -1,0 +1,148 @@
+"""Routes of the API that are minibot's own: live figures, chart, explanations, nights, orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from minibot.events.model import JsonObject
+from minibot.events.reasons import REASONS
+from minibot.kernel import canonical
+from minibot.ops.run_health import flag_of
+from minibot.ops.web import live_documents
+from minibot.ops.web.access import CSP
+from minibot.ops.web.nights import nights_of, report_of
+from minibot.ops.web.run_view import Live, RunView
+
+STREAMS_MAX: Final = 20
+STREAM_S: Final = 1.0
+REPORT_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; sandbox"
+)
+"""Policy of a report: a page of its own styles, without scripts, and of no origin."""
+HTML: Final = "text/html; charset=utf-8"
+
+Symbol = Annotated[str, Query(max_length=40, description="Such as BTCUSDT.")]
+Since = Annotated[int, Query(description="Values behind this market time alone, Unix ms.")]
+
+
+def run_routes(run: RunView) -> APIRouter:
+    """Return the routes over one run."""
+    routes = APIRouter(tags=["minibot"])
+    _add_figures(routes, run)
+    _add_past(routes, run)
+
+    @routes.post("/act/{kind}")
+    def act(
+        kind: str,
+        why: Annotated[str, Body(max_length=2000, description="For the record.")] = "",
+        symbol: Annotated[str | None, Body(max_length=40)] = None,
+        minutes: Annotated[int | None, Body(description="Of market time, of a lock.")] = None,
+    ) -> JsonObject:
+        """Leave an order for the run: halt, resume, end, kill, or one of a symbol.
+
+        Of a symbol: exit_position, lock_symbol, unlock_symbol.
+        """
+        return run.act(kind, why=why, symbol=symbol, minutes=minutes)
+
+    return routes
+
+
+def _add_figures(routes: APIRouter, run: RunView) -> None:
+    @routes.get("/live")
+    def live_figures() -> JsonObject:
+        """Return what the page shows of the run now."""
+        return _live(run)
+
+    @routes.get("/stream")
+    async def stream() -> Response:
+        """Stream the live figures as server-sent events, one a second."""
+        if run.live.streams >= STREAMS_MAX:
+            return JSONResponse({"detail": "too many pages are open"}, status_code=503)
+        return StreamingResponse(_events(run), media_type="text/event-stream")
+
+    @routes.get("/chart")
+    def chart(symbol: Symbol, since: Since = 0) -> JsonObject:
+        """Return prices, stops and marks of a symbol: fills, signals, exits, gaps."""
+        run.history.look()
+        return {"symbol": symbol, **run.history.chart(symbol, since)}
+
+    @routes.get("/equity")
+    def equity(since: Since = 0) -> JsonObject:
+        """Return equity by market time."""
+        return {"equity": run.history.equity(since)}
+
+    @routes.get("/risk")
+    def risk() -> JsonObject:
+        """Return tier, headroom of each limit, and stop and target of each position."""
+        live = _live(run)
+        return {**live["risk"], "entry_stops": live["entry_stops"], "exits": live["exits"]}
+
+    @routes.get("/explain")
+    def explain(
+        ts: Annotated[int, Query(description="A moment of the second, Unix ms of market time.")],
+        symbol: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> JsonObject:
+        """Return what the bot saw, held and decided in a second, as `minibot explain --at`."""
+        return run.explain(ts, symbol)
+
+
+def _add_past(routes: APIRouter, run: RunView) -> None:
+    @routes.get("/incidents")
+    def incidents() -> JsonObject:
+        """Return the newest incidents, and the last one."""
+        run.history.look()
+        found = run.history.incidents()
+        return {"incidents": found, "last": found[-1] if found else None}
+
+    @routes.get("/stops")
+    def stops() -> JsonObject:
+        """Return how the run ended, a standing flag, and what to do about it."""
+        ended, flag = run.status()["ended"], flag_of(run.var)
+        code = None if ended is None else ended["reason_code"]
+        reason = REASONS.get(code) if code else None
+        return {
+            "ended": ended,
+            "flag": flag,
+            "meaning": None if reason is None else reason.meaning,
+            "remedy": None if reason is None else reason.remedy,
+        }
+
+    @routes.get("/nights")
+    def nights() -> JsonObject:
+        """Return the runs of this `var`, newest first, with their results."""
+        return {"nights": nights_of(run.var)}
+
+    @routes.get("/nights/{run_id}/report")
+    def report(run_id: str) -> Response:
+        """Return the report of a run as it was written, as a page without scripts."""
+        headers = {CSP.decode(): REPORT_POLICY}
+        return Response(report_of(run.var, run_id), media_type=HTML, headers=headers)
+
+
+def _live(run: RunView) -> JsonObject:
+    age_ms = 0 if run.is_record else run.live.age_ms()
+    return {**live_documents.live_document(run.status(), age_ms), "is_record": run.is_record}
+
+
+async def _events(run: RunView) -> AsyncIterator[bytes]:
+    """Yield the live figures as server-sent events; a slow reader gets fewer, never older ones."""
+    live: Live = run.live
+    live.streams += 1
+    try:
+        sent: Any = None
+        while not live.is_closed:
+            if live.status is not None and live.status is not sent:
+                sent = live.status
+                live.streamed += 1
+                yield b"data: " + canonical.encode(_live(run)) + b"\n\n"
+            else:
+                yield b": still here\n\n"
+            await asyncio.sleep(STREAM_S)
+    finally:
+        live.streams -= 1

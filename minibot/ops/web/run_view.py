@@ -1,0 +1,140 @@
+"""View of one run for the page's paths: its status, its history, and what may be asked of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.ops import actions
+from minibot.ops.web.run_history import RunHistory
+from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
+from minibot.replay.run_status import by_this_code, open_run
+from minibot.replay.time_arguments import Span
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+
+
+class Live:
+    """Newest status of a run, as the server's threads read it.
+
+    Attributes:
+        status: The newest status; None before the first.
+        taken_s: When it came, seconds of `time.monotonic`.
+        streamed: Server-sent events written so far.
+        streams: Streams that are open.
+        is_closed: True once the server ends, so that streams do.
+    """
+
+    def __init__(self) -> None:
+        self.status: JsonObject | None = None
+        self.taken_s = 0.0
+        self.streamed = 0
+        self.streams = 0
+        self.is_closed = False
+
+    def take(self, status: JsonObject) -> None:
+        """Take a new status."""
+        self.status, self.taken_s = status, time.monotonic()
+
+    def age_ms(self) -> int:
+        """Return the age of the newest status in milliseconds."""
+        return int((time.monotonic() - self.taken_s) * 1000)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as the page's paths see it.
+
+    Attributes:
+        run_dir: Folder of the run.
+        manifest: Of the run.
+        var: Where requests, flags and other runs are.
+        live: Its newest status; of a finished run the one of its record.
+        history: Its fills, marks, prices and equity.
+        metrics_of: Returns the run's `metrics.json`; empty before the first.
+        is_record: True for a finished run, of which nothing can be asked.
+    """
+
+    run_dir: Path
+    manifest: Manifest
+    var: Var
+    live: Live
+    history: RunHistory
+    metrics_of: Callable[[], JsonObject]
+    is_record: bool = False
+    # One at a time: each goes back over the run.
+    _explaining: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.manifest.run_id
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The run's whole profile."""
+        return self.manifest.config
+
+    def status(self) -> JsonObject:
+        """Return the newest status.
+
+        Raises:
+            Refusal: The run has told none yet.
+        """
+        if self.live.status is None:
+            raise Refusal("the run has told no status yet.", "Ask again in a second.")
+        return self.live.status
+
+    def act(self, kind: str, **said: Any) -> JsonObject:
+        """Leave a request for the run; see `ops.actions.act`.
+
+        Raises:
+            Refusal: The run has ended, or what is asked is not possible.
+        """
+        if self.is_record:
+            raise Refusal(
+                f"{self.run_id} has ended: this page shows its record, and nothing acts on it.",
+                "Open the running night's page: minibot page",
+            )
+        return {"status": actions.act(self.var, self.run_id, kind, **said)}
+
+    def explain(self, ts: int, symbol: str | None) -> JsonObject:
+        """Return what the bot saw, held and decided in a second, as `minibot explain --at` does.
+
+        Args:
+            ts: A moment of the second, Unix ms of market time.
+            symbol: This symbol alone; None for all.
+
+        Raises:
+            Refusal: The run has no such second or symbol, or an answer is being made already.
+            IntegrityError: The time is not before a damage.
+        """
+        if symbol is not None and symbol not in self.manifest.symbols:
+            known = ", ".join(self.manifest.symbols)
+            raise Refusal(f"{symbol[:40]!r} was not traded in this run.", f"It had {known}.")
+        if not self._explaining.acquire(blocking=False):
+            raise Refusal("another second is being explained.", "Ask again when it is shown.")
+        try:
+            recorded, status = open_run(self.run_dir)
+            span = Span.of(recorded, None)
+            if not span.from_ms <= ts <= span.to_ms:
+                raise Refusal("this is no time of the run.", f"It goes from {span.text}.")
+            second = ts // 1000 * 1000
+            with by_this_code(status):
+                found = snapshot_of_second(
+                    recorded,
+                    Explainer(recorded),
+                    span,
+                    (second, second + 999),
+                    [] if symbol is None else [symbol],
+                )
+            return {**found.to_json(), "lines": snapshot_lines(found, span)}
+        finally:
+            self._explaining.release()

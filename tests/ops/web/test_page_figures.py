@@ -1,0 +1,204 @@
+"""Figures of API and metrics: of one status, described, by the names of one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from minibot.ops.web.prometheus import METRICS
+from minibot.replay.explain.snapshot_at import BARS_SHOWN
+from tests.ops.web.served import Served, served
+from tests.runs import ShortRun, verb
+
+pytestmark = pytest.mark.network_mock
+
+LIVE = "/api/v1/live"
+OWN = {
+    "live", "stream", "chart", "equity", "risk", "explain", "incidents", "stops", "nights",
+    "act/{kind}", "nights/{run_id}/report",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A page over a short run that is told to be going on."""
+    with served(short_run, tmp_path_factory.mktemp("figures")) as found:
+        yield found
+
+
+def samples(page: Served) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the values of each metric by its labels, as Prometheus's parser reads them."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(page.get("/metrics").body.decode()):
+        for sample in family.samples:
+            values = found.setdefault(sample.name, {})
+            values[tuple(value for _, value in sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def test_each_route_is_described_with_its_parameters(page: Served) -> None:
+    """A stranger writes a client from the document alone."""
+    document = page.get("/api/v1/openapi.json").document
+    described = {path.removeprefix("/api/v1/") for path in document["paths"]}
+
+    assert described >= OWN | {"/metrics", "/login", "status", "trades", "forceenter"}
+    for path, entry in document["paths"].items():
+        for method, told in entry.items():
+            assert len(told["description"]) > 20, (method, path)
+            assert told["tags"], (method, path)
+
+
+@pytest.mark.row("S-44", "C-23")
+def test_metrics_are_those_of_the_table_without_a_label_per_symbol(page: Served) -> None:
+    """Dashboards and rules rest on these names; a universe of symbols makes no further series."""
+    table = {f"minibot_{metric.name}": metric for metric in METRICS}
+    families = list(text_string_to_metric_families(page.get("/metrics").body.decode()))
+
+    assert len(families) > 20
+    for family in families:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert family.documentation == table[name].help
+        for sample in family.samples:
+            assert set(sample.labels) == set(table[name].labels), name
+            assert "BTCUSDT" not in sample.labels.values()
+    assert len(table) == len(METRICS)
+
+
+def test_metrics_agree_with_the_live_figures_of_the_same_status(page: Served) -> None:
+    """One status, one figure: on page, API and dashboard."""
+    live, found = page.get(LIVE).document, samples(page)
+
+    def value(name: str, *labels: str) -> float:
+        return found[f"minibot_{name}"][labels]
+
+    assert value("equity") == float(live["risk"]["equity"])
+    assert value("drawdown_bps") == float(live["risk"]["drawdown_bps"])
+    assert value("pnl") == float(live["result"]["pnl"])
+    assert value("fees_total") == float(live["result"]["fees"])
+    assert value("trades_total", "lost") == live["result"]["losses"]
+    assert value("trades_total", "won") == live["result"]["wins"]
+    assert value("open_orders") == live["open_orders"]
+    assert value("messages_total") == live["counts"]["ticks"]
+    assert value("up") == 1
+    p50 = live["latency"]["tick_to_result_us_p50"]
+    assert value("latency_seconds", "tick_to_result", "0.5") == p50 / 1_000_000
+    last_ts = max(each["ts"] for each in live["decisions"].values())
+    assert value("decision_age_seconds") == (live["now_ms"] - last_ts) / 1000
+    for role, entry in live["roles"].items():
+        assert value("role_restarts_total", role) == entry["restarts"]
+        assert value("backlog_events", role) == entry["backlog"]
+    held = [each for each in live["symbols"].values() if each["entry"] is not None]
+    assert value("open_positions") == len(held)
+
+
+def test_stopped_run_is_down_with_its_reason(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """An alert names why; an orderly end is no stop."""
+    ended = {"kind": "STOP", "reason_code": "ROLE_HUNG", "detail": "it hung"}
+    with served(short_run, tmp_path_factory.mktemp("stopped"), ended=ended) as page:
+        found = samples(page)
+        assert found["minibot_up"] == {(): 0}
+        assert found["minibot_stopped"] == {("ROLE_HUNG",): 1}
+        stops = page.get("/api/v1/stops").document
+        assert stops["ended"] == ended
+        assert stops["meaning"]
+        assert stops["remedy"]
+
+        page.server.take(page.status() | {"ended": {**ended, "kind": "END"}})
+        found = samples(page)
+        assert found["minibot_up"] == {(): 0}
+        assert "minibot_stopped" not in found
+
+
+def test_freqtrade_figures_are_those_of_the_live_document(page: Served) -> None:
+    """Two paths of the API never tell two results."""
+    live = page.get(LIVE).document
+    profit = page.get("/api/v1/profit").document
+    balance = page.get("/api/v1/balance").document
+
+    assert profit["profit_all_coin"] == float(live["result"]["pnl"])
+    assert profit["closed_trade_count"] == live["result"]["trades"]
+    assert balance["total"] == float(live["risk"]["equity"])
+
+
+def test_profile_is_told_without_its_secrets(page: Served) -> None:
+    """Sections that name secrets stay on this machine's disk."""
+    profile = page.get("/api/v1/show_config").document["profile"]
+
+    assert "risk" in profile
+    assert not {"secrets", "alerts"} & set(profile)
+
+
+def test_second_is_explained_as_the_verb_does(page: Served) -> None:
+    """A click on the chart and `minibot explain --at` give one answer."""
+    trade = page.get("/api/v1/trades").document["trades"][0]
+    ts = trade["opened_ts"]
+    answer = page.get(f"/api/v1/explain?ts={ts}&symbol=BTCUSDT").document
+    clock = f"{ts // 1000 % 86400 // 3600:02}:{ts // 1000 % 3600 // 60:02}:{ts // 1000 % 60:02}"
+    words = ("explain", page.run_id, "--at", clock, "--symbol", "BTCUSDT")
+    said, told = verb(page.var.root, *words, "--json"), verb(page.var.root, *words)
+
+    lines = answer.pop("lines")
+    assert answer == said.document
+    assert lines == told.out.splitlines()
+    assert "traded: BUY" in " ".join(lines)
+    bars = answer["symbols"][0]["saw"]["bars"]["1s"]
+    assert 0 < len(bars) <= BARS_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("ts=1", 409), ("ts=1736186450000&symbol=NOPE", 409), ("ts=x", 422), ("", 422)],
+)
+def test_second_that_the_run_has_not_is_refused(page: Served, query: str, status: int) -> None:
+    """The answer names the span of the run, or its symbols."""
+    answer = page.get(f"/api/v1/explain?{query}")
+
+    assert answer.status == status
+    assert answer.document["detail"]
+
+
+def test_chart_has_every_mark_of_the_record(page: Served, short_run: ShortRun) -> None:
+    """Fills, signals but no HOLD, and exits with their words; another symbol has none."""
+    chart = page.get("/api/v1/chart?symbol=BTCUSDT").document
+    trades = page.get("/api/v1/trades").document["trades"]
+
+    assert [fill["id"] for fill in chart["fills"]] == [f for t in trades for f in t["fills"]]
+    assert {signal["side"] for signal in chart["signals"]} == {"BUY", "SELL"}
+    assert all(exit["words"] for exit in chart["exits"])
+    assert len(chart["exits"]) == len(trades)
+    none = page.get("/api/v1/chart?symbol=NOPE").document
+    assert not any(none[kind] for kind in ("prices", "fills", "signals", "stops", "exits", "gaps"))
+
+
+def test_nights_are_listed_with_result_and_report(page: Served, short_run: ShortRun) -> None:
+    """The report is the file that was written, under a policy without scripts."""
+    (night,) = page.get("/api/v1/nights").document["nights"]
+    live = page.get(LIVE).document
+    report = page.get(f"/api/v1/nights/{page.run_id}/report")
+
+    assert (night["run_id"], night["result"]) == (page.run_id, live["result"]["pnl"])
+    assert (night["state"], night["has_report"]) == ("sealed", True)
+    assert report.status == 200
+    written = page.var.run(page.run_id) / "report" / "report.html"
+    assert report.body == written.read_bytes()
+    policy = report.headers["content-security-policy"]
+    assert "sandbox" in policy
+    assert "script" not in policy.replace("default-src 'none'", "")
+    for name in ("NOPE", "..%2f..", "%2e%2e"):
+        assert page.get(f"/api/v1/nights/{name}/report").status == 404
+
+
+def test_stream_tells_each_status_once(page: Served) -> None:
+    """The first figures come at once."""
+    with page.connect() as connection:
+        head = f"GET /api/v1/stream HTTP/1.1\r\nhost: {page.host}\r\n"
+        connection.sendall(f"{head}authorization: Bearer {page.token}\r\n\r\n".encode())
+        file = connection.makefile("rb")
+        said = next(line for line in file if line.startswith(b"data: "))
+
+    assert json.loads(said[6:])["run_id"] == page.run_id

@@ -1,0 +1,252 @@
+"""Page in a real Chromium: a running night acted on, and a record; skipped where there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from minibot.engine.recorded_run import Recorded
+from minibot.kernel import canonical
+from minibot.ops.web.record_page import RecordPage
+from minibot.report.night import Night as Read
+from minibot.runtime.paths import Var
+from tests.nights.night import Night
+from tests.runs import ShortRun, verb
+from tests.waiting import wait_until
+from tools.chromium import Chromium, found_chromium
+
+pytestmark = pytest.mark.process
+
+PHONE_PX, SCREEN_PX = 360, 1200
+SETS = ('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000")
+LOST = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE", "net::ERR_EMPTY", "ERR_CONNECTION")
+"""What Chromium says of a process that is being started again."""
+TABS = "[...document.querySelectorAll('[role=tab]')].filter(t => !t.hidden)"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """One browser for all tests of this file."""
+    path = found_chromium()
+    if path is None:
+        pytest.skip("no chromium on this machine; Debian: apt-get install chromium")
+    with Chromium(path) as found:
+        yield found
+
+
+@pytest.fixture
+def record(short_run: ShortRun, tmp_path: Path) -> Iterator[RecordPage]:
+    """The page of a finished run."""
+    found = RecordPage(Read.open(short_run.run_dir), Var(tmp_path / "var"), 0)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Iterator[Night]:
+    """A night with a page, which trades; it is killed where its test failed."""
+    found = Night(tmp_path / "var", SETS, source="generator:2")
+    try:
+        found.await_trading()
+        yield found
+    finally:
+        if found.process.poll() is None:
+            found.process.kill()
+            found.process.communicate()
+
+
+def text(browser: Chromium, name: str) -> str:
+    """Return the text of an element as it is on the screen."""
+    return str(browser.ask(f"at('{name}').innerText"))
+
+
+def enter(
+    browser: Chromium, url: str, code: str, width: int = SCREEN_PX, scheme: str = "light"
+) -> None:
+    """Log in by a one-time code, with the keyboard alone."""
+    browser.open(url, width, prefers_color_scheme=scheme)
+    wait_until(lambda: browser.ask("!at('login').hidden"), "the page asks for the code")
+    browser.ask("document.querySelector('[name=code]').focus()")
+    browser.type(code)
+    browser.press("Enter")
+    wait_until(
+        lambda: browser.ask("typeof at === 'function' && !at('main').hidden && live !== null"),
+        "the page is open",
+    )
+
+
+def outside(browser: Chromium, url: str) -> list[str]:
+    """Return every request that did not go to the page's own server."""
+    return [each for each in browser.requests if not each.startswith((url, "data:", "about:"))]
+
+
+@pytest.mark.row("B-60", "D-15")
+def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
+    chromium: Chromium, night: Night
+) -> None:
+    """Orders reach the run's record; the page outlives its process; nothing outside is asked."""
+    wait_until((night.var / "ops" / "page.json").is_file, "the page has its address")
+    said = verb(night.var, "page", "--json").document
+    url = said["url"]
+    enter(chromium, url, said["code"])
+
+    # What is on the screen is what the launcher said.
+    wait_until(lambda: equity(chromium) in told(night), "equity of a status is on the screen")
+    wait_until(lambda: night.lines("fills") >= 2, "a trade")
+    wait_until(lambda: "BTCUSDT" in text(chromium, "trades"), "the trade is on the screen")
+    wait_until(lambda: "BTCUSDT" in text(chromium, "symbols"), "its price is on the screen")
+    assert text(chromium, "verdict") == "all is well so far"
+
+    press(chromium, "halt")
+    wait_until(lambda: "halt" in journaled(night), "the halt is journaled")
+    wait_until(lambda: "halted" in text(chromium, "verdict"), "the halt is on the screen")
+    press(chromium, "resume")
+    wait_until(lambda: "resume" in journaled(night), "the resumption is journaled")
+    wait_until(lambda: "halted" not in text(chromium, "verdict"), "it is on the screen")
+    assert len(chromium.dialogs) == 2
+    assert chromium.complaints == []
+
+    # Its process dies and is started again.
+    first = wait_until(lambda: night.role("minibot.ops.process"), "ops runs")
+    first.kill()
+    psutil.wait_procs([first])
+    dead_ms = chromium.ask("Date.now()")
+    wait_until(lambda: chromium.ask(f"heardMs > {dead_ms} + 500"), "the page goes on")
+    assert text(chromium, "notice") == ""
+
+    press(chromium, "kill")
+    code, words = night.end()
+    assert code == 10, words
+    assert len(chromium.dialogs) == 2
+    run_dir = night.run_dirs()[-1]
+    (stop,) = [
+        event.payload.to_json()
+        for _, event in Recorded.open(run_dir).events("stop_journal/parts/watchdog_role")
+    ]
+    assert stop["reason_code"] == "OPERATOR_KILL"
+    assert [each for each in chromium.complaints if not any(word in each for word in LOST)] == []
+    assert outside(chromium, url) == []
+
+
+def press(browser: Chromium, order: str) -> None:
+    """Press an order's button with its tab shown; a question is answered with yes."""
+    browser.ask("at('tab-act').click()")
+    browser.ask(f"document.querySelector('[data-act={order}]').click()")
+
+
+def equity(browser: Chromium) -> str:
+    """Return the equity on the screen."""
+    boxes = "[...document.querySelectorAll('#account div')]"
+    found = browser.ask(f"{boxes}.find(d => d.innerText.startsWith('equity')).lastChild.innerText")
+    return str(found)
+
+
+def told(night: Night) -> str:
+    """Return the equity of the launcher's status as the page writes it."""
+    raw = (night.var / "ops" / "status.json").read_bytes().rstrip(b"\n")
+    roles: dict[str, Any] = canonical.decode(raw)["roles"]
+    return f"{float(roles['risk_role']['heartbeat']['facts']['equity']):,.2f}"
+
+
+def journaled(night: Night) -> list[str]:
+    """Return the types of all events of the running night's `control`."""
+    recorded = Recorded.open(night.run_dirs()[-1])
+    return [event.type for _, event in recorded.events("control")]
+
+
+def test_record_is_read_with_the_keyboard_alone(chromium: Chromium, record: RecordPage) -> None:
+    """Every tab by arrow keys, a second explained by typing, no order to press."""
+    enter(chromium, record.url, record.make_code())
+    assert text(chromium, "state") == "ENDED"
+    assert chromium.ask(f"{TABS}.map(t => t.innerText)") == [
+        "Now", "Chart", "Risk", "Machine", "Nights",
+    ]  # fmt: skip
+    assert chromium.ask("[...document.querySelectorAll('[data-act]')].every(b => !b.offsetParent)")
+
+    chromium.ask("at('tab-now').focus()")
+    chromium.press("ArrowRight")
+    wait_until(lambda: "signal: BUY" in text_of_table(chromium, "marks"), "the chart has marks")
+    assert "fill: SELL" in text_of_table(chromium, "marks")
+    assert "exit by risk" in text_of_table(chromium, "marks")
+    assert chromium.ask("views.prices.lines[0].points.length") > 50
+    chromium.ask("at('second').focus()")
+    chromium.type(chromium.ask("clock(views.prices.marks[0].ts)"))
+    chromium.press("Enter")
+    wait_until(lambda: "recorded in this second" in text(chromium, "explained"), "an explanation")
+
+    # The same second by the chart's own cursor.
+    chromium.ask("at('prices').focus()")
+    chromium.press("ArrowLeft")
+    chromium.press("Enter")
+    wait_until(lambda: "BTCUSDT:" in text(chromium, "explained"), "the second at the cursor")
+    for name, words in (("risk", "left"), ("machine", "tick read"), ("nights", "no run yet")):
+        chromium.ask("document.querySelector('[aria-selected=true]').focus()")
+        chromium.press("ArrowRight")
+        wait_until(lambda w=words, n=name: w in text(chromium, n), name)  # type: ignore[misc]
+    assert chromium.complaints == []
+    assert outside(chromium, record.url) == []
+
+
+def text_of_table(browser: Chromium, name: str) -> str:
+    """Return the text of a table, also while it is folded."""
+    return str(browser.ask(f"at('{name}').textContent"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_a_phone_and_follows_the_readers_colours(
+    chromium: Chromium, record: RecordPage, scheme: str
+) -> None:
+    """Tables alone scroll sideways; text stands out from its ground."""
+    enter(chromium, record.url, record.make_code(), PHONE_PX, scheme)
+    for tab in ("now", "chart", "risk", "machine", "nights"):
+        chromium.ask(f"at('tab-{tab}').click()")
+        assert chromium.ask("document.documentElement.scrollWidth") <= PHONE_PX, tab
+    ground = chromium.ask("getComputedStyle(document.body).backgroundColor")
+    ink = chromium.ask("getComputedStyle(document.body).color")
+    assert (brightness(ground) < 0.5) == (scheme == "dark")
+    assert abs(brightness(ground) - brightness(ink)) > 0.6
+    assert chromium.complaints == []
+
+
+def brightness(colour: str) -> float:
+    """Return how bright `rgb(...)` is, from 0 to 1."""
+    parts = [float(each) for each in colour.partition("(")[2].rstrip(")").split(",")[:3]]
+    return sum(parts) / 3 / 255
+
+
+def test_wrong_code_is_told_without_an_error(chromium: Chromium, record: RecordPage) -> None:
+    """The page says what to do; the console stays clean."""
+    record.make_code()
+    chromium.open(record.url, SCREEN_PX)
+    wait_until(lambda: chromium.ask("!at('login').hidden"), "the page asks for the code")
+    chromium.ask("document.querySelector('[name=code]').focus()")
+    chromium.type("wrong")
+    chromium.press("Enter")
+    wait_until(
+        lambda: chromium.ask(
+            "typeof at === 'function' && at('notice').innerText.includes('too old')"
+        ),
+        "the page says so",
+    )
+    assert chromium.complaints == []
+
+
+def test_chart_draws_many_points_by_the_column(chromium: Chromium, record: RecordPage) -> None:
+    """A picture of a hundred thousand points has as many columns as pixels, and every extreme."""
+    chromium.open(record.url, SCREEN_PX)
+    points = "Array.from({length: 100000}, (_, n) => [n * 1000, n === 77777 ? 500 : n % 100])"
+    script = f"Chart.columns({points}, 0, 99999000, 752)"
+    (run,) = json.loads(str(chromium.ask(f"JSON.stringify({script})")))
+    broken = chromium.ask("Chart.columns([[0, 1], [1, null], [2, 3]], 0, 2, 10).length")
+
+    assert len(run) == 753
+    assert max(column[2] for column in run) == 500
+    assert min(column[1] for column in run) == 0
+    assert broken == 2

@@ -1,0 +1,119 @@
+"""Page of a finished run: its record's figures, packed or not, and nothing that acts on it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from minibot.cli.support.packed import ARCHIVE
+from minibot.kernel import canonical
+from minibot.ops.web.record_page import RecordPage, status_of
+from minibot.report.night import Night
+from minibot.runtime.paths import Var
+from tests.ops.web.served import Served
+from tests.runs import PROJECT, ShortRun, clean_environ, verb
+from tests.waiting import DEADLINE_S
+
+pytestmark = pytest.mark.network_mock
+
+ACTIONS = ("act/halt", "act/kill", "act/end", "stop", "start", "stopentry")
+
+
+@pytest.fixture(scope="module")
+def page(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page of the short run as its record."""
+    var = Var(tmp_path_factory.mktemp("record") / "var")
+    found = RecordPage(Night.open(short_run.run_dir), var, 0)
+    try:
+        yield Served(found.port, var, short_run.run_id)
+    finally:
+        found.close()
+
+
+def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRun) -> None:
+    """Result, symbols, end, counts and latencies of the last status, from the queues alone."""
+    last = canonical.decode((short_run.var / "ops" / "status.json").read_bytes().rstrip(b"\n"))
+    found = status_of(Night.open(short_run.run_dir))
+
+    for name in ("run_id", "profile", "simulated", "market", "quote_asset", "origin_ms", "speed"):
+        assert found[name] == last[name], name
+    assert found["planned_ms"] == last["planned_ms"]
+    assert found["ended"]["kind"] == last["ended"]["kind"]
+    assert found["ended"]["reason_code"] == last["ended"]["reason_code"]
+    assert set(found["roles"]) >= set(last["roles"])
+    for role, names in (
+        ("risk_role", ("equity", "high_water_mark", "drawdown", "drawdown_bps")),
+        ("execution_role", ("cash", "equity", "fills", "tick_to_result_us_p95")),
+        ("market_role", ("ticks",)),
+        ("strategy_role", ("signals",)),
+    ):
+        facts, told = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
+        for name in names:
+            assert facts[name] == told[name], (role, name)
+
+
+def test_record_answers_every_figure_and_no_order(page: Served) -> None:
+    """Paths that act say why they do not; the answer to each figure is that of the record."""
+    live = page.get("/api/v1/live").document
+    assert live["is_record"]
+    assert not live["is_stale"]
+    assert live["ended"]["reason_code"] == "DURATION_REACHED"
+    assert page.get("/api/v1/equity").document["equity"][-1][1] == float(live["risk"]["equity"])
+    for path in ("chart?symbol=BTCUSDT", "trades", "incidents", "stops", "risk", "show_config"):
+        assert page.get(f"/api/v1/{path}").status == 200, path
+    assert page.get("/metrics").status == 200
+
+    for path in ACTIONS:
+        answer = page.post(f"/api/v1/{path}", {})
+        assert answer.status == 409, path
+        assert "has ended" in answer.document["detail"]
+    assert not page.var.requests.exists()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent to one process by POSIX alone")
+def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Path) -> None:
+    """Address and code on the screen; the code opens the page; Ctrl-C is its end in order."""
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / ARCHIVE, "w:xz", preset=0) as archive:
+        for file in (each for each in short_run.run_dir.rglob("*") if each.is_file()):
+            name = Path(short_run.run_id) / file.relative_to(short_run.run_dir)
+            archive.add(file, name.as_posix())
+    var = tmp_path / "var"
+    argv = [sys.executable, "-m", "minibot", "page", str(packed), "--var", str(var), "--json"]
+    process = subprocess.Popen(
+        argv, cwd=PROJECT, env=clean_environ(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        told = ""
+        while "}" not in told:
+            read = process.stdout.readline()
+            assert read, "it ended before it told its address"
+            told += read
+        said = json.loads(told)
+        record = Served(urlsplit(said["url"]).port or 0, Var(var), "")
+        answer = record.ask("/login", "POST", f"code={said['code']}".encode())
+        assert answer.status == 303
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_unknown_run_is_refused(tmp_path: Path) -> None:
+    """A folder without a record is served by nobody."""
+    said = verb(tmp_path / "var", "page", "20200101_000000")
+
+    assert said.code == 2
+    assert "no run id" in said.err
