@@ -10,9 +10,10 @@ import pytest
 from minibot.kernel.files import write_hashed
 from minibot.runtime.manifest import MANIFEST_FILE
 from tools.bench import operator, operator_load
+from tools.bench.frame import Measure
 from tools.bench.operator import MEASURES, Plan
 from tools.bench.operator_extras import closure, is_elsewhere
-from tools.bench.operator_nights import copies, words_of
+from tools.bench.operator_nights import NightError, copies, words_of
 from tools.bench.operator_scale import median_interval, ratios, scaled
 
 
@@ -107,6 +108,18 @@ def test_without_the_extra_the_pairs_say_what_is_missing(
 
     assert {measure.verdict for measure in found} == {"not measured"}
     assert all("fastapi" in note for measure in found for note in measure.notes)
+
+
+def test_night_that_fails_is_a_row_without_a_figure(tmp_path: Path) -> None:
+    """One night that ends early costs its row alone; the others are still measured."""
+
+    def failing(plan: Plan) -> list[Measure]:
+        raise NightError("the night ended before the chain works")
+
+    (measure,) = operator.tried("O6", failing, Plan(1, tmp_path))
+
+    assert (measure.id, measure.verdict) == ("O6", "not measured")
+    assert "before the chain works" in measure.notes[0]
 
 
 def test_every_row_of_the_table_has_its_measure() -> None:
