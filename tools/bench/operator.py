@@ -27,6 +27,7 @@ from tools.bench.operator_alerts import alerts
 from tools.bench.operator_extras import extras
 from tools.bench.operator_load import cost, pairs
 from tools.bench.operator_nights import PATIENT, Night, NightError, copies, environ, sealed_run
+from tools.bench.operator_page import page
 from tools.bench.operator_scale import scaled
 
 HELP: Final = "O1 to O9, evening and morning: page, ops, report, bundle, verbs, alerts, extras"
@@ -85,18 +86,8 @@ class Plan:
 
 
 def o1(plan: Plan) -> list[Measure]:
-    """O1: The page of a night in Chromium; its chart does not hold 100,000 points yet."""
-    return [
-        Measure(
-            *("O1", name, None, unit),
-            limit,
-            notes=["not measured: no page of a finished run that Chromium could be pointed at"],
-        )
-        for name, unit, limit in (
-            ("page of seven hours, first meaningful content", "s", Limit(1.5, 0.5, is_most=True)),
-            ("pan over 100,000 points, software rendering", "frames/s", Limit(30, 60)),
-        )
-    ]
+    """O1: The page of a finished run in Chromium."""
+    return page(plan.repeats, plan.long, ticks_of(plan.long))
 
 
 def o2(plan: Plan) -> list[Measure]:
