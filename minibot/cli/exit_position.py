@@ -35,8 +35,8 @@ def _require_held(var: Var, symbol: str) -> None:
     """
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.standing import ALWAYS_MS
+    from minibot.engine.portfolio_at import portfolio_at
     from minibot.engine.recorded_run import Recorded
-    from minibot.replay.explain.snapshot_at import portfolio_at
 
     run_id = require_running(var)
     try:

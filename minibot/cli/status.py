@@ -14,11 +14,12 @@ from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
 from minibot.ops.run_health import exit_code, flag_of, roles_of
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
-from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
+from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _standing(run_dir: Path) -> Standing | None:
     """Return the run's positions and prohibitions; None while it starts or is unreadable."""
     from minibot.cli.support.standing import standing_of
-    from minibot.engine.role_replay import Recorded
+    from minibot.engine.recorded_run import Recorded
 
     try:
         recorded = Recorded.open(run_dir)
@@ -115,8 +116,8 @@ def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | N
 
 
 def _last_ended(var: Var, running: str | None) -> RunRecord | None:
-    ended = [record for record in read_records(var) if record.run_id != running]
-    return ended[-1] if ended else None
+    ended = [folder for folder in run_folders(var.runs) if folder.name != running]
+    return read_record(ended[-1]) if ended else None
 
 
 def _last_row(record: RunRecord) -> Row:

@@ -54,7 +54,7 @@ def health_of(recorded: Recorded) -> list[JsonObject]:
 def last_incident(run_dir: Path) -> JsonObject | None:
     """Return the newest incident of a run with its market time `ts`; None without any."""
     from minibot.engine.lookup import last_event
-    from minibot.engine.role_replay import Recorded
+    from minibot.engine.recorded_run import Recorded
 
     try:
         recorded = Recorded.open(run_dir)

@@ -18,6 +18,7 @@ from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest, decided
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.lookup import event_at, last_event
+from minibot.engine.portfolio_at import portfolio_at
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
     Event,
@@ -30,7 +31,6 @@ from minibot.events.model import (
 from minibot.events.names import TICKS
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
-from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.replay.rule_order import Said, rule_order, states_before, world
 from minibot.runtime.configuration.config import config_with, with_later_keys
 from minibot.strategies.selection import judge

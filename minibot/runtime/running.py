@@ -87,18 +87,23 @@ class RunLock:
 def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
     """Return the id of the run that holds this `var/`, or None.
 
+    A run whose process `current.json` names is found without the lock, so without a wait for it.
+
     Args:
         var: The folder.
         patience_s: How long to wait for other queries; too short, and a query is taken for a run.
     """
-    if os.path.lexists(var.lock):
+    living = living_run(var)
+    if living is None and os.path.lexists(var.lock):
         lock = RunLock(var, patience_s)
         try:
             lock.acquire()
         except filelock.Timeout:
             return _noted_run(var)
         lock.release()
-    return living_run(var)
+        # A run may have begun meanwhile.
+        living = living_run(var)
+    return living
 
 
 def living_run(var: Var) -> str | None:

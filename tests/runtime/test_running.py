@@ -105,6 +105,19 @@ def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
     assert answers == {None}
 
 
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not unlink an open file")
+def test_living_run_is_named_without_a_wait_for_its_lock(tmp_path: Path) -> None:
+    """A question beside a run takes no lock, so `status` does not wait half a second for it."""
+    var = Var(tmp_path)
+    with process(HOLDER, str(tmp_path), RUN_ID) as holder:
+        assert heard(holder) == "held"
+        var.lock.unlink()
+        var.lock.mkdir()  # Refused by whoever tries to lock it.
+
+        assert running_run(var) == RUN_ID
+
+
 def test_run_that_holds_the_lock_is_named(var: Var) -> None:
     """A run that holds the lock is named by its note."""
     with RunLock(var):

@@ -7,6 +7,7 @@
     python -m tools.bench market --peers             a combined stream through the market role
     python -m tools.bench first_hour                 set-up, demo, verbs, the guide, pages
     python -m tools.bench risk --before COMMIT       portfolio, entries, scanner, storm, a year
+    python -m tools.bench operator                   page, ops, report, bundle, verbs, alerts
 
 Every report names machine, disk and load, because other work on the machine changes the figures.
 """
@@ -21,7 +22,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.bench import backtest, first_hour, journal, machine, market, peers, risk, risk_year
+from tools.bench import (
+    backtest,
+    first_hour,
+    journal,
+    machine,
+    market,
+    operator,
+    peers,
+    risk,
+    risk_year,
+)
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -58,8 +69,17 @@ def parser() -> argparse.ArgumentParser:
     of_risk.add_argument(
         "--data", type=Path, default=risk_year.DATA, help="real market data for R8 (../shared/data)"
     )
-    for bench in (of_journal, of_backtest, of_market, of_hour, of_risk):
-        if bench not in (of_hour, of_risk):
+    of_operator = benches.add_parser("operator", help=operator.HELP)
+    of_operator.add_argument("--only", nargs="+", metavar="ID", choices=list(operator.MEASURES))
+    of_operator.add_argument("--run", type=Path, help="a long sealed run for O4 and O5")
+    of_operator.add_argument(
+        "--seconds", type=int, default=60, help="length of each night of O2, and of O3's look"
+    )
+    of_operator.add_argument(
+        "--hours", type=float, default=1.0, help="market hours before O6, a minute each"
+    )
+    for bench in (of_journal, of_backtest, of_market, of_hour, of_risk, of_operator):
+        if bench not in (of_hour, of_risk, of_operator):
             bench.add_argument(
                 "--peers", action="store_true", help="the peers too, set up on demand"
             )
@@ -109,6 +129,16 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
         )
         ids = arguments.only or list(risk.MEASURES)
         return [(id_, partial(risk.MEASURES[id_], book)) for id_ in ids]
+    if arguments.bench == "operator":
+        evening = operator.Plan(
+            repeats=arguments.repeats,
+            folder=arguments.folder.resolve(),
+            run=None if arguments.run is None else arguments.run.resolve(),
+            seconds=arguments.seconds,
+            hours=arguments.hours,
+        )
+        ids = arguments.only or list(operator.MEASURES)
+        return [(id_, partial(operator.MEASURES[id_], evening)) for id_ in ids]
     plan = journal.Plan(
         peers=peers.set_up() if arguments.peers else None,
         repeats=arguments.repeats,

@@ -14,7 +14,8 @@ from typing import Final
 
 from minibot.accounting.entry_stops import EntryStops
 from minibot.engine.lookup import last_event, last_events
-from minibot.engine.role_replay import Recorded
+from minibot.engine.portfolio_at import portfolio_at
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
     Event,
     Halt,
@@ -26,7 +27,6 @@ from minibot.events.model import (
 )
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import TICKS
-from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import clock, counted, money, plain_text
 from minibot.report.summary import Row

@@ -7,13 +7,14 @@ for every second, even if nothing was recorded in it; positions come from the fi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
+from minibot.engine.portfolio_at import portfolio_after
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
 from minibot.events.model import (
@@ -29,12 +30,11 @@ from minibot.events.model import (
     PositionPlan,
     Resume,
     RiskAction,
-    RunOpening,
     Signal,
 )
 from minibot.events.money import amount_text
 from minibot.events.names import STRATEGY_ROLE
-from minibot.events.reasons import INVARIANT_BROKEN, REASONS, SCHEMA_INVALID
+from minibot.events.reasons import INVARIANT_BROKEN, REASONS
 from minibot.kernel.errors import InvariantError
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.checks import check_line
@@ -141,7 +141,7 @@ def snapshot_of_second(
         result=result,
         is_compared=False,
     )
-    portfolio = _portfolio(recorded, (step.event for step in before))
+    portfolio = portfolio_after(recorded, (step.event for step in before))
     core = watching.core
     wanted = symbols or recorded.manifest.symbols
     found = [
@@ -158,28 +158,6 @@ def snapshot_of_second(
         ),
         notes=(*_standing_orders(before, to_ms, span), *explainer.behind()),
     )
-
-
-def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
-    """Return the run's portfolio at a market time, from its opening and its fills up to then.
-
-    Raises:
-        IntegrityError: The fills are damaged, at whatever line.
-    """
-    fills = (event for _, event in recorded.events("fills"))
-    return _portfolio(recorded, (event for event in fills if event.ts <= ts))
-
-
-def _portfolio(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
-    """Return the run's opening portfolio after the fills among events."""
-    opening = next(recorded.events("control"))[1].payload
-    if not isinstance(opening, RunOpening):
-        raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
-    portfolio = Portfolio.from_opening(opening)
-    for event in events:
-        if isinstance(event.payload, Fill):
-            portfolio.apply(event.payload, event.ts)
-    return portfolio
 
 
 def _symbol(

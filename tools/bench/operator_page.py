@@ -1,0 +1,107 @@
+"""O1: the page of a finished run in Chromium, from its opening to its figures on the screen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
+from tools.bench.first_hour import NO_CHROMIUM
+from tools.bench.frame import Limit, Measure, median
+from tools.bench.machine import PROJECT
+from tools.bench.operator_nights import DEADLINE_S, NightError, environ
+from tools.chromium import Chromium, found_chromium
+
+FIRST: Final = Limit(1.5, 0.5, is_most=True)
+PAN: Final = Limit(30, 60)
+WIDTH: Final = 1200
+LOOK_S: Final = 0.01
+END_S: Final = 30.0
+ASKS: Final = "typeof at === 'function' && !at('login').hidden"
+SHOWN: Final = "typeof at === 'function' && !at('main').hidden && live !== null"
+NO_PAN: Final = "not measured: no record here has a chart of 100,000 points to be panned"
+
+
+def page(repeats: int, run: Path, ticks: int) -> list[Measure]:
+    """Return how long the page of a run takes to its figures; frames are not measured.
+
+    Args:
+        repeats: How often it is opened.
+        run: Folder of the sealed run.
+        ticks: Its ticks, for the note.
+    """
+    name = "page of a finished run, opened to figures on the screen"
+    pan = Measure(
+        "O1", "pan over 100,000 points, software rendering", None, "frames/s", PAN, notes=[NO_PAN]
+    )
+    browser, missing = found_chromium(), missing_packages(WEB)
+    if browser is None or missing:
+        why = f"not measured: {missing} is not installed; {WEB_REMEDY}" if missing else NO_CHROMIUM
+        return [Measure("O1", name, None, "s", FIRST, notes=[why]), pan]
+    argv = [sys.executable, "-m", "minibot", "page", run.name, "--json"]
+    process = subprocess.Popen(
+        [*argv, "--var", str(run.parents[1])],
+        cwd=PROJECT,
+        env=environ(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        told = _document(process)
+        with Chromium(browser) as chromium:
+            _enter(chromium, str(told["url"]), str(told["code"]))
+            taken = [_opened_s(chromium, str(told["url"])) for _ in range(repeats + 1)][1:]
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    notes = [f"a run of {ticks:,} ticks, not of seven hours; the run had been read before"]
+    return [Measure("O1", name, median(taken), "s", FIRST, {"s": taken}, notes=notes), pan]
+
+
+def _document(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the JSON document that a process prints, while it goes on."""
+    assert process.stdout is not None
+    said = ""
+    while line := process.stdout.readline():
+        said += line
+        try:
+            found: dict[str, Any] = json.loads(said)
+        except ValueError:
+            continue
+        return found
+    raise NightError(f"minibot page ended: {said[-300:]}")
+
+
+def _enter(chromium: Chromium, url: str, code: str) -> None:
+    """Log in by a one-time code."""
+    chromium.open(url, WIDTH)
+    _await(chromium, ASKS)
+    chromium.ask("document.querySelector('[name=code]').focus()")
+    chromium.type(code)
+    chromium.press("Enter")
+    _await(chromium, SHOWN)
+
+
+def _opened_s(chromium: Chromium, url: str) -> float:
+    """Return the seconds from opening the page to its figures."""
+    began = time.perf_counter()
+    chromium.open(url, WIDTH)
+    _await(chromium, SHOWN)
+    return time.perf_counter() - began
+
+
+def _await(chromium: Chromium, condition: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not chromium.ask(condition):
+        if time.monotonic() > deadline:
+            raise NightError(f"not within {DEADLINE_S:.0f} s in the page: {condition}")
+        time.sleep(LOOK_S)
