@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from minibot.cli.support.output import show
@@ -32,16 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Send the messages; 0 when each arrived, 1 when one did not, 2 without alerts."""
     # Imported here because `--help` needs none of it.
     from minibot.ops.alerts.target_trial import note_trial, try_targets
+    from minibot.ops.alerts.targets import secrets_of
     from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, missing_packages
-    from minibot.runtime.paths import PROJECT
-    from minibot.runtime.secrets import load_secrets
 
     config = profile_of(arguments, *own_var(arguments))
     if config.alerts is None:
         raise Refusal(f"{config.profile} has no section alerts.", "See docs/OPERATING.md.")
     if missing := missing_packages(ALERTS):
         raise Refusal(f"{missing} is not installed.", ALERTS_REMEDY)
-    secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
+    secrets = secrets_of(config.secrets.path)
     outcomes = try_targets(config.alerts, secrets)
     is_noted = all(each.is_sent for each in outcomes.values())
     note_trial(config.var, config.profile, config.alerts, outcomes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -42,17 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.kernel.codes import QUEUE_LOCKED
     from minibot.ops.alerts.delivery import Delivery
     from minibot.ops.alerts.outbox import GUARD_OUTBOX, Outbox
-    from minibot.ops.alerts.targets import targets_of
+    from minibot.ops.alerts.targets import secrets_of, targets_of
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
     from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
-    from minibot.runtime.paths import PROJECT
-    from minibot.runtime.secrets import load_secrets
 
     config = profile_of(arguments, *own_var(arguments))
     var = var_of(arguments) if arguments.var is not None else config.var
     if config.alerts is None:
         raise Refusal(f"{config.profile} has no section alerts.", "See docs/OPERATING.md.")
-    secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
+    secrets = secrets_of(config.secrets.path)
     targets, faults = targets_of(config.alerts, secrets)
     for fault in faults:
         say(f"WARN {fault}")

@@ -45,6 +45,8 @@ while True:
 
 # May use a process id: only the AI's probe of its sandbox, which has to fail.
 PROBES = {"minibot/ai/probes.py", "minibot/ai/jail_linux.py"}
+# Kills the group of a child that it has not waited for, so that the number is still the child's.
+OWN_GROUP = {"minibot/ops/alerts/targets.py"}
 BY_NUMBER = {"os.kill", "os.killpg", "signal.pidfd_send_signal", "psutil.pid_exists"}
 
 
@@ -211,4 +213,4 @@ def test_no_process_is_ended_by_a_number(project: Path) -> None:
                 name = path.relative_to(project).as_posix()
                 found.setdefault(name, set()).add(ast.unparse(node))
 
-    assert set(found) == PROBES, found
+    assert set(found) == PROBES | OWN_GROUP, found

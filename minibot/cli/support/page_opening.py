@@ -46,7 +46,7 @@ def open_soon(var: Var) -> subprocess.Popen[bytes]:
     """Start the process that opens the page of the run that starts next on a `var`."""
     before = str(page_of(var).get("run_id", ""))
     return subprocess.Popen(
-        [*python_argv(MODULE), str(var.root), before, str(os.getpid())],
+        [*python_argv(MODULE), str(var.root), before],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env={**os.environ, **program_environ()},
@@ -60,9 +60,10 @@ def has_screen() -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """Open the page of a `var` once it is of another run than before; 0 if a browser opened."""
-    root, before, launcher = argv
+    root, before = argv
+    launcher = psutil.Process().parent()
     deadline_s = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline_s and psutil.pid_exists(int(launcher)):
+    while time.monotonic() < deadline_s and launcher is not None and launcher.is_running():
         found = page_of(Var(Path(root)))
         if found.get("run_id", "") not in ("", before):
             url = str(found["url"])

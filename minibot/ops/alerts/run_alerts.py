@@ -5,7 +5,6 @@ A look takes place in a thread of its own, so that a slow disk holds up nobody e
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -23,12 +22,11 @@ from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
 from minibot.ops.alerts.incident_rules import incident_alert
 from minibot.ops.alerts.outbox import HELD_MAX, OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
-from minibot.ops.alerts.targets import Target, targets_of
+from minibot.ops.alerts.targets import Target, secrets_of, targets_of
 from minibot.ops.part_events import PartEvents
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.secrets import load_secrets
+from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
 LOOK_S: Final = 0.5
@@ -168,7 +166,7 @@ class AlertService:
 def service_of(section: AlertsSection, var: Var, manifest: Manifest) -> AlertService | None:
     """Return the service of a run; None, with a warning, where no target can be had."""
     try:
-        secrets = load_secrets(manifest.config["secrets"]["path"], PROJECT, os.environ)
+        secrets = secrets_of(manifest.config["secrets"]["path"])
         targets, faults = targets_of(section, secrets)
         for fault in faults:
             print(f"WARN {fault}", file=sys.stderr, flush=True)

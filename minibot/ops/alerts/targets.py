@@ -21,7 +21,8 @@ from minibot.kernel.errors import Refusal
 from minibot.ops.alerts.alert import Alert
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.interpreter import python_argv
-from minibot.runtime.secrets import Secrets, redact
+from minibot.runtime.paths import PROJECT
+from minibot.runtime.secrets import Secrets, load_secrets, redact
 from minibot.watchdog.run_manifest import child_environ
 
 SCHEMES: Final = ("json", "jsons", "slack", "tgram", "mailto", "mailtos", "ntfy", "ntfys")
@@ -194,6 +195,18 @@ class CommandTarget(_ProcessTarget):
         except OSError as error:
             return Outcome(False, f"does not start: {error.strerror or error}")
         return Outcome(code == 0, "" if code == 0 else f"exit code {code}")
+
+
+def secrets_of(path: str | None) -> Secrets:
+    """Return the secrets in which addresses stand.
+
+    Args:
+        path: `secrets.path` of the profile; the environment may name another file.
+
+    Raises:
+        Refusal: The file is missing, unsafe or damaged.
+    """
+    return load_secrets(path, PROJECT, os.environ)
 
 
 def targets_of(section: AlertsSection, secrets: Secrets) -> tuple[list[Target], list[str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import os
 import re
 import secrets as random_source
 import sys
@@ -27,12 +26,12 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.actions import act
 from minibot.ops.alerts.answers import ANSWERS
-from minibot.ops.alerts.targets import address_of
+from minibot.ops.alerts.targets import address_of, secrets_of
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.secrets import load_secrets, redact
+from minibot.runtime.paths import Var
+from minibot.runtime.secrets import redact
 from minibot.watchdog.requests import END
 
 WHO: Final = "telegram"
@@ -220,7 +219,7 @@ def chat_of(section: AlertsSection, var: Var, manifest: Manifest) -> TelegramCha
     try:
         name = section.telegram or ""
         secret = (section.targets or {})[name]
-        secrets = load_secrets(manifest.config["secrets"]["path"], PROJECT, os.environ)
+        secrets = secrets_of(manifest.config["secrets"]["path"])
         token, chat_id = token_and_chat(address_of(name, secret, secrets), secret)
     except Refusal as error:
         print(f"WARN no commands by Telegram: {error}", file=sys.stderr, flush=True)
