@@ -12,20 +12,29 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from minibot.kernel.codes import ATOMICITY_VIOLATION
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import TEMP_SUFFIX, ensure_folder, read_hashed, write_atomic
+from minibot.kernel.files import (
+    TEMP_SUFFIX,
+    chunks_of,
+    ensure_folder,
+    put_atomic,
+    read_hashed,
+    write_atomic,
+)
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE
 from minibot.kernel.seal_audit import streamed_findings
 from minibot.kernel.verify import Finding
 from minibot.runtime.manifest import is_run_id
 
 LEVEL: Final = 1
+GZIP_FORMAT: Final = 16
+"""Added to the size of the window, it has zlib write the header and checksum of gzip."""
 CHUNK_BYTES: Final = 1 << 20
 FILES_MAX: Final = 100_000
 SMALL_BYTES_MAX: Final = 64 << 20
@@ -54,35 +63,32 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
         raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
     if out.exists():
         raise Refusal(f"{out} exists already.", "Name another file with --out.")
-    part = out.with_name(f".{out.name}{TEMP_SUFFIX}")
     try:
-        with part.open("xb") as raw:
-            _pack(run_dir, raw, progress)
-            size = raw.tell()
-        part.rename(out)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
+        put_atomic(out, _packed(run_dir, progress))
+    except RunStop as error:
         raise Refusal(
-            f"{out} was not written: {error}", "Free space, or name another place."
+            f"{out} was not written: {error.detail}", "Free space, or name another place."
         ) from error
-    return size
+    return out.stat().st_size
 
 
-def _pack(run_dir: Path, raw: BinaryIO, progress: Progress) -> None:
+def _packed(run_dir: Path, progress: Progress) -> Iterator[bytes]:
+    """Yield the bundle's bytes; told how many of the run have gone in."""
+    # The header of gzip has no time, so that the same run gives the same bytes.
+    pack = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | GZIP_FORMAT)
     done = 0
-    with (
-        gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
-    ):
-        for path in _ordered(run_dir):
-            name = PurePosixPath(run_dir.name, path.relative_to(run_dir).as_posix())
-            member = tarfile.TarInfo(str(name))
-            member.size, member.mode = path.stat().st_size, 0o600
-            with path.open("rb") as file:
-                archive.addfile(member, file)
-            done += member.size
-            progress(done)
+    for path in _ordered(run_dir):
+        name = PurePosixPath(run_dir.name, path.relative_to(run_dir).as_posix())
+        member = tarfile.TarInfo(str(name))
+        member.size, member.mode = path.stat().st_size, 0o600
+        yield pack.compress(member.tobuf(tarfile.USTAR_FORMAT))
+        for chunk in chunks_of(path):
+            yield pack.compress(chunk)
+        yield pack.compress(bytes(-member.size % tarfile.BLOCKSIZE))
+        done += member.size
+        progress(done)
+    yield pack.compress(bytes(2 * tarfile.BLOCKSIZE))
+    yield pack.flush()
 
 
 def _ordered(run_dir: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from tests.nights.night import Night
 from tests.ops.alert_hosts import WebHost
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 
 def start(tmp_path: Path, url: str, *sets: str, **keys: Any) -> Night:

@@ -21,6 +21,8 @@ from tests.ops.alert_hosts import WebHost
 from tests.ops.test_alert_nights import start
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.campaign
+
 QUIET_MS = 5_000
 
 

@@ -222,7 +222,7 @@ else:
         if number not in (signal.SIGINT, signal.SIGHUP):
             return False
         try:
-            terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+            terminal = os.open("/dev/tty", os.O_RDONLY)
         except OSError:
             return False
         try:
