@@ -2,7 +2,8 @@
 
 A bundle is a gzip of a ustar archive with one folder, the run's. Small files come first, the seal
 among them; so a reader knows size and sha256 of every queue file before it comes. The same run
-gives the same bytes. gzip at level 1: `docs/PERFORMANCE.md`, "Operator".
+gives the same bytes. gzip at level 1 packs a demo 5.5 to 1 at 164 MB/s of a core; level 6 packs it
+6.3 to 1 at 71 MB/s, xz at its lowest level 6.3 to 1 at 35 MB/s.
 """
 
 from __future__ import annotations
