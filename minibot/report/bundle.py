@@ -115,7 +115,7 @@ class BundleCheck(NamedTuple):
 
 
 def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
-    """Return what differs between the files of a bundle and the seal in it.
+    """Return the differences between a bundle's files and the seal in it.
 
     The bundle is read once and never unpacked: memory and disk stay small, whatever it claims.
 

@@ -146,7 +146,7 @@ def _by(group: str, closed: Sequence[ClosedTrade]) -> list[tuple[str, TradeSum]]
 
 
 def _held_back(night: Night) -> str:
-    """Return what kept it from trading: a sentence without any fill, and the commonest codes."""
+    """Return the reasons for not trading: a sentence without any fill, and the commonest codes."""
     count = night.count
     if not count.lines["fills"]:
         said = why_no_trade(night).removeprefix("It did not trade")

@@ -78,7 +78,7 @@ def exits_by_reason(night: Night) -> str:
 
 
 def why_not(night: Night) -> str:
-    """Return what held it back: the budget that ended entries, then each reason by frequency."""
+    """Return why it held back: the budget that ended entries, then reasons by frequency."""
     count = night.count
     said = []
     if not count.lines["fills"]:

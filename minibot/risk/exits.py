@@ -589,7 +589,7 @@ class Exits:
 
 
 def _wished(data: Sequence[int] | None) -> Wished:
-    """Return what a strategy wants, as a state has it; one of before has no trail."""
+    """Return the strategy's wish from a state; one of before has no trail."""
     stop, target, gap, share, peak = (*(data or ()), *NOTHING_WISHED[len(data or ()) :])
     return stop, target, gap, share, peak
 

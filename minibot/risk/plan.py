@@ -42,7 +42,7 @@ NONE: Final = 0
 NO_GAP: Final = -1
 
 Wished = tuple[int, int, int, int, int]
-"""What a strategy wants: stop, target, distance of a trail in quote, the same in ten-thousandths of
+"""Wish of a strategy: stop, target, distance of a trail in quote, the same in ten-thousandths of
 a basis point, and the bid from which it follows; 0 for each that is not wanted."""
 NOTHING_WISHED: Final[Wished] = (0, 0, 0, 0, 0)
 

@@ -55,7 +55,7 @@ ASKS = {
 
 
 def offered(shell: str, folder: Path, line: str) -> list[str]:
-    """Return what a shell offers for a line with the cursor at its end."""
+    """Return the shell's offers for a line with the cursor at its end."""
     argv, ask = ASKS[shell]
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is missing")

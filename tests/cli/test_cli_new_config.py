@@ -82,7 +82,7 @@ class Terminal:
 
 
 def asked(folder: Path, lines: Sequence[str], *words: str) -> Said:
-    """Return what the verb shows at a terminal where lines are typed."""
+    """Return the verb's screen at a terminal where lines are typed."""
     terminal = Terminal(folder, *words)
     terminal.read_to("quote asset")
     terminal.type(*lines)

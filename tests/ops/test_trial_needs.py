@@ -52,7 +52,7 @@ def levels(var: Path, section: dict[str, Any]) -> dict[str, str]:
 
 
 def alert_test(var: Path, section: dict[str, Any], *words: str) -> Said:
-    """Return what `minibot alert test` says for these alerts."""
+    """Return the answer of `minibot alert test` for these alerts."""
     return verb(var, "alert", "test", *words_of(section), *words)
 
 

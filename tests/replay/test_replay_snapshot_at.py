@@ -342,7 +342,7 @@ def test_flag_that_would_change_nothing_is_refused(
 
 
 def step(ts: int, payload: Payload) -> Step:
-    """Return what risk told at a time."""
+    """Return risk's word at a time."""
     return Step("risk_actions", 1, Event(ts, "id", "risk_role", "run", "", payload))
 
 

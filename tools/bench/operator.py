@@ -233,7 +233,7 @@ def o6(plan: Plan) -> list[Measure]:
 
 
 def _timed_verbs(var: Path, repeats: int) -> dict[str, list[Timed]]:
-    """Return what each verb took; its first process, which may write bytecode, is left out."""
+    """Return the time of each verb; its first process, which may write bytecode, is left out."""
     found = {}
     for verb in VERBS:
         argv = [sys.executable, "-m", "minibot", verb, "--var", str(var)]

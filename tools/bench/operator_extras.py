@@ -90,7 +90,7 @@ def is_elsewhere(marker: str) -> bool:
 
 
 def installed_mb(name: str) -> float:
-    """Return what a package's own files take on the disk, in MB of a million bytes."""
+    """Return the size of a package's own files, in MB of a million bytes."""
     found = 0
     for path in metadata.files(name) or ():
         try:

@@ -12,7 +12,7 @@ SURE: Final = 0.95
 
 
 def scaled(small: tuple[float, float], large: tuple[float, float], count: float) -> float:
-    """Return what so many would take, by the line through two measurements.
+    """Return the cost of so many, by the line through two measurements.
 
     Args:
         small: Count and figure of the smaller case, whose figure is mostly start-up.

@@ -482,7 +482,7 @@ class Watch:
             self._fail(RESERVED, f"{symbol} {loss} of {most} at {stop}, entry {campaign.entries}")
 
     def _resting_loss(self, symbol: str, stop: int, step: int) -> int:
-        """Return what purchases that rest would lose, were they bought and stopped out."""
+        """Return the loss of purchases that rest, were they bought and stopped out."""
         loss = 0
         for each in self._working.values():
             if each.symbol == symbol and each.side == BUY and each.left:

@@ -85,7 +85,7 @@ def _unix_time() -> CheckResult | None:
 
 
 def timedatectl_result(answer: str | None) -> CheckResult | None:
-    """Return what `timedatectl show` says of the clock; None if it says nothing."""
+    """Return the words of `timedatectl show` about the clock; None if it says nothing."""
     if answer is None or "NTPSynchronized=" not in answer:
         return None
     if "NTPSynchronized=yes" in answer:
@@ -94,7 +94,7 @@ def timedatectl_result(answer: str | None) -> CheckResult | None:
 
 
 def chrony_result(answer: str | None) -> CheckResult | None:
-    """Return what `chronyc tracking` says of the clock; None if it says nothing."""
+    """Return the words of `chronyc tracking` about the clock; None if it says nothing."""
     found = re.search(r"^Leap status\s*:\s*(.+?)\s*$", answer or "", re.MULTILINE)
     if found is None:
         return None
@@ -108,7 +108,7 @@ def _windows_time() -> CheckResult:
 
 
 def w32tm_result(answer: str | None) -> CheckResult:
-    """Return what `w32tm /query /status` says of the clock; its words depend on the language."""
+    """Return the answer of `w32tm /query /status`; its words depend on the language."""
     # The first line is the leap indicator: 3 means that nothing sets the clock.
     found = re.search(r":\s*([0-3])\b", answer or "")
     if found is not None and found[1] != "3":
@@ -241,7 +241,7 @@ def night_bytes(config: Config) -> int:
 
 
 def answer_of(*argv: str) -> str | None:
-    """Return what a tool of the system prints; None if it is missing, fails silently or hangs.
+    """Return the output of a system's tool; None if it is missing, fails silently or hangs.
 
     `systemctl is-enabled` prints its answer and fails, so the exit code does not count.
     """

@@ -111,7 +111,7 @@ def lost_alert(var: Var, run_id: str, status: Mapping[str, Any] | None) -> Alert
 
 
 def standing_lines(status: Mapping[str, Any] | None) -> list[str]:
-    """Return what still runs, the open positions and the resting orders of a status."""
+    """Return the roles that run, the open positions and the resting orders of a status."""
     if status is None:
         return [f"Still running: {UNKNOWN}"]
     running = [role for role, each in status["roles"].items() if each["running"]]

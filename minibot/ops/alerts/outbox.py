@@ -118,7 +118,7 @@ class Outbox:
             return True
 
     def waiting(self, target: str) -> list[tuple[Alert, bool]]:
-        """Return what a target does not have, urgent ones first, then oldest first.
+        """Return the alerts that a target lacks, urgent ones first, then oldest first.
 
         Each with True if the target may have it already.
         """

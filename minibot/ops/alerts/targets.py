@@ -59,7 +59,7 @@ class Message:
     is_repeat: bool
 
     def to_json(self) -> JsonObject:
-        """Return what a program gets on its standard input."""
+        """Return the program's standard input."""
         return {
             "schema": "minibot.alert",
             "title": self.title,

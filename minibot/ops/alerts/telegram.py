@@ -36,7 +36,7 @@ from minibot.watchdog.requests import END
 
 WHO: Final = "telegram"
 ACTS: Final[Mapping[str, str]] = {"pause": "halt", "resume": "resume", "stop": END}
-"""What a command asks of the run, once it is confirmed."""
+"""Request behind each command, once it is confirmed."""
 CONFIRM: Final = "yes"
 CONFIRM_S: Final = 60.0
 POLL_S: Final = 20

@@ -28,7 +28,7 @@ PERCENT: Final = Decimal(100)
 
 
 def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
-    """Return what the page shows of a run now.
+    """Return the live figures of a run for its page.
 
     Args:
         status: The newest status.

@@ -56,7 +56,7 @@ def run_routes(run: RunView) -> APIRouter:
 def _add_figures(routes: APIRouter, run: RunView) -> None:
     @routes.get("/live")
     def live_figures() -> JsonObject:
-        """Return what the page shows of the run now."""
+        """Return the live figures of the run for its page."""
         return _live(run)
 
     @routes.get("/stream")
@@ -88,7 +88,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
         ts: Annotated[int, Query(description="A moment of the second, Unix ms of market time.")],
         symbol: Annotated[str | None, Query(max_length=40)] = None,
     ) -> JsonObject:
-        """Return what the bot saw, held and decided in a second, as `minibot explain --at`."""
+        """Return the second's market, holdings and decisions, as `minibot explain --at`."""
         return run.explain(ts, symbol)
 
 

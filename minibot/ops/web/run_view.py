@@ -106,7 +106,7 @@ class RunView:
         return {"status": actions.act(self.var, self.run_id, kind, **said)}
 
     def explain(self, ts: int, symbol: str | None) -> JsonObject:
-        """Return what the bot saw, held and decided in a second, as `minibot explain --at` does.
+        """Return the second's market, holdings and decisions, as `minibot explain --at` does.
 
         Args:
             ts: A moment of the second, Unix ms of market time.

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 PHONE_PX, SCREEN_PX = 360, 1200
 SETS = ('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000")
 LOST = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE", "net::ERR_EMPTY", "ERR_CONNECTION")
-"""What Chromium says of a process that is being started again."""
+"""Complaints of Chromium about a process that is being started again."""
 TABS = "[...document.querySelectorAll('[role=tab]')].filter(t => !t.hidden)"
 
 
