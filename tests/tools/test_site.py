@@ -52,3 +52,17 @@ def test_dead_link_to_a_page_or_heading_is_an_error(written: Path, link: str) ->
         file.write(f"\n{link}\n")
 
     assert build(written, written / "out") == 1
+
+
+@pytest.mark.slow
+def test_links_among_leftovers_of_runs_are_not_followed(written: Path, tmp_path: Path) -> None:
+    """A link in `var` is followed neither to other pages nor round in a circle."""
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    (outside / "docs").mkdir(parents=True)
+    (outside / "docs" / "FOREIGN.md").write_text("# Foreign\n\n[gone](GONE.md)\n")
+    (written / "var").mkdir()
+    (written / "var" / "docs").symlink_to(outside / "docs")
+    for name in ("one", "two"):
+        (written / "var" / name).symlink_to(written)
+
+    assert build(written, written / "out") == 0

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.config import Config
 
 project = "minibot"
 extensions = ["myst_parser"]
+PAGES: Final = ("README.md", "CHANGELOG.md", "docs")
 include_patterns = ["README.md", "CHANGELOG.md", "docs/**"]
 exclude_patterns = ["docs/pictures/**"]
 root_doc = "README"
@@ -66,6 +68,17 @@ def read_source(app: Sphinx, page: str, content: list[str]) -> None:
         content[0] += "\n\n" + menu(Path(app.srcdir, "docs"))
 
 
+def leave_out_the_rest(app: Sphinx, config: Config) -> None:
+    """Exclude every other file and folder by name.
+
+    Sphinx's search for pages follows links, and what a run or a drill left in `var` may link to
+    anything: without this the search walks the whole file system.
+    """
+    others = (path.name for path in Path(app.srcdir).iterdir() if path.name not in PAGES)
+    config.exclude_patterns = [*config.exclude_patterns, *others]
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the changes of the sources."""
+    """Connect what chooses and changes the sources."""
+    app.connect("config-inited", leave_out_the_rest)
     app.connect("source-read", read_source)
