@@ -29,11 +29,11 @@ class BoundedHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or close it where there are too many."""
-        super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            self.connections.discard(self)
+        if len(self.connections) >= CONNECTIONS_MAX:
+            self.transport = transport  # Closed once more by `connection_lost`.
             transport.abort()
             return
+        super().connection_made(transport)
         self._request_by = self.loop.call_later(REQUEST_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

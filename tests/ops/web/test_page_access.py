@@ -332,8 +332,15 @@ def test_thousand_slow_clients_hold_a_bounded_number_of_connections(page: Served
     finally:
         for connection in slow:
             connection.close()
-    wait_until(lambda: page.server.connections == 0, "they are gone")
-    assert page.ask("/session").status == 200
+
+    def answers() -> bool:
+        # Clients that wait to be accepted may still fill the page, although they are gone.
+        try:
+            return page.ask("/session").status == 200
+        except ConnectionResetError:
+            return False
+
+    wait_until(answers, "the page answers again")
 
 
 def test_taken_port_is_told_with_its_number(page: Served) -> None:
