@@ -7,7 +7,7 @@ request file, as every operator's verb does; nothing here writes an event or for
 from __future__ import annotations
 
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -33,6 +33,17 @@ FILES: Final = {
 }
 REFUSED_CODE: Final = "/#refused"
 """Where a browser is sent whose code is not taken: the page says so."""
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The body cannot be read."},
+    401: {"description": "Neither token nor cookie is good."},
+    403: {"description": "Another host, site or form asks, or an entry would be forced."},
+    404: {"description": "There is no such path or run."},
+    409: {"description": "Refused: the answer says why and what is possible."},
+    411: {"description": "The length of the body is not told."},
+    413: {"description": "The body is too large."},
+    500: {"description": "A file of the run is damaged: the answer has the reason code."},
+}
+"""Answers of the guard and of the handlers of errors, which every path can give."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -49,6 +60,7 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=REFUSALS,
     )
     _add_errors(app)
     _add_page(app, codes)

@@ -125,8 +125,8 @@ def _add_orders(routes: APIRouter, run: RunView) -> None:
         """End the run in order, as `minibot stop`."""
         return run.act(END, why=BY_API)
 
-    @routes.post("/forceenter")
-    @routes.post("/forcebuy", include_in_schema=False)
+    @routes.post("/forceenter", status_code=403)
+    @routes.post("/forcebuy", status_code=403, include_in_schema=False)
     def force_enter() -> JSONResponse:
         """Refuse: entries come from the strategy, through risk."""
         return JSONResponse({"detail": NO_ENTRY}, status_code=403)

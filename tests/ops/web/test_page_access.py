@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -231,6 +232,28 @@ def test_entry_is_never_forced(page: Served) -> None:
         assert answer.status == 403
         assert "strategy" in answer.document["detail"]
     assert page.asked() == []
+
+
+def test_api_documents_every_refusal(page: Served) -> None:
+    """A generated client knows each answer; that of a forced entry is never a success."""
+    paths = page.get("/api/v1/openapi.json").document["paths"]
+    for path, entry in paths.items():
+        for operation in entry.values():
+            assert {"401", "403", "409", "413"} <= operation["responses"].keys(), path
+    forced = paths["/api/v1/forceenter"]["post"]["responses"]
+    assert not [status for status in forced if status.startswith("2")]
+
+
+def test_page_is_read_by_keyboard_and_by_screen_readers(page: Served) -> None:
+    """It has one heading, and each table that scrolls sideways on a phone takes the focus."""
+    text = page.ask("/").body.decode()
+    wide = re.findall(r'<div class="wide"[^>]*>', text)
+
+    assert text.count("<h1") == text.count("<main") == 1
+    assert len(wide) > 5
+    for each in wide:
+        assert 'tabindex="0"' in each, each
+        assert re.search(r'role="region".*aria-label="[^"]+"', each), each
 
 
 # --- every answer -----------------------------------------------------------------------------

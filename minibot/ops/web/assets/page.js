@@ -19,6 +19,12 @@ function price(text) {
   const places = Math.max(2, rest.replace(/0+$/, "").length);
   return Number(text).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
+// An average of several fills: eight digits, where its quotient has more than the market's prices.
+function average(text) {
+  if (text === null || text === undefined) return NONE;
+  const whole = String(text).split(".")[0];
+  return price(Number(text).toFixed(whole === "0" ? 8 : Math.max(2, 8 - whole.length)));
+}
 function tone(text) {
   const value = Number(text);
   return value > 0 ? "good" : value < 0 ? "bad" : "";
@@ -104,7 +110,7 @@ function show() {
       const each = live.symbols[name];
       // Risk hears of a sale a moment before or after the books: a symbol that is flat has no levels.
       const exits = (each.entry !== null && live.exits[name]) || {};
-      return [name, price(each.price ?? each.mark), each.entry === null ? NONE : String(Number(each.qty)), price(each.entry),
+      return [name, price(each.price ?? each.mark), each.entry === null ? NONE : String(Number(each.qty)), average(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
     }), "no price yet");
   table("why", ["symbol", "since", ["decision", "text"], ["nearest condition that fails", "text"]],
@@ -225,7 +231,7 @@ async function nights() {
 async function past() {
   const [trades, incidents] = await Promise.all([ask("trades?limit=500"), ask("incidents")]);
   if (trades) table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
-    [each.pair, clock(each.opened_ts), clock(each.closed_ts), price(each.entry_price), price(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
+    [each.pair, clock(each.opened_ts), clock(each.closed_ts), average(each.entry_price), average(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
   await Promise.all([charts(), nights()]);
 }
