@@ -1,4 +1,4 @@
-"""Orders of an operator to the running run: what its page asks for, by request files alone."""
+"""Operator's orders to the running run, from its page or chat: each leaves a request file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def act(
     symbol: str | None = None,
     minutes: int | None = None,
 ) -> str:
-    """Leave a request for a run and return what was asked, in one sentence.
+    """Leave a request for a run and return a sentence that names it; its effect comes later.
 
     Args:
         var: Folder of the run.
@@ -40,11 +40,13 @@ def act(
         kind: One of `OF_RUN` or `OF_SYMBOL`.
         why: Reason for the record.
         who: Where the operator asked, for the record.
-        symbol: For a kind of `OF_SYMBOL`.
-        minutes: Of market time, for `lock_symbol`; None lasts to the end of the run.
+        symbol: Symbol for a kind of `OF_SYMBOL`; ignored for other kinds.
+        minutes: Minutes of market time for `lock_symbol`, ignored for other kinds; None lasts to
+            the end of the run.
 
     Raises:
-        Refusal: The run has ended, another one runs, or symbol or minutes are not possible.
+        Refusal: The run has ended, another one runs, the kind is unknown, the symbol is not
+            one of the run's, or the lock's minutes are out of range.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")

@@ -1,7 +1,8 @@
 """Backups of a run while it goes on: a service of `ops`, in a thread of its own.
 
 A backup that fails is told, in the log of `ops` and in `var/ops/backup.json`, and tried again at
-the next turn; the run never notices. After the seal the finished run is backed up too.
+the next turn; the run never notices. The run is backed up once more at its end,
+as its launcher left it: sealed, unless the launcher died.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class BackupService:
         """Do nothing: a backup's turn comes by the clock."""
 
     def close(self) -> None:
-        """Take the backup of the run as it ended; one that takes too long is given up."""
+        """Back up the run as it ended; work beyond `LAST_S` is given up."""
         self._end_s = time.monotonic() + LAST_S
         self._ended.set()
         self._thread.join(LAST_S)

@@ -28,10 +28,11 @@ class Progress:
 
     Attributes:
         run_id: The run.
-        told: When its status was written, Unix ms; any other value is a newer one.
+        told: Wall-clock time of its status, Unix ms from a `var`, Unix seconds from a page and 0
+            if stale there; only a change of it counts, as news.
         data: Ticks that the market role has written.
         decided: Market time to which the strategy has processed its inputs.
-        sequence: Lines of `market_ticks`, of which each second brings a beat at least.
+        sequence: Lines of `market_ticks`; each second adds a beat at least.
         is_running: Neither ending nor ended.
         ended: How it ended, as its status says; None while it has not.
         status: The whole status, where it is at hand.

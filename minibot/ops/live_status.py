@@ -16,7 +16,7 @@ STALE_MS: Final = 5_000
 
 
 class LiveStatus:
-    """Newest status in a file; it is read again only once it was replaced.
+    """Newest status of a file, which is read again only after a replacement.
 
     Attributes:
         latest: The status as `SupervisionLoop.status` makes it, with `written_ms`, its wall-clock

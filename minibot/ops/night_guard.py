@@ -1,8 +1,8 @@
-"""Guard: watches a run from a process of its own, and alarms when nothing moves or is heard.
+"""Guard of a run in a process of its own: alarms when a figure stands still or no status comes.
 
-It shares neither process nor outbox with the run. It also delivers what an ended run has left in
-its outbox. While all is well it asks an outside monitor's address, which notices a dead machine by
-the silence.
+The guard has an outbox of its own. It also delivers alerts that an ended run left in the run's
+outbox. While all is well it requests an outside monitor's address; the monitor notices a dead
+machine when these requests stop.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Watch:
 
     Args:
         quiet_s: How long a figure may stand, wall-clock seconds of an awake machine.
-        knows_end: The end of a run can be read long after; else silence once it was ending is it.
+        knows_end: True where a run's end can still be read later. False takes silence for the
+            end, once the run was heard to be ending.
     """
 
     def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:

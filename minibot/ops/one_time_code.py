@@ -1,4 +1,4 @@
-"""One-time code: what opens the page in a browser, in a file that its owner alone can read."""
+"""One-time code that opens the page in a browser, in a file that its owner alone can read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class Codes:
         return code
 
     def take(self, code: str) -> bool:
-        """Return whether a code is the one of the file and young enough; it is then used up."""
+        """Return whether a code is the file's and young enough.
+
+        A match uses the file's code up, even if it is too old; a wrong code does not.
+        """
         with self._lock:
             try:
                 age_s = time.time() - self._path.stat().st_mtime

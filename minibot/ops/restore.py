@@ -42,10 +42,10 @@ def find_backup(named: Path) -> Backup:
 
 
 def restore(backup: Backup, target: Path) -> FormerRun | None:
-    """Restore a backup; return the run that was then sealed as interrupted, None for a finished.
+    """Restore a backup; return the open run that was sealed as interrupted, None for a finished.
 
-    Every content is verified before the first is written. The run's note is written last, so that
-    a restore which died is no `var` of a run.
+    Every content is verified before the first is written. The note that names the run is written
+    last, so an unfinished restore is no `var` of a run.
 
     Raises:
         Refusal: The folder is not empty, is a link, or its parent does not exist.

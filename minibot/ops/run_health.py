@@ -1,4 +1,4 @@
-"""Health of the running run: what each role said last, the flag, and the exit code of both."""
+"""Health of the running run: last heartbeat of each role, flag, and exit code of both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ FLAGGED: Final = 10
 
 
 def roles_of(run_dir: Path) -> list[JsonObject]:
-    """Return each role's last heartbeat, and its age `age_s` in wall-clock seconds."""
+    """Return each role's last heartbeat, with its age `age_s` in wall-clock seconds.
+
+    A role without a heartbeat is left out. The list is empty if the run cannot be opened.
+    """
     # Imported here because only a run that is going on has queues to be read.
     from minibot.engine.recorded_run import Recorded
 
@@ -93,7 +96,7 @@ def flag_of(var: Var) -> JsonObject | None:
 def exit_code(
     run_id: str | None, flag: JsonObject | None, roles: Sequence[JsonObject], max_age_s: int | None
 ) -> int:
-    """Return the exit code of a run: the flag first, then no run, then a role that is silent."""
+    """Return the exit code: a flag counts first, then a missing run, then an old heartbeat."""
     if flag is not None:
         return FLAGGED
     if run_id is None:

@@ -30,9 +30,9 @@ class Alert:
         level: One of `LEVELS`.
         title: One line.
         text: Further lines.
-        is_urgent: It overtakes all others and no limit of rate holds it back.
-        is_always: It is sent whatever `alerts.level_min` says.
-        made_ms: When it was made, Unix ms of the wall clock.
+        is_urgent: True overtakes all other alerts; no rate limit holds it back.
+        is_always: True sends it whatever `alerts.level_min` says.
+        made_ms: Time of making, Unix ms of the wall clock; no order of sending depends on it.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Alert:
         )
 
     def passes(self, level_min: str) -> bool:
-        """Return whether the alert is sent where this is the least level."""
+        """Return whether the alert is sent under a least level; `is_always` passes any."""
         return self.is_always or LEVELS.index(self.level) >= LEVELS.index(level_min)
 
     def to_json(self) -> JsonObject:
@@ -84,6 +84,6 @@ class Alert:
         """Return the alert of a line of the outbox.
 
         Raises:
-            KeyError or TypeError: It is none.
+            KeyError or TypeError: The line holds no alert.
         """
         return cls(**{name: said[name] for name in cls.__slots__})

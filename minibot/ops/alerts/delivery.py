@@ -1,7 +1,8 @@
-"""Delivery of an outbox: one thread for each target, so that a dead host holds up itself alone.
+"""Delivery of an outbox: one thread for each target, so a dead host delays no other target.
 
-A target gets urgent alerts first and at once. All others wait for its minute; when more wait than
-it has room for, one message sums them up. What fails is tried again after growing pauses.
+A target gets urgent alerts first and at once. Other alerts keep to its messages a minute;
+when more wait than the minute has room for, one message sums up all that wait. A failed message
+is tried again after growing pauses.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ class Delivery:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Reason of the last failure of each target that failed last."""
+        """Reasons of failure by target, for targets whose last message failed."""
         return {line.target.name: line.failure for line in self._lines if line.failure}
 
     def close(self, patience_s: float) -> None:
         """Deliver what waits, each target once more at most, within a time; then end.
 
-        Without a time nothing more is sent.
+        With a time of zero no further message is begun.
         """
         end_s = time.monotonic() + patience_s
         for line in self._lines:
@@ -199,7 +200,7 @@ def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Messa
 
     Args:
         waiting: Each with True if the target may have it already.
-        left_out: Alerts that were not even taken.
+        left_out: Alerts that a full outbox did not take.
     """
     alerts = tuple(alert for alert, _ in waiting)
     worst = max((alert.level for alert in alerts), key=LEVELS.index)

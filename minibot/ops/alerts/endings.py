@@ -1,4 +1,4 @@
-"""Ends of a run as alerts: STOPPED with all that an operator has to know, END, none on record."""
+"""Ends of a run as alerts: a STOP, an end in order, or a launcher gone without an end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stop_id(run_id: str) -> str:
 def stop_alert(
     var: Var, run_id: str, code: str, detail: str, status: Mapping[str, Any] | None
 ) -> Alert:
-    """Return the alert of a STOP; a run has one, whoever tells it first.
+    """Return the alert of a STOP; its id is the same from `ops` and guard, so one is sent.
 
     Args:
         var: Folders of the run.
@@ -91,7 +91,7 @@ def end_alert(var: Var, status: Mapping[str, Any]) -> Alert:
 
 
 def lost_alert(var: Var, run_id: str, status: Mapping[str, Any] | None) -> Alert:
-    """Return the alert of a run whose launcher went without an end on record."""
+    """Return the alert of a run whose launcher is gone without a recorded end."""
     lines = [
         "Its launcher is gone and recorded no end: it was killed, or the machine failed.",
         "Remedy: see minibot status; the next start seals the run as interrupted.",

@@ -1,9 +1,9 @@
 """Outbox: alerts and what became of them, in a queue of the kernel below `var/ops`.
 
-Each line says one of: an alert came; a target is tried; it has it; it failed; it was left out. The
-line of a try is durable before anything is sent, so that after a death between delivery and its
-note the repeat is known to be one. A disk that refuses a line costs the memory of what was sent,
-never an alert.
+Each line notes one step: an alert came; a target is tried, has the alert or failed; an alert was
+left out. The line of a try is durable before anything is sent. If the process dies between delivery
+and its note, the repeat is marked as one. If the disk refuses a line, alerts go on in memory; after
+a restart some may be sent again unmarked, and others may be lost.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Waiting:
     Attributes:
         alert: The alert.
         left: Targets that do not have it yet.
-        in_doubt: Those of them that may have it: tried, and nobody knows how it went.
+        in_doubt: Targets in `left` that may have it: tried, with an unknown outcome.
     """
 
     alert: Alert
@@ -61,7 +61,8 @@ class Outbox:
     Args:
         root: Folder of the queue's folder, `var/ops`.
         name: Name of the queue.
-        run_id: Its ids are remembered whole; older ones are let go once they are settled.
+        run_id: The run whose alert ids are all read again; ids of other runs are dropped once
+            every target has the alert.
 
     Attributes:
         left_out: Alerts that were not taken as too many were waiting.
@@ -100,7 +101,7 @@ class Outbox:
     def put(self, alert: Alert, targets: Iterable[str]) -> bool:
         """Take an alert for some targets; return whether it is a new one.
 
-        One that finds too many others waiting is left out and counted, unless it is urgent.
+        A full outbox counts an alert that is not urgent as left out, and never sends it.
         """
         named = set(targets)
         with self._lock:
@@ -159,7 +160,7 @@ class Outbox:
         self._note(FAILED, target, alerts, why=why[:500], in_doubt=in_doubt)
 
     def leave_out(self, target: str, alerts: Sequence[Alert]) -> None:
-        """Note that alerts are not sent to a target, as it is configured no more."""
+        """Note that alerts are dropped for a target that the profile no longer has."""
         self._note(LEFT_OUT, target, alerts)
 
     # --- lines --------------------------------------------------------------------------------

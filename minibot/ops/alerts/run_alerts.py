@@ -1,6 +1,6 @@
 """Alerts of a run: a service of `ops` that looks at queues and statuses and fills the outbox.
 
-A look takes place in a thread of its own, so that a slow disk holds up nobody else.
+Queues are read in a thread of its own, so that a slow disk delays no other service.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class AlertService:
         self._status = status
 
     def close(self) -> None:
-        """Tell how the run ended, deliver what can be within some seconds, and end."""
+        """Put the alert of the run's end, deliver for at most some seconds, and close."""
         end_s = time.monotonic() + LAST_S
         self._ended.set()
         self._thread.join(LAST_S)

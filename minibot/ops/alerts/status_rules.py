@@ -1,7 +1,8 @@
 """Rules for the status of a run: what stands for too long, and what has changed.
 
-A rule that something stands speaks once it has stood for its time, and again at the earliest in
-another hour; so a restart of `ops` does not repeat it.
+A lasting condition gives an alert once it has held for its time. The alert's id holds the clock
+hour (UTC), and the outbox drops a second alert of an id: a condition that returns, or a restart of
+`ops`, repeats it in the next clock hour at the earliest.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _PRICE_UNIT: Final = 100_000_000
 
 @dataclass(slots=True)
 class Standing:
-    """Condition that is told of once it has stood for a time.
+    """Condition that gives an alert once it has held without a break for a time.
 
     Attributes:
         hold_s: That time, wall-clock seconds.
@@ -73,7 +74,7 @@ class Standing:
     is_told: bool = False
 
     def begins(self, holds: bool) -> bool:
-        """Take whether it holds now; return True once for each time that it stands."""
+        """Take whether the condition holds now; return True once in each unbroken stretch."""
         if not holds:
             self.since_s, self.is_told = None, False
             return False
@@ -147,7 +148,7 @@ class StatusRules:
     # --- what comes from the status -----------------------------------------------------------
 
     def look(self, status: JsonObject) -> Iterator[Alert]:
-        """Yield the alerts of a status, each once."""
+        """Yield the alerts of a status; the outbox drops those whose id it knows."""
         yield from self._changes(status)
         if status["phase"] != Phase.RUNNING.value or status["ended"] is not None:
             return
@@ -277,7 +278,7 @@ def sharpe_of(equities: list[float]) -> float | None:
 
 
 def hour_of(ms: int) -> str:
-    """Return the hour of a moment, by which a condition that stands is told of once."""
+    """Return the clock hour (UTC) of a moment, for the id of a condition's alert."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y%m%dT%H}"
 
 

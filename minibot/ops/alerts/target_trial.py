@@ -22,7 +22,7 @@ KIND: Final = "test"
 
 
 def try_targets(section: AlertsSection, secrets: Secrets) -> dict[str, Outcome]:
-    """Send a message to each target at once; return how each went, also of those without one."""
+    """Send a message to all targets at once; return each outcome, a fault where no address is."""
     found, _ = targets_of(section, secrets)
     title = "minibot: a test of the alerts"
     text = "You get this since somebody ran minibot alert test. Nothing is wrong."
@@ -75,7 +75,7 @@ def note_trial(
 
 
 def digests_of(targets: JsonObject | None, commands: JsonObject | None) -> dict[str, str]:
-    """Return the sha256 of each target as a profile has it; it covers no address, only its name."""
+    """Return the sha256 of each target's entry: a command's words, or an address's secret name."""
     given = {"targets": targets or {}, "commands": commands or {}}
     return {
         name: hashlib.sha256(canonical.encode({kind: value})).hexdigest()
@@ -87,7 +87,8 @@ def digests_of(targets: JsonObject | None, commands: JsonObject | None) -> dict[
 def tried_ms(var: Var, section: AlertsSection) -> int | None:
     """Return when a test last reached every target of a profile, Unix ms; None if none did.
 
-    A target that changed since then was not reached.
+    A changed entry of the profile counts as not reached. A new address in the secrets file under
+    the same name goes unnoticed.
     """
     return reached_ms(var, digests_of(section.targets, section.commands))
 

@@ -49,7 +49,7 @@ class Message:
 
     Attributes:
         alerts: Alerts that it tells of.
-        is_repeat: The target may have it already.
+        is_repeat: True if the target may have the message already.
     """
 
     alerts: tuple[Alert, ...]
@@ -186,7 +186,7 @@ class CommandTarget(_ProcessTarget):
         self._argv = tuple(argv)
 
     def send(self, message: Message) -> Outcome:
-        """Start the program with the message on its standard input; its exit code is the answer."""
+        """Start the program with the message on its standard input; exit code 0 means sent."""
         given = canonical.encode(message.to_json()) + b"\n"
         try:
             code, _ = self._run(self._argv, given, SEND_S)
@@ -210,7 +210,7 @@ def secrets_of(path: str | None) -> Secrets:
 
 
 def targets_of(section: AlertsSection, secrets: Secrets) -> tuple[list[Target], list[str]]:
-    """Return the targets of a profile, and a sentence for each that cannot be one."""
+    """Return the targets of a profile, and a sentence for each entry without a usable address."""
     found: list[Target] = [
         CommandTarget(name, argv) for name, argv in (section.commands or {}).items()
     ]
@@ -228,7 +228,7 @@ def address_of(name: str, secret: str, secrets: Secrets) -> str:
     """Return the address of a target; the message of a refusal never holds it.
 
     Raises:
-        Refusal: The secret is not there, or is no address of a kind that is taken.
+        Refusal: The secret is missing, or its address is of a kind that is not supported.
     """
     if secret not in secrets.names:
         where = "no secrets file is named" if secrets.path is None else f"not in {secrets.path}"
@@ -249,7 +249,7 @@ def address_of(name: str, secret: str, secrets: Secrets) -> str:
 
 
 def names_of(section: AlertsSection) -> Iterator[str]:
-    """Yield the names of all targets of a profile, also of those that cannot be one."""
+    """Yield the names of all targets of a profile, also of entries without a usable address."""
     yield from section.commands or {}
     yield from section.targets or {}
 

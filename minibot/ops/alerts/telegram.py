@@ -1,8 +1,8 @@
 """Telegram chat of a run: one chat asks by commands, and acts where the profile lets it.
 
-It asks the bot's server for messages in a thread of its own. A message of another chat, or one that
-was written before the run, is passed over in silence. What acts has to be confirmed by a code that
-is good once, and acts only in a chat of two: of a group nobody knows who is in it.
+It asks the bot's server for messages in a thread of its own. A message of another chat, or one
+written over a minute before this service began, is ignored. A command that acts needs a
+confirmation code, good once, and a private chat: nobody knows who is in a group.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class TelegramChat:
     # --- what is answered ---------------------------------------------------------------------
 
     def answer(self, text: str) -> str:
-        """Return the answer to a message of the chat; what is confirmed is done."""
+        """Return the answer to a message of the chat; a right confirmation acts on the run."""
         words = text.split()
         command = words[0].removeprefix("/").partition("@")[0].lower() if words else ""
         if command in ANSWERS:
@@ -215,7 +215,7 @@ class TelegramChat:
 
 
 def chat_of(section: AlertsSection, var: Var, manifest: Manifest) -> TelegramChat | None:
-    """Return the chat of a profile; None, with a warning, where its address is none."""
+    """Return the chat that `alerts.telegram` names; None, with a warning, for a bad address."""
     try:
         name = section.telegram or ""
         secret = (section.targets or {})[name]
@@ -236,7 +236,7 @@ def token_and_chat(url: str, secret: str) -> tuple[str, int]:
         secret: Its name, for the refusal.
 
     Raises:
-        Refusal: It is none of Telegram with one chat by its number.
+        Refusal: The address is not of Telegram with one chat by its number.
     """
     found = _URL.match(url)
     if found is None:

@@ -17,7 +17,7 @@ NIGHTS_MAX: Final = 500
 
 
 class NoSuchNight(Refusal):
-    """Refusal of a run or report that is not there."""
+    """Refusal for a run or report that does not exist."""
 
 
 def nights_of(var: Var) -> list[JsonObject]:

@@ -2,7 +2,7 @@
 
 Fills, signals, risk's exits, incidents and gaps are read below the heads of their queues, each line
 once. Prices, equity and stops in force are those of the statuses since `ops` began, or those of the
-record of a finished run; of many, every second one is let go.
+record of a finished run; a full series drops every second value.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ GAP_BYTES: Final = b'"gap"'
 
 
 class Series:
-    """Values by time, at most `POINTS_MAX`: when full, every second one is let go."""
+    """Values by time, at most `POINTS_MAX`; a full series drops every second value."""
 
     def __init__(self) -> None:
         self._times = array("q")
@@ -77,7 +77,7 @@ class Series:
             self._every *= 2
 
     def since(self, ts: int) -> list[tuple[int, float | None]]:
-        """Return the values behind a time; None where there was none at that time."""
+        """Return the values after a time; None where no value held, as without a stop in force."""
         first = bisect_right(self._times, ts)
         values = (None if math.isnan(each) else each for each in self._values[first:])
         return list(zip(self._times[first:], values, strict=True))

@@ -59,7 +59,7 @@ class RunView:
         live: Its newest status; of a finished run the one of its record.
         history: Its fills, marks, prices and equity.
         metrics_of: Returns the run's `metrics.json`; empty before the first.
-        is_record: True for a finished run, of which nothing can be asked.
+        is_record: True for a finished run, which takes no request.
     """
 
     run_dir: Path
