@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from minibot.kernel import canonical
 from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import RunStop
+from minibot.kernel.queue import open_writer
 from minibot.ops.alerts import outbox as outboxes
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
@@ -134,6 +137,20 @@ def test_damaged_outbox_is_set_aside_and_the_next_alert_goes_out(
     assert again.put(alert(1), ["a"])
     assert len(list((tmp_path / "ops").glob("outbox.damaged_*"))) == 1
     assert "is damaged and set aside" in capsys.readouterr().err
+    again.close()
+
+
+@pytest.mark.parametrize("line", [{"what": "alert", "alert": {"id": "1"}}, {"by": "another"}])
+def test_outbox_of_another_form_is_set_aside_too(tmp_path: Path, line: Any) -> None:
+    """Lines of another version cost no alert, though no byte of them is damaged."""
+    writer = open_writer(tmp_path / "ops", OUTBOX)
+    writer.append_json([canonical.encode(line)])
+    writer.close()
+
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert again.put(alert(1), ["a"])
+    assert len(list((tmp_path / "ops").glob("outbox.damaged_*"))) == 1
     again.close()
 
 

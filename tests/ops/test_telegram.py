@@ -28,12 +28,14 @@ class BotServer:
     Attributes:
         said: Texts that the bot sent, with the chat.
         waiting: Updates that it has not taken.
+        refused: Answers that the server still refuses.
     """
 
     def __init__(self) -> None:
         self.said: list[tuple[int, str]] = []
         self.waiting: list[dict[str, Any]] = []
         self.conflicts = 0
+        self.refused = 0
         self._last = 0
         self.host = WebHost(answer=self._answer)
 
@@ -61,12 +63,18 @@ class BotServer:
         form = {name: values[0] for name, values in parse_qs(got.body).items()}
         method = got.path.rpartition("/")[2]
         result: Any = True
+        is_refused = method == "sendMessage" and self.refused > 0
+        if is_refused or self.host.status == 400:
+            self.host.status = 400 if is_refused else 200
         if method == "getMe":
             result = {"id": 1, "is_bot": True, "first_name": "bot", "username": "bot"}
         elif method == "getUpdates":
             offset = int(form.get("offset", 0))
             self.waiting = [each for each in self.waiting if each["update_id"] >= offset]
             result = list(self.waiting)
+        elif is_refused:
+            self.refused -= 1
+            return {"ok": False, "error_code": 400, "description": "Bad Request: not now"}
         elif method == "sendMessage":
             self.said.append((int(form["chat_id"]), form["text"]))
             chat = {"id": int(form["chat_id"]), "type": "private"}
@@ -177,6 +185,31 @@ def test_bot_that_another_program_polls_warns_and_goes_on(
     said = capsys.readouterr().err
     assert "another program" in said
     assert "sesame" not in said
+
+
+@pytest.mark.process
+def test_command_is_carried_out_once_where_its_answer_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that the server refuses is not made again, and blocks no later message."""
+    monkeypatch.setattr(chats, "FIRST_PAUSE_S", 0.05)
+    taken: list[str] = []
+
+    def answer(chat: TelegramChat, text: str) -> str:
+        taken.append(text)
+        return f"taken: {text}"
+
+    monkeypatch.setattr(TelegramChat, "answer", answer)
+    server = BotServer()
+    server.refused = 1
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        server.write("/yes 1234")
+        wait_until(lambda: not server.refused, "the answer is refused")
+        assert server.ask("/status") == "taken: /status"
+        chat.close()
+
+    assert taken == ["/yes 1234", "/status"]
 
 
 def test_address_needs_one_chat_by_its_number() -> None:

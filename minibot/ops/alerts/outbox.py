@@ -18,6 +18,7 @@ from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.kernel.codes import QUEUE_CORRUPT
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, ensure_folder
@@ -27,6 +28,7 @@ from minibot.kernel.queue import CURSOR_FILE, INBOX, open_writer, queue_folder
 from minibot.ops.alerts.alert import Alert
 from minibot.runtime.clock import wall_ms
 
+COMPONENT: Final = "ops.alerts"
 OUTBOX: Final = "outbox"
 """The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
 GUARD_OUTBOX: Final = "guard_outbox"
@@ -199,6 +201,23 @@ class Outbox:
                 if not entry.left:
                     del self._waiting[event_id]
 
+    def _take(self, said: JsonObject) -> Alert | None:
+        """Take a line that was read; return the alert if the line brings one.
+
+        Raises:
+            KeyError or TypeError: The line is none of an outbox.
+        """
+        if said["what"] != CAME:
+            for event_id in said["ids"]:
+                self._know(event_id)
+            self._apply(said)
+            return None
+        alert = Alert.from_json(said["alert"])
+        self._know(alert.id)
+        if said["targets"]:
+            self._waiting[alert.id] = Waiting(alert, set(said["targets"]))
+        return alert
+
     def _know(self, event_id: str) -> None:
         self._known[event_id] = None
         if len(self._known) > KNOWN_MAX:
@@ -220,20 +239,18 @@ class Outbox:
         """Read the lines behind a position; return up to where nothing is needed any more."""
         reader = JournalReader(self._folder, INBOX, start)
         came_at: dict[str, Position] = {}
+        name = str(self._folder)
         try:
             before = reader.position
             while lines := reader.read(1):
-                said = canonical.decode(lines[0].json)
-                if said["what"] == CAME:
-                    alert = Alert.from_json(said["alert"])
-                    came_at[alert.id] = before
-                    self._know(alert.id)
-                    if said["targets"]:
-                        self._waiting[alert.id] = Waiting(alert, set(said["targets"]))
-                else:
-                    for event_id in said["ids"]:
-                        self._know(event_id)
-                    self._apply(said)
+                try:
+                    came = self._take(canonical.decode(lines[0].json))
+                except (KeyError, TypeError, ValueError) as error:
+                    # Another version wrote it, or somebody else.
+                    why = f"a line holds no alert: {error!r}"
+                    raise IntegrityError(COMPONENT, QUEUE_CORRUPT, why, file=name) from error
+                if came is not None:
+                    came_at[came.id] = before
                 before = reader.position
         finally:
             reader.close()

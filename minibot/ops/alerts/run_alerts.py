@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from minibot.engine.recorded_run import Recorded
@@ -61,6 +61,7 @@ class AlertService:
         self._looked: JsonObject | None = None
         self._stop: tuple[float, StopJournal] | None = None
         self._is_over = False
+        self._has_told_end = False
         self._ended = threading.Event()
         self._targets = targets
         self._delivery: Delivery | None = None
@@ -107,19 +108,13 @@ class AlertService:
         self._early.clear()
 
     def _look(self) -> None:
-        status = self._status
+        for step in (self._read, self._judge, self._tell_end):
+            self._take_step(step)
+
+    def _take_step(self, step: Callable[[], None]) -> None:
+        """Take one step of a look; one that fails costs no other step."""
         try:
-            if not self._is_over:
-                self._read()
-            if self._stop is not None and time.monotonic() - self._stop[0] >= STOP_WAIT_S:
-                self._tell_stop()
-            if status is None or status is self._looked:
-                return
-            self._looked = status
-            for alert in self._rules.look(status):
-                self._put(alert)
-            if status["ended"] is not None:
-                self._tell_end(status)
+            step()
         except (MinibotError, OSError, KeyError, ValueError) as error:
             # The end of the run moves its queues; the next look finds them where they are then.
             print(f"WARN alerts: a look failed: {error!r}", file=sys.stderr, flush=True)
@@ -128,6 +123,8 @@ class AlertService:
 
     def _read(self) -> None:
         """Read stops, incidents and health since the last look."""
+        if self._is_over:
+            return
         for event in self._stops.look():
             payload = event.payload
             if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and not self._stop:
@@ -142,15 +139,30 @@ class AlertService:
             if isinstance(event.payload, Health):
                 self._rules.on_health(event.payload)
 
+    def _judge(self) -> None:
+        """Tell of a STOP whose time has come, and of what a new status shows."""
+        if self._stop is not None and time.monotonic() - self._stop[0] >= STOP_WAIT_S:
+            self._tell_stop()
+        status = self._status
+        if status is None or status is self._looked:
+            return
+        self._looked = status
+        for alert in self._rules.look(status):
+            self._put(alert)
+
     def _tell_stop(self) -> None:
         assert self._stop is not None
         self._put(stop_alert_of(self._var, self._run_id, self._stop[1], self._status))
         self._is_over = True
 
-    def _tell_end(self, status: JsonObject) -> None:
+    def _tell_end(self) -> None:
+        """Tell once of the end that the newest status has."""
+        status = self._status
+        if status is None or status["ended"] is None or self._has_told_end:
+            return
         if not self._is_over or status["ended"]["kind"] != STOP_KIND:
             self._put(end_alert(self._var, status))
-        self._is_over = True
+        self._is_over = self._has_told_end = True
         for queue in (self._stops, self._incidents, self._health):
             queue.close()
 

@@ -196,7 +196,8 @@ class StatusRules:
 
     def _machine(self) -> Iterator[Alert]:
         free_mb = psutil.disk_usage(self._root).free // 1024 // 1024
-        words = f"{free_mb} MB free on the disk of {self._root}; the run stops at half of that"
+        stop_mb = self._disk_mb // DISK_FACTOR
+        words = f"{free_mb} MB free on the disk of {self._root}; the run stops below {stop_mb} MB"
         if free_mb >= self._disk_mb:
             words = ""
         yield from self._stands("disk", bool(words), CRITICAL, "the disk is nearly full", words)

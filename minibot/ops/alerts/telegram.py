@@ -86,6 +86,7 @@ class TelegramChat:
         self._since_ms = wall_ms()
         self._ended = threading.Event()
         self._told = ""
+        self._offset: int | None = None
         for name in ("telegram", "httpx", "httpcore"):
             # Their records hold addresses with the token.
             logging.getLogger(name).disabled = True
@@ -150,12 +151,11 @@ class TelegramChat:
 
     async def _serve(self) -> None:
         pause_s = FIRST_PAUSE_S
-        offset: int | None = None
         while not self._ended.is_set():
             try:
                 async with self._bot() as bot:
                     while not self._ended.is_set():
-                        offset = await self._poll(bot, offset)
+                        await self._poll(bot)
                         pause_s = FIRST_PAUSE_S
             except InvalidToken:
                 self._warn("the bot's server refuses the token; commands are off")
@@ -182,16 +182,17 @@ class TelegramChat:
             return telegram.Bot(self._token, request=first, get_updates_request=second)
         return telegram.Bot(self._token, self._base_url, request=first, get_updates_request=second)
 
-    async def _poll(self, bot: telegram.Bot, offset: int | None) -> int | None:
-        """Answer the messages that wait; return from which one on others are asked for."""
+    async def _poll(self, bot: telegram.Bot) -> None:
+        """Answer the messages that wait, each once, also where an answer cannot be sent."""
         updates = await bot.get_updates(
-            offset=offset,
+            offset=self._offset,
             timeout=POLL_S,
             allowed_updates=["message"],
             read_timeout=POLL_S + CONNECT_S,
         )
         for update in updates:
-            offset = update.update_id + 1
+            # Before its answer: a command is carried out once, and a lost answer blocks no other.
+            self._offset = update.update_id + 1
             message = update.message
             if message is None or message.chat.id != self._chat_id or message.text is None:
                 continue
@@ -201,7 +202,6 @@ class TelegramChat:
             await bot.send_message(self._chat_id, redact(said))
         if not updates:
             await self._sleep(IDLE_S)
-        return offset
 
     async def _sleep(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
