@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import threading
 import time
@@ -14,11 +15,15 @@ from typing import Any
 
 import pytest
 
+from minibot.kernel import canonical
+from minibot.kernel.codes import QUEUE_MISSING
+from minibot.kernel.errors import IntegrityError
 from minibot.ops.alerts import delivery as alert_delivery
 from minibot.ops.alerts import targets as alert_targets
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery, digest_of
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.run_alerts import AlertService
 from minibot.ops.alerts.targets import (
     REPEAT,
     AddressTarget,
@@ -30,8 +35,11 @@ from minibot.ops.alerts.targets import (
     targets_of,
 )
 from minibot.runtime.configuration.config_sections import AlertsSection
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
 from minibot.runtime.secrets import Secrets
 from tests.ops.alert_hosts import WebHost
+from tests.runs import ShortRun
 from tests.waiting import wait_until
 
 RUN = "20261123_200000"
@@ -356,3 +364,23 @@ def test_address_that_is_missing_or_of_another_kind_is_named_without_itself() ->
     assert [target.name for target in found] == ["good"]
     assert len(faults) == 2
     assert SECRET not in " ".join(faults)
+
+
+def test_end_is_told_although_the_last_look_at_the_queues_fails(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a run moves its queues; that costs no end and tells of no lost launcher."""
+
+    def fails(service: AlertService) -> None:
+        raise IntegrityError("test", QUEUE_MISSING, "moved")
+
+    monkeypatch.setattr(AlertService, "_read", fails)
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    manifest = Manifest.load(var.run(short_run.run_id))
+    section = AlertsSection(required=True, level_min="info", per_minute_max=20)
+    wire = Wire()
+    service = AlertService(section, var, manifest, [wire])
+    service.take(canonical.decode(var.status.read_bytes().rstrip(b"\n")))
+    service.close()
+
+    assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
