@@ -399,8 +399,8 @@ class _Pass:
     def _announce_end(self, next_ts: int) -> None:
         """Announce the end: no entries from now on, positions close as `portfolio.at_end` says.
 
-        `run_ending` has its own time, or that of the last event if that is later, and is fed before
-        the event at `next_ts`.
+        The time of `run_ending` is `_close_ts`, or that of the last event if that is later. The
+        event is fed before the one at `next_ts`.
         """
         until_ts = self._source.end_ms or next_ts
         ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)

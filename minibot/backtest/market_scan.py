@@ -125,7 +125,7 @@ def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool 
 def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:
     """Return the interval of the bars that are compared.
 
-    Without one asked for it is the usual one, else the longest below it, else the shortest.
+    With `asked` None, the usual interval; else the market's longest below it, else its shortest.
     """
     if asked is None:
         known = [name for name in INTERVAL_MS if name in allowed]

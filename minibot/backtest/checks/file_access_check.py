@@ -55,9 +55,9 @@ class Reads:
             Reads._listening = None
 
     def hear(self, opened: object) -> None:
-        """Record an opened file once for each market time, unless an import opens it.
+        """Record an opened file once for each market time, at most `READS_MAX` records in all.
 
-        All files together have at most `READS_MAX` records.
+        Files named as modules (`MODULES`) are left out, as imports open them.
         """
         if not isinstance(opened, str | bytes | os.PathLike):
             return  # A descriptor of a file that was opened before.

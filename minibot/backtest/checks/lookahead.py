@@ -183,8 +183,8 @@ def check_lookahead(
         jobs: Number of processes to use.
         decisions: Number of moments to try at which a core made an event, spread evenly over all
             such moments; each gets one kind of alteration, in turn. None tries all of them.
-        random_moments: Number of random moments to try; each gets every kind of alteration, once
-            even if the moment is among those of `decisions` too.
+        random_moments: Number of random moments to try; each gets every kind of alteration. A
+            moment that is among those of `decisions` too gets no kind twice.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
 

@@ -74,7 +74,11 @@ class Verdict:
 
 
 def changed_fields(finding: Finding) -> list[str]:
-    """Return one line for each changed field, the event's time first; one if a run lacks it."""
+    """Return one line for each changed field, the event's time first.
+
+    A single line says which run has the event if only one has it. A changed type has a line only
+    if time and payload are equal.
+    """
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]
     lines = []

@@ -94,7 +94,7 @@ def page(first: Side, second: Side) -> str:
 def _shared_span(first: Side, second: Side) -> tuple[int, int] | None:
     """Return the span from the first beginning to the last end, where the sides share an axis.
 
-    None if less than half of it is common to both sides, or an end is unknown.
+    Exactly half of that span in common is enough. None if less is common, or an end is unknown.
     """
     spans = [(side.document["from_ts"], side.document["to_ts"]) for side in (first, second)]
     if any(to_ts is None for _, to_ts in spans):

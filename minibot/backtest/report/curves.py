@@ -58,8 +58,8 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
     Args:
         result: The result of the backtest.
         symbol: The symbol.
-        count: Largest number of values of a name. They are thinned evenly; those of BUY and SELL
-            have priority over HOLD.
+        count: Largest number of values of a name. Values of BUY and SELL come first, thinned evenly
+            if there are more. Values of HOLD, thinned evenly, fill the places that are left.
     """
     named = result.log.named.get(symbol, {})
     return {name: _few(values, count) for name, values in named.items() if _tells(values.values)}

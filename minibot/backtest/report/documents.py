@@ -55,7 +55,8 @@ def id_of(body: JsonObject) -> str:
     """Return the id: name of the profile, first and last day, eight digits of a hash.
 
     The hash covers the profile, the source words, their files and the digest of each assumption's
-    decisions. It does not cover figures, so a build that computes another figure keeps the id.
+    decisions. Source words are covered as written, so a run whose folder is written another way
+    has another id. Figures are not covered: a build that computes another figure keeps the id.
     """
     named = {key: body[key] for key in ("config", "digest", "files", "sources")}
     named["band"] = [[each["name"], each["digest"]] for each in body["band"]]

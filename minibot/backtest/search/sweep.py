@@ -75,7 +75,7 @@ def refuse_twice(flag: str, keys: Sequence[str]) -> None:
     """Refuse a key that stands twice: the later one would silently win.
 
     Raises:
-        ConfigError: One does.
+        ConfigError: A key stands twice.
     """
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1:

@@ -294,7 +294,8 @@ def _length(span: Span) -> Decimal:
 def parts_company(found: Found, figure: str) -> bool:
     """Return whether a window is much worse out of sample than in sample.
 
-    A gain is much worse below half, a loss or a cost above double; so is a missing figure.
+    A gain is much worse below half, a loss or a cost above double. Beside a figure of 0 in sample,
+    any worse figure is much worse. A missing figure counts as much worse.
     """
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
     inside, outside = in_sample(found, figure), out_of_sample(found, figure)

@@ -165,7 +165,7 @@ class BarSource:
 
 
 def _told_when_closed(bars: Sequence[Bar], origin_ms: int) -> list[Root]:
-    """Return bars of history at the origin; one in whose middle that lies comes when it closes."""
+    """Return bars of history at the origin; a bar still open at the origin comes when it closes."""
     roots = [Root(bar, max(origin_ms, bar.close_ts + 1)) for bar in bars]
     return sorted(roots, key=lambda root: root.ts)
 

@@ -106,7 +106,11 @@ class Part:
             raise self._nothing()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the events of the span, after the rules, history and books that a start needs."""
+        """Yield the events of the span, and control events also from before it.
+
+        Rules, history, books and feed values from before the span come just before its first market
+        event, after the earlier control events.
+        """
         start = self.origin_ms
         before = _Before(self._warmup_bars)
         is_open = False
