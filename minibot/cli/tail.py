@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
             followed.wait()
             _print(followed.read(), followed, as_json=arguments.json)
     except KeyboardInterrupt:
-        return 0
+        pass
+    finally:
+        followed.close()
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -244,6 +245,16 @@ def test_tail_shows_the_last_events_in_a_line_each(queue: str, short_run: ShortR
         str(number) for number in range(len(whole) + 1)[-2:]
     ]
     assert [json.loads(line) for line in exact.out.splitlines()] == whole[-2:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/fd")
+def test_tail_leaves_no_descriptor_open(short_run: ShortRun) -> None:
+    """`tail` gives its watches back: Linux allows a user 128 of them, over all processes."""
+    before = len(os.listdir("/proc/self/fd"))
+
+    verb(short_run.var, "tail", "signals")
+
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("queue", ["nope", "../secrets", "signals/parts/market_role"])

@@ -158,6 +158,7 @@ def test_waiter_is_woken_by_the_write_before_the_sync(var_dir: Path) -> None:
     make_queue(var_dir, "fills", "risk_role")
     writer = open_writer(var_dir, "fills", segment_bytes=4 * len(line_of(1)))
     waiter = Waiter([head(var_dir)], segments=[var_dir / "fills" / "inbox.jsonl"])
+    assert isinstance(waiter._watch, wakeup._Inotify), "this user has no watch left: see lsof"
     quiet(waiter)
     for number in range(1, 12):
         writer.write_json([json_of(number)])
