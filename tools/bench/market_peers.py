@@ -12,16 +12,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from tools.bench.machine import PROJECT
 from tools.bench.market_run import server
-from tools.bench.peers import HOME
-from tools.golden.pythons import base_of
+from tools.bench.peers import environment
 
-LOCK: Final = Path(__file__).resolve().parent / "locks" / "market.txt"
 CLIENTS: Final = Path(__file__).resolve().parent / "market_clients.py"
 OWN: Final = "minibot"
 PEERS: Final = ("cryptofeed", "ccxt", "python-binance", "unicorn")
@@ -29,8 +26,6 @@ ABSENT: Final = {
     "hummingbot": "no package of its connector alone; the bot, source alone, was given up after"
     " 100 s, not past its build requirements"
 }
-MINOR: Final = 11
-SETUP_S_MAX: Final = 600.0
 RUN_S_MAX: Final = 120.0
 
 
@@ -61,7 +56,7 @@ def compare(repeats: int, core: int, *, has_peers: bool, **command: Any) -> Clie
     if has_peers:
         found.missing.update(ABSENT)
         try:
-            python = environment()
+            python = environment("market")
         except (OSError, subprocess.SubprocessError) as error:
             found.missing.update(dict.fromkeys(PEERS, str(error)))
         else:
@@ -109,27 +104,3 @@ def _run(words: list[str], core: int, command: dict[str, Any]) -> dict[str, Any]
     if not result["cpu_s"] or not result["wall_s"]:
         raise OSError(f"took {result['messages']} messages and then no more")
     return result
-
-
-def environment() -> Path:
-    """Return the peers' interpreter; make its environment where it is missing.
-
-    Raises:
-        OSError: The environment cannot be made; the message says why.
-    """
-    home = HOME / "market"
-    python, stamp = home / "bin" / "python", home / "stamp"
-    wanted = sha256(LOCK.read_bytes()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return python
-    base = base_of(MINOR)
-    if base is None:
-        raise OSError(f"no Python 3.{MINOR} here")
-    subprocess.run([str(base), "-m", "venv", "--clear", str(home)], check=True, timeout=SETUP_S_MAX)
-    words = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=SETUP_S_MAX, check=False)
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["no word"]
-        raise OSError(f"pip cannot install {LOCK.name}: {said[-1][:200]}")
-    stamp.write_text(wanted)
-    return python

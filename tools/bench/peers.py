@@ -2,7 +2,8 @@
 
 Python packages come from `peers.lock`, each file checked against its sha256; `redis-server` is the
 system's, or Debian's package unpacked without installing it. A peer that is not available is named
-with the reason and left out of the comparison.
+with the reason and left out of the comparison. Other benches have an environment for each of their
+`locks`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from typing import Final
 
 from tools.bench.machine import FOLDER, PROJECT
 from tools.bench.peer_stores import LIBRARIES, NATS, REDIS
+from tools.golden.pythons import base_of
 
 LOCK: Final = PROJECT / "tools" / "bench" / "peers.lock"
+LOCKS: Final = LOCK.parent / "locks"
 HOME: Final = FOLDER / "peers"
+MINOR: Final = 11
+"""Of Python 3, for the environments of `LOCKS`."""
 PACKAGED: Final = ("litequeue", "persist_queue")
 # The server and its libraries, under Debian's names.
 DEBIAN: Final = (
@@ -34,7 +39,7 @@ DEBIAN: Final = (
     "lua-cjson",
     "lua-bitop",
 )
-SETUP_S_MAX: Final = 300.0
+SETUP_S_MAX: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -75,6 +80,36 @@ def set_up() -> Peers:
     except (OSError, subprocess.SubprocessError) as error:
         peers.missing["redis"] = f"no redis-server, and apt-get gives none: {error}"
     return peers
+
+
+def environment(name: str) -> Path:
+    """Return the interpreter of a lock's environment; make it where it is missing.
+
+    Args:
+        name: Of the lock below `LOCKS`, which names every package and the hashes of its files.
+
+    Raises:
+        OSError: The environment cannot be made; the message says why.
+        SubprocessError: Nor within `SETUP_S_MAX`.
+    """
+    lock, home = LOCKS / f"{name}.txt", HOME / name
+    python, stamp = home / "bin" / "python", home / "stamp"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    base = base_of(MINOR)
+    if base is None:
+        raise OSError(f"no Python 3.{MINOR} here")
+    subprocess.run([str(base), "-m", "venv", "--clear", str(home)], check=True, timeout=SETUP_S_MAX)
+    words = ["-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(lock)]
+    done = subprocess.run(
+        [str(python), *words], capture_output=True, text=True, timeout=SETUP_S_MAX, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["no word"]
+        raise OSError(f"pip cannot install {lock.name}: {said[-1][:200]}")
+    stamp.write_text(wanted)
+    return python
 
 
 def _python() -> Path:
