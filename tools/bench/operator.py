@@ -24,13 +24,16 @@ from tools.bench.first_hour import MB, timed
 from tools.bench.first_hour import Took as Timed
 from tools.bench.frame import Json, Limit, Measure, median
 from tools.bench.operator_alerts import alerts
+from tools.bench.operator_audit import audit
 from tools.bench.operator_extras import extras
 from tools.bench.operator_load import cost, pairs
 from tools.bench.operator_nights import PATIENT, Night, NightError, copies, environ, sealed_run
 from tools.bench.operator_page import page
 from tools.bench.operator_scale import scaled
 
-HELP: Final = "O1 to O9, evening and morning: page, ops, report, bundle, verbs, alerts, extras"
+HELP: Final = (
+    "O1 to O9, evening and morning: page, ops, report, bundle, verbs, findings, alerts, extras"
+)
 RUNS: Final = 100
 SHORT: Final[Json] = {
     "embedded.source": "generator:7",
@@ -241,6 +244,11 @@ def _timed_verbs(var: Path, repeats: int) -> dict[str, list[Timed]]:
     return found
 
 
+def o7(plan: Plan) -> list[Measure]:
+    """O7: Findings of axe, of a look at every answer's headers, and of schemathesis."""
+    return audit(plan.short, plan.scratch / "audited")
+
+
 def o8(plan: Plan) -> list[Measure]:
     """O8: A standing night until the guard's alarm; a STOP until its alert."""
     return alerts(plan.repeats, plan.scratch)
@@ -267,6 +275,7 @@ ROWS: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
     "O4": o4,
     "O5": o5,
     "O6": o6,
+    "O7": o7,
     "O8": o8,
     "O9": o9,
 }

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +44,20 @@ def page(repeats: int, run: Path, ticks: int) -> list[Measure]:
     if browser is None or missing:
         why = f"not measured: {missing} is not installed; {WEB_REMEDY}" if missing else NO_CHROMIUM
         return [Measure("O1", name, None, "s", FIRST, notes=[why]), pan]
+    with served_record(run) as told, Chromium(browser) as chromium:
+        enter(chromium, str(told["url"]), str(told["code"]))
+        taken = [_opened_s(chromium, str(told["url"])) for _ in range(repeats + 1)][1:]
+    notes = [f"a run of {ticks:,} ticks, not of seven hours; the run had been read before"]
+    return [Measure("O1", name, median(taken), "s", FIRST, {"s": taken}, notes=notes), pan]
+
+
+@contextmanager
+def served_record(run: Path) -> Iterator[dict[str, Any]]:
+    """Serve the page of a finished run by its verb; yield the verb's JSON document.
+
+    Raises:
+        NightError: The verb ended before it said where the page is.
+    """
     argv = [sys.executable, "-m", "minibot", "page", run.name, "--json"]
     process = subprocess.Popen(
         [*argv, "--var", str(run.parents[1])],
@@ -52,10 +68,7 @@ def page(repeats: int, run: Path, ticks: int) -> list[Measure]:
         text=True,
     )
     try:
-        told = _document(process)
-        with Chromium(browser) as chromium:
-            _enter(chromium, str(told["url"]), str(told["code"]))
-            taken = [_opened_s(chromium, str(told["url"])) for _ in range(repeats + 1)][1:]
+        yield _document(process)
     finally:
         process.terminate()
         try:
@@ -63,8 +76,6 @@ def page(repeats: int, run: Path, ticks: int) -> list[Measure]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    notes = [f"a run of {ticks:,} ticks, not of seven hours; the run had been read before"]
-    return [Measure("O1", name, median(taken), "s", FIRST, {"s": taken}, notes=notes), pan]
 
 
 def _document(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -81,25 +92,34 @@ def _document(process: subprocess.Popen[str]) -> dict[str, Any]:
     raise NightError(f"minibot page ended: {said[-300:]}")
 
 
-def _enter(chromium: Chromium, url: str, code: str) -> None:
-    """Log in by a one-time code."""
+def enter(chromium: Chromium, url: str, code: str) -> None:
+    """Log in by a one-time code.
+
+    Raises:
+        NightError: The page did not open.
+    """
     chromium.open(url, WIDTH)
-    _await(chromium, ASKS)
+    until(chromium, ASKS)
     chromium.ask("document.querySelector('[name=code]').focus()")
     chromium.type(code)
     chromium.press("Enter")
-    _await(chromium, SHOWN)
+    until(chromium, SHOWN)
 
 
 def _opened_s(chromium: Chromium, url: str) -> float:
     """Return the seconds from opening the page to its figures."""
     began = time.perf_counter()
     chromium.open(url, WIDTH)
-    _await(chromium, SHOWN)
+    until(chromium, SHOWN)
     return time.perf_counter() - began
 
 
-def _await(chromium: Chromium, condition: str) -> None:
+def until(chromium: Chromium, condition: str) -> None:
+    """Wait until an expression is true in the page.
+
+    Raises:
+        NightError: It did not come true in time.
+    """
     deadline = time.monotonic() + DEADLINE_S
     while not chromium.ask(condition):
         if time.monotonic() > deadline:
