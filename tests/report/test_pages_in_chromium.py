@@ -163,7 +163,7 @@ def test_machine_details_are_folded_and_come_last(chromium: Chromium, pages: lis
     """A reader meets result, price and round trips first, and hashes when asked for."""
     order = "[...document.querySelectorAll('h2')].map(h => h.textContent)"
     shut = "document.querySelector('details.machine').open"
-    last = "document.body.lastElementChild.className"
+    last = "document.querySelector('main').lastElementChild.className"
     for path in pages:
         chromium.show(path, 1000)
         names = chromium.ask(order)

@@ -123,7 +123,7 @@ def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
 
 def test_page_says_the_verdict_before_all_else(night: Night) -> None:
     """The first element of the page is the verdict with its cause."""
-    body = page(with_stop(night, "RISK_LIMIT")).split("<body>\n")[1]
+    body = page(with_stop(night, "RISK_LIMIT")).split("<main>\n")[1]
 
     assert body.startswith('<p class="verdict"><b class="bad">STOPPED</b> RISK_LIMIT, raised by ')
     assert "A hard risk limit was reached" in body.split("<h1>")[0]
