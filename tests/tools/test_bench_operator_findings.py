@@ -88,7 +88,7 @@ def test_places_of_a_rule_stand_in_one_line_below_the_worse_rules() -> None:
 
 
 def test_axe_finding_without_an_impact_counts_as_serious() -> None:
-    """What axe does not weigh is not taken for harmless."""
+    """A rule that axe does not weigh is not taken for harmless."""
     rules = [
         {"id": "region", "help": "in a landmark", "impact": "moderate", "targets": ["h1", "p"]},
         {"id": "new", "help": "unknown", "impact": None, "targets": ["a"]},

@@ -143,7 +143,7 @@ def _write_report(run: Path) -> None:
 
 @dataclass(slots=True)
 class Seen:
-    """What axe said of all views."""
+    """Findings of axe in all views."""
 
     findings: list[Finding] = field(default_factory=list)
     undecided: set[str] = field(default_factory=set)
