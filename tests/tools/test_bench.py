@@ -44,6 +44,14 @@ def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
     assert any("0.15 (0.1-0.2), 2 samples" in line for line in report)
 
 
+def test_report_counts_each_measure_of_a_row() -> None:
+    """Two measures of one row that are missed are two, and the row is named once."""
+    limit = Limit(1.0, 0.0, is_most=True)
+    measures = [Measure("O7", name, value, "", limit) for name, value in (("a", 2), ("b", 3))]
+
+    assert lines({}, measures)[-1] == "2 measures: 0 met, not met: O7"
+
+
 @pytest.mark.process
 def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

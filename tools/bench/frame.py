@@ -117,7 +117,8 @@ def lines(report: Mapping[str, object], measures: Sequence[Measure]) -> list[str
     missed = sorted({measure.id for measure in judged if measure.verdict == "NOT MET"})
     absent = sorted({measure.id for measure in judged if measure.verdict == "not measured"})
     out.append("")
-    verdict = f"{len(judged)} measures: {len(judged) - len(missed) - len(absent)} met"
+    met = sum(measure.verdict not in ("NOT MET", "not measured") for measure in judged)
+    verdict = f"{len(judged)} measures: {met} met"
     verdict += f", not met: {' '.join(missed)}" if missed else ", none missed"
     out.append(verdict + (f", not measured: {' '.join(absent)}" if absent else ""))
     return out
