@@ -28,6 +28,7 @@ API: Final = "/api/v1"
 FILES: Final = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "lightweight-charts.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "settings.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -273,15 +273,43 @@ def test_wrong_code_is_told_without_an_error(chromium: Chromium, record: RecordP
     assert chromium.complaints == []
 
 
-def test_chart_draws_many_points_by_the_column(chromium: Chromium, record: RecordPage) -> None:
-    """A picture of a hundred thousand points has as many columns as pixels, and every extreme."""
-    chromium.open(record.url, SCREEN_PX)
-    points = "Array.from({length: 100000}, (_, n) => [n * 1000, n === 77777 ? 500 : n % 100])"
-    script = f"Chart.columns({points}, 0, 99999000, 752)"
-    (run,) = json.loads(str(chromium.ask(f"JSON.stringify({script})")))
-    broken = chromium.ask("Chart.columns([[0, 1], [1, null], [2, 3]], 0, 2, 10).length")
+def test_chart_takes_many_points_and_shows_every_extreme(
+    chromium: Chromium, record: RecordPage
+) -> None:
+    """A hundred thousand points are in view at once; a gap stays one; later points are added."""
+    enter(chromium, record.url, record.make_code())
+    chromium.ask("at('tab-chart').click()")
+    # A chart of its own: the page goes on to fill its other two.
+    chromium.ask("var box = document.createElement('div'); box.className = 'chart'")
+    chromium.ask("at('chart').prepend(box); var chart = new Chart(box, null)")
+    value = "n === 77777 ? 500 : n === 5 ? null : n % 100"
+    chromium.ask(f"var many = Array.from({{length: 100000}}, (_, n) => [n * 1000, {value}])")
+    show = "chart.show('many', [{points: many, style: 'accent'}, {points: [], style: 'bad'}])"
+    chromium.ask(show)
 
-    assert len(run) == 753
-    assert max(column[2] for column in run) == 500
-    assert min(column[1] for column in run) == 0
-    assert broken == 2
+    scale, line = "chart.chart.timeScale()", "chart.series[0].line"
+    wait_until(
+        lambda: chromium.ask(f"{scale}.getVisibleLogicalRange().to >= 99998"), "all is in view"
+    )
+    assert chromium.ask(f"{scale}.getVisibleLogicalRange().from") <= 1
+    top = f"{line}.priceScale().getVisibleRange().to"
+    wait_until(lambda: chromium.ask(f"{top} >= 500"), "the extreme is in view")
+    assert chromium.ask(f"{line}.data().length") == 99_999
+    assert chromium.ask(f"{line}.dataByIndex(5) === null")
+    chromium.ask(f"many.push([100000400, 7], [100000900, 8]); {show}")
+    assert chromium.ask(f"{line}.data().length") == 100_000
+    assert chromium.ask(f"{line}.dataByIndex(100000).value") == 8
+    assert chromium.complaints == []
+
+
+def test_chart_library_is_the_published_file_and_names_its_maker(project: Path) -> None:
+    """The library is unchanged since it was published; licence, notice and link go with it."""
+    assets = project / "minibot" / "ops" / "web" / "assets"
+    library = (assets / "lightweight-charts.js").read_bytes()
+    notice = (assets / "lightweight-charts.NOTICE").read_text(encoding="utf-8")
+
+    assert hashlib.sha256(library).hexdigest() in notice
+    assert "Apache License" in (assets / "lightweight-charts.LICENSE").read_text(encoding="utf-8")
+    page = (assets / "page.html").read_text(encoding="utf-8")
+    assert "https://www.tradingview.com/" in page
+    assert "https://www.tradingview.com/" in notice
