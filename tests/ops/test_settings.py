@@ -71,6 +71,7 @@ def test_taken_back_value_is_the_files_own_again(ops: Path) -> None:
         ("", "1", "cannot be changed here"),
     ],
 )
+@pytest.mark.row("D-15")
 def test_what_a_start_would_refuse_or_only_the_file_may_say_is_not_staged(
     key: str, text: str, said: str, ops: Path
 ) -> None:
@@ -130,6 +131,7 @@ def page(short_run: ShortRun, tmp_path: Path) -> Iterator[Served]:
         yield found
 
 
+@pytest.mark.row("D-15")
 def test_page_stages_under_its_own_name_and_the_run_keeps_its_values(page: Served) -> None:
     """A change from the page is recorded as the page's, and changes no value of the run."""
     manifest = (page.var.run(page.run_id) / "manifest.json").read_bytes()
