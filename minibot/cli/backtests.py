@@ -8,7 +8,7 @@ from typing import Final
 
 from minibot.backtest.report import store, tables
 from minibot.backtest.report.returns import BREAKDOWNS
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.cli.support.side_by_side import NAMED, OF_BACKTESTS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
@@ -16,6 +16,7 @@ from minibot.kernel.errors import Refusal
 from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, change, counted, signed
+from minibot.runtime.paths import shown_path
 
 HELP = "the backtests that were kept: list, show ID or A B, compare A B, prune"
 EXAMPLE = "minibot backtests show A B --html"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.backup_service import free_min_of
 from minibot.report.figures import counted, megabytes
 from minibot.runtime.backup import BackupFolder
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import resolve
+from minibot.runtime.paths import resolve, shown_path
 
 HELP = "back a run up now, running or finished: its queues at one moment, models, state"
 EXAMPLE = "minibot backup latest --to /mnt/backups"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import megabytes
+from minibot.runtime.paths import shown_path
 
 HELP = "pack a sealed run, its report and its proof into one file; verify FILE checks it elsewhere"
 EXAMPLE = "minibot bundle latest --out night.tar.gz"

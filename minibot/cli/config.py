@@ -11,9 +11,9 @@ from typing import Any
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile
-from minibot.cli.support.strategy_trial import require_runnable
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
+from minibot.strategies.trial_process import require_runnable
 
 HELP = "check a profile, or show what file, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"

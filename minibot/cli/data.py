@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.cli.support.output import progress_bar, show, show_json, show_lines, shown_path
+from minibot.cli.support.output import progress_bar, show, show_json, show_lines
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
@@ -23,7 +23,7 @@ from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file, read_hashed
 from minibot.runtime.configuration.config import Config
-from minibot.runtime.paths import PROJECT, find, resolve
+from minibot.runtime.paths import PROJECT, find, resolve, shown_path
 from minibot.simulator.sources.sources import find as find_source
 from minibot.simulator.sources.sources import open_source
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minibot.cli.main import CHECK_FAILED
 from minibot.cli.support.output import show_json, show_lines, show_rows
-from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
 
 HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that mends it"
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.doctor_checks import as_json, examine, rows, verdict
     from minibot.cli.support.exchange_contact import meet_exchange
-    from minibot.cli.support.strategy_trial import require_runnable
     from minibot.report.summary import Row
+    from minibot.strategies.trial_process import require_runnable
 
-    config = profile_of(arguments, *own_var(arguments))
+    config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
     if arguments.exchange:
         return meet_exchange(arguments, config)
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         show_json({"profile": config.profile, "ok": not failed, "checks": as_json(results)})
     else:
         show_rows([Row(f"minibot doctor, profile {config.profile}"), *rows(results)])
-        show_lines(["", verdict(config.profile, results)])
+        show_lines([*staged_lines(config), "", verdict(config.profile, results)])
     return CHECK_FAILED if failed else 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from minibot.cli.support.moments import moment_ms
-from minibot.cli.support.output import say, show, shown_path
+from minibot.cli.support.output import say, show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.download import Download, Fetched, Wanted
@@ -20,7 +20,7 @@ from minibot.exchanges.venues import VENUES
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import ConfigError
 from minibot.market.venue_access import new_rest, venue_of
-from minibot.runtime.paths import PROJECT
+from minibot.runtime.paths import PROJECT, shown_path
 
 HELP = (
     "download klines: archive files with their checksums, REST for the rest; only what is missing"

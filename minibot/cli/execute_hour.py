@@ -6,9 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
-from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.report.figures import counted
+from minibot.runtime.paths import shown_path
 
 HELP = "recompute one hour of a run and write its derived events and hourly state to a folder"
 EXAMPLE = "minibot execute-hour latest 02 --to /tmp/hour02"

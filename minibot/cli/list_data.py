@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.data.kline import bars_between
 from minibot.data.store import Series, all_series
@@ -14,6 +14,7 @@ from minibot.data.treatment import clock_text
 from minibot.kernel.errors import Refusal
 from minibot.report.columns import table_lines
 from minibot.report.figures import date_clock
+from minibot.runtime.paths import shown_path
 
 HELP = "list downloaded data: series, span, rows; --gaps names what is missing; --verify hashes it"
 EXAMPLE = "minibot list-data --gaps"

@@ -8,12 +8,12 @@ import re
 from keyword import iskeyword
 from pathlib import Path
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.runtime.configuration.config_layers import SET
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, folder_fault
-from minibot.runtime.paths import PROJECT, resolve
+from minibot.runtime.paths import PROJECT, resolve, shown_path
 from minibot.strategies.allowed import API, names_of
 
 HELP = "write a strategy of your own, with a test that passes"

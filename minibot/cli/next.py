@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.cli.support.own_profile import own_profiles
 from minibot.cli.support.selection import var_of
 from minibot.report.records import UNSEALED, RunRecord, read_record
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags

@@ -11,7 +11,7 @@ from minibot.cli.main import Parser, add_common, guarded
 from minibot.cli.support.idea import SHOWN_MAX, add_idea, fed, judge_played, take_idea
 from minibot.cli.support.output import say
 from minibot.cli.support.own_profile import profile_for_night
-from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
@@ -73,17 +73,19 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> Config:
     """Return the profile of the night, judged as a start judges it."""
-    from minibot.cli.support.strategy_trial import require_runnable
+    from minibot.strategies.trial_process import require_runnable
 
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         say(why)
     take_idea(arguments)
     sets = own_var(arguments)
-    config = profile_of(arguments, *sets)
+    config = profile_of_start(arguments, *sets)
     if arguments.open and config.page is None:
         say(f"means: --set '{PAGE}'")
-        config = profile_of(arguments, *sets, PAGE)
+        config = profile_of_start(arguments, *sets, PAGE)
+    for line in staged_lines(config):
+        say(line)
     config = fed(arguments, config)
     judge_played(arguments, config)
     require_runnable(config)

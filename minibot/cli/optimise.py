@@ -9,11 +9,12 @@ from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
 from minibot.cli.support.idea import add_idea, judge_source, take_idea
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.searching import job_count
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.engine.worker_pool import default_jobs
+from minibot.runtime.paths import shown_path
 
 HELP = "search parameters walking forward; the figure out of sample stands first"
 EXAMPLE = "minibot optimise --source klines:FILE --vary strategy.rsi_period=7:28"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 
-from minibot.cli.support.output import say, show, shown_path
+from minibot.cli.support.output import say, show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.recording import Recording
@@ -31,7 +31,7 @@ from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.configuration.config_sections import EMBEDDED
-from minibot.runtime.paths import PROJECT
+from minibot.runtime.paths import PROJECT, shown_path
 
 HELP = "record the venue's raw streams onto tapes (gzip, in parts, hashed) that play again"
 EXAMPLE = "minibot record --symbols BTCUSDT,ETHUSDT --for 2h --name evening"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_zone, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import write_atomic
@@ -23,6 +23,7 @@ from minibot.replay.hours import (
 from minibot.replay.proof import Proof, prove
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
+from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import LATEST
 
 HELP = "replay every hour of runs; write their digests to a manifest, or check runs against one"

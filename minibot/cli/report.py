@@ -12,10 +12,10 @@ from minibot.cli.support.output import (
     show_lines,
     show_rows,
     show_toned,
-    shown_path,
 )
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal, RunStop
+from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
     from minibot.report.night import Night

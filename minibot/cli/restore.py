@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.ops.restore import find_backup, restore
 from minibot.report.figures import counted, date_clock
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import Var, shown_path
 
 HELP = "restore a backup into an empty folder, every byte checked; verify and replay go from there"
 EXAMPLE = "minibot restore /mnt/backups restored"

@@ -8,7 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from minibot.cli.backtest import DEFAULT_PROFILE, named
-from minibot.cli.support.output import progress_bar, say, show, shown_path
+from minibot.cli.support.output import progress_bar, say, show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, add_run, run_dir_of, var_of
 from minibot.events.model import JsonObject
@@ -16,7 +16,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.columns import table_lines
 from minibot.report.figures import date_clock
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.output import say, show, show_json
 from minibot.cli.support.own_profile import profile_for_night
-from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.profile import own_var, profile_of_start
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.errors import Refusal
 
@@ -96,9 +96,9 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     """
     from minibot.cli.support.evenings import time_of_day
     from minibot.cli.support.service_files import Service
-    from minibot.cli.support.strategy_trial import require_runnable
     from minibot.replay.time_arguments import zone_of
     from minibot.runtime.paths import PROJECT, find
+    from minibot.strategies.trial_process import require_runnable
 
     evening, zone = arguments.every_evening, arguments.zone
     if time_of_day(evening) is None:
@@ -107,7 +107,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         say(why)
-    config = profile_of(arguments, *own_var(arguments))
+    config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
     if GUARD in names and config.raw.get("alerts") is None:
         said = f"{config.profile} has no section alerts, so its guard could tell nobody."

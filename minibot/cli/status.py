@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibot.cli.support.output import show_json, show_rows, shown_path
+from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
@@ -18,7 +18,7 @@ from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
 

@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 
 from minibot.cli.support.numbers import between
-from minibot.cli.support.output import show, shown_path
-from minibot.cli.support.strategy_trial import LIMIT_S, tried
+from minibot.cli.support.output import show
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files
-from minibot.runtime.paths import PROJECT, find, is_within
+from minibot.runtime.paths import PROJECT, find, is_within, shown_path
 from minibot.strategies.source_check import Finding, source_findings
+from minibot.strategies.trial_process import LIMIT_S, tried
 
 HELP = "check a strategy's file: what it may not do, by line; then load and try it"
 EXAMPLE = "minibot strategy-check strategies/dip_buyer.py"

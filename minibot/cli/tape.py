@@ -9,7 +9,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.data.recording import packed
 from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
@@ -22,6 +22,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file, put_atomic, remove_temps
 from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted, listed
+from minibot.runtime.paths import shown_path
 
 HELP = "recorded tapes: info, check (they are their own oracle), cut, merge"
 EXAMPLE = "minibot tape check var/tapes/evening"

@@ -89,6 +89,15 @@ def project_name(path: Path) -> str:
     return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)
 
 
+def shown_path(path: Path) -> str:
+    """Return a path relative to the working folder if it lies below it, else as it is."""
+    here = Path.cwd()
+    for found in (os.path.abspath(path), os.path.realpath(path)):
+        if Path(found).is_relative_to(here):
+            return Path(found).relative_to(here).as_posix()
+    return str(path)
+
+
 class Var:
     """Folders and files that a run writes, below one root; none is made here."""
 

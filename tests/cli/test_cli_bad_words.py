@@ -15,10 +15,10 @@ import pytest
 
 from minibot.cli import strategy_check
 from minibot.cli.main import guarded, run
-from minibot.cli.support.strategy_trial import tried
 from minibot.events import roles as roles_module
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.config import load_config
+from minibot.strategies.trial_process import tried
 from tests.runs import PROJECT, clean_environ, verb
 
 pytestmark = [pytest.mark.campaign, pytest.mark.process]

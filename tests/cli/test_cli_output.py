@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.support import output
-from minibot.cli.support.output import progress_bar, say, shown_path, wrapped
+from minibot.cli.support.output import progress_bar, say, wrapped
+from minibot.runtime.paths import shown_path
 from tests.waiting import DEADLINE_S, wait_until
 
 LINES = [

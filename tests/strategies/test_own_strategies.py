@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cli.main import run as cli
-from minibot.cli.support import strategy_trial
 from minibot.cores.messages import FillMessage, drafts_of
 from minibot.events.model import (
     BUY,
@@ -40,7 +39,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime.configuration import own_source
 from minibot.runtime.configuration.config import load_config
-from minibot.strategies import decision
+from minibot.strategies import decision, trial_process
 from minibot.strategies import selection as chosen
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
@@ -381,7 +380,7 @@ def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -
     config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
 
     with pytest.raises(ConfigError) as caught:
-        strategy_trial.require_tried(config, limit_s=5)
+        trial_process.require_tried(config, limit_s=5)
     assert str(path) in caught.value.violations[0]
     assert "the trial had not ended after 5 s" in caught.value.violations[0]
 
@@ -396,7 +395,7 @@ def test_loop_without_an_end_at_its_making_is_refused(
 ) -> None:
     """`__init__` runs at every check of a profile: none may hang on it."""
     path = written(tmp_path, "def __init__(self, settings):\n    while True:\n        pass")
-    monkeypatch.setattr(strategy_trial.require_tried, "__defaults__", (3,))
+    monkeypatch.setattr(trial_process.require_tried, "__defaults__", (3,))
     words = ["strategy.name=mine", f"strategy.folder={tmp_path}", f"paths.var={tmp_path}/var"]
     sets = [word for text in words for word in ("--set", text)]
 
@@ -416,10 +415,10 @@ def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
 
     with pytest.raises(ConfigError) as caught:
-        strategy_trial.require_tried(load_config(PROFILE, sets).raw)
+        trial_process.require_tried(load_config(PROFILE, sets).raw)
     assert "line 15: ZeroDivisionError" in caught.value.violations[0]
-    strategy_trial.require_tried(load_config(PROFILE, [*sets, "strategy.parameters.n=1"]).raw)
-    strategy_trial.require_tried(load_config(PROFILE, []).raw)
+    trial_process.require_tried(load_config(PROFILE, [*sets, "strategy.parameters.n=1"]).raw)
+    trial_process.require_tried(load_config(PROFILE, []).raw)
 
 
 def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ REFUSED: Final = (401, 403)
 ANSWER_S: Final = 60.0
 ORDER: Final = {"content-type": "application/json"}
 TOO_LONG: Final = str(10**9)
+_ASSET: Final = re.compile(r"/assets/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,10 @@ def kinds(page: Page, cookie: str) -> Iterator[Request]:
     """Yield a request for every kind of answer: page, asset, API, metrics, report, refusals."""
     bearer, known = page.bearer, {"cookie": cookie}
     basic = base64.b64encode(f"freqtrader:{page.token}".encode()).decode()
-    yield Request("page", "/", (200,))
-    for name in ("page.css", "page.js", "chart.js", "icon.svg"):
-        yield Request("asset", f"/assets/{name}", (200,))
+    frame = Request("page", "/", (200,))
+    yield frame
+    for path in sorted(set(_ASSET.findall(page.ask(frame).body))):
+        yield Request("asset", path, (200,))
     yield Request("no such asset", "/assets/nothing.js", (404,))
     yield Request("path out of the assets", "/assets/..%2faccess.py", (404,))
     yield Request("session without a cookie", "/session", (200,))

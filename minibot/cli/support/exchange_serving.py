@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.cli.support.certificate import CERTIFICATE, certificate_in
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.report.figures import counted, date_clock, listed
+from minibot.runtime.paths import shown_path
 from minibot.simulator.server.guard import tell
 from minibot.simulator.server.server import ExchangeServer
 from minibot.simulator.server.service import Settings, make_server, ready_line, serve, tls_context

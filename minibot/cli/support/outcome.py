@@ -21,7 +21,6 @@ from minibot.cli.support.output import (
     say,
     show_json,
     show_rows,
-    shown_path,
 )
 from minibot.cli.support.proving import Proving, Verdict
 from minibot.events.reasons import REASONS
@@ -31,7 +30,7 @@ from minibot.report.html import write_report
 from minibot.report.night import Night
 from minibot.report.summary import Row, result_text, source_of, summary_json, summary_rows
 from minibot.runtime.context import STOPPED
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.launcher import Outcome
 

@@ -216,12 +216,3 @@ def _progress_lines(title: str) -> Iterator[Bar]:
     finally:
         ended.set()
         printer.join(PROGRESS_EVERY_S)
-
-
-def shown_path(path: Path) -> str:
-    """Return a path relative to the working folder if it lies below it, else as it is."""
-    here = Path.cwd()
-    for found in (os.path.abspath(path), os.path.realpath(path)):
-        if Path(found).is_relative_to(here):
-            return Path(found).relative_to(here).as_posix()
-    return str(path)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from typing import TYPE_CHECKING
 
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
+from minibot.kernel.errors import ConfigError
 
 if TYPE_CHECKING:
     from minibot.runtime.configuration.config import Config
@@ -27,6 +29,38 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
     from minibot.runtime.configuration.config import load_config
 
     return load_config(arguments.config, [*arguments.set, *sets], os.environ)
+
+
+def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
+    """Return the profile with which a night starts: `profile_of`, with what is staged for it.
+
+    Staged settings (`minibot settings`, or the page) are weaker than environment and `--set`.
+
+    Raises:
+        ConfigError: With every violation.
+        Refusal: The record of staged settings cannot be read.
+    """
+    from minibot.runtime.configuration.config import load_config
+    from minibot.runtime.configuration.staged_settings import changes_of, staged_values
+
+    config = profile_of(arguments, *sets)
+    staged = staged_values(changes_of(config.var.ops), config.profile)
+    if not staged:
+        return config
+    try:
+        return load_config(arguments.config, [*arguments.set, *sets], os.environ, staged)
+    except ConfigError as error:
+        remedy = "Take staged settings back: minibot settings --take-back-all; then start again."
+        raise ConfigError(error.message, error.violations, remedy) from error
+
+
+def staged_lines(config: Config) -> list[str]:
+    """Return a line for each staged setting that a start takes."""
+    from minibot.runtime.configuration.config import value_of
+    from minibot.runtime.configuration.config_layers import STAGED
+
+    keys = [key for key, origin in config.origin.items() if origin == STAGED]
+    return [f"staged: {key} = {json.dumps(value_of(config.raw, key))}" for key in keys]
 
 
 def own_var(arguments: argparse.Namespace) -> list[str]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from minibot.backtest.report.returns import BREAKDOWNS
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration
+from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
     from minibot.backtest.report.review import Review

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.report.statistics import SORTABLE
 from minibot.cli.support.checking import add_check_flags, lookahead, startup
-from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import var_of
 from minibot.engine.worker_pool import default_jobs
 from minibot.execution.fill_models import BY_NAME
 from minibot.report.figures import counted
+from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
     from minibot.backtest.search.backtest_job import Job

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from minibot.cli.support.output import progress_bar, show, shown_path, wrapped
+from minibot.cli.support.output import progress_bar, show, wrapped
 from minibot.cli.support.selection import find_run, is_run_named, var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.records import RunRecord, read_record
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from minibot.backtest.report.sides import Side
     from minibot.backtest.report.store import Kept
-    from minibot.runtime.paths import Var
+    from minibot.runtime.paths import Var, shown_path
 
 OF_RUNS: Final = "run"
 OF_BACKTESTS: Final = "backtest"

@@ -15,6 +15,7 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "doctor",
             "new-config",
             "config",
+            "settings",
             "probe",
             "service",
             "stage",

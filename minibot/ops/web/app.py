@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from minibot import __version__
-from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.ops.one_time_code import Codes
 from minibot.ops.run_health import health_of
 from minibot.ops.web.access import ASSETS, TOKEN_CHARS_MAX, Guarded
@@ -28,7 +28,9 @@ API: Final = "/api/v1"
 FILES: Final = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "lightweight-charts.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "settings.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 REFUSED_CODE: Final = "/#refused"
@@ -83,7 +85,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     def refused(request: Request, error: Refusal) -> JSONResponse:
         status = 404 if isinstance(error, NoSuchNight) else 409
-        return JSONResponse({"detail": str(error)}, status_code=status)
+        said: dict[str, Any] = {"detail": str(error)}
+        if isinstance(error, ConfigError):
+            said["violations"] = list(error.violations)
+        return JSONResponse(said, status_code=status)
 
     @app.exception_handler(RunStop)
     def damaged(request: Request, error: RunStop) -> JSONResponse:

@@ -25,6 +25,9 @@ REPORT_POLICY: Final = (
     "form-action 'none'; frame-ancestors 'none'; sandbox"
 )
 """Policy of a report: a page of its own styles, without scripts, and of no origin."""
+SETTINGS_MAX: Final = 100
+PUT: Final = "New values by dotted key, as texts after the = of --set."
+TAKEN_BACK: Final = "Staged keys for which the profile's own value is to hold again."
 HTML: Final = "text/html; charset=utf-8"
 
 Symbol = Annotated[str, Query(max_length=40, description="Such as BTCUSDT.")]
@@ -36,6 +39,7 @@ def run_routes(run: RunView) -> APIRouter:
     routes = APIRouter(tags=["minibot"])
     _add_figures(routes, run)
     _add_past(routes, run)
+    _add_settings(routes, run)
 
     @routes.post("/act/{kind}")
     def act(
@@ -123,6 +127,25 @@ def _add_past(routes: APIRouter, run: RunView) -> None:
         """Return the report of a run as it was written, as a page without scripts."""
         headers = {CSP.decode(): REPORT_POLICY}
         return Response(report_of(run.var, run_id), media_type=HTML, headers=headers)
+
+
+def _add_settings(routes: APIRouter, run: RunView) -> None:
+    @routes.get("/settings")
+    def settings() -> JsonObject:
+        """Return the settings that can be changed, what is staged, and who changed what."""
+        return run.settings()
+
+    @routes.post("/settings")
+    def change_settings(
+        put: Annotated[dict[str, str], Body(max_length=SETTINGS_MAX, description=PUT)],
+        taken_back: Annotated[list[str], Body(max_length=SETTINGS_MAX, description=TAKEN_BACK)],
+        why: Annotated[str, Body(max_length=2000, description="For the record.")] = "",
+    ) -> JsonObject:
+        """Change what is staged for the next start of the profile, judged as a start judges it.
+
+        The running run is never changed. A refusal stages nothing and names every violation.
+        """
+        return run.change_settings(put, taken_back, why)
 
 
 def _live(run: RunView) -> JsonObject:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
-from minibot.ops import actions
+from minibot.ops import actions, settings
 from minibot.ops.web.run_history import RunHistory
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
@@ -104,6 +104,29 @@ class RunView:
                 "Open the running night's page: minibot page",
             )
         return {"status": actions.act(self.var, self.run_id, kind, **said)}
+
+    def settings(self) -> JsonObject:
+        """Return the settings of the next start of the run's profile, beside the run's own.
+
+        Raises:
+            Refusal: The profile's file is gone or no longer valid.
+        """
+        now = settings.next_start(self.var.ops, settings.profile_file_of(self.manifest))
+        return settings.settings_document(now, self.config)
+
+    def change_settings(
+        self, put: Mapping[str, str], taken_back: Sequence[str], why: str
+    ) -> JsonObject:
+        """Change what is staged; see `ops.settings.stage`.
+
+        Raises:
+            Refusal: Nothing was staged: the violations, or another reason.
+            RunStop: The change cannot be recorded.
+        """
+        file = settings.profile_file_of(self.manifest)
+        why = why or actions.DEFAULT_WHY
+        settings.stage(self.var.ops, file, put, taken_back, who=actions.WHO, why=why)
+        return self.settings()
 
     def explain(self, ts: int, symbol: str | None) -> JsonObject:
         """Return the second's market, holdings and decisions, as `minibot explain --at` does.

@@ -28,7 +28,7 @@ from minibot.runtime.configuration.config_files import (
     printable,
     read_profile,
 )
-from minibot.runtime.configuration.config_layers import MANIFEST, SET, Layers, is_variable
+from minibot.runtime.configuration.config_layers import MANIFEST, SET, STAGED, Layers, is_variable
 from minibot.runtime.configuration.config_rules import rule_violations
 from minibot.runtime.configuration.config_schema import (
     coerce_numbers,
@@ -68,9 +68,9 @@ class Config(ProfileKeys):
     """Valid profile: its keys, and their origins.
 
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
-    JSON; `origin` maps each dotted key to the file, the environment variable or `--set` that gave
-    its value; `given` is the part of it that a person chose, see `_given`; `base` is the file that
-    the profile extends, None if it stands alone or comes from a manifest.
+    JSON; `origin` maps each dotted key to the file, the environment variable, `staged settings` or
+    `--set` that gave its value; `given` is the part of it that a person chose, see `_given`; `base`
+    is the file that the profile extends, None if it stands alone or comes from a manifest.
     """
 
     raw: JsonObject
@@ -98,11 +98,12 @@ class Config(ProfileKeys):
     def layer_of(self, key: str) -> str:
         """Return the layer that gives a dotted key its value.
 
-        `base` or `overlay`, `file` for a profile that stands alone, `environment`, `--set`, or
-        `manifest` for a finished run's profile; empty for a key without an origin.
+        `base` or `overlay`, `file` for a profile that stands alone, `staged settings`,
+        `environment`, `--set`, or `manifest` for a finished run's profile; empty for a key without
+        an origin.
         """
         origin = self.origin.get(key, "")
-        if origin in ("", SET):
+        if origin in ("", SET, STAGED):
             return origin
         if origin == MANIFEST:
             return "manifest"
@@ -114,9 +115,12 @@ class Config(ProfileKeys):
 
 
 def load_config(
-    path: str | Path, sets: Iterable[str] = (), environ: Mapping[str, str] | None = None
+    path: str | Path,
+    sets: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
+    staged: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Return the profile of a file, changed by the environment and then by `--set` texts.
+    """Return the profile of a file, changed by staged settings, environment and `--set` texts.
 
     The file of an own strategy is read as well: its text becomes part of the profile.
 
@@ -124,12 +128,14 @@ def load_config(
         path: The file as a person names it; a leading `minibot/` is accepted (X-16).
         sets: Texts `section.key=value`.
         environ: Variables `MINIBOT__SECTION__KEY` count; None means no variables.
+        staged: Staged settings by dotted key, see `staged_settings`; None means none.
 
     Raises:
         ConfigError: With every violation: key, value, origin, allowed values, nearest key.
     """
     profile = read_profile(find(path))
     layers = Layers(profile.raw, profile.origin)
+    layers.put_staged(staged or {})
     layers.put_environ(environ or {})
     layers.put_texts(sets)
     return _judged(layers, str(path), profile)
@@ -221,9 +227,9 @@ def _told_half(path: list[str], layers: Layers) -> str:
 def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     """Return the keys that a person chose, with their origin.
 
-    A key set by `--set`, a variable or a user's overlay is chosen. A user's whole file, and a
-    section given as a whole, have to name every key: there a key is chosen if no shipped profile
-    has its value.
+    A key set by `--set`, a variable, staging or a user's overlay is chosen. A user's whole file,
+    and a section given as a whole, have to name every key: there a key is chosen if no shipped
+    profile has its value.
     """
     chosen = None if profile is None else _own_name(profile.overlay)
     copy = None if profile is None else _own_name(profile.whole)
@@ -231,7 +237,7 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     for key, origin in layers.origin.items():
         if origin == copy or key in layers.by_section:
             copied[key] = origin
-        elif origin in (chosen, SET) or is_variable(origin):
+        elif origin in (chosen, SET, STAGED) or is_variable(origin):
             given[key] = origin
     if copied:
         shipped = [read_profile(path).raw for path in sorted(SHIPPED.glob("*.v1.json"))]
@@ -246,6 +252,11 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
 def _own_name(path: Path | None) -> str | None:
     """Return the name of a file, None for a shipped profile or no file."""
     return None if path is None or is_shipped(path) else path.name
+
+
+def value_of(raw: JsonObject, key: str) -> Any:
+    """Return the value of a dotted key; None where the profile lacks it."""
+    return _value(raw, key.split("."))
 
 
 def _value(raw: JsonObject, path: Sequence[str]) -> Any:

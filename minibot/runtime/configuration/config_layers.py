@@ -1,8 +1,8 @@
 """Layers of a profile: files, environment and `--set`, with the origin of every value.
 
-Precedence: `--set section.key=value`, then `MINIBOT__SECTION__KEY`, then the overlay, then its
-base. A value from `--set` or the environment is JSON if it parses, else text. A JSON number with a
-point is kept as its own characters: floats exist nowhere in a profile.
+Precedence: `--set section.key=value`, then `MINIBOT__SECTION__KEY`, then staged settings, then the
+overlay, then its base. A value from `--set` or the environment is JSON if it parses, else text. A
+JSON number with a point is kept as its own characters: floats exist nowhere in a profile.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ ENV_PREFIX: Final = "MINIBOT__"
 # One underscore fewer, and the variable would have no effect.
 _ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
+STAGED: Final = "staged settings"
 MANIFEST: Final = "manifest.json"
-SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.json"
 """The origin of values that a finished run's manifest gives."""
+SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.json"
 
 
 @dataclass(slots=True)
@@ -63,6 +64,11 @@ class Layers:
         self.origin.update(put)
         if isinstance(value, dict):
             self.by_section.update(put)
+
+    def put_staged(self, staged: Mapping[str, Any]) -> None:
+        """Set values that an operator staged, by dotted key."""
+        for key, value in staged.items():
+            self.put(key.split("."), value, STAGED)
 
     def put_environ(self, environ: Mapping[str, str]) -> None:
         """Set the values of variables `MINIBOT__SECTION__KEY`; a near miss is a violation."""

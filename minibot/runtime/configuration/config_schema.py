@@ -53,7 +53,7 @@ def config_schema() -> JsonObject:
 def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
     """Turn integers into text where a decimal string is expected: `speed=30` means `"30"`."""
     for key, value in raw.items():
-        expected = _resolved(schema.get("properties", {}).get(key, {}))
+        expected = resolved(schema.get("properties", {}).get(key, {}))
         if isinstance(value, dict):
             coerce_numbers(value, expected)
         elif type(value) is int and _is_text(expected):
@@ -115,7 +115,7 @@ def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> 
 
 def describe(schema: Mapping[str, Any]) -> str:
     """Return the values that a part of the schema allows, in words."""
-    schema = {**_resolved(schema), **{k: v for k, v in schema.items() if k != "$ref"}}
+    schema = {**resolved(schema), **{k: v for k, v in schema.items() if k != "$ref"}}
     if "title" in schema:
         return str(schema["title"])
     if "const" in schema:
@@ -181,7 +181,8 @@ def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
         yield from _keys(child, f"{prefix}{key}.")
 
 
-def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a part of the schema, or the definition that it refers to."""
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]

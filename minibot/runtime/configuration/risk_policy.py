@@ -61,17 +61,32 @@ def policy_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
         return
     for key, bound in profiles[name].items():
         value = risk.get(key)
-        if value is None:
-            continue
-        ((kind, most),) = bound.items()
-        limit = Fraction(most) if kind == MOST else cash * most / BPS
-        if Fraction(value) > limit:
-            unit = "" if kind == MOST else f", {most} basis points of portfolio.cash"
-            words = f"allowed by {POLICY_PATH.name} for {name}: at most {_text(limit)}{unit}"
+        if value is not None and Fraction(value) > _limit(bound, cash):
+            words = f"allowed by {POLICY_PATH.name} for {name}: {_told(bound, cash)}"
             yield told(["risk", key], value, words, origin)
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
         yield told(["risk", "stop_atr_mult"], None, words, origin)
+
+
+def policy_bound(raw: JsonObject, key: str) -> str:
+    """Return the policy's bound on a dotted key of a governed profile, in words; empty for none."""
+    section, _, name = key.partition(".")
+    if section != "risk" or raw["risk"].get("policy_version") is None:
+        return ""
+    bound = risk_policy().get(raw["risk"]["profile"], {}).get(name)
+    return "" if bound is None else _told(bound, Fraction(raw["portfolio"]["cash"]))
+
+
+def _limit(bound: Mapping[str, int], cash: Fraction) -> Fraction:
+    ((kind, most),) = bound.items()
+    return Fraction(most) if kind == MOST else cash * most / BPS
+
+
+def _told(bound: Mapping[str, int], cash: Fraction) -> str:
+    ((kind, most),) = bound.items()
+    unit = "" if kind == MOST else f", {most} basis points of portfolio.cash"
+    return f"at most {_text(_limit(bound, cash))}{unit}"
 
 
 def _text(limit: Fraction) -> str:

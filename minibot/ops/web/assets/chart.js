@@ -1,150 +1,143 @@
 "use strict";
-// Chart of values by time: drawn by the column of pixels, so that 100,000 points stay smooth.
-// Drag or arrow keys move it, wheel or plus and minus zoom, a click or Enter asks for a second.
+// Chart of values by time, drawn by TradingView's Lightweight Charts, with what that lacks: a cursor
+// for the keyboard, bands for gaps, and the whole kept in view until the reader moves it.
+// Drag or arrow keys move, wheel or plus and minus zoom, a click or Enter asks for a second.
+const secondOf = (ms) => Math.floor(ms / 1000);
+
+// Grey bands behind the lines, from second to second.
+class Bands {
+  constructor() { this.bands = []; this.colour = ""; }
+  attached({ chart, requestUpdate }) { this.chart = chart; this.requestUpdate = requestUpdate; }
+  show(bands, colour) { this.bands = bands; this.colour = colour; if (this.requestUpdate) this.requestUpdate(); }
+  paneViews() { return [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => target.useBitmapCoordinateSpace((scope) => this.draw(scope)) }) }]; }
+  draw(scope) {
+    const scale = this.chart.timeScale(), pen = scope.context;
+    const at = (second) => scale.logicalToCoordinate(scale.timeToIndex(second, true));
+    pen.fillStyle = this.colour;
+    for (const [from, to] of this.bands) {
+      const left = at(from), right = at(to);
+      if (left === null || right === null) continue;
+      pen.fillRect(left * scope.horizontalPixelRatio, 0, Math.max(2, right - left) * scope.horizontalPixelRatio, scope.bitmapSize.height);
+    }
+  }
+}
+
 class Chart {
-  constructor(canvas, onSecond) {
-    this.canvas = canvas;
+  constructor(box, onSecond) {
+    this.box = box;
     this.onSecond = onSecond;
     this.lines = [];
     this.marks = [];
     this.bands = [];
-    this.label = "";
-    this.from = null;
-    this.to = null;
-    this.isFollowing = true;
+    this.series = [];
     this.cursor = null;
-    this.isWaiting = false;
-    canvas.addEventListener("wheel", (event) => { event.preventDefault(); this.zoom(event.deltaY > 0 ? 1.25 : 0.8, this.timeAt(event.offsetX)); }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => { this.grip = { x: event.offsetX, from: this.from, to: this.to, moved: false }; canvas.setPointerCapture(event.pointerId); });
-    canvas.addEventListener("pointermove", (event) => this.drag(event));
-    canvas.addEventListener("pointerup", (event) => this.release(event));
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.redraw()).observe(canvas);
+    this.isWhole = true;
+    this.chart = LightweightCharts.createChart(box, {
+      autoSize: true,
+      layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif" },
+      // Points that share a pixel are drawn as one, so that 100,000 stay smooth.
+      timeScale: { timeVisible: true, secondsVisible: true, minBarSpacing: 0.001, rightOffset: 0, enableConflation: true, precomputeConflationOnInit: true },
+      // A finger that moves up or down scrolls the page.
+      handleScroll: { vertTouchDrag: false },
+      localization: { timeFormatter: (second) => `${Chart.clock(second * 1000)} UTC` },
+    });
+    this.chart.subscribeClick((event) => { if (event.time !== undefined) { this.point(event.time); this.ask(); } });
+    box.addEventListener("keydown", (event) => this.key(event));
+    for (const moved of ["wheel", "pointerdown"]) box.addEventListener(moved, () => { this.isWhole = false; }, { passive: true });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
-  // lines: [{name, points: [[ts, value or null]], style}], the first one gives the span.
+  // lines: [{points: [[ts, value or null]], style}]; the first one has the marks and the cursor.
   show(label, lines, marks = [], bands = []) {
-    this.label = label; this.lines = lines; this.marks = marks; this.bands = bands;
-    const points = lines[0].points;
-    if (points.length > 1) {
-      const begin = points[0][0], end = points[points.length - 1][0];
-      if (this.from === null) { this.from = begin; this.to = end; }
-      else if (this.isFollowing) { const wide = this.to - this.from; this.isWhole ? this.from = begin : this.from = end - wide; this.to = end; }
-      this.isWhole = this.from <= begin;
+    this.lines = lines; this.marks = marks; this.bands = bands;
+    const colour = this.colours();
+    while (this.series.length < lines.length) this.series.push(this.added());
+    lines.forEach((line, n) => this.fill(this.series[n], line.points));
+    this.series[0].line.applyOptions({ title: label });
+    const drawn = marks.map((mark) => Chart.marker(mark, colour(mark.style))).sort((a, b) => a.time - b.time);
+    this.markers.setMarkers(this.series[0].points ? drawn : []);
+    this.shades.show(bands.map((band) => [secondOf(band.from_ts), secondOf(band.ts)]), colour("line"));
+    this.paint();
+    if (this.isWhole) this.chart.timeScale().fitContent();
+  }
+  reset() { this.isWhole = true; this.cursor = null; for (const each of this.series) { each.line.setData([]); each.points = 0; each.last = null; } }
+  added() {
+    const line = this.chart.addSeries(LightweightCharts.LineSeries, {
+      lineWidth: 2, priceLineVisible: false, pointMarkersVisible: false, crosshairMarkerVisible: false,
+      priceFormat: { type: "custom", formatter: (value) => value.toLocaleString("en", { maximumSignificantDigits: 8 }), minMove: 1e-8 },
+    });
+    if (!this.markers) {
+      this.markers = LightweightCharts.createSeriesMarkers(line, []);
+      line.attachPrimitive(this.shades = new Bands());
     }
-    this.redraw();
+    return { line, points: 0, last: null };
   }
-  reset() { this.from = null; this.isFollowing = true; this.cursor = null; }
-  get whole() { const points = this.lines.length ? this.lines[0].points : []; return points.length > 1 ? [points[0][0], points[points.length - 1][0]] : null; }
-  timeAt(x) { return this.from + (x - Chart.EDGE) / Math.max(1, this.canvas.clientWidth - 2 * Chart.EDGE) * (this.to - this.from); }
-  span(from, to) {
-    const whole = this.whole;
-    if (!whole) return;
-    const wide = Math.max(2000, Math.min(to - from, whole[1] - whole[0]));
-    this.from = Math.max(whole[0], Math.min(from, whole[1] - wide));
-    this.to = this.from + wide;
-    this.isFollowing = this.to >= whole[1];
-    this.isWhole = this.from <= whole[0];
-    this.redraw();
+  // Points only grow: new ones are added, unless another symbol is shown. Of a second the last holds.
+  fill(series, points) {
+    if (series.points === points.length) return;
+    if (series.points === 0 || points.length < series.points) series.line.setData(Chart.bySecond(points));
+    else for (const each of Chart.bySecond(points.slice(series.points - 1))) series.line.update(each);
+    series.points = points.length;
   }
-  zoom(factor, about) { this.span(about - (about - this.from) * factor, about + (this.to - about) * factor); }
-  drag(event) {
-    if (!this.grip) return;
-    const moved = event.offsetX - this.grip.x;
-    if (Math.abs(moved) > 4) this.grip.moved = true;
-    if (!this.grip.moved) return;
-    const by = moved / Math.max(1, this.canvas.clientWidth) * (this.grip.to - this.grip.from);
-    this.span(this.grip.from - by, this.grip.to - by);
+  colours() {
+    const style = getComputedStyle(this.box);
+    return (name) => style.getPropertyValue(`--${name}`).trim();
   }
-  release(event) {
-    if (this.grip && !this.grip.moved && this.whole) { this.cursor = this.timeAt(event.offsetX); this.redraw(); this.ask(); }
-    this.grip = null;
+  paint() {
+    const colour = this.colours(), line = colour("line");
+    this.chart.applyOptions({
+      layout: { background: { type: "solid", color: colour("soft") }, textColor: colour("dim") },
+      grid: { vertLines: { color: line }, horzLines: { color: line } },
+      timeScale: { borderColor: line },
+      rightPriceScale: { borderColor: line },
+    });
+    this.lines.forEach((each, n) => this.series[n].line.applyOptions({ color: colour(each.style) }));
   }
-  ask() { if (this.onSecond && this.cursor !== null) this.onSecond(Math.round(this.cursor)); }
+  get seconds() { const points = this.lines.length ? this.lines[0].points : []; return points.length ? [secondOf(points[0][0]), secondOf(points[points.length - 1][0])] : null; }
+  point(second) {
+    this.cursor = second;
+    const value = this.valueAt(second);
+    if (value !== null) this.chart.setCrosshairPosition(value, second, this.series[0].line);
+  }
+  // The value of the last point up to the end of a second; null where a gap is.
+  valueAt(second) {
+    const points = this.lines[0].points, n = Chart.firstBehind(points, second * 1000 + 999) - 1;
+    return n < 0 ? null : points[n][1] === null ? null : Number(points[n][1]);
+  }
+  ask() { if (this.onSecond && this.cursor !== null) this.onSecond(this.cursor * 1000); }
   key(event) {
-    if (!this.whole) return;
-    const wide = this.to - this.from;
-    if (this.cursor === null) this.cursor = this.to;
-    const step = event.shiftKey ? 1000 : Math.max(1000, wide / 50);
-    if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-      this.cursor = Math.max(this.whole[0], Math.min(this.whole[1], this.cursor + (event.key === "ArrowLeft" ? -step : step)));
-      if (this.cursor < this.from) this.span(this.cursor, this.cursor + wide);
-      else if (this.cursor > this.to) this.span(this.cursor - wide, this.cursor);
-      this.redraw();
-    } else if (event.key === "+" || event.key === "=") this.zoom(0.8, this.cursor);
-    else if (event.key === "-") this.zoom(1.25, this.cursor);
-    else if (event.key === "Enter") this.ask();
+    const whole = this.seconds, scale = this.chart.timeScale(), range = scale.getVisibleLogicalRange();
+    if (!whole || !range) return;
+    const wide = range.to - range.from, side = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (side) {
+      // By points, as the scale has a place for each; with Shift to the next one.
+      const step = event.shiftKey ? 1 : Math.max(1, Math.round(wide / 50));
+      const points = this.lines[0].points, now = this.cursor === null ? points.length : Chart.firstBehind(points, this.cursor * 1000 + 999) - 1;
+      this.point(secondOf(points[Math.max(0, Math.min(points.length - 1, now + side * step))][0]));
+      const index = scale.timeToIndex(this.cursor, true);
+      if (index < range.from) scale.setVisibleLogicalRange({ from: index, to: index + wide });
+      else if (index > range.to) scale.setVisibleLogicalRange({ from: index - wide, to: index });
+    } else if ("+=-".includes(event.key)) {
+      const factor = event.key === "-" ? 1.25 : 0.8, middle = this.cursor === null ? range.to : scale.timeToIndex(this.cursor, true);
+      scale.setVisibleLogicalRange({ from: middle - (middle - range.from) * factor, to: middle + (range.to - middle) * factor });
+    } else if (event.key === "Enter") { this.ask(); event.preventDefault(); return; }
     else return;
+    this.isWhole = false;
     event.preventDefault();
   }
-  redraw() {
-    if (this.isWaiting) return;
-    this.isWaiting = true;
-    requestAnimationFrame(() => { this.isWaiting = false; this.draw(); });
-  }
-  draw() {
-    const canvas = this.canvas, scale = devicePixelRatio || 1, wide = canvas.clientWidth, high = canvas.clientHeight;
-    if (!wide || !high) return;
-    if (canvas.width !== Math.round(wide * scale) || canvas.height !== Math.round(high * scale)) { canvas.width = Math.round(wide * scale); canvas.height = Math.round(high * scale); }
-    const pen = canvas.getContext("2d"), style = getComputedStyle(canvas), colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, wide, high);
-    pen.font = "12px system-ui, sans-serif";
-    pen.fillStyle = colour("dim");
-    if (!this.whole) { pen.fillText("too few prices yet", Chart.EDGE, high / 2); return; }
-    const room = wide - 2 * Chart.EDGE, span = this.to - this.from || 1, x = (ts) => Chart.EDGE + (ts - this.from) / span * room;
-    const drawn = this.lines.map((line) => ({ style: line.style, columns: Chart.columns(line.points, this.from, this.to, room) }));
-    let low = Infinity, top = -Infinity;
-    for (const line of drawn) for (const run of line.columns) for (const each of run) { low = Math.min(low, each[1]); top = Math.max(top, each[2]); }
-    for (const mark of this.marks) {
-      if (mark.price === undefined || mark.ts < this.from || mark.ts > this.to) continue;
-      low = Math.min(low, Number(mark.price)); top = Math.max(top, Number(mark.price));
-    }
-    if (!(low <= top)) { low = 0; top = 1; }
-    const y = (value) => high - Chart.EDGE - (value - low) / (top - low || 1) * (high - 2 * Chart.EDGE);
-    pen.fillStyle = colour("line");
-    for (const band of this.bands) { const left = Math.max(Chart.EDGE, x(band.from_ts)), right = Math.min(wide - Chart.EDGE, x(band.ts)); if (right >= left) pen.fillRect(left, Chart.EDGE, Math.max(2, right - left), high - 2 * Chart.EDGE); }
-    for (const line of drawn) {
-      pen.strokeStyle = colour(line.style);
-      pen.lineWidth = 1.5;
-      pen.beginPath();
-      for (const run of line.columns) run.forEach(([at, least, most, last], n) => {
-        const px = Chart.EDGE + at;
-        if (n) pen.lineTo(px, y(least)); else pen.moveTo(px, y(least));
-        pen.lineTo(px, y(most));
-        pen.lineTo(px, y(last));
-      });
-      pen.stroke();
-    }
-    for (const mark of this.marks) {
-      if (mark.ts < this.from || mark.ts > this.to) continue;
-      const at = x(mark.ts), height = mark.price === undefined ? (mark.isLow ? high - 8 : 26) : y(Number(mark.price));
-      pen.fillStyle = colour(mark.style);
-      pen.beginPath();
-      if (mark.price === undefined) { pen.moveTo(at - 4, height); pen.lineTo(at + 4, height); pen.lineTo(at, height + (mark.isLow ? -7 : 7)); pen.closePath(); }
-      else pen.arc(at, height, 5, 0, 7);
-      pen.fill();
-    }
-    if (this.cursor !== null && this.cursor >= this.from && this.cursor <= this.to) { pen.fillStyle = colour("accent"); pen.fillRect(x(this.cursor), 0, 1, high); }
-    pen.fillStyle = colour("dim");
-    const text = (value) => value.toLocaleString("en", { maximumSignificantDigits: 8 });
-    pen.fillText(`${this.label}  ${text(top)}`, Chart.EDGE, 14);
-    pen.fillText(`${text(low)}  from ${Chart.clock(this.from)} to ${Chart.clock(this.to)} UTC`, Chart.EDGE, high - 6);
+  static marker(mark, color) {
+    const time = secondOf(mark.ts);
+    if (mark.price !== undefined) return { time, color, shape: "circle", position: "atPriceMiddle", price: Number(mark.price) };
+    return mark.isLow ? { time, color, shape: "arrowUp", position: "belowBar" } : { time, color, shape: "arrowDown", position: "aboveBar" };
   }
   static clock(ms) { return new Date(ms).toISOString().slice(11, 19); }
-  // Lowest, highest and last value of each column between two times; a null begins a new run.
-  static columns(points, from, to, room) {
-    const runs = [], span = to - from || 1;
-    let run = [], kept = null;
-    for (let n = Math.max(0, Chart.firstBehind(points, from) - 1); n < points.length; n++) {
-      const [ts, value] = points[n];
-      if (ts > to) break;
-      if (value === null) { if (run.length) runs.push(run); run = []; kept = null; continue; }
-      const at = Math.max(0, Math.round((ts - from) / span * room));
-      if (kept && kept[0] === at) { if (value < kept[1]) kept[1] = value; if (value > kept[2]) kept[2] = value; kept[3] = value; }
-      else run.push(kept = [at, value, value, value]);
+  static bySecond(points) {
+    const found = [];
+    for (const [ts, value] of points) {
+      const time = secondOf(ts), made = value === null ? { time } : { time, value: Number(value) };
+      if (found.length && found[found.length - 1].time === time) found[found.length - 1] = made;
+      else found.push(made);
     }
-    if (run.length) runs.push(run);
-    return runs;
+    return found;
   }
   static firstBehind(points, ts) {
     let low = 0, high = points.length;
@@ -152,4 +145,3 @@ class Chart {
     return low;
   }
 }
-Chart.EDGE = 24;

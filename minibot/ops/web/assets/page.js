@@ -291,6 +291,7 @@ function choose(tab) {
   tab.focus();
   charts();
   nights();
+  settings();
 }
 function silent() {
   at("notice").textContent = `no answer from the page's process since ${clock(heardMs || Date.now())}; the run goes on by itself`;
@@ -331,6 +332,7 @@ function begin() {
   for (const button of document.querySelectorAll("[data-act]")) button.addEventListener("click", () => act(button));
   at("symbol").addEventListener("change", charts);
   at("ask").addEventListener("submit", explainTyped);
+  beginSettings();
   views.prices = new Chart(at("prices"), explain);
   views.equity = new Chart(at("equity"), null);
   arrive();

@@ -6,7 +6,6 @@ A file may contain an endless loop, which Python cannot leave from within the pr
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import re
 import subprocess
@@ -15,19 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.support.output import shown_path
 from minibot.events.model import JsonObject
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError
-from minibot.report.figures import plain_text
 from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config_files import printable
 from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.paths import shown_path
 from minibot.strategies.selection import judge
 
 LIMIT_S: Final = 30
 # Time to report its current line, and to end.
 ENDING_S: Final = 30
-MODULE: Final = "minibot.cli.support.strategy_trial"
+MODULE: Final = "minibot.strategies.trial_process"
 _PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 
 
@@ -90,11 +89,11 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
     except subprocess.TimeoutExpired:
         return _hung(path, limit_s, "")
     if done.returncode == 0:
-        return str(json.loads(done.stdout))
+        return str(decode(done.stdout.strip().encode())["failure"])
     if done.stderr.startswith("Timeout ("):
         return _hung(path, limit_s, done.stderr)
     last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-    said = f"the trial ended with exit code {done.returncode}: {plain_text(last)}"
+    said = f"the trial ended with exit code {done.returncode}: {printable(last)}"
     return f"{shown_path(path)}: {said}"
 
 
@@ -103,7 +102,7 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
     shown = shown_path(path)
     for found in map(_PLACE.fullmatch, trace.splitlines()):
         if found is not None and found[1] in (shown, str(path), os.path.realpath(path)):
-            place = f"{shown}, line {found[2]} (in {plain_text(found[3])})"
+            place = f"{shown}, line {found[2]} (in {printable(found[3])})"
             break
     else:
         place = shown
@@ -114,7 +113,7 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Try the file, with the profile on standard input if any; print the failure as JSON text."""
+    """Try the file, with the profile on standard input if any; print the failure as JSON."""
     from minibot.strategies.trial import Trial, wave_fault
 
     faulthandler.dump_traceback_later(int(argv[1]), exit=True)
@@ -125,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
         path = Path(argv[0])
         failure = wave_fault(lambda: Trial(path), shown_path(path))
     faulthandler.cancel_dump_traceback_later()
-    print(json.dumps(failure))
+    print(encode({"failure": failure}).decode())
     return 0
 
 

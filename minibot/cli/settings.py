@@ -1,0 +1,101 @@
+"""minibot settings: change values for the next start of a profile, or show what is staged."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.cli.support.output import say, show
+from minibot.cli.support.own_profile import profile_for_night
+from minibot.cli.support.request import add_reason
+from minibot.cli.support.selection import var_of
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.report.figures import date_clock, plain_text
+from minibot.runtime.paths import Var, find
+
+HELP = "change values for the next start of a profile; without a change: show what is staged"
+EXAMPLE = 'minibot settings risk.positions_max=2 --reason "a thin market"'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "changes", nargs="*", metavar="SECTION.KEY=VALUE", help="a value from the next start on"
+    )
+    command.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        help="the run profile (default: your own profile here, else the demo)",
+    )
+    command.add_argument(
+        "--take-back",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY",
+        help="take a staged value back: the file's own holds again",
+    )
+    command.add_argument("--take-back-all", action="store_true", help="take all of them back")
+    add_reason(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record the change, or show what is staged and was changed; 4 with every violation."""
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.operator import who
+    from minibot.ops.settings import next_start, settings_document, stage
+
+    if arguments.config is None:
+        arguments.config, why = profile_for_night(Path.cwd())
+        say(why)
+    var, file = var_of(arguments), find(arguments.config)
+    taken_back = list(arguments.take_back)
+    if arguments.take_back_all:
+        taken_back += next_start(var.ops, file).staged
+    put = _put(arguments.changes)
+    is_change = bool(put or taken_back or arguments.take_back_all)
+    if is_change:
+        stage(var.ops, file, put, taken_back, who=who(), why=arguments.reason)
+    document = settings_document(next_start(var.ops, file))
+    show(arguments, document, list(_lines(document, var)))
+    return 0
+
+
+def _put(changes: list[str]) -> dict[str, str]:
+    put = {}
+    for text in changes:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            shown = plain_text(text, 100)
+            raise Refusal(f"{shown}: expected SECTION.KEY=VALUE.", f"Such as: {EXAMPLE}")
+        put[key.strip()] = value
+    return put
+
+
+def _lines(document: JsonObject, var: Var) -> list[str]:
+    """Return what is staged, the violations, and the latest changes."""
+    staged = [each for each in document["settings"] if each["is_staged"]]
+    lines = [f"profile {document['profile']}, {document['file']}, started on {var.root}"]
+    if not staged:
+        lines.append("nothing is staged: the next start takes the profile's own values")
+    for each in staged:
+        lines.append(f"staged  {each['key']} = {each['next']}  (the file says {each['own']})")
+    for violation in document["violations"]:
+        lines.append(f"refused at the next start: {violation}")
+    for change in document["changes"][:10]:
+        lines.append(f"{date_clock(change['at_ms'])}  {_told(change)}")
+    return lines
+
+
+def _told(change: JsonObject) -> str:
+    """Return one recorded change as a line."""
+    from minibot.ops.settings import text_of
+
+    put = [
+        f"{key} {text_of(change['before'].get(key))} -> {text_of(value)}"
+        for key, value in change["put"].items()
+    ]
+    taken = [f"{key} taken back" for key in change["taken_back"]]
+    said = "; ".join([*put, *taken])
+    return f"{change['profile']}: {said} by {change['who']}: {change['why']}"

@@ -1,0 +1,118 @@
+"""minibot settings, and starts with what is staged: its layer, its refusals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.support.profile import profile_of_start
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.ops.settings import next_start, stage
+from minibot.runtime.configuration.config import Config, load_config
+from minibot.runtime.configuration.config_layers import STAGED
+from minibot.runtime.paths import PROJECT
+from tests.runs import verb
+
+GOVERNED = "config/conservative.v1.json"
+FILE = PROJECT / GOVERNED
+# The same limits under a policy that allows more positions.
+WIDER = {"profile": "balanced"}
+
+
+@pytest.fixture
+def ops(tmp_path: Path) -> Path:
+    """The folder `var/ops` of nobody's run yet."""
+    return tmp_path / "var" / "ops"
+
+
+def put(ops: Path, file: Path = FILE, **texts: str) -> object:
+    """Stage texts by key, `risk__positions_max` for `risk.positions_max`."""
+    named = {key.replace("__", "."): text for key, text in texts.items()}
+    return stage(ops, file, named, [], who="tester", why="a test")
+
+
+def start_of(var: Path, *sets: str, config: str = GOVERNED) -> Config:
+    """Return the profile with which a night would start on a `var`."""
+    arguments = argparse.Namespace(
+        config=PROJECT / config, set=[f"paths.var={var}", *sets], var=None
+    )
+    return profile_of_start(arguments)
+
+
+def test_staged_value_holds_from_the_next_start_on_and_says_its_origin(ops: Path) -> None:
+    """A start takes a staged value, and names the layer it comes from."""
+    put(ops, risk__positions_max="2")
+
+    config = start_of(ops.parent)
+
+    assert config.risk.positions_max == 2
+    assert config.layer_of("risk.positions_max") == STAGED
+    assert load_config(FILE).risk.positions_max == 3
+
+
+def test_environment_and_set_are_stronger_than_what_is_staged(
+    ops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that a person gives at the start itself wins over a staged one."""
+    put(ops, risk__positions_max="2", strategy__score_min="70")
+    monkeypatch.setenv("MINIBOT__STRATEGY__SCORE_MIN", "80")
+
+    config = start_of(ops.parent, "risk.positions_max=1")
+
+    assert (config.risk.positions_max, config.strategy.score_min) == (1, 80)
+
+
+def test_other_profile_takes_nothing_of_it(ops: Path) -> None:
+    """A value staged for one profile changes no start of another."""
+    put(ops, risk__positions_max="2")
+
+    assert start_of(ops.parent, config="config/balanced.v1.json").raw == (
+        load_config(PROJECT / "config/balanced.v1.json", [f"paths.var={ops.parent}"]).raw
+    )
+
+
+def test_start_is_refused_where_the_file_no_longer_fits(tmp_path: Path, ops: Path) -> None:
+    """A file that changed under what is staged: the start names the key and the way out."""
+    mine = tmp_path / "mine.json"
+    conservative = json.loads(FILE.read_bytes())
+    mine.write_text(json.dumps(conservative | {"risk": {**conservative["risk"], **WIDER}}))
+    put(ops, mine, risk__positions_max="5")
+    shutil.copy(FILE, mine)
+
+    arguments = argparse.Namespace(config=mine, set=[f"paths.var={ops.parent}"], var=None)
+    with pytest.raises(ConfigError, match=r"minibot settings --take-back-all") as refused:
+        profile_of_start(arguments)
+
+    assert refused.value.violations[0].startswith("risk.positions_max = 5 (staged settings)")
+    assert next_start(ops, mine).violations == refused.value.violations
+
+
+def test_damaged_record_stops_the_next_start_and_says_where(ops: Path) -> None:
+    """A start is refused where the record is damaged: its values are unknown."""
+    put(ops, risk__positions_max="2")
+    path = ops / "settings" / "inbox.jsonl"
+    path.write_bytes(
+        path.read_bytes().replace(b'"risk.positions_max":2', b'"risk.positions_max":3')
+    )
+
+    with pytest.raises(Refusal, match=r"staged settings in .*settings cannot be read"):
+        start_of(ops.parent)
+
+
+def test_verb_stages_shows_and_takes_back(ops: Path) -> None:
+    """`minibot settings` does in a terminal what the page does."""
+    words = ("--config", str(FILE))
+    staged = verb(ops.parent, "settings", "risk.positions_max=2", "--reason", "thin", *words)
+    shown = verb(ops.parent, "settings", *words, "--json").document
+    taken = verb(ops.parent, "settings", "--take-back-all", *words)
+
+    assert "risk.positions_max 3 -> 2 by" in staged.out
+    assert staged.out.rstrip().endswith(": thin")
+    assert shown["staged"] == {"risk.positions_max": 2}
+    assert "nothing is staged" in taken.out
+    assert verb(ops.parent, "settings", "risk.positions_max=9", *words).code == 4
+    assert verb(ops.parent, "settings", "risk.positions_max", *words).code == 2
