@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module, reload
+from importlib.machinery import SourceFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -216,13 +221,60 @@ class EarlyBars(BarSource):
         yield from waiting
 
 
-def test_half_written_bytecode_of_an_import_is_no_file_of_data() -> None:
-    """Python writes bytecode under a name with a number behind it; a data file is told."""
+def reads_of(act: Callable[[], object]) -> list[str]:
+    """Return the paths that an action is heard to open."""
     reads = Reads()
-    for path in ("a/x.py", "a/x.cpython-311.pyc", "a/x.cpython-311.pyc.140123", "a/x.pyc.csv"):
-        reads.hear(path)
+    with reads.listening():
+        reads.is_on = True
+        act()
+        reads.is_on = False
+    return [read.path for read in reads.found]
 
-    assert [read.path for read in reads.found] == ["a/x.pyc.csv"]
+
+@pytest.mark.parametrize("name", ["a.py", "a.pyc", "a.pyc.140123", "a.so", "a.pyd", "a.csv"])
+def test_data_in_a_file_with_a_modules_name_are_heard(tmp_path: Path, name: str) -> None:
+    """A file of data is heard whatever its name, opened by a strategy or by a loader it asks."""
+    path = tmp_path / name
+    path.write_text("1\n")
+    loader = SourceFileLoader("any", str(path))
+
+    assert reads_of(path.read_text) == [str(path)]
+    assert reads_of(lambda: os.close(os.open(path, os.O_RDONLY))) == [str(path)]
+    assert reads_of(lambda: loader.get_data(str(path))) == [str(path)]
+    assert reads_of(lambda: linecache.updatecache(str(path))) == [str(path)]
+
+
+def test_import_and_the_bytecode_that_it_writes_are_no_files_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module is found, read, and written as bytecode; only the data that it opens are heard."""
+    data, module = tmp_path / "a.pyc.csv", tmp_path / "imported_alone.py"
+    data.write_text("1\n")
+    module.write_text(f"open({str(data)!r}).close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.delitem(sys.modules, module.stem, raising=False)
+
+    assert reads_of(lambda: import_module(module.stem)) == [str(data)]
+    assert Path(cache_from_source(str(module))).exists()
+    assert reads_of(lambda: reload(sys.modules[module.stem])) == [str(data)]
+    assert reads_of(lambda: linecache.updatecache(str(module))) == []
+
+
+def test_strategy_that_reads_data_named_as_a_module_is_caught(job: Job, tmp_path: Path) -> None:
+    """A copy of the market in `future.py` is data: reading it is told, with the file."""
+    path = tmp_path / "future.py"
+    path.write_bytes(Path(job.words[0].partition(":")[2]).read_bytes())
+
+    def make_cores(config: JsonObject) -> Mapping[str, Core]:
+        cores = fresh_cores(config)
+        cores["strategy_role"] = Reading(cores["strategy_role"], str(path), at_start=False)
+        return cores
+
+    verdict = check(job, decisions=1, random_moments=1, make_cores=make_cores)
+
+    assert not verdict.is_clean
+    assert {read.path for read in verdict.reads} == {str(path)}
 
 
 def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
