@@ -16,11 +16,12 @@ from typing import ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbation, Seen
-from minibot.backtest.checks.verdict import Verdict, changed_fields
+from minibot.backtest.checks.verdict import Finding, Verdict, changed_fields
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
@@ -288,6 +289,56 @@ def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
     finding = next(f for f in verdict.findings if f.before.get("type") == "bar" or f.after)
     assert finding.where == "market"
     assert any(line.split(":")[0] in ("close", "high", "low") for line in changed_fields(finding))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (1, "1", 'x: 1 became "1"'),
+        (True, 1, "x: True became 1"),
+        ("True", True, 'x: "True" became true'),
+        ({"deep": False}, {"deep": 0}, "x: {'deep': False} became {'deep': 0}"),
+        ("1", "2", "x: 1 became 2"),
+        (1, None, "x: 1 became None"),
+    ],
+)
+def test_change_of_a_values_type_alone_is_shown(before: object, after: object, line: str) -> None:
+    """Python takes True for 1; an event with one for the other is another event."""
+    event = {"where": "signals", "ts": 1, "type": "signal"}
+    one, other = ({**event, "payload": {"same": 1, "x": value}} for value in (before, after))
+
+    assert changed_fields(Finding(1, CUT, "signals", 1, one, other)) == [line]
+    assert changed_fields(Finding(1, CUT, "signals", 1, one, {**other, "type": "y"})) == [
+        "type: signal became y",
+        line,
+    ]
+
+
+class Retyped(BarSource):
+    """Market source that writes a bar's `is_history` as 0 where the next bar will fall."""
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        falling = {bar.open_ts for bar in self.series.candles() if bar.close < bar.open}
+        for root in super().roots(watch):
+            bar = root.payload
+            if isinstance(bar, Bar) and bar.close_ts + 1 in falling:
+                yield root._replace(payload=structs.replace(bar, is_history=0))
+            else:
+                yield root
+
+
+def test_event_of_which_a_type_alone_changes_is_found(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The future shows in 0 for False alone: the finding names the event and the field."""
+    monkeypatch.setattr(bars_module, "BarSource", Retyped)
+
+    verdict = check(job, decisions=4)
+
+    assert verdict.findings
+    for finding in verdict.findings:
+        (line,) = changed_fields(finding)
+        assert line in ("is_history: False became 0", "is_history: 0 became False")
 
 
 class Foretelling(Intrabar):
