@@ -255,7 +255,7 @@ def test_answers_that_wait_are_bounded_and_the_oldest_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of three answers of which two may wait the first is dropped, and that is told."""
+    """The oldest of three answers is dropped where two may wait, and that is told."""
     monkeypatch.setattr(chats, "WAITING_MAX", 2)
     server = BotServer()
     server.refused = 10**9
