@@ -138,7 +138,16 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
 
 class _Shape(NamedTuple):
-    """Shape of a payload class: its fields; a flat class takes them in their order, as read."""
+    """Shape of a payload class, by which payloads are made from JSON and turned into it.
+
+    Attributes:
+        required: Names of the fields without a default.
+        optional: Names of the fields with a default.
+        names: Names of all fields, in the order of their declaration.
+        tuples: Names of the fields that hold tuples, which JSON has as lists.
+        is_flat: True where no field holds tuples and the constructor takes the required fields
+            and then the optional ones by position: values from JSON are passed as they are.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...]

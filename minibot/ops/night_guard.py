@@ -15,7 +15,7 @@ from typing import Final
 
 from minibot.exchanges.single_get import get
 from minibot.kernel.codes import QUEUE_LOCKED
-from minibot.kernel.errors import RunStop, Transient
+from minibot.kernel.errors import MinibotError, RunStop, Transient
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
@@ -239,6 +239,7 @@ class LeftBehind:
         self._gone: Progress | None = None
         self._seen = ""
         self._settled = ""
+        self._told = ""
 
     def take(self, progress: Progress | None, *, is_silent: bool) -> None:
         """Take how the run is: only once it has ended, or fell silent, is anything left."""
@@ -251,12 +252,24 @@ class LeftBehind:
             self._gone = progress if is_gone else None
 
     def work(self, ended: threading.Event) -> None:
-        """Look every few seconds, until the event is set."""
+        """Look every few seconds, until the event is set; a failure is told, and tried again."""
         while not ended.wait(LEFT_EVERY_S):
-            self.deliver(ended)
+            told = ""
+            try:
+                self.deliver(ended)
+            except (MinibotError, OSError, KeyError, ValueError) as error:
+                told = f"WARN guard: what the run left is not delivered yet: {error!r}"
+            if told and told != self._told:
+                print(told, file=sys.stderr, flush=True)
+            self._told = told
 
     def deliver(self, ended: threading.Event) -> None:
-        """Deliver what is left, if nobody else does; a run that goes on delivers itself."""
+        """Deliver what is left, if nobody else does; a run that goes on delivers itself.
+
+        Raises:
+            RunStop, OSError: The outbox cannot be opened, but for a lock of another process.
+            KeyError or ValueError: The run's last status is damaged.
+        """
         with self._lock:
             gone = self._gone
         if gone is None or gone.run_id == self._settled or living_run(self._var) is not None:
@@ -264,10 +277,18 @@ class LeftBehind:
         try:
             outbox = Outbox(self._var.ops, OUTBOX, gone.run_id)
         except RunStop as error:
-            if error.reason_code != QUEUE_LOCKED:
-                print(f"WARN guard: no outbox of the run: {error}", file=sys.stderr, flush=True)
-            return
+            if error.reason_code == QUEUE_LOCKED:
+                return
+            raise
         delivery = self._deliver(outbox)
+        try:
+            self._deliver_left(gone, outbox, delivery, ended)
+        finally:
+            delivery.close(0.0)  # The lock of the outbox is needed for the next try.
+
+    def _deliver_left(
+        self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: threading.Event
+    ) -> None:
         # The end of a run that was over before the guard came is no news.
         if gone.run_id == self._seen and gone.status is not None:
             if gone.ended is None and not outbox.knows(stop_id(gone.run_id)):
@@ -280,4 +301,3 @@ class LeftBehind:
                 break
         if not outbox.count:
             self._settled = gone.run_id
-        delivery.close(0.0)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module, reload
+from importlib.machinery import SourceFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -11,11 +16,12 @@ from typing import ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbation, Seen
-from minibot.backtest.checks.verdict import Verdict, changed_fields
+from minibot.backtest.checks.verdict import Finding, Verdict, changed_fields
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
@@ -216,13 +222,60 @@ class EarlyBars(BarSource):
         yield from waiting
 
 
-def test_half_written_bytecode_of_an_import_is_no_file_of_data() -> None:
-    """Python writes bytecode under a name with a number behind it; a data file is told."""
+def reads_of(act: Callable[[], object]) -> list[str]:
+    """Return the paths that an action is heard to open."""
     reads = Reads()
-    for path in ("a/x.py", "a/x.cpython-311.pyc", "a/x.cpython-311.pyc.140123", "a/x.pyc.csv"):
-        reads.hear(path)
+    with reads.listening():
+        reads.is_on = True
+        act()
+        reads.is_on = False
+    return [read.path for read in reads.found]
 
-    assert [read.path for read in reads.found] == ["a/x.pyc.csv"]
+
+@pytest.mark.parametrize("name", ["a.py", "a.pyc", "a.pyc.140123", "a.so", "a.pyd", "a.csv"])
+def test_data_in_a_file_with_a_modules_name_are_heard(tmp_path: Path, name: str) -> None:
+    """A file of data is heard whatever its name, opened by a strategy or by a loader it asks."""
+    path = tmp_path / name
+    path.write_text("1\n")
+    loader = SourceFileLoader("any", str(path))
+
+    assert reads_of(path.read_text) == [str(path)]
+    assert reads_of(lambda: os.close(os.open(path, os.O_RDONLY))) == [str(path)]
+    assert reads_of(lambda: loader.get_data(str(path))) == [str(path)]
+    assert reads_of(lambda: linecache.updatecache(str(path))) == [str(path)]
+
+
+def test_import_and_the_bytecode_that_it_writes_are_no_files_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module is found, read, and written as bytecode; only the data that it opens are heard."""
+    data, module = tmp_path / "a.pyc.csv", tmp_path / "imported_alone.py"
+    data.write_text("1\n")
+    module.write_text(f"open({str(data)!r}).close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.delitem(sys.modules, module.stem, raising=False)
+
+    assert reads_of(lambda: import_module(module.stem)) == [str(data)]
+    assert Path(cache_from_source(str(module))).exists()
+    assert reads_of(lambda: reload(sys.modules[module.stem])) == [str(data)]
+    assert reads_of(lambda: linecache.updatecache(str(module))) == []
+
+
+def test_strategy_that_reads_data_named_as_a_module_is_caught(job: Job, tmp_path: Path) -> None:
+    """A copy of the market in `future.py` is data: reading it is told, with the file."""
+    path = tmp_path / "future.py"
+    path.write_bytes(Path(job.words[0].partition(":")[2]).read_bytes())
+
+    def make_cores(config: JsonObject) -> Mapping[str, Core]:
+        cores = fresh_cores(config)
+        cores["strategy_role"] = Reading(cores["strategy_role"], str(path), at_start=False)
+        return cores
+
+    verdict = check(job, decisions=1, random_moments=1, make_cores=make_cores)
+
+    assert not verdict.is_clean
+    assert {read.path for read in verdict.reads} == {str(path)}
 
 
 def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
@@ -236,6 +289,56 @@ def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
     finding = next(f for f in verdict.findings if f.before.get("type") == "bar" or f.after)
     assert finding.where == "market"
     assert any(line.split(":")[0] in ("close", "high", "low") for line in changed_fields(finding))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (1, "1", 'x: 1 became "1"'),
+        (True, 1, "x: True became 1"),
+        ("True", True, 'x: "True" became true'),
+        ({"deep": False}, {"deep": 0}, "x: {'deep': False} became {'deep': 0}"),
+        ("1", "2", "x: 1 became 2"),
+        (1, None, "x: 1 became None"),
+    ],
+)
+def test_change_of_a_values_type_alone_is_shown(before: object, after: object, line: str) -> None:
+    """Python takes True for 1; an event with one for the other is another event."""
+    event = {"where": "signals", "ts": 1, "type": "signal"}
+    one, other = ({**event, "payload": {"same": 1, "x": value}} for value in (before, after))
+
+    assert changed_fields(Finding(1, CUT, "signals", 1, one, other)) == [line]
+    assert changed_fields(Finding(1, CUT, "signals", 1, one, {**other, "type": "y"})) == [
+        "type: signal became y",
+        line,
+    ]
+
+
+class Retyped(BarSource):
+    """Market source that writes a bar's `is_history` as 0 where the next bar will fall."""
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        falling = {bar.open_ts for bar in self.series.candles() if bar.close < bar.open}
+        for root in super().roots(watch):
+            bar = root.payload
+            if isinstance(bar, Bar) and bar.close_ts + 1 in falling:
+                yield root._replace(payload=structs.replace(bar, is_history=0))
+            else:
+                yield root
+
+
+def test_event_of_which_a_type_alone_changes_is_found(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The future shows in 0 for False alone: the finding names the event and the field."""
+    monkeypatch.setattr(bars_module, "BarSource", Retyped)
+
+    verdict = check(job, decisions=4)
+
+    assert verdict.findings
+    for finding in verdict.findings:
+        (line,) = changed_fields(finding)
+        assert line in ("is_history: False became 0", "is_history: 0 became False")
 
 
 class Foretelling(Intrabar):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,10 @@ from minibot.backtest.search.walk_forward import (
     walk_forward,
     windows_of,
 )
+from minibot.backtest.sources import bars as bars_module
+from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import Span
+from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
@@ -292,6 +295,63 @@ def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> Non
     assert not found.is_enough
     own = next(each for each in found.warmups if each.is_own)
     assert own.decision.differing > 0
+
+
+class WholeSeconds(BarSource):
+    """Market of bars whose events come on whole seconds: a bar's last tick as the bar closes."""
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        for root in super().roots(watch):
+            yield root._replace(ts=-(-root.ts // 1000) * 1000)
+
+
+# Decides on each tick and bar. Only the values of bars follow how many there were.
+COUNTING = """
+from minibot.strategies.protocol import Needs, Strategy, check, hold
+
+class Counting(Strategy):
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=(settings.profile["strategy"]["bar_interval"],), history=1)
+
+    def __init__(self, settings):
+        self.bars = 0
+
+    def on_tick(self, tick, view):
+        return hold("tick", (check("still", "1", "any"),))
+
+    def on_bar(self, bar, view):
+        self.bars += 1
+        odd = ODD[self.bars % len(ODD)]
+        return hold("bar", (check("bars", str(self.bars), "any"), check("odd", odd, "any")))
+
+ODD = ("NaN", "none", "1", "sNaN", "1E+999999", "-Infinity", "-NaN")
+"""
+
+
+def test_values_of_every_decision_of_a_millisecond_are_compared(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar's last tick and the bar decide at once: the tick's value stays, those of the bar move.
+
+    Texts such as NaN are no numbers, nor is one beyond any float: they differ by no number.
+    """
+    monkeypatch.setattr(bars_module, "BarSource", WholeSeconds)
+    (tmp_path / "counting.py").write_text(COUNTING)
+    job = job.changed("strategy.name=counting", f"strategy.folder={tmp_path}")
+    middle = job.open().origin_ms + 240 * 60_000
+
+    found = check_warmup(job._replace(span=Span(middle, None)), 1)
+
+    own = found.warmups[1]
+    values = {value.name: value for value in own.values}
+    assert own.decision.readings == len(found.longest.readings)
+    assert values["still"].differing == 0
+    assert values["still"].readings == own.decision.readings - values["bars"].readings
+    assert values["bars"].differing == values["bars"].readings == 60
+    assert values["bars"].difference_max == "180"
+    assert values["odd"].differing == 60
+    assert (values["odd"].difference_max, values["odd"].ratio_max) == (None, None)
 
 
 def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:

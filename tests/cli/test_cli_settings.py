@@ -87,7 +87,7 @@ def test_start_is_refused_where_the_file_no_longer_fits(tmp_path: Path, ops: Pat
     with pytest.raises(ConfigError, match=r"minibot settings --take-back-all") as refused:
         profile_of_start(arguments)
 
-    assert refused.value.violations[0].startswith("risk.positions_max = 5 (staged settings)")
+    assert refused.value.violations[0].startswith("risk.positions_max = 5 (minibot settings)")
     assert next_start(ops, mine).violations == refused.value.violations
 
 

@@ -49,6 +49,18 @@ def status(**risk: Any) -> dict[str, Any]:
     }
 
 
+def later(ms: int) -> dict[str, Any]:
+    """Return a status of a later market time; the strategy has kept up."""
+    told = {**status(), "now_ms": NOW + ms}
+    told["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]["now"] = NOW + ms
+    return told
+
+
+def market_health(data_age_ms: int, state: str = "READY") -> Health:
+    """Return a word of the market role about its data."""
+    return Health(role=MARKET_ROLE, state=state, uptime_s=1, turns=1, data_age_ms=data_age_ms)
+
+
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatusRules:
     """Rules of a run, whose conditions need not stand for a time."""
@@ -115,18 +127,64 @@ def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well
     rules: StatusRules,
 ) -> None:
     """Data that stand still for half a minute of market time are an alarm, once."""
-    old = Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, data_age_ms=30_000)
-    rules.on_health(old)
+    rules.on_health(market_health(30_000), NOW)
     behind = status()
     behind["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]["now"] = NOW - 30_000
 
     assert kinds(rules, behind) == [("data_age", CRITICAL), ("decision_age", CRITICAL)]
     assert kinds(rules, behind) == []
 
-    rules.on_health(Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, data_age_ms=1))
+    rules.on_health(market_health(1), NOW)
     assert kinds(rules, status()) == []
-    rules.on_health(old)
+    rules.on_health(market_health(30_000), NOW)
     assert kinds(rules, status()) == [("data_age", CRITICAL)]
+
+
+def test_data_grow_old_with_the_clock_while_the_market_role_is_silent(rules: StatusRules) -> None:
+    """A market role that hangs says nothing of old data: its silence is told, until it speaks."""
+    assert kinds(rules, later(10**6)) == []  # It was not heard yet.
+    rules.on_health(market_health(100), NOW)
+
+    assert kinds(rules, later(29_999)) == []
+    (told,) = rules.look(later(30_000))
+    assert (told.kind, told.level) == ("data_age", CRITICAL)
+    assert "30 s old" in told.text
+    assert kinds(rules, later(90_000)) == []
+
+    rules.on_health(market_health(100), NOW + 90_000)
+    assert kinds(rules, later(90_001)) == []
+    assert kinds(rules, later(120_000)) == [("data_age", CRITICAL)]
+
+
+def test_data_of_a_moment_between_two_words_of_the_market_role_are_not_old(
+    rules: StatusRules,
+) -> None:
+    """A quiet symbol's age is not added to the usual time since the last word."""
+    rules.on_health(market_health(25_000), NOW)
+
+    assert kinds(rules, later(10_000)) == []
+
+
+def test_silence_of_a_market_role_that_starts_or_ends_is_none(rules: StatusRules) -> None:
+    """A role that takes its history says nothing for up to 45 s; at a planned end none is asked."""
+    rules.on_health(market_health(0, "STARTING"), NOW)
+    assert kinds(rules, later(60_000)) == []
+
+    rules.on_health(market_health(0), NOW)
+    assert kinds(rules, {**later(60_000), "phase": Phase.CLOSING.value}) == []
+    assert kinds(rules, later(60_000)) == [("data_age", CRITICAL)]
+
+
+def test_silence_counts_for_as_long_as_looks_take_where_the_clock_is_fast(
+    rules: StatusRules, tmp_path: Path
+) -> None:
+    """At sixty times the speed half a minute passes between two looks at a status."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    fast = StatusRules(made_manifest(RUN, raw, {}, NOW, clock_speed="60"), Var(tmp_path))
+    fast.on_health(market_health(0), NOW)
+
+    assert kinds(fast, later(299_999)) == []
+    assert kinds(fast, later(300_000)) == [("data_age", CRITICAL)]
 
 
 def test_connection_is_told_only_while_it_stays_away(
@@ -149,7 +207,7 @@ def test_failed_measurements_are_told_from_half_the_rate_that_stops_the_run(
     """The operator hears of a failing exchange before the run stops for it."""
     for n in range(60):
         ok = n % 10 != 0
-        rules.on_health(Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, ok=ok))
+        rules.on_health(Health(role=MARKET_ROLE, state="READY", uptime_s=1, turns=1, ok=ok), NOW)
 
     assert kinds(rules, status()) == [("error_rate", WARNING)]
 

@@ -6,15 +6,22 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from minibot.ops import night_guard
+from minibot.ops.alerts.alert import WARNING, Alert
+from minibot.ops.alerts.delivery import Delivery
+from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.targets import AddressTarget
 from minibot.ops.guard_sources import Progress
-from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Watch
+from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, LeftBehind, Watch
 from minibot.runtime.paths import Var
 from tests.nights.night import PROFILE, PROJECT, Night
 from tests.ops.alert_hosts import WebHost
@@ -65,6 +72,80 @@ def test_watch_waits_for_the_first_value_of_a_figure() -> None:
     list(watch.look(Progress("run", 1, 0, 0, 0, True, None), 0.0))
 
     assert list(watch.look(Progress("run", 2, 0, 0, 0, True, None), 60.0)) == []
+
+
+@contextmanager
+def delivering(left: LeftBehind) -> Iterator[None]:
+    """Let a thread deliver what a run left, until the end of the block."""
+    ended = threading.Event()
+    thread = threading.Thread(target=left.work, args=(ended,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(DEADLINE_S)
+
+
+def left_behind(var: Var, host: WebHost) -> LeftBehind:
+    """Return the deliverer of a `var` to a host."""
+    target = AddressTarget("hook", host.url())
+    return LeftBehind(var, lambda outbox: Delivery(outbox, [target], 20))
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="links of Windows need a privilege")
+def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be read ends no thread: it is told, and tried until it can."""
+    monkeypatch.setattr(night_guard, "LEFT_EVERY_S", 0.01)
+    real, link, good = (tmp_path / name for name in ("real", "link", "good"))
+    outbox = Outbox(Var(real / "var").ops, OUTBOX, "run")
+    outbox.put(Alert.of("run", "test", "1", WARNING, "left behind", "body"), ["hook"])
+    outbox.close()
+    link.symlink_to(link)
+    good.symlink_to(real)
+    said: list[str] = []
+
+    def has_told() -> bool:
+        said.append(capsys.readouterr().err)
+        return "Too many levels" in "".join(said)
+
+    with WebHost() as host:
+        left = left_behind(Var(link / "var"), host)
+        left.take(progress(1, is_running=False), is_silent=False)
+        with delivering(left):
+            wait_until(has_told, "the error is told")
+            good.replace(link)  # At once: a look between two steps would make the folder.
+            wait_until(host.titles, "it is delivered")
+
+        assert [title for title in host.titles() if "left behind" in title] == host.titles()
+    assert "".join([*said, capsys.readouterr().err]).count("Too many levels") == 1
+
+
+@pytest.mark.process
+def test_status_that_is_damaged_is_told_and_holds_no_outbox(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed look the outbox is free: the next one delivers the run's end."""
+    monkeypatch.setattr(night_guard, "LEFT_EVERY_S", 0.01)
+    ended = {"kind": "END", "reason_code": "OPERATOR", "detail": "asked"}
+    whole = {
+        **{"run_id": "run", "ended": ended, "market": {}, "roles": {}, "quote_asset": "USDT"},
+        "now_ms": 1,
+    }
+    over = progress(1, is_running=False)
+    with WebHost() as host:
+        left = left_behind(Var(tmp_path), host)
+        left.take(progress(1), is_silent=False)
+        left.take(replace(over, status={}), is_silent=False)
+        with delivering(left):
+            wait_until(lambda: "KeyError" in capsys.readouterr().err, "the error is told")
+            left.take(replace(over, status=whole), is_silent=False)
+            wait_until(host.titles, "it is delivered")
+
+        assert host.titles()[0].endswith("ended")
 
 
 @contextmanager

@@ -29,6 +29,8 @@ class BotServer:
         said: Texts that the bot sent, with the chat.
         waiting: Updates that it has not taken.
         refused: Answers that the server still refuses.
+        refusal: The status with which it refuses.
+        refused_text: Answers with this text in them are refused for good.
     """
 
     def __init__(self) -> None:
@@ -36,6 +38,8 @@ class BotServer:
         self.waiting: list[dict[str, Any]] = []
         self.conflicts = 0
         self.refused = 0
+        self.refusal = 400
+        self.refused_text = ""
         self._last = 0
         self.host = WebHost(answer=self._answer)
 
@@ -63,9 +67,10 @@ class BotServer:
         form = {name: values[0] for name, values in parse_qs(got.body).items()}
         method = got.path.rpartition("/")[2]
         result: Any = True
-        is_refused = method == "sendMessage" and self.refused > 0
-        if is_refused or self.host.status == 400:
-            self.host.status = 400 if is_refused else 200
+        is_text = self.refused_text and self.refused_text in form.get("text", "")
+        is_refused = method == "sendMessage" and bool(self.refused > 0 or is_text)
+        if is_refused or self.host.status == self.refusal:
+            self.host.status = self.refusal if is_refused else 200
         if method == "getMe":
             result = {"id": 1, "is_bot": True, "first_name": "bot", "username": "bot"}
         elif method == "getUpdates":
@@ -73,8 +78,8 @@ class BotServer:
             self.waiting = [each for each in self.waiting if each["update_id"] >= offset]
             result = list(self.waiting)
         elif is_refused:
-            self.refused -= 1
-            return {"ok": False, "error_code": 400, "description": "Bad Request: not now"}
+            self.refused = max(0, self.refused - 1)
+            return {"ok": False, "error_code": self.refusal, "description": "Bad Request: not now"}
         elif method == "sendMessage":
             self.said.append((int(form["chat_id"]), form["text"]))
             chat = {"id": int(form["chat_id"]), "type": "private"}
@@ -187,19 +192,92 @@ def test_bot_that_another_program_polls_warns_and_goes_on(
     assert "sesame" not in said
 
 
-@pytest.mark.process
-def test_command_is_carried_out_once_where_its_answer_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An answer that the server refuses is not made again, and blocks no later message."""
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Messages that a chat has answered, each with `taken: TEXT`; its pauses are short."""
     monkeypatch.setattr(chats, "FIRST_PAUSE_S", 0.05)
-    taken: list[str] = []
+    monkeypatch.setattr(chats, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(chats, "IDLE_S", 0.05)
+    found: list[str] = []
 
     def answer(chat: TelegramChat, text: str) -> str:
-        taken.append(text)
+        found.append(text)
         return f"taken: {text}"
 
     monkeypatch.setattr(TelegramChat, "answer", answer)
+    return found
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("status", [400, 502])
+def test_answer_that_could_not_be_sent_comes_later_and_its_command_once(
+    tmp_path: Path, taken: list[str], status: int
+) -> None:
+    """The server refuses or fails three times: the answer waits, marked as late, and acts once."""
+    server = BotServer()
+    server.refused, server.refusal = 3, status
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        server.write("/yes 1234")
+        wait_until(lambda: server.said, "the answer comes")
+        assert server.ask("/status") == "taken: /status"
+        chat.close()
+
+    assert taken == ["/yes 1234", "/status"]
+    assert [text.partition("] ")[2] or text for _, text in server.said] == [
+        "taken: /yes 1234",
+        "taken: /status",
+    ]
+    assert server.said[0][1].endswith(" s late] taken: /yes 1234")
+
+
+@pytest.mark.process
+def test_answer_that_the_server_refuses_for_good_blocks_no_other(
+    tmp_path: Path, taken: list[str]
+) -> None:
+    """An answer refused each time waits, while later ones are sent."""
+    server = BotServer()
+    server.refused_text = "1234"
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        server.write("/yes 1234")
+        assert server.ask("/status") == "taken: /status"
+        assert server.ask("/why") == "taken: /why"
+        chat.close()
+
+    assert taken == ["/yes 1234", "/status", "/why"]
+
+
+@pytest.mark.process
+def test_answers_that_wait_are_bounded_and_the_oldest_are_dropped(
+    tmp_path: Path,
+    taken: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The oldest of three answers is dropped where two may wait, and that is told."""
+    monkeypatch.setattr(chats, "WAITING_MAX", 2)
+    server = BotServer()
+    server.refused = 10**9
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        for number in range(3):
+            server.write(f"/{number}")
+        wait_until(lambda: len(taken) == 3, "all are taken")
+        server.refused = 0
+        wait_until(lambda: len(server.said) == 2, "those that wait are sent")
+        chat.close()
+
+    assert {text[-2:] for _, text in server.said} == {"/1", "/2"}
+    assert "dropped" in capsys.readouterr().err
+
+
+@pytest.mark.process
+def test_answer_that_waited_for_too_long_is_dropped(
+    tmp_path: Path, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of another time is not sent any more; the next one is."""
+    monkeypatch.setattr(chats, "WAITING_S", 0.0)
     server = BotServer()
     server.refused = 1
     with server.host:
@@ -210,6 +288,7 @@ def test_command_is_carried_out_once_where_its_answer_is_lost(
         chat.close()
 
     assert taken == ["/yes 1234", "/status"]
+    assert server.said == [(CHAT, "taken: /status")]
 
 
 def test_address_needs_one_chat_by_its_number() -> None:

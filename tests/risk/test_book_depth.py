@@ -197,7 +197,15 @@ PASSES_OVER = {("core.py", "MarketScan"), ("core.py", "MarketRegime")}
 
 
 def foreign_imports(name: str, source: str) -> list[str]:
-    """Return what a module of risk imports and no gate may read."""
+    """Return the imports of a module of risk that are forbidden to gates.
+
+    Args:
+        name: Its file name; `PASSES_OVER` allows some files some names.
+        source: Its text.
+
+    Returns:
+        Modules of minibot's rooms other than `ROOMS`, and names in `FOREIGN_TYPES`.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

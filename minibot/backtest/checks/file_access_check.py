@@ -1,23 +1,33 @@
 """File access check: files that a core opens, as each is an input besides the events.
 
 A strategy that reads a file may learn the future from a copy of the data, which a check with
-altered data cannot show. Python's audit hook reports every file that is opened.
+altered data cannot show. Python's audit hook reports every file that is opened. Modules that an
+import opens are left out: a name such as `future.py` alone does not make a file a module.
 """
 
 from __future__ import annotations
 
+import linecache
 import os
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import _bootstrap_external
+from types import FrameType, ModuleType
 from typing import Final, NamedTuple
 
-# Suffixes of files that an import opens.
-MODULES: Final = (".py", ".pyc", ".pyd", ".so")
-# What an import writes beside it before it gives it its name.
-HALF_WRITTEN: Final = re.compile(r"\.pyc\.[0-9]+$")
+# Files that an import opens, bytecode also under the name that it has before it is complete. The
+# system's loader opens compiled modules (.so, .pyd), without an audit event.
+MODULE: Final = re.compile(r"\.(py|pyc|pyc\.[0-9]+)$")
+SOURCE: Final = ".py"
 READS_MAX: Final = 100
+# Globals of the code that imports, and of the code that shows source lines in a warning. Code that
+# merely names its file so has other globals.
+_IMPORTING: Final = vars(_bootstrap_external)
+_SHOWING: Final = (vars(linecache), vars(tokenize))
+_GET_DATA: Final = "get_data"
 
 
 class Read(NamedTuple):
@@ -54,17 +64,22 @@ class Reads:
             self.is_on = False
             Reads._listening = None
 
-    def hear(self, opened: object) -> None:
+    def hear(self, opened: object, opener: FrameType | None) -> None:
         """Record an opened file once for each market time, at most `READS_MAX` records in all.
 
-        Files named as modules (`MODULES`) are left out, as imports open them.
+        Left out are modules that an import opens, and the source of a loaded module that is opened
+        to show its lines in a warning or traceback.
+
+        Args:
+            opened: Path as it was opened; a file descriptor is no new file.
+            opener: Frame of the Python code that opened it; None without one.
         """
         if not isinstance(opened, str | bytes | os.PathLike):
             return  # A descriptor of a file that was opened before.
         path = os.fsdecode(opened)
-        read = Read(path, self.ts)
-        if path.endswith(MODULES) or HALF_WRITTEN.search(path):
+        if MODULE.search(path) and (_is_import(opener) or _is_shown(path, opener)):
             return
+        read = Read(path, self.ts)
         if len(self.found) < READS_MAX and read not in self.found:
             self.found.append(read)
 
@@ -77,4 +92,25 @@ class Reads:
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
     if event == "open" and (reads := Reads.now()) is not None:
-        reads.hear(arguments[0])
+        reads.hear(arguments[0], sys._getframe().f_back)
+
+
+def _is_import(opener: FrameType | None) -> bool:
+    """Return whether Python's import opened a file for itself, not a loader that was asked for it.
+
+    Anybody may call the method `get_data` of a loader with any path.
+    """
+    if opener is None or opener.f_globals is not _IMPORTING:
+        return False
+    asker: FrameType | None = opener
+    while asker is not None and asker.f_code.co_name == _GET_DATA:
+        asker = asker.f_back
+    return asker is not None and asker.f_globals is _IMPORTING
+
+
+def _is_shown(path: str, opener: FrameType | None) -> bool:
+    """Return whether the source of a loaded module was opened to show its lines."""
+    if opener is None or not any(opener.f_globals is names for names in _SHOWING):
+        return False
+    modules = [module for module in sys.modules.values() if isinstance(module, ModuleType)]
+    return path.endswith(SOURCE) and path in [vars(module).get("__file__") for module in modules]

@@ -25,7 +25,7 @@ import msgspec
 
 from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.perturbation import KINDS, Perturbation, Seen, perturbed
-from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
+from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict, as_json
 from minibot.backtest.driver import run_cores
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
@@ -321,7 +321,7 @@ def _first_other(
     before: Sequence[JsonObject], after: Sequence[JsonObject]
 ) -> tuple[JsonObject, JsonObject] | None:
     for one, other in zip(before, after, strict=False):
-        if one != other:
+        if as_json(one) != as_json(other):
             return one, other
     if len(before) == len(after):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from minibot.backtest.checks.file_access_check import Read
 from minibot.events.model import JsonObject
 
@@ -74,18 +76,28 @@ class Verdict:
 
 
 def changed_fields(finding: Finding) -> list[str]:
-    """Return one line for each changed field, the event's time first.
+    """Return one line for each changed field, the event's time and type first.
 
-    A single line says which run has the event if only one has it. A changed type has a line only
-    if time and payload are equal.
+    A single line says which run has the event if only one has it. A value whose JSON type alone
+    has changed is written as JSON: `1 became "1"`.
     """
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]
-    lines = []
-    if finding.before["ts"] != finding.after["ts"]:
-        lines.append(f"ts: {finding.before['ts']} became {finding.after['ts']}")
+    lines = [
+        f"{name}: {finding.before[name]} became {finding.after[name]}"
+        for name in ("ts", "type")
+        if finding.before[name] != finding.after[name]
+    ]
     before, after = finding.before["payload"], finding.after["payload"]
     for name in dict.fromkeys([*before, *after]):
-        if before.get(name) != after.get(name):
-            lines.append(f"{name}: {before.get(name)} became {after.get(name)}")
-    return lines or [f"type: {finding.before['type']} became {finding.after['type']}"]
+        one, other = before.get(name), after.get(name)
+        if as_json(one) != as_json(other):
+            if str(one) == str(other):
+                one, other = as_json(one), as_json(other)
+            lines.append(f"{name}: {one} became {other}")
+    return lines or ["the same fields in another order"]
+
+
+def as_json(value: object) -> str:
+    """Return a value as JSON text, in which `True`, `1` and `"1"` differ."""
+    return msgspec.json.encode(value).decode()

@@ -9,6 +9,7 @@ twice and four times the profile's own (`FACTORS`), none above `WARMUP_BARS_MAX`
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,7 +19,6 @@ from minibot.backtest.driver import run_cores
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.source_words import RULE
-from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.worker_pool import in_parallel
@@ -26,6 +26,8 @@ from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.events.model import Bar, JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
+from minibot.strategies.core import StrategyCore
+from minibot.strategies.decision import Decision
 
 KEY: Final = "market.warmup_bars"
 # Multiples of the profile's own warm-up; the largest is compared with all others.
@@ -33,6 +35,8 @@ FACTORS: Final = ("0.5", "1", "2", "4")
 # Longest warm-up to try.
 WARMUP_BARS_MAX: Final = 1000
 DECISION: Final = "decision"
+# Largest power of ten of a value that counts as a number, and smallest: about that of a float.
+EXPONENT_MAX: Final = 308
 
 OnDone = Callable[[int, int], None]
 
@@ -64,11 +68,13 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of readings, one for each symbol and moment, in which the value stands
-            after this warm-up or after the longest.
+        readings: Number of readings, one for each decision on a symbol, in which the value stands
+            after this warm-up or after the longest. Decisions of a millisecond are compared in
+            their order.
         differing: Number of these in which it differs, or stands after only one of the two.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
-        difference_max: Largest difference, as text; None where the values are no numbers.
+        difference_max: Largest difference, as text; None where the values are no numbers, as NaN
+            and Infinity are none.
         ratio_max: Largest ratio of a difference to the value after the longest warm-up, in basis
             points. Its moment may be another than that of `difference_max`. None where no
             difference has a ratio, as the value after the longest is zero or no number.
@@ -176,7 +182,9 @@ def read_off(job: Job) -> Readings:
     """Return a job's readings: its strategy's values and decisions, moment by moment."""
     config = job.config
     cores = fresh_cores(config.raw)
-    market = _ReadOff(with_feeds(job.open(), config), cores[STRATEGY_ROLE])
+    strategy = cores[STRATEGY_ROLE]
+    assert isinstance(strategy, StrategyCore)
+    market = _ReadOff(with_feeds(job.open(), config), strategy)
     run_cores(market, config, cores)
     bars = warmup_of(config.market.warmup_bars, config.strategy.bar_interval)
     return Readings(bars, market.history_bars, market.readings)
@@ -185,7 +193,7 @@ def read_off(job: Job) -> Readings:
 class _ReadOff:
     """A source that reads the strategy's values after each of its events."""
 
-    def __init__(self, source: MarketSource, strategy: Core) -> None:
+    def __init__(self, source: MarketSource, strategy: StrategyCore) -> None:
         self.name, self.symbols = source.name, source.symbols
         self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
         self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
@@ -193,7 +201,7 @@ class _ReadOff:
         self.history_bars = 0
         self._source = source
         self._strategy = strategy
-        self._read: dict[str, int] = {}
+        self._read: dict[str, tuple[int, Decision]] = {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the source's events; when the next is requested, the last has been processed."""
@@ -205,11 +213,19 @@ class _ReadOff:
                 self._look()
 
     def _look(self) -> None:
-        for symbol, said in self._strategy.facts()["decisions"].items():
-            if said["ts"] != self._read.get(symbol):
-                self._read[symbol] = said["ts"]
-                decision = f"{said['side']} {said['reason_code']}"
-                self.readings.append(Reading(said["ts"], symbol, decision, said["checks"]))
+        for symbol, watched in sorted(self._strategy.watched.items()):
+            said, ts = watched.said, watched.said_ts
+            if said is None or self._is_read(symbol, ts, said):
+                continue
+            self._read[symbol] = ts, said
+            facts = self._strategy.facts()["decisions"][symbol]
+            decision = f"{facts['side']} {facts['reason_code']}"
+            self.readings.append(Reading(ts, symbol, decision, facts["checks"]))
+
+    def _is_read(self, symbol: str, ts: int, said: Decision) -> bool:
+        """Return whether a decision is that of the last look: a millisecond may have several."""
+        read_ts, read = self._read.get(symbol, (None, None))
+        return read_ts == ts and read is said
 
 
 # --- comparison -------------------------------------------------------------------------------
@@ -243,11 +259,22 @@ def _paired(
     one: Sequence[Reading], other: Sequence[Reading]
 ) -> list[tuple[int, Reading | None, Reading | None]]:
     """Return the readings of the same moments beside each other, by time."""
-    first, second = ({(r.ts, r.symbol): r for r in readings} for readings in (one, other))
+    first, second = _placed(one), _placed(other)
     return [
-        (ts, first.get((ts, symbol)), second.get((ts, symbol)))
-        for ts, symbol in sorted(first.keys() | second.keys())
+        (place[0], first.get(place), second.get(place))
+        for place in sorted(first.keys() | second.keys())
     ]
+
+
+def _placed(readings: Sequence[Reading]) -> dict[tuple[int, str, int], Reading]:
+    """Return readings by time, symbol, and number among those of the symbol at that time."""
+    counts: Counter[tuple[int, str]] = Counter()
+    placed: dict[tuple[int, str, int], Reading] = {}
+    for reading in readings:
+        moment = reading.ts, reading.symbol
+        placed[*moment, counts[moment]] = reading
+        counts[moment] += 1
+    return placed
 
 
 def _moved(name: str, pairs: Sequence[tuple[int, str | None, str | None]]) -> Moved:
@@ -273,8 +300,18 @@ def _moved(name: str, pairs: Sequence[tuple[int, str | None, str | None]]) -> Mo
 
 def _gap(found: str | None, wanted: str | None) -> tuple[Decimal | None, int | None]:
     """Return the difference of two numbers, plain and in basis points of the second."""
-    try:
-        gap = abs(Decimal(found or "") - Decimal(wanted or ""))
-    except InvalidOperation:
+    one, other = _number(found), _number(wanted)
+    if one is None or other is None:
         return None, None
-    return gap, int(gap * 10_000 / abs(Decimal(wanted or "1"))) if Decimal(wanted or "0") else None
+    gap = abs(one - other)
+    return gap, int(gap * 10_000 / abs(other)) if other else None
+
+
+def _number(text: str | None) -> Decimal | None:
+    """Return the number of a strategy's text; None for NaN, Infinity and what is none."""
+    try:
+        number = Decimal(text or "")
+    except InvalidOperation:
+        return None
+    is_number = number.is_finite() and abs(number.adjusted()) <= EXPONENT_MAX
+    return number if is_number else None

@@ -10,6 +10,7 @@ from minibot.cli.support.output import progress_bar, show, wrapped
 from minibot.cli.support.selection import find_run, is_run_named, var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.records import RunRecord, read_record
+from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from minibot.backtest.report.sides import Side
     from minibot.backtest.report.store import Kept
-    from minibot.runtime.paths import Var, shown_path
+    from minibot.runtime.paths import Var
 
 OF_RUNS: Final = "run"
 OF_BACKTESTS: Final = "backtest"

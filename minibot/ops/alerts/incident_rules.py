@@ -68,7 +68,10 @@ INCIDENT_RULES: Final[Mapping[str, IncidentRule]] = {
 
 
 def incident_alert(event: Event) -> Alert | None:
-    """Return the alert of an incident; None for one that wakes nobody."""
+    """Return the alert of an incident; None if `INCIDENT_RULES` does not have its kind.
+
+    None also for an event that is no incident.
+    """
     payload = event.payload
     rule = INCIDENT_RULES.get(payload.kind) if isinstance(payload, Incident) else None
     if rule is None or not isinstance(payload, Incident):

@@ -137,7 +137,7 @@ class AlertService:
                 self._put(alert)
         for event in self._health.look():
             if isinstance(event.payload, Health):
-                self._rules.on_health(event.payload)
+                self._rules.on_health(event.payload, event.ts)
 
     def _judge(self) -> None:
         """Tell of a STOP whose time has come, and of what a new status shows."""

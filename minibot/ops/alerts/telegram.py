@@ -3,6 +3,9 @@
 It asks the bot's server for messages in a thread of its own. A message of another chat, or one
 written over a minute before this service began, is ignored. A command that acts needs a
 confirmation code, good once, and a private chat: nobody knows who is in a group.
+
+A command is carried out once. An answer that cannot be sent waits for the next request for messages
+that succeeds, and then says how late it is: who sent /stop has to learn what became of it.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import secrets as random_source
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import telegram
-from telegram.error import Conflict, InvalidToken, TelegramError
+from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken, TelegramError
 from telegram.request import HTTPXRequest
 
 from minibot.events.model import JsonObject
@@ -49,6 +53,10 @@ CONNECT_S: Final = 5.0
 CLOSE_S: Final = 2.0
 TEXT_MAX: Final = 4000
 OLD_MS: Final = 60_000
+WAITING_MAX: Final = 10
+"""Answers that may wait to be sent; of more the oldest is dropped."""
+WAITING_S: Final = 300.0
+"""How long an answer may wait, wall-clock time: an older one tells of another moment."""
 _URL: Final = re.compile(r"^tgram://(\d+:[A-Za-z0-9_-]+)/(-?\d+)/?(\?.*)?$")
 
 
@@ -58,6 +66,13 @@ class Asked(NamedTuple):
     command: str
     code: str
     until_s: float
+
+
+class Answer(NamedTuple):
+    """Answer that waits to be sent: its text, and since when, monotonic seconds."""
+
+    text: str
+    since_s: float
 
 
 class TelegramChat:
@@ -87,6 +102,7 @@ class TelegramChat:
         self._ended = threading.Event()
         self._told = ""
         self._offset: int | None = None
+        self._waiting: deque[Answer] = deque()
         for name in ("telegram", "httpx", "httpcore"):
             # Their records hold addresses with the token.
             logging.getLogger(name).disabled = True
@@ -183,13 +199,14 @@ class TelegramChat:
         return telegram.Bot(self._token, self._base_url, request=first, get_updates_request=second)
 
     async def _poll(self, bot: telegram.Bot) -> None:
-        """Answer the messages that wait, each once, also where an answer cannot be sent."""
+        """Answer the messages that wait, each once; send first the answers that wait."""
         updates = await bot.get_updates(
             offset=self._offset,
             timeout=POLL_S,
             allowed_updates=["message"],
             read_timeout=POLL_S + CONNECT_S,
         )
+        await self._send_waiting(bot)
         for update in updates:
             # Before its answer: a command is carried out once, and a lost answer blocks no other.
             self._offset = update.update_id + 1
@@ -198,10 +215,36 @@ class TelegramChat:
                 continue
             if message.date.timestamp() * 1000 < self._since_ms - OLD_MS:
                 continue  # It was meant for another run.
-            said = self.answer(message.text)[:TEXT_MAX]
-            await bot.send_message(self._chat_id, redact(said))
+            said = redact(self.answer(message.text)[:TEXT_MAX])
+            if len(self._waiting) == WAITING_MAX:
+                self._drop()
+            self._waiting.append(Answer(said, time.monotonic()))
+            await self._send(bot, self._waiting[-1])
         if not updates:
             await self._sleep(IDLE_S)
+
+    async def _send_waiting(self, bot: telegram.Bot) -> None:
+        """Send the answers that wait, the oldest first; drop those that are too old."""
+        for answer in tuple(self._waiting):
+            late_s = time.monotonic() - answer.since_s
+            if late_s > WAITING_S:
+                self._drop()
+            else:
+                await self._send(bot, answer, f"[{late_s:.0f} s late] ")
+
+    async def _send(self, bot: telegram.Bot, answer: Answer, prefix: str = "") -> None:
+        """Send an answer; one that the server refuses goes on waiting and holds up no other."""
+        try:
+            await bot.send_message(self._chat_id, prefix + answer.text)
+        except (BadRequest, Forbidden) as error:
+            self._warn(f"an answer is refused: {redact(str(error))}")
+        else:
+            self._waiting.remove(answer)
+
+    def _drop(self) -> None:
+        """Drop the oldest answer that waits, and say so."""
+        self._waiting.popleft()
+        self._warn("an answer waited for too long and is dropped; its command is not repeated")
 
     async def _sleep(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds

@@ -68,7 +68,7 @@ class Config(ProfileKeys):
     """Valid profile: its keys, and their origins.
 
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
-    JSON; `origin` maps each dotted key to the file, the environment variable, `staged settings` or
+    JSON; `origin` maps each dotted key to the file, the environment variable, `minibot settings` or
     `--set` that gave its value; `given` is the part of it that a person chose, see `_given`; `base`
     is the file that the profile extends, None if it stands alone or comes from a manifest.
     """
@@ -98,7 +98,7 @@ class Config(ProfileKeys):
     def layer_of(self, key: str) -> str:
         """Return the layer that gives a dotted key its value.
 
-        `base` or `overlay`, `file` for a profile that stands alone, `staged settings`,
+        `base` or `overlay`, `file` for a profile that stands alone, `minibot settings`,
         `environment`, `--set`, or `manifest` for a finished run's profile; empty for a key without
         an origin.
         """

@@ -20,7 +20,7 @@ ENV_PREFIX: Final = "MINIBOT__"
 # One underscore fewer, and the variable would have no effect.
 _ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
-STAGED: Final = "staged settings"
+STAGED: Final = "minibot settings"
 MANIFEST: Final = "manifest.json"
 """The origin of values that a finished run's manifest gives."""
 SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.json"
