@@ -137,7 +137,8 @@ def test_page_stages_under_its_own_name_and_the_run_keeps_its_values(page: Serve
     manifest = (page.var.run(page.run_id) / "manifest.json").read_bytes()
 
     said = page.post(
-        "/api/v1/settings", {"put": {"strategy.score_min": "77"}, "taken_back": [], "why": "calm"}
+        "/api/v1/settings/change",
+        {"put": {"strategy.score_min": "77"}, "taken_back": [], "why": "calm"},
     )
 
     assert said.status == 200, said.body
@@ -160,7 +161,7 @@ def test_page_stages_under_its_own_name_and_the_run_keeps_its_values(page: Serve
 )
 def test_page_refuses_what_a_start_would_refuse(body: object, page: Served) -> None:
     """A refused change answers 409 with its reasons, and leaves no line."""
-    said = page.post("/api/v1/settings", body)
+    said = page.post("/api/v1/settings/change", body)
 
     assert said.status == 409
     assert said.document["detail"]
@@ -172,8 +173,8 @@ def test_settings_are_neither_shown_nor_changed_without_the_token(page: Served) 
     body = json.dumps({"put": {"strategy.score_min": "77"}, "taken_back": []}).encode()
 
     assert page.ask("/api/v1/settings").status == 401
-    assert page.ask("/api/v1/settings", "POST", body).status == 401
-    assert page.ask("/api/v1/settings", "POST", body, cookie=page.log_in()).status == 403
+    assert page.ask("/api/v1/settings/change", "POST", body).status == 401
+    assert page.ask("/api/v1/settings/change", "POST", body, cookie=page.log_in()).status == 403
     assert changes_of(page.var.ops) == []
 
 

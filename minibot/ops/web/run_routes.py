@@ -135,7 +135,8 @@ def _add_settings(routes: APIRouter, run: RunView) -> None:
         """Return the settings that can be changed, what is staged, and who changed what."""
         return run.settings()
 
-    @routes.post("/settings")
+    # A path of its own: two methods of one would be told as one in the answer to OPTIONS.
+    @routes.post("/settings/change")
     def change_settings(
         put: Annotated[dict[str, str], Body(max_length=SETTINGS_MAX, description=PUT)],
         taken_back: Annotated[list[str], Body(max_length=SETTINGS_MAX, description=TAKEN_BACK)],
