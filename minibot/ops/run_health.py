@@ -25,9 +25,10 @@ FLAGGED: Final = 10
 
 
 def roles_of(run_dir: Path) -> list[JsonObject]:
-    """Return each role's last heartbeat, with its age `age_s` in wall-clock seconds.
+    """Return each role's last heartbeat, with its market time `ts` and its age `age_s`.
 
-    A role without a heartbeat is left out. The list is empty if the run cannot be opened.
+    The age is in wall-clock seconds. A role without a heartbeat is left out. The list is empty if
+    the run cannot be opened.
     """
     # Imported here because only a run that is going on has queues to be read.
     from minibot.engine.recorded_run import Recorded
@@ -50,7 +51,7 @@ def health_of(recorded: Recorded) -> list[JsonObject]:
         event = last_event(recorded, HEALTH, role)
         if event is not None and isinstance(event.payload, Health):
             age_s = max(0, round(time.time() - path.stat().st_mtime))
-            found.append({**event.payload.to_json(), "age_s": age_s})
+            found.append({**event.payload.to_json(), "ts": event.ts, "age_s": age_s})
     return found
 
 

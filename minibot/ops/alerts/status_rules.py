@@ -20,7 +20,7 @@ import psutil
 
 from minibot.backtest.report.ratios import sharpe
 from minibot.events.decimals import parse_fixed
-from minibot.events.model import STARTING, Health, Incident, JsonObject
+from minibot.events.model import Health, Incident, JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.events.reasons import (
     CONNECTION_LOST,
@@ -32,6 +32,7 @@ from minibot.events.unit_sizes import MINUTE_MS
 from minibot.features.correlation import CORRELATION_UNIT, correlation_of
 from minibot.market.notices import CONNECTED
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.data_age import STALE_MARKET_MS, data_age_ms, silence_ms
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
 from minibot.report.span_meter import PERIODS_MIN
@@ -40,10 +41,6 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.watchdog.ending import Phase
 
-STALE_MARKET_MS: Final = 30_000
-"""Age of data or of the last decision, market time, that is told of."""
-SILENT_MS: Final = 5_000
-"""Silence of the market role that is none, wall-clock time: looks take about a second."""
 CONNECTION_LOST_S: Final = 30.0
 """How long a connection may be away, wall-clock time."""
 HOLD_S: Final = 5.0
@@ -124,9 +121,7 @@ class StatusRules:
         self._standing: dict[str, Standing] = {}
         self._lost_s: float | None = None
         self._market: tuple[int, Health] | None = None
-        # The market role tells its health every 10 s of market time; a fast run passes that in no
-        # time, while its status and its queues are looked at about once a second.
-        self._silent_ms = max(STALE_MARKET_MS, int(SILENT_MS * Decimal(manifest.clock_speed)))
+        self._silence_ms = silence_ms(manifest.clock_speed)
         self._measured: deque[bool] = deque(maxlen=MEASURED_MAX)
         self._former: dict[str, Any] = {}
         self._period = -1
@@ -186,7 +181,11 @@ class StatusRules:
             yield self._alert(key, f"{value}@{at}", level, title, f"{former} -> {value}; {equity}")
 
     def _ages(self, status: JsonObject) -> Iterator[Alert]:
-        age_ms = self._data_age_ms(int(status["now_ms"]))
+        age_ms = 0
+        if self._market is not None:
+            ts, said = self._market
+            now_ms = int(status["now_ms"])
+            age_ms = data_age_ms(said.data_age_ms, said.state, ts, now_ms, self._silence_ms)
         is_old = age_ms >= STALE_MARKET_MS
         age = f"{age_ms / 1000:.0f} s old, {STALE_MARKET_MS // 1000} s allowed"
         yield from self._stands("data_age", is_old, CRITICAL, "market data are old", age)
@@ -199,19 +198,6 @@ class StatusRules:
         words = f"away for {away_s:.0f} s; it is being built again"
         is_away = away_s >= CONNECTION_LOST_S
         yield from self._stands("connection", is_away, CRITICAL, "the connection is lost", words)
-
-    def _data_age_ms(self, now_ms: int) -> int:
-        """Return the age of the market data, market ms; 0 before the market role was heard.
-
-        Of a market role that has fallen silent the age goes on from its last word. One that starts
-        is silent while it takes its history; for how long it may, the launcher watches.
-        """
-        if self._market is None:
-            return 0
-        ts, health = self._market
-        age_ms, silent_ms = health.data_age_ms or 0, now_ms - ts
-        is_silent = silent_ms >= self._silent_ms and health.state != STARTING
-        return age_ms + silent_ms if is_silent else age_ms
 
     def _machine(self) -> Iterator[Alert]:
         free_mb = psutil.disk_usage(self._root).free // 1024 // 1024

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from minibot import __version__
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.ops.data_age import silence_ms
 from minibot.ops.one_time_code import Codes
 from minibot.ops.run_health import health_of
 from minibot.ops.web.access import ASSETS, TOKEN_CHARS_MAX, Guarded
@@ -73,7 +74,10 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
         health = health_of(run.history.recorded)
         provider = str(run.config.get("venue", "binance"))
         age_ms = run.live.age_ms()
-        known = Known(run.status(), age_ms, run.metrics_of(), health, provider, run.live.streamed)
+        known = Known(
+            *(run.status(), age_ms, run.metrics_of(), health, provider, run.live.streamed),
+            silence_ms=silence_ms(run.manifest.clock_speed),
+        )
         return Response(metrics_text(known), media_type=METRICS_TYPE)
 
     app.include_router(freqtrade_routes(run), prefix=API)

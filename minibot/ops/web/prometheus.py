@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.ops.data_age import data_age_ms
 from minibot.ops.figures_of_role import facts_of
 from minibot.runtime.stop import STOP_KIND
 
@@ -29,9 +30,10 @@ class Known(NamedTuple):
         status: The newest status.
         age_ms: Its age in wall-clock milliseconds.
         metrics: Content of `var/metrics/metrics.json`; empty before the first.
-        health: The last `health` event of each role, with `role`.
+        health: The last `health` event of each role, with `role`, and `ts`, its market time.
         provider: The venue's name.
         streamed: Server-sent events written so far.
+        silence_ms: Silence of the market role that is none, see `ops.data_age`.
     """
 
     status: JsonObject
@@ -40,6 +42,7 @@ class Known(NamedTuple):
     health: list[JsonObject]
     provider: str
     streamed: int
+    silence_ms: int
 
 
 class Metric(NamedTuple):
@@ -121,7 +124,7 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
         ],
         "messages_total": [((), market.get("ticks"))],
         "message_lag_seconds": [((), _scaled(market.get("lag_market_ms"), MS_PER_S))],
-        "data_stale_seconds": [((), _scaled(market_health.get("data_age_ms"), MS_PER_S))],
+        "data_stale_seconds": [((), _scaled(_data_age_ms(known, market_health), MS_PER_S))],
         "decision_age_seconds": [((), _scaled(_decision_age_ms(status), MS_PER_S))],
         "reconnects_total": [((), market_health.get("reconnects"))],
         "throttled_total": [((), market_health.get("counters", {}).get("throttled"))],
@@ -150,6 +153,14 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
         "open_orders": [((), execution.get("open_orders"))],
         "entries_halted": [((), risk.get("is_halted"))],
     }
+
+
+def _data_age_ms(known: Known, health: Mapping[str, Any]) -> int | None:
+    if health.get("data_age_ms") is None:
+        return None
+    now_ms = int(known.status["now_ms"])
+    told = (health["data_age_ms"], health["state"], health["ts"])
+    return data_age_ms(*told, now_ms, known.silence_ms)
 
 
 def _decision_age_ms(status: JsonObject) -> int | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from minibot.ops.web.prometheus import METRICS
+from minibot.ops.data_age import silence_ms
+from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from tests.ops.web.served import Served, served
 from tests.runs import ShortRun, verb
@@ -92,6 +93,20 @@ def test_metrics_agree_with_the_live_figures_of_the_same_status(page: Served) ->
         assert value("backlog_events", role) == entry["backlog"]
     held = [each for each in live["symbols"].values() if each["entry"] is not None]
     assert value("open_positions") == len(held)
+
+
+def test_data_grow_stale_in_the_metrics_while_the_market_role_is_silent(page: Served) -> None:
+    """A market role that hangs says nothing of old data: its silence counts as age."""
+    status = page.status()
+    health = {"role": "market_role", "state": "READY", "ts": status["now_ms"], "data_age_ms": 200}
+
+    def stale_s(behind_ms: int) -> float:
+        later = status | {"now_ms": status["now_ms"] + behind_ms}
+        known = Known(later, 0, {}, [health], "binance", 0, silence_ms("1"))
+        ((_, value),) = dict(samples_of(known))["data_stale_seconds"]
+        return value
+
+    assert [stale_s(ms) for ms in (0, 29_999, 30_000, 600_000)] == [0.2, 0.2, 30.2, 600.2]
 
 
 def test_stopped_run_is_down_with_its_reason(
