@@ -182,6 +182,13 @@ def test_silence_counts_for_as_long_as_looks_take_where_the_clock_is_fast(
     raw = load_config("config/nore-demo.v1.json").raw
     fast = StatusRules(made_manifest(RUN, raw, {}, NOW, clock_speed="60"), Var(tmp_path))
     fast.on_health(market_health(0), NOW)
+    behind = status()
+    facts = behind["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]
+
+    facts["now"] = NOW - 299_999
+    assert kinds(fast, behind) == []
+    facts["now"] = NOW - 300_000
+    assert kinds(fast, behind) == [("decision_age", CRITICAL)]
 
     assert kinds(fast, later(299_999)) == []
     assert kinds(fast, later(300_000)) == [("data_age", CRITICAL)]
