@@ -97,6 +97,13 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
     return MarketScan(scanner.scan(last_ts), chosen, said)
 
 
+def scan_bars(symbols: Sequence[str], bars: Iterable[Bar], settings: ScannerSettings) -> MarketScan:
+    """Return the scan as of the last of some closed bars of the settings' interval and of 4 h."""
+    scanner = Scanner(settings, tuple(symbols))
+    last_ts = _take(scanner, bars)
+    return MarketScan(scanner.scan(last_ts), settings.interval, {})
+
+
 def recommendation_text(said: Recommendation) -> str:
     """Return a model's likeliest side with its probability; `-` where no model was active."""
     if said.baseline:

@@ -12,17 +12,17 @@ from minibot.cli.support.output import progress_bar, say, show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, add_run, run_dir_of, var_of
 from minibot.events.model import JsonObject
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.columns import table_lines
-from minibot.report.figures import date_clock
+from minibot.report.figures import date_clock, plain_text
 from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
     from minibot.backtest.market_scan import MarketScan
 
-HELP = "rank the symbols of a run or source; each filter's value, the nearest reason against"
+HELP = "rank symbols of a run, source or venue; each filter's value, the nearest reason against"
 EXAMPLE = "minibot scan --source klines:btcusdt-1m --source klines:ethusdt-1m"
 HEAD: Final = (
     *("rank", "symbol", "score", "momentum", "technical", "volume", "quality", "on-chain"),
@@ -43,6 +43,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         help="instead of a run: klines:FILE, columns:DIR, tape:FILE or run:RUN, as in backtest; "
         "several are one market",
+    )
+    command.add_argument(
+        "--venue",
+        action="store_true",
+        help="instead of a run: the newest closed klines of the profile's venue",
+    )
+    command.add_argument(
+        "--pairs",
+        metavar="BTC/USDT,ETH/USDT",
+        help="with --venue: these (default: the symbols of the profile)",
     )
     command.add_argument(
         "--interval", metavar="I", help="bars that are compared (default: 15m, or the nearest)"
@@ -72,6 +82,10 @@ def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
     from minibot.runtime.configuration.config import config_with
 
     interval = arguments.interval
+    if arguments.venue:
+        return _of_venue(arguments, settings)
+    if arguments.pairs is not None:
+        raise Refusal("--pairs names symbols of the venue.", "Add --venue.")
     if arguments.source is None:
         recorded, status = open_run(run_dir_of(arguments))
         for notice in status.altered:
@@ -88,6 +102,32 @@ def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
         config = profile_of(arguments)
         config = config_with(config.raw, fitted_sets(words, config))
         return scan_sources(open_market(words, config), config, settings, interval)
+
+
+def _of_venue(arguments: argparse.Namespace, settings: Any) -> MarketScan:
+    """Return the scan of the newest closed klines of the profile's venue."""
+    from minibot.backtest.market_scan import scan_bars
+    from minibot.cli.support.venue_bars import venue_bars
+    from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL
+    from minibot.market.venue_access import venue_of
+    from minibot.strategies.scanner.factors import BARS_MIN
+    from minibot.strategies.scanner.regime import REGIME_BARS_MIN
+
+    if arguments.source is not None or arguments.run_name != LATEST:
+        raise Refusal("--venue and a run or --source name two markets.", "Name one.")
+    interval = arguments.interval or settings.interval
+    if interval not in INTERVAL_MS:
+        raise ConfigError(
+            f"--interval: {plain_text(interval, 20)} is no length of bars.",
+            [f"allowed: {', '.join(INTERVAL_MS)}"],
+        )
+    config = profile_of(arguments)
+    names = config.exchange.symbols if arguments.pairs is None else arguments.pairs.split(",")
+    symbols = list(dict.fromkeys(map(venue_of(config).symbols.read, names)))
+    wanted = {interval: BARS_MIN, REGIME_INTERVAL: REGIME_BARS_MIN + 1}
+    with progress_bar(f"scan {config.venue}"):
+        bars = venue_bars(config, symbols, list(wanted.items()))
+        return scan_bars(symbols, bars, settings._replace(interval=interval))
 
 
 def rows_of(found: MarketScan) -> list[JsonObject]:

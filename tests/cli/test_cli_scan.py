@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from minibot.events.model import Recommendation
 from minibot.strategies.scanner.factors import BARS_MIN
 from tests.backtest.markets import walk, write_klines
 from tests.runs import Said, verb
+from tests.simulator.embedded_exchange import Exchange
 
 MINUTES = ("--interval", "1m")
 
@@ -112,3 +114,66 @@ def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() ->
 
     assert recommendation_text(model) == "BUY 0.6"
     assert recommendation_text(baseline) == "-"
+
+
+# --- the venue's own bars -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[Exchange]:
+    """A venue on this machine, with two symbols and two hours of history."""
+    with Exchange("generator:7:BTCUSDT,ETHUSDT", speed="1") as running:
+        yield running
+
+
+def of_venue(var: Path, base: str, *words: str) -> Said:
+    """Run the verb on the venue's bars."""
+    address = ("--set", f"binance.rest_url={base}")
+    stream = ("--set", f"binance.stream_url={base.replace('http', 'ws')}")
+    profile = ("--config", "config/nore.v1.json")
+    return verb(var, "scan", "--venue", "--json", *profile, *address, *stream, *words)
+
+
+@pytest.mark.process
+def test_scan_of_the_venue_ranks_its_newest_closed_bars(var_dir: Path, venue: Exchange) -> None:
+    """Without a run and without a file: the pairs that are named, as of their last closed bar."""
+    said = of_venue(var_dir, venue.base, "--pairs", "BTC/USDT,ETHUSDT", *MINUTES)
+
+    assert said.code == 0, said.err
+    rows = said.document["rows"]
+    assert {row["symbol"] for row in rows} == {"BTCUSDT", "ETHUSDT"}
+    assert all(row["score"] is not None for row in rows), rows
+    assert said.document["ts"] % 60_000 == 0
+    assert [row["symbol"] for row in told(var_dir, SCAN_FILE)] == [row["symbol"] for row in rows]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--pairs", "NOPEUSDT"), 2, "refuses NOPEUSDT"),
+        (("--interval", "7m"), 4, "no length of bars"),
+        (("--source", "klines:x"), 2, "name two markets"),
+    ],
+)
+def test_scan_of_the_venue_refuses_by_name(
+    words: tuple[str, ...], code: int, said: str, var_dir: Path, venue: Exchange
+) -> None:
+    """An unknown pair, interval or a second market is told, and no file is written."""
+    answer = of_venue(var_dir, venue.base, *words)
+
+    assert answer.code == code
+    assert said in answer.err
+    assert not (var_dir / "metrics" / SCAN_FILE).exists()
+
+
+def test_venue_that_cannot_be_reached_is_named(var_dir: Path) -> None:
+    """A host that does not answer is named, with what to look at; --pairs alone names no market."""
+    answer = of_venue(var_dir, "http://127.0.0.1:9")
+    alone = verb(var_dir, "scan", "--pairs", "BTCUSDT")
+
+    assert answer.code == 2
+    assert "http://127.0.0.1:9 has no usable answer" in answer.err
+    assert "Check the network" in answer.err
+    assert alone.code == 2
+    assert "Add --venue" in alone.err
