@@ -19,6 +19,7 @@ OF_RUN: Final = ("halt", "resume", END, KILL)
 OF_SYMBOL: Final = ("exit_position", "lock_symbol", "unlock_symbol")
 DEFAULT_WHY: Final = "operator"
 LOCK_MINUTES_MAX: Final = 7 * 24 * 60
+"""Longest lock of a symbol, minutes of market time; the shortest is one."""
 WHO: Final = "page"
 
 
@@ -34,6 +35,8 @@ def act(
 ) -> str:
     """Leave a request for a run and return a sentence that names it; its effect comes later.
 
+    `kill` also raises the operator's flag.
+
     Args:
         var: Folder of the run.
         run_id: The run that the operator saw.
@@ -45,8 +48,9 @@ def act(
             the end of the run.
 
     Raises:
-        Refusal: The run has ended, another one runs, the kind is unknown, the symbol is not
-            one of the run's, or the lock's minutes are out of range.
+        Refusal: The run has ended, another one runs, the kind is unknown, the run does not trade
+            the symbol (a run with a universe may trade any), or the lock's minutes are not
+            1 to `LOCK_MINUTES_MAX`.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")

@@ -25,7 +25,7 @@ from minibot.runtime.paths import Var, resolve
 AGAIN_S: Final = 60.0
 """Longest wait before a backup that failed is tried again."""
 LAST_S: Final = 8.0
-"""How long the end waits for a backup under way; the last one of all has what is left of that."""
+"""Longest time for backups at the end: one under way, and then the last one."""
 PIECE_PAUSE_S: Final = 0.01
 """Pause before each large piece, in which the run has the disk for itself."""
 LARGE_BYTES: Final = 256 * 1024
@@ -74,7 +74,7 @@ class BackupService:
         self._back_up()
 
     def _back_up(self) -> bool:
-        """Take one backup and remove the oldest; return whether that worked."""
+        """Take one backup and remove all but the newest `keep`; return whether that worked."""
         began_s = time.monotonic()
         said: JsonObject = {"run_id": self._run_id, "written_ms": wall_ms(), "failed": None}
         try:

@@ -1,4 +1,4 @@
-"""Age of the market data as an operator is told it: it goes on while the market role is silent."""
+"""Age of the market data as an operator is told it: it grows while the market role is silent."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 from minibot.events.model import STARTING
 
 STALE_MARKET_MS: Final = 30_000
-"""Age of data or of the last decision, market time, that is told of."""
+"""Age from which market data are old, market time; no shorter silence counts either."""
 SILENT_MS: Final = 5_000
-"""Silence of the market role that is none, wall-clock time: looks take about a second."""
+"""Least silence of a role that counts, wall-clock time: it is looked at once a second or so."""
 
 
 def silence_ms(clock_speed: str) -> int:
-    """Return the market time after which a market role that said nothing counts as silent.
+    """Return the silence from which a role counts as silent, market ms.
 
-    It tells its health every 10 s of market time; a fast run passes that in no time, while its
-    status and its queues are looked at about once a second.
+    It is `STALE_MARKET_MS`, three times the market role's 10 s between two healths. Above speed 6
+    it is `SILENT_MS` of wall-clock time, in which a fast run's clock goes further.
 
     Args:
         clock_speed: Market time per wall-clock time, a decimal string.
@@ -30,15 +30,15 @@ def data_age_ms(
 ) -> int:
     """Return the age of the market data, market ms.
 
-    Of a market role that has fallen silent the age goes on from its last word. One that starts is
-    silent while it takes its history; for how long it may, the launcher watches.
+    It is the told age. Once the market role is silent, the whole silence is added. A role in state
+    STARTING is never silent: it takes its history, and the launcher watches for how long.
 
     Args:
-        told_age_ms: Age in the market role's last `health` event; None where it told none.
+        told_age_ms: Age in the market role's last `health` event; None, for none, counts as 0.
         state: State of the role in that event.
         told_ms: Market time of that event, Unix ms.
         now_ms: Market time of now, Unix ms.
-        most_ms: Silence that is none, see `silence_ms`.
+        most_ms: Silence from which the role is silent, market ms; see `silence_ms`.
     """
     silent_ms = now_ms - told_ms
     is_silent = silent_ms >= most_ms and state != STARTING

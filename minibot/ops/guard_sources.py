@@ -28,8 +28,8 @@ class Progress:
 
     Attributes:
         run_id: The run.
-        told: Wall-clock time of its status, Unix ms from a `var`, Unix seconds from a page and 0
-            if stale there; only a change of it counts, as news.
+        told: Wall-clock time of its status: Unix ms from a `var`; from a page Unix seconds, or 0
+            for a stale status. Any new value but 0 means that the run was heard.
         data: Ticks that the market role has written.
         decided: Market time to which the strategy has processed its inputs.
         sequence: Lines of `market_ticks`; each second adds a beat at least.

@@ -52,9 +52,11 @@ class Watch:
     """Watch over the progress of a run: which figure has stood still for too long.
 
     Args:
-        quiet_s: How long a figure may stand, wall-clock seconds of an awake machine.
-        knows_end: True where a run's end can still be read later. False takes silence for the
-            end, once the run was heard to be ending.
+        quiet_s: How long a figure may stand, seconds of `time.monotonic`: a sleep of the machine
+            counts on Windows, and on no other system.
+        knows_end: True for a `var`, whose status stays after the run's end. False for a page: once
+            the run was heard to be ending, a page without an answer is its end, and no alarm; a
+            page that answers with a stale status is an alarm.
     """
 
     def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:
@@ -69,7 +71,8 @@ class Watch:
     def look(self, progress: Progress | None, now_s: float) -> Iterator[tuple[str, bool]]:
         """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
 
-        A figure is watched from its first value on, until the run ends.
+        A figure is watched from its first value on, until the run ends: a run that was never heard
+        raises no alarm.
 
         Args:
             progress: None where nothing was heard.
@@ -242,7 +245,7 @@ class LeftBehind:
         self._told = ""
 
     def take(self, progress: Progress | None, *, is_silent: bool) -> None:
-        """Take how the run is: only once it has ended, or fell silent, is anything left."""
+        """Take the run's progress: `deliver` acts once the run has ended or is silent."""
         if progress is None:
             return
         if progress.ended is None:
@@ -264,7 +267,9 @@ class LeftBehind:
             self._told = told
 
     def deliver(self, ended: threading.Event) -> None:
-        """Deliver what is left, if nobody else does; a run that goes on delivers itself.
+        """Deliver what is left, for `LEFT_S` at most.
+
+        Does nothing while the launcher of a run lives or another process holds the outbox.
 
         Raises:
             RunStop, OSError: The outbox cannot be opened, but for a lock of another process.

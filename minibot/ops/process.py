@@ -57,7 +57,13 @@ def services_of(manifest: Manifest, var: Var) -> list[Service]:
 
 
 def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
-    """Return the server of the page; none, with a warning, where it cannot be."""
+    """Return the server of the page.
+
+    There is none, with a warning, where its packages are missing or its port is taken.
+
+    Raises:
+        RunStop: Token or address of the page cannot be written.
+    """
     if missing := missing_packages(WEB):
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
         return []
@@ -73,7 +79,7 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
 
 
 def alerts_of(section: AlertsSection, manifest: Manifest, var: Var) -> list[Service]:
-    """Return the alerts of a run; none, with a warning, where they cannot be."""
+    """Return alerts and chat of a run; either is left out, with a warning, where it cannot be."""
     if missing := missing_packages(ALERTS):
         print(f"WARN no alerts: {missing} is not installed; {ALERTS_REMEDY}", file=sys.stderr)
         return []

@@ -1,7 +1,7 @@
 """Restore of a backup into an empty folder, as a `var` of its own that verifies and replays.
 
-A finished run comes back as it was sealed. An open run comes back as after the death of its machine
-and is then treated as by the next start: recovered, and sealed as interrupted.
+A finished run comes back as it was sealed. An open run comes back as after the death of its
+machine; `restore` then recovers it and seals it as interrupted, as the next start would.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Health of the running run: last heartbeat of each role, flag, and exit code of both."""
+"""Health of the running run: last heartbeat of each role, STOP flag, exit code for scripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def roles_of(run_dir: Path) -> list[JsonObject]:
 
 
 def health_of(recorded: Recorded) -> list[JsonObject]:
-    """Return the same as `roles_of` for a run that is open."""
+    """Return what `roles_of` returns, of a run that is already open for reading."""
     from minibot.engine.lookup import last_event
 
     found = []
@@ -97,7 +97,14 @@ def flag_of(var: Var) -> JsonObject | None:
 def exit_code(
     run_id: str | None, flag: JsonObject | None, roles: Sequence[JsonObject], max_age_s: int | None
 ) -> int:
-    """Return the exit code: a flag counts first, then a missing run, then an old heartbeat."""
+    """Return the exit code: a flag counts first, then a missing run, then an old heartbeat.
+
+    Args:
+        run_id: The running run; None for none.
+        flag: See `flag_of`.
+        roles: See `roles_of`; a role without a heartbeat has none that is old.
+        max_age_s: Age above which a heartbeat is old, seconds; None asks for none.
+    """
     if flag is not None:
         return FLAGGED
     if run_id is None:

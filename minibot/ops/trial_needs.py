@@ -21,9 +21,10 @@ ALERTS_SET: Final = "minibot new-config, whose last question is about alerts"
 
 
 def trial_needs(var: Var) -> list[Need]:
-    """Return the needs of page and alerts, as the newest real run has them; they may be untried.
+    """Return the needs of page and alerts: a section in the newest real run, and a trial.
 
-    Without a real run the trials alone count: its own need is missing then anyway.
+    The trial may be older than that run. Without a real run the trials alone count: readiness
+    lists the missing run anyway.
     """
     real = [record for record in read_records(var) if record.is_real]
     newest = real[-1].manifest if real else None

@@ -66,9 +66,12 @@ class Delivery:
         return {line.target.name: line.failure for line in self._lines if line.failure}
 
     def close(self, patience_s: float) -> None:
-        """Deliver what waits, each target once more at most, within a time; then end.
+        """Send each target what waits, until a message fails or the time is over; then end.
 
-        With a time of zero no further message is begun.
+        A message under way at that time is given up and stays in the outbox, in doubt.
+
+        Args:
+            patience_s: That time, wall-clock seconds; with 0 no further message is begun.
         """
         end_s = time.monotonic() + patience_s
         for line in self._lines:
@@ -111,7 +114,7 @@ class _Line:
             self._changed.notify()
 
     def finish(self) -> None:
-        """Send what waits once more, and end."""
+        """Send what waits, until a message fails, and end."""
         with self._changed:
             self._is_last = True
             self._changed.notify()

@@ -33,9 +33,9 @@ OUTBOX: Final = "outbox"
 """The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
 GUARD_OUTBOX: Final = "guard_outbox"
 HELD_MAX: Final = 1000
-"""Alerts that may wait; of further ones only those that overtake are taken."""
+"""Most alerts that wait; of further ones only urgent ones are taken."""
 KNOWN_MAX: Final = 20_000
-"""Ids that are remembered; a run that alerts more often may repeat one."""
+"""Ids that are remembered; an alert whose id is forgotten may be sent twice."""
 _OWNER: Final = "ops"
 _READER: Final = "alerts"
 
@@ -63,8 +63,8 @@ class Outbox:
     Args:
         root: Folder of the queue's folder, `var/ops`.
         name: Name of the queue.
-        run_id: The run whose alert ids are all read again; ids of other runs are dropped once
-            every target has the alert.
+        run_id: The run whose ids are remembered after a restart; an id of another run may be
+            forgotten then, once every target has its alert. Empty for no run.
 
     Attributes:
         left_out: Alerts that were not taken as too many were waiting.
@@ -103,7 +103,8 @@ class Outbox:
     def put(self, alert: Alert, targets: Iterable[str]) -> bool:
         """Take an alert for some targets; return whether it is a new one.
 
-        A full outbox counts an alert that is not urgent as left out, and never sends it.
+        A full outbox counts an alert that is not urgent as left out, returns False, and never sends
+        it, also if it is put again.
         """
         named = set(targets)
         with self._lock:
@@ -134,7 +135,7 @@ class Outbox:
         return sorted(found, key=lambda pair: not pair[0].is_urgent)
 
     def knows(self, alert_id: str) -> bool:
-        """Return whether an alert came, told or not."""
+        """Return whether an alert of this id was put, be it sent, waiting or left out."""
         with self._lock:
             return alert_id in self._known
 

@@ -28,7 +28,7 @@ _KINDS: Final = {INFO: "info", WARNING: "warning", CRITICAL: "failure"}
 
 
 class _Heard(logging.Handler):
-    """Handler that keeps what the library said last: its complaint, and all for a verdict."""
+    """Handler that keeps the library's messages: all of them, and its last complaint apart."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

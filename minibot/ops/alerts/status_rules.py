@@ -56,7 +56,7 @@ SHARPE_MIN: Final = "1.0"
 CORRELATION_MAX: Final = "0.65"
 """Bounds of a profile that names none (C-113)."""
 EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE})
-"""Reasons for which no entry passes on a night like others."""
+"""Usual reasons for which no entry passes: their alert is an info, any other a warning."""
 _PRICE_UNIT: Final = 100_000_000
 
 

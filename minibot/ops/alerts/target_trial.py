@@ -22,7 +22,10 @@ KIND: Final = "test"
 
 
 def try_targets(section: AlertsSection, secrets: Secrets) -> dict[str, Outcome]:
-    """Send a message to all targets at once; return each outcome, a fault where no address is."""
+    """Send a message to all targets at once; return the outcomes by name.
+
+    A target without a usable address has an outcome that is not sent and says why.
+    """
     found, _ = targets_of(section, secrets)
     title = "minibot: a test of the alerts"
     text = "You get this since somebody ran minibot alert test. Nothing is wrong."

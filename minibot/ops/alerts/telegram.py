@@ -1,8 +1,9 @@
 """Telegram chat of a run: one chat asks by commands, and acts where the profile lets it.
 
 It asks the bot's server for messages in a thread of its own. A message of another chat, or one
-written over a minute before this service began, is ignored. A command that acts needs a
-confirmation code, good once, and a private chat: nobody knows who is in a group.
+written over a minute before this service began, is ignored. A command that acts needs a private
+chat, as nobody knows who is in a group, and a confirmation code. The code is good for `CONFIRM_S`
+and for one try: a wrong code uses it up, and so does a further command that acts.
 
 A command is carried out once. An answer that cannot be sent waits for the next request for messages
 that succeeds, and then says how late it is: who sent /stop has to learn what became of it.

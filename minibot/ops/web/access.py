@@ -30,12 +30,12 @@ TOKEN_CHARS_MAX: Final = 200
 BODY_BYTES_MAX: Final = 65_536
 SAFE: Final = frozenset({"GET", "HEAD"})
 ASKS: Final = b"x-minibot"
-"""A header that no form of another site can send; every request that acts has it."""
+"""Header that no form of another site can send; a request that acts by cookie has to have it."""
 ASSETS: Final = "/assets/"
 OPEN: Final = ("/", "/login")
-"""Paths without figures: the page's frame asks for the code, its files show nothing."""
+"""Paths that, like the assets, need neither token nor cookie: none shows a figure of the run."""
 SESSION: Final = "/session"
-"""Path that says whether the cookie is good, so that a page without one asks for no figure."""
+"""Open path that says whether token or cookie is good; a page without asks for no figure."""
 CSP: Final = b"content-security-policy"
 HEADERS: Final = (
     (

@@ -16,7 +16,11 @@ from minibot.ops.web.access import HEADERS
 CONNECTIONS_MAX: Final = 100
 """Connections at a time; a further one is closed before a byte of it is read."""
 REQUEST_S: Final = 10.0
-"""Longest wall-clock time from a connection or an answer to the next whole request."""
+"""Longest wall-clock time from a connection or an answer to the next whole request.
+
+Bytes of a request do not extend it. Without any, a connection ends
+`http_server.IDLE_S` after an answer.
+"""
 STALL_S: Final = 10.0
 """Longest wall-clock time for which a client may leave written bytes unread."""
 

@@ -17,7 +17,9 @@ from minibot.ops.web.bounded_http import CONNECTIONS_MAX, BoundedHttp
 from minibot.ops.web.run_view import RunView
 
 IDLE_S: Final = 5
+"""How long a connection on which nothing comes is kept after an answer."""
 CLOSE_S: Final = 3
+"""How long the end of the server waits for answers under way."""
 HEAD_BYTES_MAX: Final = 16_384
 
 

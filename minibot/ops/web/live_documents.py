@@ -32,7 +32,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
 
     Args:
         status: The newest status.
-        age_ms: Its age, wall-clock milliseconds; an old one is no news of a running run.
+        age_ms: Its age, wall-clock milliseconds; above `STALE_MS` a running run is `is_stale`.
     """
     risk, strategy = facts_of(status, RISK_ROLE), facts_of(status, STRATEGY_ROLE)
     execution, market = facts_of(status, EXECUTION_ROLE), facts_of(status, MARKET_ROLE)

@@ -33,7 +33,7 @@ class Known(NamedTuple):
         health: The last `health` event of each role, with `role`, and `ts`, its market time.
         provider: The venue's name.
         streamed: Server-sent events written so far.
-        silence_ms: Silence of the market role that is none, see `ops.data_age`.
+        silence_ms: Silence from which the market role counts as silent, market ms.
     """
 
     status: JsonObject

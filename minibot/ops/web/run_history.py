@@ -1,8 +1,8 @@
 """History of a run for its page: marks from the queues, prices and equity as seen.
 
 Fills, signals, risk's exits, incidents and gaps are read below the heads of their queues, each line
-once. Prices, equity and stops in force are those of the statuses since `ops` began, or those of the
-record of a finished run; a full series drops every second value.
+once. Prices and equity are those of the statuses since `ops` began, or those of the record of a
+finished run. Stops in force are those of risk's position plans and of the statuses.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ from minibot.report.recount import Recount
 from minibot.report.trades import RoundTrip, TradeLog
 
 POINTS_MAX: Final = 100_000
-"""Values of one series: a night by the second has a quarter of it."""
+"""Most values of one series; a night of seven hours has 25,200, one a second."""
 MARKS_MAX: Final = 10_000
 """Signals, exits and gaps that are kept, the newest of each."""
 INCIDENTS_MAX: Final = 100
 LOOK_LINES_MAX: Final = 100_000
-"""Lines of market data at one look, so that none takes long after a restart of `ops`."""
+"""Most lines of market data that one look reads for gaps; the next look reads on."""
 READ_LINES: Final = 1024
 GAP_BYTES: Final = b'"gap"'
 """Stands in each line of a gap; other lines of market data are not decoded."""
 
 
 class Series:
-    """Values by time, at most `POINTS_MAX`; a full series drops every second value."""
+    """Values by time, fewer than `POINTS_MAX`.
+
+    A full series drops every second value, the first one among them, and takes only every second
+    new one from then on; the next time every fourth, and so on.
+    """
 
     def __init__(self) -> None:
         self._times = array("q")
@@ -104,7 +108,7 @@ class RunHistory:
 
     @property
     def recorded(self) -> Recorded:
-        """The run, opened for reading: that takes longer than one look."""
+        """The run, opened once: to open it takes longer than a look."""
         return self._recorded
 
     # --- what comes in ------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class RunView:
 
         Raises:
             Refusal: The run has no such second or symbol, or an answer is being made already.
-            IntegrityError: The time is not before a damage.
+            IntegrityError: A queue is damaged, and the second does not lie before the damage.
         """
         if symbol is not None and symbol not in self.manifest.symbols:
             known = ", ".join(self.manifest.symbols)
