@@ -22,7 +22,7 @@ from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import hour_of
 from minibot.ops.guard_sources import Progress, Source
-from minibot.runtime.clock import wall_ms
+from minibot.runtime.clock import awake_ns, wall_ms
 from minibot.runtime.paths import Var
 from minibot.runtime.running import living_run
 from minibot.runtime.stop import STOP_KIND
@@ -52,8 +52,7 @@ class Watch:
     """Watch over the progress of a run: which figure has stood still for too long.
 
     Args:
-        quiet_s: How long a figure may stand, seconds of `time.monotonic`: a sleep of the machine
-            counts on Windows, and on no other system.
+        quiet_s: How long a figure may stand, seconds in which the machine is awake.
         knows_end: True for a `var`, whose status stays after the run's end. False for a page: once
             the run was heard to be ending, a page without an answer is its end, and no alarm; a
             page that answers with a stale status is an alarm.
@@ -161,7 +160,7 @@ class Guard:
             worker = threading.Thread(target=self._left.work, args=(ended,), daemon=True)
             worker.start()
         while not ended.wait(LOOK_S):
-            self.look(time.monotonic())
+            self.look(awake_ns() / 1e9)
         if worker is not None:
             worker.join(CLOSE_S)
         self._delivery.close(CLOSE_S)

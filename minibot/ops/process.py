@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import psutil
 
 from minibot.events.model import READY, JsonObject
-from minibot.kernel.errors import MinibotError
+from minibot.kernel.errors import MinibotError, RunStop
 from minibot.ops.backup_service import BackupService
 from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
@@ -75,6 +75,10 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
         return [PageServer(manifest, var, page.port)]
     except PortTaken as error:
         print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
+        return []
+    except (RunStop, OSError) as error:
+        # As of its token: the alerts beside it go on.
+        print(f"WARN no page: {error}", file=sys.stderr)
         return []
 
 

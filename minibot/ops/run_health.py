@@ -103,12 +103,14 @@ def exit_code(
         run_id: The running run; None for none.
         flag: See `flag_of`.
         roles: See `roles_of`; a role without a heartbeat has none that is old.
-        max_age_s: Age above which a heartbeat is old, seconds; None asks for none.
+        max_age_s: Age above which a heartbeat is old, seconds; where there is none at all, that
+            is as bad. None asks for none.
     """
     if flag is not None:
         return FLAGGED
     if run_id is None:
         return NOT_RUNNING
-    if max_age_s is not None and any(role["age_s"] > max_age_s for role in roles):
+    is_old = max_age_s is not None and any(role["age_s"] > max_age_s for role in roles)
+    if is_old or (max_age_s is not None and not roles):
         return UNHEALTHY
     return HEALTHY
