@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from minibot.backtest.driver import run_backtest
@@ -68,25 +69,34 @@ def _flags(example: str) -> str:
     return " ".join(f"`{text}`" for text in (example, *NEEDED.get(example, ())))
 
 
-def table() -> str:
-    """Return the generated part of the page."""
-    head = ["`--from`", "idea", "loses"]
-    rows = {example: [_flags(example), *told(example)] for example in LIBRARY}
-    for source in SOURCES:
-        figures = {example: reviewed(example, source).figures for example in LIBRARY}
-        symbol = source.partition(":")[2].partition("-")[0].upper()
-        market = next(iter(figures.values()))["market_change"]
-        head.append(f"{symbol}, market {share(market)}")
-        for example, found in figures.items():
-            rows[example].append(f"{signed(found['pnl'])} in {found['trades']}")
-    lines = [head, ["---"] * len(head), *rows.values()]
+def result(example: str, source: str) -> str:
+    """Return an example's profit and number of trades on one file of bars, as the page says it."""
+    figures = reviewed(example, source).figures
+    return f"{signed(figures['pnl'])} in {figures['trades']}"
+
+
+def _market(source: str) -> str:
+    """Return the heading of a column: the symbol, and the change of its market."""
+    symbol = source.partition(":")[2].partition("-")[0].upper()
+    figures = reviewed(next(iter(LIBRARY)), source).figures
+    return f"{symbol}, market {share(figures['market_change'])}"
+
+
+def table(result_of: Callable[[str, str], str] = result) -> str:
+    """Return the generated part of the page, with the results that `result_of` returns."""
+    head = ["`--from`", "idea", "loses", *map(_market, SOURCES)]
+    rows = [
+        [_flags(example), *told(example), *(result_of(example, source) for source in SOURCES)]
+        for example in LIBRARY
+    ]
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join([BEGIN, "", *(f"| {' | '.join(cells)} |" for cells in lines), "", END])
 
 
-def written(page: str) -> str:
+def written(page: str, result_of: Callable[[str, str], str] = result) -> str:
     """Return a page with its generated part made anew."""
     before, rest = page.split(BEGIN)
-    return before + table() + rest.split(END, 1)[1]
+    return before + table(result_of) + rest.split(END, 1)[1]
 
 
 def main() -> int:

@@ -21,6 +21,18 @@ from tools import examples
 each_example = pytest.mark.parametrize("example", list(LIBRARY))
 
 
+def results_of_the_guide(project: Path) -> dict[tuple[str, str], str]:
+    """Return the results that the guide shows, by example and source."""
+    page = (project / "docs" / "STRATEGIES.md").read_text(encoding="utf-8")
+    lines = page.split(examples.BEGIN)[1].split(examples.END)[0].split("\n")
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")][1:]
+    return {
+        (row[0].split("`")[1], source): found
+        for row in rows
+        for source, found in zip(examples.SOURCES, row[-2:], strict=True)
+    }
+
+
 @each_example
 def test_example_begun_from_passes_the_test_that_is_written_beside_it(
     own_folder: Path, example: str
@@ -51,19 +63,37 @@ def test_example_is_shipped_and_says_when_it_loses(project: Path, example: str) 
     assert loses.startswith(("in ", "where "))
 
 
-def test_results_of_the_guide_are_those_of_the_shipped_bars(project: Path) -> None:
+@pytest.mark.parametrize("source", examples.SOURCES)
+@pytest.mark.parametrize(
+    "example",
+    # Its resting orders are judged anew at each tick, which takes longer than all the others.
+    [
+        pytest.param(name, marks=pytest.mark.campaign) if name == "maker_grid" else name
+        for name in LIBRARY
+    ],
+)
+def test_result_of_the_guide_is_that_of_the_shipped_bars(
+    project: Path, example: str, source: str
+) -> None:
     """No figure of the page is older than the code: python -m tools.examples --write."""
+    assert examples.result(example, source) == results_of_the_guide(project)[example, source]
+
+
+def test_table_of_the_guide_is_that_of_the_library(project: Path) -> None:
+    """Ideas, losses, needed keys and changes of the markets are those of the code."""
     page = (project / "docs" / "STRATEGIES.md").read_text(encoding="utf-8")
+    results = results_of_the_guide(project)
 
-    assert examples.written(page) == page
+    assert examples.written(page, lambda *words: results[words]) == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["dca", "maker_grid", "trail_pullback"])
 def test_example_with_wishes_trades_by_them_and_looks_at_nothing_ahead(
     example: str, tmp_path: Path
 ) -> None:
     """Parts, limits and trails are filled in a backtest, and no decision is of the future."""
-    path = write_klines(tmp_path, walk(900, seed=3))
+    path = write_klines(tmp_path, walk(200, seed=3))
     small = {
         "dca": ("strategy.parameters.fall=0.05", "strategy.parameters.gain=0.05"),
         "maker_grid": ("strategy.parameters.step=0.03", "strategy.parameters.gain=0.03"),
