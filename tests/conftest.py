@@ -6,7 +6,6 @@ import contextlib
 import gc
 import importlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -19,13 +18,13 @@ import pytest
 from hypothesis import settings
 
 from tests.kernel.injection import need
+from tests.kinds import CAMPAIGN_PART, Guard, left_out, mark_kinds
 from tests.kinds import MARKS as KINDS
-from tests.kinds import Guard, mark_kinds
 from tests.runs import ShortRun, shared_run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARKS = (
-    "campaign: a case of a wide field of cases; a bare `pytest` plays a seeded third of them",
+    "campaign: a case of a wide field of cases; a bare `pytest` plays a part of them",
     "fault(*ids, by, ends): faults that the test injects, how, and what they end in (tools/faults)",
     "real_injection(*features): the system itself fails; skipped by the name of a feature of "
     "tests/kernel/injection.py that this machine does not offer",
@@ -43,9 +42,6 @@ LONGEST = (
     "tests/nights/test_paper_profile.py",
 )
 
-# One case in this many of the campaigns, drawn by the commit, so later commits play others.
-CAMPAIGN_PART = 3
-
 # The time of an example depends on the machine, not on the product. CI uses the same examples each
 # time; runs by hand explore further.
 settings.register_profile("minibot", deadline=None, derandomize="CI" in os.environ)
@@ -55,7 +51,7 @@ settings.load_profile("minibot")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that decide how much of the campaigns is played."""
     parser.addoption("--whole", action="store_true", help="play every case of the campaigns")
-    parser.addoption("--seed", default="", help="draws the cases of campaigns (default: HEAD)")
+    parser.addoption("--seed", type=int, help="draws the cases of campaigns (default: by HEAD)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark in MARKS + KINDS:
         config.addinivalue_line("markers", mark)
     config.pluginmanager.register(Guard(), "guard of processes")
-    if not config.option.seed:  # Workers get the seed of the process that starts them.
-        config.option.seed = _commit()
+    if config.option.seed is None:  # Workers get the seed of the process that starts them.
+        config.option.seed = _number_of_commit()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -104,11 +100,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Named files and tests are played whole.
     """
     mark_kinds(items)
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if _is_drawn(config):
-        played = {item: _is_played(item, config.option.seed) for item in items}
-        config.hook.pytest_deselected(items=[item for item in items if not played[item]])
-        items[:] = [item for item in items if played[item]]
+        left = left_out(items, config.option.seed)
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_terminal_summary(
@@ -137,20 +133,25 @@ def _is_drawn(config: pytest.Config) -> bool:
     return not config.option.whole and not config.option.file_or_dir
 
 
-def _is_played(item: pytest.Item, seed: str) -> bool:
-    if item.get_closest_marker("campaign") is None:
-        return True
-    return random.Random(f"{seed} {item.nodeid}").randrange(CAMPAIGN_PART) == 0
+def _number_of_commit() -> int:
+    """Return how many commits lead to the one under test.
+
+    A clone without its history tells by the commit's hash instead; outside a repository it is 1.
+    """
+    if _git("rev-parse", "--is-shallow-repository") == "false":
+        return int(_git("rev-list", "--count", "HEAD") or "1")
+    return int(_git("rev-parse", "--short=7", "HEAD") or "1", 16)
 
 
-def _commit() -> str:
-    """Return the short name of the commit under test; `1` outside a repository."""
-    argv = ["git", "rev-parse", "--short", "HEAD"]
+def _git(*words: str) -> str:
+    """Return what git says about the project; nothing where it cannot."""
     try:
-        done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
     except OSError:
-        return "1"
-    return done.stdout.strip() or "1"
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

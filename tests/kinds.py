@@ -26,6 +26,10 @@ MARKS = (
 # Fixtures of every room that need a finished night; tests that take them are marked by that.
 NIGHTS = frozenset({"short_run", "stopped_run"})
 
+# One case in this many of the campaigns. The next commit plays the next case of each, so as many
+# commits in a row play all of them, and none has most of the long ones.
+CAMPAIGN_PART = 5
+
 # Audit events of the ways to start a process. `multiprocessing` raises none where it spawns.
 STARTS = frozenset(
     {
@@ -47,6 +51,12 @@ def mark_kinds(items: list[pytest.Item]) -> None:
             item.add_marker("process")
         if not any(item.get_closest_marker(kind) for kind in ("process", "slow", "campaign")):
             item.add_marker("unit")
+
+
+def left_out(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
+    """Return the cases of campaigns that a seed does not draw."""
+    cases = (item for item in items if item.get_closest_marker("campaign") is not None)
+    return {case for at, case in enumerate(cases) if (at + seed) % CAMPAIGN_PART}
 
 
 class Guard:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kinds import Guard
+from tests.kinds import CAMPAIGN_PART, Guard, left_out
 from tests.runs import PROJECT
 from tests.waiting import DEADLINE_S
 
@@ -102,6 +102,30 @@ def test_file_of_a_unit_test_outside_tmp_is_refused_before_it_is_made(guard: Gua
 
     assert len(guard.take_findings()) == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 23])
+def test_commits_in_a_row_play_each_case_of_a_campaign_once(
+    request: pytest.FixtureRequest, count: int
+) -> None:
+    """Each commit plays an even part; what is no campaign is never left out."""
+    items: list[pytest.Item] = [
+        pytest.Function.from_parent(request.node.parent, name=f"test_{at}", callobj=spawned)
+        for at in range(2 * count)
+    ]
+    for case in items[::2]:
+        case.add_marker(pytest.mark.campaign)
+
+    played = [
+        [item for item in items if item not in left_out(items, seed)]
+        for seed in range(1719, 1719 + CAMPAIGN_PART)
+    ]
+    drawn = [item for part in played for item in part if item in items[::2]]
+    sizes = {len(part) - count for part in played}
+
+    assert all(set(items[1::2]) <= set(part) for part in played)
+    assert sorted(drawn, key=items.index) == items[::2]
+    assert sizes <= {count // CAMPAIGN_PART, -(-count // CAMPAIGN_PART)}
 
 
 @pytest.mark.process
