@@ -8,7 +8,6 @@ queue is read before all others, as a backtest reads fills before results.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ PLAIN: dict[str, Any] = {
 
 def config(**changes: Any) -> JsonObject:
     """Return the demo profile with plain values and `section__key` changes."""
-    profile = deepcopy(demo_profile())
+    profile = decode(encode(demo_profile()))
     for name, value in PLAIN.items():
         section, key = name.split(".")
         profile[section][key] = value
