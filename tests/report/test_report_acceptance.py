@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from minibot.accounting.run_counters import HealthCounters
 from minibot.events.model import Health
+from minibot.report import acceptance as judge
 from minibot.report.acceptance import (
     DRILL,
     FAIL,
@@ -27,6 +29,7 @@ from minibot.report.acceptance import (
 )
 from minibot.report.memory_slope import slope_bytes_per_hour
 from minibot.report.night import Night
+from minibot.report.proof import findings_of
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
 from tests.report.nights import (
@@ -47,6 +50,14 @@ from tests.report.nights import (
 from tests.runs import ShortRun, raw_events, verb
 
 HOUR_MS = 60 * MINUTE_MS
+
+verified = cache(lambda run_dir: tuple(findings_of(run_dir)))
+
+
+@pytest.fixture(autouse=True)
+def verify_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each record be verified once: it takes most of the time, and a test damages a copy."""
+    monkeypatch.setattr(judge, "findings_of", verified)
 
 
 def failed(acceptance: Acceptance) -> list[str]:
