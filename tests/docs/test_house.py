@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,17 @@ def modules(project: Path) -> dict[str, ast.Module]:
     return {name.removesuffix(".__init__"): tree for name, tree in parsed_product(project).items()}
 
 
-def imports(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield each imported module, and each `from` name as a possible module.
+@cache
+def imports(name: str, tree: ast.Module) -> tuple[str, ...]:
+    """Return each imported module, and each `from` name as a possible module.
 
-    Imports for the type checker alone are skipped, because they do not exist at run time.
+    Imports for the type checker alone are skipped, because they do not exist at run time. The
+    rules ask each module many times, and a walk through all of them takes seconds.
     """
+    return tuple(_imported(name, tree))
+
+
+def _imported(name: str, tree: ast.Module) -> Iterator[str]:
     skipped = {
         id(node)
         for block in ast.walk(tree)
