@@ -28,7 +28,7 @@ from tools.crash_sim.plan import Program
 from tools.crash_sim.recipe import parse_recipe, recipe_of, replay, shrink
 from tools.crash_sim.tally import Judge, Place
 
-STATES = 20_000
+STATES = 12_000
 SEED = 3
 FILE = ROOT + os.sep + "file"
 TAKEN = Program(
