@@ -256,6 +256,7 @@ class Rests(Strategy):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [None, 2])
 def test_limits_give_the_same_by_rows_and_by_events(tmp_path: Path, most: int | None) -> None:
     """Purchases that rest are filled, end and are withdrawn alike."""

@@ -15,6 +15,7 @@ WORDS = (
 BTC, ETH = "klines:btcusdt-1m", "klines:ethusdt-1m"
 
 
+@pytest.mark.slow
 @pytest.mark.row("B-07")
 @pytest.mark.parametrize("sources", [(BTC,), (BTC, ETH)])
 def test_scanner_tells_scans_and_changes_no_decision_of_a_strategy_that_reads_none(

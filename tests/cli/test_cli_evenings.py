@@ -312,7 +312,7 @@ def test_two_evenings_carry_and_a_stop_ends_the_chain(tmp_path: Path) -> None:
         "--set",
         "embedded.speed=20",
         "--set",
-        "duration_ms=40000",
+        "duration_ms=20000",
         "--set",
         "ai.enabled=false",
     ]

@@ -297,6 +297,7 @@ def test_table_never_breaks_whatever_is_said_in_it(
     assert lines[-1].endswith("running")
 
 
+@pytest.mark.slow
 @given(reason=st.text(max_size=400))
 def test_sentence_is_one_short_printable_line(reason: str) -> None:
     """A log reader gets price or position, result and reason, and no escape codes."""

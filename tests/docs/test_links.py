@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from minibot.cli.main import ALIASES, parser, verbs
+from minibot.cli.main import ALIASES, Parser, parser, verbs
 from tools import commands as reference
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
@@ -176,9 +177,15 @@ def test_reference_of_commands_is_what_the_parser_says() -> None:
     assert reference.DOCUMENT.read_text(encoding="utf-8") == reference.document()
 
 
+@cache
+def whole() -> Parser:
+    """Return the parser of all verbs, which takes longer to make than to ask."""
+    return parser()
+
+
 def command_help(verb: str) -> str:
     """Return the help text of a verb."""
-    for action in parser()._actions:
+    for action in whole()._actions:
         if isinstance(action.choices, dict) and verb in action.choices:
             return str(action.choices[verb].format_help())
     raise KeyError(verb)
@@ -191,7 +198,7 @@ def test_verb_has_help_with_an_example_and_a_sentence_for_every_flag(verb: str) 
     text = command_help(verb)
     (command,) = [
         action.choices[verb]
-        for action in parser()._actions
+        for action in whole()._actions
         if isinstance(action.choices, dict) and verb in action.choices
     ]
 

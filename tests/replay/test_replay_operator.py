@@ -28,7 +28,7 @@ pytestmark = pytest.mark.process
 
 def _night_with_a_wish(var: Path) -> None:
     """Play a night without entries, in which an operator wants to leave a symbol."""
-    sets = {"duration_ms": "25200000", "strategy.score_min": "100"}
+    sets = {"duration_ms": "25200000", "strategy.score_min": "100", "ai.enabled": "false"}
     night = subprocess.Popen(
         [sys.executable, "-m", *night_argv(var, sets, "--quiet", "--no-proof")],
         cwd=PROJECT,

@@ -67,6 +67,7 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
     assert one.mark == 1001 * UNIT
 
 
+@pytest.mark.slow
 def test_equities_between_the_bounds_change_nothing() -> None:
     """Within `low` and `high` neither mark nor tier moves; one unit beyond either of them does."""
     chance = random.Random(7)

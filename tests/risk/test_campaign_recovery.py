@@ -286,6 +286,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(moves=STEPS, at=st.sampled_from(["role", "venue"]), fee=st.sampled_from(["quote", "base"]))
 def test_restart_at_any_moment_of_a_campaign_changes_nothing(

@@ -204,6 +204,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(steps=STEPS, at=st.sampled_from(["role", "venue"]))
 # The bid falls below a trail that rose while a part was being sold.

@@ -350,6 +350,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, at=st.sampled_from(["role", "venue"]), trail=st.sampled_from([None, "100"]))
 def test_no_stop_ever_falls_and_the_hard_stop_is_always_there(

@@ -66,6 +66,7 @@ def test_second_backup_shares_sealed_segments_and_what_did_not_change(
     assert read_back(folder, first).keys() == first.files.keys()
 
 
+@pytest.mark.slow
 def test_crash_at_any_change_leaves_only_whole_backups(var: Var, tmp_path: Path) -> None:
     """Whatever call kills the process, every backup that counts reads back whole."""
     crashes = 0
