@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +56,8 @@ class Contracts:
     def load(cls, contracts_dir: Path, config_path: Path) -> Contracts:
         """Return the contracts that a mapping file names, read from a folder.
 
+        The files are read and held against their pins each time. Equal ones give the same object.
+
         Raises:
             ConfigError: A file is missing, changed, or no closed and linear schema; or a type of
                 `PAYLOAD_CLASSES` has no entry. All violations at once.
@@ -74,7 +77,7 @@ class Contracts:
             violations.append(f"{config_path.name}: types.{type_}: no event class has this type")
         if violations:
             raise _refused(*violations)
-        return cls(schemas.pop("envelope"), schemas)
+        return _made(orjson.dumps({"envelope": schemas.pop("envelope"), "types": schemas}))
 
     def __contains__(self, type_: object) -> bool:
         return type_ in self._fast
@@ -159,6 +162,18 @@ def schema_sha256(schema: JsonObject) -> str:
     return sha256(canonical.encode(schema)).hexdigest()
 
 
+# A verb reads the contracts for each record that it opens; to compile them takes most of the time.
+@lru_cache(maxsize=4)
+def _made(everything: bytes) -> Contracts:
+    found = orjson.loads(everything)
+    return Contracts(found["envelope"], found["types"])
+
+
+@lru_cache(maxsize=256)
+def _violations_of(schema: bytes) -> tuple[str, ...]:
+    return tuple(_schema_violations(orjson.loads(schema)))
+
+
 def _compiled(schema: JsonObject) -> jsonschema_rs.Draft202012Validator:
     # The linear regex engine, and no retriever: a pattern cannot blow up, a $ref cannot call out.
     return jsonschema_rs.Draft202012Validator(
@@ -173,7 +188,7 @@ def _pinned(contracts_dir: Path, entry: Any, pins: Mapping[str, str]) -> JsonObj
     schema = _read(contracts_dir / name)
     if pins.get(entry) != schema_sha256(schema):
         raise _refused(f"{entry}: differs from its pin in contracts.v1.json")
-    violations = [f"{entry}: {text}" for text in _schema_violations(schema)]
+    violations = [f"{entry}: {text}" for text in _violations_of(orjson.dumps(schema))]
     if violations:
         raise _refused(*violations)
     return schema
