@@ -100,9 +100,10 @@ def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
     state = _state(run_dir)
     altered = altered_files(run_dir)
     notices = [f"{name} is not what was sealed: it was changed or removed." for name in altered]
-    notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
+    here = code_sha256(PROJECT)
+    notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest, here)]
     lost = tuple(_lost(recorded))
-    is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
+    is_other_code = recorded.manifest.code_sha256 != here
     return recorded, RunStatus(state, tuple(notices), lost, is_other_code, altered)
 
 
@@ -196,9 +197,8 @@ def by_this_code(status: RunStatus) -> Iterator[None]:
         raise Refusal(said, "Ask with the minibot that made it.") from error
 
 
-def _code_notices(manifest: Manifest) -> list[str]:
+def _code_notices(manifest: Manifest, here: str) -> list[str]:
     notices = []
-    here = code_sha256(PROJECT)
     if manifest.code_sha256 != here:
         notices.append(
             f"made by other code ({manifest.code_sha256[:SHORT]} then, {here[:SHORT]} here): an "
