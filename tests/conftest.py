@@ -144,7 +144,7 @@ def _number_of_commit() -> int:
 
 
 def _git(*words: str) -> str:
-    """Return what git says about the project; nothing where it cannot."""
+    """Return git's answer about the project; empty where it has none."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=PROJECT, capture_output=True, text=True, check=False

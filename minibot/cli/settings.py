@@ -74,7 +74,7 @@ def _put(changes: list[str]) -> dict[str, str]:
 
 
 def _lines(document: JsonObject, var: Var) -> list[str]:
-    """Return what is staged, the violations, and the latest changes."""
+    """Return the screen: staged values, violations, the latest changes."""
     staged = [each for each in document["settings"] if each["is_staged"]]
     lines = [f"profile {document['profile']}, {document['file']}, started on {var.root}"]
     if not staged:

@@ -111,7 +111,7 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
     @classmethod
     def conditions(cls) -> Rule:
-        """Return what the contract asks of several fields together."""
+        """Return the rule of the contract on several fields together; empty without one."""
         return {}
 
     def to_json(self) -> JsonObject:

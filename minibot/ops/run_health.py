@@ -40,7 +40,7 @@ def roles_of(run_dir: Path) -> list[JsonObject]:
 
 
 def health_of(recorded: Recorded) -> list[JsonObject]:
-    """Return what `roles_of` returns, of a run that is already open for reading."""
+    """Return the heartbeats of `roles_of` for a run that is already open."""
     from minibot.engine.lookup import last_event
 
     found = []

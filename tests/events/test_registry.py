@@ -100,7 +100,7 @@ def bent(text: str, draw: st.DrawFn) -> str:
 
 @pytest.mark.slow
 @pytest.mark.row("N-26", "N-27")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(disturbed_events())
 def test_compiled_validator_agrees_with_the_oracle(event: Any) -> None:
     """The compiled schema and the written one accept the same events."""

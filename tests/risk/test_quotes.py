@@ -637,7 +637,7 @@ def test_cancel_that_comes_too_late_changes_nothing() -> None:
 
 
 def played(*, is_restarted: bool) -> bytes:
-    """Return what is said of an entry that is quoted, partly filled, requoted and taken."""
+    """Return the events of an entry that is quoted, partly filled, requoted and taken."""
     one = desk(risk__maker_end="take")
     steps: tuple[Callable[[], object], ...] = (
         lambda: one.signal("BUY"),

@@ -60,7 +60,7 @@ def following(one: Desk, **changes: Any) -> Desk:
 
 
 def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, str]]:
-    """Return what risk does on bids in a run that carries the desk's position on."""
+    """Return risk's actions on bids in a run that carries the desk's position on."""
     return walk(following(one, **changes), *bids)
 
 

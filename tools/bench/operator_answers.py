@@ -224,7 +224,7 @@ def shut(page: Page, cookie: str, document: Mapping[str, Any]) -> Iterator[Reque
 
 
 def faults_of(answer: Answer, token: str) -> list[Finding]:
-    """Return what is wrong with an answer whatever was asked: its headers, a token in it."""
+    """Return the faults of an answer, whatever was asked: its headers, a token in it."""
     found = []
     for name, values in NEEDED.items():
         given = answer.headers.get(name)
@@ -247,7 +247,7 @@ def faults_of(answer: Answer, token: str) -> list[Finding]:
 
 
 def policy_faults(policy: str) -> list[str]:
-    """Return what a Content-Security-Policy lets through that it should not."""
+    """Return the sources that a Content-Security-Policy lets through and should not."""
     given: dict[str, str] = {}
     for directive in policy.split(";"):
         name, _, value = directive.strip().partition(" ")

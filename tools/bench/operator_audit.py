@@ -23,7 +23,6 @@ from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.paths import Var
 from tools.bench.first_hour import NO_CHROMIUM
 from tools.bench.frame import Json, Measure
-from tools.bench.machine import PROJECT
 from tools.bench.operator_answers import (
     OPENAPI,
     STREAM,
@@ -43,7 +42,7 @@ from tools.bench.operator_findings import (
     unjudged,
 )
 from tools.bench.operator_load import PAGE
-from tools.bench.operator_nights import Night, NightError, environ
+from tools.bench.operator_nights import Night, NightError, environ, finished
 from tools.bench.operator_page import ASKS, SHOWN, enter, served_record, until
 from tools.bench.peers import environment
 from tools.chromium import Chromium, ChromiumError, found_chromium
@@ -125,15 +124,7 @@ def audit(run: Path, folder: Path) -> list[Measure]:
 
 def _write_report(run: Path) -> None:
     argv = [sys.executable, "-m", "minibot", "report", run.name, "--html"]
-    done = subprocess.run(
-        [*argv, "--var", str(run.parents[1])],
-        cwd=PROJECT,
-        env=environ(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finished([*argv, "--var", str(run.parents[1])])
     if not (run / "report" / REPORT_FILE).is_file():
         raise NightError(f"no report: {done.stderr.strip()[-300:]}")
 

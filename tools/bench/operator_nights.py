@@ -68,8 +68,16 @@ def sealed_run(var: Path, sets: Json) -> Path:
         NightError: It did not end in order.
     """
     var.mkdir(parents=True, mode=0o700)
-    done = subprocess.run(
-        words_of(var, sets),
+    done = finished(words_of(var, sets))
+    if done.returncode != 0:
+        raise NightError(f"a night ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    return run_folders(var / "runs")[-1]
+
+
+def finished(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Return a command of a person's shell in the project's folder, once it has ended."""
+    return subprocess.run(
+        argv,
         cwd=PROJECT,
         env=environ(),
         stdin=subprocess.DEVNULL,
@@ -77,9 +85,6 @@ def sealed_run(var: Path, sets: Json) -> Path:
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        raise NightError(f"a night ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    return run_folders(var / "runs")[-1]
 
 
 def copies(run_dir: Path, runs: Path, count: int) -> None:
