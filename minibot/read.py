@@ -11,6 +11,7 @@ as the report's (`accounting.market_projection`); nothing is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from minibot.accounting.market_projection import MarketProjection
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Look, Performance
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Bar, Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
@@ -119,7 +120,8 @@ class Rows:
         log = TradeLog(performance.carried)
         points = [(opening[1].ts, performance.equity, performance.high_water_mark)]
 
-        def look(event: Event) -> None:
+        def look(events: Sequence[Event], _: Sequence[Look]) -> None:
+            event = events[0]  # As each is taken alone.
             log.on_fill(event)
             now = performance.equity, performance.high_water_mark
             if now != points[-1][1:]:

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Look, Performance
 from minibot.events.model import Event, Fill, JsonObject, MarketTick, PriceMark
 
 NextFill = Callable[[], Event | None]
 """Gives the next recorded fill, in the order of their queue; None while there is none."""
+After = Callable[[Sequence[Event], Sequence[Look]], None]
+"""Told of a fill, or of ticks or price marks in a row, with equity from each place of it on."""
+MARKS: Final = frozenset({MarketTick, PriceMark})
+
+_payload_of: Final = attrgetter("payload")
+_class_of: Final = attrgetter("payload.__class__")
 
 
 def no_fill() -> None:
@@ -57,14 +66,15 @@ class MarketProjection:
         self,
         performance: Performance,
         next_fill: NextFill = no_fill,
-        after: Callable[[Event], None] = lambda event: None,
+        after: After | None = None,
     ) -> None:
         """Begin before the first market event.
 
         Args:
             performance: As the run opens.
             next_fill: The recorded fills, each of which waits for its tick.
-            after: Told of each fill, tick and price mark once equity contains it.
+            after: Told of each fill, tick and price mark once equity contains it; of one at a
+                time where they are taken so.
         """
         self.performance = performance
         self.types: Counter[str] = Counter()
@@ -75,31 +85,45 @@ class MarketProjection:
 
     def take(self, seq: int, event: Event) -> None:
         """Fold the next market event, behind the recorded fills that name an earlier one."""
-        self.book_before(seq)
-        # As `take_all`, without its lists: a night has millions of ticks.
-        payload = event.payload
-        self.types[payload.TYPE] += 1
-        self.seq = seq
-        self.first_ts = self.first_ts or event.ts
-        self.last_ts = event.ts
-        self.performance.on_market((payload,))
-        if isinstance(payload, MarketTick | PriceMark):
-            self._after(event)
+        self.take_all(seq, (event,))
 
     def take_all(self, first_seq: int, events: Sequence[Event]) -> None:
-        """Fold market events in a row, with no fill between them; nobody is told of each."""
-        payloads = [event.payload for event in events]
-        self.types.update([payload.TYPE for payload in payloads])
+        """Fold market events in a row, each behind the recorded fills that name an earlier one."""
+        begin, count = 0, len(events)
+        while begin < count:
+            seq = first_seq + begin
+            self.book_before(seq)
+            fill = self._waiting
+            end = count if fill is None else min(count, (fill.tick_seq or 0) - first_seq + 1)
+            self._fold(seq, events[begin:end])
+            begin = end
+
+    def _fold(self, first_seq: int, events: Sequence[Event]) -> None:
+        """Fold market events with no fill between them."""
+        classes = Counter(map(_class_of, events))
+        if self._after is not None and len(classes) > 1:
+            for _, same in groupby(events, _class_of):
+                alike = list(same)
+                self._fold(first_seq, alike)
+                first_seq += len(alike)
+            return
+        for each, count in classes.items():
+            self.types[each.TYPE] += count
         self.seq = first_seq + len(events) - 1
         self.first_ts = self.first_ts or events[0].ts
         self.last_ts = events[-1].ts
-        self.performance.on_market(payloads)
+        looks = self.performance.on_market(list(map(_payload_of, events)))
+        if self._after is not None and classes.keys() <= MARKS:
+            self._after(events, looks)
 
     def on_fill(self, event: Event) -> None:
         """Book a fill behind all that was folded so far."""
         if isinstance(event.payload, Fill):
-            self.performance.on_fill(event.payload, event.ts)
-            self._after(event)
+            performance = self.performance
+            performance.on_fill(event.payload, event.ts)
+            if self._after is not None:
+                look = Look(0, performance.equity, performance.high_water_mark)
+                self._after((event,), (look,))
 
     def book_before(self, seq: int | None) -> None:
         """Book the recorded fills that name an earlier market event than `seq`; all without one."""

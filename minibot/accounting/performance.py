@@ -56,6 +56,14 @@ class Carried(NamedTuple):
     value: int
 
 
+class Look(NamedTuple):
+    """Equity and its high-water mark, in hundred-millionths, from a place among events on."""
+
+    place: int
+    equity: int
+    high_water_mark: int
+
+
 class SymbolResult:
     """Result of one symbol so far: realised P&L after fees, hundred-millionths, and round trips.
 
@@ -118,16 +126,27 @@ class Performance:
         if self._value(symbol, parse_amount(mark.price)) and symbol in self._held:
             self._look()
 
-    def on_market(self, payloads: Sequence[Payload]) -> None:
-        """Process market events in order; of a symbol that is not held only the last one counts."""
-        for payload in payloads:
+    def on_market(self, payloads: Sequence[Payload]) -> list[Look]:
+        """Process market events in order; of a symbol that is not held only the last one counts.
+
+        Returns:
+            Equity as they begin, at place 0, and behind each event that changed it.
+        """
+        held, last = self._held, self._last
+        equity, high = self.equity, self.high_water_mark
+        looks = [Look(0, equity, high)]
+        for place, payload in enumerate(payloads):
             if isinstance(payload, MarketTick):
-                if payload.symbol in self._held:
-                    self.on_tick(payload)
-                else:
-                    self._last[payload.symbol] = payload
+                if payload.symbol not in held:
+                    last[payload.symbol] = payload
+                    continue
+                self.on_tick(payload)
             elif isinstance(payload, PriceMark):
                 self.on_mark(payload)
+            if self.equity != equity or self.high_water_mark != high:
+                equity, high = self.equity, self.high_water_mark
+                looks.append(Look(place, equity, high))
+        return looks
 
     def on_mids(self, symbol: str, mids: bytes) -> None:
         """Process consecutive mids as `on_tick` would each tick; for runs that opened flat.

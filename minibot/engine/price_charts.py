@@ -6,11 +6,11 @@ is looked at as a candle begins, is known at the end of each.
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import Iterable, MutableSequence
 from typing import Final
 
 from minibot.engine.run_result import PriceBar
-from minibot.events.model import MarketTick
+from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
 
 # Ticks begin with the first, and go on to the next when there are too many candles.
@@ -55,6 +55,18 @@ class PriceCharts:
         if self._candles > CANDLES_MAX and self._wider:
             self._join()
         return start if len(bars) > 1 else 0
+
+    def on_ticks(self, events: Iterable[Event]) -> None:
+        """Take ticks in a row, with nobody to tell of a candle."""
+        until, last = self._until, self._last
+        for event in events:
+            tick, ts = event.payload, event.ts
+            if not isinstance(tick, MarketTick):
+                continue
+            symbol = tick.symbol
+            # Most repeat the price within their candle.
+            if ts >= until.get(symbol, 0) or tick.price != last[symbol]:
+                self.on_tick(tick, ts)
 
     def closes(self) -> dict[str, tuple[int, int]]:
         """Return the first and the last price of each symbol, hundred-millionths of quote."""

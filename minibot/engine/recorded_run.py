@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -80,20 +80,22 @@ class Recorded:
 
     def events(self, queue: str) -> Iterator[tuple[int, Event]]:
         """Yield (seq, event) of a queue, or of one part of it, up to where it is damaged."""
+        for first_seq, events in self.rows(queue):
+            yield from enumerate(events, first_seq)
+
+    def rows(self, queue: str) -> Iterator[tuple[int, Sequence[Event]]]:
+        """Yield the events of `events` in rows of one type, each with the seq of its first."""
         reader = self.lines(queue).reader
+        name = queue.partition("/")[0]
         while lines := reader.read(BATCH_LINES):
             for _, same in groupby(lines, _tail):
                 group = list(same)
-                for line, event in zip(group, self._decoded(queue, group), strict=True):
-                    yield line.seq, event
-
-    def _decoded(self, queue: str, lines: Sequence[Line]) -> Iterable[Event]:
-        """Return the events of lines of one type; at a refused one it raises only there."""
-        name = queue.partition("/")[0]
-        events = self.codec.decode_many(name, [line.json for line in lines])
-        if events is not None and len(events) == len(lines):
-            return events
-        return (self.decode(queue, line) for line in lines)
+                events = self.codec.decode_many(name, [line.json for line in group])
+                if events is not None and len(events) == len(group):
+                    yield group[0].seq, events
+                    continue
+                for line in group:  # One by one, so that a refused line raises only there.
+                    yield line.seq, (self.decode(queue, line),)
 
     def order_log(self, role: RoleSpec) -> Iterator[Ack]:
         """Yield the ranges of a role's order log."""

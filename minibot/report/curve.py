@@ -6,6 +6,7 @@ there are too many, pairs are joined. The lowest value of each is kept, so no dr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minibot.events.model import JsonObject
@@ -31,6 +32,7 @@ class EquityCurve:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._width_ms = STRETCH_MS_START
+        self._until = 0
 
     def add(self, ts: int, equity: int, high_water_mark: int) -> None:
         """Add the equity at a market time, which never goes back."""
@@ -45,6 +47,16 @@ class EquityCurve:
         self.points.append(Point(start, equity, equity, drawdown))
         if len(self.points) > STRETCHES_MAX:
             self._widen()
+        self._until = self.points[-1].ts + self._width_ms
+
+    def add_all(self, times: Sequence[int], equity: int, high_water_mark: int) -> None:
+        """Add the same equity at one or more market times."""
+        self.add(times[0], equity, high_water_mark)
+        until = self._until
+        for ts in times:
+            if ts >= until:  # Another one within the same stretch says nothing new.
+                self.add(ts, equity, high_water_mark)
+                until = self._until
 
     def _widen(self) -> None:
         self._width_ms *= 2

@@ -7,6 +7,7 @@ outages once all is read.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibot.events.model import Fill
@@ -53,6 +54,12 @@ class HourTally:
         self.costs.setdefault(hour, CostTally()).add(fill)
         self.fees[hour] += fee
         self.fills[hour] += 1
+
+    def add_equity(self, times: Sequence[int], equity: int) -> None:
+        """Add the same equity at one or more market times."""
+        first, last = min(times) // HOUR_MS, max(times) // HOUR_MS
+        hours = {ts // HOUR_MS for ts in times} if first < last else {first}
+        self.equity.update(dict.fromkeys(hours, equity))
 
 
 class HourRow(NamedTuple):

@@ -8,12 +8,12 @@ keeps the details that the summary and the report show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 
 from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.market_projection import MarketProjection
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Look, Performance
 from minibot.engine.bookkeeping import tally
 from minibot.engine.price_charts import PriceCharts
 from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
@@ -25,13 +25,12 @@ from minibot.events.model import (
     Health,
     Incident,
     JsonObject,
-    MarketTick,
     RiskAction,
     RunOpening,
     Signal,
     StopJournal,
 )
-from minibot.events.names import AI_ROLE, ORDER_INTENTS, TICKS
+from minibot.events.names import AI_ROLE, FILLS, ORDER_INTENTS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
 from minibot.kernel.errors import IntegrityError
@@ -81,7 +80,7 @@ class Recount:
         self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
-        fills = (event for _, event in self._events("fills"))
+        fills = self._events(FILLS)
         self.market = MarketProjection(self.performance, lambda: next(fills, None), self._look)
         self.trades = TradeLog(self.performance.carried)
         self._recorded = recorded
@@ -110,32 +109,42 @@ class Recount:
 
     def _count_ticks(self) -> None:
         """Look at equity after every tick and fill."""
-        for seq, event in self._events("market_ticks"):
-            self.market.take(seq, event)
-            if isinstance(event.payload, Gap):
-                self.gaps.append(event.payload)
+        for first_seq, events in self._rows(TICKS):
+            self.market.take_all(first_seq, events)
+            self.gaps += [event.payload for event in events if isinstance(event.payload, Gap)]
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
-        self.lines["market_ticks"] = self.market.seq
+        self.lines[TICKS] = self.market.seq
 
-    def _look(self, event: Event) -> None:
-        payload, performance = event.payload, self.performance
-        ts = max(event.ts, self.market.last_ts)
-        if isinstance(payload, MarketTick):
-            self._charts.on_tick(payload, event.ts)
-        elif isinstance(payload, Fill):
-            booking = self.books.on_fill(payload, event.ts)
-            self.costs.add(payload)
-            self.hours.on_fill(payload, ts, booking.fee)
-            self.trades.on_fill(event)
-        self.curve.add(ts, performance.equity, performance.high_water_mark)
-        self.hours.equity[ts // HOUR_MS] = performance.equity
+    def _look(self, events: Sequence[Event], looks: Sequence[Look]) -> None:
+        first = events[0]
+        if isinstance(first.payload, Fill):
+            ts = max(first.ts, self.market.last_ts)
+            self._on_fill(first, first.payload, ts)
+            times = [ts]
+        else:
+            self._charts.on_ticks(events)
+            times = [event.ts for event in events]
+        ends = [look.place for look in looks[1:]] + [len(events)]
+        for look, end in zip(looks, ends, strict=True):
+            if look.place < end:
+                self._add_equity(times[look.place : end], look)
+
+    def _on_fill(self, event: Event, fill: Fill, ts: int) -> None:
+        booking = self.books.on_fill(fill, event.ts)
+        self.costs.add(fill)
+        self.hours.on_fill(fill, ts, booking.fee)
+        self.trades.on_fill(event)
+
+    def _add_equity(self, times: Sequence[int], look: Look) -> None:
+        self.curve.add_all(times, look.equity, look.high_water_mark)
+        self.hours.add_equity(times, look.equity)
 
     # --- the other queues ---------------------------------------------------------------------
 
     def _count(self, queue: str) -> None:
         count = 0
-        for _, event in self._events(queue):
+        for event in self._events(queue):
             count += 1
             self._take(event)
         self.lines[queue] = count
@@ -168,12 +177,17 @@ class Recount:
         elif event.type == "recommendation":
             self.models[str(payload.to_json()["model_id"])] += 1
 
-    def _events(self, queue: str) -> Iterator[tuple[int, Event]]:
-        for seq, event in self._recorded.events(queue):
-            self._read += 1
-            if self._read % PROGRESS_EVERY == 0:
+    def _events(self, queue: str) -> Iterator[Event]:
+        for _, events in self._rows(queue):
+            yield from events
+
+    def _rows(self, queue: str) -> Iterator[tuple[int, Sequence[Event]]]:
+        for first_seq, events in self._recorded.rows(queue):
+            before = self._read // PROGRESS_EVERY
+            self._read += len(events)
+            if self._read // PROGRESS_EVERY > before:
                 self._progress(self._read)
-            yield seq, event
+            yield first_seq, events
 
 
 def recount(recorded: Recorded) -> JsonObject:

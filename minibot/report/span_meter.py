@@ -207,7 +207,7 @@ def measured_span(
     market = MarketProjection(
         performance,
         lambda: next(fills, None),
-        lambda event: meter.look(event, max(event.ts, market.last_ts)),
+        lambda events, _: meter.look(events[0], max(events[0].ts, market.last_ts)),
     )
     end_ts: int | None = None
     for seq, event in recorded.events(TICKS):

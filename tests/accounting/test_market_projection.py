@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from minibot.accounting.market_projection import MarketProjection, by_tick
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Look, Performance
 from minibot.events.model import Beat, Event, Fill, MarketTick, Payload, PriceMark, RunOpening
 
 COIN, OTHER = "BTCUSDT", "ETHUSDT"
@@ -47,19 +47,33 @@ MARKET = [
 FILLS = [fill(10, 1, "BUY", "100"), fill(60, 6, "SELL", "120")]
 
 
+def equities(row: Sequence[Event], looks: Sequence[Look]) -> list[int]:
+    """Return the equity behind each event of a row."""
+    return [
+        next(look.equity for look in reversed(looks) if look.place <= place)
+        for place in range(len(row))
+    ]
+
+
 @pytest.mark.row("N-77", "N-80")
-def test_fill_counts_behind_its_tick_and_before_the_next() -> None:
+@pytest.mark.parametrize("pieces", [[1] * 7, [7], [4, 3], [1, 6]])
+def test_fill_counts_behind_its_tick_and_before_the_next(pieces: list[int]) -> None:
     """A fill counts after its tick: bought at the first, marked at later ones, sold at the last."""
     fills = iter(FILLS)
     seen: list[tuple[int, str, int]] = []
     market = MarketProjection(
         opened(),
         lambda: next(fills, None),
-        lambda one: seen.append((one.ts, one.type, market.performance.equity // 10**8)),
+        lambda row, looks: seen.extend(
+            (one.ts, one.type, equity // 10**8)
+            for one, equity in zip(row, equities(row, looks), strict=True)
+        ),
     )
 
-    for seq, one in enumerate(MARKET, 1):
-        market.take(seq, one)
+    done = 0
+    for count in pieces:
+        market.take_all(done + 1, MARKET[done : done + count])
+        done += count
 
     assert seen == [
         (10, "market_tick", 1000),
@@ -109,13 +123,8 @@ def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
             done = cut
         market.book_before(None)
         found.append(market.figures())
-    rows = MarketProjection(opened())
-    done = 0
-    for one in fills:
-        rows.take_all(done + 1, events[done : one.tick_seq])
-        rows.on_fill(one)
-        done = one.tick_seq or 0
-    rows.take_all(done + 1, events[done:])
+    rows = MarketProjection(opened(), first_of(list(fills)))
+    rows.take_all(1, events)
 
     assert [each for each in found if each != rows.figures()] == []
     assert rows.figures()["performance"]["round_trips"] == len(fills) // 2

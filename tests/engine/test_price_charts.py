@@ -6,6 +6,7 @@ from collections.abc import MutableSequence
 
 from minibot.engine.price_charts import CANDLES_MAX, WIDTHS_MS, PriceCharts
 from minibot.engine.run_result import PriceBar
+from minibot.events.model import Event
 from tests.backtest.results import START, tick_at
 
 SECOND, MINUTE = 1_000, 60_000
@@ -23,6 +24,22 @@ def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
     assert told == [0, 0, 0, START + 1_000, START + 5_000]
     first = prices["BTCUSDT"][0]
     assert (first.open, first.high, first.low, first.close) == (5, 7, 4, 4)
+
+
+def test_ticks_in_a_row_make_the_candles_of_ticks_taken_one_by_one() -> None:
+    """Ticks in a row make the same candles and closes as ticks one by one."""
+    moves = [("5", 0), ("7", 400), ("7", 500), ("4", 900), ("4", 1_000), ("6", 1_100), ("6", 9_000)]
+    ticks = [(tick_at(price, symbol), START + ms) for price, ms in moves for symbol in ("A", "B")]
+    one: dict[str, MutableSequence[PriceBar]] = {}
+    row: dict[str, MutableSequence[PriceBar]] = {}
+    singly, in_rows = PriceCharts(one, SECOND), PriceCharts(row, SECOND)
+    for tick, ts in ticks:
+        singly.on_tick(tick, ts)
+
+    in_rows.on_ticks([Event(ts, "id", "role", "run", "hash", tick) for tick, ts in ticks])
+
+    assert row == one
+    assert in_rows.closes() == singly.closes()
 
 
 def test_candles_of_a_file_are_its_own_bars() -> None:

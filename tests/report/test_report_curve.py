@@ -93,6 +93,25 @@ def test_curve_keeps_lowest_deepest_and_last_in_bounded_memory(
     assert points[-1].ts <= ts
 
 
+@given(STEPS, st.integers(1, 9))
+def test_curve_is_the_same_where_equity_is_added_for_many_times_at_once(
+    steps: list[tuple[int, int]], alike: int
+) -> None:
+    """A curve fed in rows of one equity has the points of a curve fed time by time."""
+    singly, in_rows = EquityCurve(), EquityCurve()
+    ts, equity, peak = 1_700_000_000_000, 10**12, 10**12
+    for wait, change in steps:
+        equity += change
+        peak = max(peak, equity)
+        times = [ts + wait * number for number in range(1, alike + 1)]
+        ts = times[-1]
+        for each in times:
+            singly.add(each, equity, peak)
+        in_rows.add_all(times, equity, peak)
+
+    assert in_rows.points == singly.points
+
+
 def test_curve_of_a_whole_night_stays_small() -> None:
     """A curve of seven hours needs no more points than one of a minute."""
     curve = EquityCurve()
