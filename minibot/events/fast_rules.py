@@ -8,7 +8,7 @@ other classes are judged by the contracts themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
@@ -61,7 +61,8 @@ class Texts:
         self._is_one = len(rule.names) == 1
         self._levels, self._keys = rule.levels, rule.keys
         self._known: set[str | None] = {None}
-        self._fits = re.compile(rule.rule["pattern"]).fullmatch
+        # Many texts are matched at once, a line each, which takes half the time.
+        self._fit = re.compile(rf"(?:(?:{rule.rule['pattern']})\n)*+", re.MULTILINE).fullmatch
         self._chars_max = rule.rule["maxLength"]
 
     def admit(self, payloads: Sequence[Payload]) -> bool:
@@ -76,13 +77,22 @@ class Texts:
         for name in self._keys:
             new.update(chain.from_iterable(map(attrgetter(name), payloads)))
         new -= self._known
-        for text in new:
-            if text is None or not self._fits(text) or len(text) > self._chars_max:
-                return False
+        if not self._admit_new(new):
+            return False
         if len(self._known) > KNOWN_MAX:
             self._known = {None}
         self._known |= new
         return True
+
+    def _admit_new(self, texts: Collection[Any]) -> bool:
+        if not texts:
+            return True
+        lines = "\n".join(texts) + "\n"
+        return (
+            self._fit(lines) is not None
+            and lines.count("\n") == len(texts)  # Else a text is itself of several lines.
+            and max(map(len, texts)) <= self._chars_max
+        )
 
 
 def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:

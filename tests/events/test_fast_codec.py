@@ -220,6 +220,16 @@ def test_quick_refuses_to_start_when_class_and_contract_differ(
         Quick(Contracts(CONTRACTS.envelope, payloads), ROLES, "20240808_235413", {})
 
 
+@pytest.mark.parametrize("text", ["1\n2", "1\n", "\n1", "\n", "", "1" * 20 + "." + "1" * 20])
+def test_quick_refuses_a_text_that_only_its_lines_would_make_right(text: str) -> None:
+    """A text of several numbers, one with a line break at its end, or a longer one is refused."""
+    event = deepcopy(VALID["market_tick"])
+    event["payload"]["qty"] = text
+    line = json.dumps(event, separators=(",", ":"), sort_keys=True).encode()
+
+    assert quick_of("market_tick").decode("market_ticks", line) is None
+
+
 @pytest.mark.parametrize("type_", ["bar", "market_tick"])
 def test_texts_that_never_come_again_are_forgotten_soon(type_: str) -> None:
     """Texts that never repeat, as in bars, are forgotten soon, so the cache stays small."""
