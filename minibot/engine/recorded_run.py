@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
 from minibot.cores.input_order import KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.engine.batched_inputs import Desk, Run, logged_runs, ranges_of
 from minibot.engine.intact_prefix import open_intact
+from minibot.engine.lines_ahead import Place, batches, batches_ahead
 from minibot.events.codec import Codec
 from minibot.events.fast_codec import TAIL_BYTES
 from minibot.events.model import Ack, Event
@@ -28,19 +31,14 @@ from minibot.runtime.paths import PROJECT
 
 # What every core reads.
 SHARED = frozenset({TICKS})
-# Many lines of one type are decoded together, which takes a third of the time.
-BATCH_LINES = 512
+
+_tail: Final = itemgetter(slice(-TAIL_BYTES, None))  # In which a line's type stands.
 
 
 @cache
 def _contracts() -> Contracts:
     """Return the project's contracts, compiled once by each process."""
     return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-
-
-def _tail(line: Line) -> bytes:
-    """Return the last bytes of a line, in which its type stands."""
-    return line.json[-TAIL_BYTES:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +81,26 @@ class Recorded:
         for first_seq, events in self.rows(queue):
             yield from enumerate(events, first_seq)
 
-    def rows(self, queue: str) -> Iterator[tuple[int, Sequence[Event]]]:
-        """Yield the events of `events` in rows of one type, each with the seq of its first."""
-        reader = self.lines(queue).reader
-        name = queue.partition("/")[0]
-        while lines := reader.read(BATCH_LINES):
-            for _, same in groupby(lines, _tail):
-                group = list(same)
-                events = self.codec.decode_many(name, [line.json for line in group])
-                if events is not None and len(events) == len(group):
-                    yield group[0].seq, events
-                    continue
-                for line in group:  # One by one, so that a refused line raises only there.
-                    yield line.seq, (self.decode(queue, line),)
+    def rows(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Sequence[Event]]]:
+        """Yield the events of `events` in rows of one type, each with the seq of its first.
+
+        Args:
+            queue: Its name, or that of one part of it.
+            is_ahead: Where the queue is long, another process reads ahead.
+        """
+        name, _, part = queue.partition("/parts/")
+        read = batches_ahead if is_ahead else batches
+        for batch in read(Place(self.queues, name, part or None)):
+            seq = batch.first_seq
+            for _, same in groupby(batch.jsons, _tail):
+                jsons = list(same)
+                events = self.codec.decode_many(name, jsons)
+                if events is not None and len(events) == len(jsons):
+                    yield seq, events
+                else:
+                    for place, json in enumerate(jsons, seq):  # A refused line raises only there.
+                        yield place, (self.codec.decode(name, json),)
+                seq += len(jsons)
 
     def order_log(self, role: RoleSpec) -> Iterator[Ack]:
         """Yield the ranges of a role's order log."""

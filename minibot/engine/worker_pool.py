@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from minibot.kernel.errors import Refusal
 
@@ -125,6 +126,43 @@ def in_parallel(
     """
     with Workers(min(jobs, len(tasks))) as workers:
         yield from workers.results(work, tasks)
+
+
+@contextmanager
+def streamed(work: Callable[[Task], Iterator[Result]], task: Task) -> Iterator[Iterator[Result]]:
+    """Begin an iteration in another process, for a `with`; give its items as they come.
+
+    Only what a pipe holds is done ahead. The items end early where the process dies.
+
+    Args:
+        work: A function of a module; it and the task are sent to the process.
+        task: Its argument.
+    """
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_stream, args=(work, task, theirs), daemon=True)
+    with _held_interrupts():
+        process.start()
+    theirs.close()
+    try:
+        yield _received(ours.recv)
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+def _stream(work: Callable[[Task], Iterator[Result]], task: Task, to: Connection) -> None:
+    _leave_interrupts()
+    with suppress(BrokenPipeError):  # Nobody wants more.
+        for item in work(task):
+            to.send(item)
+
+
+def _received(receive: Callable[[], Any]) -> Iterator[Any]:
+    with suppress(EOFError, OSError):  # The latter where it died within an item.
+        while True:
+            yield receive()
 
 
 @contextmanager

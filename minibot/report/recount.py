@@ -182,7 +182,7 @@ class Recount:
             yield from events
 
     def _rows(self, queue: str) -> Iterator[tuple[int, Sequence[Event]]]:
-        for first_seq, events in self._recorded.rows(queue):
+        for first_seq, events in self._recorded.rows(queue, is_ahead=True):
             before = self._read // PROGRESS_EVERY
             self._read += len(events)
             if self._read // PROGRESS_EVERY > before:
