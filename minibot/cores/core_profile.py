@@ -503,6 +503,14 @@ class RiskSection:
         "A position whose data a gap event tells missing is left at the first fresh price, where "
         "that comes so long after the last price before the gap, market time.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    silent_exit_ms: Annotated[
+        int | None,
+        whole(1000, 604_800_000),
+        "A position of whose symbol neither tick nor bar with a trade comes for so long, market "
+        "time, is left at the first fresh price, whether or not a gap event tells of it. A "
+        "backtest shows two to four ticks of each bar of its source, so this is longer than "
+        "such a bar. Null, or without the key: silence alone ends nothing.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     exit_policy: Annotated[
         str | None,
         one_of(LADDER, CAMPAIGN),

@@ -618,7 +618,7 @@ RECOVERY_EXIT: Final = _business(
 STALE_EXIT: Final = _business(
     "stale_exit",
     "Market data of the position was missing for too long; it was left at the first fresh price.",
-    "Check the feed; compare `stale_exit_ms` with the time in the checks.",
+    "Check the feed; compare `stale_exit_ms` or `silent_exit_ms` with the time in the checks.",
 )
 SIGNAL_EXIT: Final = _business(
     "signal_exit",

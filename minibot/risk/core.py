@@ -115,7 +115,7 @@ class RiskCore(Core):
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
         if isinstance(item, BarInput):
-            self._on_bar(item.symbol, item.bar, item.close_units, now)
+            self._on_bar(item.symbol, item.bar, item.close_units, item.ts, now)
             return None
         if isinstance(item, SignalMessage):
             return self._on_signal(item, now)
@@ -140,7 +140,7 @@ class RiskCore(Core):
             return self._on_beat(event, seq, now)
         if isinstance(payload, Bar):
             bar, close_units = ClosedBar.of_event(payload), parse_amount(payload.close)
-            self._on_bar(payload.symbol, bar, close_units, now)
+            self._on_bar(payload.symbol, bar, close_units, event.ts, now)
             return None
         if isinstance(payload, Signal):
             return self._on_signal(SignalMessage.of(payload, event), now)
@@ -230,6 +230,9 @@ class RiskCore(Core):
                 detail = f"run_opening: plan of {plan['symbol']}, of which nothing is held"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail)
             state.exits.carry(plan["symbol"], plan)
+        if state.exits.rules.plan.silent_ms is not None:
+            for symbol in positions.held:
+                state.exits.on_data(symbol, now)
 
     def _open_campaigns(self, opening: RunOpening, cause: EventId) -> None:
         """Go on with the campaigns of earlier runs; a position without one gets its own."""
@@ -343,14 +346,17 @@ class RiskCore(Core):
         market = positions.market
         if tick.symbol != market.symbol:
             market = positions.of(tick.symbol)
+        rules, before = state.exits.rules, market.ts
         rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
             breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
-        rests = state.exits.rules.rests
-        if rests:
+        if rules.rests:
             market.last = tick.last(seq)
+        if rules.plan.silent_ms is not None and market.qty:
+            exits = market.exits or state.exits_of(market)
+            state.exits.on_held_tick(exits, before, tick.ts)
         if state.quotes.open and market.symbol in state.quotes.open:
             return self._on_quoted_tick(market, tick, seq)
         if not market.qty:
@@ -425,6 +431,12 @@ class RiskCore(Core):
         if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
             return None
         beside = positions.equity - market.value
+        longest = state.exits.rules.plan.silent_ms
+        if longest is not None:
+            # No tick before that can end a silence as long as this.
+            until = min(until, state.exits.heard_ts(exits, market.ts) + longest)
+            if now >= until:
+                return None
         if until < quiet.until:
             quiet.until = until
         return quiet if budgets.bound(beside, market.qty, quiet) else None
@@ -444,13 +456,14 @@ class RiskCore(Core):
         quiet.until = state.budgets.midnight
         return quiet
 
-    def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
+    def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, ts: int, now: int) -> None:
         """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.
 
         Args:
             symbol: The market.
             bar: The bar as indicators take it.
             close_units: Its close in hundred-millionths.
+            ts: When it is told.
             now: Market time.
 
         Raises:
@@ -462,6 +475,9 @@ class RiskCore(Core):
         state.now = now
         if bar.interval == state.exits.rules.bar_interval:
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
+            if state.exits.rules.plan.silent_ms is not None and bar.is_live and bar.volume > 0:
+                # A bar without a trade closes by the clock: no data came.
+                state.exits.on_data(symbol, ts)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
         if state.late.is_on:

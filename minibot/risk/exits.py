@@ -126,6 +126,7 @@ class SymbolExits:
         "bar_open_ts",
         "campaign",
         "close",
+        "heard_ts",
         "is_asked",
         "is_guarded",
         "is_untried",
@@ -160,6 +161,8 @@ class SymbolExits:
         self.atr_target: int | None = None
         self.bar_open_ts: int = -1
         self.close: int = UNKNOWN
+        # When data other than a tick came last, or the run opened; kept for a silence alone.
+        self.heard_ts: int = 0
         self.stop_distance: int | None = None
         self.target_distance: int | None = None
         self.is_guarded: bool = False
@@ -405,7 +408,7 @@ class Exits:
         plan = exits.plan
         if plan is None:
             return bounds
-        if plan.gap_ts != NO_GAP:
+        if plan.gap_ts != NO_GAP or plan.silent_ts != NO_GAP:
             return 0, 0, 0
         stop, target, ends = bounds
         moves = plan.moves_at(self.rules.plan)
@@ -432,6 +435,32 @@ class Exits:
             return
         if self.rules.plan.stale_ms is not None and exits.plan.gap_ts == NO_GAP:
             exits.plan.gap_ts = from_ts
+            exits.quiet_until = 0
+
+    def on_data(self, symbol: str, ts: int) -> None:
+        """Note that data of a symbol came that is no tick, or that the run opened with it."""
+        exits = self.of(symbol)
+        if ts > exits.heard_ts:
+            exits.heard_ts = ts
+
+    def heard_ts(self, exits: SymbolExits, tick_ts: int) -> int:
+        """Return since when nothing came of a held symbol, whose last tick came at `tick_ts`."""
+        return max(tick_ts, exits.heard_ts)
+
+    def on_held_tick(self, exits: SymbolExits, before: int, ts: int) -> None:
+        """Note a silence that a tick of a held symbol ends, if it was too long.
+
+        Args:
+            exits: The exits of the symbol.
+            before: Time of the tick before it.
+            ts: Its own time.
+        """
+        plan, longest = exits.plan, self.rules.plan.silent_ms
+        if plan is None or longest is None or plan.silent_ts != NO_GAP:
+            return
+        since = self.heard_ts(exits, before)
+        if ts - since >= longest:
+            plan.silent_ts = since
             exits.quiet_until = 0
 
     def bounds(
@@ -540,6 +569,7 @@ class Exits:
                     "atr": exits.atr.state(),
                     "bar_open_ts": exits.bar_open_ts,
                     "close": None if exits.close == UNKNOWN else amount_text(exits.close),
+                    **({"heard_ts": exits.heard_ts} if exits.heard_ts else {}),
                     "stop_distance": _text(exits.stop_distance),
                     "target_distance": _text(exits.target_distance),
                     "is_guarded": exits.is_guarded,
@@ -573,6 +603,7 @@ class Exits:
             restored._symbols[name] = exits
             exits.bar_open_ts = data["bar_open_ts"]
             exits.close = UNKNOWN if data["close"] is None else parse_amount(data["close"])
+            exits.heard_ts = data.get("heard_ts", 0)
             exits.stop_distance = _amount(data["stop_distance"])
             exits.target_distance = _amount(data["target_distance"])
             exits.is_guarded = data["is_guarded"]

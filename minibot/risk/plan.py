@@ -67,6 +67,7 @@ class PlanRules:
             beside it.
         stale_ms: A gap of data of this length or more is an exit, with the first tick after it;
             None for no such exit.
+        silent_ms: The same of a time without a tick or a bar with a trade, whatever gaps are told.
         fee: The taker's rate.
     """
 
@@ -81,6 +82,7 @@ class PlanRules:
         "needs_atr",
         "second_rung",
         "sells_parts",
+        "silent_ms",
         "stale_ms",
         "trail",
         "trail_from",
@@ -104,6 +106,7 @@ class PlanRules:
         )
         self.sells_parts: bool = self.is_ladder or is_campaign
         self.stale_ms: int | None = risk.stale_exit_ms
+        self.silent_ms: int | None = risk.silent_exit_ms
         self.fee: int = parse_rate(profile.execution.taker_fee_bps)
         distances = [self.trail, self.trail_from, self.even_from]
         if self.is_ladder:
@@ -114,6 +117,7 @@ class PlanRules:
             or any([one.is_set for one in distances])
             or bool(self.ages)
             or self.stale_ms is not None
+            or self.silent_ms is not None
         )
 
 
@@ -138,6 +142,7 @@ class Plan:
         age_until: When the target of the age changes next; `NEVER` for no more.
         moved_ts: When an order with these levels was last sent to rest.
         gap_ts: Since when data is missing, until a tick is judged; -1 for no gap.
+        silent_ts: When the data before a silence came that is an exit; -1 for none.
     """
 
     __slots__ = (
@@ -167,6 +172,7 @@ class Plan:
         "own_target",
         "peak",
         "qty",
+        "silent_ts",
         "stop",
         "target",
         "trail",
@@ -196,6 +202,7 @@ class Plan:
         self.target: int = NEVER
         self.age: int = NEVER
         self.gap_ts: int = NO_GAP
+        self.silent_ts: int = NO_GAP
         self.moved_ts: int = 0
         # What follows from the above, from rules and steps: found anew where any of them changes.
         self.age_until: int = 0
@@ -499,6 +506,7 @@ class Plan:
             **({"own_trail": self._own_trail()} if self.has_trail else {}),
             "age": self._age,
             "gap_ts": self.gap_ts,
+            **({} if self.silent_ts == NO_GAP else {"silent_ts": self.silent_ts}),
             "moved_ts": self.moved_ts,
         }
 
@@ -522,6 +530,7 @@ class Plan:
         ]
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
+        plan.silent_ts = state.get("silent_ts", NO_GAP)
         return plan
 
 

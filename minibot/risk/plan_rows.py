@@ -35,6 +35,7 @@ TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
 AGE_PRICE: Final = Gate("age_target_price", AGE_TARGET, PLACES, passes=BELOW)
 LADDER_PRICE: Final = Gate("ladder_price", LADDER_TARGET, PLACES, passes=BELOW)
 DATA_GAP_MS: Final = Gate("data_gap_ms", STALE_EXIT, passes=BELOW)
+SILENT_MS: Final = Gate("silent_ms", STALE_EXIT, passes=BELOW)
 HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
 
 
@@ -55,6 +56,7 @@ def plan_rows(
     asked = bid if floor > 0 else NOT_ASKED
     sought = bid if ceiling < NEVER else NOT_ASKED
     has_gap = rules.stale_ms is not None and plan.gap_ts != NO_GAP
+    is_silent = rules.silent_ms is not None and plan.silent_ts != NO_GAP
     opened = plan.opened_ts
     return (
         (STOP_PRICE, asked if plan.stop == floor else NOT_ASKED, plan.stop),
@@ -67,5 +69,6 @@ def plan_rows(
         (OWN_TARGET, sought if plan.own_target == ceiling else NOT_ASKED, plan.own_target),
         (LADDER_PRICE, rung_bid, plan.rung()),
         (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
+        (SILENT_MS, now - plan.silent_ts if is_silent else NOT_ASKED, rules.silent_ms or 0),
         (HELD_MS, now - opened, ends - opened),
     )

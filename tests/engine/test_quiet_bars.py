@@ -109,6 +109,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
         (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
+        (*PLAN, "risk.silent_exit_ms=100000"),
         (*PLAN, *LADDER),
         (*PLAN, *LADDER, "risk.exits_at=venue"),
         (*PLAN, *CAMPAIGN),

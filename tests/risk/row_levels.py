@@ -99,6 +99,21 @@ PLANS: Final = (
         ),
     ),
     _plan(
+        "SILENT_MS",
+        "stale_exit",
+        ("silent_ms 7999 / 8000", "silent_ms 8000 / 8000"),
+        step("plan__silent_ts", NOW - 7_999, -1),
+    ),
+    _plan(
+        "SILENT_MS",
+        "stale_exit",
+        ("", "silent_ms 8000 / 8000"),
+        (
+            put(plan__silent_ts=NOW - 8_000, plan_rules__silent_ms=None),
+            put(plan__silent_ts=NOW - 8_000),
+        ),
+    ),
+    _plan(
         "HELD_MS",
         "time_exit",
         ("held_ms 90999 / 91000", "held_ms 91000 / 91000"),

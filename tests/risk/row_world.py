@@ -81,7 +81,7 @@ LIMITS: Final[JsonObject] = config(
     ],
 )
 PLANNED: Final = copy.deepcopy(LIMITS)
-PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000}
+PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000, "silent_exit_ms": 8_000}
 CAMPAIGNING: Final = copy.deepcopy(PLANNED)
 CAMPAIGNING["risk"] |= {
     "exit_policy": "campaign",

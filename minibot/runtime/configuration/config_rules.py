@@ -63,7 +63,7 @@ _DISTANCES: Final = (
 # Keys that came with the hard stop, which none of them may be without.
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
-    *("targets_by_age", "stale_exit_ms", "exit_policy"),
+    *("targets_by_age", "stale_exit_ms", "silent_exit_ms", "exit_policy"),
 )
 _CAMPAIGN_NEEDS: Final = ("campaign_entries_max", "campaign_loss_max")
 _CAMPAIGN_KEYS: Final = (
