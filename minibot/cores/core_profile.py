@@ -579,6 +579,34 @@ class RiskSection:
         whole(1000, 604_800_000),
         "Longest holding time, market time, or null for none.",
     ]
+    horizon_ms: Annotated[
+        int | None,
+        whole(1000, 604_800_000),
+        "Horizon of a position: how long it is held at the usual volatility of its symbol, market "
+        "time. It is divided by the ratio of the symbol's realised volatility over "
+        "horizon_bars_short returns of strategy.bar_interval to that over horizon_bars_long, "
+        "anew with each closed bar; while too few are known it stays as it is. It needs the four "
+        "keys below. Null, or without the key: no horizon.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    horizon_ms_min: Annotated[
+        int | None, whole(1000, 604_800_000), "The shortest horizon, however volatile the symbol."
+    ] = field(default=None, metadata=OPTIONAL)
+    horizon_ms_max: Annotated[
+        int | None, whole(1000, 604_800_000), "The longest horizon, however calm the symbol."
+    ] = field(default=None, metadata=OPTIONAL)
+    horizon_bars_short: Annotated[
+        int | None, whole(1, 5_000), "Newest returns over which volatility is that of now."
+    ] = field(default=None, metadata=OPTIONAL)
+    horizon_bars_long: Annotated[
+        int | None, whole(2, 5_000), "Newest returns over which it is the usual one."
+    ] = field(default=None, metadata=OPTIONAL)
+    horizon_thesis_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "The thesis of an entry holds where the bid is so far above the entry price at the first "
+        "judged tick behind the horizon, in basis points of it: the position is then held up to "
+        "horizon_ms_max. A run that carries it asks anew. Null, or without the key: not asked.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     left_trading: Annotated[
         str,
         one_of("hold", "close"),

@@ -630,6 +630,11 @@ TIME_EXIT: Final = _business(
     "The position was held as long as it may be.",
     "Nothing to do; `time_exit_ms` sets or switches this exit.",
 )
+HORIZON_EXIT: Final = _business(
+    "horizon_exit",
+    "The position was held to its horizon, and its thesis did not hold, or no longer counts.",
+    "Nothing to do; `horizon_ms` and the keys beside it set this exit.",
+)
 END_EXIT: Final = _business(
     "end_exit",
     "The position was closed because the run ends.",

@@ -437,6 +437,8 @@ class RiskCore(Core):
             until = min(until, state.exits.heard_ts(exits, market.ts) + longest)
             if now >= until:
                 return None
+        if state.exits.rules.horizon.is_on:
+            quiet.is_lasting = False  # Each bar moves the horizon.
         if until < quiet.until:
             quiet.until = until
         return quiet if budgets.bound(beside, market.qty, quiet) else None
@@ -480,6 +482,8 @@ class RiskCore(Core):
                 state.exits.on_data(symbol, ts)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
+                if state.exits.rules.horizon.is_on:
+                    state.exits.on_ratio(symbol, state.returns.horizon_ratio(symbol))
         if state.late.is_on:
             state.late.on_bar(symbol, bar)
         if bar.interval == state.vadr.bar_interval:

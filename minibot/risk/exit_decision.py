@@ -252,6 +252,8 @@ def due(state: RiskState, market: Market) -> Row | None:
             state.exits.guard(exits, step)
         state.exits.bounds(exits, holding, rules)
         plan.advance(state.exits.rules.plan, market.bid, now)
+        if state.exits.rules.horizon.is_on:
+            state.exits.judge_thesis(exits, market.bid, now)
     is_selling = state.positions.has_order(market.symbol, SELL)
     if now < exits.retry_ts or (is_selling and not has_rest(state, market, rules)):
         return None
@@ -270,7 +272,10 @@ def due(state: RiskState, market: Market) -> Row | None:
         trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
     else:
         rung_bid = market.bid if part_due(state, market, plan) else NOT_ASKED
-        rows = plan_rows(plan, state.exits.rules.plan, bid, rung_bid, now, bounds[2])
+        held_max = state.exits.rules.time_exit_ms
+        ends = NEVER if held_max is None else plan.opened_ts + held_max
+        horizon = state.exits.horizon_of(exits)
+        rows = plan_rows(plan, state.exits.rules.plan, bid, rung_bid, now, ends, horizon)
         trigger = first_failure(rows)
     if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
         # Nothing rests for it: the last trade counts beside the bid.

@@ -32,6 +32,7 @@ from minibot.risk.distances import (
     share_distance,
     whole_distance,
 )
+from minibot.risk.horizon import HorizonRules
 from minibot.risk.plan import NO_GAP, NOTHING_WISHED, Plan, PlanRules, Wished
 
 UNKNOWN: Final = -1
@@ -56,6 +57,7 @@ class ExitRules:
         "closes_at_end",
         "follows_entry",
         "has_entry_stop",
+        "horizon",
         "leaves_dropped",
         "leaves_halted",
         "needs_atr",
@@ -101,6 +103,7 @@ class ExitRules:
         if self.plan.needs_atr:
             self.needs_atr = True
         self.campaign: CampaignRules = CampaignRules(profile)
+        self.horizon: HorizonRules = HorizonRules(risk)
 
 
 @final
@@ -127,6 +130,7 @@ class SymbolExits:
         "campaign",
         "close",
         "heard_ts",
+        "horizon_ms",
         "is_asked",
         "is_guarded",
         "is_untried",
@@ -163,6 +167,8 @@ class SymbolExits:
         self.close: int = UNKNOWN
         # When data other than a tick came last, or the run opened; kept for a silence alone.
         self.heard_ts: int = 0
+        # How long a position may be held by the volatility of the newest bars.
+        self.horizon_ms: int = NEVER
         self.stop_distance: int | None = None
         self.target_distance: int | None = None
         self.is_guarded: bool = False
@@ -320,6 +326,7 @@ class Exits:
             plan = Plan() if self.rules.plan.is_on else None
             campaign = Campaign() if self.rules.campaign.is_on else None
             exits = SymbolExits(WilderAtr(self.rules.atr_period), plan, campaign)
+            exits.horizon_ms = self.rules.horizon.usual
             self._symbols[symbol] = exits
         self._symbol, self._found = symbol, exits
         return exits
@@ -443,6 +450,34 @@ class Exits:
         if ts > exits.heard_ts:
             exits.heard_ts = ts
 
+    def on_ratio(self, symbol: str, ratio: int | None) -> None:
+        """Set the horizon of a symbol by the volatility ratio of its newest bars, if it is on."""
+        exits, length = self.of(symbol), self.rules.horizon.length(ratio)
+        if length != exits.horizon_ms:
+            exits.horizon_ms = length
+            exits.quiet_until = 0
+
+    def horizon_of(self, exits: SymbolExits) -> int:
+        """Return how long the position of a symbol may be held; `NEVER` for no horizon."""
+        plan = exits.plan
+        return self.rules.horizon.most if plan is not None and plan.has_thesis else exits.horizon_ms
+
+    def held_max(self, exits: SymbolExits) -> int:
+        """Return how long a position with a plan may be held at most; `NEVER` without a limit."""
+        horizon, longest = self.horizon_of(exits), self.rules.time_exit_ms
+        return horizon if longest is None or horizon < longest else longest
+
+    def judge_thesis(self, exits: SymbolExits, bid: int, now: int) -> None:
+        """Ask at a judged tick behind the horizon whether the thesis holds; once it does, it did.
+
+        The plan has been brought up to date before.
+        """
+        plan = exits.plan
+        if plan is None or plan.has_thesis or now < plan.opened_ts + exits.horizon_ms:
+            return
+        gain = self.rules.horizon.thesis.of(plan.entry, None, plan.price_step)
+        plan.has_thesis = gain is not None and bid >= plan.entry + gain
+
     def heard_ts(self, exits: SymbolExits, tick_ts: int) -> int:
         """Return since when nothing came of a held symbol, whose last tick came at `tick_ts`."""
         return max(tick_ts, exits.heard_ts)
@@ -487,9 +522,10 @@ class Exits:
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return `bounds` by the distances as they are set, and change nothing."""
-        held_max, plan = self.rules.time_exit_ms, exits.plan
+        plan = exits.plan
         if plan is not None:
-            ends = NEVER if held_max is None else plan.opened_ts + held_max
+            longest = self.held_max(exits)
+            ends = NEVER if longest == NEVER else plan.opened_ts + longest
             return plan.floor(), plan.ceiling(), ends
         entry = holding.price_avg()
         down, up = exits.stop_distance, exits.target_distance
@@ -497,6 +533,7 @@ class Exits:
         # down, so that it can be reached.
         stop = 0 if down is None else -((down - entry) // step) * step
         target = NEVER if up is None else (entry + up) // step * step
+        held_max = self.rules.time_exit_ms
         ends = NEVER if held_max is None else holding.opened_ts + held_max
         return stop, target, ends
 
@@ -570,6 +607,7 @@ class Exits:
                     "bar_open_ts": exits.bar_open_ts,
                     "close": None if exits.close == UNKNOWN else amount_text(exits.close),
                     **({"heard_ts": exits.heard_ts} if exits.heard_ts else {}),
+                    **({"horizon_ms": exits.horizon_ms} if self.rules.horizon.is_on else {}),
                     "stop_distance": _text(exits.stop_distance),
                     "target_distance": _text(exits.target_distance),
                     "is_guarded": exits.is_guarded,
@@ -604,6 +642,7 @@ class Exits:
             exits.bar_open_ts = data["bar_open_ts"]
             exits.close = UNKNOWN if data["close"] is None else parse_amount(data["close"])
             exits.heard_ts = data.get("heard_ts", 0)
+            exits.horizon_ms = data.get("horizon_ms", rules.horizon.usual)
             exits.stop_distance = _amount(data["stop_distance"])
             exits.target_distance = _amount(data["target_distance"])
             exits.is_guarded = data["is_guarded"]

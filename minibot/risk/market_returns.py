@@ -63,6 +63,7 @@ class ReturnRules:
         volatility_max: Its limit.
         recent, reference: Returns of drift: of late, and those before.
         drift_max: Its limit.
+        horizon_short, horizon_long: Returns of the ratio that a position's horizon follows.
     """
 
     __slots__ = (
@@ -73,6 +74,8 @@ class ReturnRules:
         "correlation_bars",
         "correlation_max",
         "drift_max",
+        "horizon_long",
+        "horizon_short",
         "long",
         "recent",
         "reference",
@@ -95,10 +98,12 @@ class ReturnRules:
         self.recent: int = risk.drift_bars or 0
         self.reference: int = risk.drift_reference_bars or 0
         self.drift_max: int = _limit(risk.drift_max)
+        self.horizon_short: int = risk.horizon_bars_short or 0
+        self.horizon_long: int = risk.horizon_bars_long or 0
 
     def period(self) -> int:
         """Return how many returns of a symbol are kept; 0 where nothing asks for any."""
-        most = max(self.long, self.recent + self.reference)
+        most = max(self.long, self.recent + self.reference, self.horizon_long)
         if self.correlation_bars:
             # So that symbols whose bars come one behind the other stand side by side.
             most = max(most, self.correlation_bars + AGE_BARS)
@@ -314,6 +319,13 @@ class MarketReturns:
         value = volatility_ratio(returns, self.rules.short, self.rules.long)
         self._ratios[symbol] = (returns.open_ts, value)
         return value
+
+    def horizon_ratio(self, symbol: str) -> int | None:
+        """Return the volatility ratio that the horizon of a symbol follows; None while unknown."""
+        returns, rules = self.symbols.get(symbol), self.rules
+        if returns is None or not rules.horizon_long:
+            return None
+        return volatility_ratio(returns, rules.horizon_short, rules.horizon_long)
 
     def _shift(self, symbol: str) -> int | None:
         returns = self.symbols.get(symbol)

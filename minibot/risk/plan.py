@@ -143,6 +143,7 @@ class Plan:
         moved_ts: When an order with these levels was last sent to rest.
         gap_ts: Since when data is missing, until a tick is judged; -1 for no gap.
         silent_ts: When the data before a silence came that is an exit; -1 for none.
+        has_thesis: Whether the thesis held when the horizon was over.
     """
 
     __slots__ = (
@@ -162,6 +163,7 @@ class Plan:
         "even",
         "gap_ts",
         "hard",
+        "has_thesis",
         "moved_ts",
         "opened_ts",
         "original",
@@ -203,6 +205,7 @@ class Plan:
         self.age: int = NEVER
         self.gap_ts: int = NO_GAP
         self.silent_ts: int = NO_GAP
+        self.has_thesis: bool = False
         self.moved_ts: int = 0
         # What follows from the above, from rules and steps: found anew where any of them changes.
         self.age_until: int = 0
@@ -507,6 +510,7 @@ class Plan:
             "age": self._age,
             "gap_ts": self.gap_ts,
             **({} if self.silent_ts == NO_GAP else {"silent_ts": self.silent_ts}),
+            **({"has_thesis": True} if self.has_thesis else {}),
             "moved_ts": self.moved_ts,
         }
 
@@ -531,6 +535,7 @@ class Plan:
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         plan.silent_ts = state.get("silent_ts", NO_GAP)
+        plan.has_thesis = state.get("has_thesis", False)
         return plan
 
 

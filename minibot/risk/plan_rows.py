@@ -23,6 +23,7 @@ from minibot.events.reasons import (
 )
 from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
 from minibot.risk.distances import NEVER
+from minibot.risk.horizon import HORIZON_MS
 from minibot.risk.plan import NO_GAP, Plan, PlanRules
 
 STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
@@ -40,7 +41,7 @@ HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
 
 
 def plan_rows(
-    plan: Plan, rules: PlanRules, bid: int, rung_bid: int, now: int, ends: int
+    plan: Plan, rules: PlanRules, bid: int, rung_bid: int, now: int, ends: int, horizon: int
 ) -> tuple[Row, ...]:
     """Return the levels of a plan as checks that none of them is reached.
 
@@ -51,6 +52,7 @@ def plan_rows(
         rung_bid: The price of a part; `NOT_ASKED` where no part is to be sold now.
         now: Market time.
         ends: The time from which the position is left; `NEVER` for no such limit.
+        horizon: How long it may be held; `NEVER` for no horizon.
     """
     floor, ceiling = plan.floor(), plan.ceiling()
     asked = bid if floor > 0 else NOT_ASKED
@@ -70,5 +72,6 @@ def plan_rows(
         (LADDER_PRICE, rung_bid, plan.rung()),
         (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
         (SILENT_MS, now - plan.silent_ts if is_silent else NOT_ASKED, rules.silent_ms or 0),
+        (HORIZON_MS, now - opened if horizon < NEVER else NOT_ASKED, horizon),
         (HELD_MS, now - opened, ends - opened),
     )

@@ -22,14 +22,17 @@ from minibot.risk.risk_state import RiskState
 
 Levels = tuple[int, ...]
 
-NAMES: Final = (
+PLAN_NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
     *("stop_signal", "trail_signal", "trail_signal", "target", "target_age", "target_signal"),
     *("rungs", "rungs"),
-    *("entries", "recovery", "recovery"),
 )
 """Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
-that the sale of a part moves them as well as `qty`. The last three are those of a campaign."""
+that the sale of a part moves them as well as `qty`."""
+CAMPAIGN_NAMES: Final = ("entries", "recovery", "recovery")
+VOLATILITY: Final = "horizon_volatility"
+THESIS: Final = "horizon_thesis"
+"""Why the horizon moved: with the volatility, or to its longest as the thesis held."""
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)
@@ -121,7 +124,8 @@ class PlanTelling:
             return None
         self._told[symbol] = now
         if before is not None:
-            changed = [NAMES[at] for at in range(len(now)) if before[at] != now[at]]
+            names = _names(state, market, plan)
+            changed = [names[at] for at in range(len(now)) if before[at] != now[at]]
             moved = tuple(dict.fromkeys(changed))
         payload = _payload(state, market, plan, moved)
         return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
@@ -142,7 +146,7 @@ class PlanTelling:
 
 
 def levels_of(plan: Plan) -> Levels:
-    """Return the values whose moves are told, in the order of `NAMES`."""
+    """Return the values whose moves are told, in the order of `PLAN_NAMES`."""
     rungs = plan.rungs()
     return (
         *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail, plan.own),
@@ -152,11 +156,19 @@ def levels_of(plan: Plan) -> Levels:
 
 
 def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
-    """Return the values of `levels_of`, and those of a campaign where there is one."""
-    campaign = state.campaign_of(market)
-    if campaign is None:
-        return levels_of(plan)
-    return (*levels_of(plan), campaign.entries, campaign.row, campaign.keep)
+    """Return the values of `levels_of`, those of a campaign and of a horizon where there is one."""
+    campaign, levels = state.campaign_of(market), levels_of(plan)
+    if campaign is not None:
+        levels = (*levels, campaign.entries, campaign.row, campaign.keep)
+    if state.exits.rules.horizon.is_on:
+        levels = (*levels, state.exits.horizon_of(market.exits or state.exits_of(market)))
+    return levels
+
+
+def _names(state: RiskState, market: Market, plan: Plan) -> tuple[str, ...]:
+    """Return the names of the values of `told_of`, in its order."""
+    campaign = () if state.campaign_of(market) is None else CAMPAIGN_NAMES
+    return (*PLAN_NAMES, *campaign, THESIS if plan.has_thesis else VOLATILITY)
 
 
 def _plan_of(state: RiskState, market: Market) -> Plan | None:
@@ -169,7 +181,7 @@ def _plan_of(state: RiskState, market: Market) -> Plan | None:
 
 def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...]) -> PositionPlan:
     stop, target = plan.floor(), plan.ceiling()
-    held_max = state.exits.rules.time_exit_ms
+    longest = state.exits.held_max(market.exits or state.exits_of(market))
     campaign = state.campaign_of(market)
     ref = None if campaign is None else campaign.ref
     carried: JsonObject | None = None
@@ -185,7 +197,7 @@ def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...
         target=_price(target),
         target_reason=plan.ceiling_reason() if target < NEVER else None,
         rungs=tuple([amount_text(rung) for rung in plan.rungs()]) or None,
-        until_ts=None if held_max is None else plan.opened_ts + held_max,
+        until_ts=None if longest == NEVER else plan.opened_ts + longest,
         campaign_id=None if ref is None else ref.text,
         campaign=carried,
         **plan.carried(),

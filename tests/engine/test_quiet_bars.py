@@ -49,6 +49,10 @@ PLAN = (
     *("risk.hard_stop_bps=40", "risk.trail_bps=6", "risk.break_even_atr_mult=0.5"),
     "risk.stale_exit_ms=600000",
 )
+HORIZON = (
+    *("risk.horizon_ms=300000", "risk.horizon_ms_min=60000", "risk.horizon_ms_max=900000"),
+    *("risk.horizon_bars_short=2", "risk.horizon_bars_long=8"),
+)
 LADDER = ("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3")
 
 
@@ -110,6 +114,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
         (*PLAN, "risk.silent_exit_ms=100000"),
+        (*PLAN, *HORIZON),
+        (*PLAN, *HORIZON, "risk.horizon_thesis_bps=1", "risk.trail_bps=40", "risk.exits_at=venue"),
         (*PLAN, *LADDER),
         (*PLAN, *LADDER, "risk.exits_at=venue"),
         (*PLAN, *CAMPAIGN),

@@ -44,6 +44,8 @@ PLAN_ATR = (
     *("risk.hard_stop_bps=40", "risk.trail_atr_mult=0.05", "risk.trail_from_atr_mult=0.02"),
     *("risk.break_even_atr_mult=0.15", "risk.stale_exit_ms=1000"),
     "risk.silent_exit_ms=2000",
+    *("risk.horizon_ms=20000", "risk.horizon_ms_min=5000", "risk.horizon_ms_max=60000"),
+    *("risk.horizon_bars_short=2", "risk.horizon_bars_long=8", "risk.horizon_thesis_bps=0.1"),
 )
 KELLY = (
     *("risk.sizing=kelly", "risk.kelly_window_market_ms=600000", "risk.kelly_trades_min=2"),

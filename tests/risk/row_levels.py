@@ -6,7 +6,18 @@ from typing import Final
 
 from minibot.events.money import UNIT
 from tests.risk.row_scenarios import _scenarios, over
-from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, orders, put, rung, step
+from tests.risk.row_world import (
+    ENDS,
+    HORIZON,
+    NOW,
+    STOP_BID,
+    TARGET_BID,
+    nothing,
+    orders,
+    put,
+    rung,
+    step,
+)
 
 _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
@@ -111,6 +122,24 @@ PLANS: Final = (
         (
             put(plan__silent_ts=NOW - 8_000, plan_rules__silent_ms=None),
             put(plan__silent_ts=NOW - 8_000),
+        ),
+    ),
+    _plan(
+        "HORIZON_MS",
+        "horizon_exit",
+        ("horizon_ms 79999 / 80000", "horizon_ms 80000 / 80000"),
+        (
+            put(plan__opened_ts=NOW - HORIZON + 1, horizon=HORIZON),
+            put(plan__opened_ts=NOW - HORIZON, horizon=HORIZON),
+        ),
+    ),
+    _plan(
+        "HORIZON_MS",
+        "horizon_exit",
+        ("", "horizon_ms 80000 / 80000"),
+        (
+            put(plan__opened_ts=NOW - HORIZON),
+            put(plan__opened_ts=NOW - HORIZON, horizon=HORIZON),
         ),
     ),
     _plan(

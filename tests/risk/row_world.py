@@ -18,6 +18,7 @@ from minibot.risk.account import Tier
 from minibot.risk.book_depth import DepthReading
 from minibot.risk.campaign import Campaign, CampaignRules, Reserve
 from minibot.risk.checks import NOT_ASKED
+from minibot.risk.distances import NEVER
 from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
 from minibot.risk.plan import Plan, PlanRules
@@ -30,6 +31,7 @@ from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrume
 
 NOW: Final = START + 1_000_000
 ENDS: Final = NOW + 90_000
+HORIZON: Final = 80_000
 STOP_BID: Final = 61 * UNIT
 TARGET_BID: Final = 167 * UNIT
 NOTIONAL: Final = 1_000 * UNIT
@@ -172,6 +174,7 @@ class World:
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))
         self.plan.opened_ts, self.rung_bid = self.opened_ts, NOT_ASKED
+        self.horizon = NEVER
         self.levels: tuple[int | None, int | None] = (None, None)
         self.reasons, self.qty = ("stop_loss", "take_profit"), UNIT
         # A quoted entry, of which half is bought, within its time and its number.

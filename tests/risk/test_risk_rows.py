@@ -174,7 +174,8 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (exit_decision, "_exit"): sent,
     (plan_rows, "plan_rows"): lambda module, world: judged(
         module.plan_rows(
-            *(world.plan, world.plan_rules, world.bid, world.rung_bid, world.now, ENDS)
+            *(world.plan, world.plan_rules, world.bid, world.rung_bid, world.now, ENDS),
+            world.horizon,
         )
     ),
     (trigger_rows, "trigger_rows"): lambda module, world: judged(

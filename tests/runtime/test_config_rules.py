@@ -31,6 +31,10 @@ CAMPAIGN = (
     *("risk.exit_policy=campaign", "risk.hard_stop_bps=500"),
 )
 HOLD = (*CAMPAIGN, 'risk.recovery=[["499.9999", "hold"]]')
+HORIZON = (
+    *("risk.hard_stop_bps=500", "risk.horizon_ms=60000", "risk.horizon_ms_min=60000"),
+    *("risk.horizon_ms_max=90000", "risk.horizon_bars_short=3", "risk.horizon_bars_long=4"),
+)
 REDUCE = 'risk.recovery=[["100", "hold"], ["200", "de-risk"], ["300", "exit"]]'
 
 
@@ -212,6 +216,25 @@ KELLY = [
             [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_atr_mult=1"],
             ["risk.hard_stop_bps=500", "risk.ladder_1_bps=10"],
             "risk.ladder_1_bps",
+        ),
+        (
+            ["risk.hard_stop_bps=500", "risk.silent_exit_ms=5000"],
+            ["risk.silent_exit_ms=5000"],
+            "risk.hard_stop_bps",
+        ),
+        (HORIZON, HORIZON[1:], "risk.hard_stop_bps"),
+        (HORIZON, [*HORIZON, "risk.horizon_ms_min=60001"], "risk.horizon_ms"),
+        (
+            [*HORIZON, "risk.horizon_ms_max=60000"],
+            [*HORIZON, "risk.horizon_ms_max=59999"],
+            "risk.horizon_ms",
+        ),
+        (HORIZON, [*HORIZON, "risk.horizon_bars_long=3"], "risk.horizon_bars_short"),
+        (HORIZON, HORIZON[:-1], "risk.horizon_bars_long:"),
+        (
+            [*HORIZON, "risk.horizon_thesis_bps=5"],
+            ["risk.horizon_thesis_bps=5"],
+            "risk.horizon_thesis_bps",
         ),
         (CAMPAIGN, CAMPAIGN[1:], "risk.campaign_loss_max:"),
         (CAMPAIGN, (CAMPAIGN[0], *CAMPAIGN[2:]), "risk.campaign_entries_max:"),

@@ -63,8 +63,12 @@ _DISTANCES: Final = (
 # Keys that came with the hard stop, which none of them may be without.
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
-    *("targets_by_age", "stale_exit_ms", "silent_exit_ms", "exit_policy"),
+    *("targets_by_age", "stale_exit_ms", "silent_exit_ms", "exit_policy", "horizon_ms"),
 )
+_HORIZON_NEEDS: Final = (
+    *("horizon_ms_min", "horizon_ms_max", "horizon_bars_short", "horizon_bars_long"),
+)
+_HORIZON_KEYS: Final = ("horizon_ms", *_HORIZON_NEEDS, "horizon_thesis_bps")
 _CAMPAIGN_NEEDS: Final = ("campaign_entries_max", "campaign_loss_max")
 _CAMPAIGN_KEYS: Final = (
     *_CAMPAIGN_NEEDS,
@@ -491,6 +495,29 @@ def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             return
 
 
+def _horizon_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = {key: raw["risk"].get(key) for key in _HORIZON_KEYS}
+    usual = risk["horizon_ms"]
+    if usual is None:
+        for key in _HORIZON_KEYS[1:]:
+            if risk[key] is not None:
+                yield told(["risk", key], risk[key], "allowed: only beside risk.horizon_ms", origin)
+        return
+    missing = [key for key in _HORIZON_NEEDS if risk[key] is None]
+    for key in missing:
+        yield f"risk.{key}: missing; risk.horizon_ms needs it"
+    if missing:
+        return
+    least, most = risk["horizon_ms_min"], risk["horizon_ms_max"]
+    if not least <= usual <= most:
+        words = f"allowed: from risk.horizon_ms_min ({least}) to risk.horizon_ms_max ({most})"
+        yield told(["risk", "horizon_ms"], usual, words, origin)
+    short, long = risk["horizon_bars_short"], risk["horizon_bars_long"]
+    if short >= long:
+        words = f"allowed: below risk.horizon_bars_long ({long})"
+        yield told(["risk", "horizon_bars_short"], short, words, origin)
+
+
 def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     policy = risk.get("exit_policy")
     rungs = [key for pair in _DISTANCES[5:] for key in pair if risk.get(key) is not None]
@@ -803,6 +830,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ),
         _plan_violations,
     ),
+    (tuple(f"risk.{key}" for key in _HORIZON_KEYS), _horizon_violations),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,
