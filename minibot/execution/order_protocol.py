@@ -48,5 +48,8 @@ class OrderManager(Protocol):
     def balances(self) -> dict[str, dict[str, str]] | None:
         """Return the free and reserved balance by asset; None where the profile lists none."""
 
+    def marks(self) -> dict[str, int]:
+        """Return the value of a unit of each symbol, in hundred-millionths of quote."""
+
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""

@@ -236,7 +236,7 @@ class PaperExecutorNoreV1(Core):
         self._touch = None
         self._fill_model.on_gap(symbol)
 
-    def _valued(self) -> dict[str, int]:
+    def marks(self) -> dict[str, int]:
         """Return the value of a unit of each symbol: the mid of its touch, else its last mark."""
         marks = dict(self._marks)
         for symbol, touch in self._touches.items():
@@ -376,7 +376,7 @@ class PaperExecutorNoreV1(Core):
         """Return why a symbol does not trade."""
         if symbol in self._rules:
             return NOT_TRADING
-        return NO_INSTRUMENT if symbol in self._valued() else SYMBOL_UNKNOWN
+        return NO_INSTRUMENT if symbol in self.marks() else SYMBOL_UNKNOWN
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
@@ -656,7 +656,7 @@ class PaperExecutorNoreV1(Core):
         return {
             **({} if balances is None else {"balances": balances}),
             "cash": amount_text(portfolio.cash(self._quote_asset)),
-            "equity": amount_text(portfolio.equity(self._quote_asset, self._valued())),
+            "equity": amount_text(portfolio.equity(self._quote_asset, self.marks())),
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
             "fills": portfolio.fills,
@@ -673,7 +673,7 @@ class PaperExecutorNoreV1(Core):
             "ledger": self._ledger.to_json(),
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "touches": {name: touch.to_json() for name, touch in self._touches.items()},
-            "marks": {name: amount_text(mark) for name, mark in self._valued().items()},
+            "marks": {name: amount_text(mark) for name, mark in self.marks().items()},
             "references": self._references.to_json(),
             "orders": [order.to_json() for order in self.orders],
             "fill_model": self._fill_model.to_json(),

@@ -4,24 +4,28 @@ Both are projections for people and programs that do not read queues; the fills 
 are written atomically after the fills they tell of are durable, and can be deleted at any time:
 `run_opening`, fills and results give the same bytes again. How often is the shell's affair: it asks
 once a second and at the end. A `portfolio.json` that contradicts the fills is
-STOP(NONDETERMINISM); `open_positions.json` holds a part of it, with the orders that rest, and is
-only written, never compared.
+STOP(NONDETERMINISM); `open_positions.json` holds a part of it, with the orders that rest, campaign,
+levels of the plan and mark, and is only written, never compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import JsonObject
+from minibot.events.money import amount_text
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.runtime.clock import machine_ns
 
 PORTFOLIO_FILE: Final = "portfolio.json"
 OPEN_POSITIONS_FILE: Final = "open_positions.json"
+SHOWN_NS: Final = 5_000_000_000
 
 
 class PortfolioStore:
@@ -31,13 +35,16 @@ class PortfolioStore:
     are equal files.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, clock_ns: Callable[[], int] = machine_ns) -> None:
         """Write below `folder`; what stands there of another run is replaced."""
         self._portfolio = folder / PORTFOLIO_FILE
         self._open_positions = folder / OPEN_POSITIONS_FILE
         self._run_id = run_id
         self._fills = -1
         self._listed: JsonObject = {}
+        self._shown: dict[str, JsonObject] = {}
+        self._clock_ns = clock_ns
+        self._shown_ns = 0
 
     def save(
         self,
@@ -45,14 +52,24 @@ class PortfolioStore:
         ledger: Ledger,
         listed: list[dict[str, str]] | None = None,
         balances: dict[str, dict[str, str]] | None = None,
+        levels: Mapping[str, JsonObject] | None = None,
+        marks: Mapping[str, int] | None = None,
+        *,
+        is_last: bool = True,
     ) -> None:
         """Write both files if fills, resting orders or balances changed since the last time.
+
+        Where levels or marks alone moved, `open_positions.json` follows every five seconds: each
+        atomic file is a commit of the file system, for which the syncs of decisions wait.
 
         Args:
             portfolio: As it is now.
             ledger: As it is now.
             listed: Open positions with the orders that rest for them; None for positions alone.
             balances: Free and reserved by asset; None where the profile lists none.
+            levels: Of the plans, by symbol; dust has none.
+            marks: The value of a unit, by symbol.
+            is_last: Whether levels and marks are written, however long ago they were.
 
         Raises:
             IntegrityError: The first time, when the file of this run contradicts the portfolio.
@@ -62,15 +79,23 @@ class PortfolioStore:
         held: JsonObject = {"run_id": self._run_id, "positions": positions}
         if balances is not None:
             held["balances"] = balances
-        if portfolio.fills == self._fills and held == self._listed:
-            return
+        shown = {each["symbol"]: _shown(each, levels or {}, marks or {}) for each in positions}
+        is_moved = portfolio.fills != self._fills or held != self._listed
+        now_ns = self._clock_ns()
+        if not is_moved:
+            is_due = is_last or now_ns - self._shown_ns >= SHOWN_NS
+            if shown == self._shown or not is_due:
+                return
         if self._fills < 0:
             self.check(portfolio, ledger)
         generation = portfolio.fills + 1
-        whole = portfolio_json(self._run_id, portfolio, ledger)
-        write_hashed(self._portfolio, whole, generation=generation)
-        write_hashed(self._open_positions, held, generation=generation)
+        if is_moved:
+            whole = portfolio_json(self._run_id, portfolio, ledger)
+            write_hashed(self._portfolio, whole, generation=generation)
+        told = {**held, "positions": [{**each, **shown[each["symbol"]]} for each in positions]}
+        write_hashed(self._open_positions, told, generation=generation)
         self._fills, self._listed = portfolio.fills, held
+        self._shown, self._shown_ns = shown, now_ns
 
     def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
         """Compare `portfolio.json` with a portfolio made from at least the fills that it holds.
@@ -97,6 +122,19 @@ class PortfolioStore:
                 expected=f"the portfolio after {portfolio.fills} fills",
                 found=f"another one after {fills}",
             )
+
+
+def _shown(
+    position: Mapping[str, str], levels: Mapping[str, JsonObject], marks: Mapping[str, int]
+) -> JsonObject:
+    """Return levels and mark of a listed position, as far as they are known."""
+    symbol = position["symbol"]
+    found: JsonObject = {}
+    if symbol in levels and "dust_qty" not in position:
+        found["levels"] = levels[symbol]
+    if symbol in marks:
+        found["mark"] = amount_text(marks[symbol])
+    return found
 
 
 def portfolio_json(run_id: str, portfolio: Portfolio, ledger: Ledger) -> JsonObject:

@@ -39,7 +39,8 @@ from minibot.runtime.poison_events import PoisonEvents
 from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, save_snapshot
 from minibot.runtime.stop import StopRecord
 
-Keep = Callable[[Core], None]
+Keep = Callable[[Core, bool], None]
+"""Writes files that only mirror the queues; the second word is whether it is the last call."""
 
 # A role whose new inputs cannot trigger a decision leaves the processors this long to the others.
 GIVE_WAY_S = 0.001
@@ -56,7 +57,7 @@ def run_core(
     context: RoleContext,
     core_from_config: CoreFromConfig,
     core_from_state: CoreFromState,
-    keep: Keep = lambda core: None,
+    keep: Keep = lambda core, is_last: None,
 ) -> int:
     """Drive one role until it is told to end or has to stop; return the exit code.
 
@@ -296,7 +297,7 @@ class Shell:
         self.order.end()
         self._live.save_cursors()
         if not self._is_ahead:
-            self._keep(self.processor.core)
+            self._keep(self.processor.core, True)
             self._tell_facts()  # The last heartbeat carries the final facts.
         if code == ORPHANED:
             return code
@@ -324,7 +325,7 @@ class Shell:
             self.order.sync_copies()
             self._live.save_cursors()
         if not self._is_ahead:
-            self._keep(self.processor.core)
+            self._keep(self.processor.core, False)
         self._snapshot_when_due(moment)
 
     def _tell_facts(self) -> None:
