@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from minibot.risk import (
     drafts,
     entry_decision,
     exit_decision,
+    late_entries,
     plan,
     plan_telling,
     requoting,
@@ -26,9 +29,11 @@ from minibot.risk.core import RiskCore
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Positions
 from minibot.risk.quotes import Quote
+from minibot.risk.sizing import Sizes
 from minibot.risk.trading_halts import TradingHalts
 from tools.risk_storm import watch
-from tools.risk_storm.__main__ import main, play
+from tools.risk_storm.__main__ import gates, main, play
+from tools.risk_storm.profiles import drawn_profile
 
 NIGHTS_MAX = 40
 INPUTS = 700
@@ -46,6 +51,50 @@ def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
 
     assert lines[0] == lines[1]
     assert lines[0].endswith(" events, 0 violations")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "fired", "nights"),
+    [
+        ("vadr_min", {"BLOCK vadr_low", "BLOCK vadr_frozen"}, (6, 16, 38)),
+        ("fatigue_bar_interval", {"BLOCK fatigue"}, (10, 7)),
+        ("horizon_ms", {"EXIT horizon_exit"}, (38,)),
+        ("silent_exit_ms", {"EXIT stale_exit"}, (37, 42)),
+        ("sizing", {"BUY of a share", "BLOCK size_wish"}, (8,)),
+    ],
+)
+def test_gates_of_days_times_and_sizes_fire_and_let_entries_pass(
+    key: str, fired: set[str], nights: tuple[int, ...]
+) -> None:
+    """Nights whose profile has the key refuse, allow and leave by it.
+
+    After a change of the storm other nights may do so: `--seen` shows what happens.
+    """
+    seen: Counter[str] = Counter()
+    for number in nights:
+        assert drawn_profile(Random(f"1:{number}"))["risk"].get(key) is not None
+        seen.update(play(1, number, INPUTS).seen)
+
+    assert fired <= seen.keys()
+    assert seen["ALLOW allowed"] + seen["REDUCE reduced"]
+
+
+@pytest.mark.slow
+def test_gates_that_never_fired_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """One quiet night names what it lacks, of which no line tells otherwise."""
+    assert main(["--seed", "1", "--night", "6", "--events", "1", "--seen"]) == 0
+    *seen, silent, _, last = capsys.readouterr().out.splitlines()
+
+    names, fired = (
+        set(silent.removeprefix("never fired: ").split(", ")),
+        {one.split()[-1] for one in seen},
+    )
+    assert "bucket_limit" in names
+    assert names | (fired & gates()) == gates()
+    assert fired & gates()
+    assert not fired & names
+    assert last.endswith(" events, 0 violations")
 
 
 def _oversized(change: pytest.MonkeyPatch) -> None:
@@ -187,6 +236,31 @@ def _repeating(change: pytest.MonkeyPatch) -> None:
     change.setattr(Campaign, "reach", again)
 
 
+def _unasking(change: pytest.MonkeyPatch) -> None:
+    change.setattr(entry_decision, "vadr_rows", lambda *words: ())
+
+
+def _tireless(change: pytest.MonkeyPatch) -> None:
+    rows = late_entries.late_rows
+
+    def fewer(*words: Any) -> tuple[Any, ...]:
+        return tuple(row for row in rows(*words) if row[0] not in watch.TIRED)
+
+    change.setattr(entry_decision, "late_rows", fewer)
+
+
+def _deaf_to_wishes(change: pytest.MonkeyPatch) -> None:
+    def wanted_all(sizes: Sizes, wish: Any, active: int) -> None:
+        sizes.allowed = sizes.wanted
+
+    change.setattr(Sizes, "take_wish", wanted_all)
+
+
+def _deaf_to_shares(change: pytest.MonkeyPatch) -> None:
+    take = Sizes.take_wish
+    change.setattr(Sizes, "take_wish", lambda sizes, wish, active: take(sizes, wish, active * 9))
+
+
 def _unhurried(change: pytest.MonkeyPatch) -> None:
     change.setattr(orders, "is_late_first", lambda intent, expires_ts: False)
 
@@ -217,6 +291,10 @@ def _unhurried(change: pytest.MonkeyPatch) -> None:
         (_averaging_down, watch.HELD_BACK, (12, 20)),
         (_repeating, watch.TOLD_TWICE, (8, 0)),
         (_unhurried, watch.TOO_LATE, (1, 1)),
+        (_unasking, watch.UNASKED, (1, 5)),
+        (_tireless, watch.UNASKED, (12, 0)),
+        (_deaf_to_wishes, watch.WIDENED, (1, 1)),
+        (_deaf_to_shares, watch.WIDENED, (8, 4)),
     ],
 )
 def test_what_is_broken_on_purpose_is_reported(

@@ -6,12 +6,15 @@
 A night has a profile of its own, a wild market, a strategy that floods, repeats and asks for
 symbols that do not exist, an operator, late and doubled inputs, clock jumps, halts and new filters.
 It is played twice with the same inputs, the second time with restarts at any moment. The last line
-says `N events, V violations`; exit code 1 where V is not 0.
+says `N events, V violations`; exit code 1 where V is not 0. The line before the last two names
+the reasons of risk's gates that nothing was refused or left for.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import random
 import sys
 import time
@@ -19,8 +22,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from minibot import risk
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE
 from minibot.kernel.errors import InvariantError
+from minibot.risk.checks import Gate
 from tools.risk_storm.desk import Desk
 from tools.risk_storm.nights import Weather
 from tools.risk_storm.profiles import drawn_profile
@@ -67,6 +72,17 @@ def play(seed: int, number: int, inputs: int = INPUTS) -> Night:
     return Night(plain.events, watch.found, watch.seen)
 
 
+def gates() -> set[str]:
+    """Return the reason codes of all gates that stand in risk's modules."""
+    found: set[str] = set()
+    for info in pkgutil.iter_modules(risk.__path__):
+        for value in vars(importlib.import_module(f"{risk.__name__}.{info.name}")).values():
+            for gate in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(gate, Gate):
+                    found |= {gate.reason, gate.cuts}
+    return found - {""}
+
+
 def _difference(plain: Desk, cut: Desk) -> str:
     """Return the first message that differs."""
     pairs = zip(plain.records, cut.records, strict=False)
@@ -101,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for what, times in sorted(seen.items()):
             print(f"{times:9,}  {what}")
     seconds = time.monotonic() - begun_s
+    silent = sorted(gates() - {what.rpartition(" ")[2] for what in seen})
+    print("never fired: " + (", ".join(silent) or "none of risk's gates"))
     print(f"{played:,} nights, {seconds:.1f} s, {events / seconds:,.0f} events a second")
     print(f"{events:,} events, {violations:,} violations")
     return 1 if violations else 0

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from minibot.cores.messages import SignalMessage
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.ids import position_id
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import (
     ADJUST,
     BUY,
@@ -47,6 +48,7 @@ from minibot.events.names import (
     TICKS,
     WATCHDOG_ROLE,
 )
+from tools.risk_storm.profiles import DAYS_BARS
 
 RUN_ID: Final = "20231114_221320"
 START_MS: Final = 1_700_000_000_000
@@ -101,6 +103,14 @@ class Weather:
         self._last_signal: SignalMessage | None = None
         self._quiet = rng.random() < 0.3
         """Whether this night's market moves little."""
+        risk = config["risk"]
+        asked = [risk.get(key) for key in ("vadr_bar_interval", "fatigue_bar_interval")]
+        self._lengths = {name: INTERVAL_MS[name] for name in sorted({*filter(None, asked)})}
+        """Lengths of the bars by which a day is judged, by name; empty where none is."""
+        self._closed_ts = {name: align(START_MS, ms) for name, ms in self._lengths.items()}
+        # Chance of its own, so that nights without such bars are as if there were none.
+        self._days = random.Random(f"{self._quiet}:{self._symbols}")
+        self._drift_bps = {name: self._days.choice((-30, 0, 0, 40)) for name in self._symbols}
 
     def inputs(self) -> Iterator[Given]:
         """Yield the night: its opening, rules, everything that happens, and its end."""
@@ -108,6 +118,7 @@ class Weather:
         yield self._event(CONTROL, RunOpening({"USDT": portfolio["cash"]}, (), {}))
         for symbol in self._symbols:
             yield self._event(TICKS, self._rules(symbol))
+        yield from self._past_days()
         ends = int(self._count * 0.95) if self._rng.random() < 0.7 else self._count
         for n in range(self._count):
             if n == ends:
@@ -126,6 +137,7 @@ class Weather:
                 yield self._signal(symbol)
         elif draw < 0.95:
             yield from self._bars()
+            yield from self._long_bars()
         elif draw < 0.96:
             yield self._event(TICKS, Gap(symbol, "trade", self._ts - 9_000, self._ts, "storm"))
         elif draw < 0.97:
@@ -212,6 +224,47 @@ class Weather:
                     is_history=False,
                 ),
             )
+
+    def _past_days(self) -> Iterator[Given]:
+        """Yield the bars of the days before the night, as a start fetches them."""
+        for name, length_ms in self._lengths.items():
+            for symbol in self._symbols:
+                for back in range(DAYS_BARS, 0, -1):
+                    open_ts = self._closed_ts[name] - back * length_ms
+                    yield self._long_bar(symbol, name, open_ts, back - 1, is_history=True)
+
+    def _long_bars(self) -> Iterator[Given]:
+        """Yield the bars of hours that closed since the last; now and then one is missing."""
+        for name, length_ms in self._lengths.items():
+            first, self._closed_ts[name] = self._closed_ts[name], align(self._ts, length_ms)
+            for open_ts in range(first, self._closed_ts[name], length_ms):
+                for symbol in self._symbols:
+                    if self._days.random() > 0.02:
+                        yield self._long_bar(symbol, name, open_ts, 0)
+
+    def _long_bar(
+        self, symbol: str, name: str, open_ts: int, back: int, *, is_history: bool = False
+    ) -> Given:
+        """Return a bar that ends so many bars before the price of now."""
+        days, step = self._days, parse_amount(_steps(symbol)[0])
+        mid = self._mid[symbol]
+        mid -= mid * self._drift_bps[symbol] * back // 10_000
+        width = mid * days.choice((1, 10, 40, 90)) // 10_000
+        low, high = (max(step, price // step * step) for price in (mid - width, mid + width))
+        close = days.choice((low, mid // step * step, high))
+        bar = Bar(
+            symbol=symbol,
+            interval=name,
+            open_ts=open_ts,
+            close_ts=open_ts + self._lengths[name] - 1,
+            open=amount_text(low),
+            high=amount_text(high),
+            low=amount_text(low),
+            close=amount_text(max(step, close)),
+            volume=str(days.choice((0, 1, 5, 80))),
+            is_history=is_history,
+        )
+        return self._event(TICKS, bar)
 
     def _book(self, symbol: str) -> Book:
         mid, (price_step, unit) = self._mid[symbol], map(parse_amount, _steps(symbol))

@@ -12,6 +12,8 @@ from minibot.runtime.configuration.config import config_with, load_config
 
 PROFILE: Final = "config/nore-demo.v1.json"
 DRAWS_MAX: Final = 50
+DAYS_BARS: Final = 60
+"""Bars of each length that a night knows at its start: a day of hours, VADR's readings, RSI."""
 
 Keys = dict[str, Any]
 
@@ -26,6 +28,9 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
         keys |= _entry(rng) | _returns(rng) | _late(rng) | _depth(rng)
+        # Chance of its own, so that a night without these gates is as it was without them.
+        rest = random.Random(json.dumps(keys, sort_keys=True))
+        keys |= _days(rest) | _times(rest)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -191,6 +196,40 @@ def _late(rng: random.Random) -> Keys:
 
 def _depth(rng: random.Random) -> Keys:
     return _some(rng, 0.15, {"market.book_depth": True, "risk.depth_min": "1500"})
+
+
+def _days(rng: random.Random) -> Keys:
+    """Draw gates by bars of the last days; most limits let some entries through."""
+    vadr = {
+        "risk.vadr_bar_interval": "1h",
+        "risk.vadr_bars": 20,
+        "risk.vadr_min": rng.choice(["0.6", "1.05"]),
+    }
+    fatigue = {
+        "risk.fatigue_bar_interval": rng.choice(["1h", "4h"]),
+        "risk.fatigue_change_bps_max": rng.choice([50, 400]),
+        "risk.fatigue_rsi_max": rng.choice([40, 70]),
+        **_some(rng, 0.5, {"risk.fatigue_acceleration_bps_min": rng.choice([1, 80])}),
+    }
+    keys = _some(rng, 0.2, vadr) | _some(rng, 0.2, fatigue)
+    if keys:
+        built = ["1s", "1m", "1h", "4h"]
+        keys |= {"market.bar_intervals": built, "market.warmup_bars": DAYS_BARS}
+    return keys
+
+
+def _times(rng: random.Random) -> Keys:
+    """Draw exits by time: a silence, and a horizon that follows volatility and thesis."""
+    horizon = {
+        "risk.horizon_ms": 30_000,
+        "risk.horizon_ms_min": rng.choice([5_000, 30_000]),
+        "risk.horizon_ms_max": rng.choice([30_000, 400_000]),
+        "risk.horizon_bars_short": 3,
+        "risk.horizon_bars_long": 12,
+        **_some(rng, 0.5, {"risk.horizon_thesis_bps": rng.choice(["1", "60"])}),
+    }
+    silent = {"risk.silent_exit_ms": rng.choice([8_000, 200_000])}
+    return _some(rng, 0.2, silent) | _some(rng, 0.2, horizon)
 
 
 def _execution(rng: random.Random) -> Keys:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.order_rules import OrderRules, mid_down
 from minibot.cores.messages import (
     ActionMessage,
     CancelMessage,
@@ -48,11 +48,36 @@ from minibot.events.money import (
     proceeds_down,
 )
 from minibot.events.names import EXECUTION_ROLE
-from minibot.events.reasons import NOTIONAL_MAX, QTY_MAX
+from minibot.events.reasons import ALLOWED, NOTIONAL_MAX, QTY_MAX, REDUCED
+from minibot.events.unit_sizes import BPS
+from minibot.risk.checks import Gate
+from minibot.risk.entry_decision import SPREAD
 from minibot.risk.exit_decision import EXIT_QTY
 from minibot.risk.ladder import is_too_small
+from minibot.risk.late_entries import (
+    ACCELERATION,
+    BARS_LATE,
+    CONFIDENCE,
+    DAY_CHANGE,
+    DAY_RSI,
+    FATIGUE_BARS,
+    MOVED,
+)
+from minibot.risk.vadr_gate import OF_VADR, READINGS
 
 SAMPLE: Final = 25
+ASKED: Final[dict[str, tuple[Gate, ...]]] = {
+    "confidence_min": (CONFIDENCE,),
+    "bars_late_max": (BARS_LATE,),
+    "price_move_atr_max": (MOVED,),
+    "fatigue_bar_interval": (FATIGUE_BARS,),
+    "vadr_min": (READINGS, OF_VADR),
+    "entry_spread_bps_max": (SPREAD,),
+}
+"""Checks that stand in each entry that is allowed, by the keys that ask for them."""
+TIRED: Final = (DAY_CHANGE, DAY_RSI, ACCELERATION)
+"""Of these one passes where fatigue is asked."""
+ENTERED: Final = frozenset({ALLOWED, REDUCED})
 STOPS: Final = ("hard", "stop", "even", "trail", "own")
 TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
@@ -85,6 +110,7 @@ HELD_BACK = "an entry at a loss at which the campaign holds"
 TOLD_TWICE = "a recovery row told twice"
 WIDENED = "an order beyond what its strategy wanted"
 TOO_LATE = "an entry filled when its signal was too old"
+UNASKED = "an entry allowed without a check that its profile asks for"
 NOT_FOLLOWED = "a strategy's stop farther from its peak than it wanted"
 
 
@@ -149,6 +175,8 @@ class Watch:
         self._position_max = parse_amount(risk["position_notional_max"])
         self._positions_max: int = risk["positions_max"]
         self._notional_max = parse_amount(risk["night_notional_hard"])
+        buckets = risk.get("bucket_active_bps") or BPS
+        self._active_bps: int = min(risk["exposure_ratio_max_bps"], buckets)
         self._rate_max: int = risk["orders_per_minute_hard"]
         self._tick_age_ms_max: int = risk["tick_age_ms_max"]
         self._taker = parse_rate(config["execution"]["taker_fee_bps"])
@@ -163,6 +191,7 @@ class Watch:
         self._campaign_wait: int = risk.get("campaign_entry_wait_market_ms", 0)
         holds = [bps for bps, choice in risk.get("recovery") or () if choice == "hold"]
         self._hold_bps = parse_rate(holds[0]) if holds else None
+        self._asked = [gate for key in ASKED if risk.get(key) is not None for gate in ASKED[key]]
         self._campaigns: dict[str, Campaign] = {}
         self._core: Core | None = None
         self.found: list[str] = []
@@ -179,6 +208,7 @@ class Watch:
         self._orders_ts: list[int] = []
         # The world as risk took it.
         self._touch: dict[str, tuple[int, int, int]] = {}
+        self._prices: dict[str, int] = {}
         self._rules: dict[str, OrderRules] = {}
         self._is_halted = self._is_ending = self._is_stopped = False
         self._locks: dict[str, int | None] = {}
@@ -233,6 +263,8 @@ class Watch:
         """Take an input of risk into the book; return whether it was a fill."""
         if isinstance(item, ScaledTick):
             self._touch[item.symbol] = (item.bid, item.ask, item.ts)
+            if 0 < item.bid <= item.ask:
+                self._prices[item.symbol] = mid_down(item.bid, item.ask)
         elif isinstance(item, FillMessage):
             self._on_fill(item)
             return True
@@ -252,6 +284,7 @@ class Watch:
             self._on_rules(payload)
         elif isinstance(payload, PriceMark):
             self._touch.pop(payload.symbol, None)
+            self._prices[payload.symbol] = parse_amount(payload.price)
         elif isinstance(payload, Halt | Resume):
             self._is_halted = isinstance(payload, Halt)
         elif isinstance(payload, LockSymbol):
@@ -329,6 +362,8 @@ class Watch:
                 self._see(f"{message.action} {message.reason_code}")
                 if message.reason_code in TOO_LARGE:
                     self._on_too_large(message)
+                elif message.reason_code in ENTERED and self._asked:
+                    self._on_entered(message)
             elif isinstance(message, IntentMessage | CancelMessage):
                 behind = message.behind
                 if not isinstance(behind, ActionMessage) or behind not in said:
@@ -350,6 +385,17 @@ class Watch:
         assert isinstance(told, RiskAction)
         if any(check.name == EXIT_QTY.name for check in told.checks or ()):
             self._fail(UNCUT, f"{told.symbol} {told.reason_code}")
+
+    def _on_entered(self, message: ActionMessage) -> None:
+        """Require that an allowed entry was asked what its profile asks for, and passed."""
+        told = message.payload()
+        assert isinstance(told, RiskAction)
+        passed = {check.name for check in told.checks or () if check.passed}
+        missing = [gate.name for gate in self._asked if gate.name not in passed]
+        if FATIGUE_BARS in self._asked and not any(gate.name in passed for gate in TIRED):
+            missing.append("one of " + ", ".join(gate.name for gate in TIRED))
+        if missing:
+            self._fail(UNASKED, f"{told.symbol} {missing}")
 
     def _on_recovery(self, intent: RecoveryIntent) -> None:
         """Judge a recovery intent by those of the same campaign before it."""
@@ -425,6 +471,8 @@ class Watch:
             self._see("BUY with a wish" if not wish.limit else "BUY at a limit")
             if wish.notional and cost_up(qty, ask) > wish.notional:
                 self._fail(WIDENED, f"{qty} {symbol} at {ask} for {wish.notional}")
+            if wish.share_bps and intent.cause.text not in self._entries:
+                self._require_share(symbol, cost_up(qty, ask), wish.share_bps)
             if wish.limit and (intent.limit is None or intent.limit > wish.limit):
                 self._fail(WIDENED, f"{symbol} at {intent.limit}, wanted at {wish.limit}")
             if wish.limit and (intent.expires_ts or now) > max(now, signal.ts + signal.horizon_ms):
@@ -442,6 +490,17 @@ class Watch:
         bounds, price = self._rules[symbol].market_bounds, parse_amount(plan["hard"])
         if not is_too_small(free - most, bounds, price):
             self._fail(WIDENED, f"{qty} {symbol} sold, {most} wanted of {free}")
+
+    def _require_share(self, symbol: str, cost: int, share_bps: int) -> None:
+        """Require that an entry costs no more than its share of what may be in positions."""
+        held = {name: qty for name in self._known if (qty := self._held(name))}
+        if not held.keys() <= self._prices.keys():
+            return
+        self._see("BUY of a share")
+        worth = sum(proceeds_down(qty, self._prices[name]) for name, qty in held.items())
+        most = (self._known_cash + worth) * self._active_bps // BPS * share_bps // BPS
+        if cost > most:
+            self._fail(WIDENED, f"{symbol} for {cost}, {share_bps} bps are {most}")
 
     def _on_campaign(self, symbol: str, qty: int, *, is_new: bool, now: int) -> None:
         """Judge an allowed entry by what its campaign may still lose, and by its entries."""
