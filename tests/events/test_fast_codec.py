@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from minibot.events.fast_codec import QUICK_CLASSES, Quick
+from minibot.events.fast_rules import TextRule, Texts
 from minibot.events.model import Event
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
@@ -228,6 +229,13 @@ def test_quick_refuses_a_text_that_only_its_lines_would_make_right(text: str) ->
     line = json.dumps(event, separators=(",", ":"), sort_keys=True).encode()
 
     assert quick_of("market_tick").decode("market_ticks", line) is None
+
+
+@pytest.mark.parametrize("pattern", ["^[^,]+$", r"^a\s?b$"])
+def test_texts_refuse_a_pattern_that_may_match_the_end_of_a_line(pattern: str) -> None:
+    """Two texts, each wrong, must not be right together."""
+    with pytest.raises(InvariantError, match="not matched by lines"):
+        Texts(TextRule({"pattern": pattern, "maxLength": 9}))
 
 
 @pytest.mark.parametrize("type_", ["bar", "market_tick"])
