@@ -647,7 +647,7 @@ class RiskCore(Core):
         return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:
-        """Return equity, drawdown, open orders and positions and headroom, for health and screen.
+        """Return equity, drawdown, orders, positions, headroom and locks, for health and screen.
 
         Before `run_opening` it returns only that no order and no position is open.
         """
@@ -655,7 +655,7 @@ class RiskCore(Core):
         if not state.positions.is_open:
             return {"open_orders": 0, "open_positions": []}
         portfolio, budgets = state.positions.portfolio, state.budgets
-        headroom = state.headroom(None)
+        protections, headroom = state.protections, state.headroom(None)
         return {
             "cash": amount_text(portfolio.cash(state.limits.quote_asset)),
             "equity": amount_text(budgets.equity),
@@ -674,6 +674,7 @@ class RiskCore(Core):
             "headroom": headroom.texts(),
             "exposure": amount_text(headroom.exposure),
             **({"account": budgets.account.state_name} if self._standing.is_on else {}),
+            **({"locks": protections.listed(state.now)} if protections.is_on else {}),
             "is_halted": state.halts.is_halted,
             "entry_stops": state.stops.to_json(),
             "reason": state.reason,

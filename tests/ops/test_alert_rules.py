@@ -10,7 +10,7 @@ import pytest
 
 from minibot.events.model import Event, Health, Incident
 from minibot.events.names import MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE, WATCHDOG_ROLE
-from minibot.events.reasons import CONNECTION_LOST
+from minibot.events.reasons import CONNECTION_LOST, COOLDOWN_PERIOD, STOPLOSS_GUARD
 from minibot.market.notices import CONNECTED
 from minibot.ops.alerts import status_rules
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
@@ -121,6 +121,21 @@ def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(
 
     halted = {"since_ts": NOW + 1, "reason_code": "halted", "refused": 1}
     assert kinds(rules, status(entry_stops=halted)) == [("entries", INFO)]
+
+
+def test_lock_of_a_protection_is_told_once_and_a_longer_one_again(rules: StatusRules) -> None:
+    """What keeps a pair from entries for hours is a warning; the pause after a sale is none."""
+    lock = {"reason_code": STOPLOSS_GUARD, "scope": "*", "until_ts": NOW + 60_000}
+    (told,) = rules.look(status(locks=[lock]))
+
+    assert (told.kind, told.level) == ("protection", WARNING)
+    assert "all symbols" in told.text
+    assert kinds(rules, status(locks=[lock])) == []
+    longer = {**lock, "until_ts": NOW + 120_000}
+    assert kinds(rules, status(locks=[longer])) == [("protection", WARNING)]
+    assert kinds(rules, status(locks=[])) == []
+    pause = {"reason_code": COOLDOWN_PERIOD, "scope": "BTCUSDT", "until_ts": NOW + 60_000}
+    assert kinds(rules, status(locks=[pause])) == [("protection", INFO)]
 
 
 def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well(

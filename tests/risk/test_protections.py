@@ -168,6 +168,8 @@ def test_stoploss_guard_counts_stops_alone_and_locks_all() -> None:
     assert refused.reason_code == "stoploss_guard"
     left = (closed_ts + 3 * MINUTE) // 1000 * 1000 + 1000 - desk.ts
     assert check_of(refused, "stoploss_guard_ms") == (str(left), "0", False)
+    lock = {"scope": "*", "reason_code": "stoploss_guard", "until_ts": desk.ts + left}
+    assert desk.risk.facts()["locks"] == [lock]
 
 
 def test_lock_of_an_operator_that_ends_now_frees_nothing_that_a_limit_locks() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,10 +20,11 @@ import psutil
 
 from minibot.backtest.report.ratios import sharpe
 from minibot.events.decimals import parse_fixed
-from minibot.events.model import Health, Incident, JsonObject
+from minibot.events.model import ALL_SYMBOLS, Health, Incident, JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.events.reasons import (
     CONNECTION_LOST,
+    COOLDOWN_PERIOD,
     HALTED,
     INSUFFICIENT_CASH,
     NIGHT_NOTIONAL_PACE,
@@ -35,6 +36,7 @@ from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.data_age import STALE_MARKET_MS, data_age_ms, silence_ms
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
+from minibot.report.figures import date_clock
 from minibot.report.span_meter import PERIODS_MIN
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
@@ -55,7 +57,7 @@ RETURNS_MIN: Final = 30
 SHARPE_MIN: Final = "1.0"
 CORRELATION_MAX: Final = "0.65"
 """Bounds of a profile that names none (C-113)."""
-EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE})
+EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE, COOLDOWN_PERIOD})
 """Usual reasons for which no entry passes: their alert is an info, any other a warning."""
 _PRICE_UNIT: Final = 100_000_000
 
@@ -124,6 +126,7 @@ class StatusRules:
         self._silence_ms = silence_ms(manifest.clock_speed)
         self._measured: deque[bool] = deque(maxlen=MEASURED_MAX)
         self._former: dict[str, Any] = {}
+        self._locked: set[str] = set()
         self._period = -1
         self._equities: list[float] = []
         self._marks: dict[str, _Returns] = {}
@@ -167,6 +170,7 @@ class StatusRules:
             level = INFO if stops["reason_code"] in EVERYDAY else WARNING
             yield self._alert("entries", event_id, level, "no entries pass", entry_notice(stops))
         self._former["entries"] = event_id
+        yield from self._locks(risk.get("locks", ()))
         for key, title in (("account", "the account's tier changed"), ("is_halted", "")):
             value = risk.get(key)
             former = self._former.get(key, value)
@@ -179,6 +183,19 @@ class StatusRules:
             level = INFO if key == "is_halted" else WARNING
             at = status["now_ms"]
             yield self._alert(key, f"{value}@{at}", level, title, f"{former} -> {value}; {equity}")
+
+    def _locks(self, locks: Iterable[JsonObject]) -> Iterator[Alert]:
+        """Yield an alert for each lock of a protection; one that was made longer is a new one."""
+        told, self._locked = self._locked, set()
+        for lock in locks:
+            code, scope, until = lock["reason_code"], lock["scope"], lock["until_ts"]
+            event_id = f"{code}:{scope}@{until}"
+            self._locked.add(event_id)
+            if event_id not in told:
+                level = INFO if code in EVERYDAY else WARNING
+                whom = "all symbols" if scope == ALL_SYMBOLS else scope
+                words = f"{code}: no entries of {whom} until {date_clock(until)} UTC"
+                yield self._alert("protection", event_id, level, "a protection locks", words)
 
     def _ages(self, status: JsonObject) -> Iterator[Alert]:
         age_ms = 0
