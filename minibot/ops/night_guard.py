@@ -71,7 +71,8 @@ class Watch:
         """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
 
         A figure is watched from its first value on, until the run ends: a run that was never heard
-        raises no alarm.
+        raises no alarm. Time without a new status counts for no other figure: nothing is known of
+        it then.
 
         Args:
             progress: None where nothing was heard.
@@ -87,12 +88,17 @@ class Watch:
         elif not self._knows_end and not self._was_running:
             self.has_ended = True
         values = _values(progress)
+        told, heard_s = self._moved.get(HEARD, (0, now_s))
+        if values.get(HEARD, 0) not in (0, told):
+            self._pass_silence(now_s - heard_s)
+            heard_s = now_s
         for what, value in values.items():
             if value and self._moved.get(what, (0, 0.0))[0] != value:
                 self._moved[what] = value, now_s
         for what, (_, moved_s) in self._moved.items():
             is_watched = not self.has_ended and (what == HEARD or what in values)
-            stands = is_watched and now_s - moved_s >= self._quiet_s
+            known_s = now_s if what == HEARD else heard_s
+            stands = is_watched and known_s - moved_s >= self._quiet_s
             if stands and what not in self.alarms:
                 self.alarms[what] = moved_s
                 yield what, True
@@ -105,6 +111,13 @@ class Watch:
             for what in (DATA, DECISIONS, SEQUENCE):
                 self._moved.pop(what, None)
                 self.alarms.pop(what, None)
+
+    def _pass_silence(self, silent_s: float) -> None:
+        """Leave out the time in which nothing was heard, if it was long enough for an alarm."""
+        if silent_s >= self._quiet_s:
+            for what in self._moved.keys() - {HEARD}:
+                value, moved_s = self._moved[what]
+                self._moved[what] = value, moved_s + silent_s
 
 
 def _values(progress: Progress | None) -> dict[str, int]:

@@ -66,6 +66,19 @@ def test_watch_alarms_when_nothing_is_heard_but_not_after_the_end() -> None:
     assert list(ended.look(progress(1, is_running=False), 100.0)) == []
 
 
+def test_silence_is_one_alarm_and_says_nothing_of_the_figures_in_the_last_status() -> None:
+    """Who hears nothing knows of no data: they are watched on from the next status."""
+    watch = Watch(30.0)
+    list(watch.look(progress(1), 0.0))
+    list(watch.look(progress(1, told=2), 20.0))
+
+    assert list(watch.look(progress(1, told=2), 60.0)) == [(HEARD, True)]
+    assert list(watch.look(progress(1, told=3), 61.0)) == [(HEARD, False)]
+    assert list(watch.look(progress(1, told=4), 70.9)) == []
+    begun = list(watch.look(progress(1, told=5), 71.0))
+    assert sorted(begun) == sorted([(DATA, True), (DECISIONS, True), (SEQUENCE, True)])
+
+
 def test_watch_waits_for_the_first_value_of_a_figure() -> None:
     """A night that fetches its history has no data yet: no alarm."""
     watch = Watch(30.0)
