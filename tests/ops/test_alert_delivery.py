@@ -225,6 +225,21 @@ def test_program_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.in_doubt
 
 
+@pytest.mark.process
+def test_program_that_is_given_up_leaves_a_doubt(tmp_path: Path) -> None:
+    """A program may have done its work when it is killed: the next try says so."""
+    script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+    target = CommandTarget("beep", [sys.executable, "-c", script, str(tmp_path / "begun")])
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(target.send(message())))
+    thread.start()
+    wait_until((tmp_path / "begun").exists, "it is on its way")
+    target.cancel()
+    thread.join()
+
+    assert [(each.is_sent, each.in_doubt) for each in outcomes] == [(False, True)]
+
+
 # --- the order of things ----------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ def message_of(alert: Alert, *, is_repeat: bool) -> Message:
 
 
 class Target(Protocol):
-    """Target of alerts; `send` is called by one thread at a time."""
+    """Target of alerts, of one delivery alone; `send` is called by one thread at a time."""
 
     name: str
 
@@ -98,11 +98,13 @@ class _ProcessTarget:
     def __init__(self, name: str) -> None:
         self.name = name
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_given_up = False
 
     def cancel(self) -> None:
         """Kill the process of a message under way."""
         process = self._process
         if process is not None and process.poll() is None:
+            self._is_given_up = True
             _kill(process)
 
     def _run(self, argv: Sequence[str], given: bytes, timeout_s: float) -> tuple[int, bytes]:
@@ -112,6 +114,7 @@ class _ProcessTarget:
             OSError: It cannot be started.
             subprocess.TimeoutExpired: It was killed.
         """
+        self._is_given_up = False
         process = self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -194,7 +197,9 @@ class CommandTarget(_ProcessTarget):
             return Outcome(False, f"did not end within {SEND_S:.0f} s and was killed", True)
         except OSError as error:
             return Outcome(False, f"does not start: {error.strerror or error}")
-        return Outcome(code == 0, "" if code == 0 else f"exit code {code}")
+        # Nobody knows how far a killed program came; Windows tells its death by no exit code.
+        is_killed = code < 0 or (code != 0 and self._is_given_up)
+        return Outcome(code == 0, "" if code == 0 else f"exit code {code}", is_killed)
 
 
 def secrets_of(path: str | None) -> Secrets:
