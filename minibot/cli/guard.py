@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.kernel.codes import QUEUE_LOCKED
     from minibot.ops.alerts.delivery import Delivery
     from minibot.ops.alerts.outbox import GUARD_OUTBOX, Outbox
-    from minibot.ops.alerts.targets import secrets_of, targets_of
+    from minibot.ops.alerts.targets import Target, secrets_of, targets_of
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
     from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
 
@@ -55,6 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"WARN {fault}")
     if not targets:
         raise Refusal("no target can be reached.", "Try them: minibot alert test")
+    alerts = config.alerts
+
+    def targets_anew() -> list[Target]:
+        """Return targets of its own for a further delivery: its end cancels what they send."""
+        return targets_of(alerts, secrets)[0]
+
     section, ping_url = config.guard, ""
     if section is not None and section.ping is not None:
         ping_url = _address(section.ping, secrets.names, secrets.reveal)
@@ -80,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         (every_ms or PING_EVERY_MS) / 1000,
         None
         if arguments.url is not None
-        else LeftBehind(var, lambda left: Delivery(left, targets, per_minute_max)),
+        else LeftBehind(var, lambda left: Delivery(left, targets_anew(), per_minute_max)),
     )
     ended = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):

@@ -12,11 +12,19 @@ from typing import Any, Self
 
 @dataclass
 class Got:
-    """Request that a host got."""
+    """Request that a host got.
+
+    Attributes:
+        path: Its path.
+        headers: Its headers.
+        body: Its body.
+        status: The answer; 0 for none.
+    """
 
     path: str
     headers: dict[str, str]
     body: str
+    status: int
 
     @property
     def json(self) -> Any:
@@ -50,13 +58,13 @@ class WebHost:
             def do_POST(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(size).decode()
-                got = Got(self.path, dict(self.headers), body)
+                got = Got(self.path, dict(self.headers), body, host.status)
                 host.got.append(got)
-                if host.status == 0:
+                if got.status == 0:
                     host.closed.wait()
                     return
                 said = json.dumps(host.answer(got)).encode()
-                self.send_response(host.status)
+                self.send_response(got.status)
                 if host.location:
                     self.send_header("Location", host.location)
                 self.send_header("Content-Type", "application/json")
@@ -69,7 +77,12 @@ class WebHost:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._handler = Handler
+        self.open()
+
+    def open(self) -> None:
+        """Listen, at the same port as before."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -77,19 +90,23 @@ class WebHost:
         )
         self._thread.start()
 
+    def close(self) -> None:
+        """Refuse every connection."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
     def url(self, scheme: str = "json", path: str = "/hook/sesame-opens") -> str:
         """Return the address of this host for Apprise."""
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     def titles(self) -> list[str]:
-        """Return the titles of the alerts that came."""
-        return [got.json["title"] for got in self.got]
+        """Return the titles of the alerts that it took."""
+        return [got.json["title"] for got in self.got if got.status == 200]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closed.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.close()

@@ -1,10 +1,7 @@
-"""Guard: alarms when nothing moves or is heard, and asks a monitor while all is well."""
+"""Guard: when it alarms, and how it delivers what an ended run has left."""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,25 +9,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
+from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.queue import CURSOR_FILE
 from minibot.ops import night_guard
 from minibot.ops.alerts.alert import WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
-from minibot.ops.alerts.outbox import OUTBOX, Outbox
+from minibot.ops.alerts.outbox import GUARD_OUTBOX, OUTBOX, Outbox
 from minibot.ops.alerts.targets import AddressTarget
 from minibot.ops.guard_sources import Progress
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, LeftBehind, Watch
 from minibot.runtime.paths import Var
-from tests.nights.night import PROFILE, PROJECT, Night
 from tests.ops.alert_hosts import WebHost
-from tests.ops.test_alert_nights import start
+from tests.ops.watched_nights import guarding, to_program, write_secrets
 from tests.waiting import DEADLINE_S, wait_until
-
-pytestmark = pytest.mark.campaign
-
-QUIET_MS = 5_000
 
 
 def progress(moved: int, *, is_running: bool = True, told: int | None = None) -> Progress:
@@ -106,6 +100,7 @@ def left_behind(var: Var, host: WebHost) -> LeftBehind:
     return LeftBehind(var, lambda outbox: Delivery(outbox, [target], 20))
 
 
+@pytest.mark.campaign
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="links of Windows need a privilege")
 def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
@@ -137,6 +132,7 @@ def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
     assert "".join([*said, capsys.readouterr().err]).count("Too many levels") == 1
 
 
+@pytest.mark.campaign
 @pytest.mark.process
 def test_status_that_is_damaged_is_told_and_holds_no_outbox(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -161,178 +157,61 @@ def test_status_that_is_damaged_is_told_and_holds_no_outbox(
         assert host.titles()[0].endswith("ended")
 
 
-@contextmanager
-def guarding(tmp_path: Path, *words: str, ping: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run `minibot guard` on the `var` and secrets of a test's night, and end it in order."""
-    section = {"required": True, "level_min": "warning", "per_minute_max": 20}
-    guard = {"quiet_ms": QUIET_MS, **({"ping": "PING", "ping_every_ms": 10_000} if ping else {})}
-    sets = {
-        "alerts": json.dumps({**section, "targets": {"hook": "HOOK"}}),
-        "guard": json.dumps(guard),
-        "secrets.path": str(tmp_path / "secrets.env"),
-    }
-    argv = [sys.executable, "-m", "minibot", "guard", "--config", PROFILE]
-    for name, text in sets.items():
-        argv += ["--set", f"{name}={text}"]
-    process = subprocess.Popen(
-        [*argv, *words], cwd=PROJECT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 0, said
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+# A program that takes its time until a file exists, and notes then whether it has a repeat.
+HOLD = """
+import json, pathlib, sys, time
+told, go = map(pathlib.Path, sys.argv[1:])
+said = json.loads(sys.stdin.read())
+told.touch()
+while not go.exists():
+    time.sleep(0.01)
+with told.open("a") as file:
+    file.write(json.dumps(said["is_repeat"]) + "\\n")
+"""
 
 
-def await_hearing(guard: subprocess.Popen[str]) -> None:
-    """Wait until a guard has heard of a run."""
-    assert guard.stderr is not None
-    said = []
-    while line := guard.stderr.readline():
-        said.append(line)
-        if "hears" in line:
-            return
-    raise AssertionError(f"the guard ended: {said}")
-
-
-def stand_still(night: Night) -> list[psutil.Process]:
-    """Freeze the launcher of a night and all that it started."""
-    launcher = psutil.Process(night.process.pid)
-    frozen = [launcher, *launcher.children(recursive=True)]
-    for process in frozen:
-        process.suspend()
-    return frozen
-
-
+@pytest.mark.campaign
 @pytest.mark.process
-def test_guard_alarms_when_the_night_stands_still_and_when_it_moves_again(tmp_path: Path) -> None:
-    """A frozen machine writes nothing: the guard says so, and that it is over."""
-    with WebHost() as host:
-        night = start(tmp_path, host.url(), "watchdog.pause_max_ms=600000")
-        night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var)) as guard:
-            await_hearing(guard)
-            frozen = stand_still(night)
-            try:
-                wait_until(lambda: any("nothing is heard" in t for t in host.titles()), "alarm")
-            finally:
-                for process in frozen:
-                    process.resume()
-            wait_until(lambda: any("moves again" in t for t in host.titles()), "it is over")
-            night.interrupt()
-            night.end()
-        titles = host.titles()
+def test_delivery_of_what_a_run_left_ends_no_message_of_the_guard(tmp_path: Path) -> None:
+    """An alarm on its way goes on while the guard has done with the outbox of an ended run."""
+    var, told, go = Var(tmp_path / "var"), tmp_path / "told", tmp_path / "go"
+    own = Outbox(var.ops, GUARD_OUTBOX)
+    own.put(Alert.of("run", "test", "1", WARNING, "an alarm", "body"), ["log"])
+    own.close()
+    Outbox(var.ops, OUTBOX, "run").close()
+    looked = var.ops / OUTBOX / CURSOR_FILE
+    looked.unlink()
+    ended = {"run_id": "run", "ended": {"kind": "END"}, "market": {}, "roles": {}}
+    status = {**ended, "phase": "running", "written_ms": 1}
+    var.status.write_bytes(canonical.encode(status))
+    command = [sys.executable, "-c", HOLD, str(told), str(go)]
 
-    assert sum("nothing is heard" in title for title in titles) == 1
-    assert sum("launcher is gone" in title for title in titles) == 0
+    def is_free() -> bool:
+        try:
+            Outbox(var.ops, OUTBOX, "run").close()
+        except RunStop:
+            return False
+        return True
 
+    write_secrets(tmp_path)
+    with guarding(tmp_path, "--var", str(var.root), alerts=to_program(command)):
+        wait_until(told.exists, "the alarm is on its way")
+        wait_until(looked.exists, "the guard looks at what the run left")
+        wait_until(is_free, "it has done with that")
+        go.touch()
+        wait_until(told.read_text, "the alarm arrives")
 
-@pytest.mark.process
-def test_guard_tells_the_end_of_a_night_of_which_every_process_was_killed(tmp_path: Path) -> None:
-    """Launcher, roles and ops die at once: the guard alone is left to say so."""
-    with WebHost() as host:
-        night = start(tmp_path, host.url())
-        night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var)) as guard:
-            await_hearing(guard)
-            for process in stand_still(night):
-                process.kill()
-            night.end()
-            wait_until(lambda: any("launcher is gone" in t for t in host.titles()), "it is told")
-        titles = host.titles()
-
-    assert sum("nothing is heard" in title for title in titles) == 1
-    assert sum("launcher is gone" in title for title in titles) == 1
+    assert told.read_text() == "false\n"
 
 
-@pytest.mark.process
-def test_guard_delivers_what_the_night_could_not(tmp_path: Path) -> None:
-    """The host of the alerts is away at the end of the night: its end comes by the guard."""
-    with WebHost(status=503) as host:
-        night = start(tmp_path, host.url())
-        night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var)) as guard:
-            await_hearing(guard)
-            night.interrupt()
-            code, said = night.end()
-            assert code == 0, said
-            tried = len(host.got)
-            host.got.clear()
-            host.status = 200
-            wait_until(lambda: any("ended" in title for title in host.titles()), "it is told")
-        titles = host.titles()
-
-    assert tried > 0
-    assert sum(title.endswith("ended") for title in titles) == 1
-
-
-@pytest.mark.process
-def test_guard_asks_the_monitor_while_all_is_well(tmp_path: Path) -> None:
-    """A monitor outside hears of a living night; a hanging monitor holds nobody up."""
-    with WebHost() as host, WebHost(status=0) as monitor:
-        night = start(tmp_path, host.url())
-        secrets = tmp_path / "secrets.env"
-        secrets.write_text(f"{secrets.read_text()}PING={monitor.url('http', '/ping/sesame')}\n")
-        night.await_trading()
-        with guarding(tmp_path, "--var", str(night.var), ping=True):
-            wait_until(lambda: monitor.got, "the monitor is asked")
-            night.interrupt()
-            code, said = night.end()
-
-    assert code == 0, said
-    assert monitor.got[0].path == "/ping/sesame"
-
-
-@pytest.mark.process
-def test_second_guard_of_a_var_is_refused(tmp_path: Path) -> None:
-    """Two guards would alarm twice."""
-    (tmp_path / "secrets.env").write_text("HOOK=json://127.0.0.1:9/x\n")
-    (tmp_path / "secrets.env").chmod(0o600)
-    var = tmp_path / "var"
-    with guarding(tmp_path, "--var", str(var)):
-        wait_until(lambda: (var / "ops" / "guard_outbox" / "cursor.json").is_file(), "it watches")
-        with (
-            pytest.raises(AssertionError, match="another guard watches"),
-            guarding(tmp_path, "--var", str(var)) as second,
-        ):
-            second.wait(DEADLINE_S)
-
-
-@pytest.mark.process
-def test_guard_watches_a_page_behind_a_tunnel(tmp_path: Path) -> None:
-    """A guard on another machine sees the run through the page, and its freeze by the silence."""
-    with WebHost() as host:
-        page = 'page={"port":0,"required":true}'
-        night = start(tmp_path, host.url(), page, "watchdog.pause_max_ms=600000")
-        night.await_trading()
-        ops = Var(night.var).ops
-        wait_until(lambda: (ops / "page.json").exists(), "the page is served")
-        url = json.loads((ops / "page.json").read_text())["url"]
-        words = ("--url", url, "--token", str(ops / "token"), "--var", str(tmp_path / "own"))
-        with guarding(tmp_path, *words) as guard:
-            await_hearing(guard)
-            frozen = stand_still(night)
-            try:
-                wait_until(lambda: any("nothing is heard" in t for t in host.titles()), "alarm")
-            finally:
-                for process in frozen:
-                    process.resume()
-            night.interrupt()
-            night.end()
-
-
+@pytest.mark.campaign
 @pytest.mark.process
 @pytest.mark.parametrize(
     "url", ["http://example.com:80", "https://127.0.0.1:1", "http://user:pass@127.0.0.1:1", "x"]
 )
 def test_guard_sends_the_token_to_loopback_alone(tmp_path: Path, url: str) -> None:
     """The token of a page leaves the machine by the operator's tunnel or not at all."""
-    (tmp_path / "secrets.env").write_text("HOOK=json://127.0.0.1:9/x\n")
-    (tmp_path / "secrets.env").chmod(0o600)
+    write_secrets(tmp_path, HOOK="json://127.0.0.1:9/x")
     (tmp_path / "token").write_text("sesame\n")
     words = ("--url", url, "--token", str(tmp_path / "token"), "--var", str(tmp_path / "own"))
     with (

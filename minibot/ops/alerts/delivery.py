@@ -33,7 +33,7 @@ class Delivery:
 
     Args:
         outbox: Whose alerts.
-        targets: Where to.
+        targets: Where to; no other delivery has the same objects.
         per_minute_max: Messages a minute to one target.
         pause_s: First pause after a failure; tests shorten it.
     """
