@@ -119,9 +119,11 @@ def test_evening_of_four_nights_tells_each_alert_once_and_the_guard_in_time(tmp_
         write_secrets(tmp_path, HOOK=hook.url(), PING=monitor.url("http", "/ping/sesame"))
         evening = Evening(tmp_path, hook)
         var = ("--var", str(evening.var.root))
+        told = [play_quiet(evening)]
         with guarding(tmp_path, *var, alerts=evening.alerts, ping=True) as guard:
-            plays = (play_quiet, play_script, play_launcher_killed, play_all_killed)
-            told = [play(evening, guard) for play in plays]
+            await_hearing(guard)  # Of the night that is over, which is no news.
+            plays = (play_script, play_launcher_killed, play_all_killed)
+            told += [play(evening, guard) for play in plays]
             with (
                 pytest.raises(AssertionError, match="another guard watches"),
                 guarding(tmp_path, *var, alerts=evening.alerts) as second,
@@ -136,10 +138,9 @@ def test_evening_of_four_nights_tells_each_alert_once_and_the_guard_in_time(tmp_
     assert monitor.got[0].path == "/ping/sesame"
 
 
-def play_quiet(evening: Evening, guard: Popen[str]) -> list[str]:
+def play_quiet(evening: Evening) -> list[str]:
     """Play a night in which nothing happens: its end comes with the result, and no secret."""
     night = evening.start()
-    await_hearing(guard)
     wait_until(lambda: night.role(MODULE), "ops runs")
     night.interrupt()
     code, said = night.end()
@@ -225,6 +226,10 @@ def play_launcher_killed(evening: Evening, guard: Popen[str]) -> list[str]:
     wait_until(lambda: set(evening.kinds(evening.run_id)) - known, "`ops` tells its death")
     evening.await_hook()
     (told,) = set(evening.kinds(evening.run_id)) - known
+    alerts = [each for message in evening.log() for each in message["alerts"]]
+    alarms = [each["made_ms"] for each in alerts if each["kind"] == QUIET]
+    (death,) = evening.message(told)["alerts"]
+    assert death["made_ms"] < alarms[-1]  # By `ops`: the guard tells it only behind its alarm.
     if told == STOP_KIND:  # A role may journal its STOP before `ops` has gone.
         assert evening.message(told)["title"].endswith(WATCHDOG_LOST)
     evening.free()
