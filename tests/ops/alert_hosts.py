@@ -18,13 +18,13 @@ class Got:
         path: Its path.
         headers: Its headers.
         body: Its body.
-        status: The answer; 0 for none.
+        status: The answer; 0 before it, and for none.
     """
 
     path: str
     headers: dict[str, str]
     body: str
-    status: int
+    status: int = 0
 
     @property
     def json(self) -> Any:
@@ -58,12 +58,13 @@ class WebHost:
             def do_POST(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(size).decode()
-                got = Got(self.path, dict(self.headers), body, host.status)
+                got = Got(self.path, dict(self.headers), body)
                 host.got.append(got)
-                if got.status == 0:
+                if host.status == 0:
                     host.closed.wait()
                     return
                 said = json.dumps(host.answer(got)).encode()
+                got.status = host.status  # What `answer` made of it.
                 self.send_response(got.status)
                 if host.location:
                     self.send_header("Location", host.location)

@@ -124,7 +124,7 @@ def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(
 
 
 def test_lock_of_a_protection_is_told_once_and_a_longer_one_again(rules: StatusRules) -> None:
-    """What keeps a pair from entries for hours is a warning; the pause after a sale is none."""
+    """A lock for hours is a warning; the pause after a sale is a note."""
     lock = {"reason_code": STOPLOSS_GUARD, "scope": "*", "until_ts": NOW + 60_000}
     (told,) = rules.look(status(locks=[lock]))
 

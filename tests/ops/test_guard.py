@@ -61,7 +61,7 @@ def test_watch_alarms_when_nothing_is_heard_but_not_after_the_end() -> None:
 
 
 def test_silence_is_one_alarm_and_says_nothing_of_the_figures_in_the_last_status() -> None:
-    """Who hears nothing knows of no data: they are watched on from the next status."""
+    """Silence tells of no figure: each is watched on from the next status."""
     watch = Watch(30.0)
     list(watch.look(progress(1), 0.0))
     list(watch.look(progress(1, told=2), 20.0))
