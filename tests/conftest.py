@@ -37,6 +37,7 @@ WORKERS_MORE = 1
 
 # Tests of half a minute and more start first: at the end one worker would play them alone.
 LONGEST = (
+    "tests/ops/test_scripted_nights.py",
     "tests/nights/test_madeup_night.py",
     "tests/nights/test_listing_nights.py",
     "tests/nights/test_paper_profile.py",

@@ -1,9 +1,7 @@
-"""Outbox of alerts: each once to each target, through restarts, kills and damage."""
+"""Outbox of alerts: each once to each target, through restarts and damage."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from minibot.kernel.queue import open_writer
 from minibot.ops.alerts import outbox as outboxes
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
-from tests.waiting import DEADLINE_S, wait_until
 
 RUN = "20261123_200000"
 
@@ -163,32 +160,3 @@ def test_levels_pass_as_asked_and_ends_always() -> None:
     assert not told.passes(WARNING)
     assert Alert.of(RUN, "x", "1", CRITICAL, "", "").passes(WARNING)
     assert end.passes(CRITICAL)
-
-
-@pytest.mark.process
-def test_kill_between_delivery_and_its_note_repeats_marked_as_a_repeat(tmp_path: Path) -> None:
-    """The one case in which an alert comes twice says so itself."""
-    script = (
-        "import sys, time; from pathlib import Path\n"
-        "from minibot.ops.alerts.outbox import Outbox, OUTBOX\n"
-        "from tests.ops.test_alert_outbox import alert, RUN\n"
-        "o = Outbox(Path(sys.argv[1]), OUTBOX, RUN)\n"
-        "o.put(alert(1), ['a']); o.put(alert(2), ['a']); o.begin('a', [alert(1)])\n"
-        "print('sent', flush=True); time.sleep(600)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "ops")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert wait_until(process.stdout.readline, "it is on its way") == "sent\n"
-    process.kill()
-    process.wait(DEADLINE_S)
-    process.stdout.close()
-
-    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
-
-    assert [(each.id[-1], is_doubt) for each, is_doubt in again.waiting("a")] == [
-        ("1", True),
-        ("2", False),
-    ]
-    again.close()
