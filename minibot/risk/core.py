@@ -693,7 +693,7 @@ class RiskCore(Core):
     def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> RiskCore:
         """Return the core that `state` described."""
         core = cls(config)
-        core._state = RiskState.from_state(config, state)
+        core._state.restore(config, state)
         if core._standing.is_on:
             core._standing.restore(state["standing"])
         if core._plans.is_on:

@@ -167,30 +167,34 @@ class RiskState:
     def from_state(config: JsonObject, state: Mapping[str, Any]) -> RiskState:
         """Return the risk state that `state` described."""
         restored = RiskState(config)
-        limits = restored.limits
-        restored.positions = Positions.from_state(
+        restored.restore(config, state)
+        return restored
+
+    def restore(self, config: JsonObject, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned, into a state that nothing was told yet."""
+        limits = self.limits
+        self.positions = Positions.from_state(
             limits.quote_asset, limits.taker_rate, limits.leaves_dust, state["positions"]
         )
-        restored.budgets = Budgets.from_state(limits, state["budgets"])
-        restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
-        if restored.sizing.trades is not None:
-            restored.sizing.trades.restore(state["closed_trades"])
-        restored.halts = TradingHalts.from_state(state["locks"])
-        if restored.returns.is_on:
-            restored.returns.restore(state.get("returns") or {})
-        restored.late.restore(state.get("late_entries") or {})
-        if restored.depth.is_on:
-            restored.depth.restore(state.get("book_depth") or {})
-        if restored.vadr.is_on:
-            restored.vadr.restore(state.get("vadr") or {})
-        restored.regimes.regime = state.get("regime", "")
-        restored.protections = Protections.from_state(config, state.get("protections"))
-        restored.quotes.restore(state.get("quotes", []))
-        restored.decided = RecentIds.from_state(state["decided"])
-        restored.now = state["now"]
-        restored.reason = state["reason"]
-        restored.stops = EntryStops.from_json(state.get("entry_stops"))
-        restored.is_stopped = state["is_stopped"]
+        self.budgets = Budgets.from_state(limits, state["budgets"])
+        self.exits = Exits.from_state(self.exits.rules, state["exits"])
+        if self.sizing.trades is not None:
+            self.sizing.trades.restore(state["closed_trades"])
+        self.halts = TradingHalts.from_state(state["locks"])
+        if self.returns.is_on:
+            self.returns.restore(state.get("returns") or {})
+        self.late.restore(state.get("late_entries") or {})
+        if self.depth.is_on:
+            self.depth.restore(state.get("book_depth") or {})
+        if self.vadr.is_on:
+            self.vadr.restore(state.get("vadr") or {})
+        self.regimes.regime = state.get("regime", "")
+        self.protections = Protections.from_state(config, state.get("protections"))
+        self.quotes.restore(state.get("quotes", []))
+        self.decided = RecentIds.from_state(state["decided"])
+        self.now = state["now"]
+        self.reason = state["reason"]
+        self.stops = EntryStops.from_json(state.get("entry_stops"))
+        self.is_stopped = state["is_stopped"]
         universe = state.get("universe")
-        restored.universe = None if universe is None else frozenset(universe)
-        return restored
+        self.universe = None if universe is None else frozenset(universe)
