@@ -35,7 +35,8 @@ def act(
 ) -> str:
     """Leave a request for a run and return a sentence that names it; its effect comes later.
 
-    `kill` also raises the operator's flag.
+    `kill` raises the operator's flag after its request; if the run has ended in between, that is
+    refused and the request stays.
 
     Args:
         var: Folder of the run.
@@ -51,6 +52,7 @@ def act(
         Refusal: The run has ended, another one runs, the kind is unknown, the run does not trade
             the symbol (a run with a universe may trade any), or the lock's minutes are not
             1 to `LOCK_MINUTES_MAX`.
+        RunStop: The request or the flag cannot be written, or the run's manifest is damaged.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")

@@ -25,7 +25,7 @@ from minibot.runtime.paths import Var, resolve
 AGAIN_S: Final = 60.0
 """Longest wait before a backup that failed is tried again."""
 LAST_S: Final = 8.0
-"""Longest time for backups at the end: one under way, and then the last one."""
+"""Longest time at the end, for a backup under way and the last one together."""
 PIECE_PAUSE_S: Final = 0.01
 """Pause before each large piece, in which the run has the disk for itself."""
 LARGE_BYTES: Final = 256 * 1024

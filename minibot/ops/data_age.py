@@ -8,16 +8,16 @@ from typing import Final
 from minibot.events.model import STARTING
 
 STALE_MARKET_MS: Final = 30_000
-"""Age from which market data are old, market time; no shorter silence counts either."""
+"""Age from which market data are old, and least silence that counts, market ms."""
 SILENT_MS: Final = 5_000
-"""Least silence of a role that counts, wall-clock time: it is looked at once a second or so."""
+"""Least silence that counts, wall-clock ms: a look at the role comes about once a second."""
 
 
 def silence_ms(clock_speed: str) -> int:
     """Return the silence from which a role counts as silent, market ms.
 
     It is `STALE_MARKET_MS`, three times the market role's 10 s between two healths. Above speed 6
-    it is `SILENT_MS` of wall-clock time, in which a fast run's clock goes further.
+    it is the market time of `SILENT_MS` on the wall clock, which is longer.
 
     Args:
         clock_speed: Market time per wall-clock time, a decimal string.
@@ -31,7 +31,7 @@ def data_age_ms(
     """Return the age of the market data, market ms.
 
     It is the told age. Once the market role is silent, the whole silence is added. A role in state
-    STARTING is never silent: it takes its history, and the launcher watches for how long.
+    STARTING never counts as silent: it loads its history, for a time that the launcher bounds.
 
     Args:
         told_age_ms: Age in the market role's last `health` event; None, for none, counts as 0.

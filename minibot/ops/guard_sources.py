@@ -32,7 +32,7 @@ class Progress:
             for a stale status. Any new value but 0 means that the run was heard.
         data: Ticks that the market role has written.
         decided: Market time to which the strategy has processed its inputs.
-        sequence: Lines of `market_ticks`; each second adds a beat at least.
+        sequence: Lines of `market_ticks`: at least one more each second, the beat.
         is_running: Neither ending nor ended.
         ended: How it ended, as its status says; None while it has not.
         status: The whole status, where it is at hand.
@@ -89,7 +89,7 @@ class VarSource:
         try:
             return open_reader(self._var.queues, TICKS).head().lines
         except (MinibotError, OSError):
-            return 0  # The end of the run has moved it.
+            return 0  # The end of the run has moved the queue.
 
 
 class UrlSource:
@@ -131,7 +131,7 @@ def progress_of(live: Mapping[str, Any]) -> Progress:
     told = round(time.time() * 1000) - int(live["status_age_ms"])
     return Progress(
         str(live["run_id"]),
-        # To the second: the age is measured anew at each look.
+        # Rounded to the second, as each look measures the age anew.
         0 if live["is_stale"] else told // 1000,
         int(live["counts"]["ticks"]),
         int(live["decided_ms"] or 0),

@@ -32,7 +32,7 @@ PING_EVERY_MS: Final = 60_000
 LOOK_S: Final = 1.0
 LEFT_EVERY_S: Final = 5.0
 LEFT_S: Final = 30.0
-"""How often the guard looks for what a run left, and how long it delivers at a time."""
+"""Pause between two looks for alerts that a run left, and longest delivery of them."""
 PING_S: Final = 10.0
 CLOSE_S: Final = 5.0
 
@@ -53,9 +53,9 @@ class Watch:
 
     Args:
         quiet_s: How long a figure may stand, seconds in which the machine is awake.
-        knows_end: True for a `var`, whose status stays after the run's end. False for a page: once
-            the run was heard to be ending, a page without an answer is its end, and no alarm; a
-            page that answers with a stale status is an alarm.
+        knows_end: True for a `var`, whose status stays after the run's end. False for a page. If a
+            page no longer answers after its run was heard to be ending, the run counts as ended,
+            without an alarm; if it answers with a stale status, the alarm begins.
     """
 
     def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:
@@ -70,9 +70,9 @@ class Watch:
     def look(self, progress: Progress | None, now_s: float) -> Iterator[tuple[str, bool]]:
         """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
 
-        A figure is watched from its first value on, until the run ends: a run that was never heard
-        raises no alarm. Time without a new status counts for no other figure: nothing is known of
-        it then.
+        A figure is watched from its first value to the run's end; an alarm that stands then is
+        dropped, not yielded. A run that was never heard raises no alarm. Without a new status only
+        the alarm `HEARD` can begin: nothing is known of the other figures.
 
         Args:
             progress: None where nothing was heard.

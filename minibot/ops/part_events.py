@@ -1,4 +1,4 @@
-"""Events of a shared queue while the run goes on: each writer's part, below its head, once each."""
+"""Reader of a shared queue while the run goes on: each published event of each part, once."""
 
 from __future__ import annotations
 

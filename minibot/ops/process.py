@@ -59,10 +59,8 @@ def services_of(manifest: Manifest, var: Var) -> list[Service]:
 def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
     """Return the server of the page.
 
-    There is none, with a warning, where its packages are missing or its port is taken.
-
-    Raises:
-        RunStop: Token or address of the page cannot be written.
+    There is none, with a warning, where its packages are missing, its port is taken, or its token
+    or address cannot be read or written.
     """
     if missing := missing_packages(WEB):
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
@@ -77,7 +75,7 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
         print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
         return []
     except (RunStop, OSError) as error:
-        # As of its token: the alerts beside it go on.
+        # Such as a token that cannot be read: alerts and backups go on without the page.
         print(f"WARN no page: {error}", file=sys.stderr)
         return []
 

@@ -102,9 +102,9 @@ def exit_code(
     Args:
         run_id: The running run; None for none.
         flag: See `flag_of`.
-        roles: See `roles_of`; a role without a heartbeat has none that is old.
-        max_age_s: Age above which a heartbeat is old, seconds; where there is none at all, that
-            is as bad. None asks for none.
+        roles: Heartbeats, see `roles_of`; a role without one is not judged.
+        max_age_s: Age above which a heartbeat is old, seconds; no heartbeat at all counts as an
+            old one. None judges no heartbeat.
     """
     if flag is not None:
         return FLAGGED

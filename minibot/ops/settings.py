@@ -126,7 +126,8 @@ def stage(
         why: Reason for the record.
 
     Raises:
-        ConfigError: With every violation, as a start would tell them.
+        ConfigError: Some keys cannot be changed here; if all can, the start would be refused. It
+            has every violation.
         Refusal: Nothing would change, a key is not staged, or somebody else changes settings.
         RunStop: The change cannot be recorded.
     """
@@ -176,7 +177,7 @@ def profile_file_of(manifest: Manifest) -> Path:
     Raises:
         Refusal: It is not there any more.
     """
-    # Tables and feeds are pinned too, and an overlay beside its base.
+    # Pinned files are also tables, feeds and, of an overlay, the base.
     paths = [resolve(name) for name in manifest.pinned]
     profiles = [path for path in paths if _profile_named(path) == manifest.profile]
     if not profiles:

@@ -30,8 +30,8 @@ class Alert:
         level: One of `LEVELS`.
         title: One line.
         text: Further lines.
-        is_urgent: True overtakes all other alerts and waits for no pause and no rate limit;
-            `alerts.level_min` holds it back all the same.
+        is_urgent: True overtakes all other alerts and waits for no rate limit, and for a pause only
+            once it has failed itself; `alerts.level_min` holds it back all the same.
         is_always: True sends it whatever `alerts.level_min` says.
         made_ms: Time of making, Unix ms of the wall clock; no order of sending depends on it.
     """

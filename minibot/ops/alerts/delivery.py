@@ -32,8 +32,8 @@ class Delivery:
     """Delivery of what stands in an outbox, until it is closed.
 
     Args:
-        outbox: Whose alerts.
-        targets: Where to; no other delivery has the same objects.
+        outbox: Outbox with the alerts.
+        targets: Targets of this delivery alone.
         per_minute_max: Messages a minute to one target.
         pause_s: First pause after a failure; tests shorten it.
     """
@@ -66,9 +66,10 @@ class Delivery:
         return {line.target.name: line.failure for line in self._lines if line.failure}
 
     def close(self, patience_s: float) -> None:
-        """Send each target what waits, until a message fails or the time is over; then end.
+        """Send each target what waits, whatever its messages a minute; then end.
 
-        A message under way at that time is given up and stays in the outbox, in doubt.
+        A target's sending ends once a message fails that was begun after this call. A message under
+        way when the time is over is given up and stays in the outbox, in doubt.
 
         Args:
             patience_s: That time, wall-clock seconds; with 0 no further message is begun.
@@ -108,13 +109,13 @@ class _Line:
         self._thread.start()
 
     def wake(self, *, is_urgent: bool) -> None:
-        """Look at the outbox; an urgent alert waits for no pause."""
+        """Let the thread look at the outbox; a new urgent alert waits for no pause."""
         with self._changed:
             self._is_urgent = self._is_urgent or is_urgent
             self._changed.notify()
 
     def finish(self) -> None:
-        """Send what waits, until a message fails, and end."""
+        """Send what waits, until a message fails that is begun from now on, and end."""
         with self._changed:
             self._is_last = True
             self._changed.notify()
@@ -149,7 +150,7 @@ class _Line:
                 return
 
     def _wait_s(self) -> float | None:
-        """Return how long nothing is due, 0 for now, None while nothing waits."""
+        """Return the seconds until a message is due; None while nothing waits."""
         waiting = self._outbox.waiting(self.target.name)
         if not waiting:
             return None
@@ -160,7 +161,7 @@ class _Line:
         return max(0.0, pause_s if waiting[0][0].is_urgent else max(pause_s, self._full_s(now_s)))
 
     def _full_s(self, now_s: float) -> float:
-        """Return how long this minute has no more room; 0 while it has."""
+        """Return the seconds until the minute has room for a message; 0 while it has."""
         while self._sent_s and now_s - self._sent_s[0] >= MINUTE_S:
             self._sent_s.popleft()
         if len(self._sent_s) < self._per_minute_max:

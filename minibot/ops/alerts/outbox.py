@@ -225,7 +225,7 @@ class Outbox:
             del self._known[next(iter(self._known))]
 
     def _opened(self, root: Path, name: str, run_id: str) -> JournalWriter:
-        """Return the writer, after the lines behind the cursor were read and the cursor moved."""
+        """Open the queue, take the lines behind the cursor and move it; return the writer."""
         writer = open_writer(root, name)
         try:
             cursor = Cursor(self._folder / CURSOR_FILE, _OWNER, name, _READER)
@@ -237,7 +237,7 @@ class Outbox:
         return writer
 
     def _read(self, start: Position, run_id: str) -> Position:
-        """Read the lines behind a position; return up to where nothing is needed any more."""
+        """Take the lines behind a position; return the position of the first still needed."""
         reader = JournalReader(self._folder, INBOX, start)
         came_at: dict[str, Position] = {}
         name = str(self._folder)

@@ -31,9 +31,9 @@ from minibot.runtime.stop import STOP_KIND
 
 LOOK_S: Final = 0.5
 STOP_WAIT_S: Final = 1.5
-"""How long a STOP waits for the status that says what still runs."""
+"""Longest wait of a STOP for a status with the run's end, which tells the STOP at once."""
 LAST_S: Final = 4.0
-"""How long the end of `ops` waits for deliveries; the guard or the next start has the rest."""
+"""Longest wait for deliveries at the end of `ops`; guard or next start deliver the rest."""
 
 
 class AlertService:
@@ -74,7 +74,7 @@ class AlertService:
         self._status = status
 
     def close(self) -> None:
-        """Put the alert of the run's end, deliver for at most some seconds, and close."""
+        """Look once more, put `lost_alert` if no end was told, deliver for a time, and close."""
         end_s = time.monotonic() + LAST_S
         self._ended.set()
         self._thread.join(LAST_S)

@@ -1,7 +1,7 @@
 """Sender of one message to one address by Apprise: a process of its own, ended with its message.
 
 Standard input is one JSON object with `url`, `title`, `body` and `level`; standard output says how
-it went. A host that hangs, a library that waits or one that leaks harms no other message. The
+it went. A host that hangs, or a library that waits or leaks, harms no other message. The
 address is a secret and leaves this process to its host alone: no redirect is followed, and reasons
 are told without any part of it.
 """

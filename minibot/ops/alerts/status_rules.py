@@ -114,7 +114,7 @@ class StatusRules:
         self._sharpe_min = float(alerts.get("sharpe_min", SHARPE_MIN))
         most = Decimal(str(alerts.get("correlation_max", CORRELATION_MAX)))
         self._correlation_max = int(most * CORRELATION_UNIT)
-        # What a profile asks for by name is more than a note.
+        # A bound that the profile names gives a warning, a default one an info.
         self._level_of = {
             key: WARNING if key in alerts else INFO for key in ("sharpe_min", "correlation_max")
         }
@@ -134,7 +134,7 @@ class StatusRules:
     # --- what comes from the queues -----------------------------------------------------------
 
     def on_incident(self, incident: Incident) -> None:
-        """Take an incident: connections are told of once they have been away for a time."""
+        """Take an incident: note since when the connection is lost, or that it is back."""
         if incident.kind == CONNECTION_LOST:
             self._lost_s = self._lost_s or time.monotonic()
         elif incident.kind == CONNECTED:

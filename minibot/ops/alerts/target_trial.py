@@ -88,9 +88,10 @@ def digests_of(targets: JsonObject | None, commands: JsonObject | None) -> dict[
 
 
 def tried_ms(var: Var, section: AlertsSection) -> int | None:
-    """Return when a test last reached every target of a profile, Unix ms; None if none did.
+    """Return when the last test was, Unix ms, if it reached every target of a profile; else None.
 
-    A changed entry of the profile counts as not reached. A new address in the secrets file under
+    The test may be of another profile with the same entries; an earlier test does not count. A
+    changed entry of the profile counts as not reached. A new address in the secrets file under
     the same name goes unnoticed.
     """
     return reached_ms(var, digests_of(section.targets, section.commands))

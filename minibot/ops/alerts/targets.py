@@ -79,7 +79,7 @@ def message_of(alert: Alert, *, is_repeat: bool) -> Message:
 
 
 class Target(Protocol):
-    """Target of alerts, of one delivery alone; `send` is called by one thread at a time."""
+    """Target of alerts, owned by one delivery; one thread at a time calls `send`."""
 
     name: str
 

@@ -5,8 +5,8 @@ written over a minute before this service began, is ignored. A command that acts
 chat, as nobody knows who is in a group, and a confirmation code. The code is good for `CONFIRM_S`
 and for one try: a wrong code uses it up, and so does a further command that acts.
 
-A command is carried out once. An answer that cannot be sent waits for the next request for messages
-that succeeds, and then says how late it is: who sent /stop has to learn what became of it.
+A command is carried out once. An answer that cannot be sent is tried again after each request for
+messages that succeeds, and says how late it is: whoever sent /stop has to learn of its outcome.
 """
 
 from __future__ import annotations

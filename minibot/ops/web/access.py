@@ -35,7 +35,7 @@ ASSETS: Final = "/assets/"
 OPEN: Final = ("/", "/login")
 """Paths that, like the assets, need neither token nor cookie: none shows a figure of the run."""
 SESSION: Final = "/session"
-"""Open path that says whether token or cookie is good; a page without asks for no figure."""
+"""Open path that says whether token or cookie is good; the page asks it before any figure."""
 CSP: Final = b"content-security-policy"
 HEADERS: Final = (
     (

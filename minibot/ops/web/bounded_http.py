@@ -18,8 +18,8 @@ CONNECTIONS_MAX: Final = 100
 REQUEST_S: Final = 10.0
 """Longest wall-clock time from a connection or an answer to the next whole request.
 
-Bytes of a request do not extend it. Without any, a connection ends
-`http_server.IDLE_S` after an answer.
+Bytes of a request do not extend it. A connection on which nothing comes after an answer ends
+sooner, after `http_server.IDLE_S`.
 """
 STALL_S: Final = 10.0
 """Longest wall-clock time for which a client may leave written bytes unread."""

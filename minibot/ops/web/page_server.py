@@ -23,8 +23,8 @@ class PageServer:
     """Service that serves the page of the running run.
 
     Args:
-        manifest: Of the run.
-        var: Its folder.
+        manifest: Manifest of the run.
+        var: Folders of the run.
         port: Port of the page; 0 takes a free one, and after a death of `ops` the one it had.
 
     Attributes:

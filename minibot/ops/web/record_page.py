@@ -77,7 +77,7 @@ class RecordPage:
 
 
 def status_of(night: Night) -> JsonObject:
-    """Return the status of a finished run, as its launcher said it last, from its queues alone.
+    """Return the status of a finished run in its launcher's form, made from its queues alone.
 
     Figures of the account are those of the report. Facts that no queue holds, such as a process's
     id, are left out.

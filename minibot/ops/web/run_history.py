@@ -152,7 +152,7 @@ class RunHistory:
             return [] if self._log is None else list(self._log.trips)
 
     def close(self) -> None:
-        """Read to the end and close the files: the end of the run moves them.
+        """Take a last look and close the files, which the end of the run moves.
 
         Raises:
             IntegrityError: A line is damaged.

@@ -44,7 +44,7 @@ class Live:
         self.status, self.taken_s = status, time.monotonic()
 
     def age_ms(self) -> int:
-        """Return the age of the newest status in milliseconds."""
+        """Return the milliseconds since the newest status came, by the monotonic clock."""
         return int((time.monotonic() - self.taken_s) * 1000)
 
 
