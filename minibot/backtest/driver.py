@@ -3,8 +3,8 @@
 `now` of an event is its own `ts`; fills come no earlier than their order's latency after the
 intent, as in a night. `run_ending` is due `portfolio.close_market_ms` before the end of the source,
 as in a night, so that positions can still close where `portfolio.at_end` is `close`. It is sent
-just before the first event that is due then or later. If the source has no event that late, or does
-not know its end, no `run_ending` is sent and positions stay open. A recorded run brings its own
+just before the first event at that time or later. If the source has no event that late, or does not
+know its end, no `run_ending` is sent and positions stay open. A recorded run brings its own
 opening and ending. A STOP by risk ends the pass, as it ends a night. A whole recorded run with its
 own profile goes through `night`, in recorded order.
 """
@@ -88,9 +88,9 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
-        record: Record that digests each decision as it is made. It counts holds and refusals by
-            risk, but keeps neither of them and no order results. Without a record, every event is
-            kept. A replay in recorded order does not use it.
+        record: Record that digests each decision as it is made. It keeps no holds, refusals by
+            risk, order results or account standings; holds and refusals are counted. Without a
+            record, every event of the cores is kept. A replay in recorded order does not use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).
@@ -191,7 +191,7 @@ class _Pass:
         """Feed opening, market and ending."""
         source, result = self._source, self.result
         result.from_ts = result.to_ts = source.origin_ms
-        # Another core than the shipped ones is fed events.
+        # Rows need the shipped strategy core; any other core is fed events.
         is_shipped = isinstance(self._lockstep.strategy.core, StrategyCore)
         rows = source.stretches() if isinstance(source, Striding) and is_shipped else None
         if rows is not None:
@@ -331,7 +331,7 @@ class _Pass:
     def _walk(self, stretch: RowSpan, seq: int) -> int:
         """Feed rows to the cores, the first as line `seq`; return how many they processed.
 
-        A walk is not interrupted, so messages after the tick of a STOP are left out afterwards.
+        A walk goes on after a STOP; the messages of later ticks are dropped (`RowRun.hears`).
         """
         walked = self._walked
         if walked is None:
@@ -351,7 +351,7 @@ class _Pass:
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource | Merged) or not isinstance(core, StrategyCore):
             return []
-        if core.is_scanning:  # Beats bring its moments: each has to be told.
+        if core.is_scanning:  # A scanning core acts on beats, so each has to be fed.
             return []
         risk = self._lockstep.cores[RISK_ROLE]
         read = set(core.chosen.needs.intervals)
@@ -382,7 +382,7 @@ class _Pass:
         return NEVER if end_ms is None else end_ms - self._config.portfolio.close_market_ms
 
     def _opened(self, roots: Iterator[Root]) -> Iterator[Root]:
-        """Yield a `run_opening`, the record's own or else the profile's, then the roots."""
+        """Yield a `run_opening`, the recorded run's or else the profile's, then the roots."""
         first = next(roots, None)
         if first is None:
             return

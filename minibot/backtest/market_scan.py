@@ -27,8 +27,8 @@ READ: Final = tuple(f'"{kind.TYPE}"'.encode() for kind in (Bar, FeedValue, Unive
 class MarketScan(NamedTuple):
     """Scan of a market, with the interval of the bars that it compares.
 
-    `recommended` has a model's last words on each symbol of a run (`recommendation_text`); it is
-    empty for a source.
+    `recommended` has by symbol the text of a run's last recommendation (`recommendation_text`); it
+    is empty for a source.
     """
 
     scan: Scan
@@ -76,7 +76,7 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
     """Return the scan as of the last bar that a run, also one still going, has written.
 
     Raises:
-        ConfigError: The run makes no such bars.
+        ConfigError: The run makes no bars of the interval.
     """
     built = recorded.manifest.config["market"]["bar_intervals"]
     chosen = _chosen(interval, settings.interval, built)
@@ -114,12 +114,12 @@ def recommendation_text(said: Recommendation) -> str:
 
 
 def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool = False) -> int:
-    """Feed a scanner; return when the last bar closed."""
+    """Feed a scanner; return the end of the last bar, Unix ms, or 0 without a bar."""
     last_ts = 0
     for payload in payloads:
         if isinstance(payload, Bar):
             bar = ClosedBar.of_event(payload)
-            bar.is_live = False  # Figures are asked for once, at the end.
+            bar.is_live = False  # A live bar costs figures at once; only the scan needs them.
             scanner.take_bar(payload.symbol, bar)
             last_ts = max(last_ts, payload.close_ts + 1)
         elif isinstance(payload, FeedValue):

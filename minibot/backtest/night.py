@@ -79,7 +79,7 @@ def _opening(source: RunSource) -> RunOpening:
 
 
 def _walk(source: RunSource, result: BacktestResult) -> None:
-    """Mark equity along the market, with a point at the beginning of each candle."""
+    """Mark equity at the end, and as each candle but a symbol's first begins."""
     fills = by_tick(item.event for item in result.derived)
     market = MarketProjection(result.performance, fills)
     charts = PriceCharts(result.prices, source.interval_ms)

@@ -2,7 +2,7 @@
 
 Two comparisons. In recorded order (`joint_replay`) every event has to be the same, byte for byte;
 anything else is a fault. Rule order assumes that no event overtakes another and that no role is
-late; there each difference gets the first class that fits, by the night's input logs:
+late; the night's input logs give each difference from it the first class that fits:
 
 * `arrival_order`: before a signal, an intent or a fill, a role had processed market events that
   rule order gives it only afterwards.
@@ -194,9 +194,8 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
     Counterparts share the fields of `_key` and lie at most `APART_MS_MAX` apart; each is used once,
-    the earliest first. A decision without a counterpart in the night waits for the night's next
-    decision with the same fields, if that is more than `APART_MS_MAX` later, and comes just before
-    it. All that still wait then come at the end.
+    the earliest first. A decision of rule order without a counterpart comes just before the night's
+    first decision with the same fields that is more than `APART_MS_MAX` later, or else at the end.
     """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:

@@ -23,7 +23,7 @@ from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT, Var
 
-# Flags appended to the command: argparse takes the later of two, even after an abbreviation.
+# Flags appended to the command: argparse lets the last flag win, also over an abbreviated one.
 ONCE: Final = ("--no-twice", "--json")
 SEEDS: Final = ("1", "2")
 
@@ -59,14 +59,15 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
     """Run a backtest twice at the same time and compare the two reports.
 
     Args:
-        argv: The command line after `minibot`. It names a run by its folder, as `latest` means
-            nothing in the root of a process.
+        argv: The command line after `minibot`. It has to name a run by its folder: each process has
+            a root of its own, without any run.
         var: The root that keeps one of two equal reports; different ones stay in a lab below it.
 
     Raises:
         Refusal: A process kept no report, and the lab is removed. The message is that of the
             process, or `it kept nothing` if it gave none or has shown it on the terminal itself;
-            the exit code is its own, or 2 if that is 0.
+            the exit code is its own, or 2 if that is 0. A process that broke off while keeping its
+            report is refused in the words of `find_kept`.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]

@@ -86,8 +86,8 @@ class _Watched:
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the events up to the moment, or until altered data make the source fail.
 
-        A beat behind the moment, which is not recorded, ends them: an announced end that lies
-        between the last event and the moment comes before it.
+        An unrecorded beat just after the moment ends them, so that a `run_ending` due between the
+        last event and the moment is sent too.
         """
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:

@@ -49,6 +49,7 @@ DECK: Final = 64
 # Largest change of a price, or of a tick's quantity, by one draw: two percent, either way. A bar's
 # high and low are drawn from its altered open, so they may lie farther from the true ones.
 CHANGE_BPS_MAX: Final = 200
+# Price increments added to the distance drawn between a hidden price and a seen one.
 STEPS_MIN: Final = 3
 # Keys of prices and quantities in the venue's messages.
 _AMOUNTS: Final = frozenset("pqbBaA")

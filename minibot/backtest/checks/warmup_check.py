@@ -73,8 +73,7 @@ class Moved:
             their order.
         differing: Number of these in which it differs, or stands after only one of the two.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
-        difference_max: Largest difference, as text; None where the values are no numbers, as NaN
-            and Infinity are none.
+        difference_max: Largest difference of two finite numbers, as text; None without one.
         ratio_max: Largest ratio of a difference to the value after the longest warm-up, in basis
             points. Its moment may be another than that of `difference_max`. None where no
             difference has a ratio, as the value after the longest is zero or no number.

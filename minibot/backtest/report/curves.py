@@ -32,7 +32,7 @@ def equity_curve(result: BacktestResult) -> list[Point]:
 
 
 def band_of(results: Sequence[BacktestResult]) -> list[Span]:
-    """Return highest and lowest equity over time of results of one source; empty below two."""
+    """Return highest and lowest equity over time of one source's results; empty for one or none."""
     if len(results) < 2:
         return []
     from_ts = min(result.from_ts for result in results)
@@ -92,7 +92,7 @@ class Earned(NamedTuple):
 
 
 def earned(trades: Iterable[Trade]) -> list[Earned]:
-    """Return realised P&L, gross and net of fees, after each trade by closing."""
+    """Return realised P&L, gross and net of fees, after each closed trade, in order of closing."""
     closed = sorted(
         (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
     )

@@ -27,7 +27,7 @@ NO_FIGURES: Final = "Neither has figures."
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return both results as JSON: every figure, and the differing settings but for `paths`."""
+    """Return both results as JSON: every figure, and the settings outside `paths` that differ."""
     return {
         "ids": [first["id"], second["id"]],
         "kinds": [kind_of(first), kind_of(second)],

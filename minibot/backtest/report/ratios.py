@@ -106,7 +106,7 @@ def reward_risk(results: Sequence[int]) -> float | None:
 
 
 def profit_factor(results: Sequence[int]) -> float | None:
-    """Return the sum of wins over the sum of losses; None without a loss, else 0 without a win."""
+    """Return the sum of wins over the sum of losses; None without losses, 0 with losses alone."""
     losses = -sum(result for result in results if result < 0)
     return sum(result for result in results if result > 0) / losses if losses else None
 

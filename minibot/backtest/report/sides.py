@@ -122,7 +122,7 @@ def _marked(trade: JsonObject) -> Marked:
 
 
 def _trip(trade: JsonObject) -> RoundTrip:
-    """Return the round trip of a kept trade; closed, its net P&L is exact; open, it has no sale."""
+    """Return the round trip of a kept trade: its exact net P&L if closed, no sale if open."""
     qty, fees = _units(trade["qty"]), _units(trade["fees"])
     paid = _units(trade["entry_price"]) * qty // UNIT
     trip = RoundTrip(*(trade["symbol"], trade["opened_ts"]), bought_qty=qty, paid=paid, fees=fees)

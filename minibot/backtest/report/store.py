@@ -68,7 +68,7 @@ def kept(var: Var) -> list[Kept]:
 
 
 def folders_named(name: str, var: Var) -> list[Path]:
-    """Return the folders that fit a name: one, or several if their ids begin or end with it."""
+    """Return the folders that fit a name: none, one, or all whose ids begin or end with it."""
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     if name == "latest":
         return folders[-1:]

@@ -273,7 +273,7 @@ def band_lines(assumptions: Sequence[JsonObject]) -> list[str]:
 
 
 def _the_same(assumptions: Sequence[JsonObject]) -> list[str]:
-    """Name the assumptions that made no difference, so that equal rows need no explanation."""
+    """Return a line naming the assumptions that decide as the first does; none if none does."""
     first, *others = assumptions
     same = [each["name"] for each in others if each["digest"] == first["digest"]]
     return [f"  {', '.join(same)}: every fill as under {first['name']}"] if same else []

@@ -82,7 +82,7 @@ class Trade:
 
 
 def trades_of(result: BacktestResult) -> list[Trade]:
-    """Return the round trips of a result by their entries; the last of each symbol may be open."""
+    """Return the round trips of a result in order of their entries; a symbol's last may be open."""
     log = TradeLog(result.performance.carried)
     fills: dict[str, Fill] = {}
     for event in result.of("fills"):
@@ -117,7 +117,7 @@ class _Why:
             if isinstance(payload, Signal | RiskAction):
                 self._causes[item.event.id] = item.event
                 if isinstance(payload, RiskAction) and payload.action == EXIT:
-                    # Behind a trigger it names the intent of the order that rested.
+                    # A triggered exit names the intent of the resting order as its cause.
                     named = dict.fromkeys(item.event.cause_ids or (), payload)
                     self._triggers.update(named)
             elif isinstance(payload, OrderIntent):

@@ -72,8 +72,8 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     tasks = band_jobs(job)
     reviews: dict[str, Review] = {}
     with Workers(jobs) as workers:
-        # Of a pair, the second waits for the first, which most often stands for it too. A page
-        # shows the lines of a strategy under the first alone.
+        # The later of a pair waits for the earlier, whose decisions mostly serve both. The page
+        # draws a strategy's lines under the first assumption alone.
         begun = {
             name: workers.begin(review_of, each._replace(draws=False))
             for at, (name, each) in enumerate(tasks.items())

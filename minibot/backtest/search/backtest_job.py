@@ -48,7 +48,7 @@ class Job(NamedTuple):
         """Profile with its changes applied.
 
         Raises:
-            ConfigError: The changes make no valid profile.
+            ConfigError: The profile is invalid; without changes, the schema alone judges it.
         """
         # Here and below: loaded by those who run a job, so that a command starts without it.
         from minibot.runtime.configuration.config import config_with

@@ -135,9 +135,9 @@ class BarSource:
         return market
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
-        """Return by symbol the close of the span's first bar and of its last by `until_ts`.
+        """Return by symbol the first close of the span and the last one by `until_ts`.
 
-        If no bar ends by `until_ts`, both are of the first one; without a bar the result is empty.
+        If no bar ends by `until_ts`, both are of the first bar; without a bar the result is empty.
         """
         found: list[int] = []
         for candle in self.series.candles():
@@ -185,8 +185,8 @@ def closed_bars(series: BarSeries, intervals: Collection[str]) -> Iterator[Bar]:
 class _Lane:
     """Aggregation of the file's bars to one interval.
 
-    A bar that began before the file, or that has not ended with it, is left out. One with a gap is
-    made of what there is; if its end is missing, it comes with the next bar of the file.
+    A longer bar that begins before the file or ends after it is left out. One with a gap is made of
+    the bars that the file has; where its end is missing, the file's next bar closes it.
     """
 
     def __init__(self, symbol: str, base: str, interval: str) -> None:

@@ -26,8 +26,8 @@ class Fed:
 
     Attributes:
         source: The market.
-        until_ts: Last moment, Unix ms, for values that are later than the last market event: those
-            up to it still come. None by default: the last market event ends the values too.
+        until_ts: Time, Unix ms, up to which values still come after the last market event. None,
+            the default: no value comes after that event.
     """
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:

@@ -2,8 +2,8 @@
 
 It yields the events that `market_role` would have written: the same feed turns the same frames
 into the same ticks, bars, books, beats and gaps. A file cannot know the delays of a live night, so
-none is assumed: the clock is exact, nothing is late, no connection breaks. Trades that the file
-lacks are a gap all the same, also where the connection of its recorder broke.
+none is assumed: the clock is exact, nothing is late, no connection breaks. Trades missing from the
+file still make a gap, also those that its recorder lost with a connection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Recorded run as a market: the events of its night themselves, by time.
 
-The watchdog's events (opening, halts, ending) come with them at their own time. Only a time range
-with an end adds an ending of its own. In the same millisecond, events of `control` come before
-market events, as a role reads `control` first.
+The watchdog's events (opening, halts, ending) are among them, at their own time. A time range with
+an end adds a `run_ending`. In the same millisecond, events of `control` come before market events,
+as a role reads `control` first.
 """
 
 from __future__ import annotations
@@ -54,6 +54,6 @@ class RunSource:
         return self.order == LOGGED and is_same_profile(self.recorded.manifest.config, config.raw)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the run's opening, then all its events from outside, by time."""
+        """Yield the run's control and market events by time; a sound run's opening is first."""
         for queue, _, event in world(self.recorded):
             yield Root(event.payload, event.ts, queue)

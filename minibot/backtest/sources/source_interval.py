@@ -1,4 +1,4 @@
-"""Source interval: the strategy decides on a file's own bars where the profile's are finer.
+"""Source interval: a strategy decides on the file's bars where its profile's are finer.
 
 A night's profile decides on bars of one second (`1s`), which a file of minutes lacks. An interval
 that a person chose is never replaced: where it does not fit, the source refuses and names one that

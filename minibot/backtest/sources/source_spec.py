@@ -48,11 +48,11 @@ def open_market(
         config: The resolved profile.
         span: The part of the market that is traded.
         treatment: How defects in `klines:` files are treated; they are refused by default.
-        order: Event order of a recorded run: `logged`, if the profile is its own, or `rule`.
+        order: Event order of a recorded run: `rule`, or `logged`, used under its own profile alone.
 
     Raises:
         ConfigError: A word is unknown, two words cannot be combined, or a symbol does not end with
-            the profile's quote asset (a recorded run is not asked).
+            the profile's quote asset (not checked for a recorded run).
         Refusal: A source cannot be used (a run is still going or lacks files), or has nothing in
             the span.
     """
