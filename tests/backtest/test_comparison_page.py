@@ -53,6 +53,22 @@ def test_kept_backtest_is_drawn_as_it_was(tmp_path: Path) -> None:
     assert [each.trip.is_closed for each in side.marked] == [True, True]
 
 
+def test_a_candle_that_begins_before_the_result_is_kept(tmp_path: Path) -> None:
+    """A result within one candle has that candle, and its page is drawn."""
+    result = made([WON], digest="a" * 64)
+    bars = result.prices["BTCUSDT"]
+    result.prices["BTCUSDT"] = bars[:1]
+    result.from_ts = bars[0].ts + 1
+    review = Review.of(result)
+    document = document_of({"touch": review}, ["generator:1"])
+    folder = store.keep(document, "<p>page</p>", Var(tmp_path), charts_document(review))
+    side = backtest_side(store.find_kept(folder.name, Var(tmp_path)))
+
+    assert side.charts is not None
+    assert side.charts.prices["BTCUSDT"] == bars[:1]
+    assert Balance("".join(page(side, side))).stack == []
+
+
 def test_the_nearest_entries_of_a_symbol_are_taken_for_one_trade() -> None:
     """A trade that only one side made does not shift those after it."""
     first = [marked(1, 0), marked(2, 5_000), marked(3, 90_000, "ETHUSDT")]

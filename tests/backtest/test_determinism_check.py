@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from minibot.backtest.report.documents import document_of
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.store import kept
 from minibot.cli.main import parser
+from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
 from tests.backtest.results import DAY, START, made
 from tests.runs import ShortRun, verb
@@ -84,10 +86,11 @@ def test_twice_keeps_nothing_that_differs_and_leaves_both_to_be_looked_at(
 ) -> None:
     """Pages that differ by a letter are not kept; both stay for inspection."""
 
-    def run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
+    def run_both(argv: Sequence[str], vars_: Sequence[Var]) -> list[store.Kept]:
         for letter, var in zip("ab", vars_, strict=True):
             document = document_of({"touch": Review.of(made())}, ["generator:1"])
             store.keep(document, f"page {letter}", var)
+        return [store.find_kept("latest", var) for var in vars_]
 
     monkeypatch.setattr(twice, "_run_both", run_both)
     found = twice.run_twice(["backtest", "--twice"], Var(var_dir))
@@ -156,3 +159,25 @@ def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:
     assert said.code == 2
     assert "nowhere" in said.err
     assert not (var_dir / "backtests").exists()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="a script cannot stand for an interpreter")
+def test_twice_says_what_broke_off_a_report(
+    var_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that fails while it keeps its report is refused in its words, with its code."""
+    script = tmp_path / "python"
+    # As on a full disk: the folder is there, its result is not.
+    script.write_text(
+        '#!/bin/sh\nwhile [ "$1" != --var ]; do shift; done\n'
+        'mkdir -p "$2/backtests/half"\necho "refused: the disk is full" >&2\nexit 3\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+    with pytest.raises(Refusal, match="the disk is full") as refused:
+        twice.run_twice(["backtest"], Var(var_dir))
+
+    assert refused.value.exit_code == 3
+    assert not list((var_dir / "lab").iterdir())

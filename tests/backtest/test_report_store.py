@@ -120,6 +120,27 @@ def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None
         assert figure["difference"] is None or float(figure["difference"]) == 0
 
 
+def test_runs_without_a_seal_are_not_the_same_data() -> None:
+    """Two runs that never ended have no hash in common, though both lack one."""
+    first, second = (
+        {
+            **document_of({"touch": Review.of(made())}, ["generator:1"]),
+            "files": {name: {name: ""}},
+            "root": None,
+        }
+        for name in ("one", "other")
+    )
+
+    assert not compare(first, second)["same_data"]
+
+
+def test_figures_of_a_backtest_have_no_exponent() -> None:
+    """A sum of nothing is written with its places, not as 0E-8."""
+    figures = document_of({"touch": Review.of(made())}, ["generator:1"])["figures"]
+
+    assert figures["pnl_before_fees"] == "0.00000000"
+
+
 def test_prune_leaves_the_newest(var_dir: Path) -> None:
     """Pruning removes older backtests with all their files and keeps the newest."""
     folders = [keep(var_dir, WON, seed=seed) for seed in (1, 2, 3)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.backtest.report.store import RESULT_FILE, find_kept
+from minibot.backtest.report.store import RESULT_FILE, Kept, find_kept
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import copy_atomic, ensure_folder, hash_file, write_hashed
@@ -66,14 +66,12 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
     Raises:
         Refusal: A process kept no report, and the lab is removed. The message is that of the
             process, or `it kept nothing` if it gave none or has shown it on the terminal itself;
-            the exit code is its own, or 2 if that is 0. A process that broke off while keeping its
-            report is refused in the words of `find_kept`.
+            the exit code is its own, or 2 if that is 0.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]
     try:
-        _run_both(argv, vars_)
-        kept = [find_kept("latest", each) for each in vars_]
+        kept = _run_both(argv, vars_)
     except Refusal:
         shutil.rmtree(lab, ignore_errors=True)
         raise
@@ -102,7 +100,7 @@ def _record(document: JsonObject) -> JsonObject:
     }
 
 
-def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
+def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> list[Kept]:
     started: list[subprocess.Popen[str]] = []
     for var, seed in zip(vars_, SEEDS, strict=True):
         ensure_folder(var.root)
@@ -116,10 +114,15 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
             )
         )
     said = [process.communicate()[1] or "" for process in started]
+    kept = []
     for process, text, var in zip(started, said, vars_, strict=True):
-        if not var.backtests.exists():
+        try:
+            kept.append(find_kept("latest", var))
+        except Refusal as error:
             reason = text.strip().removeprefix("refused: ") or "it kept nothing"
-            raise Refusal(reason, f"That was: minibot {' '.join(argv)}", process.returncode or 2)
+            told = f"That was: minibot {' '.join(argv)}"
+            raise Refusal(reason, told, process.returncode or 2) from error
+    return kept
 
 
 def _differing(first: Path, second: Path) -> tuple[str, ...]:

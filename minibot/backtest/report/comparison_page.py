@@ -111,7 +111,7 @@ def _prices(sides: Sequence[Side], shared: tuple[int, int] | None) -> Iterator[s
         if side.charts is None:
             yield paragraph(_not_kept(side))
             continue
-        times = [bar.ts for bars in side.charts.prices.values() for bar in (bars[0], bars[-1])]
+        times = [bar.ts for bars in side.charts.prices.values() for bar in (*bars[:1], *bars[-1:])]
         own = (min(times, default=0), max(times, default=0))
         from_ts, to_ts = shared or own
         yield prices_drawn(side.charts.prices, side.marked, from_ts, to_ts, side.charts.lines)

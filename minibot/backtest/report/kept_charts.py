@@ -49,11 +49,12 @@ def charts_document(review: Review) -> JsonObject:
         "prices": {
             symbol: [
                 [bar.ts, *map(repr, (bar.open, bar.high, bar.low, bar.close))]
+                # The first candle begins before a result that begins within it.
                 for bar in thinned(
-                    result.prices[symbol], result.from_ts, result.to_ts + 1, WIDE.points
+                    bars, min(bars[0].ts, result.from_ts), result.to_ts + 1, WIDE.points
                 )
             ]
-            for symbol in symbols
+            for symbol, bars in ((symbol, result.prices[symbol]) for symbol in symbols)
         },
         "lines": {
             symbol: {

@@ -132,7 +132,8 @@ def _is_same_data(first: JsonObject, second: JsonObject) -> bool:
 
 
 def _hashes(document: JsonObject) -> set[str]:
-    return {sha256 for files in document["files"].values() for sha256 in files.values()}
+    """Return the hashes of a document's files; a run without a seal has none."""
+    return {sha256 for files in document["files"].values() for sha256 in files.values() if sha256}
 
 
 def _same(found: JsonObject, key: str, noun: str) -> str:

@@ -105,7 +105,7 @@ def _figures(performance: JsonObject | None, market: JsonObject | None) -> JsonO
         **{name: performance[name] for name in SAME_NAMES},
         "trades": performance["round_trips"],
         "return": ratios.text(float(pnl / start)) if start else None,
-        "pnl_before_fees": str(pnl + Decimal(performance["fees"])),
+        "pnl_before_fees": f"{pnl + Decimal(performance['fees']):f}",
         "drawdown_ratio_max": ratios.text(float(performance["drawdown_bps_max"]) / BPS),
     }
 

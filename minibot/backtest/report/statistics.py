@@ -165,7 +165,7 @@ def _money(result: BacktestResult) -> JsonObject:
     return {
         "pnl": figures["pnl"],
         "return": ratios.text((result.performance.equity / start - 1) if start else None),
-        "pnl_before_fees": str(before),
+        "pnl_before_fees": f"{before:f}",
         "fees": figures["fees"],
         "equity_start": figures["equity_start"],
         "equity": figures["equity"],
