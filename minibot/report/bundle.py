@@ -68,7 +68,7 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
         put_atomic(out, _packed(run_dir, progress))
     except RunStop as error:
         raise Refusal(
-            f"{out} was not written: {error.detail}", "Free space, or name another place."
+            f"{out} was not written: {error.detail}.", "Free space, or name another place."
         ) from error
     return out.stat().st_size
 
