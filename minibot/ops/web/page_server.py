@@ -57,7 +57,7 @@ class PageServer:
         self._run.history.take(status)
         self._run.live.take(status)
         if status["ended"] is not None:
-            # The end of the run moves its queues.
+            # Nothing is written any more but the seal.
             try:
                 self._run.history.close()
             except RunStop as error:

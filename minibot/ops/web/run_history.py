@@ -1,8 +1,8 @@
 """History of a run for its page: marks from the queues, prices and equity as seen.
 
 Fills, signals, risk's exits, incidents and gaps are read below the heads of their queues, each line
-once. Prices and equity are those of the statuses since `ops` began, or those of the record of a
-finished run. Stops in force are those of risk's position plans and of the statuses.
+once. Prices and equity are those of the statuses since `ops` began. Of a finished run they and the
+gaps are those of its record. Stops in force are those of risk's position plans and of the statuses.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ INCIDENTS_MAX: Final = 100
 LOOK_LINES_MAX: Final = 100_000
 """Most lines of market data that one look reads for gaps; the next look reads on."""
 READ_LINES: Final = 1024
+"""Most lines of one read, which may return fewer."""
 GAP_BYTES: Final = b'"gap"'
 """Stands in each line of a gap; other lines of market data are not decoded."""
 
@@ -97,6 +98,7 @@ class RunHistory:
         self._sources: dict[str, LineSource] = {}
         self._parts = PartEvents(self._recorded, INCIDENTS)
         self._is_closed = False
+        self._is_market_read = False
         self._equity = Series()
         self._prices: dict[str, Series] = {}
         self._stops: dict[str, Series] = {}
@@ -131,8 +133,11 @@ class RunHistory:
                     self._add_stop(symbol, ts, stop)
 
     def take_record(self, count: Recount) -> None:
-        """Take prices and equity of a finished run, as its report has them."""
+        """Take prices, equity and gaps of a finished run, as its report has them."""
         with self._lock:
+            self._is_market_read = True
+            for gap in count.gaps:
+                self._add_gap(gap)
             for symbol, bars in count.prices.items():
                 series = self._prices.setdefault(symbol, Series())
                 for bar in bars:
@@ -149,10 +154,14 @@ class RunHistory:
         with self._lock:
             if not self._is_closed:
                 self._read()
+            elif TICKS in self._sources:
+                self._read_gaps()
             return [] if self._log is None else list(self._log.trips)
 
     def close(self) -> None:
-        """Take a last look and close the files, which the end of the run moves.
+        """Take the last look of a run that has ended, and close the files.
+
+        Market data alone may be longer than a look: later looks read on, and close them.
 
         Raises:
             IntegrityError: A line is damaged.
@@ -165,9 +174,8 @@ class RunHistory:
                 self._read()
             finally:
                 self._parts.close()
-                for source in self._sources.values():
-                    source.reader.close()
-                self._sources = {}
+                for queue in self._sources.keys() - {TICKS}:
+                    self._sources.pop(queue).reader.close()
 
     # --- what is shown ------------------------------------------------------------------------
 
@@ -223,7 +231,8 @@ class RunHistory:
             self._on_risk(event)
         for event in self._parts.look():
             self._incidents.append({"ts": event.ts, **event.payload.to_json()})
-        self._read_gaps()
+        if not self._is_market_read:
+            self._read_gaps()
 
     def _on_signal(self, event: Event) -> None:
         said = event.payload
@@ -244,17 +253,27 @@ class RunHistory:
         self._stops.setdefault(symbol, Series()).add(ts, value)
 
     def _read_gaps(self) -> None:
+        """Read one look of market data; after the run's end, close them at their end or damage."""
         reader = self._source(TICKS).reader
-        for _ in range(LOOK_LINES_MAX // READ_LINES):
-            lines = reader.read(READ_LINES)
-            if not lines:
-                return
-            for line in lines:
-                if GAP_BYTES in line.json:
-                    gap = self._recorded.decode(TICKS, line).payload
-                    if isinstance(gap, Gap):
-                        mark = {"ts": gap.to_ts, "from_ts": gap.from_ts, "symbol": gap.symbol}
-                        self._gaps.append({**mark, "words": f"{gap.stream}: {gap.why}"})
+        left = LOOK_LINES_MAX
+        is_over = self._is_closed
+        try:
+            while left and (lines := reader.read(min(READ_LINES, left))):
+                left -= len(lines)
+                for line in lines:
+                    if GAP_BYTES in line.json:
+                        gap = self._recorded.decode(TICKS, line).payload
+                        if isinstance(gap, Gap):
+                            self._add_gap(gap)
+            is_over = is_over and left > 0
+        finally:
+            if is_over:
+                del self._sources[TICKS]
+                reader.close()
+
+    def _add_gap(self, gap: Gap) -> None:
+        mark = {"ts": gap.to_ts, "from_ts": gap.from_ts, "symbol": gap.symbol}
+        self._gaps.append({**mark, "words": f"{gap.stream}: {gap.why}"})
 
     def _events(self, queue: str) -> Iterator[Event]:
         source = self._source(queue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,15 @@ from minibot.events.model import Event
 from minibot.events.names import TICKS
 from minibot.kernel.journal import Line
 from minibot.ops.web import run_history
+from minibot.ops.web.record_page import RecordPage
 from minibot.ops.web.run_history import RunHistory, Series
 from minibot.report.night import Night
-from tests.ops.web.served import status_of
+from minibot.runtime.paths import Var
+from tests.ops.web.served import Served, status_of
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun
+
+pytestmark = pytest.mark.network_mock
 
 START = 1_736_186_400_000
 
@@ -105,25 +111,37 @@ def test_history_of_a_record_ends_at_the_reports_equity(short_run: ShortRun) -> 
     assert len(history.chart("BTCUSDT")["prices"]) == len(night.count.prices["BTCUSDT"])
 
 
-def test_market_data_is_looked_through_once_and_in_bounded_parts(
-    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Gaps of a long night are found after a restart of `ops` without one long look."""
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the lines of market data that a history decodes: beats for gaps, 64 lines a look."""
     monkeypatch.setattr(run_history, "READ_LINES", 16)
     monkeypatch.setattr(run_history, "LOOK_LINES_MAX", 64)
     monkeypatch.setattr(run_history, "GAP_BYTES", b'"beat"')
-    recorded = Recorded.open(short_run.run_dir)
-    beats = [event.id for _, event in recorded.events(TICKS) if event.type == "beat"]
-    taken: list[str] = []
+    found: list[str] = []
     decode = Recorded.decode
 
     def noted(self: Recorded, queue: str, line: Line) -> Event:
         event = decode(self, queue, line)
         if queue == TICKS:
-            taken.append(event.id)
+            found.append(event.id)
         return event
 
     monkeypatch.setattr(Recorded, "decode", noted)
+    return found
+
+
+def beats_of(run: ShortRun) -> list[str]:
+    """Return the ids of a run's beats."""
+    events = Recorded.open(run.run_dir).events(TICKS)
+    return [event.id for _, event in events if event.type == "beat"]
+
+
+def test_market_data_is_looked_through_once_and_in_bounded_parts(
+    short_run: ShortRun, taken: list[str]
+) -> None:
+    """Gaps of a long night are found after a restart of `ops` without one long look."""
+    beats = beats_of(short_run)
+    taken.clear()
     history = RunHistory(short_run.run_dir)
     history.look()
     first = len(taken)
@@ -132,3 +150,56 @@ def test_market_data_is_looked_through_once_and_in_bounded_parts(
 
     assert first < len(taken)
     assert taken == beats
+
+
+def test_market_data_that_nobody_looked_at_before_the_end_are_read_on_after_it(
+    short_run: ShortRun, taken: list[str]
+) -> None:
+    """The page of a night is opened at its end alone: bounded looks find every gap, each once."""
+    beats = beats_of(short_run)
+    taken.clear()
+    history = RunHistory(short_run.run_dir)
+    history.close()
+    first = len(taken)
+    for _ in range(60):
+        history.look()
+        history.close()
+
+    assert first < len(taken)
+    assert taken == beats
+
+
+def test_look_counts_lines_however_few_a_read_returns(
+    short_run: ShortRun, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads that are cut short by their bytes leave a look its whole number of lines."""
+    monkeypatch.setattr("minibot.kernel.reader.CHUNK_BYTES", 1024)
+    monkeypatch.setattr(run_history, "GAP_BYTES", b"")  # Stands in every line.
+    RunHistory(short_run.run_dir).look()
+
+    assert len(taken) == run_history.LOOK_LINES_MAX
+
+
+def test_page_of_a_record_shows_every_gap_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap at the end of market data that are longer than a look is on the page, once."""
+    monkeypatch.setattr(run_history, "READ_LINES", 16)
+    monkeypatch.setattr(run_history, "LOOK_LINES_MAX", 64)
+    data = read_fixture()
+    facts = {"symbol": "BTCUSDT", "stream": "trade", "from_ts": START, "to_ts": START + 1}
+    for minute in (data["minutes"][0], data["minutes"][-1]):
+        gap = {"queue": TICKS, "type": "gap", "payload": {**facts, "why": f"minute {minute}"}}
+        data["events"].append({"minute": minute, **gap})
+    var = Var(tmp_path / "var")
+    page = RecordPage(Night.open(made_run(var.root, data)), var, 0)
+    try:
+        record = Served(page.port, var, str(data["run_id"]))
+        gaps = record.get("/api/v1/chart?symbol=BTCUSDT").document["gaps"]
+    finally:
+        page.close()
+
+    assert [(gap["ts"], gap["from_ts"]) for gap in gaps] == [(START + 1, START)] * 2
+    assert [gap["words"] for gap in gaps] == [
+        f"trade: minute {data['minutes'][at]}" for at in (0, -1)
+    ]
