@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import psutil
 
 from minibot.events.model import READY, JsonObject
-from minibot.kernel.errors import MinibotError, RunStop
+from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.ops.backup_service import BackupService
 from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
@@ -59,8 +59,8 @@ def services_of(manifest: Manifest, var: Var) -> list[Service]:
 def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
     """Return the server of the page.
 
-    There is none, with a warning, where its packages are missing, its port is taken, or its token
-    or address cannot be read or written.
+    There is none, with a warning, where its packages are missing, its port is taken, its token is
+    damaged, or token or address cannot be read or written.
     """
     if missing := missing_packages(WEB):
         print(f"WARN no page: {missing} is not installed; {WEB_REMEDY}", file=sys.stderr)
@@ -74,7 +74,7 @@ def page_of(page: Page, manifest: Manifest, var: Var) -> list[Service]:
     except PortTaken as error:
         print(f"WARN no page: {error}; choose another: --set page.port=0", file=sys.stderr)
         return []
-    except (RunStop, OSError) as error:
+    except (Refusal, RunStop, OSError) as error:
         # Such as a token that cannot be read: alerts and backups go on without the page.
         print(f"WARN no page: {error}", file=sys.stderr)
         return []

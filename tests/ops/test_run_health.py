@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,21 @@ import pytest
 from minibot.ops.operator import NOT_RUNNING
 from minibot.ops.process import page_of
 from minibot.ops.run_health import FLAGGED, HEALTHY, UNHEALTHY, exit_code
+from minibot.ops.web.access import token_of
 from minibot.runtime.configuration.config_sections import Page
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from tests.runs import ShortRun
 
+TOKEN = b"0123456789_abcdefghijklmnopqrstuvwxyz-ABCDE"
 HEARD = [{"age_s": 30}, {"age_s": 1}]
 FLAG = {"file": "STOP.flag"}
+
+
+@pytest.fixture
+def var(short_run: ShortRun, tmp_path: Path) -> Var:
+    """A `var` with a run of its own."""
+    return Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
 
 
 @pytest.mark.parametrize(
@@ -42,13 +51,48 @@ def test_exit_code_is_the_gravest_and_silence_is_no_health(
 
 
 def test_page_whose_token_cannot_be_read_is_a_warning_and_no_end_of_ops(
-    short_run: ShortRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    short_run: ShortRun, var: Var, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The process goes on with what else it has to do: alerts and backups."""
-    var = Var(tmp_path / "var")
-    var.page_token.mkdir(parents=True)
+    var.page_token.mkdir()
 
     found = page_of(Page(port=0, required=True), Manifest.load(short_run.run_dir), var)
+    said = capfd.readouterr().err
 
     assert found == []
-    assert "WARN no page" in capfd.readouterr().err
+    assert "WARN no page" in said
+    assert str(var.page_token) in said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"\xff" * 43, TOKEN[1:], TOKEN + b"x", b"x " + TOKEN[2:], b"!" + TOKEN[1:]],
+    ids=["empty", "blank", "no text", "short", "long", "two words", "other character"],
+)
+def test_page_whose_token_is_none_is_given_up_and_says_what_to_do(
+    short_run: ShortRun, var: Var, capfd: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """A token that this program has not written opens nothing, and is neither used nor replaced."""
+    var.page_token.write_bytes(content)
+
+    found = page_of(Page(port=0, required=True), Manifest.load(short_run.run_dir), var)
+    for each in found:
+        each.close()
+    said = capfd.readouterr().err
+
+    assert found == []
+    assert "WARN no page" in said
+    assert str(var.page_token) in said
+    assert "Remove" in said
+    assert TOKEN[2:].decode() not in said
+    assert var.page_token.read_bytes() == content
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_token_that_is_one_is_used_as_it_stands(tmp_path: Path, end: bytes) -> None:
+    """A copy from another machine may end its line otherwise."""
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN + end)
+
+    assert token_of(path) == TOKEN.decode()
+    assert token_of(tmp_path / "new") == token_of(tmp_path / "new")

@@ -11,12 +11,14 @@ import base64
 import binascii
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 
 Scope = MutableMapping[str, Any]
@@ -26,6 +28,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE: Final = "minibot_page_"
 """Name of the cookie, before the port: a browser keeps one jar for all ports of a machine."""
+TOKEN_BYTES: Final = 32
+TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
+"""Form of a token: `TOKEN_BYTES` random bytes in base64 for addresses, without padding."""
 TOKEN_CHARS_MAX: Final = 200
 BODY_BYTES_MAX: Final = 65_536
 SAFE: Final = frozenset({"GET", "HEAD"})
@@ -55,14 +60,22 @@ def token_of(path: Path) -> str:
     """Return the token in a file, which is made where it is missing.
 
     Raises:
+        Refusal: The file holds no token: an empty one would open the page to everybody.
         RunStop: The file cannot be written.
         OSError: It cannot be read.
     """
     ensure_folder(path.parent)
     if not path.is_file():
-        write_atomic(path, f"{secrets.token_urlsafe(32)}\n".encode())
+        write_atomic(path, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode())
     os.chmod(path, 0o600)
-    return path.read_text("ascii").strip()
+    found = path.read_bytes().strip()
+    if TOKEN.fullmatch(found) is None:
+        raise Refusal(
+            f"{path} holds no token: expected 43 letters, digits, _ or -, "
+            f"found {len(found)} bytes that are not.",
+            "Remove the file: the next start of a page makes a new token.",
+        )
+    return found.decode("ascii")
 
 
 class Guarded:
