@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from minibot.ops.operator import NOT_RUNNING
 from minibot.ops.process import page_of
 from minibot.ops.run_health import FLAGGED, HEALTHY, UNHEALTHY, exit_code
 from minibot.ops.web.access import token_of
+from minibot.ops.web.http_server import listening_on
 from minibot.runtime.configuration.config_sections import Page
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -96,3 +98,20 @@ def test_token_that_is_one_is_used_as_it_stands(tmp_path: Path, end: bytes) -> N
 
     assert token_of(path) == TOKEN.decode()
     assert token_of(tmp_path / "new") == token_of(tmp_path / "new")
+
+
+@pytest.mark.network_mock
+def test_page_whose_address_cannot_be_written_leaves_its_port(
+    short_run: ShortRun, var: Var, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A page that is given up answers nobody."""
+    var.page_address.mkdir()
+    with listening_on(0) as free:
+        port = free.getsockname()[1]
+
+    found = page_of(Page(port=port, required=True), Manifest.load(short_run.run_dir), var)
+
+    assert found == []
+    assert "WARN no page" in capfd.readouterr().err
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=60)

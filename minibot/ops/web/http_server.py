@@ -28,7 +28,7 @@ class PortTaken(Exception):
 
 
 class HttpServer:
-    """Server of one run's page; its thread begins with it.
+    """Server of one run's page: it has its port at once, and answers from `start` to `close`.
 
     Args:
         run: The run.
@@ -39,15 +39,17 @@ class HttpServer:
         port: The port that was taken.
 
     Raises:
+        Refusal: The token is damaged.
         PortTaken: Another program listens there.
         RunStop: The token cannot be written.
     """
 
     def __init__(self, run: RunView, codes: Codes, port: int) -> None:
         self._run = run
-        listening = listening_on(port)
-        self.port: int = listening.getsockname()[1]
-        app = guarded(app_of(run, codes), token_of(run.var.page_token), self.port, run.run_id)
+        token = token_of(run.var.page_token)
+        self._listening = listening_on(port)
+        self.port: int = self._listening.getsockname()[1]
+        app = guarded(app_of(run, codes), token, self.port, run.run_id)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -64,9 +66,8 @@ class HttpServer:
             )
         )
         self._thread = threading.Thread(
-            target=self._server.run, args=([listening],), name="page", daemon=True
+            target=self._server.run, args=([self._listening],), name="page", daemon=True
         )
-        self._thread.start()
 
     @property
     def url(self) -> str:
@@ -78,11 +79,17 @@ class HttpServer:
         """Number of connections that are open."""
         return len(self._server.server_state.connections)
 
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
     def close(self) -> None:
-        """End streams and server within some seconds."""
+        """End streams and server within some seconds, and leave the port."""
         self._run.live.is_closed = True
         self._server.should_exit = True
-        self._thread.join(CLOSE_S + 1)
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_S + 1)
+        self._listening.close()
 
 
 def listening_on(port: int) -> socket.socket:

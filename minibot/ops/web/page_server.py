@@ -31,8 +31,9 @@ class PageServer:
         port: The port that was taken.
 
     Raises:
+        Refusal: The token is damaged.
         PortTaken: Another program listens there.
-        RunStop: Token or address cannot be written.
+        RunStop or OSError: Token or address cannot be read or written; nothing listens.
     """
 
     def __init__(self, manifest: Manifest, var: Var, port: int) -> None:
@@ -44,8 +45,13 @@ class PageServer:
         self._server = HttpServer(self._run, Codes(var.page_code, var.page_opened), port)
         self.port = self._server.port
         address = {"run_id": manifest.run_id, "url": self._server.url}
-        write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
-        os.chmod(var.page_address, 0o600)
+        try:
+            write_atomic(var.page_address, encode(address) + b"\n", is_durable=False)
+            os.chmod(var.page_address, 0o600)
+        except BaseException:
+            self._server.close()
+            raise
+        self._server.start()
 
     @property
     def connections(self) -> int:

@@ -42,6 +42,7 @@ class RecordPage:
         port: Port of the page; 0 takes a free one.
 
     Raises:
+        Refusal: The page's token is damaged.
         PortTaken: Another program listens there.
         IntegrityError: The run's queues are damaged.
     """
@@ -56,6 +57,7 @@ class RecordPage:
         run = RunView(run_dir, night.manifest, var, live, history, metrics, is_record=True)
         self._codes = Codes(var.ops / "record.code")
         self._server = HttpServer(run, self._codes, port)
+        self._server.start()
 
     @property
     def url(self) -> str:
