@@ -121,7 +121,8 @@ def stage(
         ops: The folder `var/ops`.
         file: The profile's file.
         put: Texts by dotted key, as after the `=` of `--set`: JSON if it parses, else text.
-        taken_back: Staged keys for which the file's own value is to hold again.
+        taken_back: Staged keys for which the file's own value is to hold again; one that is also
+            put holds as it is put.
         who: The operator, or `page`.
         why: Reason for the record.
 
@@ -133,11 +134,12 @@ def stage(
     """
     with held_record(ops) as record:
         now = next_start(ops, file)
-        gone = sorted(set(taken_back))
-        if unknown := [key for key in gone if key not in now.staged]:
+        named = set(taken_back)
+        if unknown := sorted(named - now.staged.keys()):
             raise Refusal(f"{_listed(unknown)}: not staged.", "See: minibot settings")
         if violations := list(_refused_keys(now.own, put)):
             raise ConfigError("settings: nothing was staged.", violations, "")
+        gone = sorted(named - put.keys())
         kept = {key: value for key, value in now.staged.items() if key not in gone}
         wished = {key: parse_value(text) for key, text in put.items()}
         config = load_config(file, staged={**kept, **wished})

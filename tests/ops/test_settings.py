@@ -54,6 +54,31 @@ def test_taken_back_value_is_the_files_own_again(ops: Path) -> None:
     assert [change.who for change in (first, second)] == ["tester", "tester"]
 
 
+@pytest.mark.parametrize(("text", "value"), [("2", 2), ("1", 1), ("3", 3)])
+def test_value_that_is_put_holds_also_where_its_key_is_taken_back(
+    ops: Path, text: str, value: int
+) -> None:
+    """All is taken back but what is put in the same change: what was judged is what is staged."""
+    put(ops, risk__positions_max="2", strategy__score_min="77")
+    staged = list(next_start(ops, FILE).staged)
+    stage(ops, FILE, {"risk.positions_max": text}, staged, who="tester", why="all but one")
+
+    assert next_start(ops, FILE).staged == {"risk.positions_max": value}
+    change = changes_of(ops)[-1]
+    assert change.taken_back == ("strategy.score_min",)
+    assert change.before["strategy.score_min"] == 77
+
+
+def test_value_that_is_put_and_taken_back_and_holds_already_changes_nothing(ops: Path) -> None:
+    """The one staged key, put as it is staged while all is taken back, leaves no line."""
+    put(ops, risk__positions_max="2")
+    with pytest.raises(Refusal, match="nothing changes"):
+        stage(ops, FILE, {"risk.positions_max": "2"}, ["risk.positions_max"], who="t", why="")
+
+    assert next_start(ops, FILE).staged == {"risk.positions_max": 2}
+    assert len(changes_of(ops)) == 1
+
+
 @pytest.mark.parametrize(
     ("key", "text", "said"),
     [
