@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
+from msgspec.structs import asdict
 
 from minibot.events.model import JsonObject
 from minibot.events.names import MARKET_ROLE, STRATEGY_ROLE, TICKS
@@ -113,29 +115,62 @@ class UrlSource:
             )
             if status != 200:
                 raise Transient(f"the page answers {status}")
-            found = progress_of(json.loads(body))
-        except (Transient, ValueError, KeyError, TypeError) as error:
+            found = progress_of(body)
+        except Transient as error:
             self.why = str(error)
             return None
         self.why = ""
         return found
 
 
-def progress_of(live: Mapping[str, Any]) -> Progress:
-    """Return the progress that the page's document `live` tells.
+class _Ended(Struct):
+    kind: str
+
+
+class _Counts(Struct):
+    ticks: int
+
+
+class _Role(Struct):
+    position: int = 0
+
+
+class _Live(Struct):
+    """Part of the page's document `live` that a guard reads."""
+
+    run_id: str
+    phase: str
+    ended: _Ended | None
+    is_stale: bool
+    status_age_ms: int
+    decided_ms: int | None
+    counts: _Counts
+    roles: dict[str, _Role]
+
+
+_LIVE: Final = Decoder(_Live)
+
+
+def progress_of(body: bytes) -> Progress:
+    """Return the progress that the page's document `live` tells; of `ended` the kind alone.
 
     Raises:
-        KeyError, TypeError or ValueError: It is no such document.
+        Transient: It is no such document.
     """
-    roles, ended = live["roles"], live["ended"]
-    told = round(time.time() * 1000) - int(live["status_age_ms"])
+    try:
+        live = _LIVE.decode(body)
+    except (DecodeError, RecursionError) as error:
+        raise Transient(
+            f"the page answers with no document `live` of this version: {error}"
+        ) from error
+    told = round(time.time() * 1000) - live.status_age_ms
     return Progress(
-        str(live["run_id"]),
+        live.run_id,
         # Rounded to the second, as each look measures the age anew.
-        0 if live["is_stale"] else told // 1000,
-        int(live["counts"]["ticks"]),
-        int(live["decided_ms"] or 0),
-        int(roles.get(MARKET_ROLE, {}).get("position", 0)),
-        live["phase"] == Phase.RUNNING.value and ended is None,
-        ended,
+        0 if live.is_stale else told // 1000,
+        live.counts.ticks,
+        live.decided_ms or 0,
+        live.roles.get(MARKET_ROLE, _Role()).position,
+        live.phase == Phase.RUNNING.value and live.ended is None,
+        None if live.ended is None else asdict(live.ended),
     )

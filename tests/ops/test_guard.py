@@ -6,24 +6,31 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minibot.kernel import canonical
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import RunStop, Transient
 from minibot.kernel.queue import CURSOR_FILE
 from minibot.ops import night_guard
 from minibot.ops.alerts.alert import WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.outbox import GUARD_OUTBOX, OUTBOX, Outbox
 from minibot.ops.alerts.targets import AddressTarget
-from minibot.ops.guard_sources import Progress
-from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, LeftBehind, Watch
+from minibot.ops.guard_sources import Progress, UrlSource, progress_of
+from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Guard, LeftBehind, Watch
+from minibot.ops.web.live_documents import live_document
 from minibot.runtime.paths import Var
 from tests.ops.alert_hosts import WebHost
 from tests.ops.watched_nights import guarding, to_program, write_secrets
+from tests.ops.web.served import status_of
+from tests.runs import ShortRun
 from tests.waiting import DEADLINE_S, wait_until
 
 
@@ -79,6 +86,111 @@ def test_watch_waits_for_the_first_value_of_a_figure() -> None:
     list(watch.look(Progress("run", 1, 0, 0, 0, True, None), 0.0))
 
     assert list(watch.look(Progress("run", 2, 0, 0, 0, True, None), 60.0)) == []
+
+
+# --- a page's document --------------------------------------------------------------------------
+
+ASKED = (
+    *(("run_id",), ("phase",), ("ended",), ("is_stale",), ("status_age_ms",), ("decided_ms",)),
+    *(("counts",), ("counts", "ticks"), ("roles",)),
+    *(("roles", "market_role"), ("roles", "market_role", "position"), ("roles", "risk_role")),
+)
+"""Places in the document that a guard reads."""
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def put_at(document: dict[str, Any], place: tuple[str, ...], value: object) -> dict[str, Any]:
+    """Return a copy of a document with another value at a place."""
+    found = inner = deepcopy(document)
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    return found
+
+
+@pytest.fixture
+def live(short_run: ShortRun) -> dict[str, Any]:
+    """The document of a run's page while it was running."""
+    return live_document(status_of(short_run), 100)
+
+
+def test_guard_hears_a_run_by_its_page(live: dict[str, Any]) -> None:
+    """Each figure that is watched comes from the page's own document."""
+    said = [live, put_at(live, ("ended",), {"kind": "STOP", "reason_code": "ROLE_HUNG"})]
+    with WebHost(answer=lambda got: said[len(host.got) - 1]) as host:
+        source = UrlSource(host.url("http", ""), "sesame")
+        heard, over = source.look(), source.look()
+
+    assert heard is not None
+    assert source.why == ""
+    assert (heard.run_id, heard.data) == (live["run_id"], live["counts"]["ticks"])
+    assert (heard.decided, heard.is_running, heard.ended) == (live["decided_ms"], True, None)
+    assert heard.sequence == live["roles"]["market_role"]["position"] > 0
+    assert over is not None
+    assert over.ended is not None
+    assert (over.is_running, over.ended["kind"]) == (False, "STOP")
+    asked = [(got.path, got.headers["Authorization"]) for got in host.got]
+    assert asked == [("/api/v1/live", "Bearer sesame")] * 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("roles",), []),
+        (("roles", "market_role"), 1),
+        (("counts",), [1]),
+        (("counts", "ticks"), float("inf")),
+        (("ended",), "END"),
+        (("ended",), {}),
+        (("is_stale",), "no"),
+        (("status_age_ms",), None),
+    ],
+)
+def test_document_of_another_form_is_a_failed_look_with_its_reason(
+    live: dict[str, Any], place: tuple[str, ...], value: object
+) -> None:
+    """A page of another version, or another program at that port, ends no guard."""
+    with WebHost(answer=lambda got: put_at(live, place, value)) as host:
+        source = UrlSource(host.url("http", ""), "sesame")
+
+        assert source.look() is None
+        assert source.why != ""
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff", b"{", b'{"run_id": NaN}', b'{"x":' + b"[" * 1_000_000], ids=range(5)
+)
+def test_body_that_is_no_whole_json_is_a_failed_look(body: bytes) -> None:
+    """Bytes, a body cut short, and one that is nested without end are no document."""
+    with pytest.raises(Transient):
+        progress_of(body)
+
+
+def test_guard_goes_on_whatever_a_page_answers(live: dict[str, Any], tmp_path: Path) -> None:
+    """Any value at any place that is read: a look is heard or has its reason, and never raises."""
+    told: list[object] = [live]
+    outbox = Outbox(tmp_path, GUARD_OUTBOX)
+    with WebHost(answer=lambda got: told[0]) as host:
+        source = UrlSource(host.url("http", ""), "sesame")
+        guard = Guard(source, Delivery(outbox, [], 20), 30.0)
+
+        @settings(max_examples=150, deadline=None)
+        @given(st.sampled_from(ASKED), ANY)
+        def look(place: tuple[str, ...], value: object) -> None:
+            for document in (put_at(live, place, value), value):
+                told[0] = document
+                guard.look(0.0)
+                assert (source.look() is None) == bool(source.why)
+
+        look()
+    outbox.close()
+
+
+# --- what an ended run has left -----------------------------------------------------------------
 
 
 @contextmanager
