@@ -17,6 +17,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.data_age import data_age_ms
 from minibot.ops.figures_of_role import facts_of
+from minibot.ops.live_status import STALE_MS
 from minibot.runtime.stop import STOP_KIND
 
 US_PER_S: Final = 1_000_000
@@ -56,7 +57,7 @@ class Metric(NamedTuple):
 METRICS: Final = (
     Metric("up", (), "1 while the run goes on and its launcher writes its status."),
     Metric("stopped", ("reason_code",), "1 once the run was ended by a STOP."),
-    Metric("status_age_seconds", (), "Age of the launcher's last status, wall clock."),
+    Metric("status_age_seconds", (), "Age of the launcher's last status until the run's end."),
     Metric("role_up", ("role",), "1 while the role's process runs."),
     Metric("role_restarts_total", ("role",), "Restarts of the role in this run."),
     Metric("backlog_events", ("role",), "Inputs that wait for the role."),
@@ -108,9 +109,10 @@ def _samples(known: Known) -> dict[str, Iterable[tuple[tuple[str, ...], Any]]]:
     latency = metrics.get("latency_us", {})
     stopped = ended is not None and ended["kind"] == STOP_KIND
     return {
-        "up": [((), ended is None)],
+        "up": [((), ended is None and known.age_ms <= STALE_MS)],
         "stopped": [((str(ended["reason_code"]),), 1)] if stopped else [],
-        "status_age_seconds": [((), known.age_ms / MS_PER_S)],
+        # The last status of a run that has ended stays: its age says nothing of the launcher.
+        "status_age_seconds": [((), known.age_ms / MS_PER_S)] if ended is None else [],
         "role_up": [((role,), entry["running"]) for role, entry in roles.items()],
         "role_restarts_total": [((role,), entry["restarts"]) for role, entry in roles.items()],
         "backlog_events": [

@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from minibot.ops.data_age import silence_ms
+from minibot.ops.live_status import STALE_MS
+from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from tests.ops.web.served import Served, served
@@ -107,6 +109,24 @@ def test_data_grow_stale_in_the_metrics_while_the_market_role_is_silent(page: Se
         return value
 
     assert [stale_s(ms) for ms in (0, 29_999, 30_000, 600_000)] == [0.2, 0.2, 30.2, 600.2]
+
+
+def test_run_whose_launcher_is_silent_is_down_and_its_age_is_told(page: Served) -> None:
+    """A status that the page calls stale is no run that goes on; an ended run has no age."""
+
+    def found_at(age_ms: int, ended: object = None) -> dict[str, list[float]]:
+        known = Known(page.status() | {"ended": ended}, age_ms, {}, [], "binance", 0, 0)
+        told = dict(samples_of(known))
+        names = ("up", "status_age_seconds")
+        return {name: [value for _, value in told.get(name, [])] for name in names}
+
+    assert found_at(STALE_MS) == {"up": [1], "status_age_seconds": [5.0]}
+    assert found_at(STALE_MS + 1) == {"up": [0], "status_age_seconds": [5.001]}
+    assert found_at(10**9) == {"up": [0], "status_age_seconds": [1e6]}
+    over = {"kind": "END", "reason_code": "DURATION_REACHED", "detail": "over"}
+    assert found_at(10**9, over) == {"up": [0], "status_age_seconds": []}
+    assert not live_document(page.status(), STALE_MS)["is_stale"]
+    assert live_document(page.status(), STALE_MS + 1)["is_stale"]
 
 
 def test_stopped_run_is_down_with_its_reason(
