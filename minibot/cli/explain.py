@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.report.headline import headline, headline_lines
 
     recorded, status = open_run(run_dir_of(arguments))
-    _require_symbol(recorded, arguments.symbol)
+    if arguments.symbol is not None:
+        recorded.manifest.require_symbol(arguments.symbol)
     _require_question(arguments)
     with by_this_code(status):
         if arguments.at is not None:
@@ -118,12 +119,6 @@ def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation
     if arguments.stop:
         return explainer.stop()
     return explainer.last_fill() if arguments.last else explainer.last_trade()
-
-
-def _require_symbol(recorded: Recorded, symbol: str | None) -> None:
-    known = recorded.manifest.symbols
-    if symbol is not None and symbol not in known:
-        raise Refusal(f"{symbol} was not traded in this run.", f"It had {', '.join(known)}.")
 
 
 def _require_question(arguments: argparse.Namespace) -> None:

@@ -79,9 +79,7 @@ def _ask_of_symbol(
     run_dir = var.run(run_id)
     manifest = Manifest.load(run_dir)
     name = (symbol or "").replace("/", "").upper()
-    if name not in manifest.symbols and not (name.isalnum() and manifest.config.get("universe")):
-        traded = ", ".join(manifest.symbols)
-        raise Refusal(f"{run_id} does not trade {name[:40]!r}.", f"It trades: {traded}.")
+    manifest.require_symbol(name)
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     if kind == "unlock_symbol":
         kind, fields["until_ts"] = "lock_symbol", now_ms

@@ -7,21 +7,24 @@ process reads it; an event whose command line it does not list is a STOP.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.events.reasons import ATOMICITY_VIOLATION, RUN_ID_MISMATCH
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 
 MANIFEST_FILE = "manifest.json"
 RUN_ID_FORM = "%Y%m%d_%H%M%S"
 FORMAT = 1
 """The format of a run; a run without a number is of the first."""
+SYMBOL_FORM: Final = re.compile("[A-Z0-9]{2,20}")
+"""Form of every symbol, as the contracts have it (`events.field_types.SYMBOL`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ class Manifest:
     def cmdline_hashes(self) -> dict[str, set[str]]:
         """Return the command-line hashes that each role may write."""
         return {name: {process.cmdline_hash} for name, process in self.processes.items()}
+
+    def require_symbol(self, symbol: str) -> None:
+        """Refuse a symbol that the run cannot trade; one with a universe may trade any.
+
+        Raises:
+            Refusal: It is none of the run's.
+        """
+        is_chosen = self.config.get("universe") and SYMBOL_FORM.fullmatch(symbol)
+        if symbol not in self.symbols and not is_chosen:
+            raise Refusal(
+                f"{symbol[:40]!r} is no symbol of {self.run_id}.",
+                f"It has {', '.join(self.symbols)}.",
+            )
 
     def to_json(self) -> JsonObject:
         """Return the content of `manifest.json`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest, is_run_id, run_id_of
 from tests.manifests import made_manifest
@@ -43,6 +44,21 @@ def test_manifest_of_a_possible_time_is_read(tmp_path: Path) -> None:
     made("20240229_235959").write(tmp_path)
 
     assert Manifest.load(tmp_path) == replace(made("20240229_235959"), processes={})
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT", "AB", "", "A", "A" * 21, "btcusdt", "Ä1"])
+@pytest.mark.parametrize("universe", [None, {"mode": "dynamic"}])
+def test_symbol_is_refused_that_the_run_cannot_trade(
+    symbol: str, universe: dict[str, str] | None
+) -> None:
+    """Beside its own symbols, a run with a universe may trade whatever can be a symbol at all."""
+    one = made("20240229_235959")
+    one = replace(one, symbols=("BTCUSDT",), config={**one.config, "universe": universe})
+    is_chosen = universe is not None and symbol in ("ETHUSDT", "AB")
+    is_known = symbol == "BTCUSDT" or is_chosen
+
+    with nullcontext() if is_known else pytest.raises(Refusal):
+        one.require_symbol(symbol)
 
 
 @given(st.integers(0, 253_402_300_799))

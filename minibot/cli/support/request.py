@@ -7,7 +7,6 @@ from typing import Final
 
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.kernel.errors import Refusal
 from minibot.ops.operator import require_running, spoken, who
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -48,7 +47,5 @@ def traded_symbol(var: Var, name: str) -> str:
     """
     manifest = Manifest.load(var.run(require_running(var)))
     symbol = name.replace("/", "").upper()
-    if symbol not in manifest.symbols and not manifest.config.get("universe"):
-        traded = ", ".join(manifest.symbols)
-        raise Refusal(f"{manifest.run_id} does not trade {symbol[:40]!r}.", f"It trades: {traded}.")
+    manifest.require_symbol(symbol)
     return symbol

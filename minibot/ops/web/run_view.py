@@ -139,9 +139,8 @@ class RunView:
             Refusal: The run has no such second or symbol, or an answer is being made already.
             IntegrityError: A queue is damaged, and the second does not lie before the damage.
         """
-        if symbol is not None and symbol not in self.manifest.symbols:
-            known = ", ".join(self.manifest.symbols)
-            raise Refusal(f"{symbol[:40]!r} was not traded in this run.", f"It had {known}.")
+        if symbol is not None:
+            self.manifest.require_symbol(symbol)
         if not self._explaining.acquire(blocking=False):
             raise Refusal("another second is being explained.", "Ask again when it is shown.")
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +15,7 @@ from minibot.ops.live_status import STALE_MS
 from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
+from minibot.runtime.manifest import Manifest
 from tests.ops.web.served import Served, served
 from tests.runs import ShortRun, verb
 
@@ -183,6 +186,32 @@ def test_second_is_explained_as_the_verb_does(page: Served) -> None:
     assert "traded: BUY" in " ".join(lines)
     bars = answer["symbols"][0]["saw"]["bars"]["1s"]
     assert 0 < len(bars) <= BARS_SHOWN
+
+
+def test_symbol_that_a_universe_chose_is_explained(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The list of the start says nothing of it: page and verb take it, but no text of any form."""
+    with served(short_run, tmp_path_factory.mktemp("universe")) as before:
+        trade = before.get("/api/v1/trades").document["trades"][0]
+        run_dir = before.var.run(before.run_id)
+        manifest = Manifest.load(run_dir)
+        config = {**manifest.config, "universe": {"mode": "dynamic"}}
+        replace(manifest, config=config, symbols=("ETHUSDT",)).write(run_dir)
+        chosen = ShortRun(before.var.root, run_dir, short_run.said)
+    with served(chosen, tmp_path_factory.mktemp("chosen")) as page:
+        asked = f"/api/v1/explain?ts={trade['opened_ts']}&symbol="
+        answer = page.get(f"{asked}BTCUSDT")
+        clock = datetime.fromtimestamp(trade["opened_ts"] // 1000, UTC).strftime("%H:%M:%S")
+        words = ("explain", page.run_id, "--at", clock, "--symbol")
+        told = verb(page.var.root, *words, "BTCUSDT")
+
+        assert answer.status == 200, answer.document
+        assert "traded: BUY" in " ".join(answer.document["lines"])
+        assert told.code == 0, told.err
+        assert told.out.splitlines() == answer.document["lines"]
+        assert page.get(f"{asked}btc-usdt").status == 409
+        assert verb(page.var.root, *words, "btc-usdt").code == 2
 
 
 @pytest.mark.parametrize(
