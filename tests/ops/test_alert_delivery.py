@@ -19,9 +19,11 @@ from minibot.kernel import canonical
 from minibot.kernel.codes import QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError
 from minibot.ops.alerts import delivery as alert_delivery
+from minibot.ops.alerts import run_alerts
 from minibot.ops.alerts import targets as alert_targets
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery, digest_of
+from minibot.ops.alerts.endings import stop_alert_of
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.run_alerts import AlertService
 from minibot.ops.alerts.targets import (
@@ -399,3 +401,43 @@ def test_end_is_told_although_the_last_look_at_the_queues_fails(
     service.close()
 
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
+
+
+def test_stop_is_told_once_however_long_another_process_holds_the_outbox(
+    stopped_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks go on until the end of `ops`; none tells the STOP anew, and no copy waits."""
+    monkeypatch.setattr(run_alerts, "LOOK_S", 0.001)
+    monkeypatch.setattr(run_alerts, "STOP_WAIT_S", 0.0)
+    made: list[Alert] = []
+    looks: list[int] = []
+    judge = AlertService._judge
+
+    def noted(*told: Any) -> Alert:
+        made.append(stop_alert_of(*told))
+        return made[-1]
+
+    def counted(service: AlertService) -> None:
+        judge(service)
+        looks.append(len(made))
+
+    monkeypatch.setattr(run_alerts, "stop_alert_of", noted)
+    monkeypatch.setattr(AlertService, "_judge", counted)
+    var = Var(Path(shutil.copytree(stopped_run.var, tmp_path / "var")))
+    held, wire = Outbox(var.ops, OUTBOX), Wire()
+    service = AlertService(
+        section(level_min=CRITICAL), var, Manifest.load(stopped_run.run_dir), [wire]
+    )
+    try:
+        wait_until(lambda: len([told for told in looks if told]) > 20, "looks follow the STOP")
+        for _ in range(2):
+            service._put(alert(1, CRITICAL))
+        early = [each.kind for each in service._early.values()]
+        held.close()
+        wait_until(lambda: len(wire.got) == 2, "both are delivered")
+    finally:
+        service.close()
+
+    assert len(made) == 1
+    assert sorted(early) == ["STOP", "test"]
+    assert sorted(got.alerts[0].kind for got in wire.got) == ["STOP", "test"]

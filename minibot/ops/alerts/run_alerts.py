@@ -65,7 +65,8 @@ class AlertService:
         self._ended = threading.Event()
         self._targets = targets
         self._delivery: Delivery | None = None
-        self._early: list[Alert] = []
+        # By id: a look that failed reads its queues anew.
+        self._early: dict[str, Alert] = {}
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
         self._thread.start()
 
@@ -103,7 +104,7 @@ class AlertService:
                 print(f"WARN alerts: no outbox: {error}", file=sys.stderr, flush=True)
             return
         self._delivery = Delivery(outbox, self._targets, self._section.per_minute_max)
-        for alert in self._early:
+        for alert in self._early.values():
             self._delivery.put(alert)
         self._early.clear()
 
@@ -153,6 +154,7 @@ class AlertService:
     def _tell_stop(self) -> None:
         assert self._stop is not None
         self._put(stop_alert_of(self._var, self._run_id, self._stop[1], self._status))
+        self._stop = None
         self._is_over = True
 
     def _tell_end(self) -> None:
@@ -172,7 +174,7 @@ class AlertService:
         if self._delivery is not None:
             self._delivery.put(alert)
         elif len(self._early) < HELD_MAX:
-            self._early.append(alert)
+            self._early.setdefault(alert.id, alert)
 
 
 def service_of(section: AlertsSection, var: Var, manifest: Manifest) -> AlertService | None:
