@@ -1,6 +1,6 @@
 """Audit of one journal from its files alone: every line, the chain, head, manifest and cursors.
 
-It collects every finding with its place, repairs nothing, and needs memory for one line.
+It collects every finding with its place, repairs nothing, and needs bounded memory.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ LineCheck = Callable[[str, int, int, bytes], Iterable[Finding]]
 
 
 class Mark(NamedTuple):
-    """Remembered position in a journal: a head or a cursor."""
+    """Mark of a cursor: its file, and its position in a journal."""
 
     file: str
     position: Position
 
 
 def wanted_of(marks: Sequence[Mark]) -> tuple[int, ...]:
-    """Return the seqs at which heads or cursors stand."""
+    """Return the seqs at which cursors stand."""
     return tuple(sorted({mark.position.seq for mark in marks}))
 
 

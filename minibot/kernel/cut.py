@@ -1,9 +1,10 @@
 """Cut through the journals of a run that goes on: all their heads at one moment.
 
 Heads are read twice, one after the other, until no head has moved between the two readings. Then
-all of them stood so at the moment between: the cut is a state in which the machine could have died,
-and every cause, ack and part of what is in it is in it too. Everything below a head never changes,
-so it is copied afterwards at leisure. No lock is taken and nobody waits.
+all of them stood so at the moment between: the cut is a state in which the machine could have died.
+Whatever was published before a line of the cut is in the cut too: its cause, its line in a part,
+the lines that it acks. Everything below a head never changes, so it is copied afterwards at
+leisure. No lock is taken and nobody waits.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def _standing(readers: Sequence[HeadReader], files: Files) -> list[Head | None]:
 
 
 def unsealed_chunks(cut: JournalCut, *, files: Files = FILES) -> Iterator[bytes]:
-    """Yield the unsealed segment of a journal up to the cut, in pieces; every line is verified.
+    """Yield the head's segment up to the cut, in pieces; every line is verified.
+
+    A line that goes over the end of a piece is verified with the next piece, the chain at the end.
 
     Raises:
         IntegrityError: A line is damaged, or the lines do not lead to the head.

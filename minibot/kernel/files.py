@@ -168,8 +168,8 @@ def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: Str
 
     Raises:
         RunStop: IO_ENOSPC or IO_READONLY if the file has not grown, so that the write failed;
-            IO_FSYNC otherwise, as the sync may have failed and the system may have dropped the data
-            already.
+            IO_EIO if the call took no byte; IO_FSYNC for any other error, as the system may have
+            dropped the data already.
     """
     done = 0
     while done < len(data):
@@ -237,7 +237,8 @@ def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
     """Make a folder and its parents, for their owner alone; an existing one is left as it is.
 
     Raises:
-        RunStop: PERMISSIONS_UNSAFE, the path is a link or a file; or the system's error.
+        RunStop: PERMISSIONS_UNSAFE, the path leads to no folder; or the system's error. A link to a
+            folder passes: `refuse_linked_folder` refuses it.
     """
     status = files.stat(path)
     if status is None:
@@ -307,7 +308,9 @@ def write_atomic(
         files: The seam to the system.
 
     Raises:
-        RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content remains.
+        RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, FD_EXHAUSTED, IO_FSYNC, IO_RENAME or
+            PERMISSIONS_UNSAFE; the old content remains. Only if the folder's sync fails (IO_FSYNC,
+            FD_EXHAUSTED), the new content is in place already.
     """
     put_atomic(path, (data,), is_durable=is_durable, files=files)
 
@@ -317,7 +320,7 @@ def put_atomic(
 ) -> None:
     """Replace a file's whole content as `write_atomic` does, piece by piece.
 
-    An error raised by the iterable of pieces goes on to the caller, and the old content remains.
+    An error of the iterable is raised to the caller, and the old content remains.
     """
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
@@ -418,7 +421,7 @@ def copy_atomic(source: StrPath, target: StrPath, *, files: Files = FILES) -> No
 
 
 def remove_temps(path: StrPath, *, files: Files = FILES) -> None:
-    """Remove temp files that killed writers of `path` left; only for its owner."""
+    """Remove temp files that killed writers of `path` left; only its one writer may call this."""
     target = Path(path)
     status = files.stat(target.parent)
     if status is None:

@@ -5,7 +5,7 @@ other slot. A slot is big-endian: segment u32, offset u64, lines u64, chain 32 b
 crc32 u32.
 
 A journal that publishes before it syncs has two more slots of the same layout behind them. They
-tell how far its data has been synced, with a number of the machine's boot in place of the sequence.
+tell how far its data has been synced, and hold a number of the boot instead of the sequence.
 Lines that were published but not synced can be lost only by a power loss.
 """
 
@@ -149,8 +149,7 @@ class HeadWriter:
         for at in range(0, len(data), SLOT_BYTES):
             write_all(self._files, self._fd, data[at : at + SLOT_BYTES], at, self.path)
         if len(old) > len(data):
-            # Marks tell that the slots may promise too much: remove them once these slots are
-            # durable.
+            # Marks say that published lines may be unsynced: they go once these slots are durable.
             self.sync()
         try:
             self._files.truncate(self._fd, len(data))

@@ -88,7 +88,8 @@ class JournalWriter:
             the sync to `sync`: this survives the death of the process but not of the machine.
         segment_bytes: A segment is sealed before it would grow beyond this.
         floor: A position up to which no line may be missing, such as a synced cursor; a journal
-            with fewer lines is a STOP. By default there is none.
+            with fewer lines is a STOP, except a lazily synced one after a reboot. By default there
+            is none.
         line_bytes_max: Longer lines are refused.
         batch_bytes_max: Longer batches are written in several steps.
         files: The seam to the system.
@@ -128,7 +129,7 @@ class JournalWriter:
         self._files = files
         self._guard = threading.Lock()
         self._failure: RunStop | None = None
-        self._written: Position | None = None  # The end of what `publish` has to follow for.
+        self._written: Position | None = None  # End of lines yet to be published.
         self._beside: Overlap | None = None
         found = recover(
             self.folder, stem, floor=floor, batch_bytes_max=self._batch_bytes_max, files=files
@@ -150,7 +151,7 @@ class JournalWriter:
 
     @property
     def position(self) -> Position:
-        """End of the journal: behind the last published line."""
+        """End of the journal: after the last published line."""
         return self._at
 
     def append(self, lines: Sequence[bytes]) -> int:
@@ -374,7 +375,7 @@ class JournalWriter:
         return self._synced.offset if self._synced.segment == self._at.segment else 0
 
     def _check_files(self) -> None:
-        """Refuse to write to a file that others write, or that no longer has its name."""
+        """Refuse a segment of another size, and a segment or head that lost its name."""
         files, at = self._files, self._at
         try:
             named = files.stat(self._name)

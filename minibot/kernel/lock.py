@@ -26,8 +26,9 @@ class WriterLock:
     """An exclusive lock, taken when the object is made and kept until `close`.
 
     Raises:
-        LockBusy: Another process, or another lock object of this one, holds it.
+        LockBusy: Another process, or another `WriterLock` of this process, holds it.
         Refusal: The file system grants a lock to two holders at once.
+        RunStop: PERMISSIONS_UNSAFE, as for `Files.open`; or the system's error.
     """
 
     def __init__(self, path: StrPath, *, files: Files = FILES) -> None:

@@ -16,10 +16,10 @@ from minibot.kernel.scan import raw_lines
 def merge_findings(
     inbox: Path, parts: Path, *, name: Callable[[Path], str], is_final: bool, files: Files
 ) -> Iterator[Finding]:
-    """Yield the first line at which the inbox is not an interleaving of the parts.
+    """Yield the first line of the inbox that is not the next line of any part, and end there.
 
-    Every line of the inbox has to be the next line of one part; in a finished run no part has a
-    line left. Lines carry ids, so no two parts have the same one.
+    Without such a line, in a finished run, yield the next line of each part that has one left.
+    Lines carry ids, so no two parts have the same one.
 
     Args:
         inbox: The queue's folder.

@@ -52,7 +52,7 @@ class JournalReader:
     Args:
         folder: The queue's folder.
         stem: `inbox`, `acks`, `deadletter`, or a role's name under `parts/`.
-        start: Where to begin, a position that was noted behind a line; by default the first line.
+        start: Where to begin, a position that was noted after a line; by default the first line.
         files: The seam to the system.
     """
 
@@ -82,6 +82,8 @@ class JournalReader:
     def read(self, lines_max: int) -> list[Line]:
         """Return the next lines, at most `lines_max`; none when nothing new is published.
 
+        Lines come from one chunk: fewer than `lines_max` do not mean that no more are published.
+
         Raises:
             IntegrityError: QUEUE_CORRUPT, QUEUE_CHAIN, QUEUE_TRUNCATED, QUEUE_MISSING,
                 QUEUE_MANIFEST, CURSOR_AHEAD or CURSOR_CORRUPT, with the place.
@@ -101,7 +103,7 @@ class JournalReader:
         self._next += lines
 
     def preview(self) -> list[bytes]:
-        """Return the JSON of whole lines behind the last one verified, published or not.
+        """Return the JSON of whole lines after the last one verified, published or not.
 
         A crash or a failed sync may still take back lines above the head, so nothing may follow
         from them. They serve to decode while the writer syncs; the result is used only if `look`
@@ -119,7 +121,7 @@ class JournalReader:
 
     @property
     def position(self) -> Position:
-        """Position of the reader: behind the last line handed out."""
+        """Position of the reader: after the last line handed out."""
         taken = self._next
         if not taken:
             return self._before
@@ -173,7 +175,7 @@ class JournalReader:
             self._at = self._at._replace(segment=self._at.segment + 1, offset=0)
 
     def _check_start(self, head: Head) -> None:
-        """Refuse a start behind the head, or one that is not the beginning of a line."""
+        """Refuse a start beyond the head, or one that is not the beginning of a line."""
         at = self._at
         if head[:2] < at[1:3] or head.lines < at.seq:
             self._fail(

@@ -195,7 +195,7 @@ def _bounds(folder: Path, stem: str, floor: Position, files: Files) -> Bounds:
     if boot and mark.sequence == boot:
         # The machine has not rebooted since the last publication: no published line can be gone.
         return Bounds(newest(raw), True, floor)
-    # Lines published but not synced may be gone, and cursors may stand behind them.
+    # Lines published but not synced may be gone, and the floor may stand beyond the end.
     return Bounds(newest(raw), False, mark.position)
 
 

@@ -104,6 +104,7 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
             seal is missing or damaged.
         Refusal: On Windows, another program holds a file.
         LockBusy: A writer is still open.
+        RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link stands there.
     """
     root, run = Path(queues_root), Path(run_dir)
     sealed = read_hashed(run / SEAL_FILE, files=files)["files"]

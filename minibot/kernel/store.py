@@ -170,7 +170,8 @@ class Store:
         """Yield a stored file in pieces, verified against its name at the end.
 
         Raises:
-            IntegrityError: ATOMICITY_VIOLATION, it is missing or is not what its name says.
+            IntegrityError: ATOMICITY_VIOLATION: before the first piece if it is missing or has
+                another size, after the last if it is not what its name says.
             RunStop: The system's error.
         """
         path = self.folder / content.sha256
@@ -184,7 +185,10 @@ class Store:
             raise _damaged(path, content.sha256, digest.hexdigest())
 
     def sweep(self, named: Collection[str]) -> int:
-        """Remove every file whose sha256 is not named; return the bytes that this frees."""
+        """Remove each content whose sha256 is not named; return the bytes freed.
+
+        Files whose name is no sha256 stay.
+        """
         freed = 0
         if self._files.stat(self.folder) is None:
             return freed

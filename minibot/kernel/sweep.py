@@ -63,7 +63,7 @@ def sweep(job: Job, files: Files = FILES) -> Swept | None:
     """Return the sweep of a file if all of it is right, else None.
 
     Raises:
-        RunStop: The disk cannot be read.
+        RunStop: The disk cannot be read, or the path is a link or no regular file.
     """
     path = Path(job.path)
     try:
@@ -186,7 +186,7 @@ class Sweeper:
         """Return the sweep of a file if all of it is right, else None.
 
         Raises:
-            RunStop: The disk cannot be read.
+            RunStop: The disk cannot be read, or the path is a link or no regular file.
         """
         future = self._known.get(job)
         if future is not None:

@@ -1,4 +1,4 @@
-"""Seam to the operating system: every call of the kernel on a file goes through `Files`.
+"""Seam to the operating system: the kernel reads and writes files through `Files` alone.
 
 Methods are single system calls that raise `OSError`, so that loops, retries and the meaning of
 an error stand above the seam, and a simulated file system can stand below it. The seam adds safety
@@ -77,7 +77,8 @@ class Files:
         """Return a descriptor; symbolic links and everything but regular files are refused.
 
         Raises:
-            RunStop: PERMISSIONS_UNSAFE, a link, not a regular file, or one that others may write.
+            RunStop: PERMISSIONS_UNSAFE, a link or not a regular file; to write, also a file of
+                another user or one that others may read or write.
             OSError: The system's error.
         """
         try:

@@ -61,8 +61,9 @@ def verify_tree(
     """Yield every finding in a run's folder, a folder of queues, one queue, or one file.
 
     Args:
-        run_dir: The path to verify. A folder with `queues/` in it is a finished run, which has to
-            be sealed; other folders may be written meanwhile.
+        run_dir: The path to verify. A folder that holds `queues/`, a seal or a file of `PINNED` is
+            a finished run, which has to be sealed; other folders may be written meanwhile, unless a
+            folder above is sealed.
         on_line: A further check of every whole line: (file, line, offset, json) -> findings.
         public_key: The key that must have signed the seal of a run, if any.
         jobs: How many processes may read at once.
@@ -103,7 +104,7 @@ def verify_quick(
     """Yield files that differ from what was sealed, by size and sha256, without reading lines.
 
     A run is compared with its seal; a queue, or a folder of queues, with its lists of sealed
-    segments and its heads. Files in no seal and no list are not checked.
+    segments and its heads: an active segment by its size alone, and cursors not at all.
 
     Args:
         run_dir: A run's folder, a folder of queues, or one queue.
@@ -111,7 +112,7 @@ def verify_quick(
         files: The seam to the system.
 
     Raises:
-        Refusal: The path holds nothing that can be verified this way.
+        Refusal: The path is no folder.
         RunStop: The disk cannot be read.
     """
     root = Path(run_dir)
@@ -370,7 +371,7 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
 
 
 def _loose_lines(path: Path, on_line: LineCheck | None, files: Files) -> Iterator[Finding]:
-    """Judge a file of lines without a head: each line by itself."""
+    """Judge each line of a file without a head by itself; its JSON need not be canonical."""
     try:
         fd = files.open(path, Access.READ)
     except OSError as error:
