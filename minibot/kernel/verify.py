@@ -36,7 +36,7 @@ from minibot.kernel.files import (
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
-from minibot.kernel.queue import CURSOR_FILE
+from minibot.kernel.queue import CURSOR_FILE, READERS
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE
@@ -90,10 +90,8 @@ def verify_tree(
         if is_run:
             yield from seal_findings(root, public_key, sweeper, files)
             yield from _queues_finding(top, files)
-        elif not tree.has_any(root):
-            raise Refusal(
-                f"{root} holds nothing that can be verified.", "Name a run or a queue's folder."
-            )
+        else:
+            tree.require_any()
         if stands:
             yield from tree.findings(top)
 
@@ -112,7 +110,7 @@ def verify_quick(
         files: The seam to the system.
 
     Raises:
-        Refusal: The path is no folder.
+        Refusal: The path is no folder, or holds nothing that can be verified.
         RunStop: The disk cannot be read.
     """
     root = Path(run_dir)
@@ -123,8 +121,9 @@ def verify_quick(
         if _is_run(root, files):
             yield from seal_findings(root, public_key, sweeper, files)
         else:
-            is_final = _is_in_sealed(root, files)
-            yield from _Tree(root, None, is_final, sweeper, files).quick_findings(root)
+            tree = _Tree(root, None, _is_in_sealed(root, files), sweeper, files)
+            tree.require_any()
+            yield from tree.quick_findings(root)
 
 
 def _is_run(root: Path, files: Files) -> bool:
@@ -167,14 +166,22 @@ class _Tree:
         self._sweeper = sweeper
         self._files = files
 
+    def require_any(self) -> None:
+        """Refuse a folder without any journal; raises Refusal."""
+        if not self.has_any(self._root):
+            raise Refusal(
+                f"{self._root} holds nothing that can be verified.",
+                "Name a run or a queue's folder.",
+            )
+
     def has_any(self, folder: Path) -> bool:
         """Return whether a journal, or remains of one, are in a folder or below it."""
         entries = self._files.listdir(folder)
-        if folder.name == QUARANTINE or journal_stems(entries):
+        if folder.name == QUARANTINE or CURSOR_FILE in entries or journal_stems(entries):
             return True
         stats = ((name, self._files.stat(folder / name)) for name in entries)
         return any(
-            CURSOR_FILE in entries or self.has_any(folder / name)
+            self.has_any(folder / name)
             for name, status in stats
             if status is not None and status.is_folder
         )
@@ -252,9 +259,12 @@ class _Tree:
     def _journals(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
         marks: list[Mark] = []
         stems = journal_stems(entries)
-        if names.MAIN_STEM in stems:
+        if folder.parent.name != READERS:  # There a reader's cursor lies, without its queue.
             for path in self._cursor_paths(folder):
                 yield from self._cursor(path, folder.name, marks)
+        if names.MAIN_STEM not in stems and (read := max(wanted_of(marks), default=0)):
+            path = folder / names.active_name(names.MAIN_STEM)
+            yield Finding(self._name(path), 0, 0, QUEUE_MISSING, f"{read} lines", "nothing")
         for stem in stems:
             own = marks if stem == names.MAIN_STEM else ()
             yield from self._whatever(
@@ -288,7 +298,7 @@ class _Tree:
 
     def _cursor_paths(self, folder: Path) -> list[Path]:
         paths = [folder / CURSOR_FILE]
-        readers = folder / "readers"
+        readers = folder / READERS
         if self._files.stat(readers) is not None:
             paths += [readers / name / CURSOR_FILE for name in self._files.listdir(readers)]
         return [path for path in paths if self._files.stat(path) is not None]

@@ -7,16 +7,18 @@ import random
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minibot.kernel import canonical
+from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START, chain_next, decode_line, encode_line
-from minibot.kernel.queue import open_writer
+from minibot.kernel.queue import CURSOR_FILE, open_writer, reader_folder
 from minibot.kernel.seal import measure, root_of, seal_run, sums_of
 from minibot.kernel.system import FILES
 from minibot.kernel.verify import Finding, verify_quick, verify_tree
@@ -421,3 +423,34 @@ def test_folder_that_holds_nothing_of_a_run_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Refusal, match="nothing that can be verified"):
         list(verify_tree(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("is_primary", [True, False])
+def test_queue_whose_inbox_is_gone_is_found_by_what_its_readers_have_read(
+    tmp_path: Path, is_primary: bool
+) -> None:
+    """Lines that a reader has read, and nothing holds any more, are a finding."""
+    with closing(open_writer(tmp_path, "fills", sync=False)) as writer:
+        writer.append(lines_of(1, 5))
+        read = writer.position
+    folder = reader_folder(tmp_path, "fills", "risk_role", is_primary)
+    folder.mkdir(parents=True, exist_ok=True)
+    Cursor(folder / CURSOR_FILE, "night", "fills", "risk_role").save(read)
+    assert codes(tmp_path) == set()
+
+    for name in ("inbox.jsonl", "inbox.head"):
+        (tmp_path / "fills" / name).unlink()
+
+    for root in (tmp_path, tmp_path / "fills"):
+        (found,) = verify_tree(root)
+        assert (Path(found.file).name, found.code) == ("inbox.jsonl", "QUEUE_MISSING")
+        assert found.expected == "5 lines"
+
+
+def test_folder_without_a_journal_is_refused_by_both_ways(tmp_path: Path) -> None:
+    """Where nothing was looked at, the quick way gives no clean verdict either."""
+    (tmp_path / "empty").mkdir()
+
+    for way in (verify_tree, verify_quick):
+        with pytest.raises(Refusal, match="nothing that can be verified"):
+            list(way(tmp_path))
