@@ -32,7 +32,6 @@ ROOMS: Final = ("features", "risk", "execution")
 STRATEGIES: Final = (
     "bar_indicators",
     "bars",
-    "checklist",
     "selection",
     "core",
     "decision",

@@ -25,22 +25,18 @@ class EventId:
     """The id of an event or of an order; `named`, `derived` and `of_line` make one.
 
     Attributes:
+        run_id: The run of its event; empty for an id from which nothing is derived.
         root: The line of `market_ticks` that it derives from; 0 for an id that came as text.
     """
 
-    __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
+    __slots__ = ("_of", "_ordinal", "_role", "_text", "root", "run_id")
 
     _text: str
-    _run_id: str  # Run id of an id that derives from nothing; unset in derived ids.
+    run_id: str
     _role: str
     _of: EventId | None
     _ordinal: int
     root: int
-
-    @property
-    def run_id(self) -> str:
-        """The run of its event; empty for an id from which nothing is derived."""
-        return self._run_id if self._of is None else self._of.run_id
 
     @property
     def text(self) -> str:
@@ -63,7 +59,7 @@ class EventId:
                 and mine.is_same(theirs)
             )
         if mine is None and theirs is None and self._ordinal and other._ordinal:
-            return self._ordinal == other._ordinal and self._run_id == other._run_id
+            return self._ordinal == other._ordinal and self.run_id == other.run_id
         return self.text == other.text
 
 
@@ -71,7 +67,7 @@ def named(text: str, run_id: str = "") -> EventId:
     """Return an id given as text; with its run if other ids derive from it."""
     ref = EventId()
     ref._text = text
-    ref._run_id = run_id
+    ref.run_id = run_id
     ref._role = ""
     ref._of = None
     ref._ordinal = ref.root = 0
@@ -82,7 +78,7 @@ def of_line(seq: int, run_id: str) -> EventId:
     """Return the id of a tick without an event, by its line in `market_ticks`."""
     ref = EventId()
     ref._text = ref._role = ""
-    ref._run_id = run_id
+    ref.run_id = run_id
     ref._of = None
     ref._ordinal = ref.root = seq
     return ref
@@ -92,6 +88,7 @@ def derived(role: str, of: EventId, ordinal: int) -> EventId:
     """Return the id that `events.ids.derive_id` gives for these; `of` is its input's id and run."""
     ref = EventId()
     ref._text = ""
+    ref.run_id = of.run_id
     ref._role = role
     ref._of = of
     ref._ordinal = ordinal

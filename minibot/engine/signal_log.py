@@ -21,44 +21,55 @@ class Named(NamedTuple):
     side: str
 
 
-class NamedValues:
-    """The values of one name at the signals of one symbol, in order."""
+class SignalTimes:
+    """Time and side of the signals of one symbol, in order, and their values by name.
 
-    __slots__ = ("_sides", "_text", "_ts", "_value", "_values")
+    Attributes:
+        ts: Times, Unix ms.
+        sides: Sides.
+        told: Values by name, with those that had no number yet.
+    """
+
+    __slots__ = ("sides", "told", "ts")
 
     def __init__(self) -> None:
-        """Start without a value."""
-        self._ts = array("q")
-        self._values = array("d")
-        self._sides: list[str] = []
-        # Most texts are those of the signal before.
-        self._text = ""
-        self._value: float | None = None
+        self.ts = array("q")
+        self.sides: list[str] = []
+        self.told: dict[str, NamedValues] = {}
 
-    def add(self, ts: int, text: str, side: str) -> bool:
-        """Take the text of a value, left out if it is no number; tell whether it is the first."""
-        if text != self._text:
-            self._text, self._value = text, _number(text)
-        if self._value is None:
-            return False
-        self._ts.append(ts)
-        self._values.append(self._value)
-        self._sides.append(side)
-        return len(self._sides) == 1
 
-    @property
-    def values(self) -> array[float]:
-        """The values alone."""
-        return self._values
+class NamedValues:
+    """The values of one name at the signals of one symbol, in order.
+
+    Args:
+        signals: Time and side of all signals of the symbol.
+
+    Attributes:
+        values: The values that are numbers.
+        at: For each of them the place of its signal.
+        text, value: The last text, and its number: most texts are those of the signal before.
+    """
+
+    __slots__ = ("at", "signals", "text", "value", "values")
+
+    def __init__(self, signals: SignalTimes) -> None:
+        self.signals = signals
+        self.values = array("d")
+        self.at = array("q")
+        self.text = ""
+        self.value: float | None = None
 
     def chosen(self, places: range | list[int]) -> Iterator[Named]:
         """Yield the values at some places."""
+        times, sides = self.signals.ts, self.signals.sides
         for place in places:
-            yield Named(self._ts[place], self._values[place], self._sides[place])
+            at = self.at[place]
+            yield Named(times[at], self.values[place], sides[at])
 
     def places(self, *, is_hold: bool) -> list[int]:
         """Return the places of the values of holds, or of all other signals."""
-        return [place for place, side in enumerate(self._sides) if (side == HOLD) is is_hold]
+        sides = self.signals.sides
+        return [place for place, at in enumerate(self.at) if (sides[at] == HOLD) is is_hold]
 
 
 class SignalLog:
@@ -80,8 +91,7 @@ class SignalLog:
         self.holds: Counter[str] = Counter()
         self.blocks: Counter[str] = Counter()
         self.named: dict[str, dict[str, NamedValues]] = {}
-        # With those that had no number yet.
-        self._told: dict[str, dict[str, NamedValues]] = {}
+        self._signals: dict[str, SignalTimes] = {}
 
     def add(self, signal: Signal, ts: int) -> None:
         """Take the next signal."""
@@ -91,14 +101,25 @@ class SignalLog:
             self.holds[signal.reason_code] += 1
         if not self._has_values:
             return
-        symbol = signal.symbol
-        told = self._told.setdefault(symbol, {})
+        signals = self._signals.get(signal.symbol)
+        if signals is None:
+            signals = self._signals[signal.symbol] = SignalTimes()
+        at, told = len(signals.sides), signals.told
+        signals.ts.append(ts)
+        signals.sides.append(side)
+        # A year of bars has millions of checks, so that nothing is called for each but `append`.
         for check in signal.checks:
-            found = told.get(check.name)
+            name, text = check.name, check.value
+            found = told.get(name)
             if found is None:
-                found = told[check.name] = NamedValues()
-            if found.add(ts, check.value, side):
-                self.named.setdefault(symbol, {})[check.name] = found
+                found = told[name] = NamedValues(signals)
+            if text != found.text:
+                found.text, found.value = text, _number(text)
+            if found.value is not None:
+                if not found.values:
+                    self.named.setdefault(signal.symbol, {})[name] = found
+                found.values.append(found.value)
+                found.at.append(at)
 
     def add_block(self, reason_code: str) -> None:
         """Take the next refusal of risk."""

@@ -190,8 +190,8 @@ def decimal_text(value: float, places: int) -> str:
     """
     if not isfinite(value):
         raise NumberError(f"{value!r} is not a finite number")
-    text = f"{value:.{places}f}"
-    if text.startswith("-") and not text.strip("-0."):
+    text = "%.*f" % (places, value)  # noqa: UP031 (two thirds of an f-string's time)
+    if text[0] == "-" and not text.strip("-0."):
         return text[1:]
     return text
 
@@ -221,8 +221,11 @@ def _scaled_down(value: int, places: int, wanted: int) -> int:
 
 
 def _text(value: int, places: int) -> str:
-    sign = "-" if value < 0 else ""
+    if value < 0:
+        return "-" + _text(-value, places)
+    digits = str(value)
     if not places:
-        return f"{sign}{abs(value)}"
-    whole, fraction = divmod(abs(value), POWERS[places])
-    return f"{sign}{whole}.{fraction:0{places}d}"
+        return digits
+    if len(digits) <= places:
+        digits = digits.zfill(places + 1)
+    return f"{digits[:-places]}.{digits[-places:]}"

@@ -64,6 +64,8 @@ class Comparison:
 class Words:
     """Words of a decision that are written out only when somebody reads them."""
 
+    __slots__ = ()
+
     def write(self) -> tuple[str, tuple[Check, ...]]:
         """Return the reason and the checks."""
         raise NotImplementedError

@@ -9,190 +9,202 @@ from __future__ import annotations
 from typing import final
 
 from minibot.accounting.order_rules import TRADING
+from minibot.events.decimals import decimal_text
 from minibot.events.model import BUY, HOLD, Check
-from minibot.strategies.checklist import Checklist, number_text
+from minibot.features.lossless import is_finite
 from minibot.strategies.decision import Words
 from minibot.strategies.nore_evaluation import Evaluation
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.position import qty_text
 from minibot.strategies.readings import Readings
-from minibot.strategies.rules import Opinion, clause_of, reading_checks
+from minibot.strategies.rules import Opinion, clause_of, demands_of, reading_checks
 
 
 @final
-class NoreExplanation(Words):
-    """The words for one moment.
+class Thresholds:
+    """Thresholds of a strategy as its checks name them, written once for all moments.
 
     Args:
-        moment: What was judged.
-        parameters: By which.
+        parameters: Of the strategy.
         warmup: Bars that the indicators need.
         trend_warmup: Bars that the trend needs.
     """
 
-    def __init__(
-        self, moment: Evaluation, parameters: StrategyParameters, warmup: int, trend_warmup: int
-    ) -> None:
+    __slots__ = (
+        *("age", "bars", "bars_name", "confidence", "cooldown", "demands", "long_ago", "notional"),
+        *("parameters", "score", "spread", "trend_name", "trend_warmup", "warmup"),
+    )
+
+    def __init__(self, parameters: StrategyParameters, warmup: int, trend_warmup: int) -> None:
+        section = parameters.section
+        self.parameters: StrategyParameters = parameters
+        self.warmup: int = warmup
+        self.trend_warmup: int = trend_warmup
+        self.bars_name: str = f"bars_{parameters.bar_interval}"
+        self.bars: str = f">= {warmup}"
+        self.age: str = f"<= {section.tick_age_ms_max}"
+        self.spread: str = f"<= {section.spread_bps_max}"
+        self.notional: str = f">= {section.touch_notional_min}"
+        self.trend_name: str = f"trend_{parameters.trend_interval}_bps"
+        self.cooldown: str = f">= {parameters.cooldown_ms}"
+        self.long_ago: str = f"over {parameters.cooldown_ms}"
+        self.score: str = f">= {parameters.score_min}"
+        self.confidence: str = f">= {parameters.confidence_min}"
+        self.demands: dict[str, tuple[str, ...]] = demands_of(section)
+
+
+@final
+class NoreExplanation(Words):
+    """The words for one moment, by the thresholds of its strategy."""
+
+    __slots__ = ("_moment", "_thresholds")
+
+    def __init__(self, moment: Evaluation, thresholds: Thresholds) -> None:
         self._moment: Evaluation = moment
-        self._parameters: StrategyParameters = parameters
-        self._warmup: int = warmup
-        self._trend_warmup: int = trend_warmup
+        self._thresholds: Thresholds = thresholds
 
     def write(self) -> tuple[str, tuple[Check, ...]]:
         """Return the reason and the checks."""
-        moment, checklist = self._moment, Checklist()
-        self._begin(checklist)
+        moment, thresholds = self._moment, self._thresholds
         readings, said = moment.readings, moment.said
-        clause = ""
+        checks = self._begin()
         if readings is not None:
-            clause = "" if said is None else clause_of(said, readings, self._parameters)
-            self._market(checklist)
-            self._readings(readings, said, checklist)
+            checks += self._market()
+            checks += reading_checks(readings, thresholds.parameters, thresholds.demands, said)
+            lacking = f"warmup {moment.trend_bars}/{thresholds.trend_warmup}"
+            text = lacking if moment.trend is None else number_text(moment.trend, 2)
+            checks.append(Check(thresholds.trend_name, text, "optional", True))
             if said is None or not moment.is_asked:
-                self._setup(readings, said, clause, checklist)
+                is_one = said is not None and said.side != HOLD
+                checks.append(Check("setup", "none" if said is None else said.code, "one", is_one))
             else:
-                self._state(said, clause, checklist)
-                self._strength(checklist)
-        if moment.code or said is None:
-            return f"HOLD: {checklist.sentence}", tuple(checklist.checks)
+                checks += self._state(said)
+                checks += self._strength()
+        if moment.code or said is None or readings is None:
+            return f"HOLD: {self._refusal()}", tuple(checks)
+        clause = clause_of(said, readings, thresholds.parameters)
         points = f"score {moment.score}, confidence {moment.confidence}"
-        return f"{said.side}: {clause}; {points}", tuple(checklist.checks)
+        return f"{said.side}: {clause}; {points}", tuple(checks)
 
-    def _begin(self, checklist: Checklist) -> None:
-        moment, interval = self._moment, self._parameters.bar_interval
-        status = moment.status or "unknown"
-        checklist.require(
-            moment.is_trading,
-            ("instrument_status", status, TRADING),
-            moment.code,
-            f"instrument status {status}, not TRADING"
-            if moment.status
-            else f"no instrument rules of {moment.symbol} yet",
-        )
-        counted = f"{moment.bars}/{self._warmup} bars of {interval}"
-        since = " since the gap" if moment.is_after_gap else ""
-        checklist.require(
-            moment.is_warm,
-            (f"bars_{interval}", str(moment.bars), f">= {self._warmup}"),
-            moment.code,
-            f"warmup {counted}{since}",
-        )
+    # --- checks -------------------------------------------------------------------------------
+
+    def _begin(self) -> list[Check]:
+        moment, thresholds = self._moment, self._thresholds
+        status, bars = moment.status or "unknown", str(moment.bars)
+        checks = [
+            Check("instrument_status", status, TRADING, moment.is_trading),
+            Check(thresholds.bars_name, bars, thresholds.bars, moment.is_warm),
+        ]
         if moment.is_trading and moment.is_warm and moment.readings is None:
-            checklist.require(
-                False,
-                ("readings", "missing", "finite"),
-                moment.code,
-                f"a reading over {interval} bars is missing or not a number",
-            )
+            checks.append(Check("readings", "missing", "finite", False))
+        return checks
 
-    def _market(self, checklist: Checklist) -> None:
-        moment, section = self._moment, self._parameters.section
-        age, age_max = moment.age_ms, section.tick_age_ms_max
-        checklist.require(
-            moment.is_fresh,
-            ("tick_age_ms", "missing" if age is None else str(age), f"<= {age_max}"),
-            moment.code,
-            "no tick yet" if age is None else f"tick age {age} ms > {age_max}",
-        )
-        what = "gap in the depth stream" if moment.is_book_broken else "touch missing or crossed"
-        checklist.require(
-            moment.is_usable,
-            ("book", "usable" if moment.is_usable else what, "usable"),
-            moment.code,
-            f"book unusable: {what}",
-        )
-        spread, spread_max = number_text(moment.spread, 2), section.spread_bps_max
-        checklist.require(
-            moment.is_narrow,
-            ("spread_bps", spread, f"<= {spread_max}"),
-            moment.code,
-            f"spread {spread} bps > {spread_max}",
-        )
-        notional, notional_min = number_text(moment.notional, 2), section.touch_notional_min
-        checklist.require(
-            moment.is_liquid,
-            ("touch_notional", notional, f">= {notional_min}"),
-            moment.code,
-            f"{notional} at the {moment.place} < {notional_min}",
-        )
+    def _market(self) -> list[Check]:
+        moment, thresholds = self._moment, self._thresholds
+        age = "missing" if moment.age_ms is None else str(moment.age_ms)
+        book = "usable" if moment.is_usable else _unusable(moment)
+        spread, notional = number_text(moment.spread, 2), number_text(moment.notional, 2)
+        return [
+            Check("tick_age_ms", age, thresholds.age, moment.is_fresh),
+            Check("book", book, "usable", moment.is_usable),
+            Check("spread_bps", spread, thresholds.spread, moment.is_narrow),
+            Check("touch_notional", notional, thresholds.notional, moment.is_liquid),
+        ]
 
-    def _readings(self, readings: Readings, said: Opinion | None, checklist: Checklist) -> None:
-        moment = self._moment
-        checklist.checks += reading_checks(readings, self._parameters, said)
-        lacking = f"warmup {moment.trend_bars}/{self._trend_warmup}"
-        text = lacking if moment.trend is None else number_text(moment.trend, 2)
-        checklist.note(f"trend_{self._parameters.trend_interval}_bps", text, "optional")
+    def _state(self, said: Opinion) -> list[Check]:
+        moment, thresholds = self._moment, self._thresholds
+        is_buy = said.side == BUY
+        held = qty_text(moment.held) if moment.is_long else "flat"
+        checks = [Check("position", held, "flat" if is_buy else "long", moment.is_placed)]
+        if is_buy:
+            run = "open" if moment.is_open else "ending"
+            checks.append(Check("run", run, "open", moment.is_open))
+        since = thresholds.long_ago if moment.is_cool else str(moment.since_ms)
+        checks.append(Check("since_signal_ms", since, thresholds.cooldown, moment.is_cool))
+        if is_buy and thresholds.parameters.cost_gate:
+            expected, costs = number_text(moment.expected, 2), number_text(moment.costs, 2)
+            checks.append(Check("expected_bps", expected, f">= {costs}", moment.pays))
+        return checks
 
-    def _setup(
-        self, readings: Readings, said: Opinion | None, clause: str, checklist: Checklist
-    ) -> None:
-        """Return why no rule wants a side, or that earlier filters left nothing to check."""
-        code, section = self._moment.code, self._parameters.section
-        if said is not None:
-            checklist.require(said.side != HOLD, ("setup", said.code, "one"), code, clause)
-            return
-        checklist.require(
-            False,
-            ("setup", "none", "one"),
-            code,
+    def _strength(self) -> list[Check]:
+        moment, thresholds = self._moment, self._thresholds
+        confidence = str(moment.confidence)
+        return [
+            Check("score", str(moment.score), thresholds.score, moment.is_scored),
+            Check("confidence", confidence, thresholds.confidence, moment.is_confident),
+        ]
+
+    # --- the first filter that failed ---------------------------------------------------------
+
+    def _refusal(self) -> str:
+        """Return the sentence on the first filter that failed, in the order of the filters."""
+        moment, said, readings = self._moment, self._moment.said, self._moment.readings
+        interval = self._thresholds.parameters.bar_interval
+        if not moment.is_trading:
+            if not moment.status:
+                return f"no instrument rules of {moment.symbol} yet"
+            return f"instrument status {moment.status}, not TRADING"
+        if not moment.is_warm:
+            since = " since the gap" if moment.is_after_gap else ""
+            return f"warmup {moment.bars}/{self._thresholds.warmup} bars of {interval}{since}"
+        if readings is None:
+            return f"a reading over {interval} bars is missing or not a number"
+        if not (moment.is_fresh and moment.is_usable and moment.is_narrow and moment.is_liquid):
+            return self._market_refusal()
+        if said is None:
+            return self._no_setup(readings)
+        return self._opinion_refusal(said, readings)
+
+    def _market_refusal(self) -> str:
+        moment, section = self._moment, self._thresholds.parameters.section
+        if moment.age_ms is None:
+            return "no tick yet"
+        if not moment.is_fresh:
+            return f"tick age {moment.age_ms} ms > {section.tick_age_ms_max}"
+        if not moment.is_usable:
+            return f"book unusable: {_unusable(moment)}"
+        if not moment.is_narrow:
+            return f"spread {number_text(moment.spread, 2)} bps > {section.spread_bps_max}"
+        notional = number_text(moment.notional, 2)
+        return f"{notional} at the {moment.place} < {section.touch_notional_min}"
+
+    def _no_setup(self, readings: Readings) -> str:
+        section = self._thresholds.parameters.section
+        return (
             f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps "
             f"(+-{section.momentum_bps_min}), rsi {number_text(readings.rsi, 1)} "
             f"({section.rsi_oversold}, {section.rsi_overbought}), price "
             f"{number_text(-readings.reversion_bps, 2)} bps from its average "
-            f"(+-{section.reversion_bps_min})",
+            f"(+-{section.reversion_bps_min})"
         )
 
-    def _state(self, said: Opinion, clause: str, checklist: Checklist) -> None:
-        moment = self._moment
-        is_buy, code = said.side == BUY, moment.code
-        held = qty_text(moment.held) if moment.is_long else "flat"
-        checklist.require(
-            moment.is_placed,
-            ("position", held, "flat" if is_buy else "long"),
-            code,
-            f"already long {held}, though {clause}"
-            if is_buy
-            else f"no position to sell, though {clause}",
-        )
-        if is_buy:
-            checklist.require(
-                moment.is_open,
-                ("run", "open" if moment.is_open else "ending", "open"),
-                code,
-                f"the run is ending, though {clause}",
-            )
-        since, cooldown = moment.since_ms, self._parameters.cooldown_ms
-        checklist.require(
-            moment.is_cool,
-            (
-                "since_signal_ms",
-                f"over {cooldown}" if moment.is_cool else str(since),
-                f">= {cooldown}",
-            ),
-            code,
-            f"cooldown: last signal {since} ms ago < {cooldown}",
-        )
-        if is_buy and self._parameters.cost_gate:
+    def _opinion_refusal(self, said: Opinion, readings: Readings) -> str:
+        moment, parameters = self._moment, self._thresholds.parameters
+        if said.side == HOLD:
+            return clause_of(said, readings, parameters)
+        if not moment.is_placed:
+            clause = clause_of(said, readings, parameters)
+            if said.side == BUY:
+                return f"already long {qty_text(moment.held)}, though {clause}"
+            return f"no position to sell, though {clause}"
+        if not moment.is_open:
+            return f"the run is ending, though {clause_of(said, readings, parameters)}"
+        if not moment.is_cool:
+            return f"cooldown: last signal {moment.since_ms} ms ago < {parameters.cooldown_ms}"
+        if not moment.pays:
             expected, costs = number_text(moment.expected, 2), number_text(moment.costs, 2)
-            checklist.require(
-                moment.pays,
-                ("expected_bps", expected, f">= {costs}"),
-                code,
-                f"expected move {expected} bps < {costs} of costs",
-            )
+            return f"expected move {expected} bps < {costs} of costs"
+        if not moment.is_scored:
+            return f"score {moment.score} < {parameters.score_min}"
+        return f"confidence {moment.confidence} < {parameters.confidence_min}"
 
-    def _strength(self, checklist: Checklist) -> None:
-        moment, parameters = self._moment, self._parameters
-        score, confidence = moment.score, moment.confidence
-        checklist.require(
-            moment.is_scored,
-            ("score", str(score), f">= {parameters.score_min}"),
-            moment.code,
-            f"score {score} < {parameters.score_min}",
-        )
-        checklist.require(
-            moment.is_confident,
-            ("confidence", str(confidence), f">= {parameters.confidence_min}"),
-            moment.code,
-            f"confidence {confidence} < {parameters.confidence_min}",
-        )
+
+def number_text(value: float | None, places: int) -> str:
+    """Return a value with a fixed number of places, or `missing` for None, NaN and infinities."""
+    if value is None or not is_finite(value):
+        return "missing"
+    return decimal_text(value, places)
+
+
+def _unusable(moment: Evaluation) -> str:
+    return "gap in the depth stream" if moment.is_book_broken else "touch missing or crossed"

@@ -51,7 +51,7 @@ from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
 from minibot.strategies.nore_evaluation import Evaluation
-from minibot.strategies.nore_explanation import NoreExplanation
+from minibot.strategies.nore_explanation import NoreExplanation, Thresholds
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick
@@ -66,6 +66,7 @@ class NoreStrategyV1(Strategy):
     Attributes:
         bars, trend: Indicators over `bar_interval` and `trend_interval`.
         flow: Order flow at the touch.
+        thresholds: Of the checks, as text.
         is_after_gap: Trades were missing, and no live bar has found the indicators ready since.
     """
 
@@ -81,6 +82,9 @@ class NoreStrategyV1(Strategy):
         self.bars: BarIndicators = BarIndicators(parameters.bar_interval, parameters)
         self.trend: BarIndicators = BarIndicators(parameters.trend_interval, parameters)
         self.is_after_gap: bool = False
+        self.thresholds: Thresholds = Thresholds(
+            parameters, self.bars.warmup, self.trend.slow.warmup
+        )
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
@@ -139,11 +143,12 @@ class NoreStrategyV1(Strategy):
 
     def decide(self, view: View) -> Decision:
         """Return the decision about the symbol at market time `view.now`."""
-        parameters, bars = self.parameters, self.bars
-        moment = Evaluation(view, bars, self.trend, self.flow, parameters, self.is_after_gap)
+        moment = Evaluation(
+            view, self.bars, self.trend, self.flow, self.parameters, self.is_after_gap
+        )
         said = moment.said
         side, code = HOLD, moment.code
         if said is not None and not code:
             side, code = said.side, said.code
-        words = NoreExplanation(moment, parameters, bars.warmup, self.trend.slow.warmup)
+        words = NoreExplanation(moment, self.thresholds)
         return decision_of(side, moment.score, moment.confidence, code, "", (), words)

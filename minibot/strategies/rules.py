@@ -18,8 +18,10 @@ worst RSI that the rule admits to the best.
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Final, final
 
+from minibot.cores.core_profile import StrategySection
 from minibot.events.decimals import decimal_text
 from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.reasons import (
@@ -36,6 +38,10 @@ from minibot.strategies.readings import Readings
 STRENGTH_POINTS = 25
 RSI_POINTS = 15
 RSI_MIDDLE = 50.0
+READINGS: Final = ("rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps")
+"""Names of the readings in the checks of a signal, in their order."""
+NOTHING: Final = "none"
+"""Demand of a rule on a reading that it does not look at."""
 
 
 @final
@@ -59,11 +65,9 @@ def opinion(
     When long, exits speak before entries; when flat, entries before exits: the strategy first says
     what could be done, and the filters refuse what cannot (`no_position`, `in_position`).
     """
-    entry = _entry(readings, parameters)
-    leave = _exit(readings, parameters, entry_code if is_long else "")
     if is_long:
-        return leave or entry
-    return entry or leave
+        return _exit(readings, parameters, entry_code) or _entry(readings, parameters)
+    return _entry(readings, parameters) or _exit(readings, parameters, "")
 
 
 def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters) -> str:
@@ -98,60 +102,64 @@ def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters)
 
 
 def reading_checks(
-    readings: Readings, parameters: StrategyParameters, said: Opinion | None
+    readings: Readings,
+    parameters: StrategyParameters,
+    demands: Mapping[str, tuple[str, ...]],
+    said: Opinion | None,
 ) -> list[Check]:
     """Return every reading against what the speaking rule demands of it (`none` if nothing).
 
     While no rule speaks, the thresholds are those that would have made one speak.
+
+    Args:
+        readings: Of the moment.
+        parameters: Of the strategy.
+        demands: What `demands_of` returned for them.
+        said: What the rules say.
     """
-    demands = _demands(parameters, "") if said is None else _demands(parameters, said.code)
-    met = _met_without_rule(readings, parameters) if said is None else {}
-    is_met = said is not None and said.side != HOLD
     values = (
-        ("rsi", readings.rsi),
-        ("momentum_bps", readings.momentum_bps),
-        ("return_bps", readings.return_bps),
-        ("reversion_bps", readings.reversion_bps),
-        ("atr_bps", readings.atr_bps),
+        readings.rsi,
+        readings.momentum_bps,
+        readings.return_bps,
+        readings.reversion_bps,
+        readings.atr_bps,
     )
-    checks: list[Check] = []
-    for name, value in values:
-        demand = demands.get(name)
-        passed = demand is None or is_met or met.get(name, False)
-        checks.append(Check(name, decimal_text(value, 2), demand or "none", passed))
-    return checks
+    demanded = demands["" if said is None else said.code]
+    if said is None:
+        met = _met_without_rule(readings, parameters)
+    else:
+        is_met = said.side != HOLD
+        met = tuple([is_met or demand == NOTHING for demand in demanded])
+    return [
+        Check(READINGS[place], decimal_text(value, 2), demanded[place], met[place])
+        for place, value in enumerate(values)
+    ]
 
 
-def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> dict[str, bool]:
-    momentum_min, reversion_min = parameters.momentum_bps_min, parameters.reversion_bps_min
-    return {
-        "rsi": not parameters.rsi_oversold < readings.rsi < parameters.rsi_overbought,
-        "momentum_bps": abs(readings.momentum_bps) >= momentum_min,
-        "reversion_bps": abs(readings.reversion_bps) >= reversion_min,
-    }
+def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> tuple[bool, ...]:
+    return (
+        not parameters.rsi_oversold < readings.rsi < parameters.rsi_overbought,
+        abs(readings.momentum_bps) >= parameters.momentum_bps_min,
+        True,
+        abs(readings.reversion_bps) >= parameters.reversion_bps_min,
+        True,
+    )
 
 
-def _demands(parameters: StrategyParameters, code: str) -> dict[str, str]:
-    section = parameters.section
+def demands_of(section: StrategySection) -> dict[str, tuple[str, ...]]:
+    """Return what each rule demands of `READINGS`, by its code; under an empty one, any rule."""
     oversold, overbought = section.rsi_oversold, section.rsi_overbought
     momentum, reversion = section.momentum_bps_min, section.reversion_bps_min
-    if code == MOMENTUM_UP:
-        between = f"{oversold} to {overbought}"
-        return {"rsi": between, "momentum_bps": f">= {momentum}", "return_bps": "> 0"}
-    if code == MOMENTUM_DOWN:
-        return {"momentum_bps": f"<= -{momentum}", "return_bps": "< 0"}
-    if code == REVERSION_OVERSOLD:
-        return {"rsi": f"<= {oversold}", "reversion_bps": f">= {reversion}"}
-    if code == REVERSION_OVERBOUGHT:
-        return {"rsi": f">= {overbought}", "reversion_bps": f"<= -{reversion}"}
-    if code == REVERSION_DONE:
-        return {"reversion_bps": "<= 0"}
-    if code == CONFLICTING:
-        return {"momentum_bps": f"> -{momentum}"}
+    either = f">= {momentum} or <= -{momentum}"
+    aside = f">= {reversion} or <= -{reversion}"
     return {
-        "rsi": f"<= {oversold} or >= {overbought}",
-        "momentum_bps": f">= {momentum} or <= -{momentum}",
-        "reversion_bps": f">= {reversion} or <= -{reversion}",
+        MOMENTUM_UP: (f"{oversold} to {overbought}", f">= {momentum}", "> 0", NOTHING, NOTHING),
+        MOMENTUM_DOWN: (NOTHING, f"<= -{momentum}", "< 0", NOTHING, NOTHING),
+        REVERSION_OVERSOLD: (f"<= {oversold}", NOTHING, NOTHING, f">= {reversion}", NOTHING),
+        REVERSION_OVERBOUGHT: (f">= {overbought}", NOTHING, NOTHING, f"<= -{reversion}", NOTHING),
+        REVERSION_DONE: (NOTHING, NOTHING, NOTHING, "<= 0", NOTHING),
+        CONFLICTING: (NOTHING, f"> -{momentum}", NOTHING, NOTHING, NOTHING),
+        "": (f"<= {oversold} or >= {overbought}", either, NOTHING, aside, NOTHING),
     }
 
 
