@@ -124,7 +124,7 @@ class Message:
         return Event(
             self.ts,
             ref.text,
-            self.role,
+            WRITERS[self.place],
             ref.run_id,
             cmdline_hash,
             self.payload(),

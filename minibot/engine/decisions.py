@@ -49,10 +49,8 @@ class DecisionDigest:
     def add(self, queue: str, seq: int, event: Event) -> None:
         """Take the next derived event of a queue."""
         self.note(queue, seq, event.id)
-        causes = [
-            self._ordinals.get(cause, f"market_ticks:{event.tick_seq}")
-            for cause in event.cause_ids or ()
-        ]
+        root, ordinals = f"market_ticks:{event.tick_seq}", self._ordinals
+        causes = [ordinals.get(cause, root) for cause in event.cause_ids or ()]
         self._take(queue, event.payload, causes)
 
     def add_hold(self, queue: str, payload: Payload, tick_seq: int | None) -> None:
@@ -63,7 +61,8 @@ class DecisionDigest:
         self._take(queue, payload, [f"market_ticks:{tick_seq}"])
 
     def _take(self, queue: str, payload: Payload, causes: list[str]) -> None:
-        said = _Said(causes, _counted(type(payload))(payload), queue, payload.TYPE)
+        struct, values = _counted(type(payload))
+        said = _Said(causes, struct(*values(payload)), queue, payload.TYPE)
         self._total.update(_ENCODER.encode_lines((said,)))
         self.events += 1
 
@@ -74,13 +73,15 @@ class DecisionDigest:
 
 
 @cache
-def _counted(cls: type[Payload]) -> Callable[[Payload], msgspec.Struct]:
-    """Return what turns payloads of a class into structs of the fields that count, if not None."""
+def _counted(cls: type[Payload]) -> tuple[type[msgspec.Struct], Callable[[Payload], Any]]:
+    """Return a struct of the fields that count of a class, and what reads them of its payloads.
+
+    Fields that are None are left out where the struct is written.
+    """
     names = [name for name in sorted(cls.__struct_fields__) if name not in LEFT_OUT]
     fields: list[tuple[str, Any, Any]] = [(name, Any, None) for name in names]
     # A dict made anew for each payload took the encoder and its caller a third longer.
     struct = msgspec.defstruct(cls.__name__, fields, frozen=True, gc=False, omit_defaults=True)
     if len(names) < 2:  # Of less than two names an `attrgetter` makes no tuple.
-        return lambda payload: struct(*[getattr(payload, name) for name in names])
-    values = attrgetter(*names)
-    return lambda payload: struct(*values(payload))
+        return struct, lambda payload: [getattr(payload, name) for name in names]
+    return struct, attrgetter(*names)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from minibot.cores.closed_bar import BarInput
-from minibot.cores.messages import QUEUES, Message
+from minibot.cores.messages import QUEUES, WRITERS, Message
 from minibot.cores.protocol import Core, ShownTick
 from minibot.cores.scaled_tick import ANY_TOUCH, NO_BOUND, QuietRange, ScaledTick
 from minibot.engine.lockstep_ports import Port, Table
@@ -184,7 +184,7 @@ class Lockstep:
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
-        return message.event(self._hashes[message.role])
+        return message.event(self._hashes[WRITERS[message.place]])
 
     def _deliver(self, said: list[Message] | None) -> None:
         """Give new messages of the cores, and all that follow from them, to their readers."""

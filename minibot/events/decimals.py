@@ -58,7 +58,7 @@ class Scale:
             raise NumberError(f"increment {increment!r}: expected above zero")
         while places and step % 10 == 0:
             step, places = step // 10, places - 1
-        return cls(_text(step, places), places, step)
+        return cls(format_fixed(step, places), places, step)
 
     def parse(self, text: str) -> int:
         """Return the value in units of the increment.
@@ -84,7 +84,7 @@ class Scale:
 
     def format(self, units: int) -> str:
         """Return the decimal string of a number of units."""
-        return _text(units * self.step, self.places)
+        return format_fixed(units * self.step, self.places)
 
 
 def parse_fixed(text: str, places: int) -> int:
@@ -104,7 +104,14 @@ def parse_fixed(text: str, places: int) -> int:
 
 def format_fixed(value: int, places: int) -> str:
     """Return the decimal string of `value` times 10**-places, with exactly that many places."""
-    return _text(value, places)
+    if value < 0:
+        return "-" + format_fixed(-value, places)
+    digits = str(value)
+    if not places:
+        return digits
+    if len(digits) <= places:
+        digits = digits.zfill(places + 1)
+    return f"{digits[:-places]}.{digits[-places:]}"
 
 
 def parse_quote(text: str) -> int:
@@ -218,14 +225,3 @@ def _scaled_down(value: int, places: int, wanted: int) -> int:
     if places <= wanted:
         return value * POWERS[wanted - places]
     return value // POWERS[places - wanted]
-
-
-def _text(value: int, places: int) -> str:
-    if value < 0:
-        return "-" + _text(-value, places)
-    digits = str(value)
-    if not places:
-        return digits
-    if len(digits) <= places:
-        digits = digits.zfill(places + 1)
-    return f"{digits[:-places]}.{digits[-places:]}"

@@ -87,8 +87,8 @@ class Decision:
     """
 
     __slots__ = (
-        *("_reason", "_words", "confidence", "holds_address", "reason_code", "score", "side"),
-        *("told", "valid_ms", "wish"),
+        *("_checks", "_reason", "_words", "confidence", "holds_address", "reason_code", "score"),
+        *("side", "told", "valid_ms", "wish"),
     )
 
     side: str
@@ -97,6 +97,7 @@ class Decision:
     reason_code: str
     _reason: str
     told: Sequence[Check | Comparison]
+    _checks: tuple[Check, ...] | None
     _words: Words | None
     holds_address: bool
     valid_ms: int
@@ -112,16 +113,18 @@ class Decision:
     def checks(self) -> tuple[Check, ...]:
         """Values against thresholds."""
         self._write()
-        checks = tuple(
-            [told.check() if isinstance(told, Comparison) else told for told in self.told]
-        )
-        self.told = checks
-        return checks
+        if self._checks is None:
+            self._checks = tuple(
+                [told.check() if isinstance(told, Comparison) else told for told in self.told]
+            )
+            self.told = self._checks
+        return self._checks
 
     def _write(self) -> None:
         words = self._words
         if words is not None:
-            self._reason, self.told = words.write()
+            self._reason, self._checks = words.write()
+            self.told = self._checks
             self._words = None
 
     def __eq__(self, other: object) -> bool:
@@ -175,6 +178,7 @@ def decision_of(
     decision._reason = reason
     # A strategy may go on with a list of its own, and these are read later.
     decision.told = tuple(checks)
+    decision._checks = None
     decision._words = words
     decision.holds_address = ADDRESS in reason
     decision.valid_ms = 0

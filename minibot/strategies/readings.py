@@ -22,19 +22,12 @@ class Readings:
 
     __slots__ = ("atr_bps", "momentum_bps", "return_bps", "reversion_bps", "rsi")
 
-    def __init__(
-        self,
-        rsi: float,
-        momentum_bps: float,
-        return_bps: float,
-        reversion_bps: float,
-        atr_bps: float,
-    ) -> None:
-        self.rsi: float = rsi
-        self.momentum_bps: float = momentum_bps
-        self.return_bps: float = return_bps
-        self.reversion_bps: float = reversion_bps
-        self.atr_bps: float = atr_bps
+    # `read` makes one at each bar: a constructor would cost another call.
+    rsi: float
+    momentum_bps: float
+    return_bps: float
+    reversion_bps: float
+    atr_bps: float
 
 
 def read(bars: BarIndicators) -> Readings | None:
@@ -49,21 +42,14 @@ def read(bars: BarIndicators) -> Readings | None:
     if bars.last is None or not slow > 0.0:
         return None
     close = bars.last.close
-    readings = Readings(
-        rsi=rsi,
-        momentum_bps=(fast - slow) / slow * 10_000.0,
-        return_bps=momentum * 10_000.0,
-        reversion_bps=(slow - close) / slow * 10_000.0,
-        atr_bps=atr / close * 10_000.0,
-    )
-    total = (
-        readings.rsi
-        + readings.momentum_bps
-        + readings.return_bps
-        + readings.reversion_bps
-        + readings.atr_bps
-    )
+    readings = Readings()
+    readings.rsi = rsi
+    readings.momentum_bps = momentum_bps = (fast - slow) / slow * 10_000.0
+    readings.return_bps = return_bps = momentum * 10_000.0
+    readings.reversion_bps = reversion_bps = (slow - close) / slow * 10_000.0
+    readings.atr_bps = atr_bps = atr / close * 10_000.0
     # A NaN or an infinity among the terms makes the sum one, whatever the others are.
+    total = rsi + momentum_bps + return_bps + reversion_bps + atr_bps
     return readings if is_finite(total) else None
 
 
