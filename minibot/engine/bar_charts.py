@@ -16,7 +16,7 @@ from minibot.engine.bar_market import BarMarket
 from minibot.engine.cells import floats
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.row_charts import Starts, heads_of
-from minibot.engine.run_result import EquityPoint, PriceBar
+from minibot.engine.run_result import EquityList, EquityPoint, PriceBar
 from minibot.engine.tick_table import Array
 from minibot.events.money import proceeds_down
 
@@ -51,9 +51,9 @@ class BarCharts:
         """Note that the position has changed from a row on."""
         self._held.append((row, *self._now()))
 
-    def equity(self, last: int) -> LazyList[EquityPoint]:
+    def equity(self, last: int) -> EquityList:
         """Return equity at the first tick of each candle but the first, of rows before `last`."""
-        return LazyList(lambda: self._points(last))
+        return EquityList(lambda: self._points(last))
 
     def candles(self, last: int, shown: list[int]) -> LazyList[PriceBar]:
         """Return the candles of the rows before `last`.

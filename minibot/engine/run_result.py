@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest
+from minibot.engine.lazy_list import LazyList
 from minibot.engine.signal_log import SignalLog
 from minibot.events.model import BLOCK, Event, JsonObject, RiskAction, Signal
 
@@ -28,6 +29,22 @@ class EquityPoint(NamedTuple):
 
     ts: int
     equity: int
+
+
+class EquityList(LazyList[EquityPoint]):
+    """Equity candle by candle, made when it is first read.
+
+    Another process is sent two columns: a year of minutes is half a million points, and as objects
+    they take a second to send and another to read.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes an equal list of the columns."""
+        return _equity_of, ([point.ts for point in self], [point.equity for point in self])
+
+
+def _equity_of(times: list[int], amounts: list[int]) -> EquityList:
+    return EquityList(lambda: list(map(EquityPoint, times, amounts)))
 
 
 @dataclass(slots=True)

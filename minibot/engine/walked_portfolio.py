@@ -10,12 +10,11 @@ from minibot.engine.bar_block import BarBlock
 from minibot.engine.bar_charts import BarCharts
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.intrabar import Shown
-from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
 from minibot.engine.portfolio_rows import PortfolioRows, Steps
 from minibot.engine.price_charts import WIDTHS_MS
-from minibot.engine.run_result import BacktestResult, EquityPoint
+from minibot.engine.run_result import BacktestResult, EquityList, EquityPoint
 from minibot.events.cells import CELL
 from minibot.events.unit_sizes import NEVER
 
@@ -131,7 +130,7 @@ class WalkedPortfolio(Steps):
         result, rows = self._result, self.rows
         rows.settle()
         points = self._points
-        result.equity = LazyList(lambda: _expanded(points))
+        result.equity = EquityList(lambda: _expanded(points))
         for number, market in enumerate(self._markets):
             result.closes[market.symbol] = market.closes(result.to_ts)
             if begun := self._begun[number]:
