@@ -14,7 +14,7 @@ from typing import Final
 
 from minibot.events.decimals import (
     IS_INTERPRETED,
-    div_down,
+    POWERS,
     format_fixed,
     mul_div_down,
     mul_div_up,
@@ -43,7 +43,7 @@ def parse_amount(text: str) -> int:
 
 def amount_text(value: int, places: int = PLACES) -> str:
     """Return an amount with `places` places; the value must be a multiple of 10**-places."""
-    return format_fixed(div_down(value, 10 ** (PLACES - places)), places)
+    return format_fixed(value // POWERS[PLACES - places], places)
 
 
 def parse_rate(bps: str) -> int:

@@ -79,8 +79,8 @@ class BarIndicators:
         if last is not None and bar.open_ts - last.open_ts > steps_max * self.length_ms:
             self.reset()
         self.rsi.update(bar.close)
-        self.fast.update(bar.close)
-        self.slow.update(bar.close)
+        self.fast.feed(bar.close)
+        self.slow.feed(bar.close)
         self.atr.update(bar.high, bar.low, bar.close)
         self.momentum.update(bar.close)
         self.last = bar

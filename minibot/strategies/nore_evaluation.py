@@ -167,27 +167,26 @@ class Evaluation:
     ) -> None:
         """Judge age, touch, spread and liquidity."""
         tick = view.tick
-        age_ms = None if tick.ts < 0 else view.now - tick.ts
-        self.age_ms = age_ms
-        self.is_fresh = age_ms is not None and age_ms <= parameters.tick_age_ms_max
-        if not self.is_fresh:
+        self.age_ms = age_ms = None if tick.ts < 0 else view.now - tick.ts
+        self.is_fresh = is_fresh = age_ms is not None and age_ms <= parameters.tick_age_ms_max
+        if not is_fresh:
             self._fail(STALE_TICK)
-        spread = self.spread = spread_bps(tick.bid, tick.ask)
-        self.is_book_broken = view.is_book_broken
-        self.is_usable = spread is not None and not view.is_book_broken
-        if not self.is_usable:
+        self.spread = spread = spread_bps(tick.bid, tick.ask)
+        self.is_book_broken = is_broken = view.is_book_broken
+        self.is_usable = is_usable = spread is not None and not is_broken
+        if not is_usable:
             self._fail(BOOK_UNUSABLE)
-        self.is_narrow = spread is not None and spread <= parameters.spread_bps_max
-        if not self.is_narrow:
+        self.is_narrow = is_narrow = spread is not None and spread <= parameters.spread_bps_max
+        if not is_narrow:
             self._fail(SPREAD_TOO_WIDE)
         bid = touch_notional(tick.bid, tick.bid_qty)
         ask = touch_notional(tick.ask, tick.ask_qty)
         # The side that would be taken; the thinner one while nobody speaks for a side.
         takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
         self.place = "bid" if takes_bid else "ask"
-        self.notional = bid if takes_bid else ask
-        self.is_liquid = self.notional >= parameters.touch_notional_min
-        if not self.is_liquid:
+        self.notional = notional = bid if takes_bid else ask
+        self.is_liquid = is_liquid = notional >= parameters.touch_notional_min
+        if not is_liquid:
             self._fail(LIQUIDITY_TOO_LOW)
 
     def _judge_state(self, view: View, said: Opinion, parameters: StrategyParameters) -> None:
