@@ -31,7 +31,7 @@ class Thresholds:
     """
 
     __slots__ = (
-        *("age", "bars", "bars_name", "confidence", "cooldown", "demands", "long_ago", "notional"),
+        *("age", "bars", "bars_name", "confidence", "cool_ms", "demands", "long_ago", "notional"),
         *("parameters", "score", "spread", "trend_name", "trend_warmup", "warmup"),
     )
 
@@ -46,7 +46,7 @@ class Thresholds:
         self.spread: str = f"<= {section.spread_bps_max}"
         self.notional: str = f">= {section.touch_notional_min}"
         self.trend_name: str = f"trend_{parameters.trend_interval}_bps"
-        self.cooldown: str = f">= {parameters.cooldown_ms}"
+        self.cool_ms: str = f">= {parameters.cooldown_ms}"
         self.long_ago: str = f"over {parameters.cooldown_ms}"
         self.score: str = f">= {parameters.score_min}"
         self.confidence: str = f">= {parameters.confidence_min}"
@@ -120,7 +120,7 @@ class NoreExplanation(Words):
             run = "open" if moment.is_open else "ending"
             checks.append(Check("run", run, "open", moment.is_open))
         since = thresholds.long_ago if moment.is_cool else str(moment.since_ms)
-        checks.append(Check("since_signal_ms", since, thresholds.cooldown, moment.is_cool))
+        checks.append(Check("since_signal_ms", since, thresholds.cool_ms, moment.is_cool))
         if is_buy and thresholds.parameters.cost_gate:
             expected, costs = number_text(moment.expected, 2), number_text(moment.costs, 2)
             checks.append(Check("expected_bps", expected, f">= {costs}", moment.pays))
