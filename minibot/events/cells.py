@@ -1,6 +1,6 @@
 """Eight-byte cells read from bytes, little-endian; never compiled itself.
 
-mypyc reads its own `librt.strings` here and makes one machine instruction of each; an interpreter
+mypyc turns both functions of its `librt.strings` into one machine instruction each. An interpreter
 calls the same functions, or `struct` where they are not installed.
 """
 
@@ -31,6 +31,6 @@ else:
 
 
 CELL: Final = 8
-"""How many bytes one takes."""
+"""Cell size in bytes."""
 
 __all__ = ["CELL", "float_at", "int_at"]

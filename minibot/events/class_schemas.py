@@ -33,7 +33,7 @@ LINEAGE: Final = ("cause_ids", "tick_seq")
 
 TYPES: Final = {int: "integer", str: "string", bool: "boolean", tuple: "array", list: "array"}
 CLOSED: Final = frozenset({"const", "enum"})
-# Which keys of JSON Schema the bounds of a `Meta` are, by the type that they bound.
+# `Meta` bounds as keys of JSON Schema, by the type of the value.
 BOUNDS: Final[Mapping[str, Mapping[str, str]]] = {
     "integer": {"ge": "minimum", "le": "maximum"},
     "string": {"min_length": "minLength", "max_length": "maxLength"},
@@ -63,7 +63,7 @@ class Field(NamedTuple):
 
     @property
     def named(self) -> Named | None:
-        """The named rule that it follows, unless its own has to be written out."""
+        """Named rule of the field; None without one, and where OR_NULL makes it written out."""
         found = [note for note in self.notes if isinstance(note, Named)]
         return found[-1] if found and OR_NULL not in self.notes else None
 
@@ -75,7 +75,7 @@ class Field(NamedTuple):
 
     @property
     def description(self) -> str:
-        """Its words; the outermost ones count."""
+        """Words of the field; the outermost ones count."""
         return next((note for note in reversed(self.notes) if isinstance(note, str)), "")
 
 
@@ -209,7 +209,7 @@ def _bounds(kind: str, field: Field) -> JsonObject:
 
 
 def _with_words(rule: JsonObject, description: str) -> JsonObject:
-    """Return a rule with its description, in the place that it keeps for one."""
+    """Return a rule with its description, at the empty one's place if there is one, else last."""
     if description:
         return {**rule, "description": description}
     return {key: value for key, value in rule.items() if key != "description"}

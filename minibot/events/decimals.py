@@ -26,7 +26,7 @@ POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX
 
 # The largest number that compiled code holds without an object.
 WORD_MAX: Final = (1 << 62) - 1
-# The float nearest to a product may be off by 2**10.
+# Bound of a product, tested as a float; rounding still leaves the product below 2**63.
 PRODUCT_MAX: Final = 9e18
 
 
@@ -158,7 +158,7 @@ def mul_div_down(value: int, times: int, by: int) -> int:
         right: i64 = times
         parts: i64 = by
         return left * right // parts
-    if value >= by:  # The integer part needs no division.
+    if value >= by:  # Whole multiples of `by` leave a smaller product for the rest.
         return value // by * times + mul_div_down(value % by, times, by)
     return value * times // by
 

@@ -3,7 +3,7 @@
 A line of one of these types is decoded straight into its class, checked against the same
 contract, and written again: only the same bytes are accepted. Whatever this path does not accept,
 for any reason, the codec judges by the schemas; so it may refuse too much, never too little.
-`fast_rules` checks the rest beside the classes, and that these fit the schemas.
+`fast_rules` checks texts, and at the start that the classes fit the schemas.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Quick:
         for frame in self._frames_of(queue, kind):
             if frame.source == event.source and frame.cmdline_hash == event.cmdline_hash:
                 json = frame.line(event)
-                # Judged as it will be read.
+                # Decoding judges the line as a reader will.
                 return json if json and self.decode(queue, json) is not None else None
         return None
 
@@ -128,7 +128,7 @@ class Quick:
         return None
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of the first lines, up to one of another type; None if unsuited."""
+        """Return the events of the lines before the first of another type; None if unsuited."""
         tail = jsons[0][-TAIL_BYTES:]
         kind = self._by_tail.get(tail)
         if kind is None:
@@ -347,8 +347,8 @@ class _Frame:
     ) -> bytes:
         """Return consecutive lines, rebuilt from the parts that were cut out of them.
 
-        No line comes out shorter than it was, and one that is too short for its frame comes out
-        longer: so if all together are the same bytes, each line is.
+        A rebuilt line is never shorter than the original, and longer if that was too short for
+        its frame. So if the bytes of all lines together are equal, each line is.
         """
         pieces = self._pieces * len(ids)
         step = len(self._pieces)

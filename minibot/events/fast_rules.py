@@ -34,8 +34,8 @@ from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.registry import lean_schema
 from minibot.kernel.errors import InvariantError
 
-# Prices recur often, quantities now and then; beyond this the cache is emptied. It is small, so
-# that even values that come once a second fill it within minutes and a role's memory is flat.
+# Texts above which the cache is emptied before new ones join; one call may add more than this.
+# It is small, so that it soon fills and a role's memory is flat.
 KNOWN_MAX: Final = 4_096
 # Contracts allow any text as a key. Here it has to be a market's name, else the slow path judges
 # the line: two encoders might write other texts as different bytes.
@@ -63,7 +63,7 @@ class Texts:
         self._known: set[str | None] = {None}
         pattern = rule.rule["pattern"]
         if "[^" in pattern or "\\" in pattern:
-            # Such a pattern may match the end of a line, and so two wrong texts as one right one.
+            # Such a pattern may match a newline, and so take two wrong texts for one right one.
             raise InvariantError(
                 "events.quick", SCHEMA_INVALID, f"{pattern} is not matched by lines"
             )
@@ -144,7 +144,7 @@ def _rule(rules: list[TextRule], cls: type[Payload], name: str, rule: JsonObject
 
 
 def _are_levels(kind: VarTupleType, rule: JsonObject) -> bool:
-    """Return whether a class accepts pairs of texts alone, and no more of them than its rule."""
+    """Return whether a field accepts only pairs of texts, and at most as many as its rule."""
     pair = kind.item_type
     if not isinstance(pair, TupleType) or pair.item_types != (StrType(), StrType()):
         return False
@@ -154,7 +154,7 @@ def _are_levels(kind: VarTupleType, rule: JsonObject) -> bool:
 
 
 def _are_counts(kind: DictType, rule: JsonObject) -> bool:
-    """Return whether a class accepts no numbers by name beyond its rule, and no more of them."""
+    """Return whether a field accepts only numbers by name within its rule, and at most as many."""
     values = rule.get("additionalProperties", {})
     is_known = set(rule) == {"type", "maxProperties", "additionalProperties"}
     return (
@@ -167,7 +167,7 @@ def _are_counts(kind: DictType, rule: JsonObject) -> bool:
 
 
 def _is_within(kind: Type, rule: JsonObject) -> bool:
-    """Return whether a class accepts no number, flag or listed text beyond its rule."""
+    """Return whether a field accepts only numbers, flags or listed texts within its rule."""
     allowed = rule.get("type", [])
     types = set(allowed) if isinstance(allowed, list) else {allowed}
     if isinstance(kind, IntType):

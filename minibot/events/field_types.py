@@ -1,8 +1,8 @@
 """Types of the fields of events: a Python type with the rule that a contract states of it.
 
 A field of an event is `Annotated[type, rule, "description"]`. Numbers, lengths and closed lists
-that msgspec judges while it decodes are `Meta` and `Literal`; patterns are rules beside the type,
-for `events.fast_rules` judges each different text once instead of each text. A rule with a name
+that msgspec judges while it decodes are `Meta` and `Literal`. Patterns are rules beside the type:
+`events.fast_rules` remembers accepted texts, so that it need not match them again. A named rule
 stands once in the `$defs` of every contract that uses it. `events.class_schemas` makes the
 contracts of all this.
 """
@@ -19,7 +19,7 @@ Rule = Mapping[str, Any]
 
 MS_MAX: Final = 9_999_999_999_999
 WHOLE_MAX: Final = 2**53 - 1
-"""The highest whole number that every reader of JSON takes for itself."""
+"""The highest whole number up to which every JSON reader is exact."""
 
 NEWLINE_GUARD: Final[Rule] = {"pattern": "\\n"}
 """Under `not`: for engines whose `$` also matches before a last newline, as Python's does."""
@@ -73,7 +73,7 @@ OR_NULL: Final = Mark()
 """The contract admits null as a value; a rule that has a name is written out then."""
 
 DEFINED_LAST: Final = Mark()
-"""The field joined a contract later: its named rule stands behind the other ones."""
+"""The field joined a contract later: its named rule comes last in `$defs`."""
 
 UNIQUE: Final = Mark()
 """Nothing stands twice in the list."""
@@ -93,7 +93,7 @@ def matching(pattern: str, most: int) -> dict[str, Any]:
     """Return the rule of a text by its form and its greatest length."""
     return {
         "type": "string",
-        "description": "",  # Its place; whoever uses the rule has the words.
+        "description": "",  # Keeps the place for the words of whoever uses the rule.
         "maxLength": most,
         "pattern": pattern,
         "not": NEWLINE_GUARD,

@@ -12,7 +12,7 @@ from typing import Final
 from minibot.kernel.line import digest_of, digests_of
 
 _VARIANT: Final = "89ab"
-# For many ids at once: of 64 hex digits those that an id takes, and its variant digit.
+# Pieces of an id among the 64 hex digits of a digest; `x` skips a digit.
 _PIECES: Final = Struct("8s4sx3s1s3s12s32x")
 _VARIANTS: Final = {b"%x" % digit: _VARIANT[digit & 3].encode() for digit in range(16)}
 

@@ -48,7 +48,8 @@ class InstrumentRules:
         """Return the rules of an `instrument` event.
 
         Raises:
-            NumberError: A value is no plain decimal or is negative.
+            NumberError: A value is no plain decimal, an increment is negative, or a notional has
+                more than eight places. Other negative values pass; the contract refuses them.
         """
         price, price_off = _scale(instrument.price_increment)
         qty, qty_off = _scale(instrument.qty_increment)

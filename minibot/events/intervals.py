@@ -38,7 +38,7 @@ def align(ts: int, interval_ms: int) -> int:
 def warmup_of(warmup: WarmupBars, interval: str) -> int:
     """Return how many closed bars of an interval a start fetches, by `market.warmup_bars`.
 
-    An interval that a table leaves out has as many as the longest that it names.
+    An interval that a table leaves out gets the largest number in the table.
     """
     if isinstance(warmup, int):
         return warmup
@@ -47,7 +47,7 @@ def warmup_of(warmup: WarmupBars, interval: str) -> int:
 
 
 def warmup_raised(warmup: WarmupBars, intervals: Iterable[str], least: int) -> WarmupBars:
-    """Return a warm-up that has at least so many bars of the given intervals, else as it was."""
+    """Return a warm-up with at least `least` bars of each interval; the same one if it has them."""
     short = [interval for interval in intervals if warmup_of(warmup, interval) < least]
     if not short:
         return warmup

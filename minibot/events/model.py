@@ -5,7 +5,8 @@ and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the pa
 in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
 the exchange's own characters; times are integer Unix milliseconds.
 
-No object here can contain itself, so the garbage collector need not track it (`gc=False`).
+Payloads and events cannot contain themselves, so the garbage collector need not track them
+(`gc=False`).
 
 This module states rules and checks none: `events.codec` validates on both sides of a queue.
 """
@@ -232,8 +233,8 @@ RiskChecks: TypeAlias = Annotated[tuple[Any, ...], _checks(RiskCheck)]
 # --- market_ticks, by market_role -------------------------------------------------------------
 
 
-# The fields of a tick stand by their names, as they are written: most events are ticks, and so
-# neither reading nor writing one has to look for the next field.
+# Tick fields are sorted by name, as JSON has them: most events are ticks, and so neither reading
+# nor writing one has to look for the next field.
 class MarketTick(Payload, frozen=True, kw_only=True):
     """A trade, or a quote that changed the touch.
 
@@ -1097,7 +1098,7 @@ class StopJournal(Payload, frozen=True):
     @classmethod
     def conditions(cls) -> Rule:
         """Return which reason codes go with each kind."""
-        # Imported by whoever asks: the codes take longer to load than all classes of events.
+        # Imported on first use: the codes take longer to load than all classes of events.
         from minibot.events.reasons import CLEARED, REFUSED, codes
 
         ends = (code for code in codes(END_GROUP) if code not in (CLEARED, REFUSED))

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 else:
 
     def mypyc_attr(**options):
-        """Declare to mypyc, which reads this decorator without calling it, what a class allows."""
+        """Return a decorator that changes nothing; mypyc reads its options without calling it."""
         return lambda cls: cls

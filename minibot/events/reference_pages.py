@@ -56,7 +56,7 @@ def with_writers(page: str, roles: Roles) -> str:
     """Return `docs/SPEC.md` with its generated part renewed: who writes each event type.
 
     Raises:
-        ValueError: The page lacks the markers of that part.
+        ValueError: The page lacks the marks of that part.
     """
     return _with_section(page, _writers(roles))
 

@@ -56,11 +56,13 @@ class Contracts:
     def load(cls, contracts_dir: Path, config_path: Path) -> Contracts:
         """Return the contracts that a mapping file names, read from a folder.
 
-        The files are read and held against their pins each time. Equal ones give the same object.
+        The files are read and held against their pins each time. The last four contracts are
+        kept, so that equal files give the same object.
 
         Raises:
-            ConfigError: A file is missing, changed, or no closed and linear schema; or a type of
-                `PAYLOAD_CLASSES` has no entry. All violations at once.
+            ConfigError: A file is missing, changed or no JSON Schema, refers out of itself, or has
+                a pattern that the linear engine cannot compile; or the types are not those of
+                `PAYLOAD_CLASSES`. All violations at once.
         """
         mapping = _read(config_path)
         violations: list[str] = []
@@ -162,7 +164,7 @@ def schema_sha256(schema: JsonObject) -> str:
     return sha256(canonical.encode(schema)).hexdigest()
 
 
-# A verb reads the contracts for each record that it opens; to compile them takes most of the time.
+# Cached: a command loads the contracts for each run that it opens, and compiling takes longest.
 @lru_cache(maxsize=4)
 def _made(everything: bytes) -> Contracts:
     found = orjson.loads(everything)

@@ -1,8 +1,9 @@
 """Roles and queues, with their writers and readers: `config/roles.v1.json`, loaded and checked.
 
-A queue is named by its folder; its side files by a path below it: `<queue>/acks`,
-`<queue>/deadletter` (also under `<queue>/readers/<role>/`) and `<queue>/parts/<role>`. Where only
-the kind of side file matters, `acks` and `deadletter` stand for those of any queue.
+A queue is named by its folder; its side files by a path below it: `<queue>/parts/<role>`,
+`<queue>/acks` and `<queue>/deadletter`. The last two name those of any reader; those of a reader
+that is not the primary one lie, and may be named, under `<queue>/readers/<role>/`. Without a queue,
+`acks` and `deadletter` name those of any queue.
 
 Orders of roles and queues are lists in the file if they cannot be derived: each queue of the cores
 leads back to the market, so the graph of all inputs has a cycle and no topological order.
@@ -74,7 +75,8 @@ class Roles:
     """Role x type table, and the orders of roles and queues.
 
     Attributes:
-        start_order: All roles, each after those that read from it; the first starts the others.
+        start_order: All roles, each after those that read from it (not checked); the first starts
+            the others.
         market_order: The roles with a core, in the order in which `engine.lockstep` shows them a
             market event.
         derived_order: The queues that cores write, in the order in which `engine.lockstep` drains
@@ -98,7 +100,7 @@ class Roles:
 
         Raises:
             ConfigError: The file is unreadable, misses a key or contradicts itself. All
-                contradictions come at once, but for a circle of order logs, looked for last.
+                contradictions come at once; a circle of order logs is sought where there are none.
         """
         try:
             raw = orjson.loads(path.read_bytes())
@@ -218,7 +220,7 @@ class Roles:
 def _is_readers_own(
     rest: list[str], base: str, role: RoleSpec, queues: Mapping[str, QueueEntry]
 ) -> bool:
-    """Return whether acks or dead letters at this place belong to this reader."""
+    """Return whether a name of acks or of dead letters may mean those of this reader."""
     if base not in role.inputs:
         return False
     if queues[base].primary_reader == role.name:

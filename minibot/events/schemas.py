@@ -2,11 +2,11 @@
 
     python -m minibot.events.schemas                    write the files that differ
     python -m minibot.events.schemas --check            exit 1 when a file is stale
-    python -m minibot.events.schemas --skeleton TYPE    print where examples of a type begin
+    python -m minibot.events.schemas --skeleton TYPE    print a first draft of a type's examples
 
-The schemas of `contracts/`, their pins in `config/contracts.v1.json`, `docs/reference/reasons.md`,
-the tables of `docs/DATA_CONTRACTS.md` and of writers in `docs/SPEC.md`: a test holds each equal to
-what stands in the tree.
+The generated files are the schemas of `contracts/`, their pins in `config/contracts.v1.json`,
+`docs/reference/reasons.md`, the tables of `docs/DATA_CONTRACTS.md` and that of writers in
+`docs/SPEC.md`. A test fails where a committed file differs.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ OFF_THE_LIST: Final = "no_such_word"
 
 
 def skeleton(cls: type[Payload]) -> JsonObject:
-    """Return a least valid payload, and it with one mistake of each kind in each field."""
+    """Return a least valid payload, and copies of it with one mistake each."""
     whole = payload_schema(cls)
     schema = lean_schema(whole, whole["$defs"])
     rules = {name: rule for name, rule in schema["properties"].items() if name not in LINEAGE}

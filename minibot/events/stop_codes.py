@@ -1,4 +1,4 @@
-"""Codes that end a run: STOP codes of the fault catalogue, planned ends, and CLEARED.
+"""Codes of the stop journal: STOP codes of the fault catalogue, planned ends, CLEARED, REFUSED.
 
 Codes that the kernel raises are constants of `kernel.codes`; their texts stand here.
 """

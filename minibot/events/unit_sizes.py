@@ -1,6 +1,6 @@
 """Sizes of units: of times in smaller times, and of the parts of a whole.
 
-Plain literals, for compiled modules take these in by value.
+Sizes are plain literals, so that mypyc compiles them in as numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DAY_MS: Final = 86_400_000
 WEEK_MS: Final = 604_800_000
 
 NEVER: Final = 1 << 62
-"""A time, or number of a line, behind all others."""
+"""A time or line number later than any other."""
 
 BPS: Final = 10_000
 """Basis points of a whole."""

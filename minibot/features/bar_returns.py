@@ -50,17 +50,17 @@ class BarReturns:
 
     @property
     def count(self) -> int:
-        """Number of returns that stand in it; a hole begins it anew."""
+        """Number of returns kept; a hole sets it to 0."""
         return len(self.values)
 
     @property
     def is_ready(self) -> bool:
-        """True once `period` returns stand in it."""
+        """True while `period` returns are kept."""
         return len(self.values) == self.period
 
     @property
     def closed_ts(self) -> int:
-        """Close of the last bar, Unix ms; below `length_ms` before the first one."""
+        """End of the last bar, Unix ms; `length_ms` - 1 before the first bar."""
         return self.open_ts + self.length_ms
 
     def last(self, count: int, skipped: int = 0) -> list[int] | None:

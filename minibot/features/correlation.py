@@ -15,9 +15,9 @@ CORRELATION_UNIT: Final = 10_000
 def correlation(first: BarReturns, second: BarReturns, count: int) -> int | None:
     """Return the correlation over the last `count` bars that both symbols have.
 
-    It is in ten-thousandths. Bars stand side by side by the time at which they opened; of the
-    symbol whose bar came first, the newest are left out until the other's have come too. None:
-    one of them has too few bars without a hole, did not move, or has bars that open at other times.
+    It is in ten-thousandths. Bars are paired by their open time: bars that are newer than the other
+    symbol's last one are left out. Both symbols need bars of one length, which is not checked.
+    None: one of them has too few bars without a hole, did not move, or opens at other times.
     """
     end = first.open_ts if first.open_ts < second.open_ts else second.open_ts
     found: list[list[int]] = []

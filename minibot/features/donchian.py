@@ -15,8 +15,8 @@ class Donchian(Indicator):
         update(high, low): takes the next bar. `upper`, `lower`: the channel; `value`: its middle.
     Formula:
         upper = max(high), lower = min(low), value = (upper + lower) / 2 over the last `period`
-        bars, the newest among them. A breakout is a close beyond the channel as it was before: read
-        it, then update it.
+        bars, the newest among them. A breakout is a close beyond the channel of the bars before it:
+        read the channel, then update it.
     Seed:
         None: a bar leaves no trace once it is `period` updates old.
     Warm-up:

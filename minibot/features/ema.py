@@ -13,7 +13,7 @@ class Ema(Indicator):
 
     Methods:
         update(value): takes the next value and returns the average. `value`: the average.
-        feed(value): the same where every tick counts; it returns whether `mean` is the average.
+        feed(value): takes the next value faster; returns whether `mean` is the average.
     Formula:
         mean = mean + 2 / (period + 1) * (x - mean).
     Seed:

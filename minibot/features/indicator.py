@@ -9,7 +9,7 @@ class Indicator:
     __slots__ = ("count", "warmup")
 
     def __init__(self, warmup: int) -> None:
-        """Start empty; `warmup` is the update that gives the first value."""
+        """Start empty; `warmup` is the number of updates that the first value needs."""
         self.warmup: int = warmup
         self.count: int = 0
 
@@ -20,7 +20,7 @@ class Indicator:
 
 
 def period_of(period: int, name: str = "period") -> int:
-    """Return a period; raises ValueError, with its name, below 1."""
+    """Return a period; raises ValueError, which names it, below 1."""
     if period < 1:
         raise ValueError(f"{name}: expected at least 1, found {period}")
     return period

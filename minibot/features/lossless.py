@@ -15,7 +15,11 @@ def float_text(value: float) -> str:
 
 
 def float_from(text: str) -> float:
-    """Return the float that `float_text` wrote; raises ValueError on any other text."""
+    """Return the float that `float_text` wrote.
+
+    Other hexadecimal text passes too, so "10" is 16.0; raises ValueError on the rest, OverflowError
+    on a value beyond the range.
+    """
     return float.fromhex(text)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from minibot.features.bar_returns import BarReturns
 
 DISTANCE_UNIT: Final = 10_000
-"""A distance of one: no value of one sample lies among those of the other."""
+"""A distance of one: all values of one sample lie below all of the other."""
 
 
 def return_drift(returns: BarReturns, recent: int, reference: int) -> int | None:

@@ -19,7 +19,7 @@ class SpanChange:
         A hole at that very bar gives None; other holes do not matter. A bar seen before is left
         out.
     Warm-up:
-        The bars of the span, and one.
+        All bars of the span, and one more.
     """
 
     __slots__ = ("_closes", "_times", "length_ms", "span_ms", "warmup")
@@ -52,7 +52,7 @@ class SpanChange:
 
     @property
     def is_ready(self) -> bool:
-        """True where the bar of a span before is known."""
+        """True while the bar that opened a span before the last one is known."""
         return self.count > 0 and self._times[0] == self._times[-1] - self.span_ms
 
     @property

@@ -13,7 +13,7 @@ SPAN_MS: Final = 86_400_000
 
 
 class Vadr:
-    """Range of 24 hours over the close times the root of their volume, beside its median.
+    """Reading of 24 hours (range / close * sqrt(volume)) against the median of such readings.
 
     Methods:
         update(open_ts, high, low, close, volume): takes the next closed bar. `value`: the ratio.
@@ -21,7 +21,8 @@ class Vadr:
         reading / median of the last `readings` readings, the newest among them. A reading is
         (highest high - lowest low) / close * sqrt(volume), all of the bars of 24 hours. Volume is
         of any unit: it cancels out. The median of an even number is the mean of the two in the
-        middle. A median of zero, of a market that stands still, gives None.
+        middle. A close of zero gives a reading of zero. A median of zero, of a market that stands
+        still, gives None.
     Holes:
         A bar that does not open where the former one closed begins anew, so that 24 hours are 24
         hours. A bar seen before is left out.
@@ -55,7 +56,7 @@ class Vadr:
         self._lows: Window = Window(bars)
         self._volumes: Window = Window(bars)
         self._readings: Window = Window(readings)
-        # Reckoned when it is asked for; None until then.
+        # Median of the readings, computed on demand; None until then.
         self._median: float | None = None
 
     def update(self, open_ts: int, high: float, low: float, close: float, volume: float) -> None:
@@ -77,17 +78,17 @@ class Vadr:
 
     @property
     def count(self) -> int:
-        """Number of readings that stand in it; a hole begins it anew."""
+        """Number of readings kept; a hole drops those before it."""
         return len(self._readings.values)
 
     @property
     def is_ready(self) -> bool:
-        """True once all readings of the median stand in it."""
+        """True while all readings of the median are kept."""
         return self._readings.is_full
 
     @property
     def closed_ts(self) -> int:
-        """Close of the last bar, Unix ms; below `length_ms` before the first one."""
+        """End of the last bar, Unix ms; `length_ms` - 1 before the first bar."""
         return self.open_ts + self.length_ms
 
     @property

@@ -8,7 +8,7 @@ from typing import Final
 from minibot.features.bar_returns import BarReturns
 
 RATIO_UNIT: Final = 10_000
-"""A ratio of one: as volatile as ever."""
+"""A ratio of one: as volatile as over the long window."""
 
 
 def volatility_ratio(returns: BarReturns, short: int, long: int) -> int | None:

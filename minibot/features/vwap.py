@@ -76,8 +76,8 @@ class SessionVwap(Indicator):
         update(open_ts, high, low, close, volume): takes the next bar, `open_ts` in Unix ms.
         `value`: the average.
     Formula:
-        That of `Vwap` over all bars of the session; one begins at each multiple of `session_ms`
-        since 1970: 86,400,000 is a day from midnight UTC.
+        That of `Vwap` over all bars of the session. A session begins at each multiple of
+        `session_ms` since 1970: 86,400,000 is a day from midnight UTC.
     Seed:
         The first bar of the session, which may be later than its start.
     Warm-up:

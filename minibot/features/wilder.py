@@ -9,7 +9,7 @@ from minibot.features.lossless import float_from, float_text
 
 
 class WilderMean(Indicator):
-    """Mean that each value moves by 1 / `period` of the distance, in the unit of its input.
+    """Wilder's mean: each value moves it 1 / `period` of the way, in the unit of its input.
 
     Methods:
         update(value): takes the next value. `value`: the mean.

@@ -29,7 +29,7 @@ class Window:
 
     @property
     def is_full(self) -> bool:
-        """True once `period` values stand in it."""
+        """True once `period` values are kept."""
         return len(self.values) == self.period
 
     def total(self) -> float:
@@ -52,7 +52,7 @@ class Window:
         return sqrt(total / self.period)
 
     def highest(self) -> float:
-        """Return the greatest value; a NaN among them is the answer."""
+        """Return the greatest value, or NaN if one is among them."""
         top = self.values[0]
         for value in self.values:
             if value > top or value != value:
@@ -60,7 +60,7 @@ class Window:
         return top
 
     def lowest(self) -> float:
-        """Return the least value; a NaN among them is the answer."""
+        """Return the least value, or NaN if one is among them."""
         bottom = self.values[0]
         for value in self.values:
             if value < bottom or value != value:
