@@ -168,7 +168,7 @@ class BackupFolder:
         """Yield the files of an open run: hints first, then its journals at one moment."""
         for name in (MANIFEST_FILE, CLOCK_FILE):
             yield from self._file(var, run_dir / name)
-        # A cursor or snapshot read before the moment never stands behind it.
+        # A cursor or snapshot read before the cut never points beyond it.
         yield from self._tree(var, var.queues, is_left_out=_is_journal_file)
         cuts = cut_below(var.queues, files=self._files)
         if self._files.stat(var.root / f"{STOP_JOURNAL}{HEAD_SUFFIX}") is not None:
@@ -201,7 +201,10 @@ class BackupFolder:
         yield (place / f"{cut.stem}{HEAD_SUFFIX}").as_posix(), head
 
     def _sealed(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
-        """Yield the files of a sealed run's folder; those in its seal have to be as sealed."""
+        """Yield the files of a sealed run's folder; those in its seal have to be as sealed.
+
+        A file whose sealed content is in the store already is not read.
+        """
         seal = read_hashed(run_dir / SEAL_FILE, files=self._files)
         known = {
             name: Content(entry["size"], entry["sha256"])

@@ -122,7 +122,7 @@ class Heartbeat:
     def still_ms(self) -> int:
         """Return how long the process has been suspended in total, as by a closed lid or SIGSTOP.
 
-        A pause counts at once, even before the heartbeat thread runs again: its lateness shows it.
+        A pause counts at once: the heartbeat thread is late, even before that thread runs again.
         """
         with self._still_lock:
             moment = suspend_ns()

@@ -56,7 +56,7 @@ else:
 
 
 def wall_ms() -> int:
-    """Return the wall clock in Unix milliseconds; for run ids, clock checks and logs alone."""
+    """Return the wall clock in Unix ms: for stamps, clock checks and the origin of a real run."""
     return time.time_ns() // 1_000_000
 
 
@@ -131,7 +131,7 @@ class RunClock:
 def clock_content(origin_ms: int, speed: str, *, passed_ms: int = 0) -> JsonObject:
     """Return the content of `clock.json` for a clock that starts now.
 
-    Market time was `origin_ms` `passed_ms` wall-clock milliseconds ago.
+    The market time `origin_ms` lies `passed_ms` wall-clock milliseconds back.
     """
     return {
         "machine_origin_ns": machine_ns() - passed_ms * 1_000_000,

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-# Loaded with the process: the kernel imports it where it locks, which a fault might hit.
+# Imported at the start: the kernel imports it at its first lock, which might follow a fault.
 import portalocker  # noqa: F401  see above
 import psutil
 
@@ -299,7 +299,7 @@ class RoleContext:
         self.sync_parts()
 
     def sync_parts(self, *, now: bool = False) -> None:
-        """Sync health and incidents, at most once a wall-clock second unless `now` is set."""
+        """Sync health and incidents: once a second at most if `syncs_parts`, always if `now`."""
         moment = machine_ns()
         if not (now or self.syncs_parts):
             return

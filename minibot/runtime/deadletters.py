@@ -24,7 +24,7 @@ from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock
 
 LINE_CHARS_MAX: Final = 4096
-# Also of an AI worker's drafts, which are lines of no queue.
+# Side queue of all dead letters, also of an AI worker's drafts, which are lines of no queue.
 SIDE_QUEUE: Final = "deadletter"
 
 

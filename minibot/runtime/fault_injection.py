@@ -56,6 +56,8 @@ class PlantedFaults:
         role: The role whose process carries it.
         queue: The queue in which the spoiled event appears.
         after: Number of events in that queue before the spoiled one.
+        after_ms: Time before an instrument goes wrong.
+        amount: What is added to the instrument's value.
     """
 
     name: str

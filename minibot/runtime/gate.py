@@ -1,8 +1,8 @@
 """Gate of a role, checked before each batch and each append: may it go on and take inputs?
 
 `execution_role` is strict: it takes no input without a fresh lease of the launcher, and none after
-a STOP in any part of `stop_journal` or after the flag. Other roles end when told to, when the
-launcher is gone, or when one of their locks has lost its file.
+a STOP in any part of `stop_journal` or after the flag. Every role ends when told to, when the
+launcher is gone, or when one of its locks has lost its file.
 """
 
 from __future__ import annotations

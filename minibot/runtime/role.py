@@ -61,7 +61,10 @@ def stop_record(role: str, error: BaseException) -> StopRecord | None:
 
 
 def run_role(context: RoleContext) -> int:
-    """Run the role's module to its end and return the exit code of the process."""
+    """Run the role's module to its end and return the exit code of the process.
+
+    An error that `stop_record` knows stops the run, see `RoleContext.stop`; any other is CRASHED.
+    """
     from minibot.runtime.context import CRASHED  # Imported by now: the caller has a context.
 
     try:

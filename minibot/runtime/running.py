@@ -34,7 +34,7 @@ class RunLock:
 
     Args:
         var: The folder.
-        patience_s: Longest wait for the lock; only a run keeps others waiting until `Timeout`.
+        patience_s: Longest wait for the lock; only a run or a deployment usually holds it longer.
     """
 
     def __init__(self, var: Var, patience_s: float = MOMENT_S) -> None:
@@ -160,7 +160,8 @@ def ended_note(run_id: str) -> JsonObject:
 def _noted_run(var: Var) -> str | None:
     """Return the run that `current.json` names; None if its process has ended or died.
 
-    Then another run is on its way. An older minibot names no process.
+    With None, the lock is held by a run that starts, or by a deployment. An older minibot names no
+    process.
     """
     path = var.root / CURRENT_FILE
     if not path.exists():

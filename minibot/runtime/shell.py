@@ -40,7 +40,7 @@ from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, save
 from minibot.runtime.stop import StopRecord
 
 Keep = Callable[[Core, bool], None]
-"""Writes files that only mirror the queues; the second word is whether it is the last call."""
+"""Writes files that only mirror the queues; the second argument is whether it is the last call."""
 
 # A role whose new inputs cannot trigger a decision leaves the processors this long to the others.
 GIVE_WAY_S = 0.001
@@ -48,7 +48,7 @@ HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 # Every process of a run reads the same clock. An event further ahead of it was written by none of
-# them; one further behind is older than the longest night with its history, so of another run.
+# them; one further behind counts as written by another run.
 TS_AHEAD_MS_MAX = 60_000
 TS_BEHIND_MS_MAX = 48 * 3_600_000
 
@@ -81,7 +81,7 @@ class Shell:
     ) -> None:
         self.context = context
         self._keep = keep
-        self._is_ahead = False  # The core took an input whose outputs may not be published.
+        self._is_ahead = False  # The core took an input whose outputs stay unwritten.
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
@@ -176,7 +176,7 @@ class Shell:
             self.context.heartbeat.waiting = 0
             return 0
         took = 0
-        # Once a STOP has been taken no event is, not even the rest of the batch.
+        # After a STOP no event is taken, not even the rest of the batch.
         while took < self._batch_max and not self._is_ahead:
             taken = self.inputs.next()
             if taken is None:
@@ -243,7 +243,7 @@ class Shell:
     def _check_ts(self, taken: Taken) -> None:
         """Refuse an event with a time that no process of this run can have written.
 
-        This precedes logging it as taken: a replay takes no more events than the night did.
+        The check precedes the log of inputs, so that a replay does not take the event either.
         """
         ahead_ms = taken.event.ts - self.context.clock.now_ms()
         if -TS_BEHIND_MS_MAX <= ahead_ms <= TS_AHEAD_MS_MAX:

@@ -2,9 +2,9 @@
 
 Risk tells its memory with every fill but one that stops the run, and what is filled behind a STOP
 is told by nobody. A trade that such fills closed stands in the memory as one that waits to be
-judged; the next run's risk judges it as it would have. The reason is that of the exit which sent
-the order, or of the level that triggered it. A run without protections counts no trade: its fills
-bring the open trades up to date, so that they agree with what is held.
+judged; the next run's risk judges it as it would have. Its reason for closing is that of the exit
+that sent the order, or of the level that triggered the order. A run without protections counts no
+trade: its fills bring the open trades up to date, so that they agree with what is held.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def carried_memory(
     for trade, orders in found:
         why = [reasons[order] for order in orders if order in reasons]
         if why:
-            # The last one, but first of all a level: StoplossGuard counts it.
+            # A level's last reason, as StoplossGuard counts levels; else the last one.
             trade.reason = ([one for one in why if one[0]] or why)[-1][1]
     memory |= {"trips": trips.state(), "left": left}
     if found:
@@ -117,12 +117,12 @@ def carried_memory(
 def fills_behind(
     opening: RunOpening, config: JsonObject, fill_id: str, read: Read
 ) -> list[tuple[FillMessage, bool]]:
-    """Return the fills behind one of a run, each with whether its symbol is flat then.
+    """Return a run's fills after a given fill, each with whether its symbol is flat then.
 
     Args:
         opening: Of the run.
         config: Its resolved profile.
-        fill_id: The id of the fill; all are behind the empty one.
+        fill_id: The id of the given fill; an empty id returns every fill.
         read: Reads its queues.
     """
     leaves_dust = config["execution"].get("fee_asset") is not None
@@ -144,7 +144,7 @@ def fills_behind(
 
 
 def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:
-    """Return by order whether a level triggered it, and why it sold."""
+    """Return, by order, whether a level triggered the order, and the reason of its sale."""
     if not orders:
         return {}
     intents: dict[str, OrderIntent] = {}

@@ -1,4 +1,4 @@
-"""Carried plans: where the levels of the positions stand that a run leaves."""
+"""Carried plans: the stop and target levels of the positions that a run leaves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARRIED = (
 
 
 def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | None:
-    """Return the last plan that risk told of each position that a run leaves; None for none.
+    """Return the last plan that risk told of each position that a run leaves; None without plans.
 
     A position of which this run told nothing keeps what the opening said of it. What was told
     before its symbol was flat for the last time is of another position: it is left out, and the

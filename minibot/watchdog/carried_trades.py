@@ -1,4 +1,4 @@
-"""Carried trades: what sizing kelly counts of a run, and of those that it carried on, in the next.
+"""Carried trades: the run's trades, and those that it was handed, for the next run's sizing kelly.
 
 They are made from the run's own fills, whatever its sizing was, so that a first night of kelly may
 begin with the trades of the night before. A position that was handed on without its trade counts

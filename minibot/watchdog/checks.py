@@ -1,6 +1,7 @@
-"""Checks of the watchdog each second, apart from its children: disk, clocks, cursors, files.
+"""Checks of the watchdog apart from its children: pauses, disk, clocks, cursors, files.
 
-Each check returns a STOP or None. They hold no threads and change nothing.
+Each check returns a STOP or None. `PauseCheck` runs at every turn, each other one once a second.
+They hold no threads and change nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class PauseCheck:
 
 
 class ClockCheck:
-    """Clocks: wall clock and monotonic time, each against one that runs through suspend.
+    """Clock steps: wall clock and monotonic clock, each against one that runs through suspend.
 
     A suspend up to the longest pause is no step.
     """
@@ -172,7 +173,10 @@ class PinnedCheck:
         self._stamps: dict[str, tuple[int, int]] = {}
 
     def check(self) -> StopRecord | None:
-        """Return STOP(CONFIG_INVALID) for a pinned file that changed or disappeared."""
+        """Return STOP(CONFIG_INVALID) for a pinned file that changed or disappeared.
+
+        A file is read only if its size or modification time differs from the last good look.
+        """
         for name, sha256 in self._pinned.items():
             path = PROJECT / name
             try:

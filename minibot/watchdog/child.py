@@ -23,7 +23,7 @@ from minibot.kernel import canonical
 from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
 
-# The last output of an ended process is in its pipe: it is read within this time.
+# Longest wait for the last output of an ended process, which is in its pipe already.
 LAST_WORDS_NS = 500_000_000
 
 
@@ -126,7 +126,11 @@ class Child:
         self.heartbeat = said
 
     def send(self, line: str) -> None:
-        """Send a control line; ignore a full or closed pipe, which other checks detect."""
+        """Send a control line; drop it if the pipe is full or the process has gone.
+
+        Raises:
+            ValueError: `close_input` was called, and the process still runs.
+        """
         process = self._process
         if process is None or process.stdin is None or process.poll() is not None:
             return
@@ -151,7 +155,7 @@ class Child:
         """Return the exit code once the process's last output has been read as well.
 
         A role that stops sends the reason last; judged before that, its end would look like a crash
-        that a restart may mend.
+        that a restart may mend. The output is waited for from the first call after the end on.
         """
         code = self.exit_code()
         if code is None or self._listener is None or not self._listener.is_alive():

@@ -24,7 +24,7 @@ if sys.platform == "win32":
     _Handler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
     class ConsoleEvents:
-        """Handler that turns the console's end into an interrupt, and soon after into a second."""
+        """Handler of the console's end: puts an interrupt at once, one more `ORDERLY_S` later."""
 
         def __init__(self, interrupts: SimpleQueue[str]) -> None:
             self._interrupts = interrupts

@@ -119,10 +119,10 @@ class PlannedEnd:
     def _is_flat(self, name: str, since_ts: int) -> bool:
         """Return whether a role has reported, since it knew of the end, that nothing is open.
 
-        A heartbeat may be seconds older than the last entry, which are minutes of a fast market.
+        An older report does not count: in a fast market it may lack minutes of entries.
         """
         facts = self._supervisor.children[name].heartbeat.get("facts", {})
-        # Dust stays, whatever is waited for.
+        # Dust cannot be sold, so the end does not wait for it.
         held = [it for it in facts.get("open_positions") or () if "dust_qty" not in it]
         is_flat = facts.get("open_orders") == 0 and not held
         return is_flat and int(facts.get("now", 0)) >= since_ts

@@ -28,7 +28,7 @@ class Fallback(NamedTuple):
 
 
 def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | None:
-    """Return the fallback for an exchange that failed these checks; None if none is allowed.
+    """Return the fallback for an exchange that failed these checks; None if none is due or allowed.
 
     A wrong clock is not an unreachable host: it is refused in every mode.
     """

@@ -1,4 +1,4 @@
-"""Feed of the live table, a child process that may block or die; it never waits for it.
+"""Feed of the live table, a child process that may block or die; only `end` waits for the table.
 
 A status is one JSON line on the child's standard input. When the pipe is full (a frozen
 terminal) the status is dropped; the run goes on. The same status goes to the status file.

@@ -192,7 +192,10 @@ def _journal(var: Var, context: RoleContext, stop: Event) -> None:
 
 
 def _why_other(path: Path, identity: tuple[int, int]) -> str | None:
-    """Return how a path no longer leads to a folder, or None; without ids existence counts."""
+    """Return why a path no longer leads to the folder of an identity, or None.
+
+    Where the system gives no inode, it is enough that the path exists.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

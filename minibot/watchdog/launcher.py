@@ -145,7 +145,7 @@ def launch(
     var = config.var
     refuse_living(var)
     if not var.root.exists():
-        refuse_failed([flag_check(var)])  # A run that lost this folder left it.
+        refuse_failed([flag_check(var)])  # A run that lost this folder left a flag.
     refuse_failed([root_check(var)])
     lock = RunLock(var)
     try:
@@ -325,7 +325,7 @@ class _Launch:
         )
         refuse_living(self.var)
         lost = self.held.check()
-        if lost is not None:  # So other starts were not excluded.
+        if lost is not None:  # Then the lock has excluded no other start.
             raise RunStop(WATCHDOG_ROLE, lost.reason_code, lost.detail)
         arm(self.var.stop, run_id, OPERATOR)  # Before the run is visible to `minibot kill`.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.

@@ -3,7 +3,7 @@
 The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names every
 range before it is copied, so the process that ends the run can complete an interrupted merge.
 Parts, inboxes and order log are synced one by one, so after a power loss an inbox may hold lines
-that its part or the order log has lost: these are published lines, and are restored from it.
+that its part or the order log has lost: published lines, which the inbox restores.
 """
 
 from __future__ import annotations

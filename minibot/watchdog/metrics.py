@@ -2,7 +2,7 @@
 
 Nothing here is a source of truth: `minibot report` recounts every figure from the queues, and a
 test compares both with a third count. Ticks are counted only up to the executor's position, so that
-every fill is booked before the ticks behind it.
+every fill is booked before the ticks that came after it.
 """
 
 from __future__ import annotations

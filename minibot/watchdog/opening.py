@@ -65,7 +65,7 @@ def opening_of(
 
 def last_run(runs: Path) -> Path | None:
     """Return the folder of the newest run, or None."""
-    found = run_folders(runs)  # Even one without manifest: no older one replaces it.
+    found = run_folders(runs)  # A newest run without manifest counts: no older run replaces it.
     return found[-1] if found else None
 
 
@@ -80,10 +80,10 @@ def carried_opening(
 ) -> RunOpening:
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
-    With `has_week` it names what the UTC week has used; with `trades_ms` the trades of that long,
-    for sizing kelly. The account's mark and tier, trades and
-    locks, and the levels of positions are those that risk told last, with the trades closed behind
-    that; a run that told none hands on what it was given.
+    With `has_week` it names what the UTC week has used. With `trades_ms` it names, for sizing
+    kelly, the trades that closed in the last `trades_ms` milliseconds. Account, memory and plans
+    are those that risk told last; the memory also has the trades that closed later. A run that told
+    none hands on those of its own opening.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())

@@ -96,7 +96,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     The list ends with the first failure unless `whole` is set; after a `var` that cannot be written
     no check is possible.
     """
-    # It takes two seconds, in parallel to the others.
+    # The bytecode check takes two seconds, in parallel to the others.
     loaded = BytecodeCheck(PROJECT, has_environment=True) if config.code.require_manifest else None
     checks: Sequence[tuple[str, Callable[[], CheckResult]]] = (
         (FLAG, lambda: flag_check(var)),
@@ -330,6 +330,7 @@ def _sync(config: Config, var: Var) -> CheckResult:
 
 
 def _code(config: Config) -> CheckResult:
+    """Compare code with the deployed list; a profile that does not require it is not warned."""
     required = config.code.require_manifest
     try:
         differing = compare(PROJECT)

@@ -1,4 +1,4 @@
-"""Recovery of the run before: released if it is sealed, else recovered and sealed as interrupted.
+"""Recovery of the former run: if unsealed it is recovered and sealed; then its queues are released.
 
 After a power loss or a killed launcher a run is not resumed. The next start completes its queues
 (each writer's own recovery), its merge and its seal, and reports that.

@@ -29,7 +29,7 @@ CONTROL_KINDS: dict[str, type[Payload]] = {
 
 
 def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:
-    """Yield the requests for this run, oldest first; set others aside."""
+    """Yield the requests for this run, oldest first; set damaged ones and others aside."""
     for path in sorted(folder.glob("*.json"), key=lambda item: item.stat().st_mtime_ns):
         try:
             request = read_hashed(path)

@@ -95,10 +95,10 @@ def role_argv(name: str, run_dir: Path) -> list[str]:
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the scrubbed environment of our processes.
 
-    It has no secrets, one thread per library, and one memory arena for all threads: glibc would
-    give each its own, which keeps memory that threads which only read sockets have freed. Large
-    blocks stay out of the arena: once one was freed glibc would allocate them there, and they leave
-    holes that are never filled.
+    It has no secrets, one thread per library, and one memory arena for all threads: an arena for
+    each thread would keep the memory that a thread which only reads sockets has freed. Large blocks
+    stay out of the arena, where they would leave holes that are never filled: glibc would place
+    them there after the first one was freed.
     """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {

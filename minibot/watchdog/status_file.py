@@ -1,7 +1,7 @@
 """Status file: the status line of the live table, once a second, for whoever is not its child.
 
 `minibot watch`, `minibot health`, the process `ops` and the guard read it. It is a hint: no proof
-rests on it, a status that cannot be written is left out, and the run goes on. It never waits: a
+rests on it, a status that cannot be written is left out, and the run goes on. Only `end` waits: a
 thread of its own writes, and an older status that was not written yet is dropped.
 """
 

@@ -125,9 +125,9 @@ class SupervisionLoop:
         self._stops.clear()
 
     def _is_last(self) -> bool:
-        """True if all roles have ended: a kill that comes now is too late, and is told so.
+        """Return whether all roles have ended; if so, refuse from now on an operator's kill.
 
-        One more look follows, for requests that came before.
+        One more turn follows, for a kill that came before.
         """
         if self.end.phase is not Phase.DRAINED:
             return False
@@ -135,7 +135,7 @@ class SupervisionLoop:
         return True
 
     def _looked(self, background: Background) -> tuple[StopRecord, bool] | None:
-        """Do one short turn; any error in it becomes a STOP, never the end of supervision."""
+        """Do one short turn; any error becomes a STOP, so that no run is unsupervised."""
         try:
             return self._look(background)
         except Exception as error:  # It ends the run, which would be unsupervised otherwise.
@@ -173,9 +173,10 @@ class SupervisionLoop:
         return None
 
     def _paused(self) -> StopRecord | None:
-        """Handle a pause of the whole run, in which this turn was late too: no role hangs.
+        """Handle a pause of the whole run, which this late turn shows: no role counts as hung.
 
-        Within the limit every deadline restarts; market reconnects its feed by itself.
+        Within the limit the deadlines of all roles and of a drain restart; that of `ops` does not.
+        Market reconnects its feed by itself.
         """
         record = self._pause.check()
         if record is None and self._pause.pause_ms:

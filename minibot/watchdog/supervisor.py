@@ -111,7 +111,10 @@ class Supervisor:
         return None
 
     def ended(self, child: Child, code: int) -> StopRecord | None:
-        """Judge the end of a role: restart it after a crash, or return a STOP."""
+        """Judge the end of a role: restart it after a crash, or return a STOP.
+
+        The AI may restart `ai.restarts_max` times in the whole run; then it is switched off.
+        """
         if child.name == AI_ROLE and self.ai_off:
             return None
         if code == CLEAN and child.name in self.drained:
@@ -184,7 +187,7 @@ class Supervisor:
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
                 return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
-            # A turn of many short calls is bounded as well, whichever of them a heartbeat shows.
+            # A turn of many short syncs is bounded too: a heartbeat shows only one of them.
             if child.turn_ms() > self.context.config.queues.sync_ms_max + hung_ms:
                 detail = f"{child.name}: a turn with syncs takes {child.turn_ms()} ms"
                 return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)

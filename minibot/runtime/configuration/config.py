@@ -48,7 +48,7 @@ from minibot.runtime.configuration.feed_files import feed_violations
 from minibot.runtime.configuration.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
-# Sections that were added later as a whole, with the values in the code of older runs (U-06).
+# Sections that older runs lack, with the values that stood in the code of those runs (U-06).
 LATER_SECTIONS: Mapping[str, JsonObject] = {
     "acceptance": {
         "duration_ms_min": 25_200_000,

@@ -49,7 +49,7 @@ STOP_THRESHOLDS: Final = (
 )
 STOP_MACHINE_MS_MIN: Final = 2000
 
-# (distance in basis points, the same in ATRs): a profile gives one of them.
+# (distance in basis points, the same in ATRs): a profile gives at most one of them.
 _DISTANCES: Final = (
     ("stop_bps", "stop_atr_mult"),
     ("take_profit_bps", "take_profit_atr_mult"),
@@ -60,7 +60,7 @@ _DISTANCES: Final = (
     ("ladder_2_bps", "ladder_2_atr_mult"),
 )
 
-# Keys that came with the hard stop, which none of them may be without.
+# Keys that need `risk.hard_stop_bps`, with which they came.
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
     *("targets_by_age", "stale_exit_ms", "silent_exit_ms", "exit_policy", "horizon_ms"),
@@ -93,8 +93,8 @@ _SIZING_KEYS: Final = (
     *(key for keys in _SIZED_BY.values() for key in keys),
 )
 
-# What a protection needs and what it may have, beside one key of each of two groups: until when it
-# locks, and since when trades count, which some methods do not ask.
+# Keys that a method of protection needs, and keys that it may have. It also has one key of `_UNTIL`
+# (how long it locks) and one of `_SINCE` (from when trades count), but none if `_UNLIMITED`.
 _UNTIL: Final = ("stop_duration", "stop_duration_candles", "unlock_at")
 _SINCE: Final = ("lookback_period", "lookback_period_candles")
 _UNLIMITED: Final = ("CooldownPeriod", "LossesInRow")

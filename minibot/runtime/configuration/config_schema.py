@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCHEMA_PATH: Final = PROJECT / "config" / "config.v1.schema.json"
 
 # Likeness from which a known key is named for an unknown one: a slip of the pen passes, another
-# word does not. Elsewhere more letters are alike by chance, in one word of a name fewer.
+# word does not. Keys of other sections, and single words of a name, have to be more alike.
 NEAR_MIN: Final = 0.65
 NEAR_ELSEWHERE_MIN: Final = 0.75
 NEAR_WORD_MIN: Final = 0.8
@@ -61,7 +61,7 @@ def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:
-    """Return whether a value is text, or null beside text with a pattern: a decimal number."""
+    """Return whether a schema takes text, or null and text with a pattern (a decimal number)."""
     kind = schema.get("type")
     return kind == "string" or (kind == ["string", "null"] and "pattern" in schema)
 

@@ -2,7 +2,7 @@
 
 A profile with `risk.policy_version` is judged by `config/risk_policy.v1.json` after every change,
 that of the environment and of `--set` included. A bound is a largest whole number, or a largest
-share of the starting cash. A key that is absent or null needs no bound, but for the stop.
+share of the starting cash. A key that is absent or null is in bounds, but a stop has to be given.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def code_manifest(project: Path) -> dict[str, str]:
 
 
 def code_sha256(project: Path) -> str:
-    """Return one hash over all Python files and contracts of the product."""
+    """Return one hash over all `.py` and `.json` files of minibot, contracts and config."""
     digest = hashlib.sha256()
     for folder in ("minibot", "contracts", "config"):
         found: list[list[str]] = []

@@ -179,8 +179,8 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
         run_lock: The lock that a run on the user's `var` holds; code never changes under a run.
 
     Raises:
-        Refusal: Nothing is staged, staged files have faults (all are listed), or a run or another
-            deployment is under way.
+        Refusal: Nothing is staged, staged files or targets have faults (all are listed), a run or
+            another deployment is under way, or a target changed after the journal was written.
     """
     with _alone(project, run_lock):
         finished = _finish(project)

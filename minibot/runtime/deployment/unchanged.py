@@ -39,8 +39,9 @@ class CodeStand:
     def changed(self, code_sha256_then: str) -> str | None:
         """Return the changed files, each with its change, or None if the code is the same.
 
-        A source or a contract that was only touched is the same: its content is hashed again. A
-        compiled library counts as changed as soon as its stamp differs.
+        A source or a contract that was only touched is the same: its content is hashed again. The
+        hash covers `config` too: if that differs, a touched file counts as changed. A compiled
+        library counts as changed as soon as its stamp differs.
 
         Args:
             code_sha256_then: The hash in the run's manifest.
