@@ -89,6 +89,11 @@ class OpsProcess:
             return
         self._begin(child)
 
+    def rearm(self) -> None:
+        """Restart its time limit now, after a pause of the whole run."""
+        if self._child is not None:
+            self._child.rearm()
+
     def end(self) -> None:
         """Let the process deliver the end of the run, and end it."""
         child = self._child

@@ -76,6 +76,7 @@ class SupervisionLoop:
         self._control = control
         self._interrupts = interrupts
         self._held = held
+        self._ops = ops
         self._ended_by_hand = False
         self._background: Background | None = None
         self._slow_ns = 0
@@ -175,13 +176,15 @@ class SupervisionLoop:
     def _paused(self) -> StopRecord | None:
         """Handle a pause of the whole run, which this late turn shows: no role counts as hung.
 
-        Within the limit the deadlines of all roles and of a drain restart; that of `ops` does not.
-        Market reconnects its feed by itself.
+        Within the limit the deadlines of all roles, of `ops` and of a drain restart. Market
+        reconnects its feed by itself.
         """
         record = self._pause.check()
         if record is None and self._pause.pause_ms:
             self.supervisor.rearm()
             self.end.rearm()
+            if self._ops is not None:
+                self._ops.rearm()
             detail = f"everything stood still for {self._pause.pause_ms} ms; deadlines count anew"
             self.context.incident("PAUSED", detail)
         return record

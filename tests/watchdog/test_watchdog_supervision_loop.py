@@ -28,8 +28,10 @@ from minibot.watchdog import checks
 from minibot.watchdog import feed as feed_module
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
+from minibot.watchdog.child import Child
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, control_payload, take_requests
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
@@ -518,6 +520,28 @@ def test_pause_of_everything_is_an_incident_and_no_hang(
     scene.context.sync_parts(now=True)
     told = scene.stage.envelopes("incidents", "watchdog_role")
     assert [event["payload"]["kind"] for event in told] == ["PAUSED"]
+
+
+@pytest.mark.row("F81")
+def test_pause_of_everything_is_no_silence_of_ops(tmp_path: Path, scenes: list[Scene]) -> None:
+    """A pause that a run survives, and longer than `ops` may be silent, does not end `ops`."""
+    scene = staged(scenes, tmp_path / "var")
+    argv = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    child = Child("ops", argv, tmp_path / "ops.log", dict(os.environ))
+    child.start()
+    try:
+        ops = OpsProcess(scene.context)
+        ops._child = child
+        scene.desk._ops = ops
+        child.heard_ns -= (OPS_SILENT_MS + 1) * 1_000_000
+        scene.desk._pause._turned_ns = suspend_ns() - 40_000_000_000
+
+        assert scene.desk._paused() is None
+        ops.check()
+    finally:
+        child.close_input()
+        child.wait(DEADLINE_S)
+    assert child.exit_code() == 0  # Ended by its input, not killed.
 
 
 class Until(Calm):
