@@ -180,7 +180,7 @@ class JournalReader:
         if head[:2] < at[1:3] or head.lines < at.seq:
             self._fail(
                 CURSOR_AHEAD,
-                "the reader stands behind the head",
+                "the reader stands beyond the head",
                 f"at most line {head.lines}, segment {head.segment}, offset {head.offset}",
                 f"line {at.seq}, segment {at.segment}, offset {at.offset}",
             )

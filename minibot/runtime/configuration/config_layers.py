@@ -78,7 +78,8 @@ class Layers:
                 self.put(keys, parse_value(environ[name]), name)
             elif _ENV_NEARLY.match(name):
                 self.violations.append(
-                    f"{printable(name)}: expected {ENV_PREFIX}SECTION__KEY, two lines after MINIBOT"
+                    f"{printable(name)}: expected {ENV_PREFIX}SECTION__KEY, "
+                    "two underscores after MINIBOT"
                 )
 
     def put_texts(self, sets: Iterable[str]) -> None:
