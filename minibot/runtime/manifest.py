@@ -83,8 +83,8 @@ class Manifest:
         is_chosen = self.config.get("universe") and SYMBOL_FORM.fullmatch(symbol)
         if symbol not in self.symbols and not is_chosen:
             raise Refusal(
-                f"{symbol[:40]!r} is no symbol of {self.run_id}.",
-                f"It has {', '.join(self.symbols)}.",
+                f"{self.run_id} does not trade {symbol[:40]!r}.",
+                f"It trades: {', '.join(self.symbols)}.",
             )
 
     def to_json(self) -> JsonObject:

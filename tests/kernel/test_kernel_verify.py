@@ -448,7 +448,7 @@ def test_queue_whose_inbox_is_gone_is_found_by_what_its_readers_have_read(
 
 
 def test_folder_without_a_journal_is_refused_by_both_ways(tmp_path: Path) -> None:
-    """Where nothing was looked at, the quick way gives no clean verdict either."""
+    """A folder without a journal gets no clean verdict, from the quick way either."""
     (tmp_path / "empty").mkdir()
 
     for way in (verify_tree, verify_quick):
