@@ -13,7 +13,6 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +34,7 @@ from minibot.events.model import (
 from minibot.events.money import UNIT
 from minibot.events.names import CONTROL, FILLS, INCIDENTS, RISK_ACTIONS, RISK_ROLE, SIGNALS, TICKS
 from minibot.kernel.codes import SCHEMA_INVALID
-from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.part_events import PartEvents
@@ -156,9 +155,7 @@ class RunHistory:
             if not self._is_closed:
                 self._read()
             elif TICKS in self._sources:
-                # The seal takes later segments away: the record's page shows the rest.
-                with suppress(RunStop):
-                    self._read_gaps()
+                self._read_gaps()
             return [] if self._log is None else list(self._log.trips)
 
     def close(self) -> None:
