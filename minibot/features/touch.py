@@ -16,7 +16,7 @@ def spread_bps(bid: float, ask: float) -> float | None:
     """
     if not 0.0 < bid <= ask < float("inf"):
         return None
-    return (ask - bid) / ((bid + ask) / 2.0) * 10_000.0
+    return (ask - bid) / mid(bid, ask) * 10_000.0
 
 
 def touch_notional(price: float, qty: float) -> float:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.events.field_types import SYMBOL
 from minibot.events.model import JsonObject
 from minibot.events.reasons import ATOMICITY_VIOLATION, RUN_ID_MISMATCH
 from minibot.kernel.errors import IntegrityError, Refusal
@@ -23,8 +24,8 @@ MANIFEST_FILE = "manifest.json"
 RUN_ID_FORM = "%Y%m%d_%H%M%S"
 FORMAT = 1
 """The format of a run; a run without a number is of the first."""
-SYMBOL_FORM: Final = re.compile("[A-Z0-9]{2,20}")
-"""Form of every symbol, as the contracts have it (`events.field_types.SYMBOL`)."""
+SYMBOL_FORM: Final = re.compile(str(SYMBOL.rule["pattern"]))
+"""Form of every symbol in the contracts."""
 
 
 @dataclass(frozen=True, slots=True)

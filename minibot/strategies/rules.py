@@ -147,7 +147,7 @@ def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> tup
 
 
 def demands_of(section: StrategySection) -> dict[str, tuple[str, ...]]:
-    """Return what each rule demands of `READINGS`, by its code; under an empty one, any rule."""
+    """Return the demands on `READINGS` by the code of their rule; by "" those of any rule."""
     oversold, overbought = section.rsi_oversold, section.rsi_overbought
     momentum, reversion = section.momentum_bps_min, section.reversion_bps_min
     either = f">= {momentum} or <= -{momentum}"

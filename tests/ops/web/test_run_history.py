@@ -136,34 +136,23 @@ def beats_of(run: ShortRun) -> list[str]:
     return [event.id for _, event in events if event.type == "beat"]
 
 
+@pytest.mark.parametrize("is_over", [False, True])
 def test_market_data_is_looked_through_once_and_in_bounded_parts(
-    short_run: ShortRun, taken: list[str]
+    short_run: ShortRun, taken: list[str], is_over: bool
 ) -> None:
-    """Gaps of a long night are found after a restart of `ops` without one long look."""
+    """Bounded looks find each gap once, behind a restart of `ops` and behind the night's end."""
     beats = beats_of(short_run)
     taken.clear()
     history = RunHistory(short_run.run_dir)
-    history.look()
-    first = len(taken)
-    for _ in range(60):
-        history.look()
-
-    assert first < len(taken)
-    assert taken == beats
-
-
-def test_market_data_that_nobody_looked_at_before_the_end_are_read_on_after_it(
-    short_run: ShortRun, taken: list[str]
-) -> None:
-    """The page of a night is opened at its end alone: bounded looks find every gap, each once."""
-    beats = beats_of(short_run)
-    taken.clear()
-    history = RunHistory(short_run.run_dir)
-    history.close()
-    first = len(taken)
-    for _ in range(60):
-        history.look()
+    if is_over:
         history.close()
+    else:
+        history.look()
+    first = len(taken)
+    for _ in range(60):
+        history.look()
+        if is_over:
+            history.close()
 
     assert first < len(taken)
     assert taken == beats
