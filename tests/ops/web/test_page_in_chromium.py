@@ -103,7 +103,7 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
     enter(chromium, url, said["code"])
 
     # What is on the screen is what the launcher said.
-    wait_until(lambda: equity(chromium) in told(night), "equity of a status is on the screen")
+    wait_until(lambda: equity(chromium) == told(night), "equity of a status is on the screen")
     wait_until(lambda: night.lines("fills") >= 2, "a trade")
     wait_until(lambda: "BTCUSDT" in text(chromium, "trades"), "the trade is on the screen")
     wait_until(lambda: "BTCUSDT" in text(chromium, "symbols"), "its price is on the screen")
@@ -159,11 +159,15 @@ def equity(browser: Chromium) -> str:
     return str(found)
 
 
-def told(night: Night) -> str:
-    """Return the equity of the launcher's status as the page writes it."""
+def told(night: Night) -> str | None:
+    """Return the equity of the launcher's status as the page writes it.
+
+    None until risk's first heartbeat with an equity has reached the launcher.
+    """
     raw = (night.var / "ops" / "status.json").read_bytes().rstrip(b"\n")
-    roles: dict[str, Any] = canonical.decode(raw)["roles"]
-    return f"{float(roles['risk_role']['heartbeat']['facts']['equity']):,.2f}"
+    heartbeat: dict[str, Any] = canonical.decode(raw)["roles"]["risk_role"]["heartbeat"] or {}
+    found = heartbeat.get("facts", {}).get("equity")
+    return found if found is None else f"{float(found):,.2f}"
 
 
 def journaled(night: Night) -> list[str]:
