@@ -1,10 +1,10 @@
 """Carried memory: trades and locks as risk told them last, brought up to the end of the run.
 
-Risk tells its memory with every fill but one that stops the run, and what is filled behind a STOP
-is told by nobody. A trade that such fills closed stands in the memory as one that waits to be
-judged; the next run's risk judges it as it would have. Its reason for closing is that of the exit
-that sent the order, or of the level that triggered the order. A run without protections counts no
-trade: its fills bring the open trades up to date, so that they agree with what is held.
+Risk writes its memory with every fill, but not with one that stops the run, nor after a STOP. A
+trade closed by a fill of these stands in the memory as waiting; the next run's risk judges it as
+this run's would have. Its reason for closing is that of the exit that sent the order, or of the
+level that triggered the order. A run without protections counts no trade: its fills bring the open
+trades up to date, so that they agree with the positions held.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def told_last(opening: RunOpening, read: Read) -> Told:
 def carried_memory(
     opening: RunOpening, config: JsonObject, told: Told, read: Read
 ) -> Mapping[str, Any] | None:
-    """Return the memory that a run leaves, with the trades that were closed behind the last told.
+    """Return the memory that a run leaves, with trades closed by fills after risk last wrote it.
 
     Args:
         opening: Of the run.
@@ -106,7 +106,7 @@ def carried_memory(
     for trade, orders in found:
         why = [reasons[order] for order in orders if order in reasons]
         if why:
-            # A level's last reason, as StoplossGuard counts levels; else the last one.
+            # The last level's reason, as StoplossGuard counts levels; without one, the last reason.
             trade.reason = ([one for one in why if one[0]] or why)[-1][1]
     memory |= {"trips": trips.state(), "left": left}
     if found:

@@ -42,7 +42,7 @@ class Check(Protocol):
 
 
 class DiskCheck:
-    """Free space must stay above the floor, so that STOP comes before the disk is full."""
+    """Free disk space, at least the floor: below it STOP comes before the disk is full."""
 
     def __init__(self, folder: Path, free_min_mb: int, planted: PlantedFaults | None) -> None:
         self._folder = folder
@@ -175,7 +175,8 @@ class PinnedCheck:
     def check(self) -> StopRecord | None:
         """Return STOP(CONFIG_INVALID) for a pinned file that changed or disappeared.
 
-        A file is read only if its size or modification time differs from the last good look.
+        A file is read only if its size or modification time differs from the last good look: a
+        change that keeps both is not noticed.
         """
         for name, sha256 in self._pinned.items():
             path = PROJECT / name

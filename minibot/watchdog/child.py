@@ -250,7 +250,7 @@ class Child:
         return (awake_ns() - self.started_ns) // NS_PER_MS
 
     def may_restart(self, max_60s: int, max_300s: int) -> bool:
-        """Count a restart; False if the budget is spent."""
+        """Count a restart, a refused one too; False if the budget is spent."""
         moment = awake_ns()
         self.restarts_ns = [at for at in self.restarts_ns if moment - at < 300_000 * NS_PER_MS]
         self.restarts_ns.append(moment)

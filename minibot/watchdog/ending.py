@@ -1,8 +1,8 @@
-"""Planned end of a run: announced, then roles drained, upstream first, and sealed.
+"""Planned end of a run: announced, then roles drained, upstream first; the launcher seals.
 
 A table of phases, stepped by the supervising thread. From `run_ending` on risk allows no entries
-and exits open positions. On the first beat at or after `until_ts` execution expires open orders;
-then roles drain one after another, market first.
+and, with `portfolio.at_end: close`, exits open positions. On the first beat at or after `until_ts`
+execution expires open orders; then roles drain one after another, market first.
 """
 
 from __future__ import annotations

@@ -162,7 +162,10 @@ def launch(
 
 
 def _launch_alone(start: _Start, lock: RunLock) -> Outcome:
-    """Run one night on a `var` whose lock is held; put a refused start on record."""
+    """Run one night on a `var` whose lock is held; put a refused start on record.
+
+    A start that `launch` itself refuses, such as beside a living run, is not on record.
+    """
     try:
         return _launch(start, lock)
     except Refusal as refusal:
@@ -389,7 +392,10 @@ class _Launch:
                 signal.signal(number, handler)
 
     def _take_signals(self) -> dict[int, Any]:
-        """Install handlers: the first interrupt ends the run in order, a second one stops it."""
+        """Install handlers: the first interrupt ends the run in order, the next one stops it.
+
+        A request by `minibot stop` counts as the first.
+        """
         names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
         previous: dict[int, Any] = {}
 

@@ -1,8 +1,9 @@
 """Operators' stop journal, `var/stop_journal.jsonl`: every stop and end of every run.
 
 Operators tail this file. It is never rotated or moved, and written by the holder of the run's lock.
-Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. Two
-kinds belong to no run: the CLEAR of a flag, and a REFUSED start.
+Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. A run
+recovered without its manifest is missing. Two kinds belong to no run: the CLEAR of a flag, and a
+REFUSED start.
 """
 
 from __future__ import annotations

@@ -189,6 +189,10 @@ def _packages(config: Config, lock: Path) -> CheckResult:
 
 
 def _secrets(config: Config) -> CheckResult:
+    """Load the secrets, and the signing key if seals are signed.
+
+    A failure is a failed check, so the start is refused with exit code 2, not that of the error.
+    """
     try:
         secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
         if config.secrets.seal_public_key is not None:

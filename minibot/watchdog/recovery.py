@@ -128,7 +128,10 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
 
 
 def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> FormerRun:
-    """Seal the queues of a run whose manifest is gone or damaged, unmerged."""
+    """Seal the queues of a run whose manifest is gone or damaged.
+
+    Its parts are not merged, and its stops are not copied to the operators' journal.
+    """
     repaired, findings = recover_queues(var, roles)
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}

@@ -29,7 +29,12 @@ CONTROL_KINDS: dict[str, type[Payload]] = {
 
 
 def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:
-    """Yield the requests for this run, oldest first; set damaged ones and others aside."""
+    """Yield the requests for this run, oldest first; set damaged ones and others aside.
+
+    Raises:
+        RunStop: A name ends in `.json` and is no regular file.
+        OSError: A file disappears meanwhile, or the system refuses.
+    """
     for path in sorted(folder.glob("*.json"), key=lambda item: item.stat().st_mtime_ns):
         try:
             request = read_hashed(path)

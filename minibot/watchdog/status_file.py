@@ -1,4 +1,4 @@
-"""Status file: the status line of the live table, once a second, for whoever is not its child.
+"""Status file: the status line that the live table gets, once a second, for other processes.
 
 `minibot watch`, `minibot health`, the process `ops` and the guard read it. It is a hint: no proof
 rests on it, a status that cannot be written is left out, and the run goes on. Only `end` waits: a

@@ -228,7 +228,10 @@ class SupervisionLoop:
         return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{who}: {detail}")
 
     def _flagged_by(self, child: Child) -> StopRecord | None:
-        """Return, after a while, the STOP of a role that raised the flag and left no event."""
+        """Return the STOP of a role that raised the flag and left no event.
+
+        It comes at once if the role has ended and said why, else after `FLAG_EVENT_NS`.
+        """
         moment = machine_ns()
         self._flagged_ns = self._flagged_ns or moment
         if child.said_stop is not None and child.final_code() is not None:

@@ -165,13 +165,18 @@ class Supervisor:
         return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
-        """Switch the AI off and continue: an AI that fails does not stop trading by rules."""
+        """Switch the AI off and continue: one that ends or hangs does not stop trading by rules."""
         self.ai_off = True
         self.drained.add(AI_ROLE)
         self.children[AI_ROLE].kill()
         self.context.incident("AI_OFF", f"ai_role {why}; the night goes on without it")
 
     def _alive(self, child: Child) -> StopRecord | None:
+        """Judge a running role: hung, in a disk call for too long, or too far behind.
+
+        A hung AI is switched off. A disk call or a backlog beyond its limit is a STOP for every
+        role, for the AI too.
+        """
         limits = self._limits
         heartbeat = child.heartbeat
         if child.is_starting:
