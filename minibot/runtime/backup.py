@@ -3,8 +3,9 @@
     FOLDER/20261123_213000_125.20261123_203000.json   one backup: path below `var` -> size, sha256
     FOLDER/content/SHA256                             each file once, whatever names it
 
-A backup of an open run is its `var` as if the machine had died at one moment (`kernel.cut`); one of
-a finished run is its sealed folder. The list of files is written last: without it nothing counts.
+A backup of an open run holds its queues as if the machine had died at one moment (`kernel.cut`);
+the operators' stop journal, the flag and the AI's files are read a little later. A backup of a
+finished run is its sealed folder. The list of files is written last: without it nothing counts.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class BackupFolder:
     # --- what is in it ------------------------------------------------------------------------
 
     def _open(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
-        """Yield the files of an open run: hints first, then its journals at one moment."""
+        """Yield the files of an open run: hints, then its queues at one moment, then its stops."""
         for name in (MANIFEST_FILE, CLOCK_FILE):
             yield from self._file(var, run_dir / name)
         # A cursor or snapshot read before the cut never points beyond it.

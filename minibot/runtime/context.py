@@ -312,8 +312,9 @@ class RoleContext:
     def stop(self, record: StopRecord) -> int:
         """Stop the run: flag, then event, then message to the launcher; return the exit code.
 
-        The flag comes first because it needs no space. A step that fails does not prevent the next
-        ones: at least the exit code and standard error carry the reason.
+        The exit code is STOPPED, or CRASHED if the event could not be written. The flag comes first
+        because it needs no space. A step that fails does not prevent the next ones: standard error
+        carries the reason at least.
         """
         code = STOPPED
         event = None

@@ -25,7 +25,8 @@ class DecisionLatency:
 
     def __init__(self, role: str) -> None:
         self._is_executor = role == EXECUTION_ROLE
-        # Indexed by seq modulo length: the tick's seq and when it was read, until overwritten.
+        # Indexed by seq modulo length: the tick's seq and when it was read. Only a tick with a time
+        # of reading takes a slot, so one from further back than `TICKS_KEPT` may still stand there.
         self._seqs = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._read_ns = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._open: dict[str, int] = {}

@@ -53,7 +53,7 @@ class Log:
         now_ms: Clock of `ts`; the wall clock unless a run gives its own.
 
     Raises:
-        RunStop: PERMISSIONS_UNSAFE, the file is a link or open to others.
+        RunStop: PERMISSIONS_UNSAFE, the file is a link, not a regular file, or open to others.
     """
 
     def __init__(

@@ -32,9 +32,10 @@ def plain(text: str) -> str:
 
 
 def resolve(text: str | Path, base: Path = PROJECT) -> Path:
-    """Return the absolute path of a file named in a configuration or command line.
+    """Return the absolute path of a file named in a configuration.
 
-    A relative path is below `base`; a leading `minibot/` before a top-level folder is dropped.
+    A relative path is below `base`; a leading `minibot/` before a top-level folder is dropped. For
+    a file that a person names, `find` looks in the working folder first.
     """
     return base / plain(str(text))
 

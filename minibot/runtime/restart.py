@@ -94,7 +94,7 @@ class Restart:
         self._from_state = core_from_state
 
     def run(self) -> Processor:
-        """Return the role's standing; append outputs that it had not written before it ended.
+        """Return the processor after all logged inputs; append outputs that are missing.
 
         Raises:
             IntegrityError: Recorded outputs differ from those of the logged inputs.

@@ -1,4 +1,4 @@
-"""Running run of a `var/`: the holder of its lock, or the process that its note names.
+"""Run in progress in a `var/`: the holder of its lock, or the process that its note names.
 
 A lock excludes only processes that find its file. `current.json` therefore also names the
 launcher's process, by its id and a mark that tells it from all others with that id: a start that

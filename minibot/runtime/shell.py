@@ -1,9 +1,10 @@
 """Shell: the loop of strategy, risk and execution around their cores.
 
-It reads, notes the input, steps the core, writes the input log, appends the outputs and now and
-then moves the cursor, always in this order: no output is written before the inputs behind it are
-logged. After a restart the same core takes its logged inputs again, and only missing outputs are
-appended; a difference is STOP(NONDETERMINISM).
+It reads, notes the input, steps the core, writes the input log and appends the outputs, always in
+this order: no output is written before the inputs behind it are logged. Now and then it moves the
+cursors; as hints they may be ahead of the log by the range that is still open. After a restart the
+same core takes its logged inputs again, and only missing outputs are appended; a difference is
+STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ class Shell:
         self.order.close()
         if self.gate.check_append() is not None:
             self._is_ahead = True
-            return True  # A stopped executor's outputs stay unwritten; replay expects that.
+            return True  # Outputs of a stopped role stay unwritten; replay expects that.
         self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)

@@ -1,8 +1,9 @@
 """Run profile: read, merged, judged as a whole, then frozen.
 
-`load_config` is the only way in. It collects every violation before it refuses, so that one start
-tells all of them. The manifest holds the profile with which a run was started; `config_of_manifest`
-restores it in other processes without reading files or environment again.
+`load_config` is the only way in. It collects violations before it refuses, so that one start tells
+all that can be judged: a rule whose keys are invalid waits for the next one. The manifest holds the
+profile with which a run was started; `config_of_manifest` restores it in other processes without
+reading files or environment again.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Config(ProfileKeys):
 
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
     JSON; `origin` maps each dotted key to the file, the environment variable, `minibot settings` or
-    `--set` that gave its value; `given` is the part of it that a person chose, see `_given`; `base`
-    is the file that the profile extends, None if it stands alone or comes from a manifest.
+    `--set` that gave its value; `given` is the part of `origin` that a person chose, see `_given`;
+    `base` is the file that the profile extends, None if it stands alone or comes from a manifest.
     """
 
     raw: JsonObject

@@ -1,7 +1,7 @@
 """Rules for a profile that a schema cannot express: relations between keys, URLs and paths.
 
 Each rule yields sentences in the form of `config_schema.told`. It runs only if every key that it
-reads is valid by itself, so one start tells all violations.
+reads is valid by itself; all rules that run are told at once.
 """
 
 from __future__ import annotations

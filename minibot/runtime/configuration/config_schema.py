@@ -51,7 +51,7 @@ def config_schema() -> JsonObject:
 
 
 def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
-    """Turn integers into text where a decimal string is expected: `speed=30` means `"30"`."""
+    """Turn integers into text where text is expected: `speed=30` means `"30"`."""
     for key, value in raw.items():
         expected = resolved(schema.get("properties", {}).get(key, {}))
         if isinstance(value, dict):

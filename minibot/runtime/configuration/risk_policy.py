@@ -1,7 +1,7 @@
 """Risk policy: bounds on the risk section of a governed profile, by the profile's name.
 
-A profile with `risk.policy_version` is judged by `config/risk_policy.v1.json` after every change,
-that of the environment and of `--set` included. A bound is a largest whole number, or a largest
+A profile with `risk.policy_version`, the values of environment and `--set` included, is judged by
+`config/risk_policy.v1.json`. A bound is a largest whole number, or a largest
 share of the starting cash. A key that is absent or null is in bounds, but a stop has to be given.
 """
 

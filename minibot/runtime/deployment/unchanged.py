@@ -52,7 +52,7 @@ class CodeStand:
         found = sorted(
             path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)
         )
-        # The hash covers sources and contracts only; a library has nothing but its stamp.
+        # The hash covers `.py` and `.json` files only; a library has nothing but its stamp.
         is_hashed = all(path.endswith((".py", DATA_SUFFIX)) for path in found)
         if is_hashed and code_sha256(self._project) == code_sha256_then:
             self._stamps = now  # Touched, with the same content.
