@@ -1,1 +1,1 @@
-"""Durable queues: lines, journals, cursors, locks, seals. Knows nothing about trading."""
+"""Durable queues: files, lines, journals, cursors, locks, seals. Imports no other room."""

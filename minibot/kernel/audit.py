@@ -47,7 +47,8 @@ class Finding(NamedTuple):
         file: Path relative to the folder that is verified.
         line: Line number in that file, from 1; 0 for the file as a whole.
         offset: Byte offset in that file.
-        code: Reason code, or one of the seal: SEAL_MISSING, SEAL_MISMATCH, SEAL_EXTRA_FILE.
+        code: Reason code, or one of the seal: SEAL_MISSING, SEAL_MISMATCH, SEAL_EXTRA_FILE,
+            SEAL_SIGNATURE.
         expected: What should stand there.
         found: What stands there.
     """

@@ -1,4 +1,4 @@
-"""Batches written at once: the lines of some events, each hashed once, and the chain over all."""
+"""Batches written together: lines of some events, each hashed once, and the chain over all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINE: Final = PREFIX + b"%b:%b\n"
 
 
 class Batch(NamedTuple):
-    """Batch of lines that are written, synced and published at once.
+    """Batch of lines that are written, synced and published together.
 
     Attributes:
         data: Whole lines.
@@ -55,7 +55,12 @@ class Batches:
         self._batch_bytes_max = batch_bytes_max
 
     def of_json(self, jsons: Sequence[bytes], chain: bytes) -> list[Batch]:
-        """Return batches of events given as JSON: each event hashed, the chain carried over all."""
+        """Return batches of events given as JSON: each event hashed, the chain carried over all.
+
+        Raises:
+            ContractError: SCHEMA_INVALID, a line would be longer than allowed.
+            InvariantError: SCHEMA_INVALID, an event is not one object on one line by its braces.
+        """
         if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
             return [self._batch_of_one(jsons[0], chain)]
         batches: list[Batch] = []
@@ -65,7 +70,12 @@ class Batches:
         return batches
 
     def of_lines(self, lines: Sequence[bytes], chain: bytes) -> list[Batch]:
-        """Return batches of lines; each line is made again and has to come out the same."""
+        """Return batches of lines; each line is made again and has to come out the same.
+
+        Raises:
+            ContractError: SCHEMA_INVALID, a line is longer than allowed.
+            InvariantError: SCHEMA_INVALID, a line is not as `encode_line` writes it.
+        """
         for line in lines:
             if len(line) <= LINE_EXTRA_BYTES:
                 self._refuse(line)

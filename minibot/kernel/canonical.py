@@ -33,8 +33,8 @@ def encode(obj: JsonObject) -> bytes:
         obj: A dict; lists and tuples are both written as arrays.
 
     Raises:
-        CanonicalError: A float, a type that JSON lacks, a key that is not text, an integer
-            outside 64 bits, a lone surrogate, or more than `DEPTH_MAX` levels.
+        CanonicalError: A float, a type that JSON lacks, a key that is not text, an integer below
+            -2**63 or above 2**64 - 1, a lone surrogate, or more than `DEPTH_MAX` levels.
     """
     if type(obj) is not dict:
         raise CanonicalError(f"an event is a JSON object, not {type(obj).__name__}")
@@ -49,8 +49,9 @@ def decode(data: bytes) -> JsonObject:
     """Return the object of canonical JSON bytes.
 
     Raises:
-        CanonicalError: Not JSON, not an object, a float, a duplicate or unsorted key, a space,
-            another escape than `encode` writes, or more than `DEPTH_MAX` levels.
+        CanonicalError: Not JSON, not an object, a float or an integer that `encode` refuses, a
+            duplicate or unsorted key, a space, another escape than `encode` writes, or more than
+            `DEPTH_MAX` levels.
     """
     try:
         obj = orjson.loads(data)

@@ -2,7 +2,8 @@
 
 A `RunStop` ends the run with a reason code that stands in the stop journal. A `Refusal` keeps a
 run from starting. A `Transient` may pass on a retry; a spent retry budget turns it into a
-`RunStop`. A business "no" is a value, never one of these.
+`RunStop`. Any other, such as `LineError`, is for its caller, who turns it into one of these or goes
+another way. A business "no" is a value, never one of these.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class InvariantError(RunStop):
 
 
 class FeedLost(RunStop):
-    """Market data stayed away for longer than the run may trade without it."""
+    """Market data stayed away or was unusable, beyond what the run may bear."""
 
 
 class Refusal(MinibotError):
@@ -129,7 +130,7 @@ class Transient(MinibotError):
 
 
 class LockBusy(Transient):
-    """Another process holds the lock.
+    """Another process, or another lock object of this one, holds the lock.
 
     Args:
         path: The lock's file.

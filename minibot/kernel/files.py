@@ -98,7 +98,7 @@ Result = TypeVar("Result")
 
 
 class DiskCalls:
-    """Calls of this process that write, sync or rename and have not returned, one for each thread.
+    """Calls of this process that write, sync or rename and have not returned, by their threads.
 
     A heartbeat reads them from its own thread, and so tells a slow disk from a hung loop.
     """
@@ -135,7 +135,7 @@ def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
 
 
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
-    """Return the STOP for an error of the system."""
+    """Return the STOP for an error of the system; IO_EIO for one without a code of its own."""
     code = _CODES.get(error.errno or 0, IO_EIO)
     return RunStop(COMPONENT, code, f"{doing} {os.fspath(path)}: {error.strerror or error}")
 
@@ -401,7 +401,11 @@ def hash_file(path: StrPath, *, files: Files = FILES) -> tuple[int, str]:
 
 
 def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
-    """Yield the content of a file in pieces of at most `CHUNK_BYTES`."""
+    """Yield the content of a file in pieces of at most `CHUNK_BYTES`, none of them empty.
+
+    Raises:
+        RunStop: The file does not exist, or the system's error.
+    """
     try:
         fd = _open_to_read(files, path)
     except FileNotFoundError as error:

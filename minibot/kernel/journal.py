@@ -162,6 +162,8 @@ class JournalWriter:
 
         Raises:
             ContractError: SCHEMA_INVALID, a line is longer than allowed; nothing was written.
+            InvariantError: SCHEMA_INVALID, a line is not as `encode_line` writes it; nothing was
+                written. The writer lives on after either of these two.
             IntegrityError: QUEUE_MISSING, QUEUE_REPLACED, QUEUE_TRUNCATED or QUEUE_FOREIGN_WRITE,
                 another program changed the file.
             RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC; the writer is dead from then on.
@@ -184,6 +186,9 @@ class JournalWriter:
     def write_json(self, jsons: Sequence[bytes]) -> int:
         """Write events like `append_json`, but leave sync and publication to `publish`.
 
+        Events beyond `batch_bytes_max` are appended in several steps; only the last step waits for
+        `publish`.
+
         Meant for writing several journals at once: if all are written before the first is synced,
         they can be synced in parallel, see `begin_sync`.
         """
@@ -197,7 +202,10 @@ class JournalWriter:
             return first
 
     def begin_sync(self) -> None:
-        """Begin to sync, in a thread, what `write_json` has written, and return at once."""
+        """Begin to sync, in a thread, what `write_json` has written, and return at once.
+
+        `publish` waits for it and raises its error. A lazily synced journal is not synced here.
+        """
         with self._guard:
             if self._written is None or not self._is_eager:
                 return

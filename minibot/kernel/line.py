@@ -64,7 +64,8 @@ def encode_line(json: bytes) -> bytes:
         json: Canonical JSON of one object.
 
     Raises:
-        LineError: The bytes are not one JSON object on one line.
+        LineError: They do not begin and end with braces, or hold a line break. Whether they are
+            JSON is not checked.
     """
     if json[:1] != b"{" or json[-1:] != b"}" or b"\n" in json or b"\r" in json:
         raise LineError("not one JSON object on one line")

@@ -15,7 +15,7 @@ class Overlap:
 
     Each piece is given a function to call when it is about to wait for the system. The caller waits
     until then: otherwise it would keep the interpreter's lock, and the work would reach its wait
-    only when the caller has nothing left to do. After a piece that raises none is done.
+    only when the caller has nothing left to do. Once a piece has raised, no further one is done.
 
     Attributes:
         is_under_way: Work was begun since the last `wait`.

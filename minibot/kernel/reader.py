@@ -105,10 +105,13 @@ class JournalReader:
     def preview(self) -> list[bytes]:
         """Return the JSON of whole lines after the last one verified, published or not.
 
+        Empty before the first read, and if any of these lines is damaged; of `PREVIEW_BYTES` at
+        most.
+
         A crash or a failed sync may still take back lines above the head, so nothing may follow
         from them. They serve to decode while the writer syncs; the result is used only if `look`
-        brings exactly the same bytes. The reader stays where it is. A tail that is torn, damaged or
-        unreadable is no error here; below the head it will be one.
+        brings exactly the same bytes. The reader stays where it is. A torn end of the last line,
+        damage or an unreadable file is no error here; below the head it will be one.
         """
         if self._fd < 0:
             return []
@@ -121,7 +124,7 @@ class JournalReader:
 
     @property
     def position(self) -> Position:
-        """Position of the reader: after the last line handed out."""
+        """Position of the reader: after the last line taken."""
         taken = self._next
         if not taken:
             return self._before
@@ -138,7 +141,7 @@ class JournalReader:
         return head if head is not None else Head(ZERO.segment, 0, 0, ZERO.chain, 0)
 
     def backlog(self) -> int:
-        """Return how many published lines have not been handed out yet."""
+        """Return how many published lines have not been taken yet."""
         return max(0, self.head().lines - self._before.seq - self._next)
 
     def close(self) -> None:

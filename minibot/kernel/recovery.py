@@ -1,10 +1,11 @@
 """Recovery before a writer's first append: find the end, keep whole lines, refuse damage.
 
-Every whole valid line above the head that continues the chain is kept. Only the damaged tail, at
-most one batch long, is copied to `quarantine/` and cut. Damage below the lower bound is a STOP, and
-no line is touched. The bound is the highest of head, manifest and the caller's `floor`; after a
-reboot, for a lazily synced journal, it is the last recorded sync, since lines above that may be
-gone. Each step may be repeated after a crash.
+Every whole valid line above the head is kept, up to the first damaged one; the chain is compared
+at the head and at the caller's `floor` alone. The tail from the damaged line on, at most one batch
+long, is copied to `quarantine/` and cut. Damage below the lower bound is a STOP, and no line is
+touched. The bound is the highest of head, manifest and `floor`; after a reboot, for a lazily synced
+journal, it is the last recorded sync, since lines above that may be gone. Each step may be repeated
+after a crash.
 """
 
 from __future__ import annotations

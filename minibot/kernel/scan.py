@@ -18,7 +18,7 @@ class Step(NamedTuple):
     """One line of a walk: its place and JSON, or the error if it is damaged.
 
     Attributes:
-        line: Number of the line in its file, from 1.
+        line: Number of the line in this walk, from 1; in its file, if the walk begins there.
         offset: Offset of its first byte.
         after: Position behind it; the position before it if it is damaged.
         json: The event's JSON; empty if the line is damaged.

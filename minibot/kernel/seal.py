@@ -67,8 +67,8 @@ def seal_run(
         queues_root: `var/queues`.
         run_dir: The run's folder.
         extra: Further content under the root: hashes of config, contracts and code, findings.
-        written: Size and sha256 of files of the run's folder as they were written. The seal states
-            these, whatever stands there now; other files are measured.
+        written: Size and sha256 of files of `PINNED` as they were written. The seal states these,
+            whatever stands there now; other files are measured. Further names are left out.
         files: The seam to the system.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Audit of a run against its seal: sizes, sha256, sums, signature, no file missing or added."""
+"""Audit of a run against its seal: sizes, sha256, sums, signature, no file missing.
+
+Nor may one be added below `queues/`; further files in the run's folder itself are no finding.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +182,7 @@ def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
 
 
 def _own_hashes(root: Path, files: Files) -> Iterator[Finding]:
-    """Yield files of a run's folder that fail their own hash, which the seal pins as well."""
+    """Yield a missing manifest, and files of a run's folder that fail their own hash."""
     if files.stat(root / MANIFEST_FILE) is None:
         yield Finding(MANIFEST_FILE, 0, 0, QUEUE_MISSING, "the run's manifest", "nothing")
     for name in OWN_HASHED:

@@ -80,7 +80,11 @@ def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segm
 
 
 def parse_segments(obj: JsonObject, stem: str, path: str) -> list[Segment]:
-    """Return the segments that a manifest lists; each has to continue the one before it."""
+    """Return the segments that a manifest lists; each has to continue the one before it.
+
+    Raises:
+        IntegrityError: QUEUE_MANIFEST, an entry is malformed or does not continue the one before.
+    """
     segments: list[Segment] = []
     try:
         for entry in obj["segments"]:

@@ -1,7 +1,7 @@
 """Signature under a seal: Ed25519 over its root, beside it in `seal.sig`.
 
 The owner of the disk can recompute all hashes, but not a signature without the private key. It is
-optional; without a key nothing here is called.
+optional: without a key no run is signed, and without a signature the audit loads no cryptography.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Store of files by their content: each is named by its sha256 and written once.
+"""Store of files by their content: each is named by its sha256 and stands there once.
 
 What several backups have in common, such as a sealed segment, a model or a manifest, is there once.
 A file appears whole or not at all, and never changes; one that nobody names is removed by `sweep`.
@@ -116,7 +116,9 @@ class Store:
     def put(self, chunks: Iterable[bytes]) -> Content:
         """Store pieces as one file; return its content. `settle` makes its name durable.
 
-        Each piece is synced before the next, so that a run on the same disk never waits for more.
+        A single piece that stands here is not written again. Several pieces always are: their
+        sha256 is known only at the end. Each piece is synced before the next, so that a sync of a
+        run on the same disk waits for one piece at most.
 
         Raises:
             RunStop: The disk refuses; nothing remains of it.
@@ -124,7 +126,7 @@ class Store:
         rest = iter(chunks)
         pieces = [piece for piece in (next(rest, b""), next(rest, b"")) if piece]
         if len(pieces) < 2:
-            # Many small files of a run are as they were: then nothing is written at all.
+            # Many small files of a run have not changed since the last backup.
             content = content_of(b"".join(pieces))
             if self.has(content):
                 return content

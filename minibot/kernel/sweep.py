@@ -120,8 +120,8 @@ def _is_in_form(jsons: list[bytes]) -> bool:
     """Return whether every line holds canonical JSON of one object.
 
     JSON that decodes and encodes to the same bytes is canonical. The decoder accepts no floats, no
-    integers of more than 64 bits, no nesting deeper than `QUICK_DEPTH`, and only objects. What it
-    refuses is left to the strict decoder.
+    integers outside signed 64 bits, no nesting deeper than `QUICK_DEPTH`, and only objects. What
+    it refuses is left to the strict decoder.
     """
     try:
         if [_encoded(_decoded(json)) for json in jsons] == jsons:
@@ -172,7 +172,10 @@ class Sweeper:
             self._pool.shutdown(cancel_futures=True)
 
     def plan(self, jobs: Iterable[Job]) -> None:
-        """Begin with files that will be requested, the largest first."""
+        """Begin with files that will be requested, the largest first.
+
+        Nothing is begun with one job, or for files of less than `POOLED_BYTES_MIN` together.
+        """
         planned = sorted(jobs, key=lambda job: -job.end)
         if self._jobs < 2 or sum(job.end for job in planned) < POOLED_BYTES_MIN:
             return
@@ -195,7 +198,7 @@ class Sweeper:
         return sweep(job, self._files)
 
     def digest(self, path: Path) -> tuple[int, str] | None:
-        """Return size and sha256 of a file that was planned and is right; None otherwise."""
+        """Return size and sha256 of a file that `plan` began and that is right; None otherwise."""
         job = self._by_path.get(os.fspath(path))
         swept = None if job is None else self.swept(job)
         return None if swept is None else (swept.size, swept.sha256)

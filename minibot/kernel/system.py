@@ -1,9 +1,10 @@
 """Seam to the operating system: the kernel reads and writes files through `Files` alone.
 
-Methods are single system calls that raise `OSError`, so that loops, retries and the meaning of
-an error stand above the seam, and a simulated file system can stand below it. The seam adds safety
-for every caller: files 0600 and folders 0700 whatever the umask, no symbolic link followed, only
-regular files opened, share-delete on Windows.
+Methods make one system call, or the few that belong to it, and raise `OSError`, so that loops,
+retries and the meaning of an error stand above the seam, and a simulated file system can stand
+below it. The seam adds safety for every caller: files 0600 and folders 0700 whatever the umask, no
+file opened through a link, only regular files opened, share-delete on Windows. A link to a folder
+is followed: `files.refuse_linked_folder` refuses it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Files:
     # --- files --------------------------------------------------------------------------------
 
     def open(self, path: StrPath, access: Access) -> int:
-        """Return a descriptor; symbolic links and everything but regular files are refused.
+        """Return a descriptor; a path that is a link or no regular file is refused.
 
         Raises:
             RunStop: PERMISSIONS_UNSAFE, a link or not a regular file; to write, also a file of
@@ -175,7 +176,7 @@ class Files:
         os.unlink(path)
 
     def listdir(self, path: StrPath) -> list[str]:
-        """Return the names in a folder, sorted."""
+        """Return the names in a folder, sorted; a link to a folder is followed."""
         return sorted(os.listdir(path))
 
     def mkdir(self, path: StrPath) -> None:
@@ -189,7 +190,7 @@ class Files:
         os.rmdir(path)
 
     def sync_folder(self, path: StrPath) -> None:
-        """Sync the names in a folder to the disk; NTFS journals them by itself."""
+        """Sync the names in a folder, or in that of a link; NTFS journals them by itself."""
         if sys.platform == "win32":
             return
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -2,7 +2,7 @@
 
 It is independent of writers and readers: it walks everything, collects every finding with its
 place, repairs nothing and needs bounded memory. The seal finds damage outside journals: size and
-sha256 of each file, and no file missing or added.
+sha256 of each file, no file missing, and none added below `queues/`.
 """
 
 from __future__ import annotations
