@@ -1,4 +1,7 @@
-"""Reason codes of decisions: why a signal holds, why risk refuses, how an order ended."""
+"""Reason codes of decisions, and of data from outside that was set aside or survived.
+
+Those of decisions say why a signal holds, why risk refuses and how an order ended.
+"""
 
 from __future__ import annotations
 

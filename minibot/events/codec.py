@@ -83,9 +83,16 @@ class Codec:
         ids: Sequence[bytes],
         roots: Sequence[tuple[Payload, int]],
     ) -> list[bytes] | None:
-        """Return the lines of events without an input; None means: use `encode_all`.
+        """Return the canonical JSON of events without an input; None means: use `encode_all`.
 
         It takes payloads of one type with their times, without making events of them first.
+
+        Args:
+            queue: The queue.
+            source: The writing role.
+            cmdline_hash: Hash of its command line.
+            ids: An id for each payload, as `position_ids` makes them; they are not checked.
+            roots: The payloads, each with its time in Unix milliseconds.
         """
         return self._quick.encode_roots(queue, source, cmdline_hash, ids, roots)
 

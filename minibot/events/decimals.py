@@ -1,9 +1,10 @@
 """Exact numbers: decimal strings outside, scaled integers inside.
 
-A plain decimal has digits, perhaps a point and perhaps a minus sign. Parsing and formatting are
-integer arithmetic on digits; values that would need rounding are refused. Only functions that are
-named for it round. Floats are accepted by one function, `decimal_text`, which gives indicators
-their fixed number of places.
+A plain decimal has digits, perhaps a point between two of them and perhaps a minus sign; without
+the sign it has at most `DIGITS_MAX` characters. Parsing and formatting are integer arithmetic on
+digits; values that would need rounding are refused. Only functions that are named for it round.
+Floats are accepted by one function, `decimal_text`, which gives indicators their fixed number of
+places.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ QUOTE_PLACES: Final = 8
 
 PLACES_MAX: Final = 18
 DIGITS_MAX: Final = 40
+"""Length of a plain decimal without its sign; a point counts as a digit."""
 POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
 """Powers of ten as integers, by exponent."""
 

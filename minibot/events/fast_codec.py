@@ -1,5 +1,7 @@
 """Fast path of the codec for the types of nearly all lines.
 
+A line is here the JSON of an event; hash and newline are the matter of `kernel.line`.
+
 A line of one of these types is decoded straight into its class, checked against the same
 contract, and written again: only the same bytes are accepted. Whatever this path does not accept,
 for any reason, the codec judges by the schemas; so it may refuse too much, never too little.
@@ -107,7 +109,8 @@ class Quick:
     ) -> list[bytes] | None:
         """Return the lines of events without an input, given as (payload, ts), without events.
 
-        All payloads have to be of one type that this path supports; None otherwise.
+        All payloads have to be of one type that this path supports; None otherwise. The ids are
+        not checked.
         """
         kind = self._kinds.get(roots[0][0].TYPE)
         if kind is None:
@@ -276,7 +279,7 @@ class _Frame:
     def roots(
         self, ids: Sequence[bytes], roots: Sequence[tuple[Payload, int]]
     ) -> list[bytes] | None:
-        """Return the lines of many payloads with their times and ids; None if one is unsound."""
+        """Return the lines of payloads with times and sound ids; None if one is unsound."""
         payloads = [payload for payload, _ in roots]
         if set(map(type, payloads)) != {self._kind.cls}:
             return None

@@ -30,9 +30,9 @@ class Named:
 
     Attributes:
         name: Its key in `$defs`; `$defs` are ordered as these objects are made.
-        description: Its words there, none for "".
-        words: What the reference page calls a value of it.
-        rule: What the type and its `Meta` leave open.
+        description: Its words there; empty for none.
+        words: Words of the reference page for a value of it.
+        rule: Rule beyond the type and its `Meta`.
     """
 
     __slots__ = ("description", "name", "place", "rule", "words")

@@ -42,7 +42,10 @@ def parse_amount(text: str) -> int:
 
 
 def amount_text(value: int, places: int = PLACES) -> str:
-    """Return an amount with `places` places; the value must be a multiple of 10**-places."""
+    """Return an amount with `places` places.
+
+    The caller has rounded it to them: further places are dropped, rounded down, without an error.
+    """
     return format_fixed(value // POWERS[PLACES - places], places)
 
 

@@ -85,12 +85,15 @@ class Contracts:
         return type_ in self._fast
 
     def validate(self, envelope: JsonObject) -> bool:
-        """Return whether a decoded event satisfies the contract of its type."""
+        """Return whether a decoded event satisfies the contract of its type; it has to name one.
+
+        A type that is not registered has no contract: False.
+        """
         validator = self._fast.get(envelope["type"])
         return validator is not None and validator.is_valid(envelope)
 
     def explain(self, envelope: Any) -> list[str]:
-        """Return the faults of an event, one sentence each; empty when it is valid."""
+        """Return at most `ERRORS_MAX` faults of an event, a sentence each; none if it is valid."""
         type_ = envelope.get("type") if isinstance(envelope, dict) else None
         if not isinstance(type_, str) or type_ not in self.schemas:
             return [f"type: {_short(type_)} is not registered"]

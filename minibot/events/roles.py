@@ -28,7 +28,7 @@ from minibot.kernel.errors import ConfigError, ContractError
 PATH: Final = Path(__file__).resolve().parents[2] / "config" / "roles.v1.json"
 
 AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
-"""All that the AI clerk may ever write, whatever the table says."""
+"""All that the table may grant the AI clerk; like every reader it writes acks and dead letters."""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -46,9 +46,9 @@ _SIDE_TYPES: Final = {"acks": "ack", "deadletter": "dead_letter"}
 
 @dataclass(frozen=True, slots=True)
 class RoleSpec:
-    """One role: its module, its inputs, its order log and its outputs.
+    """One role: its module, its inputs, its input log and its outputs.
 
-    Inputs are listed by priority, see `cores.input_order`. The order log is kept in the acks of
+    Inputs are listed by priority, see `cores.input_order`. The input log is kept in the acks of
     the input that `order_log` names. `core` is the module of the core that the role runs (the part
     of it that decides), None for a role without one.
     """
@@ -100,7 +100,7 @@ class Roles:
 
         Raises:
             ConfigError: The file is unreadable, misses a key or contradicts itself. All
-                contradictions come at once; a circle of order logs is sought where there are none.
+                contradictions come at once; a circle of input logs is sought where there are none.
         """
         try:
             raw = orjson.loads(path.read_bytes())
@@ -155,7 +155,7 @@ class Roles:
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """Return the queues that cores write, causes before effects: as the file lists them."""
+        """Return the queues that cores write, as the file lists them: causes before effects."""
         return tuple(name for name in self.queues if name in self.derived_order)
 
     @property
@@ -165,7 +165,7 @@ class Roles:
         return tuple(name for name in self.queues if name in read - set(self.derived_order))
 
     def outputs(self, role: str) -> tuple[str, ...]:
-        """Return the queues that a role alone writes, as the file lists them."""
+        """Return the queues that a role alone writes, in the order of its own entry."""
         return _outputs(self.roles[role], self.queues)
 
     def is_primary(self, queue: str, role: str) -> bool:
@@ -237,7 +237,7 @@ def _outputs(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> tuple[str, ...
 
 
 def _drain_order(roles: Mapping[str, RoleSpec]) -> tuple[str, ...]:
-    """Return the roles, each after the writers of its order log, without those in a cycle."""
+    """Return the roles, each after the writers of its input log, without those in a cycle."""
     order: list[str] = []
     while True:
         following = next(
