@@ -185,8 +185,14 @@ class Performance:
         self._look_at(symbol, last)
 
     def _look_at(self, symbol: str, mid: int) -> None:
+        """Mark a held symbol at a mid and update equity."""
+        held, mark = self.portfolio.holding(symbol), self._marks.get(symbol)
         self._marks[symbol] = mid
-        self._look()
+        if held is None or mark is None:
+            self._look()
+        else:
+            moved = proceeds_down(held.qty, mid) - proceeds_down(held.qty, mark)
+            self._take(self.equity + moved)
 
     def _mark(self, symbol: str) -> bool:
         """Take the mid of the last tick as the mark; return whether the mark changed."""
@@ -270,7 +276,11 @@ class Performance:
         return self.portfolio.equity(self.quote_asset, self._marks)
 
     def _look(self) -> None:
-        self.equity = self._equity()
+        self._take(self._equity())
+
+    def _take(self, equity: int) -> None:
+        """Take a new equity, its high-water mark and its drawdown."""
+        self.equity = equity
         self.high_water_mark = max(self.high_water_mark, self.equity)
         drawdown = self.high_water_mark - self.equity
         if drawdown <= self._deepest:

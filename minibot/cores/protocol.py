@@ -45,9 +45,11 @@ class Core:
 
     Attributes:
         TAKES: Which kinds of message it processes, by place in `cores.messages.QUEUES`.
+        TAKES_BARS: Whether closed bars without events are handed to it.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
+    TAKES_BARS: ClassVar[bool] = True
     __slots__ = ()
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
@@ -71,7 +73,8 @@ class Core:
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
         """Return the same for one who tells each bar and each beat at its time.
 
-        Ticks of other symbols may be told between those that are passed over.
+        Ticks of other symbols may be told between those that are passed over. Of a held symbol this
+        is so as long as all positions together keep to `fall` and `rise` of the range.
         """
         return self.quiet_range(symbol, now)
 

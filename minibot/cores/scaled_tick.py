@@ -122,9 +122,15 @@ class QuietRange:
         least, most: Of bid and ask together, both included.
         until: Market time at which it ends.
         is_lasting: Whether it outlasts a closed bar.
+        qty: Quantity held, hundred-millionths; 0 where the ticks move no equity.
+        value: What the quantity is worth now, hundred-millionths of the quote asset.
+        fall, rise: How far all positions together may lose or gain from now on; negative for not at
+            all. Only `Core.quiet_ticks` sets these four.
     """
 
-    __slots__ = ("above", "below", "is_lasting", "least", "most", "until")
+    __slots__ = (
+        *("above", "below", "fall", "is_lasting", "least", "most", "qty", "rise", "until", "value"),
+    )
 
     def __init__(self) -> None:
         """Start without bounds, except a bid above zero."""
@@ -134,6 +140,10 @@ class QuietRange:
         self.most: int = NO_BOUND
         self.until: int = NO_BOUND
         self.is_lasting: bool = True
+        self.qty: int = 0
+        self.value: int = 0
+        self.fall: int = 0
+        self.rise: int = 0
 
     def contains(self, bid: int, ask: int, ts: int) -> bool:
         """Return whether a tick with this touch, at market time `ts`, changes nothing."""

@@ -26,7 +26,7 @@ from minibot.engine.run_result import NO_CMDLINE
 from minibot.engine.tick_rows import tick_of
 from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.model import HOLD, Beat, Event
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, proceeds_down
 from minibot.events.names import MARKET_ROLE
 from minibot.events.unit_sizes import NEVER
 from minibot.strategies.core import StrategyCore
@@ -290,6 +290,27 @@ class BarRows:
         """Return the bids of the first ticks of the next row where nobody acts."""
         return self._block.shown_bids(self.row)[:count]
 
+    def mid_in_row(self, tick: int) -> bytes:
+        """Return the middle of the touch at one of the next row's four ticks, as a cell."""
+        mids = self._block.mids(self.row, self.row + 1)
+        return mids[CELL * tick : CELL * (tick + 1)]
+
+    def move_in_row(self, quiet: QuietRange, end_ts: int) -> tuple[int, int] | None:
+        """Return how far a position may fall and rise within the next row; None if it is not quiet.
+
+        Args:
+            quiet: The range of the symbol, with what is held.
+            end_ts: When the row is over.
+        """
+        block, at = self._block, CELL * (self.row - self._block.first)
+        least, most = int_at(block.least_sum, at), int_at(block.most_sum, at)
+        bid_least, bid_most = int_at(block.least_bid, at), int_at(block.most_bid, at)
+        if not quiet.contains_all(bid_least, bid_most, least, most, end_ts):
+            return None
+        fall = quiet.value - proceeds_down(quiet.qty, least // 2)
+        rise = proceeds_down(quiet.qty, most // 2) - quiet.value
+        return max(0, fall), max(0, rise)
+
     def shown_in_row(self) -> Iterator[Shown]:
         """Return the ticks of the next row, as `intrabar` shows them one by one."""
         self.settle()
@@ -336,12 +357,25 @@ class BarRows:
 
     def settle(self) -> None:
         """Tell the last touch of rows that were passed over, if any were since the last time."""
+        if self._passed_seq:
+            self._settle(self.row - 1 - self._block.first)
+
+    def settle_row(self, tick_seq: int) -> None:
+        """Tell the last touch of the next row, whose ticks are passed over, ahead of its bars.
+
+        Args:
+            tick_seq: The line of its last tick.
+        """
+        place = self.row - self._block.first
+        self._passed_seq = tick_seq
+        self._moved |= self._block.kinds[place]
+        self._settle(place)
+
+    def _settle(self, place: i64) -> None:
+        """Tell the last touch of a row of the block."""
         seq, moved = self._passed_seq, self._moved
-        if not seq:
-            return
         self._passed_seq = self._moved = 0
         block, exact = self._block, self._exact
-        place: i64 = self.row - 1 - block.first
         at = CELL * place
         self._show(place)
         self._at = exact.ts = self._tick.ts

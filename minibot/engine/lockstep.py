@@ -43,6 +43,7 @@ class Lockstep:
     """
 
     __slots__ = (
+        "_bar_takers",
         "_by_place",
         "_emptied",
         "_hashes",
@@ -82,6 +83,7 @@ class Lockstep:
             raise ValueError(f"market_order {list(roles.market_order)}: the strategy comes first")
         self.strategy: Port = world[0]
         self._others: list[Port] = world[1:]
+        self._bar_takers: list[Port] = [seat for seat in world[1:] if seat.core.TAKES_BARS]
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
@@ -113,23 +115,29 @@ class Lockstep:
             strategy = self.strategy
             said = strategy.core.process(item, seq, now + strategy.delay_ms)
         other = item.scaled if isinstance(item, ShownTick) else item
-        for seat in self._others:
+        for seat in self._bar_takers if isinstance(item, BarInput) else self._others:
             answer = seat.core.process(other, seq, now + seat.delay_ms)
             if answer:
                 said = said + answer if said else answer
         if said:
             self._deliver(said)
 
-    def quiet_range(self, symbol: str) -> QuietRange | None:
+    def quiet_range(self, symbol: str, tells_bars: bool = False) -> QuietRange | None:
         """Return within which touches only the strategy has to see the ticks of a symbol.
 
         None is: hand each to `process`. Of ticks in a row that it contains, the strategy takes
         each, and `skip_to` tells the others of the last.
+
+        Args:
+            symbol: The market.
+            tells_bars: Whether bars and beats are told at their time; see `Core.quiet_ticks`.
         """
         quiet: QuietRange | None = None
         now = self._table.ts
         for seat in self._others:
-            found = seat.core.quiet_range(symbol, now + seat.delay_ms)
+            at = now + seat.delay_ms
+            core = seat.core
+            found = core.quiet_ticks(symbol, at) if tells_bars else core.quiet_range(symbol, at)
             if found is None:
                 return None
             if found is ANY_TOUCH:
@@ -149,7 +157,7 @@ class Lockstep:
         until, now = NEVER, self._table.ts
         for seat in self._others:
             found = seat.core.quiet_ticks(symbol, now + seat.delay_ms)
-            if found is None or found.above > 0 or found.below < NO_BOUND:
+            if found is None or found.qty or found.above > 0 or found.below < NO_BOUND:
                 return 0
             if found.least > 0 or found.most < NO_BOUND:
                 return 0

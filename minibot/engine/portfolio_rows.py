@@ -5,6 +5,9 @@ its bars by time, of one time in the order of the symbols, then each symbol's cl
 behind the first of them. Of a symbol that is not held and has no order the ticks matter to nobody,
 so they are counted and passed over; what its strategy decides on is told. The ticks of any other
 symbol are told one by one, each as the line that it would have been.
+
+A step, or the rest of one, is steady where no position reaches a level, nor all together a bound of
+equity: the listener alone takes the ticks of what is held, and the cores take the last one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Final, final
 
 from minibot.cores.event_id import place_id
+from minibot.engine.bar_block import CLOSE, HIGH, LOW, OPEN
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.bar_rows import BEAT, BarRows, Listener
 from minibot.engine.intrabar import Shown
@@ -30,6 +34,7 @@ Key = tuple[int, int]
 Head = tuple[int, int, Shown, Iterator[Shown]]
 """Next tick of a symbol whose ticks are told: its key, the tick, and those behind it."""
 ALL: Final[Key] = (NEVER, 0)
+NOBODY: Final[list[int]] = []
 
 
 class Steps(Listener):
@@ -41,6 +46,10 @@ class Steps(Listener):
 
     def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
         """Take bars that open at a time, whose ticks are passed over."""
+        raise NotImplementedError
+
+    def on_mid(self, number: int, mid: bytes) -> None:
+        """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
         raise NotImplementedError
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
@@ -102,10 +111,12 @@ class PortfolioRows:
         # Symbols whose row began late, behind the ticks of the one before.
         self._joined: list[int] = []
         self._beat_ts: int = -1
-        # Of the step: when it opens, which symbols are passed over, their ticks, how many opens of
-        # theirs the listener knows, and for each line that was told where it stands among ticks.
+        # Of the step: when it opens, which symbols are passed over, which of them risk has not seen
+        # to its end, their ticks, how many opens of theirs the listener knows, and for each line
+        # that was told where it stands among ticks.
         self._begin_ts: int = 0
         self._quiet: list[int] = []
+        self._held: list[int] = []
         self._passed: list[Key] = []
         self._opened: int = 0
         self._told: list[Key] = []
@@ -120,29 +131,40 @@ class PortfolioRows:
         quiet: list[int] = []
         loud: list[int] = []
         members: list[int] = []
+        is_passing = end_ts < self._close_ts
         if end_ts < NEVER:
             members = [number for number, ts in enumerate(opens) if ts == begin_ts]
-            is_passing = end_ts < self._close_ts
             for number in members:
                 if is_passing and (calm[number] > end_ts or self._calms(number, end_ts)):
                     quiet.append(number)
                 else:
                     loud.append(number)
-        self._quiet, self._opened, self._told = quiet, 0, []
-        self._passed = self._keys(end_ts)
+        self._quiet, self._opened, self._told, self._held = quiet, 0, [], NOBODY
         base = self.seq
-        self._tell_ticks(loud, end_ts)
-        if self._listener.is_stopped:
-            self._cut(base)
-            return False
-        self._open_until(ALL)
-        self.ticks += len(self._passed)
-        self.seq = base + len(self._passed) + len(self._told)
+        is_whole = is_passing and not self._heads and self._are_fresh(loud)
+        if loud and is_whole and self._is_steady(loud, end_ts):
+            self._quiet, self._held, loud = members, loud, []
+        if self._held:
+            self._pass_held()
+        if loud or self._heads:
+            self._passed = self._keys_of(self._quiet, end_ts)
+            self._tell_ticks(loud, end_ts)
+            if self._listener.is_stopped:
+                self._cut(base)
+                return False
+            self._open_until(ALL)
+            passed = len(self._passed)
+        else:
+            # Nothing is told between them, so that no place among them is asked for.
+            self._listener.on_opened(begin_ts, self._quiet[self._opened :])
+            passed = sum([self.rows[number].ticks_in_row()[0] for number in self._quiet])
+        self.ticks += passed
+        self.seq = base + passed + len(self._told)
         if self._joined:
             members = sorted((*members, *self._joined))
             self._joined = []
         if members:
-            self._close(members, base, end_ts)
+            self._close(members, base + passed - len(self._quiet), end_ts)
         return not self._listener.is_stopped
 
     def settle(self) -> None:
@@ -159,31 +181,107 @@ class PortfolioRows:
         self._calm[number] = until
         return until > end_ts
 
+    def _are_fresh(self, numbers: list[int]) -> bool:
+        """Return whether the last tick of each symbol came before its next row opens."""
+        opened_ts = self._begin_ts + self._lag_ms
+        return all([self.rows[number].last_ts < opened_ts for number in numbers])
+
+    def _is_steady(self, numbers: list[int], end_ts: int) -> bool:
+        """Return whether none of some symbols reaches a level in its next row, nor all a bound."""
+        fall = rise = 0
+        for number in numbers:
+            quiet = self._lockstep.quiet_range(self._symbols[number], tells_bars=True)
+            move = None if quiet is None else self.rows[number].move_in_row(quiet, end_ts)
+            if quiet is None or move is None:
+                return False
+            fall += move[0]
+            rise += move[1]
+            if quiet.qty and (fall > quiet.fall or rise > quiet.rise):
+                return False
+        return True
+
     # --- ticks --------------------------------------------------------------------------------
 
-    def _keys(self, end_ts: int) -> list[Key]:
-        """Return the ticks of the rows that are passed over, in their order."""
-        begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
-        opened_ts, closed_ts = begin_ts + lag, end_ts - 1 - lag
-        low_ts, high_ts = begin_ts + length // 4, begin_ts + length // 2
+    def _pass_held(self) -> None:
+        """Tell the listener of all ticks of a steady step."""
+        listener, begin_ts, quiet, held = self._listener, self._begin_ts, self._quiet, self._held
+        first = 0
+        for number in held:
+            place = bisect_left(quiet, number)
+            listener.on_opened(begin_ts, quiet[first:place])
+            listener.on_mid(number, self.rows[number].mid_in_row(OPEN))
+            listener.on_opened(begin_ts, quiet[place : place + 1])
+            first = place + 1
+        listener.on_opened(begin_ts, quiet[first:])
+        self._opened = len(quiet)
+        self._show_held(0)
+
+    def _pass_rest(self, from_ts: int, end_ts: int) -> bool:
+        """Pass over what is left of the step where it is steady; return whether it is.
+
+        Args:
+            from_ts: Where lows or highs begin: all ticks before it were told.
+            end_ts: When the step is over.
+        """
+        closed_ts = end_ts - 1 - self._lag_ms
+        times = (*self._turns(), closed_ts)
+        held = sorted([number for _, number, _, _ in self._heads])
+        if self._joined or end_ts >= self._close_ts:
+            return False
+        if not self._told or self._told[-1][0] >= from_ts:
+            return False
+        for at, number, _, _ in self._heads:
+            if at not in times or self._ends[number] != end_ts or number in self._fresh:
+                return False
+        if not self._is_steady(held, end_ts):
+            return False
+        self._open_until(ALL)
+        self._heads.clear()
+        self._held = held
+        following = [key for key in self._keys_of(held, end_ts) if key[0] >= from_ts]
+        self._passed = sorted((*self._passed, *following))
+        self._quiet = sorted((*self._quiet, *held))
+        self._opened = len(self._quiet)
+        self._show_held(from_ts)
+        return True
+
+    def _show_held(self, from_ts: int) -> None:
+        """Tell the listener of lows, highs and closes from a time on."""
+        low_ts, high_ts = self._turns()
+        for at, tick in ((low_ts, LOW), (high_ts, HIGH), (NEVER, CLOSE)):
+            if at >= from_ts:
+                for number in self._held:
+                    self._listener.on_mid(number, self.rows[number].mid_in_row(tick))
+
+    def _turns(self) -> tuple[int, int]:
+        """Return when the rows of the step show their lows, and when their highs."""
+        return self._begin_ts + self._length_ms // 4, self._begin_ts + self._length_ms // 2
+
+    def _keys_of(self, numbers: list[int], end_ts: int) -> list[Key]:
+        """Return the ticks of the next rows of some symbols where nobody acts, in their order."""
+        opened_ts, closed_ts = self._begin_ts + self._lag_ms, end_ts - 1 - self._lag_ms
+        low_ts, high_ts = self._turns()
         lows: list[Key] = []
         highs: list[Key] = []
-        for number in self._quiet:
+        for number in numbers:
             count, has_low = self.rows[number].ticks_in_row()
             if has_low:
                 lows.append((low_ts, number))
             if count == 4 or (count == 3 and not has_low):
                 highs.append((high_ts, number))
-        opened = [(opened_ts, number) for number in self._quiet]
-        return [*opened, *lows, *highs, *((closed_ts, number) for number in self._quiet)]
+        opened = [(opened_ts, number) for number in numbers]
+        return [*opened, *lows, *highs, *[(closed_ts, number) for number in numbers]]
 
     def _tell_ticks(self, loud: list[int], end_ts: int) -> None:
         """Tell the ticks of rows one by one, as far as they come before the end of the step."""
         heads, listener = self._heads, self._listener
         for number in loud:
             self._begin(number, end_ts)
+        turns = list(self._turns())
         while heads and heads[0][0] < end_ts:
-            _, number, shown, others = heads[0]
+            at, number, shown, others = heads[0]
+            if turns and at >= turns[0] and self._pass_rest(turns.pop(0), end_ts):
+                return
             self._tell(number, shown)
             if listener.is_stopped:
                 return
@@ -259,20 +357,32 @@ class PortfolioRows:
 
     # --- what closes --------------------------------------------------------------------------
 
-    def _close(self, members: list[int], base: int, end_ts: int) -> None:
-        """Tell the bars that close with the step, each symbol's in turn, and the beat."""
+    def _close(self, members: list[int], before: int, end_ts: int) -> None:
+        """Tell the bars that close with the step, each symbol's in turn, and the beat.
+
+        Args:
+            members: The symbols with a bar.
+            before: The line before the closes that were passed over, were nothing told.
+            end_ts: When the step is over.
+        """
         listener, opens, calm = self._listener, self._opens, self._calm
         late = {head[1] for head in self._heads}
-        quiet, told = self._quiet, self._told
-        closed_ts, place = end_ts - 1 - self._lag_ms, len(self._passed) - len(quiet)
+        quiet, held, told = self._quiet, self._held, self._told
+        closed_ts = end_ts - 1 - self._lag_ms
         # Whatever is told from here on stands behind them.
         self._quiet, self._passed, self._told = [], [], []
         self._opened = 0
+        for number in held:
+            tick_seq = before + len(told) + bisect_left(quiet, number) + 1
+            self.rows[number].settle_row(tick_seq)
         at = 0
         for number in members:
             rows = self.rows[number]
-            if at < len(quiet) and quiet[at] == number:
-                tick_seq = base + place + at + 1
+            if number in held:
+                at += 1
+                rows.tell_closed(self.seq)
+            elif at < len(quiet) and quiet[at] == number:
+                tick_seq = before + at + 1
                 if told:
                     tick_seq += bisect_left(told, (closed_ts, number))
                 at += 1

@@ -82,6 +82,11 @@ class WalkedPortfolio(Steps):
         if count:
             self._points.append((ts, count, self._performance.equity))
 
+    def on_mid(self, number: int, mid: bytes) -> None:
+        """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
+        self._performance.on_mids(self._markets[number].symbol, mid)
+        self._shown[number] = NOTHING
+
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
         """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
         self.on_time(shown.at)

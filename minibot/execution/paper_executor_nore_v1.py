@@ -18,7 +18,6 @@ from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.resting_orders import with_dust, with_resting
-from minibot.cores.closed_bar import BarInput
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
 from minibot.cores.messages import (
@@ -115,6 +114,7 @@ class PaperExecutorNoreV1(Core):
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset({INTENTS})
+    TAKES_BARS: ClassVar[bool] = False
 
     __slots__ = (
         *("_cancels_halted", "_clients", "_ending_until", "_fees", "_fill_model", "_instruments"),
@@ -181,8 +181,6 @@ class PaperExecutorNoreV1(Core):
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
-        if isinstance(item, BarInput):  # The executor needs no bars.
-            return None
         if isinstance(item, IntentMessage):
             return self._on_intent(item, now)
         if isinstance(item, CancelMessage):

@@ -361,6 +361,18 @@ class Budgets:
             quiet.until = self.midnight
         return True
 
+    def room(self) -> tuple[int, int]:
+        """Return how far equity may fall and rise without a hard limit or a high-water mark passed.
+
+        Both are negative where that is not known.
+        """
+        high, floor = self.high_water_mark, self._floor
+        if self.account.is_on:
+            high, floor = min(high, self.account.high), max(floor, self.account.low)
+        if not self._is_floor_known or not floor <= self.equity <= high:
+            return -1, -1
+        return self.equity - floor, high - self.equity
+
     # --- as text ------------------------------------------------------------------------------
 
     def state(self) -> JsonObject:

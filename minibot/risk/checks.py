@@ -42,7 +42,10 @@ class Gate:
         words: For a yes-or-no check: the text of 0, which passes and is the limit, and of 1.
     """
 
-    __slots__ = ("cuts", "is_least", "is_strict", "name", "places", "reason", "words")
+    __slots__ = (
+        *("_check", "_limit", "_limit_text", "_value", "cuts", "is_least", "is_strict", "name"),
+        *("places", "reason", "words"),
+    )
 
     def __init__(
         self,
@@ -61,12 +64,27 @@ class Gate:
         self.is_strict: bool = passes in (BELOW, ABOVE)
         self.cuts: str = cuts
         self.words: tuple[str, str] | None = words
+        # What was written last: limits rarely change, and of many checks neither does the value.
+        self._value: int = NOT_ASKED
+        self._limit: int = NOT_ASKED
+        self._limit_text: str = ""
+        self._check: Check = Check(name, "", "", False)
 
     def admits(self, value: int, limit: int) -> bool:
         """Return whether a value passes."""
         if value == limit:
             return not self.is_strict
         return value > limit if self.is_least else value < limit
+
+    def written(self, value: int, limit: int, passed: bool) -> Check:
+        """Return a judged row as text."""
+        if limit != self._limit:
+            self._limit, self._limit_text = limit, self.text(limit)
+        elif value == self._value and passed == self._check.passed:
+            return self._check
+        self._value = value
+        self._check = check = Check(self.name, self.text(value), self._limit_text, passed)
+        return check
 
     def text(self, number: int) -> str:
         """Return a value or a limit as it is written."""
@@ -130,8 +148,7 @@ class Checklist:
         checks: list[Check] = []
         for place, (gate, value, limit) in enumerate(self.rows):
             if value != NOT_ASKED:
-                passed = place not in self.failed
-                checks.append(Check(gate.name, gate.text(value), gate.text(limit), passed))
+                checks.append(gate.written(value, limit, place not in self.failed))
         return tuple(checks)
 
 

@@ -90,7 +90,9 @@ class RiskCore(Core):
 
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, RESULTS, SIGNALS})
 
-    __slots__ = ("_plans", "_quiet_flat", "_quiet_held", "_standing", "_state", "_tick")
+    __slots__ = (
+        *("_plans", "_quiet_flat", "_quiet_held", "_quiet_part", "_standing", "_state", "_tick"),
+    )
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
@@ -101,6 +103,7 @@ class RiskCore(Core):
         # Overwritten by the next `quiet_range`: for a symbol that is not held, and for one that is.
         self._quiet_flat: QuietRange = QuietRange()
         self._quiet_held: QuietRange = QuietRange()
+        self._quiet_part: QuietRange = QuietRange()
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
         """Process one input at market time `now`; return the messages that follow, or None.
@@ -427,16 +430,10 @@ class RiskCore(Core):
             quiet = self._quiet_flat
             quiet.until = until
             return quiet
-        quiet, exits = self._quiet_held, market.exits
-        if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
+        quiet = self._quiet_held
+        if not self._bound_exits(market, now, quiet):
             return None
         beside = positions.equity - market.value
-        longest = state.exits.rules.plan.silent_ms
-        if longest is not None:
-            # No tick before that can end a silence as long as this.
-            until = min(until, state.exits.heard_ts(exits, market.ts) + longest)
-            if now >= until:
-                return None
         if state.exits.rules.horizon.is_on:
             quiet.is_lasting = False  # Each bar moves the horizon.
         if until < quiet.until:
@@ -444,19 +441,38 @@ class RiskCore(Core):
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of a symbol that is not held and has no quote; None for any other.
+        """Return the range of a symbol without a quote, for one who tells bars and beats; or None.
 
-        What is held has its part in equity, which the ticks of other positions move.
+        What is held has its part in equity, which the ticks of other positions move too: the range
+        says how far all of them together may move it.
         """
         state = self._state
         positions = state.positions
         market = positions.of(symbol)
-        is_judged = market.is_unmarked or symbol in state.quotes.open or bool(market.qty)
-        if now >= state.budgets.midnight or is_judged:
+        if now >= state.budgets.midnight or market.is_unmarked or symbol in state.quotes.open:
             return None
-        quiet = self._quiet_flat
-        quiet.until = state.budgets.midnight
+        if not market.qty:
+            quiet = self._quiet_flat
+            quiet.until = state.budgets.midnight
+            return quiet
+        quiet = self._quiet_part
+        if not self._bound_exits(market, now, quiet):
+            return None
+        quiet.until = min(quiet.until, state.budgets.midnight)
+        quiet.qty, quiet.value = market.qty, market.value
+        quiet.fall, quiet.rise = state.budgets.room()
         return quiet
+
+    def _bound_exits(self, market: Market, now: int, quiet: QuietRange) -> bool:
+        """Bound bid and time by the exits of a held market; return whether bounds are known."""
+        state, exits = self._state, market.exits
+        if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
+            return False
+        longest = state.exits.rules.plan.silent_ms
+        if longest is not None:
+            # No tick before that can end a silence as long as this.
+            quiet.until = min(quiet.until, state.exits.heard_ts(exits, market.ts) + longest)
+        return now < quiet.until
 
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, ts: int, now: int) -> None:
         """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.

@@ -160,6 +160,50 @@ def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
     assert rows.closes == source.closes(events.to_ts)
 
 
+WIDE: Final = ("risk.hard_stop_bps=500", "risk.stop_atr_mult=60", "risk.take_profit_atr_mult=60")
+STANDING: Final = (
+    'risk.protections=[{"method": "CooldownPeriod", "stop_duration": 2}]',
+    'risk.drawdown_tiers=[{"state": "REDUCING", "drawdown_bps": 2, "back_bps": 1,'
+    ' "entry_percent": 50}]',
+    "risk.account_drawdown_bps_hard=9000",
+)
+"""Journals equity and its mark each minute and with each change."""
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        STANDING,
+        (*STANDING, "risk.night_loss_soft=0.4", "risk.night_loss_hard=0.5"),
+        ("risk.drawdown_bps_soft=1", "risk.drawdown_bps_hard=2"),
+        ('risk.targets_by_age=[[0,"400"],[3,"20"],[7,"0"]]',),
+        ("risk.silent_exit_ms=90000",),
+        ("risk.trail_bps=60", "risk.break_even_atr_mult=2"),
+        ("execution.latency_market_ms=20000",),
+        ("portfolio.close_market_ms=600000",),
+    ],
+)
+def test_steps_in_which_positions_reach_nothing_give_what_every_tick_gives(
+    sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions held long are passed over up to a level, a bound of equity, a time or a STOP."""
+    answers: list[bool] = []
+    is_steady = PortfolioRows._is_steady
+
+    def noting(self: PortfolioRows, numbers: list[int], end_ts: int) -> bool:
+        answers.append(is_steady(self, numbers, end_ts))
+        return answers[-1]
+
+    monkeypatch.setattr(PortfolioRows, "_is_steady", noting)
+    config = bar_profile(*BAND, *WIDE, *sets)
+    source = portfolio(config, 4, holes=0.02)
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    assert {True, False} == set(answers)
+
+
 def test_ticks_that_outlast_their_bar_come_at_their_places(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -390,6 +390,7 @@ class Seeing(Core):
     """Foreign executor that counts the ticks that it receives."""
 
     TAKES: ClassVar[frozenset[int]] = PaperExecutorNoreV1.TAKES
+    TAKES_BARS: ClassVar[bool] = PaperExecutorNoreV1.TAKES_BARS
 
     def __init__(self, core: Core) -> None:
         self._core = core
