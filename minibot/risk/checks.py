@@ -89,7 +89,7 @@ class Gate:
     def text(self, number: int) -> str:
         """Return a value or a limit as it is written."""
         if self.words is None:
-            return format_fixed(number, self.places)
+            return format_fixed(+number, self.places)  # A bool is 0 or 1.
         return self.words[1] if number else self.words[0]
 
 
