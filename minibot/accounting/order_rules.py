@@ -38,6 +38,8 @@ TRADING: Final = "TRADING"
 MARKET: Final = "MARKET"
 LIMIT: Final = "LIMIT"
 STOP_LOSS: Final = "STOP_LOSS"
+STOP_LOSS_LIMIT: Final = "STOP_LOSS_LIMIT"
+OCO: Final = "OCO"
 
 
 @dataclass(frozen=True, slots=True)

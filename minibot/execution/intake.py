@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.accounting.order_rules import LIMIT, MARKET, STOP_LOSS, OrderRules
+from minibot.accounting.order_rules import (
+    LIMIT,
+    MARKET,
+    OCO,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    OrderRules,
+)
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, ENTRY, EXIT, SELL, Event
 from minibot.events.reasons import (
@@ -30,13 +37,13 @@ TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
 """The empty one is GTC."""
 
 TRIGGERS: Final = {
-    "STOP_LOSS": (True, False, False),
-    "TAKE_PROFIT": (False, True, False),
-    "OCO": (True, True, False),
-    "STOP_LOSS_LIMIT": (True, False, True),
-    "TAKE_PROFIT_LIMIT": (False, True, True),
+    STOP_LOSS: ((True, False, False),),
+    "TAKE_PROFIT": ((False, True, False),),
+    OCO: ((True, True, False), (True, True, True)),
+    STOP_LOSS_LIMIT: ((True, False, True),),
+    "TAKE_PROFIT_LIMIT": ((False, True, True),),
 }
-"""Whether a resting order has a stop, a target, and a limit once triggered, by its type."""
+"""Whether a resting order has a stop, a target, and a limit, by its type; an OCO has two forms."""
 
 CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
@@ -64,8 +71,9 @@ def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of an invalid field, or None.
 
     In a valid intent quantity, limit and triggers are above zero, and exactly the types with LIMIT
-    have a limit. A resting order is a sale with the triggers of its type, the stop below the
-    target; only a STOP_LOSS trails. A resting order and a LIMIT_MAKER name no time in force.
+    have a limit, as an OCO may. A resting order is a sale with the triggers of its type, the stop
+    below the target and a limit of it at most at the stop; only a STOP_LOSS trails. A resting order
+    and a LIMIT_MAKER name no time in force.
     """
     if intent.qty <= 0:
         return QTY_INVALID
@@ -84,13 +92,14 @@ def field_refusal(intent: IntentMessage) -> str | None:
             return ORDER_TYPE_UNSUPPORTED
         return PRICE_INVALID if limit is None or limit <= 0 else None
     has = (stop is not None, target is not None, limit is not None)
-    if TRIGGERS.get(intent.order_type) != has or (intent.trail is not None and not has[0]):
+    forms = TRIGGERS.get(intent.order_type, ())
+    if has not in forms or (intent.trail is not None and not has[0]):
         return ORDER_TYPE_UNSUPPORTED
     if intent.trail is not None and intent.order_type != STOP_LOSS:
         return ORDER_TYPE_UNSUPPORTED
     if intent.time_in_force or intent.side != SELL:
         return ORDER_TYPE_UNSUPPORTED
-    if limit is not None and limit <= 0:
+    if limit is not None and (limit <= 0 or (stop is not None and limit > stop)):
         return PRICE_INVALID
     if (stop is not None and stop <= 0) or (target is not None and target <= 0):
         return PRICE_INVALID
@@ -121,16 +130,22 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
 def count_refusal(order: IntentMessage, others: list[Order], rules: OrderRules) -> str | None:
     """Return why an order may not rest beside the others of its symbol, or None.
 
-    An OCO is two orders, both with a trigger, and one list. An order at the market, also a
-    triggered one, does not rest and is not counted.
+    An OCO is two orders and one list; both have a trigger, but for a target that is a quote. An
+    order at the market, also a triggered one, does not rest and is not counted.
     """
-    algos = (order.stop is not None) + (order.target is not None)
-    orders, lists = max(1, algos), algos // 2
+    legs = (order.stop is not None) + (order.target is not None)
+    orders, algos, lists = max(1, legs), legs - is_quoted_pair(order), legs // 2
     for other in others:
         if other.symbol == order.symbol and (other.limit is not None or other.is_waiting):
             legs = (other.stop is not None) + (other.target is not None) if other.is_waiting else 0
-            orders, algos, lists = orders + max(1, legs), algos + legs, lists + legs // 2
+            orders, lists = orders + max(1, legs), lists + legs // 2
+            algos += legs - (other.stop_limit is not None)
     return rules.count_refusal(orders, algos, lists)
+
+
+def is_quoted_pair(order: IntentMessage) -> bool:
+    """Return whether an order is an OCO with a limit, whose target rests as a quote."""
+    return order.order_type == OCO and order.limit is not None
 
 
 def side_refusal(intent: IntentMessage) -> str:

@@ -12,6 +12,12 @@ and the symbol's halt ends a triggered order. STOP_LOSS_LIMIT and TAKE_PROFIT_LI
 orders: behind a gap past the limit they stay unsold until the price is back, and they may be
 cancelled and replaced. A trailing stop follows the highest trade.
 
+An OCO with a limit is the venue's pair of STOP_LOSS_LIMIT and LIMIT_MAKER: the limit is that of the
+stop, and the target rests as a quote that may not take. No trade triggers that quote: it fills as
+the fill model says, and its first fill, however small, is the trade at the target that triggers the
+order and ends the stop. A trade at the stop ends the quote. What the one leg that is left does not
+sell keeps resting, until risk replaces it (`risk.protection`).
+
 Which of two wins that meet in one tick is a matter of what the executor takes first; its input log
 says so. In a lockstep a tick comes before what risk makes of it.
 
@@ -29,6 +35,7 @@ says so. In a lockstep a tick comes before what risk makes of it.
 | `order_replace` that is accepted | trade at its trigger | it triggers once its latency is over |
 | the same, during its latency | trade at triggers of both | it triggers, and sells at once |
 | trade at stop and target at once | - | the stop: a trade is one price, and stop < target |
+| first part of its target's quote | trade at its stop | the rest stays quoted; the stop has ended |
 | STOP | anything | nothing: resting orders stay as they are, listed |
 | planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
 
@@ -42,7 +49,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, final
 
-from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.order_rules import OCO, OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, JsonObject
@@ -164,6 +171,8 @@ class Order:
         stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
         rests: Whether it has one of them.
         trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
+        stop_limit: The limit of the stop of an OCO whose target rests as a quote, at `limit`, while
+            it waits; None for any other order.
         early_ts: From when a trade at `early_stop` or `early_target` triggers it before it is due;
             see `take_over`. None for an order that takes no resting order's place.
     """
@@ -172,7 +181,7 @@ class Order:
         *("client", "due_ts", "early_stop", "early_target", "early_ts", "expires_ts", "filled"),
         *("has_met_market", "intent", "intent_ts", "is_late_at_end"),
         *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
-        *("state", "stop", "symbol", "target", "time_in_force", "trail"),
+        *("state", "stop", "stop_limit", "symbol", "target", "time_in_force", "trail"),
     )
 
     intent: EventId
@@ -195,6 +204,7 @@ class Order:
     has_met_market: bool
     stop: int | None
     target: int | None
+    stop_limit: int | None
     rests: bool
     trail: int | None
     early_ts: int | None
@@ -225,14 +235,17 @@ class Order:
         return self.rests and self.limit is None and self.state is not _ACCEPTED
 
     def is_reached(self, price: int) -> bool:
-        """Return whether a trade at a price triggers it."""
+        """Return whether a trade at a price triggers it; none triggers a target that is a quote."""
         stop, target = self.stop, self.target
-        return (stop is not None and price <= stop) or (target is not None and price >= target)
+        if stop is not None and price <= stop:
+            return True
+        return target is not None and price >= target and self.stop_limit is None
 
     def take_over(self, former: Order) -> None:
         """Act at the levels that a replaced resting order has too while this one is on its way.
 
-        At the venue the former order acts until its replacement arrives.
+        At the venue the former order acts until its replacement arrives. A target that is a quote
+        is not among them: meanwhile it gets nothing.
         """
         if not self.rests or not former.is_waiting or self.due_ts <= self.intent_ts:
             return
@@ -241,7 +254,8 @@ class Order:
             stop, target, self.early_ts = former.early_stop, former.early_target, former.early_ts
         if stop is not None and self.stop is not None:
             self.early_stop = min(stop, self.stop)
-        if target is not None and self.target is not None:
+        is_quote = self.stop_limit is not None or former.stop_limit is not None
+        if target is not None and self.target is not None and not is_quote:
             self.early_target = max(target, self.target)
 
     def is_reached_early(self, price: int, ts: int) -> bool:
@@ -265,6 +279,20 @@ class Order:
         stop = -(-(price * (BPS - self.trail)) // (BPS * price_step)) * price_step
         if stop > self.stop:
             self.stop = stop
+
+    def trigger(self, is_stop: bool) -> None:
+        """Take the state TRIGGERED, by the stop or the target; of two legs with limits one goes on.
+
+        Raises:
+            InvariantError: Nothing waits for a trigger.
+        """
+        self.move(_TRIGGERED)
+        if self.stop_limit is None:
+            return
+        if is_stop:
+            # A limit order that is new to the market: it takes what is as good as its limit.
+            self.limit, self.has_met_market = self.stop_limit, False
+        self.stop_limit, self.time_in_force = None, GTC
 
     def move(self, state: OrderState) -> None:
         """Take the next state.
@@ -317,6 +345,8 @@ class Order:
             triggers = {"stop": self.stop, "target": self.target}
         if self.trail is not None:
             triggers["trail"] = self.trail
+        if self.stop_limit is not None:
+            triggers["stop_limit"] = self.stop_limit
         if self.early_ts is not None:
             triggers["early"] = [self.early_ts, self.early_stop, self.early_target]
         return triggers | {
@@ -365,6 +395,7 @@ class Order:
         order.stop = data.get("stop")
         order.target = data.get("target")
         order.trail = data.get("trail")
+        order.stop_limit = data.get("stop_limit")
         order.early_ts, order.early_stop, order.early_target = data.get("early", (None,) * 3)
         order.rests = order.stop is not None or order.target is not None
         return order
@@ -404,9 +435,12 @@ def order_of(
     order.stop = intent.stop
     order.target = intent.target
     order.trail = intent.trail
+    order.stop_limit = None
     order.early_ts = order.early_stop = order.early_target = None
     if intent.order_type == MAKER_ONLY:
         order.time_in_force = MAKER_ONLY
+    if intent.order_type == OCO and intent.limit is not None:
+        order.limit, order.stop_limit, order.time_in_force = intent.target, intent.limit, MAKER_ONLY
     order.rests = order.stop is not None or order.target is not None
     order.is_late_at_end = is_late_first(intent, expires_ts)
     if order.rests:

@@ -87,6 +87,7 @@ from minibot.execution.intake import (
     SIDE_OF_PURPOSE,
     count_refusal,
     field_refusal,
+    is_quoted_pair,
     require_lineage,
     side_refusal,
     trigger_refusal,
@@ -326,6 +327,10 @@ class PaperExecutorNoreV1(Core):
         if limit is not None and refusal is None:
             reference = self._references.price(symbol, touch, now)
             refusal = rules.limit_refusal(side, limit, reference)
+            if refusal is None and intent.target is not None and is_quoted_pair(intent):
+                # The target is a limit too.
+                refusal = rules.limit_refusal(side, intent.target, reference)
+                refusal = refusal or bounds.value_refusal(cost_up(qty, intent.target))
         if refusal is None:
             portfolio, notional = self._portfolio, cost_up(qty, price)
             if portfolio is None:
@@ -415,7 +420,7 @@ class PaperExecutorNoreV1(Core):
                 if (
                     rules is not None
                     and ts >= order.due_ts
-                    and not (order.rests and order.is_waiting)
+                    and (order.stop_limit is not None or not (order.rests and order.is_waiting))
                     and self._meet(order, rules, touch, seq, tick, messages)
                 ):
                     continue
@@ -530,8 +535,20 @@ class PaperExecutorNoreV1(Core):
             return
         if not tick.is_trade(seq):
             return
-        order.move(OrderState.TRIGGERED)
+        self._tell_trigger(order, price, rules, seq, tick, messages)
+
+    def _tell_trigger(
+        self,
+        order: Order,
+        price: int,
+        rules: OrderRules,
+        seq: int,
+        tick: ScaledTick,
+        messages: list[Message],
+    ) -> None:
+        """Trigger a resting order by a trade at its stop or target, and append the result."""
         is_stop = order.stop is not None and price <= order.stop
+        order.trigger(is_stop)
         self._reason = STOP_TRIGGERED if is_stop else TARGET_TRIGGERED
         ref, n = tick.ref(seq), len(messages)
         messages.append(triggered_by(order, self._reason, price, rules, tick.ts, seq, ref, n))
@@ -574,6 +591,9 @@ class PaperExecutorNoreV1(Core):
                 if is_in_base and fee >= qty:
                     qty = 0  # A purchase that its fee, rounded up, would eat whole.
             if qty and not (is_short and order.time_in_force == FOK):
+                if order.stop_limit is not None:
+                    # What its target's quote sells is the trade at the target.
+                    self._tell_trigger(order, price, rules, seq, tick, messages)
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
