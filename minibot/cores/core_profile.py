@@ -573,6 +573,14 @@ class RiskSection:
         "Who watches stop and target: risk, by the bid, or the executor, as resting orders that "
         "the last trade triggers. Without the key: risk.",
     ] = field(default=None, metadata=OPTIONAL)
+    stop_limit_bps: Annotated[
+        str | None,
+        STOP_BPS,
+        "For exits_at venue: the stop rests as STOP_LOSS_LIMIT, its limit so far below the stop, "
+        "in basis points of it, rounded up to price steps; beside it the target is quoted. What a "
+        "triggered order leaves unsold is sold at the market at once. Null, or without the key: "
+        "both sell at the market.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,

@@ -6,7 +6,13 @@ from typing import Final, final
 
 from msgspec.structs import asdict
 
-from minibot.accounting.order_rules import MARKET, STOP_LOSS, OrderRules
+from minibot.accounting.order_rules import (
+    MARKET,
+    OCO,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    OrderRules,
+)
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import (
     ACTIONS,
@@ -48,7 +54,6 @@ PROTECT: Final = "PROTECT"
 WITHDRAW: Final = "WITHDRAW"
 
 TAKE_PROFIT: Final = "TAKE_PROFIT"
-OCO: Final = "OCO"
 LIMIT_MAKER: Final = "LIMIT_MAKER"
 
 
@@ -163,12 +168,15 @@ class AllowedIntent(IntentMessage):
         self.rules = rules
         self.campaign = verdict.campaign
 
-    def rest(self, stop: int | None, target: int | None) -> None:
-        """Make it wait for a trade: OCO with both levels, else STOP_LOSS or TAKE_PROFIT."""
-        self.stop, self.target = stop, target
-        self.order_type = OCO if target is not None else STOP_LOSS
-        if stop is None:
-            self.order_type = TAKE_PROFIT
+    def rest(self, stop: int | None, target: int | None, limit: int | None) -> None:
+        """Make it wait for a trade: OCO with both levels, else STOP_LOSS or TAKE_PROFIT.
+
+        With a limit of the stop it is a STOP_LOSS_LIMIT, or an OCO whose target is a quote.
+        """
+        self.stop, self.target, self.limit = stop, target, limit
+        self.order_type = STOP_LOSS if limit is None else STOP_LOSS_LIMIT
+        if target is not None:
+            self.order_type = TAKE_PROFIT if stop is None else OCO
 
     def quote(self, limit: int, expires_ts: int) -> None:
         """Make it an order that rests at a price, and takes nothing, until a market time."""
@@ -319,8 +327,9 @@ def approve(
         order.is_replacing = True
         intent.replaces = former.client
     if stop is not None or target is not None:
-        intent.rest(stop, target)
-        order.stop, order.target, order.intent = stop, target, intent.ref()
+        limit = state.exits.rules.limit_of(stop, rules.price_step)
+        intent.rest(stop, target, limit)
+        order.stop, order.target, order.limit, order.intent = stop, target, limit, intent.ref()
     if kind == EXIT and state.protections.is_on:
         state.protections.on_exit(market.symbol, reason)
     return [action(state, kind, reason, verdict), intent]

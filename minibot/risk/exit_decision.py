@@ -57,7 +57,7 @@ from minibot.risk.exits import SymbolExits
 from minibot.risk.ladder import is_too_small
 from minibot.risk.plan import NO_GAP, Plan
 from minibot.risk.plan_rows import HELD_MS, LADDER_PRICE, STOP_PRICE, TARGET_PRICE, plan_rows
-from minibot.risk.positions import Market, Positions
+from minibot.risk.positions import Market, Positions, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
@@ -69,7 +69,7 @@ from minibot.risk.signal_gates import (
     status_gate,
     tick_age,
 )
-from minibot.risk.trigger_rows import trigger_rows
+from minibot.risk.trigger_rows import trigger_rows, unsold_rows
 
 # A position is left because one of these fails; the reason is that of the exit.
 NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
@@ -236,7 +236,8 @@ def due(state: RiskState, market: Market) -> Row | None:
     Ticks, an operator's request and the announced end ask for it, so that a time that has passed
     is an exit with the next of them; where exits rest, fills and results ask as well. Requests to
     leave are checked before levels. No exit is due without a touch that is fresh enough, before the
-    next attempt may be made, or with a sale on its way that leaves nothing else to sell.
+    next attempt may be made, or with a sale on its way that leaves nothing else to sell. What a
+    triggered limit left unsold comes before all other reasons.
     """
     exits, now = market.exits or state.exits_of(market), state.now
     rules, holding = market.rules, market.holding
@@ -254,9 +255,12 @@ def due(state: RiskState, market: Market) -> Row | None:
         plan.advance(state.exits.rules.plan, market.bid, now)
         if state.exits.rules.horizon.is_on:
             state.exits.judge_thesis(exits, market.bid, now)
+    unsold = unsold_order(state, market)
     is_selling = state.positions.has_order(market.symbol, SELL)
     if now < exits.retry_ts or (is_selling and not has_rest(state, market, rules)):
         return None
+    if unsold is not None:
+        return first_failure(unsold_rows(unsold.pending, unsold.left_for))
     trigger = first_failure(request_rows(state, exits))
     if trigger is not None:
         return trigger
@@ -300,9 +304,31 @@ def due(state: RiskState, market: Market) -> Row | None:
     return None
 
 
+def unsold_order(state: RiskState, market: Market) -> WorkingOrder | None:
+    """Return the triggered order with a limit that left something unsold; None for no such.
+
+    That is so once a part of it was sold, and once the bid is below the limit of its stop. From
+    then on it gives way to a sale at the market, however the price goes on: its stop has ended.
+    While the bid is at the limit or above, what is shown there is sold by the order itself.
+    """
+    if state.exits.rules.stop_limit_share is None:
+        return None
+    order = state.positions.triggered(market)
+    if order is None:
+        return None
+    limit = order.limit or 0
+    is_past = market.seq > order.left_seq and market.has_mid and market.bid < limit
+    if order.booked or is_past:
+        order.is_unsold = True
+    return order if order.is_unsold else None
+
+
 def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
-    """Return whether the profile sells parts and an order beside the present sales is possible."""
-    if not state.exits.rules.plan.sells_parts:
+    """Return whether an order beside the present sales is possible, and wanted.
+
+    Wanted are parts, where the profile sells such, and what a triggered limit left unsold.
+    """
+    if not state.exits.rules.plan.sells_parts and unsold_order(state, market) is None:
         return False
     free = state.positions.free_qty(market)
     return not is_too_small(free, rules.market_bounds, market.bid)
@@ -322,7 +348,9 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
     """Return whether a resting order sells all but dust, at the stop in force or a higher one."""
     resting = positions.resting(market)
-    if resting is None or market.qty - resting.pending > positions.dust_max(market):
+    if resting is None or resting.is_unsold:
+        return False
+    if market.qty - resting.pending > positions.dust_max(market):
         return False
     return plan is None or (resting.stop or 0) >= plan.floor()
 
@@ -428,8 +456,16 @@ def size_exit(
     return qty
 
 
-def rest_qty(rules: OrderRules, qty: int, stop: int | None, target: int | None) -> int:
-    """Return how much of a quantity one order may rest for, valued at its stop, else its target."""
+def rest_qty(
+    rules: OrderRules, qty: int, stop: int | None, target: int | None, limit: int | None
+) -> int:
+    """Return how much of a quantity one order may rest for, valued at its stop, else its target.
+
+    With a limit of the stop it also meets the bounds of limit orders, valued at the target: what
+    is left of it has to be sellable at the market all the same.
+    """
+    if limit is not None:
+        qty = rules.limit_bounds.sale_down(qty, (stop if target is None else target) or 0)
     return rules.market_bounds.sale_down(qty, (target if stop is None else stop) or 0)
 
 
@@ -445,7 +481,10 @@ def _part(
     if former is None or former.pending <= free - qty:
         return _exit(state, reason, market, rules, qty, verdict, is_whole=False)
     # Filters may have changed since it rests.
-    left = rest_qty(rules, former.pending - qty, former.stop, former.target)
+    limit = state.exits.rules.limit_of(former.stop, rules.price_step)
+    left = rest_qty(rules, former.pending - qty, former.stop, former.target, limit)
+    if former.is_unsold:
+        left = 0  # Its trigger has come: all of it is sold.
     if is_too_small(left, rules.market_bounds, market.bid):
         # Nothing is left to rest.
         whole = rules.market_bounds.sale_down(free, market.bid)

@@ -64,6 +64,7 @@ class ExitRules:
         "plan",
         "rests",
         "signal_exit",
+        "stop_limit_share",
         "stop_multiple",
         "stop_share",
         "target_multiple",
@@ -89,6 +90,9 @@ class ExitRules:
             self.target_multiple = _multiple(risk.take_profit_atr_mult)
         # Whether stop and target rest with the executor.
         self.rests: bool = risk.exits_at == AT_VENUE
+        # How far below a resting stop its limit stands; None for a stop without a limit.
+        limit = risk.stop_limit_bps
+        self.stop_limit_share: int | None = None if limit is None else parse_rate(limit)
         self.signal_exit: bool = risk.signal_exit
         self.time_exit_ms: int | None = risk.time_exit_ms
         self.closes_at_end: bool = profile.portfolio.at_end == "close"
@@ -104,6 +108,13 @@ class ExitRules:
             self.needs_atr = True
         self.campaign: CampaignRules = CampaignRules(profile)
         self.horizon: HorizonRules = HorizonRules(risk)
+
+    def limit_of(self, stop: int | None, price_step: int) -> int | None:
+        """Return the limit of a resting stop, at least one step; None where it has none."""
+        share = self.stop_limit_share
+        if stop is None or share is None:
+            return None
+        return max(price_step, stop - share_distance(stop, share, price_step))
 
 
 @final

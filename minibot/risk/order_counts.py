@@ -1,8 +1,8 @@
 """Order counts: how many orders of a symbol may rest, by the venue's bounds of that symbol.
 
-An OCO is two orders, both with a trigger, and one list. An order at the market, also a triggered
-one, does not rest. The executor counts again (`execution.intake`): what it holds may differ from
-what risk has been told.
+An OCO is two orders and one list; both have a trigger, but for a target that is a quote, beside a
+stop with a limit. An order at the market, also a triggered one, does not rest. The executor counts
+again (`execution.intake`): what it holds may differ from what risk has been told.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def count_rows(
     rules: OrderRules | None,
     algos: int,
     former: WorkingOrder | None = None,
+    quotes: int = 0,
 ) -> tuple[Row, ...]:
     """Return the venue's bounds on an order that is to rest, with those that rest already.
 
@@ -33,10 +34,12 @@ def count_rows(
         state: The state.
         market: Of the order.
         rules: The venue's, of its symbol; without a bound nothing is asked.
-        algos: How many triggers it has: 0 for a quote, 2 for an OCO.
+        algos: How many legs it has that wait: 0 for a quote, 2 for an OCO.
         former: The resting order in whose place it comes.
+        quotes: How many of these legs are quotes, without a trigger.
     """
     orders, lists = max(1, algos), algos // 2
+    algos -= quotes
     most = _most(rules)
     if most == (None, None, None):
         return ()
@@ -45,8 +48,9 @@ def count_rows(
             continue
         if order.rests:
             legs = (order.stop is not None) + (order.target is not None)
-            orders, algos, lists = orders + legs, algos + legs, lists + legs // 2
-        elif state.quotes.of(order) is not None:
+            orders, lists = orders + legs, lists + legs // 2
+            algos += legs - order.has_quote
+        elif (order.is_triggered and order.limit is not None) or state.quotes.of(order) is not None:
             orders += 1
     orders_max, algos_max, lists_max = most
     return (

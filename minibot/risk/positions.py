@@ -102,10 +102,15 @@ class WorkingOrder:
         final_filled: The filled quantity by its terminal result; None before that.
         pending: The quantity still to be booked: of `qty`, or of `final_filled` once it ended.
         stop, target: The triggers of an order that rests with the executor; None for no such.
+        limit: The limit of its stop; None for a sale at the market.
         reasons: The reason codes of these two.
         intent: The event that placed a resting order; None for other orders.
         is_replacing: Whether it is to replace a resting order, until the executor answers.
-        is_triggered: Whether it rested and is sold at the market now.
+        is_triggered: Whether it rested and is sold now, at the market or at its limit.
+        left_for: Why it was triggered, once that is told of an order with a limit; else empty.
+        left_seq: Ticks behind this line tell by their bid whether a gap jumped past its limit;
+            `NEVER` for a target, whose quote no gap jumps past.
+        is_unsold: Whether it left something unsold, and gives way to a sale at the market.
     """
 
     __slots__ = (
@@ -115,6 +120,10 @@ class WorkingOrder:
         "intent",
         "is_replacing",
         "is_triggered",
+        "is_unsold",
+        "left_for",
+        "left_seq",
+        "limit",
         "market",
         "order",
         "pending",
@@ -143,6 +152,10 @@ class WorkingOrder:
         self.intent: EventId | None = None
         self.is_replacing: bool = False
         self.is_triggered: bool = False
+        self.limit: int | None = None
+        self.left_for: str = ""
+        self.left_seq: int = 0
+        self.is_unsold: bool = False
 
     @property
     def rests(self) -> bool:
@@ -155,9 +168,20 @@ class WorkingOrder:
         """True for an order with a trigger until a result says that it was triggered."""
         return (self.stop is not None or self.target is not None) and not self.is_triggered
 
-    def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
-        """Return whether the order has this open quantity and these triggers."""
-        return self.pending == qty and self.stop == stop and self.target == target
+    @property
+    def has_quote(self) -> bool:
+        """True for an OCO with a limit: its target is a quote, without a trigger."""
+        return self.limit is not None and self.target is not None
+
+    @property
+    def gives_way(self) -> bool:
+        """True for an order in whose place a sale comes: one that rests, or left a rest unsold."""
+        return self.rests or self.is_unsold
+
+    def is_as(self, qty: int, stop: int | None, target: int | None, limit: int | None) -> bool:
+        """Return whether the order has this open quantity, these triggers and this limit."""
+        is_so = self.pending == qty and self.stop == stop and self.target == target
+        return is_so and self.limit == limit
 
 
 @final
@@ -419,11 +443,12 @@ class Positions:
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled.
 
-        Resting orders do not count: they wait for a trigger, and give way to a sale.
+        Resting orders do not count: they wait for a trigger, and give way to a sale. Nor does one
+        whose rest is unsold, where sales are asked for.
         """
         for order in self.orders:
             is_asked = order.market.symbol == symbol and (side is None or order.side == side)
-            if is_asked and not order.rests:
+            if is_asked and not order.rests and not (order.is_unsold and side is not None):
                 return True
         return False
 
@@ -438,11 +463,18 @@ class Positions:
         """Return the resting order of a position; None while there is none.
 
         An order that is being replaced still rests; `has_order` tells of its replacement until the
-        executor answers.
+        executor answers. One whose rest is unsold is here too.
         """
         for order in self.orders:
-            if order.market is market and order.rests:
+            if order.market is market and order.gives_way:
                 return order
+        return None
+
+    def triggered(self, market: Market) -> WorkingOrder | None:
+        """Return the triggered order with a limit that has not sold all; None for no such."""
+        for order in self.orders:
+            if order.market is market and order.left_for and order.final_filled is None:
+                return order if order.pending > 0 else None
         return None
 
     def entries(self, market: Market) -> list[WorkingOrder]:
@@ -459,10 +491,10 @@ class Positions:
         return qty
 
     def free_qty(self, market: Market) -> int:
-        """Return the position less what open exits may sell; resting orders do not count."""
+        """Return the position less what open exits may sell; who gives way does not count."""
         free = market.qty
         for order in self.orders:
-            if order.market is market and order.side == SELL and not order.rests:
+            if order.market is market and order.side == SELL and not order.gives_way:
                 free -= order.pending
         return free
 
@@ -583,6 +615,12 @@ def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
             "intent": None if order.intent is None else order.intent.text,
             "is_replacing": order.is_replacing,
             "is_triggered": order.is_triggered,
+            **({} if order.limit is None else {"limit": amount_text(order.limit)}),
+            **(
+                {"left": [order.left_for, order.left_seq, order.is_unsold]}
+                if order.left_for
+                else {}
+            ),
             **({} if order.reasons == LEVEL_REASONS else {"reasons": list(order.reasons)}),
         },
     )
@@ -595,6 +633,8 @@ def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
     order.intent = None if data["intent"] is None else named(data["intent"])
     order.is_replacing = data["is_replacing"]
     order.is_triggered = data["is_triggered"]
+    order.limit = None if data.get("limit") is None else parse_amount(data["limit"])
+    order.left_for, order.left_seq, order.is_unsold = data.get("left", ("", 0, False))
     stop_why, target_why = data.get("reasons", LEVEL_REASONS)
     order.reasons = stop_why, target_why
 

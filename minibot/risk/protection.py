@@ -5,13 +5,20 @@ and target. Risk rests it in the step in which a fill opens the position, and re
 quantity or levels change: after each further fill, by the average entry price, when the venue's
 price step changes, and as often as the order rate allows where a level moves (`risk.plan`). Each is
 a `risk_action` PROTECT with its checks, followed by an `order_intent` (STOP_LOSS, TAKE_PROFIT or
-OCO) or an `order_replace`.
+OCO, with `risk.stop_limit_bps` STOP_LOSS_LIMIT or an OCO with the limit of its stop, whose target
+is a quote) or an `order_replace`.
 
 The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
 an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
 an `order_replace` of the resting order by one at the market, so that nothing is sold twice and one
 of them always stands; while a new one is on its way, a trade that reaches its levels and those of
 the former triggers it. Which of two wins is a table in `execution.orders`.
+
+A triggered order with a limit is no hard stop: a gap jumps past it, and the other leg has ended. So
+what it leaves unsold is sold at the market in its place, by an EXIT of the same reason with the
+check `unsold_qty`, and however the price goes on: with the first tick whose bid is below the limit,
+which may be that of the trigger, and in the step of its first fill where this was a part. A refusal
+is tried again like that of any exit; until one is accepted the limit stands.
 
 A position that no resting order covers is watched by risk itself, by the bid and the last trade:
 where its quantity is too small to rest, or too large for one order, the venue lets no further order
@@ -29,7 +36,7 @@ from minibot.cores.messages import TRIGGERED, Message, ResultMessage
 from minibot.events.model import BLOCK, EXIT, SELL
 from minibot.events.money import amount_text, cost_up
 from minibot.events.reasons import INVARIANT_BROKEN, ORDER_RATE, PROTECTED
-from minibot.events.unit_sizes import MINUTE_MS
+from minibot.events.unit_sizes import MINUTE_MS, NEVER
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Gate, Row, first_failure
 from minibot.risk.drafts import PROTECT, Verdict, action, approve, new_verdict
@@ -39,12 +46,15 @@ from minibot.risk.order_counts import count_rows
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import is_tradable, status_gate
-from minibot.risk.trigger_rows import trigger_rows
+from minibot.risk.trigger_rows import STOP_TRADES, trigger_rows
 
 REJECTED: Final = "REJECTED"
 ACCEPTED: Final = "ACCEPTED"
 
 RATE: Final = Gate("orders_per_minute_hard", ORDER_RATE)
+
+STOP_NAMES: Final = frozenset([gate.name for gate in STOP_TRADES.values()])
+"""The names of the checks that a trade has reached no stop."""
 
 Levels = tuple[int | None, int | None]
 """Stop and target of an order that is to rest."""
@@ -97,8 +107,9 @@ def missing(state: RiskState, market: Market) -> Levels | None:
     stop, target = levels_of(state, market, exits, rules)
     if stop is None and target is None:
         return None
-    resting, qty = positions.resting(market), rest_qty(rules, market.qty, stop, target)
-    if resting is not None and resting.is_as(qty, stop, target):
+    limit = state.exits.rules.limit_of(stop, rules.price_step)
+    resting, qty = positions.resting(market), rest_qty(rules, market.qty, stop, target, limit)
+    if resting is not None and (resting.is_as(qty, stop, target, limit) or resting.is_unsold):
         return None
     exits.quiet_until = 0  # Until it rests as it should, each tick asks again.
     if now < exits.rest_retry_ts or (until is not None and now >= until):
@@ -144,10 +155,14 @@ def rest_rows(
     """Return the checks that an order has to pass before it rests; the last one is of its size."""
     rules, exits = market.rules, market.exits or state.exits_of(market)
     legs = (levels[0] is not None) + (levels[1] is not None)
+    has_limit = state.exits.rules.stop_limit_share is not None
     return (
         (status_gate(rules), not is_tradable(rules), False),
         *trigger_rows(market.last, *levels, *exits.reasons()),
-        *count_rows(state, market, rules, legs, state.positions.resting(market)),
+        *count_rows(
+            *(state, market, rules, legs, state.positions.resting(market)),
+            1 if has_limit and legs > 1 else 0,
+        ),
         # A spent rate refuses, and ends no run: the position is watched without a resting order.
         (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
         (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),
@@ -160,11 +175,14 @@ def _rest(
     """Return the action PROTECT and its intent, or BLOCK, which is told once per reason."""
     exits, checks = market.exits or state.exits_of(market), verdict.checks
     stop, target = levels
-    bounds = rules.market_bounds
-    qty = rest_qty(rules, market.qty, stop, target)
+    bounds, limit = rules.market_bounds, state.exits.rules.limit_of(stop, rules.price_step)
+    qty = rest_qty(rules, market.qty, stop, target, limit)
     checks.judge(rest_rows(state, market, qty, levels, verdict))
     least = stop if stop is not None else target or 0
     refusal = bounds.value_refusal(cost_up(qty, least)) or bounds.qty_refusal(qty)
+    if limit is not None and refusal is None:
+        refusal = rules.trigger_refusal(limit)
+        refusal = refusal or rules.limit_bounds.value_refusal(cost_up(qty, limit))
     if refusal is not None:
         checks.fail_last(refusal)
     if checks.reason:
@@ -195,8 +213,9 @@ def on_answer(
 ) -> list[Message] | None:
     """Take a result of an order that was open before it; return what follows, or None.
 
-    A trigger is answered by EXIT. After an order that ended, and was not refused, a position that
-    is still open is left or given a resting order, as by `protect`.
+    A trigger is answered by EXIT, with a sale of what its limit left unsold. After an order that
+    ended, and was not refused, a position that is still open is left or given a resting order, as
+    by `protect`.
 
     Args:
         state: The state, which has taken the result.
@@ -224,7 +243,8 @@ def on_answer(
 def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[Message]:
     """Return the action EXIT for a resting order that a trade has triggered, and cancel entries.
 
-    No intent follows it: the order itself is the sale.
+    No intent follows it: the order itself is the sale. Where it has a limit, and left something
+    unsold as far as is known, the sale of that follows.
 
     Raises:
         InvariantError: The trade has reached none of the order's levels.
@@ -241,4 +261,17 @@ def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[
     if state.protections.is_on:
         state.protections.on_trigger(market.symbol, order.client.text, row[0].reason)
     told = action(state, EXIT, row[0].reason, verdict)
-    return [told, *cancel_entries(state, market, verdict, 1)]
+    messages: list[Message] = [told]
+    if order.limit is not None:
+        order.left_for, order.left_seq = row[0].reason, NEVER
+        if row[0].name in STOP_NAMES:
+            # Where risk is ahead, a fill of the trigger's tick may be on its way.
+            is_same = market.seq == result.tick_seq
+            order.left_seq = market.seq - 1 if is_same else market.seq
+        sale = protect(state, market, result.ref(), result.ts, result.tick_seq, 1) or []
+        if state.is_stopped:
+            return sale
+        messages += sale
+        if len(sale) > 1:
+            return messages  # The sale cancels entries too.
+    return messages + cancel_entries(state, market, verdict, len(messages))

@@ -1,4 +1,7 @@
-"""Trigger rows: stop and target against the last trade, as the executor judges a resting order."""
+"""Trigger rows: stop and target against the last trade, as the executor judges a resting order.
+
+What a triggered order with a limit has not sold is a row of its own.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,20 @@ TARGET_TRADES: Final[Mapping[str, Gate]] = {
     AGE_TARGET: Gate("age_target_trade", AGE_TARGET, PLACES, passes=BELOW),
     SIGNAL_TARGET: Gate("signal_target_trade", SIGNAL_TARGET, PLACES, passes=BELOW),
 }
+UNSOLD: Final[Mapping[str, Gate]] = {
+    reason: Gate("unsold_qty", reason, PLACES) for reason in (*STOP_TRADES, *TARGET_TRADES)
+}
+"""What a triggered limit leaves unsold, by the reason for which it was triggered."""
+
+
+def unsold_rows(qty: int, why: str) -> tuple[Row, ...]:
+    """Return the check that a triggered order with a limit left nothing unsold.
+
+    Args:
+        qty: How much it left; `NOT_ASKED` while it may still sell, or for no such order.
+        why: The reason code for which it was triggered.
+    """
+    return ((UNSOLD[why], qty, 0),)
 
 
 def trigger_rows(

@@ -23,7 +23,7 @@ from minibot.replay.explain.checks import (
 from minibot.replay.explain.lines import event_text
 from minibot.risk.exit_decision import level_rows, request_rows
 from minibot.risk.risk_state import RiskState
-from minibot.risk.trigger_rows import trigger_rows
+from minibot.risk.trigger_rows import trigger_rows, unsold_rows
 from tests.risk.desk import SYMBOL, config
 from tests.strategies.strategy_feed import event
 
@@ -56,6 +56,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
             row("recovery_qty", "10.00000000", "5.00000000"),
             "loss at a row of the recovery: 10.00 held, 5.00 to keep",
         ),
+        (row("unsold_qty", "1.50000000", "0.00000000"), "limit left 1.50 unsold"),
     ],
 )
 def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
@@ -90,12 +91,12 @@ def test_every_exit_of_risk_has_its_words() -> None:
     state = RiskState(config())
     exits = state.exits.of(SYMBOL)
     rows = request_rows(state, exits) + level_rows(exits, (1, 3, 5), 1, 2, 4)
-    rows += trigger_rows(2, 1, 3)
+    rows += trigger_rows(2, 1, 3) + unsold_rows(1, STOP_LOSS)
 
     names = {gate.name for gate, _, _ in rows}
     assert names == {
         *("stop_price", "target_price", "held_ms", "run_ending", "exit_position", "policy"),
-        *("stop_trade", "target_trade"),
+        *("stop_trade", "target_trade", "unsold_qty"),
     }
     for name in names:
         assert departure_words(row(name, "asked", "none")) == (

@@ -21,6 +21,7 @@ from tests.risk.row_world import (
 
 _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
+_unsold = _scenarios("unsold_rows", is_held=True)
 _return = _scenarios("return_rows", is_held=False)
 _depth = _scenarios("depth_rows", is_held=False)
 _vadr = _scenarios("vadr_rows", is_held=False)
@@ -196,6 +197,15 @@ TRIGGERS: Final = (
         "take_profit",
         ("", "target_trade 167.00000000 / 167.00000000"),
         (put(bid=TARGET_BID), put(levels=(None, TARGET_BID), bid=TARGET_BID)),
+    ),
+    *(
+        _unsold(
+            "UNSOLD[why]",
+            reason,
+            ("unsold_qty 0.00000000 / 0.00000000", "unsold_qty 0.00000001 / 0.00000000"),
+            (put(qty=0, reasons=(reason, "")), put(qty=1, reasons=(reason, ""))),
+        )
+        for reason in ("stop_loss", "hard_stop", "trailing_stop", "take_profit", "age_target")
     ),
 )
 

@@ -181,6 +181,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (trigger_rows, "trigger_rows"): lambda module, world: judged(
         module.trigger_rows(world.bid, *world.levels, *world.reasons)
     ),
+    (trigger_rows, "unsold_rows"): lambda module, world: judged(
+        module.unsold_rows(world.qty, world.reasons[0])
+    ),
     (protection, "rest_rows"): rested,
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)

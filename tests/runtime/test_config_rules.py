@@ -168,6 +168,26 @@ KELLY = [
             "risk.stop_atr_mult",
         ),
         (
+            ["risk.exits_at=venue", "risk.stop_limit_bps=0.0001"],
+            ["risk.stop_limit_bps=0.0001"],
+            "risk.stop_limit_bps",
+        ),
+        (
+            ["risk.exits_at=venue", "risk.stop_limit_bps=9999.9999"],
+            ["risk.exits_at=role", "risk.stop_limit_bps=9999.9999"],
+            "risk.stop_limit_bps",
+        ),
+        (
+            ["risk.stop_limit_bps=null"],
+            ["risk.exits_at=venue", "risk.stop_limit_bps=10000"],
+            "risk.stop_limit_bps",
+        ),
+        (
+            ["risk.exits_at=venue", "risk.stop_limit_bps=null"],
+            ["risk.exits_at=venue", "risk.stop_limit_bps=0"],
+            "risk.stop_limit_bps",
+        ),
+        (
             ["risk.hard_stop_bps=500", "risk.trail_bps=100"],
             ["risk.trail_bps=100"],
             "risk.hard_stop_bps",

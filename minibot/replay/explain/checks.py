@@ -160,6 +160,10 @@ def _reduced(value: str, limit: str) -> str:
     return f"loss at a row of the recovery: {price_text(value)} held, {price_text(limit)} to keep"
 
 
+def _unsold(value: str, _: str) -> str:
+    return f"limit left {price_text(value)} unsold" if is_number(value) else ""
+
+
 _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "stop_price": _stop,
     "target_price": _target,
@@ -179,6 +183,7 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "trail_trade": _level("trailing stop", "trade", "<="),
     "age_target_trade": _level("target of its age", "trade", ">="),
     "recovery_qty": _reduced,
+    "unsold_qty": _unsold,
     "data_gap_ms": _gap,
     "held_ms": _held,
     "run_ending": _ending,

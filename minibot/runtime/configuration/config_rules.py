@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from minibot.cores.core_profile import (
+    AT_VENUE,
     CAMPAIGN,
     DE_RISK,
     FATIGUE_RSI_PERIOD,
@@ -292,6 +293,14 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             "losing position"
         )
         yield told(["risk", "stop_atr_mult"], None, words, origin)
+
+
+def _stop_limit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    limit = risk.get("stop_limit_bps")
+    if limit is not None and risk.get("exits_at") != AT_VENUE:
+        words = "allowed: only where risk.exits_at is venue"
+        yield told(["risk", "stop_limit_bps"], limit, words, origin)
 
 
 def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -793,6 +802,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ),
         _exit_violations,
     ),
+    (("risk.stop_limit_bps", "risk.exits_at"), _stop_limit_violations),
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals", "universe"), _scanner_violations),
     (("risk.entry_regimes", "scanner"), _regime_violations),
