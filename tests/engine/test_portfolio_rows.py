@@ -124,6 +124,10 @@ def test_rows_of_many_symbols_give_what_every_tick_gives(
         ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
         ("execution.latency_drawn_market_ms=[20,300,5000]",),
         ("risk.exits_at=venue",),
+        *(
+            ("risk.exits_at=venue", "risk.stop_limit_bps=0.5", f"execution.fill_model={model}")
+            for model in ("touch", "worse", "queue", "book")
+        ),
         (
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
             *("risk.maker_end=take", "risk.exits_at=venue"),
@@ -202,6 +206,17 @@ def test_steps_in_which_positions_reach_nothing_give_what_every_tick_gives(
 
     assert_same(rows, events)
     assert {True, False} == set(answers)
+
+
+def test_gaps_past_limits_give_the_same_either_way() -> None:
+    """Rests that limits left unsold are sold at the same ticks, by rows and by events."""
+    keys = ("risk.exits_at=venue", "risk.stop_limit_bps=0.5")
+    rows, events = both(bar_profile(*BAND, *LADDER, *keys), portfolio(bar_profile(*BAND), 4))
+
+    assert_same(rows, events)
+    said = [event.to_json()["payload"] for event in rows.of("risk_actions")]
+    left = [check["name"] for each in said for check in each.get("checks", ())]
+    assert left.count("unsold_qty") > 3
 
 
 def test_ticks_that_outlast_their_bar_come_at_their_places(

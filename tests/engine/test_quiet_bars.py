@@ -143,6 +143,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ),
         ("market.book_depth=true", "risk.depth_min=1"),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
+        (*PLAN, *LADDER, "risk.exits_at=venue", "risk.stop_limit_bps=1"),
+        ("risk.exits_at=venue", "risk.stop_limit_bps=1", "execution.fill_model=queue"),
         (
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
             *("risk.maker_end=take", "risk.exits_at=venue"),

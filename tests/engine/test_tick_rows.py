@@ -54,6 +54,8 @@ PLAN = (
     *("risk.trail_bps=1", "risk.trail_from_bps=1", "risk.break_even_bps=0.5"),
     'risk.targets_by_age=[[0,"8"],[1,"3"],[2,"1"]]',
 )
+# The same with stops that a gap jumps past, and quoted targets.
+PLAN_LIMIT = (*PLAN, "risk.exits_at=venue", "risk.stop_limit_bps=0.1")
 LADDER = (
     *(*PLAN, "risk.exit_policy=ladder", "risk.ladder_1_bps=0.5", "risk.ladder_2_bps=1"),
     *("risk.targets_by_age=null", "risk.break_even_bps=null", "risk.trail_from_bps=1.5"),
@@ -76,6 +78,7 @@ SETS = {
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
     **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
     **{"protected": PROTECTED, "maker": MAKER},
+    **{"limit": (*VENUE, "risk.stop_limit_bps=0.1"), "plan_limit": PLAN_LIMIT},
     **{"campaign": CAMPAIGN, "campaign_venue": (*CAMPAIGN, "risk.exits_at=venue")},
 }
 ROWS = 6_000
@@ -129,6 +132,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
     "case",
     [
         *("ema", "nore", "tight", "losing", "late", "venue", "protected", "maker"),
+        *("limit", "plan_limit"),
         *("plan", "plan_venue", "ladder", "ladder_venue", "campaign", "campaign_venue"),
     ],
 )

@@ -101,9 +101,9 @@ class Record(Desk):
         return frozenset(found)
 
 
-def night() -> Record:
+def night(**changes: Any) -> Record:
     """Return a night: bought in parts, protected, replaced, triggered, half sold, sold out."""
-    keys: dict[str, Any] = {"risk__exits_at": "venue", "execution__fee_asset": "base"}
+    keys: dict[str, Any] = {"risk__exits_at": "venue", "execution__fee_asset": "base"} | changes
     keys |= {"risk__stop_bps": "100", "risk__take_profit_bps": "200"}
     desk = Record(config(**keys, execution__taker_fee_bps="7.5"))
     desk.ready()
@@ -121,10 +121,10 @@ def night() -> Record:
     return desk
 
 
-@pytest.fixture(scope="module")
-def recorded() -> Record:
-    """Return the night, recorded once."""
-    return night()
+@pytest.fixture(scope="module", params=[{}, {"risk__stop_limit_bps": "60"}], ids=["", "limit"])
+def recorded(request: pytest.FixtureRequest) -> Record:
+    """Return the night, recorded once, with stops at the market and with limits."""
+    return night(**request.param)
 
 
 class Folder:

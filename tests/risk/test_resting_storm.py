@@ -51,6 +51,13 @@ def planned(chance: Random) -> dict[str, Any]:
     return profile
 
 
+def limited(profile: dict[str, Any], limit_bps: str | None) -> dict[str, Any]:
+    """Return a profile whose stops have limits, where they rest."""
+    if limit_bps is not None and profile["risk"]["exits_at"] == "venue":
+        profile["risk"]["stop_limit_bps"] = limit_bps
+    return profile
+
+
 def steps_of(chance: Random, count: int) -> list[Step]:
     """Return signals, gaps, changed rules, requests to leave, and above all ticks."""
     steps: list[Step] = []
@@ -115,11 +122,12 @@ def floor_of(desk: Desk) -> int:
     return exits.plan.floor() if market.qty and exits is not None and exits.plan else 0
 
 
+@pytest.mark.parametrize("limit_bps", [None, "10"])
 @pytest.mark.parametrize("seed", range(16))
-def test_storm_with_levels_that_move_keeps_every_promise(seed: int) -> None:
+def test_storm_with_levels_that_move_keeps_every_promise(seed: int, limit_bps: str | None) -> None:
     """No stop falls while held, none is missing, and parts are never promised twice."""
     chance = Random(1_000 + seed)
-    profile, steps = planned(chance), steps_of(chance, 60)
+    profile, steps = limited(planned(chance), limit_bps), steps_of(chance, 60)
     whole, restored = Desk(profile).ready(), Desk(profile).ready()
     floor = opened = 0
 
@@ -137,11 +145,14 @@ def test_storm_with_levels_that_move_keeps_every_promise(seed: int) -> None:
     assert whole.log_bytes() == restored.log_bytes()
 
 
+@pytest.mark.parametrize("limit_bps", [None, "10"])
 @pytest.mark.parametrize("seed", range(8))
-def test_storm_keeps_every_promise_and_a_restart_changes_nothing(seed: int) -> None:
+def test_storm_keeps_every_promise_and_a_restart_changes_nothing(
+    seed: int, limit_bps: str | None
+) -> None:
     """Every step leaves balances and orders whole, and restored cores write the same."""
     chance = Random(seed)
-    profile, steps = profile_of(chance), steps_of(chance, 50)
+    profile, steps = limited(profile_of(chance), limit_bps), steps_of(chance, 50)
     whole, restored = Desk(profile).ready(), Desk(profile).ready()
 
     for number, step in enumerate(steps):

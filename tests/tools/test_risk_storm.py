@@ -26,6 +26,7 @@ from minibot.risk import (
 )
 from minibot.risk.campaign import Campaign, CampaignRules, Reserve
 from minibot.risk.core import RiskCore
+from minibot.risk.exits import ExitRules
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Positions
 from minibot.risk.quotes import Quote
@@ -140,6 +141,14 @@ def _loosening(change: pytest.MonkeyPatch) -> None:
 
 def _stubborn(change: pytest.MonkeyPatch) -> None:
     change.setattr(exit_decision, "plan_rows", lambda *words: ())
+
+
+def _trusting_limits(change: pytest.MonkeyPatch) -> None:
+    change.setattr(exit_decision, "unsold_order", lambda state, market: None)
+
+
+def _limit_above_its_stop(change: pytest.MonkeyPatch) -> None:
+    change.setattr(ExitRules, "limit_of", lambda rules, stop, step: stop and stop + step)
 
 
 def _miscounting(change: pytest.MonkeyPatch) -> None:
@@ -276,6 +285,8 @@ def _unhurried(change: pytest.MonkeyPatch) -> None:
         (_without_hard_stop, watch.NO_HARD_STOP, (8, 0)),
         (_loosening, watch.LOOSER, (12, 0)),
         (_stubborn, watch.NOT_LEFT, (8, 0)),
+        (_trusting_limits, watch.UNCOVERED, (12, 11)),
+        (_limit_above_its_stop, watch.LIMIT_ABOVE, (12, 11)),
         (_miscounting, watch.BOOKS, (8, 0)),
         (_forgetful, watch.RESTART, (12, 0)),
         (_deaf_to_locks, watch.ENTRY_REFUSED, (8, 4)),

@@ -31,6 +31,8 @@ def drawn_profile(rng: random.Random) -> JsonObject:
         # Chance of its own, so that a night without these gates is as it was without them.
         rest = random.Random(json.dumps(keys, sort_keys=True))
         keys |= _days(rest) | _times(rest)
+        if keys.get("risk.exits_at") == "venue":
+            keys |= _some(rest, 0.6, {"risk.stop_limit_bps": rest.choice(["1", "15", "200"])})
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw

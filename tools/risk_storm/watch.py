@@ -28,6 +28,7 @@ from minibot.events.model import (
     BUY,
     SELL,
     Event,
+    Gap,
     Halt,
     Instrument,
     JsonObject,
@@ -96,6 +97,8 @@ NO_HARD_STOP = "a unit held without a hard stop"
 LOOSER = "a stop became looser"
 TOLD = "a plan told otherwise than it stands"
 NOT_LEFT = "a bid at the stop, and no sale"
+UNCOVERED = "a unit held without a hard stop behind a triggered limit"
+LIMIT_ABOVE = "a stop whose limit is above it"
 UNCUT = "a sale refused for its size instead of cut"
 BOOKS = "books that differ"
 RESTART = "a restart changed what followed"
@@ -136,7 +139,10 @@ class Working:
     replaces: str
     rests: bool
     is_quote: bool = False
+    stop: int = 0
+    limit: int = 0
     is_leaving: bool = False
+    is_triggered: bool = False
     filled: int = 0
     ends_at: int | None = None
 
@@ -208,6 +214,7 @@ class Watch:
         self._orders_ts: list[int] = []
         # The world as risk took it.
         self._touch: dict[str, tuple[int, int, int]] = {}
+        self._fresh: set[str] = set()
         self._prices: dict[str, int] = {}
         self._rules: dict[str, OrderRules] = {}
         self._is_halted = self._is_ending = self._is_stopped = False
@@ -238,6 +245,8 @@ class Watch:
             self._require_left(core, item, said, now)
         if not self._is_stopped:
             self._require_withdrawn(now)
+            if isinstance(item, ScaledTick | FillMessage):
+                self._require_covered(core, item, now)
         if (is_fill or self._steps % SAMPLE == 0) and not self._is_stopped:
             self._look(core, is_fill)
 
@@ -263,6 +272,7 @@ class Watch:
         """Take an input of risk into the book; return whether it was a fill."""
         if isinstance(item, ScaledTick):
             self._touch[item.symbol] = (item.bid, item.ask, item.ts)
+            self._fresh.add(item.symbol)
             if 0 < item.bid <= item.ask:
                 self._prices[item.symbol] = mid_down(item.bid, item.ask)
         elif isinstance(item, FillMessage):
@@ -272,6 +282,8 @@ class Watch:
             order = self._working.get(item.client.text)
             if order is not None and item.result in TERMINAL:
                 order.ends_at = item.filled
+            if order is not None and item.trigger and order.limit:
+                self._on_limit(order, item.trigger)
             self._forget_ended()
         elif isinstance(item, SignalMessage):
             self._signals[item.ref().text] = item
@@ -282,7 +294,10 @@ class Watch:
     def _on_event(self, payload: object) -> None:
         if isinstance(payload, Instrument):
             self._on_rules(payload)
+        elif isinstance(payload, Gap):
+            self._fresh.discard(payload.symbol)
         elif isinstance(payload, PriceMark):
+            self._fresh.discard(payload.symbol)
             self._touch.pop(payload.symbol, None)
             self._prices[payload.symbol] = parse_amount(payload.price)
         elif isinstance(payload, Halt | Resume):
@@ -436,14 +451,22 @@ class Watch:
             self._fail(QTY, f"{qty} {symbol}, whose step is {bounds.qty_step}")
         price = ask if intent.limit is None else intent.limit
         cost = cost_up(intent.qty, price) if intent.side == BUY else 0
-        if intent.limit is not None and not intent.limit < ask:
+        if intent.side == SELL and intent.limit is not None and intent.limit > (intent.stop or 0):
+            self._fail(LIMIT_ABOVE, f"{symbol} {intent.limit} above {intent.stop}")
+        if intent.side == BUY and intent.limit is not None and not intent.limit < ask:
             self._fail(CAP, f"a quote of {symbol} at {intent.limit} under an ask of {ask}")
         replaces = "" if intent.replaces is None else intent.replaces.text
         order = Working(
             *(symbol, intent.side, intent.qty, cost, replaces),
             rests=intent.stop is not None or intent.target is not None,
-            is_quote=intent.limit is not None,
+            is_quote=intent.side == BUY and intent.limit is not None,
+            stop=intent.stop or 0,
+            limit=(intent.limit or 0) if intent.side == SELL else 0,
         )
+        if order.limit:
+            self._see(f"{intent.order_type} with a limit")
+        if replaces in self._working and self._working[replaces].is_triggered:
+            self._see("SELL of what a limit left")
         if not order.rests:
             self._require_narrowed(intent, ask, now)
         if intent.side == BUY:
@@ -653,6 +676,46 @@ class Watch:
         if sales and not self._is_ladder:
             return  # What is bought beside a sale waits for the end of that to be told.
         self._fail(NOT_LEFT, f"{symbol} bid {tick.bid} <= {floor}, {qty} free to sell")
+
+    def _on_limit(self, order: Working, trigger: int) -> None:
+        """Take the trigger of an order with a limit; no gap jumps past the quote of a target."""
+        order.is_triggered = True
+        if trigger > order.stop:
+            order.limit = 0
+        self._see("gap of a limit" if self._is_past(order) else "limit triggered")
+
+    def _is_past(self, order: Working) -> bool:
+        """Return whether the bid that risk took last is below the limit of a triggered stop."""
+        bid, ask, _ = self._touch.get(order.symbol, (0, 0, 0))
+        return order.symbol in self._fresh and 0 < bid <= ask and bid < order.limit
+
+    def _require_covered(self, core: Core, item: ScaledTick | FillMessage, now: int) -> None:
+        """Require a sale at the market for what a triggered limit left, or why there is none.
+
+        Each fill and each tick behind the told trigger ask whether a part was sold, or the bid is
+        below the limit.
+        """
+        symbol, held = item.symbol, self._held(item.symbol)
+        if not held or symbol not in self._fresh:
+            return
+        replaced = {each.replaces for each in self._working.values()}
+        for name, order in self._working.items():
+            if order.symbol != symbol or not order.is_triggered or not order.left:
+                continue
+            if order.ends_at is not None or name in replaced:
+                continue
+            bid, ask, ts = self._touch[symbol]
+            if not 0 < bid <= ask or not (order.filled or self._is_past(order)):
+                continue
+            rules, exits = self._rules[symbol], core.state()["exits"]["symbols"][symbol]
+            is_late = now - ts > self._tick_age_ms_max or now < exits["retry_ts"]
+            if is_late or exits["told"] or not rules.is_trading:
+                continue
+            bounds, free = rules.market_bounds, held - self._selling(symbol) + order.left
+            qty = bounds.sale_down(free, bid)
+            if bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, bid)):
+                continue
+            self._fail(UNCOVERED, f"{order.left} of {held} {symbol}, bid {bid}, {order.limit}")
 
     def _look(self, core: Core, is_fill: bool) -> None:
         """Look at the levels in a state of risk."""
