@@ -87,6 +87,7 @@ def test_trade_at_the_stop_makes_the_pair_a_limit_order_that_takes(
     )
 
 
+@pytest.mark.row("B-08")
 def test_gap_jumps_past_the_limit_of_the_stop_and_the_quote_is_gone() -> None:
     """A gap below the limit sells nothing; the rest waits at the limit, not at the target."""
     desk = rested()
@@ -150,6 +151,7 @@ def test_trade_above_the_target_alone_triggers_no_quote() -> None:
     assert desk.tick("101.99", "102.01", trade="102.01") == []
 
 
+@pytest.mark.row("B-08")
 def test_part_of_the_quote_ends_the_stop_at_once() -> None:
     """After a partial fill a trade below the former stop sells nothing: the rest is quoted on."""
     desk = rested()
@@ -290,6 +292,7 @@ def test_pair_is_accepted_or_rejected_by_its_reason(changes: dict[str, Any], rea
     assert len(desk.execution.orders) == (reason == "accepted")
 
 
+@pytest.mark.row("B-53")
 @pytest.mark.parametrize(
     ("rules", "changes", "reason"),
     [

@@ -173,7 +173,7 @@ def test_gap_sold_at_the_market_is_sold_even_where_the_price_comes_back() -> Non
 
 @pytest.mark.parametrize("first", ["", "fills"])
 def test_part_sold_at_the_limit_leaves_a_rest_that_is_sold_at_once(first: str) -> None:
-    """Of ten coins four sell at the trigger: the other six go to the market in that step."""
+    """Four of ten coins sell at the trigger: the other six go to the market in that step."""
     one = held()
     one.first = first
 
