@@ -124,7 +124,10 @@ def night(**changes: Any) -> Record:
 @pytest.fixture(scope="module", params=[{}, {"risk__stop_limit_bps": "60"}], ids=["", "limit"])
 def recorded(request: pytest.FixtureRequest) -> Record:
     """Return the night, recorded once, with stops at the market and with limits."""
-    return night(**request.param)
+    desk = night(**request.param)
+    intents = [event.payload.to_json() for event in desk.events("order_intents")]
+    assert any("limit_price" in intent for intent in intents) is bool(request.param)
+    return desk
 
 
 class Folder:

@@ -45,6 +45,7 @@ def rested(**keys: Any) -> Desk:
     desk = executor(**keys)
     desk.intent("SELL", "2", **PAIR)
     assert desk.tick() == []
+    assert [order.is_waiting for order in desk.execution.orders] == [True]
     return desk
 
 

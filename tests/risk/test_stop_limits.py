@@ -127,14 +127,15 @@ def test_level_that_moves_takes_its_limit_along() -> None:
 def test_bid_at_the_limit_or_above_sells_all_and_nothing_more_is_sent(bid: str) -> None:
     """A stop that sells at its limit or better needs no other sale."""
     one = held()
-    sent = len(one.events("order_intents"))
+    (rested,) = intents(one.events("order_intents"))
+    assert rested.limit_price == "98.50"
 
     said = one.tick(bid, "99.10", trade="99.00")
     later = one.tick(bid, "99.10")
 
     assert actions(said) == [("EXIT", "stop_loss")]
     assert [fill.price for fill in fills(said)] == [bid]
-    assert len(one.events("order_intents")) == sent
+    assert len(one.events("order_intents")) == 1
     assert later == []
     assert one.risk.facts()["open_positions"] == []
 
@@ -342,6 +343,40 @@ def test_target_out_of_the_percent_band_is_refused_and_risk_watches_both_levels(
 
     assert ("REJECTED", "price_band") in results(refused)
     assert actions(said) == [("EXIT", "take_profit")]
+
+
+@pytest.mark.parametrize(("most", "qty"), [("1020", "10.000"), ("1019.99", "9.999")])
+def test_pair_rests_for_no_more_than_its_target_may_sell(most: str, qty: str) -> None:
+    """The venue's largest value is judged at the target, which is worth more than the stop."""
+    one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
+    one.put("market_ticks", instrument(notional_max=most))
+    said = one.tick("99.99", "100.01", trade="100")
+
+    assert results(said) == [("ACCEPTED", "accepted")]
+    assert [intent.qty for intent in intents(said)] == [qty]
+
+
+def test_position_whose_limit_is_worth_too_little_is_watched_by_risk() -> None:
+    """A least value between limit and stop rests nothing, and says so once."""
+    one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
+    one.put("market_ticks", instrument(notional_min="985.01"))
+
+    said = one.tick("99.99", "100.01", trade="100")
+
+    assert actions(said) == [("BLOCK", "min_notional")]
+
+
+def test_rest_too_small_to_be_sold_stays_at_its_limit() -> None:
+    """A rest below the least value is blocked once; its limit sells it when the bid is back."""
+    one = held(**PLANNED)
+
+    said = one.tick("98.80", "98.82", trade="99", bid_qty="9.95")
+    again = one.tick("97", "97.02")
+    back = one.tick("98.50", "98.52")
+
+    assert actions(said)[-1] == ("BLOCK", "min_notional")
+    assert again == []
+    assert [(fill.qty, fill.price) for fill in fills(back)] == [("0.050", "98.50")]
 
 
 def test_part_that_the_strategy_sells_moves_the_limit_order_to_the_rest() -> None:
