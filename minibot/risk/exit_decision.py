@@ -348,9 +348,7 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
     """Return whether a resting order sells all but dust, at the stop in force or a higher one."""
     resting = positions.resting(market)
-    if resting is None or resting.is_unsold:
-        return False
-    if market.qty - resting.pending > positions.dust_max(market):
+    if resting is None or market.qty - resting.pending > positions.dust_max(market):
         return False
     return plan is None or (resting.stop or 0) >= plan.floor()
 

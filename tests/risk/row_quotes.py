@@ -29,6 +29,17 @@ def beside(**bounds: int) -> Change:
     return change
 
 
+def beside_limit(is_triggered: bool, **bounds: int) -> Change:
+    """Return a change to a pair whose stop has a limit, resting or triggered, and such bounds."""
+
+    def change(world: World) -> None:
+        beside(**bounds)(world)
+        order = world.positions.orders[-1]
+        order.limit, order.is_triggered = 89 * UNIT, is_triggered
+
+    return change
+
+
 def least(notional: str) -> Change:
     """Return a change of the venue's minimum notional of any order."""
     return lambda world: world.rules(notional_min=notional)
@@ -85,6 +96,19 @@ COUNTS: Final = (
             ("OPEN_ORDERS", "orders_max", "open_orders", "orders_max", 4),
             ("ALGO_ORDERS", "algo_orders_max", "algo_orders", "algo_orders_max", 4),
             ("ORDER_LISTS", "order_lists_max", "order_lists", "order_lists_max", 2),
+        )
+    ),
+    *(
+        _count(
+            gate,
+            key,
+            (f"{name} {used} / {used}", f"{name} {used} / {used - 1}"),
+            (beside_limit(has_left, **{key: used}), beside_limit(has_left, **{key: used - 1})),
+        )
+        for gate, name, key, used, has_left in (
+            ("ALGO_ORDERS", "algo_orders", "algo_orders_max", 3, False),
+            ("OPEN_ORDERS", "open_orders", "orders_max", 4, False),
+            ("OPEN_ORDERS", "open_orders", "orders_max", 3, True),
         )
     ),
 )

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from minibot.cores.messages import ActionMessage, Message
-from minibot.events.model import Event, OrderCancel, OrderReplace
+from minibot.events.model import Book, Event, OrderCancel, OrderReplace
+from minibot.events.money import UNIT
 from minibot.risk.core import RiskCore
+from minibot.risk.exits import ExitRules
 from tests.risk.desk import (
     SYMBOL,
     Desk,
@@ -120,6 +122,26 @@ def test_level_that_moves_takes_its_limit_along() -> None:
     )
 
 
+def test_price_step_that_moves_the_limit_alone_replaces_the_order() -> None:
+    """Steps of one leave stop and target where they are, and put the limit at 98."""
+    one = held()
+    one.put("market_ticks", instrument(price_increment="1"))
+
+    (replace,) = of(one.tick("99", "100"), OrderReplace)
+
+    assert (replace.stop_price, replace.limit_price, replace.target_price) == ("99", "98", "102")
+
+
+@pytest.mark.parametrize(
+    ("stop", "limit"), [(99 * UNIT, UNIT // 100), (UNIT // 100, UNIT // 100), (None, None)]
+)
+def test_limit_is_at_least_one_step(stop: int | None, limit: int | None) -> None:
+    """A distance of nearly the whole price leaves a limit of one step, and no stop none."""
+    rules = ExitRules(config(**(LEVELS | {"risk__stop_limit_bps": "9999.9999"})))
+
+    assert rules.limit_of(stop, UNIT // 100) == limit
+
+
 # --- the stop -------------------------------------------------------------------------------------
 
 
@@ -215,6 +237,61 @@ def test_risk_that_is_ahead_of_the_trigger_waits_for_its_next_tick() -> None:
     assert replaces(after) == [("MARKET", "10.000")]
 
 
+def test_whole_sale_in_parts_that_is_told_before_its_fills_leaves_nothing() -> None:
+    """Results that end the order, read before the first of its fills, bring no other sale."""
+    one = held(execution__fill_model="book")
+    levels = (("98.90", "6"), ("98.80", "9"))
+    one.put("market_ticks", Book(SYMBOL, levels, (("99.10", "9"),), 1, "interval"))
+    one.first = "order_results"
+
+    said = one.tick("99", "99.10", trade="99", bid_qty="4")
+
+    assert [(fill.qty, fill.price) for fill in fills(said)] == [
+        *[("4.000", "99.00"), ("6.000", "98.90")]
+    ]
+    assert actions(said) == [("EXIT", "stop_loss")]
+
+
+def test_gap_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
+    """A sale of the rest that would be one order too many ends the run, and says nothing else."""
+    rate = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 1}
+    one = held(**rate)
+
+    said = one.tick("97", "97.02", trade="97")
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert intents(said) == []
+
+
+def test_gap_is_sold_beside_a_part_that_the_strategy_sells() -> None:
+    """A sale of a part on its way does not keep the rest from the market."""
+    one = held(**PLANNED)
+    one.signal("SELL", qty="4")
+    one.tick("99.99", "100.01", bid_qty="0")
+
+    said = one.tick("97", "97.02", trade="97", bid_qty="0")
+
+    assert replaces(said) == [("MARKET", "6.000")]
+    after = one.tick("97", "97.02", bid_qty="1000")
+    assert sorted(fill.qty for fill in fills(after)) == ["4.000", "6.000"]
+
+
+def test_gap_whose_sale_is_refused_rests_no_stop_anew() -> None:
+    """While the next attempt waits nothing rests, also where levels change and prices are back."""
+    ages = {"risk__tick_age_ms_max": 60_000, "execution__tick_age_ms_max": 5}
+    one = held(**ages)
+    one.lag_ms = 10  # The executor trades on no tick.
+    one.tick("97", "97.02", trade="97")
+    one.tick("97", "97.02")
+    one.put("market_ticks", instrument(price_increment="4"))
+
+    said = one.tick("100", "104", trade="100")
+
+    refused = [why for result, why in results(one.events("order_results")) if result == "REJECTED"]
+    assert refused == ["stale_tick"] * 2
+    assert actions(said) == []
+
+
 def test_gap_is_the_hard_stops_where_that_was_triggered() -> None:
     """The sale of the rest tells the stop of the plan, not another one."""
     one = held(**PLANNED)
@@ -280,6 +357,18 @@ def test_quote_that_a_queue_fills_below_its_price_is_no_gap() -> None:
     assert (fill.qty, fill.price) == ("1.000", "102.00")
     assert left(said)[0] == ("target_trade", "102.00000000")
     assert replaces(said) == [("MARKET", "9.000")]
+
+
+def test_quote_that_sells_all_with_the_bid_below_the_stops_limit_leaves_nothing() -> None:
+    """No gap jumps past a quote: whatever the bid, its own fill tells what is left."""
+    lot = LOT | {"qty": "1"}
+    one = desk((lot,), execution__fill_model="queue")
+    one.tick("99.99", "100", trade="100")
+
+    said = one.tick("98", "102.50", trade="102.01")
+
+    assert [fill.price for fill in fills(said)] == ["102.00"]
+    assert actions(said) == [("EXIT", "take_profit")]
 
 
 def test_quote_that_would_take_when_it_arrives_leaves_the_position_to_risk() -> None:
@@ -372,10 +461,12 @@ def test_rest_too_small_to_be_sold_stays_at_its_limit() -> None:
 
     said = one.tick("98.80", "98.82", trade="99", bid_qty="9.95")
     again = one.tick("97", "97.02")
+    entry = one.signal("BUY")
     back = one.tick("98.50", "98.52")
 
     assert actions(said)[-1] == ("BLOCK", "min_notional")
     assert again == []
+    assert actions(entry) == [("BLOCK", "pending_order")]
     assert [(fill.qty, fill.price) for fill in fills(back)] == [("0.050", "98.50")]
 
 
