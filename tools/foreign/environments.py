@@ -20,7 +20,7 @@ from tools.lock import PYTHON_LOWEST, install_resolver
 PROJECT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = Path(__file__).resolve().parent
 HOME: Final = PROJECT / "build" / "foreign"
-NAMES: Final = ("clients", "connector", "freqtrade")
+NAMES: Final = ("clients", "connector", "freqtrade", "nautilus")
 INSTALL_S_MAX: Final = 900
 HEADER: Final = """\
 # Foreign clients for tests alone, each file named by its sha256; nothing of it enters the product.
