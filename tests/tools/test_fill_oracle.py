@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import pytest
 
 from minibot.events.money import UNIT
 from tools.fill_oracle import __main__ as oracle
-from tools.fill_oracle.differences import EngineFailure, Trades, by_opening, compare
+from tools.fill_oracle.difference_table import BEGIN, END, PAGE, part, version, written
+from tools.fill_oracle.differences import (
+    Comparison,
+    EngineFailure,
+    Trades,
+    by_opening,
+    compare,
+)
 from tools.fill_oracle.entry_plan import KINDS, Bars, Entry, PlainBar, plan, surely_left
 from tools.fill_oracle.minibot_trades import minibot_trades
 from tools.fill_oracle.path_rules import (
@@ -150,11 +159,22 @@ def test_equal_trades_need_no_class() -> None:
     assert (found.same, found.classes, found.unexplained) == (1, {}, [])
 
 
-def test_equal_trades_that_break_minibot_s_rules_are_unexplained() -> None:
-    """That both engines agree does not excuse minibot from its own rules."""
-    both = EQUAL._replace(exit=109 * UNIT)
+@pytest.mark.parametrize("their", [EQUAL, EQUAL._replace(exit=109 * UNIT)])
+def test_trade_that_breaks_minibot_s_own_rules_is_unexplained(their: Trade) -> None:
+    """Minibot has to keep its own rules, whether or not the other engine agrees with it."""
+    ours = of(EQUAL._replace(exit=109 * UNIT))
 
-    found = compare(market(*RISES), [ENTRY], of(both), of(both), "freqtrade")
+    found = compare(market(*RISES), [ENTRY], ours, of(their), "freqtrade")
+
+    assert len(found.unexplained) == 1
+
+
+def test_stop_is_not_filled_at_its_price_where_the_whole_bar_lies_below_it() -> None:
+    """A fill above the bar's high is unexplained, though the bar opened below the stop."""
+    bars = market(DECIDED, QUIET, (80, 85, 79, 84))
+    our, their = of(trade(100, 2, 79, STOP)), of(trade(100, 2, 90, STOP))
+
+    found = compare(bars, [ENTRY], our, their, "freqtrade")
 
     assert len(found.unexplained) == 1
 
@@ -274,6 +294,24 @@ def test_command_ends_with_2_without_an_entry(
     monkeypatch.setattr(oracle, "read_bars", lambda path: market(*RISES))
 
     assert oracle.main([]) == 2
+
+
+def test_page_has_each_class_with_its_sentence_and_the_locked_versions() -> None:
+    """The table of the guide is that of these classes, and other counts change it alone."""
+    page = PAGE.read_text(encoding="utf-8")
+    shown = page.split(BEGIN)[1].split(END)[0]
+    found = Comparison("nautilus", compared=7, same=3, classes=Counter({HIGH_FIRST: 5}))
+    theirs = {"freqtrade": Comparison("freqtrade", compared=7, same=7), "nautilus": found}
+
+    anew = written(page, part("FILE", Comparison("minibot", compared=7, same=7), theirs))
+
+    for name, sentence in CLASSES.items():
+        assert re.search(rf"^\| {name} \| .*\| {re.escape(sentence)} \|$", shown, re.MULTILINE)
+    assert f"| freqtrade {version('freqtrade')} | NautilusTrader {version('nautilus')} |" in shown
+    assert f"\n| {HIGH_FIRST} |  | 5 |" in anew
+    assert "\n| equal | 7 | 3 |" in anew
+    assert anew.split(BEGIN)[0] == page.split(BEGIN)[0]
+    assert anew.split(BEGIN)[1].split(END)[1] == page.split(BEGIN)[1].split(END)[1]
 
 
 def test_source_is_the_file_given_else_the_folder_s_else_the_shipped_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
     python -m tools.fill_oracle                  a month of BTCUSDT's minutes, some two minutes
     python -m tools.fill_oracle --data FILE      other klines
     python -m tools.fill_oracle --only nautilus  one engine beside minibot
+    python -m tools.fill_oracle --write          and the table of docs/BACKTEST.md
 
 The same entries with the same stops and targets go through all of them on the same klines. Each
 difference is given the rules of the other engine that it follows from (`path_rules`). Exit code 1:
@@ -25,7 +26,9 @@ from minibot.data.klines import open_klines
 from minibot.events.money import parse_amount
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import Refusal
-from tools.fill_oracle.differences import EngineFailure, Trades, compare
+from minibot.kernel.files import write_atomic
+from tools.fill_oracle.difference_table import PAGE, part, written
+from tools.fill_oracle.differences import Comparison, EngineFailure, Trades, compare
 from tools.fill_oracle.entry_plan import COUNT, Bars, Entry, PlainBar, counted, plan
 from tools.fill_oracle.minibot_trades import PROJECT, minibot_trades
 from tools.fill_oracle.path_rules import PEERS
@@ -54,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of klines, or one file")
     parser.add_argument("--entries", type=int, default=COUNT, help=f"how many ({COUNT})")
     parser.add_argument("--only", choices=tuple(PEERS), help="one engine beside minibot")
+    parser.add_argument("--write", action="store_true", help="write the table of the guide")
     options = parser.parse_args(argv)
+    if options.write and options.only:
+        parser.error("--write needs every engine; leave out --only")
     path = source_of(options.data)
     try:
         bars = read_bars(path)
@@ -67,15 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("No entry fits these bars: name a longer file.", file=sys.stderr)
         return FAILED
     try:
-        return compared(bars, entries, path, options.only)
+        return compared(bars, entries, path, options)
     except EngineFailure as error:
         print(error, file=sys.stderr)
         return FAILED
 
 
-def compared(bars: Bars, entries: Sequence[Entry], path: Path, only: str | None) -> int:
-    """Run minibot and the other engines, print the tables, and return the exit code."""
-    is_failed, unexplained = False, 0
+def compared(bars: Bars, entries: Sequence[Entry], path: Path, options: argparse.Namespace) -> int:
+    """Run minibot and the other engines, print or write the tables, and return the exit code."""
+    done: dict[str, Comparison] = {}
+    is_failed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         case = folder / "case.json"
@@ -86,7 +93,7 @@ def compared(bars: Bars, entries: Sequence[Entry], path: Path, only: str | None)
             **{engine: partial(peer_trades, engine, case) for engine in PEERS},
         }
         for engine, run in runs.items():
-            if only not in (None, engine):
+            if options.only not in (None, engine):
                 continue
             try:
                 theirs = run()
@@ -94,10 +101,16 @@ def compared(bars: Bars, entries: Sequence[Entry], path: Path, only: str | None)
                 is_failed = True
                 print(f"{engine}: not compared: {error}", flush=True)
                 continue
-            found = compare(bars, entries, ours, theirs, engine)
-            unexplained += len(found.unexplained)
-            print("\n".join(found.table()), flush=True)
-    return UNEXPLAINED if unexplained else FAILED if is_failed else 0
+            done[engine] = compare(bars, entries, ours, theirs, engine)
+            print("\n".join(done[engine].table()), flush=True)
+    if any(found.unexplained for found in done.values()):
+        return UNEXPLAINED
+    if is_failed:
+        return FAILED
+    if options.write:
+        text = written(PAGE.read_text(encoding="utf-8"), part(path.name, done[AT_VENUE], done))
+        write_atomic(PAGE, text.encode())
+    return 0
 
 
 def source_of(data: Path) -> Path:
