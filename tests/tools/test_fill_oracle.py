@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from minibot.events.money import UNIT
 from tools.fill_oracle import __main__ as oracle
+from tools.fill_oracle import minibot_trades as trades_of_minibot
 from tools.fill_oracle.difference_table import BEGIN, END, PAGE, part, version, written
 from tools.fill_oracle.differences import (
     Comparison,
@@ -20,7 +22,7 @@ from tools.fill_oracle.differences import (
     compare,
 )
 from tools.fill_oracle.entry_plan import KINDS, Bars, Entry, PlainBar, plan, surely_left
-from tools.fill_oracle.minibot_trades import minibot_trades
+from tools.fill_oracle.minibot_trades import minibot_trades, output_of
 from tools.fill_oracle.path_rules import (
     BAR_PRICE,
     CLASSES,
@@ -239,6 +241,18 @@ def test_minibot_s_backtest_makes_each_trade_that_the_rules_give(
     found = compare(shipped, entries, made, made, "minibot")
     assert {entry.kind for entry in entries} == set(KINDS)
     assert (found.same, found.unexplained) == (150, [])
+
+
+@pytest.mark.process
+def test_engine_that_fails_or_does_not_end_is_a_failure_with_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an engine said stands in the failure; one that does not end is stopped."""
+    with pytest.raises(EngineFailure, match="an engine ended with 3: it broke"):
+        output_of("an engine", (sys.executable, "-c", "import sys; print('it broke'); sys.exit(3)"))
+    monkeypatch.setattr(trades_of_minibot, "RUN_S_MAX", 0)
+    with pytest.raises(EngineFailure, match="no end"):
+        output_of("an engine", (sys.executable, "-c", "while True: pass"))
 
 
 def run(

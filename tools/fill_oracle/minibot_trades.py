@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,25 @@ SETS: Final = (
 )
 
 
+def output_of(engine: str, words: Sequence[str]) -> str:
+    """Return the standard output of an engine's command.
+
+    Raises:
+        EngineFailure: It ended with another code than 0, or not within `RUN_S_MAX`.
+    """
+    try:
+        done = subprocess.run(
+            words, cwd=PROJECT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True, text=True, timeout=RUN_S_MAX, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise EngineFailure(f"{engine}: no end within {RUN_S_MAX} s") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout)[-1200:]
+        raise EngineFailure(f"{engine} ended with {done.returncode}: {said}")
+    return done.stdout
+
+
 def write_strategy(folder: Path, bars: Bars, entries: Sequence[Entry]) -> None:
     """Write the strategy's file."""
     rows = "\n".join(
@@ -86,13 +106,9 @@ def minibot_trades(
         *("--strategy", NAME, "--timeframe", bars.interval),
         *(word for each in sets for word in ("--set", each)),
     ]
-    done = subprocess.run(
-        words, cwd=PROJECT, capture_output=True, text=True, timeout=RUN_S_MAX, check=False
-    )
-    if done.returncode != 0:
-        raise EngineFailure(f"minibot backtest ended with {done.returncode}: {done.stderr[-800:]}")
+    said = output_of("minibot backtest", words)
     made = []
-    for one in json.loads(done.stdout)["trades"]:
+    for one in json.loads(said)["trades"]:
         if one["fills"] != 2 or one["exit_reason"] not in SIDES:
             raise EngineFailure(f"minibot backtest: no plain trade, {one}")
         opened, closed = (

@@ -7,8 +7,6 @@ name each file by its sha256. A script gets the path of the case and prints one 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +14,7 @@ from typing import Any, Final
 from minibot.events.money import UNIT, amount_text, parse_amount
 from tools.fill_oracle.differences import EngineFailure, Trades, by_opening
 from tools.fill_oracle.entry_plan import Bars, Entry
-from tools.fill_oracle.minibot_trades import PROJECT, RUN_S_MAX
+from tools.fill_oracle.minibot_trades import output_of
 from tools.fill_oracle.path_rules import Trade
 from tools.foreign.environments import environment
 
@@ -53,14 +51,10 @@ def peer_trades(engine: str, case: Path) -> Trades:
     """
     python = environment(engine)
     words = [str(python), "-m", f"tools.fill_oracle.{engine}_script", str(case)]
-    done = subprocess.run(
-        words, cwd=PROJECT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, timeout=RUN_S_MAX, check=False,
-    )  # fmt: skip
-    found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
-    if done.returncode != 0 or not found:
-        said = (done.stderr or done.stdout)[-1200:]
-        raise EngineFailure(f"{engine} ended with {done.returncode}: {said}")
+    lines = output_of(engine, words).splitlines()
+    found = [line for line in lines if line.startswith(RESULT)]
+    if not found:
+        raise EngineFailure(f"{engine} told no trades: {lines[-5:]}")
     return by_opening(engine, map(_trade, json.loads(found[-1].removeprefix(RESULT))))
 
 
