@@ -247,7 +247,7 @@ def test_minibot_s_backtest_makes_each_trade_that_the_rules_give(
 def test_engine_that_fails_or_does_not_end_is_a_failure_with_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What an engine said stands in the failure; one that does not end is stopped."""
+    """A failure has the words of the engine; an engine that does not end is stopped."""
     with pytest.raises(EngineFailure, match="an engine ended with 3: it broke"):
         output_of("an engine", (sys.executable, "-c", "import sys; print('it broke'); sys.exit(3)"))
     monkeypatch.setattr(trades_of_minibot, "RUN_S_MAX", 0)
