@@ -117,9 +117,11 @@ class JournalAudit:
 
     def findings(self) -> Iterator[Finding]:
         """Yield every finding, file by file in the order of the lines."""
+        # Listed before head and manifest are read: a writer may seal a segment meanwhile.
+        listed = self._files.listdir(self._folder)
         head, segments, notes = self._frame()
         yield from notes
-        yield from self._unlisted(segments)
+        yield from self._unlisted(listed, head, segments)
         yield from self._marks_at(0, 1, 0)
         for number, segment in enumerate(segments, 1):
             if self._chain is None:
@@ -146,12 +148,17 @@ class JournalAudit:
             _, digest = hash_file(path, files=self._files)
             if digest != segment.sha256:
                 yield self._whole(path, QUEUE_MANIFEST, segment.sha256, digest)
-        path = self._folder / names.active_name(self._stem)
-        status = self._files.stat(path)
-        if status is None:
-            yield self._whole(path, QUEUE_MISSING, "the active segment", "nothing")
-        elif head is not None and head.segment == len(segments) + 1 and status.size < head.offset:
-            yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{status.size}")
+        opened = self._open_active(len(segments) + 1, head)
+        if opened is None:
+            yield self._missing()
+            return
+        fd, path = opened
+        try:
+            size = self._files.fstat(fd).size
+        finally:
+            self._files.close(fd)
+        if head is not None and head.segment == len(segments) + 1 and size < head.offset:
+            yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{size}")
 
     # --- head and manifest --------------------------------------------------------------------
 
@@ -189,15 +196,35 @@ class JournalAudit:
             )
         return head, segments, notes
 
-    def _unlisted(self, segments: Sequence[Segment]) -> Iterator[Finding]:
+    def _unlisted(
+        self, listed: Sequence[str], head: Head | None, segments: Sequence[Segment]
+    ) -> Iterator[Finding]:
         """Yield sealed segments that the manifest does not list."""
         known = {segment.name for segment in segments}
-        for name in self._files.listdir(self._folder):
+        for name in listed:
             match = SEALED.fullmatch(name)
-            if match and match["stem"] == self._stem and name not in known:
+            if not match or match["stem"] != self._stem or name in known:
+                continue
+            if not self._is_being_sealed(name, head):
                 yield self._whole(self._folder / name, QUEUE_MANIFEST, "no entry", "a segment")
                 at = Position(0, 1, 0, b"")
                 yield from self._lines(self._folder / name, at, None, is_chained=False)
+
+    def _is_being_sealed(self, name: str, head: Head | None) -> bool:
+        """Return whether a live writer renamed the head's segment before it lists it.
+
+        Such a segment is read as the head's. The writer makes the next active one only once the
+        sealed one is listed.
+        """
+        if self._is_final or head is None or name != names.sealed_name(self._stem, head.segment):
+            return False
+        if self._files.stat(self._folder / names.active_name(self._stem)) is None:
+            return True
+        try:
+            segments = names.load_segments(self._folder, self._stem, files=self._files)
+        except IntegrityError:
+            return False
+        return name in {segment.name for segment in segments}
 
     # --- segments -----------------------------------------------------------------------------
 
@@ -226,16 +253,35 @@ class JournalAudit:
             self._chain = segment.chain_after
 
     def _active(self, number: int, head: Head | None) -> Iterator[Finding]:
-        path = self._folder / names.active_name(self._stem)
-        status = self._files.stat(path)
-        if status is None:
-            yield self._whole(path, QUEUE_MISSING, "the active segment", "nothing")
+        opened = self._open_active(number, head)
+        if opened is None:
+            yield self._missing()
             return
-        end = status.size
+        fd, path = opened
+        try:
+            yield from self._opened(fd, path, number, head)
+        finally:
+            self._files.close(fd)
+
+    def _open_active(self, number: int, head: Head | None) -> tuple[int, Path] | None:
+        """Open the active segment; a live writer may just have sealed the one of the head."""
+        if head is not None and head.segment == number and not self._is_final:
+            return names.open_segment(self._folder, self._stem, number, files=self._files)
+        path = self._folder / names.active_name(self._stem)
+        fd = names.open_or_none(path, files=self._files)
+        return None if fd is None else (fd, path)
+
+    def _missing(self) -> Finding:
+        path = self._folder / names.active_name(self._stem)
+        return self._whole(path, QUEUE_MISSING, "the active segment", "nothing")
+
+    def _opened(self, fd: int, path: Path, number: int, head: Head | None) -> Iterator[Finding]:
+        """Yield the findings of the open active segment."""
+        end = size = self._files.fstat(fd).size
         if head is not None and head.segment == number:
-            if status.size < head.offset:
-                yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{status.size}")
-            elif status.size > head.offset:
+            if size < head.offset:
+                yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{size}")
+            elif size > head.offset:
                 if self._is_final:
                     yield Finding(
                         self._name(path),
@@ -243,14 +289,14 @@ class JournalAudit:
                         head.offset,
                         QUEUE_FOREIGN_WRITE,
                         f"{head.offset} bytes",
-                        f"{status.size}",
+                        f"{size}",
                     )
                 else:
                     end = head.offset
         start = Position(self._seq, number, 0, self._chain or b"")
-        if self._is_active_clean(path, start, end, status.size, head):
+        if self._is_active_clean(path, start, end, size, head):
             return
-        yield from self._lines(path, start, end)
+        yield from self._read(fd, path, start, end)
         if head is None or head.segment != number or self._chain is None:
             return
         if self._seq != head.lines or self._chain != head.chain:
@@ -318,25 +364,38 @@ class JournalAudit:
             fd = self._files.open(path, Access.READ)
         except OSError as error:
             raise io_stop(error, "open", path) from error
-        file = self._name(path)
         try:
             size = self._files.fstat(fd).size if end is None else end
-            for number, (offset, raw) in enumerate(raw_lines(self._files, fd, path, 0, size), 1):
-                if digest is not None:
-                    digest(raw)
-                found, line_digest = self._line(file, number, offset, raw)
-                yield from found
-                if not is_chained:
-                    continue
-                self._seq += 1
-                if line_digest is None:
-                    self._chain = None
-                elif self._chain is not None:
-                    self._chain = chain_next(self._chain, line_digest)
-                if self._marks:
-                    yield from self._marks_at(self._seq, start.segment, offset + len(raw))
+            yield from self._read(fd, path, start, size, digest=digest, is_chained=is_chained)
         finally:
             self._files.close(fd)
+
+    def _read(
+        self,
+        fd: int,
+        path: Path,
+        start: Position,
+        end: int,
+        *,
+        digest: Callable[[bytes], None] | None = None,
+        is_chained: bool = True,
+    ) -> Iterator[Finding]:
+        """Yield the findings of an open file's lines, like `_lines`."""
+        file = self._name(path)
+        for number, (offset, raw) in enumerate(raw_lines(self._files, fd, path, 0, end), 1):
+            if digest is not None:
+                digest(raw)
+            found, line_digest = self._line(file, number, offset, raw)
+            yield from found
+            if not is_chained:
+                continue
+            self._seq += 1
+            if line_digest is None:
+                self._chain = None
+            elif self._chain is not None:
+                self._chain = chain_next(self._chain, line_digest)
+            if self._marks:
+                yield from self._marks_at(self._seq, start.segment, offset + len(raw))
 
     def _line(
         self, file: str, number: int, offset: int, raw: bytes

@@ -9,8 +9,10 @@ from minibot.kernel import segments as names
 from minibot.kernel.audit import Finding
 from minibot.kernel.codes import QUEUE_CHAIN
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import Access, Files
+from minibot.kernel.files import Files
+from minibot.kernel.head import Head, HeadReader, head_path
 from minibot.kernel.scan import raw_lines
+from minibot.kernel.segments import Segment
 
 
 def merge_findings(
@@ -21,6 +23,9 @@ def merge_findings(
     Without such a line, in a finished run, yield the next line of each part that has one left.
     Lines carry ids, so no two parts have the same one.
 
+    In a live queue only published lines count. The inbox is measured before its parts, since a
+    line is published in its part before it is copied.
+
     Args:
         inbox: The queue's folder.
         parts: The queue's folder of parts.
@@ -28,12 +33,13 @@ def merge_findings(
         is_final: The queue has no writer any more.
         files: The seam to the system.
     """
+    merged = _lines(inbox, names.MAIN_STEM, is_final, files)
     stems = sorted(
         file.removesuffix(".head") for file in files.listdir(parts) if file.endswith(".head")
     )
-    sources = {stem: _lines(parts, stem, files) for stem in stems}
+    sources = {stem: _lines(parts, stem, is_final, files) for stem in stems}
     waiting = {stem: next(source, None) for stem, source in sources.items()}
-    for file, number, offset, raw in _lines(inbox, names.MAIN_STEM, files):
+    for file, number, offset, raw in merged:
         for stem, line in waiting.items():
             if line is not None and line[3] == raw:
                 waiting[stem] = next(sources[stem], None)
@@ -55,23 +61,69 @@ def merge_findings(
                 )
 
 
-def _lines(folder: Path, stem: str, files: Files) -> Iterator[tuple[Path, int, int, bytes]]:
-    """Yield (file, line number, offset, raw line) over all segments of a journal."""
+def _lines(
+    folder: Path, stem: str, is_final: bool, files: Files
+) -> Iterator[tuple[Path, int, int, bytes]]:
+    """Return (file, line number, offset, raw line) over all segments of a journal.
+
+    The journal is measured at once: its head is read before this returns, its lines later.
+    """
+    head = None if is_final else _head(folder, stem, files)
+    return _all_lines(folder, stem, files) if head is None else _below(head, folder, stem, files)
+
+
+def _head(folder: Path, stem: str, files: Files) -> Head | None:
+    """Return how far a journal is published; None if its head cannot be read."""
+    reader = HeadReader(head_path(folder, stem), files=files)
     try:
-        sealed = [entry.name for entry in names.load_segments(folder, stem, files=files)]
+        return reader.look()
     except IntegrityError:
-        sealed = []  # The journal's own audit reports it.
+        return None  # The journal's own audit reports it.
+    finally:
+        reader.close()
+
+
+def _all_lines(folder: Path, stem: str, files: Files) -> Iterator[tuple[Path, int, int, bytes]]:
+    """Yield every line on disk, published or not."""
+    sealed = [entry.name for entry in _listed(folder, stem, files)]
     for file in [*sealed, names.active_name(stem)]:
-        path = folder / file
-        if files.stat(path) is None:
-            continue
-        fd = files.open(path, Access.READ)
-        try:
-            size = files.fstat(fd).size
-            for number, (offset, raw) in enumerate(raw_lines(files, fd, path, 0, size), 1):
-                yield path, number, offset, raw
-        finally:
-            files.close(fd)
+        yield from _file_lines(folder / file, files)
+
+
+def _below(
+    head: Head, folder: Path, stem: str, files: Files
+) -> Iterator[tuple[Path, int, int, bytes]]:
+    """Yield the lines below a head, whose writer may have gone on since."""
+    for segment in _listed(folder, stem, files)[: head.segment - 1]:
+        yield from _file_lines(folder / segment.name, files)
+    opened = names.open_segment(folder, stem, head.segment, files=files)
+    if opened is not None:
+        yield from _read(*opened, head.offset, files)
+
+
+def _listed(folder: Path, stem: str, files: Files) -> list[Segment]:
+    try:
+        return names.load_segments(folder, stem, files=files)
+    except IntegrityError:
+        return []  # The journal's own audit reports it.
+
+
+def _file_lines(path: Path, files: Files) -> Iterator[tuple[Path, int, int, bytes]]:
+    fd = names.open_or_none(path, files=files)
+    if fd is not None:
+        yield from _read(fd, path, None, files)
+
+
+def _read(
+    fd: int, path: Path, end: int | None, files: Files
+) -> Iterator[tuple[Path, int, int, bytes]]:
+    """Yield the lines of an open file, all or up to an offset, and close it."""
+    try:
+        size = files.fstat(fd).size if end is None else end
+        for number, (offset, raw) in enumerate(raw_lines(files, fd, path, 0, size), 1):
+            yield path, number, offset, raw
+    finally:
+        files.close(fd)
 
 
 def _shown(raw: bytes) -> str:

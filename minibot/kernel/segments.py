@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.codes import QUEUE_MANIFEST
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import FILES, Files, read_hashed, write_hashed
+from minibot.kernel.files import FILES, Access, Files, io_stop, read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START
 from minibot.kernel.position import Position
 
@@ -77,6 +77,43 @@ def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segm
     except IntegrityError as error:
         raise IntegrityError(COMPONENT, QUEUE_MANIFEST, error.detail) from error
     return parse_segments(obj, stem, str(path))
+
+
+def open_segment(folder: Path, stem: str, number: int, *, files: Files) -> tuple[int, Path] | None:
+    """Open the segment of a head under its present name; return descriptor and path.
+
+    A writer renames the active segment once, when it seals it. If no sealed name exists after the
+    active one was opened, the right file is open.
+
+    Returns:
+        None if the segment has neither name.
+
+    Raises:
+        RunStop: The disk refuses, or the path is a link or no regular file.
+    """
+    sealed, active = folder / sealed_name(stem, number), folder / active_name(stem)
+    for path in (sealed, active, sealed):
+        fd = open_or_none(path, files=files)
+        if fd is None:
+            continue
+        if path == sealed or files.stat(sealed) is None:
+            return fd, path
+        files.close(fd)
+    return None
+
+
+def open_or_none(path: Path, *, files: Files) -> int | None:
+    """Return a descriptor of a file to read; None if the file does not exist.
+
+    Raises:
+        RunStop: The disk refuses, or the path is a link or no regular file.
+    """
+    try:
+        return files.open(path, Access.READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
 
 
 def parse_segments(obj: JsonObject, stem: str, path: str) -> list[Segment]:

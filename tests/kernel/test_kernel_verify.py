@@ -7,7 +7,8 @@ import random
 import shutil
 import tracemalloc
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from minibot.kernel import canonical
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import Access, Files, StrPath, read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START, chain_next, decode_line, encode_line
 from minibot.kernel.queue import CURSOR_FILE, open_writer, reader_folder
 from minibot.kernel.seal import measure, root_of, seal_run, sums_of
@@ -314,6 +315,93 @@ def test_live_queue_verifies_up_to_its_head(var_dir: Path) -> None:
 
     assert list(verify_tree(var_dir / "queues")) == []
     writer.close()
+
+
+class Meanwhile(Files):
+    """Real files, with something that happens before each file is opened to be read."""
+
+    def __init__(self, act: Callable[[Path], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def open(self, path: StrPath, access: Access) -> int:
+        """Let the act happen, then open the file."""
+        self._act(Path(path))
+        return super().open(path, access)
+
+
+@pytest.mark.parametrize("segment_bytes", [600, 60_000])
+def test_live_merge_is_right_whatever_is_appended_between_two_looks(
+    tmp_path: Path, segment_bytes: int
+) -> None:
+    """Parts and inbox that grow, and inboxes that are sealed, between two looks are no findings."""
+    with ExitStack() as stack:
+        inbox = stack.enter_context(
+            closing(open_writer(tmp_path, "health", sync=False, segment_bytes=segment_bytes))
+        )
+        parts = [
+            stack.enter_context(closing(open_writer(tmp_path, "health", role, sync=False)))
+            for role in ("market_role", "risk_role")
+        ]
+        numbers = count(1)
+
+        def append(_path: Path) -> None:
+            for part in parts:
+                line = line_of(next(numbers))
+                part.append([line])
+                inbox.append([line])
+
+        append(tmp_path)
+
+        assert list(verify_tree(tmp_path, files=Meanwhile(append))) == []
+    assert next(numbers) > 20
+
+
+def test_lines_beyond_the_heads_count_in_a_merge_only_once_it_has_ended(var_dir: Path) -> None:
+    """A line in a part or an inbox beyond its head is a finding of an ended run alone."""
+    run = make_run(var_dir)
+    for name in ("inbox.jsonl", "parts/market_role.jsonl"):
+        with (var_dir / "queues" / "health" / name).open("ab") as file:
+            file.write(line_of(1 if name == "inbox.jsonl" else 2))
+    assert list(verify_tree(var_dir / "queues")) == []
+
+    seal_run(var_dir / "queues", run, EXTRA)
+    found = [(f.file, f.line) for f in verify_tree(run) if f.code == "QUEUE_CHAIN" and f.line]
+
+    assert found == [("queues/health/inbox.jsonl", 9)]
+
+
+def test_segment_that_its_writer_is_sealing_verifies_at_every_step(tmp_path: Path) -> None:
+    """A live segment under its sealed name, and not yet listed, is verified and no finding."""
+    with closing(open_writer(tmp_path, "fills", sync=False, segment_bytes=1000)) as writer:
+        writer.append(lines_of(1, 30))
+        folder = tmp_path / "fills"
+        active, sealed = folder / "inbox.jsonl", folder / f"inbox.{2:06d}.jsonl"
+        writer.append(lines_of(31, 3))
+        active.rename(sealed)
+        assert list(verify_tree(folder)) == list(verify_quick(folder)) == []
+
+        shutil.copy(sealed, active)
+        assert codes(folder) == {"QUEUE_MANIFEST"}
+
+        active.unlink()
+        change(sealed, 100)
+        assert codes(folder) == {"QUEUE_CORRUPT"}
+
+
+def test_segment_sealed_between_two_looks_is_no_finding(tmp_path: Path) -> None:
+    """A journal whose active segment is sealed while it is looked at has no finding."""
+    with closing(open_writer(tmp_path, "fills", sync=False, segment_bytes=1000)) as writer:
+        writer.append(lines_of(1, 5))
+
+        def seal(path: Path) -> None:
+            if path.name == "inbox.jsonl":
+                writer.append(lines_of(writer.position.seq + 1, 15))
+
+        for way in (verify_tree, verify_quick):
+            before = writer.position.segment
+            assert list(way(tmp_path, files=Meanwhile(seal))) == []
+            assert writer.position.segment > before
 
 
 def test_loose_file_of_lines_is_judged_line_by_line(clean: Path, tmp_path: Path) -> None:
