@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -114,6 +115,7 @@ class JournalAudit:
         self._sweeper = sweeper or Sweeper(files=files)
         self._seq = 0
         self._chain: bytes | None = names.end_of(()).chain
+        self._begins: dict[int, int] = {}  # Segment that begins behind the line of a seq.
 
     def findings(self) -> Iterator[Finding]:
         """Yield every finding, file by file in the order of the lines."""
@@ -122,6 +124,8 @@ class JournalAudit:
         head, segments, notes = self._frame()
         yield from notes
         yield from self._unlisted(listed, head, segments)
+        ends = accumulate(segment.lines for segment in segments)
+        self._begins = {seq: number for number, seq in enumerate(ends, 2)}
         yield from self._marks_at(0, 1, 0)
         for number, segment in enumerate(segments, 1):
             if self._chain is None:
@@ -344,7 +348,7 @@ class JournalAudit:
             place = swept.places.get(mark.position.seq)
             if place is None or place.chain != mark.position.chain:
                 return False
-            if mark.position.segment == end.segment and mark.position.offset != place.offset:
+            if not self._is_at(mark.position, place.seq, place.segment, place.offset):
                 return False
         self._marks = self._marks[len(marks) :]
         self._seq, self._chain = end.seq, end.chain
@@ -416,16 +420,25 @@ class JournalAudit:
         return list(self._on_line(file, number, offset, json)), digest
 
     def _marks_at(self, seq: int, segment: int, offset: int) -> Iterator[Finding]:
-        """Yield cursors at this line whose chain or offset is not the journal's."""
+        """Yield cursors at this line whose chain, segment or offset is not the journal's."""
         while self._marks and self._marks[0].position.seq <= seq:
             mark = self._marks.pop(0)
             place = mark.position
             if self._chain is not None and place.chain != self._chain:
                 yield Finding(mark.file, 0, 0, QUEUE_CHAIN, self._chain.hex(), place.chain.hex())
-            elif place.segment == segment and place.offset != offset:
-                yield Finding(
-                    mark.file, 0, 0, CURSOR_CORRUPT, f"offset {offset}", f"{place.offset}"
-                )
+            elif not self._is_at(place, seq, segment, offset):
+                wanted = _shown(Position(seq, segment, offset, b""))
+                yield Finding(mark.file, 0, 0, CURSOR_CORRUPT, wanted, _shown(place))
+
+    def _is_at(self, place: Position, seq: int, segment: int, offset: int) -> bool:
+        """Return whether a cursor stands at the end of this line.
+
+        Behind the last line of a sealed segment it may also stand at the beginning of the next.
+        A cursor at a line that is missing is judged only within its segment.
+        """
+        if (place.segment, place.offset) in ((segment, offset), (self._begins.get(seq), 0)):
+            return True
+        return place.seq != seq and place.segment != segment
 
     def _whole(self, path: Path, code: str, expected: str, found: str) -> Finding:
         return Finding(self._name(path), 0, 0, code, expected, found)

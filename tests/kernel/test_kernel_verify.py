@@ -19,6 +19,7 @@ from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import Access, Files, StrPath, read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START, chain_next, decode_line, encode_line
+from minibot.kernel.position import Position
 from minibot.kernel.queue import CURSOR_FILE, open_writer, reader_folder
 from minibot.kernel.seal import measure, root_of, seal_run, sums_of
 from minibot.kernel.system import FILES
@@ -205,6 +206,9 @@ def test_segment_that_is_not_as_its_manifest_says_is_found(run: Path, field: str
         ({"chain": "ab" * 32}, "QUEUE_CHAIN"),
         ({"offset": 3}, "CURSOR_CORRUPT"),
         ({"offset": -3}, "CURSOR_CORRUPT"),
+        ({"segment": 1}, "CURSOR_CORRUPT"),
+        ({"segment": 99}, "CURSOR_CORRUPT"),
+        ({"segment": 99, "offset": 0}, "CURSOR_CORRUPT"),
         ({"queue": "signals"}, "CURSOR_FOREIGN_RUN"),
     ],
 )
@@ -217,6 +221,36 @@ def test_cursor_that_does_not_fit_its_queue_is_found(
     write_hashed(path, {**read_hashed(path), **fields})
 
     assert code in codes(run / "queues")
+
+
+@pytest.mark.parametrize("by_line", [False, True])
+def test_cursor_between_two_segments_may_name_either_and_no_other(
+    tmp_path: Path, by_line: bool
+) -> None:
+    """The end of a segment is also the beginning of the next; a cursor elsewhere is a finding."""
+    ends = {}
+    with closing(open_writer(tmp_path, "fills", sync=False, segment_bytes=1000)) as writer:
+        for number in range(1, 30):
+            before = writer.position
+            writer.append(lines_of(number, 1))
+            if writer.position.segment > before.segment:
+                ends[before.segment] = before
+        head = writer.position
+    path = reader_folder(tmp_path, "fills", "risk_role", True) / CURSOR_FILE
+
+    def found(place: Position) -> list[str]:
+        path.unlink(missing_ok=True)
+        Cursor(path, "night", "fills", "risk_role").save(place)
+        return [f.code for f in verify_tree(tmp_path, (lambda *_: ()) if by_line else None)]
+
+    assert len(ends) >= 2
+    for segment, end in ends.items():
+        following = end._replace(segment=segment + 1, offset=0)
+        assert found(end) == found(following) == []
+        for wrong in (following._replace(segment=segment + 2), end._replace(segment=segment + 1)):
+            assert found(wrong) == ["CURSOR_CORRUPT"]
+    assert found(head) == []
+    assert found(head._replace(segment=head.segment + 1, offset=0)) == ["CURSOR_CORRUPT"]
 
 
 def rewrite(folder: Path, stem: str, lines: list[bytes]) -> None:
