@@ -84,8 +84,10 @@ class Quick:
         for frame in self._frames_of(queue, kind):
             if frame.source == event.source and frame.cmdline_hash == event.cmdline_hash:
                 json = frame.line(event)
-                # Decoding judges the line as a reader will.
-                return json if json and self.decode(queue, json) is not None else None
+                # Decoding judges the line as a reader will. A value that is no text, such as a
+                # decimal, may have been encoded as one.
+                is_sound = json is not None and self.decode(queue, json) is not None
+                return json if is_sound and kind.admit([event.payload]) else None
         return None
 
     def encode_many(self, queue: str, events: Sequence[Event]) -> list[bytes] | None:
@@ -185,7 +187,7 @@ class _Kind:
             payload: Payload = self.decode(json)
         except (msgspec.MsgspecError, ValueError):
             return None
-        return payload if self._admit([payload]) and self.encode(payload) == json else None
+        return payload if self.admit([payload]) and self.encode(payload) == json else None
 
     def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
         """Return the payloads of many such byte strings; None if `payload` gives None for one."""
@@ -197,7 +199,7 @@ class _Kind:
         # A piece that is not a whole value could still form one together with its neighbours.
         if len(payloads) != len(jsons) or self.encode(payloads) != whole:
             return None
-        return payloads if self._admit(payloads) else None
+        return payloads if self.admit(payloads) else None
 
     def jsons(self, payloads: Sequence[Payload]) -> list[bytes] | None:
         """Return the JSON of many own payloads; None if one breaks its contract.
@@ -210,9 +212,10 @@ class _Kind:
             self._decode_lines(lines)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             return None
-        return lines.split(b"\n")[:-1] if self._admit(payloads) else None
+        return lines.split(b"\n")[:-1] if self.admit(payloads) else None
 
-    def _admit(self, payloads: Sequence[Payload]) -> bool:
+    def admit(self, payloads: Sequence[Payload]) -> bool:
+        """Return whether all texts of these payloads are texts, and follow their contract."""
         return all(texts.admit(payloads) for texts in self._texts)
 
 

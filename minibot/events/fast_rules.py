@@ -73,22 +73,30 @@ class Texts:
 
     def admit(self, payloads: Sequence[Payload]) -> bool:
         """Return whether all texts of these payloads follow the rule."""
-        new: set[str | None] = set()
-        if self._of is not None:
-            found = map(self._of, payloads)
-            new.update(found if self._is_one else chain.from_iterable(found))
-        for name in self._levels:
-            levels: Iterable[Any] = chain.from_iterable(map(attrgetter(name), payloads))
-            new.update(chain.from_iterable(levels))
-        for name in self._keys:
-            new.update(chain.from_iterable(map(attrgetter(name), payloads)))
-        new -= self._known
-        if not self._admit_new(new):
-            return False
+        try:
+            new = self._found(payloads)
+            new -= self._known
+            if not self._admit_new(new):
+                return False
+        except TypeError:
+            return False  # Some field holds no text: a decimal, bytes or a value without a hash.
         if len(self._known) > KNOWN_MAX:
             self._known = {None}
         self._known |= new
         return True
+
+    def _found(self, payloads: Sequence[Payload]) -> set[str | None]:
+        """Return the texts of these payloads; raises TypeError where a field cannot hold any."""
+        found: set[str | None] = set()
+        if self._of is not None:
+            values = map(self._of, payloads)
+            found.update(values if self._is_one else chain.from_iterable(values))
+        for name in self._levels:
+            levels: Iterable[Any] = chain.from_iterable(map(attrgetter(name), payloads))
+            found.update(chain.from_iterable(levels))
+        for name in self._keys:
+            found.update(chain.from_iterable(map(attrgetter(name), payloads)))
+        return found
 
     def _admit_new(self, texts: Collection[Any]) -> bool:
         if not texts:

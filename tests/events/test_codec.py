@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -197,6 +198,22 @@ def test_codec_writes_no_value_that_canonical_json_lacks(value: Any, codec: Code
         codec.encode(QUEUE, replace(event, payload=payload))
 
     assert stop.value.reason_code == "SCHEMA_INVALID"
+
+
+@pytest.mark.row("F89")
+@pytest.mark.parametrize("value", [Decimal("1.5"), b"1.5", bytearray(b"MQ"), 5, ["1"]])
+@pytest.mark.parametrize("name", ["price", "bid_qty"])
+def test_codec_writes_no_price_that_is_no_text(name: str, value: Any, codec: Codec) -> None:
+    """A price of another type than text is refused, alone, among others and without an event."""
+    payload = replace(cast(MarketTick, EVENT.payload), **{name: value})
+    odd = replace(EVENT, payload=payload)
+    for write in (lambda: codec.encode(QUEUE, odd), lambda: codec.encode_all(QUEUE, [EVENT, odd])):
+        with pytest.raises(ContractError) as stop:
+            write()
+        assert stop.value.reason_code == "SCHEMA_INVALID"
+
+    ids = [EVENT.id.encode()]
+    assert codec.encode_roots(QUEUE, EVENT.source, HASH, ids, [(payload, EVENT.ts)]) is None
 
 
 @pytest.mark.row("N-04", "N-46")
