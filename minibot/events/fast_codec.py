@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from minibot.events.fast_rules import Texts, text_rules
+from minibot.events.fast_rules import Texts, follows, text_rules
 from minibot.events.field_types import MS_MAX
 from minibot.events.model import Ack, Bar, Beat, Book, Event, MarketTick, Payload
 from minibot.events.registry import Contracts, lean_schema
@@ -73,6 +73,8 @@ class Quick:
         self._kinds = {cls.TYPE: _Kind(contracts, cls) for cls in QUICK_CLASSES}
         self._by_tail = {kind.tail[-TAIL_BYTES:]: kind for kind in self._kinds.values()}
         self._frames: dict[tuple[str, str], list[_Frame]] = {}
+        lean = lean_schema(contracts.envelope, contracts.envelope["$defs"])
+        self._rules = lean["properties"]
 
     def encode(self, queue: str, event: Event) -> bytes | None:
         """Return the canonical JSON of an event that may be written to a queue, or None."""
@@ -155,8 +157,14 @@ class Quick:
                 for source, hashes in self._hashes.items()
                 for cmdline_hash in sorted(hashes)
                 if self._roles.allows(queue, kind.type, source)
+                and self._is_sound(cmdline_hash, source)
             ]
         return frames
+
+    def _is_sound(self, cmdline_hash: str, source: str) -> bool:
+        """Return whether the constant texts of a frame follow the contract of the envelope."""
+        texts = {"cmdline_hash": cmdline_hash, "run_id": self._run_id, "source": source}
+        return all(follows(text, self._rules[name]) for name, text in texts.items())
 
 
 class _Kind:

@@ -109,6 +109,11 @@ class Texts:
         )
 
 
+def follows(text: str, rule: JsonObject) -> bool:
+    """Return whether one text follows a rule for texts."""
+    return len(text) <= rule["maxLength"] and re.fullmatch(rule["pattern"], text) is not None
+
+
 def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
     """Compare a class with its contract; return the remaining checks, the rules for texts.
 

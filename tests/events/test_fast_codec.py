@@ -185,6 +185,31 @@ def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str
         assert quick.encode_many(queue, [one, event]) is None
 
 
+@pytest.mark.row("N-27")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("cmdline_hash", text) for text in ("A" * 64, "g" * 64, "a" * 63, "a" * 63 + "\n", "")),
+        *(("run_id", text) for text in ("20240808-235413", "20240808_23541", "x")),
+    ],
+)
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_takes_no_frame_that_breaks_its_contract(type_: str, name: str, text: str) -> None:
+    """A command line hash or run id of another form is left to the contracts, even if known."""
+    envelope = {**VALID[type_], name: text}
+    event, line = Event.from_json(envelope), canonical.encode(envelope)
+    hashes = {event.source: frozenset({event.cmdline_hash})}
+    quick = Quick(CONTRACTS, ROLES, event.run_id, hashes)
+    roots = [(event.payload, event.ts)]
+    queue = QUEUES[type_]
+
+    assert quick.encode(queue, event) is None
+    assert quick.encode_many(queue, [event, event]) is None
+    assert quick.encode_roots(queue, event.source, event.cmdline_hash, [b"id"], roots) is None
+    assert quick.decode(queue, line) is None
+    assert quick.decode_many(queue, [line, line]) is None
+
+
 LEVELS = CONTRACTS.schemas["book"]["$defs"]["levels"]
 AGES = CONTRACTS.payloads["beat"]["properties"]["data_age_ms"]
 THREE = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"$ref": "#/$defs/symbol"}}
