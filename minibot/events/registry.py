@@ -65,12 +65,13 @@ class Contracts:
                 `PAYLOAD_CLASSES`. All violations at once.
         """
         mapping = _read(config_path)
+        types, pins = (_part(mapping, key, config_path.name) for key in ("types", "sha256"))
         violations: list[str] = []
         schemas: dict[str, JsonObject] = {}
-        entries = {"envelope": mapping.get("envelope"), **mapping.get("types", {})}
+        entries = {"envelope": mapping.get("envelope"), **types}
         for name, entry in entries.items():
             try:
-                schemas[name] = _pinned(contracts_dir, entry, mapping.get("sha256", {}))
+                schemas[name] = _pinned(contracts_dir, entry, pins)
             except ConfigError as error:
                 violations += error.violations
         for type_ in sorted(PAYLOAD_CLASSES.keys() - entries.keys()):
@@ -191,7 +192,11 @@ def _pinned(contracts_dir: Path, entry: Any, pins: Mapping[str, str]) -> JsonObj
     if not name or "/" in name or "\\" in name or not name.endswith(".schema.json"):
         raise _refused(f"contract path {_short(entry)}: expected contracts/<name>.schema.json")
     schema = _read(contracts_dir / name)
-    if pins.get(entry) != schema_sha256(schema):
+    try:
+        found = schema_sha256(schema)
+    except ValueError as error:
+        raise _refused(f"{entry}: has no canonical JSON: {_short(error)}") from error
+    if pins.get(entry) != found:
         raise _refused(f"{entry}: differs from its pin in contracts.v1.json")
     violations = [f"{entry}: {text}" for text in _violations_of(orjson.dumps(schema))]
     if violations:
@@ -242,6 +247,14 @@ def _read(path: Path) -> JsonObject:
     if not isinstance(value, dict):
         raise _refused(f"{path.name}: expected a JSON object")
     return value
+
+
+def _part(mapping: JsonObject, key: str, name: str) -> JsonObject:
+    """Return an object within the mapping; raises ConfigError where there is none."""
+    part = mapping.get(key)
+    if not isinstance(part, dict):
+        raise _refused(f"{name}: {key}: expected a JSON object, found {_short(part)}")
+    return part
 
 
 def _short(value: object) -> str:

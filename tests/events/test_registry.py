@@ -276,6 +276,35 @@ def test_mapping_that_leads_out_of_its_folder_is_refused(path: Any, copied: Path
 
 
 @pytest.mark.row("N-93")
+@pytest.mark.parametrize("value", [None, [], "x", 1, True])
+@pytest.mark.parametrize("key", ["types", "sha256"])
+def test_mapping_with_a_malformed_part_is_refused_by_its_name(
+    key: str, value: Any, copied: Path
+) -> None:
+    """A part of the mapping that is missing or no object is refused."""
+    for edit in (lambda mapping: mapping.update({key: value}), lambda mapping: mapping.pop(key)):
+        change(copied / "contracts.v1.json", edit)
+
+        with pytest.raises(ConfigError) as refusal:
+            load(copied)
+
+        place = f"contracts.v1.json: {key}:"
+        assert any(text.startswith(place) for text in refusal.value.violations)
+
+
+def test_contract_without_canonical_json_is_refused_by_its_name(copied: Path) -> None:
+    """A contract with a float has no pin, and is refused by its path."""
+    change(copied / "contracts" / "fill.v1.schema.json", lambda schema: schema.update(x=0.5))
+
+    with pytest.raises(ConfigError) as refusal:
+        load(copied)
+
+    assert [text.partition(":")[0] for text in refusal.value.violations] == [
+        "contracts/fill.v1.schema.json"
+    ]
+
+
+@pytest.mark.row("N-93")
 def test_mapping_without_a_type_in_use_is_refused_by_its_name(copied: Path) -> None:
     """A mapping without a used type is refused by the type's name."""
     change(copied / "contracts.v1.json", lambda mapping: mapping["types"].pop("fill"))
