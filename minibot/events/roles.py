@@ -75,8 +75,8 @@ class Roles:
     """Role x type table, and the orders of roles and queues.
 
     Attributes:
-        start_order: All roles, each after those that read from it (not checked); the first starts
-            the others.
+        start_order: All roles, the watchdog first, as it starts the others; each other role
+            before those that write the queue by which it takes its inputs (`order_log`).
         market_order: The roles with a core, in the order in which `engine.lockstep` shows them a
             market event.
         derived_order: The queues that cores write, in the order in which `engine.lockstep` drains
@@ -100,7 +100,8 @@ class Roles:
 
         Raises:
             ConfigError: The file is unreadable, misses a key or contradicts itself. All
-                contradictions come at once; a circle of input logs is sought where there are none.
+                contradictions come at once; a circle of order logs, then a role that starts too
+                late, is sought where there are none.
         """
         try:
             raw = orjson.loads(path.read_bytes())
@@ -140,6 +141,8 @@ class Roles:
         if len(drain) < len(roles):
             lost = sorted(roles.keys() - set(drain))
             raise _refused(name, [f"roles {lost}: their order logs lead in a circle"])
+        if late := _late_starts(start, roles):
+            raise _refused(name, late)
         orders = (start, market, derived, drain)
         return cls(MappingProxyType(roles), MappingProxyType(queues), *orders, raw, {})
 
@@ -262,6 +265,22 @@ def _order_violations(key: str, order: Sequence[str], expected: Collection[str])
     if sorted(order) == sorted(expected):
         return []
     return [f"{key}: {list(order)}, expected each of {sorted(expected)} once"]
+
+
+def _late_starts(start: Sequence[str], roles: Mapping[str, RoleSpec]) -> list[str]:
+    """Return the roles that start too late, in an order that has each role once."""
+    found = []
+    if start[0] != WATCHDOG_ROLE:
+        found.append(f"start_order: {start[0]} is first, expected {WATCHDOG_ROLE}")
+    place = start.index
+    for role in roles.values():
+        for writer in roles.values():
+            if role.order_log in writer.writes and place(writer.name) < place(role.name):
+                found.append(
+                    f"start_order: {writer.name} starts before {role.name}, which takes its inputs"
+                    f" by {role.order_log}"
+                )
+    return found
 
 
 def _role(name: str, entry: Mapping[str, Any]) -> RoleSpec:

@@ -185,6 +185,19 @@ def _started_twice(raw: Any) -> None:
     raw["start_order"].append("risk_role")
 
 
+def _launcher_started_last(raw: Any) -> None:
+    raw["start_order"].append(raw["start_order"].pop(0))
+
+
+def _source_started_early(raw: Any) -> None:
+    raw["start_order"].insert(1, raw["start_order"].pop())
+
+
+def _swapped_at_start(raw: Any) -> None:
+    order = raw["start_order"]
+    order[1], order[2] = order[2], order[1]
+
+
 def _market_to_the_ai(raw: Any) -> None:
     raw["market_order"].append("ai_role")
 
@@ -225,6 +238,9 @@ def _no_roles(raw: Any) -> None:
         (_no_roles, "roles"),
         (_forgotten_at_start, "start_order"),
         (_started_twice, "start_order"),
+        (_launcher_started_last, "start_order: execution_role is first"),
+        (_source_started_early, "start_order: market_role starts before strategy_role"),
+        (_swapped_at_start, "start_order: risk_role starts before execution_role"),
         (_market_to_the_ai, "market_order"),
         (_queue_never_emptied, "derived_order"),
         (_emptied_queue_of_no_core, "derived_order"),
