@@ -16,9 +16,17 @@ def correlation(first: BarReturns, second: BarReturns, count: int) -> int | None
     """Return the correlation over the last `count` bars that both symbols have.
 
     It is in ten-thousandths. Bars are paired by their open time: bars that are newer than the other
-    symbol's last one are left out. Both symbols need bars of one length, which is not checked.
-    None: one of them has too few bars without a hole, did not move, or opens at other times.
+    symbol's last one are left out. None: one of them has too few bars without a hole, did not move,
+    or opens at other times.
+
+    Raises:
+        ValueError: Their bars are not of one length.
     """
+    if first.length_ms != second.length_ms:
+        raise ValueError(
+            f"correlation: expected bars of one length, found {first.length_ms} and"
+            f" {second.length_ms} ms"
+        )
     end = first.open_ts if first.open_ts < second.open_ts else second.open_ts
     found: list[list[int]] = []
     for returns in (first, second):

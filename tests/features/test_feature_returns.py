@@ -112,6 +112,17 @@ def test_correlation_compares_the_bars_that_both_have() -> None:
     assert correlation(ahead, returns_of(2_000, 2_100, 1_890), 3) is None
 
 
+@pytest.mark.parametrize("length_ms", [MINUTE_MS // 2, MINUTE_MS * 2])
+def test_correlation_of_bars_of_two_lengths_is_refused(length_ms: int) -> None:
+    """Bars of other lengths open at the same times, and are no pairs all the same."""
+    other = BarReturns(3, length_ms)
+    for place, close in enumerate((100, 110, 99, 120)):
+        other.update(place * length_ms, close)
+    for pair in ((returns_of(100, 110, 99, 120), other), (other, returns_of(100, 110, 99, 120))):
+        with pytest.raises(ValueError, match="bars of one length"):
+            correlation(*pair, 2)
+
+
 def test_correlation_without_data_is_none() -> None:
     """Too few bars, bars a hole apart, bars at other times, and a symbol that stands still."""
     moving = returns_of(100, 110, 99, 120)
