@@ -205,17 +205,20 @@ if sys.platform == "linux":
                 _libc.inotify_rm_watch(self._fd, watch)
 
         def _add(self, path: Path) -> None:
-            if self._watch(path, _IN_MODIFY) >= 0:
-                return
-            # Not made yet: its folder, or the next existing one above, tells when it is.
-            folder = path.parent
-            while (watch := self._watch(folder, _IN_CREATE | _IN_MOVED_TO)) < 0:
-                if folder == folder.parent:
-                    raise _Unavailable(f"no folder above {path}")
-                folder = folder.parent
-            if self._watch(path, _IN_MODIFY) < 0:
-                self._missing.append(path)
-            self._folders.add(watch)
+            former = -1
+            while self._watch(path, _IN_MODIFY) < 0:
+                # Not made yet: its folder, or the next existing one above, tells when it is.
+                folder = path.parent
+                while (watch := self._watch(folder, _IN_CREATE | _IN_MOVED_TO)) < 0:
+                    if folder == folder.parent:
+                        raise _Unavailable(f"no folder above {path}")
+                    folder = folder.parent
+                self._folders.add(watch)
+                if watch == former:
+                    self._missing.append(path)
+                    return
+                # A folder made before this watch was told to nobody: look once more.
+                former = watch
 
         def _watch(self, path: Path, mask: int) -> int:
             watch: int = _libc.inotify_add_watch(self._fd, os.fsencode(path), mask)

@@ -106,6 +106,47 @@ def test_waiter_on_a_queue_that_is_not_there_yet_is_woken_by_its_making(
     writer.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is a feature of Linux")
+@pytest.mark.parametrize("made", ["health", "health/parts", "health/parts/risk_role.head"])
+def test_head_made_while_its_folders_are_looked_for_is_not_missed(
+    made: str, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder made between a look for it and the watch above it hides no head within."""
+    root = var_dir / "queues"
+    root.mkdir()
+    path = root / "health" / "parts" / "risk_role.head"
+    watched = wakeup._Inotify._watch
+
+    def watch(self: wakeup._Inotify, place: Path, mask: int) -> int:
+        found = watched(self, place, mask)
+        if place == root / "health" and found < 0:
+            _make(root / made)
+        return found
+
+    monkeypatch.setattr(wakeup._Inotify, "_watch", watch)
+    waiter = Waiter([path])
+    assert isinstance(waiter._watch, wakeup._Inotify), "this user has no watch left: see lsof"
+    quiet(waiter)
+    for place in (path.parent.parent, path.parent, path):
+        _make(place)
+    path.write_bytes(b"news")
+
+    assert waiter.wait(LONG_S)
+    quiet(waiter)
+    path.write_bytes(b"more")
+    assert waiter.wait(LONG_S)
+    waiter.close()
+
+
+def _make(place: Path) -> None:
+    """Make a head, or a folder on the way to it."""
+    if place.suffix:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+
+
 def test_waiter_watches_several_heads(var_dir: Path, kind: str) -> None:
     """News in any input ends the wait."""
     names = ["fills", "signals", "control"]
