@@ -126,13 +126,11 @@ class Child:
         self.heartbeat = said
 
     def send(self, line: str) -> None:
-        """Send a control line; drop it if the pipe is full or the process has gone.
-
-        Raises:
-            ValueError: `close_input` was called, and the process still runs.
-        """
+        """Send a control line; drop it if the pipe is full or closed, or the process has gone."""
         process = self._process
         if process is None or process.stdin is None or process.poll() is not None:
+            return
+        if process.stdin.closed:
             return
         try:
             os.write(process.stdin.fileno(), line.encode() + b"\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,6 +189,21 @@ def test_time_in_disk_calls_is_no_hang(tmp_path: Path, monkeypatch: pytest.Monke
     assert (child.quiet_ms(), child.stuck_ms(), child.turn_ms()) == (500, 500, 8_500)
     moment += 3_000_000_000
     assert (child.quiet_ms(), child.stuck_ms()) == (3_500, 3_500)
+
+
+def test_line_for_a_child_whose_input_is_closed_is_dropped(tmp_path: Path) -> None:
+    """A process that goes on after its input was closed gets no more lines, without an error."""
+    argv = [sys.executable, "-c", "import time; time.sleep(600)"]
+    child = Child("risk_role", argv, tmp_path / "log", dict(os.environ))
+    child.start()
+    try:
+        child.close_input()
+        child.send("drain")
+
+        assert child.is_running
+    finally:
+        child.kill()
+        child.wait(DEADLINE_S)
 
 
 @pytest.mark.row("N-35", "F63")
