@@ -70,28 +70,51 @@ class VarSource:
         self._status = LiveStatus(var.status)
 
     def look(self) -> Progress | None:
-        """Return the progress by the newest status; None before the first."""
+        """Return the progress by the newest status; None before the first.
+
+        None, with the reason in `why`, for a status that is none of this version.
+        """
         self._status.look()
         status = self._status.latest
         if status is None:
             return None
-        strategy, market = facts_of(status, STRATEGY_ROLE), facts_of(status, MARKET_ROLE)
-        return Progress(
-            str(status["run_id"]),
-            int(status["written_ms"]),
-            int(market.get("ticks", 0)),
-            int(strategy.get("now") or 0),
-            self._lines(),
-            status["phase"] == Phase.RUNNING.value and status["ended"] is None,
-            status["ended"],
-            status,
-        )
+        try:
+            found = _progress_in(status, self._lines())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self.why = (
+                f"{self._var.status}: expected a status of this version, found {error!r}; guard a"
+                " run by the version that started it"
+            )
+            return None
+        self.why = ""
+        return found
 
     def _lines(self) -> int:
         try:
             return open_reader(self._var.queues, TICKS).head().lines
         except (MinibotError, OSError):
             return 0  # The end of the run has moved the queue.
+
+
+def _progress_in(status: JsonObject, sequence: int) -> Progress:
+    """Return the progress that a status file tells.
+
+    Raises:
+        AttributeError, KeyError, TypeError or ValueError: It is no status of this version.
+    """
+    strategy, market = facts_of(status, STRATEGY_ROLE), facts_of(status, MARKET_ROLE)
+    ended = status["ended"]
+    kind = None if ended is None else ended["kind"]
+    return Progress(
+        str(status["run_id"]),
+        int(status["written_ms"]),
+        int(market.get("ticks", 0)),
+        int(strategy.get("now") or 0),
+        sequence,
+        status["phase"] == Phase.RUNNING.value and kind is None,
+        ended,
+        status,
+    )
 
 
 class UrlSource:

@@ -23,7 +23,7 @@ from minibot.ops.alerts.alert import WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.outbox import GUARD_OUTBOX, OUTBOX, Outbox
 from minibot.ops.alerts.targets import AddressTarget
-from minibot.ops.guard_sources import Progress, UrlSource, progress_of
+from minibot.ops.guard_sources import Progress, UrlSource, VarSource, progress_of
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Guard, LeftBehind, Watch
 from minibot.ops.web.live_documents import live_document
 from minibot.runtime.paths import Var
@@ -242,6 +242,47 @@ def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
 
         assert [title for title in host.titles() if "left behind" in title] == host.titles()
     assert "".join([*said, capsys.readouterr().err]).count("Too many levels") == 1
+
+
+STATUS: dict[str, Any] = {
+    "run_id": "run", "phase": "RUNNING", "ended": None, "roles": {}, "written_ms": 1,
+}  # fmt: skip
+OTHER_VERSIONS: list[tuple[str, Any]] = [
+    ("roles", []), ("roles", "x"), ("roles", {"market_role": []}),
+    ("written_ms", "soon"), ("written_ms", []),
+    ("ended", "STOP"), ("ended", {}), ("ended", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({key: STATUS[key] for key in STATUS if key != missing} for missing in STATUS),
+        *({**STATUS, key: value} for key, value in OTHER_VERSIONS),
+    ],
+    ids=str,
+)
+def test_status_of_another_version_is_a_failed_look_with_its_reason(
+    odd: dict[str, Any], tmp_path: Path
+) -> None:
+    """A guard goes on over a status that it cannot read, says so, and hears the next one."""
+    var = Var(tmp_path / "var")
+    var.status.parent.mkdir(parents=True)
+    source = VarSource(var)
+
+    def show(status: dict[str, Any]) -> None:
+        (tmp_path / "next").write_bytes(canonical.encode(status))
+        (tmp_path / "next").replace(var.status)
+
+    show(odd)
+    assert source.look() is None
+    assert str(var.status) in source.why
+
+    show(STATUS)
+    found = source.look()
+
+    assert found is not None
+    assert (found.run_id, source.why) == ("run", "")
 
 
 @pytest.mark.campaign
