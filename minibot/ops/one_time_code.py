@@ -48,8 +48,8 @@ class Codes:
         with self._lock:
             try:
                 age_s = time.time() - self._path.stat().st_mtime
-                known = self._path.read_text("ascii").strip()
-                if not hmac.compare_digest(known.encode(), code.encode()):
+                known = self._path.read_bytes().strip()
+                if not hmac.compare_digest(known, code.encode()):
                     return False
                 self._path.unlink()
             except OSError:

@@ -104,6 +104,16 @@ def test_old_or_wrong_code_opens_nothing(page: Served) -> None:
     assert page.ask("/login", "POST", b"").status == 401
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", "schlüssel\n".encode(), b"\x00", b""])
+def test_code_file_that_somebody_spoiled_opens_nothing(page: Served, content: bytes) -> None:
+    """A code file of other bytes is no failure of the page, and opens nothing."""
+    code = Codes(page.var.page_code).make()
+    page.var.page_code.write_bytes(content)
+
+    for given in (code.encode(), b"", b"\xff"):
+        assert page.ask("/login", "POST", b"code=" + given).status == 401
+
+
 @pytest.mark.parametrize("value", ["", "x=y", "{name}=", "{name}=wrong", "{name}={token}", ";;=;"])
 def test_wrong_cookie_opens_nothing(page: Served, value: str) -> None:
     """The cookie is not the token, so that one cannot be had from the other."""
