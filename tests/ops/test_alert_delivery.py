@@ -441,3 +441,26 @@ def test_stop_is_told_once_however_long_another_process_holds_the_outbox(
     assert len(made) == 1
     assert sorted(early) == ["STOP", "test"]
     assert sorted(got.alerts[0].kind for got in wire.got) == ["STOP", "test"]
+
+
+def test_urgent_alert_has_room_however_many_wait_for_the_outbox(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the outbox is free few other alerts are kept, and every urgent one."""
+    monkeypatch.setattr(run_alerts, "HELD_MAX", 2)
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    held, wire = Outbox(var.ops, OUTBOX), Wire()
+    manifest = Manifest.load(var.run(short_run.run_id))
+    service = AlertService(section(level_min=CRITICAL), var, manifest, [wire])
+    try:
+        for number in range(4):
+            service._put(alert(number, CRITICAL))
+        for number in (8, 9):
+            service._put(alert(number, CRITICAL, is_urgent=True))
+        held.close()
+        wait_until(lambda: len(wire.got) == 4, "all that were kept are delivered")
+    finally:
+        service.close()
+
+    told = [got.alerts[0].title for got in wire.got if got.alerts[0].kind == "test"]
+    assert sorted(told) == ["title 0", "title 1", "title 8", "title 9"]
