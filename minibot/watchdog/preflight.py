@@ -56,6 +56,10 @@ SYNC_BYTES = 400
 # A disk that takes longer than this for one small sync cannot keep up with a night's queues.
 SYNC_US_MAX = 500_000
 SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
+CHANGED_CODE = (
+    "`minibot stage status` names every difference. Put the files back, or accept them with:"
+    ' minibot stage adopt --reason "..."'
+)
 RESTORE = "Take it back from the repository: git checkout -- requirements.lock"
 SET_CLOCK = "sudo timedatectl set-ntp true; on Windows: w32tm /resync"
 NETWORK = "Check the network, a proxy, and whether the host is blocked where you are"
@@ -348,7 +352,7 @@ def _code(config: Config) -> CheckResult:
         "code",
         not required,
         f"{head} {', '.join(_some(differing))}",
-        "Deploy it with: minibot stage status" if required else "",
+        CHANGED_CODE if required else "",
         tuple(f"{head} {each}" for each in _some(differing)),
     )
 

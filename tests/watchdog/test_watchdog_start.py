@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cli.main import parser
 from minibot.gates import drill_run
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.drill_run import DrillRun
@@ -19,6 +21,7 @@ from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.market.venue_access import server_time
 from minibot.runtime.configuration.config import Config, load_config
+from minibot.runtime.deployment.deployed import adopt
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import note_current
 from minibot.watchdog import exchange as exchange_module
@@ -238,6 +241,29 @@ def test_refusal_of_several_failed_checks_is_made_of_whole_sentences() -> None:
         "secrets: the file is readable by all; disk: 8 MB free, 512 needed. "
         "chmod 600 it. Free some space."
     )
+
+
+def test_refusal_of_changed_code_names_the_command_that_accepts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that differs from the deployed list is told with the way out, which works."""
+    project = tmp_path / "project"
+    source = project / "minibot" / "limits.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("LIMIT = 1\n", encoding="utf-8")
+    adopt(project, None)
+    source.write_text("LIMIT = 2\n", encoding="utf-8")
+    monkeypatch.setattr(preflight_module, "PROJECT", project)
+    config = load_config(PROFILE, ["code.require_manifest=true", f"paths.var={tmp_path / 'var'}"])
+    result = preflight_module._code(config)
+
+    assert not result.passed
+    command = shlex.split(result.remedy.rpartition(": ")[2])
+    arguments = parser().parse_args(command[1:])
+    assert command[0] == "minibot"
+    assert (arguments.verb, arguments.action) == ("stage", "adopt")
+    adopt(project, arguments.reason)
+    assert preflight_module._code(config).passed
 
 
 def test_faults_of_failed_checks_are_told_one_by_one() -> None:
