@@ -35,6 +35,7 @@ from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.deployment.staging import is_deploying
 from minibot.runtime.deployment.unchanged import CodeStand
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest, run_id_of
 from minibot.runtime.paths import PROJECT, Var
@@ -151,14 +152,26 @@ def launch(
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise Refusal(
-            f"another run uses {var.root}.", "Wait for its end, stop it, or choose --var DIR."
-        ) from error
+        raise _held(var) from error
     try:
         refuse_living(var)
         return _launch_alone(_Start(config, profile, display, say, server_time), lock)
     finally:
         lock.release()
+
+
+def _held(var: Var) -> Refusal:
+    """Return the refusal of a start whose lock is held, by whom if that can be known."""
+    refuse_living(var)  # It may have begun since the first look.
+    if is_deploying(PROJECT):
+        return Refusal(
+            f"a deployment is going on, which holds {var.lock}: code never changes under a run.",
+            "Wait for its end. See: minibot stage status",
+        )
+    return Refusal(
+        f"another run uses {var.root}, or a command holds its {var.lock.name}.",
+        "Wait for its end, stop it, or choose --var DIR.",
+    )
 
 
 def _launch_alone(start: _Start, lock: RunLock) -> Outcome:

@@ -295,6 +295,27 @@ def test_stage_apply_during_a_run_is_refused(tree: Path) -> None:
     assert not (tree / FRESH).exists()
 
 
+def test_deployment_waits_for_a_query_that_holds_the_lock_for_a_moment(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question such as that of `minibot status` takes the lock, and is no run."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+    monkeypatch.setattr(staging, "MOMENT_S", DEADLINE_S, raising=False)
+    query = filelock.FileLock(tree / "var/run.lock")
+    attempt = filelock.FileLock._acquire
+
+    def release_after(lock: Any) -> None:
+        attempt(lock)
+        if lock is not query and Path(lock.lock_file) == Path(query.lock_file):
+            query.release()
+
+    query.acquire()
+    monkeypatch.setattr(filelock.FileLock, "_acquire", release_after)
+
+    assert apply(tree) == (FRESH,)
+
+
 def stage_two(tree: Path) -> None:
     """Stage a replacement and a new file over a deployed list."""
     staging.adopt(tree, None)

@@ -21,9 +21,10 @@ from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.market.venue_access import server_time
 from minibot.runtime.configuration.config import Config, load_config
+from minibot.runtime.deployment import staging
 from minibot.runtime.deployment.deployed import adopt
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import note_current
+from minibot.runtime.running import RunLock, note_current
 from minibot.watchdog import exchange as exchange_module
 from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
@@ -118,6 +119,29 @@ def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
     assert "writer.lock" in refused.value.message
     assert str(stage.var.runs) in refused.value.remedy
     assert not (stage.run_dir / "seal.json").exists()
+
+
+@pytest.mark.row("N-23")
+def test_start_during_a_deployment_is_told_of_the_deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that finds its lock held says by a deployment, or else by a run or a command."""
+    var = Stage(tmp_path / "var").var
+    project = tmp_path / "project"
+    monkeypatch.setattr(launcher_module, "PROJECT", project)
+
+    def refusal() -> str:
+        with pytest.raises(Refusal) as refused:
+            launch(bare(var), PROFILE, Display(), lambda line: None, server_time)
+        return refused.value.message
+
+    with RunLock(var):
+        assert "deployment is going on" not in refusal()
+    with staging._alone(project, var.lock):
+        assert "deployment is going on" in refusal()
+    assert not staging.is_deploying(project)
+    with RunLock(var):
+        assert "deployment is going on" not in refusal()
 
 
 @pytest.mark.row("F157")

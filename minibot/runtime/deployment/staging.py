@@ -46,13 +46,14 @@ from minibot.runtime.deployment.deployed import (
     read_deployed,
 )
 from minibot.runtime.paths import Var, escape_reason
-from minibot.runtime.running import refuse_living
+from minibot.runtime.running import MOMENT_S, POLL_S, refuse_living
 
 __all__ = [
     "Pending",
     "Staged",
     "adopt",
     "apply",
+    "is_deploying",
     "is_under_way",
     "problems",
     "code_manifest",
@@ -221,6 +222,18 @@ def is_under_way(project: Path) -> bool:
     return (project / JOURNAL).exists()
 
 
+def is_deploying(project: Path) -> bool:
+    """Return whether a process deploys into this project now."""
+    path = project / APPLY_LOCK
+    if not path.exists():
+        return False
+    try:
+        with filelock.FileLock(path, mode=0o600, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
 def refuse_path(project: Path, path: str) -> None:
     """Refuse a path that a deployment may not write.
 
@@ -331,7 +344,8 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
         ):
             ensure_folder(path.parent)
             try:
-                stack.enter_context(filelock.FileLock(path, mode=0o600, timeout=0))
+                lock = filelock.FileLock(path, mode=0o600, timeout=MOMENT_S, poll_interval=POLL_S)
+                stack.enter_context(lock)
             except filelock.Timeout:
                 raise Refusal(
                     f"{holder} is going on; code never changes under it.",
