@@ -90,6 +90,25 @@ def test_code_that_is_the_same_stops_nothing(tree: Path, change: Callable[[Path]
 
 
 @pytest.mark.row("F161")
+def test_touched_source_beside_a_changed_profile_stops_nothing(tree: Path) -> None:
+    """A profile, which has a pin, makes no touched source a changed one, and hides no changed one.
+
+    A look that began after the profile changed cannot prove that the sources are the run's.
+    """
+    stand, then = CodeStand(tree), code_sha256(tree)
+    write("config/nore.v1.json", "[]\n")(tree)
+    write("config/mine.json")(tree)
+    late = CodeStand(tree)
+
+    os.utime(tree / LIMITS, (1, 1))
+    assert stand.changed(then) is None
+    assert late.changed(then) == f"{LIMITS}: changed"
+
+    same_size_and_time(tree)
+    assert stand.changed(then) == f"{LIMITS}: changed"
+
+
+@pytest.mark.row("F161")
 def test_change_of_many_files_names_the_first_and_counts_the_rest(tree: Path) -> None:
     """A change of many files names the first and counts the rest."""
     stand, then = CodeStand(tree), code_sha256(tree)

@@ -21,7 +21,8 @@ from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 from minibot.runtime.cmdline import own_cmdline_hash
 from minibot.runtime.deployment.deploy import APPLIED, DEPLOYED, JOURNAL, TEMP_SUFFIX
 
-CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
+CONFIG: Final = "config"
+CODE_FOLDERS: Final = (CONFIG, "contracts", "minibot", "tools")
 COMPILED: Final = "build/compiled"
 """Where compiled builds are, whose libraries are code like their sources."""
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
@@ -39,22 +40,34 @@ def code_manifest(project: Path) -> dict[str, str]:
     return {path: _digest(project / path) for path in sorted(_code_paths(project))}
 
 
-def code_sha256(project: Path) -> str:
-    """Return one hash over all `.py` and `.json` files of minibot, contracts and config."""
+def code_sha256(project: Path, config: Mapping[str, bytes] | None = None) -> str:
+    """Return one hash over all `.py` and `.json` files of minibot, contracts and config.
+
+    Args:
+        project: Root of the checkout.
+        config: Digests of config to take in place of those on disk; see `digests_below`.
+    """
+    files = {**digests_below(project, "minibot"), **digests_below(project, "contracts")}
+    files.update(digests_below(project, CONFIG) if config is None else config)
     digest = hashlib.sha256()
-    for folder in ("minibot", "contracts", "config"):
-        found: list[list[str]] = []
-        # Hundreds of paths as text: as objects they take longer to list and sort than to hash.
-        for at, folders, names in os.walk(project / folder):
-            folders[:] = [name for name in folders if name != CACHE]
-            parts = os.path.relpath(at, project).split(os.sep)
-            found += [
-                [*parts, name] for name in names if os.path.splitext(name)[1] in (".py", ".json")
-            ]
-        for path in sorted(found):
-            digest.update("/".join(path).encode() + b"\0")
-            digest.update(hashlib.sha256(project.joinpath(*path).read_bytes()).digest())
+    for path, content in files.items():
+        digest.update(path.encode() + b"\0")
+        digest.update(content)
     return digest.hexdigest()
+
+
+def digests_below(project: Path, folder: str) -> dict[str, bytes]:
+    """Return path -> sha256 of all `.py` and `.json` files below a folder, sorted by path."""
+    found: list[list[str]] = []
+    # Hundreds of paths as text: as objects they take longer to list and sort than to hash.
+    for at, folders, names in os.walk(project / folder):
+        folders[:] = [name for name in folders if name != CACHE]
+        parts = os.path.relpath(at, project).split(os.sep)
+        found += [[*parts, name] for name in names if os.path.splitext(name)[1] in (".py", ".json")]
+    return {
+        "/".join(path): hashlib.sha256(project.joinpath(*path).read_bytes()).digest()
+        for path in sorted(found)
+    }
 
 
 def compare(project: Path) -> list[str]:

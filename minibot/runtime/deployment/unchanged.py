@@ -15,7 +15,7 @@ from typing import Final
 
 from minibot.events.reasons import CODE_CHANGED
 from minibot.kernel.errors import RunStop
-from minibot.runtime.deployment.deployed import CACHE, code_sha256
+from minibot.runtime.deployment.deployed import CACHE, CONFIG, code_sha256, digests_below
 
 # Folders from which a run's process loads. Profiles have pins of their own.
 FOLDERS: Final = ("minibot", "contracts")
@@ -35,13 +35,15 @@ class CodeStand:
     def __init__(self, project: Path) -> None:
         self._project = project
         self._stamps = _stamps(project)
+        self._config = digests_below(project, CONFIG)
 
     def changed(self, code_sha256_then: str) -> str | None:
         """Return the changed files, each with its change, or None if the code is the same.
 
         A source or a contract that was only touched is the same: its content is hashed again. The
-        hash covers `config` too: if that differs, a touched file counts as changed. A compiled
-        library counts as changed as soon as its stamp differs.
+        hash in the manifest covers `config` too, which no process loads but by pins of its own: it
+        enters as it was at the beginning. A compiled library counts as changed as soon as its stamp
+        differs.
 
         Args:
             code_sha256_then: The hash in the run's manifest.
@@ -54,7 +56,7 @@ class CodeStand:
         )
         # The hash covers `.py` and `.json` files only; a library has nothing but its stamp.
         is_hashed = all(path.endswith((".py", DATA_SUFFIX)) for path in found)
-        if is_hashed and code_sha256(self._project) == code_sha256_then:
+        if is_hashed and code_sha256(self._project, self._config) == code_sha256_then:
             self._stamps = now  # Touched, with the same content.
             return None
         named = [f"{path}: {self._how(path, now)}" for path in found[:NAMED_MAX]]
