@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_head_made_while_its_folders_are_looked_for_is_not_missed(
     root = var_dir / "queues"
     root.mkdir()
     path = root / "health" / "parts" / "risk_role.head"
-    watched = wakeup._Inotify._watch
+    watched: Callable[[wakeup._Inotify, Path, int], int] = vars(wakeup._Inotify)["_watch"]
 
     def watch(self: wakeup._Inotify, place: Path, mask: int) -> int:
         found = watched(self, place, mask)
