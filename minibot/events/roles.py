@@ -100,7 +100,7 @@ class Roles:
 
         Raises:
             ConfigError: The file is unreadable, misses a key or contradicts itself. All
-                contradictions come at once; a circle of order logs, then a role that starts too
+                contradictions come at once; a circle of input logs, then a role that starts too
                 late, is sought where there are none.
         """
         try:
