@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from minibot.cores.input_order import LineSource
 from minibot.events.codec import DETAIL_CHARS_MAX, Codec
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event
@@ -34,10 +35,12 @@ def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int
     for queue, folder in folders.items():
         if not (folder / "deadletter.head").exists():
             continue
-        for line in JournalReader(folder, SIDE_QUEUE).read(100_000):
-            payload = codec.decode(f"{queue}/{SIDE_QUEUE}", line.json).payload
-            if isinstance(payload, DeadLetter):
-                named.add((payload.queue, payload.seq))
+        with closing(JournalReader(folder, SIDE_QUEUE)) as reader:
+            source = LineSource(reader)
+            while (line := source.next()) is not None:
+                payload = codec.decode(f"{queue}/{SIDE_QUEUE}", line.json).payload
+                if isinstance(payload, DeadLetter):
+                    named.add((payload.queue, payload.seq))
     return named
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minibot.events.model import DeadLetter
+from minibot.events.reasons import POISON_EVENT
 from minibot.kernel import canonical
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.head import HeadWriter
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.position import Position
-from minibot.kernel.queue import open_writer
+from minibot.kernel.queue import open_side_writer, open_writer
 from tests.kernel.independent import assert_evidence
 from tests.kernel.injection import Group, Said, Space, image, shim, strace, tmpfs
 from tests.kernel.kernel_support import change
@@ -428,6 +431,57 @@ def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) ->
 
     assert_stopped(again, said, "SCHEMA_INVALID")
     assert [letter["payload"]["reason_code"] for letter in letters] == ["SCHEMA_INVALID"]
+
+
+def leave_out_lines(again: Again, count: int) -> None:
+    """Append ticks against their contract that execution took, logged and set aside."""
+    tick = canonical.decode(again.lines("market_ticks")[-1])
+    first = len(again.lines("market_ticks")) + 1
+    bad = [
+        {**tick, "id": f"{tick['id'][:-8]}{n:08x}", "payload": {"nothing": "x" * 500}}
+        for n in range(count)
+    ]
+    again.say("market_ticks", bad)
+    ranges = [canonical.decode(json) for json in again.lines("order_intents", "acks")]
+    last = ranges[-1]
+    taken = last["payload"]["n"] + last["payload"]["to_seq"] - last["payload"]["from_seq"]
+    untaken = {"from_seq": first, "to_seq": first + count - 1, "n": taken + 1}
+    ack = {**last, "id": f"{last['id'][:-4]}0000", "payload": {**last["payload"], **untaken}}
+    ack["payload"]["queue"] = "market_ticks"
+    readers = again.queues / "market_ticks" / "readers" / EXECUTION
+    letters = []
+    for seq, event in enumerate(bad, first):
+        line = canonical.encode(event)
+        payload = {
+            "queue": "market_ticks",
+            "seq": seq,
+            "offset": 0,
+            "reason_code": POISON_EVENT,
+            "detail": "it crashed the core",
+            "line": line.decode(),
+            "line_sha256": sha256(line).hexdigest(),
+        }
+        kind = {"type": DeadLetter.TYPE, "schema": f"minibot.{DeadLetter.TYPE}"}
+        letters.append({**last, **kind, "id": event["id"], "payload": payload})
+    for folder, stem, events in (
+        (readers, "deadletter", letters),
+        (acks_of(again), "acks", [ack]),
+    ):
+        writer = open_side_writer(folder, stem, sync=True)
+        writer.append([encode_line(canonical.encode(event)) for event in events])
+        writer.close()
+
+
+@pytest.mark.row("F66")
+def test_restart_leaves_out_every_line_that_a_dead_letter_names(again: Again) -> None:
+    """More dead letters than a reader reads at once: none of their lines is processed again."""
+    before = outputs(again)
+    leave_out_lines(again, 300)
+    (acks_of(again) / "snapshot.json").unlink(missing_ok=True)
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
 
 
 # --- memory -------------------------------------------------------------------------------------
