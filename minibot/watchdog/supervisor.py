@@ -77,7 +77,7 @@ class Supervisor:
                     return StopRecord(
                         WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{name}: start failed: {error}"
                     )
-                self._switch_ai_off(f"start failed: {error}")
+                self._switch_ai_off(f"{name} start failed: {error}")
                 continue
             self._lease(child)
         return None
@@ -137,7 +137,7 @@ class Supervisor:
             return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
         if child.name == AI_ROLE:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
-                self._switch_ai_off(f"{why}; restart budget spent")
+                self._switch_ai_off(f"{child.name} {why}; restart budget spent")
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
             detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
@@ -149,7 +149,7 @@ class Supervisor:
             self._begin(child)
         except OSError as error:
             if child.name == AI_ROLE:
-                self._switch_ai_off(f"{why}; restart failed: {error}")
+                self._switch_ai_off(f"{child.name} {why}; restart failed: {error}")
                 return None
             return StopRecord(
                 WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{child.name}: restart failed: {error}"
@@ -165,17 +165,20 @@ class Supervisor:
         return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
-        """Switch the AI off and continue: one that ends or hangs does not stop trading by rules."""
+        """Switch the AI off and continue: an end, hang or lag of it does not stop trading by rules.
+
+        Args:
+            why: What befell `ai_role`, for the record.
+        """
         self.ai_off = True
         self.drained.add(AI_ROLE)
         self.children[AI_ROLE].kill()
-        self.context.incident("AI_OFF", f"ai_role {why}; the night goes on without it")
+        self.context.incident("AI_OFF", f"{why}; the night goes on without it")
 
     def _alive(self, child: Child) -> StopRecord | None:
         """Judge a running role: hung, in a disk call for too long, or too far behind.
 
-        A hung AI is switched off. A disk call or a backlog beyond its limit is a STOP for every
-        role, for the AI too.
+        The AI is switched off in each of these cases: it never stops the run.
         """
         limits = self._limits
         heartbeat = child.heartbeat
@@ -190,20 +193,18 @@ class Supervisor:
         if sync_ns:
             synced_ms = (machine_ns() - max(sync_ns, self._rearmed_ns)) // NS_PER_MS
             if synced_ms > self.context.config.queues.sync_ms_max:
-                detail = f"{child.name}: a sync takes {synced_ms} ms"
-                return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
+                return self._lags(child, f"{child.name}: a sync takes {synced_ms} ms")
             # A turn of many short syncs is bounded too: a heartbeat shows only one of them.
             if child.turn_ms() > self.context.config.queues.sync_ms_max + hung_ms:
                 detail = f"{child.name}: a turn with syncs takes {child.turn_ms()} ms"
-                return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
+                return self._lags(child, detail)
             return None
         if child.quiet_ms() > hung_ms:
             return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")
         if heartbeat["waiting"] and child.stuck_ms() > hung_ms:
             return self._hung(child, f"has not moved for {child.stuck_ms()} ms while inputs wait")
         if heartbeat["waiting"] > self.context.config.queues.backlog_max:
-            detail = f"{child.name} is {heartbeat['waiting']} events behind"
-            return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
+            return self._lags(child, f"{child.name} is {heartbeat['waiting']} events behind")
         return None
 
     def _starting(self, child: Child) -> StopRecord | None:
@@ -247,11 +248,17 @@ class Supervisor:
         )
 
     def _hung(self, child: Child, what: str) -> StopRecord | None:
+        detail = f"{child.name} {what}"
         if child.name == AI_ROLE:
-            child.kill()
-            self._switch_ai_off(what)
+            self._switch_ai_off(detail)
             return None
-        return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{child.name} {what}")
+        return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, detail)
+
+    def _lags(self, child: Child, detail: str) -> StopRecord | None:
+        if child.name == AI_ROLE:
+            self._switch_ai_off(detail)
+            return None
+        return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
 
     def rearm(self) -> None:
         """Restart the time limits of every role now, after a pause of the whole run."""

@@ -298,6 +298,35 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
 
 
+@pytest.mark.row("N-01", "N-68", "F59", "F76")
+@pytest.mark.fault("F59", by="an AI clerk whose sync began long ago", ends="SURVIVE, the AI off")
+@pytest.mark.fault("F76", by="an AI clerk far behind its queues", ends="SURVIVE, the AI off")
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("behind", "ai_role is 1000000000 events behind"),
+        ("syncing", "ai_role: a sync takes"),
+        ("syncing_on", "ai_role: a turn with syncs takes"),
+    ],
+)
+def test_ai_that_lags_is_switched_off_and_never_stops_the_run(
+    tmp_path: Path, watches: list[Watched], how: str, why: str
+) -> None:
+    """An AI far behind, or in a disk call beyond its limit, is switched off on record."""
+    sets = (*QUICK, "queues.sync_ms_max=1000")
+    watch = Watch(tmp_path / "var", {"ai_role": how}, sets)
+    watches.append(watch)
+
+    found = wait_until(lambda: watch.supervisor.check() or watch.supervisor.ai_off, "AI off")
+
+    assert found is True
+    assert watch.supervisor.check() is None
+    assert watch.incidents() == ["AI_OFF"]
+    (incident,) = watch.stage.envelopes("incidents", "watchdog_role")
+    assert incident["payload"]["detail"].startswith(why)
+    assert watch.supervisor.children["strategy_role"].is_running
+
+
 def test_ai_that_cannot_be_started_again_is_switched_off_and_never_stops_the_run(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
