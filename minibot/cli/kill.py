@@ -11,6 +11,7 @@ from minibot.kernel.errors import RunStop
 from minibot.ops.operator import ended, require_running, who
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
+from minibot.watchdog.requests import KILL
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
 # A kill does not wait; that a run has ended shows in its switch, which is no longer armed.
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_id = require_running(var, PATIENCE_S)
     said = "the reason is recorded"
     try:
-        leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
+        leave_request(var.requests, run_id, KILL, who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:
         # The disk is full or gone, but the flag needs no space: the run stops all the same.
         said = f"the reason could not be written ({error})"

@@ -41,7 +41,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar
 from minibot.watchdog.ops_process import OpsProcess
-from minibot.watchdog.requests import END, control_payload, take_requests
+from minibot.watchdog.requests import END, control_payload, take_kill, take_requests
 from minibot.watchdog.supervisor import Supervisor
 
 TURN_S = 0.05
@@ -221,11 +221,9 @@ class SupervisionLoop:
         child = self.supervisor.children.get(read_word(self.context.var.flag))
         if child is not None:
             return self._flagged_by(child)
-        detail = "STOP.flag was created"
-        for request in take_requests(self.context.var.requests, self.context.run_id):
-            if request.get("kind") == "kill":
-                detail = str(request.get("why", detail))
-        return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{who}: {detail}")
+        why = take_kill(self.context.var.requests, self.context.run_id)
+        detail = f"{who}: {why or 'STOP.flag was created'}"
+        return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, detail)
 
     def _flagged_by(self, child: Child) -> StopRecord | None:
         """Return the STOP of a role that raised the flag and left no event.

@@ -32,7 +32,7 @@ from minibot.watchdog.child import Child
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
-from minibot.watchdog.requests import END, control_payload, take_requests
+from minibot.watchdog.requests import END, KILL, control_payload, take_requests
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
@@ -366,6 +366,29 @@ def test_kill_before_the_last_role_has_ended_is_a_stop(tmp_path: Path, scenes: l
 
     assert record is not None
     assert (record.reason_code, record.detail) == ("OPERATOR_KILL", "operator: odd prices")
+
+
+@pytest.mark.row("N-88")
+def test_reason_of_a_kill_is_kept_when_a_look_comes_before_its_flag(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A look between the two steps of `minibot kill` does not lose its reason, nor other words."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, OPERATOR)
+    leave_request(var.requests, RUN_ID, KILL, who="anna", why="odd prices")
+    leave_request(var.requests, RUN_ID, "halt", who="anna", why="thin book")
+
+    assert scene.desk._slow_checks() is None
+    assert raise_operators_flag(var.stop, var.flag)
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail) == ("OPERATOR_KILL", "operator: odd prices")
+    assert [event["type"] for event in scene.stage.envelopes("control")] == ["halt"]
+    scene.context.sync_parts(now=True)
+    assert scene.stage.envelopes("incidents", "watchdog_role") == []
+    assert list(var.requests.iterdir()) == []
 
 
 def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
