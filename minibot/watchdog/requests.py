@@ -8,7 +8,8 @@ its reason first and then raises `STOP.flag`, which alone kills: the reason wait
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from minibot.events.model import (
@@ -21,50 +22,91 @@ from minibot.events.model import (
     Resume,
 )
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import FILES, read_hashed
+from minibot.runtime.clock import machine_ns
 
 END = "end"
 KILL = "kill"
+# Of a file's name, which may be 255 bytes long.
+NAME_CHARS_MAX = 100
 CONTROL_KINDS: dict[str, type[Payload]] = {
     cls.TYPE: cls for cls in (Halt, Resume, ExitPosition, LockSymbol, ModelActive)
 }
 
 
-def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:
-    """Yield the requests for this run, oldest first; set damaged ones and others aside.
+def take_requests(
+    folder: Path, run_id: str, on_odd: Callable[[str], None] = lambda why: None
+) -> Iterator[JsonObject]:
+    """Yield the requests for this run, oldest first; set those of other runs aside.
 
-    The reason of a kill stays where it is, see `take_kill`.
+    Whatever is no request is set aside too: a damaged file, a folder, a link, a FIFO. It is renamed
+    and neither followed nor opened; one that disappears meanwhile is left out. The reason of a kill
+    stays where it is, see `take_kill`.
+
+    Args:
+        folder: `var/requests`.
+        run_id: The run.
+        on_odd: Called with one sentence for each file that is no request.
 
     Raises:
-        RunStop: A name ends in `.json` and is no regular file.
-        OSError: A file disappears meanwhile, or the system refuses.
+        RunStop: A regular file cannot be read.
+        OSError: The system refuses to rename or remove a file.
     """
-    for path, request in _requests(folder, run_id):
+    for path, request in _requests(folder, run_id, on_odd):
         if request.get("kind") != KILL:
-            path.unlink()
+            path.unlink(missing_ok=True)
             yield request
 
 
 def take_kill(folder: Path, run_id: str) -> str | None:
     """Return the newest reason for a kill of this run, None without one; for a raised flag."""
     why = None
-    for path, request in _requests(folder, run_id):
+    for path, request in _requests(folder, run_id, lambda why: None):
         if request.get("kind") == KILL:
-            path.unlink()
+            path.unlink(missing_ok=True)
             why = str(request.get("why", "")) or why
     return why
 
 
-def _requests(folder: Path, run_id: str) -> Iterator[tuple[Path, JsonObject]]:
-    for path in sorted(folder.glob("*.json"), key=lambda item: item.stat().st_mtime_ns):
-        try:
-            request = read_hashed(path)
-        except IntegrityError:
-            request = {}
-        if request.get("run_id") != run_id:
-            os.replace(path, path.with_suffix(".aside"))
+def _requests(
+    folder: Path, run_id: str, on_odd: Callable[[str], None]
+) -> Iterator[tuple[Path, JsonObject]]:
+    """Yield the file and content of each request for this run, oldest first."""
+    for path in _oldest_first(folder):
+        status = FILES.stat(path)
+        if status is None:
             continue
-        yield path, request
+        request: JsonObject = {}
+        odd = "" if status.is_file else "it is no regular file"
+        if not odd:
+            try:
+                request = read_hashed(path)
+            except IntegrityError:
+                odd = "it is damaged, or no verb of minibot wrote it"
+        if not odd and request.get("run_id") == run_id:
+            yield path, request
+        elif _set_aside(path) and odd:
+            on_odd(f"{ascii(path.name)[:NAME_CHARS_MAX]} is set aside: {odd}")
+
+
+def _oldest_first(folder: Path) -> list[Path]:
+    aged = []
+    for path in folder.glob("*.json"):
+        with suppress(FileNotFoundError):  # Taken back meanwhile.
+            aged.append((path.lstat().st_mtime_ns, path))
+    return [path for _, path in sorted(aged)]
+
+
+def _set_aside(path: Path) -> bool:
+    """Rename a file so that it is no request any more; False if it disappeared meanwhile."""
+    aside = path.with_suffix(".aside")
+    if os.path.lexists(aside):
+        aside = path.with_name(f"{path.stem[:NAME_CHARS_MAX]}-{machine_ns()}.aside")
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def control_payload(request: JsonObject) -> Payload | None:

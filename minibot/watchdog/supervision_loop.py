@@ -266,7 +266,8 @@ class SupervisionLoop:
         return None
 
     def _take_requests(self) -> None:
-        for request in take_requests(self.context.var.requests, self.context.run_id):
+        requests = take_requests(self.context.var.requests, self.context.run_id, self._refuse)
+        for request in requests:
             if request.get("kind") == END:
                 self._ended_by_hand = True
                 who, why = request.get("who", "somebody"), request.get("why", "minibot stop")
@@ -274,7 +275,7 @@ class SupervisionLoop:
                 continue
             payload = control_payload(request)
             if payload is None:
-                self.context.incident("REQUEST_REFUSED", f"not a request: {request.get('kind')}")
+                self._refuse(f"not a request: {request.get('kind')}")
             else:
                 self._journal_request(payload)
 
@@ -283,7 +284,10 @@ class SupervisionLoop:
         try:
             self._control.append_roots([(payload, self.context.clock.now_ms())])
         except ContractError as error:
-            self.context.incident("REQUEST_REFUSED", error.detail)
+            self._refuse(error.detail)
+
+    def _refuse(self, why: str) -> None:
+        self.context.incident("REQUEST_REFUSED", why)
 
     def _watch_exchange(self) -> None:
         exchange = self.exchange

@@ -16,7 +16,7 @@ import pytest
 from minibot.events.model import Halt, RunEnding
 from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.kernel.position import Position
 from minibot.runtime.clock import suspend_ns
 from minibot.runtime.configuration.config_sections import Chaos
@@ -672,6 +672,87 @@ def test_requests_are_taken_once_oldest_first_and_only_for_this_run(tmp_path: Pa
     assert taken == ["0", "1", "2"]
     assert list(take_requests(tmp_path, RUN_ID)) == []
     assert len(list(tmp_path.glob("*.aside"))) == 2
+
+
+def _leave_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "inside.json").write_bytes(b"{}")
+
+
+def _leave_link(path: Path) -> None:
+    other = write_request(path.parent.parent / "elsewhere.json")
+    path.symlink_to(other)
+
+
+def write_request(path: Path) -> Path:
+    """Write a valid request for the stage's run and return its path."""
+    write_hashed(path, {"run_id": RUN_ID, "kind": END, "who": "anna", "why": "enough"})
+    return path
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "folder": _leave_folder,
+    "link": _leave_link,
+    "dangling link": lambda path: path.symlink_to(path.parent / "nowhere"),
+    "link to itself": lambda path: path.symlink_to(path),
+    "damaged": lambda path: path.write_bytes(b'{"kind":"ha'),
+    **({"fifo": os.mkfifo} if hasattr(os, "mkfifo") else {}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ODD))
+@pytest.mark.parametrize("taken_name", [False, True])
+def test_odd_file_among_the_requests_is_set_aside_on_record(
+    tmp_path: Path, scenes: list[Scene], kind: str, taken_name: bool
+) -> None:
+    """What is no request is set aside with an incident, unopened, and the run goes on."""
+    scene = staged(scenes, tmp_path / "var")
+    folder = scene.context.var.requests
+    if taken_name:  # A name of an earlier one, which stays as evidence.
+        (folder / "b.aside").mkdir()
+    ODD[kind](folder / "b.json")
+    leave_request(folder, RUN_ID, "halt", who="anna", why="thin book")
+
+    assert scene.desk._looked(cast(Background, scene.calm)) is None
+
+    assert [event["type"] for event in scene.stage.envelopes("control")] == ["halt"]
+    scene.context.sync_parts(now=True)
+    (incident,) = scene.stage.envelopes("incidents", "watchdog_role")
+    assert incident["payload"]["kind"] == "REQUEST_REFUSED"
+    assert "'b.json'" in incident["payload"]["detail"]
+    assert list(folder.glob("*.json")) == []
+    assert len(list(folder.glob("b*.aside"))) == 1 + taken_name
+    assert scene.end.phase is Phase.RUNNING
+
+
+def test_request_that_is_taken_back_meanwhile_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that disappears after it was listed, or after it was looked at, is left out."""
+    gone_at_once = leave_request(tmp_path, RUN_ID, "halt", who="anna", why="listed")
+    gone_later = leave_request(tmp_path, RUN_ID, "halt", who="anna", why="looked at")
+    leave_request(tmp_path, RUN_ID, "halt", who="anna", why="stays")
+    (tmp_path / "torn.json").write_bytes(b"{")
+    lstat, opened, odd = os.lstat, FILES.open, list[str]()
+
+    def lstat_late(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        gone_at_once.unlink(missing_ok=True)
+        return lstat(path, *rest, **named)
+
+    def open_late(path: Any, access: Access) -> int:
+        (tmp_path / "torn.json").unlink(missing_ok=True)
+        gone_later.unlink(missing_ok=True)
+        return opened(path, access)
+
+    listed = list(tmp_path.glob("*.json"))
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: listed)
+    monkeypatch.setattr(Path, "lstat", lstat_late)
+    monkeypatch.setattr(FILES, "open", open_late)
+    taken = [request["why"] for request in take_requests(tmp_path, RUN_ID, odd.append)]
+
+    assert taken == ["stays"]
+    assert odd == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> None:
