@@ -407,7 +407,7 @@ class _Launch:
     def _take_signals(self) -> dict[int, Any]:
         """Install handlers: the first interrupt ends the run in order, the next one stops it.
 
-        A request by `minibot stop` counts as the first.
+        After `minibot stop` the first one only confirms the end.
         """
         names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
         previous: dict[int, Any] = {}

@@ -77,7 +77,7 @@ class SupervisionLoop:
         self._interrupts = interrupts
         self._held = held
         self._ops = ops
-        self._ended_by_hand = False
+        self._was_interrupted = False
         self._background: Background | None = None
         self._slow_ns = 0
         self._health_ts = 0
@@ -240,12 +240,23 @@ class SupervisionLoop:
         return StopRecord(child.name, *said)
 
     def _interrupted(self) -> StopRecord | None:
+        """End the run in order at the first signal, kill it at the second.
+
+        A first one that finds the run ending only says so. `minibot stop` is no signal: Ctrl-C
+        after it is the first one all the same.
+        """
         while not self._interrupts.empty():
             name = self._interrupts.get()
-            if self._ended_by_hand:
-                return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{name} a second time")
-            self._ended_by_hand = True
-            self.end.begin_by_operator("a signal to the launcher", name)
+            if self._was_interrupted:
+                detail = f"a second signal to the launcher: {name}"
+                return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, detail)
+            self._was_interrupted = True
+            if self.end.phase is Phase.RUNNING:
+                self.end.begin_by_operator("a signal to the launcher", name)
+            else:
+                self.feed.tell(
+                    f"{name}: the run was ending in order already; a second one kills it"
+                )
         return None
 
     def _slow_checks(self) -> StopRecord | None:
@@ -269,7 +280,6 @@ class SupervisionLoop:
         requests = take_requests(self.context.var.requests, self.context.run_id, self._refuse)
         for request in requests:
             if request.get("kind") == END:
-                self._ended_by_hand = True
                 who, why = request.get("who", "somebody"), request.get("why", "minibot stop")
                 self.end.begin_by_operator(str(who), str(why))
                 continue

@@ -281,6 +281,32 @@ def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene
     assert [stop["payload"]["reason_code"] for stop in stops] == ["OPERATOR_KILL"]
 
 
+@pytest.mark.row("N-88", "F72")
+def test_first_interrupt_after_minibot_stop_confirms_the_end_and_the_second_kills(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `minibot stop` the first interrupt says that the run ends; the second is a kill."""
+    scene = staged(scenes, tmp_path / "var")
+    calm = cast(Background, scene.calm)
+    said: list[str] = []
+    monkeypatch.setattr(scene.desk.feed, "tell", said.append)
+    leave_request(scene.context.var.requests, RUN_ID, END, who="anna", why="enough")
+    assert scene.desk._look(calm) is None
+    assert scene.end.phase is Phase.CLOSING
+    assert said == []
+
+    scene.interrupts.put("SIGINT")
+    assert scene.desk._look(calm) is None
+    assert len(said) == 1
+    scene.interrupts.put("SIGINT")
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+    assert "second" in record.detail
+    assert scene.end.detail == "anna: enough"
+
+
 # --- flags --------------------------------------------------------------------------------------
 
 
