@@ -248,12 +248,14 @@ class Child:
         return (awake_ns() - self.started_ns) // NS_PER_MS
 
     def may_restart(self, max_60s: int, max_300s: int) -> bool:
-        """Count a restart, a refused one too; False if the budget is spent."""
+        """Count a restart and return True; count none and return False if the budget is spent."""
         moment = awake_ns()
         self.restarts_ns = [at for at in self.restarts_ns if moment - at < 300_000 * NS_PER_MS]
-        self.restarts_ns.append(moment)
         last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)
-        return last_60s <= max_60s and len(self.restarts_ns) <= max_300s
+        if last_60s >= max_60s or len(self.restarts_ns) >= max_300s:
+            return False
+        self.restarts_ns.append(moment)
+        return True
 
 
 def _seen(pid: int) -> psutil.Process | None:

@@ -84,7 +84,8 @@ class OpsProcess:
         self._ended_ns = 0
         if not child.may_restart(RESTARTS_60S, RESTARTS_300S):
             self._given_up = True
-            said = f"ops ended {len(child.restarts_ns)} times in 300 s; page and alerts are off"
+            # The end now at hand follows the last restart.
+            said = f"ops ended {len(child.restarts_ns) + 1} times in 300 s; page and alerts are off"
             self._context.incident("OPS_OFF", said)
             return
         self._begin(child)

@@ -140,7 +140,8 @@ class Supervisor:
                 self._switch_ai_off(f"{child.name} {why}; restart budget spent")
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
-            detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
+            count = len(child.restarts_ns)
+            detail = f"{child.name} {why}; {count} restart{'' if count == 1 else 's'} in 300 s"
             return StopRecord(WATCHDOG_ROLE, reason_code, detail)
         if child.name == AI_ROLE:
             child.restarts_ns.append(awake_ns())

@@ -234,6 +234,25 @@ def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
     assert watch.incidents() == ["ROLE_RESTARTED"] * 3
 
 
+@pytest.mark.row("N-20", "N-103", "F65")
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 restarts"), (1, "1 restart"), (2, "2 restarts")]
+)
+def test_stop_of_a_crash_loop_counts_the_restarts_that_happened(
+    tmp_path: Path, watches: list[Watched], count: int, words: str
+) -> None:
+    """The STOP of a crash loop counts the restarts, without the one that was refused."""
+    sets = (*QUICK, f"watchdog.restarts_max_60s={count}")
+    watch = Watch(tmp_path / "var", {"risk_role": "dead"}, sets)
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.detail == f"risk_role ended with exit code 11; {words} in 300 s"
+    assert watch.incidents() == ["ROLE_RESTARTED"] * count
+    assert len(watch.supervisor.children["risk_role"].restarts_ns) == count
+
+
 def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
