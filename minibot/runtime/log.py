@@ -29,7 +29,7 @@ from minibot.runtime.secrets import REDACTED, names_secret, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 TEXT_LENGTH_MAX: Final = 2_000
-TEXT_READ_MAX: Final = 20_000
+KEY_LENGTH_MAX: Final = 200
 ITEMS_MAX: Final = 50
 DEPTH_MAX: Final = 6
 LINE_BYTES_MAX: Final = 16_384
@@ -127,7 +127,7 @@ class Log:
             "level": LEVELS[level],
             "role": self.role,
             **({"run_id": self.run_id} if self.run_id else {}),
-            "kind": redact(kind[:TEXT_LENGTH_MAX]),
+            "kind": redact.beginning(kind, TEXT_LENGTH_MAX),
         }
         if event is not None:
             line["event_id"] = event.id
@@ -204,15 +204,17 @@ def shown(value: object, depth: int = 0) -> object:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        text = redact(value[:TEXT_READ_MAX])
-        rest = len(value) - TEXT_LENGTH_MAX
-        return text if rest <= 0 else f"{text[:TEXT_LENGTH_MAX]}... (cut, {len(value)} in all)"
+        if len(value) <= TEXT_LENGTH_MAX:
+            return redact(value)
+        return f"{redact.beginning(value, TEXT_LENGTH_MAX)}... (cut, {len(value)} in all)"
     if depth >= DEPTH_MAX:
         return "..."
     if isinstance(value, Mapping):
-        items = [(str(key)[:200], item) for key, item in islice(value.items(), ITEMS_MAX)]
+        items = [(str(key), item) for key, item in islice(value.items(), ITEMS_MAX)]
         return {
-            redact(key): REDACTED if names_secret(key) else shown(item, depth + 1)
+            redact.beginning(key, KEY_LENGTH_MAX): (
+                REDACTED if names_secret(key) else shown(item, depth + 1)
+            )
             for key, item in items
         }
     if isinstance(value, list | tuple | set | frozenset):

@@ -12,6 +12,7 @@ from typing import Final
 
 from minibot.events.names import TICKS
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.runtime.secrets import redact
 
 SUSPECT_FILE: Final = "suspect.json"
 CRASHES_MAX: Final = 2
@@ -45,7 +46,7 @@ class PoisonEvents:
     def note(self, queue: str, seq: int, error: Exception) -> None:
         """Record that the core crashed at a line; durable on return."""
         self._crashes = self._crashes + 1 if (queue, seq) == self._place else 1
-        self._place, self.error = (queue, seq), repr(error)[:500]
+        self._place, self.error = (queue, seq), redact.beginning(repr(error), 500)
         write_hashed(
             self._path,
             {

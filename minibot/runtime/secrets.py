@@ -27,6 +27,10 @@ REDACTED: Final = "[redacted]"
 FILE_BYTES_MAX: Final = 65_536
 # Shorter values also occur in ordinary text ("1", "true"), which would be redacted.
 SECRET_LENGTH_MIN: Final = 6
+# Patterns take time on a long text, so only this much of its beginning is searched.
+TEXT_READ_MAX: Final = 20_000
+# No secret that is known by its pattern alone, such as a password in a URL, is longer.
+PATTERN_LENGTH_MAX: Final = 2_000
 EXIT_CONFIG: Final = 4
 _NAME_ANOTHER: Final = "name the right file in secrets.path, or none: the night needs no secret."
 
@@ -115,6 +119,18 @@ class Redactor:
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
         return text
+
+    def beginning(self, text: str, length_max: int) -> str:
+        """Return the beginning of a text, cut once its secrets are removed.
+
+        Of a text over `TEXT_READ_MAX` characters only so many are searched. A secret at the end of
+        that part may be cut and so stay unknown: what stands near that end is never returned.
+        """
+        found = self(text[:TEXT_READ_MAX])
+        if len(text) > TEXT_READ_MAX:
+            longest = len(self._values[0]) if self._values else 0
+            found = found[: max(0, len(found) - max(longest, PATTERN_LENGTH_MAX))]
+        return found[:length_max]
 
 
 def names_secret(key: str) -> bool:

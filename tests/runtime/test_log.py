@@ -151,6 +151,43 @@ def test_log_cuts_no_secret_in_half(tmp_path: Path, length: int) -> None:
     assert "EDGE" not in log.path.read_text()
 
 
+@pytest.mark.row("N-12")
+@pytest.mark.parametrize(("key_length", "kind_length"), [(190, 1_990), (195, 1_995), (0, 0)])
+def test_log_cuts_no_key_and_no_kind_within_a_secret(
+    tmp_path: Path, key_length: int, kind_length: int
+) -> None:
+    """A secret at the edge of a key or kind leaves no part, and a cut name of a secret hides it."""
+    redact.learn(["EDGE-abcdefghij-0123456789"])
+    log = make_log(tmp_path)
+
+    log.info(
+        "k" * kind_length + "EDGE-abcdefghij-0123456789",
+        nested={"k" * key_length + "EDGE-abcdefghij-0123456789": 1, "k" * 200 + "_token": "EDGE"},
+    )
+
+    (line,) = lines(log)
+    assert "EDGE" not in log.path.read_text()
+    assert line["kind"].startswith("k" * kind_length)
+    assert len(line["kind"]) <= 2_000
+    assert max(map(len, line["nested"])) <= 200
+
+
+@pytest.mark.row("N-12")
+def test_log_of_a_long_text_that_shrinks_shows_no_part_of_the_secret_at_its_end(
+    tmp_path: Path,
+) -> None:
+    """A secret cut by the end of the searched part stays hidden, however much goes before it."""
+    redact.learn(["LONG" * 250, "EDGE-abcdefghij-0123456789"])
+    log = make_log(tmp_path)
+
+    for filler in range(980, 1_000):
+        text = "LONG" * 250 * 19 + "." * filler + "EDGE-abcdefghij-0123456789"
+        log.info("long", text=text, error=ValueError(text))
+    log.info("url", text="LONG" * 250 * 19 + "." * 970 + " https://me:EDGE-word@example.com")
+
+    assert "EDGE" not in log.path.read_text()
+
+
 @pytest.mark.row("F149")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
