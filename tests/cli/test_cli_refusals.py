@@ -47,6 +47,34 @@ def test_missing_file_is_called_missing_whatever_its_name(
     assert str(tmp_path) not in line
 
 
+@pytest.mark.row("N-12")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("doctor", "--config", "mine.json"),
+        ("config", "show", "mine.json"),
+        ("backtest", "--config", "mine.json"),
+        ("night", "--config", "mine.json"),
+        ("settings", "--config", "mine.json"),
+        ("backtest", "--sweep", "broker.api_key:marker-5c1e"),
+        ("new-config", "other", "--set", "broker.api_key:marker-5c1e"),
+    ],
+    ids=" ".join,
+)
+def test_configuration_error_shows_no_secret_whatever_verb_meets_it(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret in a profile or setting is refused by every verb without being repeated."""
+    monkeypatch.chdir(tmp_path)
+    overlay = '{"extends": "nore.v1.json", "broker": {"api_key": "marker-5c1e"}}'
+    Path("mine.json").write_text(overlay)
+
+    said = verb(tmp_path / "var", *words)
+
+    assert said.code == 4, said.err
+    assert "marker-5c1e" not in said.out + said.err
+
+
 def test_several_faults_of_a_refusal_stand_on_a_line_each(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -317,6 +317,84 @@ def test_config_with_a_live_key_is_refused_by_the_rule_and_keeps_its_value_to_it
     assert "marker-7f3a" not in told
 
 
+SECRET = "marker-7f3a"
+
+
+@pytest.mark.row("N-12", "N-22")
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        {"broker": {"api_key": SECRET}},
+        {"broker": {"login": [{"clientSecret": SECRET}, {"private-key": SECRET}]}},
+        {"binance": {"login": {"secret": SECRET}}},
+        {"api": {"value": SECRET}},
+        {"binance": {"password": {"value": SECRET}}},
+        {"binance": {"rest_url": ["api_key", SECRET]}},
+        {"binance": {"rest_url": {"name": "api_key", "value": SECRET}}},
+        {"binance": {"rest_url": f"https://me:{SECRET}@example.com"}},
+        {"broker": f"api_key={SECRET}"},
+    ],
+)
+def test_config_error_never_shows_a_secret_below_beside_or_within_a_value(
+    tmp_path: Path, overlay: dict[str, Any]
+) -> None:
+    """A secret in a refused value is hidden, wherever in it the key stands that names it."""
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"extends": "nore.v1.json", **overlay}))
+
+    with pytest.raises(ConfigError) as refusal:
+        load_config(path)
+
+    told = "\n".join([str(refusal.value), *refusal.value.violations])
+    assert next(iter(overlay)) in told
+    assert SECRET not in told
+
+
+@pytest.mark.row("N-12", "N-22")
+@pytest.mark.parametrize(
+    "sets",
+    [
+        [f"broker.api_key={SECRET}"],
+        [f"broker.auth.token={SECRET}"],
+        [f'broker={{"password":"{SECRET}"}}'],
+        [f"broker.api_key={SECRET}", "broker.api_key.more=1"],
+        [f"broker.api_key:{SECRET}"],
+        [f"api_key {SECRET}"],
+        [f"..api_key={SECRET}"],
+    ],
+)
+def test_config_error_of_a_set_never_shows_a_secret(sets: list[str]) -> None:
+    """A secret after `--set` is hidden, also in a text that is no key and value."""
+    told = "\n".join(refused(DEMO, *sets))
+
+    assert SECRET not in told
+
+
+@pytest.mark.row("N-12", "N-22")
+@pytest.mark.parametrize("name", ["MINIBOT__BROKER__API_KEY", "MINIBOT__API__VALUE__X"])
+def test_config_error_of_the_environment_never_shows_a_secret(name: str) -> None:
+    """A secret in a variable is hidden, also below a section that does not exist."""
+    told = "\n".join(refused(DEMO, **{name: SECRET}))
+
+    assert SECRET not in told
+
+
+@pytest.mark.row("N-12", "N-22")
+@pytest.mark.parametrize(
+    "text",
+    ['{"api_key": 918273645546372819918273}', '{"extends": {"api_key": "918273645546372819"}}'],
+)
+def test_config_file_that_is_refused_whole_never_shows_a_secret(tmp_path: Path, text: str) -> None:
+    """A file that is no profile at all is refused without showing its numbers or its base."""
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError) as refusal:
+        load_config(path)
+
+    assert "918273645" not in str(refusal.value)
+
+
 def test_config_tells_all_violations_at_once() -> None:
     """Violations of layer, schema and rules come in one refusal, each once."""
     violations = refused(

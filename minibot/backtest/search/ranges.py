@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.shown_values import shown_text
 
 SECTIONS: Final = ("risk", "strategy")
 # Keys of the risk section about gains: they limit no loss, so that any value may be searched.
@@ -138,6 +139,6 @@ def _places(text: str) -> int:
 
 def _refused(text: str) -> ConfigError:
     return ConfigError(
-        f"--vary: {text!r} is no range.",
+        f"--vary: {shown_text(text)!r} is no range.",
         ["allowed: section.key=low:high, section.key=low:high:step or section.key=a,b,c"],
     )

@@ -27,6 +27,7 @@ from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.report.columns import table_lines
+from minibot.runtime.configuration.shown_values import shown_text
 from minibot.runtime.paths import Var
 from minibot.strategies.selection import judge
 
@@ -91,9 +92,13 @@ def parse_axis(text: str) -> Axis:
     key, equals, rest = text.partition("=")
     values = tuple(_divided(rest))
     if not equals or not all(key.split(".")) or not all(values):
-        raise ConfigError(f"--sweep: {text!r} is no axis.", ["allowed: section.key=a,b,c"])
+        raise ConfigError(
+            f"--sweep: {shown_text(text)!r} is no axis.", ["allowed: section.key=a,b,c"]
+        )
     if len(set(values)) < len(values):
-        raise ConfigError(f"--sweep: {text!r}: a value stands twice.", ["each value once"])
+        raise ConfigError(
+            f"--sweep: {shown_text(text)!r}: a value stands twice.", ["each value once"]
+        )
     return Axis(key.strip(), values)
 
 

@@ -164,7 +164,8 @@ def _read_base(path: Path, base: Path) -> JsonObject:
 
 
 def _no_base(path: Path, name: Any, why: str) -> ConfigError:
-    shown = printable(json.dumps(name))
+    # A section or list may hold a secret, see `shown_values`.
+    shown = "..." if isinstance(name, dict | list) else printable(json.dumps(name))
     return ConfigError(
         f"{printable(path.name)}: {EXTENDS} = {shown}: {why}.",
         (),
@@ -203,7 +204,8 @@ def _refused(path: Path, why: str) -> ConfigError:
 
 def _bounded(digits: str) -> int:
     if len(digits) > len(str(-(2**63))) or not -(2**63) <= int(digits) < 2**64:
-        raise ValueError(f"{digits[:20]}... has more than 64 bits")
+        count = len(digits.removeprefix("-"))  # The number itself may be a secret.
+        raise ValueError(f"a number of {count} digits has more than 64 bits")
     return int(digits)
 
 

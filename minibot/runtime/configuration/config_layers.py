@@ -7,7 +7,6 @@ JSON number with a point is kept as its own characters: floats exist nowhere in 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import EXTENDS, leaves_below, parse, printable
+from minibot.runtime.configuration.shown_values import shown_text, shown_value
 
 ENV_PREFIX: Final = "MINIBOT__"
 # One underscore fewer, and the variable would have no effect.
@@ -47,9 +47,10 @@ class Layers:
             child = node.setdefault(key, {})
             if not isinstance(child, dict):
                 where = ".".join(keys[:depth])
+                shown = shown_value(keys[:depth], child)
                 self.violations.append(
                     printable(f"{'.'.join(keys)} ({origin})")
-                    + f": {printable(where)} is {printable(json.dumps(child))} in this profile, "
+                    + f": {printable(where)} is {shown} in this profile, "
                     + f"so it has no key {printable(keys[depth])}"
                     + (SIMULATED if where == "embedded" else "")
                 )
@@ -87,7 +88,7 @@ class Layers:
         for text in sets:
             key, equals, value = text.partition("=")
             if not equals or not all(key.strip().split(".")):
-                self.violations.append(f"{SET} {printable(text)}: expected section.key=value")
+                self.violations.append(f"{SET} {shown_text(text)}: expected section.key=value")
             else:
                 self.put(key.strip().split("."), parse_value(value), SET)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -13,6 +12,7 @@ import jsonschema_rs
 
 from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import EXTENDS, printable
+from minibot.runtime.configuration.shown_values import is_live, shown_value
 from minibot.runtime.paths import PROJECT
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ NEAR_MIN: Final = 0.65
 NEAR_ELSEWHERE_MIN: Final = 0.75
 NEAR_WORD_MIN: Final = 0.8
 WORD_LETTERS_MIN: Final = 4
-
-# Names that belong to real trading. None exists here, and their values are never repeated.
-_LIVE: Final = re.compile(
-    r"(^|_)(live|api|apikey|key|secret|token|password|passphrase|signature|withdraw|real|leverage)"
-    r"(_|$)|apikey|apisecret|secretkey",
-    re.IGNORECASE,
-)
 
 
 @cache
@@ -105,12 +98,14 @@ def _told_error(
 
 
 def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
-    """Return one violation as a sentence: the key, its value, its origin and the allowed values."""
+    """Return one violation as a sentence: the key, its value, its origin and the allowed values.
+
+    The value of a key that may be a secret is hidden.
+    """
     key = ".".join(path)
     parents = [".".join(path[:depth]) for depth in range(len(path), 0, -1)]
     where = next((origin[parent] for parent in parents if parent in origin), "")
-    shown = "***" if _LIVE.search(path[-1]) else _shown(value)
-    return f"{printable(key)} = {shown}{f' ({where})' if where else ''}: {words}"
+    return f"{printable(key)} = {shown_value(path, value)}{f' ({where})' if where else ''}: {words}"
 
 
 def describe(schema: Mapping[str, Any]) -> str:
@@ -141,7 +136,7 @@ def _described_type(name: str, schema: Mapping[str, Any]) -> str:
 def _unknown(
     path: list[str], value: Any, schema: Mapping[str, Any], origin: Mapping[str, str]
 ) -> str:
-    if _LIVE.search(path[-1]):
+    if is_live(path[-1]):
         words = "refused: real trading and its keys do not exist in NORE (N-22); remove the key"
         return told(path, value, words, origin)
     siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
@@ -188,7 +183,3 @@ def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     name = schema["$ref"].rpartition("/")[2]
     definition: Mapping[str, Any] = config_schema()["$defs"][name]
     return definition
-
-
-def _shown(value: Any) -> str:
-    return printable(json.dumps(value))
