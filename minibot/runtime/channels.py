@@ -53,12 +53,15 @@ class Control:
         return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
     def take(self, line: str) -> None:
-        """Apply one control line; an unknown one changes nothing."""
+        """Apply one control line; an unknown or unreadable one changes nothing."""
         words = line.split()
         if not words:
             return
-        if words[0] == LEASE and len(words) == 3:
-            issued, epoch = int(words[1]), int(words[2])
+        if words[0] == LEASE:
+            try:
+                issued, epoch = map(int, words[1:])
+            except ValueError:
+                return
             if epoch >= self.epoch:
                 self.epoch, self._issued_ns, self._received_ns = epoch, issued, awake_ns()
         elif words[0] == DRAIN:

@@ -1,7 +1,8 @@
-"""Heartbeat thread: at once, repeatedly, and late after a pause."""
+"""Channels of a role: its heartbeat thread, and the control lines that it reads."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import sys
@@ -83,6 +84,30 @@ def test_pause_is_known_to_whoever_asks_and_counted_once(monkeypatch: pytest.Mon
     assert heartbeat.resumed_ns == moment
     heartbeat.end()
     assert SilentHeartbeat("watchdog_role").still_ms() == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lease a b",
+        "lease 1",
+        "lease 5 9 9",
+        "lease 5 9.0",
+        "lease 5 \ufffd",
+        "lease",
+        "leash 5 9",
+        "",
+    ],
+)
+def test_control_line_that_cannot_be_read_changes_nothing(line: str) -> None:
+    """A garbled lease is no lease and no error: the thread that reads on must not end by it."""
+    control = Control(_received_ns=1)
+    control.take("lease 4 2")
+    before = dataclasses.astuple(control)
+
+    control.take(line)
+
+    assert dataclasses.astuple(control) == before
 
 
 @pytest.mark.row("F68", "F81")
