@@ -1,14 +1,14 @@
 """Operators' stop journal, `var/stop_journal.jsonl`: every stop and end of every run.
 
 Operators tail this file. It is never rotated or moved, and written by the holder of the run's lock.
-Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. A run
-recovered without its manifest is missing. Two kinds belong to no run: the CLEAR of a flag, and a
-REFUSED start.
+Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. Two
+kinds belong to no run: the CLEAR of a flag, and a REFUSED start.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from minibot.cores.input_order import LineSource
@@ -17,6 +17,8 @@ from minibot.events.ids import derive_id
 from minibot.events.model import Event, JsonObject, StopJournal
 from minibot.events.names import STOP_JOURNAL, WATCHDOG_ROLE
 from minibot.events.reasons import CLEARED, REFUSED
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed
@@ -93,12 +95,33 @@ def append_stop(var: Var, json: bytes) -> None:
 def copy_stops(var: Var, codec: Codec) -> None:
     """Append the records in all parts of the run's `stop_journal`."""
     for role in codec.roles.writers(STOP_JOURNAL):
-        if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
-            continue
-        source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=role))
+        for json in _recorded(var, role):
+            codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
+            append_stop(var, json)
+
+
+def copy_stops_unproven(var: Var, contracts: Contracts, roles: Roles, run_id: str) -> None:
+    """Append the records of a run without a manifest; see `copy_stops`.
+
+    No manifest tells the roles' command lines, so each record is taken at its word about its own;
+    all else is judged as ever.
+    """
+    said: dict[str, set[str]] = {}
+    for role in roles.writers(STOP_JOURNAL):
+        for json in _recorded(var, role):
+            with suppress(ValueError):  # Refused, with its reason, when it is copied.
+                said.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
+    copy_stops(var, Codec(contracts, roles, run_id, said))
+
+
+def _recorded(var: Var, role: str) -> Iterator[bytes]:
+    """Yield the JSON of each line in a role's part of the run's `stop_journal`."""
+    if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
+        return
+    with closing(open_reader(var.queues, STOP_JOURNAL, part=role)) as reader:
+        source = LineSource(reader)
         while (line := source.next()) is not None:
-            codec.decode(f"{STOP_JOURNAL}/parts/{role}", line.json)
-            append_stop(var, line.json)
+            yield line.json
 
 
 def clear_flag(var: Var, who: str, why: str) -> str | None:

@@ -29,7 +29,7 @@ from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.merge import Merger, restore_parts
-from minibot.watchdog.operator_stop_log import copy_stops
+from minibot.watchdog.operator_stop_log import copy_stops, copy_stops_unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +127,18 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
     return []
 
 
-def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> FormerRun:
+def _seal_without_manifest(
+    var: Var, run_dir: Path, contracts: Contracts, roles: Roles, whys: Sequence[str]
+) -> FormerRun:
     """Seal the queues of a run whose manifest is gone or damaged.
 
-    Its parts are not merged, and its stops are not copied to the operators' journal.
+    Its parts are not merged; its stops are copied to the operators' journal all the same.
     """
     repaired, findings = recover_queues(var, roles)
+    try:
+        copy_stops_unproven(var, contracts, roles, run_dir.name)
+    except RunStop as error:
+        findings.append(f"{error.reason_code}: {error.detail}")
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
     root = seal_run(var.queues, run_dir, extra=extra)
@@ -150,7 +156,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
         manifest = Manifest.load(run_dir)
     except RunStop as error:
         # The run is unknown, but its queues are kept, and verify names the losses.
-        return _seal_without_manifest(var, run_dir, roles, [*room, error.detail])
+        return _seal_without_manifest(var, run_dir, contracts, roles, [*room, error.detail])
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     repaired, findings = recover_queues(var, roles)
     findings += room

@@ -306,6 +306,51 @@ def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_pa
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
 
 
+@pytest.mark.row("N-06", "N-88")
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_stops_of_a_run_without_its_manifest_reach_the_operators_journal(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    """An interrupted run whose manifest is gone or damaged still leaves its stops, once."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_stop("execution_role", "WATCHDOG_LOST")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    manifest = stage.run_dir / "manifest.json"
+    manifest.unlink() if is_gone else manifest.write_bytes(b"{}")
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert [finding.partition(":")[0] for finding in recovered.findings] == ["RUN_FILE_CHANGED"]
+    stops = {stop["source"]: stop["payload"]["reason_code"] for stop in read_stops(stage.var.root)}
+    assert stops == {"execution_role": "WATCHDOG_LOST", "risk_role": "RISK_LIMIT"}
+    assert len(read_stops(stage.var.root)) == 2
+
+
+@pytest.mark.row("N-06", "N-88")
+def test_stop_that_breaks_its_contract_is_a_finding_where_the_manifest_is_gone_too(
+    tmp_path: Path,
+) -> None:
+    """Without a manifest a stop of another run is not copied but found; the run is sealed."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    other = Stage(tmp_path / "other")
+    event = other.leave_stop("risk_role", "RISK_LIMIT")
+    foreign = canonical.encode({**event.to_json(), "run_id": "20200101_000000"})
+    part = stage.part("stop_journal", "risk_role")
+    part.writer.append_json([foreign])
+    part.writer.close()
+    (stage.run_dir / "manifest.json").unlink()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    codes = [finding.partition(":")[0] for finding in recovered.findings]
+    assert sorted(codes) == ["RUN_FILE_CHANGED", "RUN_ID_MISMATCH"]
+    assert read_stops(stage.var.root) == []
+
+
 @pytest.mark.parametrize("lost", ["parts/risk_role", "acks", "both"])
 def test_lines_that_a_power_loss_took_from_a_part_come_back_from_the_inbox(
     tmp_path: Path, lost: str
