@@ -395,8 +395,11 @@ class Ai:
         "Least market time between the starts of two trainings.",
     ]
     memory_mb_max: Annotated[int, whole(64, 65_536), "Memory of the worker."]
-    # The launcher allows `ai_role` itself as many restarts in the run, counted apart.
-    restarts_max: Annotated[int, whole(0, 100), "Restarts of the worker before it is switched off."]
+    restarts_max: Annotated[
+        int,
+        whole(0, 100),
+        "Restarts of the worker, and as many of `ai_role` itself, before the AI is switched off.",
+    ]
     drafts_per_s_max: Annotated[
         int,
         whole(1, 10_000),
