@@ -12,9 +12,8 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
-from minibot.watchdog.requests import END
+from minibot.watchdog.requests import END, KILL
 
-KILL: Final = "kill"
 OF_RUN: Final = ("halt", "resume", END, KILL)
 OF_SYMBOL: Final = ("exit_position", "lock_symbol", "unlock_symbol")
 DEFAULT_WHY: Final = "operator"

@@ -28,7 +28,7 @@ from minibot.runtime.clock import machine_ns
 END = "end"
 KILL = "kill"
 # Of a file's name, which may be 255 bytes long.
-NAME_CHARS_MAX = 100
+FILE_NAME_CHARS_MAX = 100
 CONTROL_KINDS: dict[str, type[Payload]] = {
     cls.TYPE: cls for cls in (Halt, Resume, ExitPosition, LockSymbol, ModelActive)
 }
@@ -86,7 +86,7 @@ def _requests(
         if not odd and request.get("run_id") == run_id:
             yield path, request
         elif _set_aside(path) and odd:
-            on_odd(f"{ascii(path.name)[:NAME_CHARS_MAX]} is set aside: {odd}")
+            on_odd(f"{ascii(path.name)[:FILE_NAME_CHARS_MAX]} is set aside: {odd}")
 
 
 def _oldest_first(folder: Path) -> list[Path]:
@@ -101,7 +101,7 @@ def _set_aside(path: Path) -> bool:
     """Rename a file so that it is no request any more; False if it disappeared meanwhile."""
     aside = path.with_suffix(".aside")
     if os.path.lexists(aside):
-        aside = path.with_name(f"{path.stem[:NAME_CHARS_MAX]}-{machine_ns()}.aside")
+        aside = path.with_name(f"{path.stem[:FILE_NAME_CHARS_MAX]}-{machine_ns()}.aside")
     try:
         os.replace(path, aside)
     except FileNotFoundError:

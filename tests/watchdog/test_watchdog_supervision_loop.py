@@ -731,7 +731,7 @@ ODD: dict[str, Callable[[Path], object]] = {
 def test_odd_file_among_the_requests_is_set_aside_on_record(
     tmp_path: Path, scenes: list[Scene], kind: str, taken_name: bool
 ) -> None:
-    """What is no request is set aside with an incident, unopened, and the run goes on."""
+    """A file that is no request is set aside with an incident, unopened, and the run goes on."""
     scene = staged(scenes, tmp_path / "var")
     folder = scene.context.var.requests
     if taken_name:  # A name of an earlier one, which stays as evidence.
