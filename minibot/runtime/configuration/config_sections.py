@@ -311,9 +311,13 @@ class Queues:
     backlog_max: Annotated[
         int,
         whole(1000, 100_000_000),
-        "Lines that a reader may fall behind before the run stops.",
+        "Lines that a reader may fall behind before the run stops, or the AI is switched off.",
     ]
-    sync_ms_max: Annotated[int, whole(1000, 120_000), "Longest sync before the run stops."]
+    sync_ms_max: Annotated[
+        int,
+        whole(1000, 120_000),
+        "Longest sync before the run stops, or the AI is switched off.",
+    ]
     line_bytes_max: Annotated[
         int,
         whole(4096, 16_777_216),
