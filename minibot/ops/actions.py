@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from minibot.events.unit_sizes import MINUTE_MS
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.operator import NOT_RUNNING, ended, require_running, spoken
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
@@ -34,8 +34,8 @@ def act(
 ) -> str:
     """Leave a request for a run and return a sentence that names it; its effect comes later.
 
-    `kill` raises the operator's flag after its request; if the run has ended in between, that is
-    refused and the request stays.
+    `kill` raises the operator's flag after its request, even if that cannot be written; if the run
+    has ended in between, that is refused and the request stays.
 
     Args:
         var: Folder of the run.
@@ -51,7 +51,8 @@ def act(
         Refusal: The run has ended, another one runs, the kind is unknown, the run does not trade
             the symbol (a run with a universe may trade any), or the lock's minutes are not
             1 to `LOCK_MINUTES_MAX`.
-        RunStop: The request or the flag cannot be written, or the run's manifest is damaged.
+        RunStop: A request other than `kill`, or the flag, cannot be written, or the run's manifest
+            is damaged.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")
@@ -61,10 +62,23 @@ def act(
     fields: dict[str, object] = {"who": who, "why": spoken(why) or DEFAULT_WHY}
     if kind in OF_SYMBOL:
         return _ask_of_symbol(var, run_id, kind, fields, symbol, minutes)
+    if kind == KILL:
+        return _kill(var, run_id, fields)
     leave_request(var.requests, run_id, kind, **fields)
-    if kind == KILL and not raise_operators_flag(var.stop, var.flag):
-        raise ended(run_id)
     return f"{kind} is asked of {run_id}"
+
+
+def _kill(var: Var, run_id: str, fields: dict[str, object]) -> str:
+    """Raise the operator's flag, with or without its reason, and return what was asked."""
+    said = ""
+    try:
+        leave_request(var.requests, run_id, KILL, **fields)
+    except (OSError, RunStop) as error:
+        # The disk is full or gone, but the flag needs no space: the run stops all the same.
+        said = f"; the reason could not be written ({error})"
+    if not raise_operators_flag(var.stop, var.flag):
+        raise ended(run_id)
+    return f"{KILL} is asked of {run_id}{said}"
 
 
 def _ask_of_symbol(

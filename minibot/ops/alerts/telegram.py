@@ -216,7 +216,7 @@ class TelegramChat:
                 continue
             if message.date.timestamp() * 1000 < self._since_ms - OLD_MS:
                 continue  # It was meant for another run.
-            said = redact(self.answer(message.text)[:TEXT_MAX])
+            said = redact.beginning(self.answer(message.text), TEXT_MAX)
             if len(self._waiting) == WAITING_MAX:
                 self._drop()
             self._waiting.append(Answer(said, time.monotonic()))

@@ -1,0 +1,27 @@
+"""Orders of the operator's page: a kill holds also where the run's folder takes no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.kernel.files import read_hashed
+from minibot.ops.actions import act
+from minibot.runtime.paths import Var
+from minibot.runtime.running import RunLock, note_current
+from minibot.runtime.stop import OPERATOR, arm
+from minibot.watchdog.requests import KILL
+
+
+def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: Path) -> None:
+    """A kill from the page needs no space for its reason, as `minibot kill` needs none."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with RunLock(var):
+        note_current(var, "20251120_000000")
+
+        said = act(var, "20251120_000000", KILL, "", "the page")
+
+    assert said.startswith("kill is asked of 20251120_000000; the reason could not be written (")
+    assert read_hashed(var.flag)["role"] == OPERATOR
