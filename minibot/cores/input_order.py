@@ -1,7 +1,7 @@
 """Order in which a role takes its inputs: chosen live, logged, and read back.
 
 Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
-before the `market_ticks` line it goes back to, ticks last. The order log records the events taken
+before the `market_ticks` line it goes back to, ticks last. The input log records the events taken
 as ranges (`ack` events). `logged_steps` reads them back, so that a restart and a replay take the
 same events at the same times. Both sides number inputs, drop duplicates and compute `now` by the
 same code, which is what makes a replay byte-identical.
@@ -319,7 +319,7 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class LoggedStep:
-    """One input in the order log: its running number, and the market time when it was taken."""
+    """One input in the input log: its running number, and the market time when it was taken."""
 
     n: int
     taken: Taken
@@ -340,13 +340,13 @@ def logged_steps(
     """Yield the inputs of a role in logged order.
 
     Args:
-        ranges: The acks of the order log, in file order.
+        ranges: The acks of the input log, in file order.
         open_source: Returns the lines of a queue from where the reading starts.
         decode: Returns the event of a queue's name and line.
         known: The ids known at the start; kept up to date.
         now: Market time at the start; kept up to date.
         taken_before: Running number of the last input before the first range.
-        skip: True for a line that a dead letter of this order log names.
+        skip: True for a line that a dead letter of this input log names.
         decode_many: As for `Inputs`.
 
     Raises:
@@ -357,7 +357,7 @@ def logged_steps(
     for ack in ranges:
         if ack.n != n + 1:
             raise IntegrityError(
-                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
+                "runtime", CURSOR_AHEAD, f"input log: expected n {n + 1}, found {ack.n}"
             )
         source = sources.get(ack.queue)
         if source is None:
@@ -396,11 +396,11 @@ def position_from_json(data: JsonObject) -> Position:
 def read_ranges(
     folder: Path, queue: str, judge: Callable[[str, bytes], Event], start: Position = ZERO
 ) -> Iterator[Ack]:
-    """Yield the ranges of the order log in a reader's folder, starting at a position.
+    """Yield the ranges of the input log in a reader's folder, starting at a position.
 
     Args:
         folder: Folder of the reader's `acks.jsonl`; a missing file means no ranges.
-        queue: The queue whose acks are the order log.
+        queue: The queue whose acks are the input log.
         judge: `Codec.decode`.
         start: Where to begin; the position in a snapshot.
 

@@ -232,7 +232,7 @@ class ManyIds(KnownIds):
 
 
 def ranges_of(folder: Path, queue: str, codec: Codec) -> Iterator[Ack]:
-    """Yield the ranges of the order log in a reader's folder, as `read_ranges` does.
+    """Yield the ranges of the input log in a reader's folder, as `read_ranges` does.
 
     Raises:
         IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor is missing too.
@@ -259,7 +259,7 @@ def logged_runs(
     """Yield the inputs of a role in logged order, in runs of one range or a part of it.
 
     Args:
-        ranges: The order log, in file order.
+        ranges: The input log, in file order.
         desk: Where the queues are read.
         reader: The number of this role at the desk.
         shared: Queues that every role at the desk reads.
@@ -273,7 +273,7 @@ def logged_runs(
         queue = ack.queue
         if ack.n != n + 1:
             raise IntegrityError(
-                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
+                "runtime", CURSOR_AHEAD, f"input log: expected n {n + 1}, found {ack.n}"
             )
         place = places.get(queue)
         if place is None:

@@ -103,7 +103,7 @@ class Recorded:
                 seq += len(jsons)
 
     def order_log(self, role: RoleSpec) -> Iterator[Ack]:
-        """Yield the ranges of a role's order log."""
+        """Yield the ranges of a role's input log."""
         queue = role.order_log
         if queue is None:
             return

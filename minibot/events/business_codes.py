@@ -770,7 +770,7 @@ WOULD_TAKE: Final = _business(
 ORDER_TYPE_UNSUPPORTED: Final = _business(
     "order_type_unsupported",
     "The paper executor does not know this order type or time in force.",
-    "Use MARKET, or LIMIT with GTC, IOC or FOK.",
+    "Use MARKET, LIMIT with GTC, IOC or FOK, LIMIT_MAKER, or a sale with the triggers of its type.",
 )
 SYMBOL_UNKNOWN: Final = _business(
     "symbol_unknown",

@@ -113,6 +113,7 @@ def _scale(increment: str) -> tuple[Scale, bool]:
 
 
 def _maximum(scale: Scale, text: str | None) -> int | None:
-    if text is None:
+    if text is None or parse_fixed(text, 18) == 0:
         return None
-    return scale.parse_down(text) or None
+    # Below one increment nothing may be ordered, which is no maximum that is off.
+    return scale.parse_down(text)

@@ -140,7 +140,7 @@ class Roles:
         drain = _drain_order(roles)
         if len(drain) < len(roles):
             lost = sorted(roles.keys() - set(drain))
-            raise _refused(name, [f"roles {lost}: their order logs lead in a circle"])
+            raise _refused(name, [f"roles {lost}: their input logs lead in a circle"])
         if late := _late_starts(start, roles):
             raise _refused(name, late)
         orders = (start, market, derived, drain)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -123,8 +123,8 @@ class Store:
         Raises:
             RunStop: The disk refuses; nothing remains of it.
         """
-        rest = iter(chunks)
-        pieces = [piece for piece in (next(rest, b""), next(rest, b"")) if piece]
+        rest = filter(None, chunks)
+        pieces = list(islice(rest, 2))
         if len(pieces) < 2:
             # Many small files of a run have not changed since the last backup.
             content = content_of(b"".join(pieces))

@@ -22,7 +22,7 @@ class PoisonEvents:
     """Last line at which this role crashed, and how often.
 
     Args:
-        folder: Where the role keeps its order log.
+        folder: Where the role keeps its input log.
         run_id: The run; a note of another run is ignored.
     """
 

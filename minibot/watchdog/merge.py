@@ -1,9 +1,9 @@
 """Merge of queues with several writers: parts into one inbox, in the order of the watchdog's acks.
 
-The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names every
+The parts are the truth. Lines are copied unchanged; the input log (`health/acks.jsonl`) names every
 range before it is copied, so the process that ends the run can complete an interrupted merge.
-Parts, inboxes and order log are synced one by one, so after a power loss an inbox may hold lines
-that its part or the order log has lost: published lines, which the inbox restores.
+Parts, inboxes and input log are synced one by one, so after a power loss an inbox may hold lines
+that its part or the input log has lost: published lines, which the inbox restores.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Merger:
     def _open_order(
         self, opened: ExitStack, clock: RunClock, run_id: str, cmdline_hash: str
     ) -> None:
-        """Continue the order log at its end, and complete the merge that it names."""
+        """Continue the input log at its end, and complete the merge that it names."""
         root, roles, codec = self._root, self._roles, self._codec
         held = {queue: list(self._step_over(queue)) for queue in self.queues}
         # Opened before they are read: this publishes a range left unpublished.
@@ -136,7 +136,7 @@ class Merger:
         raise IntegrityError(WATCHDOG_ROLE, QUEUE_CHAIN, detail)
 
     def _logged(self) -> tuple[int, list[Ack]]:
-        """Return the number of inputs in the order log, and its ranges."""
+        """Return the number of inputs in the input log, and its ranges."""
         folder = queue_folder(self._root, HEALTH)
         ranges: list[Ack] = []
         if (folder / "acks.head").exists():
@@ -158,7 +158,7 @@ class Merger:
                 held[queue].extend(role for _ in lines)
 
     def _log_unlogged(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
-        """Log again lines in the inboxes that the order log has lost."""
+        """Log again lines in the inboxes that the input log has lost."""
         logged = {ack.queue: ack.to_seq for ack in ranges}
         for queue, roles in held.items():
             seen: Counter[str] = Counter()
@@ -214,7 +214,7 @@ class Merger:
         return copied
 
     def sync(self) -> None:
-        """Make inboxes and order log durable."""
+        """Make inboxes and input log durable."""
         self._order.sync()
         for inbox in self._inboxes.values():
             inbox.sync()

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from minibot.accounting.order_rules import OrderRules
+from minibot.events.business_codes import QTY_MAX
 from minibot.events.decimals import QUOTE_PLACES, NumberError
 from minibot.events.instrument import InstrumentRules
 from minibot.events.model import Instrument
@@ -52,6 +54,17 @@ def test_rules_given_as_zero_are_off() -> None:
     assert rules.qty_max is None
     assert rules.notional_min == 0
     assert rules.price_units("0.12345678") == 12_345_678
+
+
+def test_maximum_below_one_increment_allows_nothing() -> None:
+    """A maximum that no quantity meets forbids every order; it is not taken for an off rule."""
+    tight = replace(BTCUSDT, qty_max="0.00000900", market_qty_max="0.00000001")
+    rules = InstrumentRules.of(tight)
+
+    assert (rules.qty_max, rules.market_qty_max) == (0, 0)
+    for bounds in (OrderRules.of(tight).limit_bounds, OrderRules.of(tight).market_bounds):
+        assert bounds.qty_refusal(bounds.qty_step) == QTY_MAX
+        assert bounds.qty_down(10**12) == 0
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))

@@ -245,7 +245,7 @@ def _no_roles(raw: Any) -> None:
         (_queue_never_emptied, "derived_order"),
         (_emptied_queue_of_no_core, "derived_order"),
         (_no_order, "market_order"),
-        (_order_logs_in_a_circle, "their order logs lead in a circle"),
+        (_order_logs_in_a_circle, "their input logs lead in a circle"),
     ],
 )
 def test_roles_that_contradict_themselves_are_refused(

@@ -64,7 +64,7 @@ def test_event_with_a_time_that_no_process_of_the_run_had_stops(
 
 @pytest.mark.row("F83")
 @pytest.mark.fault(
-    "F83", by="the same, with the order log asked what was taken", ends="STOP(SCHEMA_INVALID)"
+    "F83", by="the same, with the input log asked what was taken", ends="STOP(SCHEMA_INVALID)"
 )
 def test_event_of_an_impossible_time_is_not_logged_as_taken(again: Again) -> None:
     """An event with an impossible time is not logged as input, so a replay skips it too."""

@@ -157,7 +157,7 @@ def test_cursor_put_back_applies_nothing_twice(again: Again, role: str) -> None:
 
 @pytest.mark.row("F34")
 @pytest.mark.fault(
-    "F34", by="a crash before outputs: the order log stands, they do not", ends="SURVIVE"
+    "F34", by="a crash before outputs: the input log stands, they do not", ends="SURVIVE"
 )
 @pytest.mark.parametrize(("fills", "results"), [(1, 2), (4, 8), (9, 20)])
 def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, results: int) -> None:
@@ -171,7 +171,7 @@ def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, re
 
 
 @pytest.mark.row("F34")
-@pytest.mark.fault("F34", by="a range of the order log written and not published", ends="SURVIVE")
+@pytest.mark.fault("F34", by="a range of the input log written and not published", ends="SURVIVE")
 @pytest.mark.parametrize(
     ("role", "queue"),
     [(EXECUTION, "order_intents"), ("risk_role", "signals"), ("strategy_role", "market_ticks")],

@@ -34,6 +34,17 @@ def test_content_is_stored_once_and_read_back(tmp_path: Path) -> None:
     assert store.put([]) == content_of(b"")
 
 
+@pytest.mark.parametrize("at", range(len(PIECES) + 1))
+def test_empty_piece_among_others_loses_none_of_them(tmp_path: Path, at: int) -> None:
+    """An empty piece adds nothing and takes nothing away, though each other one stands alone."""
+    store = Store(tmp_path / "content")
+    for piece in PIECES:
+        store.put([piece])
+
+    assert store.put([*PIECES[:at], b"", *PIECES[at:]]) == WHOLE
+    assert b"".join(store.chunks(WHOLE)) == b"".join(PIECES)
+
+
 def test_crash_at_any_call_leaves_no_content_or_the_whole_and_the_next_writer_goes_on(
     tmp_path: Path,
 ) -> None:

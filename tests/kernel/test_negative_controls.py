@@ -137,7 +137,7 @@ CONTROLS = [
         simulated("role"),
     ),
     Control(
-        "output before the order log",
+        "output before the input log",
         (
             (
                 World._do_take,
@@ -149,7 +149,7 @@ CONTROLS = [
         simulated("role"),
     ),
     Control(
-        "cursor before the order log is synced",
+        "cursor before the input log is synced",
         ((World._do_hint, '        self._do_sync("acks")\n', ""),),
         simulated("role"),
     ),
