@@ -7,10 +7,10 @@ outages once all is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minibot.events.model import Fill
+from minibot.events.model import Fill, Incident
 from minibot.events.money import amount_text
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.report.figures import clock, date_clock, duration, signed
@@ -87,11 +87,16 @@ class HourRow(NamedTuple):
         )
 
 
-def hour_rows(count: Recount) -> list[HourRow]:
-    """Return the hours that a run touched, oldest first; their results add up to the run's."""
+def hour_rows(count: Recount, incidents: Iterable[tuple[int, Incident]]) -> list[HourRow]:
+    """Return the hours that a run touched, oldest first; their results add up to the run's.
+
+    Args:
+        count: The recount of the run.
+        incidents: What the report names as incidents, each with its time in Unix milliseconds.
+    """
     tally, equity = count.hours, count.performance.equity_start
     trades = Counter(trip.closed_ts // HOUR_MS for trip in count.trades.trips if trip.is_closed)
-    incidents = Counter(ts // HOUR_MS for ts, _ in count.incidents)
+    told = Counter(ts // HOUR_MS for ts, _ in incidents)
     lost = outages_of(count.gaps)
     touched = {*tally.equity, *tally.fills, *tally.refused}
     rows = []
@@ -102,7 +107,7 @@ def hour_rows(count: Recount) -> list[HourRow]:
         rows.append(
             HourRow(
                 *(begin, ResultLines.of(equity - before, tally.fees[hour], costs), equity),
-                *(tally.fills[hour], trades[hour], tally.refused[hour], incidents[hour]),
+                *(tally.fills[hour], trades[hour], tally.refused[hour], told[hour]),
                 sum(each.within(begin, begin + HOUR_MS) for each in lost),
             )
         )

@@ -97,7 +97,7 @@ def why_not(night: Night) -> str:
 
 def hour_by_hour(night: Night) -> str:
     """Return the table of the run's hours, and under it every outage."""
-    rows = hour_rows(night.count)
+    rows = hour_rows(night.count, night.incidents)
     is_dated = bool(rows) and rows[0].from_ts // DAY_MS != rows[-1].from_ts // DAY_MS
     cells = [row.cells(is_dated=is_dated) for row in rows]
     lost = outages_of(night.count.gaps)

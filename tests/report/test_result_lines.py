@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.accounting.performance import Performance
-from minibot.events.model import Fill, Gap, RunOpening
+from minibot.events.model import Fill, Gap, Incident, RunOpening
 from minibot.events.unit_sizes import HOUR_MS
+from minibot.market.notices import BARS_MISSING
 from minibot.report.html import page
 from minibot.report.night import Night
-from minibot.report.night_hours import hour_rows
+from minibot.report.night_hours import HOURS_HEAD, hour_rows
 from minibot.report.result_lines import CostTally, ResultLines, result_lines, slippage_of
 from tests.report.nights import opened, with_stop
 from tests.runs import ShortRun, raw_events
@@ -90,7 +91,8 @@ def test_lines_add_up_exactly_and_as_printed(raw: int, fees: int, slippage: int)
 @pytest.mark.row("C-105")
 def test_hours_of_a_night_add_up_to_its_result_and_costs(short_run: ShortRun, night: Night) -> None:
     """A second count from the raw lines: fees and slippage of all fills."""
-    rows, whole = hour_rows(night.count), result_lines(night.count.performance, night.count.costs)
+    rows = hour_rows(night.count, night.incidents)
+    whole = result_lines(night.count.performance, night.count.costs)
     fills = [event["payload"] for event in raw_events(short_run.run_dir, "fills")]
     slipped = sum(
         (Decimal(each["bid"]) + Decimal(each["ask"]) - 2 * Decimal(each["price"]))
@@ -115,10 +117,25 @@ def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
     night.count.hours.equity[hour - 1] = night.count.performance.equity_start
     night.count.gaps[:] = [Gap("BTCUSDT", "trade", begin - 60_000, begin + 30_000, "x")]
 
-    rows = {row.from_ts: row for row in hour_rows(night.count)}
+    rows = {row.from_ts: row for row in hour_rows(night.count, night.incidents)}
 
     assert rows[begin - HOUR_MS].outage_ms == 60_000
     assert rows[begin].outage_ms == 30_000
+
+
+def test_hours_count_the_incidents_that_the_page_lists(night: Night) -> None:
+    """What the profile itself asks for, such as a market without history, is none of them."""
+    ts = night.count.market.last_ts
+    expected = Incident("market_role", BARS_MISSING, "BTCUSDT 1s: 0 of 60 bars of history")
+    other = Incident("market_role", "connection_lost", "closed by the exchange")
+    before = len(night.incidents)
+    assert night.has_no_history
+    night.count.incidents += [(ts, expected), (ts, other)]
+
+    hours = page(night).split("<h2>Hour by hour</h2>")[1].split("</section>")[0]
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in hours.split("<tr>")[2:]]
+    told = [int(row[HOURS_HEAD.index("incidents")]) for row in rows]
+    assert sum(told) == len(night.incidents) == before + 1
 
 
 def test_page_says_the_verdict_before_all_else(night: Night) -> None:
@@ -151,7 +168,7 @@ def test_page_has_hours_exits_and_reasons_that_held_it_back(night: Night) -> Non
         for name in ("Hour by hour", "Exits by reason", "Why it did not trade")
     }
 
-    assert parts["Hour by hour"].count("<tr>") == len(hour_rows(night.count)) + 1
+    assert parts["Hour by hour"].count("<tr>") == len(hour_rows(night.count, night.incidents)) + 1
     closed = [trip for trip in night.count.trades.trips if trip.is_closed]
     codes = {action.reason_code for trip in closed if (action := night.count.reasons.exit_of(trip))}
     assert codes
