@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,10 @@ def test_record_is_read_with_the_keyboard_alone(chromium: Chromium, record: Reco
         chromium.ask("document.querySelector('[aria-selected=true]').focus()")
         chromium.press("ArrowRight")
         wait_until(lambda w=words, n=name: w in text(chromium, n), name)  # type: ignore[misc]
+        if name == "risk":  # Each limit with its unit.
+            left = text(chromium, "headroom")
+            assert re.search(r"^drawdown\s+[\d,]+\.\d+ bps$", left, re.MULTILINE)
+            assert re.search(r"^cash\s+[\d,]+\.\d\d USDT$", left, re.MULTILINE)
     assert chromium.complaints == []
     assert outside(chromium, record.url) == []
 

@@ -125,7 +125,7 @@ function show() {
     ["drawdown", `${amount(live.risk.drawdown)} ${asset}`],
     ["entries", live.risk.is_halted ? "halted" : "allowed", live.risk.is_halted ? "bad" : ""],
   ]);
-  table("headroom", ["limit", "left"], Object.entries(live.risk.headroom || {}).map(([name, left]) => [name.replaceAll("_", " "), left]), "not told yet");
+  table("headroom", ["limit", "left"], Object.entries(live.risk.headroom || {}).map(([name, left]) => headroom(name, left, asset)), "not told yet");
   const ms = (us) => us ? `${(us / 1000).toFixed(1)} ms` : NONE;
   figures("speed", [
     ["ticks", live.counts.ticks.toLocaleString("en")],
@@ -143,6 +143,12 @@ function show() {
   options("symbol", names);
   options("act-symbol", names);
   at("tab-act").hidden = live.is_record;
+}
+// All limits are money but two, whose names say what they count.
+function headroom(name, left, asset) {
+  const counted = name.replaceAll("_", " ");
+  if (name.endsWith("_bps")) return [counted.replace(/ bps$/, ""), `${amount(left, 1)} bps`];
+  return [counted, name.endsWith("_per_minute") ? left : `${amount(left)} ${asset}`];
 }
 function lacking(against) {
   if (!against) return NONE;
