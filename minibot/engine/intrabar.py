@@ -12,8 +12,8 @@ or high that equals the price before it gets no tick of its own:
 
 Between these ticks the price passes every price on its way. Where a stop or a target of an open
 position lies on that way, a tick is put exactly there; and while an order is on its way, the touch
-stands still for its latency. So a stop is filled at its own price, or at the open when the market
-opened beyond it, and a target no better than where it stands.
+stands still for its latency. So a stop or a target is filled at its own price, or at the open where
+the market opened beyond it.
 
 A target that falls with time meets a rising price where it stood before; a stop that the high
 raises acts on what follows.

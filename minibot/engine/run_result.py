@@ -32,10 +32,10 @@ class EquityPoint(NamedTuple):
 
 
 class EquityList(LazyList[EquityPoint]):
-    """Equity candle by candle, made when it is first read.
+    """List of equity points, one per candle, made when it is first read.
 
-    Another process is sent two columns: a year of minutes is half a million points, and as objects
-    they take a second to send and another to read.
+    It is pickled as two columns: a year of minutes is half a million points, which as objects take
+    a second to pickle and another to read.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
