@@ -1,6 +1,8 @@
 """Pictures of the operator's page of a finished run, by an installed Chromium.
 
-    python -m tools.operator_pictures RUN_DIR    draw docs/pictures/operator-*.png
+    python -m tools.operator_pictures RUN_DIR    draws docs/pictures/operator-*.png
+
+The figures are those of the time when it is drawn, so nothing compares them.
 """
 
 from __future__ import annotations
