@@ -38,7 +38,10 @@ END_S: Final = 30.0
 
 
 class Hook:
-    """Webhook on a free loopback port that notes when which alert came, for a `with`."""
+    """Webhook on a free loopback port that notes when which alert came, for a `with`.
+
+    Its address stands in a secrets file of its own, which may not lie inside the project.
+    """
 
     def __init__(self) -> None:
         got: list[tuple[float, str]] = []
@@ -59,11 +62,18 @@ class Hook:
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+        self._folder = tempfile.TemporaryDirectory(prefix="minibot-hook-")
+        self._secrets = Path(self._folder.name) / "secrets.env"
+        self._secrets.touch(mode=0o600)
+        port = self._server.server_address[1]
+        self._secrets.write_text(f"HOOK=json://{LOOPBACK}:{port}/hook\n")
 
     @property
-    def address(self) -> str:
-        """Its address for Apprise."""
-        return f"json://{LOOPBACK}:{self._server.server_address[1]}/hook"
+    def keys(self) -> Json:
+        """Keys of a profile by which alerts go to it."""
+        section = {"required": True, "level_min": "warning", "per_minute_max": 20}
+        alerts = {**section, "targets": {"hook": "HOOK"}}
+        return {"alerts": alerts, "secrets.path": str(self._secrets)}
 
     def came(self, words: str) -> float | None:
         """Return when the first alert with these words in its title came, Unix s; None before."""
@@ -76,6 +86,7 @@ class Hook:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self._folder.cleanup()
 
 
 def alerts(repeats: int, folder: Path) -> list[Measure]:
@@ -116,7 +127,7 @@ def _taken(case: Callable[[Path], float], repeats: int, folder: Path) -> list[fl
 
 def stop_s(folder: Path) -> float:
     """Return the seconds from a STOP.flag to its alert."""
-    with Hook() as hook, Night(folder / "var", NIGHT | _told(folder, hook)) as night:
+    with Hook() as hook, Night(folder / "var", NIGHT | hook.keys) as night:
         night.await_trading()
         # `ops` loads for seconds beside the roles; a night in its seventh hour has it loaded.
         night.until(lambda: night.process_of(OPS), "ops runs")
@@ -143,7 +154,7 @@ def guard_s(folder: Path) -> float:
 def _guard(folder: Path, night: Night, hook: Hook) -> Iterator[None]:
     """Run `minibot guard` beside a night, once it hears of it; end it in order."""
     argv = [sys.executable, "-m", "minibot", "guard", "--config", PROFILE]
-    for name, value in _told(folder, hook).items():
+    for name, value in hook.keys.items():
         argv += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     argv += ["--set", f"guard={json.dumps({'quiet_ms': QUIET_MS})}", "--var", str(night.var.root)]
     log = folder / "guard.log"
@@ -161,15 +172,6 @@ def _guard(folder: Path, night: Night, hook: Hook) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _told(folder: Path, hook: Hook) -> Json:
-    """Return the keys of a profile by which alerts go to a webhook."""
-    secrets = folder / "secrets.env"
-    secrets.touch(mode=0o600)
-    secrets.write_text(f"HOOK={hook.address}\n")
-    section = {"required": True, "level_min": "warning", "per_minute_max": 20}
-    return {"alerts": {**section, "targets": {"hook": "HOOK"}}, "secrets.path": str(secrets)}
 
 
 def _awaited(come: Callable[[], float | None], what: str) -> float:
