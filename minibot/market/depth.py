@@ -41,6 +41,9 @@ DEPTH_PERCENT: Final = 2
 # No book is worth more in hundred-millionths; what a side holds beyond it is not told.
 DEPTH_UNITS_MAX: Final = 10**17 * 10**PLACES
 
+Bounds = tuple[int, int]
+"""Lowest bid and highest ask that count as depth, in hundred-millionths."""
+
 
 class Change(NamedTuple):
     """Effect of a message on the book: none (""), or the book is lost, with the reason in `why`."""
@@ -208,19 +211,20 @@ class SymbolDepth:
         if self.diff_ms is None or now_ms - self.diff_ms > age_ms_max:
             return None
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
-        has_left = self._has_left(book)
+        bounds = bounds_of(book) if self.venue else None
         is_due = now_ms - self._refreshed_ms >= REFRESH_MS
+        # The first book after a snapshot tells how far that one reached.
+        has_left = (is_due or self._was_short is None) and self._has_left(book, bounds)
         if is_due and (has_left or book.is_beyond_edge(bids, asks)):
             self._refreshed_ms = now_ms
             self.keeper.refresh()
-        return self._told(book, bids, asks, INTERVAL)
+        return self._told(book, bids, asks, INTERVAL, bounds)
 
-    def _has_left(self, book: KeptBook) -> bool:
+    def _has_left(self, book: KeptBook, bounds: Bounds | None) -> bool:
         """Return whether the market moved so far that the last snapshot holds less than 2 % of it.
 
         A snapshot that never held so much is not worth another one.
         """
-        bounds = bounds_of(book) if self.venue else None
         if bounds is None:
             return False
         low, high = ((amount_text(price), "0") for price in bounds)
@@ -237,16 +241,24 @@ class SymbolDepth:
         self._owes_resync = False
         self.resyncs += 1
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
-        return self._told(book, bids, asks, RESYNC)
+        bounds = bounds_of(book) if self.venue else None
+        return self._told(book, bids, asks, RESYNC, bounds)
 
     def _told(
-        self, book: KeptBook, bids: tuple[Level, ...], asks: tuple[Level, ...], why: BookWhy
+        self,
+        book: KeptBook,
+        bids: tuple[Level, ...],
+        asks: tuple[Level, ...],
+        why: BookWhy,
+        bounds: Bounds | None,
     ) -> Book:
         told = Book(symbol=self.symbol, bids=bids, asks=asks, last_update_id=book.book_id, why=why)
-        return told if not self.venue else replace(told, venue=self.venue, **depth_of(book))
+        if not self.venue:
+            return told
+        return replace(told, venue=self.venue, **depth_within(book, bounds))
 
 
-def bounds_of(book: KeptBook) -> tuple[int, int] | None:
+def bounds_of(book: KeptBook) -> Bounds | None:
     """Return the lowest bid and the highest ask within 2 % of the mid, in hundred-millionths.
 
     It is None without a touch, or with prices of more than eight places: no tick has them either.
@@ -263,12 +275,16 @@ def bounds_of(book: KeptBook) -> tuple[int, int] | None:
 
 
 def depth_of(book: KeptBook) -> JsonObject:
-    """Return the depth of a book within 2 % of its mid, as fields of a `book` event.
+    """Return the depth of a book within 2 % of its mid, as fields of a `book` event."""
+    return depth_within(book, bounds_of(book))
+
+
+def depth_within(book: KeptBook, bounds: Bounds | None) -> JsonObject:
+    """Return the depth of a book within bounds, as fields of a `book` event.
 
     Every kept level counts, also one that the event leaves out. Values are rounded down to
     hundred-millionths. Without bounds no field is told.
     """
-    bounds = bounds_of(book)
     if bounds is None:
         return {}
     low, high = bounds

@@ -10,7 +10,7 @@ exactly one below the first buffered `U` is accepted, because the gap rule prove
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
@@ -28,6 +28,7 @@ from minibot.exchanges.base import (
     Snapshot,
 )
 from minibot.exchanges.binance.messages import AMOUNTS, PRICES
+from minibot.exchanges.binance.side_worth import SideWorth
 from minibot.exchanges.units import plain, units_down
 
 # Ten diffs a second, so two minutes: a snapshot comes within seconds of its request, and is as new
@@ -57,17 +58,17 @@ class BookSide:
     """Levels of one side, keyed by price in hundred-millionths; texts are the venue's own.
 
     The best price comes from a heap with lazy deletion: setting or removing a level needs no
-    search, and a removed price is skipped when it surfaces. What each level is worth is kept from
-    the first time that `worth` is asked: then only levels that change are reckoned anew.
+    search, and a removed price is skipped when it surfaces. Changes are noted for `worth` from its
+    first question on.
     """
 
-    __slots__ = ("_heap", "_sign", "_worths", "levels")
+    __slots__ = ("_heap", "_sign", "_worth", "levels")
 
     def __init__(self, *, is_bid: bool) -> None:
         self.levels: dict[int, list[str]] = {}
         self._sign = -1 if is_bid else 1
         self._heap: list[int] = []
-        self._worths: dict[int, int] | None = None
+        self._worth: SideWorth | None = None
 
     def apply(self, rows: Rows) -> None:
         """Set every level of `rows` to its quantity; zero removes, an unknown removal is normal.
@@ -76,6 +77,8 @@ class BookSide:
             ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
         """
         levels, heap, sign, prices, amounts = self.levels, self._heap, self._sign, PRICES, AMOUNTS
+        changes = None if self._worth is None else self._worth.changes
+        fine: list[int] = []
         for row in rows:
             price, qty = row
             key = prices[price]
@@ -83,6 +86,9 @@ class BookSide:
                 size = amounts[qty]
             except ValueError:
                 size = _is_shown(qty)
+                fine.append(key)
+            if changes is not None:
+                changes[key] = size
             if size:
                 if key not in levels:
                     heappush(heap, sign * key)
@@ -92,8 +98,11 @@ class BookSide:
         if len(heap) > 2 * len(levels) + HEAP_SURPLUS_MAX:
             self._heap = [sign * key for key in levels]
             heapify(self._heap)
-        if self._worths is not None:
-            self._weigh(rows, self._worths)
+        if changes is not None:
+            for key in fine:
+                changes[key] = units_down(levels[key][1]) if key in levels else 0
+            if len(changes) > LEVELS_MAX:
+                self._worth = None  # Nobody asks any more.
 
     def cut(self) -> int | None:
         """Forget levels far from the touch if there are very many; return the last level kept."""
@@ -103,7 +112,7 @@ class BookSide:
         kept = pick(LEVELS_MAX, self.levels)
         self.levels = {key: self.levels[key] for key in kept}
         self._heap = [self._sign * key for key in kept]  # Sorted, so already a heap.
-        self._worths = None
+        self._worth = None
         return kept[-1]
 
     def best(self) -> int:
@@ -125,23 +134,9 @@ class BookSide:
 
     def worth(self, bound: int) -> int:
         """Return the value of all kept levels at `bound` or better, see `base.Levels`."""
-        worths = self._worths
-        if worths is None:
-            worths = self._worths = {}
-            self._weigh(self.levels.values(), worths)
-        if self._sign < 0:
-            return sum([worth for key, worth in worths.items() if key >= bound])
-        return sum([worth for key, worth in worths.items() if key <= bound])
-
-    def _weigh(self, rows: Iterable[Sequence[str]], worths: dict[int, int]) -> None:
-        """Reckon what levels that were applied are worth; one that was removed is forgotten."""
-        levels = self.levels
-        for row in rows:
-            key = PRICES[row[0]]
-            if key in levels:
-                worths[key] = key * units_down(levels[key][1])
-            else:
-                worths.pop(key, None)
+        if self._worth is None:
+            self._worth = SideWorth(is_bid=self._sign < 0)
+        return self._worth.of(self.levels, bound)
 
 
 class LocalBook:
