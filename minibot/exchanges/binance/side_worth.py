@@ -1,4 +1,4 @@
-"""Worth of one side of a book near the touch, kept by what changes from one question to the next."""
+"""Worth of one side of a book near the touch, kept by what changes between two questions."""
 
 from __future__ import annotations
 

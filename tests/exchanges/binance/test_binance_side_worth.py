@@ -59,7 +59,8 @@ def test_worth_after_any_diffs_and_bounds_is_the_plain_sum(
     is_bid: bool, first: list[list[str]], steps: list[tuple[list[list[list[str]]], int]]
 ) -> None:
     """Whatever changed and wherever the bound went since the last question."""
-    side, plain = BookSide(is_bid=is_bid), {}
+    side = BookSide(is_bid=is_bid)
+    plain: dict[Decimal, str] = {}
     for diffs, bound in [([first], 100 * UNIT), *steps]:
         for rows in diffs:
             side.apply(rows)
@@ -76,7 +77,8 @@ def test_worth_behind_cuts_is_the_plain_sum_of_what_is_kept(
     """A side that is cut, and changes that nobody asked for in time, begin anew."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(book_module, "LEVELS_MAX", 4)
-        side, plain = BookSide(is_bid=is_bid), {}
+        side = BookSide(is_bid=is_bid)
+        plain: dict[Decimal, str] = {}
         for diffs, bound in steps:
             for rows in diffs:
                 side.apply(rows)
@@ -86,5 +88,3 @@ def test_worth_behind_cuts_is_the_plain_sum_of_what_is_kept(
                     plain = {price: plain[price] for price in best}
 
             assert side.worth(bound) == plain_sum(plain, bound, is_bid=is_bid)
-
-
