@@ -6,10 +6,12 @@ import contextlib
 import gc
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,14 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A test's night mostly waits for its market: two workers leave a third of two cores idle.
+# A test's night mostly waits for its market: two workers leave a third of two cores idle. A unit
+# test waits for nothing.
 WORKERS_MORE = 1
+
+# Where `pytest -m unit` has its temporary folder, if there is as much room as it asks for: unit
+# tests make some ten thousand files and sync most of them, and each sync waits for a disk.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 1 << 30
 
 # Tests of half a minute and more start first: at the end one worker would play them alone.
 LONGEST = (
@@ -64,14 +72,16 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS + KINDS:
         config.addinivalue_line("markers", mark)
+    if _has_units_alone(config) and _has_room_in_memory():
+        tempfile.tempdir = str(MEMORY)
     config.pluginmanager.register(Guard(), "guard of processes")
     if config.option.seed is None:  # Workers get the seed of the process that starts them.
         config.option.seed = _number_of_commit()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the number of workers for `-n logical`: one more than there are cores."""
-    return (os.cpu_count() or 1) + WORKERS_MORE
+    """Return the number of workers for `-n logical`: the cores, and more where tests wait."""
+    return (os.cpu_count() or 1) + (0 if _has_units_alone(config) else WORKERS_MORE)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,11 +106,15 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # Before `-m` selects by marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the kinds, draw the cases of campaigns, start the longest tests first.
+    """Mark the kinds, guard sockets, draw the cases of campaigns, start the longest tests first.
 
     Named files and tests are played whole.
     """
     mark_kinds(items)
+    for item in items:
+        if item.get_closest_marker("network_mock") is not None:
+            assert isinstance(item, pytest.Function)
+            item.fixturenames.insert(0, loopback_only.__name__)
     if _is_drawn(config):
         left = left_out(items, config.option.seed)
         config.hook.pytest_deselected(items=[item for item in items if item in left])
@@ -134,6 +148,14 @@ def _is_drawn(config: pytest.Config) -> bool:
     return not config.option.whole and not config.option.file_or_dir
 
 
+def _has_units_alone(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "unit")
+
+
+def _has_room_in_memory() -> bool:
+    return MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
+
+
 def _number_of_commit() -> int:
     """Return how many commits lead to the one under test.
 
@@ -161,14 +183,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         need(*mark.args)
 
 
-@pytest.fixture(autouse=True)
-def loopback_only(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Fail a network test whose process has connected beyond loopback."""
-    if request.node.get_closest_marker("network_mock") is None:
-        yield
-        return
+@pytest.fixture
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test whose process has connected beyond loopback: the first fixture of `network_mock`.
+
+    It is no fixture of every test: to set up nothing thousands of times takes seconds.
+    """
     connect = socket.socket.connect
     left: list[object] = []
 
