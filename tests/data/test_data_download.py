@@ -67,16 +67,18 @@ class Desk:
     hosts: tuple[str, ...] = ()
     share_percent: int = 50
     pages_a_write: int = 10
+    timeout_s: float = 5.0
 
     def fetch(
         self, wanted: Wanted, *, archive: str | None = None, rest: str | None = None
     ) -> Fetched:
         """Download from the given addresses."""
+        limit_s = self.timeout_s
         host = None if archive is None else ArchiveHost(
-            archive, hosts=self.hosts, connect_timeout_s=5, total_timeout_s=5
+            archive, hosts=self.hosts, connect_timeout_s=limit_s, total_timeout_s=limit_s
         )  # fmt: skip
         venue = None if rest is None else BinanceRest(
-            rest, connect_timeout_s=5, total_timeout_s=5
+            rest, connect_timeout_s=limit_s, total_timeout_s=limit_s
         )  # fmt: skip
         patience = Patience(self.clock, self.told.append)
         budget = WeightBudget(self.share_percent, 6000)
@@ -463,6 +465,7 @@ def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: D
 
 def test_host_that_never_answers_is_not_asked_for_every_file(desk: Desk) -> None:
     """A dead host is tried for one file only, then the download ends with one sentence."""
+    desk.timeout_s = 0.1
     with Loopback(lambda sock, request: None) as gone:
         address = f"http://127.0.0.1:{gone.port}"
     fetched = desk.fetch(hours("2025-02-01", "2025-02-09"), archive=address, rest=address)

@@ -159,6 +159,7 @@ def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
     assert impure == []
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-02")
 @pytest.mark.parametrize("core", CORES)
 def test_core_reaches_its_own_room_events_cores_and_features_alone(
@@ -179,6 +180,7 @@ def test_core_reaches_its_own_room_events_cores_and_features_alone(
     assert strangers == []
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-02", "N-60")
 @pytest.mark.parametrize("core", CORES)
 def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
@@ -290,6 +292,7 @@ def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
     assert users - set(JSON_EXCEPTIONS) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", sorted(FINER))
 def test_room_takes_from_others_only_the_modules_named(
     room: str, modules: dict[str, ast.Module]
@@ -310,6 +313,7 @@ def test_room_takes_from_others_only_the_modules_named(
     assert taken - FINER[room] == set()
 
 
+@pytest.mark.slow
 def test_no_module_is_called_after_nothing(modules: dict[str, ast.Module]) -> None:
     """No module is called `utils`, `helpers`, `common` or `manager`."""
     empty_words = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")

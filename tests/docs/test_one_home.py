@@ -13,6 +13,9 @@ from minibot.events.reasons import REASONS
 from minibot.events.roles import Roles
 from tests.docs.product_sources import parsed_product
 
+# Whoever comes first parses the product.
+pytestmark = pytest.mark.slow
+
 TABLE = Roles.of_project()
 ROLES, QUEUES = TABLE.roles.keys(), TABLE.queues.keys()
 HOME_OF_NAMES = "minibot.events.names"
@@ -176,7 +179,6 @@ def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
             yield from ast.walk(slots)
 
 
-@pytest.mark.slow
 def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> None:
     """A reason code is a literal in its home alone; all other modules import the constant."""
     assert {each.module for each in known_texts} >= HOMES_OF_CODES
@@ -298,7 +300,6 @@ def test_table_of_roles_is_read_by_one_module(known_texts: list[Text]) -> None:
     assert found == {"minibot.events.roles", "minibot.watchdog.run_manifest"}
 
 
-@pytest.mark.slow
 def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
     """No list of roles or queues stands beside the table."""
     constants = constants_of(modules)

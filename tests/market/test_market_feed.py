@@ -110,6 +110,7 @@ def test_tape_gives_a_tick_for_every_trade_and_changed_quote(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_tape_proves_its_own_book(played: tuple[Feed, list[tuple[Payload, int]]]) -> None:
     """The tape's continuous check finds the two known disagreements, and the book stays valid."""
     feed, out = played
@@ -122,6 +123,7 @@ def test_tape_proves_its_own_book(played: tuple[Feed, list[tuple[Payload, int]]]
     assert books["interval"] >= 645
 
 
+@pytest.mark.slow
 def test_tape_gives_time_that_never_goes_back(
     played: tuple[Feed, list[tuple[Payload, int]]],
 ) -> None:
