@@ -184,10 +184,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail a test whose process has connected beyond loopback: the first fixture of `network_mock`.
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """Addresses beyond loopback that a test tried; one that is left there fails the test.
 
-    It is no fixture of every test: to set up nothing thousands of times takes seconds.
+    The first fixture of every test with `network_mock`, and of no other: to set up nothing for
+    thousands takes seconds.
     """
     connect = socket.socket.connect
     left: list[object] = []
@@ -200,7 +201,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connect(sock, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-    yield
+    yield left
     assert left == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +103,20 @@ def test_file_of_a_unit_test_outside_tmp_is_refused_before_it_is_made(guard: Gua
 
     assert len(guard.take_findings()) == 1
     assert not path.exists()
+
+
+@pytest.mark.network_mock
+def test_sockets_of_a_network_test_are_guarded_before_any_fixture(
+    request: pytest.FixtureRequest,
+) -> None:
+    """What the test's own fixtures connect to is guarded too, as it is the first of them."""
+    assert request.fixturenames[0] == "loopback_only"
+    with pytest.raises(OSError, match="loopback alone"):
+        socket.create_connection(("192.0.2.1", 9))
+
+    left: list[object] = request.getfixturevalue("loopback_only")
+    assert left == [("192.0.2.1", 9)]
+    left.clear()
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 23])
