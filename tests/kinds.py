@@ -23,6 +23,8 @@ MARKS = (
     "unit: starts no process, writes below tmp alone, is quick; given to every test without "
     "`process`, `slow` and `campaign`",
 )
+# Each of these makes a test no unit test.
+NOT_UNIT = frozenset({"process", "slow", "campaign"})
 # Fixtures of every room that need a finished night; tests that take them are marked by that.
 NIGHTS = frozenset({"short_run", "stopped_run"})
 
@@ -46,10 +48,12 @@ OWN_FILES = ("__pycache__", ".pytest_cache", ".hypothesis")
 def mark_kinds(items: list[pytest.Item]) -> None:
     """Mark each item `process` by what it asks for, and `unit` where no mark says otherwise."""
     for item in items:
-        has_injection = item.get_closest_marker("real_injection") is not None
-        if has_injection or NIGHTS.intersection(getattr(item, "fixturenames", ())):
+        marks = {mark.name for mark in item.iter_markers()}
+        takes_night = NIGHTS.intersection(getattr(item, "fixturenames", ()))
+        if takes_night or "real_injection" in marks:
             item.add_marker("process")
-        if not any(item.get_closest_marker(kind) for kind in ("process", "slow", "campaign")):
+            marks.add("process")
+        if marks.isdisjoint(NOT_UNIT):
             item.add_marker("unit")
 
 
