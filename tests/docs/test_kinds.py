@@ -109,7 +109,7 @@ def test_file_of_a_unit_test_outside_tmp_is_refused_before_it_is_made(guard: Gua
 def test_sockets_of_a_network_test_are_guarded_before_any_fixture(
     request: pytest.FixtureRequest,
 ) -> None:
-    """What the test's own fixtures connect to is guarded too, as it is the first of them."""
+    """Connections of the test's own fixtures are guarded too: the guard is the first of them."""
     assert request.fixturenames[0] == "loopback_only"
     with pytest.raises(OSError, match="loopback alone"):
         socket.create_connection(("192.0.2.1", 9))
