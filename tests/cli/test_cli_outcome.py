@@ -209,6 +209,8 @@ def test_night_whose_reader_is_gone_says_so_in_one_line_and_claims_no_proof(
 
     monkeypatch.setattr("minibot.cli.support.outcome.show_rows", closed)
     monkeypatch.setattr("minibot.cli.support.outcome.drop_reader", lambda stream: None)
+    # How many lines of progress it prints is up to the machine.
+    monkeypatch.setattr("minibot.cli.support.output.PROGRESS_EVERY_S", DEADLINE_S)
 
     found = judge(outcome(short_run.run_dir, ended), proof=False, as_json=False)
 
