@@ -7,7 +7,8 @@ import traceback
 
 from minibot.events.model import JsonObject
 from minibot.events.names import WATCHDOG_ROLE
-from minibot.events.reasons import INVARIANT_BROKEN, ROLE_CRASH_LOOP, ROLE_MEMORY
+from minibot.events.reasons import INVARIANT_BROKEN, ROLE_CRASH_LOOP, ROLE_HUNG, ROLE_MEMORY
+from minibot.kernel.errors import RunStop
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.role import stop_record
@@ -18,6 +19,8 @@ from minibot.watchdog.metrics import MetricsKeeper
 MERGE_S = 0.2
 # Inboxes can be rebuilt from their parts, which their writers sync.
 SYNC_NS = 5_000_000_000
+# How long the thread may take to end; it looks after each part and each line that it counts.
+END_S = 30.0
 
 
 class Background:
@@ -61,8 +64,8 @@ class Background:
     def _work(self) -> None:
         try:
             while not self._ended.wait(MERGE_S):
-                self._merger.merge()
-                self._metrics.step()
+                self._merger.merge(self._ended.is_set)
+                self._metrics.step(self._ended.is_set)
                 if machine_ns() - self._synced_ns > SYNC_NS:
                     self._synced_ns = machine_ns()
                     self._merger.sync()
@@ -76,19 +79,39 @@ class Background:
             self.failure = record
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; one that does not end within `END_S` keeps all that it has open."""
         self._ended.set()
         if self._thread.is_alive():
-            self._thread.join(30.0)
+            self._thread.join(END_S)
 
     def abandon(self) -> None:
-        """Close without copying the rest, as the files are no longer where they were."""
+        """Close without copying the rest, as the files are no longer where they were.
+
+        Raises:
+            RunStop: The disk refuses, or ROLE_HUNG: the thread has not ended.
+        """
+        self._refuse_two_at_once()
         self._merger.is_torn = True
         self._merger.close()
 
     def finish(self) -> None:
-        """Copy the rest, write the last metrics and close."""
+        """Copy the rest, write the last metrics and close.
+
+        Raises:
+            RunStop: The disk refuses, or ROLE_HUNG: the thread has not ended.
+        """
+        self._refuse_two_at_once()
         self._merger.close()
         if self._merger.is_torn:
             self._open_merger().close()
         self._metrics.finish()
+
+    def _refuse_two_at_once(self) -> None:
+        """Refuse to go on beside the thread: two that merge would copy the same lines twice."""
+        if self._thread.is_alive():
+            raise RunStop(
+                WATCHDOG_ROLE,
+                ROLE_HUNG,
+                f"merge: expected its thread to end within {END_S:.0f} s, but it still works: the"
+                " disk hangs, or the machine has too much to do",
+            )

@@ -9,7 +9,7 @@ that its part or the input log has lost: published lines, which the inbox restor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -181,8 +181,11 @@ class Merger:
     def _copy(self, queue: str, lines: list[Line]) -> None:
         self._inboxes[queue].append([encode_line(line.json) for line in lines])
 
-    def merge(self) -> int:
+    def merge(self, is_ended: Callable[[], bool] = lambda: False) -> int:
         """Copy new lines of the parts into the inboxes; return how many.
+
+        Args:
+            is_ended: True from when on the rest of the parts is left to a later call.
 
         Raises:
             ContractError: For the first line that breaks its contract. It is copied like all
@@ -191,7 +194,8 @@ class Merger:
         copied, self.is_torn = 0, True
         for queue in self.queues:
             for role in self._roles.writers(queue):
-                copied += self._merge_part(queue, role)
+                if not is_ended():
+                    copied += self._merge_part(queue, role)
         self.is_torn = False
         refused, self._refused = self._refused, None
         if refused is not None:

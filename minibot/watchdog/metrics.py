@@ -8,6 +8,7 @@ every fill is booked before the ticks that came after it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance, ratio_text
@@ -69,10 +70,14 @@ class MetricsKeeper:
             raise InvariantError(WATCHDOG_ROLE, INVARIANT_BROKEN, "control has no run_opening")
         return payload
 
-    def step(self) -> None:
-        """Count new events, and write when the interval has passed."""
+    def step(self, is_ended: Callable[[], bool] = lambda: False) -> None:
+        """Count new events, and write when the interval has passed.
+
+        Args:
+            is_ended: True from when on the rest of the events is left to `finish`.
+        """
         limits = self._context.config.watchdog
-        self._count(self._executed_seq())
+        self._count(self._executed_seq(), is_ended)
         moment = machine_ns()
         if moment - self._live_ns >= LIVE_NS:
             self._live_ns = moment
@@ -97,9 +102,11 @@ class MetricsKeeper:
 
     # --- counting -----------------------------------------------------------------------------
 
-    def _count(self, until_seq: int | None) -> None:
+    def _count(self, until_seq: int | None, is_ended: Callable[[], bool] = lambda: False) -> None:
         decode = self._context.codec.decode
         while until_seq is None or self._ticks.position.seq < until_seq:
+            if is_ended():
+                return
             line = self._ticks.next()
             if line is None:
                 break
@@ -107,7 +114,7 @@ class MetricsKeeper:
         if until_seq is None:
             self._market.book_before(None)
         for role, source in self._health.items():
-            while (line := source.next()) is not None:
+            while not is_ended() and (line := source.next()) is not None:
                 event = decode(f"health/parts/{role}", line.json)
                 if isinstance(event.payload, Health):
                     self._tally.on_health(event.payload, event.ts)

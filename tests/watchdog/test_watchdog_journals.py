@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, IntegrityError, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
+from minibot.kernel.position import Line
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import arm, raise_flag
+from minibot.watchdog import background as background_module
 from minibot.watchdog.background import Background
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.operator_stop_log import (
@@ -178,6 +181,44 @@ def test_merge_that_was_broken_off_is_taken_up_at_the_end_of_the_run(tmp_path: P
     assert background.failure.reason_code == "IO_ENOSPC"
     assert stage.envelopes("incidents") == stage.envelopes("incidents", "risk_role")
     assert len(stage.envelopes("incidents")) == 5
+    assert list(verify_tree(stage.var.queues)) == []
+
+
+def test_merge_whose_thread_does_not_end_is_never_taken_up_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that merge would copy lines twice: the end of the run is a STOP, and no line is lost."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
+    stage.leave_incidents("risk_role", 3)
+    background = Background(context)
+    monkeypatch.setattr(background_module, "END_S", 0.01)
+    is_reached, goes_on = threading.Event(), threading.Event()
+    copy = background._merger._copy
+
+    def copy_late(queue: str, lines: list[Line]) -> None:
+        is_reached.set()
+        goes_on.wait()
+        copy(queue, lines)
+
+    monkeypatch.setattr(background._merger, "_copy", copy_late)
+    background.start()
+    is_reached.wait()
+    background.stop()
+
+    for step in (background.finish, background.abandon):
+        with pytest.raises(RunStop, match="merge: expected its thread to end") as raised:
+            step()
+        assert raised.value.reason_code == "ROLE_HUNG"
+    assert stage.envelopes("incidents") == []
+
+    goes_on.set()
+    background._thread.join()
+    background.finish()
+    context.close_outputs()
+    assert stage.envelopes("incidents") == stage.envelopes("incidents", "risk_role")
+    assert len(stage.envelopes("incidents")) == 3
     assert list(verify_tree(stage.var.queues)) == []
 
 

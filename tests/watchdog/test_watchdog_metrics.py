@@ -42,6 +42,25 @@ def test_every_timed_file_of_a_night_is_kept(
     assert read_hashed(kept[-1])["run_id"] == short_run.run_id
 
 
+def test_count_that_is_told_to_end_leaves_the_rest_to_the_end_of_the_run(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A step ends at the line at which it is told to; the last count takes the others, once."""
+    broken_off, whole = (keeper_of(short_run, Var(tmp_path / name)) for name in ("a", "b"))
+    looks = iter([False, False, False])
+    for name in ("a", "b"):
+        (tmp_path / name / "metrics").mkdir(parents=True)
+
+    broken_off.step(lambda: next(looks, True))
+    assert broken_off._ticks.position.seq == 3
+    for keeper in (broken_off, whole):
+        keeper.finish()
+
+    written = (read_hashed(tmp_path / name / "metrics" / "metrics.json") for name in ("a", "b"))
+    first, second = ({**each, "stop": None} for each in written)
+    assert first == second
+
+
 def keeper_of(run: ShortRun, var: Var) -> MetricsKeeper:
     """Return the metrics keeper of a finished run, writing below another `var`."""
     recorded = Recorded.open(run.run_dir)
