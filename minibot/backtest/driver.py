@@ -15,7 +15,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
@@ -64,6 +64,10 @@ if TYPE_CHECKING:
     from minibot.engine.walked_bars import WalkedBars
     from minibot.engine.walked_portfolio import WalkedPortfolio
 
+
+# Messages that a record is handed together: written one by one between decisions, their code and
+# data came from a cold cache each time, which made a pass an eighth longer.
+BATCH: Final = 512
 
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]
@@ -171,7 +175,8 @@ class _Pass:
             config.raw, (source.name,), Performance(self._opening, portfolio.quote_asset)
         )
         self.result.assumptions = source.assumptions
-        # Messages of the cores, which are written out when they are read.
+        # Messages of the cores, which are written out when they are read; those that a record has
+        # taken are gone.
         self._said: list[Message] = []
         self.result.derived = LazyList(self._written)
         self._record = record
@@ -212,6 +217,7 @@ class _Pass:
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
         if self._record is not None:
+            self._hand_over(self._record)
             self._record.give(result)
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
@@ -416,10 +422,9 @@ class _Pass:
     def _on_message(self, message: Message) -> None:
         if self._walked is not None and not self._walked.hears(message):
             return
-        if self._record is None:
-            self._said.append(message)
-        else:
-            self._record.take(message, self._lockstep.event_of)
+        self._said.append(message)
+        if self._record is not None and len(self._said) == BATCH:
+            self._hand_over(self._record)
         bars = self._bars
         if not isinstance(message, FillMessage):
             if code := stop_in(message):
@@ -430,6 +435,11 @@ class _Pass:
         self.result.performance.on_message(message)
         if bars is not None:
             bars.booked()
+
+    def _hand_over(self, record: DecisionRecord) -> None:
+        """Hand the messages to the record."""
+        record.take(self._said, self._lockstep.event_of)
+        self._said.clear()
 
     def _written(self) -> list[Derived]:
         event_of = self._lockstep.event_of

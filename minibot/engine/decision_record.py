@@ -7,7 +7,7 @@ order results and the account's standing are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from minibot.cores.messages import QUEUES, RESULTS, Message, SignalMessage
 from minibot.engine.decisions import DecisionDigest
@@ -30,28 +30,30 @@ class DecisionRecord:
         # Causes of what is kept.
         self._causes: set[str] = set()
 
-    def take(self, message: Message, event_of: Callable[[Message], Event]) -> None:
-        """Take the next message; it stands for nothing that changes later."""
-        queue, number = QUEUES[message.place], message.number
-        if isinstance(message, SignalMessage):
-            payload = message.payload()
-            if isinstance(payload, Signal):
-                self._signals.add(payload, message.ts)
-            if message.side == HOLD:
-                # Nothing follows from a hold, so that nobody asks for its id.
-                self._digest.add_hold(queue, payload, message.tick_seq)
-                return
-        event = event_of(message)
-        self._digest.add(queue, number, event)
-        payload = event.payload
-        if isinstance(payload, RiskAction) and payload.action == BLOCK:
-            self._signals.add_block(payload.reason_code)
-            for cause in event.cause_ids or ():
-                if cause not in self._causes:
-                    self._kept.pop(cause, None)
-        elif message.place != RESULTS and not isinstance(payload, RiskStanding):
-            self._causes.update(event.cause_ids or ())
-            self._kept[event.id] = Derived(queue, number, event)
+    def take(self, messages: Iterable[Message], event_of: Callable[[Message], Event]) -> None:
+        """Take the next messages; they stand for nothing that changes later."""
+        digest, signals, kept, causes = self._digest, self._signals, self._kept, self._causes
+        for message in messages:
+            queue, number = QUEUES[message.place], message.number
+            if isinstance(message, SignalMessage):
+                payload = message.payload()
+                if isinstance(payload, Signal):
+                    signals.add(payload, message.ts)
+                if message.side == HOLD:
+                    # Nothing follows from a hold, so that nobody asks for its id.
+                    digest.add_hold(queue, payload, message.tick_seq)
+                    continue
+            event = event_of(message)
+            digest.add(queue, number, event)
+            payload = event.payload
+            if isinstance(payload, RiskAction) and payload.action == BLOCK:
+                signals.add_block(payload.reason_code)
+                for cause in event.cause_ids or ():
+                    if cause not in causes:
+                        kept.pop(cause, None)
+            elif message.place != RESULTS and not isinstance(payload, RiskStanding):
+                causes.update(event.cause_ids or ())
+                kept[event.id] = Derived(queue, number, event)
 
     def give(self, result: BacktestResult) -> None:
         """Put the recorded events, signals and digest into the result of the pass."""
