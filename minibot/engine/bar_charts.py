@@ -6,6 +6,7 @@ mid of its first tick. Candles are those of `drawing`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
@@ -75,15 +76,14 @@ class BarCharts:
         starts = self._starts(last)
         bid, ask = self._market.shapes.touch(OPEN, self.first, last)
         mids = ((bid + ask) // 2)[np.array(starts.rows) - self.first].tolist()
-        found: list[EquityPoint] = []
-        held = self._held
-        at = 0
-        for row, ts, mid in zip(starts.rows, starts.ts, mids, strict=True):
-            while at + 1 < len(held) and held[at + 1][0] <= row:
-                at += 1
-            _, cash, qty = held[at]
-            found.append(EquityPoint(ts, cash + proceeds_down(qty, mid) if qty else cash))
-        return found[1:]
+        amounts: list[int] = []
+        ends = [bisect_left(starts.rows, row) for row, _, _ in self._held[1:]]
+        for (_, cash, qty), end in zip(self._held, [*ends, len(mids)], strict=True):
+            shown = mids[len(amounts) : end]
+            amounts += (
+                [cash + proceeds_down(qty, mid) for mid in shown] if qty else [cash] * len(shown)
+            )
+        return list(map(EquityPoint, starts.ts[1:], amounts[1:]))
 
     def _candles(self, last: int, shown: list[int]) -> list[PriceBar]:
         shapes, first = self._market.shapes, self.first
@@ -104,4 +104,4 @@ class BarCharts:
             floats(np.minimum.reduceat(low, heads)),
             floats(close[lasts]),
         )
-        return [PriceBar(*each) for each in zip(*columns, strict=True)]
+        return list(map(PriceBar, *columns))

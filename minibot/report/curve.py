@@ -32,18 +32,21 @@ class EquityCurve:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._width_ms = STRETCH_MS_START
+        # When the last stretch is over.
         self._until = 0
 
     def add(self, ts: int, equity: int, high_water_mark: int) -> None:
         """Add the equity at a market time, which never goes back."""
-        start = ts - ts % self._width_ms
         drawdown = high_water_mark - equity
-        last = self.points[-1] if self.points else None
-        if last is not None and start <= last.ts:
-            last.low = min(last.low, equity)
+        if ts < self._until:
+            last = self.points[-1]
             last.last = equity
-            last.drawdown = max(last.drawdown, drawdown)
+            if equity < last.low:
+                last.low = equity
+            if drawdown > last.drawdown:
+                last.drawdown = drawdown
             return
+        start = ts - ts % self._width_ms
         self.points.append(Point(start, equity, equity, drawdown))
         if len(self.points) > STRETCHES_MAX:
             self._widen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from minibot.backtest.report.trades import Trade
@@ -23,9 +24,10 @@ def equity_curve(result: BacktestResult) -> list[Point]:
     curve = EquityCurve()
     high = equity = result.performance.equity_start
     curve.add(result.from_ts, equity, high)
-    for point in result.equity:
-        high = max(high, point.equity)
-        curve.add(point.ts, point.equity, high)
+    for ts, equity in result.equity:
+        if equity > high:
+            high = equity
+        curve.add(ts, equity, high)
     # Stretches begin at round times, but the first one begins with the market.
     curve.points[0].ts = max(curve.points[0].ts, result.from_ts)
     return curve.points
@@ -45,9 +47,8 @@ def band_of(results: Sequence[BacktestResult]) -> list[Span]:
 
 def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
     """Yield the last known equity at each time."""
-    marks = [point.ts for point in result.equity]
     for ts in times:
-        at = bisect_right(marks, ts)
+        at = bisect_right(result.equity, ts, key=attrgetter("ts"))
         point: EquityPoint | None = result.equity[at - 1] if at else None
         yield result.performance.equity_start if point is None else point.equity
 
