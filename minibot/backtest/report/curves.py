@@ -71,7 +71,7 @@ def _tells(values: Sequence[float]) -> bool:
 
     They have to differ and, if there are `FEW` or more, to fall at least once.
     """
-    if len(set(values)) < 2:
+    if all(value == values[0] for value in values):
         return False
     return len(values) < FEW or any(b < a for a, b in pairwise(values))
 
