@@ -92,9 +92,10 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
-        record: Record that digests each decision as it is made. It keeps no holds, refusals by
-            risk, order results or account standings; holds and refusals are counted. Without a
-            record, every event of the cores is kept. A replay in recorded order does not use it.
+        record: Record that digests decisions during the run, `BATCH` at a time. It keeps no holds,
+            refusals by risk, order results or account standings; holds and refusals are counted.
+            Without a record, every event of the cores is kept. A replay in recorded order does not
+            use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).
@@ -133,7 +134,7 @@ def run_cores(
         config: The resolved profile.
         cores: Fresh cores by role, which the caller may inspect.
         progress: Called now and then with the progress.
-        record: Store that takes each decision as it is made; see `run_backtest`.
+        record: Store that takes the decisions; see `run_backtest`.
 
     Raises:
         RunStop: A core found an impossible state.
