@@ -124,7 +124,7 @@ def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
 
 
 def test_hours_count_the_incidents_that_the_page_lists(night: Night) -> None:
-    """What the profile itself asks for, such as a market without history, is none of them."""
+    """Missing history counts for nothing where the profile itself plays a market without one."""
     ts = night.count.market.last_ts
     expected = Incident("market_role", BARS_MISSING, "BTCUSDT 1s: 0 of 60 bars of history")
     other = Incident("market_role", "connection_lost", "closed by the exchange")
