@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # No core reads which beat it is.
 BEAT: Final = Beat(1, {})
 NOTHING: Final[list[Message]] = []
+SHOWN: Final = -1
+"""The place of no row: the tick is filled."""
 NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
@@ -117,6 +119,9 @@ class BarRows:
         self._tick: Tick = tick_of(lockstep, market.symbol)
         self._exact: ScaledTick = ScaledTick(market.symbol, self, run_id)
         self._tick.scaled = self._exact
+        self._tick.filler = self
+        # The row of the block whose last touch fills the tick once it is read.
+        self._unshown: i64 = SHOWN
         # Of rows that were passed among others': the line of the last tick, and what they moved.
         self._passed_seq: int = 0
         self._moved: i64 = 0
@@ -195,7 +200,7 @@ class BarRows:
             seq = tick_seq + unread[place] + 1
             if kind & HAS_OWN:
                 seq += 1
-                self._show(place)
+                self._unshown = place
                 told.bar = self._own_bar(place)
                 told.close_units = int_at(block.close_units, at)
                 told.ts = end_ts
@@ -211,8 +216,14 @@ class BarRows:
             self.seq = seq
             self.beats += 1
 
+    def fill_tick(self) -> None:
+        """Fill the strategy's tick with the last touch of a row, if it is not yet."""
+        if self._unshown != SHOWN:
+            self._show(self._unshown)
+
     def _show(self, place: i64) -> None:
-        """Show the strategy the last touch of a row."""
+        """Fill the strategy's tick with the last touch of a row."""
+        self._unshown = SHOWN
         block, tick, at = self._block, self._tick, CELL * place
         tick.ts = tick.exchange_ts = int_at(block.open_ts, at) + self._to_close_ms
         tick.price = tick.bid = float_at(block.bid, at)
@@ -339,7 +350,7 @@ class BarRows:
             return True
         followed = False
         if kind & HAS_OWN:
-            self._show(place)
+            self._unshown = place
             told.bar = self._own_bar(place)
             told.close_units = int_at(block.close_units, at)
             told.ts = int_at(block.open_ts, at) + self._length_ms

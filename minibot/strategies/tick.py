@@ -7,7 +7,7 @@ core without events asks for it once and fills it from columns. A strategy reads
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from minibot.cores.protocol import ShownTick
 from minibot.events.model import JsonObject, MarketTick
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from minibot.strategies.symbol_state import SymbolState
 
 
+class TickFiller(Protocol):
+    """Filler of a tick that most often nobody reads: it fills it once somebody does."""
+
+    def fill_tick(self) -> None:
+        """Fill the tick with the last touch that was passed over, if it has not been told since."""
+        ...
+
+
 @final
 class Tick(ShownTick):
     """A trade, or a quote that changed the touch; the last one of its symbol.
@@ -24,6 +32,7 @@ class Tick(ShownTick):
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
         owner: What the core keeps of the symbol; its own business.
+        filler: Asked to fill it before the view shows it; None where each tick is filled at once.
         ts, scaled: See `ShownTick`.
         exchange_ts: The exchange's own time, ms; `ts` where it gave none.
         price: Of the last trade, also in a quote.
@@ -39,6 +48,7 @@ class Tick(ShownTick):
         "bid",
         "bid_qty",
         "exchange_ts",
+        "filler",
         "is_taker_buy",
         "is_trade",
         "owner",
@@ -52,6 +62,7 @@ class Tick(ShownTick):
         super().__init__()
         self.symbol: str = symbol
         self.owner: SymbolState | None = None
+        self.filler: TickFiller | None = None
         self.exchange_ts: int = 0
         self.price: float = 0.0
         self.qty: float = 0.0

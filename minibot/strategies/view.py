@@ -57,7 +57,6 @@ class View:
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
         now: Market time of this call, ms; never going back.
-        tick: The last tick; its `ts` is -1 before the first.
         status: The instrument's status (`TRADING`), empty before the first `instrument` event.
         is_book_broken: A gap in the depth stream has not been followed by a book yet.
         is_ending: The run is ending; risk admits no purchase any more.
@@ -79,6 +78,7 @@ class View:
         "_plan",
         "_plots",
         "_series",
+        "_tick",
         "_told",
         "_views",
         "base_asset",
@@ -98,7 +98,6 @@ class View:
         "sell_ts",
         "status",
         "symbol",
-        "tick",
     )
 
     def __init__(
@@ -109,7 +108,7 @@ class View:
         self._views: dict[str, View] = views
         self._feeds: dict[str, FeedValue | None] = feeds
         self.now: int = 0
-        self.tick: Tick = Tick(symbol)
+        self._tick: Tick = Tick(symbol)
         self.status: str = ""
         self.base_asset: str = ""
         self.qty_min: int = 0
@@ -140,6 +139,14 @@ class View:
                 self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
 
     # --- what a strategy asks -----------------------------------------------------------------
+
+    @property
+    def tick(self) -> Tick:
+        """The last tick; its `ts` is -1 before the first."""
+        tick = self._tick
+        if tick.filler is not None:
+            tick.filler.fill_tick()
+        return tick
 
     @property
     def price(self) -> float:
