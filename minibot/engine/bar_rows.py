@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 # No core reads which beat it is.
 BEAT: Final = Beat(1, {})
-NOTHING: Final[list[Message]] = []
 SHOWN: Final = -1
 """The place of no row: the tick is filled."""
 NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
@@ -84,6 +83,9 @@ class BarRows:
         row: The next one.
         seq: The line of `market_ticks` that was told or counted last.
         ticks, beats: How many were told or counted.
+        opens_ts: When the next row opens, Unix ms; `NEVER` behind the last one. This and the next
+            are kept where rows are walked among those of other symbols.
+        count: How many ticks the next row has where nobody acts.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class BarRows:
         self.row: int = market.first
         self.ticks: int = 0
         self.beats: int = 0
+        self.opens_ts: int = NEVER
+        self.count: int = 0
         self._symbol: str = market.symbol
         self._interval: str = market.interval
         self._length_ms: int = market.length_ms
@@ -127,6 +131,7 @@ class BarRows:
         self._moved: i64 = 0
         # Of the row that is walked; filled anew for each.
         self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
+        self._read_next()
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was told last."""
@@ -165,8 +170,6 @@ class BarRows:
         least_sum, most_sum = block.least_sum, block.most_sum
         length: i64 = self._length_ms
         close_ts: i64 = self._close_ts
-        port = lockstep.strategy
-        core = port.core
         # Most often all rows of the block lie within, so that none has to be looked at.
         bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
         is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
@@ -204,12 +207,12 @@ class BarRows:
                 told.bar = self._own_bar(place)
                 told.close_units = int_at(block.close_units, at)
                 told.ts = end_ts
-                said = core.process(told, tick_seq + 1, port.at(end_ts))
+                said = lockstep.answer(told, tick_seq + 1)
                 if said and not _is_hold(said):
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, said)
                     return
-                lockstep.process(told, tick_seq + 1, said or NOTHING)
+                lockstep.tell_bar(told, tick_seq + 1, said)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -270,7 +273,7 @@ class BarRows:
     def _decided(self, place: i64, said: list[Message]) -> None:
         """Take the strategy's messages on the own bar of the row that was passed last."""
         self.seq += 1
-        self._lockstep.process(self._told, self.seq, said)
+        self._lockstep.tell_bar(self._told, self.seq, said)
         if not self._listener.is_stopped:
             self.seq += self._block.unread[place]
             self._tell_beat(self._told.ts)
@@ -282,15 +285,18 @@ class BarRows:
         """Time of the last tick, Unix ms."""
         return self._at
 
-    def opens_at(self) -> int:
-        """Return when the next row opens, Unix ms; `NEVER` behind the last one."""
-        row = self.row
-        if row >= self._market.last:
-            return NEVER
-        if row >= self._block.last:
+    def _read_next(self) -> None:
+        """Read when the next row opens and how many ticks it has."""
+        row, block = self.row, self._block
+        if row >= block.last:
+            if row >= self._market.last:
+                self.opens_ts = NEVER
+                return
             self.settle()
-            self._block = self._market.block(row)
-        return int_at(self._block.open_ts, CELL * (row - self._block.first))
+            block = self._block = self._market.block(row)
+        place: i64 = row - block.first
+        self.opens_ts = int_at(block.open_ts, CELL * place)
+        self.count = block.counts[place]
 
     def ticks_in_row(self) -> tuple[int, bool]:
         """Return how many ticks the next row has where nobody acts, and whether one is its low."""
@@ -338,32 +344,33 @@ class BarRows:
         """
         block, lockstep, told = self._block, self._lockstep, self._told
         place: i64 = self.row - block.first
-        at = CELL * place
         kind: i64 = block.kinds[place]
         self.row += 1
-        self.seq = seq
         self._passed_seq = tick_seq
         self._moved |= kind
         if kind & HAS_MIXED:
+            self.seq = seq
             self.settle()
             self._tell_closed(place)
+            self._read_next()
             return True
         followed = False
         if kind & HAS_OWN:
+            seq += 1
             self._unshown = place
             told.bar = self._own_bar(place)
-            told.close_units = int_at(block.close_units, at)
-            told.ts = int_at(block.open_ts, at) + self._length_ms
-            self.seq += 1
-            port = lockstep.strategy
-            said = port.core.process(told, self.seq, port.at(told.ts))
-            followed = bool(said) and not _is_hold(said or NOTHING)
-            if followed:
+            told.close_units = int_at(block.close_units, CELL * place)
+            told.ts = self.opens_ts + self._length_ms
+            said = lockstep.answer(told, seq)
+            if said and not _is_hold(said):
+                followed = True
                 self.settle()
-            lockstep.process(told, self.seq, said or NOTHING)
+            lockstep.tell_bar(told, seq, said)
             if followed and self._listener.is_stopped:
+                self.seq = seq
                 return True
-        self.seq += block.unread[place]
+        self.seq = seq + block.unread[place]
+        self._read_next()
         return followed
 
     def settle(self) -> None:
@@ -406,6 +413,7 @@ class BarRows:
         self.row += 1
         self.seq = seq
         self._tell_closed(place)
+        self._read_next()
 
     # --- bars of which everything is told -----------------------------------------------------
 

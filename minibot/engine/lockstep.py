@@ -97,26 +97,47 @@ class Lockstep:
             for queue in roles.derived_order
         ]
 
-    def process(
-        self, item: Event | ShownTick | BarInput, seq: int, said: list[Message] | None = None
-    ) -> None:
+    def process(self, item: Event | ShownTick | BarInput, seq: int) -> None:
         """Process one root event, and all that follows from it, at the highest market time so far.
 
         Args:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.
             seq: The number of its line, were it written.
-            said: The strategy's answer, where it was shown the input before the others.
         """
+        if isinstance(item, BarInput):
+            self.tell_bar(item, seq, self.answer(item, seq))
+            return
         table, ts = self._table, item.ts
         if ts > table.ts:
             table.ts = ts
-        now = table.ts
-        if said is None:
-            strategy = self.strategy
-            said = strategy.core.process(item, seq, now + strategy.delay_ms)
+        now, strategy = table.ts, self.strategy
+        said = strategy.core.process(item, seq, now + strategy.delay_ms)
         other = item.scaled if isinstance(item, ShownTick) else item
-        for seat in self._bar_takers if isinstance(item, BarInput) else self._others:
+        for seat in self._others:
             answer = seat.core.process(other, seq, now + seat.delay_ms)
+            if answer:
+                said = said + answer if said else answer
+        if said:
+            self._deliver(said)
+
+    def answer(self, bar: BarInput, seq: int) -> list[Message] | None:
+        """Return what the strategy says to a closed bar, of which `tell_bar` tells the others."""
+        table, ts, strategy = self._table, bar.ts, self.strategy
+        if ts > table.ts:
+            table.ts = ts
+        return strategy.core.process(bar, seq, table.ts + strategy.delay_ms)
+
+    def tell_bar(self, bar: BarInput, seq: int, said: list[Message] | None) -> None:
+        """Tell all but the strategy of a closed bar, and all of what follows.
+
+        Args:
+            bar: The bar.
+            seq: The number of its line, were it written.
+            said: What `answer` returned for it.
+        """
+        now = self._table.ts
+        for seat in self._bar_takers:
+            answer = seat.core.process(bar, seq, now + seat.delay_ms)
             if answer:
                 said = said + answer if said else answer
         if said:

@@ -103,7 +103,7 @@ class PortfolioRows:
         self._lag_ms: int = markets[0].lag_ms
         # Of each symbol: when its next row opens, until when its ticks matter to nobody, and the
         # end of the row whose ticks are told.
-        self._opens: list[int] = [each.opens_at() for each in self.rows]
+        self._opens: list[int] = [each.opens_ts for each in self.rows]
         self._calm: list[int] = [0 for _ in markets]
         self._ends: list[int] = [0 for _ in markets]
         self._heads: list[Head] = []
@@ -123,7 +123,7 @@ class PortfolioRows:
 
     def walk(self) -> bool:
         """Walk one step; return whether there are more and risk has not stopped the run."""
-        opens, calm = self._opens, self._calm
+        opens, calm, rows = self._opens, self._calm, self.rows
         begin_ts = self._begin_ts = min(opens)
         if begin_ts == NEVER and not self._heads:
             return False
@@ -157,7 +157,7 @@ class PortfolioRows:
         else:
             # Nothing is told between them, so that no place among them is asked for.
             self._listener.on_opened(begin_ts, self._quiet[self._opened :])
-            passed = sum([self.rows[number].ticks_in_row()[0] for number in self._quiet])
+            passed = sum([rows[number].count for number in self._quiet])
         self.ticks += passed
         self.seq = base + passed + len(self._told)
         if self._joined:
@@ -339,7 +339,7 @@ class PortfolioRows:
         if self._ends[number] > self._beat_ts:
             self._told.append(key)
             self._tell_beat(self._ends[number], rows.seq + 1)
-        opens = self._opens[number] = rows.opens_at()
+        opens = self._opens[number] = rows.opens_ts
         if opens == end_ts - self._length_ms:
             self._joined.append(number)
             self._begin(number, end_ts)
@@ -375,19 +375,22 @@ class PortfolioRows:
         for number in held:
             tick_seq = before + len(told) + bisect_left(quiet, number) + 1
             self.rows[number].settle_row(tick_seq)
-        at = 0
+        at, count = 0, len(quiet)
         for number in members:
             rows = self.rows[number]
-            if number in held:
-                at += 1
-                rows.tell_closed(self.seq)
-            elif at < len(quiet) and quiet[at] == number:
+            if at < count and quiet[at] == number:
                 tick_seq = before + at + 1
                 if told:
                     tick_seq += bisect_left(told, (closed_ts, number))
                 at += 1
-                if rows.pass_row(tick_seq, self.seq):
+                if number in held:
+                    rows.tell_closed(self.seq)
+                elif rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0
+                elif end_ts <= self._beat_ts:  # Nothing followed that could stop the run.
+                    self.seq = rows.seq
+                    opens[number] = rows.opens_ts
+                    continue
             elif number in late and not self._tells_due(number, end_ts):
                 if listener.is_stopped:
                     return
@@ -402,7 +405,7 @@ class PortfolioRows:
                 self._tell_beat(end_ts, self.seq)
                 if listener.is_stopped:
                     return
-            opens[number] = rows.opens_at()
+            opens[number] = rows.opens_ts
 
     def _tells_due(self, number: int, end_ts: int) -> bool:
         """Tell a symbol's ticks of the very end of its row; return whether none comes later."""
