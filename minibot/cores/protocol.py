@@ -46,10 +46,13 @@ class Core:
     Attributes:
         TAKES: Which kinds of message it processes, by place in `cores.messages.QUEUES`.
         TAKES_BARS: Whether closed bars without events are handed to it.
+        TAKES_MARKS: Whether it values positions, so that ticks within `quiet_ticks` are of use to
+            it one by one where other inputs come between them.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
     TAKES_BARS: ClassVar[bool] = True
+    TAKES_MARKS: ClassVar[bool] = True
     __slots__ = ()
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:

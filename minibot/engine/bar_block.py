@@ -222,6 +222,7 @@ class BarBlock:
         self.ask: bytes = float_cells(asks[CLOSE])
         self.qty: bytes = float_cells(qtys)
         self._mids: bytes | None = None
+        self._touches: tuple[bytes, bytes] | None = None
 
     def candle(self, row: int) -> Candle:
         """Return one of the bars."""
@@ -247,6 +248,12 @@ class BarBlock:
             self._mids = int_cells((self._bids + (self._spreads >> 1)).T)
         size = CELL * len(PRICES)
         return self._mids[size * (first - self.first) : size * (last - self.first)]
+
+    def touches(self) -> tuple[bytes, bytes]:
+        """Return the bids and the asks at the four ticks of each row, as cells."""
+        if self._touches is None:
+            self._touches = int_cells(self._bids.T), int_cells((self._bids + self._spreads).T)
+        return self._touches
 
 
 def _moves(

@@ -17,7 +17,18 @@ from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.event_id import place_id
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
-from minibot.engine.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
+from minibot.engine.bar_block import (
+    CLOSE,
+    HAS_MIXED,
+    HAS_OWN,
+    HIGH,
+    LOW,
+    NEW_ASK,
+    NEW_BID,
+    OPEN,
+    PRICES,
+    BarBlock,
+)
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.intrabar import Intrabar, Shown
 from minibot.engine.lockstep import Lockstep
@@ -39,6 +50,11 @@ if TYPE_CHECKING:
 BEAT: Final = Beat(1, {})
 SHOWN: Final = -1
 """The place of no row: the tick is filled."""
+TICKS: Final[tuple[int, ...]] = (OPEN, LOW, HIGH, CLOSE)
+NO_LOW: Final[tuple[int, ...]] = (OPEN, HIGH, CLOSE)
+NO_HIGH: Final[tuple[int, ...]] = (OPEN, LOW, CLOSE)
+FLAT: Final[tuple[int, ...]] = (OPEN, CLOSE)
+"""The ticks of rows where nobody acts: no low or high that is the price before it."""
 NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
@@ -298,10 +314,13 @@ class BarRows:
         self.opens_ts = int_at(block.open_ts, CELL * place)
         self.count = block.counts[place]
 
-    def ticks_in_row(self) -> tuple[int, bool]:
-        """Return how many ticks the next row has where nobody acts, and whether one is its low."""
-        place = self.row - self._block.first
-        return self._block.counts[place], self._block.lows[place] != 0
+    def ticks_in_row(self) -> tuple[int, ...]:
+        """Return which of its four ticks the next row has where nobody acts, in their order."""
+        if self.count == len(TICKS):
+            return TICKS
+        if self.count == len(FLAT):
+            return FLAT
+        return NO_HIGH if self._block.lows[self.row - self._block.first] else NO_LOW
 
     def bids_in_row(self, count: int) -> list[int]:
         """Return the bids of the first ticks of the next row where nobody acts."""
@@ -311,6 +330,24 @@ class BarRows:
         """Return the middle of the touch at one of the next row's four ticks, as a cell."""
         mids = self._block.mids(self.row, self.row + 1)
         return mids[CELL * tick : CELL * (tick + 1)]
+
+    def mark(self, tick: int, at: int, seq: int) -> None:
+        """Tell one of the next row's four ticks to those who value positions, and nobody else.
+
+        Args:
+            tick: Which of them.
+            at: Its time, Unix ms.
+            seq: Its line.
+        """
+        block, exact = self._block, self._exact
+        place: i64 = self.row - block.first
+        bids, asks = block.touches()
+        cell = CELL * (len(PRICES) * place + tick)
+        exact.ts = at
+        exact.bid = int_at(bids, cell)
+        exact.ask = int_at(asks, cell)
+        exact.bid_qty = exact.ask_qty = int_at(block.qty_units, CELL * place)
+        self._lockstep.mark(exact, seq)
 
     def move_in_row(self, quiet: QuietRange, end_ts: int) -> tuple[int, int] | None:
         """Return how far a position may fall and rise within the next row; None if it is not quiet.

@@ -14,15 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from minibot.cores.closed_bar import BarInput
-from minibot.cores.messages import QUEUES, WRITERS, Message
+from minibot.cores.messages import QUEUES, WRITERS, Message, stop_in
 from minibot.cores.protocol import Core, ShownTick
 from minibot.cores.scaled_tick import ANY_TOUCH, NO_BOUND, QuietRange, ScaledTick
 from minibot.engine.lockstep_ports import Port, Table
 from minibot.engine.role_replay import core_of
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import NEVER
+from minibot.kernel.errors import InvariantError
 
 Take = Callable[[str, int, Event], None]
 OnMessage = Callable[[Message], None]
@@ -48,6 +50,7 @@ class Lockstep:
         "_emptied",
         "_hashes",
         "_is_heard",
+        "_mark_takers",
         "_on_message",
         "_others",
         "_seqs",
@@ -84,6 +87,7 @@ class Lockstep:
         self.strategy: Port = world[0]
         self._others: list[Port] = world[1:]
         self._bar_takers: list[Port] = [seat for seat in world[1:] if seat.core.TAKES_BARS]
+        self._mark_takers: list[Port] = [seat for seat in world[1:] if seat.core.TAKES_MARKS]
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
@@ -210,6 +214,29 @@ class Lockstep:
             seat.core.skip_to(tick, seq, now, is_bid_new, is_ask_new)
         if said:
             self._deliver(said)
+
+    def mark(self, tick: ScaledTick, seq: int) -> None:
+        """Tell those who value positions of a tick within the quiet range of its symbol.
+
+        The last one of such ticks is told to all by `skip_to`.
+
+        Args:
+            tick: The tick.
+            seq: The number of its line, were it written.
+
+        Raises:
+            InvariantError: Something but a STOP followed from it.
+        """
+        table, ts = self._table, tick.ts
+        if ts > table.ts:
+            table.ts = ts
+        for seat in self._mark_takers:
+            said = seat.core.process(tick, seq, table.ts + seat.delay_ms)
+            if said:
+                if not stop_in(said[0]):
+                    detail = f"market_ticks:{seq} was said to change no more than equity"
+                    raise InvariantError(seat.role, INVARIANT_BROKEN, detail)
+                self._deliver(said)
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""

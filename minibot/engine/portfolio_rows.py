@@ -7,7 +7,9 @@ so they are counted and passed over; what its strategy decides on is told. The t
 symbol are told one by one, each as the line that it would have been.
 
 A step, or the rest of one, is steady where no position reaches a level, nor all together a bound of
-equity: the listener alone takes the ticks of what is held, and the cores take the last one.
+equity: the listener alone takes the ticks of what is held, and the cores take the last one. In any
+other step the positions that reach no level are still: their ticks are passed over too, but move
+equity at their places among those that are told.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Final, final
 
 from minibot.cores.event_id import place_id
+from minibot.cores.scaled_tick import QuietRange
 from minibot.engine.bar_block import CLOSE, HIGH, LOW, OPEN
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.bar_rows import BEAT, BarRows, Listener
@@ -33,8 +36,11 @@ Key = tuple[int, int]
 """When a tick comes, and of which symbol by its number."""
 Head = tuple[int, int, Shown, Iterator[Shown]]
 """Next tick of a symbol whose ticks are told: its key, the tick, and those behind it."""
+Mark = tuple[int, int, int]
+"""A key, and which of its row's four ticks: of a position that reaches no level."""
 ALL: Final[Key] = (NEVER, 0)
 NOBODY: Final[list[int]] = []
+NO_MARKS: Final[list[Mark]] = []
 
 
 class Steps(Listener):
@@ -111,15 +117,19 @@ class PortfolioRows:
         # Symbols whose row began late, behind the ticks of the one before.
         self._joined: list[int] = []
         self._beat_ts: int = -1
-        # Of the step: when it opens, which symbols are passed over, which of them risk has not seen
-        # to its end, their ticks, how many opens of theirs the listener knows, and for each line
-        # that was told where it stands among ticks.
+        # Of the step: when it opens, which symbols are passed over, which of them are held, their
+        # ticks, how many opens of theirs the listener knows, and for each line that was told where
+        # it stands among ticks. Then the ticks of positions that are still, how many of them have
+        # moved equity, and behind which of them risk stopped the run.
         self._begin_ts: int = 0
         self._quiet: list[int] = []
         self._held: list[int] = []
         self._passed: list[Key] = []
         self._opened: int = 0
         self._told: list[Key] = []
+        self._marks: list[Mark] = NO_MARKS
+        self._marked: int = 0
+        self._stop: Key | None = None
 
     def walk(self) -> bool:
         """Walk one step; return whether there are more and risk has not stopped the run."""
@@ -140,13 +150,15 @@ class PortfolioRows:
                 else:
                     loud.append(number)
         self._quiet, self._opened, self._told, self._held = quiet, 0, [], NOBODY
+        self._marks, self._marked = NO_MARKS, 0
         base = self.seq
-        is_whole = is_passing and not self._heads and self._are_fresh(loud)
-        if loud and is_whole and self._is_steady(loud, end_ts):
-            self._quiet, self._held, loud = members, loud, []
-        if self._held:
-            self._pass_held()
-        if loud or self._heads:
+        if loud and is_passing and not self._heads and self._are_fresh(loud):
+            if self._is_steady(loud, end_ts):
+                self._quiet, self._held, loud = members, loud, []
+                self._pass_held()
+            else:
+                loud = self._stir(loud, end_ts)
+        if loud or self._heads or self._marks:
             self._passed = self._keys_of(self._quiet, end_ts)
             self._tell_ticks(loud, end_ts)
             if self._listener.is_stopped:
@@ -190,7 +202,7 @@ class PortfolioRows:
         """Return whether none of some symbols reaches a level in its next row, nor all a bound."""
         fall = rise = 0
         for number in numbers:
-            quiet = self._lockstep.quiet_range(self._symbols[number], tells_bars=True)
+            quiet = self._quiet_range(number)
             move = None if quiet is None else self.rows[number].move_in_row(quiet, end_ts)
             if quiet is None or move is None:
                 return False
@@ -199,6 +211,37 @@ class PortfolioRows:
             if quiet.qty and (fall > quiet.fall or rise > quiet.rise):
                 return False
         return True
+
+    def _quiet_range(self, number: int) -> QuietRange | None:
+        """Return the range in which ticks of a symbol change no more than equity, if any."""
+        return self._lockstep.quiet_range(self._symbols[number], tells_bars=True)
+
+    def _stir(self, numbers: list[int], end_ts: int) -> list[int]:
+        """Return which of some symbols reach a level in their next row; pass over the others.
+
+        The ticks of the others will be marks.
+        """
+        loud: list[int] = []
+        still: list[int] = []
+        for number in numbers:
+            rows, quiet = self.rows[number], self._quiet_range(number)
+            if quiet is None or rows.move_in_row(quiet, end_ts) is None:
+                loud.append(number)
+            else:
+                rows.settle()
+                still.append(number)
+        if still:
+            self._held = still
+            self._quiet = sorted((*self._quiet, *still))
+            times = self._times(end_ts)
+            self._marks = sorted(
+                [
+                    (times[tick], number, tick)
+                    for number in still
+                    for tick in self.rows[number].ticks_in_row()
+                ]
+            )
+        return loud
 
     # --- ticks --------------------------------------------------------------------------------
 
@@ -223,8 +266,7 @@ class PortfolioRows:
             from_ts: Where lows or highs begin: all ticks before it were told.
             end_ts: When the step is over.
         """
-        closed_ts = end_ts - 1 - self._lag_ms
-        times = (*self._turns(), closed_ts)
+        times = self._times(end_ts)[LOW:]
         held = sorted([number for _, number, _, _ in self._heads])
         if self._joined or end_ts >= self._close_ts:
             return False
@@ -233,11 +275,12 @@ class PortfolioRows:
         for at, number, _, _ in self._heads:
             if at not in times or self._ends[number] != end_ts or number in self._fresh:
                 return False
-        if not self._is_steady(held, end_ts):
+        if not self._is_steady([*held, *self._held], end_ts):
             return False
         self._open_until(ALL)
         self._heads.clear()
-        self._held = held
+        self._marks = NO_MARKS
+        self._held = sorted((*self._held, *held))
         following = [key for key in self._keys_of(held, end_ts) if key[0] >= from_ts]
         self._passed = sorted((*self._passed, *following))
         self._quiet = sorted((*self._quiet, *held))
@@ -247,27 +290,27 @@ class PortfolioRows:
 
     def _show_held(self, from_ts: int) -> None:
         """Tell the listener of lows, highs and closes from a time on."""
-        low_ts, high_ts = self._turns()
+        _, low_ts, high_ts, _ = self._times(NEVER)
         for at, tick in ((low_ts, LOW), (high_ts, HIGH), (NEVER, CLOSE)):
             if at >= from_ts:
                 for number in self._held:
                     self._listener.on_mid(number, self.rows[number].mid_in_row(tick))
 
-    def _turns(self) -> tuple[int, int]:
-        """Return when the rows of the step show their lows, and when their highs."""
-        return self._begin_ts + self._length_ms // 4, self._begin_ts + self._length_ms // 2
+    def _times(self, end_ts: int) -> tuple[int, int, int, int]:
+        """Return when the rows of the step show their four ticks where nobody acts."""
+        begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
+        return begin_ts + lag, begin_ts + length // 4, begin_ts + length // 2, end_ts - 1 - lag
 
     def _keys_of(self, numbers: list[int], end_ts: int) -> list[Key]:
         """Return the ticks of the next rows of some symbols where nobody acts, in their order."""
-        opened_ts, closed_ts = self._begin_ts + self._lag_ms, end_ts - 1 - self._lag_ms
-        low_ts, high_ts = self._turns()
+        opened_ts, low_ts, high_ts, closed_ts = self._times(end_ts)
         lows: list[Key] = []
         highs: list[Key] = []
         for number in numbers:
-            count, has_low = self.rows[number].ticks_in_row()
-            if has_low:
+            ticks = self.rows[number].ticks_in_row()
+            if LOW in ticks:
                 lows.append((low_ts, number))
-            if count == 4 or (count == 3 and not has_low):
+            if HIGH in ticks:
                 highs.append((high_ts, number))
         opened = [(opened_ts, number) for number in numbers]
         return [*opened, *lows, *highs, *[(closed_ts, number) for number in numbers]]
@@ -277,10 +320,14 @@ class PortfolioRows:
         heads, listener = self._heads, self._listener
         for number in loud:
             self._begin(number, end_ts)
-        turns = list(self._turns())
+        turns = list(self._times(end_ts)[LOW:CLOSE])
         while heads and heads[0][0] < end_ts:
             at, number, shown, others = heads[0]
-            if turns and at >= turns[0] and self._pass_rest(turns.pop(0), end_ts):
+            if turns and at >= turns[0]:
+                turn = turns.pop(0)
+                if not self._mark_until((turn, 0)) or self._pass_rest(turn, end_ts):
+                    return
+            if not self._mark_until((at, number)):
                 return
             self._tell(number, shown)
             if listener.is_stopped:
@@ -295,6 +342,25 @@ class PortfolioRows:
                 self._close_late(number, shown.at, end_ts)
                 if listener.is_stopped:
                     return
+        self._mark_until(ALL)
+
+    def _mark_until(self, key: Key) -> bool:
+        """Move equity by the ticks of still positions before another one; False after a STOP."""
+        marks, listener = self._marks, self._listener
+        while self._marked < len(marks) and marks[self._marked] < key:
+            at, number, tick = marks[self._marked]
+            rows, told, passed = self.rows[number], self._told, self._passed
+            self._marked += 1
+            self._open_until((at, number))
+            listener.on_time(at)
+            listener.on_mid(number, rows.mid_in_row(tick))
+            if tick == OPEN:
+                self._open_until((at, number + 1))
+            rows.mark(tick, at, self.seq + len(told) + bisect_left(passed, (at, number)) + 1)
+            if listener.is_stopped:
+                self._stop = at, number + 1
+                return False
+        return True
 
     def _begin(self, number: int, end_ts: int) -> None:
         """Begin to tell the ticks of a symbol's next row."""
@@ -346,7 +412,7 @@ class PortfolioRows:
 
     def _cut(self, base: int) -> None:
         """Count the ticks up to the one at which risk stopped the run."""
-        key = self._told[-1]
+        key = self._stop or self._told[-1]
         passed = bisect_left(self._passed, key)
         self.ticks += passed
         self.seq = base + passed + len(self._told)
@@ -373,7 +439,8 @@ class PortfolioRows:
         self._quiet, self._passed, self._told = [], [], []
         self._opened = 0
         for number in held:
-            tick_seq = before + len(told) + bisect_left(quiet, number) + 1
+            tick_seq = before + bisect_left(quiet, number) + 1
+            tick_seq += bisect_left(told, (closed_ts, number))
             self.rows[number].settle_row(tick_seq)
         at, count = 0, len(quiet)
         for number in members:

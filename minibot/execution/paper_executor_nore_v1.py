@@ -116,6 +116,7 @@ class PaperExecutorNoreV1(Core):
 
     TAKES: ClassVar[frozenset[int]] = frozenset({INTENTS})
     TAKES_BARS: ClassVar[bool] = False
+    TAKES_MARKS: ClassVar[bool] = False
 
     __slots__ = (
         *("_cancels_halted", "_clients", "_ending_until", "_fees", "_fill_model", "_instruments"),

@@ -10,9 +10,10 @@ import pytest
 from minibot.backtest.driver import run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine import portfolio_rows
 from minibot.engine.intrabar import Candle
-from minibot.engine.lockstep import fresh_cores
+from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.portfolio_rows import PortfolioRows
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config
@@ -206,6 +207,30 @@ def test_steps_in_which_positions_reach_nothing_give_what_every_tick_gives(
 
     assert_same(rows, events)
     assert {True, False} == set(answers)
+
+
+@pytest.mark.parametrize("hard", ["0.4", "0.6", "0.8", "1.0"])
+@pytest.mark.parametrize("sets", [(), STANDING])
+def test_positions_that_reach_nothing_move_equity_between_the_ticks_of_others(
+    sets: tuple[str, ...], hard: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ticks of positions that are still reach risk at their places, and a STOP cuts them there."""
+    marked: list[int] = []
+    mark = Lockstep.mark
+
+    def noting(self: Lockstep, tick: ScaledTick, seq: int) -> None:
+        marked.append(seq)
+        mark(self, tick, seq)
+
+    monkeypatch.setattr(Lockstep, "mark", noting)
+    limits = ("risk.night_loss_soft=0.2", f"risk.night_loss_hard={hard}")
+    config = bar_profile(*BAND, *WIDE, *sets, *limits)
+
+    rows, events = both(config, portfolio(config, 5, 400, holes=0.05))
+
+    assert_same(rows, events)
+    assert rows.stop == "RISK_LIMIT"
+    assert rows.derived[-1].event.tick_seq == marked[-1]
 
 
 def test_gaps_past_limits_give_the_same_either_way() -> None:

@@ -203,10 +203,10 @@ def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyP
     told: list[int] = []
     process = Lockstep.process
 
-    def counting(self: Lockstep, item: Any, seq: int, said: Any = None) -> None:
+    def counting(self: Lockstep, item: Any, seq: int) -> None:
         if isinstance(item, Tick):
             told.append(seq)
-        process(self, item, seq, said)
+        process(self, item, seq)
 
     monkeypatch.setattr(Lockstep, "process", counting)
     config = bar_profile("risk.order_notional=20")
