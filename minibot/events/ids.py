@@ -11,10 +11,10 @@ from typing import Final
 
 from minibot.kernel.line import digest_of, digests_of
 
-_VARIANT: Final = "89ab"
 # Pieces of an id among the 64 hex digits of a digest; `x` skips a digit.
 _PIECES: Final = Struct("8s4sx3s1s3s12s32x")
-_VARIANTS: Final = {b"%x" % digit: _VARIANT[digit & 3].encode() for digit in range(16)}
+_VARIANT: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+_VARIANTS: Final = {digit.encode(): variant.encode() for digit, variant in _VARIANT.items()}
 
 
 def derive_id(run_id: str, role: str, input_id: str, ordinal: int) -> str:
@@ -44,5 +44,5 @@ def position_ids(run_id: str, role: str, queue: str, first: int, count: int) -> 
 
 def _uuid4_shaped(text: str) -> str:
     digits = digest_of(text.encode()).hex()
-    variant = _VARIANT[int(digits[16], 16) & 3]
+    variant = _VARIANT[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
