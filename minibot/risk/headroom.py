@@ -94,7 +94,7 @@ class Headroom:
         if self._texts is None:
             limits = self.limits
             left = {
-                limit.name: format_fixed(limit.entry_max - value, limit.places)
+                limit.name: limit.left_text(value)
                 for limit, value in (
                     (limits.night_notional, self.night_notional),
                     (limits.day_notional, self.day_notional),

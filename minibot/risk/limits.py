@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Final, final
 
 from minibot.cores.core_profile import CoreProfile, DrawdownTierSection
+from minibot.events.decimals import format_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, parse_amount, parse_rate
 from minibot.events.reasons import (
@@ -59,6 +60,8 @@ class Limit:
     """
 
     __slots__ = (
+        "_left",
+        "_left_text",
         "entry_max",
         "hard",
         "hard_gate",
@@ -75,6 +78,16 @@ class Limit:
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
         self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
+        # What was written last: of most limits as much is left as before.
+        self._left: int = NOT_ASKED
+        self._left_text: str = ""
+
+    def left_text(self, value: int) -> str:
+        """Return how much of the limit remains for entries at a value, as text."""
+        left = self.entry_max - value
+        if left != self._left:
+            self._left, self._left_text = left, format_fixed(left, self.places)
+        return self._left_text
 
     @property
     def is_on(self) -> bool:

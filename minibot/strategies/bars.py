@@ -76,18 +76,14 @@ class BarSeries:
         if not bar.is_sound:
             self._forget()
             return False
-        self._keep(bar)
-        return True
-
-    def _keep(self, bar: ClosedBar) -> None:
         self._last = bar
-        if len(self._bars) < self._bars_max:
-            self._bars.append(bar)
-            return
-        self._bars[self._oldest] = bar
-        self._oldest += 1
-        if self._oldest == self._bars_max:
-            self._oldest = 0
+        bars, oldest = self._bars, self._oldest
+        if len(bars) < self._bars_max:
+            bars.append(bar)
+            return True
+        bars[oldest] = bar
+        self._oldest = oldest + 1 if oldest + 1 < self._bars_max else 0
+        return True
 
     def _forget(self) -> None:
         self._bars = []
@@ -102,8 +98,8 @@ class BarSeries:
     def restore(self, state: list[Any]) -> None:
         """Take over what `state` described."""
         self._forget()
-        for bar in state:
-            self._keep(ClosedBar.from_state(bar))
+        self._bars = [ClosedBar.from_state(bar) for bar in state[-self._bars_max :]]
+        self._last = self._bars[-1] if self._bars else None
 
 
 class TickBars:
