@@ -31,7 +31,7 @@ class RoundTrip:
         reason: Why it was closed, a reason code; empty where risk did not say.
     """
 
-    __slots__ = ("closed_ts", "opened_ts", "reason", "received", "spent", "symbol")
+    __slots__ = ("_written", "closed_ts", "opened_ts", "reason", "received", "spent", "symbol")
 
     def __init__(self, symbol: str, opened_ts: int, spent: int) -> None:
         """Start with what was spent so far."""
@@ -41,6 +41,8 @@ class RoundTrip:
         self.spent: int = spent
         self.received: int = 0
         self.reason: str = ""
+        # As JSON once it is closed, for it is told with each fill; only its reason may still come.
+        self._written: JsonObject | None = None
 
     @property
     def profit(self) -> int:
@@ -53,15 +55,20 @@ class RoundTrip:
         return self.profit * RATIO_UNIT // self.spent if self.spent else 0
 
     def to_json(self) -> JsonObject:
-        """Return the round trip as canonical JSON values."""
-        return {
-            "symbol": self.symbol,
-            "opened_ts": self.opened_ts,
-            "closed_ts": self.closed_ts,
-            "spent": amount_text(self.spent),
-            "received": amount_text(self.received),
-            "reason": self.reason,
-        }
+        """Return the round trip as canonical JSON values, which nobody changes."""
+        written = self._written
+        if written is None or written["reason"] != self.reason:
+            written = {
+                "symbol": self.symbol,
+                "opened_ts": self.opened_ts,
+                "closed_ts": self.closed_ts,
+                "spent": amount_text(self.spent),
+                "received": amount_text(self.received),
+                "reason": self.reason,
+            }
+            if self.closed_ts:
+                self._written = written
+        return written
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> RoundTrip:
