@@ -219,7 +219,7 @@ class _Pass:
         self._mark(result.to_ts)
         if self._record is not None:
             self._hand_over(self._record)
-            self._record.give(result)
+            self._record.give(result, self._lockstep.event_of)
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
         """Feed the market to its end or to a STOP; return the number of events of each type."""

@@ -47,6 +47,11 @@ class EventId:
             self._text = place_id(self._ordinal)
         return self._text
 
+    @property
+    def is_derived(self) -> bool:
+        """True for the id of what a core made of another event."""
+        return self._of is not None
+
     def is_same(self, other: EventId) -> bool:
         """Return whether the other is the same id."""
         if self is other:

@@ -108,15 +108,12 @@ class Message:
             causes.append(self.also.text)
         return Draft(QUEUES[self.place], self.payload(), self.ts, tuple(causes), self.tick_seq)
 
-    def causes(self) -> tuple[str, ...]:
+    def causes(self) -> list[EventId]:
         """Return the ids of the events from which it follows."""
-        causes: list[str] = []
-        if self.behind is not None:
-            causes.append(self.behind.ref().text)
-        causes.append(self.cause.text)
+        causes = [self.cause] if self.behind is None else [self.behind.ref(), self.cause]
         if self.also is not None:
-            causes.append(self.also.text)
-        return tuple(causes)
+            causes.append(self.also)
+        return causes
 
     def event(self, cmdline_hash: str) -> Event:
         """Return its event; `cores.finalize` makes the same one from its draft."""
@@ -128,7 +125,7 @@ class Message:
             ref.run_id,
             cmdline_hash,
             self.payload(),
-            self.causes(),
+            tuple([cause.text for cause in self.causes()]),
             self.tick_seq,
         )
 

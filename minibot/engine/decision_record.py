@@ -2,13 +2,14 @@
 
 A year of one-minute bars is hundreds of thousands of decisions, of which a report needs the digest,
 counts and the trades. So each one is written once, digested and let go: holds, what risk refused,
-order results and the account's standing are not kept.
+order results and the account's standing are not kept, and no event is made of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from minibot.cores.event_id import EventId
 from minibot.cores.messages import QUEUES, RESULTS, Message, SignalMessage
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
@@ -26,37 +27,50 @@ class DecisionRecord:
     def __init__(self, *, has_values: bool) -> None:
         self._digest = DecisionDigest()
         self._signals = SignalLog(has_values=has_values)
-        self._kept: dict[str, Derived] = {}
+        # By the objects that stand for ids: cores hand them on. Of a signal the message, until risk
+        # does not refuse it: most are.
+        self._kept: dict[EventId, Derived | SignalMessage] = {}
         # Causes of what is kept.
-        self._causes: set[str] = set()
+        self._causes: set[EventId] = set()
 
     def take(self, messages: Iterable[Message], event_of: Callable[[Message], Event]) -> None:
         """Take the next messages; they stand for nothing that changes later."""
         digest, signals, kept, causes = self._digest, self._signals, self._kept, self._causes
         for message in messages:
-            queue, number = QUEUES[message.place], message.number
+            payload = message.payload()
             if isinstance(message, SignalMessage):
-                payload = message.payload()
                 if isinstance(payload, Signal):
                     signals.add(payload, message.ts)
                 if message.side == HOLD:
                     # Nothing follows from a hold, so that nobody asks for its id.
-                    digest.add_hold(queue, payload, message.tick_seq)
+                    digest.add_hold(QUEUES[message.place], payload, message.tick_seq)
                     continue
-            event = event_of(message)
-            digest.add(queue, number, event)
-            payload = event.payload
+                digest.add_message(message)
+                kept[message.ref()] = message
+                continue
+            digest.add_message(message)
             if isinstance(payload, RiskAction) and payload.action == BLOCK:
                 signals.add_block(payload.reason_code)
-                for cause in event.cause_ids or ():
+                for cause in message.causes():
                     if cause not in causes:
                         kept.pop(cause, None)
             elif message.place != RESULTS and not isinstance(payload, RiskStanding):
-                causes.update(event.cause_ids or ())
-                kept[event.id] = Derived(queue, number, event)
+                for cause in message.causes():
+                    causes.add(cause)
+                    former = kept.get(cause)
+                    if isinstance(former, SignalMessage):
+                        kept[cause] = _written(former, event_of)
+                kept[message.ref()] = _written(message, event_of)
 
-    def give(self, result: BacktestResult) -> None:
+    def give(self, result: BacktestResult, event_of: Callable[[Message], Event]) -> None:
         """Put the recorded events, signals and digest into the result of the pass."""
-        result.derived = list(self._kept.values())
+        result.derived = [
+            _written(each, event_of) if isinstance(each, SignalMessage) else each
+            for each in self._kept.values()
+        ]
         result.log = self._signals
         result.digest = self._digest.hex
+
+
+def _written(message: Message, event_of: Callable[[Message], Event]) -> Derived:
+    return Derived(QUEUES[message.place], message.number, event_of(message))

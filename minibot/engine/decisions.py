@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
+from minibot.cores.event_id import EventId
+from minibot.cores.messages import QUEUES, Message
 from minibot.events.model import Event, JsonObject, Payload
 
 # Writes what `canonical.encode` writes, but takes structs as they are instead of as dicts.
@@ -40,6 +42,8 @@ class DecisionDigest:
     def __init__(self) -> None:
         self._total = hashlib.sha256()
         self._ordinals: dict[str, str] = {}
+        # The same of messages, by the objects that stand for their ids.
+        self._places: dict[EventId, str] = {}
         self.events = 0
 
     def note(self, queue: str, seq: int, event_id: str) -> None:
@@ -52,6 +56,25 @@ class DecisionDigest:
         root, ordinals = f"market_ticks:{event.tick_seq}", self._ordinals
         causes = [ordinals.get(cause, root) for cause in event.cause_ids or ()]
         self._take(queue, event.payload, causes)
+
+    def add_message(self, message: Message) -> None:
+        """Take the next message of a lockstep, of which no event is made.
+
+        Ids are compared as the objects that cores hand on, so that most are never hashed.
+        """
+        places, queue = self._places, QUEUES[message.place]
+        places[message.ref()] = f"{queue}:{message.number}"
+        root = f"market_ticks:{message.tick_seq}"
+        causes = [places.get(cause) or self._place_of(cause, root) for cause in message.causes()]
+        self._take(queue, message.payload(), causes)
+
+    def _place_of(self, cause: EventId, root: str) -> str:
+        """Return the place of an id that no message has handed on; `root` of a market event."""
+        if cause.is_derived:
+            for ref, place in reversed(self._places.items()):
+                if ref.is_same(cause):
+                    return place
+        return root
 
     def add_hold(self, queue: str, payload: Payload, tick_seq: int | None) -> None:
         """Take the payload of the next hold, whose event nobody has made.
