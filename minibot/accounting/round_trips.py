@@ -59,12 +59,12 @@ class RoundTrip:
         written = self._written
         if written is None or written["reason"] != self.reason:
             written = {
-                "symbol": self.symbol,
-                "opened_ts": self.opened_ts,
                 "closed_ts": self.closed_ts,
-                "spent": amount_text(self.spent),
-                "received": amount_text(self.received),
+                "opened_ts": self.opened_ts,
                 "reason": self.reason,
+                "received": amount_text(self.received),
+                "spent": amount_text(self.spent),
+                "symbol": self.symbol,
             }
             if self.closed_ts:
                 self._written = written

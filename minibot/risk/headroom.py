@@ -10,7 +10,7 @@ from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import Budgets, drawdown_of
 from minibot.risk.checks import NOT_ASKED
-from minibot.risk.limits import Limits
+from minibot.risk.limits import Limit, Limits
 from minibot.risk.positions import Market, Positions
 
 
@@ -92,28 +92,29 @@ class Headroom:
     def texts(self) -> dict[str, str]:
         """Return the room of each limit as text, by the limit's name."""
         if self._texts is None:
-            limits = self.limits
-            left = {
-                limit.name: limit.left_text(value)
-                for limit, value in (
-                    (limits.night_notional, self.night_notional),
-                    (limits.day_notional, self.day_notional),
-                    (limits.night_loss, loss_of(self.night_level, self.equity)),
-                    (limits.day_loss, loss_of(self.day_level, self.equity)),
-                    (limits.drawdown, drawdown_of(self.high_water_mark, self.equity)),
-                    (limits.order_rate, self.orders),
-                    (limits.week_notional, self.week_notional),
-                    (limits.week_loss, loss_of(self.week_level, self.equity)),
-                )
-                if limit.is_on
-            }
+            limits, equity = self.limits, self.equity
+            # By the order of names, in which they are digested twice as fast.
+            left = {"cash": format_fixed(self.cash_free, PLACES)}
+            _write(left, limits.day_loss, loss_of(self.day_level, equity))
+            _write(left, limits.day_notional, self.day_notional)
+            _write(left, limits.drawdown, drawdown_of(self.high_water_mark, equity))
             left["exposure"] = format_fixed(self.exposure_max() - self.exposure, PLACES)
-            left["cash"] = format_fixed(self.cash_free, PLACES)
+            _write(left, limits.night_loss, loss_of(self.night_level, equity))
+            _write(left, limits.night_notional, self.night_notional)
+            _write(left, limits.order_rate, self.orders)
             if self.market is not None:
                 rest = limits.position_notional_max - self.position
                 left["position_notional"] = format_fixed(rest, PLACES)
+            _write(left, limits.week_loss, loss_of(self.week_level, equity))
+            _write(left, limits.week_notional, self.week_notional)
             self._texts = left
         return self._texts
+
+
+def _write(left: dict[str, str], limit: Limit, value: int) -> None:
+    """Write how much of a limit remains, if the profile has it."""
+    if limit.is_on:
+        left[limit.name] = limit.left_text(value)
 
 
 def loss_of(level: int, equity: int) -> int:

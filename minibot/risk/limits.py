@@ -54,6 +54,7 @@ class Limit:
     """One limit with its soft and hard value, scaled by 10**places.
 
     Attributes:
+        is_on: Whether the profile has the limit.
         is_hard_at_once: Whether no soft value stands before the hard one.
         entry_max: The largest value at which an entry is still allowed.
         hard_gate: The check whose failure ends the run.
@@ -66,6 +67,7 @@ class Limit:
         "hard",
         "hard_gate",
         "is_hard_at_once",
+        "is_on",
         "name",
         "places",
     )
@@ -74,6 +76,7 @@ class Limit:
         """Take the gate of an entry, and both values; without a soft one `soft` is None."""
         self.name: str = gate.name
         self.hard: int = hard
+        self.is_on: bool = hard < UNBOUNDED
         self.places: int = gate.places
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
@@ -88,11 +91,6 @@ class Limit:
         if left != self._left:
             self._left, self._left_text = left, format_fixed(left, self.places)
         return self._left_text
-
-    @property
-    def is_on(self) -> bool:
-        """True where the profile has the limit."""
-        return self.hard < UNBOUNDED
 
     def entry_value(self, value: int) -> int:
         """Return the value that an entry's check compares; `NOT_ASKED` without a soft value."""

@@ -350,7 +350,7 @@ class Protections:
     def listed(self, now: int) -> list[JsonObject]:
         """Return the locks that last at `now`, in the order of reason code and scope."""
         return [
-            {"scope": scope, "reason_code": code, "until_ts": until}
+            {"reason_code": code, "scope": scope, "until_ts": until}
             for code in sorted(self.locks)
             for scope, until in sorted(self.locks[code].items())
             if until > now
@@ -409,13 +409,13 @@ class Protections:
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
         return {
-            "trips": self.trips.state(),
-            "trades": [trade.to_json() for trade in self.trades],
             "closed": amount_text(self.closed),
-            "start": amount_text(self.start),
-            "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
-            "streaks": dict(self.streaks),
             "left": dict(self._left),
+            "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
+            "start": amount_text(self.start),
+            "streaks": dict(self.streaks),
+            "trades": [trade.to_json() for trade in self.trades],
+            "trips": self.trips.state(),
             **self._behind(),
         }
 
