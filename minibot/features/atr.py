@@ -38,22 +38,23 @@ class WilderAtr(Indicator):
 
     def update(self, high: float, low: float, close: float) -> None:
         """Take the next bar."""
-        self.count += 1
+        count, before = self.count + 1, self._close
+        self.count = count
         top = high
         bottom = low
-        if self.count > 1:
-            if self._close > top:
-                top = self._close
-            if self._close < bottom:
-                bottom = self._close
+        if count > 1:
+            if before > top:
+                top = before
+            if before < bottom:
+                bottom = before
         self._close = close
-        true_range = top - bottom
-        if self.count > self.warmup:
-            self._mean = (self._mean * (self.period - 1) + true_range) / self.period
+        true_range, period = top - bottom, self.period
+        if count > self.warmup:
+            self._mean = (self._mean * (period - 1) + true_range) / period
             return
         self._mean = self._mean + true_range
-        if self.count == self.warmup:
-            self._mean = self._mean / self.period
+        if count == self.warmup:
+            self._mean = self._mean / period
 
     @property
     def value(self) -> float | None:

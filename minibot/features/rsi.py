@@ -39,34 +39,37 @@ class WilderRsi(Indicator):
 
     def update(self, close: float) -> None:
         """Take the next close."""
-        self.count += 1
+        count = self.count + 1
+        self.count = count
         change = close - self._close
         self._close = close
-        if self.count == 1:
+        if count == 1:
             return
         # A NaN change must reach a mean, so it counts as a gain instead of vanishing in a
         # comparison.
         gain = 0.0 if change < 0.0 else change
         loss = -change if change < 0.0 else 0.0
-        if self.count > self.warmup:
-            self._gain = (self._gain * (self.period - 1) + gain) / self.period
-            self._loss = (self._loss * (self.period - 1) + loss) / self.period
+        period = self.period
+        if count > self.warmup:
+            self._gain = (self._gain * (period - 1) + gain) / period
+            self._loss = (self._loss * (period - 1) + loss) / period
             return
         self._gain = self._gain + gain
         self._loss = self._loss + loss
-        if self.count == self.warmup:
-            self._gain = self._gain / self.period
-            self._loss = self._loss / self.period
+        if count == self.warmup:
+            self._gain = self._gain / period
+            self._loss = self._loss / period
 
     @property
     def value(self) -> float | None:
         """The index from 0 to 100, or None before it is ready."""
         if self.count < self.warmup:
             return None
-        movement = self._gain + self._loss
+        gain = self._gain
+        movement = gain + self._loss
         if movement == 0.0:
             return 50.0
-        return 100.0 * (self._gain / movement)
+        return 100.0 * (gain / movement)
 
     def state(self) -> dict[str, Any]:
         """Return all that later values depend on, as canonical JSON values."""

@@ -491,15 +491,17 @@ class RiskCore(Core):
         if now >= state.budgets.midnight and not self._begin("bar", now):
             return
         state.now = now
-        if bar.interval == state.exits.rules.bar_interval:
-            state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
-            if state.exits.rules.plan.silent_ms is not None and bar.is_live and bar.volume > 0:
+        exits = state.exits
+        rules = exits.rules
+        if bar.interval == rules.bar_interval:
+            exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
+            if rules.plan.silent_ms is not None and bar.is_live and bar.volume > 0:
                 # A bar without a trade closes by the clock: no data came.
-                state.exits.on_data(symbol, ts)
+                exits.on_data(symbol, ts)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
-                if state.exits.rules.horizon.is_on:
-                    state.exits.on_ratio(symbol, state.returns.horizon_ratio(symbol))
+                if rules.horizon.is_on:
+                    exits.on_ratio(symbol, state.returns.horizon_ratio(symbol))
         if state.late.is_on:
             state.late.on_bar(symbol, bar)
         if bar.interval == state.vadr.bar_interval:
