@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from minibot.features.indicator import period_of
 
 RETURN_UNIT: Final = 100_000_000
 """A return of one: the price doubled."""
+
+
+class Sample(NamedTuple):
+    """Whole numbers, their sum, and the sum of their squares."""
+
+    values: Sequence[int]
+    total: int
+    squares: int
+
+
+def sample_of(values: Sequence[int]) -> Sample:
+    """Return numbers with their sums."""
+    total = squares = 0
+    for value in values:
+        total += value
+        squares += value * value
+    return Sample(values, total, squares)
 
 
 class BarReturns:
@@ -25,7 +43,7 @@ class BarReturns:
         `period` + 1 bars without a hole.
     """
 
-    __slots__ = ("close", "length_ms", "open_ts", "period", "values", "warmup")
+    __slots__ = ("_sample", "close", "length_ms", "open_ts", "period", "values", "warmup")
 
     def __init__(self, period: int, length_ms: int) -> None:
         """Start empty, for bars of this length; raises ValueError for either below 1."""
@@ -35,6 +53,8 @@ class BarReturns:
         self.open_ts: int = -1
         self.close: int = 0
         self.values: deque[int] = deque(maxlen=period)
+        # The newest returns that `sample` was asked for last; None after another bar.
+        self._sample: Sample | None = None
 
     def update(self, open_ts: int, close: int) -> None:
         """Take the next closed bar."""
@@ -45,6 +65,7 @@ class BarReturns:
             self.values.append((close - former) * RETURN_UNIT // former)
         else:
             self.values.clear()
+        self._sample = None
         self.open_ts = open_ts
         self.close = close
 
@@ -67,6 +88,22 @@ class BarReturns:
         """Return the newest `count` returns behind `skipped` newer ones; None without so many."""
         first = len(self.values) - skipped - count
         return None if first < 0 else list(self.values)[first : first + count]
+
+    def sample(self, count: int, skipped: int = 0) -> Sample | None:
+        """Return the same with their sums, which one bar's entries ask for with each other symbol.
+
+        They are summed once until the next bar, unless newer ones are skipped.
+        """
+        known = self._sample
+        if known is not None and not skipped and len(known.values) == count:
+            return known
+        values = self.last(count, skipped)
+        if values is None:
+            return None
+        found = sample_of(values)
+        if not skipped:
+            self._sample = found
+        return found
 
     def state(self) -> dict[str, Any]:
         """Return all that later values depend on, as canonical JSON values."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isqrt
 from typing import Final
 
-from minibot.features.bar_returns import BarReturns
+from minibot.features.bar_returns import BarReturns, Sample, sample_of
 
 CORRELATION_UNIT: Final = 10_000
 """A correlation of one."""
@@ -28,17 +28,22 @@ def correlation(first: BarReturns, second: BarReturns, count: int) -> int | None
             f" {second.length_ms} ms"
         )
     end = first.open_ts if first.open_ts < second.open_ts else second.open_ts
-    found: list[list[int]] = []
+    found: list[Sample] = []
     for returns in (first, second):
         newer, rest = divmod(returns.open_ts - end, returns.length_ms)
-        values = None if rest else returns.last(count, newer)
-        if values is None:
+        sample = None if rest else returns.sample(count, newer)
+        if sample is None:
             return None
-        found.append(values)
-    return correlation_of(*found)
+        found.append(sample)
+    return _pearson(*found)
 
 
 def correlation_of(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Return the correlation of numbers in pairs, in ten-thousandths; None for no movement."""
+    return _pearson(sample_of(first), sample_of(second))
+
+
+def _pearson(first: Sample, second: Sample) -> int | None:
     """Return Pearson's correlation in ten-thousandths, rounded up; None where one stands still.
 
     Formula:
@@ -48,15 +53,11 @@ def correlation_of(first: Sequence[int], second: Sequence[int]) -> int | None:
     Source:
         K. Pearson, Notes on regression and inheritance in the case of two parents, 1895.
     """
-    n = len(first)
-    x = y = xx = yy = xy = 0
-    for one, other in zip(first, second, strict=True):
-        x += one
-        y += other
-        xx += one * one
-        yy += other * other
+    n, xy = len(first.values), 0
+    for one, other in zip(first.values, second.values, strict=True):
         xy += one * other
-    spread = (n * xx - x * x) * (n * yy - y * y)
+    x, y = first.total, second.total
+    spread = (n * first.squares - x * x) * (n * second.squares - y * y)
     if not spread:
         return None
     shared = n * xy - x * y
