@@ -106,17 +106,17 @@ def test_correlation_asked_bar_by_bar_is_that_of_all_bars_at_once() -> None:
     """Sums remembered for one bar, length or other symbol are not those of the next."""
     closes = [(1_000, 2_000), (1_100, 2_100), (990, 1_890), (1_200, 2_300), (1_150, 2_310)]
     first, second = returns_of(), returns_of()
-    for bars, (one, other) in enumerate(closes):
+    for bars, (close, other_close) in enumerate(closes):
         # The second symbol's bar comes later: until then the first one's newest is left out.
-        first.update(bars * MINUTE_MS, one)
+        first.update(bars * MINUTE_MS, close)
         for count in (2, 3):
             whole = returns_of(*(each[0] for each in closes[: bars + 1]))
             correlation(first, first, count)
             assert correlation(first, second, count) == correlation(whole, second, count)
-        second.update(bars * MINUTE_MS, other)
+        second.update(bars * MINUTE_MS, other_close)
         for count in (2, 3):
-            found = [returns_of(*(each[at] for each in closes[: bars + 1])) for at in (0, 1)]
-            assert correlation(first, second, count) == correlation(*found, count)
+            one, other = (returns_of(*(each[at] for each in closes[: bars + 1])) for at in (0, 1))
+            assert correlation(first, second, count) == correlation(one, other, count)
 
 
 def test_correlation_compares_the_bars_that_both_have() -> None:
