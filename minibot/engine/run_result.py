@@ -39,7 +39,7 @@ class EquityList(LazyList[EquityPoint]):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what makes an equal list of the columns."""
+        """Reduce the list to two columns and the function that makes an equal one of them."""
         return _equity_of, ([point.ts for point in self], [point.equity for point in self])
 
 
