@@ -177,6 +177,8 @@ def play_after(cell: Cell, run: Path) -> Played:
     """Damage a file of a finished run, ask verify, and put it back."""
     begun = time.monotonic()
     path = file_after(cell.row, run)
+    if path is None and cell.expected == NO_PART:
+        path = planted(cell.row, run)
     if path is None:
         return Played(cell, "no such file", "", 0.0)
     aside = run.parents[2] / "aside"
@@ -225,6 +227,15 @@ def file_after(row: Row, run: Path) -> Path | None:
             if path.is_file() and not path.is_symlink()
         ]
     return max(found, key=lambda path: path.stat().st_size, default=None)
+
+
+def planted(row: Row, run: Path) -> Path:
+    """Write a file where a run with page and alerts would leave one; verify must not care."""
+    path = run.parents[1] / row.patterns[0].replace("RUN", run.name).replace("*", "planted")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_bytes(b"planted by tools.file_faults\n")
+    path.chmod(0o600)
+    return path
 
 
 # --- during the run -----------------------------------------------------------------------------
