@@ -60,7 +60,15 @@ def test_table_says_of_each_sealed_file_that_verify_finds_it(short_run: ShortRun
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["runs/RUN/clock.json", "QUEUE/inbox.head", "logs/ROLE.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "runs/RUN/clock.json",
+        "QUEUE/inbox.head",
+        "logs/ROLE.jsonl",
+        "ops/outbox, ops/guard_outbox",  # Of a run with alerts alone: planted.
+    ],
+)
 def test_cell_after_a_run_is_as_the_table_says(name: str, fault: str, run: Path) -> None:
     """A cell of each kind of outcome is as in the table, and its file is restored."""
     row = next(row for row in ROWS if row.name == name)
