@@ -125,7 +125,7 @@ class Lockstep:
             self._deliver(said)
 
     def answer(self, bar: BarInput, seq: int) -> list[Message] | None:
-        """Return what the strategy says to a closed bar, of which `tell_bar` tells the others."""
+        """Return the strategy's messages about a closed bar; `tell_bar` tells the others."""
         table, ts, strategy = self._table, bar.ts, self.strategy
         if ts > table.ts:
             table.ts = ts

@@ -197,7 +197,7 @@ class RestError(Transient):
 
 TIMEOUT: Final = "timeout"
 LOOK: Final = "check the network, a proxy, and whether the host is blocked where you are"
-"""What to do about a host that does not answer."""
+"""Remedy for a host that does not answer."""
 LOOK_AFTER_MS: Final = 10_000
 """Time without an answer after which a retry says it."""
 UNREACHABLE: Final = "unreachable"

@@ -36,7 +36,7 @@ TARGET_TRADES: Final[Mapping[str, Gate]] = {
 UNSOLD: Final[Mapping[str, Gate]] = {
     reason: Gate("unsold_qty", reason, PLACES) for reason in (*STOP_TRADES, *TARGET_TRADES)
 }
-"""What a triggered limit leaves unsold, by the reason for which it was triggered."""
+"""Rest that a triggered limit leaves unsold, by the reason for which it was triggered."""
 
 
 def unsold_rows(qty: int, why: str) -> tuple[Row, ...]:
