@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from minibot.events.fast_rules import Texts, follows, text_rules
+from minibot.events.fast_rules import Shapes, Texts, follows, text_rules
 from minibot.events.field_types import MS_MAX
 from minibot.events.model import Ack, Bar, Beat, Book, Event, MarketTick, Payload
 from minibot.events.registry import Contracts, lean_schema
@@ -182,6 +182,7 @@ class _Kind:
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
         rules = text_rules(cls, schema)
         self._texts = list(map(Texts, rules))
+        self._shapes = Shapes() if Shapes.are_enough(cls, rules) else None
         # Fields in the order of their names need no sorting, keys of mappings always do.
         names = list(cls.__struct_fields__)
         is_sorted = names == sorted(names) and not any(rule.keys for rule in rules)
@@ -191,23 +192,38 @@ class _Kind:
 
     def payload(self, json: bytes) -> Payload | None:
         """Return the payload of these bytes; None if it would not encode to the same bytes."""
-        try:
-            payload: Payload = self.decode(json)
-        except (msgspec.MsgspecError, ValueError):
-            return None
-        return payload if self.admit([payload]) and self.encode(payload) == json else None
+        found = self.payloads((json,))
+        return None if found is None else found[0]
 
     def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
-        """Return the payloads of many such byte strings; None if `payload` gives None for one."""
+        """Return the payloads of many byte strings; None if one would not encode to the same."""
         whole = b"[" + b",".join(jsons) + b"]"
         try:
             payloads: list[Payload] = self._decode_many(whole)
         except (msgspec.MsgspecError, ValueError):
             return None
-        # A piece that is not a whole value could still form one together with its neighbours.
-        if len(payloads) != len(jsons) or self.encode(payloads) != whole:
+        if len(payloads) != len(jsons):
             return None
-        return payloads if self.admit(payloads) else None
+        if self._shapes is None:
+            return payloads if self._are_right(payloads, jsons, whole) else None
+        places = self._shapes.unknown(jsons, whole)
+        if places:
+            new = [jsons[place] for place in places]
+            whole = b"[" + b",".join(new) + b"]"
+            if not self._are_right([payloads[place] for place in places], new, whole):
+                return None
+            self._shapes.learn(new)
+        return payloads
+
+    def _are_right(self, payloads: Sequence[Payload], jsons: Sequence[bytes], whole: bytes) -> bool:
+        """Return whether payloads follow their contract, and are written as these bytes."""
+        # A piece that is not a whole value could form one together with its neighbours. No class
+        # has a list of objects, so that a piece that begins with a brace begins a payload.
+        return (
+            all(json.startswith(b"{") for json in jsons)
+            and self.encode(payloads) == whole
+            and self.admit(payloads)
+        )
 
     def jsons(self, payloads: Sequence[Payload]) -> list[bytes] | None:
         """Return the JSON of many own payloads; None if one breaks its contract.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final
 
@@ -27,8 +27,9 @@ from msgspec.inspect import (
     VarTupleType,
     type_info,
 )
+from msgspec.structs import fields
 
-from minibot.events.field_types import SYMBOL
+from minibot.events.field_types import NUMBER, SYMBOL
 from minibot.events.model import JsonObject, Payload
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.registry import lean_schema
@@ -40,6 +41,12 @@ KNOWN_MAX: Final = 4_096
 # Contracts allow any text as a key. Here it has to be a market's name, else the slow path judges
 # the line: two encoders might write other texts as different bytes.
 KEYS: Final = lean_schema(SYMBOL.rule, {})
+
+# A payload's shape: each digit as 0, each capital as A.
+SHAPE: Final = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0" * 10 + b"A" * 26)
+# Texts of one shape follow these patterns together, but for a number's leading zero.
+SHAPED_PATTERNS: Final = frozenset({NUMBER["pattern"], SYMBOL.rule["pattern"]})
+_leading_zero: Final = re.compile(rb'"0[0-9]').search
 
 
 class TextRule:
@@ -107,6 +114,49 @@ class Texts:
             and lines.count("\n") == len(texts)  # Else a text is itself of several lines.
             and max(map(len, texts)) <= self._chars_max
         )
+
+
+class Shapes:
+    """Shapes of payloads of one class that were judged and are right.
+
+    Payloads of one shape differ in digits and capitals alone. Where `are_enough`, a payload of a
+    known shape can be wrong only by a leading zero, which is looked for here, or by a value, which
+    the decoder judges.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+
+    @staticmethod
+    def are_enough(cls: type[Payload], rules: Iterable[TextRule]) -> bool:
+        """Return whether a payload of a known shape needs no judging beside the decoder's."""
+        return all(
+            re.fullmatch("[a-z_]+", field.name) and (field.required or field.default is None)
+            for field in fields(cls)
+        ) and all(
+            rule.rule["pattern"] in SHAPED_PATTERNS and not rule.levels and not rule.keys
+            for rule in rules
+        )
+
+    def unknown(self, jsons: Sequence[bytes], whole: bytes) -> Sequence[int]:
+        """Return which of many payloads have to be judged.
+
+        Args:
+            jsons: Each of them.
+            whole: All of them in one JSON array.
+        """
+        if _leading_zero(whole):
+            return range(len(jsons))
+        shapes, known = list(map(bytes.translate, jsons, repeat(SHAPE))), self._known
+        if known.issuperset(shapes):
+            return ()
+        return [place for place, shape in enumerate(shapes) if shape not in known]
+
+    def learn(self, jsons: Iterable[bytes]) -> None:
+        """Add the shapes of payloads that were judged and are right."""
+        if len(self._known) > KNOWN_MAX:
+            self._known = set()
+        self._known.update(map(bytes.translate, jsons, repeat(SHAPE)))
 
 
 def follows(text: str, rule: JsonObject) -> bool:

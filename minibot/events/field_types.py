@@ -101,7 +101,7 @@ def matching(pattern: str, most: int) -> dict[str, Any]:
 
 
 _DECIMAL: Final = matching("^-?(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
-_NUMBER: Final = matching("^(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
+NUMBER: Final = matching("^(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
 _SOME_DIGIT: Final = {"maxLength": 40, "pattern": "^[0.]*[1-9][0-9.]*$", "not": NEWLINE_GUARD}
 
 # --- decimal numbers, exact as text ---------------------------------------------------------------
@@ -132,7 +132,7 @@ NumberAboveZero: TypeAlias = Annotated[
         "decimal_positive",
         "A decimal number as text, above zero; never a float.",
         "decimal, above zero",
-        {**_NUMBER, "allOf": [_SOME_DIGIT]},
+        {**NUMBER, "allOf": [_SOME_DIGIT]},
     ),
     Example("1.5"),
 ]
@@ -142,7 +142,7 @@ Number: TypeAlias = Annotated[
         "decimal_positive_or_zero",
         "A decimal number as text, zero or more; never a float.",
         "decimal, zero or more",
-        _NUMBER,
+        NUMBER,
     ),
     Example("1.5"),
 ]

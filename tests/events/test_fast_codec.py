@@ -143,6 +143,49 @@ def test_quick_of_many_sees_where_each_line_ends(type_: str) -> None:
         assert quick.decode_many(queue, [good, good + good[:at], good[at:]]) in (None, [event])
 
 
+@pytest.mark.row("N-26", "N-27")
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_of_many_sees_a_payload_that_is_shared_by_two_lines(type_: str) -> None:
+    """Two lines of which one has a payload and a half are refused, though both together have two.
+
+    The fast path begins anew each time, since it may remember what it took before.
+    """
+    queue = QUEUES[type_]
+    good = canonical.encode(VALID[type_])
+    payload = canonical.encode(VALID[type_]["payload"])
+
+    for at in (at for at, byte in enumerate(payload) if byte == ord(",")):
+        more = good.replace(payload, payload + b"," + payload[:at])
+        less = good.replace(payload, payload[at + 1 :])
+        assert quick_of(type_).decode_many(queue, [more, less]) is None
+        assert QUICK[type_].decode_many(queue, [good, more, less]) is None
+
+
+@pytest.mark.row("N-26", "N-27")
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_judges_a_line_like_one_before_no_less(type_: str) -> None:
+    """A line that differs from one taken before in one digit or capital is judged by its contract.
+
+    Among them are leading zeros, numbers out of bounds and words that no list has.
+    """
+    queue, quick = QUEUES[type_], quick_of(type_)
+    good = canonical.encode(VALID[type_])
+    oracle, taken = CONTRACTS.oracle(type_), 0
+    assert quick.decode(queue, good) is not None
+
+    for at in (at for at, byte in enumerate(good) if chr(byte).isdigit() or chr(byte).isupper()):
+        for new in b"09" if chr(good[at]).isdigit() else b"AZ":
+            line = good[:at] + bytes([new]) + good[at + 1 :]
+            event = quick.decode(queue, line)
+            assert (quick.decode_many(queue, [line, line]) is None) == (event is None)
+            if event is not None:
+                taken += line != good
+                envelope = canonical.decode(line)
+                assert oracle.is_valid(envelope)
+                assert Event.from_json(envelope) == event
+    assert taken > 0
+
+
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_refuses_a_time_with_a_leading_zero(type_: str) -> None:
     """A time with a leading zero is no JSON number and is refused, alone and in a batch."""
