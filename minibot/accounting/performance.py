@@ -9,7 +9,8 @@ its fees. A position carried in counts as bought at its first mark, as it does i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from minibot.accounting.lots import is_dust_left
 from minibot.accounting.portfolio import Portfolio
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # A separate script has to reproduce the ratios to 1e-9.
 RATIO_PLACES: Final = 10
 BPS_UNIT: Final[int] = BPS * 10**RATIO_PLACES
+
+_symbol_of: Final = attrgetter("symbol")
 
 
 def ratio_text(numerator: int, denominator: int) -> str | None:
@@ -135,6 +138,10 @@ class Performance:
         held, last = self._held, self._last
         equity, high = self.equity, self.high_water_mark
         looks = [Look(0, equity, high)]
+        if not held and set(map(type, payloads)) == {MarketTick}:
+            ticks = cast("Sequence[MarketTick]", payloads)
+            last.update(zip(map(_symbol_of, ticks), ticks, strict=True))
+            return looks
         for place, payload in enumerate(payloads):
             if isinstance(payload, MarketTick):
                 if payload.symbol not in held:

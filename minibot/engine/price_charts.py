@@ -10,7 +10,7 @@ from collections.abc import Iterable, MutableSequence
 from typing import Final
 
 from minibot.engine.run_result import PriceBar
-from minibot.events.model import Event, MarketTick
+from minibot.events.model import MarketTick
 from minibot.events.money import parse_amount
 
 # Ticks begin with the first, and go on to the next when there are too many candles.
@@ -56,17 +56,16 @@ class PriceCharts:
             self._join()
         return start if len(bars) > 1 else 0
 
-    def on_ticks(self, events: Iterable[Event]) -> None:
-        """Take ticks in a row, with nobody to tell of a candle."""
-        until, last = self._until, self._last
-        for event in events:
-            tick, ts = event.payload, event.ts
-            if not isinstance(tick, MarketTick):
-                continue
-            symbol = tick.symbol
-            # Most repeat the price within their candle.
-            if ts >= until.get(symbol, 0) or tick.price != last[symbol]:
+    def on_ticks(self, ticks: Iterable[MarketTick], times: Iterable[int]) -> None:
+        """Take ticks in a row, each with its time, with nobody to tell of a candle."""
+        until, last, prices = self._until, self._last, self._prices
+        for tick, ts in zip(ticks, times, strict=True):
+            symbol, price = tick.symbol, tick.price
+            if ts >= until.get(symbol, 0):
                 self.on_tick(tick, ts)
+            elif price != last[symbol]:  # Most repeat the price within their candle.
+                last[symbol] = price
+                _widen(prices[symbol][-1], float(price))
 
     def closes(self) -> dict[str, tuple[int, int]]:
         """Return the first and the last price of each symbol, hundred-millionths of quote."""
@@ -94,4 +93,8 @@ class PriceCharts:
 
 
 def _widen(bar: PriceBar, price: float) -> None:
-    bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price
+    bar.close = price
+    if price > bar.high:
+        bar.high = price
+    elif price < bar.low:
+        bar.low = price

@@ -6,6 +6,7 @@ there are too many, pairs are joined. The lowest value of each is kept, so no dr
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,13 +54,12 @@ class EquityCurve:
         self._until = self.points[-1].ts + self._width_ms
 
     def add_all(self, times: Sequence[int], equity: int, high_water_mark: int) -> None:
-        """Add the same equity at one or more market times."""
-        self.add(times[0], equity, high_water_mark)
-        until = self._until
-        for ts in times:
-            if ts >= until:  # Another one within the same stretch says nothing new.
-                self.add(ts, equity, high_water_mark)
-                until = self._until
+        """Add the same equity at one or more market times, in order."""
+        at = 0
+        while at < len(times):
+            self.add(times[at], equity, high_water_mark)
+            # Another one within the same stretch says nothing new.
+            at = bisect_left(times, self._until, at + 1)
 
     def _widen(self) -> None:
         self._width_ms *= 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from typing import cast
 
 from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.hourly_accounts import HourlyAccounts
@@ -25,6 +26,7 @@ from minibot.events.model import (
     Health,
     Incident,
     JsonObject,
+    MarketTick,
     RiskAction,
     RunOpening,
     Signal,
@@ -111,7 +113,8 @@ class Recount:
         """Look at equity after every tick and fill."""
         for first_seq, events in self._rows(TICKS):
             self.market.take_all(first_seq, events)
-            self.gaps += [event.payload for event in events if isinstance(event.payload, Gap)]
+            if isinstance(events[0].payload, Gap):
+                self.gaps += [event.payload for event in events if isinstance(event.payload, Gap)]
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
         self.lines[TICKS] = self.market.seq
@@ -123,8 +126,10 @@ class Recount:
             self._on_fill(first, first.payload, ts)
             times = [ts]
         else:
-            self._charts.on_ticks(events)
             times = [event.ts for event in events]
+            if isinstance(first.payload, MarketTick):
+                ticks = [event.payload for event in events]
+                self._charts.on_ticks(cast("list[MarketTick]", ticks), times)
         ends = [look.place for look in looks[1:]] + [len(events)]
         for look, end in zip(looks, ends, strict=True):
             if look.place < end:

@@ -6,7 +6,6 @@ from collections.abc import MutableSequence
 
 from minibot.engine.price_charts import CANDLES_MAX, WIDTHS_MS, PriceCharts
 from minibot.engine.run_result import PriceBar
-from minibot.events.model import Event
 from tests.backtest.results import START, tick_at
 
 SECOND, MINUTE = 1_000, 60_000
@@ -36,7 +35,7 @@ def test_ticks_in_a_row_make_the_candles_of_ticks_taken_one_by_one() -> None:
     for tick, ts in ticks:
         singly.on_tick(tick, ts)
 
-    in_rows.on_ticks([Event(ts, "id", "role", "run", "hash", tick) for tick, ts in ticks])
+    in_rows.on_ticks(*zip(*ticks, strict=True))
 
     assert row == one
     assert in_rows.closes() == singly.closes()
