@@ -45,7 +45,8 @@ LONG: Final[Json] = {
     "embedded.source": "generator:7",
     "embedded.speed": "5",
     "embedded.rate_per_s": "1000",
-    "duration_ms": "400000",
+    # Of fewer ticks, a report is so short that starting its second process counts in a line.
+    "duration_ms": "1000000",
 }
 # Of so many lines on, a report has a second process, whose memory is there from then on.
 MIDDLE: Final[Json] = {**LONG, "duration_ms": str(AHEAD_LINES_MIN * 11 // 10)}
@@ -62,7 +63,7 @@ class Plan:
     Attributes:
         repeats: Repetitions of each process, or interleaved pairs.
         folder: On the disk to measure.
-        run: A long recorded run for O4 and O5; None plays one of 400,000 ticks.
+        run: A long recorded run for O4 and O5; None plays one of a million ticks.
         seconds: Length of a night of O2, and how long O3 looks.
         hours: Age of the night of O6, of market time, when the verbs are first called.
     """
