@@ -511,21 +511,20 @@ def _exit(
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP alone beyond the hard order rate.
 
-    Where exits rest with the executor, a sale of the whole position replaces the resting order, and
-    open entries of the market are cancelled.
+    A sale of the whole position cancels the open entries of its market: they would buy behind it.
+    Where exits rest with the executor, it also replaces the resting order.
     """
     rate = state.limits.order_rate
     breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
     if breaches is not None:
         return [stop(state, breaches, verdict)]
-    if not state.exits.rules.rests or not is_whole:
-        messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
-        if market.symbol in state.quotes.open:  # Nothing is bought beside a sale.
-            messages += cancel_entries(state, market, verdict, verdict.ordinal + 2)
-        return messages
-    former = state.positions.resting(market)
+    former = None
+    if state.exits.rules.rests and is_whole:
+        former = state.positions.resting(market)
     messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict, former)
-    return messages + cancel_entries(state, market, verdict, verdict.ordinal + 2)
+    if is_whole or market.symbol in state.quotes.open:  # No quote buys beside the sale of a part.
+        messages += cancel_entries(state, market, verdict, verdict.ordinal + 2)
+    return messages
 
 
 def cancel_entries(

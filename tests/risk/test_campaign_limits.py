@@ -189,20 +189,22 @@ def test_campaign_ends_in_whichever_order_result_and_fill_are_read() -> None:
     assert at(one, "110") == [("ALLOW", "allowed")]
 
 
-def test_entry_that_fills_behind_the_exit_keeps_the_stop_of_its_campaign() -> None:
-    """Sold at 90 while a purchase is on its way: what that buys at 89 is sold at once."""
+def test_entry_that_fills_with_the_exit_keeps_the_stop_of_its_campaign() -> None:
+    """Five are bought at 90 as ten are left there: they are sold at once, the rest not bought."""
     one = desk()
     one.buy()
     one.tick("95", "95")
     one.signal("BUY")
+    assert actions(one.tick("90", "90", ask_qty="5")) == [("EXIT", "hard_stop")]
     assert actions(one.tick("90", "90", ask_qty="0")) == [("EXIT", "hard_stop")]
-    one.tick("90", "90", ask_qty="0")
-    assert one.risk.facts()["open_positions"] == []
-
-    assert to(one, "89") == [("EXIT", "hard_stop")]
     one.tick("89", "89")
+    one.tick("89", "89")
+
     assert one.risk.facts()["open_positions"] == []
-    assert len({fill.price for fill in fills(one.events("fills"))}) == 3
+    assert [(fill.side, fill.qty) for fill in fills(one.events("fills"))] == [
+        *(("BUY", "10.000"), ("BUY", "5.000")),
+        *(("SELL", "10.000"), ("SELL", "5.000")),
+    ]
 
 
 @pytest.mark.row("D-04")

@@ -523,3 +523,28 @@ def test_position_worth_more_than_one_order_may_be_is_sold_by_several() -> None:
 
     assert [fill.qty for fill in sold] == ["6.914", "3.086"]
     assert made.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.row("U-20", "B-17")
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+@pytest.mark.parametrize("asked", ["operator", "stop", "signal"])
+def test_whole_exit_cancels_an_entry_that_still_buys(exits_at: str, asked: str) -> None:
+    """An exit of a half-filled entry cancels the rest of it, so that nothing is bought behind."""
+    desk = Desk(config(risk__hard_stop_bps="500", risk__exits_at=exits_at))
+    desk.ready()
+    desk.signal("BUY")
+    assert [fill.qty for fill in fills(desk.tick(ask_qty="3"))] == ["3.000"]
+
+    if asked == "operator":
+        said = desk.put("control", ExitPosition(who="operator", why="get me out", symbol=SYMBOL))
+    elif asked == "stop":
+        said = desk.tick("94.00", "94.02", ask_qty="0")
+    else:
+        said = desk.signal("SELL")
+    is_by_venue = (asked, exits_at) == ("stop", "venue")  # It sells what is bought until it acts.
+    assert is_by_venue or [action for action, _ in actions(said)] == ["EXIT"]
+    behind = [desk.tick(after_ms=after_ms) for after_ms in (100, 1_000, 6_000)]
+
+    assert is_by_venue or {one.side for events in behind for one in fills(events)} == {"SELL"}
+    assert desk.execution.open_positions() == []
+    assert desk.risk.facts()["open_orders"] == 0
