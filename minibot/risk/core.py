@@ -549,21 +549,23 @@ class RiskCore(Core):
         market = positions.on_fill(fill)
         self._on_campaign_fill(market, fill)
         trades = state.sizing.trades
+        is_left = positions.is_left(market, fill)
         if trades is not None:
-            trades.on_fill(fill, market.holding is None)
+            trades.on_fill(fill, is_left)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         if state.protections.is_on:
             order = positions.find(fill.client) if state.exits.rules.rests else None
             untold = fill.client.text if order is not None and order.is_untold else ""
-            state.protections.on_fill(fill, market.holding is None, untold)
+            state.protections.on_fill(fill, is_left, untold)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules
         if holding is None:
-            exits.forget()
-            if exits.campaign is not None:
-                on_flat(state, market)
+            if fill.side == SELL:  # A purchase may begin with what is dust by itself.
+                exits.forget()
+                if exits.campaign is not None:
+                    on_flat(state, market)
         elif rules is not None:
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:

@@ -482,6 +482,19 @@ class Positions:
         found = [order for order in self.orders if order.market is market and order.side == BUY]
         return [order for order in found if order.final_filled is None]
 
+    def is_left(self, market: Market, fill: FillMessage) -> bool:
+        """Return whether a booked fill ended a market's position: all is sold, but for dust.
+
+        While more of a sale is to be booked, it has not: what is left may be dust by the venue's
+        least quantity alone.
+        """
+        if fill.side != SELL or market.holding is not None:
+            return False
+        for order in self.orders:
+            if order.market is market and order.side == SELL and not order.rests and order.pending:
+                return False
+        return True
+
     def qty_with_orders(self, market: Market) -> int:
         """Return the holding, with any dust, plus what open entries may still buy."""
         qty = self.portfolio.position_qty(market.symbol) if self._leaves_dust else market.qty

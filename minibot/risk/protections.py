@@ -292,8 +292,10 @@ class Protections:
         trade = self.trips.on_fill(fill, is_flat, self._left.get(symbol, ""))
         if trade is not None:
             self._left.pop(symbol, None)
-            self.waiting.append(Waiting(trade, self._untold.pop(symbol, [])))
-            self._judge()
+            orders = self._untold.pop(symbol, [])
+            if trade.spent > 0:  # Else dust of an earlier trade was sold, which counts no more.
+                self.waiting.append(Waiting(trade, orders))
+                self._judge()
 
     def _judge(self) -> None:
         """Judge closed trades in their order, up to one whose reason is not told yet."""

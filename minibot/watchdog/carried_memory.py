@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from minibot.accounting.lots import is_dust_left
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip, RoundTrips
 from minibot.cores.messages import TRIGGERED, FillMessage
@@ -27,7 +28,7 @@ from minibot.events.model import (
     RiskStanding,
     RunOpening,
 )
-from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import FILLS, ORDER_INTENTS, ORDER_RESULTS, RISK_ACTIONS
 from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
 
@@ -100,7 +101,7 @@ def carried_memory(
         if trade is not None:
             left.pop(fill.symbol, None)
             orders = sold.pop(fill.symbol, [])
-            if has_protections:
+            if has_protections and trade.spent > 0:
                 found.append((trade, orders))
     reasons = _reasons(read, {order for _, orders in found for order in orders})
     for trade, orders in found:
@@ -135,9 +136,8 @@ def fills_behind(
             continue
         portfolio.apply(fill, event.ts)
         if is_behind:
-            # An exit sells whole steps: what remains of less than one is dust, and no position.
-            dust = 10 ** (PLACES - len(fill.qty.partition(".")[2])) - 1 if leaves_dust else 0
-            is_flat = portfolio.position_qty(fill.symbol) <= dust
+            left = portfolio.position_qty(fill.symbol)
+            is_flat = left == 0 or (leaves_dust and is_dust_left(fill, left))
             found.append((FillMessage.read(fill, event.ts), is_flat))
         is_behind = is_behind or event.id == fill_id
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from minibot.accounting.performance import Performance
-from minibot.events.model import Event, ExitPosition, RiskAction
-from minibot.events.money import UNIT, parse_amount
+from minibot.events.model import Event, ExitPosition, RiskAction, RiskStanding, RunOpening
+from minibot.events.money import UNIT, parse_amount, proceeds_down
 from minibot.execution.fees import IN_BASE
 from minibot.execution.portfolio import OPEN_POSITIONS_FILE, PortfolioStore
 from minibot.kernel.files import read_hashed
@@ -336,3 +337,69 @@ def test_night_of_fees_in_coins_balances_and_restarts_to_equal_bytes(
         files.append((folder / OPEN_POSITIONS_FILE).read_bytes())
     assert len(set(files)) == 1
     assert read_hashed(tmp_path / "0" / OPEN_POSITIONS_FILE)["balances"] == balances
+
+
+# --- a fill that is dust by itself ----------------------------------------------------------------
+
+LOSSES_IN_ROW = {"method": "LossesInRow", "trade_limit": 1, "stop_duration": 60}
+
+
+def told_memory(desk: Desk) -> Mapping[str, Any]:
+    """Return the trades and locks that risk told last."""
+    payloads = [event.payload for event in desk.events("risk_actions")]
+    told = [each for each in payloads if isinstance(each, RiskStanding) and each.memory is not None]
+    assert told[-1].memory is not None
+    return told[-1].memory
+
+
+@pytest.mark.row("B-17")
+@pytest.mark.parametrize("parts", [["10"], ["0.001", "9.999"], ["0.001", "0.001", "9.998"]])
+def test_entry_that_begins_with_dust_is_one_trade_with_the_levels_it_asked_for(
+    parts: list[str],
+) -> None:
+    """A first fill that is less than a step after its fee closes no trade and keeps the stop."""
+    desk = Desk(
+        config(
+            execution__fee_asset=IN_BASE,
+            execution__taker_fee_bps="10",
+            risk__hard_stop_bps="2000",
+            risk__protections=[LOSSES_IN_ROW],
+        )
+    )
+    desk.ready()
+    desk.signal("BUY", stop_price="98")
+    for qty in parts:
+        desk.tick(ask_qty=qty)
+
+    assert told_memory(desk)["trades"] == []
+    assert desk.risk.facts()["locks"] == []
+    assert desk.risk.facts()["exits"][SYMBOL]["stop"] == "98.00000000"
+    desk.tick("97", "97.02")
+    desk.tick("97", "97.02")
+    (trade,) = told_memory(desk)["trades"]
+    assert parse_amount(trade["spent"]) > 999 * UNIT
+    assert parse_amount(trade["received"]) > 960 * UNIT
+
+
+@pytest.mark.row("B-17")
+def test_sale_in_parts_is_one_trade_where_its_last_part_is_less_than_the_least_order() -> None:
+    """A sale's last part below the least quantity belongs to its trade; the next run opens."""
+    profile = config(execution__fee_asset="quote", risk__protections=[LOSSES_IN_ROW])
+    desk = Desk(profile)
+    desk.instrument(qty_min="0.010")
+    desk.tick()
+    desk.buy()
+    desk.tick("99.00", "99.02")
+    desk.signal("SELL")
+    desk.tick(bid_qty="9.990")
+    assert told_memory(desk)["trades"] == []
+    desk.tick()
+
+    (trade,) = told_memory(desk)["trades"]
+    sold = [fill for fill in fills(desk.events("fills")) if fill.side == "SELL"]
+    assert [fill.qty for fill in sold] == ["9.990", "0.009"]
+    assert parse_amount(trade["received"]) == sum(
+        proceeds_down(parse_amount(fill.qty), parse_amount(fill.price)) for fill in sold
+    )
+    cash = desk.execution.portfolio.opening_cash()
+    Desk(profile, first=RunOpening(cash=cash, lots=(), budgets_used={}, memory=told_memory(desk)))
