@@ -32,7 +32,6 @@ SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "we
 SOCKET_EXCEPTIONS = {
     "minibot.ai.probes": "tries to open one inside the jail, to prove that it cannot",
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
-    "minibot.ops.web.access": "reads cookies (`http.cookies`), opens no socket",
     "minibot.ops.web.http_server": "listens for the page, on this machine alone",
 }
 # Hosts that the product may call: public market data of the venues, their archives, itself.

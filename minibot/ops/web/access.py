@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE: Final = "minibot_page_"
 """Name of the cookie, before the port: a browser keeps one jar for all ports of a machine."""
+COOKIES: Final = b"cookie"
+"""Header in which a client sends its cookies."""
 TOKEN_BYTES: Final = 32
 TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
 """Form of a token: `TOKEN_BYTES` random bytes in base64 for addresses, without padding."""
@@ -105,7 +106,7 @@ class Guarded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope["headers"]}
+        headers = _headers_of(scope)
         refused = self._refused(scope, headers)
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
@@ -148,7 +149,7 @@ class Guarded:
 
     def _is_known(self, headers: dict[bytes, bytes]) -> bool:
         by_header = self._has_token(headers.get(b"authorization", b""))
-        return by_header or self._has_cookie(headers.get(b"cookie", b""))
+        return by_header or self._has_cookie(headers[COOKIES])
 
     def _has_token(self, value: bytes) -> bool:
         kind, _, given = value.partition(b" ")
@@ -162,13 +163,16 @@ class Guarded:
         return hmac.compare_digest(given.strip(), self._token)
 
     def _has_cookie(self, value: bytes) -> bool:
-        try:
-            found = SimpleCookie(value.decode("latin-1")).get(self.cookie)
-        except CookieError:
-            return False
-        return found is not None and hmac.compare_digest(
-            found.value.encode(), self.session.encode()
-        )
+        # Cookies of other programs on this machine come along, in any form: each is judged alone.
+        own = f"{self.cookie}={self.session}".encode()
+        return any(hmac.compare_digest(each.strip(), own) for each in value.split(b";"))
+
+
+def _headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return headers of a request by name in lower case; several with cookies become one."""
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    cookies = [value for name, value in scope["headers"] if name.lower() == COOKIES]
+    return headers | {COOKIES: b"; ".join(cookies)}
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.network_mock
 
 LIVE = "/api/v1/live"
 HALT = "/api/v1/act/halt"
+KILL = "/api/v1/act/kill"
 ORDER = {"content_type": "application/json"}
 POLICY = ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'")
 
@@ -120,6 +121,39 @@ def test_wrong_cookie_opens_nothing(page: Served, value: str) -> None:
     name = page.log_in().partition("=")[0]
 
     assert page.ask(LIVE, cookie=value.format(name=name, token=page.token)).status == 401
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'prefs={"theme":"dark"}', "a=b c", "user=J\xfcrgen", "\xe4=1", "[k]=1", "bare", 'q="open',
+        "=", "x=", "list=a|b", "k=[1,2]", "expires", "{name}=old", "{name}=\xe9", "{name}",
+    ],
+)  # fmt: skip
+def test_cookie_of_another_program_shuts_nobody_out(page: Served, other: str) -> None:
+    """A browser sends the cookies of all ports of a machine; the kill has to work beside them."""
+    own = page.log_in()
+    other = other.format(name=own.partition("=")[0]) if "{name}" in other else other
+
+    for cookie in (f"{other}; {own}", f"{own}; {other}", f"{other};{own};{other}"):
+        assert page.ask(LIVE, cookie=cookie).status == 200, cookie
+        kill = page.ask(KILL, "POST", b"{}", cookie=cookie, x_minibot="page", **ORDER)
+        assert kill.status == 200, cookie
+        assert [each["kind"] for each in page.asked()] == ["kill"]
+    assert page.ask(LIVE, cookie=other).status == 401
+
+
+def test_cookie_in_a_header_of_its_own_opens(page: Served) -> None:
+    """A client may send each cookie in a header of its own, in any order."""
+    own = page.log_in()
+    for cookies in ((own, "x=y"), ("x=y", own), ("x=y", "x=z")):
+        told = "".join(f"cookie: {each}\r\n" for each in cookies)
+        with page.connect() as connection:
+            ask = f"GET {LIVE} HTTP/1.1\r\nhost: {page.host}\r\n{told}connection: close\r\n\r\n"
+            connection.sendall(ask.encode())
+            said = connection.makefile("rb").read()
+
+        assert said.startswith(b"HTTP/1.1 200") == (own in cookies), cookies
 
 
 def test_page_asks_whether_it_is_open_without_being_refused(page: Served) -> None:
