@@ -57,11 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
         "finished": taken.is_finished,
         "files": len(taken.files),
         "bytes": taken.bytes,
+        "left_out": list(taken.left_out),
     }
     lines = [
         f"{taken.run_id} ({kind}): {counted(len(taken.files), 'file')}, {megabytes(taken.bytes)}",
         f"backup  {shown_path(taken.path)}",
         f"back    minibot restore {shown_path(taken.path)} FOLDER",
+    ]
+    lines += [
+        f"left    {name}: not backed up, some system could not restore this name"
+        for name in taken.left_out
     ]
     show(arguments, document, lines)
     return 0

@@ -80,6 +80,10 @@ class BackupService:
         try:
             taken = self._folder.take(self._var, self._run_id)
             said |= {"name": taken.name, "bytes": taken.bytes, "files": len(taken.files)}
+            said["left_out"] = list(taken.left_out)
+            for name in taken.left_out:
+                why = "is left out: some system could not restore this name"
+                print(f"backup: {name} {why}", file=sys.stderr, flush=True)
             self._folder.keep(self._section.keep)
         except (MinibotError, OSError) as error:
             said["failed"] = str(error)

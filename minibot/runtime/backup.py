@@ -6,6 +6,7 @@
 A backup of an open run holds its queues as if the machine had died at one moment (`kernel.cut`);
 the operators' stop journal, the flag and the AI's files are read a little later. A backup of a
 finished run is its sealed folder. The list of files is written last: without it nothing counts.
+A file whose name some system could not restore is left out, and the backup says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -54,6 +55,8 @@ LOCK_FILE: Final = "backup.lock"
 SCHEMA: Final = "minibot.backup"
 _NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json")
 _JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
+_Named = Iterator[tuple[str, Content | None]]
+"""Files by path below `var`; None for one whose name no list may hold."""
 _AT_TOP: Final = re.compile(rf"{CURRENT_FILE}|{FLAG}|{STOP_JOURNAL}\.[a-z0-9.]+")
 
 
@@ -67,6 +70,8 @@ class Backup:
         is_finished: True for a sealed run's folder, False for the `var` of an open run.
         taken_ms: When it was taken, Unix ms of the wall clock.
         files: Content by path below `var`.
+        left_out: Paths below `var` that this backup could not take because of their names, escaped
+            for people; folders stand for all that is in them. A list that is read has none.
     """
 
     path: Path
@@ -74,6 +79,7 @@ class Backup:
     is_finished: bool
     taken_ms: int
     files: dict[str, Content]
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -115,7 +121,8 @@ class BackupFolder:
 
         Raises:
             Refusal: The folder lies in `var`, the disk has too little room, another process backs
-                up here, or the run has neither seal nor queues.
+                up here, the run has neither seal nor queues, or its seal has a name that no list
+                may hold.
             Transient: The run's queues did not stand still for one moment; try again.
             RunStop: A file of the run is damaged, or the disk refuses.
         """
@@ -125,12 +132,14 @@ class BackupFolder:
             is_finished = self._files.stat(run_dir / SEAL_FILE) is not None
             if not is_finished:
                 _require_current(var, run_id)
-            found = dict(self._sealed(var, run_dir) if is_finished else self._open(var, run_dir))
-            found |= self._tree(var, var.ai)
+            named = dict(self._sealed(var, run_dir) if is_finished else self._open(var, run_dir))
+            named |= self._tree(var, var.ai)
+            found = {place: content for place, content in named.items() if content is not None}
+            left_out = tuple(_shown(place) for place in named if place not in found)
             taken_ms = wall_ms()
             moment = datetime.fromtimestamp(taken_ms // 1000, UTC)
             name = f"{moment:%Y%m%d_%H%M%S}_{taken_ms % 1000:03d}.{run_id}.json"
-            taken = Backup(self.folder / name, run_id, is_finished, taken_ms, found)
+            taken = Backup(self.folder / name, run_id, is_finished, taken_ms, found, left_out)
             self.store.settle()
             write_hashed(taken.path, _listed(taken), generation=1, files=self._files)
         return taken
@@ -165,7 +174,7 @@ class BackupFolder:
 
     # --- what is in it ------------------------------------------------------------------------
 
-    def _open(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
+    def _open(self, var: Var, run_dir: Path) -> _Named:
         """Yield the files of an open run: hints, then its queues at one moment, then its stops."""
         for name in (MANIFEST_FILE, CLOCK_FILE):
             yield from self._file(var, run_dir / name)
@@ -175,7 +184,11 @@ class BackupFolder:
         if self._files.stat(var.root / f"{STOP_JOURNAL}{HEAD_SUFFIX}") is not None:
             cuts += cut_of([(var.root, STOP_JOURNAL)], files=self._files)
         for cut in cuts:
-            yield from self._journal(var, cut)
+            place = _place(var, cut.folder / active_name(cut.stem))
+            if _is_portable(place):
+                yield from self._journal(var, cut)
+            else:
+                yield place, None
         if os.path.lexists(var.flag):
             # Whatever stands there is a STOP.
             status = self._files.stat(var.flag)
@@ -201,7 +214,7 @@ class BackupFolder:
         head = self.store.put([head_bytes(cut.head.position)])
         yield (place / f"{cut.stem}{HEAD_SUFFIX}").as_posix(), head
 
-    def _sealed(self, var: Var, run_dir: Path) -> Iterator[tuple[str, Content]]:
+    def _sealed(self, var: Var, run_dir: Path) -> _Named:
         """Yield the files of a sealed run's folder; those in its seal have to be as sealed.
 
         A file whose sealed content is in the store already is not read.
@@ -213,6 +226,12 @@ class BackupFolder:
         }
         for name, content in known.items():
             place = f"{run_dir.relative_to(var.root).as_posix()}/{name}"
+            if not _is_portable(place):
+                raise Refusal(
+                    f"the seal of {run_dir.name} has {_shown(name)}, a name that some system could "
+                    "not restore, and without that file the run would not verify.",
+                    f"Keep a copy of {run_dir} by other means.",
+                )
             yield place, self.store.put_file(run_dir / name, content)
         yield from self._tree(
             var, run_dir, lambda path: path.relative_to(run_dir).as_posix() in known
@@ -220,7 +239,7 @@ class BackupFolder:
 
     def _tree(
         self, var: Var, folder: Path, is_left_out: Callable[[Path], bool] = lambda path: False
-    ) -> Iterator[tuple[str, Content]]:
+    ) -> _Named:
         """Yield every file in a folder or below but locks, temps, links and what is left out."""
         if self._files.stat(folder) is None:
             return
@@ -228,14 +247,22 @@ class BackupFolder:
             path = folder / name
             status = self._files.stat(path)
             if status is not None and status.is_folder:
-                yield from self._tree(var, path, is_left_out)
+                place = _place(var, path)
+                if _is_portable(place):
+                    yield from self._tree(var, path, is_left_out)
+                else:
+                    yield place, None
             elif path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX) and not is_left_out(path):
                 yield from self._file(var, path)
 
-    def _file(self, var: Var, path: Path) -> Iterator[tuple[str, Content]]:
+    def _file(self, var: Var, path: Path) -> _Named:
         """Yield a file that is replaced whole, if it is a file and is still there."""
         status = self._files.stat(path)
         if status is None or not status.is_file:
+            return
+        place = _place(var, path)
+        if not _is_portable(place):
+            yield place, None
             return
         try:
             content = self.store.put_file(path)
@@ -243,7 +270,7 @@ class BackupFolder:
             if self._files.stat(path) is not None:
                 raise
             return  # Removed meanwhile.
-        yield path.relative_to(var.root).as_posix(), content
+        yield place, content
 
     # --- room and turns -----------------------------------------------------------------------
 
@@ -312,7 +339,6 @@ def _refuse_place(name: str, run_id: str) -> None:
         ValueError: It is such a path.
     """
     parts = PurePosixPath(name).parts
-    is_plain = "/".join(parts) == name and "\\" not in name and escape_reason(name) is None
     is_known = (
         (parts[0] in ("queues", "ai") and len(parts) > 1)
         or (parts[:2] == ("runs", run_id) and len(parts) > 2)
@@ -320,8 +346,27 @@ def _refuse_place(name: str, run_id: str) -> None:
         if parts
         else False
     )
-    if not is_plain or not is_known:
+    if not _is_portable(name) or not is_known:
         raise ValueError(f"{name!r} is no path of a backup")
+
+
+def _is_portable(name: str) -> bool:
+    """Return whether a path below `var` is text that names the same file on every system."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False  # Bytes that are no UTF-8 come as lone surrogates.
+    is_plain = "/".join(PurePosixPath(name).parts) == name and "\\" not in name
+    return is_plain and escape_reason(name) is None
+
+
+def _place(var: Var, path: Path) -> str:
+    return path.relative_to(var.root).as_posix()
+
+
+def _shown(name: str) -> str:
+    """Return a name of any bytes as people read it: what cannot be printed is escaped."""
+    return repr(name)[1:-1]
 
 
 def _is_list(name: str) -> bool:

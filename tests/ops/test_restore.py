@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.ops.restore import find_backup, restore
-from minibot.runtime.backup import Backup, BackupFolder
+from minibot.runtime.backup import Backup, BackupFolder, read_backup
+from minibot.runtime.paths import Var
 from tests.kernel.kernel_support import change
 from tests.runs import ShortRun, verb
 from tests.runtime.backups import RUN, append, open_var
+
+# Names of one file as POSIX has them, without those of locks and half-written files.
+NOTES = st.one_of(
+    st.binary(min_size=1, max_size=30),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).map(str.encode),
+).filter(
+    lambda name: (
+        name not in (b".", b"..", b"packs")
+        and not set(name) & set(b"/\0")
+        and not name.endswith((b".lock", b".tmp"))
+    )
+)
 
 
 @pytest.fixture
@@ -36,6 +56,69 @@ def test_restore_onto_anything_that_stands_is_refused(backup: Backup, tmp_path: 
 
     assert os.listdir(full) == [".hidden"]
     assert os.listdir(tmp_path / "empty") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of bytes are POSIX")
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"seen at 06:30.txt", b"why?", b"a*", b"note.", b"note ", b"aux", b"a\\b", b"a\nb",
+        b"r\xe9sum\xe9", b"\x1b[2J", b"seen: 6/note",
+    ],
+)  # fmt: skip
+def test_note_whose_name_no_list_may_hold_is_left_out_and_told(tmp_path: Path, name: bytes) -> None:
+    """A note of any name in a run's folder costs no backup: all else is there, and it is named."""
+    var = open_var(tmp_path / "var")
+    note = Path(os.fsdecode(os.fsencode(var.ai) + b"/" + name))
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("mine")
+    (var.ai / "plain note").write_text("mine too")
+    folder = BackupFolder(tmp_path / "backups")
+
+    taken = folder.take(var, RUN)
+    told = verb(var.root, "backup", RUN, "--to", str(tmp_path / "backups"), "--json")
+
+    assert told.code == 0, told.err
+    assert told.document["left_out"] == list(taken.left_out)
+    (left_out,) = taken.left_out
+    assert left_out.isprintable()
+    assert left_out.startswith("ai/")
+    folder.keep(1)
+    restore(find_backup(folder.folder), tmp_path / "target")
+    assert (tmp_path / "target" / "ai" / "plain note").read_text() == "mine too"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder of Windows has this name")
+def test_queue_in_a_folder_whose_name_no_list_may_hold_is_left_out(tmp_path: Path) -> None:
+    """A copy that somebody made beside the queues costs no backup of an open run."""
+    var = open_var(tmp_path / "var")
+    plain = BackupFolder(tmp_path / "plain").take(var, RUN)
+    shutil.copytree(var.queues / "fills", var.queues / "fills: old")
+
+    taken = BackupFolder(tmp_path / "backups").take(var, RUN)
+
+    assert read_backup(taken.path).files == plain.files
+    assert all(each.startswith("queues/fills: old") for each in taken.left_out)
+    assert taken.left_out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of bytes are POSIX")
+@settings(max_examples=15)
+@given(st.lists(NOTES, min_size=1, max_size=12))
+@example([b"plain", "J\xfcrgen 1.txt".encode(), b"r\xe9sum\xe9", b"a:b"])
+def test_what_is_taken_can_be_read(names: list[bytes]) -> None:
+    """A list that was written is one that is read: it names each note, or the note is left out."""
+    with TemporaryDirectory() as folder_name:
+        var = open_var(Path(folder_name) / "var", lines=1)
+        for name in names:
+            Path(os.fsdecode(os.fsencode(var.ai) + b"/" + name)).write_bytes(b"mine")
+        files_count = sum(path.is_file() for path in var.ai.rglob("*"))
+
+        taken = BackupFolder(Path(folder_name) / "backups").take(var, RUN)
+
+        assert read_backup(taken.path).files == taken.files
+        named = [each for each in (*taken.files, *taken.left_out) if each.startswith("ai/")]
+        assert len(named) == files_count
 
 
 def test_restore_of_damaged_content_writes_nothing(backup: Backup, tmp_path: Path) -> None:
@@ -93,3 +176,28 @@ def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     assert verb(target, "replay", "latest", "--json").document["digest"] == before
     again = verb(short_run.var, "restore", str(tmp_path / "backups"), str(target))
     assert again.code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file of Windows has this name")
+def test_sealed_file_that_could_not_come_back_is_refused_beforehand(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A run without a sealed file would not verify: no list is written, earlier backups stay."""
+    var = Path(shutil.copytree(short_run.var, tmp_path / "var"))
+    run_dir = var / "runs" / short_run.run_id
+    folder = BackupFolder(tmp_path / "backups")
+    (run_dir / "report").mkdir(exist_ok=True)
+    (run_dir / "report" / "seen at 06:30.txt").write_text("mine")
+    earlier = folder.take(Var(var), short_run.run_id)
+    seal = read_hashed(run_dir / "seal.json")
+    seal["files"]["queues/fills/a:b"] = {"size": 1, "sha256": sha256(b"x").hexdigest()}
+    (run_dir / "queues" / "fills" / "a:b").write_bytes(b"x")
+    write_hashed(run_dir / "seal.json", seal)
+
+    with pytest.raises(Refusal, match="a:b"):
+        folder.take(Var(var), short_run.run_id)
+
+    assert folder.taken() == [earlier.path]
+    assert earlier.left_out == (f"runs/{short_run.run_id}/report/seen at 06:30.txt",)
+    folder.keep(1)
+    assert find_backup(folder.folder) == earlier
