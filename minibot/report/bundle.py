@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -42,6 +43,11 @@ SMALL_BYTES_MAX: Final = 64 << 20
 """Most that the files before the queues take together: manifest, seal, sums, report."""
 BETWEEN_BYTES_MAX: Final = 1 << 20
 """Most that stands between two files: a header, padding, and what tarfile reads ahead."""
+
+BROKEN: Final = (
+    tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError,
+)  # fmt: skip
+"""Errors of an archive that is none: headers may name one another deeper than Python calls."""
 
 Progress = Callable[[int], None]
 
@@ -151,7 +157,7 @@ class _Reading:
         """Read as far as the bundle is sound; return the fault at which it is not."""
         name = self._path.name
         try:
-            with _opened(self._path) as (archive, plain):
+            with opened(self._path) as (archive, plain):
                 while True:
                     plain.allow(BETWEEN_BYTES_MAX)
                     member = archive.next()
@@ -160,13 +166,13 @@ class _Reading:
                     name = member.name
                     self._take(archive, member, plain)
                 plain.to_end()
-        except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+        except BROKEN as error:
             return Finding(name, 0, 0, ATOMICITY_VIOLATION, "a whole bundle", str(error))
         except RunStop as error:
             return Finding(name, 0, 0, error.reason_code, "a whole file", error.detail)
         return None
 
-    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: _Bounded) -> None:
+    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, plain: Bounded) -> None:
         name = self._name_of(member)
         is_small = not name.startswith(f"{QUEUES}/")
         if is_small:
@@ -223,10 +229,14 @@ class _Reading:
         return self._sizes
 
 
-class _Bounded:
-    """Unpacked bytes of a bundle, of which only as many are read as were allowed."""
+class Bounded:
+    """Unpacked bytes of an archive, of which only as many are read as were allowed.
 
-    def __init__(self, plain: gzip.GzipFile) -> None:
+    Args:
+        plain: The unpacked bytes.
+    """
+
+    def __init__(self, plain: BufferedIOBase) -> None:
         self._plain = plain
         self._left = 0
 
@@ -253,9 +263,20 @@ class _Bounded:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
-    with gzip.open(path, "rb") as raw:
-        plain = _Bounded(raw)
+def opened(
+    path: Path, unpack: Callable[[Path], BufferedIOBase] = gzip.GzipFile
+) -> Iterator[tuple[tarfile.TarFile, Bounded]]:
+    """Open a packed archive within a `with`; a header and what is around it may be read at once.
+
+    Args:
+        path: The archive.
+        unpack: Opens it for its unpacked bytes.
+
+    Raises:
+        TarError: It does not begin as an archive does; it and others of `BROKEN` come later too.
+    """
+    with unpack(path) as raw:
+        plain = Bounded(raw)
         plain.allow(BETWEEN_BYTES_MAX)
         with tarfile.open(fileobj=plain, mode="r|") as archive:  # type: ignore[call-overload]
             yield archive, plain

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
+import random
 import tarfile
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,13 @@ import pytest
 from minibot.cli.support import packed
 from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.runtime.paths import Var
+from minibot.runtime.running import CURRENT_FILE, process_mark
+from tests.runs import ShortRun, verb
 
+MIB = 1024 * 1024
+RUN = "20251120_000000"
 Add = Callable[[tarfile.TarFile], None]
 
 
@@ -36,6 +47,27 @@ def special(name: str, kind: bytes, target: str = "") -> Add:
         archive.addfile(member)
 
     return add
+
+
+@contextmanager
+def peak_bytes() -> Iterator[Callable[[], int]]:
+    """Measure memory within a `with`; the function returns the most that was allocated, bytes."""
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        found: list[int] = []
+        try:
+            yield lambda: found[0]
+        finally:
+            found.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return every file in a folder or below."""
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def pack(folder: Path, *adds: Add) -> Path:
@@ -87,8 +119,7 @@ def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add:
     with pytest.raises(Refusal, match="is no packed run"):
         unpacked(path, var)
 
-    outside = [found for found in tmp_path.rglob("*") if found.is_file() and found != path]
-    assert all(found.is_relative_to(var / "unpacked") for found in outside)
+    assert files_below(tmp_path) == [path]
 
 
 @pytest.mark.slow
@@ -103,12 +134,102 @@ def test_bomb_is_refused_before_it_is_written(
     bomb = pack(tmp_path, SOUND, file_of("20251120_000000/zeros", bytes(64 * 1024**2)))
     with pytest.raises(Refusal, match="unpacks to more than"):
         unpacked(bomb, tmp_path / "var")
-    assert not list((tmp_path / "var").rglob("zeros"))
+    assert not files_below(tmp_path / "var")
 
     monkeypatch.setattr(packed, "MEMBERS_MAX", 3)
     many = pack(tmp_path, *[file_of(f"20251120_000000/{number}") for number in range(5)])
     with pytest.raises(Refusal, match="has no place"):
         unpacked(many, tmp_path / "var")
+    assert not files_below(tmp_path / "var")
+
+
+@pytest.mark.slow
+def test_large_file_of_a_packed_run_takes_little_memory(tmp_path: Path) -> None:
+    """A night on the same machine keeps its memory, however large the files of an archive are."""
+    large, noise = bytes(32 * MIB), random.Random(7).randbytes(MIB)
+    path = pack(
+        tmp_path, SOUND, file_of("20251120_000000/large", large), file_of(f"{RUN}/noise", noise)
+    )
+
+    with peak_bytes() as peak:
+        folder = unpacked(path, tmp_path / "var")
+
+    assert (folder / "large").read_bytes() == large
+    assert peak() < 16 * MIB  # Half of it is the window of xz.
+
+
+@pytest.mark.slow
+@pytest.mark.row("F141")
+@pytest.mark.fault("F141", by="a header of 64 MB for the name of one file", ends="REJECT")
+def test_header_that_holds_megabytes_is_refused_unread(tmp_path: Path) -> None:
+    """A name of 64 MB has no place in a run; it is not read into memory to say so."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 64 * MIB
+    path = tmp_path / "name.tar.gz"
+    with gzip.open(path, "wb", 1) as out:
+        out.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(64):
+            out.write(b"n" * MIB)
+
+    with peak_bytes() as peak, pytest.raises(Refusal, match="is no packed run"):
+        unpacked(path, tmp_path / "var")
+
+    assert peak() < 8 * MIB
+
+
+@pytest.mark.row("F141")
+@pytest.mark.fault("F141", by="a tar of 1,500 headers that each name the next", ends="REJECT")
+def test_headers_that_name_each_other_are_no_error_of_minibot(tmp_path: Path) -> None:
+    """An archive of headers alone is refused; as a bundle it has a finding."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    path = tmp_path / "deep.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) * 1500 + bytes(1024)))
+
+    assert verb(tmp_path / "var", "report", str(path)).code == 2
+    assert verb(tmp_path / "var", "verify", str(path)).code == 1
+
+
+@pytest.mark.row("F141")
+@pytest.mark.fault("F141", by="a tar with a zero byte in a name", ends="REJECT")
+def test_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """An extended header may hold any bytes."""
+
+    def add(archive: tarfile.TarFile) -> None:
+        member = tarfile.TarInfo(f"{RUN}/name")
+        member.pax_headers = {"path": f"{RUN}/a\0b"}
+        archive.addfile(member)
+
+    with pytest.raises(Refusal, match="is no packed run"):
+        unpacked(pack(tmp_path, SOUND, add), tmp_path / "var")
+
+
+def test_packed_run_leaves_a_running_night_its_disk(short_run: ShortRun, tmp_path: Path) -> None:
+    """An archive that would take what the night keeps free is refused, and leaves nothing."""
+    var = Var(tmp_path / "var")
+    manifest = read_hashed(short_run.run_dir / "manifest.json")
+    manifest["config"]["watchdog"]["disk_free_min_mb"] = 10_000_000
+    ensure_folder(var.run(short_run.run_id))
+    write_hashed(var.run(short_run.run_id) / "manifest.json", manifest)
+    path = pack(tmp_path, SOUND)
+    living = os.getppid()
+    note = {"run_id": short_run.run_id, "pid": living, "process": process_mark(living)}
+    write_hashed(var.root / CURRENT_FILE, note, generation=1)
+
+    with pytest.raises(Refusal, match=r"bytes free"):
+        unpacked(path, var.root)
+    assert not files_below(var.root / "unpacked")
+
+    (var.root / CURRENT_FILE).unlink()
+    assert unpacked(path, var.root).is_dir()
+
+
+def test_archive_of_a_folder_that_is_no_run_leaves_nothing(tmp_path: Path) -> None:
+    """A folder that no verb can read takes no room beside a night."""
+    path = pack(tmp_path, file_of(f"{RUN}/notes.txt", bytes(1000)))
+    with pytest.raises(Refusal, match="is no packed run"):
+        unpacked(path, tmp_path / "var")
+    assert files_below(tmp_path) == [path]
 
 
 @pytest.mark.row("F141")
