@@ -67,10 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             said = f"--{name.removesuffix('_time')} belongs to --performance and --portfolio."
             raise Refusal(said, "Give one of these, or --out FILE for the page.")
+    out = _file_of(arguments.out)
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
-    if arguments.out is not None:
-        _write_page(night, Path.cwd() / arguments.out)
+    if out is not None:
+        _write_page(night, out)
     report = write_report(night) if arguments.html else run_dir / "report" / "report.html"
     path = str(report) if report.exists() else None
     if arguments.json:
@@ -83,12 +84,26 @@ def run(arguments: argparse.Namespace) -> int:
         shown = "none; --html writes it" if path is None else shown_path(report)
         show_rows([*rows, Row("Files"), Row("run", shown_path(run_dir)), Row("report", shown)])
         return 0
-    if arguments.out is None and not arguments.html:
+    if out is None and not arguments.html:
         show_toned(morning_screen(night))
         return 0
-    written = report if arguments.out is None else Path.cwd() / arguments.out
+    written = report if out is None else out
     show_toned([*morning_screen(night)[:-1], (f"page      {shown_path(written)}", "")])
     return 0
+
+
+def _file_of(named: Path | None) -> Path | None:
+    """Return the file that a flag names; None without the flag.
+
+    Raises:
+        Refusal: A folder stands there; files that belong to it would be written beside it.
+    """
+    if named is None:
+        return None
+    path = Path.cwd() / named
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder.", "Name a file, such as one in it.")
+    return path
 
 
 def _write_page(night: Night, out: Path) -> None:
@@ -116,7 +131,7 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
     )
     if span.from_ts > span.to_ts:
         raise Refusal(f"{begin} comes after {end}.", f"The run goes from {whole.text}.")
-    out = None if arguments.outfile is None else Path.cwd() / arguments.outfile
+    out = _file_of(arguments.outfile)
     if out is not None and out.resolve().is_relative_to(run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Name a file outside of it.")
     files: dict[Path, str] = {}

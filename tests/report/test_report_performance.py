@@ -234,19 +234,28 @@ def test_spans_beside_each_other_add_up_to_the_whole(var: Path) -> None:
         (("--to", "23:00"), "--to belongs to --performance"),
         (("--outfile", "x.md"), "--outfile belongs to --performance"),
         (("--performance", "--outfile", "no/such/folder/x.md"), "was not written"),
+        (("--performance", "--outfile", "."), "is a folder"),
+        (("--portfolio", "--outfile", "."), "is a folder"),
+        (("--portfolio", "--outfile", ".."), "is a folder"),
+        (("--portfolio", "--outfile", "/"), "is a folder"),
+        (("--portfolio", "--outfile", ""), "is a folder"),
+        (("--out", "."), "is a folder"),
+        (("--out", "/"), "is a folder"),
     ],
 )
 def test_span_or_file_that_cannot_be_is_refused(
     words: tuple[str, ...], said: str, var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong word is exit 2 with a sentence, and writes nothing."""
-    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
 
     found = verb(var, "report", RUN_ID, *words)
 
     assert found.code == 2
     assert said in " ".join(found.err.split())
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [here]
 
 
 @pytest.mark.row("C-110")
