@@ -178,8 +178,11 @@ class Span:
         for day in days:
             shown = day.replace(hour=hour, minute=minute, second=second, tzinfo=zone)
             for fold in (0, 1):
-                moment = shown.replace(fold=fold).astimezone(UTC)
-                back = moment.astimezone(zone)
+                try:
+                    moment = shown.replace(fold=fold).astimezone(UTC)
+                    back = moment.astimezone(zone)
+                except (OverflowError, ValueError, OSError):
+                    continue  # Beyond an end of the calendar, where no run is.
                 if (back.hour, back.minute) == (hour, minute):  # Else clocks skipped this time.
                     moments.add(int(moment.timestamp()) * 1000)
         return sorted(moments)

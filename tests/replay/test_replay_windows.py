@@ -333,6 +333,30 @@ def test_offset_that_no_zone_has_is_no_time(text: str) -> None:
         span(1_792_882_800_000, 1_792_890_600_000).moment(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("0001-01-01T00:00+14:00", None),
+        ("0001-01-01T00:00", "Asia/Tokyo"),
+        ("0001-01-01T00:00", "America/New_York"),
+        ("0001-01-01T00:00", "local"),
+        ("9999-12-31T23:59-14:00", None),
+        ("9999-12-31T23:59", "America/New_York"),
+        ("9999-12-31T23:59", "local"),
+        ("9999-12-31T23:59:59.999", None),
+    ],
+)
+@pytest.mark.usefixtures("berlin")
+def test_time_at_an_end_of_the_calendar_is_none_of_a_run(text: str, zone: str | None) -> None:
+    """Its moment in UTC may lie before the year 1 or after 9999: refused like any other time."""
+    night = span(1_792_882_800_000, 1_792_890_600_000, zone)
+    for is_end in (False, True):
+        with pytest.raises(Refusal, match="is no time of this run"):
+            night.moment(text, is_end=is_end)
+    with pytest.raises(Refusal, match="is no time of this run"):
+        night.hour(text[:13])
+
+
 def test_hour_of_a_zone_half_an_hour_apart_is_the_part_that_the_run_has() -> None:
     """An hour of a half-hour zone is cut to the run's part of it."""
     evening = 1_767_989_400_000  # 2026-01-09 20:10 UTC
