@@ -8,7 +8,7 @@ from typing import Final
 from minibot.cli.support.output import show, show_rows
 from minibot.cli.support.selection import var_of
 from minibot.events.model import DEGRADED, STARTING, JsonObject
-from minibot.events.names import AI_ROLE, HEALTH, MARKET_ROLE
+from minibot.events.names import HEALTH, MARKET_ROLE
 from minibot.events.roles import Roles
 from minibot.ops.run_health import (
     HEALTHY,
@@ -16,7 +16,9 @@ from minibot.ops.run_health import (
     exit_code,
     flag_of,
     last_incident,
+    needs,
     roles_of,
+    silence_s,
 )
 from minibot.report.figures import counted, date_clock, listed, plain_text
 from minibot.report.records import read_record
@@ -35,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--max-age",
         type=int,
         metavar="SECONDS",
-        help="how long a role may say nothing (default: watchdog.hung_ms of the run)",
+        help="how long a role may say nothing (default: 10 s of market time and watchdog.hung_ms)",
     )
     command.add_argument(
         "--detail", action="store_true", help="also last incident, venue, backlogs, each role"
@@ -53,12 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
         roles = roles_of(var.run(run_id))
     max_age_s = arguments.max_age
     if max_age_s is None and manifest is not None:
-        max_age_s = manifest.config["watchdog"]["hung_ms"] // 1000
-    code = exit_code(run_id, flag, roles, max_age_s)
+        max_age_s = silence_s(manifest)
+    code = exit_code(run_id, flag, roles)
     troubles = [] if run_id is None else troubles_of(manifest, roles, max_age_s)
     if code == HEALTHY and troubles:
         code = UNHEALTHY
-    reason = _reason(run_id, flag, troubles, roles)
+    heard = [role for role in roles if max_age_s is None or role["age_s"] <= max_age_s]
+    reason = _reason(run_id, flag, troubles, heard)
     document: JsonObject = {
         "ok": code == HEALTHY,
         "reason": reason,
@@ -84,17 +87,17 @@ def troubles_of(
     if manifest is None:
         return ["it is starting, and has no manifest yet"]
     heard = {role["role"] for role in roles}
-    if silent := [role for role in Roles.of_project().writers(HEALTH) if role not in heard]:
+    needed = [role for role in Roles.of_project().writers(HEALTH) if needs(manifest, role)]
+    if silent := [role for role in needed if role not in heard]:
         return [f"not heard of yet: {listed(silent)}"]
+    judged = [role for role in roles if role["role"] in needed]
     found = [
         f"{role['role']} has said nothing for {role['age_s']} s (limit {max_age_s} s)"
-        for role in roles
+        for role in judged
         if max_age_s is not None and role["age_s"] > max_age_s
     ]
-    # A run without its AI goes on as one with it, unless the profile asks for it.
-    asks_ai = manifest.config["ai"]["required"]
-    for role in roles:
-        if role["state"] == DEGRADED and (asks_ai or role["role"] != AI_ROLE):
+    for role in judged:
+        if role["state"] == DEGRADED:
             why = role.get("detail") or role.get("reason") or "its heartbeat says no more"
             found.append(f"{role['role']} is DEGRADED: {plain_text(str(why))}")
         elif role["state"] == STARTING:

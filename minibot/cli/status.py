@@ -12,7 +12,7 @@ from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
-from minibot.ops.run_health import exit_code, flag_of, roles_of
+from minibot.ops.run_health import exit_code, flag_of, needs, roles_of
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.report.summary import Row
@@ -45,15 +45,18 @@ def run(arguments: argparse.Namespace) -> int:
     run_id = running_run(var)
     document: dict[str, Any] = {"var": str(var.root), "running": run_id}
     rows = [Row(f"minibot on {shown_path(var.root)}")]
-    roles: list[JsonObject] = []
+    judged: list[JsonObject] = []
     if run_id is None:
         rows.append(Row("running", "nothing"))
     else:
         roles = roles_of(var.run(run_id))
+        record = read_record(var.run(run_id))
+        manifest = record.manifest
+        judged = [role for role in roles if manifest is None or needs(manifest, role["role"])]
         standing = _standing(var.run(run_id))
         document["roles"] = roles
         document["standing"] = None if standing is None else standing.to_json()
-        rows += _running_rows(var.run(run_id), roles, standing)
+        rows += _running_rows(record, roles, standing)
     last = _last_ended(var, run_id)
     if last is not None:
         document["last"] = last.to_json()
@@ -65,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         show_json(document)
     else:
         show_rows(rows)
-    return exit_code(run_id, flag, roles, arguments.max_age)
+    return exit_code(run_id, flag, judged, arguments.max_age)
 
 
 # --- the running run --------------------------------------------------------------------------
@@ -87,17 +90,18 @@ def _market_now_ms(run_dir: Path, manifest: Manifest) -> int:
     return RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
 
 
-def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | None) -> list[Row]:
-    record = read_record(run_dir)
+def _running_rows(
+    record: RunRecord, roles: list[JsonObject], standing: Standing | None
+) -> list[Row]:
     manifest = record.manifest
     if manifest is None:
-        return [Row("running", f"{run_dir.name}, starting")]
+        return [Row("running", f"{record.run_id}, starting")]
     kind = "simulated data" if manifest.simulated else "real market data"
     since = duration(int(time.time() * 1000) - manifest.started_ms)
     rows = [
         Row("running", f"{manifest.run_id}, profile {manifest.profile}, {kind}, paper", "good"),
         Row("since", f"{date_clock(manifest.started_ms)} UTC, {since} ago"),
-        Row("market time", f"{clock(_market_now_ms(run_dir, manifest))} UTC"),
+        Row("market time", f"{clock(_market_now_ms(record.run_dir, manifest))} UTC"),
     ]
     for role in roles:
         text = (

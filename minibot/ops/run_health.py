@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minibot.events.model import Event, Health, JsonObject, StopJournal
-from minibot.events.names import HEALTH, INCIDENTS
+from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS
 from minibot.kernel.errors import RunStop
 from minibot.ops.operator import NOT_RUNNING
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import flagged_stop
@@ -55,6 +58,24 @@ def health_of(recorded: Recorded) -> list[JsonObject]:
     return found
 
 
+def silence_s(manifest: Manifest) -> int:
+    """Return the longest silence of a role that is well, wall-clock seconds.
+
+    Between two healths lie `HEALTH_MARKET_MS` of market time. A role that has not turned its loop
+    for `watchdog.hung_ms` after that counts as hung.
+    """
+    # Imported here because only a run that is going on is judged.
+    from minibot.runtime.context import HEALTH_MARKET_MS
+
+    pause_ms = HEALTH_MARKET_MS / Decimal(manifest.clock_speed)
+    return math.ceil((pause_ms + int(manifest.config["watchdog"]["hung_ms"])) / 1000)
+
+
+def needs(manifest: Manifest, role: str) -> bool:
+    """Return False for the AI of a run that goes on as well without it, True for any other role."""
+    return role != AI_ROLE or bool(manifest.config["ai"]["required"])
+
+
 def last_incident(run_dir: Path) -> JsonObject | None:
     """Return the newest incident of a run with its market time `ts`; None without any."""
     from minibot.engine.lookup import last_event
@@ -95,14 +116,18 @@ def flag_of(var: Var) -> JsonObject | None:
 
 
 def exit_code(
-    run_id: str | None, flag: JsonObject | None, roles: Sequence[JsonObject], max_age_s: int | None
+    run_id: str | None,
+    flag: JsonObject | None,
+    roles: Sequence[JsonObject],
+    max_age_s: int | None = None,
 ) -> int:
     """Return the exit code: a flag counts first, then a missing run, then an old heartbeat.
 
     Args:
         run_id: The running run; None for none.
         flag: See `flag_of`.
-        roles: Heartbeats, see `roles_of`; a role without one is not judged.
+        roles: Heartbeats of the roles that the run needs, see `roles_of` and `needs`; a role
+            without one is not judged.
         max_age_s: Age above which a heartbeat is old, seconds; no heartbeat at all counts as an
             old one. None judges no heartbeat.
     """

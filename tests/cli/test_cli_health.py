@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from minibot.cli import health, status
 from minibot.cli.health import troubles_of
-from minibot.events.names import HEALTH
+from minibot.events.names import AI_ROLE, HEALTH
 from minibot.events.roles import Roles
+from minibot.ops import run_health
+from minibot.ops.run_health import silence_s
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest
 from tests.runs import ShortRun, verb
 
@@ -21,10 +29,30 @@ def heard(**changes: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": role, "state": "READY", "age_s": 1, **changes.get(role, {})} for role in ROLES]
 
 
+def heard_without(name: str) -> list[dict[str, Any]]:
+    """Return a heartbeat of each role but one."""
+    return [role for role in heard() if role["role"] != name]
+
+
 @pytest.fixture(scope="module")
 def manifest(short_run: ShortRun) -> Manifest:
     """Manifest of a short run."""
     return Manifest.load(short_run.run_dir)
+
+
+def running_copy(
+    run: ShortRun, folder: Path, monkeypatch: pytest.MonkeyPatch, ages_s: dict[str, int]
+) -> Path:
+    """Return a copy of a run that counts as running, its heartbeats of these ages, else new."""
+    var = Path(shutil.copytree(run.var, folder / "var"))
+    heads = var / "runs" / run.run_id / "queues" / HEALTH / "parts"
+    for head in heads.glob("*.head"):
+        heard_s = 1_000_000 - ages_s.get(head.stem, 0)
+        os.utime(head, (heard_s, heard_s))
+    monkeypatch.setattr(run_health, "time", SimpleNamespace(time=lambda: 1_000_000.0))
+    for of_verb in (health, status):
+        monkeypatch.setattr(of_verb, "running_run", lambda _: run.run_id)
+    return var
 
 
 @pytest.mark.row("C-119")
@@ -50,7 +78,7 @@ def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
     ("roles", "reason"),
     [
         (heard(), ""),
-        (heard()[1:], f"not heard of yet: {ROLES[0]}"),
+        (heard_without("risk_role"), "not heard of yet: risk_role"),
         (heard(risk_role={"age_s": 31}), "risk_role has said nothing for 31 s (limit 30 s)"),
         (heard(risk_role={"age_s": 30}), ""),
         (
@@ -59,6 +87,8 @@ def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
         ),
         (heard(strategy_role={"state": "STARTING"}), "strategy_role is starting"),
         (heard(ai_role={"state": "DEGRADED", "detail": "off"}), ""),
+        (heard(ai_role={"age_s": 31}), ""),
+        (heard_without(AI_ROLE), ""),
     ],
 )
 def test_each_trouble_has_its_sentence(
@@ -66,3 +96,70 @@ def test_each_trouble_has_its_sentence(
 ) -> None:
     """Roles not heard, silent, degraded or starting are told; an AI that nobody asks for is not."""
     assert troubles_of(manifest, roles, 30) == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize(("speed", "most_s"), [("1", 15), ("0.5", 25), ("4", 8), ("20", 6)])
+def test_role_may_be_silent_between_two_healths_and_then_as_long_as_if_hung(
+    manifest: Manifest, speed: str, most_s: int
+) -> None:
+    """Roles tell their health every ten seconds of market time; `hung_ms` of 5 s comes on top."""
+    night = replace(manifest, config=load_config("config/nore.v1.json").raw, clock_speed=speed)
+
+    limit_s = silence_s(night)
+    at_limit = [{**role, "age_s": most_s} for role in heard()]
+    beyond = [{**role, "age_s": most_s + 1} for role in heard()]
+
+    assert limit_s == most_s
+    assert troubles_of(night, at_limit, limit_s) == []
+    assert len(troubles_of(night, beyond, limit_s)) == len(ROLES)
+
+
+@pytest.mark.row("C-119")
+@pytest.mark.parametrize(("age_s", "code"), [(0, 0), (6, 0), (7, 1)])
+def test_night_is_well_for_the_whole_time_between_two_healths(
+    short_run: ShortRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    age_s: int,
+    code: int,
+) -> None:
+    """At speed 20 half a second lies between two healths; `hung_ms` is 5 s."""
+    var = running_copy(short_run, tmp_path, monkeypatch, dict.fromkeys(ROLES, age_s))
+
+    assert verb(var, "health").code == code
+
+
+@pytest.mark.row("C-119")
+def test_night_goes_on_well_without_an_ai_that_its_profile_does_not_require(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An AI that was switched off an hour ago, or never started, is no trouble of the night."""
+    var = running_copy(short_run, tmp_path, monkeypatch, {AI_ROLE: 3600, "risk_role": 2})
+    head = var / "runs" / short_run.run_id / "queues" / HEALTH / "parts" / f"{AI_ROLE}.head"
+
+    switched_off = verb(var, "health"), verb(var, "status", "--max-age", "60")
+    head.unlink()
+    never_started = verb(var, "health"), verb(var, "status", "--max-age", "60")
+
+    assert [said.code for said in (*switched_off, *never_started)] == [0, 0, 0, 0]
+    for well in (switched_off[0], never_started[0]):
+        assert well.out.startswith(f"OK  {short_run.run_id}: 5 roles heard within 2 s")
+
+
+@pytest.mark.parametrize(
+    ("roles", "reason"),
+    [
+        (heard(ai_role={"age_s": 31}), "ai_role has said nothing for 31 s (limit 30 s)"),
+        (heard_without(AI_ROLE), "not heard of yet: ai_role"),
+        (heard(ai_role={"state": "DEGRADED", "detail": "off"}), "ai_role is DEGRADED: off"),
+    ],
+)
+def test_ai_that_the_profile_requires_is_judged_like_any_role(
+    manifest: Manifest, roles: list[dict[str, Any]], reason: str
+) -> None:
+    """With `ai.required` a silent, missing or degraded AI is a trouble."""
+    ai = {**manifest.config["ai"], "required": True}
+
+    assert troubles_of(replace(manifest, config={**manifest.config, "ai": ai}), roles, 30) == [
+        reason
+    ]
