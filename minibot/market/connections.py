@@ -81,6 +81,11 @@ class Connections:
         return bool(self.shards) and all(shard.is_open for shard in self.shards)
 
     @property
+    def open_count(self) -> int:
+        """Return how many shards are connected, whatever becomes of their successors."""
+        return sum(shard.is_open for shard in self.shards)
+
+    @property
     def is_complete(self) -> bool:
         """Return True while every shard is connected and carries all of its streams."""
         return bool(self.shards) and all(shard.is_complete for shard in self.shards)

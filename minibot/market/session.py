@@ -388,10 +388,9 @@ class Session:
 
     def _link_figures(self) -> dict[str, int]:
         """Return the state of the link, for every health event."""
-        shards = self.connections.shards
         return {
-            "connections": len(shards),
-            "connections_open": sum(shard.is_open for shard in shards),
+            "connections": len(self.connections.shards),
+            "connections_open": self.connections.open_count,
             "streams": self.connections.streams,
             "streams_silent": self.liveness.silent_streams,
             "skew_ms": self.feed.skew_ms,

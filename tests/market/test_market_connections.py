@@ -277,6 +277,28 @@ def test_unfollowed_symbol_is_unsubscribed_and_the_others_stay() -> None:
     assert list(floor.shard(1).groups) == [staying]
 
 
+def test_only_a_shard_without_a_connection_of_its_own_is_not_counted_as_open() -> None:
+    """A successor that fails costs nothing; one that stands replaces a lost connection at once."""
+    floor = Floor(FOUR)
+    one, other = floor.all.shards
+    counts = [floor.all.open_count]
+    floor.shard(1).on_shutdown(1, floor.now_ms)
+    floor.tick()
+    successor = max(floor.readers)
+    floor.lose(successor)
+    counts.append(floor.all.open_count)
+    floor.tick(60_000)
+    floor.open(max(floor.readers))
+    floor.lose(1)
+    counts.append(floor.all.open_count)
+    floor.lose(2)
+    counts.append(floor.all.open_count)
+
+    assert successor == 3
+    assert counts == [2, 2, 2, 1]
+    assert (one.is_open, other.is_open) == (True, False)
+
+
 def test_connection_that_does_not_answer_is_given_up() -> None:
     """A connection that does not answer control messages is given up."""
     floor = Floor(FOUR)

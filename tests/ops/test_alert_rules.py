@@ -15,7 +15,7 @@ from minibot.market.notices import CONNECTED
 from minibot.ops.alerts import status_rules
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.incident_rules import incident_alert
-from minibot.ops.alerts.status_rules import StatusRules, sharpe_of
+from minibot.ops.alerts.status_rules import CONNECTION_LOST_S, StatusRules, sharpe_of
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.watchdog.ending import Phase
@@ -209,18 +209,53 @@ def test_silence_counts_for_as_long_as_looks_take_where_the_clock_is_fast(
     assert kinds(fast, later(300_000)) == [("data_age", CRITICAL)]
 
 
-def test_connection_is_told_only_while_it_stays_away(
-    rules: StatusRules, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A short loss is silent; one that lasts is an alarm."""
-    rules.on_incident(Incident(component=MARKET_ROLE, kind=CONNECTION_LOST, detail="x"))
-    assert kinds(rules, status()) == []
-    monkeypatch.setattr(status_rules, "CONNECTION_LOST_S", 0.0)
-    assert kinds(rules, status()) == [("connection", CRITICAL)]
+def connections_health(wanted: int, is_open: int) -> Health:
+    """Return a word of the market role about its connections."""
+    counters = {"connections": wanted, "connections_open": is_open}
+    return Health(role=MARKET_ROLE, state="DEGRADED", uptime_s=1, turns=1, counters=counters)
 
-    rules.on_incident(Incident(component=MARKET_ROLE, kind=CONNECTED, detail="x"))
-    monkeypatch.setattr(status_rules, "CONNECTION_LOST_S", 30.0)
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The rules' monotonic clock, seconds, which the test moves."""
+    now_s = [1000.0]
+    monkeypatch.setattr(status_rules, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    return now_s
+
+
+def test_connection_is_told_only_while_it_stays_away(
+    rules: StatusRules, clock: list[float]
+) -> None:
+    """A short loss is silent; one that lasts is an alarm, and a later one is another."""
+    rules.on_health(connections_health(1, 0), NOW)
     assert kinds(rules, status()) == []
+    clock[0] += CONNECTION_LOST_S - 1
+    assert kinds(rules, status()) == []
+    rules.on_health(connections_health(1, 1), NOW)
+    assert kinds(rules, status()) == []
+
+    for _ in range(2):
+        rules.on_health(connections_health(1, 0), NOW)
+        assert kinds(rules, status()) == []
+        clock[0] += CONNECTION_LOST_S
+        assert kinds(rules, status()) == [("connection", CRITICAL)]
+        assert kinds(rules, status()) == []
+        rules.on_health(connections_health(1, 1), NOW)
+        assert kinds(rules, status()) == []
+
+
+def test_one_connection_that_comes_back_hides_no_other_that_is_away(
+    rules: StatusRules, clock: list[float]
+) -> None:
+    """One of two is away for half a minute while the other is lost and back within seconds."""
+    assert kinds(rules, status()) == []
+    told = []
+    for second in range(31):
+        rules.on_health(connections_health(2, 0 if second % 10 == 5 else 1), NOW)
+        told += kinds(rules, status())
+        clock[0] += 1
+
+    assert told == [("connection", CRITICAL)]
 
 
 def test_failed_measurements_are_told_from_half_the_rate_that_stops_the_run(

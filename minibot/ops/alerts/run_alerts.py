@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Health, Incident, JsonObject, StopJournal
+from minibot.events.model import Health, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS, STOP_JOURNAL
 from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
@@ -131,8 +131,6 @@ class AlertService:
             if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and not self._stop:
                 self._stop = time.monotonic(), payload
         for event in self._incidents.look():
-            if isinstance(event.payload, Incident):
-                self._rules.on_incident(event.payload)
             alert = incident_alert(event)
             if alert is not None:
                 self._put(alert)

@@ -20,10 +20,9 @@ import psutil
 
 from minibot.backtest.report.ratios import sharpe
 from minibot.events.decimals import parse_fixed
-from minibot.events.model import ALL_SYMBOLS, Health, Incident, JsonObject
+from minibot.events.model import ALL_SYMBOLS, Health, JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.events.reasons import (
-    CONNECTION_LOST,
     COOLDOWN_PERIOD,
     HALTED,
     INSUFFICIENT_CASH,
@@ -31,12 +30,11 @@ from minibot.events.reasons import (
 )
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.features.correlation import CORRELATION_UNIT, correlation_of
-from minibot.market.notices import CONNECTED
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.data_age import STALE_MARKET_MS, data_age_ms, silence_ms
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
-from minibot.report.figures import date_clock
+from minibot.report.figures import counted, date_clock
 from minibot.report.span_meter import PERIODS_MIN
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
@@ -44,7 +42,7 @@ from minibot.runtime.paths import Var
 from minibot.watchdog.ending import Phase
 
 CONNECTION_LOST_S: Final = 30.0
-"""How long a connection may be away, wall-clock time."""
+"""How long a connection may be away, wall-clock time, as the market role's healths show it."""
 HOLD_S: Final = 5.0
 DISK_FACTOR: Final = 2
 """Disk space is low below this many times the space at which the run stops."""
@@ -97,7 +95,7 @@ class _Returns:
 
 
 class StatusRules:
-    """Rules over the statuses, health and connections of one run.
+    """Rules over the statuses and the market role's healths of one run.
 
     Args:
         manifest: The run.
@@ -120,8 +118,7 @@ class StatusRules:
         }
         self._errors_percent = max(1, int(venue["error_rate_max_percent"]) // 2)
         self._samples_min = int(venue["error_samples_min"])
-        self._standing: dict[str, Standing] = {}
-        self._lost_s: float | None = None
+        self._standing = {"connection": Standing(CONNECTION_LOST_S)}
         self._market: tuple[int, Health] | None = None
         self._silence_ms = silence_ms(manifest.clock_speed)
         self._measured: deque[bool] = deque(maxlen=MEASURED_MAX)
@@ -132,13 +129,6 @@ class StatusRules:
         self._marks: dict[str, _Returns] = {}
 
     # --- what comes from the queues -----------------------------------------------------------
-
-    def on_incident(self, incident: Incident) -> None:
-        """Take an incident: note since when the connection is lost, or that it is back."""
-        if incident.kind == CONNECTION_LOST:
-            self._lost_s = self._lost_s or time.monotonic()
-        elif incident.kind == CONNECTED:
-            self._lost_s = None
 
     def on_health(self, health: Health, ts: int) -> None:
         """Take what the market role says of its connection at a market time, Unix ms."""
@@ -212,10 +202,24 @@ class StatusRules:
         # The strategy tells its time once a second, in which a fast clock goes far.
         is_behind = behind_ms >= self._silence_ms
         yield from self._stands("decision_age", is_behind, CRITICAL, "decisions are old", words)
-        away_s = 0.0 if self._lost_s is None else time.monotonic() - self._lost_s
-        words = f"away for {away_s:.0f} s; it is being built again"
-        is_away = away_s >= CONNECTION_LOST_S
+        wanted, is_open = self._connections()
+        is_away = is_open < wanted
+        words = (
+            f"{wanted - is_open} of {counted(wanted, 'connection')} away for "
+            f"{CONNECTION_LOST_S:.0f} s; built again as soon as the exchange lets it"
+        )
         yield from self._stands("connection", is_away, CRITICAL, "the connection is lost", words)
+
+    def _connections(self) -> tuple[int, int]:
+        """Return how many connections the market role needs and how many stand, as it said last.
+
+        The counts tell a loss from its incident: a successor that fails costs nothing, and one
+        connection that comes back says nothing of another.
+        """
+        counters = None if self._market is None else self._market[1].counters
+        if counters is None:
+            return 0, 0
+        return counters.get("connections", 0), counters.get("connections_open", 0)
 
     def _machine(self) -> Iterator[Alert]:
         free_mb = psutil.disk_usage(self._root).free // 1024 // 1024
