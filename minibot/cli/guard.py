@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.kernel.codes import QUEUE_LOCKED
     from minibot.ops.alerts.delivery import Delivery
     from minibot.ops.alerts.outbox import GUARD_OUTBOX, Outbox
-    from minibot.ops.alerts.targets import Target, secrets_of, targets_of
+    from minibot.ops.alerts.targets import secrets_of, targets_of
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
     from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
 
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal("no target can be reached.", "Try them: minibot alert test")
     alerts = config.alerts
 
-    def targets_anew() -> list[Target]:
-        """Return targets of its own for a further delivery: its end cancels what they send."""
-        return targets_of(alerts, secrets)[0]
+    def further(left: Outbox) -> Delivery:
+        """Return a delivery with targets of its own: its end cancels what they send."""
+        return Delivery.of_profile(left, alerts, targets_of(alerts, secrets)[0])
 
     section, ping_url = config.guard, ""
     if section is not None and section.ping is not None:
@@ -67,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     source: Source = VarSource(var)
     if arguments.url is not None:
         source = UrlSource(_page(arguments.url), _token(arguments.token))
-    per_minute_max = config.alerts.per_minute_max
     try:
         outbox = Outbox(var.ops, GUARD_OUTBOX)
     except RunStop as error:
@@ -80,13 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     every_ms = None if section is None else section.ping_every_ms
     guard = Guard(
         source,
-        Delivery(outbox, targets, per_minute_max),
+        Delivery.of_profile(outbox, alerts, targets),
         quiet_ms / 1000,
         ping_url,
         (every_ms or PING_EVERY_MS) / 1000,
-        None
-        if arguments.url is not None
-        else LeftBehind(var, lambda left: Delivery(left, targets_anew(), per_minute_max)),
+        None if arguments.url is not None else LeftBehind(var, further),
     )
     ended = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):

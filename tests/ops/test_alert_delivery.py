@@ -337,7 +337,9 @@ def test_repeat_says_that_it_is_one(tmp_path: Path) -> None:
     assert wire.got[0].title == f"{REPEAT}title 1"
 
 
-def test_alert_for_a_target_that_is_no_more_is_left_out(tmp_path: Path) -> None:
+def test_alert_for_a_target_that_is_no_more_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A target that the profile names no longer blocks the outbox no further."""
     outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
     outbox.put(alert(1), ["old"])
@@ -348,6 +350,53 @@ def test_alert_for_a_target_that_is_no_more_is_left_out(tmp_path: Path) -> None:
     again = Outbox(tmp_path / "ops", OUTBOX, RUN)
     assert again.count == 0
     again.close()
+    said = capsys.readouterr().err
+    assert "WARN alerts: 1 alert left out" in said
+    assert "old" in said
+
+
+def test_alert_waits_for_a_target_whose_address_is_missing_for_one_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target that stands in the profile gets what waits, and what comes, once it can be used."""
+    phone, mail = Wire("phone"), Wire("mail")
+    phone.is_down = True
+    night = delivery_of(tmp_path, [phone, mail])
+    night.put(alert(1, CRITICAL, is_urgent=True))
+    night.close(5.0)
+    capsys.readouterr()
+
+    without = Delivery(Outbox(tmp_path / "ops", OUTBOX, RUN), [mail], 20, names=["phone", "mail"])
+    without.put(alert(2))
+    without.close(5.0)
+    said = capsys.readouterr().err
+    phone.is_down = False
+    delivery_of(tmp_path, [phone, mail]).close(5.0)
+
+    assert said == ""
+    assert [got.title for got in phone.got] == ["title 1", "title 2"]
+    assert [got.title for got in mail.got] == ["title 1", "title 2"]
+
+
+@pytest.mark.process
+def test_ops_leaves_nothing_out_for_a_target_without_an_address(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An alert for a name that stands in the profile waits on, and the night's end joins it."""
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    outbox = Outbox(var.ops, OUTBOX, RUN)
+    outbox.put(alert(1, CRITICAL, is_urgent=True), ["phone"])
+    outbox.close()
+    profile = section(targets={"phone": "PHONE"}, commands={"siren": [sys.executable, "-c", ""]})
+    usable, faults = targets_of(profile, Secrets({}, Path("/s")))
+
+    AlertService(profile, var, Manifest.load(var.run(short_run.run_id)), usable).close()
+    again = Outbox(var.ops, OUTBOX, RUN)
+    waiting = [each.kind for each, _ in again.waiting("phone")]
+    again.close()
+
+    assert len(faults) == 1
+    assert waiting == ["test", "NO_END"]
 
 
 def test_digest_counts_kinds_and_shows_the_gravest_first() -> None:

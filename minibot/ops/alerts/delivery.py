@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from minibot.ops.alerts.alert import LEVELS, Alert
 from minibot.ops.alerts.outbox import Outbox
-from minibot.ops.alerts.targets import REPEAT, REPEATED, Message, Target, message_of
+from minibot.ops.alerts.targets import REPEAT, REPEATED, Message, Target, message_of, names_of
 from minibot.report.figures import counted
+from minibot.runtime.configuration.config_sections import AlertsSection
 
 MINUTE_S: Final = 60.0
 PAUSE_S: Final = 2.0
@@ -32,10 +33,12 @@ class Delivery:
     """Delivery of what stands in an outbox, until it is closed.
 
     Args:
-        outbox: Outbox with the alerts.
+        outbox: Outbox with the alerts; those for a name that is none of the delivery's are left
+            out, which a warning tells.
         targets: Targets of this delivery alone.
         per_minute_max: Messages a minute to one target.
         pause_s: First pause after a failure; tests shorten it.
+        names: Further names for which alerts are kept, of targets that cannot be used now.
     """
 
     def __init__(
@@ -44,13 +47,23 @@ class Delivery:
         targets: Sequence[Target],
         per_minute_max: int,
         pause_s: float = PAUSE_S,
+        names: Iterable[str] = (),
     ) -> None:
         self._outbox = outbox
         self._lines = [_Line(outbox, target, per_minute_max, pause_s) for target in targets]
-        self._names = {target.name for target in targets}
-        gone = outbox.targets() - self._names
-        for name in gone:
-            outbox.leave_out(name, [alert for alert, _ in outbox.waiting(name)])
+        self._names = {target.name for target in targets} | set(names)
+        for name in sorted(outbox.targets() - self._names):
+            alerts = [alert for alert, _ in outbox.waiting(name)]
+            outbox.leave_out(name, alerts)
+            words = f"{counted(len(alerts), 'alert')} left out: the profile has no target {name}"
+            print(f"WARN alerts: {words}", file=sys.stderr, flush=True)
+
+    @classmethod
+    def of_profile(
+        cls, outbox: Outbox, section: AlertsSection, targets: Sequence[Target]
+    ) -> Delivery:
+        """Return the delivery to a profile's targets; alerts are kept for those not usable now."""
+        return cls(outbox, targets, section.per_minute_max, names=names_of(section))
 
     def put(self, alert: Alert) -> bool:
         """Take an alert for every target; return whether it is a new one."""
