@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.names import RISK_ROLE
 from minibot.kernel import canonical
 from minibot.kernel.codes import QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError
@@ -450,6 +451,27 @@ def test_end_is_told_although_the_last_look_at_the_queues_fails(
     service.close()
 
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
+
+
+@pytest.mark.parametrize("told", [[], ["REDUCING@1"]], ids=["new", "told before"])
+def test_tier_that_changed_while_ops_was_away_is_told_by_the_next_ops_unless_it_was(
+    short_run: ShortRun, tmp_path: Path, told: list[str]
+) -> None:
+    """A service compares the first status it sees with the last alert in its run's outbox."""
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    before = Outbox(var.ops, OUTBOX, short_run.run_id)
+    for event_id in told:
+        before.put(Alert.of(short_run.run_id, "account", event_id, WARNING, "t", "b"), [])
+    before.close()
+    status = canonical.decode(var.status.read_bytes().rstrip(b"\n"))
+    status["roles"][RISK_ROLE]["heartbeat"]["facts"]["account"] = "REDUCING"
+    wire = Wire()
+
+    service = AlertService(section(), var, Manifest.load(var.run(short_run.run_id)), [wire])
+    service.take(status)
+    service.close()
+
+    assert ("account" in {each.kind for got in wire.got for each in got.alerts}) == (not told)
 
 
 def test_stop_is_told_once_however_long_another_process_holds_the_outbox(

@@ -15,6 +15,7 @@ from minibot.market.notices import CONNECTED
 from minibot.ops.alerts import status_rules
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.incident_rules import incident_alert
+from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import CONNECTION_LOST_S, StatusRules, sharpe_of
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
@@ -67,7 +68,9 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatusRules:
     monkeypatch.setattr(status_rules.Standing.__init__, "__defaults__", (0.0, None, False))
     raw = load_config("config/nore-demo.v1.json").raw
     raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
-    return StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+    made = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+    made.recall({})
+    return made
 
 
 def kinds(rules: StatusRules, told: dict[str, Any]) -> list[tuple[str, str]]:
@@ -103,12 +106,62 @@ def test_quiet_status_tells_nothing(rules: StatusRules) -> None:
 
 def test_change_of_tier_and_of_a_halt_is_told_once(rules: StatusRules) -> None:
     """The account's tier and an operator's halt are told when they change, not before."""
-    assert kinds(rules, status(account="normal")) == []
+    assert kinds(rules, status(account="ACTIVE")) == []
 
-    changed = kinds(rules, status(account="reduced", is_halted=True))
+    changed = kinds(rules, status(account="REDUCING", is_halted=True))
 
     assert changed == [("account", WARNING), ("is_halted", INFO)]
-    assert kinds(rules, status(account="reduced", is_halted=True)) == []
+    assert kinds(rules, status(account="REDUCING", is_halted=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {}, []),
+        ({}, {"account": "REDUCING", "is_halted": True}, ["account", "is_halted"]),
+        (
+            {"account": "REDUCING", "is_halted": True},
+            {"account": "REDUCING", "is_halted": True},
+            [],
+        ),
+        (
+            {"account": "REDUCING", "is_halted": True},
+            {"account": "ACTIVE", "is_halted": False},
+            ["account", "is_halted"],
+        ),
+        ({"account": "REDUCING"}, {"account": "HALTED"}, ["account"]),
+        ({"account": "REDUCING"}, {}, []),
+    ],
+)
+def test_change_while_ops_was_away_is_told_once_after_its_restart(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], told: list[str]
+) -> None:
+    """The outbox knows what was told last: a restart neither loses a change nor repeats one."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
+    came = []
+    for facts in ({"account": "ACTIVE"}, before, after, after):
+        outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+        started = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+        started.recall(outbox.last_of(RUN))
+        found = [each for each in started.look(status(**facts)) if outbox.put(each, ["a"])]
+        outbox.done("a", found)
+        outbox.close()
+        came.append([each.kind for each in found])
+
+    assert came == [[], list(before), told, []]
+
+
+def test_nothing_is_taken_for_a_change_before_the_outbox_is_open(tmp_path: Path) -> None:
+    """While another process holds the outbox nobody knows what it has told."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
+    rules = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+    assert kinds(rules, status(account="REDUCING")) == []
+
+    rules.recall({"account": "REDUCING@1"})
+    assert kinds(rules, status(account="REDUCING")) == []
+    assert kinds(rules, status(account="ACTIVE")) == [("account", WARNING)]
 
 
 def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(

@@ -139,6 +139,12 @@ class Outbox:
         with self._lock:
             return alert_id in self._known
 
+    def last_of(self, run_id: str) -> dict[str, str]:
+        """Return the event id of a run's last alert by kind, also of alerts that were sent."""
+        with self._lock:
+            parts = [known.split("/", 2) for known in self._known]
+        return {kind: event_id for run, kind, event_id in parts if run == run_id}
+
     def targets(self) -> set[str]:
         """Return the targets for which something waits."""
         with self._lock:

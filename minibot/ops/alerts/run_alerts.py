@@ -103,6 +103,7 @@ class AlertService:
             if error.reason_code != QUEUE_LOCKED:
                 print(f"WARN alerts: no outbox: {error}", file=sys.stderr, flush=True)
             return
+        self._rules.recall(outbox.last_of(self._run_id))
         self._delivery = Delivery.of_profile(outbox, self._section, self._targets)
         for alert in self._early.values():
             self._delivery.put(alert)

@@ -36,6 +36,7 @@ from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import counted, date_clock
 from minibot.report.span_meter import PERIODS_MIN
+from minibot.risk.account import ACTIVE
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -57,6 +58,8 @@ CORRELATION_MAX: Final = "0.65"
 """Bounds of a profile that names none (C-113)."""
 EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE, COOLDOWN_PERIOD})
 """Usual reasons for which no entry passes: their alert is an info, any other a warning."""
+_ORDINARY: Final = {"account": ACTIVE, "is_halted": str(False)}
+"""Facts of risk whose changes are told, with the value of which nobody is told at the start."""
 _PRICE_UNIT: Final = 100_000_000
 
 
@@ -122,11 +125,21 @@ class StatusRules:
         self._market: tuple[int, Health] | None = None
         self._silence_ms = silence_ms(manifest.clock_speed)
         self._measured: deque[bool] = deque(maxlen=MEASURED_MAX)
-        self._former: dict[str, Any] = {}
+        self._stopped = ""
+        self._former: dict[str, str] | None = None
         self._locked: set[str] = set()
         self._period = -1
         self._equities: list[float] = []
         self._marks: dict[str, _Returns] = {}
+
+    def recall(self, told: Mapping[str, str]) -> None:
+        """Take over what this run's alerts told before `ops` began; only then are changes told.
+
+        Args:
+            told: Event id of the last alert by kind, as `Outbox.last_of` returns it.
+        """
+        kept = {kind: event_id for kind, event_id in told.items() if kind in _ORDINARY}
+        self._former = {kind: each.rpartition("@")[0] for kind, each in kept.items()}
 
     # --- what comes from the queues -----------------------------------------------------------
 
@@ -156,23 +169,28 @@ class StatusRules:
             return
         stops = risk.get("entry_stops")
         event_id = "" if not stops else f"{stops['reason_code']}@{stops['since_ts']}"
-        if stops and event_id != self._former.get("entries"):
+        if stops and event_id != self._stopped:
             level = INFO if stops["reason_code"] in EVERYDAY else WARNING
             yield self._alert("entries", event_id, level, "no entries pass", entry_notice(stops))
-        self._former["entries"] = event_id
+        self._stopped = event_id
         yield from self._locks(risk.get("locks", ()))
-        for key, title in (("account", "the account's tier changed"), ("is_halted", "")):
-            value = risk.get(key)
-            former = self._former.get(key, value)
+        if self._former is None:
+            return
+        for key, ordinary in _ORDINARY.items():
+            if key not in risk:  # Before `run_opening`, or in a profile without tiers.
+                continue
+            value = str(risk[key])
+            former = self._former.get(key, ordinary)
             self._former[key] = value
             if value == former:
                 continue
+            title, level = f"the account is {value}", WARNING
             if key == "is_halted":
-                title = "entries are halted" if value else "entries are allowed again"
+                title = "entries are halted" if risk[key] else "entries are allowed again"
+                level = INFO
             equity = f"equity {risk.get('equity')}, drawdown {risk.get('drawdown_bps')} bps"
-            level = INFO if key == "is_halted" else WARNING
-            at = status["now_ms"]
-            yield self._alert(key, f"{value}@{at}", level, title, f"{former} -> {value}; {equity}")
+            event_id = f"{value}@{status['now_ms']}"
+            yield self._alert(key, event_id, level, title, f"{former} -> {value}; {equity}")
 
     def _locks(self, locks: Iterable[JsonObject]) -> Iterator[Alert]:
         """Yield an alert for each lock of a protection; one that was made longer is a new one."""
