@@ -255,6 +255,7 @@ class LeftBehind:
         self._seen = ""
         self._settled = ""
         self._told = ""
+        self._mute: tuple[str, Outbox] | None = None
 
     def take(self, progress: Progress | None, *, is_silent: bool) -> None:
         """Take the run's progress: `deliver` acts once the run has ended or is silent."""
@@ -291,17 +292,22 @@ class LeftBehind:
             gone = self._gone
         if gone is None or gone.run_id == self._settled or living_run(self._var) is not None:
             return
-        try:
-            outbox = Outbox(self._var.ops, OUTBOX, gone.run_id)
-        except RunStop as error:
-            if error.reason_code == QUEUE_LOCKED:
-                return
-            raise
+        if self._mute is not None and self._mute[0] == gone.run_id:
+            outbox = self._mute[1]
+        else:
+            try:
+                outbox = Outbox(self._var.ops, OUTBOX, gone.run_id)
+            except RunStop as error:
+                if error.reason_code == QUEUE_LOCKED:
+                    return
+                raise
         delivery = self._deliver(outbox)
         try:
             self._deliver_left(gone, outbox, delivery, ended)
         finally:
             delivery.close(0.0)  # The lock of the outbox is needed for the next try.
+            # Only in memory stands what a full disk did not note as sent.
+            self._mute = (gone.run_id, outbox) if outbox.is_mute else None
 
     def _deliver_left(
         self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: threading.Event

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 import sys
 import threading
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,6 +21,7 @@ from minibot.events.names import RISK_ROLE
 from minibot.kernel import canonical
 from minibot.kernel.codes import QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import Files
 from minibot.ops.alerts import delivery as alert_delivery
 from minibot.ops.alerts import run_alerts
 from minibot.ops.alerts import targets as alert_targets
@@ -472,6 +475,26 @@ def test_tier_that_changed_while_ops_was_away_is_told_by_the_next_ops_unless_it_
     service.close()
 
     assert ("account" in {each.kind for got in wire.got for each in got.alerts}) == (not told)
+
+
+def test_end_is_told_by_ops_that_started_on_a_full_disk(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk stops the run and may restart `ops`: its alerts go out all the same."""
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    Outbox(var.ops, OUTBOX, short_run.run_id).close()
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("pwrite", "write_through", "mkdir"):
+        monkeypatch.setattr(Files, call, refuse)
+    wire = Wire()
+    service = AlertService(section(), var, Manifest.load(var.run(short_run.run_id)), [wire])
+    service.take(canonical.decode(var.status.read_bytes().rstrip(b"\n")))
+    service.close()
+
+    assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
 
 
 def test_stop_is_told_once_however_long_another_process_holds_the_outbox(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from minibot.kernel import canonical
-from minibot.kernel.codes import QUEUE_LOCKED
+from minibot.kernel.codes import PERMISSIONS_UNSAFE, QUEUE_LOCKED
 from minibot.kernel.errors import RunStop
+from minibot.kernel.files import Files
 from minibot.kernel.queue import open_writer
 from minibot.ops.alerts import outbox as outboxes
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
@@ -106,6 +110,64 @@ def test_settled_lines_of_older_runs_are_read_no_more(tmp_path: Path) -> None:
     # Its cursor stands behind that night, so the id is a new one again.
     assert last.put(alert(1, "20261122_200000"), ["a"])
     last.close()
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Fills the disk: from its call on no write and no new file or folder succeeds."""
+
+    def fill() -> None:
+        def refuse(*_: object) -> NoReturn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        for call in ("pwrite", "write_through", "mkdir"):
+            monkeypatch.setattr(Files, call, refuse)
+
+    return fill
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_outbox_opened_on_a_full_disk_takes_alerts_and_has_those_that_wait(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    full_disk: Callable[[], None],
+    has_folder: bool,
+) -> None:
+    """A disk that is full before `ops` starts costs no alert of this process, the STOP included."""
+    if has_folder:
+        before = Outbox(tmp_path / "ops", OUTBOX, RUN)
+        before.put(alert(1), ["a"])
+        before.put(alert(2), ["a"])
+        before.done("a", [alert(2)])
+        before.close()
+    full_disk()
+
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    assert outbox.put(alert(3, is_urgent=True), ["a"])
+    waiting = ids(outbox)
+    for number in waiting:
+        outbox.begin("a", [alert(int(number))])
+        outbox.done("a", [alert(int(number))])
+
+    assert outbox.is_mute
+    assert waiting == (["3", "1"] if has_folder else ["3"])
+    assert outbox.count == 0
+    assert not outbox.put(alert(3), ["a"])
+    outbox.close()
+    assert capsys.readouterr().err.count("takes no more lines") == 1
+
+
+def test_outbox_whose_place_cannot_be_read_is_not_opened_in_memory(tmp_path: Path) -> None:
+    """An error other than a refused write hides what waits, so it is told and tried again."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / OUTBOX).symlink_to(real)
+
+    with pytest.raises(RunStop) as caught:
+        Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert caught.value.reason_code == PERMISSIONS_UNSAFE
 
 
 def test_second_process_is_told_that_the_outbox_is_taken(tmp_path: Path) -> None:

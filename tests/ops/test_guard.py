@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +19,13 @@ from hypothesis import strategies as st
 
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop, Transient
+from minibot.kernel.files import Files
 from minibot.kernel.queue import CURSOR_FILE
 from minibot.ops import night_guard
 from minibot.ops.alerts.alert import WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.outbox import GUARD_OUTBOX, OUTBOX, Outbox
-from minibot.ops.alerts.targets import AddressTarget
+from minibot.ops.alerts.targets import AddressTarget, Message, Outcome
 from minibot.ops.guard_sources import Progress, UrlSource, VarSource, progress_of
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Guard, LeftBehind, Watch
 from minibot.ops.web.live_documents import live_document
@@ -242,6 +245,62 @@ def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
 
         assert [title for title in host.titles() if "left behind" in title] == host.titles()
     assert "".join([*said, capsys.readouterr().err]).count("Too many levels") == 1
+
+
+class Host:
+    """Target in memory that counts its tries and keeps what it got, if it is there at all."""
+
+    def __init__(self, name: str, *, is_there: bool) -> None:
+        self.name = name
+        self.is_there = is_there
+        self.tries = 0
+        self.got: list[Message] = []
+
+    def send(self, message: Message) -> Outcome:
+        """Take a message, or be away."""
+        self.tries += 1
+        if not self.is_there:
+            return Outcome(False, "away")
+        self.got.append(message)
+        return Outcome(True)
+
+    def cancel(self) -> None:
+        """Have nothing under way."""
+
+
+def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alerts that nobody can note are sent once each, however long another host is away."""
+    monkeypatch.setattr(night_guard, "LEFT_S", 0.05)
+    var = Var(tmp_path / "var")
+    outbox = Outbox(var.ops, OUTBOX, "run")
+    outbox.put(Alert.of("run", "test", "1", WARNING, "left behind", "body"), ["mail", "away"])
+    outbox.close()
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("pwrite", "write_through", "mkdir"):
+        monkeypatch.setattr(Files, call, refuse)
+    mail, away = Host("mail", is_there=True), Host("away", is_there=False)
+    left = LeftBehind(var, lambda outbox: Delivery(outbox, [mail, away], 20))
+    left.take(progress(1, is_running=False), is_silent=False)
+
+    def has_tried_again() -> bool:
+        left.deliver(threading.Event())
+        return bool(mail.got) and away.tries > 3
+
+    wait_until(has_tried_again, "the host that is away is tried again")
+    away.is_there = True
+
+    def has_both() -> bool:
+        left.deliver(threading.Event())
+        return bool(away.got)
+
+    wait_until(has_both, "the host that was away is there")
+    assert [got.title for got in mail.got] == ["left behind"]
+    assert [got.title for got in away.got] == ["left behind"]
 
 
 STATUS: dict[str, Any] = {

@@ -2,23 +2,23 @@
 
 Each line notes one step: an alert came; a target is tried, has the alert or failed; an alert was
 left out. The line of a try is durable before anything is sent. If the process dies between delivery
-and its note, the repeat is marked as one. If the disk refuses a line, alerts go on in memory; after
-a restart some may be sent again unmarked, and others may be lost.
+and its note, the repeat is marked as one. If the disk refuses a line, at the start too, alerts go
+on in memory; after a restart some may be sent again unmarked, and others may be lost.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
-from minibot.kernel.codes import QUEUE_CORRUPT
+from minibot.kernel.codes import IO_EIO, IO_ENOSPC, IO_FSYNC, IO_READONLY, IO_RENAME, QUEUE_CORRUPT
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, ensure_folder
@@ -36,6 +36,8 @@ HELD_MAX: Final = 1000
 """Most alerts that wait; of further ones only urgent ones are taken."""
 KNOWN_MAX: Final = 20_000
 """Ids that are remembered; an alert whose id is forgotten may be sent twice."""
+_REFUSALS: Final = frozenset({IO_ENOSPC, IO_READONLY, IO_FSYNC, IO_RENAME, IO_EIO})
+"""How a disk refuses a line, but may let what stands there be read."""
 _OWNER: Final = "ops"
 _READER: Final = "alerts"
 
@@ -68,9 +70,11 @@ class Outbox:
 
     Attributes:
         left_out: Alerts that were not taken as too many were waiting.
+        is_mute: Whether the disk takes no more lines, so that alerts are kept in memory alone.
 
     Raises:
-        RunStop: QUEUE_LOCKED, another process delivers from here; or the disk refuses.
+        RunStop: QUEUE_LOCKED, another process delivers from here; or the lines that stand there
+            cannot be read.
     """
 
     def __init__(self, root: Path, name: str, run_id: str = "") -> None:
@@ -79,9 +83,7 @@ class Outbox:
         self._folder = queue_folder(root, name)
         self._waiting: dict[str, Waiting] = {}
         self._known: dict[str, None] = {}
-        self._is_mute = False
-        ensure_folder(root.parent)
-        ensure_folder(root)
+        self.is_mute = False
         try:
             self._writer = self._opened(root, name, run_id)
         except IntegrityError as error:
@@ -96,7 +98,8 @@ class Outbox:
     def close(self) -> None:
         """Close the files; what waits stays for the next process."""
         with self._lock, suppress(RunStop):
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
 
     # --- what comes and goes ------------------------------------------------------------------
 
@@ -181,16 +184,21 @@ class Outbox:
             self._apply({**said, **more})
 
     def _write(self, said: JsonObject) -> None:
-        if self._is_mute:
+        if self.is_mute or self._writer is None:
             return
         try:
             self._writer.append_json([canonical.encode({**said, "at_ms": wall_ms()})])
         except RunStop as error:
-            self._is_mute = True
+            self._mute(error)
+
+    def _mute(self, error: RunStop) -> None:
+        """Go on in memory, which is told once: the disk of an alert is often what it tells of."""
+        if not self.is_mute:
             _warn(
                 f"{self._folder} takes no more lines: {error.detail}; alerts go on, and after a "
                 "restart some may be sent again"
             )
+        self.is_mute = True
 
     def _apply(self, said: JsonObject) -> None:
         what, target = said["what"], said["target"]
@@ -230,17 +238,36 @@ class Outbox:
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
 
-    def _opened(self, root: Path, name: str, run_id: str) -> JournalWriter:
-        """Open the queue, take the lines behind the cursor and move it; return the writer."""
-        writer = open_writer(root, name)
+    def _opened(self, root: Path, name: str, run_id: str) -> JournalWriter | None:
+        """Open the queue, take the lines behind the cursor and move it; return the writer.
+
+        On a disk that refuses lines the outbox is mute, and without a writer no lock is held.
+        """
+        writer: JournalWriter | None = None
         try:
+            with self._refused_by_disk():
+                ensure_folder(root.parent)
+                ensure_folder(root)
+                writer = open_writer(root, name)
             cursor = Cursor(self._folder / CURSOR_FILE, _OWNER, name, _READER)
             settled = self._read(cursor.load() or ZERO, run_id)
-            cursor.save(settled)
+            if not self.is_mute:
+                with self._refused_by_disk():
+                    cursor.save(settled)
         except BaseException:
-            writer.close()
+            if writer is not None:
+                writer.close()
             raise
         return writer
+
+    @contextmanager
+    def _refused_by_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except RunStop as error:
+            if error.reason_code not in _REFUSALS:
+                raise
+            self._mute(error)
 
     def _read(self, start: Position, run_id: str) -> Position:
         """Take the lines behind a position; return the position of the first still needed."""
