@@ -98,6 +98,9 @@ class AiRole:
             code = self._gate.check()
             if code is not None:
                 return self._leave(code)
+            # A drain is told once the inputs' writers have ended, so only a look begun after it
+            # proves that nothing is left.
+            draining = self.context.control.draining
             took = self._intake.take(
                 _BATCH_MAX,
                 lambda taken, now: self._clerk.take(taken.queue, taken.seq, taken.event, now),
@@ -107,7 +110,7 @@ class AiRole:
                 return stopped
             self._housekeep(took)
             if took == 0:
-                if self.context.control.draining:
+                if draining:
                     return self._leave(CLEAN)
                 self._intake.wait(WAIT_S)
 

@@ -147,7 +147,10 @@ class Shell:
             code = self.gate.check()
             if code is not None:
                 return self._leave(code)
-            took = self._turn() if self.gate.may_take() else 0
+            # A drain is told once the inputs' writers have ended, so only a look begun after it
+            # proves that nothing is left.
+            draining, may_take = context.control.draining, self.gate.may_take()
+            took = self._turn() if may_take else 0
             if took is None:
                 return STOPPED
             self._housekeep()
@@ -155,7 +158,7 @@ class Shell:
             if took:
                 continue
             self.order.close_when_due()
-            if context.control.draining:
+            if draining and may_take:
                 return self._leave(CLEAN)
             self._wait()
 

@@ -287,6 +287,37 @@ def taken_seq(one: Stage) -> int:
     return next_seq - 1
 
 
+# With nothing to take, the clerk's housekeeping lasts until the drain, if the test asks for it.
+SLOW_HOUSEKEEPING = """
+import time
+from minibot.ai.role import AiRole
+housekeep = AiRole._housekeep
+def slow(self, took):
+    housekeep(self, took)
+    root = self.context.var.root
+    if took == 0 and (root / "slow").exists():
+        (root / "in_housekeeping").touch()
+        while not self.context.control.draining:
+            time.sleep(0.01)
+AiRole._housekeep = slow
+"""
+
+
+def test_drained_role_takes_what_was_published_during_its_housekeeping(
+    stage: Callable[..., Stage],
+) -> None:
+    """A clerk told to drain while it syncs takes the lines published meanwhile."""
+    one = stage({"train": False})
+    one.feed(history(wave))
+    one.start(SLOW_HOUSEKEEPING.strip())
+    (one.var.root / "slow").touch()
+    wait_until((one.var.root / "in_housekeeping").exists, "the clerk is in its housekeeping")
+    one.feed(market(0, 5, prices=wave))
+    assert one.drain() == 0
+
+    assert taken_seq(one) == one.tick_seq
+
+
 @pytest.mark.parametrize(("required", "code"), [(True, 10), (False, 0)])
 def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
     stage: Callable[..., Stage], required: bool, code: int
