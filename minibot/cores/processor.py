@@ -26,8 +26,10 @@ from minibot.cores.input_order import (
 )
 from minibot.cores.messages import Message, drafts_of
 from minibot.cores.protocol import Core
-from minibot.events.model import Ack, Event, JsonObject
+from minibot.events.model import Ack, Event, JsonObject, RunOpening
 from minibot.events.names import TICKS
+from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import Position
 
 
@@ -42,7 +44,7 @@ class Progress:
         now: Market time of the last input.
         taken: Number of inputs, repeats included.
         tick_seq: Number of the last processed line of `market_ticks`.
-        is_opened: True once an input was admitted; the first one is `run_opening`.
+        is_opened: True once an input of a queue read was taken; the first one is `run_opening`.
         dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
         order: Position in the input log; None before the first input.
         inputs: How far each queue is read.
@@ -60,14 +62,22 @@ class Progress:
         self._reads = frozenset(reads)
 
     def admit(self, taken: Taken) -> bool:
-        """Note an input; return whether it is to be processed: no repeat, and of a queue read."""
+        """Note an input; return whether it is to be processed: no repeat, and of a queue read.
+
+        Raises:
+            IntegrityError: A second `run_opening`; taken, it would forget what the role holds.
+        """
         if taken.queue == TICKS:
             self.tick_seq = taken.seq
-        self.is_opened = True
         if taken.is_known:
             self.dup_dropped += 1
             return False
-        return taken.queue in self._reads
+        if taken.queue not in self._reads:
+            return False
+        if self.is_opened and isinstance(taken.event.payload, RunOpening):
+            raise second_opening(taken.queue, taken.seq)
+        self.is_opened = True
+        return True
 
     def logged(
         self,
@@ -123,7 +133,13 @@ class Progress:
         inputs = {queue: position_from_json(at) for queue, at in data["inputs"].items()}
         taken, tick_seq = data["taken"], data["tick_seq"]
         self.known, self.now, self.order, self.inputs = known, now, order, inputs
-        self.taken, self.tick_seq, self.is_opened = taken, tick_seq, True
+        self.taken, self.tick_seq = taken, tick_seq
+        self.is_opened = any(at.seq for at in inputs.values())
+
+
+def second_opening(queue: str, seq: int) -> IntegrityError:
+    """Return the error of a line that opens a run again."""
+    return IntegrityError("runtime", SCHEMA_INVALID, f"{queue}:{seq} is a second run_opening")
 
 
 class Processor(Progress):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from minibot.accounting.performance import Performance
 from minibot.cores.input_order import KnownIds
+from minibot.cores.processor import second_opening
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.lockstep import Lockstep, Take, fresh_cores
 from minibot.engine.recorded_run import Recorded
@@ -67,7 +68,11 @@ class RulePass:
 
 
 def world(recorded: Recorded) -> Iterator[World]:
-    """Yield the events that a run received from outside, by time; duplicates once."""
+    """Yield the events that a run received from outside, by time; duplicates once.
+
+    Raises:
+        IntegrityError: The run was opened twice.
+    """
     return heapq.merge(
         _once(recorded, CONTROL), _once(recorded, TICKS), key=lambda one: one.event.ts
     )
@@ -75,8 +80,12 @@ def world(recorded: Recorded) -> Iterator[World]:
 
 def _once(recorded: Recorded, queue: str) -> Iterator[World]:
     known = KnownIds()
+    is_opened = False
     for seq, event in recorded.events(queue):
         if known.admit(queue, event.id, b""):
+            if is_opened and isinstance(event.payload, RunOpening):
+                raise second_opening(queue, seq)
+            is_opened = queue == CONTROL
             yield World(queue, seq, event)
 
 

@@ -10,9 +10,10 @@ from minibot.cores.processor import Processor
 from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.ids import derive_id
-from minibot.events.model import Beat, Event, Fill, JsonObject
+from minibot.events.model import Beat, Event, Fill, JsonObject, RunOpening
 from minibot.events.names import CONTROL, TICKS
-from minibot.kernel.errors import InvariantError
+from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, Line
 
 RUN, ROLE, HASH = "20260101_000000", "execution_role", "0" * 64
@@ -56,6 +57,39 @@ def test_repeat_and_line_of_another_queue_are_not_admitted() -> None:
 
     assert admitted == [True, False, False]
     assert (made.dup_dropped, made.tick_seq, made.is_opened) == (1, 2, True)
+
+
+def opening(seq: int, *, is_known: bool = False) -> Taken:
+    """Return a `run_opening` as an input."""
+    payload = RunOpening({"USDT": "10000"}, (), {})
+    event = Event(seq, f"opening-{seq}", "watchdog_role", RUN, HASH, payload)
+    return Taken(CONTROL, Line(seq, 0, b""), event, is_known)
+
+
+def test_second_run_opening_is_refused_and_a_repeat_of_the_first_is_dropped() -> None:
+    """A run is opened once: a core that is opened again would forget what it holds."""
+    made = Processor(Echo(), (CONTROL, TICKS), run_id=RUN, role=ROLE, cmdline_hash=HASH)
+    admitted = [made.admit(opening(1)), made.admit(opening(2, is_known=True))]
+    made.admit(taken(1))
+
+    assert admitted == [True, False]
+    with pytest.raises(IntegrityError, match="control:3") as refused:
+        made.admit(opening(3))
+    assert refused.value.reason_code == SCHEMA_INVALID
+
+
+@pytest.mark.parametrize(("control_seq", "is_opened"), [(0, False), (1, True)])
+def test_opening_behind_a_snapshot_is_the_first_where_nothing_was_read(
+    control_seq: int, is_opened: bool
+) -> None:
+    """A snapshot of a role that read nothing, but logged a line of `stop_journal`, opens none."""
+    made = Processor(Echo(), (CONTROL,), run_id=RUN, role=ROLE, cmdline_hash=HASH)
+    made.admit(taken(1, "stop_journal/parts/watchdog_role"))
+    made.taken = 1
+    before = made.is_opened
+    made.restore(made.state(ZERO, {CONTROL: ZERO._replace(seq=control_seq)}))
+
+    assert (before, made.is_opened) == (False, is_opened)
 
 
 def test_what_a_core_says_becomes_events_of_its_role_with_derived_ids() -> None:

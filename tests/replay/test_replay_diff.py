@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import replay_role
 from minibot.events.model import JsonObject
+from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel.errors import IntegrityError
 from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
@@ -28,6 +31,24 @@ def test_unchanged_profile_decides_the_same(short_run: ShortRun) -> None:
     assert diff.value is None
     assert not diff.changed
     assert diff.one.figures() == diff.other.figures()
+
+
+def test_run_that_was_opened_twice_is_refused_in_either_order(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A second `run_opening` reaches the cores neither in the run's own order nor in rule order."""
+
+    def open_again(event: Event) -> None:
+        event.update(type="run_opening", schema="minibot.run_opening")
+        event["payload"] = {"cash": {"USDT": "999999"}, "lots": [], "budgets_used": {}}
+
+    recorded = Recorded.open(edited(short_run, tmp_path, "control", 2, open_again))
+
+    with pytest.raises(IntegrityError, match="control:2 is a second") as in_rule_order:
+        rerun_with(recorded, [])
+    with pytest.raises(IntegrityError, match="control:2 is a second") as in_own_order:
+        replay_role(recorded, "risk_role")
+    assert in_rule_order.value.reason_code == in_own_order.value.reason_code == SCHEMA_INVALID
 
 
 @pytest.mark.row("D-24")
