@@ -231,6 +231,7 @@ class Inputs:
         self.readers = dict(readers)
         self.is_opened = is_opened
         self.tick_seq = tick_seq
+        self._ticks_published = 0  # As of the last look at the head for an event that waits.
         self._known = known
         self._ahead = {
             name: _Ahead(name, reader, decode, decode_many) for name, reader in readers.items()
@@ -266,6 +267,10 @@ class Inputs:
         """Return the next event by the taking rule, or None when nothing may be taken now.
 
         It sees what the last `poll` saw, and later lines of the queue from which it takes.
+
+        Raises:
+            IntegrityError: The first event is no `run_opening`, an id stands for two contents, or a
+                waiting event goes back to a tick that is not published.
         """
         for name in self._priority:
             ahead = self._ahead[name]
@@ -279,7 +284,25 @@ class Inputs:
     def _may_take(self, name: str, event: Event | None) -> bool:
         if not self.is_opened:
             return name == CONTROL
-        return event is None or event.tick_seq is None or event.tick_seq <= self.tick_seq
+        if event is None or event.tick_seq is None or event.tick_seq <= self.tick_seq:
+            return True
+        self._check_tick(name, event.tick_seq)
+        return False
+
+    def _check_tick(self, name: str, tick_seq: int) -> None:
+        """Refuse a waiting event of a tick that is not published; it would wait for ever.
+
+        Roles take published ticks alone, so a tick is published before anything goes back to it.
+        The head of the ticks is read here, after that event was, so it covers that tick.
+        """
+        if tick_seq <= self._ticks_published or TICKS not in self.readers:
+            return
+        self._ticks_published = self.readers[TICKS].head().lines
+        if tick_seq > self._ticks_published:
+            seq = self.readers[name].position.seq + 1
+            found = f"{tick_seq}, with {self._ticks_published} published"
+            detail = f"{name}:{seq}: tick_seq: expected a published tick, found {found}"
+            raise IntegrityError("runtime", SCHEMA_INVALID, detail)
 
     def _take(self, name: str, ahead: _Ahead) -> Taken:
         line, event = ahead.take()

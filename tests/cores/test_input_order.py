@@ -16,6 +16,7 @@ from minibot.cores.input_order import KNOWN_IDS_MAX, Inputs, KnownIds, LineSourc
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Beat, Draft, Event, Halt, Payload, RunOpening
 from minibot.events.names import CONTROL, TICKS
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import JournalReader, Line
@@ -121,6 +122,45 @@ def test_event_of_a_later_tick_waits_for_that_tick(
         (TICKS, 2),
         ("signals", 1),
         (TICKS, 3),
+    ]
+
+
+@pytest.mark.parametrize("queue", [CONTROL, "signals"])
+@pytest.mark.parametrize("tick_seq", [4, 2**53 - 1])
+def test_event_of_a_tick_that_nobody_published_stops(
+    tmp_path: Path, put: Callable[[str, list[Event]], None], queue: str, tick_seq: int
+) -> None:
+    """An event of an unpublished tick stops the run; it would silence its queue for ever."""
+    put(CONTROL, [OPENING])
+    put(TICKS, [beat(1), beat(2), beat(3)])
+    inputs = inputs_of(tmp_path)
+    assert taken(inputs) == [(CONTROL, 1), (TICKS, 1), (TICKS, 2), (TICKS, 3)]
+    put(queue, [event(Halt(who="x", why="y"), 1, "waits", tick_seq=tick_seq)])
+
+    with pytest.raises(IntegrityError, match=f"{queue}:[12]: tick_seq") as refused:
+        taken(inputs)
+    assert refused.value.reason_code == SCHEMA_INVALID
+
+
+def test_event_of_a_tick_published_since_the_last_look_waits_for_it(
+    tmp_path: Path, put: Callable[[str, list[Event]], None]
+) -> None:
+    """An event waits for a tick that was published before it, though no look has seen either."""
+    put(CONTROL, [OPENING])
+    put(TICKS, [beat(1)])
+    put("signals", [event(Halt(who="x", why="y"), 1, "one", tick_seq=1)])
+    inputs = inputs_of(tmp_path)
+    inputs.poll()
+    put(TICKS, [beat(2), beat(3)])
+    put("signals", [event(Halt(who="x", why="y"), 1, "two", tick_seq=3)])
+
+    assert taken(inputs) == [
+        (CONTROL, 1),
+        (TICKS, 1),
+        ("signals", 1),
+        (TICKS, 2),
+        (TICKS, 3),
+        ("signals", 2),
     ]
 
 
