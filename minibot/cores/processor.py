@@ -43,7 +43,7 @@ class Progress:
         known: Ids of the last events of each queue.
         now: Market time of the last input.
         taken: Number of inputs, repeats included.
-        tick_seq: Number of the last processed line of `market_ticks`.
+        tick_seq: Number of the last line of `market_ticks` that was taken.
         is_opened: True once an input of a queue read was taken; the first one is `run_opening`.
         dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
         order: Position in the input log; None before the first input.
@@ -90,11 +90,14 @@ class Progress:
     ) -> Iterator[tuple[LoggedStep, bool]]:
         """Yield the inputs behind this place in logged order, and whether each is admitted.
 
+        The place counts a range once all its inputs were yielded, lines that `skip` leaves out
+        included.
+
         Raises:
             IntegrityError: A range does not follow the one before, or names a line that is missing.
         """
         for step in logged_steps(
-            ranges,
+            self._counted(ranges),
             open_source,
             decode,
             self.known,
@@ -103,8 +106,15 @@ class Progress:
             skip=skip,
             decode_many=decode_many,
         ):
-            self.taken = step.n
             yield step, self.admit(step.taken)
+
+    def _counted(self, ranges: Iterator[Ack]) -> Iterator[Ack]:
+        """Yield ranges; count their lines as taken, also those that are left out."""
+        for ack in ranges:
+            yield ack
+            self.taken = ack.n + ack.to_seq - ack.from_seq
+            if ack.queue == TICKS:
+                self.tick_seq = ack.to_seq
 
     def state(self, order: Position, inputs: Mapping[str, Position]) -> JsonObject:
         """Return the place as canonical JSON values, for a snapshot.

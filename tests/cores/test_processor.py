@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from minibot.cores.input_order import Taken
+from minibot.cores.input_order import LineSource, Taken
 from minibot.cores.messages import FillMessage, Message
 from minibot.cores.processor import Processor
 from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.ids import derive_id
-from minibot.events.model import Beat, Event, Fill, JsonObject, RunOpening
+from minibot.events.model import Ack, Beat, Event, Fill, JsonObject, RunOpening
 from minibot.events.names import CONTROL, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel import canonical
 from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, Line
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import make_queue, open_reader, open_writer
 
 RUN, ROLE, HASH = "20260101_000000", "execution_role", "0" * 64
 
@@ -90,6 +96,28 @@ def test_opening_behind_a_snapshot_is_the_first_where_nothing_was_read(
     made.restore(made.state(ZERO, {CONTROL: ZERO._replace(seq=control_seq)}))
 
     assert (before, made.is_opened) == (False, is_opened)
+
+
+def test_last_logged_line_counts_even_if_it_is_left_out(tmp_path: Path) -> None:
+    """A restart behind a line that a dead letter names goes on with the next number and tick."""
+    make_queue(tmp_path, TICKS, None)
+    events = [taken(n).event for n in (1, 2, 3)]
+    with closing(open_writer(tmp_path, TICKS)) as writer:
+        writer.append([encode_line(canonical.encode(event.to_json())) for event in events])
+    made = processor()
+    ranges = [Ack(ROLE, TICKS, 1, 1, 1, 1), Ack(ROLE, TICKS, 2, 3, 2, 1)]
+
+    steps = made.logged(
+        iter(ranges),
+        lambda queue: LineSource(open_reader(tmp_path, queue)),
+        lambda queue, line: Event.from_json(canonical.decode(line.json)),
+        skip=lambda queue, seq: seq == 3,
+        decode_many=lambda queue, jsons: None,
+    )
+    seqs = [step.taken.seq for step, _ in steps]
+
+    assert seqs == [1, 2]
+    assert (made.taken, made.tick_seq) == (3, 3)
 
 
 def test_what_a_core_says_becomes_events_of_its_role_with_derived_ids() -> None:

@@ -484,6 +484,28 @@ def test_restart_leaves_out_every_line_that_a_dead_letter_names(again: Again) ->
     assert outputs(again) == before
 
 
+@pytest.mark.row("F66")
+def test_input_log_behind_a_left_out_line_is_numbered_on(again: Again) -> None:
+    """Inputs taken after a restart behind a left-out line can be read by every later restart."""
+    before = outputs(again)
+    whole = canonical.decode(again.lines("market_ticks")[-1])
+    leave_out_lines(again, 1)
+    again.say("market_ticks", [{**whole, "id": f"{whole['id'][:-8]}ffffffff"}])
+    (acks_of(again) / "snapshot.json").unlink(missing_ok=True)
+    first, second = again.start(EXECUTION), again.start(EXECUTION)
+
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    ranges = [canonical.decode(json)["payload"] for json in again.lines("order_intents", "acks")]
+    taken = tick_seq = 0
+    for ack in ranges:
+        assert ack["n"] == taken + 1
+        taken += ack["to_seq"] - ack["from_seq"] + 1
+        if ack["queue"] == "market_ticks":
+            tick_seq = ack["to_seq"]
+    assert tick_seq == len(again.lines("market_ticks"))
+    assert outputs(again) == before
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 # The fourth step finds no memory, because the address space really ends there.
