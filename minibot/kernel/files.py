@@ -65,6 +65,9 @@ __all__ = [
 
 COMPONENT: Final = "kernel.files"
 TEMP_SUFFIX: Final = ".tmp"
+# In a container each start has the same pids, so a temp file of a name may be a dead process's. A
+# death leaves one, and so many starts do not die one after another at the same write.
+TEMP_TRIES: Final = 100
 CHUNK_BYTES: Final = 1 << 20
 CRITICAL_BYTES_MAX: Final = 16 * 1024 * 1024
 """The largest critical file (manifest, clock, seal, cursor, snapshot, request, list).
@@ -324,12 +327,7 @@ def put_atomic(
     """
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
-    temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
-    try:
-        with DISK_CALLS:
-            fd = files.open(temp, Access.CREATE)
-    except OSError as error:
-        raise io_stop(error, "create", temp) from error
+    fd, temp = _create_temp(files, target)
     try:
         try:
             at = 0
@@ -347,6 +345,20 @@ def put_atomic(
         raise
     if is_durable:
         sync_folder(files, target.parent)
+
+
+def _create_temp(files: Files, target: Path) -> tuple[int, Path]:
+    """Create a temp file for a target under a name that no file has; return descriptor and path."""
+    tries = 0
+    while True:
+        temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
+        tries += 1
+        try:
+            with DISK_CALLS:
+                return files.open(temp, Access.CREATE), temp
+        except OSError as error:
+            if tries == TEMP_TRIES or not isinstance(error, FileExistsError):
+                raise io_stop(error, "create", temp) from error
 
 
 def _replace(files: Files, source: Path, target: Path) -> None:

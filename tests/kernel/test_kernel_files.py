@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -298,6 +299,36 @@ def test_hashed_file_cut_at_any_byte_is_a_violation(var_dir: Path) -> None:
     with pytest.raises(IntegrityError) as caught:
         read_hashed(path)
     assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+
+
+def test_temp_file_of_a_dead_process_with_the_same_pid_is_in_nobodys_way(
+    var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container a dead process had the same pid and numbers; its temp file is passed over."""
+    path = var_dir / "cursor.json"
+    monkeypatch.setattr("minibot.kernel.files._temp_numbers", itertools.count())
+    left = [f"{path.name}.{os.getpid()}-{number}.tmp" for number in range(3)]
+    for name in left:
+        (var_dir / name).write_bytes(b"half")
+
+    write_atomic(path, NEW)
+
+    assert path.read_bytes() == NEW
+    assert sorted(os.listdir(var_dir)) == sorted([path.name, *left])
+
+
+def test_write_atomic_gives_up_where_every_temp_name_is_taken(
+    var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that says of each name that it exists is a STOP, not an endless search."""
+    path = var_dir / "cursor.json"
+    write_atomic(path, OLD)
+    monkeypatch.setattr("minibot.kernel.files._temp_numbers", itertools.repeat(7))
+    (var_dir / f"{path.name}.{os.getpid()}-7.tmp").write_bytes(b"half")
+
+    with pytest.raises(RunStop) as caught:
+        write_atomic(path, NEW)
+    assert (caught.value.reason_code, path.read_bytes()) == ("IO_EIO", OLD)
 
 
 def test_remove_temps_takes_leftovers_of_its_own_file_alone(var_dir: Path) -> None:

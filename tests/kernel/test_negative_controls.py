@@ -192,10 +192,11 @@ CONTROLS = [
         "non-atomic replace",
         (
             (
-                kernel_files.put_atomic,
-                '    temp = target.with_name(f"{target.name}.{os.getpid()}-'
+                kernel_files._create_temp,
+                '        temp = target.with_name(f"{target.name}.{os.getpid()}-'
                 '{next(_temp_numbers)}{TEMP_SUFFIX}")\n',
-                "    temp = target\n    with suppress(OSError):\n        files.unlink(target)\n",
+                "        temp = target\n"
+                "        with suppress(OSError):\n            files.unlink(target)\n",
             ),
         ),
         named(test_kernel_files.test_write_atomic_crashing_at_any_call_leaves_old_or_new, False),
