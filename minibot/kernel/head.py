@@ -144,9 +144,12 @@ class HeadWriter:
             write_atomic(self.path, data, files=self._files)
             self._fd = self._open()
             return
-        # An existing file is written in place, so that watchers keep the right one.
+        # An existing file is written in place, so that watchers keep the right one. The slot of the
+        # newest head comes second: a reader that meets it torn finds no older head in the other.
         self._fd = self._open()
-        for at in range(0, len(data), SLOT_BYTES):
+        starts = list(range(0, len(data), SLOT_BYTES))
+        starts[:2] = starts[1::-1] if self._sequence % 2 == 0 else starts[:2]
+        for at in starts:
             write_all(self._files, self._fd, data[at : at + SLOT_BYTES], at, self.path)
         if len(old) > len(data):
             # Marks say that published lines may be unsynced: they go once these slots are durable.

@@ -6,13 +6,14 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minibot.kernel.errors import ContractError, InvariantError, RunStop
-from minibot.kernel.head import head_path, newest, read_head_bytes
+from minibot.kernel.head import SLOT_BYTES, head_path, newest, read_head_bytes
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue, open_reader, open_writer
@@ -476,6 +477,43 @@ def test_writer_in_a_linked_queue_folder_is_refused(var_dir: Path) -> None:
 
     assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
     assert os.listdir(var_dir / "elsewhere") == []
+
+
+class LookingFiles(FaultFiles):
+    """Files with a look while each slot of a head lacks its checksum."""
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        super().__init__()
+        self._look = look
+        self.looks = 0
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write a slot without its checksum, look, and write all of it."""
+        if len(data) == SLOT_BYTES:
+            super().pwrite(fd, data[: SLOT_BYTES - 4], offset)
+            self._look()
+            self.looks += 1
+        return super().pwrite(fd, data, offset)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
+def test_reader_that_looks_while_a_writer_opens_sees_no_older_head(
+    tmp_path: Path, count: int
+) -> None:
+    """A reader at the end stays there while a restarted writer writes either slot of the head."""
+    make_queue(tmp_path, "signals", None)
+    reader = open_reader(tmp_path, "signals")
+    with closing(open_writer(tmp_path, "signals")) as writer:
+        for number in range(count):
+            writer.append(lines_of(number + 1, 1))
+    read = [line.seq for _ in range(count) for line in reader.read(1)]
+    heads: list[int] = []
+    # Another look than the reader's own, as it remembers the head that it saw.
+    files = LookingFiles(lambda: heads.append(open_reader(tmp_path, "signals").head().lines))
+    open_writer(tmp_path, "signals", files=files).close()
+
+    assert (len(read), reader.read(1)) == (count, [])
+    assert (files.looks, heads) == (2, [count, count])
 
 
 @pytest.mark.parametrize("count", range(1, 8))
