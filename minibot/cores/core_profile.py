@@ -14,6 +14,7 @@ from minibot.cores.profile_keys import (
     DECIMAL,
     DECIMAL_POSITIVE,
     DECIMAL_SIGNED,
+    FEE_BPS,
     LATER,
     OPTIONAL,
     OPTIONAL_OR_NULL,
@@ -889,8 +890,8 @@ class ExecutionSection:
         "Measured ways, of which each order draws one by the sha256 of seed and its id alone, "
         "instead of latency_market_ms; a way that was measured twice as often stands here twice.",
     ] = field(default=None, metadata=OPTIONAL)
-    maker_fee_bps: Annotated[str, DECIMAL, "Fee of a resting order."]
-    taker_fee_bps: Annotated[str, DECIMAL, "Fee of an order that takes."]
+    maker_fee_bps: Annotated[str, FEE_BPS, "Fee of a resting order."]
+    taker_fee_bps: Annotated[str, FEE_BPS, "Fee of an order that takes."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to fill on, market time."]
     order_ttl_market_ms: Annotated[int, whole(1, 86_400_000), "Longest life of an order."]
     left_trading: Annotated[

@@ -411,6 +411,14 @@ class FillMessage(Message):
         return self.fee_asset
 
 
+def tells_fee_in_base(symbol: str, base_asset: str) -> bool:
+    """Return whether `pays_in_base` can see a fee in the base asset of a symbol.
+
+    It cannot of TUSDT: T begins its name and ends it, as a quote asset would.
+    """
+    return not symbol.endswith(base_asset)
+
+
 _KINDS: Final = (FillMessage, ResultMessage, SignalMessage, IntentMessage, ActionMessage)
 
 QUEUES: Final = tuple([kind.QUEUE for kind in _KINDS])

@@ -21,22 +21,23 @@ T = TypeVar("T")
 DECIMAL: Final[Rule] = {"$ref": "#/$defs/decimal"}
 DECIMAL_POSITIVE: Final[Rule] = {"$ref": "#/$defs/decimal_positive"}
 DECIMAL_SIGNED: Final[Rule] = {"$ref": "#/$defs/decimal_signed"}
+FEE_BPS: Final[Rule] = {"$ref": "#/$defs/fee_bps"}
 PERCENT: Final[Rule] = {"$ref": "#/$defs/percent"}
 
 DEFINITIONS: Final[Mapping[str, Rule]] = {
     "decimal": {
         "type": "string",
         "maxLength": 40,
-        "pattern": "^(0|[1-9][0-9]*)([.][0-9]+)?$",
+        "pattern": "^(0|[1-9][0-9]*)([.][0-9]{1,8}0*)?$",
         "not": {"pattern": "\\n"},
-        "title": 'a decimal number as text, zero or more, such as "1.5"',
+        "title": 'a decimal number as text, zero or more, with at most 8 places, such as "1.5"',
     },
     "decimal_positive": {
         "type": "string",
         "maxLength": 40,
-        "pattern": "^(0[.]0*[1-9][0-9]*|[1-9][0-9]*([.][0-9]+)?)$",
+        "pattern": "^(0[.][0-9]{0,7}[1-9]0*|[1-9][0-9]*([.][0-9]{1,8}0*)?)$",
         "not": {"pattern": "\\n"},
-        "title": 'a decimal number as text, above zero, such as "1.5"',
+        "title": 'a decimal number as text, above zero, with at most 8 places, such as "1.5"',
     },
     "decimal_signed": {
         "type": "string",
@@ -44,6 +45,13 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
         "pattern": "^-?(0|[1-9][0-9]*)([.][0-9]{1,8}0*)?$",
         "not": {"pattern": "\\n"},
         "title": 'a decimal number as text with at most 8 places, such as "-0.02"',
+    },
+    "fee_bps": {
+        "type": "string",
+        "maxLength": 40,
+        "pattern": "^(0|[1-9][0-9]{0,2})([.][0-9]{1,4}0*)?$",
+        "not": {"pattern": "\\n"},
+        "title": "basis points as text, zero or more and below 1000, with at most 4 places",
     },
     "percent": {
         "type": "string",

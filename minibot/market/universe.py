@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from minibot.accounting.order_rules import TRADING
+from minibot.cores.messages import tells_fee_in_base
 from minibot.events.model import Universe
 from minibot.exchanges.units import not_negative
 from minibot.exchanges.venue_facts import Listing, Listings
@@ -48,6 +49,7 @@ class UniverseConfig:
     quote_volume_min: int
     traded_max: int
     interval_ms: int
+    is_fee_in_base: bool = False
 
     @property
     def is_dynamic(self) -> bool:
@@ -101,6 +103,7 @@ def universe_config(config: Config, symbols: tuple[str, ...]) -> UniverseConfig 
         quote_volume_min=not_negative(section.quote_volume_min),
         traded_max=section.traded_max,
         interval_ms=section.interval_market_ms,
+        is_fee_in_base=config.execution.fee_asset == "base",
     )
 
 
@@ -160,6 +163,8 @@ def resolve(
 def _why_not(config: UniverseConfig, listing: Listing, volumes: Mapping[str, str]) -> str:
     """Return the first reason that excludes a listed symbol; empty if it belongs."""
     if listing.base_asset in config.exclude or listing.symbol in config.exclude:
+        return EXCLUDED
+    if config.is_fee_in_base and not tells_fee_in_base(listing.symbol, listing.base_asset):
         return EXCLUDED
     if not listing.is_spot:
         return NOT_SPOT

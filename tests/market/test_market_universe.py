@@ -95,6 +95,16 @@ def test_excluded_assets_and_symbols_are_absent_and_named() -> None:
     assert found.excluded == {"excluded": ("BBBUSDT", "USDCUSDT")}
 
 
+def test_symbol_that_its_coin_ends_too_is_excluded_where_coins_pay_fees() -> None:
+    """TUSDT is left out where purchases pay in coins: T would pass for its quote asset."""
+    listed, traded = listings(info("T"), info("UT")), volumes(T="2000000", UT="3000000")
+
+    assert resolve(config(), listed, traded).traded == ("UTUSDT", "TUSDT")
+    found = resolve(config(is_fee_in_base=True), listed, traded)
+    assert found.traded == ("UTUSDT",)
+    assert found.excluded == {"excluded": ("TUSDT",)}
+
+
 @pytest.mark.row("D-57", "X-29")
 def test_universe_v1_names_what_the_venue_lacks() -> None:
     """Bases that the venue does not list are reported."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from minibot.cores.core_profile import ExecutionSection, RiskSection
+from minibot.cores.profile_keys import DECIMAL, DECIMAL_POSITIVE, FEE_BPS
+from minibot.execution.core import core_from_config as execution_core
 from minibot.kernel.errors import ConfigError
+from minibot.risk.core import core_from_config as risk_core
 from minibot.runtime.configuration.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
 NIGHT = PROJECT / "config" / "nore.v1.json"
+PORTFOLIO = PROJECT / "config" / "portfolio.v1.json"
 
 
 def violations(path: Path, *sets: str) -> tuple[str, ...]:
@@ -300,6 +307,11 @@ KELLY = [
         (HOLD, [*HOLD, "risk.recovery_part_percent=50"], "risk.recovery_part_percent"),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
         (
+            ['binance.symbols=["TUSDT"]', "execution.fee_asset=quote"],
+            ['binance.symbols=["TUSDT"]', "execution.fee_asset=base"],
+            "binance.symbols",
+        ),
+        (
             ["risk.sizing=risk", "risk.risk_per_trade_bps=50"],
             ["risk.sizing=risk"],
             "risk.sizing",
@@ -565,3 +577,31 @@ def test_aggregator_is_no_venue_of_a_profile(name: str) -> None:
     (found,) = violations(DEMO, f"venue={name}")
 
     assert found.startswith(f'venue = "{name}"')
+
+
+DECIMALS = sorted(
+    f"{section}.{key}"
+    for section, of in (("risk", RiskSection), ("execution", ExecutionSection))
+    for key, hint in get_type_hints(of, include_extras=True).items()
+    if {DECIMAL["$ref"], DECIMAL_POSITIVE["$ref"], FEE_BPS["$ref"]}
+    & {each.get("$ref") for each in get_args(hint)[1:] if isinstance(each, Mapping)}
+)
+
+
+@pytest.mark.parametrize("key", DECIMALS)
+def test_amount_with_more_places_than_are_counted_is_refused(key: str) -> None:
+    """A decimal of more than eight places is refused where it stands, not by a core that fails."""
+    told = violations(PORTFOLIO, f"{key}=1.123456789")
+
+    assert [line for line in told if line.startswith(key) and "places" in line]
+
+
+@pytest.mark.parametrize("key", ["execution.maker_fee_bps", "execution.taker_fee_bps"])
+def test_fee_is_exact_and_takes_less_than_a_tenth(key: str) -> None:
+    """Fees have four places and stay below 1000 bps; whatever is valid makes both cores."""
+    assert violations(PORTFOLIO, f"{key}=1.23456")
+    assert violations(PORTFOLIO, f"{key}=1000")
+    for valid in ("0", "7.5", "0.0001", "999.9999", "1.50000000"):
+        profile = load_config(PORTFOLIO, sets=[f"{key}={valid}"]).raw
+        risk_core(profile)
+        execution_core(profile)

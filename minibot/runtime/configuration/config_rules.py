@@ -29,6 +29,7 @@ from minibot.cores.core_profile import (
     ScannerSection,
     venue_name,
 )
+from minibot.cores.messages import tells_fee_in_base
 from minibot.cores.profile_keys import section_of
 from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.model import JsonObject
@@ -590,9 +591,15 @@ def _symbol_rule(venue: str) -> Rule:
         if raw.get(venue) is None or venue != venue_name(raw):
             return
         symbols = raw[venue]["symbols"]
+        is_in_base = raw["execution"].get("fee_asset") == "base"
         for symbol in symbols:
             if not symbol.endswith(quote) or symbol == quote:
                 words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
+                yield told([venue, "symbols"], symbols, words, origin)
+            elif is_in_base and not tells_fee_in_base(symbol, symbol.removesuffix(quote)):
+                words = (
+                    f"{symbol}: allowed where execution.fee_asset is quote: its coin ends it too"
+                )
                 yield told([venue, "symbols"], symbols, words, origin)
 
     return rule
@@ -846,7 +853,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _bar_violations,
     ),
     *(
-        (("venue", f"{name}.symbols", "portfolio.quote_asset"), _symbol_rule(name))
+        (
+            ("venue", f"{name}.symbols", "portfolio.quote_asset", "execution.fee_asset"),
+            _symbol_rule(name),
+        )
         for name in VENUES
     ),
     (("queues.base_dir", "queues.names", "ai.base_dir"), _folder_violations),
