@@ -49,10 +49,11 @@ class Position:
         """
         qty = product(fill.qty, FINER)
         if fill.side == BUY:
-            self.qty += qty
-            self._lots.append((qty, cost_up(fill.qty, fill.price)))
-            if fill.fee_asset == base_asset:
-                self._take(product(fill.fee, FINER), fill)
+            got, cost = fill.qty, cost_up(fill.qty, fill.price)
+            if fill.fee_asset == base_asset:  # It is taken from these coins, at their price.
+                got, cost = got - fill.fee, cost - cost_up(fill.fee, fill.price)
+            self.qty += product(got, FINER)
+            self._lots.append((product(got, FINER), cost))
         elif fill.fee_asset == base_asset:
             self._take(qty + product(fill.fee, FINER), fill)
         else:
