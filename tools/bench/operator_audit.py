@@ -91,7 +91,7 @@ TRACE_TOLD: Final = "unsupported_method"
 
 
 def audit(run: Path, folder: Path) -> list[Measure]:
-    """Return what each judge found.
+    """Return the findings of each judge.
 
     Args:
         run: Folder of a sealed run.

@@ -27,7 +27,7 @@ from tools.bench.risk_market import symbols
 VIEWERS: Final = 10
 RATE_PER_S: Final = 1_000
 MESSAGES_PER_S: Final = 1_200
-"""What the exchange has to send for 1,000 ticks: five of six of its messages are ticks."""
+"""Messages that make 1,000 ticks a second: five of six of the exchange's are ticks."""
 SPEED: Final = 4
 SYMBOLS: Final = 10
 MB: Final = 1e6

@@ -35,7 +35,7 @@ STEPS = st.lists(st.tuples(st.lists(ROWS, max_size=3), BOUNDS), min_size=1, max_
 
 
 def plain_sum(side: dict[Decimal, str], bound: int, *, is_bid: bool) -> int:
-    """Return what the levels at a bound or better are worth, each reckoned from its texts."""
+    """Return the worth of the levels at a bound or better, each reckoned from its texts."""
     total = 0
     for price, qty in side.items():
         key = int(price * UNIT)
