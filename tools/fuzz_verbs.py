@@ -179,6 +179,12 @@ def trouble(ended: Ended) -> str:
     return ""
 
 
+def kinds(files: dict[str, str]) -> dict[str, int]:
+    """Return the type and mode of each pipe and device that a case may name."""
+    named = (files["FIFO"], *(word for word in WORDS if word.startswith("/dev/")))
+    return {path: os.lstat(path).st_mode for path in named if os.path.lexists(path)}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Play a seeded share of all cases and return the exit code."""
     command = argparse.ArgumentParser(prog="python -m tools.fuzz_verbs", description=__doc__)
@@ -192,12 +198,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         drawn = random.Random(arguments.seed).sample(every, arguments.cases)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-verbs-"))
     files = bad_files(folder)
-    findings = 0
+    findings, special = 0, kinds(files)
     try:
         for case in drawn:
             shutil.rmtree(folder / "var", ignore_errors=True)
             (folder / "var").mkdir(mode=0o700)
-            if what := trouble(play(filled(case, files), folder)):
+            what = trouble(play(filled(case, files), folder))
+            if kinds(files) != special:
+                what, special = "a device or pipe was replaced", kinds(files)
+            if what:
                 findings += 1
                 print(f"FINDING {[word[:40] for word in case.words]}: {what}", flush=True)
     finally:

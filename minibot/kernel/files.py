@@ -301,7 +301,8 @@ def write_atomic(
 ) -> None:
     """Replace a file's whole content: temp file, sync, replace, sync of the folder.
 
-    Readers and a crash at any moment see the old content or the new one.
+    Readers and a crash at any moment see the old content or the new one. A device or
+    pipe of that name is refused, as the file would take its place for every program.
 
     Args:
         path: The file.
@@ -327,6 +328,7 @@ def put_atomic(
     """
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
+    _refuse_device(files, target)
     fd, temp = _create_temp(files, target)
     try:
         try:
@@ -345,6 +347,18 @@ def put_atomic(
         raise
     if is_durable:
         sync_folder(files, target.parent)
+
+
+def _refuse_device(files: Files, target: Path) -> None:
+    """Refuse a device, pipe or socket, and a link to one; other links are replaced, not followed.
+
+    A link into /proc, such as `/dev/stdout`, names a descriptor of whoever reads it.
+    """
+    status = files.stat(target)
+    if status is None or status.is_file or status.is_folder:
+        return
+    if not status.is_link or is_endless(target) or os.readlink(target).startswith("/proc/"):
+        raise unsafe(target, "a device or pipe, which a file would replace")
 
 
 def _create_temp(files: Files, target: Path) -> tuple[int, Path]:

@@ -52,6 +52,7 @@ class Stat(NamedTuple):
     inode: int
     is_file: bool
     is_folder: bool
+    is_link: bool = False
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -273,6 +274,7 @@ if sys.platform == "win32":
             status.st_ino,
             modes.S_ISREG(status.st_mode) and not is_link,
             modes.S_ISDIR(status.st_mode) and not is_link,
+            is_link,
         )
 
 else:
@@ -295,6 +297,7 @@ else:
             status.st_ino,
             kind == modes.S_IFREG,
             kind == modes.S_IFDIR,
+            kind == modes.S_IFLNK,
         )
 
 

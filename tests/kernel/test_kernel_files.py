@@ -234,6 +234,20 @@ def test_write_atomic_in_the_place_of_a_link_leaves_its_target(var_dir: Path) ->
     assert not (var_dir / "state.json").is_symlink()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="FIFOs and /proc are missing on Windows")
+def test_write_atomic_replaces_no_pipe_and_no_device(var_dir: Path) -> None:
+    """A FIFO, a link to a device and a link as `/dev/stdout` is stay what they are."""
+    os.mkfifo(var_dir / "pipe")
+    (var_dir / "null").symlink_to("/dev/null")
+    (var_dir / "stdout").symlink_to("/proc/self/fd/1")
+    before = {path.name: path.lstat() for path in var_dir.iterdir()}
+    for name in before:
+        with pytest.raises(RunStop, match="PERMISSIONS_UNSAFE"):
+            write_atomic(var_dir / name, NEW)
+
+    assert {path.name: path.lstat() for path in var_dir.iterdir()} == before
+
+
 def test_write_atomic_in_a_linked_folder_is_refused(var_dir: Path) -> None:
     """A folder that is a link is refused."""
     (var_dir / "real").mkdir()
