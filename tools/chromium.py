@@ -70,6 +70,7 @@ class Chromium:
         self._path = path
         self._number = 0
         self._session = ""
+        self._target = ""
         self._buffer = b""
         self._messages: list[dict[str, Any]] = []
         self._complaints: list[str] = []
@@ -98,15 +99,6 @@ class Chromium:
         )
         for each in (commands, answers, *high):
             os.close(each)
-        try:
-            target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
-            attached = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})
-            self._session = str(attached["sessionId"])
-            for domain in ("Page", "Runtime", "Log", "Network"):
-                self._call(f"{domain}.enable")
-        except BaseException:
-            self._end()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,15 +116,31 @@ class Chromium:
         self.open(path.resolve().as_uri(), width, height, **features)
 
     def open(self, url: str, width: int, height: int = 900, **features: str) -> None:
-        """Load a page of a server on this machine; see `show`."""
+        """Load a page of a server on this machine; see `show`.
+
+        Each has a page of its own: one that polls a server that has ended would complain in the
+        next one's name.
+        """
+        self._new_page()
         media = features.pop("media", "")
         named = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
         self._call("Emulation.setEmulatedMedia", {"media": media, "features": named})
         self._resize(width, height)
-        for kept in (self._messages, self._complaints, self._requests, self._dialogs):
-            kept.clear()
         self._call("Page.navigate", {"url": url})
         self._await_event("Page.loadEventFired")
+
+    def _new_page(self) -> None:
+        """Replace the page by an empty one of which nothing is kept yet."""
+        former, self._session = self._target, ""
+        self._target = str(self._call("Target.createTarget", {"url": "about:blank"})["targetId"])
+        if former:
+            self._call("Target.closeTarget", {"targetId": former})
+        to_page = {"targetId": self._target, "flatten": True}
+        self._session = str(self._call("Target.attachToTarget", to_page)["sessionId"])
+        for kept in (self._messages, self._complaints, self._requests, self._dialogs):
+            kept.clear()
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
 
     @property
     def complaints(self) -> list[str]:
@@ -207,7 +215,9 @@ class Chromium:
         return self._number
 
     def _note(self, message: dict[str, Any]) -> None:
-        """Keep an event; a question of the page is answered with yes."""
+        """Keep an event of the page; a question of it is answered with yes."""
+        if message.get("sessionId", "") != self._session:
+            return  # A former page's last words.
         self._messages.append(message)
         method, told = message.get("method"), message.get("params", {})
         if method == "Page.javascriptDialogOpening":
