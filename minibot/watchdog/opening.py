@@ -13,6 +13,7 @@ from minibot.events.codec import Codec
 from minibot.events.intervals import align
 from minibot.events.model import Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.names import CONTROL, FILLS, TICKS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
@@ -24,6 +25,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
+from minibot.watchdog.carried_losses import gains_since
 from minibot.watchdog.carried_memory import carried_memory, told_last
 from minibot.watchdog.carried_plans import carried_plans
 from minibot.watchdog.carried_trades import carried_trades
@@ -88,24 +90,32 @@ def carried_opening(
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     queues = run_dir / "queues"
-    control = LineSource(open_reader(queues, "control"))
+    control = LineSource(open_reader(queues, CONTROL))
     first = control.next()
     if first is None:
         raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
-    opening = codec.decode("control", first.json).payload
+    opening = codec.decode(CONTROL, first.json).payload
     if not isinstance(opening, RunOpening):
         raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
     portfolio = Portfolio.from_opening(opening)
-    fills = LineSource(open_reader(queues, "fills"))
-    while (line := fills.next()) is not None:
-        event = codec.decode("fills", line.json)
+    read = partial(_events, queues, codec)
+    fills = list(read(FILLS, Fill.TYPE))
+    for event in fills:
         if isinstance(event.payload, Fill):
             portfolio.apply(event.payload, event.ts)
     seal: JsonObject = read_hashed(run_dir / SEAL_FILE)
-    used = day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
+    begins = {"day": align(origin_ms, DAY_MS)}
     if has_week:
-        used |= week_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
-    read = partial(_events, queues, codec)
+        begins["week"] = align(origin_ms, WEEK_MS)
+    quote_asset = manifest.config["portfolio"]["quote_asset"]
+    ticks = open_reader(queues, TICKS)
+    gains = gains_since(tuple(begins.values()), opening, quote_asset, fills, ticks, codec)
+    ticks.close()
+    used: dict[str, str] = {}
+    for (period, begin_ms), gain in zip(begins.items(), gains, strict=True):
+        used |= budgets_used(
+            *(period, begin_ms, gain, opening, portfolio), manifest.clock_origin_ms
+        )
     told = told_last(opening, read)
     return RunOpening(
         cash=portfolio.opening_cash(),
@@ -130,37 +140,33 @@ def _events(queues: Path, codec: Codec, queue: str, text: str) -> Iterator[Event
             yield codec.decode(queue, line.json)
 
 
-def day_budgets(
-    opening: RunOpening, portfolio: Portfolio, former_origin_ms: int, origin_ms: int
+def budgets_used(
+    period: str,
+    begin_ms: int,
+    gain: int,
+    opening: RunOpening,
+    portfolio: Portfolio,
+    former_origin_ms: int,
 ) -> dict[str, str]:
-    """Return the budgets that the UTC day on which a run begins has used already.
+    """Return notional and loss of a period that runs have used up to the end of the former one.
 
-    A day's limits hold for the day, however many runs it has; a night's hold for one run.
+    The limits of a day or week hold for it however many runs it has; a night's hold for one run.
+
+    Args:
+        period: `day` or `week`, the first word of its budgets' names.
+        begin_ms: Its first Unix ms.
+        gain: Of equity in the period, during the former run; see `gains_since`.
+        opening: Of the former run: it names what runs before it used.
+        portfolio: As the former run left it.
+        former_origin_ms: When the former run began; in an earlier period, what was used before it
+            no longer counts.
     """
-    day = origin_ms // DAY_MS
-    totals = portfolio.day(day)
+    days = [one for number, one in portfolio.days.items() if number * DAY_MS >= begin_ms]
     used = {
-        "day_notional": totals.entry_notional,
-        "day_loss": max(0, totals.fees - totals.realised_pnl),
+        f"{period}_notional": sum(one.entry_notional for one in days),
+        f"{period}_loss": -gain,
     }
-    if former_origin_ms // DAY_MS == day:
+    if former_origin_ms >= begin_ms:
         for name in used:
             used[name] += parse_amount(opening.budgets_used.get(name, "0"))
-    return {name: amount_text(amount) for name, amount in used.items()}
-
-
-def week_budgets(
-    opening: RunOpening, portfolio: Portfolio, former_origin_ms: int, origin_ms: int
-) -> dict[str, str]:
-    """Return the budgets that the UTC week in which a run begins has used already."""
-    week = align(origin_ms, WEEK_MS)
-    days = [one for number, one in portfolio.days.items() if number * DAY_MS >= week]
-    lost = sum(one.fees for one in days) - sum(one.realised_pnl for one in days)
-    used = {
-        "week_notional": sum(one.entry_notional for one in days),
-        "week_loss": max(0, lost),
-    }
-    if align(former_origin_ms, WEEK_MS) == week:
-        for name in used:
-            used[name] += parse_amount(opening.budgets_used.get(name, "0"))
-    return {name: amount_text(amount) for name, amount in used.items()}
+    return {name: amount_text(max(0, amount)) for name, amount in used.items()}

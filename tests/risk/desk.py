@@ -146,12 +146,13 @@ class Desk:
         *,
         first: RunOpening | None = None,
         with_risk: bool = True,
+        ts: int = START,
     ) -> None:
         self.profile = profile or config()
         self.with_risk = with_risk
         self.risk: RiskCore = risk_from_config(self.profile)
         self.execution: PaperExecutorNoreV1 = execution_from_config(self.profile)
-        self.ts = START
+        self.ts = ts
         self.lag_ms = 0
         self.first = ""
         self.seqs: dict[str, int] = {}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import replace as replace_of
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
-from minibot.events.registry import Contracts
-from minibot.events.roles import Roles
-from minibot.kernel.files import write_hashed
-from minibot.kernel.queue import make_queue, open_writer
-from minibot.kernel.seal import SEAL_FILE
-from minibot.runtime.manifest import Process
 from minibot.watchdog.carried_memory import carried_memory, told_last
-from minibot.watchdog.opening import carried_opening
-from tests.manifests import made_manifest
 from tests.risk.desk import (
-    HASH,
     OTHER,
-    PROJECT,
-    RUN_ID,
     START,
     SYMBOL,
-    WRITERS,
     Desk,
     actions,
-    codec,
     config,
     of,
     opening,
 )
+from tests.watchdog.ended_runs import opening_behind, put_ended
 
 GUARD = {"method": "StoplossGuard", "lookback_period": 60, "trade_limit": 1, "stop_duration": 30}
 IN_ROW = {"method": "LossesInRow", "trade_limit": 1, "stop_duration": 30}
@@ -105,19 +91,10 @@ def test_opening_reads_what_a_run_left_on_disk(tmp_path: Path) -> None:
     desk.tick("97", "101")
     desk.signal("SELL")
     desk.tick("97", "101")
-    plain = made_manifest(RUN_ID, profile, {}, START)
-    writers = {role: Process((), "", HASH) for role in WRITERS.values()}
-    replace_of(plain, processes=writers).write(tmp_path)
-    for queue in WRITERS:
-        make_queue(tmp_path / "queues", queue, None)
-        with closing(open_writer(tmp_path / "queues", queue)) as writer:
-            writer.append_json([codec().encode(queue, event) for event in desk.events(queue)])
-    write_hashed(tmp_path / SEAL_FILE, {"root": HASH})
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    put_ended(tmp_path, desk)
 
-    left = carried_opening(tmp_path, contracts, roles, START + 10_000)
-    of_kelly = carried_opening(tmp_path, contracts, roles, START + 10_000, trades_ms=60_000)
+    left = opening_behind(tmp_path, START + 10_000)
+    of_kelly = opening_behind(tmp_path, START + 10_000, trades_ms=60_000)
 
     assert left.lots == ()
     assert left.memory == memory_of(desk)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from minibot.accounting.bookings import DayTotals
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
 from minibot.watchdog.carried_memory import told_last
-from minibot.watchdog.opening import week_budgets
+from minibot.watchdog.opening import budgets_used
 
 DAY_MS = 86_400_000
 MONDAY = 1_772_409_600_000
 """2026-03-02 00:00 UTC."""
 
 
-def earlier(**days: tuple[int, int, int]) -> Portfolio:
-    """Return a portfolio with entries, gain and fees of days, counted from Monday as `d0`."""
+def earlier(**bought: int) -> Portfolio:
+    """Return a portfolio with the entries of days, counted from Monday as `d0`."""
     portfolio = Portfolio({"USDT": 1000 * UNIT}, ())
-    for name, (bought, gain, fees) in days.items():
-        totals = portfolio.days.setdefault(MONDAY // DAY_MS + int(name[1:]), portfolio.day(-1))
-        portfolio.days[MONDAY // DAY_MS + int(name[1:])] = totals = type(totals)()
-        totals.entry_notional, totals.realised_pnl = bought * UNIT, gain * UNIT
-        totals.fees = fees * UNIT
+    for name, amount in bought.items():
+        totals = portfolio.days[MONDAY // DAY_MS + int(name[1:])] = DayTotals()
+        totals.entry_notional = amount * UNIT
     return portfolio
 
 
@@ -30,13 +29,15 @@ def earlier(**days: tuple[int, int, int]) -> Portfolio:
 def test_week_of_earlier_runs_ends_on_monday() -> None:
     """Days of one week add up with what runs before them used; a new week starts with nothing."""
     opening = RunOpening({}, (), {"week_notional": "5", "week_loss": "1"})
-    portfolio = earlier(d5=(100, -7, 2), d6=(50, 3, 1))
+    portfolio = earlier(d5=100, d6=50)
 
-    same = week_budgets(opening, portfolio, MONDAY + 5 * DAY_MS, MONDAY + 7 * DAY_MS - 1)
-    anew = week_budgets(opening, portfolio, MONDAY + 5 * DAY_MS, MONDAY + 7 * DAY_MS)
+    same = budgets_used("week", MONDAY, -6 * UNIT, opening, portfolio, MONDAY + 5 * DAY_MS)
+    anew = budgets_used("week", MONDAY + 7 * DAY_MS, 0, opening, portfolio, MONDAY + 5 * DAY_MS)
+    gain = budgets_used("week", MONDAY, 6 * UNIT, opening, portfolio, MONDAY + 5 * DAY_MS)
 
-    assert same == {"week_notional": "155.00000000", "week_loss": "8.00000000"}
+    assert same == {"week_notional": "155.00000000", "week_loss": "7.00000000"}
     assert anew == {"week_notional": "0.00000000", "week_loss": "0.00000000"}
+    assert gain["week_loss"] == "0.00000000"
 
 
 def test_last_told_mark_and_memory_are_carried() -> None:

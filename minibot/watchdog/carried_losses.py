@@ -1,0 +1,108 @@
+"""Carried losses: what a run has lost of its UTC day and week, by its record.
+
+Losses are measured as risk measures them, on equity: an open loss counts, and a position carried
+into the run counts from its first mark in it. What the price does between two runs counts in
+neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from minibot.accounting.performance import Performance, mid_of
+from minibot.events.codec import Codec
+from minibot.events.model import Event, Fill, MarketTick, PriceMark, RunOpening
+from minibot.events.names import TICKS
+from minibot.kernel.journal import JournalReader, Line
+
+BATCH: Final = 1024
+
+
+def gains_since(
+    starts: Sequence[int],
+    opening: RunOpening,
+    quote_asset: str,
+    fills: Sequence[Event],
+    ticks: JournalReader,
+    codec: Codec,
+) -> list[int]:
+    """Return what equity gained from each start to the run's last price; a loss is negative.
+
+    Prices within a batch of lines matter only at its ends, so most of them are never decoded.
+
+    Args:
+        starts: Unix ms on the market's clock; of one before the run, the whole run counts.
+        opening: Of the run.
+        quote_asset: In which equity is counted.
+        fills: Of the run.
+        ticks: Reads `market_ticks` from their beginning.
+        codec: Of the run.
+
+    Returns:
+        Hundred-millionths of the quote asset, a gain for each start.
+    """
+    performance = Performance(opening, quote_asset)
+    waiting = sorted(fills, key=lambda fill: fill.tick_seq or 0)
+    symbols = {one.payload.symbol for one in waiting if isinstance(one.payload, Fill)}
+    unmarked = set(performance.carried)
+    symbols |= unmarked
+    gained: dict[int, int] = {}
+    if symbols:
+        for lines, begun in _parts(ticks, sorted(starts), codec):
+            for start in begun:
+                gained[start] = performance.equity - performance.equity_start
+            # A carried position has its first mark before a fill changes it.
+            for symbol in sorted(unmarked):
+                if _mark(performance, symbol, lines, codec):
+                    unmarked.discard(symbol)
+            while waiting and (waiting[0].tick_seq or 0) <= lines[-1].seq:
+                _book(performance, waiting.pop(0))
+            for symbol in sorted(symbols):
+                _mark(performance, symbol, lines[::-1], codec)
+        for fill in waiting:
+            _book(performance, fill)
+    end = performance.equity - performance.equity_start
+    return [end - gained.get(start, end) for start in starts]
+
+
+def _parts(
+    ticks: JournalReader, starts: list[int], codec: Codec
+) -> Iterator[tuple[list[Line], list[int]]]:
+    """Yield the lines in parts, each with the starts that lie between it and the part before."""
+    left = list(starts)
+    while lines := ticks.read(BATCH):
+        while lines:
+            begun = _passed(left, codec.decode(TICKS, lines[0].json).ts)
+            end = len(lines)
+            if left and codec.decode(TICKS, lines[-1].json).ts >= left[0]:
+                times = (codec.decode(TICKS, line.json).ts for line in lines)
+                end = next(place for place, ts in enumerate(times) if ts >= left[0])
+            yield lines[:end], begun
+            lines = lines[end:]
+
+
+def _passed(left: list[int], ts: int) -> list[int]:
+    """Take the starts that a time has reached from those left, in rising order."""
+    count = sum(start <= ts for start in left)
+    begun, left[:] = left[:count], left[count:]
+    return begun
+
+
+def _mark(performance: Performance, symbol: str, lines: Sequence[Line], codec: Codec) -> bool:
+    """Value a symbol at the first price of it among lines; return whether there is one."""
+    text = f'"symbol":"{symbol}"'.encode()
+    for line in lines:
+        if text not in line.json:
+            continue
+        payload = codec.decode(TICKS, line.json).payload
+        is_touch = isinstance(payload, MarketTick) and mid_of(payload) is not None
+        if is_touch or isinstance(payload, PriceMark):
+            performance.on_market((payload,))
+            return True
+    return False
+
+
+def _book(performance: Performance, event: Event) -> None:
+    if isinstance(event.payload, Fill):
+        performance.on_fill(event.payload, event.ts)

@@ -1,0 +1,80 @@
+"""Carried losses: a limit on the day's or week's loss holds over the runs of that day or week."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from minibot.events.model import JsonObject
+from minibot.events.money import UNIT, parse_amount
+from minibot.events.unit_sizes import DAY_MS
+from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, config
+from tests.watchdog.ended_runs import opening_behind, put_ended
+
+MIDNIGHT = START - START % DAY_MS + DAY_MS
+SOFT = {"risk__day_loss_soft": "100000", "risk__week_loss_soft": "100000"}
+HARD = {"risk__day_loss_hard": "200000", "risk__week_loss_hard": "200000"}
+
+
+def bought(profile: JsonObject) -> Desk:
+    """Return a desk that holds ten coins, bought at 100."""
+    desk = Desk(profile)
+    desk.instrument()
+    desk.tick("99.99", "100.00")
+    desk.signal("BUY")
+    desk.tick()
+    desk.tick()
+    return desk
+
+
+@pytest.mark.row("B-09")
+@pytest.mark.parametrize("period", ["day", "week"])
+def test_falling_coins_reach_the_limit_over_three_runs(period: str, tmp_path: Path) -> None:
+    """Coins that fall by 40 in each run stop the third one, though nothing was ever sold."""
+    profile = config(**{f"risk__{period}_loss_soft": "50", f"risk__{period}_loss_hard": "100"})
+    desk, bid, lost = bought(profile), 100, []
+    for number in range(2):
+        bid -= 4
+        assert desk.tick(str(bid), str(bid)) == []
+        put_ended(tmp_path / str(number), desk)
+        opening = opening_behind(tmp_path / str(number), START + 60_000, has_week=True)
+        lost.append(opening.budgets_used[f"{period}_loss"])
+        desk = Desk(profile, first=opening)
+        desk.instrument()
+        desk.tick(str(bid), str(bid))
+    said = desk.tick(str(bid - 4), str(bid - 4))
+
+    assert lost == ["40.00000000", "80.00000000"]
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_carried_loss_is_the_one_that_risk_measures(seed: int, tmp_path: Path) -> None:
+    """Over trades, carried coins and midnight the record gives the loss that risk counts."""
+    random_ = random.Random(seed)
+    profile = config(**SOFT, **HARD)
+    began = MIDNIGHT - random_.choice((0, 5_000, 500_000))
+    desk = Desk(profile, ts=began)
+    for number in range(2):
+        for symbol in (SYMBOL, OTHER):
+            desk.instrument(symbol)
+        # More lines than one batch, so that a price stands in another one than the next.
+        for _ in range(random_.choice((40, 1500))):
+            bid = random_.randint(9000, 9200)
+            symbol = random_.choice((SYMBOL, SYMBOL, OTHER))
+            desk.tick(f"{bid / 100:.2f}", f"{bid / 100 + 0.01:.2f}", symbol=symbol)
+            if random_.random() < 0.1:
+                desk.signal(random_.choice(("BUY", "BUY", "SELL")), symbol=symbol)
+        put_ended(tmp_path / str(number), desk, began)
+        opening = opening_behind(tmp_path / str(number), desk.ts, has_week=True)
+
+        assert desk.events("fills")
+        for name in ("day_loss", "week_loss"):
+            left = parse_amount(desk.risk.facts()["headroom"][name])
+            used = parse_amount(opening.budgets_used[name])
+            assert used == max(0, 100_000 * UNIT - left), name
+
+        began = desk.ts
+        desk = Desk(profile, first=opening, ts=began)
