@@ -497,6 +497,30 @@ def test_end_is_told_by_ops_that_started_on_a_full_disk(
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
 
 
+def test_end_is_told_although_the_outbox_cannot_be_opened_at_first(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the system at the outbox costs no look that follows it."""
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    tries: list[int] = []
+
+    def opened(*words: Any) -> Outbox:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return Outbox(*words)
+
+    monkeypatch.setattr(run_alerts, "Outbox", opened)
+    monkeypatch.setattr(run_alerts, "LOOK_S", 0.001)
+    wire = Wire()
+    service = AlertService(section(), var, Manifest.load(var.run(short_run.run_id)), [wire])
+    service.take(canonical.decode(var.status.read_bytes().rstrip(b"\n")))
+    wait_until(lambda: len(wire.got) == 1, "the end is told")
+    service.close()
+
+    assert len(tries) == 2
+
+
 def test_stop_is_told_once_however_long_another_process_holds_the_outbox(
     stopped_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,9 +86,7 @@ class AlertService:
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_S):
-            self._open()
             self._look()
-        self._open()
         self._look()
         if self._stop is not None and not self._is_over:
             self._tell_stop()
@@ -101,7 +99,7 @@ class AlertService:
             outbox = Outbox(self._var.ops, OUTBOX, self._run_id)
         except RunStop as error:
             if error.reason_code != QUEUE_LOCKED:
-                print(f"WARN alerts: no outbox: {error}", file=sys.stderr, flush=True)
+                raise
             return
         self._rules.recall(outbox.last_of(self._run_id))
         self._delivery = Delivery.of_profile(outbox, self._section, self._targets)
@@ -110,7 +108,7 @@ class AlertService:
         self._early.clear()
 
     def _look(self) -> None:
-        for step in (self._read, self._judge, self._tell_end):
+        for step in (self._open, self._read, self._judge, self._tell_end):
             self._take_step(step)
 
     def _take_step(self, step: Callable[[], None]) -> None:
