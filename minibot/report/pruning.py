@@ -52,11 +52,14 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
     records = read_records(var)
     newest = {record.run_id for record in records[-max(1, keep or 1) :]}
     current = _current(var)
+    # A night carries on from a night, a demo from a demo.
+    last_of = {None if each.manifest is None else each.manifest.simulated: each for each in records}
+    carried = {record.run_id for record in last_of.values()}
     found = []
     for record in records:
         stays = _held(record, current) or rests_on(record)
-        if not stays and record.run_id == records[-1].run_id:
-            stays = "the newest run: the next one may carry on from it"
+        if not stays and record.run_id in carried:
+            stays = "the newest run of its kind: the next one may carry on from it"
         if not stays and record.run_id in newest:
             stays = "among the newest"
         if not stays and days is not None and _begun_ms(record) > now_ms - days * DAY_MS:

@@ -2,12 +2,14 @@
 
 Losses are measured as risk measures them, on equity: an open loss counts, and a position carried
 into the run counts from its first mark in it. What the price does between two runs counts in
-neither.
+neither. Dust, which risk holds to be worth nothing, counts at its price here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from minibot.accounting.performance import Performance, mid_of
@@ -17,6 +19,7 @@ from minibot.events.names import TICKS
 from minibot.kernel.journal import JournalReader, Line
 
 BATCH: Final = 1024
+_symbol: Final = re.compile(rb'"symbol":"([^"]*)"').search
 
 
 def gains_since(
@@ -43,23 +46,19 @@ def gains_since(
         Hundred-millionths of the quote asset, a gain for each start.
     """
     performance = Performance(opening, quote_asset)
-    waiting = sorted(fills, key=lambda fill: fill.tick_seq or 0)
-    symbols = {one.payload.symbol for one in waiting if isinstance(one.payload, Fill)}
+    waiting = deque(sorted(fills, key=lambda fill: fill.tick_seq or 0))
     unmarked = set(performance.carried)
-    symbols |= unmarked
     gained: dict[int, int] = {}
-    if symbols:
+    if waiting or unmarked:
         for lines, begun in _parts(ticks, sorted(starts), codec):
             for start in begun:
                 gained[start] = performance.equity - performance.equity_start
             # A carried position has its first mark before a fill changes it.
-            for symbol in sorted(unmarked):
-                if _mark(performance, symbol, lines, codec):
-                    unmarked.discard(symbol)
+            unmarked -= _mark(performance, unmarked, lines, codec)
+            # Each names the line that filled it, so that its symbol has a price in this part.
             while waiting and (waiting[0].tick_seq or 0) <= lines[-1].seq:
-                _book(performance, waiting.pop(0))
-            for symbol in sorted(symbols):
-                _mark(performance, symbol, lines[::-1], codec)
+                _book(performance, waiting.popleft())
+            _mark(performance, performance.portfolio.symbols(), lines[::-1], codec)
         for fill in waiting:
             _book(performance, fill)
     end = performance.equity - performance.equity_start
@@ -89,18 +88,25 @@ def _passed(left: list[int], ts: int) -> list[int]:
     return begun
 
 
-def _mark(performance: Performance, symbol: str, lines: Sequence[Line], codec: Codec) -> bool:
-    """Value a symbol at the first price of it among lines; return whether there is one."""
-    text = f'"symbol":"{symbol}"'.encode()
+def _mark(
+    performance: Performance, symbols: Iterable[str], lines: Sequence[Line], codec: Codec
+) -> set[str]:
+    """Value each symbol at the first price of it among lines; return those that have one."""
+    left = {symbol.encode() for symbol in symbols}
+    priced: set[str] = set()
     for line in lines:
-        if text not in line.json:
+        if not left:
+            break
+        found = _symbol(line.json)
+        if found is None or found[1] not in left:
             continue
         payload = codec.decode(TICKS, line.json).payload
         is_touch = isinstance(payload, MarketTick) and mid_of(payload) is not None
         if is_touch or isinstance(payload, PriceMark):
             performance.on_market((payload,))
-            return True
-    return False
+            left.remove(found[1])
+            priced.add(found[1].decode())
+    return priced
 
 
 def _book(performance: Performance, event: Event) -> None:

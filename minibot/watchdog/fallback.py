@@ -39,6 +39,8 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
     source = source_of(paper.fallback, config.exchange.symbols)
     raw = {
         **config.raw,
+        # The account of real nights stays as the last of them left it.
+        "portfolio": {**config.raw["portfolio"], "start_from": "fresh"},
         config.venue: {**config.raw[config.venue], "rest_url": EMBEDDED, "stream_url": EMBEDDED},
         "embedded": {
             "source": source,

@@ -336,6 +336,7 @@ class _Launch:
             run_dir,
             exchange,
             contracts_sha256=self.contracts.sha256,
+            origin_ms=origin_ms,
             opening=opening.to_json(),
             degraded=self.degraded,
         )

@@ -17,7 +17,7 @@ from minibot.events.names import CONTROL, FILLS, TICKS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import MinibotError, Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
@@ -47,7 +47,7 @@ def opening_of(
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
-    last = last_run(runs)
+    last = last_run(runs, is_simulated=config.embedded is not None)
     if last is None:
         return fresh_opening(config)
     if not (last / SEAL_FILE).exists():
@@ -65,10 +65,20 @@ def opening_of(
     )
 
 
-def last_run(runs: Path) -> Path | None:
-    """Return the folder of the newest run, or None."""
-    found = run_folders(runs)  # A newest run without manifest counts: no older run replaces it.
-    return found[-1] if found else None
+def last_run(runs: Path, *, is_simulated: bool) -> Path | None:
+    """Return the folder of the newest run on the embedded exchange, or on a real one; or None.
+
+    A demo between two nights is none of their account. A run without a readable manifest counts as
+    of both kinds: no older run replaces it.
+    """
+    for folder in reversed(run_folders(runs)):
+        try:
+            is_other = Manifest.load(folder).simulated != is_simulated
+        except (MinibotError, OSError):
+            is_other = False
+        if not is_other:
+            return folder
+    return None
 
 
 def carried_opening(
@@ -82,19 +92,22 @@ def carried_opening(
 ) -> RunOpening:
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
-    With `has_week` it names what the UTC week has used. With `trades_ms` it names, for sizing
-    kelly, the trades that closed in the last `trades_ms` milliseconds. Account, memory and plans
-    are those that risk told last; the memory also has the trades that closed later. A run that told
-    none hands on those of its own opening.
+    With `has_week` it names what the UTC week has used; where a run before was told of the week, it
+    always does. With `trades_ms` it names, for sizing kelly, the trades that closed in the last
+    `trades_ms` milliseconds. Account, memory and plans are those that risk told last; the memory
+    also has the trades that closed later. A run that told none hands on those of its own opening.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     queues = run_dir / "queues"
     control = LineSource(open_reader(queues, CONTROL))
     first = control.next()
-    if first is None:
-        raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
-    opening = codec.decode(CONTROL, first.json).payload
+    # A start that died before its first event left what it was handed.
+    opening = (
+        RunOpening.from_json(manifest.opening)
+        if first is None
+        else codec.decode(CONTROL, first.json).payload
+    )
     if not isinstance(opening, RunOpening):
         raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
     portfolio = Portfolio.from_opening(opening)
@@ -105,7 +118,7 @@ def carried_opening(
             portfolio.apply(event.payload, event.ts)
     seal: JsonObject = read_hashed(run_dir / SEAL_FILE)
     begins = {"day": align(origin_ms, DAY_MS)}
-    if has_week:
+    if has_week or "week_loss" in opening.budgets_used:
         begins["week"] = align(origin_ms, WEEK_MS)
     quote_asset = manifest.config["portfolio"]["quote_asset"]
     ticks = open_reader(queues, TICKS)

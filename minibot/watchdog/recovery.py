@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,20 @@ from minibot.events.codec import Codec
 from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.kernel.canonical import CanonicalError, decode
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
-from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
+from minibot.kernel.queue import (
+    open_reader,
+    open_side_writer,
+    open_writer,
+    queue_folder,
+    reader_folder,
+)
 from minibot.kernel.seal import SEAL_FILE, release, seal_run
 from minibot.runtime.clock import RunClock
-from minibot.runtime.manifest import Manifest
+from minibot.runtime.manifest import Manifest, is_run_id
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.running import CURRENT_FILE
@@ -46,11 +54,12 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
 
     Raises:
         RunStop: The former run's own files cannot be read at all.
+        Refusal: Lines stand in `var/queues`, and nothing says of which run.
     """
     marker = var.root / CURRENT_FILE
-    if not marker.exists():
+    run_id = str(read_hashed(marker)["run_id"]) if marker.exists() else _run_of_lines(var, roles)
+    if run_id is None:
         return None
-    run_id = str(read_hashed(marker)["run_id"])
     run_dir = var.runs / run_id
     recovered = None
     is_sealed = os.path.lexists(run_dir / SEAL_FILE)
@@ -58,7 +67,7 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
         recovered = _recover(var, run_dir, contracts, roles)
     if is_sealed or recovered is not None:
         release(var.queues, run_dir)
-    marker.unlink()
+    marker.unlink(missing_ok=True)
     return recovered
 
 
@@ -143,6 +152,28 @@ def _seal_without_manifest(
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
     root = seal_run(var.queues, run_dir, extra=extra)
     return FormerRun(run_dir.name, root, tuple(findings))
+
+
+def _run_of_lines(var: Var, roles: Roles) -> str | None:
+    """Return the run that the lines in `var/queues` name; None without lines.
+
+    The lines of a sealed run stand in its folder too, as one file with two names: a run that began
+    behind them would change that run's record.
+    """
+    if not _has_lines(var.queues):
+        return None
+    for queue in roles.queues:
+        try:
+            with closing(open_reader(var.queues, queue)) as reader:
+                named = [decode(line.json).get("run_id") for line in reader.read(1)]
+        except (RunStop, CanonicalError):
+            continue  # Another queue may say it.
+        if named and is_run_id(str(named[0])):
+            return str(named[0])
+    raise Refusal(
+        f"{var.queues} holds lines, and nothing says of which run.",
+        "Move that folder to another place, and keep it.",
+    )
 
 
 def _has_lines(queues: Path) -> bool:

@@ -47,6 +47,7 @@ def make_manifest(
     exchange: EmbeddedExchange | None,
     *,
     contracts_sha256: str,
+    origin_ms: int,
     opening: JsonObject,
     degraded: str | None = None,
 ) -> Manifest:
@@ -73,7 +74,7 @@ def make_manifest(
         versions=_versions(),
         seed=config.seed,
         clock_kind="simulated" if simulated else "wall",
-        clock_origin_ms=exchange.origin_ms if exchange is not None else wall_ms(),
+        clock_origin_ms=origin_ms,
         clock_speed=config.speed,
         started_ms=wall_ms(),
         symbols=exchange.symbols if exchange is not None else config.exchange.symbols,

@@ -391,7 +391,9 @@ def test_manifest_pins_overlay_and_base(tmp_path: Path) -> None:
     written(tmp_path, "whole.json", **night())
     path = written(tmp_path, extends="whole.json", code={"require_manifest": False})
     config = load_config(path)
-    manifest = make_manifest(config, path, tmp_path, None, contracts_sha256="", opening={})
+    manifest = make_manifest(
+        config, path, tmp_path, None, contracts_sha256="", origin_ms=0, opening={}
+    )
     check = PinnedCheck(manifest.pinned)
     before = check.check()
 

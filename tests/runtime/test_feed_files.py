@@ -139,7 +139,9 @@ def test_feed_of_a_finished_run_is_not_looked_for(tmp_path: Path) -> None:
 def test_feed_that_changes_during_a_run_stops_it(tmp_path: Path) -> None:
     """A restarted market role would go on with other values than those before."""
     good = written(tmp_path, b"1,2\n")
-    manifest = make_manifest(loaded(good), NIGHT, tmp_path, None, contracts_sha256="", opening={})
+    manifest = make_manifest(
+        loaded(good), NIGHT, tmp_path, None, contracts_sha256="", origin_ms=0, opening={}
+    )
     check = PinnedCheck(manifest.pinned)
     before = check.check()
 

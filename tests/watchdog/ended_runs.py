@@ -21,7 +21,8 @@ from tests.risk.desk import HASH, PROJECT, RUN_ID, START, WRITERS, Desk, codec
 def put_ended(run_dir: Path, desk: Desk, began_ms: int = START) -> None:
     """Write a desk's run as a folder that has ended: manifest, queues and the seal's root."""
     run_dir.mkdir(exist_ok=True)
-    plain = made_manifest(RUN_ID, desk.profile, {}, began_ms)
+    first = desk.events("control")[0].payload
+    plain = made_manifest(RUN_ID, desk.profile, {}, began_ms, opening=first.to_json())
     writers = {role: Process((), "", HASH) for role in WRITERS.values()}
     replace(plain, processes=writers).write(run_dir)
     for queue in WRITERS:

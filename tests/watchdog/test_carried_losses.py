@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from minibot.events.model import JsonObject
+from minibot.events.codec import Codec
+from minibot.events.model import Event, JsonObject
 from minibot.events.money import UNIT, parse_amount
+from minibot.events.names import TICKS
 from minibot.events.unit_sizes import DAY_MS
 from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, config
 from tests.watchdog.ended_runs import opening_behind, put_ended
@@ -78,3 +80,41 @@ def test_carried_loss_is_the_one_that_risk_measures(seed: int, tmp_path: Path) -
 
         began = desk.ts
         desk = Desk(profile, first=opening, ts=began)
+
+
+@pytest.mark.row("B-09")
+def test_week_is_told_by_all_runs_behind_one_with_a_limit_of_it(tmp_path: Path) -> None:
+    """A run whose profile has no limit of the week hands on what the week has used."""
+    limited = config(risk__week_loss_soft="50", risk__week_loss_hard="100")
+    desk = bought(limited)
+    desk.tick("91", "91")
+    put_ended(tmp_path / "0", desk)
+    first = opening_behind(tmp_path / "0", START + 60_000, has_week=True)
+    put_ended(tmp_path / "1", Desk(config(), first=first))
+    second = opening_behind(tmp_path / "1", START + 60_000, has_week=False)
+
+    assert first.budgets_used["week_loss"] == "90.00000000"
+    assert second.budgets_used["week_loss"] == "90.00000000"
+    assert second.budgets_used["week_notional"] == first.budgets_used["week_notional"]
+
+
+def test_few_lines_of_a_long_run_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each part only the prices of held coins are decoded, and its ends."""
+    desk = bought(config())
+    for number in range(3000):
+        desk.tick("50", "51", symbol=f"X{number % 40}USDT", after_ms=1)
+    put_ended(tmp_path, desk)
+    decoded: list[str] = []
+    decode = Codec.decode
+
+    def counted(codec: Codec, queue: str, json: bytes) -> Event:
+        decoded.append(queue)
+        return decode(codec, queue, json)
+
+    monkeypatch.setattr(Codec, "decode", counted)
+    opening_behind(tmp_path, START + 60_000)
+
+    assert desk.events("fills")
+    assert decoded.count(TICKS) < 20

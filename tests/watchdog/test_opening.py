@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace as replace_of
 
 from minibot.accounting.bookings import DayTotals
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
+from minibot.kernel.queue import make_queue
 from minibot.watchdog.carried_memory import told_last
-from minibot.watchdog.opening import budgets_used
+from minibot.watchdog.opening import budgets_used, last_run
+from tests.manifests import made_manifest
+from tests.risk.desk import START, SYMBOL, WRITERS, Desk, opening
+from tests.watchdog.ended_runs import opening_behind, put_ended
 
 DAY_MS = 86_400_000
 MONDAY = 1_772_409_600_000
@@ -59,3 +67,41 @@ def test_last_told_mark_and_memory_are_carried() -> None:
     assert told_last(opening, lambda *_: ()) == (opening.account, opening.memory, "")
     wanted = ({"high_water_mark": "1100", "tier": 2}, memory, "cause0")
     assert told_last(opening, lambda *_: told) == wanted
+
+
+def test_night_carries_on_from_a_night_and_a_demo_from_a_demo(tmp_path: Path) -> None:
+    """A run of the other kind is passed over; one without a manifest is not."""
+    made = {}
+    for n, is_simulated in enumerate((False, True, False, True)):
+        run_dir = tmp_path / f"2026030{n + 1}_200000"
+        run_dir.mkdir()
+        plain = made_manifest(run_dir.name, {}, {}, MONDAY)
+        replace(plain, simulated=is_simulated).write(run_dir)
+        made[is_simulated] = run_dir
+
+    assert {kind: last_run(tmp_path, is_simulated=kind) for kind in made} == made
+
+    unknown = tmp_path / "20260309_200000"
+    unknown.mkdir()
+    (unknown / "manifest.json").touch()
+    assert last_run(tmp_path, is_simulated=False) == unknown
+
+
+def test_start_that_died_before_its_first_event_hands_on_its_opening(tmp_path: Path) -> None:
+    """Cash, coins, used budgets and mark are those that the manifest of that start names."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "cost": "1000", "ts": START - 5}
+    account = {"high_water_mark": "9100", "tier": 0}
+    first = replace_of(opening("9000", [lot], day_loss="90"), account=account)
+    put_ended(tmp_path, Desk(first=first))
+    for path in (tmp_path / "queues").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    for queue in WRITERS:
+        make_queue(tmp_path / "queues", queue, None)
+
+    left = opening_behind(tmp_path, START + 60_000)
+
+    assert left.cash == {"USDT": "9000.00000000"}
+    assert [each["qty"] for each in left.lots] == ["10.00000000"]
+    assert left.budgets_used["day_loss"] == "90.00000000"
+    assert left.account == account

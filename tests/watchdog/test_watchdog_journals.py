@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
-from minibot.kernel.errors import ContractError, IntegrityError, RunStop
+from minibot.kernel.errors import ContractError, IntegrityError, Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
+from minibot.kernel.seal import seal_run
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.runtime.running import note_current
@@ -345,6 +346,40 @@ def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_pa
     ]
     assert not torn.exists()
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_former_run_is_told_by_its_lines_where_its_note_is_gone(
+    tmp_path: Path, is_sealed: bool
+) -> None:
+    """Without `current.json` a run's queues are recovered and released; its record stays whole."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_incidents("risk_role", 2)
+    merging = merger(stage)
+    merging.merge()
+    merging.close()
+    if is_sealed:
+        seal_run(stage.var.queues, stage.run_dir)
+    (stage.var.root / "current.json").unlink()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert (recovered is None) == is_sealed
+    assert list(verify_tree(stage.run_dir)) == []
+    assert not list(stage.var.queues.rglob("*.jsonl"))
+
+
+def test_lines_of_no_known_run_refuse_the_start(tmp_path: Path) -> None:
+    """Lines that cannot be read and that no note names are neither released nor written behind."""
+    stage = Stage(tmp_path / "var")
+    lines = stage.var.queues / "control" / "inbox.jsonl"
+    append_raw(lines, b"sha256:half a li")
+
+    with pytest.raises(Refusal, match="nothing says of which run"):
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert lines.read_bytes() == b"sha256:half a li"
 
 
 @pytest.mark.row("N-06", "N-88")
