@@ -118,7 +118,7 @@ def carried_opening(
             portfolio.apply(event.payload, event.ts)
     seal: JsonObject = read_hashed(run_dir / SEAL_FILE)
     begins = {"day": align(origin_ms, DAY_MS)}
-    if has_week or "week_loss" in opening.budgets_used:
+    if has_week or any(name.startswith("week") for name in opening.budgets_used):
         begins["week"] = align(origin_ms, WEEK_MS)
     quote_asset = manifest.config["portfolio"]["quote_asset"]
     ticks = open_reader(queues, TICKS)

@@ -101,7 +101,7 @@ def test_week_is_told_by_all_runs_behind_one_with_a_limit_of_it(tmp_path: Path) 
 def test_few_lines_of_a_long_run_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each part only the prices of held coins are decoded, and its ends."""
+    """Prices of held coins are decoded, one in each part, and the ends of the part."""
     desk = bought(config())
     for number in range(3000):
         desk.tick("50", "51", symbol=f"X{number % 40}USDT", after_ms=1)
