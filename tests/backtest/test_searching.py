@@ -32,6 +32,7 @@ from minibot.backtest.search.walk_forward import (
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import Span
+from minibot.cli.support import optimise_words
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
@@ -504,6 +505,22 @@ def test_cost_parts_when_it_is_more_than_twice_as_large() -> None:
     assert not parts_company(found, "drawdown_max")
     worse = replace(found, test=row("1", drawdown_max="4.1"))
     assert parts_company(worse, "drawdown_max")
+
+
+@pytest.mark.parametrize("outside", ["12", "4"])
+def test_window_that_stopped_out_of_sample_parts_whatever_its_figure(outside: str) -> None:
+    """A stopped stretch does not hold, and the words name the stop once and no halved figure."""
+    stopped = replace(row(outside), stop="RISK_LIMIT")
+    found = Found(WINDOW, row("30"), stopped, row("3"), (row("30"),))
+    held = replace(found, test=row("12"))
+
+    said = optimise_words.lines([found, held], "pnl")
+
+    assert parts_company(found, "pnl")
+    assert not parts_company(held, "pnl")
+    warnings = [line for line in said if line.startswith("WARNING")]
+    assert len(warnings) == 1
+    assert "in 1 of 2 windows the run was stopped" in warnings[0]
 
 
 def test_range_sets_the_value_at_a_place() -> None:

@@ -292,11 +292,13 @@ def _length(span: Span) -> Decimal:
 
 
 def parts_company(found: Found, figure: str) -> bool:
-    """Return whether a window is much worse out of sample than in sample.
+    """Return whether a window was stopped out of sample, or is much worse there than in sample.
 
     A gain is much worse below half, a loss or a cost above double. Beside a figure of 0 in sample,
     any worse figure is much worse. A missing figure counts as much worse.
     """
+    if found.test.stop:  # Its figure is that of the time before the stop.
+        return True
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
     inside, outside = in_sample(found, figure), out_of_sample(found, figure)
     if inside is None or outside is None:

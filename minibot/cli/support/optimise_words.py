@@ -77,8 +77,14 @@ def _warnings(
     found: Sequence[Found], figure: str, whole: Decimal | None, plain: Decimal | None
 ) -> list[str]:
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
-    parted = sum(parts_company(each, figure) for each in found)
+    stopped = sum(bool(each.test.stop) for each in found)
+    parted = sum(parts_company(each, figure) for each in found) - stopped
     said = []
+    if stopped:
+        said.append(
+            f"WARNING: in {stopped} of {counted(len(found), 'window')} the run was stopped out of "
+            "sample: its figure there is only that of the time before the stop."
+        )
     if parted:
         said.append(
             f"WARNING: in {parted} of {counted(len(found), 'window')} it is less than half as good "
