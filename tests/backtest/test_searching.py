@@ -17,7 +17,7 @@ from minibot.backtest.checks.warmup_check import check_warmup
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
 from minibot.backtest.search.backtest_job import Job, run_job
-from minibot.backtest.search.ranges import Range, parse_range
+from minibot.backtest.search.ranges import FLOORS, Range, parse_range
 from minibot.backtest.search.sweep import Row, parse_axis, points_of, ranked, run_row, run_sweep
 from minibot.backtest.search.walk_forward import (
     Found,
@@ -38,6 +38,7 @@ from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.runtime.configuration.config_schema import SCHEMA_PATH
 from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.runs import ShortRun
 from tests.waiting import wait_until
@@ -45,6 +46,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.campaign
 
 PROFILE = bar_profile().raw
+LIMIT = 60
+WITH_FLOORS = {**PROFILE, "risk": {**PROFILE["risk"], **dict.fromkeys(FLOORS, LIMIT)}}
 
 
 @pytest.fixture
@@ -391,12 +394,33 @@ def test_range_counts_in_steps_of_its_own_places(text: str, values: tuple[str, .
         "risk.stop_atr_mult=2.0:3.1",
         "risk.stop_atr_mult=3.0,null",
         "risk.positions_max=1:2",
+        *(f"risk.{key}={LIMIT - 1}:{LIMIT}" for key in sorted(FLOORS)),
     ],
 )
 def test_search_may_not_widen_a_limit_of_risk(text: str) -> None:
-    """A search may reach the profile's own risk limit, and not one step beyond."""
+    """A search may reach the profile's own risk limit, and not one step to its looser side."""
     with pytest.raises(ConfigError, match="risk"):
-        parse_range(text, PROFILE)
+        parse_range(text, WITH_FLOORS)
+
+
+@pytest.mark.parametrize("key", sorted(FLOORS))
+def test_search_may_tighten_a_limit_whose_smaller_values_are_looser(key: str) -> None:
+    """A search may go up from the profile's own value where more is stricter."""
+    values = parse_range(f"risk.{key}={LIMIT}:{LIMIT + 1}", WITH_FLOORS).values
+
+    assert [value.strip('"') for value in values] == ["60", "61"]
+
+
+def test_each_least_value_of_the_risk_section_has_its_looser_side() -> None:
+    """A new key `_min` has to say which way it is looser: most of them by a smaller value."""
+    schema = json.loads(SCHEMA_PATH.read_bytes())["properties"]["risk"]["properties"]
+
+    least = {key for key in schema if key.endswith("_min")}
+
+    # A larger least entry, a longer shortest horizon and fewer symbols in a cluster risk more.
+    ceilings = {"cluster_correlation_min", "horizon_ms_min", "position_share_bps_min"}
+    assert least - FLOORS == ceilings
+    assert set(schema) >= FLOORS
 
 
 @pytest.mark.parametrize(

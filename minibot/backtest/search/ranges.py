@@ -1,4 +1,4 @@
-"""Ranges that an optimiser may search: keys of the profile, no risk limit above the profile's.
+"""Ranges that an optimiser may search: keys of the profile, no limit looser than the profile's.
 
 A range is whole numbers or decimals with a fixed step, or a list of values. Decimals are counted in
 steps, so that the same point of a search is the same text on every machine.
@@ -20,6 +20,15 @@ NO_LIMITS: Final = frozenset(
         *("signal_exit", "take_profit_atr_mult", "take_profit_bps"),
         *("trail_from_bps", "trail_from_atr_mult", "break_even_bps", "break_even_atr_mult"),
         *("ladder_1_bps", "ladder_1_atr_mult", "ladder_2_bps", "ladder_2_atr_mult"),
+    )
+)
+# Limits of the risk section whose smaller values are the looser ones; of all others the larger are.
+FLOORS: Final = frozenset(
+    (
+        *("confidence_min", "depth_min", "vadr_min", "kelly_trades_min"),
+        *("bucket_reserve_bps", "bucket_buffer_bps", "campaign_entry_wait_market_ms"),
+        # An exemption from a limit begins there, or a sale that limits a loss is so large.
+        *("fatigue_acceleration_bps_min", "horizon_thesis_bps", "recovery_part_percent"),
     )
 )
 # Beginning of the keys of a user's strategy.
@@ -106,7 +115,7 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse a value of a risk limit that is no number or above the profile's.
+    """Refuse a value of a risk limit that is no number or looser than the profile's.
 
     Where the profile's limit is null, every value is allowed.
     """
@@ -115,11 +124,13 @@ def _guard(key: str, own: Any, values: list[str]) -> None:
         return
     limit = _number(str(own))
     numbers = [_number(value) for value in values]
-    if limit is None or any(number is None or number > limit for number in numbers):
+    sign = -1 if name in FLOORS else 1
+    if limit is None or any(number is None or sign * number > sign * limit for number in numbers):
+        bound = "from" if name in FLOORS else "up to"
         raise ConfigError(
             f"--vary: {key}: a search may not widen a limit of risk.",
-            [f"allowed: up to {own}, which is the profile's own"],
-            "Raise it in the profile first, if that is what you want to risk.",
+            [f"allowed: {bound} {own}, which is the profile's own"],
+            "Change it in the profile first, if that is what you want to risk.",
         )
 
 
