@@ -139,6 +139,25 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
     assert exposure.ratio_mean == pytest.approx(0.01 * 8 / 24)
 
 
+@pytest.mark.parametrize(
+    ("sold", "asset", "hours"),
+    [("0.998", "BTC", 2), ("0.997", "BTC", 23), ("1", "USDT", 2), ("0.998", "USDT", 23)],
+)
+def test_dust_of_a_fee_in_coins_is_no_position(sold: str, asset: str, hours: int) -> None:
+    """Two round trips of an hour are two hours in the market, unless a whole unit stays unsold."""
+    maker = ResultMaker()
+    maker.result.from_ts, maker.result.to_ts = START, START + DAY_MS
+    for hour, side in enumerate(("BUY", "SELL", "BUY", "SELL"), start=1):
+        qty, fee, paid = ("1", "0.0016", asset) if side == "BUY" else (sold, "0", "USDT")
+        ids = f"order-{hour}", f"client-{hour}"
+        fill = Fill(*ids, "BTCUSDT", side, qty, "1000", fee, paid, "TAKER")
+        maker.add("fills", START + hour * HOUR_MS, fill)
+
+    exposure = exposure_of(maker.result)
+
+    assert exposure.time_ratio == pytest.approx(hours / 24)
+
+
 def test_fee_in_coins_is_neither_held_nor_money() -> None:
     """A coin bought for a fee of 0.001 of it is gone once 0.999 are sold; the fee cost one."""
     maker = ResultMaker()

@@ -1,8 +1,8 @@
 """Exposure: how much of equity was in the market, and for how long.
 
 Exposure is the cost of all positions over the equity last marked. It is computed at each fill and
-holds until the next one, so a position of two seconds counts two seconds. Shares are floats, as
-they are statistics by which nothing is booked.
+holds until the next one, so a position of two seconds counts two seconds. Dust that a fee in coins
+leaves is no position. Shares are floats, as they are statistics by which nothing is booked.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from minibot.accounting.lots import is_dust_left
+from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Fill
 from minibot.events.money import UNIT, parse_amount
 
@@ -74,7 +76,7 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
     carried = result.performance.carried
     qty = {symbol: each.qty for symbol, each in carried.items()}
     cost = {symbol: each.value for symbol, each in carried.items()}
-    quote = result.config["portfolio"]["quote_asset"]
+    paid_in_base: set[str] = set()
     points = iter(result.equity)
     point, equity = next(points, None), result.performance.equity_start
     yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
@@ -89,9 +91,14 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
         if fill.side == BUY:
             paid = amount * parse_amount(fill.price) // UNIT
             cost[fill.symbol] = cost.get(fill.symbol, 0) + paid
-            fee = 0 if fill.fee_asset == quote else parse_amount(fill.fee)
+            fee = 0
+            if pays_in_base(fill):
+                fee = parse_amount(fill.fee)
+                paid_in_base.add(fill.symbol)
             qty[fill.symbol] = held + amount - fee
         elif held:
             cost[fill.symbol] -= cost[fill.symbol] * min(amount, held) // held
-            qty[fill.symbol] = max(0, held - amount)
+            left = qty[fill.symbol] = max(0, held - amount)
+            if fill.symbol in paid_in_base and is_dust_left(fill, left):
+                cost[fill.symbol] = 0
         yield Held(event.ts, sum(cost.values()) / equity if equity > 0 else 0.0)
