@@ -358,10 +358,12 @@ def _count(positions: Positions, market: Market) -> int:
 def _away(market: Market, close: int) -> int:
     """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
 
-    It is `NOT_ASKED` before the first bar.
+    It is `NOT_ASKED` before the first bar, and `UNBOUNDED` beside a close of 0.
     """
     if close == UNKNOWN:
         return NOT_ASKED
+    if not close:
+        return UNBOUNDED
     apart = market.price - close
     return mul_div_up(apart if apart > 0 else -apart, DEVIATION_UNIT, close)
 

@@ -250,6 +250,15 @@ def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
     assert actions(made.signal("BUY")) == [outcome]
 
 
+def test_entry_beside_a_close_of_zero_is_blocked_by_the_deviation() -> None:
+    """A close of 0 is no price to be near to: the entry is blocked under the widest limit."""
+    made = desk(risk__reference_deviation_bps_max=10_000)
+    made.bar("100", "100", "0", "0")
+    made.tick("100", "100.01")
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "reference_deviation")]
+
+
 @pytest.mark.row("B-42", "C-19")
 def test_spread_at_its_limit_passes_and_a_wider_one_is_blocked() -> None:
     """A touch of 99.99 to 100.01 is two bps wide; a cent more is too wide for two."""
