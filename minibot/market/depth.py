@@ -16,6 +16,7 @@ from minibot.events.money import PLACES, amount_text
 from minibot.exchanges.base import (
     APPLIED,
     GAP,
+    IGNORED,
     TOO_OLD,
     BookKeeper,
     Diff,
@@ -27,6 +28,7 @@ from minibot.exchanges.base import (
 from minibot.exchanges.base import Book as KeptBook
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
+from minibot.market.ticks import ANEW_MS
 
 INTERVAL: Final = "interval"
 RESYNC: Final = "resync"
@@ -76,7 +78,8 @@ class SymbolDepth:
         self.resyncs = 0
         self.refused = 0  # Diffs that the book refused as contradictory.
         self.failures = 0
-        self.diff_ms: int | None = None
+        self.diff_ms: int | None = None  # Of the last diff that was not older than the book.
+        self._ignored_ms: int | None = None  # Of the first older one since.
         self.is_asked = False
         self._is_new = False
         self._due_ms = 0
@@ -94,12 +97,15 @@ class SymbolDepth:
 
     def on_diff(self, diff: Diff, now_ms: int) -> Change:
         """Take one diff of the stream."""
-        self.diff_ms = now_ms
         try:
             result = self.keeper.on_diff(diff)
         except FrameInvalid as error:
+            self.diff_ms = now_ms
             self.refused += 1
             return self._lost(now_ms, str(error))
+        if result == IGNORED:
+            return self._ignored(diff, now_ms)
+        self.diff_ms, self._ignored_ms = now_ms, None
         if result == GAP and self._owes_resync:
             return NOTHING  # A snapshot that never met the stream; that book was never published.
         if result == GAP:
@@ -107,6 +113,21 @@ class SymbolDepth:
         if result == APPLIED:
             self._note_top()
         return NOTHING
+
+    def _ignored(self, diff: Diff, now_ms: int) -> Change:
+        """Note a diff older than the book; nothing else for ANEW_MS means that ids began anew."""
+        if self._owes_resync:
+            return NOTHING  # The snapshot is ahead of the stream, which will catch up.
+        if self._ignored_ms is None:
+            self._ignored_ms = now_ms
+        if now_ms - self._ignored_ms < ANEW_MS:
+            return NOTHING
+        book = self.keeper.book
+        book_id = 0 if book is None else book.book_id
+        self.keeper.reset()
+        self.keeper.on_diff(diff)  # The first of a new buffer.
+        self.diff_ms = now_ms
+        return self._lost(now_ms, f"updates began anew at {diff.first_id} after {book_id}")
 
     def on_quote(self, quote: Quote, now_ms: int) -> Change:
         """Check the book against a best quote; several disagreements in a row lose the book."""
@@ -158,7 +179,7 @@ class SymbolDepth:
         """Reset the book: its stream is gone."""
         self.keeper.reset()
         self.check.forget()
-        self.diff_ms = None
+        self.diff_ms = self._ignored_ms = None
         self._owes_resync = False
         self.failures, self._due_ms = 0, now_ms
 
@@ -175,12 +196,14 @@ class SymbolDepth:
 
     def _lost(self, now_ms: int, why: str) -> Change:
         self.check.forget()
+        self._ignored_ms = None
         self._owes_resync = False
         self.failures, self._due_ms = 0, now_ms
         return Change(LOST, why)
 
     def _synced(self, now_ms: int, *, was_valid: bool) -> Change:
         self.failures = 0
+        self._ignored_ms = None
         self._refreshed_ms = now_ms
         self._was_short = None
         if not was_valid:

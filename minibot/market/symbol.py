@@ -148,22 +148,38 @@ class SymbolFeed:
             FrameInvalid: A price is outside the band.
         """
         payloads = self._take_quote(quote, recv_mono_ns, now_ms)
+        if self.ticks.quote is not quote:
+            return payloads  # Outdated: the book has moved on as well.
         change = self.depth.on_quote(quote, now_ms)
         return payloads if change is NOTHING else [*payloads, *self._note(change, now_ms)]
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
+        before = self.ticks.quote
+        ticks = self.ticks.on_quote(quote, recv_mono_ns, now_ms, is_held=self.holds_quotes)
+        if self.ticks.quote is not quote:
+            return ticks  # An outdated quote leaves the touch as old as it is.
+        anew: Payloads = ()
+        if before is not None and quote.update_id <= before.update_id:
+            anew = self._begin_quotes_anew(before, quote, now_ms)
         self.data_ms = self.seen_ms[QUOTE] = now_ms
-        ticks = self.ticks.on_quote(quote, recv_mono_ns, is_held=self.holds_quotes)
-        if self._gap_from:
-            return [*self._end_gap(QUOTE, now_ms), *ticks]
+        if anew or self._gap_from:
+            return [*anew, *self._end_gap(QUOTE, now_ms), *ticks]
         return ticks
+
+    def _begin_quotes_anew(self, before: Quote, quote: Quote, now_ms: int) -> Payloads:
+        """Note that update ids fell: the touch since `before` was of an earlier time."""
+        self.depth.check.forget()  # It orders quotes by their ids.
+        why = f"quotes began anew at id {quote.update_id} after {before.update_id}"
+        self._board.add(now_ms, SEQUENCE_GAP, f"{self.symbol}: {why}")
+        return [self._gap(QUOTE, self.seen_ms.get(QUOTE, now_ms), now_ms, why)]
 
     def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one diff of the book."""
-        self._seen(DEPTH, now_ms)
         change = self.depth.on_diff(diff, now_ms)
+        if self.depth.diff_ms == now_ms:
+            self._seen(DEPTH, now_ms)
         payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 

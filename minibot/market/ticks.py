@@ -15,6 +15,9 @@ from minibot.market.trades import Arrival
 
 # A stream without quotes must not fill the memory; dropped trades are counted.
 WAITING_MAX: Final = 1000
+# Two connections overlap for two seconds and repeat each other, so one brings ids that the other
+# already brought. Older ids alone for longer than that have begun anew, or follow a wrong one.
+ANEW_MS: Final = 5_000
 
 
 class PriceBand:
@@ -53,19 +56,25 @@ class TickMaker:
         self.coalesced = 0
         self.last_price = ""
         self._last_update_id = -1
+        self._outdated_ms: int | None = None
         self._held_ns: int | None = None
         self._waiting: deque[Arrival] = deque()
 
     def on_quote(
-        self, quote: Quote, recv_mono_ns: int, *, is_held: bool = False
+        self, quote: Quote, recv_mono_ns: int, now_ms: int, *, is_held: bool = False
     ) -> list[MarketTick]:
         """Take a quote; return its tick, if the touch changed, and ticks that waited for it.
 
-        A held tick is returned by `held_tick`, unless a newer one replaces it first.
+        A quote whose id is not above the last one's is outdated: it is counted and leaves `quote`
+        as it was, until nothing newer has come for ANEW_MS. A held tick is returned by `held_tick`,
+        unless a newer one replaces it first.
         """
         if quote.update_id <= self._last_update_id:
-            self.outdated += 1
-            return []
+            if not self._begins_anew(quote, now_ms):
+                self.outdated += 1
+                return []
+            self.forget_touch()
+        self._outdated_ms = None
         self._last_update_id = quote.update_id
         before, self.quote = self.quote, quote
         if (
@@ -84,6 +93,14 @@ class TickMaker:
         while self._waiting:
             ticks.append(self._trade_tick(self._waiting.popleft(), quote))
         return ticks
+
+    def _begins_anew(self, quote: Quote, now_ms: int) -> bool:
+        """Return whether a quote that is not newer shows that the venue's ids began anew."""
+        if self.quote is not None and quote[:-1] == self.quote[:-1]:
+            return False  # The touch has not changed, so it is still the newest.
+        if self._outdated_ms is None:
+            self._outdated_ms = now_ms
+        return now_ms - self._outdated_ms >= ANEW_MS
 
     def on_trade(self, arrival: Arrival) -> list[MarketTick]:
         """Take a trade and return its tick; none while it waits for a touch."""
@@ -109,6 +126,7 @@ class TickMaker:
         self._held_ns = None
         self.quote = None
         self._last_update_id = -1
+        self._outdated_ms = None
 
     def _quote_tick(self, quote: Quote, recv_mono_ns: int) -> MarketTick:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote

@@ -20,9 +20,10 @@ from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
 from minibot.kernel.canonical import encode
 from minibot.market.bar_backfill import SETTLE_MS
-from minibot.market.depth import SymbolDepth
+from minibot.market.depth import LOST, NOTHING, SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
 from minibot.market.symbol import FeedConfig
+from minibot.market.ticks import ANEW_MS
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config
 from tests.exchanges.binance.binance_recordings import tape_lines
@@ -391,6 +392,54 @@ def test_snapshot_that_fails_is_asked_for_ever_more_seldom() -> None:
     assert waits == sorted(waits)
     assert waits[0] <= 300
     assert max(waits) == 60_000
+
+
+def test_outdated_messages_are_no_sign_of_life() -> None:
+    """Quotes and updates older than those before them leave the data as old as they are."""
+    feed = new_feed()
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_frame(diff_frame(11, 11, []), T0, 0)
+    feed.on_frame(quote_frame(11), T0, 0)
+    for second in range(1, 5):
+        feed.on_frame(diff_frame(5 + second, 5 + second, []), T0 + second * 1_000, 0)
+        feed.on_frame(quote_frame(5 + second, bid="98.00000000"), T0 + second * 1_000, 0)
+
+    assert feed.data_age_ms(T0 + 4_000) == 4_000
+    books = of(feed, "book")
+    assert len(books) == 4  # Of the sync and of three seconds: the last one is no longer fresh.
+
+
+def test_updates_older_than_the_book_begin_it_anew_after_a_while() -> None:
+    """Older updates and nothing else for five seconds lose the book; they begin the next one."""
+    depth = SymbolDepth("BTCUSDT", 20, BookKeeper())
+    depth.on_connected(0)
+    depth.on_diff(Diff("X", 10, 11, [], []), 0)
+    depth.on_snapshot(BOOK, 0)
+    assert depth.written_resync() is not None
+
+    assert depth.on_diff(Diff("X", 1, 1, [], []), 1_000) == NOTHING
+    assert depth.on_diff(Diff("X", 2, 2, [], []), 1_000 + ANEW_MS - 1) == NOTHING
+    change = depth.on_diff(Diff("X", 3, 3, [], []), 1_000 + ANEW_MS)
+
+    assert (change.kind, depth.is_valid) == (LOST, False)
+    assert depth.wants_snapshot(1_000 + ANEW_MS)
+    depth.on_snapshot(BOOK._replace(last_update_id=3), 1_000 + ANEW_MS)
+    assert depth.written_resync() is not None
+
+
+def test_older_updates_between_others_lose_no_book() -> None:
+    """Older updates of an overlap, or behind a snapshot that is ahead of its stream, are normal."""
+    depth = SymbolDepth("BTCUSDT", 20, BookKeeper())
+    depth.on_connected(0)
+    depth.on_snapshot(BOOK, 0)
+    changes = [depth.on_diff(Diff("X", 1, 1, [], []), second * 1_000) for second in range(20)]
+    assert depth.written_resync() is None
+    for second in range(20, 40):
+        for last in (second, second - 1):
+            changes.append(depth.on_diff(Diff("X", 5, last, [], []), second * 1_000))
+
+    assert set(changes) == {NOTHING}
+    assert depth.written_resync() is not None
 
 
 # --- the check of the book ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import Gap
 from minibot.exchanges.base import Candle, Snapshot
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.venue_facts import Reply
@@ -173,6 +174,66 @@ def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
 
     assert market.kinds().count("stream_silent") == 1
     assert market.sent() == ["UNSUBSCRIBE"]
+
+
+@pytest.mark.row("F108", "F117")
+@pytest.mark.parametrize(
+    ("case", "stream"), [("anew", ""), ("one diff", "depth"), ("one quote", "bookTicker")]
+)
+def test_ids_that_fall_or_leap_freeze_touch_and_book_for_seconds_alone(
+    case: str, stream: str
+) -> None:
+    """Ids that begin anew, or one that is far too high, cost seconds, a gap and an incident."""
+    market = Market(["AUSDT"])
+    feed, symbol = market.floor.feed, market.floor.feed.symbols["AUSDT"]
+    book, bids, fault_at = symbol.depth.keeper, ["99"], 10
+    stale = {"bookTicker": 0, "depth": 0}
+    update_id = 99
+
+    def diff(first: int, last: int, levels: str) -> None:
+        market.frame(
+            f'{{"e":"depthUpdate","E":1,"s":"AUSDT","U":{first},"u":{last},"b":[{levels}],"a":[]}}'
+        )
+
+    def quote(last: int) -> None:
+        market.frame(f'{{"u":{last},"s":"AUSDT","b":"{bids[-1]}","B":"1","a":"101","A":"1"}}')
+
+    def say(second: int) -> None:
+        nonlocal update_id
+        if second == fault_at and case == "anew":
+            update_id = 0
+        update_id += 1
+        bids.append(bid_of(second))
+        diff(update_id, update_id, f'["{bids[-2]}","0"],["{bids[-1]}","1"]')
+        quote(update_id)
+        market.trade("AUSDT")
+        if second == fault_at and case == "one diff":
+            diff(update_id + 1, 2**53 - 1, "")
+        if second == fault_at and case == "one quote":
+            quote(2**53 - 1)
+        for name in feed.snapshots_wanted(market.floor.now_ms):
+            levels = [[bids[-1], "1"]]
+            feed.on_snapshot(
+                name, Snapshot(update_id, levels, [["101", "1"]], True), market.floor.now_ms
+            )
+        touch = None if book.book is None else book.book.touch()
+        stale["depth"] += touch is not None and touch[0] != bids[-1]
+        best = symbol.ticks.quote
+        stale["bookTicker"] += best is not None and best.bid != bids[-1]
+
+    for _ in range(40):
+        market.second(say)
+
+    gaps = {payload.stream for payload, _ in feed.take() if isinstance(payload, Gap)}
+    assert gaps == ({stream} if stream else set(stale))
+    kinds = market.kinds()
+    assert ("book_lost" in kinds, "sequence_gap" in kinds) == ("depth" in gaps, stream != "depth")
+    assert all(seconds <= 6 for seconds in stale.values())
+    assert book.book is not None
+    assert symbol.ticks.quote is not None
+    assert book.book.touch() == (bids[-1], "1", "101", "1")
+    assert symbol.ticks.quote.bid == bids[-1]
+    assert market.sent() == []
 
 
 def test_quiet_touch_is_no_frozen_quote() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minibot.exchanges.base import FrameInvalid, Quote, Trade
 from minibot.exchanges.units import units
-from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
+from minibot.market.ticks import ANEW_MS, WAITING_MAX, PriceBand, TickMaker
 from minibot.market.trades import (
     HELD_MAX,
     JUMP_MAX,
@@ -131,28 +131,53 @@ def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
     """A quote is a tick only if price or size of the touch changes."""
     ticks = TickMaker("BTCUSDT")
 
-    assert len(ticks.on_quote(quote(1), 0)) == 1
-    assert ticks.on_quote(quote(2), 0) == []
-    assert len(ticks.on_quote(quote(3, qty="6.0"), 0)) == 1
-    assert len(ticks.on_quote(quote(4, bid="99.5", qty="6.0"), 0)) == 1
+    assert len(ticks.on_quote(quote(1), 0, 0)) == 1
+    assert ticks.on_quote(quote(2), 0, 0) == []
+    assert len(ticks.on_quote(quote(3, qty="6.0"), 0, 0)) == 1
+    assert len(ticks.on_quote(quote(4, bid="99.5", qty="6.0"), 0, 0)) == 1
 
 
 def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
     """An older quote, as from two overlapping connections, is dropped and counted."""
     ticks = TickMaker("BTCUSDT")
-    ticks.on_quote(quote(5), 0)
+    ticks.on_quote(quote(5), 0, 0)
 
-    assert ticks.on_quote(quote(4, bid="98.0"), 0) == []
-    assert ticks.on_quote(quote(5, bid="98.0"), 0) == []
+    assert ticks.on_quote(quote(4, bid="98.0"), 0, 0) == []
+    assert ticks.on_quote(quote(5, bid="98.0"), 0, 0) == []
     assert ticks.outdated == 2
+
+
+def test_quotes_whose_ids_begin_anew_are_taken() -> None:
+    """Lower ids and nothing else for five seconds are new ones, not those of an overlap."""
+    ticks = TickMaker("BTCUSDT")
+    ticks.on_quote(quote(1_000_000), 0, 0)
+
+    assert ticks.on_quote(quote(5, bid="98.0"), 0, 1_000) == []
+    assert ticks.on_quote(quote(6, bid="98.1"), 0, 1_000 + ANEW_MS - 1) == []
+    (tick,) = ticks.on_quote(quote(7, bid="98.2"), 0, 1_000 + ANEW_MS)
+    assert tick.bid == "98.2"
+    assert len(ticks.on_quote(quote(8, bid="98.3"), 0, 1_000 + ANEW_MS)) == 1
+    assert ticks.outdated == 2
+
+
+def test_outdated_quotes_between_newer_ones_begin_nothing_anew() -> None:
+    """Outdated quotes stay outdated as long as newer ones come too, or none that differs."""
+    ticks = TickMaker("BTCUSDT")
+    for second in range(20):
+        ticks.on_quote(quote(100 + second), 0, second * 1_000)
+        assert ticks.on_quote(quote(99 + second, bid="98.0"), 0, second * 1_000) == []
+    for second in range(20, 40):
+        assert ticks.on_quote(quote(119), 0, second * 1_000) == []
+
+    assert ticks.outdated == 40
 
 
 def test_price_of_a_quote_is_the_last_trades() -> None:
     """A quote's price is the last trade's, before the first trade the bid's."""
     ticks = TickMaker("BTCUSDT")
-    (first,) = ticks.on_quote(quote(1), 11)
+    (first,) = ticks.on_quote(quote(1), 11, 0)
     (traded,) = ticks.on_trade(Arrival(trade(7, "100.50000000", ts=55), 22))
-    (second,) = ticks.on_quote(quote(2, qty="9.0"), 33)
+    (second,) = ticks.on_quote(quote(2, qty="9.0"), 33, 0)
 
     assert (first.price, first.kind, first.recv_mono_ns) == ("99.0", "quote", 11)
     assert (second.price, second.trade_id) == ("100.50000000", None)
@@ -167,7 +192,7 @@ def test_trades_before_the_first_quote_wait_for_it() -> None:
     assert ticks.on_trade(Arrival(trade(1), 1)) == []
     assert ticks.on_trade(Arrival(trade(2), 2)) == []
 
-    found = ticks.on_quote(quote(1), 3)
+    found = ticks.on_quote(quote(1), 3, 0)
 
     assert [(tick.kind, tick.trade_id) for tick in found] == [
         ("quote", None),
@@ -179,11 +204,11 @@ def test_trades_before_the_first_quote_wait_for_it() -> None:
 def test_touch_is_forgotten_with_its_connection() -> None:
     """A touch is forgotten with its connection."""
     ticks = TickMaker("BTCUSDT")
-    ticks.on_quote(quote(9), 0)
+    ticks.on_quote(quote(9), 0, 0)
     ticks.forget_touch()
 
     assert ticks.on_trade(Arrival(trade(1), 0)) == []
-    assert len(ticks.on_quote(quote(1), 0)) == 2
+    assert len(ticks.on_quote(quote(1), 0, 0)) == 2
 
 
 def test_trades_without_any_quote_are_bounded_and_counted() -> None:
@@ -193,7 +218,7 @@ def test_trades_without_any_quote_are_bounded_and_counted() -> None:
         ticks.on_trade(Arrival(trade(trade_id), 0))
 
     assert ticks.dropped == 5
-    assert len(ticks.on_quote(quote(1), 0)) == WAITING_MAX + 1
+    assert len(ticks.on_quote(quote(1), 0, 0)) == WAITING_MAX + 1
 
 
 @pytest.mark.row("F115")
