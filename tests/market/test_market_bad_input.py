@@ -141,6 +141,10 @@ MESSAGES: dict[str, Callable[[Desk], bytes]] = {
     "updates in the wrong order": lambda desk: diff(desk, U=9, u=8),
     "a book that crosses": lambda desk: diff(desk, b=far_bid(desk)),
     "a level that is none": lambda desk: diff(desk, b=[["1.00000000"]]),
+    "a level that is an object": lambda desk: diff(
+        desk, a=[{"99999.00000000": 0, "1.00000000": 0}]
+    ),
+    "a level that is a text": lambda desk: diff(desk, b=["12"]),
     "a level of a negative quantity": lambda desk: diff(desk, a=[["99999.00000000", "-1"]]),
     "a negative level": lambda desk: diff(desk, a=[["-1.00000000", "1.00000000"]]),
     "mini tickers that are none": lambda desk: (

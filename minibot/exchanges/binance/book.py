@@ -80,6 +80,8 @@ class BookSide:
         changes = None if self._worth is None else self._worth.changes
         fine: list[int] = []
         for row in rows:
+            if type(row) is not list:  # Two keys of an object, or two characters, would unpack too.
+                raise TypeError(f"expected [price, quantity], found {type(row).__name__}")
             price, qty = row
             key = prices[price]
             try:

@@ -245,7 +245,10 @@ def test_crossed_book_is_thrown_away() -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [["1"], ["1", "2", "3"], ["0", "1"], ["-1", "1"], ["1", "-1"], ["1", ""], [1, 2], "ab", None],
+    [
+        *(["1"], ["1", "2", "3"], ["0", "1"], ["-1", "1"], ["1", "-1"], ["1", ""], [1, 2]),
+        *("ab", "12", {"1": 0, "2": 0}, None),
+    ],
 )
 def test_row_that_is_no_level_invalidates_the_book(row: object) -> None:
     """A malformed level drops the book until the next snapshot, as a half-applied diff is wrong."""
