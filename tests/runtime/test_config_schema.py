@@ -1,0 +1,118 @@
+"""Schema check of a profile: the engine that explains judges no text otherwise than the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config import config_of_manifest, load_config
+from minibot.runtime.configuration.config_schema import (
+    config_schema,
+    resolved,
+    schema_violations,
+)
+
+DEMO = "config/nore-demo.v1.json"
+RAW = load_config(DEMO).raw
+JUDGE = jsonschema_rs.Draft202012Validator(config_schema(), offline=True)
+Place = tuple[str | int, ...]
+ALLOWED = ("1", "1h", "0.5", "10:30", "a" * 64, "abc", "BTCUSDT", "klines:x", "generator:1")
+"""Texts of which each pattern allows one."""
+NAME = "a name"
+"""Last part of a place whose pattern is one of the names in a section."""
+
+
+def patterns(schema: Mapping[str, Any], place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Yield every pattern of a schema with the place of the text that it judges."""
+    schema = resolved(schema)
+    if "pattern" in schema:
+        yield place, schema["pattern"]
+    if "pattern" in schema.get("propertyNames", {}):
+        yield (*place, NAME), schema["propertyNames"]["pattern"]
+    for key, child in schema.get("properties", {}).items():
+        yield from patterns(child, (*place, key))
+    for branch in ("anyOf", "oneOf", "allOf"):
+        for child in schema.get(branch, ()):
+            yield from patterns(child, place)
+    if isinstance(schema.get("items"), dict):
+        yield from patterns(schema["items"], (*place, 0))
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from patterns(schema["additionalProperties"], (*place, "abc"))
+
+
+PATTERNS = sorted(set(patterns(config_schema())), key=str)
+
+
+def with_text(node: Any, place: Place, text: str) -> Any:
+    """Return a part of a profile with a text at a place; what the way there lacks is made."""
+    if not place:
+        return text
+    if place == (NAME,):
+        return {text: {}}
+    if place[0] == 0:
+        return [with_text(node[0] if isinstance(node, list) else {}, place[1:], text)]
+    node = dict(node) if isinstance(node, dict) else {}
+    return {**node, place[0]: with_text(node.get(place[0], {}), place[1:], text)}
+
+
+@pytest.mark.row("N-22")
+def test_text_with_a_newline_at_its_end_is_refused_by_its_key() -> None:
+    """A text that a pattern allows is refused by its key once a newline follows it."""
+    raw = RAW
+    for place, pattern in PATTERNS:
+        text = next(text for text in ALLOWED if re.fullmatch(pattern, text))
+        raw = with_text(raw, place, text + "\n")
+
+    told = schema_violations(raw, {})
+
+    keys = {".".join(map(str, place[:-1] if place[-1] == NAME else place)) for place, _ in PATTERNS}
+    # Of a value with several allowed forms the whole is told, not one form.
+    assert {key for key in keys if not any(f"{key}.".startswith(f"{t}.") for t in told)} == set()
+
+
+def texts(node: Any, place: Place = ()) -> Iterator[Place]:
+    """Yield the places of all texts in a profile."""
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, child in children:
+        if isinstance(child, dict | list):
+            yield from texts(child, (*place, key))
+        elif isinstance(child, str):
+            yield (*place, key)
+
+
+def test_profile_has_violations_exactly_where_the_compiled_schema_has_them() -> None:
+    """The keys of the violations are those that the compiled schema refuses."""
+    raw = deepcopy(RAW)
+    for place in texts(RAW):
+        node: Any = raw
+        for key in place[:-1]:
+            node = node[key]
+        node[place[-1]] += "\n"
+
+    violations = schema_violations(raw, {})
+
+    assert set(violations) == {
+        ".".join(map(str, error.instance_path)) for error in JUDGE.iter_errors(raw)
+    }
+
+
+@pytest.mark.row("N-22")
+@pytest.mark.parametrize("key", ["profile", "risk.profile", "embedded.source"])
+def test_profile_and_manifest_with_a_newline_behind_a_name_are_refused_by_its_key(
+    key: str,
+) -> None:
+    """A newline behind a name is refused by its key, in a profile as in a manifest."""
+    with pytest.raises(ConfigError) as profile:
+        load_config(DEMO, [f'{key}="generator:1\\n"'])
+    with pytest.raises(ConfigError) as manifest:
+        config_of_manifest(with_text(RAW, tuple(key.split(".")), "generator:1\n"))
+
+    for refusal in (profile, manifest):
+        assert len(refusal.value.violations) == 1
+        assert refusal.value.violations[0].startswith(f"{key} = ")
