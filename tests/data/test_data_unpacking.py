@@ -14,6 +14,7 @@ from minibot.data.treatment import Treatment
 from minibot.exchanges.tapes import unpacking
 from minibot.exchanges.tapes.tape import lines_of
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_rows import zip_lines
 from tests.data.data_files import row
 
 MB = 1 << 20
@@ -51,6 +52,32 @@ def test_a_small_file_that_unpacks_without_end_is_refused(
     with pytest.raises(Refusal, match=r"no market data does|has more than"):
         convert([path], tmp_path / "out")
     assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-aggTrades-2025-01-06.zip"])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_zip_that_is_not_packed_by_deflate_is_refused_before_it_is_unpacked(
+    kind: int, name: str, is_damaged: bool, tmp_path: Path
+) -> None:
+    """A zip packed by bzip2 or LZMA, whole or damaged, is refused and never unpacked."""
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr(f"{path.stem}.csv", b"0" * (64 * MB))
+    if is_damaged:
+        data = bytearray(path.read_bytes())
+        data[80:120] = b"\xff" * 40  # Within the packed bytes, behind the local header.
+        path.write_bytes(data)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match="packed by deflate"):
+            list(zip_lines(path))
+        assert tracemalloc.get_traced_memory()[1] < 16 * MB
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(Refusal):
+        convert([path], tmp_path / "out")
 
 
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may(tmp_path: Path) -> None:

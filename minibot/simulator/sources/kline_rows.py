@@ -50,6 +50,9 @@ _BAD_ZIP: Final = (
     *(OSError, EOFError, RuntimeError, ValueError, OverflowError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
 )
+# The archive packs by deflate alone. Of bzip2 and LZMA the library unpacks a whole chunk before a
+# byte of it can be counted: a few hundred bytes would take all memory.
+_BOUNDED_KINDS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # The archive's own names look like this; a path, a blank or a control character is suspicious.
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FEATHER_STREAM_AT: Final = 8  # An IPC file is its magic, padding, and then an IPC stream.
@@ -104,8 +107,8 @@ def zip_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of the one file in a zip.
 
     Raises:
-        Refusal: No zip, cut short, damaged, not exactly one file with a plain name in it, or one
-            that unpacks to more than market data does.
+        Refusal: No zip, cut short, damaged, not exactly one file with a plain name in it, one
+            packed by anything but deflate, or one that unpacks to more than market data does.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -117,6 +120,12 @@ def zip_lines(path: Path) -> Iterator[bytes]:
                 raise Refusal(
                     f"{path}: one CSV expected in it, found {name[:80]!r}.",
                     "Name a file as the archive publishes it.",
+                )
+            if members[0].compress_type not in _BOUNDED_KINDS:
+                raise Refusal(
+                    f"{path}: expected a zip packed by deflate, found method "
+                    f"{members[0].compress_type}.",
+                    "Name a file as the archive publishes it, or pack it anew.",
                 )
             with archive.open(members[0]) as file:
                 yield from bounded_lines(path, file)
