@@ -5,7 +5,8 @@ or the environment variable `MINIBOT_SECRETS_FILE`. The night needs no secret at
 are known here only so that no log line, event or dump can carry them (N-12). A secret is never
 returned as text by accident: `Secrets` shows names, and a value leaves it through `reveal`.
 
-File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line.
+File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line. A name
+that stands twice is refused: one of its values would never be removed from text.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _PATTERNS: Final = (
     ),
     (re.compile(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{16,}"), r"\1 " + REDACTED),
     # scheme://user:password@host
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@]+:)[^\s/@]+@"), r"\1" + REDACTED + "@"),
+    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@"), r"\1" + REDACTED + "@"),
     # "api_key": "abc", apiKey=abc, X-MBX-APIKEY: abc, signature=abc
     (
         re.compile(r"(?i)(" + _NAMED + r"[\"']?\s*[:=]\s*[\"']?)[^\s\"'&,;}\[]{4,}"),
@@ -195,7 +196,7 @@ def _read(file: Path) -> str:
                     f"chmod 600 {file}",
                     EXIT_CONFIG,
                 )
-            return opened.read(FILE_BYTES_MAX).decode("utf-8")
+            return opened.read(FILE_BYTES_MAX).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise Refusal(
@@ -206,8 +207,8 @@ def _read(file: Path) -> str:
 def _parse(text: str, file: Path) -> dict[str, str]:
     """Return names and values of a JSON object or of `NAME=value` lines."""
     if text.lstrip().startswith("{"):
-        return dict(_leaves("", _json_object(text, file)))
-    values = {}
+        return _once(_leaves("", _json_object(text, file)), file)
+    values: list[tuple[str, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip().removeprefix("export ")
         if not stripped or stripped.startswith("#"):
@@ -215,14 +216,24 @@ def _parse(text: str, file: Path) -> dict[str, str]:
         name, equals, value = stripped.partition("=")
         if not equals or not name.strip():
             raise _malformed(file, f"line {number} is not NAME=value")
-        values[name.strip()] = value.strip().strip("\"'")
+        values.append((name.strip(), value.strip().strip("\"'")))
+    return _once(values, file)
+
+
+def _once(pairs: Iterable[tuple[str, Any]], file: Path) -> dict[str, Any]:
+    """Return pairs of name and value as a mapping; refuse a name that stands twice."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise _malformed(file, "a name stands twice")
+        values[name] = value
     return values
 
 
 def _json_object(text: str, file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, file))
+    except (ValueError, RecursionError) as error:
         # The message of the JSON parser names a position; its document is not shown.
         raise _malformed(file, str(error)) from None
     assert isinstance(found, dict)  # It begins with a brace.

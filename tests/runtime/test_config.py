@@ -424,6 +424,13 @@ def test_config_violation_says_where_the_value_comes_from() -> None:
     assert "(MINIBOT__SEED)" in refused(DEMO, MINIBOT__SEED="x")[0]
 
 
+def test_variables_of_one_key_in_other_letters_are_refused() -> None:
+    """Two values of a key are told, and none counts in silence."""
+    named = {"MINIBOT__SEED": "7", "minibot__seed": "8"}
+
+    assert refused(DEMO, **named) == ("minibot__seed: MINIBOT__SEED is set, too",)
+
+
 def test_key_of_an_absent_simulation_names_a_profile_that_has_one() -> None:
     """A key of `embedded` in a profile of a real market is refused with the way to a simulated."""
     (violation,) = refused(PROJECT / "config" / "nore.v1.json", "embedded.speed=5")

@@ -108,7 +108,14 @@ def test_secrets_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> No
 
 @pytest.mark.row("N-12")
 @pytest.mark.parametrize(
-    "text", ["{ broken: sesame-open", "no equals sign sesame-open", '{"a": "sesame-open"']
+    "text",
+    [
+        "{ broken: sesame-open",
+        "no equals sign sesame-open",
+        '{"a": "sesame-open"',
+        '{"a":' * 9000 + '"sesame-open"' + "}" * 9000,
+    ],
+    ids=["broken", "no equals sign", "cut off", "deep"],
 )
 def test_secrets_file_that_is_malformed_is_refused_without_its_content(
     tmp_path: Path, text: str
@@ -120,6 +127,32 @@ def test_secrets_file_that_is_malformed_is_refused_without_its_content(
         load_secrets(str(path), tmp_path / "project", {})
 
     assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.row("N-12")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TOKEN=sesame-old\nTOKEN=sesame-new",
+        '{"a": "sesame-old", "a": "sesame-new"}',
+        '{"a": {"b": "sesame-old"}, "a.b": "sesame-new"}',
+    ],
+)
+def test_secrets_file_with_a_name_twice_is_refused(tmp_path: Path, text: str) -> None:
+    """A second value of a name would stay unknown, and so never be removed."""
+    path = secrets_file(tmp_path, text)
+
+    with pytest.raises(Refusal, match="a name stands twice") as refused:
+        load_secrets(str(path), tmp_path / "project", {})
+
+    assert "sesame" not in str(refused.value)
+
+
+def test_secrets_file_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
+    """A file that an editor on Windows saved is read as any other."""
+    path = secrets_file(tmp_path, "\ufeffTOKEN=correct-horse")
+
+    assert load_secrets(str(path), tmp_path / "project", {}).names == ("TOKEN",)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "binary", "huge"])
@@ -204,6 +237,8 @@ def test_redactor_of_a_secret_within_another_leaves_no_rest() -> None:
         ("Authorization: Bearer abcdefgh12345678", "abcdefgh12345678"),
         ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
         ("postgres://me:open-sesame@db/x", "open-sesame"),
+        ("HTTPS://me:open-sesame@db/x", "open-sesame"),
+        ("redis://:open-sesame@db/x", "open-sesame"),
         ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----", "MIIB"),
         ("-----BEGIN EC PRIVATE KEY-----\nMIIB", "MIIB"),
         ("password: hunter22", "hunter22"),

@@ -72,10 +72,17 @@ class Layers:
             self.put(key.split("."), value, STAGED)
 
     def put_environ(self, environ: Mapping[str, str]) -> None:
-        """Set the values of variables `MINIBOT__SECTION__KEY`; a near miss is a violation."""
+        """Set the values of variables `MINIBOT__SECTION__KEY`.
+
+        A near miss is a violation, and so are two variables of one key in other letters.
+        """
+        named: dict[str, str] = {}
         for name in sorted(environ):
             if is_variable(name):
                 keys = name[len(ENV_PREFIX) :].lower().split("__")
+                former = named.setdefault(name.lower(), name)
+                if former != name:
+                    self.violations.append(f"{printable(name)}: {printable(former)} is set, too")
                 self.put(keys, parse_value(environ[name]), name)
             elif _ENV_NEARLY.match(name):
                 self.violations.append(
