@@ -81,7 +81,7 @@ def write_columns(path: Path, about: JsonObject, columns: Sequence[Column]) -> s
         width = WIDTHS[column.values.typecode]
         entry = {"name": column.name, "type": column.values.typecode, "at": at}
         entries.append({**entry, "places": column.places})
-        at += -(-rows * width // ALIGNMENT) * ALIGNMENT
+        at += _padded_size(rows * width)
     header = canonical.encode(
         {**about, "schema": SCHEMA, "v": 1, "rows": rows, "columns": entries, "bytes": at}
     )
@@ -113,6 +113,28 @@ def _chunks(head: bytes, columns: Sequence[Column], digest: Any) -> Iterator[byt
 
 def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % ALIGNMENT)
+
+
+def _is_sound(header: JsonObject) -> bool:
+    """Return whether the columns of a header lie as `write_columns` puts them, one behind another.
+
+    A place elsewhere would read other bytes, such as those of the sha256, as numbers.
+    """
+    rows, entries, at = header["rows"], header["columns"], 0
+    if type(rows) is not int or rows < 0 or not isinstance(entries, list):
+        return False
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            return False
+        width = WIDTHS.get(str(entry.get("type")))
+        if width is None or type(entry.get("places")) is not int or entry.get("at") != at:
+            return False
+        at += _padded_size(rows * width)
+    return bool(header["bytes"] == at)
+
+
+def _padded_size(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class Columns:
@@ -228,7 +250,9 @@ class Columns:
         ]
         if missing:
             raise Refusal(f"{self.path}: its header lacks {', '.join(missing)}.", _REMEDY)
-        body_at = -(-(16 + size) // ALIGNMENT) * ALIGNMENT
+        if not _is_sound(header):
+            raise Refusal(f"{self.path}: its header names columns that are not in it.", _REMEDY)
+        body_at = _padded_size(16 + size)
         wanted = body_at + int(header["bytes"]) + DIGEST_BYTES
         if len(self._map) != wanted:
             what = f"{len(self._map)} bytes where its header wants {wanted}"

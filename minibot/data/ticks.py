@@ -127,13 +127,22 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
         path: Source of the ticks, for the report.
         symbol: Symbol of the table; ticks of others are skipped.
         ticks: Tick and time, as a market role or a source of a backtest gives them.
+
+    Raises:
+        Refusal: A number does not fit 64 bits in units of 10**-8.
     """
     columns = empty_columns(TICK_COLUMNS)
     appends = [columns[name].append for name in TICK_COLUMNS]
     for tick, ts in ticks:
         if tick.symbol == symbol:
-            for append, value in zip(appends, _values(tick, ts), strict=True):
-                append(value)
+            for name, append, value in zip(TICK_COLUMNS, appends, _values(tick, ts), strict=True):
+                try:
+                    append(value)
+                except OverflowError as error:
+                    raise Refusal(
+                        f"{path}: {symbol}, {name} of the tick at {ts}: too large for 64 bits.",
+                        "Leave that symbol out.",
+                    ) from error
     table = TickColumns(symbol, columns, DataReport(path, TICKS, symbol))
     _sum_up(table)
     return table

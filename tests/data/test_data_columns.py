@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from minibot.data.columns import Column, Columns, amounts, write_columns
 from minibot.data.convert import convert
+from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import row, write_rows
 
@@ -102,6 +104,39 @@ def test_file_that_is_cut_short_is_refused(size: int, tmp_path: Path) -> None:
 
     with pytest.raises(Refusal):
         Columns(path, is_verified=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 200},
+        {"rows": -1},
+        {"rows": "x"},
+        {"bytes": "x"},
+        {"columns": {}},
+        {"columns": [5]},
+        *({"columns": [{"name": "ts", "type": "q", "at": at, "places": 0}]} for at in (-64, 9000)),
+        {"columns": [{"name": "ts", "type": "Z", "at": 0, "places": 0}]},
+        {"columns": [{"name": "ts", "type": "q", "at": 0}]},
+    ],
+    ids=str,
+)
+def test_header_that_names_what_is_not_there_is_refused(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    """A file whose sha256 is right, but whose header points out of its columns, is refused."""
+    path = tmp_path / "x.columns"
+    write(path, 100)
+    data = path.read_bytes()
+    size = int.from_bytes(data[8:16], "little")
+    body = data[-(-(16 + size) // 64) * 64 : -32]
+    header = canonical.encode({**canonical.decode(data[16 : 16 + size]), **change})
+    head = data[:8] + len(header).to_bytes(8, "little") + header
+    whole = head + bytes(-len(head) % 64) + body
+    path.write_bytes(whole + sha256(whole).digest())
+
+    with pytest.raises(Refusal, match="header"):
+        Columns(path)
 
 
 def test_amounts_too_large_for_64_bits_lose_places_and_no_digit() -> None:

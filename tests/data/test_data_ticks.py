@@ -222,3 +222,11 @@ def test_market_ticks_come_back_as_the_events_they_were(tmp_path: Path) -> None:
             for tick, ts in zip(TICKS, times, strict=True)
         ]
         assert [row[3] for row in trade_rows(columns)] == [77, 78]
+
+
+def test_tick_too_large_for_a_column_is_refused_by_its_place(tmp_path: Path) -> None:
+    """A size above 64 bits is named with symbol and column."""
+    huge = replace(QUOTE, bid_qty="92233720369.00000000")
+
+    with pytest.raises(Refusal, match=r"BTCUSDT, bid_qty of the tick at 5: .* 64 bits"):
+        table_of_ticks(tmp_path, "BTCUSDT", [(huge, 5)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.exchanges.tapes.frames import DEPTH, SNAPSHOT
+from minibot.exchanges.tapes.frames import DEPTH, OTHER, SNAPSHOT
 from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
 from minibot.kernel.errors import Refusal
 from tests.simulator.embedded_exchange import (
@@ -92,6 +92,38 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     assert path.name in refusal.value.message
     assert refusal.value.remedy
     assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"stream":"btcusdt@trade","data":{"E":}}',
+        b'{"stream":"btcusdt@trade"}',
+        b'{"stream":"btc\xff@trade","data":{"E":1}}',
+        b'{"stream":"btcusdt@depth","data":{"E":1}}',
+        b'{"symbols":5}',
+        b'{"half":}',
+    ],
+)
+def test_line_that_holds_no_message_is_named(message: bytes, tmp_path: Path) -> None:
+    """A line with braces at both ends, but no message between, is refused by its number."""
+    path = write_tape(tmp_path / "bad.gz", market(20))
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"%b%d %b\n" % (lines[0], ORIGIN_MS * 10**6, message)))
+
+    with pytest.raises(Refusal, match="line 2 holds no message"):
+        Tape(path)
+
+
+def test_message_that_breaks_off_behind_the_scan_is_sent_to_nobody(tmp_path: Path) -> None:
+    """The scan reads few messages of a stream whole; a later one that is none ends no night."""
+    path = write_tape(tmp_path / "late.gz", market(400))
+    bad = b'%d {"stream":"btcusdt@trade", "data":{"E":}}\n' % (ORIGIN_MS * 10**6)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bad))
+
+    *_, last = Tape(path).frames()
+
+    assert (last.kind, last.symbol) == (OTHER, "")
 
 
 @pytest.mark.process

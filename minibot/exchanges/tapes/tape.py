@@ -2,8 +2,9 @@
 
 A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer (to
 which our recorder adds a field `symbol`) or of exchangeInfo; other messages are sent to no client
-(docs/TAPES.md). The whole file is scanned once before anything is served (0.1 s for 40,000 lines),
-so that a damaged tape is refused at once and not noticed in the middle of a night.
+(docs/TAPES.md). The file is scanned once before anything is served (0.1 s for 40,000 lines), so
+that a damaged tape is refused at once and not noticed in the middle of a night. What the scan did
+not find, past its first lines or within a message, is such another message.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ SKEW_SAMPLES: Final = 200
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
+_NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
+"""Errors of what is no JSON, or JSON of another form, where a message is expected."""
 _NS_DIGITS: Final = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
 
 
@@ -184,7 +187,11 @@ class Tape:
                 continue
             received_ns, message = split_line(self._path, number, line)
             at_ns = max(at_ns, received_ns)
-            yield self._frame(at_ns, message)
+            try:
+                frame = self._frame(at_ns, message)
+            except _NO_MESSAGE:
+                frame = Frame(at_ns, "", OTHER, "", message)
+            yield frame
 
     def _frame(self, at_ns: int, message: bytes) -> Frame:
         if not message.startswith(_WRAPPED[1:]):
@@ -226,10 +233,16 @@ class Tape:
             received_ns, message = split_line(self._path, number, line)
             scan.first_ns = scan.first_ns or received_ns
             scan.last_ns = max(scan.last_ns, received_ns)
-            if message.startswith(_WRAPPED[1:]):
-                self._scan_stream(scan, received_ns, message)
-            else:
-                _scan_unwrapped(scan, received_ns, message)
+            try:
+                if message.startswith(_WRAPPED[1:]):
+                    self._scan_stream(scan, received_ns, message)
+                else:
+                    _scan_unwrapped(scan, received_ns, message)
+            except _NO_MESSAGE as error:
+                raise Refusal(
+                    f"{self._path}: line {number} holds no message of the venue: {error}.",
+                    "minibot tape check FILE",
+                ) from error
         if not scan.frames:
             raise Refusal(f"{self._path}: a tape without any frame.", "Name another recording.")
         return scan
@@ -245,7 +258,7 @@ class Tape:
         if "E" in data:
             scan.skews_ms.append(data["E"] - received_ns / NS_PER_MS)
         symbol, kind = kind_of(name.decode())
-        if is_new and kind == DEPTH:
+        if is_new and kind == DEPTH and isinstance(data["U"], int):
             scan.first_diffs.setdefault(symbol, data)
         if is_new and kind == TRADE:
             scan.first_trades.setdefault(symbol, data)
@@ -253,7 +266,10 @@ class Tape:
 
 def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
     body = orjson.loads(message)
-    if "lastUpdateId" in body and received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX:
+    if (
+        isinstance(body.get("lastUpdateId"), int)
+        and received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX
+    ):
         scan.snapshots.append((received_ns, body))
     for info in body.get("symbols", ()):
         scan.symbol_infos[info["symbol"]] = info

@@ -123,7 +123,7 @@ def zip_lines(path: Path) -> Iterator[bytes]:
                 )
             if members[0].compress_type not in _BOUNDED_KINDS:
                 raise Refusal(
-                    f"{path}: expected a zip packed by deflate, found method "
+                    f"{path}: cannot be read: expected a zip packed by deflate, found method "
                     f"{members[0].compress_type}.",
                     "Name a file as the archive publishes it, or pack it anew.",
                 )
