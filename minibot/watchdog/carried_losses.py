@@ -30,7 +30,7 @@ def gains_since(
     ticks: JournalReader,
     codec: Codec,
 ) -> list[int]:
-    """Return what equity gained from each start to the run's last price; a loss is negative.
+    """Return the gain of equity from each start to the run's last price; a loss is negative.
 
     Prices within a batch of lines matter only at its ends, so most of them are never decoded.
 
