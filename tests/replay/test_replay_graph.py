@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from minibot.engine.recorded_run import Recorded
-from minibot.replay.graph.graph_books import graph_of
+from minibot.replay.graph.graph_books import graph_lines, graph_of
 from tests.replay.damaged import copy_of, flip, forge
+from tests.replay.forged import cut
 from tests.runs import ShortRun, raw_events, verb
 
 DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
@@ -56,6 +57,29 @@ def test_graph_of_a_run_as_it_was_written_holds_all_of_it_and_finds_nothing(
     assert counts["lot"] == sum(event["payload"]["side"] == "BUY" for event in fills)
     assert counts["trade"] >= 1
     assert counts["hourly_state"] == 1
+
+
+@pytest.mark.row("D-25")
+def test_graph_accepts_missing_last_decisions_of_a_stopped_run_alone(
+    short_run: ShortRun, stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """A stopped run may lack its last decision, which is told; a run with a planned end may not."""
+    stopped = copy_of(stopped_run, tmp_path / "stopped")
+    ended = copy_of(short_run, tmp_path / "ended")
+    for run_dir in (stopped, ended):
+        cut(run_dir, "order_results")
+        (run_dir / "seal.json").unlink()
+
+    stopped_graph = graph_of(Recorded.open(stopped))
+    ended_graph = graph_of(Recorded.open(ended))
+
+    assert stopped_graph.is_proven, graph_lines(stopped_graph)
+    place = stopped_graph.unwritten[-1]
+    assert place.startswith("order_results:")
+    assert any(place in line and "not written" in line for line in graph_lines(stopped_graph))
+    assert not ended_graph.is_proven
+    assert not ended_graph.unwritten
+    assert any("is missing" in note for note in ended_graph.notes)
 
 
 @pytest.mark.row("D-25")

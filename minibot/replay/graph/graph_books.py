@@ -150,6 +150,9 @@ def graph_lines(graph: Graph) -> list[str]:
     lines = [f"graph: {counts}; root {graph.root}"]
     lines += [f"  {note}" for note in graph.notes]
     lines += [f"  cause {key} is not there" for key in graph.missing]
+    if graph.unwritten:
+        places = ", ".join(graph.unwritten)
+        lines.append(f"  {len(graph.unwritten)} not written when the run was stopped: {places}")
     for change in graph.changes.values():
         lines.append(f"changed: {change.node.place} ({change.node.kind} {change.node.key})")
         lines.append(f"  {change.why}")

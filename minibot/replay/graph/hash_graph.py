@@ -20,7 +20,7 @@ from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import replay_role
+from minibot.engine.role_replay import is_stopped, replay_role
 from minibot.events.ids import position_id
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import CONTROL, MARKET_ROLE, TICKS
@@ -75,12 +75,19 @@ class Change:
 
 
 class Graph:
-    """All nodes of a run, causes before effects."""
+    """All nodes of a run, causes before effects.
+
+    Attributes:
+        missing: Ids of causes that are not there.
+        unwritten: Places of the last decisions of a stopped run, which ended before it wrote them.
+        notes: What else is wrong, one sentence each.
+    """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.changes: dict[str, Change] = {}
         self.missing: list[str] = []
+        self.unwritten: list[str] = []
         self.notes: list[str] = []
 
     def add(self, node: Node) -> None:
@@ -150,6 +157,7 @@ class Graph:
             "root": self.root,
             "changed": [change.to_json() for change in self.changes.values()],
             "missing": self.missing,
+            "unwritten": self.unwritten,
             "notes": self.notes,
         }
 
@@ -230,6 +238,8 @@ class EventGraph:
         self._taken: dict[str, dict[tuple[str, int], int]] = {}
         self._differences: list[_Apart] = []
         self._recorded = recorded
+        # As in every replay, a stopped run may lack its last decisions.
+        self._was_stopped = is_stopped(recorded)
         self._progress = progress
         self._wanted: dict[str, int | None] = {}
         self._found: dict[str, list[Raw]] = {}
@@ -303,9 +313,12 @@ class EventGraph:
             if made is not None and fields:
                 self._differences.append(_Apart(key, queue, raw.seq, made, fields))
         for seq, made in enumerate(all_made[len(found) :], len(found) + 1):
-            self.graph.notes.append(
-                f"{queue}:{seq} is missing: {canonical.decode(made.json)['id']}"
-            )
+            place = f"{queue}:{seq}"
+            if self._was_stopped:
+                self.graph.unwritten.append(place)
+            else:
+                said = canonical.decode(made.json)
+                self.graph.notes.append(f"{place} is missing: {said['id']}")
 
     def _judge_differences(self) -> None:
         """Distinguish changed events from those that differ only because of a change.
