@@ -8,7 +8,7 @@ its fees. A position carried in counts as bought at its first mark, as it does i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -113,6 +113,12 @@ class Performance:
         # The deepest drawdown since a carried position's first mark last moved the high-water mark;
         # as that only rises otherwise, a smaller drawdown is smaller in bps too.
         self._deepest = -1
+
+    def begin_at(self, marks: Mapping[str, str]) -> None:
+        """Take the run before's last prices as first marks, so that what moved since counts."""
+        for symbol, price in marks.items():
+            self._value(symbol, parse_amount(price))
+        self._look()
 
     def on_tick(self, tick: MarketTick) -> None:
         """Mark the symbol at its mid and update equity."""

@@ -919,6 +919,9 @@ class RunOpening(Payload, frozen=True):
     trades: Annotated[
         CarriedTrades | None, "Trades that sizing kelly counts, of that run and those before it."
     ] = None
+    marks: Annotated[
+        Amounts | None, "Symbol of open lots to its last price in that run, or before it."
+    ] = None
 
 
 class RunEnding(Payload, frozen=True):

@@ -207,11 +207,14 @@ class Budgets:
         self._night_base = self.high_water_mark = self.equity
         self._reckon()
 
-    def _rebase(self, difference: int) -> None:
-        """Move all bases, as the first price of a carried lot differs from its cost."""
+    def _rebase(self, difference: int, moved: int) -> None:
+        """Move all bases, as the first price of a carried lot differs from its cost.
+
+        What moved since the run before stays a gain or loss of day and week.
+        """
         self._night_base += difference
-        self._day_base += difference
-        self._week_base += difference
+        self._day_base += difference - moved
+        self._week_base += difference - moved
         self.high_water_mark += difference
         if self.account.is_on:
             self.account.rebase(difference)
@@ -231,16 +234,17 @@ class Budgets:
         if self._is_spent():
             self._is_floor_known = False
 
-    def on_equity(self, equity: int, rebased: int = 0) -> Checklist | None:
+    def on_equity(self, equity: int, rebased: int = 0, moved: int = 0) -> Checklist | None:
         """Take a new equity; return a failed check for every hard limit exceeded, or None.
 
         Args:
             equity: Cash plus positions at their last prices.
             rebased: Value less cost of a carried lot that met its first price now: all bases move
                 by it, so that it is no loss of this run.
+            moved: The part of it that came about since the run before: day and week count it.
         """
-        if rebased:
-            self._rebase(rebased)
+        if rebased or moved:
+            self._rebase(rebased, moved)
         self.equity = equity
         account = self.account
         if account.is_on and not account.low <= equity <= account.high:

@@ -180,7 +180,8 @@ class RiskCore(Core):
             rebased = state.positions.on_price(payload.symbol, parse_amount(payload.price))
             if rebased is None:
                 return None
-            breaches = state.budgets.on_equity(state.positions.equity, rebased)
+            positions = state.positions
+            breaches = state.budgets.on_equity(positions.equity, rebased, positions.moved)
             if breaches is None:
                 return None
             verdict = verdict_for_event(state, event, payload.symbol)
@@ -217,7 +218,7 @@ class RiskCore(Core):
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
-        positions.open(Portfolio.from_opening(opening))
+        positions.open(Portfolio.from_opening(opening), opening.marks or {})
         if state.sizing.trades is not None:
             rate = state.limits.taker_rate
             state.sizing.trades.open(positions.portfolio, rate, opening.trades)
@@ -352,7 +353,7 @@ class RiskCore(Core):
         rules, before = state.exits.rules, market.ts
         rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
-            breaches = budgets.on_equity(positions.equity, rebased)
+            breaches = budgets.on_equity(positions.equity, rebased, positions.moved)
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
         if rules.rests:

@@ -190,6 +190,9 @@ class Positions:
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
+        marks: The last price in the run before, of each carried symbol that waits for its first.
+        moved: What that first price, if the last one taken is one, changed of the position's value
+            since the run before; else 0.
         market: The market found last: inputs of one symbol mostly come one after another.
         held: The markets of open positions, by symbol.
         worth, cash, equity: Value of all positions; balance in the quote asset; both together.
@@ -207,6 +210,8 @@ class Positions:
         "held",
         "is_open",
         "market",
+        "marks",
+        "moved",
         "orders",
         "portfolio",
         "worth",
@@ -223,6 +228,8 @@ class Positions:
         self.worth: int = 0
         self.cash: int = 0
         self.equity: int = 0
+        self.marks: dict[str, int] = {}
+        self.moved: int = 0
         self._instruments: dict[str, Instrument] = {}
         self._markets: dict[str, Market] = {}
         self.market: Market = Market("")
@@ -241,14 +248,27 @@ class Positions:
 
     # --- what comes in ------------------------------------------------------------------------
 
-    def open(self, portfolio: Portfolio) -> None:
-        """Start the run with a portfolio; its lots wait for their first mark."""
+    def open(self, portfolio: Portfolio, marks: Mapping[str, str]) -> None:
+        """Start the run with a portfolio; its lots wait for their first mark.
+
+        Args:
+            portfolio: What the run starts with.
+            marks: By symbol, the last price in the run before.
+
+        Raises:
+            InvariantError: A mark is of a symbol without a lot, or not above zero.
+        """
         for market in self._markets.values():
             market.qty = market.value = 0
             market.holding = None
             market.is_unmarked = False
         for symbol in portfolio.symbols():
             self.of(symbol).is_unmarked = True
+        self.marks = {symbol: parse_amount(price) for symbol, price in marks.items()}
+        for symbol, price in self.marks.items():
+            if price <= 0 or portfolio.holding(symbol) is None:
+                detail = f"run_opening: mark {marks[symbol]} of {symbol}, expected a held symbol's"
+                raise InvariantError("risk", INVARIANT_BROKEN, f"{detail} price, above 0")
         self.held = {}
         self.worth = 0
         self._hold(portfolio)
@@ -355,9 +375,13 @@ class Positions:
         market.value = value
         self.worth += gain
         self.equity += gain
+        self.moved = 0
         if not market.is_unmarked:
             return 0
         market.is_unmarked = False
+        carried = self.marks.pop(market.symbol, NO_PRICE)
+        if carried != NO_PRICE:
+            self.moved = value - proceeds_down(market.qty, carried)
         return value - self.portfolio.position_cost(market.symbol)
 
     def on_fill(self, fill: FillMessage) -> Market:
@@ -554,6 +578,11 @@ class Positions:
             "unmarked": sorted(
                 [name for name, market in self._markets.items() if market.is_unmarked]
             ),
+            **(
+                {"carried_marks": {name: amount_text(at) for name, at in self.marks.items()}}
+                if self.marks
+                else {}
+            ),
             "orders": [
                 [
                     order.client.text,
@@ -580,6 +609,8 @@ class Positions:
             positions.of(name).price = parse_amount(text)
         for name in state["unmarked"]:
             positions.of(name).is_unmarked = True
+        for name, text in state.get("carried_marks", {}).items():
+            positions.marks[name] = parse_amount(text)
         if state["portfolio"] is not None:
             positions._hold(Portfolio.from_json(state["portfolio"]))
         for data in state["instruments"].values():

@@ -1,8 +1,9 @@
 """Carried losses: what a run has lost of its UTC day and week, by its record.
 
 Losses are measured as risk measures them, on equity: an open loss counts, and a position carried
-into the run counts from its first mark in it. What the price does between two runs counts in
-neither. Dust, which risk holds to be worth nothing, counts at its price here.
+into the run counts from the mark that the run before left, so that what the price does between two
+runs is not lost; without that, from its first mark. Dust, which risk holds to be worth nothing,
+counts at its price here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from minibot.accounting.performance import Performance, mid_of
 from minibot.events.codec import Codec
@@ -22,6 +23,18 @@ BATCH: Final = 1024
 _symbol: Final = re.compile(rb'"symbol":"([^"]*)"').search
 
 
+class Gains(NamedTuple):
+    """Gains of a run, and where its prices ended.
+
+    Attributes:
+        gains: Of equity, hundred-millionths of the quote asset, one for each start asked for.
+        marks: By symbol of an open position, its last price in the run or before it.
+    """
+
+    gains: list[int]
+    marks: dict[str, int]
+
+
 def gains_since(
     starts: Sequence[int],
     opening: RunOpening,
@@ -29,7 +42,7 @@ def gains_since(
     fills: Sequence[Event],
     ticks: JournalReader,
     codec: Codec,
-) -> list[int]:
+) -> Gains:
     """Return the gain of equity from each start to the run's last price; a loss is negative.
 
     Prices within a batch of lines matter only at its ends, so most of them are never decoded.
@@ -41,15 +54,14 @@ def gains_since(
         fills: Of the run.
         ticks: Reads `market_ticks` from their beginning.
         codec: Of the run.
-
-    Returns:
-        Hundred-millionths of the quote asset, a gain for each start.
     """
     performance = Performance(opening, quote_asset)
+    marks = opening.marks or {}
+    performance.begin_at(marks)
     waiting = deque(sorted(fills, key=lambda fill: fill.tick_seq or 0))
-    unmarked = set(performance.carried)
+    unmarked = performance.carried.keys() - marks.keys()
     gained: dict[int, int] = {}
-    if waiting or unmarked:
+    if waiting or performance.carried:
         for lines, begun in _parts(ticks, sorted(starts), codec):
             for start in begun:
                 gained[start] = performance.equity - performance.equity_start
@@ -62,7 +74,11 @@ def gains_since(
         for fill in waiting:
             _book(performance, fill)
     end = performance.equity - performance.equity_start
-    return [end - gained.get(start, end) for start in starts]
+    last = {symbol: performance.mark(symbol) for symbol in performance.portfolio.symbols()}
+    return Gains(
+        [end - gained.get(start, end) for start in starts],
+        {symbol: mark for symbol, mark in last.items() if mark is not None},
+    )
 
 
 def _parts(

@@ -122,10 +122,10 @@ def carried_opening(
         begins["week"] = align(origin_ms, WEEK_MS)
     quote_asset = manifest.config["portfolio"]["quote_asset"]
     ticks = open_reader(queues, TICKS)
-    gains = gains_since(tuple(begins.values()), opening, quote_asset, fills, ticks, codec)
+    left = gains_since(tuple(begins.values()), opening, quote_asset, fills, ticks, codec)
     ticks.close()
     used: dict[str, str] = {}
-    for (period, begin_ms), gain in zip(begins.items(), gains, strict=True):
+    for (period, begin_ms), gain in zip(begins.items(), left.gains, strict=True):
         used |= budgets_used(
             *(period, begin_ms, gain, opening, portfolio), manifest.clock_origin_ms
         )
@@ -142,6 +142,7 @@ def carried_opening(
         trades=None
         if trades_ms is None
         else carried_trades(opening, manifest.config, origin_ms - trades_ms, read),
+        marks={symbol: amount_text(price) for symbol, price in left.marks.items()} or None,
     )
 
 

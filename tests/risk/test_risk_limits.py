@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.events.model import Event, RiskAction, RunOpening
-from minibot.events.money import parse_amount
+from minibot.events.money import UNIT, parse_amount
 from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.kernel.errors import InvariantError
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
 from tests.risk.desk import (
@@ -405,6 +407,30 @@ def test_loss_of_a_carried_lot_before_this_night_is_not_this_nights_loss() -> No
     assert actions(made.tick("50", "50")) == []
     assert actions(made.tick("40", "40")) == []
     assert actions(made.tick("39.99", "39.99")) == [("STOP", "RISK_LIMIT")]
+
+
+@pytest.mark.row("B-09")
+def test_move_of_a_carried_lot_since_the_run_before_is_the_days_not_the_nights() -> None:
+    """From the carried mark on day and week count, the night from its own first mark."""
+    week = {"risk__week_loss_soft": "50", "risk__week_loss_hard": "100000"}
+    profile = config(risk__day_loss_soft="50", risk__day_loss_hard="100", **week)
+    for mark, last, left, night in (("57", "50", -20, 0), ("45", "42", 20, 80)):
+        made = Desk(profile, first=replace(opening("9000", (LOT,)), marks={SYMBOL: mark}))
+        made.instrument()
+        made.tick("50", "50")
+        made.tick(last, last)
+        headroom = made.risk.facts()["headroom"]
+
+        assert parse_amount(headroom["day_loss"]) == left * UNIT
+        assert parse_amount(headroom["week_loss"]) == left * UNIT
+        assert parse_amount(headroom["night_loss"]) == (100_000 - night) * UNIT
+
+
+@pytest.mark.parametrize("marks", [{OTHER: "1"}, {SYMBOL: "0"}, {SYMBOL: "-1"}])
+def test_carried_mark_that_is_no_held_symbols_price_is_a_stop(marks: dict[str, str]) -> None:
+    """A mark of a symbol without a lot, or one that is no price, is no opening."""
+    with pytest.raises(InvariantError, match="mark"):
+        Desk(config(), first=replace(opening("9000", (LOT,)), marks=marks))
 
 
 def test_day_loss_starts_anew_at_midnight_and_night_loss_does_not() -> None:

@@ -52,6 +52,47 @@ def test_falling_coins_reach_the_limit_over_three_runs(period: str, tmp_path: Pa
     assert actions(said) == [("STOP", "RISK_LIMIT")]
 
 
+@pytest.mark.row("B-09")
+@pytest.mark.parametrize("period", ["day", "week"])
+def test_fall_between_two_runs_is_a_loss_of_the_second(period: str, tmp_path: Path) -> None:
+    """Coins that fall by 40 in a run and 61 before the next one's first tick stop that one."""
+    profile = config(**{f"risk__{period}_loss_soft": "50", f"risk__{period}_loss_hard": "100"})
+    desk = bought(profile)
+    desk.tick("96", "96")
+    put_ended(tmp_path / "0", desk)
+    opening = opening_behind(tmp_path / "0", START + 60_000, has_week=True)
+
+    said = {}
+    for first in ("90", "89.90"):
+        desk = Desk(profile, first=opening)
+        desk.instrument()
+        desk.restarted()
+        said[first] = actions(desk.tick(first, first))
+        if first == "90":
+            put_ended(tmp_path / "1", desk)
+
+    assert opening.marks == {SYMBOL: "96.00000000"}
+    assert said == {"90": [], "89.90": [("STOP", "RISK_LIMIT")]}
+    third = opening_behind(tmp_path / "1", START + 120_000, has_week=True)
+    assert third.budgets_used[f"{period}_loss"] == "100.00000000"
+    assert third.marks == {SYMBOL: "90.00000000"}
+
+
+def test_mark_outlives_a_run_without_a_price(tmp_path: Path) -> None:
+    """A run in which a coin has no price hands on the mark that it was given."""
+    profile = config(risk__day_loss_soft="50", risk__day_loss_hard="100")
+    desk = bought(profile)
+    desk.tick("96", "96")
+    put_ended(tmp_path / "0", desk)
+    first = opening_behind(tmp_path / "0", START + 60_000)
+    put_ended(tmp_path / "1", Desk(profile, first=first))
+
+    second = opening_behind(tmp_path / "1", START + 120_000)
+
+    assert second.marks == first.marks == {SYMBOL: "96.00000000"}
+    assert second.budgets_used["day_loss"] == "40.00000000"
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_carried_loss_is_the_one_that_risk_measures(seed: int, tmp_path: Path) -> None:
     """Over trades, carried coins and midnight the record gives the loss that risk counts."""

@@ -106,7 +106,7 @@ def size_supposed(
     """
     state = RiskState(config)
     quote = state.limits.quote_asset
-    state.positions.open(Portfolio({quote: equity}, ()))
+    state.positions.open(Portfolio({quote: equity}, ()), {})
     state.budgets.open({}, state.positions.equity, 0)
     market, exits = state.positions.of(symbol), state.exits_of(state.positions.of(symbol))
     any_order = Bounds(qty_step=1, qty_min=0, qty_max=None, notional_min=0, notional_max=None)

@@ -151,8 +151,8 @@ def graph_lines(graph: Graph) -> list[str]:
     lines += [f"  {note}" for note in graph.notes]
     lines += [f"  cause {key} is not there" for key in graph.missing]
     if graph.unwritten:
-        places = ", ".join(graph.unwritten)
-        lines.append(f"  {len(graph.unwritten)} not written when the run was stopped: {places}")
+        listed = ", ".join(graph.unwritten)
+        lines.append(f"  {len(graph.unwritten)} not written when the run was stopped: {listed}")
     for change in graph.changes.values():
         lines.append(f"changed: {change.node.place} ({change.node.kind} {change.node.key})")
         lines.append(f"  {change.why}")
