@@ -242,8 +242,8 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
 
 @pytest.fixture(scope="session")
 def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
-    """Night stopped by its first loss: a hard limit of half a unit of quote."""
-    limits = {"risk__night_loss_soft": "0.4", "risk__night_loss_hard": "0.5"}
+    """Night stopped by its first fill, whose fee alone is above the hard limit of loss."""
+    limits = {"risk__night_loss_soft": "0.3", "risk__night_loss_hard": "0.4"}
     run = shared_run(tmp_path_factory, "stopped_run", "--quiet", **limits)
     assert run.said.code == 10, run.said.err
     return run

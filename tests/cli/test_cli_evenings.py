@@ -30,7 +30,7 @@ from minibot.kernel.files import read_hashed
 from minibot.replay.time_arguments import zone_of
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
-from tests.runs import PROJECT, clean_environ, verb
+from tests.runs import PATIENT, PROJECT, clean_environ, verb
 from tests.waiting import DEADLINE_S, wait_until
 
 TEN = time(22)
@@ -317,10 +317,12 @@ def test_two_evenings_carry_and_a_stop_ends_the_chain(tmp_path: Path) -> None:
         "ai.enabled=false",
     ]
     words += ["--set", "portfolio.at_end=carry"]
+    for key, value in PATIENT.items():
+        words += ["--set", f"{key.replace('__', '.')}={value}"]
     system, clock, codes, said = SystemClock(), Told("2026-06-01"), list[int](), list[str]()
 
     def night(line: Sequence[str]) -> int:
-        limits = ["--set", "risk.night_loss_soft=0.4", "--set", "risk.night_loss_hard=0.5"]
+        limits = ["--set", "risk.night_loss_soft=0.3", "--set", "risk.night_loss_hard=0.4"]
         third = ["--set", "duration_ms=100000", *limits] if len(codes) == 2 else []
         codes.append(system.play([*line, *third]))
         return codes[-1]

@@ -196,14 +196,18 @@ def test_watch_of_a_night_ends_with_it_and_says_how(ended: RunningNight) -> None
 @pytest.mark.row("C-118", "C-119")
 def test_health_of_a_running_night_is_one_line_with_its_exit_code(running: RunningNight) -> None:
     """A well night is OK and 0; a role silent for longer than allowed is FAIL and 1."""
-    wait_until(lambda: verb(running.var, "health").code == 0, "six healthy roles")
+    run_id = running.run_dir.name
+    form = re.compile(rf"OK  {run_id}: 6 roles heard within \d+ s, data .* s old\n")
 
-    well = verb(running.var, "health")
+    def heard() -> bool:
+        said = verb(running.var, "health")
+        return said.code == 0 and form.fullmatch(said.out) is not None
+
+    wait_until(heard, "six healthy roles, told in one line")  # The AI is well last, or never.
+
     silent = verb(running.var, "health", "--max-age", "-1")
     detail = verb(running.var, "health", "--detail", "--json").document["detail"]
 
-    run_id = running.run_dir.name
-    assert re.fullmatch(rf"OK  {run_id}: 6 roles heard within \d+ s, data .* s old\n", well.out)
     assert silent.code == 1
     assert silent.out.startswith(f"FAIL  {run_id}: ")
     assert len(silent.out.splitlines()) == 1

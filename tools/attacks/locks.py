@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.attacks.frame import Found, Lab, attack, stops_of
+from tools.attacks.frame import Found, Lab, Night, attack, stops_of
 
 LOST = "STOP(LOCK_LOST) names the file; sealed, or told why not; exit 10"
 
@@ -67,9 +67,12 @@ def second_start_without_locks(lab: Lab) -> Found:
     """Delete every lock file and start again before the first night has noticed."""
     night = lab.start_night()
     run = night.wait_for_fills()
+    frozen = _frozen(night)
     for path in lab.var.rglob("*.lock"):
         path.unlink()
     second = lab.start_night().wait()
+    for process in frozen:
+        process.resume()
     first = night.wait()
     verified = lab.minibot("verify", run.name)
     held = (second.code, first.code, verified.code) == (2, 10, 0)
@@ -94,12 +97,19 @@ def second_start_without_locks_writes_nothing(lab: Lab) -> Found:
     return _second_beside(lab, delete_locks)
 
 
+def _frozen(night: Night) -> list[psutil.Process]:
+    """Suspend all processes of a night; return them."""
+    launcher = psutil.Process(night.process.pid)
+    processes = [launcher, *launcher.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    return processes
+
+
 def _second_beside(lab: Lab, damage: Callable[[Path], None]) -> Found:
     night = lab.start_night()
     night.wait_for_fills()
-    launcher = psutil.Process(night.process.pid)
-    for process in (launcher, *launcher.children(recursive=True)):
-        process.suspend()
+    _frozen(night)
     damage(lab.var)
     before = _state_of(lab.var)
     second = lab.start_night().wait()
