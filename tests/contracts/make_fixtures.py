@@ -451,6 +451,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                     }
                 ],
                 "trades": {"closed": [[ts, "0.01000000"]], "open": []},
+                "marks": {symbol: trade["p"]},
             },
         ),
         "run_ending": (errors, {"who": "duration", "why": said["ban"], "until_ts": ts + 10000}),
