@@ -11,7 +11,6 @@ as the report's (`accounting.market_projection`); nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from minibot.accounting.market_projection import MarketProjection
-from minibot.accounting.performance import Look, Performance
+from minibot.accounting.performance import Performance
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Bar, Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
@@ -120,15 +119,22 @@ class Rows:
         log = TradeLog(performance.carried)
         points = [(opening[1].ts, performance.equity, performance.high_water_mark)]
 
-        def look(events: Sequence[Event], _: Sequence[Look]) -> None:
-            event = events[0]  # As each is taken alone.
-            log.on_fill(event)
+        def look(ts: int) -> None:
             now = performance.equity, performance.high_water_mark
             if now != points[-1][1:]:
-                points.append((max(event.ts, market.last_ts), *now))
+                points.append((max(ts, market.last_ts), *now))
+
+        def on_fill(event: Event) -> None:
+            log.on_fill(event)
+            look(event.ts)
 
         fills = (event for _, event in self._recorded.events("fills"))
-        market = MarketProjection(performance, lambda: next(fills, None), look)
+        market = MarketProjection(
+            performance,
+            lambda: next(fills, None),
+            lambda times, *_: look(times[0]),  # Each is taken alone.
+            on_fill,
+        )
         for seq, event in self._recorded.events(TICKS):
             market.take(seq, event)
         market.book_before(None)

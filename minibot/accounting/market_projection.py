@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 from minibot.accounting.performance import Look, Performance
-from minibot.events.model import Event, Fill, JsonObject, MarketTick, PriceMark
+from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload, PriceMark
 
 NextFill = Callable[[], Event | None]
 """Gives the next recorded fill, in the order of their queue; None while there is none."""
-After = Callable[[Sequence[Event], Sequence[Look]], None]
-"""Told of a fill, or of ticks or price marks in a row, with equity from each place of it on."""
+AfterMarks = Callable[[Sequence[int], Sequence[Payload], Sequence[Look]], None]
+"""Told of ticks or price marks in a row: times, payloads, and equity from each place on."""
+AfterFill = Callable[[Event], None]
+"""Told of a fill once equity contains it."""
 MARKS: Final = frozenset({MarketTick, PriceMark})
-
-_payload_of: Final = attrgetter("payload")
-_class_of: Final = attrgetter("payload.__class__")
 
 
 def no_fill() -> None:
@@ -52,7 +50,8 @@ class MarketProjection:
     """
 
     __slots__ = (
-        "_after",
+        "_after_fill",
+        "_after_marks",
         "_next_fill",
         "_waiting",
         "first_ts",
@@ -66,64 +65,72 @@ class MarketProjection:
         self,
         performance: Performance,
         next_fill: NextFill = no_fill,
-        after: After | None = None,
+        after_marks: AfterMarks | None = None,
+        after_fill: AfterFill | None = None,
     ) -> None:
         """Begin before the first market event.
 
         Args:
             performance: As the run opens.
             next_fill: The recorded fills, each of which waits for its tick.
-            after: Told of each fill, tick and price mark once equity contains it; of one at a
-                time where they are taken so.
+            after_marks: Told of each tick and price mark once equity contains it; of one at a time
+                where they are taken so.
+            after_fill: Told of each fill once equity contains it.
         """
         self.performance = performance
         self.types: Counter[str] = Counter()
         self.seq = self.first_ts = self.last_ts = 0
         self._next_fill = next_fill
         self._waiting: Event | None = None
-        self._after = after
+        self._after_marks = after_marks
+        self._after_fill = after_fill
 
     def take(self, seq: int, event: Event) -> None:
         """Fold the next market event, behind the recorded fills that name an earlier one."""
-        self.take_all(seq, (event,))
+        self.take_all(seq, (event.ts,), (event.payload,))
 
-    def take_all(self, first_seq: int, events: Sequence[Event]) -> None:
-        """Fold market events in a row, each behind the recorded fills that name an earlier one."""
-        begin, count = 0, len(events)
+    def take_all(self, first_seq: int, times: Sequence[int], payloads: Sequence[Payload]) -> None:
+        """Fold market events in a row, each behind the recorded fills that name an earlier one.
+
+        Args:
+            first_seq: Number of the first one's line.
+            times: When each was, Unix ms.
+            payloads: Of each.
+        """
+        begin, count = 0, len(payloads)
         while begin < count:
             seq = first_seq + begin
             self.book_before(seq)
             fill = self._waiting
             end = count if fill is None else min(count, (fill.tick_seq or 0) - first_seq + 1)
-            self._fold(seq, events[begin:end])
+            self._fold(seq, times[begin:end], payloads[begin:end])
             begin = end
 
-    def _fold(self, first_seq: int, events: Sequence[Event]) -> None:
+    def _fold(self, first_seq: int, times: Sequence[int], payloads: Sequence[Payload]) -> None:
         """Fold market events with no fill between them."""
-        classes = Counter(map(_class_of, events))
-        if self._after is not None and len(classes) > 1:
-            for _, same in groupby(events, _class_of):
-                alike = list(same)
-                self._fold(first_seq, alike)
-                first_seq += len(alike)
+        classes: Counter[type[Payload]] = Counter(map(type, payloads))
+        if self._after_marks is not None and len(classes) > 1:
+            begin = 0
+            for _, same in groupby(payloads, type):
+                end = begin + len(list(same))
+                self._fold(first_seq + begin, times[begin:end], payloads[begin:end])
+                begin = end
             return
         for each, count in classes.items():
             self.types[each.TYPE] += count
-        self.seq = first_seq + len(events) - 1
-        self.first_ts = self.first_ts or events[0].ts
-        self.last_ts = events[-1].ts
-        looks = self.performance.on_market(list(map(_payload_of, events)))
-        if self._after is not None and classes.keys() <= MARKS:
-            self._after(events, looks)
+        self.seq = first_seq + len(payloads) - 1
+        self.first_ts = self.first_ts or times[0]
+        self.last_ts = times[-1]
+        looks = self.performance.on_market(payloads)
+        if self._after_marks is not None and classes.keys() <= MARKS:
+            self._after_marks(times, payloads, looks)
 
     def on_fill(self, event: Event) -> None:
         """Book a fill behind all that was folded so far."""
         if isinstance(event.payload, Fill):
-            performance = self.performance
-            performance.on_fill(event.payload, event.ts)
-            if self._after is not None:
-                look = Look(0, performance.equity, performance.high_water_mark)
-                self._after((event,), (look,))
+            self.performance.on_fill(event.payload, event.ts)
+            if self._after_fill is not None:
+                self._after_fill(event)
 
     def book_before(self, seq: int | None) -> None:
         """Book the recorded fills that name an earlier market event than `seq`; all without one."""

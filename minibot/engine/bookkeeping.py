@@ -127,7 +127,8 @@ class Bookkeeper:
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
         """Take inputs of the executor in a row."""
         if queue == TICKS:
-            self.market.take_all(first_seq, events)
+            times, payloads = [one.ts for one in events], [one.payload for one in events]
+            self.market.take_all(first_seq, times, payloads)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Take the events that the executor derived from the last input."""

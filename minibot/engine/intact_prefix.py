@@ -9,8 +9,10 @@ cannot be told where a line behind them is damaged, as it cannot of any chunk bu
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import FILES, Access
@@ -20,6 +22,8 @@ from minibot.kernel.position import ZERO
 from minibot.kernel.queue import INBOX, PARTS, queue_folder
 from minibot.kernel.scan import Step, walk
 from minibot.kernel.segments import load_segments
+
+Found = TypeVar("Found")
 
 
 class IntactReader(JournalReader):
@@ -34,18 +38,28 @@ class IntactReader(JournalReader):
 
     def look(self, lines_max: int) -> list[Line]:
         """Return the next lines as the base does; only at the damaged one itself it raises."""
+        return self._intact(super().look, lines_max, _line)
+
+    def look_jsons(self, lines_max: int) -> list[bytes]:
+        """Return the JSON of the lines that `look` would return; it raises where that does."""
+        return self._intact(super().look_jsons, lines_max, _json)
+
+    def _intact(
+        self,
+        look: Callable[[int], list[Found]],
+        lines_max: int,
+        found_of: Callable[[Step], Found],
+    ) -> list[Found]:
         if self._damage is None:
             try:
-                return super().look(lines_max)
+                return look(lines_max)
             except IntegrityError as error:
                 self._behind = super().position
                 self._kept = deque(self._before_damage(error))
                 self._damage = error
         if not self._kept:
             raise self._damage
-        return [
-            Line(step.after.seq, step.offset, step.json) for step in islice(self._kept, lines_max)
-        ]
+        return list(map(found_of, islice(self._kept, lines_max)))
 
     def take(self, lines: int) -> None:
         """Step over lines that `look` has returned."""
@@ -86,3 +100,11 @@ def open_intact(
     """Return a reader of a queue's inbox, or of one role's part of it, up to damage in it."""
     folder = queue_folder(root, name)
     return IntactReader(folder / PARTS if part else folder, part or INBOX, start)
+
+
+def _line(step: Step) -> Line:
+    return Line(step.after.seq, step.offset, step.json)
+
+
+def _json(step: Step) -> bytes:
+    return step.json

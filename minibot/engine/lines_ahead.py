@@ -53,8 +53,9 @@ def batches(place: Place) -> Iterator[Batch]:
         IntegrityError: The next line is damaged.
     """
     reader = open_intact(place.root, place.queue, place.start, place.part)
-    while lines := reader.read(BATCH_LINES):
-        yield Batch(reader.position, [line.json for line in lines])
+    while jsons := reader.look_jsons(BATCH_LINES):
+        reader.take(len(jsons))
+        yield Batch(reader.position, jsons)
 
 
 def batches_ahead(place: Place) -> Iterator[Batch]:

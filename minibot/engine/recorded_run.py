@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from minibot.cores.input_order import KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.engine.batched_inputs import Desk, Run, logged_runs, ranges_of
 from minibot.engine.intact_prefix import open_intact
 from minibot.engine.lines_ahead import Place, batches, batches_ahead
 from minibot.events.codec import Codec
-from minibot.events.fast_codec import TAIL_BYTES
+from minibot.events.fast_codec import TAIL_BYTES, Row
 from minibot.events.model import Ack, Event
 from minibot.events.names import TICKS
 from minibot.events.registry import Contracts
@@ -31,6 +31,8 @@ from minibot.runtime.paths import PROJECT
 
 # What every core reads.
 SHARED = frozenset({TICKS})
+
+Found = TypeVar("Found")
 
 _tail: Final = itemgetter(slice(-TAIL_BYTES, None))  # In which a line's type stands.
 
@@ -76,17 +78,31 @@ class Recorded:
         name, _, part = queue.partition("/parts/")
         return LineSource(open_intact(self.queues, name, part=part or None))
 
-    def events(self, queue: str) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) of a queue, or of one part of it, up to where it is damaged."""
-        for first_seq, events in self.rows(queue):
-            yield from enumerate(events, first_seq)
-
-    def rows(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Sequence[Event]]]:
-        """Yield the events of `events` in rows of one type, each with the seq of its first.
+    def events(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) of a queue, or of one part of it, up to where it is damaged.
 
         Args:
             queue: Its name, or that of one part of it.
             is_ahead: Where the queue is long, another process reads ahead.
+        """
+        decode_many = self.codec.decode_many
+        for first_seq, events in self._decoded(queue, is_ahead, decode_many, lambda event: [event]):
+            yield from enumerate(events, first_seq)
+
+    def rows(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Row]]:
+        """Yield times and payloads of `events` in rows of one type, each with its first's seq."""
+        return self._decoded(queue, is_ahead, self.codec.decode_row, _alone)
+
+    def _decoded(
+        self,
+        queue: str,
+        is_ahead: bool,
+        decode_many: Callable[[str, Sequence[bytes]], Found | None],
+        alone: Callable[[Event], Found],
+    ) -> Iterator[tuple[int, Found]]:
+        """Yield what many lines of one type are decoded to, each with the seq of the first line.
+
+        Lines that cannot be decoded together come one by one, each event by `alone`.
         """
         name, _, part = queue.partition("/parts/")
         read = batches_ahead if is_ahead else batches
@@ -94,12 +110,12 @@ class Recorded:
             seq = batch.first_seq
             for _, same in groupby(batch.jsons, _tail):
                 jsons = list(same)
-                events = self.codec.decode_many(name, jsons)
-                if events is not None and len(events) == len(jsons):
-                    yield seq, events
+                found = decode_many(name, jsons)
+                if found is not None:
+                    yield seq, found
                 else:
                     for place, json in enumerate(jsons, seq):  # A refused line raises only there.
-                        yield place, (self.codec.decode(name, json),)
+                        yield place, alone(self.codec.decode(name, json))
                 seq += len(jsons)
 
     def order_log(self, role: RoleSpec) -> Iterator[Ack]:
@@ -163,3 +179,7 @@ class Recorded:
     def _folder(self, role: RoleSpec, queue: str) -> Path:
         is_primary = self.roles.queues[queue].primary_reader == role.name
         return reader_folder(self.queues, queue, role.name, is_primary)
+
+
+def _alone(event: Event) -> Row:
+    return Row([event.ts], [event.payload])

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from minibot.events import reasons
-from minibot.events.fast_codec import Quick
+from minibot.events.fast_codec import Quick, Row
 from minibot.events.model import Event, JsonObject, Payload
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
@@ -122,6 +122,10 @@ class Codec:
         than one by one. None says nothing about the lines.
         """
         return self._quick.decode_many(queue, jsons)
+
+    def decode_row(self, queue: str, jsons: Sequence[bytes]) -> Row | None:
+        """Return times and payloads of the events of `decode_many`, which makes no event."""
+        return self._quick.decode_row(queue, jsons)
 
     def decode_all(self, queue: str, jsons: Sequence[bytes]) -> list[Event]:
         """Return the events of some hundred lines of a queue, as fast as possible.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import repeat
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -46,8 +46,17 @@ _ID_SHAPE: Final = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _NEXT_ID_SHAPE: Final = b"," + _ID_SHAPE
 _ID_STEP: Final = len(_NEXT_ID_SHAPE)
 
+Found = TypeVar("Found")
+
 _id_of: Final = itemgetter(slice(_ID_AT, _ID_END))
 _times: Final = msgspec.json.Decoder(list[int]).decode
+
+
+class Row(NamedTuple):
+    """Lines in a row, of one type and one writer: the time of each in Unix ms, and its payload."""
+
+    times: list[int]
+    payloads: Sequence[Payload]
 
 
 class Quick:
@@ -136,17 +145,29 @@ class Quick:
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
         """Return the events of the lines before the first of another type; None if unsuited."""
+        return self._of_frame(queue, jsons, _Frame.events)
+
+    def decode_row(self, queue: str, jsons: Sequence[bytes]) -> Row | None:
+        """Return times and payloads of those events; None if unsuited."""
+        return self._of_frame(queue, jsons, _Frame.row)
+
+    def _of_frame(
+        self,
+        queue: str,
+        jsons: Sequence[bytes],
+        decode: Callable[[_Frame, Sequence[bytes]], Found | None],
+    ) -> Found | None:
         tail = jsons[0][-TAIL_BYTES:]
         kind = self._by_tail.get(tail)
         if kind is None:
             return None
         for frame in self._frames_of(queue, kind):
             if jsons[0].startswith(frame.head):
-                events = frame.events(jsons)
+                found = decode(frame, jsons)
                 others = (n for n, json in enumerate(jsons) if not json.endswith(tail))
-                if events is None and (first := next(others, None)):
-                    events = frame.events(jsons[:first])
-                return events
+                if found is None and (first := next(others, None)):
+                    found = decode(frame, jsons[:first])
+                return found
         return None
 
     def _frames_of(self, queue: str, kind: _Kind) -> list[_Frame]:
@@ -344,6 +365,20 @@ class _Frame:
 
     def events(self, jsons: Sequence[bytes]) -> list[Event] | None:
         """Return the events of many lines, judged together; None if `event` gives None for one."""
+        parts = self._parts(jsons)
+        if parts is None:
+            return None
+        ids, row = parts
+        constant = repeat(self.source), repeat(self._run_id), repeat(self.cmdline_hash)
+        return list(map(Event, row.times, ids.decode().split(","), *constant, row.payloads))
+
+    def row(self, jsons: Sequence[bytes]) -> Row | None:
+        """Return times and payloads of many lines, judged as by `events`."""
+        parts = self._parts(jsons)
+        return None if parts is None else parts[1]
+
+    def _parts(self, jsons: Sequence[bytes]) -> tuple[bytes, Row] | None:
+        """Return ids, separated by commas, times and payloads; None if a line is unsuited."""
         n = len(jsons)
         ids = list(map(_id_of, jsons))
         payloads = list(map(self._payload_of, jsons))
@@ -360,17 +395,7 @@ class _Frame:
         found = self._kind.payloads(payloads)
         if found is None:
             return None
-        return list(
-            map(
-                Event,
-                _times(b"[" + b",".join(times) + b"]"),
-                id_text.decode().split(","),
-                repeat(self.source),
-                repeat(self._run_id),
-                repeat(self.cmdline_hash),
-                found,
-            )
-        )
+        return id_text, Row(_times(b"[" + b",".join(times) + b"]"), found)
 
     def _put_together(
         self, ids: Sequence[bytes], payloads: Sequence[bytes], times: Sequence[bytes]

@@ -71,7 +71,8 @@ class JournalReader:
         self._at = start  # Lines are verified up to here.
         self._before = start  # Start of the lines below.
         self._segment = start.segment  # Their segment.
-        self._lines: list[Line] = []
+        self._jsons: list[bytes] = []
+        self._lines: list[Line] = []  # Of these, once one is asked for.
         self._offsets: list[int] = []  # Start of each line, and the end of the last.
         self._chains: list[bytes] = []  # Chain after each line.
         self._next = 0
@@ -94,12 +95,21 @@ class JournalReader:
 
     def look(self, lines_max: int) -> list[Line]:
         """Return the next lines like `read`, without stepping over them; see `take`."""
-        if self._next >= len(self._lines) and not self._fill():
+        if self._next >= len(self._jsons) and not self._fill():
             return []
+        if not self._lines:
+            first_seq = self._before.seq + 1
+            self._lines = list(map(Line, count(first_seq), self._offsets, self._jsons))
         return self._lines[self._next : self._next + lines_max]
 
+    def look_jsons(self, lines_max: int) -> list[bytes]:
+        """Return the JSON of the lines that `look` would return, without making these."""
+        if self._next >= len(self._jsons) and not self._fill():
+            return []
+        return self._jsons[self._next : self._next + lines_max]
+
     def take(self, lines: int) -> None:
-        """Step over lines that `look` has returned."""
+        """Step over lines that `look` or `look_jsons` has returned."""
         self._next += lines
 
     def preview(self) -> list[bytes]:
@@ -129,7 +139,7 @@ class JournalReader:
         if not taken:
             return self._before
         return Position(
-            self._lines[taken - 1].seq,
+            self._before.seq + taken,
             self._segment,
             self._offsets[taken],
             self._chains[taken - 1],
@@ -268,7 +278,7 @@ class JournalReader:
         if after.offset == end:
             self._check_end(head, after)
         self._before, self._segment = self.position, segment
-        self._lines = list(map(Line, count(seq + 1), offsets, jsons))
+        self._jsons, self._lines = jsons, []
         self._offsets, self._chains, self._next = offsets, chains, 0
         self._at = after
 

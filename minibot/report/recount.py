@@ -27,6 +27,7 @@ from minibot.events.model import (
     Incident,
     JsonObject,
     MarketTick,
+    Payload,
     RiskAction,
     RunOpening,
     Signal,
@@ -83,7 +84,9 @@ class Recount:
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
         fills = self._events(FILLS)
-        self.market = MarketProjection(self.performance, lambda: next(fills, None), self._look)
+        self.market = MarketProjection(
+            self.performance, lambda: next(fills, None), self._on_marks, self._on_fill
+        )
         self.trades = TradeLog(self.performance.carried)
         self._recorded = recorded
         self._progress = progress
@@ -111,39 +114,38 @@ class Recount:
 
     def _count_ticks(self) -> None:
         """Look at equity after every tick and fill."""
-        for first_seq, events in self._rows(TICKS):
-            self.market.take_all(first_seq, events)
-            if isinstance(events[0].payload, Gap):
-                self.gaps += [event.payload for event in events if isinstance(event.payload, Gap)]
+        for first_seq, row in self._recorded.rows(TICKS, is_ahead=True):
+            self._tell(len(row.times))
+            self.market.take_all(first_seq, row.times, row.payloads)
+            if isinstance(row.payloads[0], Gap):
+                self.gaps += [payload for payload in row.payloads if isinstance(payload, Gap)]
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
         self.lines[TICKS] = self.market.seq
 
-    def _look(self, events: Sequence[Event], looks: Sequence[Look]) -> None:
-        first = events[0]
-        if isinstance(first.payload, Fill):
-            ts = max(first.ts, self.market.last_ts)
-            self._on_fill(first, first.payload, ts)
-            times = [ts]
-        else:
-            times = [event.ts for event in events]
-            if isinstance(first.payload, MarketTick):
-                ticks = [event.payload for event in events]
-                self._charts.on_ticks(cast("list[MarketTick]", ticks), times)
-        ends = [look.place for look in looks[1:]] + [len(events)]
+    def _on_marks(
+        self, times: Sequence[int], payloads: Sequence[Payload], looks: Sequence[Look]
+    ) -> None:
+        if isinstance(payloads[0], MarketTick):
+            self._charts.on_ticks(cast("Sequence[MarketTick]", payloads), times)
+        ends = [look.place for look in looks[1:]] + [len(payloads)]
         for look, end in zip(looks, ends, strict=True):
             if look.place < end:
-                self._add_equity(times[look.place : end], look)
+                self._add_equity(times[look.place : end], look.equity, look.high_water_mark)
 
-    def _on_fill(self, event: Event, fill: Fill, ts: int) -> None:
+    def _on_fill(self, event: Event) -> None:
+        if not isinstance(event.payload, Fill):
+            return
+        fill, ts = event.payload, max(event.ts, self.market.last_ts)
         booking = self.books.on_fill(fill, event.ts)
         self.costs.add(fill)
         self.hours.on_fill(fill, ts, booking.fee)
         self.trades.on_fill(event)
+        self._add_equity((ts,), self.performance.equity, self.performance.high_water_mark)
 
-    def _add_equity(self, times: Sequence[int], look: Look) -> None:
-        self.curve.add_all(times, look.equity, look.high_water_mark)
-        self.hours.add_equity(times, look.equity)
+    def _add_equity(self, times: Sequence[int], equity: int, high_water_mark: int) -> None:
+        self.curve.add_all(times, equity, high_water_mark)
+        self.hours.add_equity(times, equity)
 
     # --- the other queues ---------------------------------------------------------------------
 
@@ -183,16 +185,16 @@ class Recount:
             self.models[str(payload.to_json()["model_id"])] += 1
 
     def _events(self, queue: str) -> Iterator[Event]:
-        for _, events in self._rows(queue):
-            yield from events
+        for _, event in self._recorded.events(queue, is_ahead=True):
+            self._tell(1)
+            yield event
 
-    def _rows(self, queue: str) -> Iterator[tuple[int, Sequence[Event]]]:
-        for first_seq, events in self._recorded.rows(queue, is_ahead=True):
-            before = self._read // PROGRESS_EVERY
-            self._read += len(events)
-            if self._read // PROGRESS_EVERY > before:
-                self._progress(self._read)
-            yield first_seq, events
+    def _tell(self, lines: int) -> None:
+        """Count lines read, and tell now and then."""
+        before = self._read // PROGRESS_EVERY
+        self._read += lines
+        if self._read // PROGRESS_EVERY > before:
+            self._progress(self._read)
 
 
 def recount(recorded: Recorded) -> JsonObject:

@@ -76,8 +76,8 @@ class SpanMeter:
         self._deepest = (0, 1)
         self.tally = CostTally()
 
-    def look(self, event: Event, ts: int) -> None:
-        """Take the state of the run behind an event at a market time, which never goes back."""
+    def look(self, ts: int, fill: Fill | None = None) -> None:
+        """Take the state of the run at a market time, which never goes back; behind a fill, it."""
         if ts > self._to_ts:
             return
         performance = self._performance
@@ -85,10 +85,10 @@ class SpanMeter:
             self._shift(performance.equity_start - self._start)
         if ts >= self._from_ts:
             self._pass(ts)
-            if isinstance(event.payload, Fill):
-                self.tally.add(event.payload)
+            if fill is not None:
+                self.tally.add(fill)
         self._equity, self._held = performance.equity, self._exposure()
-        if isinstance(event.payload, Fill):
+        if fill is not None:
             self._fees, self._trips = performance.portfolio.fees, len(performance.trips)
         if self.levels:
             self._fall()
@@ -203,11 +203,17 @@ def measured_span(
     """
     performance = Performance(opening_of(recorded), quote_asset_of(recorded))
     meter = SpanMeter(performance, from_ts, to_ts)
+
+    def on_fill(event: Event) -> None:
+        if isinstance(event.payload, Fill):
+            meter.look(max(event.ts, market.last_ts), event.payload)
+
     fills = (event for _, event in recorded.events(FILLS))
     market = MarketProjection(
         performance,
         lambda: next(fills, None),
-        lambda events, _: meter.look(events[0], max(events[0].ts, market.last_ts)),
+        lambda times, *_: meter.look(max(times[0], market.last_ts)),
+        on_fill,
     )
     end_ts: int | None = None
     for seq, event in recorded.events(TICKS):

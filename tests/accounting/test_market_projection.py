@@ -47,7 +47,12 @@ MARKET = [
 FILLS = [fill(10, 1, "BUY", "100"), fill(60, 6, "SELL", "120")]
 
 
-def equities(row: Sequence[Event], looks: Sequence[Look]) -> list[int]:
+def take_all(market: MarketProjection, first_seq: int, events: Sequence[Event]) -> None:
+    """Fold events in a row."""
+    market.take_all(first_seq, [one.ts for one in events], [one.payload for one in events])
+
+
+def equities(row: Sequence[Payload], looks: Sequence[Look]) -> list[int]:
     """Return the equity behind each event of a row."""
     return [
         next(look.equity for look in reversed(looks) if look.place <= place)
@@ -64,15 +69,16 @@ def test_fill_counts_behind_its_tick_and_before_the_next(pieces: list[int]) -> N
     market = MarketProjection(
         opened(),
         lambda: next(fills, None),
-        lambda row, looks: seen.extend(
-            (one.ts, one.type, equity // 10**8)
-            for one, equity in zip(row, equities(row, looks), strict=True)
+        lambda times, row, looks: seen.extend(
+            (ts, one.TYPE, equity // 10**8)
+            for ts, one, equity in zip(times, row, equities(row, looks), strict=True)
         ),
+        lambda done: seen.append((done.ts, done.type, market.performance.equity // 10**8)),
     )
 
     done = 0
     for count in pieces:
-        market.take_all(done + 1, MARKET[done : done + count])
+        take_all(market, done + 1, MARKET[done : done + count])
         done += count
 
     assert seen == [
@@ -92,7 +98,7 @@ def test_counts_and_times_are_those_of_the_market_alone() -> None:
     market = MarketProjection(opened())
     assert (market.seq, market.first_ts, market.last_ts) == (0, 0, 0)
 
-    market.take_all(1, MARKET)
+    take_all(market, 1, MARKET)
     market.on_fill(fill(80, 7, "BUY", "90"))
 
     assert (market.seq, market.first_ts, market.last_ts) == (7, 10, 70)
@@ -124,7 +130,7 @@ def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
         market.book_before(None)
         found.append(market.figures())
     rows = MarketProjection(opened(), first_of(list(fills)))
-    rows.take_all(1, events)
+    take_all(rows, 1, events)
 
     assert [each for each in found if each != rows.figures()] == []
     assert rows.figures()["performance"]["round_trips"] == len(fills) // 2

@@ -71,7 +71,7 @@ def traded(from_ts: int = 0, to_ts: int = 4 * HOUR_MS) -> SpanMeter:
             performance.on_fill(payload, ts)
         else:
             performance.on_tick(payload)
-        meter.look(event(ts, payload), ts)
+        meter.look(ts, payload if isinstance(payload, Fill) else None)
     meter.close(4 * HOUR_MS)
     return meter
 
