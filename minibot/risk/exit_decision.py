@@ -483,8 +483,7 @@ def _part(
     left = rest_qty(rules, former.pending - qty, former.stop, former.target, limit)
     if former.is_unsold:
         left = 0  # Its trigger has come: all of it is sold.
-    if is_too_small(left, rules.market_bounds, market.bid):
-        # Nothing is left to rest.
+    if _is_too_small_to_rest(rules, left, former, limit, market.bid):
         whole = rules.market_bounds.sale_down(free, market.bid)
         return _exit(state, reason, market, rules, whole, verdict)
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
@@ -498,6 +497,21 @@ def _part(
     sale = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     sale.ordinal, sale.checks = verdict.ordinal + len(messages), verdict.checks
     return messages + _exit(state, reason, market, rules, qty, sale, is_whole=False)
+
+
+def _is_too_small_to_rest(
+    rules: OrderRules, qty: int, former: WorkingOrder, limit: int | None, bid: int
+) -> bool:
+    """Return whether a remainder cannot be sold at the bid, or cannot rest in an order's place.
+
+    The executor values what rests at its limit, else at its stop, else at its target.
+    """
+    if is_too_small(qty, rules.market_bounds, bid):
+        return True
+    if limit is not None:
+        return is_too_small(qty, rules.limit_bounds, limit)
+    level = former.target if former.stop is None else former.stop
+    return is_too_small(qty, rules.market_bounds, level or 0)
 
 
 def _exit(

@@ -100,6 +100,19 @@ def test_part_is_sold_once_and_the_rest_stays_covered(at: str) -> None:
         assert [each.remaining // 100_000 for each in one.execution.orders] == [5_000]
 
 
+def test_part_whose_remainder_is_too_small_for_the_limit_of_its_stop_sells_all() -> None:
+    """The remainder of a de-risk is worth ten USDT at the stop, and less at its limit."""
+    one = holder(risk__exits_at="venue", risk__stop_limit_bps="100", risk__order_notional="22.40")
+
+    walk(one, "95", "95")
+
+    assert [(side, price) for side, _, price in traded(one)] == [
+        ("BUY", "100.00"),
+        ("SELL", "95.00"),
+    ]
+    assert one.execution.orders == []
+
+
 def test_part_that_the_book_fills_in_part_is_sold_to_its_end_and_no_further() -> None:
     """Two of five fill before the order expires; the other three are sold later, at any price."""
     one = holder()

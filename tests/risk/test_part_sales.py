@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.risk.desk import Desk, actions, check_of, config, fills, intents
+from minibot.events.money import parse_amount
+from tests.risk.desk import Desk, actions, check_of, config, fills, intents, results
 
 COINS = "10"
 
@@ -115,6 +116,37 @@ def test_resting_stop_shrinks_with_a_part() -> None:
     one.tick("90", "90", trade="90")
     one.tick("90", "90", trade="90")
     assert held(one) == 0
+
+
+@pytest.mark.parametrize(
+    ("notional", "levels", "sold"),
+    [
+        ("20.10", {"risk__stop_bps": "200"}, "0.201"),
+        ("20.50", {"risk__stop_bps": "200"}, "0.102"),
+        ("20.30", {"risk__stop_bps": "100", "risk__stop_limit_bps": "100"}, "0.203"),
+        ("20.50", {"risk__stop_bps": "100", "risk__stop_limit_bps": "100"}, "0.102"),
+    ],
+)
+def test_part_whose_remainder_is_too_small_to_rest_sells_all(
+    notional: str, levels: dict[str, Any], sold: str
+) -> None:
+    """The executor values an order at its stop or limit, which is worth less than at the bid."""
+    keys = {"risk__order_notional": notional, "risk__exits_at": "venue"} | levels
+    one = Desk(config(**keys))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    one.buy()
+    whole = held(one)
+
+    said = one.signal("SELL", share_bps=5_000)
+    one.tick()
+
+    assert actions(said)[-1] == ("EXIT", "signal_exit")
+    assert "REJECTED" not in [result for result, _ in results(said)]
+    assert held(one) == whole - Decimal(sold)
+    assert [order.remaining for order in one.execution.orders] == [
+        parse_amount(f"{held(one)}") for _ in range(held(one) > 0)
+    ]
 
 
 @pytest.mark.parametrize("exits_at", ["role", "venue"])

@@ -167,6 +167,22 @@ def test_part_that_expires_at_the_venue_rests_again() -> None:
     assert waiting(one) == ["10.000"]
 
 
+def test_rung_whose_remainder_is_too_small_for_the_limit_of_its_stop_sells_all() -> None:
+    """The remainder of the first part is worth ten USDT at the stop, and less at its limit."""
+    one = holder(
+        risk__exits_at="venue",
+        risk__hard_stop_bps="100",
+        risk__stop_limit_bps="100",
+        risk__order_notional="20.30",
+    )
+    assert waiting(one) == ["0.203"]
+
+    to(one, "102")
+
+    assert sold(one) == [("0.203", "102.00")]
+    assert one.execution.orders == []
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     original=st.integers(1, 10**13),
