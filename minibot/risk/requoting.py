@@ -16,6 +16,7 @@ from minibot.cores.messages import Message, SignalMessage
 from minibot.events.model import BLOCK, BUY, SELL, Event
 from minibot.events.money import PLACES, cost_up, qty_for
 from minibot.events.reasons import (
+    LATE_FILL,
     PENDING_ORDER,
     QUOTE_MOVED,
     QUOTE_TAKEN,
@@ -29,6 +30,7 @@ from minibot.risk.checks import (
     BELOW,
     IS_NOT,
     NONE,
+    NOT_ASKED,
     Gate,
     Row,
     exceeded,
@@ -90,6 +92,7 @@ NOT_SOLD: Final = Gate("opposite_signal", SIGNAL_EXIT, words=(NONE, SELL))
 REST_COST: Final = Gate("entry_rest_cost", places=PLACES, cuts=QUOTE_MOVED)
 REQUOTES: Final = Gate("requotes", QUOTE_UNFILLED)
 ENTRY_AGE: Final = Gate("entry_age_ms", QUOTE_UNFILLED, passes=BELOW)
+ENTRY_LATE: Final = Gate("entry_late_ms", LATE_FILL, passes=BELOW)
 OTHER_PENDING: Final = Gate(ORDER_PENDING.name, PENDING_ORDER, words=IS_NOT)
 
 WITHDRAWING: Final = frozenset(
@@ -188,7 +191,8 @@ def _on_input(
     if row is None:
         quote.patient_until = state.now + state.quotes.rules.patience_ms
         return []
-    is_last = first_failure(again_rows(state, quote, quote.requotes + 1)) is not None
+    again = again_rows(state, quote, quote.requotes + 1)
+    is_last = first_failure((*late_rows(state, quote), *again)) is not None
     rate = state.limits.order_rate
     if is_last or verdict.left.orders + 1 > min(rate.entry_max, rate.hard - 1):
         # It stays where it is, until its time is over or the rate has room, and leaves an order of
@@ -292,13 +296,19 @@ def on_quote_ended(
     if quote.rest <= 0 or quote.is_over or quote.is_pinned:
         _forget(state, market, quote)
         return []
-    if was_refused:
+    if was_refused and first_failure(late_rows(state, quote)) is None:
         # Whatever it is refused for may last: the order rate is not spent on asking.
         quote.is_waiting, quote.is_leaving = True, False
         quote.patient_until = state.now + state.quotes.rules.patience_ms
         return []
     verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
     return _go_on(state, market, quote, verdict)
+
+
+def late_rows(state: RiskState, quote: Quote) -> tuple[Row, ...]:
+    """Return the check that an entry is not too late for its signal, as the executor asks it."""
+    most = state.limits.late_fill_ms
+    return ((ENTRY_LATE, state.now - quote.signal.ts if most else NOT_ASKED, most),)
 
 
 def again_rows(state: RiskState, quote: Quote, requotes: int) -> tuple[Row, ...]:
@@ -345,6 +355,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     checks, rules, rest = verdict.checks, market.rules, quote.rest
     again = again_rows(state, quote, quote.requotes)
     is_last = first_failure(again) is not None
+    checks.judge(late_rows(state, quote))
     if not is_last or not state.quotes.rules.takes:
         checks.judge(again)
     if not checks.reason:

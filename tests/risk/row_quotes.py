@@ -14,6 +14,7 @@ _quote = _scenarios("quote_rows", is_held=False)
 _life = _scenarios("life_rows", is_held=False)
 _moved = _scenarios("moved_rows", is_held=False)
 _again = _scenarios("again_rows", is_held=False)
+_late = _scenarios("late_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=False)
 
 
@@ -151,6 +152,15 @@ REQUOTES: Final = (
         (
             put(quote__started_ts=NOW - 2_999, quote__until_ts=NOW + 1),
             put(quote__started_ts=NOW - 3_000, quote__until_ts=NOW),
+        ),
+    ),
+    _late(
+        "ENTRY_LATE",
+        "late_fill",
+        _texts("entry_late_ms", ("1999 / 2000", "2000 / 2000")),
+        (
+            put(limits__late_fill_ms=2_000, quote__signal__ts=NOW - 1_999),
+            put(limits__late_fill_ms=2_000, quote__signal__ts=NOW - 2_000),
         ),
     ),
     _rest(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.risk.desk import Desk, config, fills, intents, opening, results
+from tests.risk.desk import Desk, actions, config, fills, intents, opening, results
 from tests.risk.test_limit_entries import limit
 from tests.risk.test_quotes import QUOTED
 
@@ -101,3 +101,44 @@ def test_quotes_are_late_but_for_those_at_the_strategys_own_limit() -> None:
     met = quoted.tick("100.09", "100.11", after_ms=2_000)
     assert results(met)[0] == ("EXPIRED", "late_fill")
     assert fills(met) == []
+
+
+@pytest.mark.parametrize("maker_end", ["give_up", "take"])
+@pytest.mark.parametrize("touch", [("100.09", "100.11"), ("99.99", "100.01")])
+def test_quoted_entry_ends_with_the_quote_that_is_too_late(
+    maker_end: str, touch: tuple[str, str]
+) -> None:
+    """A signal that is too old sends no other order, and the next one may enter at once."""
+    one = desk(**LATE | QUOTED | {"risk__maker_end": maker_end})
+    one.signal("BUY")
+
+    met = one.tick(*touch, after_ms=2_000)
+
+    assert results(met) == [("EXPIRED", "late_fill")]
+    assert intents(met) == []
+    assert actions(met) == [("BLOCK", "late_fill")]
+    assert "quotes" not in one.risk.facts()
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_quoted_entry_ends_with_the_quote_that_is_refused_as_too_late() -> None:
+    """A first quote that the executor takes no more leaves nothing that waits to be sent anew."""
+    one = desk(**LATE | QUOTED)
+
+    said = one.signal("BUY", age_ms=2_000)
+
+    assert results(said) == [("REJECTED", "late_fill")]
+    assert actions(said)[-1] == ("BLOCK", "late_fill")
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_quote_that_moves_in_time_is_sent_anew() -> None:
+    """A millisecond before the entry is late its rest is quoted again, within the same time."""
+    one = desk(**LATE | QUOTED)
+    (first,) = intents(one.signal("BUY"))
+    one.tick()
+
+    moved = one.tick("100.09", "100.11", after_ms=1_899)
+
+    (again,) = intents(moved)
+    assert again.late_ts == first.late_ts == one.ts + 1

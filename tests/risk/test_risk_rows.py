@@ -215,6 +215,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (requoting, "again_rows"): lambda module, world: judged(
         module.again_rows(world.state, world.quote, world.quote.requotes)
     ),
+    (requoting, "late_rows"): lambda module, world: judged(
+        module.late_rows(world.state, world.quote)
+    ),
     (requoting, "rest_rows"): lambda module, world: judged(
         module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
     ),
