@@ -433,7 +433,7 @@ class Plan:
 
     def rungs(self) -> list[int]:
         """Return the rungs at which something is left to sell, the lower one first."""
-        return [price for price in self._rungs if price < NEVER and self.part(price, 0)]
+        return sorted([price for price in self._rungs if price < NEVER and self.part(price, 0)])
 
     def rung(self) -> int:
         """Return the lowest rung at which something is left to sell; `NEVER` for none."""

@@ -60,6 +60,11 @@ LADDER = (
     *(*PLAN, "risk.exit_policy=ladder", "risk.ladder_1_bps=0.5", "risk.ladder_2_bps=1"),
     *("risk.targets_by_age=null", "risk.break_even_bps=null", "risk.trail_from_bps=1.5"),
 )
+# Rungs of both kinds, the second one below the first.
+MIXED = (
+    *(*LADDER, "risk.ladder_1_bps=8", "risk.ladder_2_bps=null"),
+    "risk.ladder_2_atr_mult=0.03",
+)
 # No stop but the hard one stands before the rows of the recovery.
 CAMPAIGN = (
     *("risk.hard_stop_bps=50", "risk.exit_policy=campaign", "risk.campaign_entries_max=3"),
@@ -76,7 +81,7 @@ SETS = {
     **CASES,
     **{"tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE},
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
-    **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
+    **{"mixed": MIXED, "ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
     **{"protected": PROTECTED, "maker": MAKER},
     **{"limit": (*VENUE, "risk.stop_limit_bps=0.1"), "plan_limit": PLAN_LIMIT},
     **{"campaign": CAMPAIGN, "campaign_venue": (*CAMPAIGN, "risk.exits_at=venue")},
@@ -132,7 +137,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
     "case",
     [
         *("ema", "nore", "tight", "losing", "late", "venue", "protected", "maker"),
-        *("limit", "plan_limit"),
+        *("limit", "plan_limit", "mixed"),
         *("plan", "plan_venue", "ladder", "ladder_venue", "campaign", "campaign_venue"),
     ],
 )
@@ -160,7 +165,7 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "plan":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert len({"break_even", "age_target", "trailing_stop"} & reasons) >= 2
-    if case in ("ladder", "ladder_venue"):
+    if case in ("mixed", "ladder", "ladder_venue"):
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert "ladder_target" in reasons
     if case == "plan_venue":

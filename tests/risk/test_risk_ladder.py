@@ -65,6 +65,31 @@ def test_half_three_tenths_and_the_rest_are_sold_at_their_levels() -> None:
     assert one.risk.facts()["open_positions"] == []
 
 
+def test_second_rung_below_the_first_sells_its_own_part_first() -> None:
+    """With an ATR of one and a half the second rung is at 103, below the first one at 104."""
+    one = Desk(
+        config(
+            **LADDER
+            | {
+                "risk__ladder_1_bps": "400",
+                "risk__ladder_2_bps": None,
+                "risk__ladder_2_atr_mult": "2",
+            }
+        )
+    ).ready()
+    one.tick("100", "100", trade="100")
+    one.bar("100", "100", "98.50", "100")
+    one.bar("100", "100", "98.50", "100")
+    one.tick("100", "100")
+    one.buy()
+    one.ts += 60_000
+
+    assert to(one, "102.99") == []
+    assert to(one, "103.00", "103.99") == [("EXIT", "ladder_target")]
+    assert to(one, "104.00", "105.00") == [("EXIT", "ladder_target")]
+    assert sold(one) == [("3.000", "103.00"), ("5.000", "104.00")]
+
+
 def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
     """A jump to 106 sells eight of ten at once, at 106."""
     one = holder()
