@@ -173,13 +173,15 @@ class Order:
         trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
         stop_limit: The limit of the stop of an OCO whose target rests as a quote, at `limit`, while
             it waits; None for any other order.
+        was_reached: Whether the last trade while it is on its way is one that triggers it, which
+            the first tick after its latency then does, even a quote.
         early_ts: From when a trade at `early_stop` or `early_target` triggers it before it is due;
             see `take_over`. None for an order that takes no resting order's place.
     """
 
     __slots__ = (
         *("client", "due_ts", "early_stop", "early_target", "early_ts", "expires_ts", "filled"),
-        *("has_met_market", "intent", "intent_ts", "is_late_at_end"),
+        *("has_met_market", "intent", "intent_ts", "is_late_at_end", "was_reached"),
         *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
         *("state", "stop", "stop_limit", "symbol", "target", "time_in_force", "trail"),
     )
@@ -207,6 +209,7 @@ class Order:
     stop_limit: int | None
     rests: bool
     trail: int | None
+    was_reached: bool
     early_ts: int | None
     early_stop: int | None
     early_target: int | None
@@ -347,6 +350,8 @@ class Order:
             triggers["trail"] = self.trail
         if self.stop_limit is not None:
             triggers["stop_limit"] = self.stop_limit
+        if self.was_reached:
+            triggers["was_reached"] = True
         if self.early_ts is not None:
             triggers["early"] = [self.early_ts, self.early_stop, self.early_target]
         return triggers | {
@@ -396,6 +401,7 @@ class Order:
         order.target = data.get("target")
         order.trail = data.get("trail")
         order.stop_limit = data.get("stop_limit")
+        order.was_reached = bool(data.get("was_reached"))
         order.early_ts, order.early_stop, order.early_target = data.get("early", (None,) * 3)
         order.rests = order.stop is not None or order.target is not None
         return order
@@ -436,6 +442,7 @@ def order_of(
     order.target = intent.target
     order.trail = intent.trail
     order.stop_limit = None
+    order.was_reached = False
     order.early_ts = order.early_stop = order.early_target = None
     if intent.order_type == MAKER_ONLY:
         order.time_in_force = MAKER_ONLY

@@ -520,21 +520,26 @@ class PaperExecutorNoreV1(Core):
     def _trigger(self, order: Order, seq: int, tick: ScaledTick, messages: list[Message]) -> None:
         """Trigger a resting order if the tick is a trade at its stop or target.
 
-        The tick's age and touch matter to the fills alone.
+        So does the first tick after its latency if the last trade was one there. The tick's age and
+        touch matter to the fills alone.
         """
         rules, price = self._trading, tick.last(seq)
         if rules is None:
             return
         if tick.ts < order.due_ts:
-            if not tick.is_trade(seq) or not order.is_reached_early(price, tick.ts):
+            if not tick.is_trade(seq):
+                return
+            if not order.is_reached_early(price, tick.ts):
+                order.was_reached = order.is_reached(price)
                 return
             # The former order, which is at the venue, would sell now.
             order.due_ts = max(order.intent_ts, tick.ts)
+        was_reached, order.was_reached = order.was_reached, False
         if not order.is_reached(price):
             if order.trail is not None and tick.is_trade(seq):
                 order.follow(price, rules.price_step)
             return
-        if not tick.is_trade(seq):
+        if not was_reached and not tick.is_trade(seq):
             return
         self._tell_trigger(order, price, rules, seq, tick, messages)
 

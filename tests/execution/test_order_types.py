@@ -240,6 +240,53 @@ def test_orders_are_those_of_spot_and_no_others() -> None:
     assert results(executor().intent("SELL", "1", purpose="ENTRY")) == [("REJECTED", "short_sale")]
 
 
+# --- an order on its way --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "trades", "said"),
+    [
+        ({"order_type": "STOP_LOSS", "stop_price": "99"}, ["98.90"], "stop_triggered"),
+        ({"order_type": "STOP_LOSS", "stop_price": "99"}, ["99.00"], "stop_triggered"),
+        ({"order_type": "STOP_LOSS", "stop_price": "99"}, ["99.01"], None),
+        ({"order_type": "STOP_LOSS", "stop_price": "99"}, ["98.90", "99.01"], None),
+        ({"order_type": "STOP_LOSS", "stop_price": "99"}, ["99.01", "98.90"], "stop_triggered"),
+        ({"order_type": "TAKE_PROFIT", "target_price": "102"}, ["102"], "target_triggered"),
+        (
+            {"order_type": "OCO", "stop_price": "99", "target_price": "102"},
+            ["102"],
+            "target_triggered",
+        ),
+    ],
+)
+def test_order_is_triggered_when_it_arrives_by_the_last_trade_on_its_way(
+    changes: dict[str, Any], trades: list[str], said: str | None
+) -> None:
+    """Once its latency is over a quote brings the trigger that a trade before has caused."""
+    keys = {"risk__exits_at": "venue", "execution__latency_market_ms": 250}
+    desk = Desk(config(**keys), first=opening("10000", (LOT,)), with_risk=False).ready()
+    desk.intent("SELL", "2", **changes)
+    for trade in trades:
+        assert desk.tick("98.80", "98.82", trade=trade) == []
+        desk.restarted()
+
+    found = desk.tick("98.50", "98.52", after_ms=200)
+    later = desk.tick("98.40", "98.42")
+
+    assert results(found) == ([("TRIGGERED", said), ("FILLED", "filled")] if said else [])
+    assert [fill.price for fill in fills(found)] == (["98.50"] if said else [])
+    assert later == []
+
+
+def test_quotes_alone_trigger_no_order_on_its_way() -> None:
+    """Before the first trade the bid stands for it; such a tick is no trade at the stop."""
+    keys = {"risk__exits_at": "venue", "execution__latency_market_ms": 250}
+    desk = Desk(config(**keys), first=opening("10000", (LOT,)), with_risk=False).ready()
+    desk.intent("SELL", "2", order_type="STOP_LOSS", stop_price="99")
+
+    assert [desk.tick("98.50", "98.52") for _ in range(4)] == [[]] * 4
+
+
 # --- a replacement on its way ---------------------------------------------------------------------
 
 

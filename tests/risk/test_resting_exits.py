@@ -441,6 +441,19 @@ def test_order_that_comes_too_late_is_tried_again_later_and_not_at_once(at: str)
     assert 1 <= len(intents(one.events("order_intents"))) - before <= 3
 
 
+def test_stop_that_a_trade_passes_while_it_is_on_its_way_sells_when_it_arrives() -> None:
+    """The first quote after the latency sells at its bid, though no trade follows."""
+    one = held(risk__take_profit_bps=None, execution__latency_market_ms=250)
+    assert fills(one.tick(after_ms=250))
+
+    assert one.tick("98.80", "98.82", trade="98.90", after_ms=100) == []
+    said = one.tick("98.50", "98.52", after_ms=200)
+
+    assert [(fill.side, fill.price) for fill in fills(said)] == [("SELL", "98.50")]
+    assert actions(said) == [("EXIT", "stop_loss")]
+    assert one.risk.facts()["open_positions"] == []
+
+
 def test_no_moment_of_a_move_is_without_a_stop() -> None:
     """A trade below both stops, while the order that moves them is on its way, sells all."""
     one = held(
