@@ -27,8 +27,8 @@ PERMITTED_QUEUES: Final = frozenset({"market_ticks", "signals", "fills"})
 SELL: Final = 0
 HOLD: Final = 1
 BUY: Final = 2
-# A mid that comes this much after the end of the horizon says nothing about the horizon.
-_LATE_MS_MAX: Final = 5_000
+# A mid further than this from the end of the horizon says nothing about the horizon.
+_OFF_MS_MAX: Final = 5_000
 ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 9 MB.
 
 
@@ -90,7 +90,7 @@ class Dataset:
         def ts_of(number: int) -> int:
             return rows[number].ts
 
-        last_ts = first - horizon_ms - _LATE_MS_MAX  # Training rows end before it.
+        last_ts = first - horizon_ms - _OFF_MS_MAX  # Training rows end before it.
         train = order[: bisect_left(order, last_ts, key=ts_of)]
         holdout = order[bisect_left(order, first, key=ts_of) :]
         return ChosenRows(rows, train), ChosenRows(rows, holdout)
@@ -114,6 +114,7 @@ class Dataset:
 @dataclass(frozen=True, slots=True)
 class _Unlabelled:
     ts: int
+    close_ts: int
     features: array[int]
     mid: float
 
@@ -185,14 +186,17 @@ class RowMaker:
         if mid is None:
             return
         waiting = self._waiting[bar.symbol]
-        while waiting and waiting[0].ts + self._horizon_ms <= ts:
+        # By the bars' own times: when they are received varies by some hundred milliseconds.
+        while waiting and waiting[0].close_ts + self._horizon_ms <= bar.close_ts:
             self._label(bar.symbol, waiting.popleft(), ts, mid)
         vector = window.vector()
         if vector is not None:
-            waiting.append(_Unlabelled(ts, array("q", vector), mid))
+            waiting.append(_Unlabelled(ts, bar.close_ts, array("q", vector), mid))
 
     def _label(self, symbol: str, row: _Unlabelled, ts: int, mid: float) -> None:
-        if ts > row.ts + self._horizon_ms + _LATE_MS_MAX:
+        horizon_ms = self._horizon_ms
+        least_ms = max(horizon_ms - _OFF_MS_MAX, horizon_ms // 2)
+        if not least_ms <= ts - row.ts <= horizon_ms + _OFF_MS_MAX:
             self.refused += 1
             return
         moved_bps = (mid - row.mid) / row.mid * 10_000.0

@@ -25,7 +25,7 @@ from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
 from minibot.events.model import Event, Gap, Payload
 from minibot.kernel.errors import ConfigError
 from tests.ai.ai_rows import RUN_ID, dataset
-from tests.ai.ai_stage import START_TS, SYMBOL, history, market
+from tests.ai.ai_stage import START_TS, SYMBOL, bar, history, market, quote
 
 
 def events(batches: Iterator[list[tuple[Payload, int]]], run_id: str = RUN_ID) -> list[Event]:
@@ -36,13 +36,13 @@ def events(batches: Iterator[list[tuple[Payload, int]]], run_id: str = RUN_ID) -
     ]
 
 
-def maker(horizon_ms: int = 10_000) -> RowMaker:
+def maker(horizon_ms: int = 10_000, bar_interval: str = "1s") -> RowMaker:
     """Return a row maker of one symbol."""
     return RowMaker(
         RUN_ID,
         frozenset({"market_ticks", "signals", "fills"}),
-        Windows([SYMBOL], "1s", "1m"),
-        bar_interval="1s",
+        Windows([SYMBOL], bar_interval, "1m"),
+        bar_interval=bar_interval,
         horizon_ms=horizon_ms,
         label_bps_min=2.0,
     )
@@ -83,6 +83,50 @@ def test_label_follows_the_move_over_the_horizon(per_second: float, label: int) 
     rows = maker()
     feed(rows, events(history(prices)) + events(market(0, 45, prices=prices)))
     assert {row.label for row in rows.dataset().rows} == {label}
+
+
+def minutes(delays_ms: list[int]) -> list[Event]:
+    """Return the touch and bar of each minute, received that long after the bar's close."""
+    return events(
+        iter(
+            [
+                (quote(60_000.0), START_TS + number * 60_000 + delay_ms),
+                (
+                    bar("1m", 60_000.0, START_TS + number * 60_000),
+                    START_TS + number * 60_000 + delay_ms,
+                ),
+            ]
+            for number, delay_ms in enumerate(delays_ms)
+        )
+    )
+
+
+def test_row_is_due_by_the_close_of_its_bar_however_late_bars_arrive() -> None:
+    """Bars of a minute that arrive by turns 300 and 100 ms late label every row but the last."""
+    rows = maker(horizon_ms=60_000, bar_interval="1m")
+    feed(rows, events(history(rising)) + minutes([300, 100] * 20))
+    assert len(rows) == 39
+    assert rows.refused == 0
+
+
+@pytest.mark.parametrize(("delays_ms", "count"), [([5_000, 0], 1), ([5_001, 0], 0)])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_row_is_labelled_near_the_end_of_its_horizon_alone(
+    delays_ms: list[int], count: int, is_early: bool
+) -> None:
+    """A row is refused whose next bar comes over five seconds before or after its horizon ends."""
+    rows = maker(horizon_ms=60_000, bar_interval="1m")
+    feed(rows, events(history(rising)) + minutes(delays_ms if is_early else delays_ms[::-1]))
+    assert (len(rows), rows.refused) == (count, 1 - count)
+
+
+@pytest.mark.parametrize(("after_ms", "count"), [(499, 0), (500, 1)])
+def test_row_of_a_short_horizon_is_labelled_after_half_of_it(after_ms: int, count: int) -> None:
+    """Bars of two seconds that arrive at once label nothing over a horizon of one."""
+    rows = maker(horizon_ms=1_000)
+    feed(rows, events(history(rising)) + events(market(0, 1, prices=rising)))
+    feed(rows, events(iter([[(bar("1s", 60_000.0, START_TS + 1_000), START_TS + after_ms)]])))
+    assert len(rows) == count
 
 
 def test_rows_across_a_gap_are_not_labelled() -> None:
