@@ -1,9 +1,10 @@
 """Trusted clerk: handles the run's events, and the answers of the sandboxed worker.
 
 It processes events of the run in order, keeps the worker informed, asks for a recommendation per
-symbol and interval of market time, builds the dataset, runs trainings and activates models that
-passed the gate. At each signal it asks as well; that answer is not published, it goes into the
-patterns. It reads and writes no queue: the role passes events in and takes recommendations out.
+symbol with fresh data and interval of market time, builds the dataset, runs trainings and activates
+models that passed the gate. At each signal it asks as well; that answer is not published, it goes
+into the patterns. It reads and writes no queue: the role passes events in and takes recommendations
+out.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class AiService:
             if mid is not None:
                 self.patterns.take_mid(payload.symbol, event.ts, mid)
         elif isinstance(payload, Beat):
-            self._ask_when_due(event, now)
+            self._ask_when_due(payload, event, now)
 
     def _mid(self, symbol: str) -> float | None:
         window = self.rows.windows.by_symbol.get(symbol)
@@ -156,8 +157,12 @@ class AiService:
         for at in range(0, len(rows), _ROWS_PER_FRAME):
             self.keeper.tell(rows[at : at + _ROWS_PER_FRAME])
 
-    def _ask_when_due(self, event: Event, now: int) -> None:
+    def _ask_when_due(self, beat: Beat, event: Event, now: int) -> None:
         for symbol in self.settings.symbols:
+            # The window keeps its last touch for ever; a symbol no longer followed has no age.
+            age_ms = beat.data_age_ms.get(symbol)
+            if age_ms is None or age_ms > self.settings.stale_ms:
+                continue
             asked_ts = self._asked_ts.get(symbol)
             if asked_ts is not None and now - asked_ts < self.settings.interval_ms:
                 continue

@@ -11,6 +11,7 @@ from minibot.ai.dataset import check_permitted
 from minibot.ai.isolation import level_min_here
 from minibot.ai.training import TrainingSettings
 from minibot.ai.worker_supervisor import WorkerLimits
+from minibot.cores.core_profile import venue_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class AiSettings:
     bar_interval: str
     trend_interval: str
     interval_ms: int
+    stale_ms: int
     horizon_ms: int
     label_bps_min: float
     uses_model: bool
@@ -58,6 +60,7 @@ def ai_settings(
         bar_interval=config["strategy"]["bar_interval"],
         trend_interval=config["strategy"]["trend_interval"],
         interval_ms=ai["interval_market_ms"],
+        stale_ms=config[venue_name(dict(config))]["tick_stale_market_ms"],
         horizon_ms=ai["horizon_ms"],
         label_bps_min=float(ai["label_bps_min"]),
         uses_model=ai["model"] == "lightgbm",

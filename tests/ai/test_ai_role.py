@@ -17,7 +17,7 @@ from minibot.ai.activation import Activation
 from minibot.ai.collect import collect
 from minibot.ai.proof import prove
 from minibot.ai.settings import ai_settings
-from minibot.events.model import Ack, ModelActive, Recommendation
+from minibot.events.model import Ack, Beat, ModelActive, Recommendation
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
@@ -204,6 +204,36 @@ def test_role_starts_with_the_active_model_and_without_a_damaged_one(
     assert "model refused" in one.detail()
     paced(one, 200, 300, lambda: len(one.events("recommendations")) > count)
     assert recommendations(one)[-1].model_id == "baseline-v1"
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_role_recommends_nothing_on_data_that_are_stale(
+    stage: Callable[..., Stage], is_named: bool
+) -> None:
+    """A symbol with stale data, or none, gets no recommendation until ticks come again."""
+    one = started(stage({"train": False, "interval_market_ms": 1000}))
+    # An hour ahead of the clock, so that the beats' own times count.
+    second = paced(one, 40, 200, lambda: bool(one.events("recommendations"))) + 3600
+    limit_ms = one.manifest.config["binance"]["tick_stale_market_ms"]
+    fresh: set[str] = set()
+    stale: set[str] = set()
+    for age_ms in range(0, 30_000, 1000):
+        if is_named or age_ms > limit_ms:
+            beat = Beat(second + 1, {SYMBOL: age_ms} if is_named else {})
+            sent = one.write("market_ticks", beat, START_TS + second * 1000)
+            (stale if age_ms > limit_ms else fresh).add(sent.id)
+            second += 1
+    seq = one.tick_seq
+    paced(
+        one,
+        second,
+        second + 200,
+        lambda: (one.events("recommendations")[-1].tick_seq or 0) > seq,
+    )
+
+    causes = {cause for event in one.events("recommendations") for cause in event.cause_ids or ()}
+    assert causes.isdisjoint(stale)
+    assert fresh <= causes
 
 
 @pytest.mark.row("N-101")
