@@ -111,13 +111,14 @@ class Activation:
             former = list(now.former)
             while former:
                 candidate = former.pop()
-                if self._holds(candidate):
+                if self.holds(candidate):
                     return Active(candidate, tuple(former))
             return Active()
 
         return self._change(choose, why)
 
-    def _holds(self, model_id: str) -> bool:
+    def holds(self, model_id: str) -> bool:
+        """Return whether a snapshot is intact and has passed the gate."""
         try:
             self.load_passed(model_id)
         except SnapshotRefused:

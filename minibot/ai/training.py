@@ -24,7 +24,6 @@ from minibot.ai.gate import (
     MODEL_DAMAGED,
     ModelVerdict,
     judge_candidate,
-    refused,
 )
 from minibot.ai.isolation import OFF, is_enough
 from minibot.ai.jailed_process import JailedProcess
@@ -94,7 +93,8 @@ def train_snapshot(
     """Train on a dataset, write the snapshot, let the gate judge it; return both.
 
     Raises:
-        TrainingFailed: Too few rows, no sandbox, a trainer that failed or sent a bad text.
+        TrainingFailed: Too few rows, no sandbox, a trainer or scorer that failed or sent a bad
+            text; without a score the gate has not judged the snapshot.
     """
     train, holdout = dataset.split(settings.horizon_ms)
     if len(train) < settings.rows_min or len(holdout) < HOLDOUT_ROWS_MIN:
@@ -119,9 +119,9 @@ def train_snapshot(
                 "rounds": ROUNDS,
             },
         )
+        verdict = judge_snapshot(activation, tasks, model_id, train, holdout)
     except SnapshotRefused as error:
         raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
-    verdict = judge_snapshot(activation, tasks, model_id, train, holdout)
     return Trained(model_id, pack, verdict)
 
 
@@ -132,19 +132,25 @@ def judge_snapshot(
     train: Sequence[Row],
     holdout: Sequence[Row],
 ) -> ModelVerdict:
-    """Let the gate judge an existing snapshot, write its verdict beside it and return it."""
+    """Let the gate judge an existing snapshot, write its verdict beside it and return it.
+
+    The same rows give the same snapshot again. One that passed before keeps that verdict, as it may
+    be active, or the one to return to.
+
+    Raises:
+        SnapshotRefused: The snapshot is damaged.
+        TrainingFailed: A scorer failed; no verdict is written.
+    """
     snapshots = activation.snapshots
-    try:
-        snapshot = snapshots.load(model_id)
-        candidate = tasks.score(snapshot.text, holdout)
-        reference, reference_id = _reference(activation, tasks, holdout)
-        verdict = judge_candidate(train, holdout, candidate, reference)
+    snapshot = snapshots.load(model_id)
+    candidate = tasks.score(snapshot.text, holdout)
+    reference, reference_id = _reference(activation, tasks, holdout)
+    verdict = judge_candidate(train, holdout, candidate, reference)
+    if verdict.passed or not activation.holds(model_id):
         sha256 = snapshot.manifest["model"]["sha256"]
-    except (SnapshotRefused, TrainingFailed) as error:
-        verdict, reference_id, sha256 = refused(MODEL_DAMAGED, str(error)), "", ""
-    snapshots.write_verdict(
-        model_id, {**verdict.to_json(), "reference_id": reference_id, "model_sha256": sha256}
-    )
+        snapshots.write_verdict(
+            model_id, {**verdict.to_json(), "reference_id": reference_id, "model_sha256": sha256}
+        )
     return verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
 from minibot.ai.gate import MODEL_DAMAGED, MODEL_WORSE, ROWS_TOO_FEW, judge_candidate, score
 from minibot.ai.models import activate_model, list_models, rollback_model
+from minibot.ai.probabilities import Probabilities
 from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused
-from minibot.ai.training import Tasks, Trained, TrainingFailed, TrainingSettings, train_snapshot
+from minibot.ai.training import (
+    Tasks,
+    Trained,
+    TrainingFailed,
+    TrainingSettings,
+    judge_snapshot,
+    train_snapshot,
+)
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.runtime.paths import Var
@@ -123,6 +132,51 @@ def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
             created_ts=1,
             is_cancelled=lambda: True,
         )
+
+
+@pytest.mark.process
+def test_scoring_that_did_not_take_place_leaves_the_verdict(root: Path) -> None:
+    """A cancelled scoring writes no verdict, and leaves the active model its own."""
+    activation = Activation(root)
+    active = passed(root, 1)
+    activation.activate(active, "test")
+    unjudged = activation.snapshots.write(model_text(2), created_ts=2, training={"rows": 1})
+    rows = dataset(1).rows
+    for model_id in (active, unjudged):
+        with pytest.raises(TrainingFailed, match="cancelled"):
+            judge_snapshot(activation, Tasks(root, SETTINGS, lambda: True), model_id, rows, rows)
+
+    loaded = activation.load_active()
+    assert loaded is not None
+    assert loaded.model_id == active
+    assert activation.snapshots.verdict(unjudged) is None
+
+
+class Scoring(Tasks):
+    """Tasks whose scorings of a model text give set probabilities."""
+
+    def __init__(self, root: Path, answers: Mapping[str, Sequence[Probabilities]]) -> None:
+        super().__init__(root, SETTINGS, lambda: False)
+        self._answers = answers
+
+    def score(self, text: str, rows: Sequence[Row]) -> Sequence[Probabilities]:
+        """Return the probabilities set for the text."""
+        return self._answers[text]
+
+
+def test_snapshot_judged_again_as_worse_keeps_its_pass(root: Path) -> None:
+    """A former model, trained again and now worse than the active one, can be rolled back to."""
+    activation = Activation(root)
+    former, active = passed(root, 1), passed(root, 2)
+    activation.activate(former, "test")
+    activation.activate(active, "test")
+    rows = rows_labelled([0, 1, 2] * 20)
+    tasks = Scoring(root, {model_text(1): sure(rows, 700_000), model_text(2): sure(rows)})
+
+    verdict = judge_snapshot(activation, tasks, former, rows, rows)
+
+    assert not verdict.passed
+    assert activation.rollback("test") == Active(former, ())
 
 
 @pytest.mark.process
