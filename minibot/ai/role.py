@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL
@@ -29,6 +30,7 @@ from minibot.events.ids import position_id
 from minibot.events.model import DEGRADED, READY, Event, ModelActive, Recommendation
 from minibot.events.names import AI_ROLE, RECOMMENDATIONS
 from minibot.kernel import canonical
+from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
 from minibot.runtime.clock import machine_ns
@@ -142,11 +144,12 @@ class AiRole:
             self.context.log.info("ai", detail=note)
         for warning in outcome.warnings:
             self.context.log.warning("ai", detail=warning)
+        if outcome.forbidden:
+            line, why = outcome.forbidden[0]
+            self._try(lambda: self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why))
+            return self._stop(reasons.AI_ISOLATION_BREACH, f"the AI worker sent {why}")
         for line, why in outcome.invalid:
             self._intake.set_aside(line, reasons.AI_DRAFT_INVALID, why)
-        for line, why in outcome.forbidden:
-            self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why)
-            return self._stop(reasons.AI_ISOLATION_BREACH, f"the AI worker sent {why}")
         if self._clerk.keeper.is_unavailable and self.settings.is_required:
             return self._stop(reasons.AI_ISOLATION_UNAVAILABLE, self._clerk.keeper.off_reason)
         if outcome.publish:
@@ -187,9 +190,18 @@ class AiRole:
             self._said.add(encode_line(canonical.encode(event.to_json())))
 
     def _stop(self, reason_code: str, detail: str) -> int:
-        self._clerk.end(self._intake.now)
-        self._intake.end()
-        return self.context.stop(StopRecord(self.context.name, reason_code, detail))
+        # Before the ends, which may last longer than the launcher waits for a turn.
+        code = self.context.stop(StopRecord(self.context.name, reason_code, detail))
+        self._try(self._intake.end)
+        self._try(lambda: self._clerk.end(self._intake.now))
+        return code
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """Take a step of a STOP, which its failure must not prevent."""
+        try:
+            step()
+        except (OSError, MinibotError) as error:
+            self.context.log.warning("stop_step_failed", detail=repr(error))
 
     def _leave(self, code: int) -> int:
         self._clerk.end(self._intake.now)

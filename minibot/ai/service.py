@@ -237,15 +237,19 @@ class AiService:
         self._flush()
         turn = self.keeper.turn()
         outcome = Outcome(invalid=turn.invalid, forbidden=turn.forbidden)
-        for answer in turn.answers:
+        if not turn.forbidden:  # A breach waits for nothing that may fail.
+            self._go_on(turn.answers, outcome, now)
+        outcome.notes, self._notes = self._notes, []
+        outcome.warnings, self.keeper.warnings = self.keeper.warnings, []
+        return outcome
+
+    def _go_on(self, answers: list[Answer], outcome: Outcome, now: int) -> None:
+        for answer in answers:
             self._on_answer(answer, outcome)
         self._on_model_answer()
         self.patterns.files.write_when_due(now)
         self._train_when_due(now)
         self._fetch_training(outcome)
-        outcome.notes, self._notes = self._notes, []
-        outcome.warnings, self.keeper.warnings = self.keeper.warnings, []
-        return outcome
 
     def _on_answer(self, answer: Answer, outcome: Outcome) -> None:
         ask = answer.ask

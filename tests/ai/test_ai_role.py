@@ -253,6 +253,54 @@ def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[...,
     assert one.events("recommendations") == []
 
 
+FAILING_END = """
+from minibot.ai.service import AiService
+def end(self, now):
+    raise PermissionError("patterns")
+AiService.end = end
+"""
+KILLED_END = """
+import os
+from minibot.ai.service import AiService
+def end(self, now):
+    os._exit(9)
+AiService.end = end
+"""
+FAILING_LETTER = """
+from minibot.ai.intake import Intake
+def set_aside(self, draft, reason_code, why):
+    raise PermissionError("deadletter.jsonl")
+Intake.set_aside = set_aside
+"""
+LOCKED_MODEL = """
+from minibot.ai.service import AiService
+from minibot.kernel.errors import LockBusy
+fetch = AiService._fetch_training
+def locked(self, outcome):
+    fetch(self, outcome)
+    if outcome.forbidden:
+        raise LockBusy("active.lock")
+AiService._fetch_training = locked
+"""
+
+
+@pytest.mark.row("F127")
+@pytest.mark.parametrize(
+    ("before", "code", "letters"),
+    [(FAILING_END, 10, 1), (KILLED_END, 9, 1), (FAILING_LETTER, 10, 0), (LOCKED_MODEL, 10, 1)],
+)
+def test_role_records_a_breach_although_another_step_fails(
+    stage: Callable[..., Stage], before: str, code: int, letters: int
+) -> None:
+    """A letter or clean-up that fails or is cut off, or a locked model, leaves the STOP."""
+    one = stage(chaos={"ai_worker": "order_intent"})
+    assert one.start(before.strip()).wait(DEADLINE_S) == code
+
+    assert [stop.reason_code for stop in one.stops()] == ["AI_ISOLATION_BREACH"]
+    assert [letter.reason_code for letter in one.dead_letters()] == ["ai_draft_forbidden"] * letters
+    assert one.var.flag.exists()
+
+
 @pytest.mark.row("F91", "F92")
 def test_role_sets_an_event_against_its_contract_aside_and_stops(
     stage: Callable[..., Stage],
