@@ -36,6 +36,8 @@ SILENCE_MS_MAX: Final = 10 * PING_MS
 ASKS_OPEN_MAX: Final = 64
 # One bad line may be a bug; ten from one process mean that none of its lines can be used.
 INVALID_MAX: Final = 10
+# A hello and models are few; a worker that was silent as long as it may be sends ten pongs at once.
+OTHERS_PER_S_MAX: Final = 5 * SILENCE_MS_MAX // PING_MS
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class WorkerSupervisor:
         self._child: JailedProcess | None = None
         self._invalid = 0
         self._second_ns = 0
-        self._lines_this_second = 0
+        self._others_this_second = 0
         self._asks_this_second = 0
         self._ping = 0
         self._pinged_ns = 0
@@ -165,11 +167,6 @@ class WorkerSupervisor:
             return turn
         for line in child.receive():
             self._new_second()
-            self._lines_this_second += 1
-            # Answers come at most as fast as questions; a hello, pongs and models are few.
-            if self._lines_this_second > 2 * self._limits.drafts_per_s_max + 10:
-                self._fail("it floods")
-                return turn
             self._take(line, turn)
             if self._child is not child:
                 return turn
@@ -199,6 +196,11 @@ class WorkerSupervisor:
             if judged.recommendation is not None:
                 self.counters["ai_drafts"] += 1
             turn.answers.append(judged)
+            return
+        # Answers are not counted: open questions bound them, and after a stall all come at once.
+        self._others_this_second += 1
+        if self._others_this_second > OTHERS_PER_S_MAX:
+            self._fail("it floods")
         elif judged["t"] == "hello":
             self._on_hello(judged)
         elif judged["t"] == "model":
@@ -245,7 +247,7 @@ class WorkerSupervisor:
         moment = self._machine_ns()
         if moment - self._second_ns >= 1_000 * NS_PER_MS:
             self._second_ns = moment
-            self._lines_this_second = 0
+            self._others_this_second = 0
             self._asks_this_second = 0
 
     # --- the end of a worker ------------------------------------------------------------------

@@ -37,13 +37,20 @@ BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 class Bench:
     """Supervisor with real workers, and a monotonic clock that the test can advance."""
 
-    def __init__(self, folder: Path, *, restarts_max: int = 0, misbehave: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        restarts_max: int = 0,
+        misbehave: str = "",
+        drafts_per_s_max: int = 100,
+    ) -> None:
         self.folder = folder
         self.misbehave = misbehave
         self.pushed_ns = 0
         self.started: list[JailedProcess] = []
         self.seen = Turn()
-        limits = WorkerLimits(LEVEL_HERE, restarts_max, 100)
+        limits = WorkerLimits(LEVEL_HERE, restarts_max, drafts_per_s_max)
         self.keeper = WorkerSupervisor(
             limits, self.start_child, self.introduce, BASELINE, lambda: self.clock_ns()
         )
@@ -255,6 +262,23 @@ def test_worker_that_answers_pings_is_left_alone_for_long(bench: Callable[..., B
         ask(one, number)
     assert one.keeper.state == READY
     assert len(one.started) == 1
+
+
+def test_worker_that_catches_up_after_a_stall_is_kept(bench: Callable[..., Bench]) -> None:
+    """A worker that stood still for three seconds answers all that was asked at once, unharmed."""
+    one = bench(drafts_per_s_max=20)
+    one.until(lambda: one.keeper.state == READY, "ready")
+    worker = psutil.Process(one.keeper.pid)
+    worker.suspend()
+    for number in range(60):
+        if number % 20 == 0:
+            one.pushed_ns += 1_000_000_000
+        assert one.keeper.ask(Ask(number, SYMBOL, 1, "cause", 0))
+    worker.resume()
+    one.until(lambda: len(one.seen.answers) == 60 or one.keeper.state != READY, "all answers")
+
+    assert one.keeper.warnings == []
+    assert [answer.ask.number for answer in one.seen.answers] == list(range(60))
 
 
 @pytest.mark.parametrize("how", ["nan", "garbage"])

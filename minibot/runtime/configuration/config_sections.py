@@ -407,7 +407,7 @@ class Ai:
     drafts_per_s_max: Annotated[
         int,
         whole(1, 10_000),
-        "Drafts of the worker per second before it is switched off.",
+        "Questions to the worker per second; each allows one draft.",
     ]
     permitted_queues: Annotated[
         tuple[str, ...],
