@@ -121,4 +121,4 @@ def train(var: Var, run_dirs: Sequence[Path], settings: AiSettings, *, created_t
             Activation(var.ai), var.ai, dataset, settings.training, created_ts=created_ts
         )
     except TrainingFailed as error:
-        raise Refusal(f"{error}.", "Give more runs, or see minibot gate ai_isolation.") from error
+        raise Refusal(f"{error}.", error.remedy) from error

@@ -31,6 +31,7 @@ from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.trainer import ROWS_MAX
 from minibot.runtime.interpreter import private_folder, program
 
 ROUNDS: Final = 60
@@ -43,7 +44,16 @@ _POLL_S: Final = 0.2
 
 
 class TrainingFailed(Exception):
-    """Training gave no snapshot; the message says why. The active model is untouched."""
+    """Training gave no judged snapshot. The active model is untouched.
+
+    Args:
+        why: The reason.
+        remedy: What an operator does next.
+    """
+
+    def __init__(self, why: str, remedy: str = "See: minibot gate ai_isolation.") -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +103,20 @@ def train_snapshot(
     """Train on a dataset, write the snapshot, let the gate judge it; return both.
 
     Raises:
-        TrainingFailed: Too few rows, no sandbox, a trainer or scorer that failed or sent a bad
-            text; without a score the gate has not judged the snapshot.
+        TrainingFailed: Too few or too many rows, no sandbox, a trainer or scorer that failed or
+            sent a bad text; without a score the gate has not judged the snapshot.
     """
     train, holdout = dataset.split(settings.horizon_ms)
     if len(train) < settings.rows_min or len(holdout) < HOLDOUT_ROWS_MIN:
         raise TrainingFailed(
             f"{len(train)} rows to train and {len(holdout)} to test, "
-            f"{settings.rows_min} and {HOLDOUT_ROWS_MIN} needed"
+            f"{settings.rows_min} and {HOLDOUT_ROWS_MIN} needed",
+            "Give more runs.",
+        )
+    if len(train) > ROWS_MAX or len(holdout) > ROWS_MAX:
+        raise TrainingFailed(
+            f"{len(train)} rows to train and {len(holdout)} to test, at most {ROWS_MAX} each",
+            "Give fewer runs.",
         )
     pack = write_pack(ai_root, dataset, created_ts=created_ts)
     tasks = Tasks(ai_root, settings, is_cancelled, before_start)
@@ -225,7 +241,8 @@ class Tasks:
             for frame in frames:
                 self._wait_for_room(child, deadline)
                 if not child.send(frame):
-                    raise TrainingFailed(f"{task}: the process does not take its rows")
+                    words = child.broken or child.last_words
+                    raise TrainingFailed(f"{task}: the process does not take its rows: {words}")
             result = self._wait(child, answer, deadline)
             if result.get("ok") is not True:
                 raise TrainingFailed(f"{task}: {str(result.get('why'))[:500]}")

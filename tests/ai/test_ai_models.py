@@ -17,9 +17,12 @@ from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
 from minibot.ai.gate import MODEL_DAMAGED, MODEL_WORSE, ROWS_TOO_FEW, judge_candidate, score
 from minibot.ai.models import activate_model, list_models, rollback_model
+from minibot.ai.models import train as train_on_runs
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.row_ring import Row
+from minibot.ai.settings import ai_settings
 from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.trainer import ROWS_MAX
 from minibot.ai.training import (
     Tasks,
     Trained,
@@ -30,8 +33,9 @@ from minibot.ai.training import (
 )
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.kernel.errors import IntegrityError, Refusal
-from minibot.runtime.paths import Var
-from tests.ai.ai_rows import dataset, model_text
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.paths import PROJECT, Var
+from tests.ai.ai_rows import RUN_ID, dataset, model_text
 from tests.ai.ai_stage import LEVEL_HERE
 from tests.waiting import DEADLINE_S
 
@@ -111,6 +115,26 @@ def test_training_on_too_few_rows_writes_nothing(root: Path) -> None:
     assert not (root / "snapshots").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "remedy"), [(60, "more runs"), (ROWS_MAX * 4 // 3 + 100, "fewer")]
+)
+def test_training_on_a_wrong_number_of_rows_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, remedy: str
+) -> None:
+    """Training on too few rows asks for more runs; beyond the trainer's bound, for fewer."""
+    made = [Row(number * 1000, "BTCUSDT", (0,) * len(FEATURES), 1) for number in range(rows)]
+    monkeypatch.setattr("minibot.ai.models.collect", lambda *given: Dataset(made))
+    var = Var(tmp_path / "var")
+    profile = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    given = ai_settings(profile, run_id=RUN_ID, root=var.ai, symbols=("BTCUSDT",))
+
+    with pytest.raises(Refusal) as caught:
+        train_on_runs(var, [], given, created_ts=1)
+
+    assert remedy in caught.value.remedy
+    assert not (var.ai / "packs").exists()
+
+
 @pytest.mark.process
 def test_training_without_the_least_isolation_touches_no_model(root: Path) -> None:
     """The trainer gets no rows if no system reaches the least isolation."""
@@ -118,6 +142,21 @@ def test_training_without_the_least_isolation_touches_no_model(root: Path) -> No
     with pytest.raises(TrainingFailed, match="isolation"):
         train_snapshot(Activation(root), root, dataset(1), settings_, created_ts=1)
     assert not (root / "snapshots").exists()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("over", "why"), [(0, "cancelled"), (1, "at most")])
+def test_training_starts_with_as_many_rows_as_the_trainer_takes(
+    root: Path, monkeypatch: pytest.MonkeyPatch, over: int, why: str
+) -> None:
+    """Training begins with the trainer's most rows, and not with one more."""
+    data = dataset(1)
+    count = len(data.split(SETTINGS.horizon_ms)[0])
+    monkeypatch.setattr("minibot.ai.training.ROWS_MAX", count - over)
+    with pytest.raises(TrainingFailed, match=why):
+        train_snapshot(
+            Activation(root), root, data, SETTINGS, created_ts=1, is_cancelled=lambda: True
+        )
 
 
 @pytest.mark.process
