@@ -17,7 +17,7 @@ from minibot.watchdog.merge import Merger
 from minibot.watchdog.metrics import MetricsKeeper
 
 MERGE_S = 0.2
-# Inboxes can be rebuilt from their parts, which their writers sync.
+# Seldom, as inboxes can be rebuilt from their parts, which the roles sync.
 SYNC_NS = 5_000_000_000
 # How long the thread may take to end; it looks after each part and each line that it counts.
 END_S = 30.0

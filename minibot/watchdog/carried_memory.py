@@ -1,10 +1,10 @@
 """Carried memory: trades and locks as risk told them last, brought up to the end of the run.
 
 Risk writes its memory with every fill, but not with one that stops the run, nor after a STOP. A
-trade closed by a fill of these stands in the memory as waiting; the next run's risk judges it as
-this run's would have. Its reason for closing is that of the exit that sent the order, or of the
-level that triggered the order. A run without protections counts no trade: its fills bring the open
-trades up to date, so that they agree with the positions held.
+trade that such a fill closed is put under `waiting`: the next run's risk judges it as this run's
+would have. Its reason for closing is that of the exit that sent the order, or of the level that
+triggered the order. A run without protections judges no closed trade. It hands on the memory of its
+opening, whose open trades its fills bring up to date, so that they agree with the positions held.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def carried_memory(
             trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
     memory = {key: value for key, value in first.items() if key not in ("untold", "waiting")}
     left: dict[str, str] = dict(first["left"])
+    # `untold`: orders that sold of an open trade before a result told of their trigger.
     sold: dict[str, list[str]] = {name: list(ids) for name, ids in first.get("untold", {}).items()}
     found = [
         (RoundTrip.from_json(item["trade"]), list(item["orders"]))
@@ -107,7 +108,8 @@ def carried_memory(
     for trade, orders in found:
         why = [reasons[order] for order in orders if order in reasons]
         if why:
-            # The last level's reason, as StoplossGuard counts levels; without one, the last reason.
+            # The reason of the last order that a level triggered, as StoplossGuard counts these;
+            # without one, that of the last order.
             trade.reason = ([one for one in why if one[0]] or why)[-1][1]
     memory |= {"trips": trips.state(), "left": left}
     if found:
@@ -176,9 +178,10 @@ def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:
 
 
 def _level(intent: OrderIntent, result: OrderResult) -> str:
-    """Return the reason of the level that triggered an order of which risk said none.
+    """Return the reason of the level that triggered an order, where risk gave none.
 
-    Risk stopped before it read the result. Which stop it was does not matter: all of them count.
+    Risk stopped before it read the result. Which stop level it was does not matter: the protection
+    StoplossGuard counts them all.
     """
     price, stop = parse_amount(result.trigger_price or "0"), intent.stop_price
     return STOP_LOSS if stop is not None and price <= parse_amount(stop) else TAKE_PROFIT

@@ -1,7 +1,7 @@
 """Checks of the watchdog apart from its children: pauses, disk, clocks, cursors, files.
 
 Each check returns a STOP or None. `PauseCheck` runs at every turn, each other one once a second.
-They hold no threads and change nothing.
+Those of this module hold no thread and change nothing.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class PauseCheck:
 
 
 class ClockCheck:
-    """Clock steps: wall clock and monotonic clock, each against one that runs through suspend.
+    """Clock steps: `wall_ms` and `awake_ns`, each against `suspend_ns`, which runs through suspend.
 
     A suspend up to the longest pause is no step.
     """
@@ -105,9 +105,9 @@ class ClockCheck:
     def check(self) -> StopRecord | None:
         """Return STOP(CLOCK_JUMP) if a clock stepped by more than the limit since last time."""
         before, self._at = self._at, self._read()
-        wall, machine, suspend = (now - then for now, then in zip(self._at, before, strict=True))
+        wall, awake, suspend = (now - then for now, then in zip(self._at, before, strict=True))
         for name, step, allowed in (
-            ("machine, suspended", suspend - machine, self._pause_ms_max),
+            ("machine, suspended", suspend - awake, self._pause_ms_max),
             ("wall clock", wall - suspend, self._jump_ms_max),
         ):
             if abs(step) > allowed:
@@ -173,10 +173,10 @@ class PinnedCheck:
         self._stamps: dict[str, tuple[int, int]] = {}
 
     def check(self) -> StopRecord | None:
-        """Return STOP(CONFIG_INVALID) for a pinned file that changed or disappeared.
+        """Return STOP(CONFIG_INVALID) for a pinned file that is gone or shows a change.
 
-        A file is read only if its size or modification time differs from the last good look: a
-        change that keeps both is not noticed.
+        A file is read and compared only if its size or modification time is new: a change that
+        keeps both is not noticed.
         """
         for name, sha256 in self._pinned.items():
             path = PROJECT / name

@@ -28,10 +28,12 @@ LAST_WORDS_NS = 500_000_000
 
 
 class Child:
-    """Child: a role's process, or the embedded exchange.
+    """Child: a role's process, `ops`, or the embedded exchange.
+
+    Its times in milliseconds are wall-clock time without suspends of the machine.
 
     Args:
-        name: Role name, or `exchange`.
+        name: Role name, `ops` or `exchange`.
         argv: The same command line at every start.
         error_log: File for standard error.
         environ: The whole environment of the process.

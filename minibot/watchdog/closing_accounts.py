@@ -51,7 +51,7 @@ def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put)
         try:
             step()
         except RunStop as error:
-            findings.append(f"books: {error.reason_code}: {error.detail}")
+            findings.append(f"accounts: {error.reason_code}: {error.detail}")
     return findings
 
 
@@ -67,13 +67,13 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
     if not isinstance(opening.payload, RunOpening):
         detail = "control does not begin with run_opening"
         raise IntegrityError(WATCHDOG_ROLE, SCHEMA_INVALID, detail)
-    books = HourlyAccounts(run_id, opening.payload, opening.ts)
+    accounts = HourlyAccounts(run_id, opening.payload, opening.ts)
     fills = LineSource(open_reader(queues, FILLS))
     while (event := _next(fills, FILLS, codec)) is not None:
         if isinstance(event.payload, Fill):
-            books.on_fill(event.payload, event.ts)
+            accounts.on_fill(event.payload, event.ts)
     last = _last_tick(queues, codec)
-    states = books.close(opening.ts if last is None else last.ts)
+    states = accounts.close(opening.ts if last is None else last.ts)
     put(HOURLY_STATE_FILE, states_bytes(states))
 
 

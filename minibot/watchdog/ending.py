@@ -1,8 +1,8 @@
 """Planned end of a run: announced, then roles drained, upstream first; the launcher seals.
 
 A table of phases, stepped by the supervising thread. From `run_ending` on risk allows no entries
-and, with `portfolio.at_end: close`, exits open positions. On the first beat at or after `until_ts`
-execution expires open orders; then roles drain one after another, market first.
+and, with `portfolio.at_end: close`, exits open positions. On the first `beat` event at or after
+`until_ts` execution expires open orders; then roles drain one after another, market first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.supervisor import Supervisor
 
-# The beat that expires orders is written up to a second after `until_ts`, and has to arrive.
+# The `beat` that expires orders is written up to a second after `until_ts`, and has to arrive.
 BEAT_GRACE_MARKET_MS = 2_000
 # Detail of an END that no operator requested: what planned it.
 PLANNED_BY = {
@@ -113,6 +113,7 @@ class PlannedEnd:
             return True
         if self._waits_for_time:
             return False
+        # The same grace is enough for `run_ending` to reach both roles.
         told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
         return self._is_flat(RISK_ROLE, told_ts) and self._is_flat(EXECUTION_ROLE, told_ts)
 

@@ -39,6 +39,8 @@ PATH_BYTES_MAX = 1024
 class HeldVar:
     """Held `var`, whose lock and folder are open from the start of a run to its end.
 
+    `check` judges the lock, `lost` the folder.
+
     Args:
         var: The folder; it exists.
         lock: The run's lock, held.

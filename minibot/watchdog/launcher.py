@@ -3,7 +3,8 @@
 `launch` is the whole life of one run. The supervising loop only supervises: it uses no terminal and
 waits for no child, and for the disk only where it writes something rare itself: an event in
 `control`, the clock's file, a STOP. Merging and metrics run in a second thread; the live table is a
-child that may block or die. The run's `stop_journal` holds every reason for the outcome.
+child that may block or die. The run's `stop_journal` holds every reason for the outcome, unless the
+disk refuses it or `var` is gone.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ class _Parts(NamedTuple):
     context: RoleContext
     supervisor: Supervisor
     background: Background
-    desk: SupervisionLoop
+    loop: SupervisionLoop
     exchange: EmbeddedExchange | None
     recovered: FormerRun | None
     run_files: RunFiles
@@ -371,7 +372,7 @@ class _Launch:
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
         ops = OpsProcess(context)
-        desk = SupervisionLoop(
+        loop = SupervisionLoop(
             context,
             supervisor,
             end,
@@ -391,11 +392,11 @@ class _Launch:
             if record is None:
                 self.feed.start(child_environ(os.environ))
                 ops.start()
-                record = desk.supervise(background)
+                record = loop.supervise(background)
             else:
                 context.stop(record)
             # The end is not interrupted either: merge and seal are under way.
-            parts = _Parts(context, supervisor, background, desk, exchange, recovered, run_files)
+            parts = _Parts(context, supervisor, background, loop, exchange, recovered, run_files)
             return self._end(record, parts)
         finally:
             with suppress(RunStop, OSError, KeyError):
@@ -441,14 +442,14 @@ class _Launch:
     # --- the end ------------------------------------------------------------------------------
 
     def _end(self, record: StopRecord | None, parts: _Parts) -> Outcome:
-        context, background, desk = parts.context, parts.background, parts.desk
+        context, background, loop = parts.context, parts.background, parts.loop
         if record is not None:
             parts.supervisor.stop_all()
         if parts.exchange is not None:
             parts.exchange.end()
         background.stop()
         parts.supervisor.close()
-        desk.close()
+        loop.close()
         if record is None and background.failure is not None:
             record = background.failure
             context.stop(record)
@@ -459,13 +460,13 @@ class _Launch:
             assert record is not None
             return self._end_lost(record, parts)
         if record is None:
-            record = desk.last_look()
+            record = loop.last_look()
             if record is not None:
                 context.stop(record)
         if record is None:
-            record = desk.end_record()
+            record = loop.end_record()
         record = self._write_end(record, context, background)
-        self.feed.end(desk.status(record))
+        self.feed.end(loop.status(record))
         unsealed = self._seal(self.var, record, parts)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         if unsealed and exit_code == CLEAN:
@@ -480,7 +481,7 @@ class _Launch:
         Nothing is written below its former path: that is another folder now.
         """
         self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
-        self.feed.end(parts.desk.status(record), is_lost=True)
+        self.feed.end(parts.loop.status(record), is_lost=True)
         context = parts.context
         settled = settle_lost(self.held, context, parts.background, record)
         run_dir, unsealed = context.run_dir, settled.unsealed
@@ -553,7 +554,7 @@ class _Launch:
                     "started_ms": manifest.started_ms,
                     "ended_ms": wall_ms(),
                     "market_ended_ms": context.clock.now_ms(),
-                    "lag_market_ms_max": parts.desk.lag_market_ms_max,
+                    "lag_market_ms_max": parts.loop.lag_market_ms_max,
                     "hosts": list(manifest.hosts),
                     "sync_us_p50": self.sync_us,
                     "order_calls": 0 if exchange is None else exchange.order_calls,

@@ -1,9 +1,9 @@
 """Merge of queues with several writers: parts into one inbox, in the order of the watchdog's acks.
 
-The parts are the truth. Lines are copied unchanged; the input log (`health/acks.jsonl`) names every
-range before it is copied, so the process that ends the run can complete an interrupted merge.
-Parts, inboxes and input log are synced one by one, so after a power loss an inbox may hold lines
-that its part or the input log has lost: published lines, which the inbox restores.
+Lines are copied unchanged; the input log (`health/acks.jsonl`) names every range before it is
+copied, so the process that ends the run can complete an interrupted merge. Parts, inboxes and input
+log are synced one by one, so after a power loss an inbox may hold published lines that its part or
+the input log has lost: `restore_parts` puts them back into the part, `Merger` into the log.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Merger:
                 except ContractError as error:
                     self._refused = self._refused or error
                 self._order.take(name, line.seq)
-            self._order.close()
+            self._order.close()  # The range; the log stays open.
             self._copy(queue, lines)
             copied += len(lines)
         return copied

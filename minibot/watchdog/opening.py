@@ -92,10 +92,11 @@ def carried_opening(
 ) -> RunOpening:
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
-    With `has_week` it names what the UTC week has used; where a run before was told of the week, it
-    always does. With `trades_ms` it names, for sizing kelly, the trades that closed in the last
-    `trades_ms` milliseconds. Account, memory and plans are those that risk told last; the memory
-    also has the trades that closed later. A run that told none hands on those of its own opening.
+    It names what the UTC week has used if `has_week` is set or the sealed run's own opening did.
+    With `trades_ms` it names, for sizing kelly, the trades that closed in the last `trades_ms`
+    milliseconds. Account, memory and the plan of each position are those that the run's risk told
+    last; each that it did not tell is that of the run's opening. The memory also has the trades
+    that closed later.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())

@@ -77,14 +77,14 @@ class OpsProcess:
             self._ended_ns = awake_ns()
             why = self._why or f"ended with exit code {child.exit_code()}"
             self._why = ""
-            self._context.incident("OPS_ENDED", f"ops {why}; it is started again")
+            self._context.incident("OPS_ENDED", f"ops {why}; the run goes on")
             return
         if awake_ns() - self._ended_ns < WAIT_NS:
             return
         self._ended_ns = 0
         if not child.may_restart(RESTARTS_60S, RESTARTS_300S):
             self._given_up = True
-            # The end now at hand follows the last restart.
+            # Each of these restarts followed an end, and now it has ended once more.
             said = f"ops ended {len(child.restarts_ns) + 1} times in 300 s; page and alerts are off"
             self._context.incident("OPS_OFF", said)
             return

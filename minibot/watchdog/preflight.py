@@ -244,7 +244,9 @@ def _alerts(config: Config) -> CheckResult:
             said, remedy = "it has neither targets nor commands", "Name one."
     if not said:
         count = len(names) + len(alerts.commands or {})
-        return CheckResult(ALERTS_CHECK, True, f"{count} targets; try them: minibot alert test")
+        return CheckResult(
+            ALERTS_CHECK, True, f"{count} targets and commands; try them: minibot alert test"
+        )
     if alerts.required:
         return CheckResult(ALERTS_CHECK, False, said, remedy)
     return CheckResult(ALERTS_CHECK, True, f"some or none: {said}", remedy)
@@ -380,7 +382,10 @@ def _some(faults: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ai_jail(config: Config, var: Var) -> CheckResult:
-    """Try the AI's jail in a process of its own; only a profile that requires the AI is refused."""
+    """Try the AI's jail in a process of its own; only a profile that requires the AI is refused.
+
+    With the least isolation `off` nothing is tried: the clerk then accepts no worker.
+    """
     level_min = config.ai.isolation_min.get(sys.platform, "jail")
     if not config.ai.enabled or level_min == "off":
         return CheckResult(AI_JAIL, True, "the AI is off")
@@ -405,6 +410,7 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
 
 
 def _no_jail(config: Config, why: str) -> CheckResult:
+    """Return the result without a jail; a profile that does not require the AI is not warned."""
     required = config.ai.required
     return CheckResult(
         AI_JAIL,

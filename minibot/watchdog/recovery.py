@@ -42,7 +42,7 @@ from minibot.watchdog.operator_stop_log import copy_stops, copy_stops_unproven
 
 @dataclass(frozen=True, slots=True)
 class FormerRun:
-    """Recovered former run: its id, its root, and the damage that could not be repaired."""
+    """Recovered former run: its id, its seal's root, and the damage that could not be repaired."""
 
     run_id: str
     root: str

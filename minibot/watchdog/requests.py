@@ -1,8 +1,9 @@
 """Requests of operators: files that name their run, taken by the launcher alone.
 
 A verb leaves one atomic file (`runtime.request_file`); the launcher journals it as a `control`
-event. A request for another run is set aside. No request enlarges a limit. `minibot kill` leaves
-its reason first and then raises `STOP.flag`, which alone kills: the reason waits for the flag.
+event. A request for another run is set aside. No kind of request (`CONTROL_KINDS`, `END`) enlarges
+a limit. `minibot kill` leaves its reason first and then raises `STOP.flag`, which alone kills: the
+reason waits for the flag.
 """
 
 from __future__ import annotations

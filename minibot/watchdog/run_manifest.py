@@ -97,9 +97,9 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the scrubbed environment of our processes.
 
     It has no secrets, one thread per library, and one memory arena for all threads: an arena for
-    each thread would keep the memory that a thread which only reads sockets has freed. Large blocks
-    stay out of the arena, where they would leave holes that are never filled: glibc would place
-    them there after the first one was freed.
+    each thread would keep the memory that a thread which only reads sockets has freed. Blocks of
+    128 KiB and more never come from the arena, where a freed one would leave a hole that is never
+    filled. By default glibc raises that bound as soon as such a block is freed.
     """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {

@@ -1,8 +1,8 @@
 """Status file: the status line that the live table gets, once a second, for other processes.
 
 `minibot watch`, `minibot health`, the process `ops` and the guard read it. It is a hint: no proof
-rests on it, a status that cannot be written is left out, and the run goes on. Only `end` waits: a
-thread of its own writes, and an older status that was not written yet is dropped.
+rests on it, a status that cannot be written is left out, and the run goes on. The file has its own
+thread, which writes the newest status and drops an older one; only `end` waits for it.
 """
 
 from __future__ import annotations

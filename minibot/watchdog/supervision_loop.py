@@ -92,7 +92,7 @@ class SupervisionLoop:
             ClockCheck(limits.clock_jump_ms_max, limits.pause_max_ms, context.planted),
             self._cursors,
             PinnedCheck(context.manifest.pinned),
-            # First: if the whole folder is gone, so is every file in it.
+            # Before the run files: if the whole folder is gone, so are they.
             *(() if held is None else (held,)),
             RunFilesCheck(run_files),
             *(() if ops is None else (ops,)),

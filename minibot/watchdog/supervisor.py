@@ -113,7 +113,9 @@ class Supervisor:
     def ended(self, child: Child, code: int) -> StopRecord | None:
         """Judge the end of a role: restart it after a crash, or return a STOP.
 
-        The AI may restart `ai.restarts_max` times in the whole run; then it is switched off.
+        A role that told a STOP stops the run, the AI too. Once its budget is spent, a crash is
+        STOP(ROLE_CRASH_LOOP), and one by a kill for its memory STOP(ROLE_MEMORY). The AI has
+        another budget, `ai.restarts_max` in the whole run; then it is switched off.
         """
         if child.name == AI_ROLE and self.ai_off:
             return None
@@ -179,7 +181,7 @@ class Supervisor:
     def _alive(self, child: Child) -> StopRecord | None:
         """Judge a running role: hung, in a disk call for too long, or too far behind.
 
-        The AI is switched off in each of these cases: it never stops the run.
+        In each of these cases the AI is switched off instead of stopping the run.
         """
         limits = self._limits
         heartbeat = child.heartbeat
@@ -188,7 +190,7 @@ class Supervisor:
         hung_ms = limits.hung_execution_ms if child.name == EXECUTION_ROLE else limits.hung_ms
         if child.silent_ms() > hung_ms:
             # Heartbeats come from a thread that no disk can block: a silent process is frozen, even
-            # if its last heartbeat was that a sync had begun.
+            # if its last heartbeat told of a sync that had begun.
             return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
@@ -273,7 +275,7 @@ class Supervisor:
         self.kill_over_memory({name: rss for name, rss in used.items() if rss is not None})
 
     def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
-        """Kill a role whose resident memory exceeds the limit; its end is a crash like others."""
+        """Kill a role whose resident memory exceeds the limit; `ended` judges it as a crash."""
         limit = self._limits.rss_mb_max * 1024 * 1024
         for name, rss in rss_bytes.items():
             child = self.children.get(name)
