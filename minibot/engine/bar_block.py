@@ -25,9 +25,9 @@ from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
 # What each row is, and what it does to the touch.
 NEW_BID: Final = 1
 NEW_ASK: Final = 2
-# Of the bars that close with the row, its own comes first and it alone is read; or it is mixed:
-# others are read too or instead, or stand before its own, so that all are told in their order.
+# Of the bars that close with the row its own comes first, and no other is read.
 HAS_OWN: Final = 4
+# Another is read, too or instead, or stands before its own: all are told in their order.
 HAS_MIXED: Final = 8
 # Which lane, and which bar of it.
 Told = tuple[int, int]
@@ -157,7 +157,7 @@ class BarBlock:
         kinds: Bytes: the bits of this module, the touch against the row before.
         counts: Bytes: how many ticks each has.
         lows: Bytes: whether one of them is at the low.
-        unread: Bytes: how many bars close with it that nobody reads, but its own if read.
+        unread: Bytes: how many bars that nobody reads close with it; not for `HAS_MIXED`.
         mixed: All bars of a row with `HAS_MIXED`, in the order in which they are told.
         open_ts: Whole numbers, Unix ms.
         close_units, bid_units, ask_units, qty_units: The close, and the touch and size of the last

@@ -21,7 +21,7 @@ from minibot.engine.run_result import EquityList, EquityPoint, PriceBar
 from minibot.engine.tick_table import Array
 from minibot.events.money import proceeds_down
 
-OPEN: Final = PRICES[0]
+OPEN_PRICE: Final = PRICES[0]
 
 
 class BarCharts:
@@ -74,7 +74,7 @@ class BarCharts:
         if last <= self.first:
             return []
         starts = self._starts(last)
-        bid, ask = self._market.shapes.touch(OPEN, self.first, last)
+        bid, ask = self._market.shapes.touch(OPEN_PRICE, self.first, last)
         mids = ((bid + ask) // 2)[np.array(starts.rows) - self.first].tolist()
         amounts: list[int] = []
         ends = [bisect_left(starts.rows, row) for row, _, _ in self._held[1:]]

@@ -78,7 +78,7 @@ class BarMarket:
         return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))
 
     def intrabar(self) -> Intrabar:
-        """Return the walker that shows a bar tick by tick."""
+        """Return the market's only walker, which shows one bar at a time tick by tick."""
         return self._intrabar
 
     def is_read(self, lane: int) -> bool:

@@ -1,10 +1,10 @@
 """Walk of bars in columns through the cores: no events, no texts, and only ticks with an effect.
 
 As long as nothing is ordered, and the cores say that the touches of a bar change nothing
-(`Lockstep.quiet_range`), the strategy takes the closed bar and its last touch, risk the closed bar,
-and both risk and execution the last touch of all these bars. A hold, from which nothing follows,
-does not end such a row of bars. Any other bar goes tick by tick, as
-`intrabar` shows it to a bot that has something on its way. A strategy that wants trades is told
+(`Lockstep.quiet_range`), the bar's ticks are passed over. The strategy and risk take each closed
+bar, the strategy with the bar's last touch; risk and execution take one touch, the last of all bars
+passed over. A hold, from which nothing follows, does not end this. Any other bar goes tick by tick,
+as `intrabar` shows it to a bot that has something on its way. A strategy that wants trades is told
 each of them, always.
 """
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 BEAT: Final = Beat(1, {})
 SHOWN: Final = -1
 """The place of no row: the tick is filled."""
-TICKS: Final[tuple[int, ...]] = (OPEN, LOW, HIGH, CLOSE)
+FOUR_TICKS: Final[tuple[int, ...]] = (OPEN, LOW, HIGH, CLOSE)
 NO_LOW: Final[tuple[int, ...]] = (OPEN, HIGH, CLOSE)
 NO_HIGH: Final[tuple[int, ...]] = (OPEN, LOW, CLOSE)
 FLAT: Final[tuple[int, ...]] = (OPEN, CLOSE)
@@ -67,7 +67,10 @@ class Listener:
         raise NotImplementedError
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
-        """Take rows `first` to `last` (excluded) of which at most the last bar is not told yet."""
+        """Take rows `first` to `last` (excluded), passed over; their last touch is told next.
+
+        The bars that close with them were told, except perhaps those of the last row.
+        """
         raise NotImplementedError
 
     def on_row(self, row: int) -> None:
@@ -316,8 +319,8 @@ class BarRows:
 
     def ticks_in_row(self) -> tuple[int, ...]:
         """Return which of its four ticks the next row has where nobody acts, in their order."""
-        if self.count == len(TICKS):
-            return TICKS
+        if self.count == len(FOUR_TICKS):
+            return FOUR_TICKS
         if self.count == len(FLAT):
             return FLAT
         return NO_HIGH if self._block.lows[self.row - self._block.first] else NO_LOW

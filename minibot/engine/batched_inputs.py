@@ -38,7 +38,7 @@ TAIL_BYTES: Final = 20
 
 
 class Piece(NamedTuple):
-    """Lines of one queue in a row with their events; None for one that cannot be decoded so."""
+    """Lines of one queue in a row with their events; None for one that cannot be decoded."""
 
     first_seq: int
     lines: list[Line]
@@ -113,7 +113,10 @@ def whole_queue(name: str) -> str:
 
 
 def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | None]:
-    """Return the events of lines; None for one that cannot be decoded: who takes it asks why."""
+    """Return the events of lines; None for one that the codec refuses.
+
+    To take such a line, decode it alone: that raises the reason.
+    """
     found: list[Event | None] = [None] * len(lines)
     by_tail: dict[bytes, list[int]] = {}
     for place, line in enumerate(lines):

@@ -27,8 +27,8 @@ class DecisionRecord:
     def __init__(self, *, has_values: bool) -> None:
         self._digest = DecisionDigest()
         self._signals = SignalLog(has_values=has_values)
-        # By the objects that stand for ids: cores hand them on. Of a signal the message, until risk
-        # does not refuse it: most are.
+        # By the objects that stand for ids: cores hand them on. A signal is kept as its message
+        # until something follows from it that is kept: most signals are refused.
         self._kept: dict[EventId, Derived | SignalMessage] = {}
         # Causes of what is kept.
         self._causes: set[EventId] = set()

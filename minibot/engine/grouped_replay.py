@@ -72,7 +72,9 @@ class Group:
     """Results of replaying a group of roles.
 
     Attributes:
-        breaks: Of roles; `books_break` is one of the books alone.
+        breaks: Those of roles.
+        ledger, figures: None where nothing was compared, or the comparison broke off.
+        books_break: The break of such a comparison.
     """
 
     results: list[RoleReplay] = field(default_factory=list)

@@ -15,8 +15,8 @@ position lies on that way, a tick is put exactly there; and while an order is on
 stands still for its latency. So a stop or a target is filled at its own price, or at the open where
 the market opened beyond it.
 
-A target that falls with time meets a rising price where it stood before; a stop that the high
-raises acts on what follows.
+Before the price rises, a target that falls with time is compared with the price still standing; a
+stop that the high raises acts only on later ticks.
 
 The price is the mid; bid and ask stand half a spread from it, rounded outwards.
 """
@@ -177,7 +177,7 @@ class Intrabar:
         return sorted(passed, reverse=end < start)
 
     def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Shown]:
-        """Yield a tick, and again the same for whoever has an order on its way because of it."""
+        """Yield a tick, and the same touch `lag` later if an order of the symbol waits by then."""
         yield self._tick(touch, at)
         if watch.is_waiting(self._symbol):
             yield self._tick(touch, self._at + lag)

@@ -51,7 +51,7 @@ class Made:
 
 
 @dataclass(slots=True)
-class Compared:
+class QueueReplay:
     """One queue against its record: events that are equal, and those that only one side has."""
 
     same: int = 0
@@ -65,7 +65,7 @@ class Together:
     """Decisions of the cores in the recorded order of the night, compared with the record.
 
     Attributes:
-        made: In the order of the market event that each goes back to; causes before effects.
+        made: In the order of `at_tick`; of one number as they were made.
         queues: By derived queue.
         intakes: By role and id of a derived input.
         inputs: How many inputs the roles took together.
@@ -75,7 +75,7 @@ class Together:
     run_id: str
     was_stopped: bool
     made: list[Made] = field(default_factory=list)
-    queues: dict[str, Compared] = field(default_factory=dict)
+    queues: dict[str, QueueReplay] = field(default_factory=dict)
     intakes: dict[tuple[str, str], Intake] = field(default_factory=dict)
     inputs: int = 0
     stuck: str = ""
@@ -135,7 +135,7 @@ class _Queue:
 
     def __init__(self, recorded: Recorded, name: str) -> None:
         self.made: dict[int, Event] = {}
-        self.compared = Compared()
+        self.compared = QueueReplay()
         source = recorded.lines(name)
         self.comparison = Comparison(recorded.codec.encode, {name: source}, skips_repeats=True)
 

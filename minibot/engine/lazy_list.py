@@ -11,7 +11,7 @@ T = TypeVar("T")
 class LazyList(MutableSequence[T], Generic[T]):
     """List made by a call on first use, with values appended to it since.
 
-    Sent to another process it is a plain list.
+    Sent to another process it is a plain list, unless a subclass says otherwise.
 
     Args:
         make: Called once at most.

@@ -40,8 +40,8 @@ class Lockstep:
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
-        on_message: Called with each message before its readers are told, for who needs no text yet
-            and gives no `take`: `event_of` writes one out whenever it is asked for.
+        on_message: Called with each message before `take` and before its readers; enough for a
+            caller that needs few events, as `event_of` makes one at any time.
     """
 
     __slots__ = (
@@ -79,15 +79,15 @@ class Lockstep:
         world = [
             Port(name, self.cores[name], delays.get(name, 0), table) for name in roles.market_order
         ]
-        for seat in world:
-            _check_inputs(seat, roles)
+        for port in world:
+            _check_inputs(port, roles)
         if world[0].role != STRATEGY_ROLE:
             # It may be shown ticks before the others are told of the last of them.
             raise ValueError(f"market_order {list(roles.market_order)}: the strategy comes first")
         self.strategy: Port = world[0]
         self._others: list[Port] = world[1:]
-        self._bar_takers: list[Port] = [seat for seat in world[1:] if seat.core.TAKES_BARS]
-        self._mark_takers: list[Port] = [seat for seat in world[1:] if seat.core.TAKES_MARKS]
+        self._bar_takers: list[Port] = [port for port in world[1:] if port.core.TAKES_BARS]
+        self._mark_takers: list[Port] = [port for port in world[1:] if port.core.TAKES_MARKS]
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
@@ -96,13 +96,16 @@ class Lockstep:
         self._emptied: list[tuple[list[Message], list[Port]]] = [
             (
                 self._by_place[QUEUES.index(queue)],
-                [seat for seat in world if queue in roles.roles[seat.role].inputs],
+                [port for port in world if queue in roles.roles[port.role].inputs],
             )
             for queue in roles.derived_order
         ]
 
     def process(self, item: Event | ShownTick | BarInput, seq: int) -> None:
-        """Process one root event, and all that follows from it, at the highest market time so far.
+        """Process one root event, and all that follows from it.
+
+        Market time is the highest `ts` of all root events so far: one with a lower `ts`, as
+        `control` may have beside ticks, is taken at that time.
 
         Args:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.
@@ -117,8 +120,8 @@ class Lockstep:
         now, strategy = table.ts, self.strategy
         said = strategy.core.process(item, seq, now + strategy.delay_ms)
         other = item.scaled if isinstance(item, ShownTick) else item
-        for seat in self._others:
-            answer = seat.core.process(other, seq, now + seat.delay_ms)
+        for port in self._others:
+            answer = port.core.process(other, seq, now + port.delay_ms)
             if answer:
                 said = said + answer if said else answer
         if said:
@@ -140,8 +143,8 @@ class Lockstep:
             said: What `answer` returned for it.
         """
         now = self._table.ts
-        for seat in self._bar_takers:
-            answer = seat.core.process(bar, seq, now + seat.delay_ms)
+        for port in self._bar_takers:
+            answer = port.core.process(bar, seq, now + port.delay_ms)
             if answer:
                 said = said + answer if said else answer
         if said:
@@ -150,8 +153,8 @@ class Lockstep:
     def quiet_range(self, symbol: str, tells_bars: bool = False) -> QuietRange | None:
         """Return within which touches only the strategy has to see the ticks of a symbol.
 
-        None is: hand each to `process`. Of ticks in a row that it contains, the strategy takes
-        each, and `skip_to` tells the others of the last.
+        For None, hand each tick to `process`. Of ticks in a row within the range, hand each to the
+        strategy and only the last to the others, by `skip_to`.
 
         Args:
             symbol: The market.
@@ -159,9 +162,9 @@ class Lockstep:
         """
         quiet: QuietRange | None = None
         now = self._table.ts
-        for seat in self._others:
-            at = now + seat.delay_ms
-            core = seat.core
+        for port in self._others:
+            at = now + port.delay_ms
+            core = port.core
             found = core.quiet_ticks(symbol, at) if tells_bars else core.quiet_range(symbol, at)
             if found is None:
                 return None
@@ -169,24 +172,26 @@ class Lockstep:
                 continue
             if quiet is not None:
                 return None  # Two cores with bounds of their own: nobody passes anything over.
-            if seat.delay_ms:
-                found.until -= seat.delay_ms  # Of a tick's `ts`, not of the role's market time.
+            if port.delay_ms:
+                found.until -= port.delay_ms  # Of a tick's `ts`, not of the role's market time.
             quiet = found
         return ANY_TOUCH if quiet is None else quiet
 
     def quiet_until(self, symbol: str) -> int:
         """Return until when no tick of a symbol matters to any but the strategy; 0 for not at all.
 
-        This holds until an order of the symbol is sent, for who tells each bar and each beat.
+        The caller has to tell each bar and each beat, and to ask again once an order of the symbol
+        was sent.
         """
         until, now = NEVER, self._table.ts
-        for seat in self._others:
-            found = seat.core.quiet_ticks(symbol, now + seat.delay_ms)
+        for port in self._others:
+            found = port.core.quiet_ticks(symbol, now + port.delay_ms)
+            # Ticks matter where something is held (`qty`), or where the range bounds the touch.
             if found is None or found.qty or found.above > 0 or found.below < NO_BOUND:
                 return 0
             if found.least > 0 or found.most < NO_BOUND:
                 return 0
-            until = min(until, found.until - seat.delay_ms)
+            until = min(until, found.until - port.delay_ms)
         return until
 
     def skip_to(
@@ -209,9 +214,9 @@ class Lockstep:
         table, ts = self._table, tick.ts
         if ts > table.ts:
             table.ts = ts
-        for seat in self._others:
-            now = table.ts + seat.delay_ms
-            seat.core.skip_to(tick, seq, now, is_bid_new, is_ask_new)
+        for port in self._others:
+            now = table.ts + port.delay_ms
+            port.core.skip_to(tick, seq, now, is_bid_new, is_ask_new)
         if said:
             self._deliver(said)
 
@@ -230,12 +235,12 @@ class Lockstep:
         table, ts = self._table, tick.ts
         if ts > table.ts:
             table.ts = ts
-        for seat in self._mark_takers:
-            said = seat.core.process(tick, seq, table.ts + seat.delay_ms)
+        for port in self._mark_takers:
+            said = port.core.process(tick, seq, table.ts + port.delay_ms)
             if said:
                 if not stop_in(said[0]):
                     detail = f"market_ticks:{seq} was said to change no more than equity"
-                    raise InvariantError(seat.role, INVARIANT_BROKEN, detail)
+                    raise InvariantError(port.role, INVARIANT_BROKEN, detail)
                 self._deliver(said)
 
     def event_of(self, message: Message) -> Event:
@@ -255,8 +260,8 @@ class Lockstep:
             for waiting, readers in emptied:
                 if waiting:
                     message = waiting.pop(0)
-                    for seat in readers:
-                        answer = seat.core.process(message, message.number, ts + seat.delay_ms)
+                    for port in readers:
+                        answer = port.core.process(message, message.number, ts + port.delay_ms)
                         if answer:
                             said = answer if said is None else said + answer
                     break
@@ -274,16 +279,16 @@ class Lockstep:
                 self._take(QUEUES[message.place], message.number, self.event_of(message))
 
 
-def _check_inputs(seat: Port, roles: Roles) -> None:
+def _check_inputs(port: Port, roles: Roles) -> None:
     """Refuse a role that reads other queues than a lockstep hands its core.
 
     Raises:
         ValueError: It does.
     """
-    queues = set(roles.roles[seat.role].inputs)
-    handed = {QUEUES[place] for place in seat.core.TAKES} | set(roles.world)
+    queues = set(roles.roles[port.role].inputs)
+    handed = {QUEUES[place] for place in port.core.TAKES} | set(roles.world)
     if queues != handed:
-        words = f"{seat.role} reads {sorted(queues)}: a lockstep hands it {sorted(handed)}"
+        words = f"{port.role} reads {sorted(queues)}: a lockstep hands it {sorted(handed)}"
         raise ValueError(words)
 
 

@@ -9,7 +9,7 @@ from minibot.cores.protocol import Core
 
 @final
 class Table:
-    """State that every port keeps.
+    """State that all ports of a lockstep share.
 
     Attributes:
         ts: The highest `ts` of all root events. Messages between the cores do not move it: a

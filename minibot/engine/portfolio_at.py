@@ -16,14 +16,20 @@ def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
     """Return the run's portfolio at a market time, from its opening and its fills up to then.
 
     Raises:
-        IntegrityError: The fills are damaged, at whatever line.
+        IntegrityError: The fills are damaged, at whatever line, or `control` is.
+        InvariantError: `control` does not begin with the opening.
     """
     fills = (event for _, event in recorded.events(FILLS))
     return portfolio_after(recorded, (event for event in fills if event.ts <= ts))
 
 
 def portfolio_after(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
-    """Return the run's opening portfolio after the fills among events."""
+    """Return the run's opening portfolio after the fills among events.
+
+    Raises:
+        IntegrityError: `control` is damaged.
+        InvariantError: `control` does not begin with the opening.
+    """
     opening = next(recorded.events(CONTROL))[1].payload
     if not isinstance(opening, RunOpening):
         raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")

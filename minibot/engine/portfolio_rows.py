@@ -6,10 +6,11 @@ behind the first of them. Of a symbol that is not held and has no order the tick
 so they are counted and passed over; what its strategy decides on is told. The ticks of any other
 symbol are told one by one, each as the line that it would have been.
 
-A step, or the rest of one, is steady where no position reaches a level, nor all together a bound of
-equity: the listener alone takes the ticks of what is held, and the cores take the last one. In any
-other step the positions that reach no level are still: their ticks are passed over too, but move
-equity at their places among those that are told.
+A symbol is quiet in a step where its ticks are passed over, else loud; a quiet one that is not held
+is calm until a time. A step, or the rest of one, is steady where no position reaches a level, nor
+all together a bound of equity: the listener alone takes the ticks of what is held, and the cores
+take the last one. In any other step the positions that reach no level are still: quiet too, but
+their ticks move equity at their places among those that are told.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Head = tuple[int, int, Shown, Iterator[Shown]]
 Mark = tuple[int, int, int]
 """A key, and which of its row's four ticks: of a position that reaches no level."""
 ALL: Final[Key] = (NEVER, 0)
-NOBODY: Final[list[int]] = []
+NO_SYMBOLS: Final[list[int]] = []
 NO_MARKS: Final[list[Mark]] = []
 
 
@@ -108,7 +109,7 @@ class PortfolioRows:
         self._length_ms: int = markets[0].length_ms
         self._lag_ms: int = markets[0].lag_ms
         # Of each symbol: when its next row opens, until when its ticks matter to nobody, and the
-        # end of the row whose ticks are told.
+        # end of the row whose ticks are told. Fresh: symbols whose row is yet to show its first.
         self._opens: list[int] = [each.opens_ts for each in self.rows]
         self._calm: list[int] = [0 for _ in markets]
         self._ends: list[int] = [0 for _ in markets]
@@ -149,7 +150,7 @@ class PortfolioRows:
                     quiet.append(number)
                 else:
                     loud.append(number)
-        self._quiet, self._opened, self._told, self._held = quiet, 0, [], NOBODY
+        self._quiet, self._opened, self._told, self._held = quiet, 0, [], NO_SYMBOLS
         self._marks, self._marked = NO_MARKS, 0
         base = self.seq
         if loud and is_passing and not self._heads and self._are_fresh(loud):

@@ -36,7 +36,7 @@ class PriceCharts:
         self._last: dict[str, str] = {}
 
     def on_tick(self, tick: MarketTick, ts: int) -> int:
-        """Take a tick; return when its candle begins if one before it is finished, else 0."""
+        """Take a tick; if it begins a candle, except the symbol's first, return when, else 0."""
         symbol = tick.symbol
         if ts < self._until.get(symbol, 0):
             if tick.price != self._last.get(symbol):

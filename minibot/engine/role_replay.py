@@ -60,7 +60,7 @@ class Window:
     """Window of a replay's comparison, in Unix ms of market time, both ends included.
 
     The time of an input is that of the last `market_ticks` line which its role had taken by then:
-    it never goes back, and what a fill is booked under is never before it.
+    it never goes back, and a fill that follows from the input is booked no earlier.
     """
 
     from_ms: int = 0
@@ -95,9 +95,9 @@ class RoleReplay:
 
     Attributes:
         inputs: All that it took; `compared` are those in the window.
-        now: Market time of the last input that it took, Unix ms.
-        clock: The `ts` of the last market event that it came to.
-        is_cut: Whether there is more behind the end of the window, or of what is done.
+        now: Market time at which it took its last input, Unix ms.
+        clock: The `ts` of the last market event that it came to; the window goes by this one.
+        is_cut: Whether inputs were left, behind the window or behind `until` of `replay_role`.
         missing: How many derived events have no line left in their queue.
         unproven: How many recorded lines no logged input led to.
     """

@@ -119,7 +119,7 @@ class Starts:
             count = len(heads_of(ts[first : row + 1] // width))
 
     def width_at(self, row: int) -> int:
-        """Return the final width of the candles of the rows before `row`, ms."""
+        """Return the width in ms to which all candles of the rows before `row` are joined."""
         return [width for first, width in self._widths if first < row][-1]
 
 

@@ -49,7 +49,10 @@ class RowRun:
         self._is_walking = False
 
     def hears(self, message: Message) -> bool:
-        """Tell whether what was derived counts; look at equity where it has to be known for it."""
+        """Take a message; return False for one to be ignored, behind the row of risk's STOP.
+
+        Equity is marked before a fill; the row of a STOP becomes `stop_row`.
+        """
         row = self._first + (self._rows.at if self._is_walking else self._rows.row - 1)
         if self.stop_row is not None and row > self.stop_row:
             return False

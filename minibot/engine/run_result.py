@@ -25,7 +25,7 @@ class Derived(NamedTuple):
 
 
 class EquityPoint(NamedTuple):
-    """Equity as a candle of the chart begins, and at the end; hundred-millionths of quote."""
+    """Equity as a candle begins, or at the end of the run; hundred-millionths of quote."""
 
     ts: int
     equity: int
@@ -69,7 +69,7 @@ class BacktestResult:
         inputs: How many market events were taken, by type.
         derived: Every signal, risk action, intent, result and fill, in the order they were made;
             of a pass with a `DecisionRecord` without holds and order results.
-        equity: Equity candle by candle; the last point is the end.
+        equity: Equity as each candle but the first begins, and at the end of the run.
         prices: By symbol, for the chart.
         closes: By symbol, the first and the last close of the span, hundred-millionths of quote;
             of ticks the first and the last price.
@@ -133,14 +133,17 @@ class BacktestResult:
         self._log = log
 
     def under(self, config: JsonObject) -> BacktestResult:
-        """Return the same result under another profile that decides the same, without events."""
+        """Return the same result under another profile that decides the same, without events.
+
+        Its `log` is empty unless this one's was read or set before.
+        """
         other = replace(self, config=config, derived=[])
         other._digest = self.digest
         other._log = self._log
         return other
 
     def forget_events(self) -> str:
-        """Drop the derived events, once the digest over them is reckoned, and return it."""
+        """Drop the derived events and the log of signals; return the digest, reckoned before."""
         digest = self.digest
         self.derived = []
         self._log = None

@@ -237,8 +237,8 @@ def _cuts(table: TickTable, rows: Array, settings: FeedConfig, origin: int, skew
 def sums_of_products(first: Array, second: Array, heads: Array) -> list[int]:
     """Return the exact sums of products of whole numbers, one from each head to the next.
 
-    They go beyond 64 bits. Whole numbers of numpy say a sum but for how often it has wrapped
-    around, and floats say it so nearly that this is told by it.
+    A sum may exceed 64 bits. Numpy's whole numbers wrap around there, and the same sum in floats is
+    near enough to tell how often.
 
     Args:
         first: Factors, int64, none negative.

@@ -42,7 +42,7 @@ BITS: Final = (
     *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
 )
 
-Column = Any  # A one-dimensional int64 array of numpy.
+Column = Any  # A one-dimensional array of numpy.
 
 
 @final
@@ -51,8 +51,8 @@ class Block:
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        extremes: Lowest and highest bid, the same of bid and ask together, and the last time; a
-            lowest bid that no quiet range contains where a touch is crossed.
+        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
+            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
         ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
     """
 
@@ -141,8 +141,8 @@ class TickRows:
 
     Args:
         symbol: The market.
-        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, int64 arrays of one length, in
-            order of time; amounts in hundred-millionths.
+        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, arrays of whole numbers (int64,
+            `flags` also uint8) of one length, in order of time; amounts in hundred-millionths.
         lockstep: Whose cores take the ticks.
         run_id, cmdline_hash: What the event of a tick says, where one is asked for.
     """

@@ -64,7 +64,7 @@ class WalkedBars(Listener):
         return bool(self._result.stop)
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
-        """Take rows `first` to `last` (excluded) of which at most the last bar is not told yet."""
+        """Take rows `first` to `last` (excluded), passed over; their last touch is told next."""
         if self._performance.portfolio.has_lots(self._symbol):
             self._mids.append(block.mids(first, last))
         else:

@@ -18,7 +18,7 @@ from minibot.engine.run_result import BacktestResult, EquityList, EquityPoint
 from minibot.events.cells import CELL
 from minibot.events.unit_sizes import NEVER
 
-NOTHING: Final[list[int]] = []
+NO_BIDS: Final[list[int]] = []
 Opened = tuple[int, int, int]
 """Candles that began at a time: the time, how many, and equity as they did."""
 
@@ -78,14 +78,14 @@ class WalkedPortfolio(Steps):
             if begun[number]:
                 count += 1
             begun[number] += 1
-            shown[number] = NOTHING
+            shown[number] = NO_BIDS
         if count:
             self._points.append((ts, count, self._performance.equity))
 
     def on_mid(self, number: int, mid: bytes) -> None:
         """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
         self._performance.on_mids(self._markets[number].symbol, mid)
-        self._shown[number] = NOTHING
+        self._shown[number] = NO_BIDS
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
         """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""

@@ -1,8 +1,8 @@
 """Worker pool: tasks in parallel processes, with results in the order of the tasks.
 
 Workers are fresh interpreters on every system, so that none inherits threads or open files. They
-leave Ctrl-C to the process that started them, which ends them and gives nothing half done. No more
-tasks than workers need are sent ahead, and no more results wait than that.
+leave Ctrl-C to the process that started them, which ends them and gives nothing half done. At most
+`AHEAD` tasks for each worker, and one more, are under way or wait as results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def default_jobs() -> int:
 
 
 class Workers:
-    """A number of processes that are there until the end of a `with`; one is this process itself.
+    """Worker processes beside this one, until the end of a `with`.
+
+    Args:
+        jobs: How many; with 1 there is none, and this process does everything.
 
     Raises:
         Refusal: A worker died, as for want of memory.
