@@ -153,6 +153,9 @@ class BackupFolder:
     def keep(self, count: int) -> int:
         """Remove all but the newest backups, and what none of these names; return bytes freed.
 
+        Args:
+            count: How many backups stay, at least 1.
+
         Raises:
             IntegrityError: A list that stays is damaged: nobody knows what it names, so no content
                 is removed.
@@ -175,7 +178,7 @@ class BackupFolder:
     # --- what is in it ------------------------------------------------------------------------
 
     def _open(self, var: Var, run_dir: Path) -> _Named:
-        """Yield the files of an open run: hints, then its queues at one moment, then its stops."""
+        """Yield an open run's files: cursors and snapshots, queues at one moment, then stops."""
         for name in (MANIFEST_FILE, CLOCK_FILE):
             yield from self._file(var, run_dir / name)
         # A cursor or snapshot read before the cut never points beyond it.

@@ -24,7 +24,8 @@ LEASE = "lease"
 DRAIN = "drain"
 STOP = "stop"
 BEAT_S = 1.0
-# A thread that only sleeps and writes a line is late by no more than this on a busy machine.
+# Shortest delay of the heartbeat thread that counts as a suspension; a thread that only sleeps and
+# writes a line on a busy machine is late by less.
 STILL_MS_MIN = 2_000
 
 

@@ -1,9 +1,9 @@
 """Run clock: market time as a function of monotonic time.
 
-Monotonic time of the machine is never scaled. Market time starts at the run's origin and passes
-`speed` times as fast. Every process of a run, even a restarted one, computes it from `clock.json`
-and never from its own wall clock. Until that file exists the clock stands at the origin of the
-manifest.
+Monotonic time of the machine is never scaled; whether it passes during suspend depends on the
+system. Market time starts at the run's origin and passes `speed` times as fast. Every process of a
+run, even a restarted one, computes it from `clock.json` and never from its own wall clock. Until
+that file exists the clock stands at the origin of the manifest.
 """
 
 from __future__ import annotations

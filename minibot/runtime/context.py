@@ -1,7 +1,7 @@
 """Role context: the run, clock, queues and channels of a role, and the way to stop.
 
-A role's module has `main(context) -> int`. All access to the outside goes through here, so that the
-rooms of the trade hold decisions alone.
+A role's module has `main(context) -> int`. Connections to the exchange, the AI's worker and files
+that mirror queues are no part of the context: the roles open them themselves.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ STOPPED = 10
 CRASHED = 11
 ORPHANED = 12
 
-# How often a role tells how it is, and how long it waits for input at a time.
+# How often a role tells how it is.
 HEALTH_MARKET_MS = 10_000
+# How long a role waits for input at a time.
 WAIT_S = 0.1
 
 
@@ -71,7 +72,7 @@ class Output:
     planted: PlantedFaults | None = None
 
     def append(self, events: Sequence[Event]) -> int:
-        """Append events, durable and published on return; return the seq of the first."""
+        """Append and publish events, durably unless the writer is lazy; return the first's seq."""
         return self.writer.append_json(self._planted(self.codec.encode_all(self.queue, events)))
 
     def write(self, events: Sequence[Event]) -> None:
@@ -136,6 +137,7 @@ class RoleContext:
     """Context of a role's process: all that it shares with its run.
 
     Attributes:
+        syncs_parts: Whether `sync_parts` may sync; not in the launcher, whose second thread does.
         tell: Writes one line to standard error; the launcher's waits for the end of its live table.
     """
 
@@ -289,7 +291,7 @@ class RoleContext:
             }
 
     def incident(self, kind: str, detail: str, **fields: Any) -> None:
-        """Append one `incident` event; not for `ai_role`, whose incidents the watchdog journals."""
+        """Log an incident and append its event; `ai_role`, without an incidents part, only logs."""
         self.log.warning(kind, detail=detail)
         output = self._parts.get(INCIDENTS)
         if output is None:
@@ -299,7 +301,7 @@ class RoleContext:
         self.sync_parts()
 
     def sync_parts(self, *, now: bool = False) -> None:
-        """Sync health and incidents: once a second at most if `syncs_parts`, always if `now`."""
+        """Sync health and incidents: if `syncs_parts`, at most once a second; with `now` always."""
         moment = machine_ns()
         if not (now or self.syncs_parts):
             return

@@ -1,8 +1,9 @@
 """Gate of a role, checked before each batch and each append: may it go on and take inputs?
 
-`execution_role` is strict: it takes no input without a fresh lease of the launcher, and none after
-a STOP in any part of `stop_journal` or after the flag. Every role ends when told to, when the
-launcher is gone, or when one of its locks has lost its file.
+Every role ends when told to, when the launcher is gone, or when one of its locks has lost its file.
+`execution_role` also ends after a STOP in any part of `stop_journal` or after the flag. Without a
+fresh lease of the launcher it takes no input; it then ends at an append, or once it has waited for
+`lease_ms` awake.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class ExecutionGate(Gate):
 
     def _is_after_pause(self) -> bool:
         """True if the lease expired while this process was suspended: a new one may come."""
+        # Since the end of the pause, and since the last lease.
         is_short = self._silence_ms() <= self._lease_ms
         return is_short and self.context.control.silence_ms() > self._lease_ms
 

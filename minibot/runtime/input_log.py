@@ -3,7 +3,7 @@
 A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
 source changes, before the first output of its events, and when market time has moved 100 ms on.
 Ended ranges are written together: before the first output, or at the end of the turn. The primary
-input's `acks.jsonl` holds all ranges; the acks of other inputs repeat those of their queue.
+input's `acks.jsonl` holds all ranges; that of any other input repeats the ranges of its queue.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class InputLog:
 
     @property
     def position_writer(self) -> JournalWriter:
-        """The journal of the log."""
+        """The journal of the log, whose position a snapshot holds."""
         return self._writer
 
     def take(self, queue: str, seq: int) -> int:
@@ -142,7 +142,7 @@ class InputLog:
         self._uncopied += [each for each in ended if each[0] in self._copies]
 
     def copy(self) -> None:
-        """Write the acks that repeat ranges of the log; called after the outputs are published."""
+        """Write the acks that repeat ranges of the log; no output waits for them."""
         uncopied, self._uncopied = self._uncopied, []
         by_queue: dict[str, list[bytes]] = {}
         for queue, ack in uncopied:

@@ -5,8 +5,8 @@ another command line. A process started by that name would compute another hash 
 than the manifest states, and freezing, measuring or killing it by its id would hit the launcher. So
 the real one is started, and told to which environment it belongs.
 
-A child of a process under a code list is under it too: with the same private bytecode folder and
-the same list (`minibot.listed`).
+A process under a code list executes listed sources alone (`minibot.listed`); its children get the
+same list and the same private bytecode folder.
 """
 
 from __future__ import annotations
@@ -50,5 +50,5 @@ def python_argv(module: str) -> list[str]:
     if private is None:
         return [program(), "-m", module]
     script = os.path.abspath(listed.__file__)
-    # As flags, since -I ignores the variables that a child without a list gets.
+    # As flags, since -I ignores PYTHONUNBUFFERED and PYTHONUTF8.
     return [program(), "-u", "-X", "utf8", *listed.flags(private), script, module]

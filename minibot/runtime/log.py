@@ -81,7 +81,7 @@ class Log:
         try:
             self._open()
         except OSError:
-            pass  # Retried with each line.
+            pass  # Retried with each line, as after a RunStop of any other code.
         except RunStop as stop:
             if stop.reason_code == PERMISSIONS_UNSAFE:
                 raise

@@ -23,7 +23,7 @@ from minibot.kernel.files import read_hashed, write_hashed
 MANIFEST_FILE = "manifest.json"
 RUN_ID_FORM = "%Y%m%d_%H%M%S"
 FORMAT = 1
-"""The format of a run; a run without a number is of the first."""
+"""Format of a run: `v` of its manifest, 1 where it lacks one; `replay.run_status` checks it."""
 SYMBOL_FORM: Final = re.compile(str(SYMBOL.rule["pattern"]))
 """Form of every symbol in the contracts."""
 

@@ -1,8 +1,8 @@
 """Memory ceiling of a role, above the limit at which the launcher ends it.
 
 The launcher ends a role whose resident memory exceeds `watchdog.rss_mb_max`, some 50 ms later. The
-ceiling is for those 50 ms: the system refuses any allocation above it, which fails, and with it the
-role. Windows has no ceiling.
+ceiling is for those 50 ms: an allocation above it fails, and the role crashes. Windows has no
+ceiling.
 """
 
 from __future__ import annotations

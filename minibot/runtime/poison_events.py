@@ -1,4 +1,4 @@
-"""Poison event: a role crashes at it repeatedly; noted at each crash, set aside at the third try.
+"""Poison event: a role crashes at it repeatedly; noted at each crash, left out after the second.
 
 A crash is noted beside the reader's acks before the process ends. After two crashes at the same
 line of market data the role leaves that line out, with a dead letter; events that decide over money

@@ -66,7 +66,7 @@ class Restart:
         folders: Reader folders of its inputs, by queue.
         primary: The input whose folder holds the input log.
         outputs: Its outputs, by queue.
-        decode: Returns the event of a line; sets aside a line that it refuses.
+        decode: Returns the event of a line; raises once it has set aside a line that it refuses.
         core_from_config: Makes a core in its initial state.
         core_from_state: Makes a core from a snapshot.
 
@@ -169,7 +169,7 @@ class Restart:
                 return processor, written
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             context.log.warning("snapshot_unusable", detail=repr(error))
-            # An unreadable hint would be in the way of the next one.
+            # An unreadable snapshot would be in the way of the next one.
             path.unlink()
         return self._processor(self._from_config(config)), {}
 

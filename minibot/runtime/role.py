@@ -99,7 +99,7 @@ def main() -> int:
         record = stop_record(arguments.name, error)
         if record is None:
             raise
-        # No queue of ours is open: the launcher journals this heartbeat's record.
+        # Without a whole context nothing is journaled here: the launcher journals this record.
         heartbeat.send(stopped=record.reason_code, detail=record.detail)
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         return STOPPED

@@ -33,13 +33,13 @@ METRICS_FILE: Final = "metrics.json"
 LATEST: Final = "latest"
 """The name of the newest run, wherever a run is named."""
 LATER: Final = (*PINNED, QUEUES, SEAL_FILE, SUMS_FILE, SIGNATURE_FILE)
-"""Names that the launcher writes later; until then none of them may exist."""
+"""Names that the launcher writes, each at its time; before that none of them may exist."""
 MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)
 """Names that mark a folder as a run's; one of them is enough."""
 
 FOREIGN: Final = ".foreign"
 TOLD: Final = "MINIBOT_RUN_FILES"
-"""The environment variable by which a role is told, see `require`."""
+"""Environment variable by which the launcher tells a role `RunFiles.told`, see `require`."""
 
 _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (modes.S_ISLNK, "a link"),

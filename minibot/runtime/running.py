@@ -58,7 +58,7 @@ class RunLock:
         """Take the lock.
 
         Raises:
-            filelock.Timeout: A run holds it.
+            filelock.Timeout: It is held, as a rule by a run or a deployment.
             Refusal: The path cannot be locked, such as a link or a folder.
         """
         try:
@@ -88,6 +88,7 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
     """Return the id of the run that holds this `var/`, or None.
 
     A run whose process `current.json` names is found without the lock, so without a wait for it.
+    With None the lock may still be held, by a run that starts or by a deployment.
 
     Args:
         var: The folder.

@@ -1,9 +1,10 @@
 """Secrets: the only module that reads their file and removes them from text.
 
 The file lies outside the project's tree (N-11): its path comes from the config key `secrets.path`
-or the environment variable `MINIBOT_SECRETS_FILE`. The night needs no secret at all; its secrets
-are known here only so that no log line, event or dump can carry them (N-12). A secret is never
-returned as text by accident: `Secrets` shows names, and a value leaves it through `reveal`.
+or the environment variable `MINIBOT_SECRETS_FILE`. The night trades without any secret; a profile
+may ask for one to sign seals or to address alerts. All values are known here, so that no log line,
+event or dump can carry them (N-12). A secret is never returned as text by accident: `Secrets` shows
+names, and a value leaves it through `reveal`.
 
 File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line. A name
 that stands twice is refused: one of its values would never be removed from text.
@@ -125,7 +126,8 @@ class Redactor:
         """Return the beginning of a text, cut once its secrets are removed.
 
         Of a text over `TEXT_READ_MAX` characters only so many are searched. A secret at the end of
-        that part may be cut and so stay unknown: what stands near that end is never returned.
+        that part may be cut and so stay unknown: its last `PATTERN_LENGTH_MAX` characters, or as
+        many as the longest known value has, are never returned.
         """
         found = self(text[:TEXT_READ_MAX])
         if len(text) > TEXT_READ_MAX:

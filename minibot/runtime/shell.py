@@ -1,10 +1,10 @@
 """Shell: the loop of strategy, risk and execution around their cores.
 
 It reads, notes the input, steps the core, writes the input log and appends the outputs, always in
-this order: no output is written before the inputs behind it are logged. Now and then it moves the
-cursors; as hints they may be ahead of the log by the range that is still open. After a restart the
-same core takes its logged inputs again, and only missing outputs are appended; a difference is
-STOP(NONDETERMINISM).
+this order. The log is synced once a second: a power loss may take its end, but no run is resumed
+after one. Cursors tell others how far the role has read; they are saved now and then, and may be
+ahead of the log by the range that is still open. After a restart the same core takes its logged
+inputs again, and only missing outputs are appended; a difference is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ Keep = Callable[[Core, bool], None]
 # A role whose new inputs cannot trigger a decision leaves the processors this long to the others.
 GIVE_WAY_S = 0.001
 HOUSEKEEPING_NS = 1_000_000_000
-# Each atomic file is a commit of the file system, for which the syncs of decisions wait.
+# Between savings of cursors and copied acks. Each atomic file is a commit of the file system, for
+# which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 # Every process of a run reads the same clock. An event further ahead of it was written by none of
 # them; one further behind counts as written by another run.
@@ -82,7 +83,8 @@ class Shell:
     ) -> None:
         self.context = context
         self._keep = keep
-        self._is_ahead = False  # The core took an input whose outputs stay unwritten.
+        # The core is ahead of its queues: it took an input whose outputs stay unwritten.
+        self._is_ahead = False
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
@@ -163,7 +165,7 @@ class Shell:
             self._wait()
 
     def _wait(self) -> None:
-        """Wait for input; if none can trigger a decision, yield the CPU briefly to other roles."""
+        """Wait for input; on news that triggers no decision, leave the CPU to others briefly."""
         self._read_ahead()
         if not self._waiter.wait(WAIT_S) or any(map(self.inputs.has_news, self._decides_on)):
             return
@@ -215,8 +217,9 @@ class Shell:
             return True
         self.order.close()
         if self.gate.check_append() is not None:
+            # No restart follows, and replay accepts that a stopped run lacks its last outputs.
             self._is_ahead = True
-            return True  # Outputs of a stopped role stay unwritten; replay expects that.
+            return True
         self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)

@@ -3,8 +3,8 @@
 At its start each role prepares `var/stop/<role>.armed`, which names the role, the run and the id
 of its STOP event, and a reserve file. Stopping links the prepared file to `var/STOP.flag`, which
 needs no free space (the first one wins), releases the reserve, and appends the STOP event to the
-role's own part of `stop_journal`. The holder of the run's lock copies stops and ends into
-`var/stop_journal.jsonl`, the file that operators tail.
+role's own part of `stop_journal`. The launcher, or the next start, copies stops and ends
+into `var/stop_journal.jsonl`, the file that operators tail (`watchdog.operator_stop_log`).
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ def load_config(
         staged: Staged settings by dotted key, see `staged_settings`; None means none.
 
     Raises:
-        ConfigError: With every violation: key, value, origin, allowed values, nearest key.
+        ConfigError: With every violation that can be judged: key, value, origin, allowed values,
+            nearest key.
     """
     profile = read_profile(find(path))
     layers = Layers(profile.raw, profile.origin)
@@ -180,7 +181,7 @@ def acceptance_of(raw: JsonObject) -> Acceptance:
 
 
 def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
-    if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
+    if broken := [_told_surrogate(path, layers) for path in _lone_surrogates(layers.raw, [])]:
         # No schema and no manifest could hold them.
         raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
@@ -192,6 +193,7 @@ def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     feeds: Iterable[str] = ()
     if not any(key.startswith("market") for key in by_key):
         feeds = feed_violations(layers.raw, layers.origin)
+    # From here on the profile has the source of an own strategy.
     files = [*own, *feeds]
     violations = [*layers.violations, *by_key.values(), *rules, *files, *_unwritable(layers.raw)]
     if violations:
@@ -200,12 +202,12 @@ def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     return _config(layers.raw, layers.origin, _given(layers, profile), base)
 
 
-def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
+def _lone_surrogates(node: Any, path: list[str]) -> Iterator[list[str]]:
     """Yield the paths of keys and values with a lone surrogate."""
     if isinstance(node, dict):
         for key, child in node.items():
             if _is_whole(key):
-                yield from _halves(child, [*path, key])
+                yield from _lone_surrogates(child, [*path, key])
             else:
                 yield [*path, key]
     elif not _is_whole(node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)):
@@ -220,7 +222,7 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _told_half(path: list[str], layers: Layers) -> str:
+def _told_surrogate(path: list[str], layers: Layers) -> str:
     words = "holds half a letter (a lone surrogate), which no manifest can keep"
     return told(path, _value(layers.raw, path), words, layers.origin)
 
@@ -229,8 +231,8 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     """Return the keys that a person chose, with their origin.
 
     A key set by `--set`, a variable, staging or a user's overlay is chosen. A user's whole file,
-    and a section given as a whole, have to name every key: there a key is chosen if no shipped
-    profile has its value.
+    and a section given as a whole, have to name every key: of these, the person chose those whose
+    value no shipped profile has.
     """
     chosen = None if profile is None else _own_name(profile.overlay)
     copy = None if profile is None else _own_name(profile.whole)

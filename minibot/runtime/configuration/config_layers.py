@@ -34,7 +34,7 @@ class Layers:
     origin: dict[str, str]
     violations: list[str] = field(default_factory=list)
     by_section: set[str] = field(default_factory=set)
-    """Keys that came inside a whole section, which has to name them all."""
+    """Keys that came with a whole section, which has to name them all, chosen or not."""
 
     def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
         """Set one value by its path; a path through anything but sections is a violation."""

@@ -62,7 +62,7 @@ _DISTANCES: Final = (
     ("ladder_2_bps", "ladder_2_atr_mult"),
 )
 
-# Keys that need `risk.hard_stop_bps`, with which they came.
+# Keys of a position's plan, which need `risk.hard_stop_bps`.
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
     *("targets_by_age", "stale_exit_ms", "silent_exit_ms", "exit_policy", "horizon_ms"),
@@ -290,8 +290,8 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     has_end = has_end or risk.get("hard_stop_bps") is not None
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None and not has_end:
         words = (
-            "allowed: null while risk.stop_bps, risk.signal_exit or risk.time_exit_ms ends a "
-            "losing position"
+            "allowed: null while risk.stop_bps, risk.hard_stop_bps, risk.signal_exit or "
+            "risk.time_exit_ms ends a losing position"
         )
         yield told(["risk", "stop_atr_mult"], None, words, origin)
 

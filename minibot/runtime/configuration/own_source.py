@@ -64,7 +64,8 @@ def own_file(section: Mapping[str, str]) -> Path | None:
 def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     """Put an own strategy's file into a profile; yield the reasons if that is impossible.
 
-    The source in a manifest stays as it is, unless another strategy is chosen now.
+    It acts only when iterated. The source in a manifest stays as it is, unless another strategy is
+    chosen now.
     """
     section = raw["strategy"]
     if "source" in section and _is_recorded(origin):

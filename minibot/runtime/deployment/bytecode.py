@@ -6,7 +6,8 @@ Under the list such files are never read (`minibot.listed`); `minibot stage stat
 preflight of a night report them. Files that Python ignores (another version's, stale, without a
 source) are not reported: an ordinary tree after `git pull` is full of them.
 
-Standard library alone, in a process of its own: foreign bytecode can crash its reader.
+It needs no installed package, and runs in a process of its own: foreign bytecode can crash its
+reader.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class BytecodeCheck:
     def __init__(self, project: Path, *, has_environment: bool = False) -> None:
         self._private = tempfile.TemporaryDirectory(prefix=listed.PREFIX)
         folder = Path(self._private.name)
-        # No list: the check looks for files that differ from it.
+        # Without a list: the check has to start in a tree that differs from it.
         (folder / listed.LIST).write_text(json.dumps({"files": None}), encoding="utf-8")
         script = os.path.abspath(listed.__file__)
         argv = [program(), *listed.flags(str(folder)), script, __name__]

@@ -1,9 +1,9 @@
 """Guard against changed code: before each start of a process, is the run's code still on disk?
 
 A role that crashes in hour five is restarted from the code on disk at that time, and a trainer is
-started every hour. After `git pull`, an edit or a deployment that is not the code that the manifest
-names. So all loadable files are checked before each start: if a stamp differs from that at the
-run's beginning, all are hashed again as for the manifest.
+started every hour. A `git pull`, an edit or a deployment would give them other code than the
+manifest names. So all loadable files are checked before each start: if a stamp differs from that at
+the run's beginning, all are hashed again as for the manifest.
 """
 
 from __future__ import annotations
