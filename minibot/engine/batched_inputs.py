@@ -162,6 +162,7 @@ class Desk:
         self._open = open_queue
         self._readers = readers
         self._readings: dict[str, Reading] = {}
+        self._left: set[int] = set()
 
     def reading(self, queue: str, *, is_shared: bool) -> Reading:
         """Return the reading of a queue: one for all roles, or one of its own."""
@@ -171,10 +172,13 @@ class Desk:
         if reading is None:
             reading = Reading(queue, self._open(queue), self.codec, self._readers)
             self._readings[queue] = reading
+            for reader in self._left:
+                reading.leave(reader)
         return reading
 
     def leave(self, reader: int) -> None:
-        """Note that a role reads no more."""
+        """Note that a role reads no more, also of a queue whose reading has not begun."""
+        self._left.add(reader)
         for reading in self._readings.values():
             reading.leave(reader)
 

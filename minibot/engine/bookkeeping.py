@@ -92,7 +92,7 @@ class FiguresReplay:
 
 
 class Bookkeeper:
-    """Keeps the books of a replayed run: a listener of the executor's replay, or its two hooks.
+    """Keeps the books of a replayed run: the `listener` of `replay_role`, or its two hooks.
 
     Args:
         recorded: The run.

@@ -52,8 +52,9 @@ class DecisionRecord:
             if isinstance(payload, RiskAction) and payload.action == BLOCK:
                 signals.add_block(payload.reason_code)
                 for cause in message.causes():
-                    if cause not in causes:
-                        kept.pop(cause, None)
+                    # A fill may cause one too, as where what it left is too little to protect.
+                    if cause not in causes and isinstance(kept.get(cause), SignalMessage):
+                        del kept[cause]
             elif message.place != RESULTS and not isinstance(payload, RiskStanding):
                 for cause in message.causes():
                     causes.add(cause)

@@ -27,9 +27,10 @@ Found = TypeVar("Found")
 
 
 class IntactReader(JournalReader):
-    """Reads a journal as its base does, and all good lines of the chunk in which it is damaged.
+    """Reads a journal as its base does; of a chunk with a damaged line, also the lines before it.
 
-    The line that is damaged, and whatever is behind it, raises at each look from then on.
+    That line, and whatever is behind it, raises at each look from then on. Nothing is given of a
+    chunk whose chain leads elsewhere, or that ends below the head.
     """
 
     _damage: IntegrityError | None = None
@@ -37,7 +38,7 @@ class IntactReader(JournalReader):
     _behind: Position
 
     def look(self, lines_max: int) -> list[Line]:
-        """Return the next lines as the base does; only at the damaged one itself it raises."""
+        """Return the next lines as the base does, those before a damaged one too."""
         return self._intact(super().look, lines_max, _line)
 
     def look_jsons(self, lines_max: int) -> list[bytes]:

@@ -30,7 +30,8 @@ def portfolio_after(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
         IntegrityError: `control` is damaged.
         InvariantError: `control` does not begin with the opening.
     """
-    opening = next(recorded.events(CONTROL))[1].payload
+    first = next(recorded.events(CONTROL), None)
+    opening = None if first is None else first[1].payload
     if not isinstance(opening, RunOpening):
         raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
     portfolio = Portfolio.from_opening(opening)

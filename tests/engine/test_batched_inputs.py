@@ -49,6 +49,21 @@ def test_runs_are_the_logged_steps(
     assert len(expected) > 1000
 
 
+def test_role_that_left_before_a_reading_began_keeps_no_piece_of_it(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other reader has gone past is forgotten, so that memory stays flat."""
+    monkeypatch.setattr(intake, "LINES_MAX", 7)
+    desk = recorded.desk(readers=2)
+    desk.leave(1)
+    reading = desk.reading("market_ticks", is_shared=True)
+
+    for number in range(9):
+        assert reading.piece(number, 0) is not None
+
+    assert len(reading._pieces) == 1
+
+
 @pytest.mark.parametrize("role", CORE_ROLES)
 def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -> None:
     """A listener changes no count, hour, digest or time of a replay."""

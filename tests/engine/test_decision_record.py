@@ -11,7 +11,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.signal_log import Named, SignalLog
-from minibot.events.model import HOLD, Check, Signal
+from minibot.events.model import BLOCK, HOLD, Check, RiskAction, Signal
 from tests.backtest.markets import bar_profile, walk, write_klines
 
 
@@ -29,6 +29,23 @@ def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
     assert len(values) > 2
     assert whole.log.sides[HOLD] > 10
     assert len(recorded.derived) < len(whole.derived) - whole.log.sides[HOLD]
+
+
+def test_fill_behind_which_an_exit_is_refused_stays(tmp_path: Path) -> None:
+    """On thin bars a part is too small to protect, a refusal that its fill causes; it stays."""
+    thin = [bar._replace(volume=50_000) for bar in walk(1440, seed=7)]
+    profile = bar_profile("risk.exits_at=venue", "strategy.touch_notional_min=0.01")
+    job = Job((f"klines:{write_klines(tmp_path, thin)}",), profile.raw)
+
+    whole, recorded = run_job(job), run_job(job, DecisionRecord(has_values=True))
+
+    fills = {fill.id for fill in whole.of("fills")}
+    refused = [one for one in whole.of("risk_actions") if fills & set(one.cause_ids or ())]
+    assert any(
+        isinstance(one.payload, RiskAction) and one.payload.action == BLOCK for one in refused
+    )
+    assert len(recorded.of("fills")) == len(fills)
+    assert Review.of(recorded).to_json() == Review.of(whole).to_json()
 
 
 def signal(side: str, *values: tuple[str, str]) -> Signal:
