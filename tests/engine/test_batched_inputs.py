@@ -52,7 +52,7 @@ def test_runs_are_the_logged_steps(
 def test_role_that_left_before_a_reading_began_keeps_no_piece_of_it(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the other reader has gone past is forgotten, so that memory stays flat."""
+    """A reading forgets what the other reader has gone past, so that memory stays flat."""
     monkeypatch.setattr(intake, "LINES_MAX", 7)
     desk = recorded.desk(readers=2)
     desk.leave(1)
