@@ -1,1 +1,4 @@
-"""Durable queues: files, lines, journals, cursors, locks, seals. Imports no other room."""
+"""Durable queues: files, lines, journals, cursors, locks, seals; and the errors of every room.
+
+Imports no other room.
+"""

@@ -434,7 +434,7 @@ class JournalAudit:
         """Return whether a cursor stands at the end of this line.
 
         Behind the last line of a sealed segment it may also stand at the beginning of the next.
-        A cursor at a line that is missing is judged only within its segment.
+        A cursor whose line is missing passes, unless it stands in this segment.
         """
         if (place.segment, place.offset) in ((segment, offset), (self._begins.get(seq), 0)):
             return True

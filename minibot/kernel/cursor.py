@@ -1,6 +1,6 @@
-"""Cursor file: a reader's position on disk, by which others judge it while it runs.
+"""Cursor file: a reader's position on disk, by which the watchdog judges it while it runs.
 
-A restarted role does not begin at its cursor: its input log says which lines it has taken
+A role only saves its own. After a restart its input log says which lines it has taken
 (`runtime.restart`).
 """
 
@@ -69,9 +69,12 @@ class Cursor:
     def save(self, position: Position) -> None:
         """Save the reader's position, atomically and durably.
 
+        It is compared with the position that this object loaded or saved last; without one it
+        replaces any in the file.
+
         Raises:
-            IntegrityError: CURSOR_REGRESSED, the position would go back; ATOMICITY_VIOLATION,
-                another writer changed the file.
+            IntegrityError: CURSOR_REGRESSED, the position would go back; ATOMICITY_VIOLATION, the
+                file fails its own sha256 or was written by somebody else since.
         """
         if self._saved is not None and position.seq < self._saved.seq:
             raise self._error(

@@ -28,8 +28,8 @@ class RunStop(MinibotError):
     """Stop of the run at once, fail-closed.
 
     Args:
-        component: The finder, e.g. `kernel.journal` or a role's name.
-        reason_code: One of the STOP codes.
+        component: The finder: a role's name, or a module (`kernel.journal` also for its parts).
+        reason_code: A code of `events.stop_codes`.
         detail: One sentence: what was expected where, and what was found.
     """
 
@@ -45,7 +45,7 @@ class IntegrityError(RunStop):
 
     Args:
         component: The finder.
-        reason_code: One of the STOP codes.
+        reason_code: A code of `events.stop_codes`.
         detail: The fault; the place and the two values are added to it where given.
         file: The file in which the damage stands, empty where there is none.
         line: Line number in that file, from 1; 0 where no line applies.

@@ -2,7 +2,7 @@
 
 `FILES` is the seam to the system. Small critical files (cursors, manifests, seals) are canonical
 JSON that carries its own generation and sha256: an atomic replace never shows partial content,
-so a read that fails its own hash means that the file was written in another way.
+so a file that fails its own hash was damaged or changed by something else.
 """
 
 from __future__ import annotations
@@ -301,14 +301,14 @@ def write_atomic(
 ) -> None:
     """Replace a file's whole content: temp file, sync, replace, sync of the folder.
 
-    Readers and a crash at any moment see the old content or the new one. A device or
-    pipe of that name is refused, as the file would take its place for every program.
+    Readers see the old content or the new one at any moment, also after a crash and, if
+    `is_durable`, after a loss of power. A device or pipe of that name is refused, as the file would
+    take its place for every program.
 
     Args:
         path: The file.
         data: The whole content.
-        is_durable: False leaves the syncs out, for content that may be lost with the machine's
-            power; readers still never see a part of it.
+        is_durable: False leaves the syncs out; after a loss of power the file may be empty or torn.
         files: The seam to the system.
 
     Raises:

@@ -42,7 +42,8 @@ class Head(NamedTuple):
         offset: Bytes of that segment that may be read.
         lines: Lines over all segments.
         chain: Hash chain over all of them.
-        sequence: Counts publications; the higher of two slots is the newer.
+        sequence: Counts publications; the higher of two slots is the newer. In a mark of a sync:
+            `boot_number`.
     """
 
     segment: int
@@ -144,8 +145,9 @@ class HeadWriter:
             write_atomic(self.path, data, files=self._files)
             self._fd = self._open()
             return
-        # An existing file is written in place, so that watchers keep the right one. The slot of the
-        # newest head comes second: a reader that meets it torn finds no older head in the other.
+        # An existing file is written in place, so that watchers keep the right one. The slot that
+        # holds its newest head comes second: a reader that meets it torn finds `position`, no older
+        # head, in the other.
         self._fd = self._open()
         starts = list(range(0, len(data), SLOT_BYTES))
         starts[:2] = starts[1::-1] if self._sequence % 2 == 0 else starts[:2]

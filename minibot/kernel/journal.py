@@ -165,8 +165,10 @@ class JournalWriter:
             InvariantError: SCHEMA_INVALID, a line is not as `encode_line` writes it; nothing was
                 written. The writer lives on after either of these two.
             IntegrityError: QUEUE_MISSING, QUEUE_REPLACED, QUEUE_TRUNCATED or QUEUE_FOREIGN_WRITE,
-                another program changed the file.
-            RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC; the writer is dead from then on.
+                another program changed the file; in a rotation also QUEUE_MANIFEST or
+                ATOMICITY_VIOLATION.
+            RunStop: The disk refuses, such as IO_ENOSPC or IO_FSYNC. After this or an
+                IntegrityError the writer is dead.
         """
         with self._guard:
             first = self._ready()
@@ -442,8 +444,8 @@ class JournalWriter:
     def _rotate(self) -> bool:
         """Seal the full segment and begin the next; False if another program holds the file.
 
-        Each step is durable before the next one, so that a crash leaves one of six states, all of
-        which recovery finishes. Readers find the segment under either name.
+        Each step is durable before the next one, so that recovery finishes a rotation after a crash
+        at any step. Readers find the segment under either name.
         """
         at, files = self._at, self._files
         if self._synced.seq != at.seq:

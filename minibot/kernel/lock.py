@@ -1,4 +1,4 @@
-"""Writer's lock: held by the kernel for the life of a process, never by a file's existence.
+"""Writer's lock: held by the operating system for a process, never by a file's existence.
 
 The lock file is empty. It is never read, renamed, replaced or deleted, and its existence means
 nothing. A file system whose locks do not exclude is detected before anything is written.

@@ -50,10 +50,10 @@ class Overlap:
         self._thread.join()
 
     def begin(self, work: Work) -> None:
-        """Begin work after the former work; return once that is done and this work waits.
+        """Begin work once all former work is done; return when it calls its function or ends.
 
         Raises:
-            BaseException: The error of this work or the former.
+            BaseException: The error of this work or of former work.
         """
         self.start(work).acquire()
         if self._failure is not None:

@@ -66,10 +66,10 @@ class JournalReader:
         self._fd = -1
         self._path = self.folder / names.active_name(stem)
         self._segments: list[Segment] = []
-        self._first_seq = 0  # Number of lines before the segment below.
-        self._first_seq_of = ZERO.segment  # The segment to which that count belongs.
+        self._lines_before = 0  # Number of lines before segment `_lines_before_of`.
+        self._lines_before_of = ZERO.segment
         self._at = start  # Lines are verified up to here.
-        self._before = start  # Start of the lines below.
+        self._before = start  # Start of `_jsons`.
         self._segment = start.segment  # Their segment.
         self._jsons: list[bytes] = []
         self._lines: list[Line] = []  # Of these, once one is asked for.
@@ -115,8 +115,8 @@ class JournalReader:
     def preview(self) -> list[bytes]:
         """Return the JSON of whole lines after the last one verified, published or not.
 
-        Empty before the first read, and if any of these lines is damaged; of `PREVIEW_BYTES` at
-        most.
+        Empty while no segment is open, as before the first read, and if any of these lines is
+        damaged; of `PREVIEW_BYTES` at most.
 
         A crash or a failed sync may still take back lines above the head, so nothing may follow
         from them. They serve to decode while the writer syncs; the result is used only if `look`
@@ -190,7 +190,7 @@ class JournalReader:
     def _check_start(self, head: Head) -> None:
         """Refuse a start beyond the head, or one that is not the beginning of a line."""
         at = self._at
-        if head[:2] < at[1:3] or head.lines < at.seq:
+        if head[:2] < at[1:3] or head.lines < at.seq:  # Segment and offset, or number of lines.
             self._fail(
                 CURSOR_AHEAD,
                 "the reader stands beyond the head",
@@ -216,9 +216,9 @@ class JournalReader:
     def _end(self, head: Head) -> int:
         """Return the offset up to which the current segment may be read."""
         at = self._at
-        if at.segment != self._first_seq_of:
-            self._first_seq = self._sealed_lines(at.segment - 1)
-            self._first_seq_of = at.segment
+        if at.segment != self._lines_before_of:
+            self._lines_before = self._sealed_lines(at.segment - 1)
+            self._lines_before_of = at.segment
         return head.offset if at.segment == head.segment else self._sealed(at.segment).size
 
     def _check_end(self, head: Head, at: Position) -> None:
@@ -247,7 +247,7 @@ class JournalReader:
             if cut:
                 break
             size *= 2
-        self._take(data, cut, start, end, head)
+        self._accept(data, cut, start, end, head)
 
     def _misfit(self, end: int, head: Head) -> NoReturn:
         """Raise the reason why the lines do not end where head or manifest says."""
@@ -265,7 +265,7 @@ class JournalReader:
                 self._fail(QUEUE_CHAIN, "not what was published", f"line {lines} at {end}", place)
         self._fail(QUEUE_TRUNCATED, "ends below the head", f"{end} bytes", f"{size}")
 
-    def _take(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
+    def _accept(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
         """Verify the whole lines before `cut`; they are handed out once their chain is right."""
         seq, segment, _, chain = self._at
         found = verified(data, cut)
@@ -302,7 +302,7 @@ class JournalReader:
             QUEUE_CORRUPT if is_active else QUEUE_MANIFEST,
             error.why,
             file=os.fspath(self._path),
-            line=seq - self._first_seq,
+            line=seq - self._lines_before,
             offset=offset,
             expected=error.expected,
             found=error.found,
@@ -382,7 +382,7 @@ class JournalReader:
             code,
             why,
             file=os.fspath(self._path),
-            line=max(0, self._at.seq - self._first_seq),
+            line=max(0, self._at.seq - self._lines_before),
             offset=self._at.offset,
             expected=expected,
             found=found,

@@ -2,10 +2,10 @@
 
 Every whole valid line above the head is kept, up to the first damaged one; the chain is compared
 at the head and at the caller's `floor` alone. The tail from the damaged line on, at most one batch
-long, is copied to `quarantine/` and cut. Damage below the lower bound is a STOP, and no line is
-touched. The bound is the highest of head, manifest and `floor`; after a reboot, for a lazily synced
-journal, it is the last recorded sync, since lines above that may be gone. Each step may be repeated
-after a crash.
+long, is copied to `quarantine/` and cut. Damage below head or `floor`, or any damage without a good
+head, is a STOP, and no line is touched; so is a sealed segment of another size than its manifest
+entry. After a reboot the last recorded sync of a lazily synced journal takes the place of head and
+`floor`, since lines above it may be gone. Each step may be repeated after a crash.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Recovery(NamedTuple):
     """Recovery of a journal at its writer's start.
 
     Attributes:
-        kept_lines: Whole lines found above the head, now published.
+        kept_lines: Whole lines found above the head, which the writer publishes when it opens.
         cut_bytes: Length of the damaged tail that was cut; usually 0.
         quarantined: Path of its copy.
     """
@@ -316,7 +316,7 @@ def _sync_or_mark(folder: Path, stem: str, act: Callable[[], None], files: Files
 
 
 def _compare(path: Path, at: Position, bounds: Bounds) -> None:
-    """Refuse lines whose chain differs from that of head or cursor at the same place."""
+    """Refuse lines whose chain differs from that of head or floor at the same place."""
     for known in (bounds.head and bounds.head.position, bounds.floor):
         if known is None or known.seq == 0 or known.segment != at.segment:
             continue
@@ -324,7 +324,7 @@ def _compare(path: Path, at: Position, bounds: Bounds) -> None:
             raise _error(
                 QUEUE_CHAIN,
                 path,
-                "the lines lead elsewhere than head or cursor say",
+                "the lines lead elsewhere than head or floor say",
                 _place(known),
                 _place(at),
             )

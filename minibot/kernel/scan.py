@@ -10,7 +10,8 @@ from minibot.kernel.line import LineError, chain_next, decode_line
 from minibot.kernel.position import Position
 
 CHUNK_BYTES: Final = 1 << 20
-# No writer makes longer lines; without a bound a file of NUL bytes would have to fit in memory.
+# Far above the writers' `LINE_BYTES_MAX`; without a bound a file of NUL bytes would have to fit in
+# memory.
 LINE_BYTES_CAP: Final = 4 << 20
 
 

@@ -68,7 +68,7 @@ def seal_run(
         run_dir: The run's folder.
         extra: Further content under the root: hashes of config, contracts and code, findings.
         written: Size and sha256 of files of `PINNED` as they were written. The seal states these,
-            whatever stands there now; other files are measured. Further names are left out.
+            whatever stands there now; other files are measured. Names outside `PINNED` are ignored.
         files: The seam to the system.
 
     Raises:

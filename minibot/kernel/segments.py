@@ -80,7 +80,7 @@ def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segm
 
 
 def open_segment(folder: Path, stem: str, number: int, *, files: Files) -> tuple[int, Path] | None:
-    """Open the segment of a head under its present name; return descriptor and path.
+    """Open a segment under its present name, sealed or active; return descriptor and path.
 
     A writer renames the active segment once, when it seals it. If no sealed name exists after the
     active one was opened, the right file is open.

@@ -71,7 +71,8 @@ class Store:
 
     Args:
         folder: Their folder; it is made, its parent has to exist.
-        pace: Called before each piece is written; may raise to give up, and wait to go slowly.
+        pace: Called with the size of each piece before it is written; it may raise to give up, or
+            sleep to slow down.
         files: The seam to the system.
     """
 
@@ -95,7 +96,8 @@ class Store:
             known: Its content as somebody recorded it; where that stands here, nothing is read.
 
         Raises:
-            IntegrityError: ATOMICITY_VIOLATION, it is not as recorded.
+            IntegrityError: ATOMICITY_VIOLATION, it is not as recorded; what was read instead stays
+                stored under its own sha256.
             RunStop: The disk refuses.
         """
         content = known or Content(*hash_file(path, files=self._files))

@@ -203,7 +203,7 @@ class Files:
     # --- the rest of the system ---------------------------------------------------------------
 
     def try_lock(self, fd: int) -> bool:
-        """Take the kernel's exclusive lock on an open file; False if another holds it.
+        """Take the system's exclusive lock on an open file; False if another holds it.
 
         The lock belongs to the open file, not to the process, and falls with its last
         descriptor: closing another descriptor of the same path does not release it.

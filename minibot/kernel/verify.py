@@ -46,7 +46,10 @@ from minibot.kernel.sweep import Job, Sweeper
 __all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]
 
 OWN_HASHED: Final = ("snapshot.json", "suspect.json")
-"""Files beside a reader's acks that carry their own sha256, besides its cursor."""
+"""Files beside a reader's acks that carry their own sha256, besides its cursor.
+
+`suspect.json` names a line at which a role crashed; a `.suspect` file marks a failed sync.
+"""
 _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")
 
 

@@ -144,7 +144,7 @@ if sys.platform == "linux":
     _libc = ctypes.CDLL(None, use_errno=True)
 
     class _Inotify:
-        """Sleep in the kernel until a watched file is written."""
+        """Sleep until the system tells that a watched file was written."""
 
         def __init__(
             self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]
