@@ -128,6 +128,7 @@ class JournalWriter:
         self._batches = Batches(self._path, line_bytes_max, self._batch_bytes_max)
         self._files = files
         self._guard = threading.Lock()
+        self._is_closed = False
         self._failure: RunStop | None = None
         self._written: Position | None = None  # End of lines yet to be published.
         self._beside: Overlap | None = None
@@ -278,8 +279,9 @@ class JournalWriter:
     def close(self) -> None:
         """Sync, close the files and release the lock; a dead writer syncs nothing."""
         with self._guard:
-            if self._fd < 0:
+            if self._is_closed:
                 return
+            self._is_closed = True
             try:
                 if self._failure is None:
                     if self._synced.seq != self._at.seq:

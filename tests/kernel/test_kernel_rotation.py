@@ -321,3 +321,22 @@ def test_reader_beside_a_rotating_writer_misses_nothing(var_dir: Path) -> None:
 
     assert failures == []
     assert results == [list(range(1, count + 1))] * 2
+
+
+def test_writer_that_could_not_begin_a_segment_gives_its_lock_back(var_dir: Path) -> None:
+    """A disk without room for the next file stops; the same process may open the journal again."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
+    writer.append(lines_of(1, 4))
+    is_new = {"open": "inbox.jsonl"}
+    files.fault = lambda call, name: OSError(errno.ENOSPC, "") if is_new.get(call) == name else None
+    with pytest.raises(RunStop) as caught:
+        writer.append(lines_of(5, 4))
+    files.fault = lambda _call, _name: None
+    writer.close()
+
+    assert caught.value.reason_code == "IO_ENOSPC"
+    again = open_journal(var_dir, segment_bytes=SEGMENT)
+    again.append(lines_of(5, 4))
+    again.close()
+    assert ids_of(read_all(var_dir)) == list(range(1, 9))
