@@ -64,7 +64,7 @@ class BarBuilder:
         self._floor_ts = max(self._floor_ts, ts)
 
     def start_partial(self) -> None:
-        """Treat the first trade's bar as incomplete: a former process took some of its trades."""
+        """Treat the first trade's bar as incomplete: some of its trades may have been missed."""
         self._starts_partial = True
 
     def learn_close(self, price: str) -> None:

@@ -193,6 +193,9 @@ class Opening:
 
     def _subscribe(self) -> None:
         session = self._session
+        if session.clock.is_running:  # A market whose clock stands has had no trade yet.
+            for feed in session.feed.symbols.values():
+                feed.start_partial()
         session.connections.follow_symbols(session.feed.symbols, session.pace.now_ms())
         session.upkeep.watch()
         while not session.connections.is_complete:

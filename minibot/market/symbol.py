@@ -322,6 +322,11 @@ class SymbolFeed:
         self.connected_ms = now_ms
         self.depth.on_connected(now_ms)
 
+    def start_partial(self) -> None:
+        """Treat the first bar of every interval as incomplete: its market was open before."""
+        for lane in self.lanes.values():
+            lane.builder.start_partial()
+
     def resume_run(self, from_ms: int, last_trade_id: int | None, ends: dict[str, int]) -> None:
         """Resume after a former process of the same run: everything it missed is a gap.
 
@@ -332,8 +337,8 @@ class SymbolFeed:
         self.order.last_id = last_trade_id
         self.order.resume()
         self._is_suspended = True
+        self.start_partial()
         for interval, lane in self.lanes.items():
-            lane.builder.start_partial()
             if interval in ends:
                 lane.end_history(ends[interval])
 

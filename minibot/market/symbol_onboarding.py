@@ -80,6 +80,7 @@ class SymbolOnboarding:
                 self._refuse(name, f"its status is {instrument.status}")
                 continue
             self.feed.follow(name, now_ms)
+            self.feed.symbols[name].start_partial()
             self.feed.on_instruments([instrument], now_ms)
             self._ask_history(name)
 

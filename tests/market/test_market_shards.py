@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from minibot.events.intervals import align
+from minibot.events.model import Bar
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.limits import CONNECTION_LIMITS
+from minibot.exchanges.binance.rest import BinanceRest
 from minibot.market.address import AddressFile
+from minibot.market.history import history_bar
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
 from minibot.market.overload import OVERLOAD_FROM
+from minibot.runtime.clock import machine_ns, write_clock
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import wait_until
@@ -128,6 +133,67 @@ def test_symbols_come_and_go_while_the_others_go_on(tmp_path: Path) -> None:
     assert desk.world.kinds().count("follow_refused") == 1
     assert "frame_invalid" not in desk.world.kinds()
     assert counters.get("closed_1008", 0) == 0
+
+
+def values(bar: Bar) -> tuple[object, ...]:
+    """Return the values of a bar, without where they come from."""
+    return (bar.open_ts, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades)
+
+
+def kline(running: ExchangeProcess, symbol: str, open_ts: int) -> Bar:
+    """Return the exchange's own kline of a minute."""
+    url = f"http://127.0.0.1:{running.port}"
+    rest = BinanceRest(url, connect_timeout_s=5.0, total_timeout_s=5.0, machine_ns=machine_ns)
+    end = open_ts + 59_999
+    (candle,) = rest.candles(symbol, "1m", start=open_ts, end=end, limit=1)
+    return history_bar(symbol, "1m", candle)
+
+
+def minutes_of(desk: Desk, symbol: str) -> dict[int, Bar]:
+    """Return the bars of a symbol by their beginning."""
+    return {bar.open_ts: bar for bar in desk.world.of("bar") if bar.symbol == symbol}
+
+
+def test_symbol_that_joins_within_a_minute_has_the_whole_bar_of_it(tmp_path: Path) -> None:
+    """The first bar of a newcomer holds the trades before it joined too: it is the kline."""
+    with six(tmp_path) as running:
+        late = running.symbols[3]
+        desk = started(tmp_path, running, symbols=running.symbols[:3], streams_max=12)
+        wait_until(lambda: 15_000 < desk.clock.now_ms() % 60_000 < 30_000, "a minute's middle")
+        joined = align(desk.clock.now_ms(), 60_000)
+        desk.call(lambda session: session.follow([late]))
+        wait_until(
+            lambda: max(minutes_of(desk, late), default=0) > joined or desk.has_ended, "bars"
+        )
+        whole = kline(running, late, joined)
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert values(minutes_of(desk, late)[joined]) == values(whole)
+
+
+def test_start_within_a_minute_has_the_whole_bar_of_it(tmp_path: Path) -> None:
+    """A market that runs before the streams begin gives the first bar from its kline."""
+    with six(tmp_path) as running:
+        symbols = running.symbols[:2]
+        config = session_config(symbols, running.origin_ms, intervals=("1m",))
+        desk = Desk(tmp_path, config, running.port, speed=SPEED, requests_at_once=4)
+        write_clock(tmp_path, running.origin_ms, SPEED)
+        wait_until(lambda: 15_000 < desk.clock.now_ms() % 60_000 < 30_000, "a minute's middle")
+        began = align(desk.clock.now_ms(), 60_000)
+        desk.start()
+        wait_until(
+            lambda: (
+                all(max(minutes_of(desk, name), default=0) > began for name in symbols)
+                or desk.has_ended
+            ),
+            "bars",
+        )
+        whole = [values(kline(running, name, began)) for name in symbols]
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert [values(minutes_of(desk, name)[began]) for name in symbols] == whole
 
 
 def test_streams_of_the_whole_market_go_to_who_asked(tmp_path: Path) -> None:
