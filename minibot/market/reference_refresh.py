@@ -26,7 +26,7 @@ from minibot.market.monitor import PriceMonitor
 from minibot.market.notices import UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
 from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer, Job
-from minibot.market.universe import Resolution, UniverseConfig, resolve
+from minibot.market.universe import Resolution, UniverseConfig, listed_universe, resolve
 
 # Longer than the life of any order that was allowed just before.
 LINGER_MS: Final = 60_000
@@ -95,7 +95,7 @@ class ReferenceRefresh:
         self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
         self._leaving: dict[str, int] = {}
         self._left: dict[str, int] = {}
-        self._asked: frozenset[str] = frozenset()
+        self._asked: dict[str, int] = {}
         self._is_checking = self._is_resolving = False
 
     # --- cadence ------------------------------------------------------------------------------
@@ -113,9 +113,7 @@ class ReferenceRefresh:
         if now_ms >= self._rules_due or (now_ms >= self._doubt_due and self._is_in_doubt(now_ms)):
             self.check_rules()
         config = self.config
-        if config is None:
-            return
-        if config.is_dynamic and now_ms >= self._universe_due:
+        if config is not None and config.is_dynamic and now_ms >= self._universe_due:
             self._universe_due = next_due(self._universe_due, now_ms, config.interval_ms)
             self._resolve_again()
         if now_ms >= self._holdings_due:
@@ -287,14 +285,11 @@ class ReferenceRefresh:
 
     def _look_at_holdings(self, now_ms: int) -> None:
         """Give up symbols that left and are not held; write the universe when this changes it."""
+        held = self._holder.symbols()
+        self._follow_held(held, now_ms)
         universe = self.universe
         if universe is None:
             return
-        held = self._holder.symbols()
-        unfollowed = held - set(self._feed.symbols) - self._asked
-        if unfollowed:  # Carried from a former run into a list that does not name it.
-            self._asked |= unfollowed
-            self._follower.follow(sorted(unfollowed))
         gone = [
             symbol
             for symbol, until_ms in sorted(self._leaving.items())
@@ -309,6 +304,25 @@ class ReferenceRefresh:
         if kept != universe.kept:
             self.universe = replace(universe, kept=kept, generation=universe.generation + 1)
             self._feed.write(self.universe, now_ms)
+
+    def _follow_held(self, held: frozenset[str], now_ms: int) -> None:
+        """Follow symbols carried from a former run into a list that does not name them.
+
+        The venue may refuse them now and not later, so they are requested again while they are
+        held. Without a universe the list is written as one: nothing else forbids an entry there.
+        """
+        asked = self._asked
+        due = sorted(
+            name for name in held - set(self._feed.symbols) if now_ms >= asked.get(name, now_ms)
+        )
+        if not due:
+            return
+        if self.universe is None:
+            symbols = self._feed.config.symbols
+            self.universe = listed_universe(symbols, self._feed.rules.of(symbols[0]), held)
+            self._feed.write(self.universe, now_ms)
+        asked.update(dict.fromkeys(due, now_ms + DOUBT_MS))
+        self._follower.follow(due)
 
     # --- mini tickers -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Instrument
-from minibot.exchanges.base import BANNED, RATE_LIMITED, Book, Rest, RestError, Snapshot
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Book, Rest, RestError, Snapshot
 from minibot.exchanges.venue_facts import Limits
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Address
@@ -295,4 +295,4 @@ class Requests:
 
 def is_refusal(error: RestError | RunStop | None) -> bool:
     """Return whether the venue understood the request and refused it: a retry is useless."""
-    return isinstance(error, RestError) and 400 <= error.status < 500 and error.kind == "refused"
+    return isinstance(error, RestError) and error.kind == REFUSED

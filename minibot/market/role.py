@@ -151,9 +151,8 @@ def session_config(context: RoleContext) -> SessionConfig:
 
 def resume(session: Session, tail: ResumePoint) -> None:
     """Resume after a former process of this run: everything missed meanwhile is a gap."""
-    if session.config.universe is not None:
-        for symbol in tail.followed:
-            session.feed.follow(symbol, session.clock.now_ms())
+    for symbol in tail.followed:
+        session.feed.follow(symbol, session.clock.now_ms())
     session.watched.resume(tail.bar_ends)
     for symbol, feed in session.feed.symbols.items():
         ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}

@@ -76,7 +76,8 @@ class SymbolOnboarding:
             name = instrument.symbol
             if name not in self._coming:
                 continue
-            if instrument.status != TRADING:
+            # Of a held symbol the first touch after a halt counts: its exits wait for it.
+            if instrument.status != TRADING and name not in self.requests.held():
                 self._refuse(name, f"its status is {instrument.status}")
                 continue
             self.feed.follow(name, now_ms)

@@ -18,13 +18,14 @@ import orjson
 
 from minibot.accounting.order_rules import TRADING
 from minibot.cores.messages import tells_fee_in_base
-from minibot.events.model import Universe
+from minibot.events.model import Instrument, Universe
 from minibot.exchanges.units import not_negative
 from minibot.exchanges.venue_facts import Listing, Listings
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import PROJECT
 
 DYNAMIC: Final = "dynamic"
+STATIC: Final = "static"
 UNIVERSE_V1: Final = "universe-v1"
 BASES_PATH: Final = PROJECT / "config" / "universe.v1.json"
 
@@ -116,6 +117,29 @@ def universe_v1() -> tuple[str, ...]:
 def static_universe(config: UniverseConfig) -> Resolution:
     """Return the profile's list, unchanged and in its order (B-18)."""
     return Resolution(config.symbols)
+
+
+def listed_universe(
+    symbols: tuple[str, ...], rules: Instrument | None, held: Iterable[str]
+) -> Universe:
+    """Return the list of a profile without a universe; `rules` of one of it tell the quote asset.
+
+    Raises:
+        ValueError: The rules are not known yet.
+    """
+    if rules is None:
+        raise ValueError("a universe needs the rules of its symbols")
+    return Universe(
+        mode=STATIC,
+        quote_asset=rules.quote_asset,
+        traded=symbols,
+        watched=(),
+        kept=tuple(sorted(set(held) - set(symbols))),
+        missing_bases=(),
+        excluded={},
+        quote_volumes={},
+        generation=1,
+    )
 
 
 def resolve(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 
+from minibot.market.reference_refresh import DOUBT_MS, ReferenceRefresh
+from minibot.market.resume_point import ResumePoint
+from minibot.market.role import resume
 from minibot.market.session import SessionConfig
-from minibot.market.universe import UniverseConfig
+from minibot.market.universe import UniverseConfig, static_universe
 from minibot.market.watched_bars import WatchedConfig
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
+from tests.market.test_market_requests import Tray, requests_of
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.row("S-24", "S-25"), pytest.mark.campaign, pytest.mark.process]
@@ -57,13 +61,18 @@ def running(
     config: UniverseConfig | None,
     *,
     source: str = MARKET,
+    symbols: tuple[str, ...] = (),
+    halted: str = "",
     held: Held | None = None,
     rules_ms: int = 600_000,
     watched: WatchedConfig | None = None,
 ) -> Iterator[tuple[ExchangeProcess, Desk]]:
     """Run a session with a universe, and drain it at the end."""
     with ExchangeProcess(tmp_path, source, SPEED, "--rate", "60") as venue:
-        symbols = () if config is not None and config.is_dynamic else venue.symbols
+        if halted:
+            venue.fault("symbol_break", symbol=halted, status="BREAK")
+        is_chosen = config is not None and config.is_dynamic
+        symbols = () if is_chosen else symbols or venue.symbols
         # Errors here come from slow answers, and no test is about their rate.
         limits = link_limits(error_rate_max_percent=100)
         plain: SessionConfig = session_config(symbols, venue.origin_ms, link=limits)
@@ -277,6 +286,110 @@ def test_static_universe_is_followed_exactly_and_a_carried_position_besides(
     (found,) = desk.world.of("universe")
     assert (found.mode, found.traded, found.kept) == ("static", config.symbols, ("XRPUSDT",))
     assert {tick.symbol for tick in desk.world.of("market_tick")} == followed
+
+
+def await_ticks(desk: Desk, symbol: str) -> None:
+    """Wait for ticks of a symbol."""
+
+    def has_ticks() -> bool:
+        return any(tick.symbol == symbol for tick in desk.world.of("market_tick"))
+
+    wait_until(lambda: has_ticks() or desk.has_ended, f"ticks of {symbol}", 40)
+
+
+def test_carried_position_is_followed_while_its_symbol_is_halted(tmp_path: Path) -> None:
+    """A held symbol in BREAK is followed all the same, and has ticks once it trades again."""
+    config = universe(mode="static", symbols=("ETHUSDT",))
+    held = Held("XRPUSDT")
+    with running(
+        tmp_path, config, symbols=config.symbols, halted="XRPUSDT", held=held, rules_ms=60_000
+    ) as (venue, desk):
+        wait_until(lambda: "XRPUSDT" in desk.session.feed.symbols or desk.has_ended, "followed", 40)
+        venue.fault("symbol_break", symbol="XRPUSDT", status="TRADING")
+        await_kind(desk, "symbol_trading")
+        await_ticks(desk, "XRPUSDT")
+
+    statuses = [item.status for item in desk.world.of("instrument") if item.symbol == "XRPUSDT"]
+    assert statuses == ["BREAK", "TRADING"]
+    assert "follow_refused" not in desk.world.kinds()
+
+
+def test_carried_position_outside_the_list_of_a_profile_without_universe_is_followed(
+    tmp_path: Path,
+) -> None:
+    """It has ticks for its exits, and a universe of the list lets nobody enter there again."""
+    with running(tmp_path, None, symbols=("ETHUSDT",), held=Held("XRPUSDT")) as (_, desk):
+        await_ticks(desk, "XRPUSDT")
+
+    (found,) = desk.world.of("universe")
+    assert (found.mode, found.traded, found.kept) == ("static", ("ETHUSDT",), ("XRPUSDT",))
+    assert found.quote_asset == "USDT"
+    ours = [
+        payload for payload, _ in desk.world.lines if getattr(payload, "symbol", "") != "ETHUSDT"
+    ]
+    kinds = [payload.TYPE for payload in ours]
+    assert kinds.index("universe") < kinds.index("market_tick")
+
+
+def test_profile_without_universe_whose_list_holds_every_position_writes_none(
+    tmp_path: Path,
+) -> None:
+    """Positions within the list need no universe."""
+    with running(tmp_path, None, symbols=("ETHUSDT",), held=Held("ETHUSDT")) as (_, desk):
+        await_ticks(desk, "ETHUSDT")
+
+    assert desk.world.of("universe") == []
+
+
+def test_position_outside_the_list_is_followed_over_a_restart(tmp_path: Path) -> None:
+    """A process that follows another knows a carried symbol from the last beat."""
+    desk = Desk(tmp_path, session_config(("ETHUSDT",), 0), 1)
+    ends = {("XRPUSDT", "1m"): 60_000}
+    resume(desk.session, ResumePoint(90_000, {}, ends, ("ETHUSDT", "XRPUSDT")))
+    desk.session.close()
+
+    feeds = desk.session.feed.symbols
+    assert list(feeds) == ["ETHUSDT", "XRPUSDT"]
+    assert feeds["XRPUSDT"].lanes["1m"].history_end == 60_000
+
+
+class Followed:
+    """Follower that notes which symbols it was asked to follow."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        self.asked.append(list(symbols))
+
+    def unfollow(self, symbols: Iterable[str]) -> None:
+        pass
+
+    def follow_streams(self, name: str, streams: Sequence[str]) -> None:
+        pass
+
+
+def test_held_symbol_that_is_not_followed_is_asked_for_again_after_a_minute() -> None:
+    """A refusal at the first look is not the last word on a held symbol."""
+    requests, follower = requests_of(Tray()), Followed()
+    feed = requests.feed
+    config = universe(mode="static", symbols=tuple(feed.symbols))
+    upkeep = ReferenceRefresh(
+        config,
+        None,
+        feed,
+        requests,
+        follower,
+        requests.clock,
+        Held("XRPUSDT"),
+        rules_interval_ms=600_000,
+    )
+    upkeep.open(static_universe(config), None)
+    upkeep.begin(0)
+    for now_ms in (0, 1_000, DOUBT_MS - 1, DOUBT_MS, DOUBT_MS + 1_000):
+        upkeep.on_clock(now_ms)
+
+    assert follower.asked == [["XRPUSDT"]] * 2
 
 
 @pytest.mark.row("F118")

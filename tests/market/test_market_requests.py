@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, RestError
 from minibot.exchanges.binance.limits import LIMITS, depth_weight
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.weight_budget import WeightBudget
@@ -13,7 +14,7 @@ from minibot.market.address import Address, NoMemory
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
-from minibot.market.requests import Requests
+from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
@@ -103,3 +104,18 @@ def test_books_of_what_is_held_or_preferred_come_first() -> None:
     ranks = [job.rank for job in tray.jobs]
     assert [number for number, rank in enumerate(ranks) if rank == PREFERRED_DEPTH] == [7, 99]
     assert ranks.count(DEPTH) == 98
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "refused"),
+    [
+        (REFUSED, 400, True),
+        (REFUSED, 200, True),  # Rules that cannot be used, in an answer that came well.
+        (MALFORMED, 200, False),
+        (SERVER, 503, False),
+        (SERVER, 403, False),
+    ],
+)
+def test_refusal_is_told_by_its_kind(kind: str, status: int, refused: bool) -> None:
+    """A refused request is not repeated, whatever the status of the answer that refuses it."""
+    assert is_refusal(RestError(kind, "no", status=status)) is refused

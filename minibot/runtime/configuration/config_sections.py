@@ -544,7 +544,7 @@ class Chaos:
 class Universe:
     """Choice of the symbols that the market role follows and trades.
 
-    Null takes the symbols as they are, without `universe` events.
+    Null takes the symbols as they are; a `universe` event tells of a position outside them.
     """
 
     mode: Annotated[
