@@ -304,6 +304,10 @@ class Succession:
         self._active, self._standby = standby, None
         self._due_ms = None
         self.line.on_replaced(now_ms)
+        # A renewal under way on the old connection gets no answer that counts any more.
+        feeds = self.feed.symbols
+        held = [name for name in standby.carries.held if name in feeds]
+        self.feed.on_connected(now_ms, [n for n in held if feeds[n].connected_ms is None])
 
     # --- ends ---------------------------------------------------------------------------------
 

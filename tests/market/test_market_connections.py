@@ -337,6 +337,25 @@ def test_renewed_symbol_is_a_gap_until_the_venue_answers() -> None:
     assert floor.connected() == set(FOUR)
 
 
+@pytest.mark.row("F112")
+def test_successor_that_takes_over_amid_a_renewal_connects_its_symbols() -> None:
+    """A symbol whose renewal was unanswered on the old connection has the successor's streams."""
+    floor = Floor(FOUR)
+    name = next(iter(floor.shard(1).groups))
+    floor.shard(1).on_shutdown(1, floor.now_ms)
+    floor.tick()
+    floor.open(3)
+    floor.all.renew([name], "depth stream silent", floor.now_ms)
+    assert name not in floor.connected()
+    floor.tick(1_000)
+    floor.data(3)
+    floor.answer(1)
+    floor.tick(OVERLAP_MS)
+
+    assert floor.shard(3).numbers == (3,)
+    assert floor.connected() == set(FOUR)
+
+
 @pytest.mark.row("F103", "F108")
 def test_one_dark_line_is_enough_to_end_the_run() -> None:
     """One dead connection of two ends the run, because its symbols may be held."""
