@@ -235,7 +235,8 @@ class Session:
         self.feed.board.add(now_ms, PAUSED, f"{why}; every stream is asked for anew")
         self.link.begin(now_ms)
         for shard in list(self.connections.shards):
-            shard.give_up(pace_ms, why)
+            for number in reversed(shard.numbers):  # A successor first: it would take over.
+                shard.on_lost(number, why, pace_ms)
 
     @property
     def waiting(self) -> int:

@@ -20,7 +20,7 @@ import pytest
 
 from minibot.events.model import Bar
 from minibot.exchanges.base import Stream, StreamLost
-from minibot.market.session import SessionConfig
+from minibot.market.session import Session, SessionConfig
 from minibot.simulator.faults.garbage import GARBAGE
 from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
@@ -256,6 +256,31 @@ def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_pa
     assert desk.world.kinds().count("connection_lost") == 1
     gaps = desk.world.of("gap")
     assert {gap.stream for gap in gaps} >= {"depth", "bookTicker"}
+
+
+@pytest.mark.row("F77", "F81")
+def test_pause_of_the_process_ends_a_successor_too(tmp_path: Path) -> None:
+    """Messages in the socket of a successor are as old as those of the active connection."""
+    before: list[int] = []
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+
+        def pause(session: Session) -> None:
+            (shard,) = session.connections.shards
+            shard.on_shutdown(shard.numbers[0], session.pace.now_ms())
+            session.connections.on_clock(session.pace.now_ms())
+            before.extend(shard.numbers)
+            desk.world.stood_still_ms = 12_000
+
+        desk.call(pause)
+        wait_for_notice(desk, "book_resync")
+        (shard,) = desk.session.connections.shards
+        after = shard.numbers
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert len(before) == 2
+    assert not {*before} & {*after}
 
 
 @pytest.mark.row("B-54", "F107")
