@@ -297,7 +297,11 @@ class Session:
             if shard is None:
                 self._on_late(messages[number:], ts)
                 return
-            if data.startswith(market_wide) and self._on_market_wide(data, ts):
+            if data.startswith(market_wide) and (taken := self._on_market_wide(data, ts)):
+                # Silence of a symbol must show, whatever else its connection brings.
+                if taken == DATA and shard.is_market_wide:
+                    shard.line.frame_ns = recv_mono_ns
+                    shard.on_frame(connection, DATA, ts)
                 continue
             kind = on_frame(data, ts, recv_mono_ns)
             if kind == DATA:
@@ -315,17 +319,18 @@ class Session:
                 shard.on_reply(connection, reply, ts)
             shard.on_frame(connection, kind, ts)
 
-    def _on_market_wide(self, data: bytes, ts: int) -> bool:
-        """Hand over a frame of a stream of the whole market; False without a receiver."""
+    def _on_market_wide(self, data: bytes, ts: int) -> str:
+        """Hand over a frame of a stream of the whole market; return its kind, "" if not taken."""
         take = self.on_market_wide
         if take is None or self._shutdown in data[:SHUTDOWN_WITHIN]:
-            return False
+            return ""
         try:
             take(data, ts)
         except FrameInvalid as error:
             self.feed.refuse(error, data, ts)
             self.link.on_invalid(ts)
-        return True
+            return INVALID
+        return DATA
 
     def _on_late(self, messages: list[bytes], ts: int) -> None:
         """Count unreadable frames of an abandoned connection: a flood of them still matters."""

@@ -84,6 +84,11 @@ class Succession:
         return active is not None and active.is_open and active.carries.is_complete
 
     @property
+    def is_market_wide(self) -> bool:
+        """Return True while it carries streams of the whole market alone, and of no symbol."""
+        return not any(name in self.feed.symbols for name in self.groups)
+
+    @property
     def has_successor(self) -> bool:
         """Return True while a successor is planned, being opened, or has just taken over."""
         waits = self._standby is not None or self._standby_due_ms is not None

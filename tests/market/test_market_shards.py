@@ -211,6 +211,24 @@ def test_streams_of_the_whole_market_go_to_who_asked(tmp_path: Path) -> None:
     assert "frame_invalid" not in desk.world.kinds()
 
 
+@pytest.mark.row("F108")
+def test_connection_of_the_whole_market_alone_is_alive_while_it_delivers(tmp_path: Path) -> None:
+    """Three full connections leave the mini tickers one of their own, which lives by them."""
+    frames: list[bytes] = []
+    with six(tmp_path) as running:
+        desk = started(tmp_path, running)
+        desk.session.on_market_wide = lambda data, ts: frames.append(data)
+        desk.call(lambda session: session.follow_streams("all", ["!miniTicker@arr"]))
+        wait_until(lambda: len(frames) > 40 or desk.has_ended, "forty seconds of mini tickers")
+        shard = desk.session.connections.shard_of("all")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert shard is not None
+    assert list(shard.groups) == ["all"]
+    assert "connection_lost" not in desk.world.kinds()
+
+
 # --- one connection of several ------------------------------------------------------------------
 
 
