@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
-from minibot.events.model import BUY
+from minibot.cores.messages import FillMessage
+from minibot.events.model import BUY, Fill
 from minibot.events.money import parse_amount
 from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
@@ -50,8 +51,11 @@ class Holdings:
             for lot in payload["lots"]:
                 self._qty[lot["symbol"]] += parse_amount(lot["qty"])
         elif event["type"] == "fill":
-            sign = 1 if payload["side"] == BUY else -1
-            self._qty[payload["symbol"]] += sign * parse_amount(payload["qty"])
+            fill = FillMessage.read(cast(Fill, Fill.from_json(payload)))
+            if fill.side == BUY:
+                self._qty[fill.symbol] += fill.qty - (fill.fee if fill.pays_in_base else 0)
+            else:
+                self._qty[fill.symbol] -= fill.qty
 
     def close(self) -> None:
         """Close the readers."""
