@@ -4,9 +4,10 @@
     every `universe.interval`     all listings and volumes; the universe is resolved again
     every second                  symbols that left are given up once no position is held
 
-A symbol that left is not tradable from the `universe` event on. Its streams stay for a minute, so
-that an order on its way still meets its market, and for as long as a position is held. While a
-symbol does not trade, or is silent, its rules are requested once a minute: it may be back, or gone.
+A symbol that left is not tradable from the `universe` event on. Its streams stay for the longest
+life of an order and a minute, so that an order on its way still meets its market, and for as long
+as a position is held. While a symbol does not trade, or is silent, its rules are requested once a
+minute: it may be back, or gone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.universe import Resolution, UniverseConfig, listed_universe, resolve
 
-# Longer than the life of any order that was allowed just before.
+# Beyond the longest life of an order: one that was allowed just before is on its way meanwhile.
 LINGER_MS: Final = 60_000
 HOLDINGS_MS: Final = 1_000
 # A symbol may be halted, or trade again, long before its rules are due.
@@ -80,6 +81,7 @@ class ReferenceRefresh:
         holder: Holder,
         *,
         rules_interval_ms: int,
+        order_ttl_ms: int = 0,
     ) -> None:
         self.config = config
         self.universe: Universe | None = None
@@ -92,6 +94,7 @@ class ReferenceRefresh:
         self._clock = clock
         self._holder = holder
         self._rules_interval_ms = rules_interval_ms
+        self._linger_ms = order_ttl_ms + LINGER_MS
         self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
         self._leaving: dict[str, int] = {}
         self._left: dict[str, int] = {}
@@ -242,7 +245,7 @@ class ReferenceRefresh:
                     self._feed.on_instruments([listing.instrument], now_ms)
         self._say(resolution, now_ms)
         for symbol in set(self._feed.symbols) - set(resolution.traded):
-            self._leaving[symbol] = now_ms + LINGER_MS
+            self._leaving[symbol] = now_ms + self._linger_ms
 
     def _change(self, resolution: Resolution) -> None:
         """Take a later universe: follow new symbols; those that left stay for a minute."""
@@ -257,7 +260,7 @@ class ReferenceRefresh:
         for symbol in traded:
             self._leaving.pop(symbol, None)
         for symbol in (before | set(self._feed.symbols)) - traded:
-            self._leaving.setdefault(symbol, now_ms + LINGER_MS)
+            self._leaving.setdefault(symbol, now_ms + self._linger_ms)
         if traded != before:
             detail = f"in: {_list(traded - before)}; out: {_list(before - traded)}"
             self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)

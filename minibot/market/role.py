@@ -144,6 +144,7 @@ def session_config(context: RoleContext) -> SessionConfig:
         skew_max_ms=exchange.clock_skew_max_ms,
         weight_share_max_percent=exchange.weight_share_max_percent,
         streams_per_connection_max=exchange.streams_per_connection_max,
+        order_ttl_ms=context.config.execution.order_ttl_market_ms,
         universe=universe,
         watched=watched_config(context.config),
     )

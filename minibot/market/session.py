@@ -69,6 +69,7 @@ class SessionConfig:
     skew_max_ms: int
     weight_share_max_percent: int
     streams_per_connection_max: int = STREAMS_PER_CONNECTION_MAX
+    order_ttl_ms: int = 0
     universe: UniverseConfig | None = None
     watched: WatchedConfig | None = None
 
@@ -140,6 +141,7 @@ class Session:
             self.clock,
             holder or NothingHeld(),
             rules_interval_ms=config.instrument_interval_ms,
+            order_ttl_ms=config.order_ttl_ms,
         )
         self.watched = WatchedBars(
             config.watched, self.feed, self.requests, lambda: self.upkeep.universe, self.clock

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minibot.market.reference_refresh import DOUBT_MS, ReferenceRefresh
+from minibot.market.reference_refresh import DOUBT_MS, HOLDINGS_MS, LINGER_MS, ReferenceRefresh
 from minibot.market.resume_point import ResumePoint
 from minibot.market.role import resume
 from minibot.market.session import SessionConfig
@@ -358,38 +358,59 @@ class Followed:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.given_up: list[str] = []
 
     def follow(self, symbols: Iterable[str]) -> None:
         self.asked.append(list(symbols))
 
     def unfollow(self, symbols: Iterable[str]) -> None:
-        pass
+        self.given_up += symbols
 
     def follow_streams(self, name: str, streams: Sequence[str]) -> None:
         pass
 
 
-def test_held_symbol_that_is_not_followed_is_asked_for_again_after_a_minute() -> None:
-    """A refusal at the first look is not the last word on a held symbol."""
-    requests, follower = requests_of(Tray()), Followed()
-    feed = requests.feed
-    config = universe(mode="static", symbols=tuple(feed.symbols))
+def upkeep_of(follower: Followed, held: Held, traded: int, **options: int) -> ReferenceRefresh:
+    """Return the upkeep of a hundred followed symbols, of which the first `traded` are traded."""
+    requests = requests_of(Tray())
+    config = universe(mode="static", symbols=tuple(requests.feed.symbols)[:traded])
     upkeep = ReferenceRefresh(
         config,
         None,
-        feed,
+        requests.feed,
         requests,
         follower,
         requests.clock,
-        Held("XRPUSDT"),
+        held,
         rules_interval_ms=600_000,
+        **options,
     )
     upkeep.open(static_universe(config), None)
     upkeep.begin(0)
+    return upkeep
+
+
+def test_held_symbol_that_is_not_followed_is_asked_for_again_after_a_minute() -> None:
+    """A refusal at the first look is not the last word on a held symbol."""
+    follower = Followed()
+    upkeep = upkeep_of(follower, Held("XRPUSDT"), 100)
     for now_ms in (0, 1_000, DOUBT_MS - 1, DOUBT_MS, DOUBT_MS + 1_000):
         upkeep.on_clock(now_ms)
 
     assert follower.asked == [["XRPUSDT"]] * 2
+
+
+@pytest.mark.parametrize("ttl_ms", [5_000, 86_400_000])
+def test_symbol_that_left_is_followed_for_longer_than_an_order_may_rest(ttl_ms: int) -> None:
+    """An order that rests in a symbol that left still meets its market, until it expires."""
+    follower = Followed()
+    upkeep = upkeep_of(follower, Held(), 99, order_ttl_ms=ttl_ms)
+    upkeep.on_clock(ttl_ms + LINGER_MS - 1)
+    before = list(follower.given_up)
+    upkeep.on_clock(ttl_ms + LINGER_MS + HOLDINGS_MS)
+
+    assert before == []
+    assert len(follower.given_up) == 1
 
 
 @pytest.mark.row("F118")
