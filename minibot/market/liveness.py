@@ -69,7 +69,7 @@ def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
 
 
 class Liveness:
-    """Checks of lines and streams; called by the loop when the inbox is empty.
+    """Checks of lines and streams, as of when the loop had read everything.
 
     Args:
         limits: Thresholds of the profile.

@@ -168,6 +168,7 @@ class Session:
         self._ping_due = self._health_due = now_ms
         self._look_ns = world.machine_ns()
         self._has_looked = True
+        self._read_ms: int | None = None
         self._unread = 0
         self._still_ms = world.still_ms()
 
@@ -207,6 +208,8 @@ class Session:
     def pump(self, timeout_s: float) -> None:
         """Take waiting messages (about `MESSAGES_AT_ONCE`), decide on them, and write once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
+        read_ms = self.clock.now_ms()
+        self._read_ms = None if len(self.inbox) else read_ms
         if self.world.still_ms() != self._still_ms:
             self._on_pause()
         self.overload.look(self.waiting, self.clock.now_ms())
@@ -353,10 +356,11 @@ class Session:
             self.requests.measure()
         self.upkeep.on_clock(now_ms)
         self.watched.on_clock(now_ms)
-        if not len(self.inbox):
-            # Judge only after everything was read: a backlog of ours is no outage.
-            self.link.judge(now_ms)
-            self.liveness.look(now_ms)
+        if self._read_ms is not None:
+            # Judge only up to when everything was read: a backlog of ours is no outage, and in a
+            # busy market the inbox fills again during each write.
+            self.link.judge(self._read_ms)
+            self.liveness.look(self._read_ms)
         is_renewing = any(shard.has_successor for shard in self.connections.shards)
         self.repeats.look(now_ms, is_renewing=is_renewing)
         self._set_state(now_ms)

@@ -20,6 +20,7 @@ import pytest
 
 from minibot.events.model import Bar
 from minibot.exchanges.base import Stream, StreamLost
+from minibot.market.reader import Frames
 from minibot.market.session import Session, SessionConfig
 from minibot.simulator.faults.garbage import GARBAGE
 from tests.exchanges.binance.loopback import Loopback, accept, answer
@@ -537,6 +538,29 @@ def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
     assert desk.stopped is not None
     assert desk.stopped.reason_code == "FEED_STALE"
     assert "READY" not in states(desk)[states(desk).index("DEGRADED") :]
+
+
+@pytest.mark.row("F108")
+def test_outage_is_judged_while_a_message_comes_during_every_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inbox that is never empty after a write hides no connection that brings nothing."""
+    with exchange(tmp_path) as running:
+        limits = link_limits(outage_stop_ms=60_000, tick_stale_ms=20_000)
+        desk = started(tmp_path, running, link=limits)
+        reply = Frames(0, 0, [b'{"result":null,"id":1}'])
+
+        def turn(waiting: int) -> None:
+            desk.session.inbox.put(reply)
+
+        monkeypatch.setattr(desk.world, "turn", turn)
+        running.fault("stall", ms=10_000_000)
+        until_ms = desk.clock.now_ms() + 200_000
+        wait_until(lambda: desk.has_ended or desk.clock.now_ms() >= until_ms, "the stop")
+        desk.drain()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "FEED_STALE"
 
 
 @pytest.mark.row("F103", "S-22", "S-23")
