@@ -322,7 +322,10 @@ class ReferenceRefresh:
             return
         if self.universe is None:
             symbols = self._feed.config.symbols
-            self.universe = listed_universe(symbols, self._feed.rules.of(symbols[0]), held)
+            rules = self._feed.rules.of(symbols[0])
+            if rules is None:
+                return  # Asked again at the next look: these come first.
+            self.universe = listed_universe(symbols, rules, held)
             self._feed.write(self.universe, now_ms)
         asked.update(dict.fromkeys(due, now_ms + DOUBT_MS))
         self._follower.follow(due)

@@ -119,16 +119,8 @@ def static_universe(config: UniverseConfig) -> Resolution:
     return Resolution(config.symbols)
 
 
-def listed_universe(
-    symbols: tuple[str, ...], rules: Instrument | None, held: Iterable[str]
-) -> Universe:
-    """Return the list of a profile without a universe; `rules` of one of it tell the quote asset.
-
-    Raises:
-        ValueError: The rules are not known yet.
-    """
-    if rules is None:
-        raise ValueError("a universe needs the rules of its symbols")
+def listed_universe(symbols: tuple[str, ...], rules: Instrument, held: Iterable[str]) -> Universe:
+    """Return a list as a universe; `rules` of one of its symbols tell the quote asset."""
     return Universe(
         mode=STATIC,
         quote_asset=rules.quote_asset,
