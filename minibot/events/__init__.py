@@ -1,1 +1,4 @@
-"""Events: typed payloads, contracts, roles and queues, reason codes, ids, numbers."""
+"""Events: typed payloads, contracts, roles and queues, reason codes, ids, numbers.
+
+`cells`, `parse_cache` and `native` are used by other rooms alone.
+"""

@@ -744,7 +744,7 @@ EXPIRED: Final = _business(
 )
 LATE_FILL: Final = _business(
     "late_fill",
-    "The entry was not filled within `risk.late_fill_market_ms` of its signal.",
+    "The entry ended, not filled whole within `risk.late_fill_market_ms` of its signal.",
     "Compare latency and backlog with the key; the signal's reason no longer holds.",
 )
 NO_LIQUIDITY: Final = _business(

@@ -1,4 +1,4 @@
-"""Eight-byte cells read from bytes, little-endian; never compiled itself.
+"""Cells: eight-byte numbers in the columns of `engine.cells`, little-endian; never compiled itself.
 
 mypyc turns both functions of its `librt.strings` into one machine instruction each. An interpreter
 calls the same functions, or `struct` where they are not installed.

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 QUOTE_PLACES: Final = 8
-"""Scaled quote per unit of quote: money is an integer count of hundred-millionths."""
+"""Places of scaled quote: money is an integer count of hundred-millionths."""
 
 PLACES_MAX: Final = 18
 DIGITS_MAX: Final = 40
-"""Length of a plain decimal without its sign; a point counts as a digit."""
+"""Characters of a plain decimal without its sign; a point counts."""
 POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
 """Powers of ten as integers, by exponent."""
 
-# The largest number that compiled code holds without an object.
+# The largest integer that mypyc holds without an object; a divisor below it fits an `i64`.
 WORD_MAX: Final = (1 << 62) - 1
-# Bound of a product, tested as a float; rounding still leaves the product below 2**63.
+# Bound of a product in an `i64`, tested as a float; rounding still leaves the product below 2**63.
 PRODUCT_MAX: Final = 9e18
 
 

@@ -1,8 +1,9 @@
 """Rules of the fast path beside its classes: texts, by the patterns of the contracts.
 
 Bounds, closed lists and lengths are in the classes, which are compared with the contracts here,
-once. A class of the fast path that would accept what its contract refuses prevents the start; all
-other classes are judged by the contracts themselves.
+once. A field of the fast path that would accept what its contract refuses prevents the start. No
+such class may have `conditions`, which nothing here compares or checks. All other classes are
+judged by the contracts themselves.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Texts:
         self._known: set[str | None] = {None}
         pattern = rule.rule["pattern"]
         if "[^" in pattern or "\\" in pattern:
-            # Such a pattern may match a newline, and so take two wrong texts for one right one.
+            # Such a pattern may match a newline, so two wrong texts, joined, could pass as one.
             raise InvariantError(
                 "events.quick", SCHEMA_INVALID, f"{pattern} is not matched by lines"
             )
@@ -86,7 +87,7 @@ class Texts:
             if not self._admit_new(new):
                 return False
         except TypeError:
-            return False  # Some field holds no text: a decimal, bytes or a value without a hash.
+            return False  # Some field holds no text: a `Decimal`, bytes or a value without a hash.
         if len(self._known) > KNOWN_MAX:
             self._known = {None}
         self._known |= new
@@ -165,10 +166,11 @@ def follows(text: str, rule: JsonObject) -> bool:
 
 
 def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
-    """Compare a class with its contract; return the remaining checks, the rules for texts.
+    """Compare a class with its contract, field by field; return the rules for texts, yet to check.
 
     Raises:
-        InvariantError: The class would accept values that the contract refuses.
+        InvariantError: A field without texts would accept values that the contract refuses, or a
+            text's rule is of another kind. `conditions` over several fields are not compared.
     """
     info = type_info(cls)
     rules: list[TextRule] = []

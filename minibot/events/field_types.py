@@ -93,7 +93,7 @@ def matching(pattern: str, most: int) -> dict[str, Any]:
     """Return the rule of a text by its form and its greatest length."""
     return {
         "type": "string",
-        "description": "",  # Keeps the place for the words of whoever uses the rule.
+        "description": "",  # Keeps the place for the words of the field that has the rule.
         "maxLength": most,
         "pattern": pattern,
         "not": NEWLINE_GUARD,
@@ -102,7 +102,7 @@ def matching(pattern: str, most: int) -> dict[str, Any]:
 
 _DECIMAL: Final = matching("^-?(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
 NUMBER: Final = matching("^(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
-_SOME_DIGIT: Final = {"maxLength": 40, "pattern": "^[0.]*[1-9][0-9.]*$", "not": NEWLINE_GUARD}
+_NONZERO_DIGIT: Final = {"maxLength": 40, "pattern": "^[0.]*[1-9][0-9.]*$", "not": NEWLINE_GUARD}
 
 # --- decimal numbers, exact as text ---------------------------------------------------------------
 
@@ -132,7 +132,7 @@ NumberAboveZero: TypeAlias = Annotated[
         "decimal_positive",
         "A decimal number as text, above zero; never a float.",
         "decimal, above zero",
-        {**NUMBER, "allOf": [_SOME_DIGIT]},
+        {**NUMBER, "allOf": [_NONZERO_DIGIT]},
     ),
     Example("1.5"),
 ]

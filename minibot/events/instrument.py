@@ -21,7 +21,7 @@ OFF_INCREMENT: Final = "0.00000001"
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRules:
-    """The rules of one symbol.
+    """The rules of one symbol, which `accounting.order_rules` turns into amounts of `events.money`.
 
     Quantities are in `qty_increment`s, prices in `price_increment`s, money in scaled quote. A rule
     that the venue gives as zero is off: an off maximum is None, an off minimum 0, an off increment
@@ -115,5 +115,5 @@ def _scale(increment: str) -> tuple[Scale, bool]:
 def _maximum(scale: Scale, text: str | None) -> int | None:
     if text is None or parse_fixed(text, 18) == 0:
         return None
-    # Below one increment nothing may be ordered, which is no maximum that is off.
+    # A maximum below one increment gives 0: nothing may be ordered. None means no limit.
     return scale.parse_down(text)

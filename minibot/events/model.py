@@ -1,9 +1,10 @@
 """The events of minibot as frozen, concretely typed classes (msgspec structs).
 
 One payload class per contract (`contracts/<type>.v1.schema.json`); optional fields are `None`
-and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the payload on disk and
-in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
-the exchange's own characters; times are integer Unix milliseconds.
+and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the payload on disk;
+here `Event` and `Draft` have it, so that no payload class repeats it. Decimal values are strings
+with the exchange's own characters. Fields `ts` and `..._ts` are integer Unix milliseconds; names
+of other times and of durations end in their unit.
 
 Payloads and events cannot contain themselves, so the garbage collector need not track them
 (`gc=False`).
@@ -126,7 +127,10 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Payload:
-        """Return the typed payload; unknown keys are ignored, a missing one raises KeyError."""
+        """Return the typed payload; KeyError for a missing key.
+
+        Further keys, which contracts admit, are dropped.
+        """
         shape = _shape(cls)
         if shape.is_flat:
             return cls(*map(data.__getitem__, shape.required), *map(data.get, shape.optional))
@@ -225,7 +229,7 @@ def _checks(cls: type[Check]) -> Named:
     return checks
 
 
-# Tuples of `Check` as a core writes them; plain dicts once read back.
+# Tuples of `Check` from a core, of dicts once read back; so payloads are compared as JSON.
 SignalChecks: TypeAlias = Annotated[tuple[Any, ...], _checks(Check)]
 RiskChecks: TypeAlias = Annotated[tuple[Any, ...], _checks(RiskCheck)]
 
@@ -1306,7 +1310,7 @@ class Draft(Struct, frozen=True):
     """An event without envelope, as a core returns it; the shell adds id, source, run and hash.
 
     `cause_ids` holds ids of events, or integers: the ordinal of an earlier draft of the same step.
-    `ts` is the highest `ts` among the causes. A core returns drafts cause before effect.
+    The core sets `ts`: the highest `ts` among the causes. It returns drafts cause before effect.
     """
 
     queue: str

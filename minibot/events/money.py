@@ -28,7 +28,7 @@ ROUND_UP: Final[int] = UNIT - 1
 
 RATE_PLACES: Final = 4
 RATE_UNIT: Final[int] = 10**RATE_PLACES * 10_000
-"""A rate of 100 %: rates are ten-thousandths of a basis point."""
+"""A rate of 100 %: fees and distances count ten-thousandths of a basis point."""
 
 
 @lru_cache(maxsize=1 << 12)

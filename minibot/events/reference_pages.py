@@ -16,7 +16,7 @@ CONTRACTS_END: Final = "<!-- end of generated -->"
 
 _TITLES: Final[Mapping[str, str]] = {
     STOP_GROUP: "STOP: the run ends at once, exit code 10",
-    END_GROUP: "Planned ends, and the clearing of a stop",
+    END_GROUP: "Planned ends, a cleared stop, a refused start",
     BUSINESS_GROUP: "Decisions: signals, risk, orders",
     FEED_GROUP: "Data from outside that was set aside or survived",
 }
@@ -29,8 +29,8 @@ def reasons_page() -> str:
     lines = [
         "# Reason codes",
         "",
-        "Generated from `minibot/events/reasons.py` by `python -m minibot.events.schemas`; the",
-        "list is closed: an event with another code fails its schema.",
+        "Generated from `stop_codes.py` and `business_codes.py` of `minibot/events` by",
+        "`python -m minibot.events.schemas`; an event with another code fails its schema.",
     ]
     for group in GROUPS:
         lines += ["", f"## {_TITLES[group]}", "", "| code | meaning | what to do |"]

@@ -1,9 +1,9 @@
-"""Registry of contracts by type: their schemas, compiled once, and a slow oracle.
+"""Registry of contracts by type: their schemas, compiled once.
 
 `config/contracts.v1.json` maps each event type to the schema of its payload and pins every file
 by sha256 over its canonical JSON. The envelope's schema is merged around each payload's, so one
-call of the compiled validator (jsonschema-rs) judges a whole event. `explain` gets its sentences
-from the oracle (jsonschema). No schema may reach outside its own file.
+call of the compiled validator (jsonschema-rs) judges a whole event. The oracle, a slow second
+validator (jsonschema), gives `explain` its sentences. No schema may reach outside its own file.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Contracts:
     def load(cls, contracts_dir: Path, config_path: Path) -> Contracts:
         """Return the contracts that a mapping file names, read from a folder.
 
-        The files are read and held against their pins each time. The last four contracts are
+        The files are read and held against their pins each time. The last four `Contracts` are
         kept, so that equal files give the same object.
 
         Raises:
@@ -86,9 +86,9 @@ class Contracts:
         return type_ in self._fast
 
     def validate(self, envelope: JsonObject) -> bool:
-        """Return whether a decoded event satisfies the contract of its type; it has to name one.
+        """Return whether a decoded event satisfies the contract of its type.
 
-        A type that is not registered has no contract: False.
+        False for a type that is not registered; KeyError for an event without `type`.
         """
         validator = self._fast.get(envelope["type"])
         return validator is not None and validator.is_valid(envelope)

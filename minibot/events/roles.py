@@ -1,9 +1,9 @@
 """Roles and queues, with their writers and readers: `config/roles.v1.json`, loaded and checked.
 
-A queue is named by its folder; its side files by a path below it: `<queue>/parts/<role>`,
-`<queue>/acks` and `<queue>/deadletter`. The last two name those of any reader; those of a reader
-that is not the primary one lie, and may be named, under `<queue>/readers/<role>/`. Without a queue,
-`acks` and `deadletter` name those of any queue.
+A queue is named by its folder, a part by `<queue>/parts/<role>`. For `Roles.allows`,
+`<queue>/acks` and `<queue>/deadletter` name those of any reader, `acks` and `deadletter` those of
+any queue. On disk only the primary reader's lie there; those of another lie under
+`<queue>/readers/<role>/`, which `Roles.allows` takes as well.
 
 Orders of roles and queues are lists in the file if they cannot be derived: each queue of the cores
 leads back to the market, so the graph of all inputs has a cycle and no topological order.
@@ -28,7 +28,7 @@ from minibot.kernel.errors import ConfigError, ContractError
 PATH: Final = Path(__file__).resolve().parents[2] / "config" / "roles.v1.json"
 
 AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
-"""All that the table may grant the AI clerk; like every reader it writes acks and dead letters."""
+"""All that the table may grant `ai_role`; like every reader it writes acks and dead letters."""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -158,7 +158,10 @@ class Roles:
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """Return the queues that cores write, as the file lists them: causes before effects."""
+        """Return the queues that cores write, in the order of the file's `queues`.
+
+        It has to be causes before effects, which nothing checks.
+        """
         return tuple(name for name in self.queues if name in self.derived_order)
 
     @property
@@ -168,7 +171,10 @@ class Roles:
         return tuple(name for name in self.queues if name in read - set(self.derived_order))
 
     def outputs(self, role: str) -> tuple[str, ...]:
-        """Return the queues that a role alone writes, in the order of its own entry."""
+        """Return the queues without parts that a role writes, in the order of its own entry.
+
+        No other role writes them.
+        """
         return _outputs(self.roles[role], self.queues)
 
     def is_primary(self, queue: str, role: str) -> bool:

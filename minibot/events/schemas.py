@@ -1,4 +1,4 @@
-"""Files generated from the classes of events and from the reason codes.
+"""Files generated from the classes of events, the reason codes and the role x type table.
 
     python -m minibot.events.schemas                    write the files that differ
     python -m minibot.events.schemas --check            exit 1 when a file is stale
@@ -49,7 +49,11 @@ def contracts() -> dict[str, JsonObject]:
 
 
 def generated(project: Path | None = None) -> dict[Path, bytes]:
-    """Return every generated file with the content that it should have."""
+    """Return every generated file with the content that it should have.
+
+    Raises:
+        FileNotFoundError: A page with a generated part is missing.
+    """
     project = project or PROJECT
     schemas = contracts()
     fields, writers = (project / "docs" / name for name in ("DATA_CONTRACTS.md", "SPEC.md"))

@@ -1,6 +1,6 @@
-"""Skeletons of the hand-made examples of an event type: a least payload and its mistakes.
+"""Skeletons of the examples of an event type: a least payload and its mistakes.
 
-`tests/contracts/make_fixtures.py` then takes the values from recordings.
+From what is printed, a person writes the type's examples into `tests/contracts/make_fixtures.py`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def skeleton(cls: type[Payload]) -> JsonObject:
         for name, rule in rules.items()
         for why, value in _mistakes(rule, values[name])
     ]
-    torn = [
+    at_odds = [
         (f"{other} that {value} has not", {**valid, name: value, other: code})
         for name, value, other, codes in _conditions(schema)
         for code in [code for code in rules[other]["enum"] if code not in codes][:1]
     ]
-    invalid = [{"why": why, "payload": payload} for why, payload in (*lacking, *wrong, *torn)]
+    invalid = [{"why": why, "payload": payload} for why, payload in (*lacking, *wrong, *at_odds)]
     return {"valid": valid, "invalid": invalid}
 
 

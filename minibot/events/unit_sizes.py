@@ -1,4 +1,4 @@
-"""Sizes of units: of times in smaller times, and of the parts of a whole.
+"""Sizes of units: times in nanoseconds and milliseconds, a whole in basis points.
 
 Sizes are plain literals, so that mypyc compiles them in as numbers.
 """
@@ -22,4 +22,4 @@ NEVER: Final = 1 << 62
 BPS: Final = 10_000
 """Basis points of a whole."""
 BPS_UNITS: Final = 1_000_000
-"""Hundredths of a basis point of a whole."""
+"""Hundredths of a basis point of a whole, in which modelled spreads count."""
