@@ -128,7 +128,7 @@ class Codec:
         return self._quick.decode_row(queue, jsons)
 
     def decode_all(self, queue: str, jsons: Sequence[bytes]) -> list[Event]:
-        """Return the events of some hundred lines of a queue, as fast as possible.
+        """Return the events of lines of a queue, as fast as possible; some hundred at once.
 
         Raises:
             ContractError: As for `decode`, for the first refused line.

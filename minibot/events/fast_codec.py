@@ -4,7 +4,7 @@ A line is here the JSON of an event; hash and newline are the matter of `kernel.
 
 A line of one of these types is decoded straight into its class, checked against the same
 contract, and written again: only the same bytes are accepted. Whatever this path does not accept,
-for any reason, the codec judges by the schemas; so it may refuse too much, never too little.
+for any reason, the codec judges by the schemas; so it may pass on too much, never accept too much.
 `fast_rules` checks texts, and at the start that the classes fit the schemas.
 """
 
@@ -402,8 +402,8 @@ class _Frame:
     ) -> bytes:
         """Return consecutive lines, rebuilt from the parts that were cut out of them.
 
-        A rebuilt line is never shorter than the original, and longer if that was too short for
-        its frame. So if the bytes of all lines together are equal, each line is.
+        The slices of a line too short for its frame overlap, so it is rebuilt longer; none is
+        rebuilt shorter. So if the bytes of all lines together are equal, each line is.
         """
         pieces = self._pieces * len(ids)
         step = len(self._pieces)
