@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
@@ -180,9 +181,10 @@ class Log:
         self._open()
 
     def _shut(self) -> None:
-        if self._descriptor >= 0:
-            FILES.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):  # The system has released it, or it was not ours any more.
+                FILES.close(descriptor)
 
 
 def run_of(line: bytes) -> str | None:

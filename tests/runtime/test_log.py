@@ -253,6 +253,33 @@ def test_log_on_a_full_disk_loses_lines_and_says_how_many(
     assert kinds == [("first", None), ("again", 2), ("calm", None)]
 
 
+@pytest.mark.row("F60")
+@pytest.mark.parametrize("number", [errno.EBADF, errno.EIO])
+def test_log_whose_descriptor_is_lost_goes_on_with_the_next_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A descriptor that can be neither written nor closed loses one line and no more."""
+    log = make_log(tmp_path)
+    log.info("first")
+    close = FILES.close
+
+    def failed(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    def closed(descriptor: int) -> None:
+        close(descriptor)
+        failed()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FILES, "pwrite", failed)
+        patch.setattr(FILES, "close", closed)
+        log.info("lost")
+    log.info("again")
+
+    kinds = [(line["kind"], line.get("lost")) for line in lines(log)]
+    assert kinds == [("first", None), ("again", 1)]
+
+
 def test_log_whose_file_is_held_by_another_program_goes_on_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
