@@ -440,6 +440,24 @@ def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path
     assert deploy.finish(tree) == "completed"
 
 
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
+def test_stage_apply_with_a_folder_or_fifo_in_a_targets_place_is_refused(
+    tree: Path, make: Callable[[Path], None]
+) -> None:
+    """A target that is no regular file is a refusal by name, and it is neither read nor moved."""
+    stage_two(tree)
+    pending = staging.read_pending(tree)
+    assert pending is not None
+    staging._begin(tree, pending)
+    (tree / LIMITS).unlink()
+    make(tree / LIMITS)
+
+    with pytest.raises(Refusal, match=LIMITS):
+        apply(tree)
+
+    assert not (tree / LIMITS).is_file()
+
+
 @pytest.mark.row("N-23")
 def test_deployed_list_of_an_untouched_tree_differs_in_nothing(tree: Path) -> None:
     """The list of an untouched tree names every code file and no cache, run or document."""

@@ -139,7 +139,9 @@ def _put_away(project: Path, work: Path) -> None:
 
 
 def _sha256(path: Path) -> str | None:
-    """Return the sha256 of a file, None where none stands."""
+    """Return the sha256 of a file, None where none stands, words for anything else."""
+    if path.exists() and not path.is_file():
+        return "no regular file"  # A folder cannot be read, and a FIFO may never end.
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
