@@ -151,7 +151,7 @@ class PlannedEnd:
         if waited_ms <= self._context.config.watchdog.drain_ms_max:
             return None
         if self._draining == AI_ROLE:
-            child.kill()
+            supervisor.switch_ai_off(f"{AI_ROLE} does not drain")
             return None
         return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{self._draining} does not drain")
 

@@ -77,7 +77,7 @@ class Supervisor:
                     return StopRecord(
                         WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{name}: start failed: {error}"
                     )
-                self._switch_ai_off(f"{name} start failed: {error}")
+                self.switch_ai_off(f"{name} start failed: {error}")
                 continue
             self._lease(child)
         return None
@@ -139,7 +139,7 @@ class Supervisor:
             return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
         if child.name == AI_ROLE:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
-                self._switch_ai_off(f"{child.name} {why}; restart budget spent")
+                self.switch_ai_off(f"{child.name} {why}; restart budget spent")
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
             count = len(child.restarts_ns)
@@ -152,7 +152,7 @@ class Supervisor:
             self._begin(child)
         except OSError as error:
             if child.name == AI_ROLE:
-                self._switch_ai_off(f"{child.name} {why}; restart failed: {error}")
+                self.switch_ai_off(f"{child.name} {why}; restart failed: {error}")
                 return None
             return StopRecord(
                 WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{child.name}: restart failed: {error}"
@@ -167,12 +167,16 @@ class Supervisor:
             return None
         return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
-    def _switch_ai_off(self, why: str) -> None:
+    def switch_ai_off(self, why: str) -> None:
         """Switch the AI off and continue: an end, hang or lag of it does not stop trading by rules.
+
+        A second call changes nothing: a killed process takes a while to end.
 
         Args:
             why: What befell `ai_role`, for the record.
         """
+        if self.ai_off:
+            return
         self.ai_off = True
         self.drained.add(AI_ROLE)
         self.children[AI_ROLE].kill()
@@ -253,13 +257,13 @@ class Supervisor:
     def _hung(self, child: Child, what: str) -> StopRecord | None:
         detail = f"{child.name} {what}"
         if child.name == AI_ROLE:
-            self._switch_ai_off(detail)
+            self.switch_ai_off(detail)
             return None
         return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, detail)
 
     def _lags(self, child: Child, detail: str) -> StopRecord | None:
         if child.name == AI_ROLE:
-            self._switch_ai_off(detail)
+            self.switch_ai_off(detail)
             return None
         return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
 

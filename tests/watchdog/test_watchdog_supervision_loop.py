@@ -234,6 +234,29 @@ def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -
     assert (record.reason_code, record.detail) == ("ROLE_HUNG", "risk_role does not drain")
 
 
+def test_ai_that_does_not_drain_is_switched_off_on_record(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """An AI that does not drain within the limit is killed with an incident; the others drain."""
+    scene = staged(scenes, tmp_path / "var", {"ai_role": "undrainable"})
+    begin_drain = scene.supervisor.begin_drain
+
+    def drain(name: str) -> None:
+        limit_ms = 300 if name == "ai_role" else 60_000
+        object.__setattr__(scene.context.config.watchdog, "drain_ms_max", limit_ms)
+        begin_drain(name)
+
+    scene.supervisor.begin_drain = drain  # type: ignore[method-assign]
+    scene.interrupts.put("SIGTERM")
+
+    assert scene.supervise() is None
+
+    scene.context.sync_parts(now=True)
+    told = scene.stage.envelopes("incidents", "watchdog_role")
+    assert [event["payload"]["kind"] for event in told] == ["AI_OFF"]
+    assert "does not drain" in told[0]["payload"]["detail"]
+
+
 @pytest.mark.row("N-20")
 def test_role_that_is_frozen_while_it_drains_is_hung_long_before_the_limit_of_a_drain(
     tmp_path: Path, scenes: list[Scene]
