@@ -7,6 +7,7 @@ Those of this module hold no thread and change nothing.
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +30,7 @@ from minibot.runtime.channels import STILL_MS_MIN
 from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
 from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.runfiles import RunFiles
+from minibot.runtime.runfiles import RunFiles, kind_of
 from minibot.runtime.stop import StopRecord
 
 
@@ -182,6 +183,9 @@ class PinnedCheck:
             path = PROJECT / name
             try:
                 status = path.stat()
+                if not stat.S_ISREG(status.st_mode):  # To read a FIFO would hang supervision.
+                    detail = f"{name} is {kind_of(status.st_mode)}, expected a file"
+                    return StopRecord(WATCHDOG_ROLE, CONFIG_INVALID, detail)
                 stamp = (status.st_mtime_ns, status.st_size)
                 if self._stamps.get(name) == stamp:
                     continue

@@ -705,6 +705,22 @@ def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
     assert _code(check.check()) == "CONFIG_INVALID"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in folders")
+def test_pinned_file_that_becomes_a_fifo_is_a_stop_and_is_not_opened(tmp_path: Path) -> None:
+    """A FIFO in a pinned file's place is a STOP; to read it would hang supervision."""
+    path = tmp_path / "profile.json"
+    if sys.platform != "win32":
+        os.mkfifo(path)
+    found: list[StopRecord | None] = []
+    check = PinnedCheck({str(path): "0" * 64})
+    looking = threading.Thread(target=lambda: found.append(check.check()), daemon=True)
+
+    looking.start()
+    looking.join(DEADLINE_S)
+
+    assert [_code(record) for record in found] == ["CONFIG_INVALID"]
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 
