@@ -384,9 +384,13 @@ def _some(faults: Sequence[str]) -> tuple[str, ...]:
 def _ai_jail(config: Config, var: Var) -> CheckResult:
     """Try the AI's jail in a process of its own; only a profile that requires the AI is refused.
 
-    With the least isolation `off` nothing is tried: the clerk then accepts no worker.
+    With the least isolation `off` nothing is tried: the clerk then accepts no worker, and stops the
+    run if the AI is required.
     """
     level_min = config.ai.isolation_min.get(sys.platform, "jail")
+    if config.ai.required and level_min == "off":
+        found = f"ai.isolation_min.{sys.platform} turns off the AI, which is required"
+        return CheckResult(AI_JAIL, False, found, "Run without it: --set ai.required=false")
     if not config.ai.enabled or level_min == "off":
         return CheckResult(AI_JAIL, True, "the AI is off")
     argv = [*python_argv("minibot.ai.preflight"), "--root", str(var.ai.resolve())]

@@ -1,0 +1,31 @@
+"""Check of the AI's sandbox before a start: a required AI is a refusal, another one a warning."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.runtime.configuration.config import load_config
+from minibot.watchdog.preflight import FAIL, OK, CheckResult, _ai_jail
+
+PROFILE = "config/nore-demo.v1.json"
+
+
+def check(tmp_path: Path, *sets: str) -> CheckResult:
+    """Return the check of the sandbox."""
+    config = load_config(PROFILE, [f"paths.var={tmp_path / 'var'}", *sets])
+    return _ai_jail(config, config.var)
+
+
+@pytest.mark.parametrize(("required", "level"), [("true", FAIL), ("false", OK)])
+def test_required_ai_that_this_system_turns_off_is_refused_before_the_night(
+    tmp_path: Path, required: str, level: str
+) -> None:
+    """Isolation `off` refuses a profile that requires the AI; its clerk would stop the night."""
+    off = f"ai.isolation_min.{sys.platform}=off"
+
+    found = check(tmp_path, off, f"ai.required={required}")
+
+    assert found.level == level
