@@ -414,15 +414,14 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
 
 
 def _no_jail(config: Config, why: str) -> CheckResult:
-    """Return the result without a jail; a profile that does not require the AI is not warned."""
+    """Return the result without a jail: a failure if the AI is required, else a warning."""
     required = config.ai.required
     return CheckResult(
         AI_JAIL,
         not required,
         f"AI_ISOLATION_UNAVAILABLE: {why}",
-        "Run on a kernel with seccomp and Landlock, or without: --set ai.required=false"
-        if required
-        else "",
+        "Run on a kernel with seccomp and Landlock, or without: --set "
+        f"{'ai.required' if required else 'ai.enabled'}=false",
     )
 
 

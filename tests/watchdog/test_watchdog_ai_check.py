@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from minibot.runtime.configuration.config import load_config
-from minibot.watchdog.preflight import FAIL, OK, CheckResult, _ai_jail
+from minibot.watchdog import preflight as checks
+from minibot.watchdog.preflight import FAIL, OK, WARN, CheckResult, _ai_jail
 
 PROFILE = "config/nore-demo.v1.json"
 
@@ -29,3 +30,19 @@ def test_required_ai_that_this_system_turns_off_is_refused_before_the_night(
     found = check(tmp_path, off, f"ai.required={required}")
 
     assert found.level == level
+
+
+@pytest.mark.process
+@pytest.mark.row("F134")
+@pytest.mark.parametrize(("required", "level"), [("true", FAIL), ("false", WARN)])
+def test_sandbox_that_fails_refuses_a_required_ai_and_warns_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: str, level: str
+) -> None:
+    """A run that goes on without the AI that its profile enables says so before it starts."""
+    failing = [sys.executable, "-c", "import sys; sys.exit('no Landlock')"]
+    monkeypatch.setattr(checks, "python_argv", lambda *_: failing)
+
+    found = check(tmp_path, f"ai.isolation_min.{sys.platform}=jail", f"ai.required={required}")
+
+    assert found.level == level
+    assert "no Landlock" in found.found
