@@ -84,6 +84,7 @@ from minibot.watchdog.supervisor import Supervisor
 
 # Exit code of a run that ended in order but could not be sealed: its record is unproven yet.
 UNSEALED: Final = 1
+NO_MEMORY: Final = "there is no memory left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,11 +562,19 @@ class _Launch:
                 },
                 written=run_files.written,
             )
-            sign_if_pinned(run_dir, manifest.config, os.environ)
         except (MinibotError, OSError, MemoryError) as error:
-            why = str(error) or "there is no memory left"
+            why = str(error) or NO_MEMORY
             print(f"the run could not be sealed: {why}; the next start does", file=sys.stderr)
             return f"{why}; the next start seals it"
+        try:
+            sign_if_pinned(run_dir, manifest.config, os.environ)
+        except (MinibotError, OSError, MemoryError) as error:
+            # A start signs no older seal: the run may have been changed meanwhile, seal and all.
+            why = str(error) or NO_MEMORY
+            print(
+                f"the run is sealed and stays unsigned, which verify reports: {why}",
+                file=sys.stderr,
+            )
         for why in differences:
             print(f"sealed with what is left: {why}", file=sys.stderr)
         return ""

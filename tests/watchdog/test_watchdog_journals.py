@@ -6,6 +6,8 @@ import errno
 import threading
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,13 +19,15 @@ from minibot.kernel.errors import ContractError, IntegrityError, Refusal, RunSto
 from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
-from minibot.kernel.seal import seal_run
+from minibot.kernel.seal import SIGNATURE_FILE, seal_run
+from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.runtime.running import note_current
-from minibot.runtime.stop import arm, raise_flag
+from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
 from minibot.watchdog.background import Background
+from minibot.watchdog.launcher import _Launch, _Parts
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.operator_stop_log import (
     append_stop,
@@ -33,6 +37,7 @@ from minibot.watchdog.operator_stop_log import (
     read_stops,
 )
 from minibot.watchdog.recovery import clear_former_run
+from minibot.watchdog.supervision_loop import SupervisionLoop
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
 
@@ -536,3 +541,23 @@ def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_pa
 
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
     assert not (stage.var.root / "current.json").exists()
+
+
+def test_seal_that_cannot_be_signed_stands_and_is_not_called_unsealed(tmp_path: Path) -> None:
+    """A secrets file that goes away overnight costs the signature, not the seal."""
+    _, public = new_keys()
+    stage = Stage(tmp_path / "var", [f"secrets.seal_public_key={public}"])
+    context = stage.context()
+    context.close_outputs()
+    unused: Any = None
+    loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
+    parts = _Parts(context, unused, unused, loop, None, None, stage.run_files)
+    launch = object.__new__(_Launch)
+    launch.sync_us = 1
+
+    unsealed = launch._seal(stage.var, StopRecord(WATCHDOG, "COMPLETED", "", END_KIND), parts)
+
+    assert unsealed == ""
+    assert list(verify_tree(stage.run_dir)) == []
+    (missing,) = verify_tree(stage.run_dir, public_key=public)
+    assert missing.file == SIGNATURE_FILE
