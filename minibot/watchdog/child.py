@@ -75,7 +75,12 @@ class Child:
         self._ended_ns = 0
         descriptor = os.open(
             self._error_log,
-            os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0),
+            # O_NONBLOCK: a FIFO in its place is an error and keeps nothing waiting.
+            os.O_WRONLY
+            | os.O_APPEND
+            | os.O_CREAT
+            | getattr(os, "O_CLOEXEC", 0)
+            | getattr(os, "O_NONBLOCK", 0),
             0o600,
         )
         try:

@@ -206,6 +206,28 @@ def test_line_for_a_child_whose_input_is_closed_is_dropped(tmp_path: Path) -> No
         child.wait(DEADLINE_S)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in folders")
+def test_start_of_a_child_whose_error_log_is_a_fifo_fails_and_does_not_wait(tmp_path: Path) -> None:
+    """A FIFO in the place of an error log is an error; to wait for it would hang supervision."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "log")
+    child = Child("risk_role", [sys.executable, "-c", ""], tmp_path / "log", dict(os.environ))
+    refused: list[OSError] = []
+
+    def start() -> None:
+        try:
+            child.start()
+        except OSError as error:
+            refused.append(error)
+
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    starting.join(DEADLINE_S)
+
+    assert len(refused) == 1
+    assert not child.is_running
+
+
 @pytest.mark.row("N-35", "F63")
 def test_role_frozen_in_the_middle_of_a_sync_is_hung(
     tmp_path: Path, watches: list[Watched]
