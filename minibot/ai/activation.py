@@ -80,12 +80,12 @@ class Activation:
             raise SnapshotRefused(f"{model_id}: the gate judged another text")
         return snapshot
 
-    def activate(self, model_id: str, why: str) -> Active:
+    def activate(self, model_id: str, why: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Active:
         """Activate a snapshot and return the new state.
 
         Raises:
             SnapshotRefused: It is damaged, or has not passed the gate; nothing changed.
-            LockBusy: Another process has held the lock for longer than 5 s.
+            LockBusy: Another process has held the lock for longer than `lock_wait_s`.
         """
 
         def choose(now: Active) -> Active:
@@ -95,7 +95,7 @@ class Activation:
             former = (*now.former, now.model_id) if now.model_id else now.former
             return Active(model_id, former[-FORMER_MAX:])
 
-        return self._change(choose, why)
+        return self._change(choose, why, lock_wait_s)
 
     def rollback(self, why: str) -> Active:
         """Return to the newest former snapshot that is still intact, or else to the baseline.
@@ -125,8 +125,10 @@ class Activation:
             return False
         return True
 
-    def _change(self, choose: Callable[[Active], Active], why: str) -> Active:
-        with self._locked():
+    def _change(
+        self, choose: Callable[[Active], Active], why: str, lock_wait_s: float = LOCK_WAIT_S
+    ) -> Active:
+        with self._locked(lock_wait_s):
             now = self.read()
             chosen = choose(now)
             if chosen != now:
@@ -142,9 +144,9 @@ class Activation:
                 )
             return chosen
 
-    def _locked(self) -> AbstractContextManager[object]:
+    def _locked(self, wait_s: float) -> AbstractContextManager[object]:
         ensure_folder(self._root)
-        lock = FileLock(self._root / LOCK_FILE, timeout=LOCK_WAIT_S)
+        lock = FileLock(self._root / LOCK_FILE, timeout=wait_s)
         try:
             return lock.acquire()
         except Timeout as timeout:

@@ -27,6 +27,7 @@ from minibot.ai.training_jobs import TrainingJobs
 from minibot.ai.worker_supervisor import OFF, READY, WorkerSupervisor, isolation_level
 from minibot.events.model import Bar, Beat, Event, ModelActive, Recommendation, Signal
 from minibot.events.names import TICKS
+from minibot.kernel.errors import LockBusy
 
 _ROWS_PER_FRAME: Final = 256
 _SIGNALS_OPEN_MAX: Final = 64
@@ -95,6 +96,7 @@ class AiService:
         self._tick_seq = 0
         self._signals: dict[str, tuple[Event, float]] = {}  # With the mid at the signal.
         self._trained_ts = 0
+        self._passed: Trained | None = None  # Its activation waits for the lock.
         self._first_ts = 0
         self._notes: list[str] = []
 
@@ -292,7 +294,7 @@ class AiService:
             self.workshop.start(dataset, now)
 
     def _fetch_training(self, outcome: Outcome) -> None:
-        result = self.workshop.fetch()
+        result, self._passed = self._passed or self.workshop.fetch(), None
         if result is None:
             return
         if not isinstance(result, Trained):
@@ -306,7 +308,11 @@ class AiService:
             return
         why = f"passed the gate on {result.verdict.rows} rows"
         try:
-            self.activation.activate(result.model_id, why)
+            # Without waiting: in a turn that takes seconds the clerk would count as hung.
+            self.activation.activate(result.model_id, why, lock_wait_s=0)
+        except LockBusy as error:
+            self._wait_for_lock(result, error)
+            return
         except SnapshotRefused as error:
             self.model_note = f"model refused: {error}"
             self._notes.append(self.model_note)
@@ -314,6 +320,14 @@ class AiService:
         self.model_note = ""
         self._notes.append(f"model {result.model_id} {why}")
         outcome.activated = (result.model_id, why)
+
+    def _wait_for_lock(self, result: Trained, error: LockBusy) -> None:
+        """Keep a model that passed for the next turn; tell it once."""
+        self._passed = result
+        note = f"model {result.model_id} waits: {error}"
+        if note != self.model_note:
+            self.model_note = note
+            self._notes.append(note)
 
     # --- how it is ----------------------------------------------------------------------------
 

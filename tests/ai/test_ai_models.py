@@ -7,19 +7,29 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.ai.activation import Activation, Active
+from minibot.ai.activation import LOCK_FILE, Activation, Active
 from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
-from minibot.ai.gate import MODEL_DAMAGED, MODEL_WORSE, ROWS_TOO_FEW, judge_candidate, score
+from minibot.ai.gate import (
+    MODEL_DAMAGED,
+    MODEL_WORSE,
+    ROWS_TOO_FEW,
+    ModelVerdict,
+    judge_candidate,
+    score,
+)
 from minibot.ai.models import activate_model, list_models, rollback_model
 from minibot.ai.models import train as train_on_runs
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.row_ring import Row
+from minibot.ai.service import AiService, Outcome
 from minibot.ai.settings import ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.trainer import ROWS_MAX
@@ -441,3 +451,25 @@ def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) 
     assert rollback_model(var, "by hand").model_id == one
     with pytest.raises(Refusal):
         activate_model(var, "lgbm-ffffffffffffffff", "by hand")
+
+
+def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: Path) -> None:
+    """A held lock is told once, and the clerk activates the model at a later turn."""
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=("BTCUSDT",))
+    unused: Any = None
+    clerk = AiService(settings_, unused, lambda: 0)
+    model_id = passed(root, 1)
+    results = [Trained(model_id, "pack", ModelVerdict(True, (), 100, {}))]
+    clerk.workshop.fetch = lambda: results.pop() if results else None  # type: ignore[method-assign]
+    turns = [Outcome(), Outcome(), Outcome()]
+
+    with FileLock(root / LOCK_FILE):
+        clerk._fetch_training(turns[0])
+        clerk._fetch_training(turns[1])
+        waiting = list(clerk._notes)
+    clerk._fetch_training(turns[2])
+
+    assert [turn.activated is None for turn in turns] == [True, True, False]
+    assert len(waiting) == 1
+    assert clerk.activation.read().model_id == model_id
