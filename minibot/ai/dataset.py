@@ -17,6 +17,7 @@ from typing import Any, Final
 from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES_VERSION
+from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import Bar, Event, Gap
 from minibot.events.names import TICKS
 from minibot.kernel.errors import ConfigError
@@ -154,6 +155,11 @@ class RowMaker:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def labels_none(self) -> bool:
+        """True if the first bar at or after the end of a horizon closes too late for a label."""
+        return -self._horizon_ms % INTERVAL_MS[self._bar_interval] > _OFF_MS_MAX
 
     def take(self, queue: str, seq: int, event: Event) -> None:
         """Take one event.

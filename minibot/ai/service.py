@@ -98,7 +98,14 @@ class AiService:
         self._trained_ts = 0
         self._passed: Trained | None = None  # Its activation waits for the lock.
         self._first_ts = 0
-        self._notes: list[str] = []
+        self._rows_note = ""
+        if settings.trains and settings.uses_model and self.rows.labels_none:
+            # No rule of the configuration: backtests, which train nothing, choose other bars.
+            self._rows_note = (
+                f"no training: ai.horizon_ms {settings.horizon_ms} does not end near the close of "
+                f"a {settings.bar_interval} bar (strategy.bar_interval)"
+            )
+        self._notes = [self._rows_note] if self._rows_note else []
 
     # --- events in ----------------------------------------------------------------------------
 
@@ -344,7 +351,7 @@ class AiService:
             return "AI worker is starting"
         level = isolation_level(self.keeper.hello)
         missing = self.keeper.hello.get("lightgbm_missing")
-        parts = [f"isolation {level}", f"model {self.model_id}", self.model_note]
+        parts = [f"isolation {level}", f"model {self.model_id}", self.model_note, self._rows_note]
         if missing:
             parts.append(f"LightGBM does not load: {missing}")
         return "; ".join(part for part in parts if part)[:2000]

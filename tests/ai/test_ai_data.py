@@ -120,6 +120,20 @@ def test_row_is_labelled_near_the_end_of_its_horizon_alone(
     assert (len(rows), rows.refused) == (count, 1 - count)
 
 
+@pytest.mark.parametrize(
+    ("horizon_ms", "count"), [(90_000, 0), (60_000, 3), (55_000, 3), (54_999, 0), (115_000, 2)]
+)
+def test_horizon_that_no_bar_ends_near_labels_nothing_and_says_so(
+    horizon_ms: int, count: int
+) -> None:
+    """A horizon over five seconds short of the next bar labels no row, which its maker tells."""
+    rows = maker(horizon_ms=horizon_ms, bar_interval="1m")
+    feed(rows, events(history(rising)) + minutes([0] * 4))
+
+    assert len(rows) == count
+    assert rows.labels_none == (count == 0)
+
+
 @pytest.mark.parametrize(("after_ms", "count"), [(499, 0), (500, 1)])
 def test_row_of_a_short_horizon_is_labelled_after_half_of_it(after_ms: int, count: int) -> None:
     """Bars of two seconds that arrive at once label nothing over a horizon of one."""

@@ -42,6 +42,7 @@ from minibot.ai.training import (
     train_snapshot,
 )
 from minibot.ai.vector import FEATURES, SCALE
+from minibot.ai.worker_supervisor import READY
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
@@ -453,12 +454,17 @@ def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) 
         activate_model(var, "lgbm-ffffffffffffffff", "by hand")
 
 
+def clerk_of(root: Path, profile: str, *sets: str) -> AiService:
+    """Return a clerk by a shipped profile, without a worker."""
+    config = load_config(PROJECT / "config" / f"{profile}.v1.json", sets, {}).raw
+    unused: Any = None
+    settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=("BTCUSDT",))
+    return AiService(settings_, unused, lambda: 0)
+
+
 def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: Path) -> None:
     """A held lock is told once, and the clerk activates the model at a later turn."""
-    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
-    settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=("BTCUSDT",))
-    unused: Any = None
-    clerk = AiService(settings_, unused, lambda: 0)
+    clerk = clerk_of(root, "nore-demo")
     model_id = passed(root, 1)
     results = [Trained(model_id, "pack", ModelVerdict(True, (), 100, {}))]
     clerk.workshop.fetch = lambda: results.pop() if results else None  # type: ignore[method-assign]
@@ -473,3 +479,15 @@ def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: P
     assert [turn.activated is None for turn in turns] == [True, True, False]
     assert len(waiting) == 1
     assert clerk.activation.read().model_id == model_id
+
+
+@pytest.mark.parametrize(("horizon_ms", "count"), [(90_000, 1), (60_000, 0)])
+def test_clerk_tells_at_its_first_turn_that_its_horizon_labels_nothing(
+    root: Path, horizon_ms: int, count: int
+) -> None:
+    """A night that cannot train for want of rows says so at once, in log and health."""
+    clerk = clerk_of(root, "nore", f"ai.horizon_ms={horizon_ms}")
+    clerk.keeper.state = READY
+
+    assert len(clerk._notes) == count
+    assert ("ai.horizon_ms" in clerk.detail()) == bool(count)
