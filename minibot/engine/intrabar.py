@@ -36,6 +36,9 @@ from minibot.exchanges.tapes.decimals import to_text
 
 # Of the bar's length: what the open comes late and the close comes early, at most.
 MARGIN_SHARE = 16
+# The longest way of an order, of the bar's length: the open stands still for twice that margin, and
+# a slower order would meet the low in its place.
+LATENCY_SHARE = 8
 PERCENT = 100
 
 

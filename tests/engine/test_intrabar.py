@@ -165,3 +165,31 @@ def test_span_without_bars_is_refused_with_what_there_is() -> None:
     """A span without bars is refused with the file's own time range."""
     with pytest.raises(Refusal, match="2025-01-01 00:00:00 to 2025-01-01 00:03:00"):
         BarSource(series(walk(3)), bar_profile(), Span(START_MS + 10 * MINUTE_MS, None))
+
+
+class Ordering(Holding):
+    """Bot whose order is on its way behind each tick."""
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return True."""
+        return True
+
+
+@pytest.mark.parametrize("latency_ms", [50, 3_750, 7_500])
+def test_order_decided_on_a_close_meets_the_next_open(latency_ms: int) -> None:
+    """However slow the profile's orders may be, the open stands until they arrive."""
+    profile = bar_profile(f"execution.latency_market_ms={latency_ms}")
+    bars = [candle(0, (100, 100, 100, 100)), candle(1, (100, 104, 97, 102))]
+    found = list(BarSource(series(bars), profile).roots(Ordering()))
+    due = START_MS + MINUTE_MS + latency_ms
+    ticks_after = [r.payload for r in found if r.ts >= due and isinstance(r.payload, MarketTick)]
+
+    assert float(ticks_after[0].ask) == pytest.approx(100, abs=0.02)
+
+
+def test_order_slower_than_an_eighth_of_a_bar_is_refused() -> None:
+    """Such an order would be filled at the low, or the high, in place of the open."""
+    with pytest.raises(ConfigError, match="no order of 7501 ms") as caught:
+        BarSource(series(walk(2)), bar_profile("execution.latency_market_ms=7501"))
+
+    assert "at most 7500 here" in caught.value.violations[0]

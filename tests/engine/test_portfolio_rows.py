@@ -184,7 +184,7 @@ STANDING: Final = (
         ('risk.targets_by_age=[[0,"400"],[3,"20"],[7,"0"]]',),
         ("risk.silent_exit_ms=90000",),
         ("risk.trail_bps=60", "risk.break_even_atr_mult=2"),
-        ("execution.latency_market_ms=20000",),
+        ("execution.latency_market_ms=7500",),
         ("portfolio.close_market_ms=600000",),
     ],
 )
@@ -259,6 +259,7 @@ def test_ticks_that_outlast_their_bar_come_at_their_places(
         close_late(self, number, ts, end_ts)
 
     monkeypatch.setattr(PortfolioRows, "_close_late", counting)
+    monkeypatch.setattr("minibot.backtest.sources.bars.LATENCY_SHARE", 1)
     waits = ("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000")
     config = bar_profile(*BAND, *LADDER, *waits, "execution.latency_market_ms=60000")
     source = portfolio(config, 4, 400, holes=0.05)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minibot.accounting.order_rules import OrderRules
 from minibot.backtest.sources.span import ALL, Span, as_history, nothing_in
 from minibot.engine.bar_series import BarSeries
-from minibot.engine.intrabar import Candle, Intrabar, TouchModel
+from minibot.engine.intrabar import LATENCY_SHARE, Candle, Intrabar, TouchModel
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.decimals import format_fixed, parse_fixed
 from minibot.events.intervals import warmup_of
@@ -45,7 +45,8 @@ class BarSource:
         span: Bars before it are history; bars that end after it are left out.
 
     Raises:
-        ConfigError: The strategy decides on bars that cannot be aggregated from these.
+        ConfigError: The strategy decides on bars that cannot be aggregated from these, or an order
+            is on its way for more than an eighth of a bar.
         Refusal: No whole bar lies in the span.
     """
 
@@ -61,6 +62,8 @@ class BarSource:
         self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
         self.series = series
         self._model = touch_model(config)
+        if self._model.latency_ms > self.interval_ms // LATENCY_SHARE:
+            raise _too_slow(series, self._model.latency_ms, self.interval_ms // LATENCY_SHARE)
         self._warmup = config.market.warmup_bars
         self._intervals = _intervals(series, config)
         self._instrument = self._rules()
@@ -278,6 +281,15 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
         )
     wanted = dict.fromkeys([*config.market.bar_intervals, decides, trend])
     return [name for name in wanted if name in INTERVALS and divides(series.interval, name)]
+
+
+def _too_slow(series: BarSeries, latency_ms: int, most_ms: int) -> ConfigError:
+    """Return the error for orders that arrive when a bar no longer tells where the price was."""
+    return ConfigError(
+        f"{series.name}: in bars of {series.interval} no order of {latency_ms} ms can be placed.",
+        [f"execution.latency_market_ms, latency_drawn_market_ms: at most {most_ms} here"],
+        "Take longer bars, or ticks.",
+    )
 
 
 def touch_model(config: Config) -> TouchModel:
