@@ -53,6 +53,7 @@ def changed(side: dict[Decimal, str], rows: list[list[str]]) -> None:
             side.pop(Decimal(price), None)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(is_bid=st.booleans(), first=ROWS, steps=STEPS)
 def test_worth_after_any_diffs_and_bounds_is_the_plain_sum(
@@ -69,6 +70,7 @@ def test_worth_after_any_diffs_and_bounds_is_the_plain_sum(
         assert side.worth(bound) == plain_sum(plain, bound, is_bid=is_bid)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(is_bid=st.booleans(), steps=STEPS)
 def test_worth_behind_cuts_is_the_plain_sum_of_what_is_kept(
