@@ -34,7 +34,7 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A test's night mostly waits for its market, and some unit tests for a socket or a lock: two workers
+# A test's night mostly waits for its market, some unit tests for a socket or a lock: two workers
 # leave a third and a tenth of two cores idle.
 WORKERS_MORE = 1
 

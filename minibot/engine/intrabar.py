@@ -170,14 +170,20 @@ class Intrabar:
         spread = -(-price * self._model.spread_bps // BPS_UNITS)
         return max(step, -(-spread // step) * step)
 
-    def _passed(self, start: int, end: int, watch: Watch) -> list[int]:
-        """Return the levels between two bids, in the order of the way."""
-        levels = watch.levels(self._symbol)
-        if not levels:
-            return []
-        low, high = min(start, end), max(start, end)
-        passed = [level for level in levels if low < level < high]
-        return sorted(passed, reverse=end < start)
+    def _passed(self, start: int, end: int, watch: Watch) -> Iterator[int]:
+        """Yield the levels between two bids, in the order of the way.
+
+        The watch is asked anew behind each: what happens there may set the next, as the second row
+        of a recovery.
+        """
+        bid, nearest = start, max if end < start else min
+        while levels := watch.levels(self._symbol):
+            low, high = min(bid, end), max(bid, end)
+            passed = [level for level in levels if low < level < high]
+            if not passed:
+                return
+            bid = nearest(passed)
+            yield bid
 
     def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Shown]:
         """Yield a tick, and the same touch `lag` later if an order of the symbol waits by then."""

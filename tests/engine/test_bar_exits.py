@@ -21,6 +21,14 @@ LADDER: dict[str, Any] = HARD | {
 }
 AGES: dict[str, Any] = HARD | {"risk__targets_by_age": [[0, "900"], [12, "200"], [20, "100"]]}
 
+RECOVERY: dict[str, Any] = HARD | {
+    "risk__exit_policy": "campaign",
+    "risk__campaign_entries_max": 2,
+    "risk__campaign_loss_max": "210",
+    "risk__recovery": [["300", "hold"], ["500", "de-risk"], ["700", "exit"]],
+    "risk__recovery_part_percent": 50,
+}
+
 
 class Bars:
     """A desk that holds ten coins bought at 100, and is shown bars of a quarter of an hour."""
@@ -96,6 +104,15 @@ def test_rungs_of_one_bar_are_sold_each_at_its_price() -> None:
     one.show(100, 105, 99, 103)
 
     assert one.sales == [("5.000", "102.00"), ("3.000", "104.00")]
+
+
+def test_recovery_rows_of_one_bar_act_each_at_its_price() -> None:
+    """A bar that falls through all three rows sells half at 95 and the rest at 93, not at 92."""
+    one = Bars(**RECOVERY)
+
+    one.show(100, 100, 92, 94)
+
+    assert one.sales == [("5.000", "95.00"), ("5.000", "93.00")]
 
 
 def test_target_that_falls_inside_a_bar_is_met_on_the_way_up() -> None:

@@ -79,6 +79,24 @@ def test_level_between_two_prices_is_met_at_its_own_price() -> None:
     assert bids == [99.99, 98.5, 96.99, 98.5, 103.0, 103.99, 103.0, 101.99]
 
 
+class Stairs(Holding):
+    """Bot that sets its next level, one lower, once it has been asked for the former."""
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return the next level alone."""
+        return [self._levels.pop(0)] if self._levels else []
+
+
+def test_level_set_on_the_way_is_met_on_the_same_way() -> None:
+    """A level that is set at another one, as the second row of a recovery, is no later level."""
+    found = roots([candle(0, (100, 100, 97, 97))], Stairs(99, 98.5, 98))
+
+    assert [float(tick.bid) for tick in ticks(found)] == [
+        *(99.99, 99.0, 98.5, 98.0, 96.99),
+        *(99.99, 96.99),
+    ]
+
+
 def test_level_beyond_the_bar_is_not_met() -> None:
     """A level beyond the bar's extremes is not reached."""
     found = roots([candle(0, (100, 104, 97, 102))], Holding(96, 105))
