@@ -399,6 +399,7 @@ def size_entry(
     amount = limits.order_notional
     if not state.sizing.is_plain or (wish is not None and wish.has_size):
         sizes = sizes_at(state, market, rules, left, wish)
+        _cap_cluster(sizes, state, market, left)
         amount = sizes.wanted
         checks.judge(wish_rows(sizes))
     wanted = bounds.qty_down(qty_for(amount, ask))
@@ -447,7 +448,10 @@ def size_entry(
 def sizes_at(
     state: RiskState, market: Market, rules: OrderRules, left: Headroom, wish: Wish | None = None
 ) -> Sizes:
-    """Return the size that an entry wants by profile and wish, and its caps; see `sizes_of`."""
+    """Return the size that an entry wants by profile and wish, and its caps; see `sizes_of`.
+
+    The cap of its cluster is `_cap_cluster`: many symbols are compared for it, once an entry.
+    """
     sizes = sizes_of(
         state.sizing,
         market,
@@ -462,12 +466,16 @@ def sizes_at(
     )
     if wish is not None:
         sizes.take_wish(wish, state.sizing.active(left))
+    return sizes
+
+
+def _cap_cluster(sizes: Sizes, state: RiskState, market: Market, left: Headroom) -> None:
+    """Set what the entry's cluster has and may have, if the profile caps it."""
     share = state.returns.rules.cluster_bps
     if share:
         cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)
         sizes.cluster = left.position + cluster
         sizes.cluster_max = mul_div_down(max(left.equity, 0), share, BPS)
-    return sizes
 
 
 def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tuple[Row, ...]:

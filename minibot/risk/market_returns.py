@@ -221,13 +221,16 @@ class MarketReturns:
         """Return the figures by which an entry in a symbol is judged at market time `now`."""
         rules, found = self.rules, Reading()
         if rules.correlation_max != NOT_ASKED:
-            found.correlation_bars = self._count(symbol, rules.correlation_bars, now)
+            found.correlation_bars = own = self._count(symbol, rules.correlation_bars, now)
             for other in positions.beside(symbol):
-                bars, value = self._compared(symbol, other, now)
-                found.correlation_bars = min(found.correlation_bars, bars)
-                found.with_held = max(found.with_held, value)
+                bars, value = self._compared(symbol, own, other, now)
+                if bars < found.correlation_bars:
+                    found.correlation_bars = bars
+                if value > found.with_held:
+                    found.with_held = value
         if rules.benchmark_max != NOT_ASKED and symbol != rules.benchmark:
-            bars, value = self._compared(symbol, rules.benchmark, now)
+            own = self._count(symbol, rules.correlation_bars, now)
+            bars, value = self._compared(symbol, own, rules.benchmark, now)
             found.benchmark_bars, found.with_benchmark = bars, value
         if rules.volatility_max != NOT_ASKED:
             found.volatility_bars = self._count(rules.benchmark, rules.long, now)
@@ -251,10 +254,19 @@ class MarketReturns:
             return 0
         return min(returns.count, needed)
 
-    def _compared(self, symbol: str, other: str, now: int) -> tuple[int, int]:
-        """Return the bars of two symbols that count, and their correlation if it is known."""
+    def _compared(self, symbol: str, own: int, other: str, now: int) -> tuple[int, int]:
+        """Return the bars of two symbols that count, and their correlation if it is known.
+
+        Args:
+            symbol: The first one.
+            own: Its `_count` for a correlation, the same for each other symbol.
+            other: The second one.
+            now: Market time.
+        """
         needed = self.rules.correlation_bars
-        bars = min(self._count(symbol, needed, now), self._count(other, needed, now))
+        bars = self._count(other, needed, now)
+        if own < bars:
+            bars = own
         if bars < needed:
             return bars, NOT_ASKED
         value = self._correlation(symbol, other)
@@ -287,14 +299,15 @@ class MarketReturns:
         found: set[str] = set()
         while waiting and left:
             member = waiting.pop()
-            joined = {other for other in left if self._is_close(member, other, now)}
+            own = self._count(member, self.rules.correlation_bars, now)
+            joined = {other for other in left if self._is_close(member, own, other, now)}
             left -= joined
             found |= joined
             waiting.extend(joined)
         return found
 
-    def _is_close(self, symbol: str, other: str, now: int) -> bool:
-        bars, value = self._compared(symbol, other, now)
+    def _is_close(self, symbol: str, own: int, other: str, now: int) -> bool:
+        bars, value = self._compared(symbol, own, other, now)
         return bars < self.rules.correlation_bars or value >= self.rules.cluster_min
 
     # --- figures ------------------------------------------------------------------------------
