@@ -7,9 +7,9 @@ from typing import Final
 
 from minibot.exchanges.units import units_down
 
-# Share of a bound by which it may move before the line is drawn anew, as a power of a half: 0.4 %.
+# Share of a bound by which it may move before the line is drawn anew, as a power of a half: 0.1 %.
 # Less is drawn more often, more leaves more levels at the bound to look through.
-SLACK: Final = 8
+SLACK: Final = 10
 
 
 class SideWorth:
