@@ -215,15 +215,15 @@ class Session:
         self.overload.look(self.waiting, self.clock.now_ms())
         for item in items:
             self._dispatch(item)
-        now_ms = self.clock.now_ms()
-        if now_ms >= self.feed.next_due_ms:
-            self.feed.advance(now_ms)
+        # Only up to when everything was read: trades that still wait belong to bars before now.
+        if self._read_ms is not None and self._read_ms >= self.feed.next_due_ms:
+            self.feed.advance(self._read_ms)
         self._has_looked = self.world.machine_ns() >= self._look_ns
         if self._has_looked:
             pace_ms = self.pace.now_ms()
             self.connections.on_clock(pace_ms)
             self.newcomers.on_clock(pace_ms)
-            self.requests.send_wanted(now_ms)
+            self.requests.send_wanted(self.clock.now_ms())
             self._unread = self.connections.unread()
             self._look_ns = self.world.machine_ns() + LOOK_EVERY_NS
         self.write()

@@ -17,6 +17,7 @@ from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Memory
+from minibot.market.elapsed_clock import MarketClock
 from minibot.market.notices import Notice
 from minibot.market.opening import Opening
 from minibot.market.reference_refresh import Holder
@@ -73,7 +74,7 @@ def session_config(
 class MemoryWorld:
     """World that keeps everything the session writes."""
 
-    clock: RunClock
+    clock: MarketClock
     lines: list[tuple[Payload, int]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     healths: list[tuple[str, dict[str, Any]]] = field(default_factory=list)

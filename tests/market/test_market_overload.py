@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import orjson
@@ -10,13 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.events.model import MarketTick
-from minibot.exchanges.base import Snapshot
+from minibot.events.unit_sizes import NS_PER_MS
+from minibot.exchanges.base import Snapshot, StreamLost
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED, SEQUENCE_GAP, TRADES_DROPPED
 from minibot.market.overload import Overload
+from minibot.market.session import MESSAGES_AT_ONCE, Session
 from minibot.market.symbol import FeedConfig
 from minibot.market.ticks import WAITING_MAX
+from tests.market.market_desk import MemoryWorld, session_config
+from tests.waiting import wait_until
 
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -190,3 +195,94 @@ def test_trades_without_any_quote_are_dropped_with_an_incident() -> None:
 
     assert feed.figures()["trades_dropped"] == 1
     assert TRADES_DROPPED in [notice.kind for notice in feed.board.take_all()]
+
+
+# --- a backlog in the inbox ---------------------------------------------------------------------
+
+TRADES = 5_000
+TRADES_PER_MS = 4
+
+
+class Clock:
+    """Run clock that the test moves; machine time is market time."""
+
+    is_running = True
+
+    def __init__(self) -> None:
+        self.ms = T0
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        return moment_ns // NS_PER_MS
+
+    def machine_s(self, market_ms: int) -> float:
+        return market_ms / 1000
+
+
+class ClockWorld(MemoryWorld):
+    """World whose machine time is that of the test's clock."""
+
+    def machine_ns(self) -> int:
+        return self.clock.now_ms() * NS_PER_MS
+
+
+class Backlog:
+    """Stream with a quote and then trades, each received at its own time; then it is silent."""
+
+    def __init__(self) -> None:
+        venue = Venue()
+        self.reads = [(T0 * NS_PER_MS, [venue.frame("BTCUSDT", "q", 1)])]
+        for number in range(TRADES):
+            at_ms = T0 + number // TRADES_PER_MS
+            frame = venue.frame("BTCUSDT", "t", 1).replace(b"%d" % T0, b"%d" % at_ms)
+            self.reads.append((at_ms * NS_PER_MS, [frame]))
+        self.is_over = threading.Event()
+
+    def open(self) -> None:
+        pass
+
+    def recv_all(self) -> tuple[int, list[bytes]]:
+        if self.reads:
+            return self.reads.pop(0)
+        self.is_over.wait()
+        raise StreamLost("closed")
+
+    def unread(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self.is_over.set()
+
+    def close(self) -> None:
+        pass
+
+
+def test_bar_that_ends_within_a_backlog_has_all_its_trades_and_silence_closes_the_next() -> None:
+    """Time passes up to the messages that were read, and on by itself once none waits."""
+    clock = Clock()
+    world = ClockWorld(clock)
+    session = Session(
+        session_config(("BTCUSDT",), T0, intervals=("1s",)),
+        world,
+        BINANCE,
+        [],
+        lambda streams: Backlog(),  # type: ignore[arg-type, return-value]
+    )
+    session.connections.follow_symbols(["BTCUSDT"], T0)
+    session.connections.on_clock(T0)
+    messages = 1 + 1 + TRADES  # The connection, the quote, the trades.
+    wait_until(lambda: len(session.inbox) == messages, "the backlog")
+    clock.ms = T0 + TRADES // TRADES_PER_MS + 1_500
+    session.pump(0)
+    left = len(session.inbox)
+    session.pump(0)
+    session.close()
+
+    assert left == messages - MESSAGES_AT_ONCE
+    bars = [(bar.open_ts - T0, bar.trades) for bar in world.of("bar")]
+    assert bars == [(0, 1000 * TRADES_PER_MS), (1_000, TRADES - 1000 * TRADES_PER_MS)]
+    assert session.feed.figures()["late_trades"] == 0
+    ticks = [(tick, ts) for tick, ts in world.lines if isinstance(tick, MarketTick)]
+    assert all(ts == tick.recv_mono_ns // NS_PER_MS for tick, ts in ticks)
