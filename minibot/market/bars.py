@@ -126,9 +126,12 @@ class BarBuilder:
         self.is_suspended = False
 
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
-        """Go on after missed trades: only bars that open from `exchange_ts` on are complete."""
+        """Go on after missed trades: only bars that open after `exchange_ts` are complete.
+
+        A trade of that very time may be among the missed ones.
+        """
         self.is_suspended = False
-        self._whole_from = exchange_ts
+        self._whole_from = exchange_ts + 1
         if self.open_ts is None:
             return []
         self._close = ""

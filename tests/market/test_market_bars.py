@@ -212,6 +212,19 @@ def test_bars_after_missed_trades_are_whole_or_a_hole(
     assert sorted(starts) == list(range(first, T0 + 20_000, 1000))
 
 
+def test_missed_trade_at_the_very_end_of_a_break_leaves_its_bar_to_klines() -> None:
+    """A break that ends with the first time of a bar may have missed a trade of that bar."""
+    builder = BarBuilder("BTCUSDT", "1m", 500)
+    start = align(T0, 60_000)
+    builder.on_trade(trade(start + 59_900))
+    bars = builder.resume_broken(start + 60_000)
+    bars += builder.on_trade(trade(start + 60_000))
+    bars += builder.on_trade(trade(start + 120_000))
+
+    assert bars == []
+    assert builder.take_hole() == Hole(start, start + 120_000)
+
+
 def test_suspended_builder_closes_nothing_by_time() -> None:
     """A suspended builder closes nothing by time, so no flat bar is invented."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
