@@ -1,7 +1,8 @@
 """Bars of one symbol and interval in order: history, bars from trades, filled holes.
 
 Readers get each bar at most once and in order of time. While a hole waits for its klines, later
-bars wait behind it. A hole whose klines do not come in time is given up and counted.
+bars wait behind it. A hole that grows meanwhile is filled part by part. A part whose klines do not
+come in time is given up and counted.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class BarLane:
         self._hole: Hole | None = None
         self._waiting: list[Bar] = []
         self.history_end: int | None = None
+        # Part of the hole that settles, or is requested: up to `_part_to`.
+        self._part_to = 0
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
@@ -104,57 +107,74 @@ class BarLane:
         if whole.to_ts - whole.from_ts > limit:
             self.unfilled += (whole.to_ts - limit - whole.from_ts) // self.builder.interval_ms
             whole = Hole(whole.to_ts - limit, whole.to_ts)
-        self._hole, self._tries, self._due_ms = whole, 0, None
+        self._hole = whole
 
     # --- the hole -----------------------------------------------------------------------------
 
     def wanted(self, now_ms: int) -> Hole | None:
-        """Return the hole whose klines to request now; returning it counts as the request."""
+        """Return the part whose klines to request now; returning it counts as the request."""
         if self._hole is None or self._is_asked:
             return None
         if self._due_ms is None:
-            self._due_ms = now_ms + SETTLE_MS
+            self._due_ms, self._part_to = now_ms + SETTLE_MS, self._hole.to_ts
         if now_ms < self._due_ms:
             return None
         self._is_asked = True
-        return self._hole
+        return self._part()
+
+    def _part(self) -> Hole:
+        start = self._part_to if self._hole is None else self._hole.from_ts
+        return Hole(start, max(start, self._part_to))
 
     def fill(self, hole: Hole, candles: Iterable[Candle], now_ms: int) -> list[Bar]:
         """Fill `hole` with the klines of the answer and return the bars that can be written now."""
+        if not self._is_asked or hole.to_ts != self._part_to:
+            return []  # An answer to a former lane of this symbol.
         self._is_asked = False
-        if self._hole != hole:
-            return []  # It grew meanwhile and is requested again.
+        part = self._part()
         standing = {bar.open_ts for bar in self._waiting}
-        found = [c for c in candles_of(candles, hole) if c.open_ts not in standing]
-        covered = len(found) + sum(hole.from_ts <= ts < hole.to_ts for ts in standing)
-        missing = (hole.to_ts - hole.from_ts) // self.builder.interval_ms - covered
+        found = [c for c in candles_of(candles, part) if c.open_ts not in standing]
+        covered = len(found) + sum(part.from_ts <= ts < part.to_ts for ts in standing)
+        missing = self._count(part) - covered
         if missing and self._tries + 1 < TRIES_MAX:
             self._again(now_ms)
             return []
         self.unfilled += missing
         if found:
-            self.builder.learn_close(found[-1].close)
+            last = found[-1]
+            self.builder.learn_close(last.close, last.open_ts + self.builder.interval_ms)
         return self._released([history_bar(self.symbol, self.interval, c) for c in found])
 
     def fail(self, now_ms: int) -> list[Bar]:
-        """Note a failed request: retry, or give the hole up and return the bars behind it."""
+        """Note a failed request: retry, or give the part up and return the bars behind it."""
+        if not self._is_asked:
+            return []
         self._is_asked = False
-        hole = self._hole
-        if hole is None or self._tries + 1 < TRIES_MAX:
+        if self._tries + 1 < TRIES_MAX:
             self._again(now_ms)
             return []
-        self.unfilled += (hole.to_ts - hole.from_ts) // self.builder.interval_ms
+        self.unfilled += self._count(self._part())
         return self._released([])
+
+    def _count(self, hole: Hole) -> int:
+        return (hole.to_ts - hole.from_ts) // self.builder.interval_ms
 
     def _again(self, now_ms: int) -> None:
         self._tries += 1
         self._due_ms = now_ms + RETRY_MS
 
     def _released(self, history: list[Bar]) -> list[Bar]:
-        """Return history and waiting bars in order of time; the hole is closed."""
-        self._hole = None
-        waiting, self._waiting = self._waiting, []
-        return self._told(sorted(history + waiting, key=lambda bar: bar.open_ts))
+        """Return history and bars that wait for nothing else, in order of time; end the part."""
+        end, whole = self._part_to, self._hole
+        self._tries, self._due_ms = 0, None
+        if whole is None or whole.to_ts <= end:
+            self._hole = None
+            ready, self._waiting = self._waiting, []
+        else:
+            self._hole = Hole(max(whole.from_ts, end), whole.to_ts)
+            ready = [bar for bar in self._waiting if bar.open_ts < end]
+            self._waiting = [bar for bar in self._waiting if bar.open_ts >= end]
+        return self._told(sorted(history + ready, key=lambda bar: bar.open_ts))
 
     def _told(self, bars: list[Bar]) -> list[Bar]:
         """Return bars that are written now, in order, after passing them to the average."""

@@ -67,9 +67,12 @@ class BarBuilder:
         """Treat the first trade's bar as incomplete: some of its trades may have been missed."""
         self._starts_partial = True
 
-    def learn_close(self, price: str) -> None:
-        """Take the close of a filled hole as the last price, unless a trade has come since."""
-        if not self._trades and not self._close:
+    def learn_close(self, price: str, end_ts: int) -> None:
+        """Take the close of a kline that ends before `end_ts` as the last price.
+
+        It is not one if a trade has come since, or may have been missed since.
+        """
+        if not self._trades and not self._close and end_ts >= self._whole_from:
             self._close = price
 
     # --- time ---------------------------------------------------------------------------------

@@ -247,6 +247,10 @@ def candle(open_ts: int, close: str = "100.00000000") -> Candle:
     )
 
 
+def klines_of(hole: Hole, close: str = "101.00000000") -> list[Candle]:
+    return [candle(ts, close) for ts in range(hole.from_ts, hole.to_ts, 1_000)]
+
+
 def broken_lane() -> BarLane:
     """Return a backfill that misses the bars T0..T0+3 s, with a whole bar waiting behind them."""
     lane = BarLane("BTCUSDT", "1s", 500)
@@ -294,8 +298,8 @@ def test_hole_that_nobody_fills_is_given_up_and_counted() -> None:
     assert lane.unfilled == 3
 
 
-def test_hole_that_grows_while_asked_is_asked_for_again() -> None:
-    """A hole that grows during its request is requested again."""
+def test_hole_that_grows_while_asked_is_filled_and_the_rest_is_asked_for() -> None:
+    """The answer fills the part that was requested; a whole bar behind it waits for the rest."""
     lane = broken_lane()
     lane.wanted(T0)
     hole = lane.wanted(T0 + SETTLE_MS)
@@ -303,13 +307,92 @@ def test_hole_that_grows_while_asked_is_asked_for_again() -> None:
     lane.builder.suspend()
     lane.resume_broken(T0 + 6_000)
 
-    assert lane.fill(hole, [candle(T0 + 1000 * n) for n in range(3)], T0 + 700) == []
+    bars = lane.fill(hole, [candle(T0 + 1000 * n) for n in range(6)], T0 + 700)
+    assert [bar.open_ts - T0 for bar in bars] == [0, 1_000, 2_000]
     lane.wanted(T0 + 700)
-    larger = lane.wanted(T0 + 700 + SETTLE_MS)
-    assert larger == Hole(T0, T0 + 6_000)
-    bars = lane.fill(larger, [candle(T0 + 1000 * n) for n in range(6)], T0 + 1_300)
-    assert [bar.open_ts - T0 for bar in bars] == [0, 1_000, 2_000, 3_000, 4_000, 5_000]
-    assert [bar.is_history for bar in bars] == [True, True, True, False, True, True]
+    rest = lane.wanted(T0 + 700 + SETTLE_MS)
+    assert rest == Hole(T0 + 3_000, T0 + 6_000)
+    bars = lane.fill(rest, [candle(T0 + 1000 * n) for n in range(6)], T0 + 1_300)
+    assert [bar.open_ts - T0 for bar in bars] == [3_000, 4_000, 5_000]
+    assert [bar.is_history for bar in bars] == [False, True, True]
+
+
+def test_answer_to_a_former_lane_changes_nothing() -> None:
+    """A symbol that was unfollowed and followed again takes the answer to its own request."""
+    lane = broken_lane()
+    former = Hole(T0 - 9_000, T0 - 8_000)
+    lane.wanted(T0)
+    assert lane.fail(T0) == lane.fill(former, [candle(T0 - 9_000)], T0) == []
+    hole = lane.wanted(T0 + SETTLE_MS)
+    assert hole is not None
+    assert lane.fill(former, [candle(T0 - 9_000)], T0 + 600) == []
+
+    assert len(lane.fill(hole, klines_of(hole), T0 + 700)) == 4
+
+
+def silent_lane() -> BarLane:
+    """Return a lane whose stream came back 5.4 s after its last trade, and no trade with it."""
+    lane = BarLane("BTCUSDT", "1s", 500)
+    lane.on_trade(trade(T0 + 100), 1)
+    lane.builder.suspend()
+    assert lane.resume_broken(T0 + 5_400) == []
+    return lane
+
+
+def test_hole_that_grows_each_second_is_filled_by_answers_that_take_most_of_one() -> None:
+    """Each answer fills its part; what came behind it has settled before it is requested."""
+    lane, bars = silent_lane(), list[Bar]()
+    asked: list[tuple[int, Hole]] = []
+    for now in range(T0 + 5_400, T0 + 12_000, 100):
+        bars += lane.on_clock(now)
+        if asked and now == asked[-1][0] + 700:
+            bars += lane.fill(asked[-1][1], klines_of(asked[-1][1]), now)
+        hole = lane.wanted(now)
+        if hole is not None:
+            assert now >= hole.to_ts + SETTLE_MS
+            asked.append((now, hole))
+
+    assert [bar.open_ts - T0 for bar in bars] == list(range(0, 11_000, 1_000))
+    assert {bar.close for bar in bars} == {"101.00000000"}
+    assert [hole.to_ts - hole.from_ts for _, hole in asked] == [5_000, 1_000, 1_000]
+    assert not bars[-1].is_history
+    assert lane.unfilled == 0
+
+
+@pytest.mark.parametrize("has_answer", [True, False])
+def test_hole_that_grows_each_second_is_given_up_after_as_many_tries_as_any_other(
+    has_answer: bool,
+) -> None:
+    """A part that no answer holds is given up, however much comes behind it meanwhile."""
+    lane, tries = silent_lane(), 0
+    for now in range(T0 + 5_400, T0 + 30_000, 100):
+        assert lane.on_clock(now) == []
+        hole = lane.wanted(now)
+        if hole is not None:
+            tries += 1
+            assert (lane.fill(hole, [], now) if has_answer else lane.fail(now)) == []
+        if lane.unfilled:
+            break
+
+    assert tries == TRIES_MAX
+    assert lane.unfilled == 5
+
+
+def test_close_before_missed_trades_is_no_price_of_later_bars() -> None:
+    """The bar in which the stream came back may have moved the price: only its kline tells."""
+    lane = silent_lane()
+    lane.wanted(T0 + 5_400)
+    early = lane.wanted(T0 + 5_900)
+    assert early == Hole(T0, T0 + 5_000)
+    bars = lane.fill(early, klines_of(early), T0 + 6_000)
+    bars += lane.on_clock(T0 + 7_500)
+    lane.wanted(T0 + 7_500)
+    late = lane.wanted(T0 + 8_000)
+    assert late == Hole(T0 + 5_000, T0 + 7_000)
+    bars += lane.fill(late, klines_of(late, "105.00000000"), T0 + 8_100)
+    bars += lane.on_clock(T0 + 8_500)
+
+    assert [bar.close for bar in bars] == ["101.00000000"] * 5 + ["105.00000000"] * 3
 
 
 def test_bars_between_history_and_first_trade_are_filled() -> None:
