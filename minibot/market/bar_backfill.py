@@ -14,10 +14,8 @@ from minibot.events.model import Bar
 from minibot.exchanges.base import Candle, Trade
 from minibot.market.average import AverageWindow
 from minibot.market.bars import BarBuilder, Hole
-from minibot.market.history import candles_of, history_bar
+from minibot.market.history import SETTLE_MS, candles_of, history_bar
 
-# Klines come from a cache of the venue, so those that fill a hole are requested a moment later.
-SETTLE_MS: Final = 500
 RETRY_MS: Final = 1000
 TRIES_MAX: Final = 5
 # The venue returns at most a thousand klines at once; no survivable outage leaves a longer hole.

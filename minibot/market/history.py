@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar
 from minibot.exchanges.base import Candle
 from minibot.market.bars import Hole
+
+# Klines come from a cache of the venue: a row may still change for so long after its end.
+SETTLE_MS: Final = 500
 
 
 def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:
@@ -30,14 +34,14 @@ def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:
 
 
 def closed_candles(
-    candles: Iterable[Candle], interval: str, *, exchange_ts: int, count: int
+    candles: Iterable[Candle], interval: str, *, settled_ts: int, count: int
 ) -> list[Candle]:
     """Return the last `count` klines that are final, oldest first, without duplicates.
 
-    REST has no flag for a closed kline: the newest row is normally still open, so only klines that
-    open before the current interval of the exchange's clock count.
+    REST has no flag for a closed kline: the newest row is normally still open, so only klines of
+    intervals that ended by `settled_ts` on the exchange's clock count.
     """
-    now_open = align(exchange_ts, INTERVAL_MS[interval])
+    now_open = align(settled_ts, INTERVAL_MS[interval])
     return _ordered(candle for candle in candles if candle.open_ts < now_open)[-count:]
 
 

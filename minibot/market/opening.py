@@ -176,16 +176,15 @@ class Opening:
         warmup = warmup_of(session.config.warmup_bars, interval)
         if end is None:
             return warmup
-        exchange_ts = session.clock.now_ms() + session.feed.skew_ms
-        return max(warmup, (exchange_ts - end) // INTERVAL_MS[interval] + 1)
+        return max(warmup, (session.requests.settled_ts() - end) // INTERVAL_MS[interval] + 1)
 
     def _take_bars(self, symbol: str, interval: str, bars: int, answer: Answer) -> None:
         """Take the newest closed klines; none if the venue does not have the interval."""
         session = self._session
         candles = [] if answer.error is not None else list(answer.value)
         now_ms = session.clock.now_ms()
-        exchange_ts = now_ms + session.feed.skew_ms
-        closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
+        settled_ts = session.requests.settled_ts()
+        closed = closed_candles(candles, interval, settled_ts=settled_ts, count=bars)
         count = session.feed.on_history(symbol, interval, closed, now_ms)
         if count < bars and not self._is_restart:
             detail = f"{symbol} {interval}: {count} of {bars} bars of history"

@@ -20,6 +20,7 @@ from minibot.market.address import Address
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed, HoleWanted
 from minibot.market.feed_health import FeedHealth
+from minibot.market.history import SETTLE_MS
 from minibot.market.notices import (
     BANNED as BANNED_NOTICE,
 )
@@ -162,10 +163,20 @@ class Requests:
         path, weight = self.limits.instruments
         return Job(path, weight * len(parts), call, done)
 
+    def exchange_ts(self) -> int:
+        """Return the time of the exchange's clock, Unix ms."""
+        return self.clock.now_ms() + self.feed.skew_ms
+
+    def settled_ts(self) -> int:
+        """Return the exchange time up to which klines are final, Unix ms.
+
+        A market whose clock stands has nothing that could still change.
+        """
+        return self.exchange_ts() - (SETTLE_MS if self.clock.is_running else 0)
+
     def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the newest closed klines, as many as one answer has."""
-        exchange_ts = self.clock.now_ms() + self.feed.skew_ms
-        end = align(exchange_ts, INTERVAL_MS[interval]) - 1
+        """Return the job that asks for the newest final klines, as many as one answer has."""
+        end = align(self.settled_ts(), INTERVAL_MS[interval]) - 1
         limit = min(bars, self.limits.candles_max)
         return Job(
             *self.limits.candles,

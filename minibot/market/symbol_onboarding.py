@@ -121,8 +121,8 @@ class SymbolOnboarding:
         now_ms = self.clock.now_ms()
         bars = warmup_of(self.warmup_bars, interval)
         candles = [] if answer.error is not None else list(answer.value)
-        exchange_ts = now_ms + self.feed.skew_ms
-        closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
+        settled_ts = self.requests.settled_ts()
+        closed = closed_candles(candles, interval, settled_ts=settled_ts, count=bars)
         count = self.feed.on_history(name, interval, closed, now_ms)
         if count < bars:
             why = "" if answer.error is None else f": {answer.error}"

@@ -1,9 +1,9 @@
 """Closed bars of watched symbols, by REST: symbols that are ranked, and not followed on streams.
 
-At the scanner's pace every bar that has closed since is requested, a few requests at a time and
-behind all others, so that rules, holes and books of traded symbols never wait for them. A symbol
-that is new has its warm-up first. The bars are closed klines, written as `bar` events like those of
-a warm-up: a replay reads them from the journal.
+At the scanner's pace every bar that has closed since is requested once it is final, a few requests
+at a time and behind all others, so that rules, holes and books of traded symbols never wait for
+them. A symbol that is new has its warm-up first. The bars are closed klines, written as `bar`
+events like those of a warm-up: a replay reads them from the journal.
 """
 
 from __future__ import annotations
@@ -83,18 +83,24 @@ class WatchedBars:
         config = self._config
         if config is None:
             return
-        if self._due is None or now_ms >= self._due:
+        if (self._due is None or now_ms >= self._due) and self._is_settled(config):
             begin = now_ms if self._due is None else self._due
             self._due = next_due(begin, now_ms, config.every_ms)
-            self._look(config, now_ms)
-        self._send(config, now_ms)
+            self._look(config)
+        self._send()
 
-    def _look(self, config: WatchedConfig, now_ms: int) -> None:
+    def _is_settled(self, config: WatchedConfig) -> bool:
+        """Return whether every bar that has ended is final, so that a look misses none."""
+        exchange_ts, settled_ts = self._requests.exchange_ts(), self._requests.settled_ts()
+        lengths = [INTERVAL_MS[interval] for interval in config.intervals]
+        return all(align(exchange_ts, ms) == align(settled_ts, ms) for ms in lengths)
+
+    def _look(self, config: WatchedConfig) -> None:
         lanes = [(name, interval) for name in self._names() for interval in config.intervals]
         # A symbol that left, or is followed now, begins anew if it comes back.
         kept = set(lanes)
         self._ends = {lane: end for lane, end in self._ends.items() if lane in kept}
-        self._waiting = dict.fromkeys(lane for lane in lanes if self._missing(lane, now_ms))
+        self._waiting = dict.fromkeys(lane for lane in lanes if self._missing(lane))
 
     def _names(self) -> list[str]:
         """Return the watched symbols by name, without those that are followed on streams."""
@@ -102,7 +108,7 @@ class WatchedBars:
         watched = () if universe is None else universe.watched
         return [name for name in sorted(watched) if name not in self._feed.symbols]
 
-    def _missing(self, lane: Lane, now_ms: int) -> int:
+    def _missing(self, lane: Lane) -> int:
         """Return how many closed bars of a symbol and interval are not written."""
         config, end = self._config, self._ends.get(lane)
         if config is None:
@@ -110,13 +116,13 @@ class WatchedBars:
         if end is None:
             return warmup_of(config.warmup, lane[1])
         length_ms = INTERVAL_MS[lane[1]]
-        return max(0, (align(now_ms + self._feed.skew_ms, length_ms) - end) // length_ms)
+        return max(0, (align(self._requests.settled_ts(), length_ms) - end) // length_ms)
 
-    def _send(self, config: WatchedConfig, now_ms: int) -> None:
+    def _send(self) -> None:
         while self._waiting and len(self._asked) < AT_ONCE:
             lane = next(iter(self._waiting))
             del self._waiting[lane]
-            count = self._missing(lane, now_ms)
+            count = self._missing(lane)
             if not count or lane in self._asked:
                 continue
             self._asked.add(lane)
@@ -133,9 +139,9 @@ class WatchedBars:
         if answer.error is not None or answer.is_skipped or symbol not in self._names():
             return
         now_ms, end = self._clock.now_ms(), self._ends.get(lane, 0)
-        exchange_ts = now_ms + self._feed.skew_ms
+        settled_ts = self._requests.settled_ts()
         for candle in closed_candles(
-            list(answer.value), interval, exchange_ts=exchange_ts, count=count
+            list(answer.value), interval, settled_ts=settled_ts, count=count
         ):
             if candle.open_ts < end:
                 continue

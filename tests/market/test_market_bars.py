@@ -19,9 +19,9 @@ from minibot.events.unit_sizes import DAY_MS, WEEK_MS
 from minibot.exchanges.base import Candle, Snapshot, Trade
 from minibot.exchanges.binance.messages import parse_candles
 from minibot.exchanges.units import decimal, units
-from minibot.market.bar_backfill import RETRY_MS, SETTLE_MS, TRIES_MAX, BarLane
+from minibot.market.bar_backfill import RETRY_MS, TRIES_MAX, BarLane
 from minibot.market.bars import BarBuilder, Hole
-from minibot.market.history import closed_candles, history_bar
+from minibot.market.history import SETTLE_MS, closed_candles, history_bar
 from tests.exchanges.binance.binance_recordings import tape_messages
 
 # The time of an example depends on the machine, not on the product.
@@ -457,9 +457,9 @@ def test_klines_of_one_minute_match_bars_of_their_values(shared_data: Path) -> N
 def test_running_kline_is_never_history(offset_ms: int, count: int) -> None:
     """REST's newest row is the unfinished kline and never becomes history."""
     candles = [candle(T0 + 1000 * n) for n in range(10)]
-    exchange_ts = T0 + 9_000 + offset_ms
+    settled_ts = T0 + 9_000 + offset_ms
 
-    closed = closed_candles(reversed(candles + candles), "1s", exchange_ts=exchange_ts, count=count)
+    closed = closed_candles(reversed(candles + candles), "1s", settled_ts=settled_ts, count=count)
 
     assert [c.open_ts for c in closed] == [T0 + 1000 * n for n in range(9)][-count:]
 

@@ -19,9 +19,9 @@ from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
 from minibot.kernel.canonical import encode
-from minibot.market.bar_backfill import SETTLE_MS
 from minibot.market.depth import LOST, NOTHING, SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
+from minibot.market.history import SETTLE_MS
 from minibot.market.symbol import FeedConfig
 from minibot.market.ticks import ANEW_MS
 from minibot.runtime.configuration.config import load_config

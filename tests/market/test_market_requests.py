@@ -14,6 +14,7 @@ from minibot.market.address import Address, NoMemory
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
+from minibot.market.history import SETTLE_MS
 from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
 from minibot.market.skew import ClockSkew
@@ -22,6 +23,9 @@ from tests.market.market_desk import link_limits
 from tests.market.test_market_rest_scheduler import StepClock
 
 SYMBOLS = tuple(f"C{number:03d}USDT" for number in range(100))
+
+
+MINUTE = 60_000
 
 
 class Tray:
@@ -104,6 +108,32 @@ def test_books_of_what_is_held_or_preferred_come_first() -> None:
     ranks = [job.rank for job in tray.jobs]
     assert [number for number, rank in enumerate(ranks) if rank == PREFERRED_DEPTH] == [7, 99]
     assert ranks.count(DEPTH) == 98
+
+
+class LastRow:
+    """REST client that returns the end of the klines it is asked for."""
+
+    def candles(self, symbol: str, interval: str, *, start: None, end: int, limit: int) -> int:
+        return end
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "is_running", "minutes"),
+    [(0, True, 1), (SETTLE_MS - 1, True, 1), (SETTLE_MS, True, 2), (0, False, 2)],
+)
+def test_history_ends_with_the_last_kline_that_cannot_change_any_more(
+    after_ms: int, is_running: bool, minutes: int
+) -> None:
+    """A kline is final a moment after its end; while the clock stands nothing happens."""
+    tray = Tray()
+    requests = requests_of(tray)
+    clock = StepClock()
+    clock.ms, clock.is_running = 2 * MINUTE + after_ms, is_running
+    requests.clock = clock
+    job = requests.history("C000USDT", "1m", 10, lambda answer: None)
+
+    assert job.call(LastRow()) == minutes * MINUTE - 1  # type: ignore[arg-type]
+    assert requests.settled_ts() // MINUTE == minutes
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from minibot.market.address import Address, NoMemory
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
+from minibot.market.history import SETTLE_MS
 from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import DEPTH, WATCHED, Answer, Job
 from minibot.market.settings import watched_config
@@ -40,6 +41,7 @@ class Venue:
         self.asked: list[tuple[str, str, int]] = []
         self.budget = WeightBudget(50, LIMITS.weight_per_minute)
         self.newest_ms = 0
+        self.settle_ms = 0
 
     def now_ms(self) -> int:
         return self.ms
@@ -56,15 +58,21 @@ class Venue:
     def candles(
         self, symbol: str, interval: str, *, start: int | None, end: int, limit: int
     ) -> list[Candle]:
-        """Return the newest minutes up to `end`, and the one that is still open."""
+        """Return the newest minutes up to `end`, and the one that is still open.
+
+        A minute has all its trades, two, only `settle_ms` after its end.
+        """
         self.asked.append((symbol, interval, limit))
         last = end // MINUTE * MINUTE
         opens = [last - place * MINUTE for place in reversed(range(limit))] + [last + MINUTE]
         return [
-            Candle(ts, ts + MINUTE - 1, "1", "1", "1", "1", "1", "1", 1, "1")
+            Candle(ts, ts + MINUTE - 1, "1", "1", "1", "1", "1", "1", self.trades(ts), "1")
             for ts in opens
             if not self.newest_ms or ts <= self.newest_ms
         ]
+
+    def trades(self, open_ts: int) -> int:
+        return 1 + (self.ms >= open_ts + MINUTE + self.settle_ms)
 
     def answer(self, error: RestError | None = None) -> None:
         """Answer all jobs that were sent, and those that they lead to."""
@@ -101,14 +109,18 @@ class Watch:
         self.universe = Universe("dynamic", "USDT", (TRADED,), watched, (), (), {}, {}, 1)
 
     def at(self, minutes: float, *, error: RestError | None = None) -> list[tuple[str, int]]:
+        """Move to a time after the first look; return symbol and open time of the bars written."""
+        return self.at_ms(int(minutes * MINUTE) + SETTLE_MS, error=error)
+
+    def at_ms(self, ms: int, *, error: RestError | None = None) -> list[tuple[str, int]]:
         """Move to a time after the start; return symbol and open time of the bars written."""
-        self.venue.ms = START + int(minutes * MINUTE)
+        self.venue.ms = START + ms
         self.bars.on_clock(self.venue.ms)
         while self.venue.jobs:
             self.venue.answer(error)
             self.bars.on_clock(self.venue.ms)
         said = [payload for payload, _ in self.feed.take() if isinstance(payload, Bar)]
-        assert all(bar.is_history and bar.interval == "1m" for bar in said)
+        assert all(bar.is_history and bar.interval == "1m" and bar.trades == 2 for bar in said)
         return [(bar.symbol, (bar.open_ts - START) // MINUTE) for bar in said]
 
 
@@ -122,6 +134,19 @@ def test_new_symbol_has_its_warm_up_and_then_what_closed_at_each_pace() -> None:
     assert watch.at(5.5) == []
     assert watch.at(17) == [("ETHUSDT", place) for place in range(5, 17)]
     assert watch.venue.asked == [("ETHUSDT", "1m", limit) for limit in (3, 5, 12)]
+
+
+def test_bar_is_requested_only_once_its_kline_is_final() -> None:
+    """A look shortly after a minute's end waits for that minute, by the exchange's clock."""
+    watch = Watch("ETHUSDT")
+    watch.venue.settle_ms = 400
+    assert watch.at_ms(200) == watch.at_ms(SETTLE_MS - 1) == []
+    assert watch.at_ms(SETTLE_MS) == [("ETHUSDT", place) for place in (-3, -2, -1)]
+    watch.feed.skew_ms = -300
+    watch.venue.settle_ms = 700  # By our clock.
+
+    assert watch.at(5) == []
+    assert watch.at_ms(5 * MINUTE + SETTLE_MS + 300) == [("ETHUSDT", place) for place in range(5)]
 
 
 def test_warm_up_by_interval_counts_here_too() -> None:
@@ -147,12 +172,13 @@ def test_requests_go_a_few_at_a_time_and_behind_all_others() -> None:
     """Four of fifty symbols are under way; their rank lies below that of books."""
     names = [f"C{number:02d}USDT" for number in range(50)]
     watch = Watch(*names)
-    watch.bars.on_clock(START)
+    watch.venue.ms = START + SETTLE_MS
+    watch.bars.on_clock(watch.venue.ms)
 
     assert len(watch.venue.jobs) == AT_ONCE
     assert {job.rank for job in watch.venue.jobs} == {WATCHED}
     assert WATCHED > DEPTH
-    watch.bars.on_clock(START)
+    watch.bars.on_clock(watch.venue.ms)
     assert len(watch.venue.jobs) == AT_ONCE
     assert {symbol for symbol, _ in watch.at(0)} == set(names)
     assert sorted(watch.venue.asked) == [(name, "1m", 3) for name in names]
@@ -163,7 +189,7 @@ def test_symbol_that_is_followed_is_left_to_its_streams() -> None:
     watch = Watch("ETHUSDT", "SOLUSDT")
     watch.feed.follow("SOLUSDT", START)
     first = watch.at(0)
-    watch.venue.ms = START + 5 * MINUTE
+    watch.venue.ms = START + 5 * MINUTE + SETTLE_MS
     watch.bars.on_clock(watch.venue.ms)
     watch.name("SOLUSDT")  # ETHUSDT is traded from now on, before its rules have come.
     dropped = watch.at(5)

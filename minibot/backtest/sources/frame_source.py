@@ -84,7 +84,7 @@ class FrameSource:
             for interval in self._config.market.bar_intervals:
                 count = warmup_of(warmup, interval)
                 candles = [_candle(bar) for bar in self._past(symbol, interval)]
-                closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=count)
+                closed = closed_candles(candles, interval, settled_ts=exchange_ts, count=count)
                 if count and closed:
                     feed.on_history(symbol, interval, closed, self.origin_ms)
 

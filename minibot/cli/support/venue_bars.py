@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from minibot.exchanges.base import LOOK, REFUSED, Candle, Rest, RestError
 from minibot.kernel.errors import Refusal
-from minibot.market.history import closed_candles, history_bar
+from minibot.market.history import SETTLE_MS, closed_candles, history_bar
 from minibot.market.venue_access import new_rest
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def venue_bars(
     rest = new_rest(config)
     try:
         for symbol in symbols:
-            now_ms = _server_time(rest, config)
+            settled_ts = _server_time(rest, config) - SETTLE_MS
             for interval, count in wanted:
-                candles = _candles(rest, config, symbol, interval, now_ms, count)
-                for candle in closed_candles(candles, interval, exchange_ts=now_ms, count=count):
+                candles = _candles(rest, config, symbol, interval, settled_ts, count)
+                for candle in closed_candles(candles, interval, settled_ts=settled_ts, count=count):
                     yield history_bar(symbol, interval, candle)
     finally:
         rest.close()
@@ -49,10 +49,10 @@ def _server_time(rest: Rest, config: Config) -> int:
 
 
 def _candles(
-    rest: Rest, config: Config, symbol: str, interval: str, now_ms: int, count: int
+    rest: Rest, config: Config, symbol: str, interval: str, end_ts: int, count: int
 ) -> list[Candle]:
     try:
-        return rest.candles(symbol, interval, start=None, end=now_ms, limit=count + 1)
+        return rest.candles(symbol, interval, start=None, end=end_ts, limit=count + 1)
     except RestError as error:
         if error.kind != REFUSED:
             raise _unreachable(config, error) from error
