@@ -147,7 +147,8 @@ class FrameInvalid(ValueError):
     """A frame that cannot be used; `is_readable` is False when it is not even JSON.
 
     `symbol` is the symbol of the frame, where that could still be read; `may_be_diff` is False when
-    the frame is known to belong to another stream than the book's.
+    the frame is known to belong to another stream than the book's, `is_quote` True when it is known
+    to be a best quote.
     """
 
     def __init__(
@@ -157,11 +158,13 @@ class FrameInvalid(ValueError):
         is_readable: bool = True,
         symbol: str = "",
         may_be_diff: bool = True,
+        is_quote: bool = False,
     ) -> None:
         super().__init__(detail[:300])
         self.is_readable = is_readable
         self.symbol = symbol
         self.may_be_diff = may_be_diff
+        self.is_quote = is_quote
 
 
 class RestError(Transient):

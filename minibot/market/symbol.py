@@ -155,6 +155,7 @@ class SymbolFeed:
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
+            self.ticks.lose_touch()
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         before = self.ticks.quote
         ticks = self.ticks.on_quote(quote, recv_mono_ns, now_ms, is_held=self.holds_quotes)
@@ -210,6 +211,7 @@ class SymbolFeed:
         try:
             prices = positive(bid), positive(ask)
         except ValueError as error:
+            self.ticks.forget_touch()
             raise FrameInvalid(f"{self.symbol}: {error}") from error
         quote = Quote(
             self.symbol, book.book_id, bid, prices[0], bid_qty, ask, prices[1], ask_qty, None

@@ -1,7 +1,8 @@
 """`market_tick` events of one symbol: a trade, or a quote that changed price or size of the touch.
 
-A tick always carries a touch. Trades that come before the first quote, at the start or after a lost
-connection, wait for it, so that no tick pairs a trade with a touch of another time.
+A tick always carries a touch. Trades that come before the first quote, at the start, after a lost
+connection or after a quote that was refused (a book without asks has no touch), wait for it, so
+that no tick pairs a trade with a touch of another time.
 """
 
 from __future__ import annotations
@@ -127,6 +128,12 @@ class TickMaker:
         self.quote = None
         self._last_update_id = -1
         self._outdated_ms = None
+
+    def lose_touch(self) -> None:
+        """Forget a touch that a refused quote has ended; quotes before it do not bring it back."""
+        last = self._last_update_id
+        self.forget_touch()
+        self._last_update_id = last
 
     def _quote_tick(self, quote: Quote, recv_mono_ns: int) -> MarketTick:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote

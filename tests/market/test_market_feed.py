@@ -196,13 +196,43 @@ def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
     assert feed.on_frame(trade_frame(2, T0 + 1, "100000.00000000"), T0 + 1, 0) == INVALID
     assert feed.on_frame(quote_frame(2, "0.10000000", "0.20000000"), T0 + 2, 0) == INVALID
     feed.on_frame(trade_frame(3, T0 + 2), T0 + 3, 0)
+    feed.on_frame(quote_frame(3), T0 + 3, 0)
     feed.advance(T0 + 2_600)
 
     ticks = [tick for tick, _ in feed.take() if isinstance(tick, MarketTick)]
-    assert [tick.trade_id for tick in ticks] == [3]
+    assert [tick.trade_id for tick in ticks] == [None, 3]
     assert {notice.kind for notice in feed.board.take_all()} >= {"price_outlier"}
     assert feed.figures()["price_outliers"] == 2
     assert feed.figures()["frames_invalid"] == 2
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        quote_frame(12, ask="0.00000000"),
+        quote_frame(12, bid="0.00000000"),
+        quote_frame(12, ask="130.00000000"),
+        quote_frame(12, bid="130.00000000", ask="131.00000000"),
+        quote_frame(12, ask="98.00000000"),
+        quote_frame(12).replace(b'"u":12', b'"e":"bookTicker","u":"x"'),
+    ],
+)
+def test_trade_after_a_quote_that_was_refused_waits_for_the_next_touch(refused: bytes) -> None:
+    """A book without asks, or none near, has no touch; the last one is no price of later ticks."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(10), T0, 1)
+    kind = feed.on_frame(refused, T0 + 1, 2)
+    feed.on_frame(trade_frame(1, T0 + 2), T0 + 2, 3)
+    feed.on_frame(quote_frame(10), T0 + 3, 4)  # The older of two connections repeats it.
+    before = of(feed, "market_tick")
+    feed.on_frame(quote_frame(13, bid="99.50000000", ask="102.00000000"), T0 + 4, 5)
+
+    assert kind == INVALID
+    assert [(tick.kind, tick.ask) for tick in before] == [("quote", "101.00000000")]
+    assert [(tick.kind, tick.ask) for tick in of(feed, "market_tick")] == [
+        ("quote", "102.00000000"),
+        ("trade", "102.00000000"),
+    ]
 
 
 @pytest.mark.parametrize("ts", [T0 + 61_001, T0 * 3])

@@ -69,9 +69,15 @@ def parse_frame(data: bytes) -> Message:
     try:
         return _message(payload)
     except KeyError as error:
-        raise FrameInvalid(f"field {error} is missing") from error
+        raise _refusal(f"field {error} is missing", payload) from error
     except (ValueError, TypeError) as error:
-        raise FrameInvalid(str(error)) from error
+        raise _refusal(str(error), payload) from error
+
+
+def _refusal(why: str, data: dict[str, Any]) -> FrameInvalid:
+    event = data.get("e")
+    is_quote = event == "bookTicker" or (event is None and data.keys() >= {"u", "b", "a"})
+    return FrameInvalid(why, symbol=str(data.get("s", "")), is_quote=is_quote)
 
 
 def _message(data: dict[str, Any]) -> Message:
