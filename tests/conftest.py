@@ -34,8 +34,8 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A test's night mostly waits for its market, some unit tests for a socket or a lock: two workers
-# leave a third and a tenth of two cores idle.
+# A test's night mostly waits for its market: two workers leave a third of two cores idle. Unit tests
+# wait so little that a third worker takes as long, and a tenth more of CPU.
 WORKERS_MORE = 1
 
 # Where `pytest -m unit` has its temporary folder, if there is as much room as it asks for: unit
@@ -80,8 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the number of workers for `-n logical`: the cores, and one more while tests wait."""
-    return (os.cpu_count() or 1) + WORKERS_MORE
+    """Return the number of workers for `-n logical`: the cores, and more where tests wait."""
+    return (os.cpu_count() or 1) + (0 if _has_units_alone(config) else WORKERS_MORE)
 
 
 @pytest.hookimpl(wrapper=True)
