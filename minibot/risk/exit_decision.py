@@ -291,8 +291,9 @@ def due(state: RiskState, market: Market) -> Row | None:
         is_left = part_left(state, market, rules, exits.campaign)
         free = state.positions.free_qty(market) if is_left else NOT_ASKED
         trigger = first_failure(recovery_rows(exits.campaign, free))
-    exits.on_judged(trigger is not None)
     if trigger is not None:
+        # A core restored from its state knows no range: both judge the tick behind a refusal.
+        exits.quiet_until = 0
         return trigger
     if plan is not None:
         plan.gap_ts = NO_GAP

@@ -123,8 +123,8 @@ class SymbolExits:
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
     is due. `quiet_until` is 0 where this range has to be found anew: after a fill, a request to
-    leave, the announced end of the run or new rules, and after a bar while the position still waits
-    for the ATR. `is_untried`: the range was found at a fill, and no tick has been judged since.
+    leave, an exit that was due, the announced end of the run or new rules, and after a bar while
+    the position still waits for the ATR.
 
     `refusals` counts the refused exits in a row, `retry_ts` is the time of the next attempt, `told`
     the reason of the refusal told last; `rest_refusals`, `rest_retry_ts` and `rest_told` are the
@@ -144,7 +144,6 @@ class SymbolExits:
         "horizon_ms",
         "is_asked",
         "is_guarded",
-        "is_untried",
         "left",
         "plan",
         "quiet_above",
@@ -200,7 +199,6 @@ class SymbolExits:
         self.quiet_above: int = 0
         self.quiet_below: int = 0
         self.quiet_until: int = 0
-        self.is_untried: bool = False
 
     def bound(self, now: int, quiet: QuietRange) -> bool:
         """Set bids and time of `quiet` to the range without an exit; False if none is known."""
@@ -216,12 +214,6 @@ class SymbolExits:
     def set_quiet_range(self, bounds: tuple[int, int, int]) -> None:
         """Remember the bids between which, and the time before which, no exit is due."""
         self.quiet_above, self.quiet_below, self.quiet_until = bounds
-
-    def on_judged(self, is_due: bool) -> None:
-        """Note that a tick was judged; an exit due at the first one discards the fill's range."""
-        if is_due and self.is_untried:
-            self.quiet_until = 0
-        self.is_untried = False
 
     def on_order_ended(self, was_refused: bool, now: int) -> None:
         """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
@@ -417,7 +409,6 @@ class Exits:
         if exits.campaign is not None and exits.campaign.is_parting:
             return
         exits.set_quiet_range(self.quiet_bounds(exits, bounds))
-        exits.is_untried = True
 
     def quiet_bounds(
         self, exits: SymbolExits, bounds: tuple[int, int, int]

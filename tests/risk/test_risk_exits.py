@@ -322,6 +322,25 @@ def test_exit_that_expires_is_tried_again_on_the_next_tick() -> None:
     assert [fill.qty for fill in fills(made.tick("94", "94", bid_qty="100"))] == ["7.000"]
 
 
+def test_refusal_is_told_alike_by_a_core_that_was_restored() -> None:
+    """A restart between two refusals of an exit changes nothing that is told."""
+    kept, restored = (
+        Desk(config(risk__stop_bps="500", risk__order_notional="900")).ready() for _ in range(2)
+    )
+    told = []
+    for made in (kept, restored):
+        made.buy()
+        made.instrument(notional_min="1000")
+        for bid in ("99.50", "94.00"):
+            made.tick(bid, bid)
+        if made is restored:
+            made.restarted()
+        told.append([actions(made.tick(bid, bid)) for bid in ("97.00", "94.00", "94.00", "97.00")])
+
+    assert told[0] == told[1]
+    assert kept.log_bytes() == restored.log_bytes()
+
+
 def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() -> None:
     """A rejected exit is retried on the next tick, then after 1 s, 2 s and 4 s."""
     made = holder(**ATR)
