@@ -69,6 +69,7 @@ from minibot.risk.exit_decision import (
     due,
     leave,
     leave_all,
+    leave_bought,
     leave_dropped,
     leave_halted,
     on_exit_position,
@@ -568,6 +569,8 @@ class RiskCore(Core):
                 if exits.campaign is not None:
                     on_flat(state, market)
         elif rules is not None:
+            if fill.side == BUY:
+                leave_bought(state, market.symbol)
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:
             messages: list[Message] | None = None

@@ -230,6 +230,14 @@ def leave_dropped(state: RiskState) -> None:
             exits.mark_for_exit(symbol, UNIVERSE_EXIT)
 
 
+def leave_bought(state: RiskState, symbol: str) -> None:
+    """Mark a position for exit whose symbol was left while its entry was on its way."""
+    universe, exits = state.universe, state.exits
+    if universe is not None and exits.rules.leaves_dropped and symbol not in universe:
+        exits.mark_for_exit(symbol, UNIVERSE_EXIT)
+    leave_halted(state, symbol)
+
+
 def due(state: RiskState, market: Market) -> Row | None:
     """Return the failed check for which a position is to be left now; None to hold it.
 

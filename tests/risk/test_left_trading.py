@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from minibot.events.model import ExitPosition, Gap, Universe
+from minibot.events.model import Event, ExitPosition, Gap, Universe
 from tests.risk.desk import (
+    HASH,
     OTHER,
+    RUN_ID,
     SYMBOL,
     Desk,
     actions,
@@ -68,6 +70,28 @@ def test_position_by_policy_close_is_left_when_the_symbol_trades_again() -> None
     assert [(intent.side, intent.purpose) for intent in intents(back)] == [("SELL", "EXIT")]
     assert fills(desk.tick())[0].side == "SELL"
     assert actions(desk.tick()) == []
+
+
+def test_symbol_dropped_while_its_entry_is_on_its_way_is_sold() -> None:
+    """An entry filled behind the news is left like one filled before it."""
+    desk = Desk(config(risk__left_universe="close")).ready()
+    desk.signal("BUY")
+    desk.put("market_ticks", universe(OTHER))
+
+    assert [fill.side for fill in fills(desk.tick())] == ["BUY"]
+    assert actions(desk.tick()) == [("EXIT", "universe_exit")]
+
+
+def test_symbol_halted_while_its_fill_is_on_its_way_is_sold_once_it_trades() -> None:
+    """Risk may read of the halt before it reads of the fill."""
+    desk = Desk(config(risk__left_trading="close")).ready()
+    desk.signal("BUY")
+    halted = Event(desk.ts, "halt", "market_role", RUN_ID, HASH, instrument(status="HALT"))
+    desk.risk.process(halted, 1, desk.ts)
+
+    assert [fill.side for fill in fills(desk.tick())] == ["BUY"]
+    desk.instrument()
+    assert actions(desk.tick()) == [("EXIT", "left_trading")]
 
 
 def test_nothing_is_bought_of_what_waits_to_be_sold() -> None:
