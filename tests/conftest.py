@@ -34,8 +34,8 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A test's night mostly waits for its market: two workers leave a third of two cores idle. Unit tests
-# wait so little that a third worker takes as long, and a tenth more of CPU.
+# A test's night mostly waits for its market: two workers leave a third of two cores idle. For unit
+# tests, which hardly wait, a third worker saves no time and takes a tenth more of CPU.
 WORKERS_MORE = 1
 
 # Where `pytest -m unit` has its temporary folder, if there is as much room as it asks for: unit

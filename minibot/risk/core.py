@@ -548,6 +548,8 @@ class RiskCore(Core):
         bought = positions.find(fill.client) if state.quotes.open else None
         if fill.side == BUY:
             self._on_bought(fill)
+        else:
+            self._before_sale(fill)
         market = positions.on_fill(fill)
         self._on_campaign_fill(market, fill)
         trades = state.sizing.trades
@@ -571,6 +573,7 @@ class RiskCore(Core):
         elif rules is not None:
             if fill.side == BUY:
                 leave_bought(state, market.symbol)
+                exits.behind_purchase(holding)
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:
             messages: list[Message] | None = None
@@ -601,6 +604,12 @@ class RiskCore(Core):
             return messages
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
+
+    def _before_sale(self, fill: FillMessage) -> None:
+        """Keep what the levels of a position are reckoned from, as a sale is not booked yet."""
+        market = self._state.positions.of(fill.symbol)
+        if market.holding is not None:
+            (market.exits or self._state.exits_of(market)).before_sale(market.holding)
 
     def _on_bought(self, fill: FillMessage) -> None:
         """Want the levels of an entry with its first fill, which is not booked yet."""

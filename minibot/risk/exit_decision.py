@@ -281,7 +281,7 @@ def due(state: RiskState, market: Market) -> Row | None:
     if plan is None:
         if bid == NOT_ASKED:
             bounds = NO_STOP, NEVER, bounds[2]
-        trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
+        trigger = first_failure(level_rows(exits, bounds, exits.opened_of(holding), bid, now))
     else:
         rung_bid = market.bid if part_due(state, market, plan) else NOT_ASKED
         held_max = state.exits.rules.time_exit_ms

@@ -140,11 +140,13 @@ class SymbolExits:
         "bar_open_ts",
         "campaign",
         "close",
+        "entry",
         "heard_ts",
         "horizon_ms",
         "is_asked",
         "is_guarded",
         "left",
+        "opened_ts",
         "plan",
         "quiet_above",
         "quiet_below",
@@ -183,6 +185,9 @@ class SymbolExits:
         self.target_distance: int | None = None
         self.is_guarded: bool = False
         self.is_asked: bool = False
+        # Of a position without a plan that was sold in part; 0 while its lots tell them.
+        self.entry: int = 0
+        self.opened_ts: int = 0
         # What the strategy wants of the plan.
         self.wished: Wished = NOTHING_WISHED
         # The same of an entry at the market, or at the best bid, that is not filled yet.
@@ -214,6 +219,27 @@ class SymbolExits:
     def set_quiet_range(self, bounds: tuple[int, int, int]) -> None:
         """Remember the bids between which, and the time before which, no exit is due."""
         self.quiet_above, self.quiet_below, self.quiet_until = bounds
+
+    def before_sale(self, holding: Holding) -> None:
+        """Keep entry price and opening time of a position that has no plan: a sale moves neither.
+
+        The lots that a sale leaves are the newest.
+        """
+        if self.plan is None and not self.opened_ts:
+            self.entry, self.opened_ts = holding.price_avg(), holding.opened_ts
+
+    def behind_purchase(self, holding: Holding) -> None:
+        """Take the entry price of a position behind a purchase, if a part was sold before."""
+        if self.opened_ts:
+            self.entry = holding.price_avg()
+
+    def entry_of(self, holding: Holding) -> int:
+        """Return the entry price from which a position without a plan has its levels."""
+        return self.entry or holding.price_avg()
+
+    def opened_of(self, holding: Holding) -> int:
+        """Return when a position without a plan was opened, Unix ms."""
+        return self.opened_ts or holding.opened_ts
 
     def on_order_ended(self, was_refused: bool, now: int) -> None:
         """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
@@ -289,6 +315,7 @@ class SymbolExits:
     def forget(self) -> None:
         """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
         self.wished = NOTHING_WISHED
+        self.entry = self.opened_ts = 0
         self.stop_distance = self.target_distance = None
         self.is_guarded = self.is_asked = False
         self.left = ""
@@ -511,7 +538,7 @@ class Exits:
         plan, step = exits.plan, rules.price_step
         if plan is None:
             if self.rules.follows_entry:
-                self._follow(exits, holding.price_avg(), step)
+                self._follow(exits, exits.entry_of(holding), step)
             return self.bounds_set(exits, holding, step)
         plan.count(holding)
         if self.rules.follows_entry:
@@ -529,14 +556,14 @@ class Exits:
             longest = self.held_max(exits)
             ends = NEVER if longest == NEVER else plan.opened_ts + longest
             return plan.floor(), plan.ceiling(), ends
-        entry = holding.price_avg()
+        entry = exits.entry_of(holding)
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.
         stop = 0 if down is None else -((down - entry) // step) * step
         target = NEVER if up is None else (entry + up) // step * step
         held_max = self.rules.time_exit_ms
-        ends = NEVER if held_max is None else holding.opened_ts + held_max
+        ends = NEVER if held_max is None else exits.opened_of(holding) + held_max
         return stop, target, ends
 
     def invalidate_quiet_range(self) -> None:
@@ -619,6 +646,7 @@ class Exits:
                     "retry_ts": exits.retry_ts,
                     "told": exits.told,
                     **exits.rest_state(),
+                    **({"kept": [exits.entry, exits.opened_ts]} if exits.opened_ts else {}),
                     **({"wished": list(exits.wished)} if any(exits.wished) else {}),
                     **({"asked": list(exits.asked)} if any(exits.asked) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
@@ -652,6 +680,7 @@ class Exits:
             exits.left = data.get("left", "")
             exits.wished = _wished(data.get("wished"))
             exits.asked = _wished(data.get("asked"))
+            exits.entry, exits.opened_ts = data.get("kept", (0, 0))
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]

@@ -55,6 +55,26 @@ def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
     assert held(one) == Decimal(COINS) - Decimal(sold)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"risk__stop_bps": "500", "risk__take_profit_bps": "900"}, {"risk__hard_stop_bps": "500"}],
+)
+def test_part_of_two_lots_moves_no_level_of_the_rest(changes: dict[str, Any]) -> None:
+    """The first lot is sold first, and the entry price of both stays that of the position."""
+    one = Desk(config(**changes, risk__order_notional="500", risk__time_exit_ms=60_000))
+    one.instrument()
+    for price in ("100", "98"):
+        one.tick(price, price)
+        one.buy()
+    levels = one.risk.facts()["exits"]
+
+    one.signal("SELL", share_bps=5_000)
+    assert [fill.side for fill in fills(one.tick())] == ["SELL"]
+
+    assert one.risk.facts()["exits"] == levels
+    assert 0 < held(one) < 6
+
+
 def test_part_of_more_than_is_held_says_what_was_cut() -> None:
     """The failed check names the wish and the position."""
     said, *_ = holder().signal("SELL", qty="11")

@@ -322,6 +322,25 @@ def test_exit_that_expires_is_tried_again_on_the_next_tick() -> None:
     assert [fill.qty for fill in fills(made.tick("94", "94", bid_qty="100"))] == ["7.000"]
 
 
+def test_stop_of_two_lots_sells_the_rest_of_an_expired_exit() -> None:
+    """The lots that a part of a stop-loss leaves are the cheaper ones: the stop stays."""
+    made = Desk(config(risk__stop_bps="500", risk__order_notional="900")).ready()
+    made.buy()
+    for bid, ask in (("96.99", "97.00"), ("95.99", "96.00")):
+        made.tick(bid, ask)
+    made.buy()
+    stop = made.risk.facts()["exits"]
+    made.tick("93.05", "93.06", bid_qty="9")
+    made.tick("93.05", "93.06", bid_qty="8")
+    assert results(made.beat(after_ms=4900)) == [("EXPIRED", "expired")]
+    assert made.risk.facts()["exits"] == stop
+
+    made.restarted()
+    again = made.tick("93.05", "93.06", bid_qty="100")
+
+    assert actions(again) == [("EXIT", "stop_loss")]
+
+
 def test_refusal_is_told_alike_by_a_core_that_was_restored() -> None:
     """A restart between two refusals of an exit changes nothing that is told."""
     kept, restored = (
