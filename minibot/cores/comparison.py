@@ -108,11 +108,11 @@ class Comparison:
         is_same = event.id.encode() in line.json if is_id_enough else line.json == expected
         return Compared(seq, expected, line.json, is_equal=is_same and not self.missing)
 
-    def rest(self) -> Iterator[tuple[str, int]]:
-        """Yield queue and number of each line that no event was derived for."""
+    def rest(self) -> Iterator[tuple[str, Line]]:
+        """Yield each line that no event was derived for, with its queue."""
         for queue, source in self._sources.items():
             while (line := source.next()) is not None:
-                yield queue, line.seq
+                yield queue, line
 
     def _next(self, queue: str) -> Line | None:
         source, known = self._sources[queue], self._known

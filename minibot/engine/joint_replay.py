@@ -17,9 +17,10 @@ from minibot.cores.comparison import Comparison, Difference
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import PROGRESS_EVERY, is_stopped, processor_of
+from minibot.engine.role_replay import PROGRESS_EVERY, is_stopped, processor_of, underived
 from minibot.events.model import Event
 from minibot.events.names import TICKS
+from minibot.kernel.journal import Line
 
 Progress = Callable[[int, int], None]
 
@@ -115,12 +116,18 @@ def run_together(
 
 
 class _Seat:
-    """One core with its logged inputs."""
+    """One core with its logged inputs.
+
+    Attributes:
+        waiting: The next of them; None before it was looked at.
+        taken: By queue, the last line that the core took.
+    """
 
     def __init__(self, recorded: Recorded, name: str, core: Core | None) -> None:
         self.name = name
         self.processor = processor_of(recorded, name, core)
         self.waiting: LoggedStep | None = None
+        self.taken: dict[str, int] = {}
         self._steps: Iterator[LoggedStep] = recorded.steps(recorded.roles.roles[name])
 
     def look(self) -> LoggedStep | None:
@@ -160,11 +167,24 @@ class _Table:
             is_going = any([self._go(seat) for seat in self._seats])
         for name, queue in self._queues.items():
             self.result.queues[name] = queue.compared
-            if self.result.difference is None:
-                queue.compared.unproven = sum(1 for _ in queue.comparison.rest())
+        if self.result.difference is None:
+            for seat in self._seats:
+                self._take_rest(seat)
         self._say_stuck()
         # By how far each role was in the market when it spoke: so each queue keeps its order.
         self.result.made.sort(key=lambda made: made.at_tick)
+
+    def _take_rest(self, seat: _Seat) -> None:
+        """Take what a role recorded and its core did not derive from what it was given."""
+        for name in self._recorded.roles.outputs(seat.name):
+            queue, core = self._queues[name], seat.processor.core
+            rest: dict[str, Line] = {}
+            for _, line in queue.comparison.rest():
+                rest.setdefault(name, line)
+                queue.compared.unproven += 1
+            queue.compared.difference = underived(
+                self._recorded, seat.name, rest, seat.taken, self.result.inputs, core
+            )
 
     def _go(self, seat: _Seat) -> bool:
         """Take the inputs that one core can take now; return whether there was one."""
@@ -174,6 +194,7 @@ class _Table:
             if event is None:
                 break
             seat.waiting, has_taken = None, True
+            seat.taken[step.taken.queue] = step.taken.seq
             self.result.inputs += 1
             if self.result.inputs % PROGRESS_EVERY == 0:
                 self._progress(self.result.inputs, self._whole)

@@ -155,6 +155,10 @@ class Recorded:
         """
         return logged_runs(self.order_log(role), desk, reader, SHARED)
 
+    def logged(self, role: RoleSpec) -> dict[str, int]:
+        """Return by queue the last line that a role's input log names."""
+        return {ack.queue: ack.to_seq for ack in self.order_log(role)}
+
     def named(self, role: RoleSpec) -> set[tuple[str, int]]:
         """Return queue and number of what a role's dead letters name: it was not taken."""
         folders = {queue: self._folder(role, queue) for queue in role.inputs}

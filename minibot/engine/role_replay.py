@@ -1,9 +1,9 @@
 """Replay of a run's recorded inputs through the same cores, compared byte for byte.
 
 Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
-derives must stand in its queues, event by event. In a run that was stopped, two things are accepted
-and counted: derived events that were no longer written at the end of a queue (`missing`), and
-lines that follow from inputs behind the last logged range (`unproven`).
+derives must stand in its queues, event by event, and nothing else. In a run that was stopped, two
+things are accepted and counted: derived events that were no longer written at the end of a queue
+(`missing`), and lines that follow from inputs behind the last logged range (`unproven`).
 
 A `Window` narrows what is compared, never what is taken: every replay begins at the first input of
 the run, because a state is trusted only when it was reckoned here.
@@ -31,6 +31,7 @@ from minibot.events.names import TICKS
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import IntegrityError
+from minibot.kernel.journal import Line
 
 __all__ = [
     "WHOLE",
@@ -263,7 +264,9 @@ class Taking:
                 yield
         finally:
             self._desk.leave(self._reader)
-        self._comparison.end(is_cut=result.is_cut or not self._is_compared)
+        if not result.is_cut and self._is_compared:
+            self._comparison.take_rest(self.processor.core)
+        self._comparison.end()
 
     # --- one by one ---------------------------------------------------------------------------
 
@@ -371,6 +374,7 @@ class _RoleComparison:
     """Comparison of one role's derived events with its record, hashed by queue and hour."""
 
     def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
+        self._recorded = recorded
         self._result = result
         self._window = window
         queues = recorded.roles.outputs(result.role)
@@ -430,13 +434,63 @@ class _RoleComparison:
             self._hour.digest = total.hexdigest()
         return found
 
-    def end(self, *, is_cut: bool) -> None:
-        """Count the recorded lines after the last input, unless cut, and set the digests."""
+    def take_rest(self, core: Core) -> None:
+        """Take the recorded lines that nothing was derived for, behind the last input."""
+        rest: dict[str, Line] = {}
+        for queue, line in self._comparison.rest():
+            rest.setdefault(queue, line)
+            self._result.unproven += 1
+        role = self._recorded.roles.roles[self._result.role]
+        taken = self._recorded.logged(role) if rest else {}
+        self._result.difference = underived(
+            self._recorded, role.name, rest, taken, self._result.inputs, core
+        )
+
+    def end(self) -> None:
+        """Set the digests."""
         result = self._result
-        if not is_cut:
-            result.unproven += sum(1 for _ in self._comparison.rest())
         for queue, digest in self._digests.items():
             result.digests[queue] = digest.hexdigest()
+
+
+def underived(
+    recorded: Recorded,
+    name: str,
+    rest: Mapping[str, Line],
+    taken: Mapping[str, int],
+    inputs: int,
+    core: Core,
+) -> Difference | None:
+    """Return the difference of recorded lines that nothing was derived for; None for no such.
+
+    A line is one if the input from which it follows was taken. The queues of derived inputs are
+    read to know that.
+
+    Args:
+        recorded: The run.
+        name: The role that wrote the lines.
+        rest: The first such line of each queue.
+        taken: By queue, the last line that its core took.
+        inputs: How many inputs that were.
+        core: It, behind the last of them.
+    """
+    for queue, line in rest.items():
+        event = recorded.decode(queue, line)
+        cause = event.cause_ids[-1] if event.cause_ids else ""
+        if _is_taken(recorded, name, cause, event.tick_seq, taken):
+            return Difference(name, queue, line.seq, inputs, cause, None, line.json, core.state())
+    return None
+
+
+def _is_taken(
+    recorded: Recorded, name: str, cause: str, tick_seq: int | None, taken: Mapping[str, int]
+) -> bool:
+    for queue in recorded.roles.roles[name].inputs:
+        for seq, event in () if queue == TICKS else recorded.events(queue):
+            if event.id == cause:
+                return seq <= taken.get(queue, 0)
+    # It is a market event then, whose line what follows from it names.
+    return tick_seq is not None and tick_seq <= taken.get(TICKS, 0)
 
 
 @dataclass(frozen=True, slots=True)

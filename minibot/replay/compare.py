@@ -14,6 +14,9 @@ from minibot.replay.explain.checks import check_words, is_contradicted
 
 CHECKS: Final = "payload.checks"
 
+# Fields that tell an event in a line.
+TOLD: Final = ("type", "action", "reason_code", "side", "symbol")
+
 
 def describe(difference: Difference) -> dict[str, Any]:
     """Return the place where replay and record diverge, for people (`lines`) and for programs."""
@@ -22,7 +25,14 @@ def describe(difference: Difference) -> dict[str, Any]:
     where = f"{difference.queue}:{difference.seq}"
     lines = [f"first difference: {where}, input {difference.n} of {difference.role}"]
     lines += [f"  caused by {difference.cause_id}"]
-    lines += [f"  {name}: replay {one!r}, recorded {two!r}" for name, (one, two) in fields.items()]
+    if difference.expected is None:
+        told = {"type": found.get("type")} | found.get("payload", {})
+        words = [str(told[name]) for name in TOLD if told.get(name)]
+        lines += [f"  recorded, and not derived by this code: {' '.join(words)}"]
+    else:
+        lines += [
+            f"  {name}: replay {one!r}, recorded {two!r}" for name, (one, two) in fields.items()
+        ]
     why = false_verdicts(difference.queue, fields)
     lines += [f"  why: {sentence}" for sentence in why]
     return {

@@ -128,8 +128,8 @@ class Restart:
             if is_admitted:
                 for queue, event in processor.process(step.taken, step.now):
                     self._compare(comparison, queue, event)
-        for queue, seq in comparison.rest():
-            raise self._nondeterminism(f"{queue}:{seq} does not follow from the logged inputs")
+        for queue, line in comparison.rest():
+            raise self._nondeterminism(f"{queue}:{line.seq} does not follow from the logged inputs")
         return processor
 
     def _open_logged(self, queue: str, start: Position | None) -> JournalReader:

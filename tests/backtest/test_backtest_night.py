@@ -6,6 +6,7 @@ import json
 import shutil
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,16 @@ from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import ALL, Part
+from minibot.cores.messages import Message, stop_in
+from minibot.cores.protocol import Core
 from minibot.engine.joint_replay import run_together
 from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import core_of, replay_role
 from minibot.engine.run_result import BacktestResult
+from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
+from minibot.replay.compare import describe
 from minibot.replay.rule_order import rule_order
 from minibot.report.figures import money
 from minibot.report.recount import Recount
@@ -172,6 +178,57 @@ def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: Short
 
     assert said.code == 0, said.out
     assert done.stop
+
+
+class Mute(Core):
+    """Core that never says anything."""
+
+    def process(self, *_: object) -> None:
+        """Say nothing."""
+
+    def state(self) -> JsonObject:
+        """Return that there is none."""
+        return {}
+
+
+class Lenient(Core):
+    """Risk that takes all it is given, and does not say what stopped the run."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._core = core_of("risk_role", recorded.manifest.config)
+
+    def process(self, *given: Any) -> list[Message] | None:
+        """Say what risk says, but for a STOP."""
+        said = self._core.process(*given)
+        return [message for message in said or () if not stop_in(message)] or None
+
+    def state(self) -> JsonObject:
+        """Return the state of risk."""
+        return self._core.state()
+
+
+@pytest.mark.parametrize(
+    ("role", "core", "queue", "words"),
+    [
+        ("strategy_role", Mute, "signals", "this code: signal"),
+        ("risk_role", Mute, "risk_actions", "risk_action ALLOW"),
+        ("risk_role", Lenient, "risk_actions", "risk_action STOP"),
+    ],
+)
+def test_code_that_decides_less_differs_from_a_night_that_was_stopped(
+    stopped_run: ShortRun, role: str, core: Any, queue: str, words: str
+) -> None:
+    """What a core does not say of its inputs is a difference, also where the run stopped early."""
+    recorded = Recorded.open(stopped_run.run_dir)
+    made = [core() if core is Mute else core(recorded) for _ in range(2)]
+    together = run_together(recorded, cores={role: made[0]})
+    alone = replay_role(recorded, role, core=made[1])
+
+    for found in (together.difference, alone.difference):
+        assert found is not None
+        assert found.queue == queue
+        assert words in describe(found)["lines"][-1]
+    assert not together.is_identical
 
 
 def test_run_without_a_seal_is_compared_with_a_word_about_it(
