@@ -443,7 +443,7 @@ class PortfolioRows:
             tick_seq = before + bisect_left(quiet, number) + 1
             tick_seq += bisect_left(told, (closed_ts, number))
             self.rows[number].settle_row(tick_seq)
-        at, count = 0, len(quiet)
+        at, count, is_timed = 0, len(quiet), False
         for number in members:
             rows = self.rows[number]
             if at < count and quiet[at] == number:
@@ -451,6 +451,9 @@ class PortfolioRows:
                 if told:
                     tick_seq += bisect_left(told, (closed_ts, number))
                 at += 1
+                if not is_timed:
+                    is_timed = True
+                    listener.on_time(end_ts)
                 if number in held:
                     rows.tell_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):

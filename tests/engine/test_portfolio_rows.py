@@ -10,6 +10,7 @@ import pytest
 from minibot.backtest.driver import run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.span import Span
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine import portfolio_rows
 from minibot.engine.intrabar import Candle
@@ -17,7 +18,7 @@ from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.portfolio_rows import PortfolioRows
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config
-from tests.backtest.markets import bar_profile, candle, series
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, series
 from tests.engine.test_row_span import AsEvents, assert_same
 
 pytestmark = pytest.mark.campaign
@@ -271,6 +272,28 @@ def test_ticks_that_outlast_their_bar_come_at_their_places(
     assert rows.performance.to_json() == events.performance.to_json()
     assert late
     assert rows.of("fills")
+
+
+@pytest.mark.parametrize("to", [210, 225, 239])
+@pytest.mark.parametrize("buys", [True, False])
+def test_span_that_ends_in_a_hole_of_all_symbols_ends_at_the_last_bar(to: int, buys: bool) -> None:
+    """Time passes over bars that nothing follows from, also where no later bar is told."""
+    config = bar_profile(*BAND, *(() if buys else ("strategy.parameters.below=1",)))
+    span = Span(START_MS + 50 * MINUTE_MS, START_MS + to * MINUTE_MS)
+    source = Merged(
+        [
+            BarSource(
+                series([*bars(at, 200), *bars(at, 90, first=260)], f"P{at}USDT"), config, span
+            )
+            for at in range(2)
+        ]
+    )
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    assert rows.to_ts == START_MS + 200 * MINUTE_MS
+    assert rows.closes == source.closes(events.to_ts)
 
 
 def test_stop_within_a_bar_cuts_those_that_are_passed_over() -> None:
