@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +15,18 @@ import pytest
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_spec import open_market
-from minibot.backtest.sources.span import Span, parse_span
+from minibot.backtest.sources.span import Part, Span, parse_span
 from minibot.data.treatment import Treatment
-from minibot.events.model import Bar, Instrument, MarketTick
+from minibot.engine.market_source import NOBODY, Root, Watch
+from minibot.events.model import (
+    AveragePrice,
+    Bar,
+    Beat,
+    Instrument,
+    MarketTick,
+    PriceMark,
+    Universe,
+)
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
@@ -97,6 +107,38 @@ def test_made_market_ends_after_the_profiles_duration() -> None:
 
     assert market.end_ms == market.origin_ms + 60_000
     assert market.origin_ms + 59_000 <= roots[-1].ts < market.end_ms
+
+
+class Told:
+    """Source of the given events."""
+
+    name, symbols, interval_ms = "told", ("BTCUSDT",), 1
+    assumptions = ()
+    origin_ms, end_ms = 1_000, None
+
+    def __init__(self, *told: Root) -> None:
+        self._told = told
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield them."""
+        yield from self._told
+
+
+def test_part_begins_with_the_universe_and_the_references_that_were_told_before_it() -> None:
+    """A night tells its universe once: without it, risk would trade whatever streams."""
+
+    def universe(generation: int) -> Universe:
+        return Universe("static", "USDT", ("BTCUSDT",), (), (), (), {}, {}, generation)
+
+    mark = PriceMark("ETHUSDT", "10.00", "miniTicker", 1_500)
+    average = AveragePrice("BTCUSDT", "100.00", 5, 1_600)
+    told = (universe(1), mark, universe(2), average)
+    beat = Root(Beat(1, {}), 5_000)
+    source = Told(*(Root(each, 1_000 + 100 * at) for at, each in enumerate(told)), beat)
+
+    part = list(Part(source, Span(4_000, None), 50).roots())
+
+    assert part == [*(Root(each, 4_000) for each in (universe(2), mark, average)), beat]
 
 
 def test_part_of_a_made_market_begins_with_rules_and_history_and_the_same_market() -> None:

@@ -18,7 +18,15 @@ from typing import Final, NamedTuple
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.row_span import Item, RowSpan, Striding
 from minibot.events.intervals import WarmupBars, warmup_of
-from minibot.events.model import Bar, Book, FeedValue, Instrument
+from minibot.events.model import (
+    AveragePrice,
+    Bar,
+    Book,
+    FeedValue,
+    Instrument,
+    PriceMark,
+    Universe,
+)
 from minibot.events.names import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
@@ -108,8 +116,8 @@ class Part:
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the events of the span, and control events also from before it.
 
-        Rules, history, books and feed values from before the span come just before its first market
-        event, after the earlier control events.
+        Rules, universe, history, books, references and feed values from before the span come just
+        before its first market event, after the earlier control events.
         """
         start = self.origin_ms
         before = _Before(self._warmup_bars)
@@ -165,11 +173,14 @@ class Part:
 
 
 class _Before:
-    """Market data kept from before a span: rules, books, the last bars and values of feeds."""
+    """Market data kept from before a span: the last of each kind, and the last bars."""
 
     def __init__(self, warmup_bars: WarmupBars) -> None:
         self._warmup = warmup_bars
         self._rules: dict[str, Instrument] = {}
+        self._universe: Universe | None = None
+        self._marks: dict[str, PriceMark] = {}
+        self._averages: dict[str, AveragePrice] = {}
         self._books: dict[str, Book] = {}
         self._values: dict[str, FeedValue] = {}
         self._bars: dict[tuple[str, str], deque[Bar]] = {}
@@ -184,6 +195,12 @@ class _Before:
             kept.append(payload)
         elif isinstance(payload, Instrument):
             self._rules[payload.symbol] = payload
+        elif isinstance(payload, Universe):
+            self._universe = payload
+        elif isinstance(payload, PriceMark):
+            self._marks[payload.symbol] = payload
+        elif isinstance(payload, AveragePrice):
+            self._averages[payload.symbol] = payload
         elif isinstance(payload, Book):
             self._books[payload.symbol] = payload
         elif isinstance(payload, FeedValue):
@@ -192,11 +209,17 @@ class _Before:
     def opening(self, ts: int) -> Iterator[Root]:
         for rules in self._rules.values():
             yield Root(rules, ts)
+        if self._universe is not None:
+            yield Root(self._universe, ts)
         for bars in self._bars.values():
             for bar in bars:
                 yield Root(as_history(bar), ts)
         for book in self._books.values():
             yield Root(book, ts)
+        for mark in self._marks.values():
+            yield Root(mark, ts)
+        for average in self._averages.values():
+            yield Root(average, ts)
         for value in self._values.values():
             yield Root(value, ts)
 
