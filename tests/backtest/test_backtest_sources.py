@@ -112,11 +112,13 @@ def test_made_market_ends_after_the_profiles_duration() -> None:
 class Told:
     """Source of the given events."""
 
-    name, symbols, interval_ms = "told", ("BTCUSDT",), 1
-    assumptions = ()
-    origin_ms, end_ms = 1_000, None
-
     def __init__(self, *told: Root) -> None:
+        self.name = "told"
+        self.symbols: tuple[str, ...] = ("BTCUSDT",)
+        self.origin_ms = 1_000
+        self.end_ms: int | None = None
+        self.interval_ms = 1
+        self.assumptions: tuple[str, ...] = ()
         self._told = told
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
