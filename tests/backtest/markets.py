@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
+from minibot.backtest.sources.span import Span
 from minibot.engine.bar_series import BarSeries
 from minibot.engine.intrabar import Candle
 from minibot.runtime.configuration.config import Config, load_config
@@ -43,6 +44,11 @@ def walk(count: int, seed: int = 1, around: float = 40_000.0) -> list[Candle]:
         bars.append(candle(number, [round(p, 2) for p in (path[0], max(path), min(path), path[3])]))
         price = round(path[3], 2)
     return bars
+
+
+def minutes(first: int, last: int | None = None) -> Span:
+    """Return the span of some minutes of the market."""
+    return Span(START_MS + first * MINUTE_MS, None if last is None else START_MS + last * MINUTE_MS)
 
 
 def series(bars: Iterable[Candle], symbol: str = "BTCUSDT", interval: str = "1m") -> BarSeries:

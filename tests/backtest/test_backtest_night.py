@@ -218,7 +218,7 @@ class Lenient(Core):
 def test_code_that_decides_less_differs_from_a_night_that_was_stopped(
     stopped_run: ShortRun, role: str, core: Any, queue: str, words: str
 ) -> None:
-    """What a core does not say of its inputs is a difference, also where the run stopped early."""
+    """A core that is silent on its inputs differs, also where the run stopped early."""
     recorded = Recorded.open(stopped_run.run_dir)
     made = [core() if core is Mute else core(recorded) for _ in range(2)]
     together = run_together(recorded, cores={role: made[0]})

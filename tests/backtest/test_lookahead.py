@@ -33,6 +33,7 @@ from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.model import Bar, Event, JsonObject, MarketTick
 from minibot.exchanges.tapes.frames import Frame
+from minibot.kernel.errors import Refusal
 from minibot.strategies.core import StrategyCore
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
 
@@ -102,6 +103,15 @@ def test_end_that_no_event_of_the_market_meets_changes_nothing(job: Job) -> None
     verdict = check(ended.changed("portfolio.at_end=close", "portfolio.close_market_ms=90011"))
 
     assert (verdict.is_clean, verdict.findings) == (True, [])
+
+
+def test_span_without_a_decision_is_refused(job: Job) -> None:
+    """A check without any decision says nothing of the strategy."""
+    longer = ("strategy.bar_interval=15m", "strategy.trend_interval=1h", "market.warmup_bars=4")
+    short = job._replace(span=Span(START_MS, START_MS + 13 * MINUTE_MS))
+
+    with pytest.raises(Refusal, match="nothing was decided"):
+        check(short.changed('market.bar_intervals=["15m","1h"]', *longer))
 
 
 @pytest.mark.process

@@ -366,6 +366,25 @@ def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
     assert "--timerange" in refused.value.remedy
 
 
+def test_warm_up_is_not_called_enough_where_nothing_longer_was_tried(job: Job) -> None:
+    """Half the warm-up has less history; the profile's own and the longest have the same."""
+    early = Span(job.open().origin_ms + 40 * 60_000, None)
+
+    with pytest.raises(Refusal, match="nothing longer could be tried"):
+        check_warmup(job._replace(span=early), 1)
+
+
+def test_warm_up_is_not_called_enough_where_nothing_was_decided(job: Job) -> None:
+    """A span shorter than the strategy's bars has no decision that could differ."""
+    begin = job.open().origin_ms + 240 * 60_000
+    longer = ("strategy.bar_interval=15m", "strategy.trend_interval=1h", "market.warmup_bars=4")
+    built = 'market.bar_intervals=["15m","1h"]'
+    job = job.changed(built, *longer)._replace(span=Span(begin + 60_000, begin + 13 * 60_000))
+
+    with pytest.raises(Refusal, match="nothing was decided"):
+        check_warmup(job, 1)
+
+
 # --- searching --------------------------------------------------------------------------------
 
 

@@ -75,7 +75,7 @@ def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
 
     enough, short = (
         verb(var_dir, "backtest", *words, *later, "--jobs", "1", "--set", f"{bars}={count}")
-        for count in (200, 2)
+        for count in (100, 2)
     )
     none = verb(var_dir, "backtest", *words, "--startup-check", "--jobs", "1")
 

@@ -10,7 +10,6 @@ import pytest
 from minibot.backtest.driver import run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
-from minibot.backtest.sources.span import Span
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine import portfolio_rows
 from minibot.engine.intrabar import Candle
@@ -18,7 +17,7 @@ from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.portfolio_rows import PortfolioRows
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config
-from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, series
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, minutes, series
 from tests.engine.test_row_span import AsEvents, assert_same
 
 pytestmark = pytest.mark.campaign
@@ -279,7 +278,7 @@ def test_ticks_that_outlast_their_bar_come_at_their_places(
 def test_span_that_ends_in_a_hole_of_all_symbols_ends_at_the_last_bar(to: int, buys: bool) -> None:
     """Time passes over bars that nothing follows from, also where no later bar is told."""
     config = bar_profile(*BAND, *(() if buys else ("strategy.parameters.below=1",)))
-    span = Span(START_MS + 50 * MINUTE_MS, START_MS + to * MINUTE_MS)
+    span = minutes(50, to)
     source = Merged(
         [
             BarSource(

@@ -189,9 +189,16 @@ def check_lookahead(
         on_done: Called with the runs done and their total.
 
     Raises:
+        Refusal: The strategy decided nothing, so that nothing is known of it.
         RunStop: The market or a core fails even on unaltered data; a STOP by risk is no failure.
     """
     base = _Base(job, make_cores)
+    if not any(item.queue == SIGNALS for item in base.derived):
+        raise Refusal(
+            f"{', '.join(job.words)}: nothing was decided; no decision could be checked.",
+            "Take a longer part of it: the strategy decides on bars of "
+            f"{job.config.strategy.bar_interval}.",
+        )
     seed = job.config.seed
     moments = _moments(base, decisions, random_moments, seed)
     probes = [

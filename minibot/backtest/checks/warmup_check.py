@@ -143,7 +143,8 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
         on_done: Called with the backtests done and their total.
 
     Raises:
-        Refusal: The source has the same history for every warm-up, so nothing can be varied.
+        Refusal: The source has the same history for every warm-up, or none longer than the
+            profile's own; or nothing was decided after any.
     """
     warmup, interval = job.config.market.warmup_bars, job.config.strategy.bar_interval
     own = warmup_of(warmup, interval)
@@ -164,6 +165,18 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
             "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
         )
     longest = found[-1]
+    has_own = [each for each in found[:-1] if each.warmup_bars == own]
+    if any(each.history_bars == longest.history_bars for each in has_own):
+        raise Refusal(
+            f"{', '.join(job.words)}: has {longest.history_bars} bars of history, no more than "
+            f"the warm-up of {own} bars takes; nothing longer could be tried.",
+            "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
+        )
+    if not any(each.readings for each in found):
+        raise Refusal(
+            f"{', '.join(job.words)}: nothing was decided; no warm-up could be compared.",
+            f"Take a longer part of it: the strategy decides on bars of {interval}.",
+        )
     return WarmupCheck(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
 
 
