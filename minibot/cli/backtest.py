@@ -66,6 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
     # Imported here because `--help` needs none of it.
+    from minibot.backtest.report.documents import unchanged
     from minibot.backtest.search.backtest_job import Job
 
     take_idea(arguments)
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     if done is not None:
         return done
     with spared_collector():
-        reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
+        with unchanged(words):
+            reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
         for review in reviews.values():
             review.result.assumptions = (*fitted, *review.result.assumptions)
         code = publish(arguments, words, reviews)

@@ -75,6 +75,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one does not."""
     # Imported here because `--help` needs none of it.
+    from minibot.backtest.report.documents import unchanged
     from minibot.backtest.search.backtest_job import Job
     from minibot.backtest.search.ranges import parse_range
     from minibot.backtest.search.sweep import OPTIMISE_FILE, keep_search
@@ -97,18 +98,19 @@ def run(arguments: argparse.Namespace) -> int:
     judge_source(arguments, job)
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
     judge(job, ranges)
-    windows = windows_of(job, arguments.windows, arguments.train)
-    with progress_bar("walking forward") as show_progress:
-        found = walk_forward(
-            job,
-            ranges,
-            windows,
-            figure=arguments.figure,
-            trials=arguments.trials,
-            jobs=arguments.jobs,
-            on_done=show_progress,
-        )
-    document = optimise_document(job, ranges, found, arguments.figure, arguments.trials)
+    with unchanged(words):
+        windows = windows_of(job, arguments.windows, arguments.train)
+        with progress_bar("walking forward") as show_progress:
+            found = walk_forward(
+                job,
+                ranges,
+                windows,
+                figure=arguments.figure,
+                trials=arguments.trials,
+                jobs=arguments.jobs,
+                on_done=show_progress,
+            )
+        document = optimise_document(job, ranges, found, arguments.figure, arguments.trials)
     path = keep_search(document, OPTIMISE_FILE, var_of(arguments))
     said = [*lines(found, arguments.figure), f"kept          {shown_path(path)}"]
     show(arguments, document, said)

@@ -64,6 +64,37 @@ def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
     assert "signal at 2025-01-01 0" in said.out or "risk_action at 2025-01-01 0" in said.out
 
 
+@pytest.mark.parametrize(
+    ("does", "module"),
+    [
+        (("backtest", "--no-keep"), "assumptions.run_band"),
+        (("backtest", "--sweep", "risk.order_notional=100,200"), "sweep.run_sweep"),
+        (("optimise", "--vary", "risk.order_notional=100:200"), "walk_forward.walk_forward"),
+    ],
+)
+def test_file_that_changes_while_it_is_read_is_refused(
+    does: tuple[str, ...],
+    module: str,
+    words: tuple[str, ...],
+    var_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Results of different data are never told under one sha256."""
+    file = Path(words[1].partition(":")[2])
+
+    def grow(*_: object, **__: object) -> None:
+        with file.open("a") as rows:
+            rows.write("\n")
+
+    monkeypatch.setattr(f"minibot.backtest.search.{module}", grow)
+    monkeypatch.setattr("minibot.backtest.search.sweep.sweep_document", grow)
+    monkeypatch.setattr("minibot.backtest.search.walk_forward.optimise_document", grow)
+    said = verb(var_dir, does[0], *words, *does[1:])
+
+    assert said.code == 2
+    assert "changed while it was read" in said.err
+
+
 @pytest.mark.slow
 def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
     words: tuple[str, ...], var_dir: Path

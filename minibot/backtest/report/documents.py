@@ -9,7 +9,8 @@ their files and decisions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.events.model import JsonObject
 from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel import canonical
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 from minibot.report.figures import day
 from minibot.report.run_kind import read_seal
@@ -83,6 +85,40 @@ def files_of(word: str) -> JsonObject:
         elif path.is_dir():
             found.update(_folder(path))
     return found
+
+
+@contextmanager
+def unchanged(words: Iterable[str]) -> Iterator[None]:
+    """Refuse, at the end of a `with`, files behind source words that changed in it.
+
+    Backtests that are compared read their files anew, each in a process of its own.
+
+    Raises:
+        Refusal: One did, or came or went.
+    """
+    before = {word: _stamps(word) for word in words}
+    yield
+    for word, stamps in before.items():
+        if _stamps(word) != stamps:
+            raise Refusal(
+                f"{word}: changed while it was read; its results are of different data.",
+                "Try again once nothing writes to it, such as a download.",
+            )
+
+
+def _stamps(word: str) -> dict[Path, tuple[int, int, int]]:
+    """Return identity, size and time of change of each file behind a source word.
+
+    There is none of a synthetic market, nor of a run, which may go on: its lines never change.
+    """
+    kind, _, rest = word.partition(":")
+    paths = [] if kind in ("generator", "run") else [find(name) for name in rest.split(",")]
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
+    return {
+        file: (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        for file in files
+        for stat in [file.stat()]
+    }
 
 
 def _folder(folder: Path) -> JsonObject:

@@ -78,6 +78,7 @@ def search(arguments: argparse.Namespace, job: Job) -> int | None:
 def sweep(arguments: argparse.Namespace, job: Job) -> int:
     """Run a sweep and keep it; 0 even if risk stopped single rows."""
     # Imported here because `--help` needs none of it.
+    from minibot.backtest.report.documents import unchanged
     from minibot.backtest.search.sweep import (
         SWEEP_FILE,
         keep_search,
@@ -90,9 +91,10 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
 
     axes = [parse_axis(text) for text in arguments.sweep]
     points = points_of(job, axes)
-    with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
-        rows = run_sweep(job, points, arguments.jobs, show_progress)
-    document = sweep_document(job, axes, rows, arguments.sort_by)
+    with unchanged(job.words):
+        with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
+            rows = run_sweep(job, points, arguments.jobs, show_progress)
+        document = sweep_document(job, axes, rows, arguments.sort_by)
     path = keep_search(document, SWEEP_FILE, var_of(arguments))
     keys = ", ".join(axis.key for axis in axes)
     lines = [
