@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tracemalloc
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,16 @@ def test_a_small_file_that_unpacks_without_end_is_refused(
     assert not list(tmp_path.glob("out/*"))
 
 
+@cache
+def zeros_packed(kind: int, name: str) -> bytes:
+    """Return a zip of one file of zeros that takes megabytes unpacked."""
+    packed_bytes = io.BytesIO()
+    with zipfile.ZipFile(packed_bytes, "w", kind) as archive:
+        # Of zeros bzip2 makes so little that 20 MB leave no place for the damage.
+        archive.writestr(name, b"0" * (20 * MB if kind == zipfile.ZIP_LZMA else 64 * MB))
+    return packed_bytes.getvalue()
+
+
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-aggTrades-2025-01-06.zip"])
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -62,14 +74,10 @@ def test_a_zip_that_is_not_packed_by_deflate_is_refused_before_it_is_unpacked(
 ) -> None:
     """A zip packed by bzip2 or LZMA, whole or damaged, is refused and never unpacked."""
     path = tmp_path / name
-    with zipfile.ZipFile(path, "w", kind) as archive:
-        # Of zeros bzip2 makes so little that 20 MB leave no place for the damage.
-        size = 20 * MB if kind == zipfile.ZIP_LZMA else 64 * MB
-        archive.writestr(f"{path.stem}.csv", b"0" * size)
+    data = bytearray(zeros_packed(kind, f"{path.stem}.csv"))
     if is_damaged:
-        data = bytearray(path.read_bytes())
         data[80:120] = b"\xff" * 40  # Within the packed bytes, behind the local header.
-        path.write_bytes(data)
+    path.write_bytes(data)
 
     tracemalloc.start()
     try:

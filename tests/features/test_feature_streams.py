@@ -103,6 +103,7 @@ def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
         KINDS[kind][0](period)
 
 
+@pytest.mark.slow
 @each_kind
 @settings(max_examples=25, deadline=None)
 @given(rows=LONG_ROWS, period=st.integers(1, 6), cut=st.integers(0, 15))
@@ -125,6 +126,7 @@ def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
     assert (restored.count, restored.warmup) == (indicator.count, indicator.warmup)
 
 
+@pytest.mark.slow
 @pytest.mark.row("C-13")
 @each_kind
 @settings(max_examples=25, deadline=None)

@@ -63,6 +63,7 @@ def test_example_is_shipped_and_says_when_it_loses(project: Path, example: str) 
     assert loses.startswith(("in ", "where "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", examples.SOURCES)
 @pytest.mark.parametrize(
     "example",

@@ -93,6 +93,7 @@ def test_mark_outlives_a_run_without_a_price(tmp_path: Path) -> None:
     assert second.budgets_used["day_loss"] == "40.00000000"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_carried_loss_is_the_one_that_risk_measures(seed: int, tmp_path: Path) -> None:
     """Over trades, carried coins and midnight the record gives the loss that risk counts."""
