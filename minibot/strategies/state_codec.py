@@ -1,20 +1,21 @@
 """State codec: any strategy's attributes as canonical JSON and back, without a `state` by hand.
 
 Known kinds: None, bool, int, float, str, Decimal, Fraction, list, tuple, dict, deque, closed bars,
-indicators of `minibot.features`, and dataclasses of the strategy's own file. Anything else is an
-error that names the attribute: what cannot be kept would be lost in a restart, silently.
+indicators of `minibot.features`, and dataclasses of the strategy's own file. One with several names
+comes back as one. Anything else is an error that names the attribute: what cannot be kept would be
+lost in a restart, silently.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
@@ -43,9 +44,9 @@ def kept(owner: object) -> JsonObject:
     Raises:
         RunStop: CONFIG_INVALID, one holds something that cannot be kept.
     """
-    classes = _own_classes(owner)
+    writer = _Writer(_own_classes(owner))
     return {
-        name: _told(value, f"{type(owner).__name__}.{name}", classes)
+        name: writer.told(value, f"{type(owner).__name__}.{name}")
         for name in _names(owner)
         if not isinstance(value := getattr(owner, name), Settings)
     }
@@ -53,12 +54,12 @@ def kept(owner: object) -> JsonObject:
 
 def put_back(owner: object, state: JsonObject) -> None:
     """Restore a strategy's attributes from the values of `kept`."""
-    classes = _own_classes(owner)
+    reader = _Reader(_own_classes(owner))
     for name in _names(owner):
         if name not in state and not isinstance(getattr(owner, name), Settings):
             delattr(owner, name)
-    for name, value in state.items():
-        setattr(owner, name, _read(value, classes))
+    for name in sorted(state):
+        setattr(owner, name, reader.read(state[name]))
 
 
 def _names(owner: object) -> list[str]:
@@ -71,87 +72,145 @@ def _names(owner: object) -> list[str]:
     return sorted(name for name in found if name != "__dict__" and hasattr(owner, name))
 
 
-def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
-    if depth > DEPTH_MAX:
+def _can_change(value: Any) -> bool:
+    """Return whether it matters that two names of an object still name one after a restart."""
+    kind: Any = type(value)
+    if kind is float or kind is int or kind is ClosedBar:
+        return False
+    if kind is list or kind is dict or kind is deque or FEATURES.get(kind.__name__) is kind:
+        return True
+    params: Any = getattr(kind, "__dataclass_params__", None)
+    return params is not None and not params.frozen
+
+
+@final
+class _Writer:
+    """Values as canonical JSON; an object met again is the number under which it was first met."""
+
+    __slots__ = ("_classes", "_met", "_numbers")
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes: Classes = classes
+        # By `id`, which is the object's own only while it is held.
+        self._numbers: dict[int, int] = {}
+        self._met: list[Any] = []
+
+    def told(self, value: Any, where: str, depth: int = 0) -> Any:
+        """Return a value; `where` names it, `depth` counts what it stands in."""
+        number = self._numbers.get(id(value))
+        if number is not None:
+            return {"same": number}
+        if depth > DEPTH_MAX:
+            raise RunStop(
+                STRATEGY_ROLE,
+                CONFIG_INVALID,
+                f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep "
+                "it",
+            )
+        told = self._told(value, where, depth + 1)
+        if _can_change(value):
+            self._numbers[id(value)] = len(self._met)
+            self._met.append(value)
+        return told
+
+    def _told(self, value: Any, where: str, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is str or kind is bool:
+            return value
+        if kind is int:
+            return value if -INT_MAX <= value <= INT_MAX else {"int": str(value)}
+        if kind is float:
+            return {"float": float_text(value)}
+        if kind is list:
+            return self._items(value, where, depth)
+        if kind is ClosedBar:
+            return {"bar": value.state()}
+        if kind is Decimal or kind is Fraction:
+            return {kind.__name__: str(value)}
+        if kind is tuple:
+            return {"tuple": self._items(value, where, depth)}
+        if kind is deque:
+            return {"deque": self._items(value, where, depth), "maxlen": value.maxlen}
+        if kind is dict:
+            told = [
+                [self.told(k, where, depth), self.told(v, f"{where}[{k!r}]", depth)]
+                for k, v in value.items()
+            ]
+            return {"dict": told}
+        if FEATURES.get(kind.__name__) is kind:
+            return {"feature": kind.__name__, "state": value.state()}
+        if is_dataclass(kind) and self._classes.get(kind.__name__) is kind:
+            # In the order of canonical JSON, in which they are read.
+            names = sorted(field.name for field in fields(kind))
+            record = {
+                name: self.told(getattr(value, name), f"{where}.{name}", depth) for name in names
+            }
+            return {"record": kind.__name__, "fields": record}
         raise RunStop(
             STRATEGY_ROLE,
             CONFIG_INVALID,
-            f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep it",
+            f"{where} holds a {kind.__name__}, which no snapshot can keep; use numbers, text, "
+            "list, tuple, dict, deque, indicators of minibot.features or a dataclass that stands "
+            "by itself in the file, or write state() and restore()",
         )
-    kind, depth = type(value), depth + 1
-    if value is None or kind is str or kind is bool:
+
+    def _items(self, values: Iterable[Any], where: str, depth: int) -> list[Any]:
+        return [self.told(item, f"{where}[{n}]", depth) for n, item in enumerate(values)]
+
+
+@final
+class _Reader:
+    """Values from the canonical JSON of a `_Writer`, in the same order."""
+
+    __slots__ = ("_classes", "_met")
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes: Classes = classes
+        self._met: list[Any] = []
+
+    def read(self, told: Any) -> Any:
+        """Return a value as it was."""
+        if isinstance(told, dict) and "same" in told:
+            return self._met[told["same"]]
+        value = self._read(told)
+        if _can_change(value):
+            self._met.append(value)
         return value
-    if kind is int:
-        return value if -INT_MAX <= value <= INT_MAX else {"int": str(value)}
-    if kind is float:
-        return {"float": float_text(value)}
-    if kind is list:
-        return [_told(item, f"{where}[{n}]", classes, depth) for n, item in enumerate(value)]
-    if kind is ClosedBar:
-        return {"bar": value.state()}
-    if kind is Decimal or kind is Fraction:
-        return {kind.__name__: str(value)}
-    if kind is tuple:
-        return {"tuple": _told(list(value), where, classes, depth)}
-    if kind is deque:
-        return {"deque": _told(list(value), where, classes, depth), "maxlen": value.maxlen}
-    if kind is dict:
-        told = [
-            [_told(k, where, classes, depth), _told(v, f"{where}[{k!r}]", classes, depth)]
-            for k, v in value.items()
-        ]
-        return {"dict": told}
-    if FEATURES.get(kind.__name__) is kind:
-        return {"feature": kind.__name__, "state": value.state()}
-    if is_dataclass(kind) and classes.get(kind.__name__) is kind:
-        record = {
-            field.name: _told(getattr(value, field.name), f"{where}.{field.name}", classes, depth)
-            for field in fields(kind)
-        }
-        return {"record": kind.__name__, "fields": record}
-    raise RunStop(
-        STRATEGY_ROLE,
-        CONFIG_INVALID,
-        f"{where} holds a {kind.__name__}, which no snapshot can keep; use numbers, text, list, "
-        "tuple, dict, deque, indicators of minibot.features or a dataclass that stands by itself "
-        "in the file, or write state() and restore()",
-    )
+
+    def _read(self, told: Any) -> Any:
+        if isinstance(told, list):
+            return self._items(told)
+        if not isinstance(told, dict):
+            return told
+        if "deque" in told:
+            return deque(self._items(told["deque"]), maxlen=told["maxlen"])
+        if "feature" in told:
+            return FEATURES[told["feature"]].from_state(told["state"])
+        if "record" in told:
+            return self._record(self._classes[told["record"]], told["fields"])
+        ((tag, content),) = told.items()
+        if tag == "tuple":
+            return tuple(self._items(content))
+        if tag == "dict":
+            return {self.read(key): self.read(item) for key, item in content}
+        return _READERS[tag](content)
+
+    def _items(self, told: Iterable[Any]) -> list[Any]:
+        return [self.read(item) for item in told]
+
+    def _record(self, cls: type[Any], told: JsonObject) -> Any:
+        record = object.__new__(cls)
+        for name in sorted(told):
+            object.__setattr__(record, name, self.read(told[name]))
+        return record
 
 
-def _read(value: Any, classes: Classes) -> Any:
-    if isinstance(value, list):
-        return [_read(item, classes) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "deque" in value:
-        return deque(_read(value["deque"], classes), maxlen=value["maxlen"])
-    if "feature" in value:
-        return FEATURES[value["feature"]].from_state(value["state"])
-    if "record" in value:
-        return _record(classes[value["record"]], value["fields"], classes)
-    ((tag, content),) = value.items()
-    return _READERS[tag](content, classes)
-
-
-def _record(cls: type[Any], told: JsonObject, classes: Classes) -> Any:
-    record = object.__new__(cls)
-    for name, value in told.items():
-        object.__setattr__(record, name, _read(value, classes))
-    return record
-
-
-def _dict(items: Any, classes: Classes) -> dict[Any, Any]:
-    return {_read(key, classes): _read(item, classes) for key, item in items}
-
-
-_READERS: Final[dict[str, Callable[[Any, Classes], Any]]] = {
-    "Decimal": lambda content, classes: Decimal(content),
-    "Fraction": lambda content, classes: Fraction(content),
-    "bar": lambda content, classes: ClosedBar.from_state(content),
-    "dict": _dict,
-    "float": lambda content, classes: float_from(content),
-    "int": lambda content, classes: int(content),
-    "tuple": lambda content, classes: tuple(_read(content, classes)),
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "Decimal": Decimal,
+    "Fraction": Fraction,
+    "bar": ClosedBar.from_state,
+    "float": float_from,
+    "int": int,
 }
 
 

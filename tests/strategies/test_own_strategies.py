@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import deque
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -658,6 +659,35 @@ def test_kept_indicator_goes_on_with_the_same_numbers() -> None:
     put_back(other, decode(encode(kept(one))))
 
     assert other.ema.update(0.7) == one.ema.update(0.7)
+
+
+@dataclass
+class Noted:
+    """Record that changes after it was made."""
+
+    z: list[int]
+    a: list[int]
+    n: int = 0
+
+
+def test_object_with_several_names_comes_back_as_one_object() -> None:
+    """Two names of one list, record or indicator name one object after a restart, too."""
+    one, other = Owner(), Owner()
+    one.ema, numbers = Ema(3), [1]
+    noted, by_name = Noted([5], numbers), {"fast": one.ema}
+    queue = deque([noted, numbers], maxlen=2)
+    one.value = (one.ema, [numbers], by_name, queue, noted.z, noted, by_name, (1, 2), (1, 2))
+    put_back(other, decode(encode(kept(one))))
+    ema, (inner,), named, back, z, record, again, *_ = other.value
+
+    assert repr(other.value[1:2] + other.value[4:6]) == repr(one.value[1:2] + one.value[4:6])
+    assert ema is other.ema
+    assert named is again
+    assert named["fast"] is ema
+    assert back[0] is record
+    assert record.z is z
+    assert inner is record.a
+    assert inner is back[1]
 
 
 def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path) -> None:
