@@ -14,6 +14,7 @@ from typing import Final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.wish import Wish
+from minibot.events.intervals import warmup_of
 from minibot.events.model import (
     BUY,
     SELL,
@@ -27,7 +28,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import UNIT
-from minibot.events.unit_sizes import BPS
+from minibot.events.unit_sizes import BPS, MINUTE_MS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime.configuration.config import load_config
@@ -69,13 +70,14 @@ def wave_fault(make: Callable[[], Trial], path: str) -> str:
     """
     try:
         whole, parted = make(), make()
+        for trial in (whole, parted):
+            trial.warm_up(WAVE)
         for n, price in enumerate(WAVE):
             if n == CUT:
                 parted.restart()
             for trial in (whole, parted):
                 trial.trade(price)
-                trial.bar(price)
-                trial.bar(price, "1m", is_live=n % 60 == 0)
+                trial.declared_bars(price)
         parted.restart()
     except ConfigError as error:
         return "\n".join([str(error), *error.violations])
@@ -160,18 +162,33 @@ class Trial:
 
     def bar(self, close: float, interval: str = "1s", *, is_live: bool = True) -> Decision | None:
         """Let a bar of one price close, with the touch around it; return what is said to it."""
-        length_ms = interval_ms(interval)
-        self.now += length_ms
-        open_ts = self.now - self.now % length_ms - length_ms
-        self._at(close, 1.0)
-        self._fill(close)
-        bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
-        return self._show(BarInput(self._symbol, bar, 0, self.now))
+        self.now += interval_ms(interval)
+        return self._close_bar(close, interval, is_live=is_live)
 
     def bars(self, closes: Iterable[float], interval: str = "1s") -> list[Decision]:
         """Let bars close one after another; return all that is said to them."""
         said = [self.bar(close, interval) for close in closes]
         return [decision for decision in said if decision is not None]
+
+    def declared_bars(self, close: float) -> None:
+        """Let a bar of the shortest declared interval close, and each longer one that then ends.
+
+        For a strategy that lives on ticks a minute passes.
+        """
+        lengths = {name: interval_ms(name) for name in self._core.chosen.needs.intervals}
+        before = self.now
+        self.now += min(lengths.values(), default=MINUTE_MS)
+        for name in reversed(lengths):  # The deciding one last.
+            if self.now // lengths[name] > before // lengths[name]:
+                self._close_bar(close, name)
+
+    def warm_up(self, closes: Sequence[float]) -> None:
+        """Hand in as many closed bars of each declared interval as a start of the profile does."""
+        for interval in self._core.chosen.needs.intervals:
+            count = warmup_of(self._config["market"]["warmup_bars"], interval)
+            for n in range(count):
+                close = closes[n % len(closes)]
+                self._close_bar(close, interval, ago=count - 1 - n, is_live=False)
 
     def gap(self, length_ms: int = 5_000) -> None:
         """Let trades be missing for some time."""
@@ -188,6 +205,17 @@ class Trial:
         state = decode(encode(self._core.state()))
         self._core = core_from_state(self._config, state)
         self._core.keep_plots(self._plots)
+
+    def _close_bar(
+        self, close: float, interval: str, *, ago: int = 0, is_live: bool = True
+    ) -> Decision | None:
+        """Let the bar close that is now the last of its interval, or came `ago` bars before it."""
+        length_ms = interval_ms(interval)
+        open_ts = self.now - self.now % length_ms - length_ms * (ago + 1)
+        self._at(close, 1.0)
+        self._fill(close)
+        bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
+        return self._show(BarInput(self._symbol, bar, 0, self.now))
 
     def _at(self, price: float, qty: float) -> Tick:
         tick = self.view.tick

@@ -51,7 +51,7 @@ from minibot.strategies.protocol import Needs
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
-from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
+from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings, wave_fault
 from minibot.strategies.view import View
 from tests.strategies.strategy_feed import PRICE, START, Feed, signals
 from tests.strategies.strategy_feed import SYMBOL as FEED_SYMBOL
@@ -1124,6 +1124,28 @@ def test_strategy_check_finds_what_a_restart_would_lose(
 
     assert cli(["strategy-check", str(path)]) == 1
     assert "decides otherwise after a restart" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("intervals", [("15m",), ("15m", "1d")])
+def test_trial_shows_a_strategy_the_bars_that_it_declares(
+    tmp_path: Path, intervals: tuple[str, ...]
+) -> None:
+    """A night's trial finds a counter missing in `state` on any interval, with enough history."""
+    body = (
+        "@staticmethod\ndef needs(settings):\n"
+        f"    return Needs(intervals={intervals}, history=9)\n\n"
+        "def __init__(self, settings):\n    self.box = [0]\n\n"
+        "def state(self):\n    return {}\n\ndef restore(self, state):\n    return None\n\n"
+        "def on_bar(self, bar, view):\n    self.box[0] += 1\n"
+        f"    if all(len(view.bars(name)) == 9 for name in {intervals}):\n"
+        "        return buy(f'bar {self.box[0]}')\n"
+    )
+    path = written(tmp_path, body)
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    sets += [f"market.bar_intervals={json.dumps(['1s', '1m', *intervals])}"]
+    config = load_config(PROFILE, sets).raw
+
+    assert "decides otherwise after a restart" in wave_fault(lambda: Trial.of(config), str(path))
 
 
 @pytest.mark.process
