@@ -9,10 +9,10 @@ opening, whose open trades its fills bring up to date, so that they agree with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from minibot.accounting.lots import is_dust_left
+from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip, RoundTrips
 from minibot.cores.messages import TRIGGERED, FillMessage
@@ -21,6 +21,7 @@ from minibot.events.model import (
     SELL,
     Event,
     Fill,
+    Instrument,
     JsonObject,
     OrderIntent,
     OrderResult,
@@ -29,7 +30,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.names import FILLS, ORDER_INTENTS, ORDER_RESULTS, RISK_ACTIONS
+from minibot.events.names import FILLS, ORDER_INTENTS, ORDER_RESULTS, RISK_ACTIONS, TICKS
 from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
 
 Read = Callable[[str, str], Iterable[Event]]
@@ -130,19 +131,35 @@ def fills_behind(
     """
     leaves_dust = config["execution"].get("fee_asset") is not None
     portfolio = Portfolio.from_opening(opening)
+    fills = [(each, each.payload) for each in read(FILLS, Fill.TYPE)]
+    booked = [(each, fill) for each, fill in fills if isinstance(fill, Fill)]
+    # As risk: what is left is dust only once no more of a sale is to be booked.
+    ends = {fill.client_order_id: each.id for each, fill in booked if fill.side == SELL}
+    may_leave_dust = set(ends.values() if leaves_dust else ())
+    instruments: list[Event] | None = None
     found: list[tuple[FillMessage, bool]] = []
     is_behind = not fill_id
-    for event in read(FILLS, Fill.TYPE):
-        fill = event.payload
-        if not isinstance(fill, Fill):
-            continue
+    for event, fill in booked:
         portfolio.apply(fill, event.ts)
         if is_behind:
             left = portfolio.position_qty(fill.symbol)
-            is_flat = left == 0 or (leaves_dust and is_dust_left(fill, left))
+            is_flat = left == 0
+            if left and event.id in may_leave_dust:
+                if instruments is None:
+                    instruments = list(read(TICKS, Instrument.TYPE))
+                is_flat = left < _qty_least(instruments, fill.symbol, event.ts)
             found.append((FillMessage.read(fill, event.ts), is_flat))
         is_behind = is_behind or event.id == fill_id
     return found
+
+
+def _qty_least(instruments: Sequence[Event], symbol: str, ts: int) -> int:
+    """Return the least quantity of a sale at a time; 0 where no rules of the symbol are known."""
+    for event in reversed(instruments):
+        told = event.payload
+        if isinstance(told, Instrument) and told.symbol == symbol and event.ts <= ts:
+            return OrderRules.of(told).market_bounds.qty_least
+    return 0
 
 
 def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from minibot.events.model import Event, JsonObject, RunOpening
 from minibot.kernel.errors import InvariantError
 from minibot.watchdog.carried_trades import carried_trades
 from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, check_of, config, opening
+from tests.watchdog.ended_runs import opening_behind, put_ended
 
 HOUR_MS = 3_600_000
 KELLY: dict[str, Any] = {
@@ -145,6 +147,38 @@ def test_trade_closed_before_the_window_is_left_out() -> None:
 
     assert left(desk, since_ts=closed_ts - 1)["closed"]
     assert not left(desk, since_ts=closed_ts)["closed"]
+
+
+def test_sale_that_leaves_less_than_the_least_quantity_closes_its_trade(tmp_path: Path) -> None:
+    """The trade is closed for the next run where it was for this run's risk."""
+    desk = began(**KELLY, execution__fee_asset="base")
+    bought(desk)
+    desk.instrument(qty_min="0.01", qty_max="0.994")
+    sold(desk, "110")
+
+    put_ended(tmp_path, desk)
+
+    ((_, ratio),) = desk.risk.state()["closed_trades"]["closed"]
+    assert desk.risk._state.positions.portfolio.position_qty(SYMBOL) == 500_000
+    trades = opening_behind(tmp_path, START + HOUR_MS, trades_ms=HOUR_MS).trades
+    assert trades is not None
+    assert [each[1] for each in trades["closed"]] == [ratio]
+    assert trades["open"] == []
+
+
+def test_sale_in_parts_closes_its_trade_with_the_last() -> None:
+    """A part that leaves less than the least quantity is not the end while more is to be sold."""
+    desk = began(**KELLY, execution__fee_asset="base")
+    bought(desk)
+    desk.instrument(qty_min="0.01")
+    desk.tick("110", "110", bid_qty="0.993")
+    desk.signal("SELL")
+    for bid_qty in ("0.993", "100"):
+        desk.tick("110", "110", bid_qty=bid_qty)
+
+    ((_, ratio),) = desk.risk.state()["closed_trades"]["closed"]
+    assert len(desk.events("fills")) == 3
+    assert [each[1] for each in left(desk)["closed"]] == [ratio]
 
 
 @pytest.mark.parametrize(
