@@ -66,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
     # Imported here because `--help` needs none of it.
-    from minibot.backtest.report.documents import unchanged
+    from minibot.backtest.report.documents import document_of, unchanged
     from minibot.backtest.search.backtest_job import Job
 
     take_idea(arguments)
@@ -85,9 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     with spared_collector():
         with unchanged(words):
             reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
-        for review in reviews.values():
-            review.result.assumptions = (*fitted, *review.result.assumptions)
-        code = publish(arguments, words, reviews)
+            for review in reviews.values():
+                review.result.assumptions = (*fitted, *review.result.assumptions)
+            document = document_of(reviews, words)
+        code = publish(arguments, document, reviews)
     is_seen = sys.stderr.isatty() and not arguments.json and is_compilable(words, config)
     walked_s = next(iter(reviews.values())).result.elapsed_s
     if is_seen and (offered := offer(walked_s)):

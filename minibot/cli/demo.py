@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         result = run_backtest(job.open(), job.config, show_progress, record=record)
     result.assumptions = (*fitted, *result.assumptions)
     reviews = {config.execution.fill_model: Review.of(result)}
-    code = publish(given, [SOURCE], reviews)
     document = document_of(reviews, [SOURCE])
+    code = publish(given, document, reviews)
     page = store.folder_of(var_of(given)) / str(document["id"]) / store.PAGE_FILE
     nights = -(-(result.to_ts - result.from_ts) // config.duration_ms)
     edge = edge_text(edge_of(document["trades"]), config.portfolio.quote_asset)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from minibot.backtest.checks import lookahead
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.warmup_check import Moved, Readings, WarmUp, WarmupCheck
+from minibot.backtest.report.documents import document_of
 from minibot.cli.support.checking import startup_lines
+from minibot.events.model import JsonObject
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, ShortRun, verb
@@ -82,17 +85,38 @@ def test_file_that_changes_while_it_is_read_is_refused(
     """Results of different data are never told under one sha256."""
     file = Path(words[1].partition(":")[2])
 
-    def grow(*_: object, **__: object) -> None:
+    def grow(*_: object, **__: object) -> JsonObject:
         with file.open("a") as rows:
             rows.write("\n")
+        return {}
 
     monkeypatch.setattr(f"minibot.backtest.search.{module}", grow)
-    monkeypatch.setattr("minibot.backtest.search.sweep.sweep_document", grow)
+    for document in ("report.documents.document_of", "search.sweep.sweep_document"):
+        monkeypatch.setattr(f"minibot.backtest.{document}", grow)
     monkeypatch.setattr("minibot.backtest.search.walk_forward.optimise_document", grow)
     said = verb(var_dir, does[0], *words, *does[1:])
 
     assert said.code == 2
     assert "changed while it was read" in said.err
+
+
+def test_file_that_changes_before_its_backtest_is_told_is_refused(
+    words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sha256 of a report is of the data that was walked."""
+    file = Path(words[1].partition(":")[2])
+
+    def grow(*given: Any) -> JsonObject:
+        with file.open("a") as rows:
+            rows.write("\n")
+        return document_of(*given)
+
+    monkeypatch.setattr("minibot.backtest.report.documents.document_of", grow)
+    said = verb(var_dir, "backtest", *words, "--fills", "touch")
+
+    assert said.code == 2
+    assert "changed while it was read" in said.err
+    assert not list(var_dir.glob("backtests/*"))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
     from minibot.backtest.report.review import Review
+    from minibot.events.model import JsonObject
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:
@@ -37,20 +38,18 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
 
 
 def publish(
-    arguments: argparse.Namespace, words: Sequence[str], reviews: Mapping[str, Review]
+    arguments: argparse.Namespace, document: JsonObject, reviews: Mapping[str, Review]
 ) -> int:
     """Show a backtest and keep it; 0, or 1 where risk stopped it.
 
     Args:
         arguments: Arguments with the flags of `add_output_flags`.
-        words: The words of `--source` as given.
+        document: The document of the reviews.
         reviews: The reviews by fill assumption, the profile's own first.
     """
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report import store, tables
-    from minibot.backtest.report.documents import document_of
 
-    document = document_of(reviews, words)
     result = next(iter(reviews.values())).result
     lines = [*tables.lines(document, arguments.breakdown), ""]
     places = {}
