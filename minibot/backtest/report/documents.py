@@ -109,7 +109,7 @@ def unchanged(words: Iterable[str]) -> Iterator[None]:
 def _stamps(word: str) -> dict[Path, tuple[int, int, int]]:
     """Return identity, size and time of change of each file behind a source word.
 
-    There is none of a synthetic market, nor of a run, which may go on: its lines never change.
+    There is none of a synthetic market, nor of a run, whose lines never change.
     """
     kind, _, rest = word.partition(":")
     paths = [] if kind in ("generator", "run") else [find(name) for name in rest.split(",")]
