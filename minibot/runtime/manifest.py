@@ -76,13 +76,14 @@ class Manifest:
         return {name: {process.cmdline_hash} for name, process in self.processes.items()}
 
     def require_symbol(self, symbol: str) -> None:
-        """Refuse a symbol that the run cannot trade; one with a universe may trade any.
+        """Refuse a symbol that the run neither trades nor was handed; a universe may have any.
 
         Raises:
             Refusal: It is none of the run's.
         """
         is_chosen = self.config.get("universe") and SYMBOL_FORM.fullmatch(symbol)
-        if symbol not in self.symbols and not is_chosen:
+        is_carried = any(lot["symbol"] == symbol for lot in self.opening.get("lots", ()))
+        if symbol not in self.symbols and not is_carried and not is_chosen:
             raise Refusal(
                 f"{self.run_id} does not trade {symbol[:40]!r}.",
                 f"It trades: {', '.join(self.symbols)}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from datetime import UTC
@@ -79,6 +80,18 @@ def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
             if at[0] <= event["ts"] <= at[1]
         }
         assert {step.place for step in found.steps} == journaled
+
+
+def test_second_tells_of_symbols_that_the_profile_does_not_name(recorded: Recorded) -> None:
+    """A universe chooses symbols of its own, and a run is handed positions."""
+    manifest = dataclasses.replace(recorded.manifest, symbols=("ETHUSDT",))
+    other = dataclasses.replace(recorded, manifest=manifest)
+    span = Span.of(recorded, None)
+    at = (span.to_ms // 1000 * 1000 - 1000, span.to_ms // 1000 * 1000 - 1)
+
+    found = snapshot_of_second(other, Explainer(other), span, at, [])
+
+    assert [each.symbol for each in found.symbols] == ["ETHUSDT", "BTCUSDT"]
 
 
 def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future(

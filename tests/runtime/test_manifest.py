@@ -61,6 +61,16 @@ def test_symbol_is_refused_that_the_run_cannot_trade(
         one.require_symbol(symbol)
 
 
+def test_symbol_that_a_run_was_handed_is_one_of_its_own() -> None:
+    """A position that the run before left can be asked about, and be left by its operator."""
+    lot = {"symbol": "XRPUSDT", "qty": "1", "price": "1", "ts": 1, "fill_id": "f"}
+    one = replace(made("20240229_235959"), opening={"lots": [lot]})
+
+    one.require_symbol("XRPUSDT")
+    with pytest.raises(Refusal):
+        one.require_symbol("XLMUSDT")
+
+
 @given(st.integers(0, 253_402_300_799))
 def test_run_id_of_any_second_is_one(moment_s: int) -> None:
     """A run id from any second up to the year 9999 is accepted."""

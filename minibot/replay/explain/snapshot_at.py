@@ -143,10 +143,10 @@ def snapshot_of_second(
     )
     portfolio = portfolio_after(recorded, (step.event for step in before))
     core = watching.core
-    wanted = symbols or recorded.manifest.symbols
     found = [
         _symbol(name, core, watching, portfolio, at, span, before)
-        for name in (wanted if core is not None else ())
+        for name in (symbols or _known(recorded, core, portfolio))
+        if core is not None
     ]
     return SecondSnapshot(
         from_ms=from_ms,
@@ -158,6 +158,13 @@ def snapshot_of_second(
         ),
         notes=(*_standing_orders(before, to_ms, span), *explainer.behind()),
     )
+
+
+def _known(recorded: Recorded, core: StrategyCore | None, portfolio: Portfolio) -> list[str]:
+    """Return the symbols of the profile, those whose ticks came, and those that are held."""
+    watched = {} if core is None else core.watched
+    ticked = sorted(name for name, each in watched.items() if each.view.tick.ts >= 0)
+    return list(dict.fromkeys((*recorded.manifest.symbols, *ticked, *portfolio.symbols())))
 
 
 def _symbol(
