@@ -110,7 +110,7 @@ def _write_page(night: Night, out: Path) -> None:
     """Write a night's page to a file outside its run; a file that stands there is replaced."""
     from minibot.report.html import page
 
-    if out.resolve().is_relative_to(night.recorded.run_dir):
+    if out.resolve().is_relative_to(night.recorded.run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Write it there with --html.")
     _write(out, page(night))
 

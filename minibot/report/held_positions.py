@@ -48,7 +48,8 @@ from minibot.runtime.stop import STOP_KIND
 
 BENCHMARK: Final = "BTCUSDT"
 SECTORS_FILE: Final = Path(__file__).resolve().parent / "sectors.v1.json"
-RESTING: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
+# A triggered stop with a limit rests until its limit is met.
+RESTING: Final = frozenset({"ACCEPTED", "TRIGGERED", "PARTIALLY_FILLED"})
 STOPS_OF_PLAN: Final = {
     "stop_hard": "hard stop",
     "stop_entry": "entry stop",

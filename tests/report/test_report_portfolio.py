@@ -131,6 +131,18 @@ def test_order_that_rests_no_more_is_not_armed(tmp_path: Path) -> None:
     assert positions(tmp_path / "var")["ABCUSDT"]["exit_status"] == "no plan"
 
 
+def test_triggered_stop_with_a_limit_still_rests(tmp_path: Path) -> None:
+    """It waits for a price at its limit, and is all that leaves the position."""
+    data = copy.deepcopy(read_fixture())
+    told = next(e for e in data["events"] if e["type"] == "order_result")
+    data["events"].append(
+        {**told, "minute": 120, "payload": told["payload"] | {"result": "TRIGGERED"}}
+    )
+    made_run(tmp_path / "var", data)
+
+    assert "rests: " in positions(tmp_path / "var")["ABCUSDT"]["exit_status"]
+
+
 def test_outfile_inside_the_run_is_refused(var: Path) -> None:
     """A report never changes what a seal covers."""
     inside = var / "runs" / RUN_ID / "manifest.json"

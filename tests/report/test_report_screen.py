@@ -238,11 +238,14 @@ def test_out_writes_the_page_of_html_elsewhere(short_run: ShortRun, tmp_path: Pa
 
     said = verb(short_run.var, "report", "--html", "--out", str(there))
     inside = verb(short_run.var, "report", "--out", str(short_run.run_dir / "seal.json"))
+    around = short_run.var / ".." / short_run.var.name
+    roundabout = around / "runs" / short_run.run_id / "seal.json"
+    by_another_way = verb(around, "report", "latest", "--out", str(roundabout))
     nowhere = verb(short_run.var, "report", "--out", str(tmp_path / "none" / "x.html"))
 
     assert said.code == 0
     assert there.read_bytes() == (short_run.run_dir / "report" / "report.html").read_bytes()
-    assert (inside.code, nowhere.code) == (2, 2)
+    assert (inside.code, by_another_way.code, nowhere.code) == (2, 2, 2)
     assert os.path.getsize(short_run.run_dir / "seal.json") > 100
     assert "--html" in inside.err
     assert "was not written" in nowhere.err
