@@ -119,7 +119,14 @@ class Rows:
         log = TradeLog(performance.carried)
         points = [(opening[1].ts, performance.equity, performance.high_water_mark)]
 
+        start = performance.equity_start
+
         def look(ts: int) -> None:
+            nonlocal start
+            if moved := performance.equity_start - start:
+                # A carried position has its first mark: what came before counts by it as well.
+                start += moved
+                points[:] = [(at, equity + moved, high + moved) for at, equity, high in points]
             now = performance.equity, performance.high_water_mark
             if now != points[-1][1:]:
                 points.append((max(ts, market.last_ts), *now))

@@ -60,11 +60,16 @@ class Carried(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Equity and its high-water mark, in hundred-millionths, from a place among events on."""
+    """Equity and its high-water mark, in hundred-millionths, from a place among events on.
+
+    `equity_start` is the equity at the start as it is known there: the first marks of carried
+    positions move it.
+    """
 
     place: int
     equity: int
     high_water_mark: int
+    equity_start: int
 
 
 class SymbolResult:
@@ -143,7 +148,7 @@ class Performance:
         """
         held, last = self._held, self._last
         equity, high = self.equity, self.high_water_mark
-        looks = [Look(0, equity, high)]
+        looks = [Look(0, equity, high, self.equity_start)]
         if not held and set(map(type, payloads)) == {MarketTick}:
             ticks = cast("Sequence[MarketTick]", payloads)
             last.update(zip(map(_symbol_of, ticks), ticks, strict=True))
@@ -158,7 +163,7 @@ class Performance:
                 self.on_mark(payload)
             if self.equity != equity or self.high_water_mark != high:
                 equity, high = self.equity, self.high_water_mark
-                looks.append(Look(place, equity, high))
+                looks.append(Look(place, equity, high, self.equity_start))
         return looks
 
     def on_mids(self, symbol: str, mids: bytes) -> None:
@@ -270,6 +275,11 @@ class Performance:
         payload = fill.payload()
         left = self.portfolio.position_qty(fill.symbol)
         return isinstance(payload, Fill) and is_dust_left(payload, left)
+
+    @property
+    def is_marked(self) -> bool:
+        """True once each carried position has its first mark."""
+        return not self._unmarked
 
     def symbols(self) -> list[str]:
         """Return the symbols that have a price, a position or a result, sorted."""

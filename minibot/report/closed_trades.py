@@ -13,7 +13,7 @@ from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import HOLD, JsonObject, RunOpening
 from minibot.events.money import amount_text
-from minibot.events.names import CONTROL, FILLS, ORDER_INTENTS, RISK_ACTIONS, SIGNALS
+from minibot.events.names import CONTROL, FILLS, ORDER_INTENTS, RISK_ACTIONS, SIGNALS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import IntegrityError
@@ -118,7 +118,9 @@ def trades_of(record: RunRecord) -> list[ClosedTrade]:
 
 
 def read_trades(recorded: Recorded) -> list[ClosedTrade]:
-    """Return the closed trades of a run from its queues; the market is not read.
+    """Return the closed trades of a run from its queues.
+
+    The market is read no further than up to the first mark of each carried position.
 
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
@@ -127,7 +129,12 @@ def read_trades(recorded: Recorded) -> list[ClosedTrade]:
     if first is None or not isinstance(first[1].payload, RunOpening):
         raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
     asset = recorded.manifest.config["portfolio"]["quote_asset"]
-    log, reasons = TradeLog(Performance(first[1].payload, asset).carried), TradeReasons()
+    performance = Performance(first[1].payload, asset)
+    for _, event in () if performance.is_marked else recorded.events(TICKS):
+        performance.on_market([event.payload])
+        if performance.is_marked:
+            break
+    log, reasons = TradeLog(performance.carried), TradeReasons()
     for _, event in recorded.events(FILLS):
         log.on_fill(event)
     for _, event in recorded.events(ORDER_INTENTS):

@@ -61,6 +61,12 @@ class EquityCurve:
             # Another one within the same stretch says nothing new.
             at = bisect_left(times, self._until, at + 1)
 
+    def shift(self, moved: int) -> None:
+        """Add the same to the equity of every stretch; no drawdown changes."""
+        for point in self.points:
+            point.low += moved
+            point.last += moved
+
     def _widen(self) -> None:
         self._width_ms *= 2
         wider: list[Point] = []

@@ -61,6 +61,11 @@ class HourTally:
         hours = {ts // HOUR_MS for ts in times} if first < last else {first}
         self.equity.update(dict.fromkeys(hours, equity))
 
+    def shift(self, moved: int) -> None:
+        """Add the same to the equity of every hour."""
+        for hour in self.equity:
+            self.equity[hour] += moved
+
 
 class HourRow(NamedTuple):
     """One hour of a run; `equity` is that of its end."""

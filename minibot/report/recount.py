@@ -88,6 +88,7 @@ class Recount:
             self.performance, lambda: next(fills, None), self._on_marks, self._on_fill
         )
         self.trades = TradeLog(self.performance.carried)
+        self._start = self.performance.equity_start
         self._recorded = recorded
         self._progress = progress
         self._read = 0
@@ -128,10 +129,13 @@ class Recount:
     ) -> None:
         if isinstance(payloads[0], MarketTick):
             self._charts.on_ticks(cast("Sequence[MarketTick]", payloads), times)
+        self._take_start()
         ends = [look.place for look in looks[1:]] + [len(payloads)]
         for look, end in zip(looks, ends, strict=True):
             if look.place < end:
-                self._add_equity(times[look.place : end], look.equity, look.high_water_mark)
+                moved = self._start - look.equity_start
+                equity, high = look.equity + moved, look.high_water_mark + moved
+                self._add_equity(times[look.place : end], equity, high)
 
     def _on_fill(self, event: Event) -> None:
         if not isinstance(event.payload, Fill):
@@ -141,7 +145,16 @@ class Recount:
         self.costs.add(fill)
         self.hours.on_fill(fill, ts, booking.fee)
         self.trades.on_fill(event)
+        self._take_start()
         self._add_equity((ts,), self.performance.equity, self.performance.high_water_mark)
+
+    def _take_start(self) -> None:
+        """Value what came before a carried position's first mark by that mark as well."""
+        moved = self.performance.equity_start - self._start
+        if moved:
+            self._start += moved
+            self.curve.shift(moved)
+            self.hours.shift(moved)
 
     def _add_equity(self, times: Sequence[int], equity: int, high_water_mark: int) -> None:
         self.curve.add_all(times, equity, high_water_mark)

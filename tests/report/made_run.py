@@ -96,10 +96,12 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
         found.setdefault(queue, []).append(event)
 
     begin = data["from_ts"]
-    add(CONTROL, begin, RunOpening({"USDT": data["cash"]}, (), {}))
+    add(CONTROL, begin, RunOpening({"USDT": data["cash"]}, tuple(data.get("lots", ())), {}))
     for at, minute in enumerate(data["minutes"]):
         ts = begin + minute * MINUTE_MS
         for symbol, prices in data["prices"].items():
+            if prices[at] is None:
+                continue
             half = Decimal(data["half_spread"][symbol])
             bid, ask = (str(Decimal(prices[at]) + each) for each in (-half, half))
             touch = {"bid": bid, "bid_qty": "9", "ask": ask, "ask_qty": "9"}

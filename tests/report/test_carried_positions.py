@@ -1,0 +1,66 @@
+"""Carried positions in reports: all that is told of a run counts from their first mark in it."""
+
+from __future__ import annotations
+
+import copy
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.engine.recorded_run import Recorded
+from minibot.events.money import UNIT
+from minibot.events.unit_sizes import HOUR_MS
+from minibot.read import Rows
+from minibot.report.closed_trades import closed_trades, read_trades
+from minibot.report.night_hours import hour_rows
+from minibot.report.recount import Recount
+from tests.report.made_run import made_run, read_fixture
+
+LOT = {"symbol": "BTCUSDT", "qty": "1", "price": "60000", "ts": 1, "fill_id": "before"}
+SALE = {"side": "SELL", "qty": "1", "price": "61100", "bid": "61100", "ask": "61110"}
+
+
+@pytest.fixture
+def carried(tmp_path: Path) -> Path:
+    """Return a run that was handed a coin bought at 60,000; its first mid, after an hour, 61,000.
+
+    Another symbol ticks from the beginning, and the coin is sold at 61,100 at the end.
+    """
+    data: dict[str, Any] = copy.deepcopy(read_fixture())
+    minutes = [0, 30, 70, 90]
+    told = next(each for each in data["events"] if each["type"] == "fill")
+    sale = {**told, "minute": 90, "payload": told["payload"] | SALE | {"symbol": "BTCUSDT"}}
+    data |= {
+        "lots": [LOT],
+        "cash": "10000",
+        "minutes": minutes,
+        "prices": {"ETHUSDT": ["2500"] * 4, "BTCUSDT": [None, None, "61000", "61000"]},
+        "events": [sale],
+    }
+    return made_run(tmp_path / "var", data)
+
+
+def test_nothing_moves_before_the_first_mark(carried: Path) -> None:
+    """Hours, curve and table of equity begin at the equity by which the result is told."""
+    count = Recount(Recorded.open(carried))
+    start = count.performance.equity_start
+    rows = hour_rows(count, ())
+
+    assert start == 71_000 * UNIT
+    assert [row.equity - start for row in rows] == [0, count.performance.equity - start]
+    assert rows[0].from_ts % HOUR_MS == 0
+    assert [count.curve.points[0].low, count.curve.points[0].last] == [start, start]
+    assert Rows(Recorded.open(carried)).equity[0]["equity"] == Decimal(71_000)
+
+
+def test_trade_is_the_same_without_the_market_of_the_run(carried: Path) -> None:
+    """A trade of the queues alone counts from the first mark, as that of a report does."""
+    recorded = Recorded.open(carried)
+    count = Recount(recorded)
+
+    read = read_trades(recorded)
+
+    assert read == closed_trades(count.trades, count.reasons)
+    assert 0 < Decimal(read[0].net) < 100
