@@ -8,7 +8,7 @@ its fees. A position carried in counts as bought at its first mark, as it does i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from minibot.events.cells import CELL, int_at
 from minibot.events.decimals import format_fixed, mul_div_up
 from minibot.events.model import (
     BUY,
+    Event,
     Fill,
     JsonObject,
     MarketTick,
@@ -124,6 +125,22 @@ class Performance:
         for symbol, price in marks.items():
             self._value(symbol, parse_amount(price))
         self._look()
+
+    def take_first_mark(self, symbol: str, market: Iterable[Event]) -> None:
+        """Read the market up to the first mark of a symbol, if it was carried and has none yet.
+
+        For what needs only `carried`, before the symbol's first fill is counted.
+
+        Args:
+            symbol: The symbol.
+            market: The run's market events from the first one on, read no further than needed.
+        """
+        if symbol not in self._unmarked:
+            return
+        for event in market:
+            self.on_market([event.payload])
+            if symbol not in self._unmarked:
+                return
 
     def on_tick(self, tick: MarketTick) -> None:
         """Mark the symbol at its mid and update equity."""
@@ -275,11 +292,6 @@ class Performance:
         payload = fill.payload()
         left = self.portfolio.position_qty(fill.symbol)
         return isinstance(payload, Fill) and is_dust_left(payload, left)
-
-    @property
-    def is_marked(self) -> bool:
-        """True once each carried position has its first mark."""
-        return not self._unmarked
 
     def symbols(self) -> list[str]:
         """Return the symbols that have a price, a position or a result, sorted."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from minibot.accounting.performance import Performance
 from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import HOLD, JsonObject, RunOpening
+from minibot.events.model import HOLD, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
 from minibot.events.names import CONTROL, FILLS, ORDER_INTENTS, RISK_ACTIONS, SIGNALS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
@@ -120,7 +120,7 @@ def trades_of(record: RunRecord) -> list[ClosedTrade]:
 def read_trades(recorded: Recorded) -> list[ClosedTrade]:
     """Return the closed trades of a run from its queues.
 
-    The market is read no further than up to the first mark of each carried position.
+    The market is read only where a carried position is traded, up to its first mark.
 
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
@@ -130,12 +130,11 @@ def read_trades(recorded: Recorded) -> list[ClosedTrade]:
         raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
     asset = recorded.manifest.config["portfolio"]["quote_asset"]
     performance = Performance(first[1].payload, asset)
-    for _, event in () if performance.is_marked else recorded.events(TICKS):
-        performance.on_market([event.payload])
-        if performance.is_marked:
-            break
     log, reasons = TradeLog(performance.carried), TradeReasons()
     for _, event in recorded.events(FILLS):
+        if isinstance(event.payload, Fill):
+            market = (one for _, one in recorded.events(TICKS))
+            performance.take_first_mark(event.payload.symbol, market)
         log.on_fill(event)
     for _, event in recorded.events(ORDER_INTENTS):
         reasons.take(event)

@@ -12,6 +12,7 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import HOUR_MS
+from minibot.ops.web.run_history import RunHistory
 from minibot.read import Rows
 from minibot.report.closed_trades import closed_trades, read_trades
 from minibot.report.night_hours import hour_rows
@@ -64,3 +65,15 @@ def test_trade_is_the_same_without_the_market_of_the_run(carried: Path) -> None:
 
     assert read == closed_trades(count.trades, count.reasons)
     assert 0 < Decimal(read[0].net) < 100
+
+
+def test_page_of_a_run_has_the_trades_of_its_report(carried: Path) -> None:
+    """Live and from the record, a carried trade of the page counts from the first mark."""
+    count = Recount(Recorded.open(carried))
+    live, kept = RunHistory(carried), RunHistory(carried)
+    kept.take_record(count)
+    trips = [live.look(), kept.look()]
+    live.close()
+    kept.close()
+
+    assert trips == [count.trades.trips] * 2

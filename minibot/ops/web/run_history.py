@@ -94,6 +94,7 @@ class RunHistory:
     def __init__(self, run_dir: Path) -> None:
         self._recorded = Recorded.open(run_dir)
         self._lock = threading.Lock()
+        self._performance: Performance | None = None
         self._log: TradeLog | None = None
         self._sources: dict[str, LineSource] = {}
         self._parts = PartEvents(self._recorded, INCIDENTS)
@@ -211,18 +212,21 @@ class RunHistory:
     # --- the queues ---------------------------------------------------------------------------
 
     def _read(self) -> None:
-        if self._log is None:
+        if self._performance is None or self._log is None:
             opening = next(self._events(CONTROL), None)
             if opening is None:
                 return
             if not isinstance(opening.payload, RunOpening):
                 raise IntegrityError("ops", SCHEMA_INVALID, "control has no run_opening")
             asset = self._recorded.manifest.config["portfolio"]["quote_asset"]
-            self._log = TradeLog(Performance(opening.payload, asset).carried)
+            self._performance = Performance(opening.payload, asset)
+            self._log = TradeLog(self._performance.carried)
         for event in self._events(FILLS):
-            self._log.on_fill(event)
             fill = event.payload
             if isinstance(fill, Fill):
+                market = (one for _, one in self._recorded.events(TICKS))
+                self._performance.take_first_mark(fill.symbol, market)
+                self._log.on_fill(event)
                 mark: dict[str, Any] = {"ts": event.ts, "symbol": fill.symbol, "side": fill.side}
                 self._fills.append({**mark, "qty": fill.qty, "price": fill.price, "id": event.id})
         for event in self._events(SIGNALS):
