@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from minibot.engine.recorded_run import Recorded
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, amount_text
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.ops.web.run_history import RunHistory
 from minibot.read import Rows
+from minibot.replay.explain.causes import Explainer
 from minibot.report.closed_trades import closed_trades, read_trades
 from minibot.report.night_hours import hour_rows
 from minibot.report.recount import Recount
@@ -77,3 +78,14 @@ def test_page_of_a_run_has_the_trades_of_its_report(carried: Path) -> None:
     kept.close()
 
     assert trips == [count.trades.trips] * 2
+
+
+def test_explanation_of_a_carried_trade_has_the_result_of_its_report(carried: Path) -> None:
+    """A carried trade is explained by the result that report and `profit` give it."""
+    recorded = Recorded.open(carried)
+    (trip,) = Recount(recorded).trades.trips
+
+    (story,) = Explainer(recorded).trade("1").trades
+
+    assert story.is_carried
+    assert (story.fees, story.net) == (amount_text(trip.fees), amount_text(trip.net))

@@ -10,6 +10,7 @@ from typing import Final
 
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.lots import Trade
+from minibot.accounting.performance import Performance
 from minibot.accounting.portfolio import Booking
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
@@ -40,15 +41,18 @@ class Trace:
         self.trips: list[Trip] = []
         self._quote_asset = str(recorded.manifest.config["portfolio"]["quote_asset"])
         self._bookings: list[Booking] = []
+        self._performance: Performance | None = None
         self._number = {event.id: n for n, event in enumerate(self.fills, 1)}
         self._states: list[HourlyState] = []
         self._is_whole = not whole.damage
+        self._recorded = recorded
         self._book(recorded)
 
     def _book(self, recorded: Recorded) -> None:
         opening = next(recorded.events("control"), None)
         if opening is None or not isinstance(opening[1].payload, RunOpening):
             return
+        self._performance = Performance(opening[1].payload, self._quote_asset)
         books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
         held = [_held(books)]
         for event in self.fills:
@@ -113,8 +117,22 @@ class Trace:
         return self._number.get(event_id)
 
     def story(self, trip: Trip, why: Callable[[int], str]) -> TradeStory:
-        """Return the story of a trade; `why` gives the reason on record for a fill."""
-        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset)
+        """Return the story of a trade; `why` gives the reason on record for a fill.
+
+        Raises:
+            IntegrityError: Market data are damaged before a carried position's first mark.
+        """
+        gain = self._gain_before(trip.symbol) if trip.is_carried and trip.is_closed else 0
+        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, gain)
+
+    def _gain_before(self, symbol: str) -> int:
+        """Return what a carried position had gained by its first mark in the run."""
+        if self._performance is None:
+            return 0
+        cost = self._performance.portfolio.position_cost(symbol)
+        market = (event for _, event in self._recorded.events("market_ticks"))
+        self._performance.take_first_mark(symbol, market)
+        return self._performance.carried[symbol].value - cost
 
     def trade(self, text: str) -> Trip:
         """Return a trade by its number.

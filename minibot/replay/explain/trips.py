@@ -84,7 +84,7 @@ class TradeStory:
         why_bought, why_sold: The reasons on record; empty where there are none.
         opened_ts, closed_ts: Times of its first fill, and of the one that left it flat.
         fees: All fees of its fills.
-        net: Realised P&L after fees; None while it is open.
+        net: P&L after fees, of a carried position since its first mark; None while it is open.
         campaign_id: The campaign that its orders name; None for none.
     """
 
@@ -118,6 +118,7 @@ def trade_story(
     bookings: Sequence[Booking],
     why: Callable[[int], str],
     quote_asset: str,
+    gain_before: int,
 ) -> TradeStory:
     """Return the story of a trade.
 
@@ -127,13 +128,14 @@ def trade_story(
         bookings: The booking of each.
         why: The reason on record for a fill, by its number.
         quote_asset: The asset in which P&L is counted.
+        gain_before: Gain of a carried position in runs before, which is no part of this run's.
     """
     own = [(n, fills[n - 1]) for n in trip.fills]
     bought = [n for n, event in own if _side(event) == BUY]
     sold = [n for n, event in own if _side(event) != BUY]
     booked = [bookings[n - 1] for n in trip.fills]
     fees = sum(booking.fee for booking in booked)
-    net = -sum(booking.pnl for booking in booked) - fees
+    net = -sum(booking.pnl for booking in booked) - fees - gain_before
     return TradeStory(
         n=trip.n,
         symbol=trip.symbol,
