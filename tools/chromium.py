@@ -53,9 +53,16 @@ KEYS: Final = {
 CALLS: Final = ("error", "assert")
 """Calls of `console` that are complaints."""
 
+# Parts of answers to a question that another page's coming cut off, or met with no page there.
+LEFT: Final = ("navigated or closed", "default execution context")
+
 
 class ChromiumError(RuntimeError):
     """Chromium did not start, ended, or refused a command."""
+
+
+class LeftPageError(ChromiumError):
+    """The page was left before it answered."""
 
 
 def found_chromium() -> str | None:
@@ -179,6 +186,13 @@ class Chromium:
             raise ChromiumError(str(said["exceptionDetails"]))
         return said["result"].get("value")
 
+    def holds(self, script: str) -> bool:
+        """Return whether an expression holds in the page; False while another page comes."""
+        try:
+            return bool(self.ask(script))
+        except LeftPageError:
+            return False
+
     def picture(self, path: Path, width: int, height: int) -> None:
         """Write the top of the page as a PNG of a size."""
         self._resize(width, height)
@@ -201,6 +215,8 @@ class Chromium:
             answer = self._next(deadline, method)
             if answer.get("id") == number:
                 if "error" in answer:
+                    if any(words in str(answer["error"].get("message", "")) for words in LEFT):
+                        raise LeftPageError(method)
                     raise ChromiumError(f"{method}: {answer['error']}")
                 return dict(answer["result"])
             self._note(answer)

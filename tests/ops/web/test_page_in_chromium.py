@@ -78,12 +78,12 @@ def enter(
 ) -> None:
     """Log in by a one-time code, with the keyboard alone."""
     browser.open(url, width, prefers_color_scheme=scheme)
-    wait_until(lambda: browser.ask("!at('login').hidden"), "the page asks for the code")
+    wait_until(lambda: browser.holds("!at('login').hidden"), "the page asks for the code")
     browser.ask("document.querySelector('[name=code]').focus()")
     browser.type(code)
     browser.press("Enter")
     wait_until(
-        lambda: browser.ask("typeof at === 'function' && !at('main').hidden && live !== null"),
+        lambda: browser.holds("typeof at === 'function' && !at('main').hidden && live !== null"),
         "the page is open",
     )
 
@@ -124,7 +124,7 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
     first.kill()
     psutil.wait_procs([first])
     dead_ms = chromium.ask("Date.now()")
-    wait_until(lambda: chromium.ask(f"heardMs > {dead_ms} + 500"), "the page goes on")
+    wait_until(lambda: chromium.holds(f"heardMs > {dead_ms} + 500"), "the page goes on")
     assert text(chromium, "notice") == ""
 
     press(chromium, "kill")
@@ -274,7 +274,7 @@ def test_wrong_code_is_told_without_an_error(chromium: Chromium, record: RecordP
     """The page says what to do; the console stays clean."""
     record.make_code()
     chromium.open(record.url, SCREEN_PX)
-    wait_until(lambda: chromium.ask("!at('login').hidden"), "the page asks for the code")
+    wait_until(lambda: chromium.holds("!at('login').hidden"), "the page asks for the code")
     chromium.ask("document.querySelector('[name=code]').focus()")
     chromium.type("wrong")
     chromium.press("Enter")
@@ -307,7 +307,7 @@ def test_chart_takes_many_points_and_shows_every_extreme(
     )
     assert chromium.ask(f"{scale}.getVisibleLogicalRange().from") <= 1
     top = f"{line}.priceScale().getVisibleRange().to"
-    wait_until(lambda: chromium.ask(f"{top} >= 500"), "the extreme is in view")
+    wait_until(lambda: chromium.holds(f"{top} >= 500"), "the extreme is in view")
     assert chromium.ask(f"{line}.data().length") == 99_999
     assert chromium.ask(f"{line}.dataByIndex(5) === null")
     chromium.ask(f"many.push([100000400, 7], [100000900, 8]); {show}")
