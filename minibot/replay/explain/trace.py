@@ -126,7 +126,7 @@ class Trace:
         return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, gain)
 
     def _gain_before(self, symbol: str) -> int:
-        """Return what a carried position had gained by its first mark in the run."""
+        """Return the gain of a carried position in runs before: from its cost to its first mark."""
         if self._performance is None:
             return 0
         cost = self._performance.portfolio.position_cost(symbol)
