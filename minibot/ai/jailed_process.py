@@ -20,6 +20,7 @@ from typing import Final
 from minibot.ai.frames import READ_BYTES, Frame, FrameError, LineSplitter, encode_frame
 from minibot.ai.inherited_environment import environment
 from minibot.kernel.files import ensure_folder
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.interpreter import program_environ
 
 BUFFER_BYTES_MAX: Final = 1 << 20
@@ -59,7 +60,7 @@ class JailedProcess:
         self._last_words = b""
         self._process = self._start(folder)
         self._threads = [
-            threading.Thread(target=target, name=f"ai-{name}", daemon=True)
+            DaemonThread(target, f"ai-{name}")
             for name, target in (
                 ("send", self._send_all),
                 ("receive", lambda: self._receive_all(line_bytes_max)),

@@ -14,6 +14,7 @@ from minibot.ai.activation import Activation
 from minibot.ai.dataset import Dataset
 from minibot.ai.training import Trained, TrainingFailed, TrainingSettings, train_snapshot
 from minibot.kernel.errors import RunStop
+from minibot.kernel.threads import DaemonThread
 
 JOIN_S_MAX = 10.0
 
@@ -40,7 +41,7 @@ class TrainingJobs:
         self._root = ai_root
         self._settings = settings
         self._cancelled = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: DaemonThread | None = None
         self._result: Trained | TrainingFailed | RunStop | OSError | None = None
 
     @property
@@ -50,9 +51,7 @@ class TrainingJobs:
 
     def start(self, dataset: Dataset, created_ts: int) -> None:
         """Start a training on a dataset that will not change any more."""
-        self._thread = threading.Thread(
-            target=self._train, args=(dataset, created_ts), name="ai-training", daemon=True
-        )
+        self._thread = DaemonThread(lambda: self._train(dataset, created_ts), "ai-training")
         self._thread.start()
 
     def _train(self, dataset: Dataset, created_ts: int) -> None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from minibot.exchanges.base import Rest, RestError
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock
+from minibot.kernel.threads import call_after
 from minibot.market.connections import groups_of
 from minibot.market.recorder import Recorder, RecorderConfig
 from minibot.market.shard import Shard
@@ -179,21 +180,16 @@ def _shards(symbols: list[str], config: Config) -> Iterator[Shard]:
 def _ending(end_s: float) -> Iterator[threading.Event]:
     """Yield the event that is set when recording has to end: by a signal, or by its duration."""
     ending = threading.Event()
-    timer = threading.Timer(end_s, ending.set) if end_s else None
     former = {
         number: signal.signal(number, lambda *_: ending.set())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
     try:
-        yield ending
+        with call_after(end_s, ending.set) if end_s else nullcontext():
+            yield ending
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        if timer is not None:
-            timer.cancel()
 
 
 def _is_full(folder: Path, free_mb: int) -> bool:

@@ -18,6 +18,8 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from minibot.kernel.threads import call_after
+
 
 class Deadline:
     """Timer that shuts down the sockets in use when the time of the current request is over."""
@@ -31,13 +33,8 @@ class Deadline:
     def within(self, seconds: float) -> Iterator[None]:
         """Limit the block to `seconds` of machine time."""
         self.expired = False
-        timer = threading.Timer(seconds, self.expire)
-        timer.daemon = True
-        timer.start()
-        try:
+        with call_after(seconds, self.expire):
             yield
-        finally:
-            timer.cancel()
 
     def watch(self, sock: socket.socket) -> None:
         """Remember a socket that the current request may wait on."""

@@ -22,6 +22,7 @@ from websocket._abnf import frame_buffer
 
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.unread_bytes import unread_bytes
+from minibot.kernel.threads import call_after
 
 # The longest real frame seen is 60 kB; a diff of 5000 levels a side would be about 400 kB.
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -169,26 +170,22 @@ class WebSocketStream:
         Raises:
             StreamLost: Not connected in time, refused, redirected, or not trusted (TLS).
         """
-        timer = threading.Timer(self._connect_timeout_s, self._shut_down)
-        timer.daemon = True
-        timer.start()
         try:
-            sock = self._connected()
-            self._buffer = _BufferedSocket(sock, self._machine_ns)
-            self._websocket.connect(  # type: ignore[no-untyped-call]  # not typed there
-                self.url,
-                socket=self._buffer,
-                timeout=self._connect_timeout_s,
-                redirect_limit=0,
-                suppress_origin=True,
-            )
-            sock.settimeout(None)
+            with call_after(self._connect_timeout_s, self._shut_down):
+                sock = self._connected()
+                self._buffer = _BufferedSocket(sock, self._machine_ns)
+                self._websocket.connect(  # type: ignore[no-untyped-call]  # not typed there
+                    self.url,
+                    socket=self._buffer,
+                    timeout=self._connect_timeout_s,
+                    redirect_limit=0,
+                    suppress_origin=True,
+                )
+                sock.settimeout(None)
         except (WebSocketException, OSError, ValueError) as error:
             self._shut_down()
             why = f"{self._host}: not connected: {error or type(error).__name__}"
             raise StreamLost(why[:300]) from error
-        finally:
-            timer.cancel()
         if self._aborted:
             self._shut_down()
             raise StreamLost(f"{self._host}: not connected in time")

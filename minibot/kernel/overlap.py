@@ -7,6 +7,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 
+from minibot.kernel.threads import DaemonThread
+
 Work = Callable[[Callable[[], None]], None]
 
 
@@ -27,7 +29,7 @@ class Overlap:
         self._wanted = SimpleQueue()
         self._done = threading.Lock()  # Held until the work begun last is done.
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread = DaemonThread(self._run, "sync")
         self._thread.start()
 
     def __enter__(self) -> Overlap:

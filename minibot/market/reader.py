@@ -6,11 +6,11 @@ Pings are answered inside `recv`, so neither a slow disk nor a slow loop ever de
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from typing import NamedTuple, Protocol
 
 from minibot.exchanges.base import Stream, StreamLost
+from minibot.kernel.threads import DaemonThread
 from minibot.market.gathering import Gathering
 
 
@@ -52,7 +52,7 @@ class Reader:
         self.number = number
         self._stream = stream
         self._put = put
-        self._thread = threading.Thread(target=self._run, name=f"stream-{number}", daemon=True)
+        self._thread = DaemonThread(self._run, f"stream-{number}")
 
     def start(self) -> None:
         """Start connecting."""
@@ -81,8 +81,7 @@ class Reader:
 
         The venue's answer, or the loss of the connection, tells whether it arrived.
         """
-        name = f"control-{self.number}"
-        threading.Thread(target=self._send, args=(text,), name=name, daemon=True).start()
+        DaemonThread(lambda: self._send(text), f"control-{self.number}").start()
 
     def _send(self, text: str) -> None:
         with contextlib.suppress(StreamLost):  # The reading thread has met, or will meet, the same.

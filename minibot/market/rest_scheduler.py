@@ -13,11 +13,13 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Rest, RestError
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import RunStop
+from minibot.kernel.threads import DaemonThread
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
 from minibot.market.elapsed_clock import ElapsedClock
@@ -111,7 +113,7 @@ class RestScheduler:
         self._changed = threading.Condition()
         self._is_ended = False
         self._threads = [
-            threading.Thread(target=self._run, args=(rest,), name=f"rest-{number}", daemon=True)
+            DaemonThread(partial(self._run, rest), f"rest-{number}")
             for number, rest in enumerate(self._rests, 1)
         ]
 
@@ -139,8 +141,7 @@ class RestScheduler:
         for rest in self._rests:
             rest.close()
         for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(timeout_s)
+            thread.join(timeout_s)
 
     # --- in the threads -----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import MinibotError, Transient
 from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.backup import BackupFolder
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config_sections import BackupSection
@@ -54,7 +55,7 @@ class BackupService:
         self._folder = BackupFolder(
             resolve(section.folder), free_min=free_min_of(manifest.config), pace=self._pace
         )
-        self._thread = threading.Thread(target=self._work, name="backup", daemon=True)
+        self._thread = DaemonThread(self._work, "backup")
         self._thread.start()
 
     def take(self, status: JsonObject) -> None:

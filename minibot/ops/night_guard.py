@@ -16,6 +16,7 @@ from typing import Final
 from minibot.exchanges.single_get import get
 from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, RunStop, Transient
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
@@ -161,7 +162,7 @@ class Guard:
         self._ping_url = ping_url
         self._ping_every_s = ping_every_s
         self._pinged_s = -ping_every_s
-        self._pinging: threading.Thread | None = None
+        self._pinging: DaemonThread | None = None
         self._is_stopped = False
         self._why = ""
         self._left = left
@@ -169,8 +170,8 @@ class Guard:
     def serve(self, ended: threading.Event) -> None:
         """Watch until the event is set."""
         worker = None
-        if self._left is not None:
-            worker = threading.Thread(target=self._left.work, args=(ended,), daemon=True)
+        if (left := self._left) is not None:
+            worker = DaemonThread(lambda: left.work(ended), "outbox")
             worker.start()
         while not ended.wait(LOOK_S):
             self.look(awake_ns() / 1e9)
@@ -225,7 +226,7 @@ class Guard:
         if self._pinging is not None and self._pinging.is_alive():
             return
         self._pinged_s = now_s
-        self._pinging = threading.Thread(target=self._ask_monitor, daemon=True)
+        self._pinging = DaemonThread(self._ask_monitor, "monitor")
         self._pinging.start()
 
     def _ask_monitor(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.files import DISK_CALLS
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import awake_ns, suspend_ns
 
 LEASE = "lease"
@@ -87,7 +88,7 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
         control.orphaned = True
         on_orphaned()
 
-    threading.Thread(target=listen, name="control", daemon=True).start()
+    DaemonThread(listen, "control").start()
     return control
 
 
@@ -114,7 +115,7 @@ class Heartbeat:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._still_lock = threading.Lock()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        DaemonThread(self._beat, "heartbeat").start()
 
     def _beat(self) -> None:
         while not self._ended.is_set():

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import orjson
 
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
+from minibot.kernel.threads import DaemonThread
 from minibot.simulator.server.server import ExchangeServer
 from minibot.simulator.server.service import STARTS, Settings, make_server, ready_line, serve
 
@@ -139,7 +139,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
 
     # A thread, because the event loop of Windows cannot wait for a pipe; a daemon, because a
     # terminal's input may never end.
-    threading.Thread(target=watch, daemon=True, name="stdin").start()
+    DaemonThread(watch, "stdin").start()
 
 
 def _print_line(fields: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.reasons import INVARIANT_BROKEN, ROLE_CRASH_LOOP, ROLE_HUNG, ROLE_MEMORY
 from minibot.kernel.errors import RunStop
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.role import stop_record
@@ -32,7 +33,7 @@ class Background:
         self._merger = self._open_merger()
         self._metrics = MetricsKeeper(context)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="merge", daemon=True)
+        self._thread = DaemonThread(self._work, "merge")
         self._synced_ns = machine_ns()
 
     @property

@@ -10,16 +10,16 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import psutil
 
 from minibot.events.model import STARTING, JsonObject
 from minibot.events.unit_sizes import NS_PER_MS
 from minibot.kernel import canonical
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
 
@@ -56,7 +56,7 @@ class Child:
         self._error_log = error_log
         self.environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
-        self._listener: threading.Thread | None = None
+        self._listener: DaemonThread | None = None
         self._ended_ns = 0
         self._seen: psutil.Process | None = None
         self._used_s = 0.0
@@ -91,9 +91,7 @@ class Child:
         stdin = self._process.stdin
         if stdin is not None and sys.platform != "win32":
             os.set_blocking(stdin.fileno(), False)
-        self._listener = threading.Thread(
-            target=self._listen, args=(self._process.stdout,), name=f"hear-{self.name}", daemon=True
-        )
+        self._listener = DaemonThread(partial(self._listen, self._process), f"hear-{self.name}")
         try:
             self._listener.start()
         except RuntimeError as error:
@@ -103,7 +101,10 @@ class Child:
             self._process.wait()
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
-    def _listen(self, stream: IO[bytes]) -> None:
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        stream = process.stdout
+        if stream is None:
+            return
         with stream:
             for line in stream:
                 try:

@@ -15,6 +15,7 @@ from typing import IO
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.context import to_stderr
 from minibot.watchdog.spawn import spawn_table
 from minibot.watchdog.status_file import StatusFile
@@ -47,7 +48,7 @@ class LiveFeed:
             self._process = spawn_table(self._argv, {**environ, **kept})
         except OSError:
             return
-        threading.Thread(target=self._write, name="live-feed", daemon=True).start()
+        DaemonThread(self._write, "live-feed").start()
 
     def show(self, status: JsonObject) -> None:
         """Offer the newest status; drop an older one that was not sent yet."""

@@ -14,6 +14,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import wall_ms
 
 LAST_S = 3.0
@@ -28,13 +29,13 @@ class StatusFile:
         self._latest: JsonObject | None = None
         self._wake = threading.Event()
         self._ended = False
-        self._thread: threading.Thread | None = None
+        self._thread: DaemonThread | None = None
 
     def start(self) -> None:
         """Start the thread; without a thread or a folder there is no file."""
         try:
             ensure_folder(self._path.parent)
-            thread = threading.Thread(target=self._work, name="status-file", daemon=True)
+            thread = DaemonThread(self._work, "status-file")
             thread.start()
         except (RunStop, RuntimeError):
             return

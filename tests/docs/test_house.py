@@ -34,6 +34,13 @@ SOCKET_EXCEPTIONS = {
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
     "minibot.ops.web.http_server": "listens for the page, on this machine alone",
 }
+# Modules that start threads by the standard library, whose start may hang, and why.
+THREAD_EXCEPTIONS = {
+    "minibot.ai.probes": "asks whether the jail allows a thread",
+    "minibot.gates.chaos": "plays faults at once, for somebody who waits",
+    "minibot.kernel.seal_audit": "hashes a large run, for somebody who waits",
+    "minibot.ops.alerts.target_trial": "tries all targets at once, for somebody who waits",
+}
 # Hosts that the product may call: public market data of the venues, their archives, itself.
 HOSTS = {
     "127.0.0.1", "data-api.binance.vision", "data-stream.binance.vision", "data.binance.vision",
@@ -74,7 +81,7 @@ ROOMS_OF_EVENTS = {
 # Imports that a room may make beyond the table of import-linter, module by module.
 FINER = {
     "features": {"minibot.events.decimals", "minibot.events.model"},
-    "exchanges": {"minibot.kernel.canonical", "minibot.kernel.errors"},
+    "exchanges": {"minibot.kernel.canonical", "minibot.kernel.errors", "minibot.kernel.threads"},
 }
 
 
@@ -217,6 +224,20 @@ def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -
     }
 
     assert users == set(SOCKET_EXCEPTIONS)
+
+
+@pytest.mark.slow
+def test_threads_are_started_where_a_start_cannot_hang(modules: dict[str, ast.Module]) -> None:
+    """Threads begin by `kernel.threads`; each exception is named with its reason."""
+    users = {
+        name
+        for name, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).split(".")[-1] in ("Thread", "Timer", "ThreadPoolExecutor")
+    }
+
+    assert users == set(THREAD_EXCEPTIONS)
 
 
 @pytest.mark.slow

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from minibot.kernel import overlap
 from minibot.kernel.errors import InvariantError, RunStop
 from minibot.kernel.files import Files
 from minibot.kernel.head import SLOT_BYTES
 from minibot.kernel.line import encode_line
 from minibot.kernel.recovery import suspect_path
+from minibot.kernel.threads import DaemonThread
 from tests.kernel.kernel_support import FaultFiles, failing, json_of, open_journal, read_all
 from tests.waiting import DEADLINE_S
 
@@ -142,9 +144,20 @@ def test_append_all_publishes_nothing_while_its_sync_is_on(var_dir: Path) -> Non
     ],
 )
 def test_append_all_on_a_failing_disk_stops_and_publishes_nothing_of_that_batch(
-    var_dir: Path, call: str, code: int, reason: str
+    monkeypatch: pytest.MonkeyPatch, var_dir: Path, call: str, code: int, reason: str
 ) -> None:
     """A failed sync in another thread ends the writer; earlier batches stay whole."""
+    made: list[DaemonThread] = []
+
+    class Noted(DaemonThread):
+        """Thread that is known to the test."""
+
+        def start(self) -> None:
+            """Start it, and note it."""
+            made.append(self)
+            super().start()
+
+    monkeypatch.setattr(overlap, "DaemonThread", Noted)
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     writer.append_json([json_of(1)])
@@ -166,7 +179,8 @@ def test_append_all_on_a_failing_disk_stops_and_publishes_nothing_of_that_batch(
     assert json_of(1) in published
     assert json_of(4) not in published
     assert published == [json_of(number) for number in range(1, len(published) + 1)]
-    assert all(thread.name != "sync" for thread in threading.enumerate())
+    assert made
+    assert not any(thread.is_alive() for thread in made)
 
 
 def test_append_all_of_an_iterable_that_raises_publishes_what_it_gave_and_lives_on(

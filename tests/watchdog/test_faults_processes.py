@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import ast
 import errno
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -50,14 +50,6 @@ OWN_GROUP = {"minibot/ops/alerts/targets.py"}
 BY_NUMBER = {"os.kill", "os.killpg", "signal.pidfd_send_signal", "psutil.pid_exists"}
 
 
-class NoThread(threading.Thread):
-    """Thread that the system refuses."""
-
-    def start(self) -> None:
-        """Fail as the interpreter does."""
-        raise RuntimeError("can't start new thread")
-
-
 class Watch(Watched):
     """Supervisor over a few actors."""
 
@@ -83,13 +75,16 @@ def test_role_that_cannot_be_restarted_stops_the_run(
     watches.append(watch)
     watch.supervisor.start()
 
-    def no_more(*_: object) -> None:
+    def no_process(*_: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
     if what == "process":
-        monkeypatch.setattr(child_module, "spawn_role", no_more)
+        monkeypatch.setattr(child_module, "spawn_role", no_process)
     else:
-        monkeypatch.setattr(threading, "Thread", NoThread)
+        monkeypatch.setattr(_thread, "start_new_thread", no_thread)
     record = wait_until(watch.supervisor.check, "a STOP")
 
     assert record.reason_code == "ROLE_CRASH_LOOP"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import psutil
 import pytest
@@ -451,9 +451,9 @@ def test_end_of_a_role_is_judged_only_after_its_last_words(
     heard = threading.Event()
     listen = Child._listen
 
-    def listen_late(self: Child, stream: IO[bytes]) -> None:
+    def listen_late(self: Child, process: subprocess.Popen[bytes]) -> None:
         heard.wait(DEADLINE_S)
-        listen(self, stream)
+        listen(self, process)
 
     monkeypatch.setattr(Child, "_listen", listen_late)
     monkeypatch.setattr(child_module, "LAST_WORDS_NS", 10**18)

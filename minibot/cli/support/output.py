@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from minibot.cli.support.help_text import WIDTH_MIN
+from minibot.kernel.threads import DaemonThread
 from minibot.report.columns import filled
 
 if TYPE_CHECKING:
@@ -209,8 +210,9 @@ def _progress_lines(title: str) -> Iterator[Bar]:
                 return
 
     # It ends with the process, should a reader that reads nothing hold it up.
-    printer = threading.Thread(target=print_lines, name="progress", daemon=True)
-    printer.start()
+    printer = DaemonThread(print_lines, "progress")
+    with suppress(RuntimeError):  # The work goes on without its progress.
+        printer.start()
     try:
         yield take
     finally:

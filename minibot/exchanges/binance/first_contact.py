@@ -9,7 +9,6 @@ traded.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -29,6 +28,7 @@ from minibot.exchanges.shapes import Difference, differences
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import Line, depth_message
 from minibot.exchanges.websocket_stream import WebSocketStream
+from minibot.kernel.threads import call_after
 
 # Kinds of differences besides those of `shapes`.
 CLOCK: Final = "clock"
@@ -257,12 +257,11 @@ class FirstContact:
         for number in range(1, CONNECTIONS_MAX + 1):
             names = self._names()
             stream = self._open_stream(names[:1])
-            timer = threading.Timer(max(0.0, end_ms - self._machine_ms()) / 1000, stream.abort)
-            timer.daemon = True
-            timer.start()
+            left_s = max(0, end_ms - self._machine_ms()) / 1000
             try:
-                stream.open()
-                self._converse(stream, names, begin_ms, end_ms, say)
+                with call_after(left_s, stream.abort):
+                    stream.open()
+                    self._converse(stream, names, begin_ms, end_ms, say)
             except StreamLost as error:
                 if self._machine_ms() >= end_ms:
                     return
@@ -270,7 +269,6 @@ class FirstContact:
                     raise
                 self._tell("streams", LOST, "(connection)", "open", str(error), hinders=True)
             finally:
-                timer.cancel()
                 stream.close()
 
     def _converse(

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.alerts.alert import LEVELS, Alert
 from minibot.ops.alerts.outbox import Outbox
 from minibot.ops.alerts.targets import REPEAT, REPEATED, Message, Target, message_of, names_of
@@ -116,9 +117,7 @@ class _Line:
         self._is_urgent = False
         self._is_last = False
         self._is_cancelled = False
-        self._thread = threading.Thread(
-            target=self._work, name=f"alerts-{target.name}", daemon=True
-        )
+        self._thread = DaemonThread(self._work, f"alerts-{target.name}")
         self._thread.start()
 
     def wake(self, *, is_urgent: bool) -> None:

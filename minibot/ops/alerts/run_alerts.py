@@ -16,6 +16,7 @@ from minibot.events.model import Health, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS, STOP_JOURNAL
 from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.alerts.alert import Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
@@ -67,7 +68,7 @@ class AlertService:
         self._delivery: Delivery | None = None
         # By id: a look that failed reads its queues anew.
         self._early: dict[str, Alert] = {}
-        self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+        self._thread = DaemonThread(self._work, "alerts")
         self._thread.start()
 
     def take(self, status: JsonObject) -> None:

@@ -29,6 +29,7 @@ from telegram.request import HTTPXRequest
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.actions import act
 from minibot.ops.alerts.answers import ANSWERS
 from minibot.ops.alerts.targets import address_of, secrets_of
@@ -107,7 +108,7 @@ class TelegramChat:
         for name in ("telegram", "httpx", "httpcore"):
             # Their records hold addresses with the token.
             logging.getLogger(name).disabled = True
-        self._thread = threading.Thread(target=self._work, name="telegram", daemon=True)
+        self._thread = DaemonThread(self._work, "telegram")
         self._thread.start()
 
     def take(self, status: JsonObject) -> None:

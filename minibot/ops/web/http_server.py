@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import threading
 from typing import Final
 
 import uvicorn
 
 from minibot.exchanges.loopback import LOOPBACK, bound
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web.access import token_of
 from minibot.ops.web.app import app_of, guarded
@@ -65,9 +65,7 @@ class HttpServer:
                 h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             )
         )
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._listening],), name="page", daemon=True
-        )
+        self._thread = DaemonThread(lambda: self._server.run([self._listening]), "page")
 
     @property
     def url(self) -> str:
