@@ -225,6 +225,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
+def run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no lock: the test itself holds the run's to its end."""
+    monkeypatch.setattr("minibot.runtime.running.MOMENT_S", 0.0)
+
+
+@pytest.fixture
 def var_dir(tmp_path: Path) -> Path:
     """Fresh folder for a run, private like the real one."""
     folder = tmp_path / "var"

@@ -6,7 +6,7 @@ import getpass
 
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
-from minibot.runtime.running import MOMENT_S, running_run
+from minibot.runtime.running import running_run
 from minibot.runtime.stop import OPERATOR, armed_path
 
 NOT_RUNNING = 3
@@ -14,7 +14,7 @@ NOT_RUNNING = 3
 WORDS_MAX = 2000
 
 
-def require_running(var: Var, patience_s: float = MOMENT_S) -> str:
+def require_running(var: Var, patience_s: float | None = None) -> str:
     """Return the id of the running run; see `running_run` for `patience_s`.
 
     Raises:

@@ -34,15 +34,16 @@ class RunLock:
 
     Args:
         var: The folder.
-        patience_s: Longest wait for the lock; only a run or a deployment usually holds it longer.
+        patience_s: Longest wait for the lock, `MOMENT_S` for None; only a run or a deployment
+            usually holds it longer.
     """
 
-    def __init__(self, var: Var, patience_s: float = MOMENT_S) -> None:
+    def __init__(self, var: Var, patience_s: float | None = None) -> None:
         self.path = var.lock
         self.fd = -1
         self._lock = filelock.FileLock(
             str(var.lock),
-            timeout=patience_s,
+            timeout=MOMENT_S if patience_s is None else patience_s,
             mode=LOCK_MODE,
             poll_interval=POLL_S,
             on_acquired=self._note,
@@ -84,7 +85,7 @@ class RunLock:
         self.release()
 
 
-def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
+def running_run(var: Var, patience_s: float | None = None) -> str | None:
     """Return the id of the run that holds this `var/`, or None.
 
     A run whose process `current.json` names is found without the lock, so without a wait for it.
@@ -92,7 +93,8 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
 
     Args:
         var: The folder.
-        patience_s: How long to wait for other queries; too short, and a query is taken for a run.
+        patience_s: How long to wait for other queries, `MOMENT_S` for None; too short, and a query
+            is taken for a run.
     """
     living = living_run(var)
     if living is None and os.path.lexists(var.lock):

@@ -126,6 +126,7 @@ def test_training_on_too_few_rows_writes_nothing(root: Path) -> None:
     assert not (root / "snapshots").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "remedy"), [(60, "more runs"), (ROWS_MAX * 4 // 3 + 100, "fewer")]
 )

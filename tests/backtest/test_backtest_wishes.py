@@ -125,6 +125,7 @@ class Levels(Strategy):
 '''
 
 
+@pytest.mark.slow
 def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None:
     """Stops and targets of its own are reached alike, and each exit names its own."""
     (tmp_path / "levels.py").write_text(LEVELS, encoding="utf-8")
@@ -194,6 +195,7 @@ class Moves(Strategy):
 '''
 
 
+@pytest.mark.slow
 def test_adjustments_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None:
     """Levels that move while a position is held are told, followed and hit alike."""
     (tmp_path / "moves.py").write_text(MOVES, encoding="utf-8")
@@ -312,6 +314,7 @@ class Parts(Strategy):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exits_at", ["role", "venue"])
 def test_parts_give_the_same_by_rows_and_by_events(tmp_path: Path, exits_at: str) -> None:
     """A position is bought in steps and sold in parts alike."""

@@ -301,6 +301,7 @@ def test_process_left_of_a_former_run_fails_with_its_id(var: Var) -> None:
     assert run_processes(var) == []
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_run_that_goes_on_is_no_leftover(var: Var) -> None:
     """Beside a running night its processes and status are as they should be."""
     with RunLock(var):

@@ -58,6 +58,7 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     assert not list((tmp_path).rglob("*.json"))
 
 
+@pytest.mark.usefixtures("run_goes_on")
 @pytest.mark.parametrize("name", ["kill", "stop", "halt"])
 def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_nor_request(
     name: str, tmp_path: Path

@@ -101,6 +101,7 @@ def test_minibot_alone_proposes_a_night_where_nothing_has_run(
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_minibot_alone_proposes_to_watch_a_running_night(tmp_path: Path) -> None:
     """The verbs that act on it are one look away."""
     var = Var(tmp_path / "var")

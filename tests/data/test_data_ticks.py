@@ -162,6 +162,7 @@ def test_trades_of_two_days_become_one_file_judged_where_they_meet(tmp_path: Pat
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interval", "count"), [("1m", 2469), ("5m", 706)])
 def test_bars_of_real_trades_equal_the_real_bars(
     interval: str, count: int, shared_data: Path, tmp_path: Path

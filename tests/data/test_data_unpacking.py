@@ -66,6 +66,7 @@ def zeros_packed(kind: int, name: str) -> bytes:
     return packed_bytes.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-aggTrades-2025-01-06.zip"])
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -90,6 +91,7 @@ def test_a_zip_that_is_not_packed_by_deflate_is_refused_before_it_is_unpacked(
         convert([path], tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may(tmp_path: Path) -> None:
     """A line without end is refused before all of it is in memory."""
     path = packed(tmp_path / "BTCUSDT-1m.csv.gz", b"0" * MB, 100)

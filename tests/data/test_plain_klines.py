@@ -102,6 +102,7 @@ def test_file_with_anything_else_is_left_to_the_look_at_each_row(
     assert plain_klines(path) is None
 
 
+@pytest.mark.slow
 def test_no_damage_of_a_byte_is_read_otherwise_than_row_by_row(tmp_path: Path) -> None:
     """Whatever one byte becomes, both ways read the same, or this one leaves it alone."""
     chance = random.Random(9)

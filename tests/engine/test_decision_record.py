@@ -15,6 +15,7 @@ from minibot.events.model import BLOCK, HOLD, Check, RiskAction, Signal
 from tests.backtest.markets import bar_profile, walk, write_klines
 
 
+@pytest.mark.slow
 def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
     """Digest, document and dots are the same, though holds and order results are not kept."""
     path = write_klines(tmp_path, walk(3 * 1440, seed=7))
@@ -31,6 +32,7 @@ def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
     assert len(recorded.derived) < len(whole.derived) - whole.log.sides[HOLD]
 
 
+@pytest.mark.slow
 def test_fill_behind_which_an_exit_is_refused_stays(tmp_path: Path) -> None:
     """On thin bars a part is too small to protect, a refusal that its fill causes; it stays."""
     thin = [bar._replace(volume=50_000) for bar in walk(1440, seed=7)]

@@ -34,6 +34,7 @@ def line_of(event: Event, causes: list[str]) -> bytes:
     return encode(said) + b"\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(VALID))
 @given(data=st.data())
 def test_digest_of_each_type_is_that_of_its_canonical_decision(

@@ -41,6 +41,7 @@ def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:
     raise AssertionError("no damage was found")
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-39", "N-40", "N-82", "F11", "F12", "F13")
 @pytest.mark.fault(
     "F11", "F12", "F13", by="every bit of a log flipped under a reader", ends="STOP(QUEUE_CORRUPT)"

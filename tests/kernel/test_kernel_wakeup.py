@@ -41,7 +41,7 @@ def head(root: Path, name: str = "fills") -> Path:
 
 def quiet(waiter: Waiter) -> None:
     """Consume earlier notifications."""
-    while waiter.wait(0.02):
+    while waiter.wait(0.005):
         pass
 
 
@@ -80,7 +80,7 @@ def test_append_between_look_and_wait_is_not_missed(var_dir: Path, kind: str) ->
     writer = open_writer(var_dir, "fills")
     waiter = Waiter([head(var_dir)])
     quiet(waiter)
-    for number in range(1, 20):
+    for number in range(1, 10):
         writer.append([line_of(number)])
         assert waiter.wait(LONG_S)
         quiet(waiter)

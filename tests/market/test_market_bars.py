@@ -417,6 +417,7 @@ def test_trade_of_a_bar_that_history_holds_is_late() -> None:
 # --- klines -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_history_of_recorded_klines_keeps_every_character(shared_data: Path) -> None:
     """History of recorded klines keeps the venue's characters, odd close times included."""
     path = shared_data / "binance-klines-rest" / "BTCUSDT-1h-to-2025-12-31.jsonl.gz"

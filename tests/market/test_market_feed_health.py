@@ -79,6 +79,7 @@ def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> 
     assert free == now or sum(time > free - 1 - span for time in times) >= limit
 
 
+@pytest.mark.slow
 @pytest.mark.row("S-22")
 @untimed
 @given(st.integers(0, 1000), st.lists(st.integers(0, 400), min_size=40, max_size=80))

@@ -28,6 +28,12 @@ from minibot.market.wall_clock import WallClock
 FRAME = b'{"stream":"btcusdt@trade","data":{}}'
 
 
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loop look at its streams often."""
+    monkeypatch.setattr("minibot.market.recorder.WAIT_S_MAX", 0.001)
+
+
 class Clock(WallClock):
     """Monotonic clock plus the test's advance."""
 
@@ -154,11 +160,8 @@ def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> Non
     assert missed.from_ns < missed.to_ns
 
 
-def test_attempts_stay_under_the_budget_of_the_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attempts_stay_under_the_budget_of_the_address(tmp_path: Path) -> None:
     """Attempts stay under the address's budget when the exchange refuses all."""
-    monkeypatch.setattr("minibot.market.recorder.WAIT_S_MAX", 0.005)
     made: list[Line] = []
 
     def lines() -> Iterator[Line]:

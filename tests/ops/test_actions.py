@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from minibot.kernel.files import read_hashed
 from minibot.ops.actions import act
 from minibot.runtime.paths import Var
@@ -12,6 +14,7 @@ from minibot.runtime.stop import OPERATOR, arm
 from minibot.watchdog.requests import KILL
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: Path) -> None:
     """A kill from the page needs no space for its reason, as `minibot kill` needs none."""
     var = Var(tmp_path / "var")

@@ -118,6 +118,7 @@ def test_living_run_is_named_without_a_wait_for_its_lock(tmp_path: Path) -> None
         assert running_run(var) == RUN_ID
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_run_that_holds_the_lock_is_named(var: Var) -> None:
     """A run that holds the lock is named by its note."""
     with RunLock(var):
@@ -169,6 +170,7 @@ def test_note_that_is_missing_or_damaged_names_no_process(tmp_path: Path, conten
     assert running_run(Var(tmp_path)) is None
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
     """A note of an older minibot names its run while the lock is held."""
     var = Var(tmp_path)
@@ -179,6 +181,7 @@ def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
         assert running_run(Var(var.root)) == RUN_ID
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var: Var) -> None:
     """A start that holds the lock before its run is not taken for the former run."""
     note_ended(var, RUN_ID)

@@ -284,8 +284,9 @@ def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
 
 
 @pytest.mark.row("N-23")
-def test_stage_apply_during_a_run_is_refused(tree: Path) -> None:
+def test_stage_apply_during_a_run_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`apply` during a run is refused, as a restarted role would load new code."""
+    monkeypatch.setattr(staging, "MOMENT_S", 0.0)
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
 

@@ -74,6 +74,7 @@ def test_snapshot_of_any_moment_bridges_to_the_diffs_after_it(source: Source) ->
     assert clients[0].best() == state.best()
 
 
+@pytest.mark.slow
 def test_touch_of_the_book_is_the_book_ticker_of_the_same_update(source: Source) -> None:
     """A quote and a diff of the same update id show the same touch."""
     venue = venue_of(source)

@@ -80,6 +80,7 @@ def test_result_of_the_guide_is_that_of_the_shipped_bars(
     assert examples.result(example, source) == results_of_the_guide(project)[example, source]
 
 
+@pytest.mark.slow
 def test_table_of_the_guide_is_that_of_the_library(project: Path) -> None:
     """Ideas, losses, needed keys and changes of the markets are those of the code."""
     page = (project / "docs" / "STRATEGIES.md").read_text(encoding="utf-8")

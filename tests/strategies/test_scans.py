@@ -167,6 +167,7 @@ def test_strategy_reads_the_rank_of_the_last_scan() -> None:
     assert {signal.symbol for signal in payloads(said, Signal)} <= set(SYMBOLS)
 
 
+@pytest.mark.slow
 @pytest.mark.row("C-104")
 @pytest.mark.parametrize("mode", ["time", "event"])
 def test_restart_anywhere_goes_on_with_the_same_messages(mode: str) -> None:

@@ -53,6 +53,7 @@ def test_made_up_bars_hold_what_a_bar_promises() -> None:
     assert (table["open_ts"][1:] == table["end_ts"][:-1]).all()
 
 
+@pytest.mark.slow
 def test_portfolio_trades_each_pair_under_the_profiles_gates() -> None:
     """R1's market makes every pair trade, and risk does not stop it."""
     found = risk_cases.portfolio(3, 600)
@@ -80,6 +81,7 @@ def test_ranked_symbols_all_have_a_score() -> None:
     assert found["memory_mb"] > 0
 
 
+@pytest.mark.slow
 def test_storm_tells_events_and_violations() -> None:
     """R7 plays whole nights until there are events enough."""
     found = risk_cases.storm(1, seed=1)

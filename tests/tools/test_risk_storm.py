@@ -274,6 +274,7 @@ def _unhurried(change: pytest.MonkeyPatch) -> None:
     change.setattr(orders, "is_late_first", lambda intent, expires_ts: False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("breaks", "what", "first"),
     [

@@ -325,6 +325,7 @@ def test_flag_is_cleared_whatever_it_is(tmp_path: Path, what: str) -> None:
 
 
 @pytest.mark.row("N-06")
+@pytest.mark.usefixtures("run_goes_on")
 def test_start_beside_a_run_writes_nothing(scene: Held) -> None:
     """A start beside a running one is refused without writing anything."""
     before = everything(scene.stage.var.root)

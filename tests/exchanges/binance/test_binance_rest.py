@@ -210,7 +210,7 @@ def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
             had_to_wait.append(given_up.wait(DEADLINE_S))
 
     with Loopback(talk) as server:
-        rest = client(server.port, total_s=0.4)
+        rest = client(server.port, total_s=0.25)
         with pytest.raises(RestError) as caught:
             rest.ping()
         rest.close()

@@ -241,7 +241,7 @@ def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> No
 
     with Loopback(talk) as server:
         stream = WebSocketStream(
-            stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=0.5
+            stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=0.25
         )
         with pytest.raises(StreamLost):
             stream.open()

@@ -32,6 +32,7 @@ def test_shipped_bars_are_the_ones_their_readme_states(name: str) -> None:
     assert path.stat().st_size < 400_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED_BARS)
 def test_shipped_bars_are_two_weeks_without_a_missing_minute(name: str) -> None:
     """Every row passes the checks of a user's file, in which any trouble is refused."""
@@ -42,6 +43,7 @@ def test_shipped_bars_are_two_weeks_without_a_missing_minute(name: str) -> None:
     assert min(kline.volume for kline in found) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED_BARS)
 def test_name_of_shipped_bars_is_a_source_of_backtest_and_simulator(name: str) -> None:
     """The report names the file behind the word, the interval is read, the simulator plays it."""
