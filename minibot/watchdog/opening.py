@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
 from minibot.watchdog.carried_losses import gains_since
@@ -43,7 +45,8 @@ def opening_of(
     """Return the opening by `portfolio.start_from`; the run begins at `origin_ms`.
 
     Raises:
-        Refusal: `carry` is asked for and the last run is not sealed or does not verify.
+        Refusal: `carry` is asked for and the last run is not sealed or does not verify, or a limit
+            is beyond the risk policy for its account.
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
@@ -60,9 +63,26 @@ def opening_of(
     risk = config.risk
     has_week = risk.week_notional_hard is not None or risk.week_loss_hard is not None
     window_ms = risk.kelly_window_market_ms if risk.sizing == KELLY else None
-    return carried_opening(
+    opening = carried_opening(
         *(last, contracts, roles, origin_ms), has_week=has_week, trades_ms=window_ms
     )
+    _refuse_beyond_policy(config, opening)
+    return opening
+
+
+def _refuse_beyond_policy(config: Config, opening: RunOpening) -> None:
+    """Refuse limits that are within the risk policy by a starting cash that nobody carries."""
+    if opening.account is not None:
+        worth = Fraction(opening.account["high_water_mark"])
+    else:
+        worth = Fraction(opening.cash.get(config.portfolio.quote_asset, "0"))
+        worth += sum(Fraction(lot["qty"]) * Fraction(lot["price"]) for lot in opening.lots)
+    found = list(policy_violations(config.raw, config.origin, worth))
+    if found:
+        raise Refusal(
+            f"the account of {opening.from_run} is too small for the profile: {'; '.join(found)}.",
+            "Lower these limits, or set portfolio.start_from to fresh.",
+        )
 
 
 def last_run(runs: Path, *, is_simulated: bool) -> Path | None:

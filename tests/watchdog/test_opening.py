@@ -12,11 +12,16 @@ from minibot.accounting.bookings import DayTotals
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import make_queue
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.manifest import Manifest
 from minibot.watchdog.carried_memory import told_last
-from minibot.watchdog.opening import budgets_used, last_run
+from minibot.watchdog.opening import budgets_used, last_run, opening_of
 from tests.manifests import made_manifest
-from tests.risk.desk import START, SYMBOL, WRITERS, Desk, opening
+from tests.risk.desk import PROJECT, RUN_ID, START, SYMBOL, WRITERS, Desk, opening
 from tests.watchdog.ended_runs import opening_behind, put_ended
 
 DAY_MS = 86_400_000
@@ -85,6 +90,34 @@ def test_night_carries_on_from_a_night_and_a_demo_from_a_demo(tmp_path: Path) ->
     unknown.mkdir()
     (unknown / "manifest.json").touch()
     assert last_run(tmp_path, is_simulated=False) == unknown
+
+
+@pytest.mark.row("D-07")
+@pytest.mark.parametrize("is_told", [True, False])
+def test_account_that_is_carried_bounds_the_limits_and_not_a_starting_cash_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """A share of cash that nobody has is refused; losses alone refuse no start."""
+    run_dir = tmp_path / RUN_ID
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "cost": "1000", "ts": START - 5}
+    first = opening("9000", [lot])
+    if is_told:
+        account = {"high_water_mark": "10000", "tier": 0}
+        first = replace_of(opening("8000", [lot]), account=account)
+    put_ended(run_dir, Desk(first=first))
+    replace(Manifest.load(run_dir), simulated=False).write(run_dir)
+    monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+    def opened(*sets: str) -> RunOpening:
+        carried = ("portfolio.start_from=carry", *sets)
+        config = load_config(PROJECT / "config" / "conservative.v1.json", carried, {})
+        return opening_of(config, tmp_path, contracts, Roles.of_project(), START + 60_000)
+
+    assert opened().from_run == RUN_ID
+    rich = ("portfolio.cash=1000000", "risk.night_loss_soft=7500", "risk.night_loss_hard=10000")
+    with pytest.raises(Refusal, match=r"risk\.night_loss_hard .*at most 100, .*high-water mark"):
+        opened(*rich)
 
 
 def test_start_that_died_before_its_first_event_hands_on_its_opening(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A profile with `risk.policy_version`, the values of environment and `--set` included, is judged by
 `config/risk_policy.v1.json`. A bound is a largest whole number, or a largest
-share of the starting cash. A key that is absent or null is in bounds, but a stop has to be given.
+share of the starting cash; where an account is carried on, of no more than that account's
+high-water mark. A key that is absent or null is in bounds, but a stop has to be given.
 """
 
 from __future__ import annotations
@@ -48,9 +49,20 @@ def risk_policy() -> Mapping[str, Mapping[str, Mapping[str, int]]]:
     return profiles
 
 
-def policy_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    """Yield one sentence for each key of a governed profile that is out of its bounds."""
+def policy_violations(
+    raw: JsonObject, origin: Mapping[str, str], account: Fraction | None = None
+) -> Iterator[str]:
+    """Yield one sentence for each key of a governed profile that is out of its bounds.
+
+    Args:
+        raw: The profile's keys.
+        origin: Where each dotted key's value comes from.
+        account: High-water mark of the account that is carried on, in its quote asset.
+    """
     risk, cash = raw["risk"], Fraction(raw["portfolio"]["cash"])
+    whole = "portfolio.cash"
+    if account is not None and account < cash:
+        cash, whole = account, "the high-water mark of the account that is carried on"
     if risk.get("policy_version") is None:
         return
     profiles = risk_policy()
@@ -62,7 +74,7 @@ def policy_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
     for key, bound in profiles[name].items():
         value = risk.get(key)
         if value is not None and Fraction(value) > _limit(bound, cash):
-            words = f"allowed by {POLICY_PATH.name} for {name}: {_told(bound, cash)}"
+            words = f"allowed by {POLICY_PATH.name} for {name}: {_told(bound, cash, whole)}"
             yield told(["risk", key], value, words, origin)
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
@@ -75,7 +87,9 @@ def policy_bound(raw: JsonObject, key: str) -> str:
     if section != "risk" or raw["risk"].get("policy_version") is None:
         return ""
     bound = risk_policy().get(raw["risk"]["profile"], {}).get(name)
-    return "" if bound is None else _told(bound, Fraction(raw["portfolio"]["cash"]))
+    return (
+        "" if bound is None else _told(bound, Fraction(raw["portfolio"]["cash"]), "portfolio.cash")
+    )
 
 
 def _limit(bound: Mapping[str, int], cash: Fraction) -> Fraction:
@@ -83,9 +97,9 @@ def _limit(bound: Mapping[str, int], cash: Fraction) -> Fraction:
     return Fraction(most) if kind == MOST else cash * most / BPS
 
 
-def _told(bound: Mapping[str, int], cash: Fraction) -> str:
+def _told(bound: Mapping[str, int], cash: Fraction, whole: str) -> str:
     ((kind, most),) = bound.items()
-    unit = "" if kind == MOST else f", {most} basis points of portfolio.cash"
+    unit = "" if kind == MOST else f", {most} basis points of {whole}"
     return f"at most {_text(_limit(bound, cash))}{unit}"
 
 
