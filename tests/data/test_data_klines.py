@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +119,45 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A missing file is refused without traceback."""
     with pytest.raises(Refusal, match="there is no such file"):
         open_klines(tmp_path / "BTCUSDT-1m.csv")
+
+
+def feather(path: Path, opens: list[int], zone: str | None) -> Path:
+    """Write flat bars as a feather file whose dates are of a zone, or of none."""
+    arrow: Any = pytest.importorskip("nanoarrow")
+    ipc: Any = pytest.importorskip("nanoarrow.ipc")
+    kinds = {"date": arrow.timestamp("ms", timezone=zone)}
+    kinds |= dict.fromkeys(("open", "high", "low", "close", "volume"), arrow.float64())
+    cells = [opens, *[[100.5] * len(opens)] * 5]
+    columns = [arrow.c_array(*each) for each in zip(cells, kinds.values(), strict=True)]
+    table = arrow.c_array_from_buffers(
+        arrow.struct(kinds), length=len(opens), buffers=[None], children=columns
+    )
+    stream = io.BytesIO()
+    with ipc.StreamWriter.from_writable(stream) as writer:
+        writer.write_stream(table)
+    path.write_bytes(b"ARROW1\0\0" + stream.getvalue() + b"ARROW1")
+    return path
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_dates_of_a_feather_file_are_the_same_on_a_machine_of_any_zone(
+    zone: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A date without a zone is UTC, as in a CSV, and not the machine's own time."""
+    tzset: Callable[[], None] | None = getattr(__import__("time"), "tzset", None)
+    if tzset is None:
+        pytest.skip("needs a system whose zone a process may choose (tzset)")
+    opens = [OPEN_MS, OPEN_MS + MINUTE_MS]
+    path = feather(tmp_path / "BTC_USDT-1m.feather", opens, zone)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "America/New_York")
+            tzset()
+            found = open_klines(path)
+    finally:
+        tzset()
+
+    assert [kline.open_ts for kline in found] == opens
 
 
 # (feather file, REST file of longer bars, how many of the short ones make a long one).

@@ -195,8 +195,13 @@ def _digits_of_date(text: str) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return ""
+    return str(_unix_ms(moment))
+
+
+def _unix_ms(moment: datetime) -> int:
+    """Return Unix milliseconds; a moment without a zone is UTC, whatever the machine's zone."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return str(round(moment.timestamp() * 1000))
+    return round(moment.timestamp() * 1000)
 
 
 def _json_cells(text: bytes) -> Cells | BadRow:
@@ -243,7 +248,7 @@ def _feather_rows(path: Path) -> Iterator[Row]:
         if not is_whole:
             yield number, BadRow("has an empty cell, or one that is no number")
             continue
-        at = round(date.timestamp() * 1000) if isinstance(date, datetime) else date
+        at = _unix_ms(date) if isinstance(date, datetime) else date
         yield number, [str(at), *map(_decimal, row[1:]), *[""] * NEEDED]
 
 
