@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import lt
 from pathlib import Path
 from typing import Final
@@ -278,8 +279,14 @@ def _sum_up(table: TickColumns) -> None:
     if not report.rows:
         return
     report.first_ts, report.end_ts = columns["ts"][0], columns["ts"][-1] + 1
-    report.price_increment = increment(columns["price"])
-    report.qty_increment = increment(columns["qty"])
+    # Trades may all fall on coarse prices between which the market quotes; a quote trades nothing.
+    report.price_increment = increment(_all_of(columns, "price", "bid", "ask"))
+    report.qty_increment = increment(_all_of(columns, "qty", "bid_qty", "ask_qty"))
+
+
+def _all_of(columns: dict[str, array[int]], *names: str) -> Iterator[int]:
+    """Return the values of those columns that the table has."""
+    return chain.from_iterable(columns[name] for name in names if name in columns)
 
 
 def joined(tables: Sequence[TickColumns], treatment: Treatment) -> TickColumns:

@@ -16,6 +16,8 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import Part, Span, parse_span
+from minibot.data.convert import write_ticks
+from minibot.data.ticks import table_of_ticks
 from minibot.data.treatment import Treatment
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.model import (
@@ -287,6 +289,30 @@ def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) 
         return found
 
     assert of(f"columns:{tmp_path / 'columns'}") == of("tape:demo")
+
+
+def test_columns_of_a_symbol_without_known_rules_have_the_price_increment_of_its_quotes(
+    tmp_path: Path,
+) -> None:
+    """Stops and quotes round by the increment that the touch shows, not by trades alone."""
+    tick = MarketTick(
+        symbol="ZZZUSDT",
+        price="35.10",
+        kind="quote",
+        bid="35.14",
+        bid_qty="1.25",
+        ask="35.15",
+        ask_qty="3",
+        recv_mono_ns=0,
+    )
+    table = table_of_ticks(tmp_path, "ZZZUSDT", [(tick, START_MS)])
+    written = write_ticks(table, tmp_path, Treatment())
+
+    rules = next(iter(open_market([f"columns:{written.path}"], load_config(PROFILE)).roots()))
+
+    assert isinstance(rules.payload, Instrument)
+    increments = rules.payload.price_increment, rules.payload.qty_increment
+    assert increments == ("0.01000000", "0.01000000")
 
 
 def digest_of(argv: list[str], **environ: str) -> str:

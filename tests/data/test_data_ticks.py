@@ -225,6 +225,16 @@ def test_market_ticks_come_back_as_the_events_they_were(tmp_path: Path) -> None:
         assert [row[3] for row in trade_rows(columns)] == [77, 78]
 
 
+def test_increments_of_market_ticks_are_those_of_trades_and_touch(tmp_path: Path) -> None:
+    """A market that traded at 35.10 alone still quotes, and takes orders, by 0.01."""
+    touch = {"bid": "35.14", "bid_qty": "1.25", "ask": "35.15", "ask_qty": "3"}
+    tick = replace(BOUGHT, price="35.10", qty="2.0", **touch)
+
+    report = table_of_ticks(tmp_path, "BTCUSDT", [(tick, OPEN_MS)]).report
+
+    assert (report.price_increment, report.qty_increment) == ("0.01", "0.01")
+
+
 def test_tick_too_large_for_a_column_is_refused_by_its_place(tmp_path: Path) -> None:
     """A size above 64 bits is named with symbol and column."""
     huge = replace(QUOTE, bid_qty="92233720369.00000000")
