@@ -2,14 +2,14 @@
 
 Only spans that no stored file covers are requested. A file of the archive is checked before the
 manifest names it: against the sha256 that the archive publishes, and row by row. REST rows are
-stored every few pages and checked once their span is finished. A file that fails is not stored and
-is named in the result; the others go on.
+checked and stored every few pages. A file that fails is not stored and is named in the result; the
+others go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +39,8 @@ _NEVER: Final = (ROWS, UNITS, ORDER, MISALIGNED, PRICES)
 _GONE: Final = (UNREACHABLE, TIMEOUT)
 # An interruption costs at most this many pages of a thousand rows.
 PAGES_A_WRITE: Final = 10
+# Ending of rows that have not passed their check; the store takes no such file for data.
+UNCHECKED: Final = ".unchecked"
 
 Tell = Callable[[str], None]
 
@@ -209,7 +211,7 @@ class Download:
         pieces = series.cut(file.first_ts, file.end_ts)
         series.name(stored)
         for piece in pieces:
-            self._write_whole(series, piece, fetched)
+            self._store_rows(series, piece, fetched)
         for name in before - set(series.files):
             (series.folder / name).unlink()
         self._count(fetched, stored, 0)
@@ -260,9 +262,11 @@ class Download:
             at = end_ts if is_last and is_settled else at
             if is_last or at >= end_ts:
                 break
-            if page % self._pages_a_write == 0:
-                self._write(series, Piece(name, rows, first_ts, at), is_whole=False)
-        if self._write_whole(series, Piece(name, rows, first_ts, at), fetched):
+            if page % self._pages_a_write == 0 and not self._store_rows(
+                series, Piece(name, rows, first_ts, at), fetched
+            ):
+                return
+        if self._store_rows(series, Piece(name, rows, first_ts, at), fetched):
             self._count(fetched, series.files[name], had)
 
     def _page(self, rest: Rest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
@@ -283,28 +287,27 @@ class Download:
 
         return self._patience.ask(request)
 
-    def _write_whole(self, series: Series, piece: Piece, fetched: Fetched) -> bool:
-        """Store the rows of a finished span; return whether they passed the check."""
-        try:
-            self._write(series, piece, is_whole=True)
-        except Refusal as refusal:
-            fetched.troubles.append(f"{piece.name}: {refusal.message} Not stored.")
-            return False
-        return True
-
-    def _write(self, series: Series, piece: Piece, *, is_whole: bool) -> None:
-        """Store the rows of a span; a finished span is checked row by row.
-
-        Raises:
-            Refusal: The rows failed the check.
-        """
+    def _store_rows(self, series: Series, piece: Piece, fetched: Fetched) -> bool:
+        """Store the rows of a span; return whether they passed the check, row by row."""
         data = b"".join(orjson.dumps(row) + b"\n" for row in piece.rows)
         stored = StoredFile(
             *(piece.name, self._limits.candles.path, sha256(data).hexdigest(), len(piece.rows)),
             *(piece.first_ts, piece.end_ts, NONE),
         )
+        if piece.rows:
+            # Checked under another name: the file's own may hold the rows that these continue.
+            unchecked = replace(stored, name=piece.name + UNCHECKED)
+            series.receive(unchecked.name, (data,))
+            try:
+                stored = replace(_examined(series, unchecked), name=piece.name)
+            except Refusal as refusal:
+                fetched.troubles.append(f"{piece.name}: {refusal.message} Not stored.")
+                return False
+            finally:
+                series.discard(unchecked.name)
         series.receive(piece.name, (data,))
-        series.name(_examined(series, stored) if is_whole and piece.rows else stored)
+        series.name(stored)
+        return True
 
 
 def _rest_spans(interval: str, from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:

@@ -824,13 +824,36 @@ def test_rest_row_that_is_none_is_told_and_nothing_of_it_stored(
     venue.fault = lambda number: answer(json.dumps([row]).encode())
 
     fetched = desk.fetch(wanted, rest=venue.url)
+    kept, changed = opens(desk.series().folder), desk.series().changed()
     venue.fault = lambda number: None
     again = desk.fetch(wanted, rest=venue.url)
 
     assert fetched.files == []
     assert len(fetched.troubles) == 1
+    assert (kept, changed) == (had, [])
     assert again.troubles == []
     assert opens(desk.series().folder) == [*had, NOW]
+
+
+def test_rest_page_with_a_row_that_is_none_is_not_named_though_later_pages_fail(
+    venue: Venue, desk: Desk
+) -> None:
+    """Rows pass the check before the manifest names them, in the middle of a span too."""
+    desk.pages_a_write = 1
+    wanted = hours("2025-01-01", "2025-02-01", "15m")
+    rows = [venue.row(each) for each in archive_rows("15m", wanted.from_ts, wanted.to_ts)[:2000]]
+    rows[1500][0] += 1
+    pages = {1: rows[:1000], 2: rows[1000:]}
+    broken = answer(b"{}", "400 Bad Request")
+    venue.fault = lambda number: (
+        answer(json.dumps(pages[number]).encode()) if number in pages else broken
+    )
+
+    fetched = desk.fetch(wanted, rest=venue.url)
+
+    assert len(fetched.troubles) == 1
+    assert opens(desk.series("15m").folder) == [row[0] for row in pages[1]]
+    assert desk.series("15m").changed() == []
 
 
 def test_retry_names_the_host_and_after_ten_seconds_what_to_do() -> None:
