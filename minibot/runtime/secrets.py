@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import is_endless
 
 ENVIRONMENT_KEY: Final = "MINIBOT_SECRETS_FILE"
 REDACTED: Final = "[redacted]"
@@ -182,15 +183,18 @@ def refuse_inside(file: Path, project: Path) -> None:
 
 def _read(file: Path) -> str:
     """Return the file's text after checking its kind, size and mode."""
+    not_plain = Refusal(
+        f"secrets file {file} is not a plain file of at most {FILE_BYTES_MAX} bytes;",
+        _NAME_ANOTHER,
+        EXIT_CONFIG,
+    )
+    if is_endless(file):  # Opening a FIFO would wait for a writer.
+        raise not_plain
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_BYTES_MAX:
-                raise Refusal(
-                    f"secrets file {file} is not a plain file of at most {FILE_BYTES_MAX} bytes;",
-                    _NAME_ANOTHER,
-                    EXIT_CONFIG,
-                )
+                raise not_plain
             if sys.platform != "win32" and status.st_mode & 0o077:
                 mode = status.st_mode & 0o777
                 raise Refusal(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +18,7 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.secrets import REDACTED, Redactor, load_secrets, names_secret, redact
 from minibot.watchdog.preflight import preflight
+from tests.waiting import wait_until
 
 KEY = "aB3d" * 16
 SHA256 = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
@@ -172,6 +175,26 @@ def test_secrets_path_without_a_readable_file_is_refused_by_name(tmp_path: Path,
         load_secrets(str(path), tmp_path / "project", {})
 
     assert refused.value.exit_code == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO in a folder")
+def test_secrets_path_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening a FIFO would wait for a writer that never comes."""
+    path = tmp_path / "secrets.env"
+    refused: list[Refusal] = []
+    if sys.platform != "win32":
+        os.mkfifo(path, 0o600)
+
+    def load() -> None:
+        with pytest.raises(Refusal, match=r"secrets\.env") as refusal:
+            load_secrets(str(path), tmp_path / "project", {})
+        refused.append(refusal.value)
+
+    # A daemon: a read that waits must not keep the tests from their end.
+    threading.Thread(target=load, daemon=True).start()
+    wait_until(lambda: refused, "the refusal of a FIFO")
+
+    assert refused[0].exit_code == 4
 
 
 @pytest.mark.row("N-12")
