@@ -19,9 +19,12 @@ from minibot.data.treatment import DataReport
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import MarketTick
 from minibot.events.names import TICKS as TICKS_QUEUE
+from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.exchanges.tapes.tape import DEMO_TAPE
+from minibot.exchanges.venue_facts import SYMBOL
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file, read_hashed
+from minibot.market.venue_access import venue_of
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import PROJECT, find, resolve, shown_path
 from minibot.simulator.sources.sources import find as find_source
@@ -69,16 +72,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check or convert; 1 when a checked file has defects that no option treats."""
     profile = profile_of(arguments)
-    return _check(arguments) if arguments.action == "check" else _convert(arguments, profile)
+    names = _names(arguments, profile)
+    if arguments.action == "check":
+        return _check(arguments, names)
+    return _convert(arguments, profile, names)
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _names(arguments: argparse.Namespace, profile: Config) -> dict[str, str]:
+    """Return symbol and interval as given for all files; empty where the files tell them.
+
+    Raises:
+        ConfigError: No symbol, which would lead out of `--out`, or no interval.
+    """
+    symbol, interval = venue_of(profile).symbols.read(arguments.symbol), arguments.interval
+    wrong = []
+    if symbol and SYMBOL.fullmatch(symbol) is None:
+        wrong.append(f"--symbol: {symbol[:40]!r} is no symbol; as BTC/USDT or BTCUSDT")
+    if interval and interval not in INTERVALS:
+        wrong.append(f"--interval: {interval[:40]!r}; known: {', '.join(INTERVALS)}")
+    if wrong:
+        raise ConfigError(f"data {arguments.action}: nothing was read.", wrong)
+    return {"symbol": symbol, "interval": interval}
+
+
+def _check(arguments: argparse.Namespace, names: dict[str, str]) -> int:
     treatment = treatment_of(arguments)
     reports: list[DataReport] = []
     refusals: list[str] = []
     with progress_bar("checking") as progress:
         paths = [path for word in arguments.inputs for path in data_files(find(word))]
-        names = {"symbol": arguments.symbol, "interval": arguments.interval}
         for number, path in enumerate(paths):
             progress(number, len(paths))
             try:
@@ -98,7 +120,7 @@ def _check(arguments: argparse.Namespace) -> int:
     return TROUBLE if refused or refusals else FINE
 
 
-def _convert(arguments: argparse.Namespace, profile: Config) -> int:
+def _convert(arguments: argparse.Namespace, profile: Config, names: dict[str, str]) -> int:
     if arguments.out is None:
         raise ConfigError("data convert: --out is missing.", ["--out DIR, where the files go"])
     out, treatment = resolve(arguments.out, Path.cwd()), treatment_of(arguments)
@@ -109,7 +131,6 @@ def _convert(arguments: argparse.Namespace, profile: Config) -> int:
     written: list[Converted] = []
     with progress_bar("converting"):
         if paths:
-            names = {"symbol": arguments.symbol, "interval": arguments.interval}
             written += convert(paths, out, treatment, **names)
         for word in words:
             for symbol in _ticks(word, arguments, profile).symbols:

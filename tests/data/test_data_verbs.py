@@ -56,6 +56,10 @@ def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path
         (("convert", "tape:nowhere", "--out", "out"), 2, "nowhere"),
         (("convert", "run:nowhere", "--out", "out"), 2, "nowhere"),
         (("check", "--gaps", "perhaps", "BTCUSDT-1m.csv"), 2, ""),
+        (("check", "--interval", "7m", "BTCUSDT-1m.csv"), 4, "--interval"),
+        (("check", "--symbol", "B", "BTCUSDT-1m.csv"), 4, "--symbol"),
+        (("convert", "--interval", "1mo", "BTCUSDT-1m.csv", "--out", "out"), 4, "--interval"),
+        (("convert", "--symbol", "../x", "BTCUSDT-1m.csv", "--out", "out"), 4, "--symbol"),
     ],
 )
 def test_data_verb_that_cannot_run_says_why(
@@ -70,6 +74,7 @@ def test_data_verb_that_cannot_run_says_why(
     assert said.code == code
     assert what in said.err
     assert "Traceback" not in said.err
+    assert "error of minibot itself" not in said.err
     assert not (tmp_path / "out").exists()
 
 
@@ -89,6 +94,17 @@ def test_data_convert_writes_columns_that_read_back_equal(
     with Columns(Path(written["path"])) as columns:
         assert columns.sha256 == written["sha256"]
         assert columns.header["sources"][0]["name"] == "BTCUSDT-1m-0.csv"
+
+
+def test_data_convert_names_its_file_by_the_symbol_that_a_pair_means(tmp_path: Path) -> None:
+    """A pair with a slash names no folder: `columns:` finds what was converted."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.csv", GOOD)
+    words = ("--symbol", "BTC/USDT", "--out", str(tmp_path / "out"))
+
+    said = verb(tmp_path / "var", "data", "convert", str(path), *words)
+
+    assert said.code == 0, said.err
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["BTCUSDT-1m.columns"]
 
 
 def test_ticks_of_one_symbol_from_two_inputs_are_refused(tmp_path: Path) -> None:
