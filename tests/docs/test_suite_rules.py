@@ -49,7 +49,6 @@ REACHES_ROOM_BY_PROCESS = {
     "tests/report/test_report_logs.py": "reads the logs of a finished night",
     "tests/simulator/test_simulator_changes.py": "starts the exchange as a process",
     "tests/simulator/test_simulator_process.py": "starts the exchange as a process",
-    "tests/simulator/test_simulator_tape.py": "starts the exchange as a process",
 }
 # How many calls lie between a test and the assertion of a helper at most.
 LEVELS_MAX = 3

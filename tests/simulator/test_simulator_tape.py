@@ -12,6 +12,9 @@ import pytest
 from minibot.exchanges.tapes.frames import DEPTH, OTHER, SNAPSHOT
 from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
 from minibot.kernel.errors import Refusal
+from minibot.simulator.faults.faults import Faults
+from minibot.simulator.server.hub import Hub
+from minibot.simulator.venue.venue import Venue
 from tests.simulator.embedded_exchange import (
     ORIGIN_MS,
     Exchange,
@@ -23,6 +26,7 @@ from tests.simulator.embedded_exchange import (
     trade,
     write_tape,
 )
+from tests.simulator.test_simulator_book import venue_of
 
 pytestmark = pytest.mark.campaign
 
@@ -124,6 +128,34 @@ def test_message_that_breaks_off_behind_the_scan_is_sent_to_nobody(tmp_path: Pat
     *_, last = Tape(path).frames()
 
     assert (last.kind, last.symbol) == (OTHER, "")
+
+
+def played(tape: Tape) -> Venue:
+    """Return the venue after every frame of a tape."""
+    venue = venue_of(tape)
+    hub = Hub(venue, Faults(venue.now_ms))
+    for frame in tape.frames():
+        hub.take(frame)
+    return venue
+
+
+def test_symbol_that_comes_behind_the_scan_is_not_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symbol that a large tape brings after its scanned lines reaches nobody, and is noted."""
+    monkeypatch.setattr("minibot.exchanges.tapes.tape.SCAN_BYTES_MAX", 0)
+    monkeypatch.setattr("minibot.exchanges.tapes.tape.SCAN_LINES_MIN", 20)
+    late = [diff(6000, 9, 9, symbol="ETHUSDT"), trade(6001, 1, s="ETHUSDT")]
+    tape = Tape(write_tape(tmp_path / "large.gz", market(5) + late))
+
+    venue = played(tape)
+    *_, last_diff, last_trade = tape.frames()
+
+    assert tape.facts.symbols == ("BTCUSDT",)
+    assert venue.symbols["BTCUSDT"].last_ms == ORIGIN_MS + 4902
+    for frame in (last_diff, last_trade):
+        assert (frame.kind, frame.symbol, frame.stream) == (OTHER, "", "")
+    assert any("a symbol that comes later is not played" in note for note in tape.facts.notes)
 
 
 @pytest.mark.process

@@ -203,7 +203,11 @@ class Tape:
         known = self._streams.get(name)
         if known is None:
             stream = name.decode()
-            known = self._streams[name] = (*kind_of(stream), stream)
+            symbol, kind = kind_of(stream)
+            # A symbol that the scan did not reach is not listed, so nobody can be told of it.
+            is_listed = symbol in self.facts.symbols or stream in self.facts.streams
+            known = (symbol, kind, stream) if is_listed else ("", OTHER, "")
+            self._streams[name] = known
         symbol, kind, stream = known
         if message[end : end + 9] == b'","data":' and message.endswith(b"}}"):
             return Frame(at_ns, symbol, kind, stream, message[end + 9 : -1], message)
@@ -288,7 +292,10 @@ def _notes(
         notes.append(f"{name}: no depth snapshot: bookTicker and trades only")
     notes += [f"{name}: no trades of {s}" for s in symbols if f"{s.lower()}@trade" not in streams]
     if not scan.is_whole:
-        notes.append(f"{name}: too long to look through; its end is not known beforehand")
+        notes.append(
+            f"{name}: too long to look through: its end is not known beforehand, "
+            "and a symbol that comes later is not played"
+        )
     return notes
 
 
