@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
 from minibot.kernel.errors import Refusal
 from minibot.simulator.faults.faults import Faults
 from minibot.simulator.server.hub import Hub
+from minibot.simulator.server.wire import in_micros
+from minibot.simulator.sources.rebase import Rebased
+from minibot.simulator.venue.tickers import touch
 from minibot.simulator.venue.venue import Venue
 from tests.simulator.embedded_exchange import (
     ORIGIN_MS,
@@ -107,6 +111,8 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
         b'{"stream":"btcusdt@depth","data":{"E":1}}',
         b'{"symbols":5}',
         b'{"half":}',
+        b'{"lastUpdateId":9}',
+        b'{"lastUpdateId":9,"bids":[["9.00"]],"asks":[]}',
     ],
 )
 def test_line_that_holds_no_message_is_named(message: bytes, tmp_path: Path) -> None:
@@ -139,6 +145,47 @@ def played(tape: Tape) -> Venue:
     return venue
 
 
+TRADE = b'"e":"trade","E":1,"s":"BTCUSDT","t":9999,"p":"1.00","q":"1.00","T":1700000400000,"m":true'
+DIFF = b'"e":"depthUpdate","E":1,"s":"BTCUSDT","U":4102,"u":4102,"b":[["9.00","1.00"]],"a":[]'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"stream":"btcusdt@trade","data":{"E":}}',
+        b'{"stream":"btcusdt@trade","data":{}}',
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b'"E":1,', b""),
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b'"1.00"', b'"-1.00"', 1),
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b'"1.00"', b'"%d"' % 10**19),
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b"9999", b"1" * 19),
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b"400000", b"400000000"),
+        b'{"stream":"btcusdt@trade","data":{%b}}' % TRADE.replace(b"true", b'"true"'),
+        b'{"stream":"btcusdt@depth@100ms","data":{}}',
+        b'{"stream":"btcusdt@depth@100ms","data":{"u":1}}',
+        b'{"stream":"btcusdt@depth@100ms","data":{%b}}' % DIFF.replace(b"[]", b'[["10.00"]]'),
+        b'{"stream":"btcusdt@depth@100ms","data":{%b}}' % DIFF.replace(b"[]", b'[["10.00",1]]'),
+        b'{"stream":"btcusdt@depth@100ms","data":{%b}}' % DIFF.replace(b"[]", b'["12"]'),
+        b'{"stream":"btcusdt@depth@100ms","data":{%b}}' % DIFF.replace(b'"u":4102', b'"u":"4102"'),
+        b'{"lastUpdateId":9999999999999}',
+        b'{"lastUpdateId":9999999999999,"bids":[["9.00","1.00"]],"asks":[["10.00"]]}',
+    ],
+)
+def test_broken_message_behind_the_scan_changes_nothing(message: bytes, tmp_path: Path) -> None:
+    """A broken message in the venue's own form is counted, and the venue's state is as before."""
+    path = write_tape(tmp_path / "late.gz", market(400))
+    right, path_bad = played(Tape(path)), tmp_path / "bad.gz"
+    bad = b"%d %b\n" % ((ORIGIN_MS + 400_000) * 10**6, message)
+    path_bad.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bad))
+
+    venue = played(Tape(path_bad))
+    found, expected = (each.symbols["BTCUSDT"] for each in (venue, right))
+
+    assert venue.counters["frames_invalid"] == 1
+    assert venue.depth("BTCUSDT", 100) == right.depth("BTCUSDT", 100)
+    assert found.trades.newest(9) == expected.trades.newest(9)
+    assert found.last_ms == expected.last_ms
+
+
 def test_symbol_that_comes_behind_the_scan_is_not_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +203,49 @@ def test_symbol_that_comes_behind_the_scan_is_not_played(
     for frame in (last_diff, last_trade):
         assert (frame.kind, frame.symbol, frame.stream) == (OTHER, "", "")
     assert any("a symbol that comes later is not played" in note for note in tape.facts.notes)
+
+
+@pytest.mark.parametrize("data", [b'{"u":}', b"{}", b'{"u":1,"b":1,"B":"1","a":"2","A":"1"}'])
+def test_broken_quote_is_no_quote_until_the_next(data: bytes, tmp_path: Path) -> None:
+    """A broken quote behind the scan leaves a venue without a book empty until the next one."""
+    path = write_tape(tmp_path / "quotes.gz", [quote(turn, turn) for turn in range(300)])
+    venue, (frame, *_) = played(Tape(path)), Tape(path).frames()
+    before = venue.depth("BTCUSDT", 5)["lastUpdateId"]
+    venue.take(replace(frame, data=data))
+    broken = venue.depth("BTCUSDT", 5)
+    venue.take(frame)
+
+    assert before == 299
+    assert broken == {"lastUpdateId": 0, "bids": [], "asks": []}
+    assert touch(venue, "BTCUSDT")[:2] == ("99.99", "1.00000")
+
+
+def test_trades_that_no_row_could_hold_together_are_two_aggregates(tmp_path: Path) -> None:
+    """Trades of one order are not joined beyond the largest quantity of a row."""
+    path = write_tape(tmp_path / "whale.gz", [trade(0, n, q="90000000000") for n in (1, 2)])
+
+    aggregates = played(Tape(path)).symbols["BTCUSDT"].aggregates
+    aggregates.close((ORIGIN_MS + 100) * 10**6)
+
+    assert [row[5:] for row in aggregates.log.newest(9)] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("data", [b'{"E":}', b'{"e":[],"E":1}', b'{"k":1}', b'{"E":%d}' % 2**63])
+def test_broken_payload_goes_to_a_client_of_microseconds_as_recorded(data: bytes) -> None:
+    """A payload whose times cannot be told is sent as it came."""
+    assert in_micros(data) == data
+
+
+def test_broken_message_of_a_rebased_tape_is_played_as_recorded(tmp_path: Path) -> None:
+    """Times of a message that breaks off cannot be moved; the tape plays on."""
+    path = write_tape(tmp_path / "late.gz", market(400))
+    bad = b'%d {"stream":"btcusdt@trade","data":{"E":}}\n' % ((ORIGIN_MS + 400_000) * 10**6)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bad))
+
+    *_, last = Rebased(Tape(path), ORIGIN_MS + 60_000).frames()
+
+    assert last.data == b'{"E":}'
+    assert last.at_ns == (ORIGIN_MS + 460_000) * 10**6
 
 
 @pytest.mark.process

@@ -3,8 +3,9 @@
 A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer (to
 which our recorder adds a field `symbol`) or of exchangeInfo; other messages are sent to no client
 (docs/TAPES.md). The file is scanned once before anything is served (0.1 s for 40,000 lines), so
-that a damaged tape is refused at once and not noticed in the middle of a night. What the scan did
-not find, past its first lines or within a message, is such another message.
+that a damaged tape is refused at once and not noticed in the middle of a night. Messages of a
+symbol that comes behind the scanned lines are such others. A message that turns out to be broken
+behind the scan is sent as recorded, for clients to refuse, and leaves the venue as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import IO, Any, Final
 import orjson
 
 from minibot.events.unit_sizes import NS_PER_MS
+from minibot.exchanges.binance.book import BookSide
 from minibot.exchanges.tapes.frames import (
     DEPTH,
     OTHER,
@@ -274,6 +276,8 @@ def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
         isinstance(body.get("lastUpdateId"), int)
         and received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX
     ):
+        for rows in (body["bids"], body["asks"]):
+            BookSide(is_bid=True).apply(rows)  # Refused here, not where the book is served.
         scan.snapshots.append((received_ns, body))
     for info in body.get("symbols", ()):
         scan.symbol_infos[info["symbol"]] = info

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.exchanges.tapes.frames import AGG_TRADE, DEPTH, TRADE, Frame
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.tapes.frames import AGG_TRADE, DEPTH, OTHER, TRADE, Frame
 from minibot.simulator.faults.faults import Faults
 from minibot.simulator.server import wire
 from minibot.simulator.server.connection import Connection
@@ -67,7 +70,12 @@ class Hub:
         """Process one frame: grid moments before it, the venue's state, then all readers."""
         if frame.at_ns >= self._grid_ns:
             self.advance(frame.at_ns)
-        data = self._venue.take(frame)
+        try:
+            data = self._venue.take(frame)
+        except FrameInvalid:
+            # Sent as recorded, for clients to refuse as they would the venue's own.
+            self._venue.counters["frames_invalid"] += 1
+            data, frame = None, replace(frame, kind=OTHER)
         if self._venue.statuses.get(frame.symbol, "TRADING") != "TRADING":
             return
         if frame.kind == DEPTH and not self._venue.symbols[frame.symbol].book.is_known:

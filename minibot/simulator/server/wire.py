@@ -53,11 +53,17 @@ def combined_head(stream: str) -> bytes:
 
 
 def in_micros(data: bytes) -> bytes:
-    """Return a payload with its times in microseconds, for clients that asked for them."""
-    payload = with_times(orjson.loads(data), lambda time_ms: time_ms * 1000)
-    if isinstance(payload, dict) and "k" in payload:
-        payload["k"]["T"] += 999  # A bar closes with its last microsecond, as in REST.
-    return orjson.dumps(payload)
+    """Return a payload with its times in microseconds, for clients that asked for them.
+
+    A recorded payload that is none is returned as it is, for the client to refuse.
+    """
+    try:
+        payload = with_times(orjson.loads(data), lambda time_ms: time_ms * 1000)
+        if isinstance(payload, dict) and "k" in payload:
+            payload["k"]["T"] += 999  # A bar closes with its last microsecond, as in REST.
+        return orjson.dumps(payload)
+    except (ValueError, KeyError, TypeError):
+        return data
 
 
 def with_times(payload: Any, change: Callable[[int], int]) -> Any:

@@ -46,7 +46,11 @@ class Rebased:
 
     def _moved(self, data: bytes) -> bytes:
         by_ms = self._event_shift_ms
-        return orjson.dumps(wire.with_times(orjson.loads(data), lambda time_ms: time_ms + by_ms))
+        try:
+            moved = wire.with_times(orjson.loads(data), lambda time_ms: time_ms + by_ms)
+            return orjson.dumps(moved)
+        except (ValueError, TypeError):
+            return data  # No message of the venue; a client refuses it as recorded.
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return the source's own past, moved and gathered again into bars of `interval`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from minibot.exchanges.tapes.decimals import to_text, to_units
-from minibot.simulator.venue.logs import KEPT_MIN, Row, StreamLog
+from minibot.simulator.venue.logs import KEPT_MIN, VALUE_MAX, Row, StreamLog
 
 # Fills of one order arrive within a fraction of a millisecond.
 HOLD_NS: Final = 5_000_000
@@ -40,6 +40,7 @@ class Aggregates:
             and growing["T"] == trade["T"]
             and self._price == price
             and growing["m"] == trade["m"]
+            and self._qty + qty <= VALUE_MAX
         ):
             self._qty += qty
             growing["l"] = trade["t"]

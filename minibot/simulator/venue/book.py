@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from minibot.exchanges.tapes.decimals import to_units
-
-# Prices repeat: a cached one costs a quarter of a parsed one.
-_PRICES_MAX: Final = 1 << 13
-_prices: dict[str, int] = {}
+from minibot.simulator.venue.fields import PRICES, SHOWN, whole
 
 
-def _price(text: str) -> int:
-    """Return `to_units(text)`, cached."""
-    units = _prices.get(text)
-    if units is None:
-        if len(_prices) >= _PRICES_MAX:
-            _prices.clear()
-        units = _prices[text] = to_units(text)
-    return units
+def _checked(rows: Any) -> list[Sequence[str]]:
+    """Return levels that can be applied, all of them.
+
+    Raises:
+        ValueError, TypeError: One is no pair of a price and a quantity.
+    """
+    for row in rows:
+        if type(row) not in (list, tuple):  # Two characters would unpack too.
+            raise TypeError(f"expected [price, quantity], found {type(row).__name__}")
+        price, qty = row
+        PRICES[price], SHOWN[qty]
+    found: list[Sequence[str]] = rows
+    return found
 
 
 class Side:
@@ -33,8 +34,8 @@ class Side:
 
     def set(self, price: str, qty: str) -> None:
         """Set the quantity at a price; zero removes the level, if there is one."""
-        key = self._sign * _price(price)
-        if qty.strip("0."):
+        key = self._sign * PRICES[price]
+        if SHOWN[qty]:
             if key not in self._levels:
                 insort(self._order, key)
             self._levels[key] = (price, qty)
@@ -43,7 +44,7 @@ class Side:
 
     def replace(self, levels: Iterable[Sequence[str]]) -> None:
         """Replace all levels by the given ones."""
-        self._levels = {self._sign * to_units(p): (p, q) for p, q in levels if to_units(q)}
+        self._levels = {self._sign * PRICES[p]: (p, q) for p, q in levels if SHOWN[q]}
         self._order = sorted(self._levels)
 
     def best(self, count: int) -> list[tuple[str, str]]:
@@ -62,23 +63,34 @@ class OrderBook:
         self.gaps = 0
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
-        """Load a REST depth body as the whole book."""
-        self.bids.replace(snapshot["bids"])
-        self.asks.replace(snapshot["asks"])
-        self.update_id = snapshot["lastUpdateId"]
+        """Load a REST depth body as the whole book.
+
+        Raises:
+            ValueError, KeyError, TypeError: The body is none; the book is as before.
+        """
+        bids, asks = _checked(snapshot["bids"]), _checked(snapshot["asks"])
+        self.update_id = whole(snapshot["lastUpdateId"])
+        self.bids.replace(bids)
+        self.asks.replace(asks)
         self.is_known = True
 
     def apply(self, diff: Mapping[str, Any]) -> None:
-        """Apply a depthUpdate; one that is older than the book has no effect."""
-        if diff["u"] <= self.update_id:
+        """Apply a depthUpdate; one that is older than the book has no effect.
+
+        Raises:
+            ValueError, KeyError, TypeError: It is none; the book is as before.
+        """
+        first_id, last_id = whole(diff["U"]), whole(diff["u"])
+        bids, asks = _checked(diff["b"]), _checked(diff["a"])
+        if last_id <= self.update_id:
             return
-        if diff["U"] > self.update_id + 1:
+        if first_id > self.update_id + 1:
             self.gaps += 1
-        for price, qty in diff["b"]:
+        for price, qty in bids:
             self.bids.set(price, qty)
-        for price, qty in diff["a"]:
+        for price, qty in asks:
             self.asks.set(price, qty)
-        self.update_id = diff["u"]
+        self.update_id = last_id
 
     def snapshot(self, limit: int) -> dict[str, Any]:
         """Return the body of a REST depth answer with up to `limit` levels on each side."""

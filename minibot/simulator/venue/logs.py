@@ -16,6 +16,9 @@ KEPT_ALL_MAX: Final = 1 << 20
 KEPT_MIN: Final = 2000
 """Rows of one symbol: twice what one answer holds."""
 
+VALUE_MAX: Final = 2**63 - 1
+"""The largest value that a row holds."""
+
 Row = tuple[int, ...]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from minibot.exchanges.tapes.decimals import product_text, to_text, to_units
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.exchanges.tapes.frames import (
     AGG_TRADE,
     BOOK_TICKER,
@@ -19,7 +20,8 @@ from minibot.exchanges.tapes.frames import (
 from minibot.exchanges.tapes.kline_bars import TradedBars, seconds_kept
 from minibot.simulator.venue.aggregates import Aggregates
 from minibot.simulator.venue.book import OrderBook
-from minibot.simulator.venue.logs import Row, StreamLog, kept_max
+from minibot.simulator.venue.fields import AMOUNTS, PRICES, moment, whole
+from minibot.simulator.venue.logs import VALUE_MAX, Row, StreamLog, kept_max
 from minibot.simulator.venue.windows import TickerWindows
 
 
@@ -47,7 +49,17 @@ class ListedSymbol:
         self._quote: bytes | None = None
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
-        """Apply one frame to the state; return its parsed data if it had to be parsed."""
+        """Apply one frame to the state; return its parsed data if it had to be parsed.
+
+        Raises:
+            FrameInvalid: The frame holds no message of its kind; the state is as before.
+        """
+        try:
+            return self._take(frame)
+        except (ValueError, KeyError, TypeError) as error:
+            raise FrameInvalid(f"{frame.stream}: {error!r}") from error
+
+    def _take(self, frame: Frame) -> dict[str, Any] | None:
         if frame.kind == BOOK_TICKER:
             self._quote = frame.data  # Two thirds of all frames: parsed only on request.
             return None
@@ -57,6 +69,7 @@ class ListedSymbol:
             return trade
         if frame.kind == DEPTH:
             diff: dict[str, Any] = orjson.loads(frame.data)
+            moment(diff["E"])
             if self.book.is_known:
                 self.book.apply(diff)
             return diff
@@ -69,7 +82,8 @@ class ListedSymbol:
         return None
 
     def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
-        price, qty = to_units(trade["p"]), to_units(trade["q"])
+        price, qty = _checked(trade)
+        whole(trade["t"])
         # A recording over two connections holds trades twice; each one counts once.
         if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
             self.repeated_trades += 1
@@ -79,8 +93,11 @@ class ListedSymbol:
         self._count(trade["T"], price, qty, trade["m"], trade["t"])
 
     def _take_aggregate(self, row: dict[str, Any]) -> None:
+        price, qty = _checked(row)
+        for key in ("a", "f", "l"):
+            whole(row[key])
         if self.aggregates.keep(row) and not self._has_trades:
-            self._count(row["T"], to_units(row["p"]), to_units(row["q"]), row["m"], row["l"])
+            self._count(row["T"], price, qty, row["m"], row["l"])
 
     def _count(self, time_ms: int, price: int, qty: int, is_sell: bool, trade_id: int) -> None:
         self.bars.add_trade(time_ms, price, qty, is_sell, trade_id)
@@ -90,16 +107,37 @@ class ListedSymbol:
     def _take_snapshot(self, body: dict[str, Any]) -> None:
         # A snapshot older than the kept book would take back updates that clients have already
         # seen.
-        if body["lastUpdateId"] >= self.book.update_id:
+        if whole(body["lastUpdateId"]) >= self.book.update_id:
             self.book.load(body)
 
     @property
     def quote(self) -> dict[str, Any] | None:
-        """Return the newest bookTicker payload; None before the first."""
+        """Return the newest bookTicker payload; None before the first, and while it is none."""
         if self._quote is None:
             return None
-        quote: dict[str, Any] = orjson.loads(self._quote)
+        try:
+            quote: dict[str, Any] = orjson.loads(self._quote)
+            whole(quote["u"])
+            PRICES[quote["b"]], AMOUNTS[quote["B"]], PRICES[quote["a"]], AMOUNTS[quote["A"]]
+        except (ValueError, KeyError, TypeError):
+            return None
         return quote
+
+
+def _checked(trade: dict[str, Any]) -> tuple[int, int]:
+    """Return price and quantity of a trade or an aggregate whose fields the state can take.
+
+    Raises:
+        ValueError, KeyError, TypeError: A field is missing or of another type, or too large.
+    """
+    price, qty = PRICES[trade["p"]], AMOUNTS[trade["q"]]
+    if max(price, qty) > VALUE_MAX:
+        raise ValueError(f"{trade['p']} or {trade['q']} is larger than any price or quantity")
+    if type(trade["m"]) is not bool:
+        raise TypeError("m: expected a boolean")
+    moment(trade["T"])
+    moment(trade["E"])
+    return price, qty
 
 
 def rest_trade(row: Row) -> dict[str, Any]:

@@ -54,7 +54,11 @@ class Venue:
         return self.now_ms() + self.time_offset_ms
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
-        """Apply one frame to its symbol's state; return its data if it had to be parsed."""
+        """Apply one frame to its symbol's state; return its data if it had to be parsed.
+
+        Raises:
+            FrameInvalid: The frame holds no message of its kind; the state is as before.
+        """
         state = self.symbols.get(frame.symbol)
         if state is None:
             return None
