@@ -45,7 +45,7 @@ class Cut:
     def of(self, lines: Iterable[Line]) -> Iterator[Line]:
         """Yield the lines of the cut."""
         check, is_begun = Check(self.depth), False
-        rules: list[bytes] = []
+        rules: list[tuple[frozenset[str], bytes]] = []
         for line in lines:
             if line.at_ns >= self.to_ns:
                 break
@@ -57,11 +57,16 @@ class Cut:
                 yield line
             elif not is_begun:
                 check.take(line)
-                if kind_of(line.message) == RULES:
-                    rules = [line.message]
+                names = _rules_of(line.message)
+                if names:
+                    # Each recording of a merged tape has rules of its own symbols alone.
+                    rules = [each for each in rules if not each[0] <= names]
+                    rules.append((names, line.message))
 
-    def _opening(self, at_ns: int, check: Check, rules: Sequence[bytes]) -> Iterator[Line]:
-        for message in rules:
+    def _opening(
+        self, at_ns: int, check: Check, rules: Sequence[tuple[frozenset[str], bytes]]
+    ) -> Iterator[Line]:
+        for _, message in rules:
             yield Line(0, at_ns, message)
         for symbol, state in sorted(check.symbols.items()):
             book = state.keeper.book
@@ -76,6 +81,16 @@ class Cut:
             else:
                 continue
             self.books.append(symbol)
+
+
+def _rules_of(message: bytes) -> frozenset[str]:
+    """Return the symbols whose rules a message holds; none for any other message."""
+    if kind_of(message) != RULES:
+        return frozenset()
+    try:
+        return frozenset(info["symbol"] for info in orjson.loads(message)["symbols"])
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def kraken_snapshot(symbol: str, book: KrakenBook) -> bytes:

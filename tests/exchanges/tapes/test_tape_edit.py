@@ -99,6 +99,25 @@ def test_cut_begins_with_the_newest_rules_of_its_tape(tmp_path: Path) -> None:
     assert infos["BTCUSDT"]["status"] == "B"
 
 
+def test_cut_of_a_merged_tape_keeps_the_rules_of_every_symbol(tmp_path: Path) -> None:
+    """A cut keeps each recording's rules, without those that newer ones replace as a whole."""
+    lines = demo()
+    names = (("BTCUSDT",), ("BTCUSDT", "ETHUSDT"), (), ("BTCUSDT",))
+    rules = [
+        b'{"n":%d,"symbols":[%b]}' % (n, b",".join(b'{"symbol":"%b"}' % s.encode() for s in some))
+        for n, some in enumerate(names)
+    ]
+    broken = b'{"symbols":[{"name":"BTCUSDT"}]}'
+    for at, message in enumerate([*rules, broken], 10):
+        lines[at] = lines[at]._replace(message=message)
+    cut = cut_of(lines, 1000, 2000)
+
+    assert [line.message for line in cut[:2]] == [rules[1], rules[3]]
+    assert b"minibot_rebuilt" in cut[2].message
+    infos = Tape(put(tmp_path / "cut.gz", cut)).facts.symbol_infos
+    assert set(infos) == {"BTCUSDT", "ETHUSDT"}
+
+
 def test_cut_where_no_book_is_known_says_so() -> None:
     """A cut of a tape without snapshot is made, and says that no book is known."""
     lines = [line for line in demo() if b'"lastUpdateId"' not in line.message]
