@@ -11,6 +11,7 @@ import pytest
 
 from minibot.cli.main import run
 from tests.exchanges.tapes.tape_lines import demo, put
+from tests.exchanges.tapes.test_tape_check import BROKEN
 
 Run = pytest.CaptureFixture[str]
 
@@ -67,6 +68,27 @@ def test_check_of_a_right_tape_is_0_and_of_a_wrong_one_1(
     words = capsys.readouterr().out
     assert "FAULT trades_missing: line " in words
     assert "WRONG: trades_missing 1" in words
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_broken_line_is_told_by_check_and_passed_over_by_info_and_cut(
+    message: bytes, tmp_path: Path, capsys: Run
+) -> None:
+    """A line without sense is one finding; info counts it, and a cut behind it is made."""
+    lines, out = demo(800), tmp_path / "cut.gz"
+    lines[99] = lines[99]._replace(message=message)
+    path = put(tmp_path / "broken.gz", lines)
+
+    code, checked = said(capsys, "check", path)
+    _, (document,) = said(capsys, "info", path)
+    made, _ = said(capsys, "cut", path, "--from", "+1s", "--out", out)
+
+    assert code == 1
+    assert [finding["line"] for finding in checked["findings"] if finding["kind"] == "frame"] == [
+        100
+    ]
+    assert checked["lines"] == document["lines"] == 800
+    assert (made, run(["tape", "check", str(out)])) == (0, 0)
 
 
 def test_damaged_file_is_a_finding_with_its_place(tape: Path, tmp_path: Path, capsys: Run) -> None:

@@ -206,7 +206,7 @@ class Check:
         if outcome == APPLIED:
             self._note_top(check)
 
-    def _on_snapshot(self, body: dict[str, Any]) -> None:
+    def _on_snapshot(self, body: Any) -> None:
         symbol = symbol_of_snapshot(
             body, lambda: {name: each.last_id for name, each in self.symbols.items()}
         )

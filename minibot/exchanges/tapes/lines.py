@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.tapes.tape import lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
@@ -28,6 +29,8 @@ OTHER: Final = "other"
 _STREAM: Final = b'{"stream":"'
 _MARK: Final = b'{"minibot":"'
 MISSED: Final = "missed"
+# The end of the times that a line can have.
+TIME_NS_END: Final = 10**19
 
 
 class Line(NamedTuple):
@@ -85,11 +88,24 @@ def missed_mark(missed: Missed) -> bytes:
 
 
 def read_mark(message: bytes) -> Missed | None:
-    """Return the missed data of a mark; None for a mark of another kind."""
-    body = orjson.loads(message)
-    if body.get("minibot") != MISSED:
-        return None
-    return Missed(body["from_ns"], body["to_ns"], tuple(body["symbols"]), body["why"])
+    """Return the missed data of a mark; None for a mark of another kind.
+
+    Raises:
+        FrameInvalid: Not JSON, or a field is missing or of another type.
+    """
+    try:
+        body = orjson.loads(message)
+        if body["minibot"] != MISSED:
+            return None
+        missed = Missed(body["from_ns"], body["to_ns"], tuple(body["symbols"]), body["why"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FrameInvalid(f"mark: {error!r}") from error
+    times = (missed.from_ns, missed.to_ns)
+    if not all(type(at_ns) is int and 0 <= at_ns < TIME_NS_END for at_ns in times):
+        raise FrameInvalid("mark: expected times in Unix nanoseconds")
+    if not all(type(text) is str for text in (*missed.symbols, missed.why)):
+        raise FrameInvalid("mark: expected symbols, and the reason as a text")
+    return missed
 
 
 def unreadable_mark(data: bytes) -> bytes:
@@ -109,10 +125,16 @@ def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str) -> bytes:
     return orjson.dumps({**body, "symbol": symbol, "minibot_rebuilt": True})
 
 
-def symbol_of_snapshot(body: dict[str, Any], seen: Callable[[], dict[str, int]]) -> str | None:
-    """Return the symbol of a snapshot: its own field, else the one with the nearest update ids."""
+def symbol_of_snapshot(body: Any, seen: Callable[[], dict[str, int]]) -> str | None:
+    """Return the symbol of a snapshot: its own field, else the one with the nearest update ids.
+
+    Raises:
+        FrameInvalid: The body is no snapshot.
+    """
+    update_id = body.get("lastUpdateId") if isinstance(body, dict) else None
+    if type(update_id) is not int:
+        raise FrameInvalid("depth: expected an object with an integer lastUpdateId")
     if isinstance(body.get("symbol"), str):
         return str(body["symbol"])
-    update_id = body["lastUpdateId"]
     ids = seen()
     return min(ids, key=lambda name: abs(ids[name] - update_id), default=None)

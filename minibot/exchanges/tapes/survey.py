@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from minibot.events.unit_sizes import NS_PER_MS
+from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.tapes.lines import (
     KRAKEN,
     MARK,
@@ -43,19 +45,20 @@ class Survey:
     skews_ms: list[float] = field(default_factory=list)
 
     def take(self, line: Line) -> str:
-        """Take one line; return the kind of its message."""
+        """Take one line; return the kind of its message, which need not be whole."""
         self._time(line.at_ns)
         kind = kind_of(line.message)
         if kind == STREAM:
-            name = line.message[11 : line.message.index(b'"', 11)].decode("utf-8", "replace")
+            name = line.message[11:].partition(b'"')[0].decode("utf-8", "replace")
             self.counts[name] += 1
             if self.counts[name] % SKEW_EVERY == 1:
                 self._skew(line)
             return kind
         self.counts[_kraken_name(line.message) if kind == KRAKEN else kind] += 1
         if kind == MARK:
-            missed = read_mark(line.message)
-            self.missed += [] if missed is None else [missed]
+            with suppress(FrameInvalid):  # A finding of the check, which reads it too.
+                missed = read_mark(line.message)
+                self.missed += [] if missed is None else [missed]
         return kind
 
     def _time(self, at_ns: int) -> None:

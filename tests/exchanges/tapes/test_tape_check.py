@@ -98,6 +98,23 @@ def with_half_json(lines: Lines) -> Lines:
     return [*lines[:99], lines[99]._replace(message=b'{"stream":"btcusdt@trade","da}')]
 
 
+BROKEN = (
+    b'{"minibot":"missed","frpm_ns":1}',
+    b'{"minibot":"missed",x}',
+    b'{"minibot":"missed","from_ns":1,"to_ns":2,"symbols":[5],"why":""}',
+    b'{"minibot":"missed","from_ns":1,"to_ns":2,"symbols":null,"why":""}',
+    b'{"minibot":"missed","from_ns":1,"to_ns":%d,"symbols":[],"why":""}' % 10**19,
+    b'{"stream":"}',
+    b'["lastUpdateId"]',
+    b'{"a":{"lastUpdateId":1}}',
+    b'{"lastUpdateId":"1"}',
+)
+
+
+def with_broken(message: bytes) -> Callable[[Lines], Lines]:
+    return lambda lines: [*lines[:99], lines[99]._replace(message=message), *lines[100:140]]
+
+
 def with_wrong_levels(lines: Lines) -> Lines:
     """Diffs with whole numbering and wrong quantities for six seconds."""
     qty = re.compile(rb'","(?!0\.0{8}")[0-9.]+"\]')
@@ -126,6 +143,7 @@ def with_crossing_diff(lines: Lines) -> Lines:
         (with_half_json, "frame"),
         (with_wrong_levels, "top"),
         (with_crossing_diff, "book"),
+        *((with_broken(message), "frame") for message in BROKEN),
     ],
 )
 def test_each_kind_of_damage_is_found(change: Callable[[Lines], Lines], kind: str) -> None:
