@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.units import not_negative
+from minibot.exchanges.venue_facts import status_of
 
 ORIGIN: Final = "exchange"
 # The simulator marks instruments that it did not get from a recording.
@@ -108,7 +110,7 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
         symbol=info["symbol"],
         base_asset=info["baseAsset"],
         quote_asset=info["quoteAsset"],
-        status=str(info["status"]),
+        status=status_of(str(info["status"]), TRADING),
         price_increment=_decimal(price, "tickSize"),
         qty_increment=_decimal(lot, "stepSize"),
         qty_min=_decimal(lot, "minQty"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,15 @@ def test_symbol_that_is_not_spot_is_refused(changes: dict[str, Any]) -> None:
     """A symbol that is not traded on spot is refused."""
     with pytest.raises(FrameInvalid, match="spot"):
         parse_instrument(info(PRICE, LOT, **changes))
+
+
+@pytest.mark.parametrize("word", [None, "", "Halt", "HALT-2", "trading", "9" * 99, 5])
+def test_status_of_an_unusual_word_can_stand_in_an_event_and_does_not_trade(word: object) -> None:
+    """A status that is no word of the venue closes its symbol alone, as an event can say."""
+    status = parse_instrument(info(PRICE, LOT, status=word)).status
+
+    assert re.fullmatch(r"[A-Z_]{1,40}", status)
+    assert status != "TRADING"
 
 
 @pytest.mark.parametrize("filters", [(), (PRICE,), (LOT,), (PRICE, {**LOT, "stepSize": 0.1})])
