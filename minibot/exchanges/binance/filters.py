@@ -41,6 +41,8 @@ IDLE_FILTERS: Final = frozenset(
         "MAX_ASSET",
     }
 )
+ASSET: Final = re.compile(r"[A-Z0-9]{1,15}")
+"""An asset as events carry it."""
 _FILTER_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
 # A day: the venue has no rule with a longer average.
 MINUTES_MAX: Final = 1440
@@ -108,8 +110,8 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
     origin = info.get(ORIGIN_KEY, ORIGIN)
     return Instrument(
         symbol=info["symbol"],
-        base_asset=info["baseAsset"],
-        quote_asset=info["quoteAsset"],
+        base_asset=_asset(info, "baseAsset"),
+        quote_asset=_asset(info, "quoteAsset"),
         status=status_of(str(info["status"]), TRADING),
         price_increment=_decimal(price, "tickSize"),
         qty_increment=_decimal(lot, "stepSize"),
@@ -160,6 +162,13 @@ def is_spot(info: Mapping[str, Any]) -> bool:
         return all(SPOT in group for group in sets)
     permissions = info.get("permissions", ())
     return not permissions or SPOT in permissions
+
+
+def _asset(info: Mapping[str, Any], key: str) -> str:
+    name = info[key]
+    if not isinstance(name, str) or ASSET.fullmatch(name) is None:
+        raise ValueError(f"{key}: no event can carry {name!r}")
+    return name
 
 
 def _required(filters: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -12,12 +12,11 @@ import re
 from typing import Any, Final
 
 from minibot.exchanges.base import FrameInvalid
-from minibot.exchanges.binance.filters import is_spot, parse_instrument
+from minibot.exchanges.binance.filters import ASSET, is_spot, parse_instrument
 from minibot.exchanges.units import not_negative
 from minibot.exchanges.venue_facts import Listing, Listings
 
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,20}")
-_ASSET: Final = re.compile(r"[A-Z0-9]{1,15}")
 
 
 def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
@@ -52,7 +51,7 @@ def _listing(info: Any) -> Listing | None:
     if not isinstance(info, dict):
         return None
     symbol, base, quote = (info.get(key) for key in ("symbol", "baseAsset", "quoteAsset"))
-    if not (_matches(_SYMBOL, symbol) and _matches(_ASSET, base) and _matches(_ASSET, quote)):
+    if not (_matches(_SYMBOL, symbol) and _matches(ASSET, base) and _matches(ASSET, quote)):
         return None
     try:
         spot = is_spot(info)

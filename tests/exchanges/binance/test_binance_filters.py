@@ -214,6 +214,14 @@ def test_status_of_an_unusual_word_can_stand_in_an_event_and_does_not_trade(word
     assert status != "TRADING"
 
 
+@pytest.mark.parametrize("key", ["baseAsset", "quoteAsset"])
+@pytest.mark.parametrize("name", [None, "", "bt c", 5])
+def test_asset_that_no_event_can_carry_is_refused(key: str, name: object) -> None:
+    """A symbol whose asset has no usable name is refused."""
+    with pytest.raises(FrameInvalid, match=key):
+        parse_instrument(info(PRICE, LOT, **{key: name}))
+
+
 @pytest.mark.parametrize("filters", [(), (PRICE,), (LOT,), (PRICE, {**LOT, "stepSize": 0.1})])
 def test_symbol_without_the_needed_filters_is_refused(filters: tuple[dict[str, Any], ...]) -> None:
     """A symbol without tick size or lot size is refused."""
