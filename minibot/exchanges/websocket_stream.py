@@ -2,8 +2,8 @@
 
 `recv` blocks in the reader's own thread and answers pings there, so a slow consumer never costs a
 pong. The connection closes itself on whatever RFC 6455 forbids a server (masked frames, reserved
-bits, wrong opcodes) and on a message over the limit before it is read. Compression is never
-offered, so a small frame can not swell. Text is checked for UTF-8 by the JSON parser.
+bits, wrong opcodes) and on a frame over its limit before it is read. Compression is never offered,
+so a small frame can not swell. Text is checked for UTF-8 by the JSON parser.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from minibot.kernel.threads import call_after
 
 # The longest real frame seen is 60 kB; a diff of 5000 levels a side would be about 400 kB.
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+CONTROL_BYTES_MAX: Final = 125  # RFC 6455, 5.5.
 BUFFER_BYTES: Final = 64 * 1024
 PLAIN_TEXT: Final = 0x81  # The last frame of a text message, no reserved bits (RFC 6455, 5.2).
 PLAIN: Final = bytes([PLAIN_TEXT])
@@ -55,6 +56,8 @@ class _BoundedFrames(frame_buffer):
                 raise WebSocketException(f"message of more than {FRAME_BYTES_MAX} bytes")
             if is_last:
                 self.message_bytes = 0
+        elif self.length > CONTROL_BYTES_MAX:
+            raise WebSocketException(f"control frame of {self.length} bytes")
 
 
 class _BufferedSocket:

@@ -136,30 +136,45 @@ def test_ping_is_answered_with_its_payload_by_the_reader() -> None:
     assert pongs == [(10, b"1789142400123"), (10, b"")]
 
 
+ENDLESS = (2**63 - 1).to_bytes(8, "big") + b"x"
+
+
 @pytest.mark.row("F109", "F110")
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "why"),
     [
-        pytest.param(b"\x81\x82\x00\x00\x00\x00{}", id="masked"),
-        pytest.param(frame(BODY, first_bits=0x40), id="compressed"),
-        pytest.param(frame(BODY, 3), id="reserved-opcode"),
-        pytest.param(frame(BODY, 2), id="binary"),
-        pytest.param(frame(b"1", 0), id="continuation-of-nothing"),
-        pytest.param(frame(b"x" * 130, 9), id="long-ping"),
-        pytest.param(b"\x81\x7f" + (2**63 - 1).to_bytes(8, "big") + b"x", id="endless"),
+        pytest.param(b"\x81\x82\x00\x00\x00\x00{}", "masked frame", id="masked"),
+        pytest.param(frame(BODY, first_bits=0x40), "rsv", id="compressed"),
+        pytest.param(frame(BODY, 3), "opcode", id="reserved-opcode"),
+        pytest.param(frame(BODY, 2), "opcode 2", id="binary"),
+        pytest.param(frame(b"1", 0), "frame", id="continuation-of-nothing"),
+        pytest.param(frame(b"x" * 126, 9), "control frame of 126", id="long-ping"),
+        pytest.param(b"\x89\x7f" + ENDLESS, "control frame", id="endless-ping"),
+        pytest.param(b"\x8b\x7f" + ENDLESS, "control frame", id="endless-reserved"),
+        pytest.param(b"\x81\x7f" + ENDLESS, "more than", id="endless"),
         pytest.param(
-            b"\x81\x7f" + (FRAME_BYTES_MAX + 1).to_bytes(8, "big") + b"x", id="one-byte-over"
+            b"\x81\x7f" + (FRAME_BYTES_MAX + 1).to_bytes(8, "big") + b"x",
+            "more than",
+            id="one-byte-over",
         ),
-        pytest.param(frame(b"x" * 100, 5), id="opcode-5"),
+        pytest.param(frame(b"x" * 100, 5), "opcode", id="opcode-5"),
     ],
 )
-def test_frame_against_the_protocol_ends_the_connection(bad: bytes) -> None:
+def test_frame_against_the_protocol_ends_the_connection(bad: bytes, why: str) -> None:
     """A frame against the protocol, or too large, closes the connection before use."""
     with Loopback(sends(frame(BODY), bad, frame(BODY))) as server:
         stream = opened(server.port)
         assert stream.recv()[1] == BODY
-        with pytest.raises(StreamLost):
+        with pytest.raises(StreamLost, match=why):
             stream.recv()
+        stream.close()
+
+
+def test_ping_of_the_longest_payload_is_answered() -> None:
+    """A control frame of exactly 125 bytes is taken."""
+    with Loopback(sends(frame(b"x" * 125, 9), frame(BODY))) as server:
+        stream = opened(server.port)
+        assert stream.recv()[1] == BODY
         stream.close()
 
 
