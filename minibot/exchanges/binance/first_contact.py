@@ -206,24 +206,24 @@ class FirstContact:
         if instrument.status not in expected.STATUSES:
             words = ", ".join(sorted(expected.STATUSES))
             self._tell(EXCHANGE_INFO, STATUS, symbol, words, instrument.status)
-        (info,) = [item for item in body["symbols"] if item["symbol"] == symbol]
-        names = [str(item.get("filterType")) for item in info["filters"]]
+        infos = [item for item in body["symbols"] if item["symbol"] == symbol]
+        if len(infos) > 1:
+            self._tell(EXCHANGE_INFO, PARSER, symbol, "one entry", str(len(infos)))
+        names = [str(item.get("filterType")) for item in infos[-1]["filters"]]  # As it was parsed.
         self.report.filters[symbol] = names
         self._look_at_limits(body)
 
     def _look_at_limits(self, body: Mapping[str, Any]) -> None:
-        found = {
-            (row.get("rateLimitType"), row.get("interval"), row.get("intervalNum")): row
-            for row in body.get("rateLimits", ())
-            if isinstance(row, dict)
-        }
-        self.report.limits = list(found.values())
-        for key, limit in expected.LIMITS.items():
-            kind, interval, count = key
-            given = found.get(key, {}).get("limit")
-            if given != limit:
+        listed = body.get("rateLimits")
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        self.report.limits = rows
+        for (kind, interval, count), limit in expected.LIMITS.items():
+            wanted = {"rateLimitType": kind, "interval": interval, "intervalNum": count}
+            given = [row.get("limit") for row in rows if wanted.items() <= row.items()]
+            if given != [limit]:
                 name = f"{kind} per {count} {interval}"
-                self._tell(EXCHANGE_INFO, LIMIT, name, str(limit), str(given), hinders=False)
+                found = ", ".join(map(str, given)) or "none"
+                self._tell(EXCHANGE_INFO, LIMIT, name, str(limit), found, hinders=False)
 
     def _look_at_error(self) -> None:
         """Request a symbol that does not exist: refusals have a shape too."""
@@ -345,7 +345,7 @@ class FirstContact:
     def _take_books(self) -> None:
         for symbol in self.report.symbols:
             try:
-                body = self._rest.get(DEPTH, {"symbol": symbol, "limit": SNAPSHOT_LEVELS})
+                body = self._rest.snapshot_body(symbol, SNAPSHOT_LEVELS)
             except RestError as error:
                 self._tell(DEPTH, ANSWER, symbol, "a snapshot", str(error), hinders=True)
                 continue

@@ -231,6 +231,21 @@ def lower_limit(body: Any) -> Any:
             ("unknown", "symbols[].filters[LOT_SIZE].lotCount", False),
         ),
         (EXCHANGE_INFO, lower_limit, ("limit", "REQUEST_WEIGHT per 1 MINUTE", False)),
+        (
+            EXCHANGE_INFO,
+            lambda body: {**body, "rateLimits": None},
+            ("limit", "REQUEST_WEIGHT per 1 MINUTE", False),
+        ),
+        (
+            EXCHANGE_INFO,
+            lambda body: {**body, "rateLimits": [{"rateLimitType": [], "interval": {}}]},
+            ("limit", "REQUEST_WEIGHT per 1 MINUTE", False),
+        ),
+        (
+            EXCHANGE_INFO,
+            lambda body: {**body, "symbols": 2 * body["symbols"]},
+            ("parser", "BTCUSDT", True),
+        ),
     ],
 )
 def test_answer_that_differs_is_told_by_place_and_kind(
@@ -247,6 +262,21 @@ def test_answer_that_differs_is_told_by_place_and_kind(
 
     assert not report.passed
     assert expected in kinds(report, path)
+
+
+@pytest.mark.parametrize("body", [[], None, {"bids": [], "asks": []}, {"lastUpdateId": "7"}])
+def test_book_that_is_no_snapshot_is_told_and_the_rest_looked_at(host: Host, body: Any) -> None:
+    """A depth answer of another form costs the books, not the report."""
+
+    class Altered(AlteredRest):
+        path = DEPTH
+        alter = staticmethod(lambda depth: body)
+
+    report = host.meet(rest=Altered, seconds=SECONDS)
+
+    told = [(each.difference.kind, each.where) for each in report.differences]
+    assert ("answer", DEPTH) in told or ("book", "books") in told
+    assert report.books["BTCUSDT"]["snapshots"] == 0
 
 
 @pytest.mark.parametrize(
