@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from minibot.cli.support.output import show
@@ -31,8 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(GATES) if arguments.name == "all" else [arguments.name]
     reports = []
     for name in names:
+        code = code_sha256(PROJECT)
         report = GATES[name](lab)
-        _keep(lab, report)
+        if code_sha256(PROJECT) != code:
+            changed = Finding("code", False, "it changed while the gate worked: run it again")
+            report = replace(report, findings=(*report.findings, changed), judged=False)
+        _keep(lab, report, code)
         reports.append(report)
         if not arguments.json:
             show(arguments, None, lines(report))
@@ -49,17 +54,25 @@ def _smoke(lab: Path) -> GateReport:
 
 
 def _schema(lab: Path) -> GateReport:
-    """Judge the run left by `runtime_smoke`, or make one."""
+    """Judge the run that `runtime_smoke` left by this code, or make one."""
     from minibot.gates import runtime_smoke, schema
 
     folder = lab / runtime_smoke.NAME
-    found = sorted((folder / "runs").glob("*/seal.json"))
+    found = _runs_by_this_code(folder)
     if not found:
         runtime_smoke.check(folder)
-        found = sorted((folder / "runs").glob("*/seal.json"))
+        found = _runs_by_this_code(folder)
     if not found:
         return GateReport(schema.NAME, (Finding("a run", False, "the smoke run left none"),))
-    return schema.check(found[-1].parent)
+    return schema.check(found[-1])
+
+
+def _runs_by_this_code(folder: Path) -> list[Path]:
+    from minibot.runtime.manifest import Manifest
+
+    code = code_sha256(PROJECT)
+    sealed = sorted(path.parent for path in (folder / "runs").glob("*/seal.json"))
+    return [run_dir for run_dir in sealed if Manifest.load(run_dir).code_sha256 == code]
 
 
 def _atomic_io(lab: Path) -> GateReport:
@@ -89,10 +102,10 @@ GATES: dict[str, Callable[[Path], GateReport]] = {
 }
 
 
-def _keep(lab: Path, report: GateReport) -> None:
-    """Write the verdict, with the hash of the code, to where `minibot ready` finds it."""
+def _keep(lab: Path, report: GateReport, code: str) -> None:
+    """Write the verdict, with the hash of the judged code, to where `minibot ready` finds it."""
     ensure_folder(lab / "gates")
-    about = {"ts": wall_ms(), "code_sha256": code_sha256(PROJECT)}
+    about = {"ts": wall_ms(), "code_sha256": code}
     write_hashed(lab / "gates" / f"{report.gate}.json", {**about, **as_json(report)})
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from minibot.cli import gate
 from minibot.engine.role_replay import Recorded
 from minibot.events.registry import Contracts
 from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
@@ -20,7 +21,9 @@ from minibot.gates.smoke_run import SmokeRun, run_smoke
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.seal import root_of
 from minibot.replay.graph.lineage import verify_lineage
-from tests.runs import ShortRun
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from tests.runs import ShortRun, verb
 
 pytestmark = pytest.mark.campaign
 
@@ -181,6 +184,63 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
     shutil.copytree(PROJECT / "contracts", contracts)
     (contracts / "fill.v1.schema.json").unlink()
     assert not schema.check(short_run.run_dir, contracts).passed
+
+
+@pytest.mark.row("N-120")
+@pytest.mark.parametrize("is_by_this_code", [True, False])
+def test_schema_gate_judges_no_run_of_other_code(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_by_this_code: bool
+) -> None:
+    """A run left by other code says nothing about this one: a new one is made."""
+    left = tmp_path / runtime_smoke.NAME / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, left)
+    code = Manifest.load(left).code_sha256 if is_by_this_code else "0" * 64
+    made: list[Path] = []
+    judged: list[Path] = []
+
+    def smoke(lab: Path) -> GateReport:
+        made.append(lab)
+        return GateReport(runtime_smoke.NAME, ())
+
+    def judge(run_dir: Path) -> GateReport:
+        judged.append(run_dir)
+        return GateReport(schema.NAME, (Finding("a run", True, ""),))
+
+    monkeypatch.setattr(runtime_smoke, "check", smoke)
+    monkeypatch.setattr(schema, "check", judge)
+    monkeypatch.setattr(gate, "code_sha256", lambda _project: code)
+
+    report = gate.GATES[schema.NAME](tmp_path)
+
+    assert report.passed is is_by_this_code
+    assert judged == ([left] if is_by_this_code else [])
+    assert made == ([] if is_by_this_code else [tmp_path / runtime_smoke.NAME])
+
+
+@pytest.mark.row("N-120")
+@pytest.mark.parametrize("judged", [None, True])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_gate_during_which_the_code_changed_proves_neither_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_changed: bool, judged: bool | None
+) -> None:
+    """A gate's verdict names the code from before it, and fails if that is no longer the code."""
+    saved = ["a"]
+
+    def work(lab: Path) -> GateReport:
+        saved.append("b" if is_changed else "a")
+        return GateReport("schema", (Finding("a run", True, ""),), judged=judged)
+
+    monkeypatch.setitem(gate.GATES, "schema", work)
+    monkeypatch.setattr(gate, "code_sha256", lambda _project: saved[-1])
+
+    said = verb(tmp_path, "gate", "schema")
+
+    kept = read_hashed(Var(tmp_path).lab / "gates" / "schema.json")
+    assert (kept["passed"], kept["code_sha256"]) == (not is_changed, "a")
+    assert said.code == is_changed
+    assert [found["name"] for found in kept["findings"] if not found["passed"]] == (
+        ["code"] if is_changed else []
+    )
 
 
 @pytest.mark.parametrize(("validator", "answer"), [("validate", True), ("explain", [])])
