@@ -192,6 +192,17 @@ def test_bar_without_volume_has_quotes_and_no_trade(tmp_path: Path) -> None:
     assert TRADE in minutes[3]
 
 
+def test_bar_of_a_week_has_no_more_trades_than_are_made_at_once(tmp_path: Path) -> None:
+    """A long bar, whose trades are all made at once, gets no more of them than an hour."""
+    week_ms = 7 * 24 * 3_600_000
+    source = Klines(open_klines(write(tmp_path / "BTCUSDT-1m.jsonl", [row(0)])), 20, "klines")
+    hour = Bar(0, 3_600_000, 100, 101, 99, 100, 10**6)
+    week = Bar(0, week_ms, 100, 101, 99, 100, 10**6)
+    week.trades = 10**7
+
+    assert source._count(week) == source._count(hour) == 36_000
+
+
 @pytest.mark.process
 def test_history_answers_for_the_time_before_and_never_after(tmp_path: Path) -> None:
     """History answers for times before the origin only, longer intervals included."""

@@ -10,8 +10,8 @@ The model, the same for the same file every time:
   trades. Quote volume and the taker's share follow from the trades and differ from the file's.
 * A taker sells where the price falls and buys where it rises; the touch is one tick wide.
 * The rate of messages is the configured one, half quotes and half trades, but never more trades
-  than the bar had. A bar without volume has a quote a second and no trade. Where the file has no
-  bar at all there is silence.
+  than the bar had, nor than `TRADES_MAX`. A bar without volume has a quote a second and no trade.
+  Where the file has no bar at all there is silence.
 
 No depth: a bar says nothing about it.
 """
@@ -31,6 +31,8 @@ from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.simulator.sources.kline_files import KlineFile
 
 TRADES_MIN: Final = 4
+# An hour's at the default rate of 20; a bar's trades are made at once, while no client is served.
+TRADES_MAX: Final = 36_000
 QUIET_QUOTE_MS: Final = 1000
 
 
@@ -86,7 +88,7 @@ class Klines:
         """Return how many trades to make for a bar."""
         wanted = (bar.end_ms - bar.open_ms) * self._rate_per_s // 2000
         had = bar.trades if bar.trades > 0 else wanted
-        return max(TRADES_MIN, min(wanted, had))
+        return max(TRADES_MIN, min(wanted, had, TRADES_MAX))
 
 
 def _sample(units: int, places: int) -> str:
