@@ -114,9 +114,17 @@ class Desk:
         frame = Frame(ORIGIN_MS * 10**6, "BTCUSDT", kind, f"btcusdt@{kind}", orjson.dumps(data))
         self.venue.take(frame)
 
-    def trade(self, price: str, qty: str = "0.50000000", *, taker_sells: bool = True) -> None:
+    def trade(
+        self,
+        price: str,
+        qty: str = "0.50000000",
+        *,
+        taker_sells: bool = True,
+        number: int | None = None,
+    ) -> None:
+        number = self._ids if number is None else number
         times = {"E": ORIGIN_MS, "T": ORIGIN_MS, "m": taker_sells, "M": True}
-        data = {"e": "trade", "s": "BTCUSDT", "t": self._ids, "p": price, "q": qty, **times}
+        data = {"e": "trade", "s": "BTCUSDT", "t": number, "p": price, "q": qty, **times}
         self._take(TRADE, data)
 
     def quote(self, bid: str, ask: str, qty: str = "1.00000000") -> None:
@@ -220,6 +228,17 @@ def test_resting_order_waits_behind_what_stood_at_its_price(desk: Desk) -> None:
     assert before == "0.00000000"
     assert first == same == "0.50000000"
     assert executed() == "0.70000000"
+
+
+def test_repeated_trade_fills_once(desk: Desk) -> None:
+    """A trade that a tape of two connections holds twice fills no order twice."""
+    order = desk.order(**LIMIT, side="BUY", quantity="1", price="99.50")
+
+    for _ in range(2):
+        desk.trade("99.50000000", number=700)
+
+    found = desk.call("GET", "order", symbol="BTCUSDT", orderId=order["orderId"])
+    assert found["executedQty"] == "0.50000000"
 
 
 def test_trade_is_shared_by_price_and_age(desk: Desk) -> None:

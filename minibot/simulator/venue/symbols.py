@@ -65,8 +65,8 @@ class ListedSymbol:
             return None
         if frame.kind == TRADE:
             trade: dict[str, Any] = orjson.loads(frame.data)
-            self._take_trade(trade, frame.at_ns)
-            return trade
+            # Whoever acts on trades, as the paper account does, sees none twice.
+            return trade if self._take_trade(trade, frame.at_ns) else None
         if frame.kind == DEPTH:
             diff: dict[str, Any] = orjson.loads(frame.data)
             moment(diff["E"])
@@ -81,16 +81,17 @@ class ListedSymbol:
             self._take_snapshot(orjson.loads(frame.data))
         return None
 
-    def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
+    def _take_trade(self, trade: dict[str, Any], at_ns: int) -> bool:
         price, qty = _checked(trade)
         whole(trade["t"])
         # A recording over two connections holds trades twice; each one counts once.
         if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
             self.repeated_trades += 1
-            return
+            return False
         if not self._has_aggregates:
             self.aggregates.add(trade, price, qty, at_ns)
         self._count(trade["T"], price, qty, trade["m"], trade["t"])
+        return True
 
     def _take_aggregate(self, row: dict[str, Any]) -> None:
         price, qty = _checked(row)
