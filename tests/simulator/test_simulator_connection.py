@@ -174,6 +174,10 @@ def test_microseconds_touch_times_alone() -> None:
     kline = b'{"e":"kline","E":5,"k":{"t":1,"T":2,"L":9,"o":"3"}}'
     day = b'{"e":"24hrTicker","E":5,"O":1,"C":2,"F":3,"L":4,"o":"1"}'
 
+    report = b'{"e":"executionReport","E":5,"T":4,"t":7,"I":9,"w":true,"O":1,"W":2}'
+    account = b'{"e":"outboundAccountPosition","E":5,"u":4,"B":[]}'
+    depth = b'{"e":"depthUpdate","E":5,"U":1,"u":2}'
+
     assert wire.in_micros(trade) == b'{"e":"trade","E":5000,"s":"X","t":7,"p":"1","T":4000}'
     assert wire.in_micros(kline) == (
         b'{"e":"kline","E":5000,"k":{"t":1000,"T":2999,"L":9,"o":"3"}}'
@@ -181,6 +185,11 @@ def test_microseconds_touch_times_alone() -> None:
     assert wire.in_micros(day) == (
         b'{"e":"24hrTicker","E":5000,"O":1000,"C":2000,"F":3,"L":4,"o":"1"}'
     )
+    assert wire.in_micros(report) == (
+        b'{"e":"executionReport","E":5000,"T":4000,"t":7,"I":9,"w":true,"O":1000,"W":2000}'
+    )
+    assert wire.in_micros(account) == b'{"e":"outboundAccountPosition","E":5000,"u":4000,"B":[]}'
+    assert wire.in_micros(depth) == b'{"e":"depthUpdate","E":5000,"U":1,"u":2}'
 
 
 def test_connection_whose_client_hung_up_is_reset_without_an_error() -> None:

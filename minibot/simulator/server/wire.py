@@ -19,8 +19,13 @@ PONG: Final = 0xA
 
 _MIDDLE: Final = struct.Struct(">BBH")
 _TIME_KEYS: Final = frozenset({"E", "T", "t", "O", "C"})
-# Keys that hold a time in other payloads and an id in these.
-_NOT_TIMES: Final = {"trade": frozenset({"t"}), "blockTrade": frozenset({"t"})}
+# Events with times under other keys: the "t" of a trade is its id.
+_TIME_KEYS_OF: Final = {
+    "trade": _TIME_KEYS - {"t"},
+    "blockTrade": _TIME_KEYS - {"t"},
+    "executionReport": _TIME_KEYS - {"t"} | {"W"},
+    "outboundAccountPosition": _TIME_KEYS | {"u"},
+}
 
 
 def header(opcode: int, size: int) -> bytes:
@@ -72,12 +77,12 @@ def with_times(payload: Any, change: Callable[[int], int]) -> Any:
         return [with_times(item, change) for item in payload]
     if not isinstance(payload, dict):
         return payload
-    ids = _NOT_TIMES.get(payload.get("e", ""), frozenset())
+    time_keys = _TIME_KEYS_OF.get(payload.get("e", ""), _TIME_KEYS)
     return {
         key: with_times(value, change)
         if key == "k"
         else change(value)
-        if key in _TIME_KEYS and key not in ids and type(value) is int
+        if key in time_keys and type(value) is int
         else value
         for key, value in payload.items()
     }
