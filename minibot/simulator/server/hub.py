@@ -121,8 +121,10 @@ class Hub:
 
     def _publish_aggregates(self, symbol: str) -> None:
         stream = f"{symbol.lower()}@aggTrade"
+        is_sent = stream in self._readers and stream not in self._venue.facts.streams
+        # Drained also while the symbol does not trade: the aggregates of a break are never sent.
         for aggregate in self._venue.symbols[symbol].aggregates.drain():
-            if stream in self._readers and stream not in self._venue.facts.streams:
+            if is_sent and self._venue.statuses[symbol] == "TRADING":
                 self.publish(stream, orjson.dumps(aggregate))
 
     def publish(self, stream: str, data: bytes, text: bytes | None = None) -> None:

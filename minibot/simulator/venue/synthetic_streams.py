@@ -105,30 +105,32 @@ class SyntheticStreams:
             return
         # A hole in the source must not be hidden.
         if slow.is_before_hole(diff):
-            self._send_slow(slow)
+            self._send_slow(symbol, slow)
         slow.merge(diff)
 
     def on_grid(self, now_ms: int) -> None:
         """Send everything due at this moment of exchange time, a multiple of `GRID_MS`."""
         self._send_partial(self._fast)
         for name, stream in self._klines.items():
+            # Due also in a break: else all of its bars would be sent as closed at its end.
             for message in stream.due(now_ms):
-                self._publish(name, orjson.dumps(message))
+                self._send(message["s"], name, message)
         if now_ms % SECOND_MS:
             return
         self._send_partial(self._partial)
-        for slow in self._slow.values():
-            self._send_slow(slow)
+        for symbol, slow in self._slow.items():
+            self._send_slow(symbol, slow)
         for name, (symbol, payload) in self._tickers.items():
             if self._venue.symbols[symbol].last_ms:
-                self._publish(name, orjson.dumps(payload(self._venue, symbol, now_ms)))
+                self._send(symbol, name, payload(self._venue, symbol, now_ms))
         if self._all:
             self._send_all(now_ms)
         self._traded.clear()
 
     def _send_all(self, now_ms: int) -> None:
         # In the order of exchangeInfo, independent of the order of trades.
-        changed = [symbol for symbol in self._venue.symbols if symbol in self._traded]
+        traded = [symbol for symbol in self._venue.symbols if symbol in self._traded]
+        changed = [symbol for symbol in traded if self._is_trading(symbol)]
         if changed:
             for name, payload in self._all.items():
                 rows = [payload(self._venue, symbol, now_ms) for symbol in changed]
@@ -137,14 +139,21 @@ class SyntheticStreams:
     def _send_partial(self, streams: dict[str, tuple[str, int]]) -> None:
         for name, (symbol, levels) in streams.items():
             if self._venue.symbols[symbol].book.is_known:
-                self._publish(name, orjson.dumps(self._venue.depth(symbol, levels)))
+                self._send(symbol, name, self._venue.depth(symbol, levels))
 
-    def _send_slow(self, slow: SlowDepth) -> None:
+    def _send_slow(self, symbol: str, slow: SlowDepth) -> None:
         event = slow.take()
         if event is not None:
-            data = orjson.dumps(event)
             for name in slow.names:
-                self._publish(name, data)
+                self._send(symbol, name, event)
+
+    def _send(self, symbol: str, name: str, payload: dict[str, Any]) -> None:
+        """Publish a payload unless its symbol is silent: halted or delisted."""
+        if self._is_trading(symbol):
+            self._publish(name, orjson.dumps(payload))
+
+    def _is_trading(self, symbol: str) -> bool:
+        return self._venue.statuses[symbol] == "TRADING"
 
 
 class SlowDepth:
