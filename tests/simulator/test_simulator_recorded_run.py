@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from minibot.events.model import Bar, Beat, Book, Instrument, MarketTick, Payload
@@ -84,6 +85,21 @@ def test_recorded_run_says_what_it_is(tmp_path: Path) -> None:
     assert facts.symbols == ("BTCUSDT",)
     assert facts.has_depth
     assert facts.symbol_infos["BTCUSDT"]["origin"] == "exchange"
+
+
+def test_symbol_that_joined_later_is_played(tmp_path: Path) -> None:
+    """A symbol whose rules were recorded long after the start is listed and played from there."""
+    at_ms = START_MS + 50_000
+    events = recorded(300)
+    joined = [(at_ms, msgspec.structs.replace(INSTRUMENT, symbol="ETHUSDT", base_asset="ETH"))]
+    traded = [(at_ms + n, tick("trade", n, symbol="ETHUSDT")) for n in range(20)]
+
+    source = RecordedRun(write_run(tmp_path / "run", [events, [*joined, *traded]]), "run")
+
+    assert source.facts.symbols == ("BTCUSDT", "ETHUSDT")
+    assert source.facts.symbol_infos["ETHUSDT"]["baseAsset"] == "ETH"
+    assert "ethusdt@trade" in source.facts.streams
+    assert [frame.symbol for frame in source.frames()].count("ETHUSDT") == 20
 
 
 def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ FIRST_UPDATE_ID: Final = 1000
 DIFF_INTERVAL_MS: Final = 100
 _TAIL_BYTES: Final = 1 << 20
 _LINE_HEAD: Final = len(b"sha256:") + 64 + 1
+_INSTRUMENT: Final = "instrument"
+_INSTRUMENT_MARK: Final = b'"type":"instrument"'
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class RecordedRun:
     """Market data of a finished run."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
-        """Read the beginning and the end of its `market_ticks`.
+        """Read the beginning and the end of its `market_ticks`, and the rules of all its symbols.
 
         Raises:
             Refusal: No such run, no market data in it, or a damaged line.
@@ -121,27 +123,29 @@ class RecordedRun:
             symbol: _Writer(symbol, self.facts.opening_books.get(symbol), self.facts.skew_ms)
             for symbol in self.facts.symbols
         }
-        for event in self._events():
+        for line in self._lines():
+            event = _event(*line)
             payload = event["payload"]
             writer = writers.get(payload.get("symbol", ""))
             if writer is None:
                 continue
             yield from writer.write(event)
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[tuple[Path, int, bytes]]:
         for path in self._files:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
-                    yield _event(path, number, line)
+                    yield path, number, line
 
     def _head(self) -> _Head:
         head = _Head()
-        for event in self._events():
+        lines = self._lines()
+        for line in lines:
+            event = _event(*line)
             payload = event["payload"]
             kind = event["type"]
-            if kind == "instrument":
-                head.infos.setdefault(payload["symbol"], payload)
-                head.symbols[payload["symbol"]] = None
+            if kind == _INSTRUMENT:
+                self._add_rules(head, payload)
             elif kind == "bar" and payload["is_history"]:
                 key = (payload["symbol"], payload["interval"])
                 head.bars.setdefault(key, []).append(_bar(payload))
@@ -149,7 +153,17 @@ class RecordedRun:
                 self._add(head, event)
             if head.is_enough:
                 break
+        # A symbol that joined later has its rules further on; all else there is left to `frames`.
+        for line in lines:
+            if _INSTRUMENT_MARK in line[-1]:
+                event = _event(*line)
+                if event["type"] == _INSTRUMENT:
+                    self._add_rules(head, event["payload"])
         return head
+
+    def _add_rules(self, head: _Head, payload: dict[str, Any]) -> None:
+        head.infos.setdefault(payload["symbol"], payload)
+        head.symbols[payload["symbol"]] = None
 
     def _add(self, head: _Head, event: Mapping[str, Any]) -> None:
         payload = event["payload"]
