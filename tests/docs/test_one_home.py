@@ -52,7 +52,8 @@ HOMES_OF_CODES = {
 FIELDS = {
     "account_drawdown", "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled",
     "halted",
-    "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
+    "algo_orders_max", "left_trading", "night_loss", "night_notional", "notional_max",
+    "order_lists_max", "order_rate", "orders_max", "position_max", "positions_max",
     "week_loss", "week_notional",
     "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
 }  # fmt: skip

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from minibot.events.model import Bar, Beat, Book, Instrument, MarketTick, Payload
+from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
@@ -100,6 +101,36 @@ def test_symbol_that_joined_later_is_played(tmp_path: Path) -> None:
     assert source.facts.symbol_infos["ETHUSDT"]["baseAsset"] == "ETH"
     assert "ethusdt@trade" in source.facts.streams
     assert [frame.symbol for frame in source.frames()].count("ETHUSDT") == 20
+
+
+def test_rules_of_a_recorded_run_come_back_whole(tmp_path: Path) -> None:
+    """Every rule that the exchange gave for a symbol is that of the exchangeInfo played."""
+    rules: dict[str, Any] = {
+        **{"market_qty_max": "80.0", "market_qty_min": "0.1", "market_qty_increment": "0.01"},
+        **{"notional_max": "9000.0", "market_notional_min": "0", "market_notional_max": "9000.0"},
+        **{"bid_percent_up": "1.2", "bid_percent_down": "0.8", "percent_minutes": 1},
+        **{"ask_percent_up": "1.3", "ask_percent_down": "0.7"},
+        **{"price_min": "0.5", "price_max": "9999999", "position_max": "0.5"},
+        **{"orders_max": 200, "algo_orders_max": 5, "order_lists_max": 20},
+        **{"trailing_sell_min": 10, "trailing_sell_max": 2000},
+    }
+    instrument = msgspec.structs.replace(INSTRUMENT, **rules)
+    events = [(START_MS - 9, instrument), *recorded()[1:]]
+
+    infos = RecordedRun(write_run(tmp_path / "run", [events]), "run").facts.symbol_infos
+
+    assert parse_instrument(infos["BTCUSDT"]) == instrument
+
+
+def test_limit_of_zero_in_a_recorded_run_forbids_nothing(tmp_path: Path) -> None:
+    """A limit of zero, which means no limit, is not played as a filter that refuses all orders."""
+    instrument = msgspec.structs.replace(INSTRUMENT, position_max="0.00000000", orders_max=0)
+    events = [(START_MS - 9, instrument), *recorded()[1:]]
+
+    infos = RecordedRun(write_run(tmp_path / "run", [events]), "run").facts.symbol_infos
+
+    found = parse_instrument(infos["BTCUSDT"])
+    assert (found.position_max, found.orders_max) == (None, None)
 
 
 def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> None:

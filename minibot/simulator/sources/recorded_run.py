@@ -223,19 +223,13 @@ def _bar(payload: Mapping[str, Any]) -> Bar:
 
 def _info(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return an `instrument` event as an entry of exchangeInfo."""
-    rules = {
+    rules = {name: value for name, value in payload.items() if value is not None}
+    rules |= {
         "base": payload["base_asset"],
         "quote": payload["quote_asset"],
         "tick": payload["price_increment"],
         "step": payload["qty_increment"],
-        "qty_min": payload["qty_min"],
-        "qty_max": payload["qty_max"],
-        "notional_min": payload["notional_min"],
     }
-    if payload.get("market_qty_max") is not None:
-        rules["market_qty_max"] = payload["market_qty_max"]
-    if payload.get("notional_max") is not None:
-        rules["notional_max"] = payload["notional_max"]
     return entry(payload["symbol"], rules, payload["origin"])
 
 

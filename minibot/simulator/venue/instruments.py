@@ -8,12 +8,13 @@ readers then assume `exchange`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.kernel.errors import Refusal
 
 TABLE_PATH: Final = Path(__file__).with_name("instruments.v1.json")
@@ -38,6 +39,16 @@ ORDER_TYPES: Final = (
     *("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"),
     *("TAKE_PROFIT", "TAKE_PROFIT_LIMIT"),
 )
+
+# Rules that only some symbols have, each with its filter and field; 0 means no limit.
+_FURTHER_RULES: Final = {
+    "position_max": ("MAX_POSITION", "maxPosition"),
+    "orders_max": ("MAX_NUM_ORDERS", "maxNumOrders"),
+    "algo_orders_max": ("MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders"),
+    "order_lists_max": ("MAX_NUM_ORDER_LISTS", "maxNumOrderLists"),
+    "trailing_sell_min": ("TRAILING_DELTA", "minTrailingBelowDelta"),
+    "trailing_sell_max": ("TRAILING_DELTA", "maxTrailingBelowDelta"),
+}
 
 
 def made_rules(symbol: str) -> dict[str, str]:
@@ -116,8 +127,11 @@ def _increment(text: str) -> str:
     return f"{10 ** (8 - min(places, 8)) // 10**8}.{10 ** (8 - min(places, 8)) % 10**8:08d}"
 
 
-def entry(symbol: str, rules: Mapping[str, str], origin: str) -> dict[str, Any]:
-    """Return an exchangeInfo entry from a symbol's few rules; the rest is usual for the venue."""
+def entry(symbol: str, rules: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Return an exchangeInfo entry from a symbol's rules; those missing are usual for the venue.
+
+    Rules are named as in the `instrument` event, but for `base`, `quote`, `tick` and `step`.
+    """
     return {
         "symbol": symbol,
         "status": "TRADING",
@@ -149,11 +163,11 @@ def entry(symbol: str, rules: Mapping[str, str], origin: str) -> dict[str, Any]:
     }
 
 
-def _filters(rules: Mapping[str, str]) -> list[dict[str, Any]]:
+def _filters(rules: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "filterType": "PRICE_FILTER",
-            "minPrice": rules["tick"],
+            "minPrice": rules.get("price_min", rules["tick"]),
             "maxPrice": rules.get("price_max", "1000000.00000000"),
             "tickSize": rules["tick"],
         },
@@ -165,24 +179,37 @@ def _filters(rules: Mapping[str, str]) -> list[dict[str, Any]]:
         },
         {
             "filterType": "MARKET_LOT_SIZE",
-            "minQty": "0.00000000",
+            "minQty": rules.get("market_qty_min", "0.00000000"),
             "maxQty": rules.get("market_qty_max", rules["qty_max"]),
-            "stepSize": "0.00000000",
+            "stepSize": rules.get("market_qty_increment", "0.00000000"),
         },
         {
             "filterType": "PERCENT_PRICE_BY_SIDE",
-            "bidMultiplierUp": "5",
-            "bidMultiplierDown": "0.2",
-            "askMultiplierUp": "5",
-            "askMultiplierDown": "0.2",
-            "avgPriceMins": 5,
+            "bidMultiplierUp": rules.get("bid_percent_up", "5"),
+            "bidMultiplierDown": rules.get("bid_percent_down", "0.2"),
+            "askMultiplierUp": rules.get("ask_percent_up", "5"),
+            "askMultiplierDown": rules.get("ask_percent_down", "0.2"),
+            "avgPriceMins": rules.get("percent_minutes", 5),
         },
         {
             "filterType": "NOTIONAL",
             "minNotional": rules["notional_min"],
-            "applyMinToMarket": True,
+            "applyMinToMarket": _is_on(rules.get("market_notional_min", "1")),
             "maxNotional": rules.get("notional_max", "9000000.00000000"),
-            "applyMaxToMarket": False,
+            "applyMaxToMarket": _is_on(rules.get("market_notional_max", "0")),
             "avgPriceMins": 5,
         },
+        *_further_filters(rules),
     ]
+
+
+def _further_filters(rules: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    filters: dict[str, dict[str, Any]] = {}
+    for name, (kind, field) in _FURTHER_RULES.items():
+        if name in rules and _is_on(str(rules[name])):
+            filters.setdefault(kind, {"filterType": kind})[field] = rules[name]
+    return filters.values()
+
+
+def _is_on(value: str) -> bool:
+    return to_units(value) > 0
