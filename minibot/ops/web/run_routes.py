@@ -161,10 +161,13 @@ async def _events(run: RunView) -> AsyncIterator[bytes]:
     try:
         sent: Any = None
         while not live.is_closed:
-            if live.status is not None and live.status is not sent:
-                sent = live.status
+            status = live.status
+            figures = None if status is None else _live(run)
+            # Figures that are stale are sent again, so that their age counts up on the page.
+            if figures is not None and (status is not sent or figures["is_stale"]):
+                sent = status
                 live.streamed += 1
-                yield b"data: " + canonical.encode(_live(run)) + b"\n\n"
+                yield b"data: " + canonical.encode(figures) + b"\n\n"
             else:
                 yield b": still here\n\n"
             await asyncio.sleep(STREAM_S)

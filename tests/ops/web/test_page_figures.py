@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,7 +19,7 @@ from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from minibot.runtime.manifest import Manifest
-from tests.ops.web.served import Served, served
+from tests.ops.web.served import ANSWER_S, Served, served
 from tests.runs import ShortRun, verb
 
 pytestmark = pytest.mark.network_mock
@@ -257,12 +260,57 @@ def test_nights_are_listed_with_result_and_report(page: Served, short_run: Short
         assert page.get(f"/api/v1/nights/{name}/report").status == 404
 
 
-def test_stream_tells_each_status_once(page: Served) -> None:
-    """The first figures come at once."""
+@contextmanager
+def streamed(page: Served) -> Iterator[Iterator[bytes]]:
+    """Open the page's stream; gives its events and comments, one a second."""
     with page.connect() as connection:
         head = f"GET /api/v1/stream HTTP/1.1\r\nhost: {page.host}\r\n"
         connection.sendall(f"{head}authorization: Bearer {page.token}\r\n\r\n".encode())
-        file = connection.makefile("rb")
-        said = next(line for line in file if line.startswith(b"data: "))
+        with connection.makefile("rb") as file:
+            yield (line for line in file if line.startswith((b"data: ", b": ")))
 
-    assert json.loads(said[6:])["run_id"] == page.run_id
+
+def figures_in(lines: Iterator[bytes], part: bytes = b"") -> dict[str, Any]:
+    """Return the next figures of a stream, with a part of their text."""
+    due = (line for line in islice(lines, ANSWER_S) if line.startswith(b"data: ") and part in line)
+    found: dict[str, Any] = json.loads(next(due).removeprefix(b"data: "))
+    return found
+
+
+@pytest.fixture
+def age_ms(page: Served, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Age of the page's newest status, which the test sets; both are put back behind it."""
+    found, live = [0], page.server._run.live
+    monkeypatch.setattr(live, "age_ms", lambda: found[0])
+    monkeypatch.setattr(live, "status", page.status())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ended", "age"), [(None, STALE_MS), ({"kind": "END", "reason_code": "OPERATOR"}, 10**9)]
+)
+def test_stream_tells_each_status_once(
+    page: Served, age_ms: list[int], ended: object, age: int
+) -> None:
+    """The first figures come at once, and none again of a young status or of an ended run."""
+    age_ms[0] = age
+    page.server._run.live.take(page.status() | {"ended": ended})
+    with streamed(page) as lines:
+        told = [line.partition(b" ")[0] for line in islice(lines, 2)]
+
+    assert told == [b"data:", b":"]
+
+
+def test_stream_tells_an_open_page_that_the_launcher_is_silent(
+    page: Served, age_ms: list[int]
+) -> None:
+    """A page that is open learns it as a fresh one does: the age counts up until news come."""
+    with streamed(page) as lines:
+        told = [figures_in(lines)]
+        for age in (STALE_MS + 1, STALE_MS + 1001, 0):
+            age_ms[0] = age
+            if age == 0:
+                page.server.take(page.status())
+            told.append(figures_in(lines, f'"status_age_ms":{age},'.encode()))
+
+    assert [figures["is_stale"] for figures in told] == [False, True, True, False]
