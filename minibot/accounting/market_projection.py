@@ -47,6 +47,7 @@ class MarketProjection:
         seq: Number of the last line of `market_ticks`, 0 before the first.
         first_ts: When the first market event was, Unix ms; 0 without any.
         last_ts: When the last one was.
+        price_ts: When the last tick or price mark was, 0 before the first.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class MarketProjection:
         "first_ts",
         "last_ts",
         "performance",
+        "price_ts",
         "seq",
         "types",
     )
@@ -79,7 +81,7 @@ class MarketProjection:
         """
         self.performance = performance
         self.types: Counter[str] = Counter()
-        self.seq = self.first_ts = self.last_ts = 0
+        self.seq = self.first_ts = self.last_ts = self.price_ts = 0
         self._next_fill = next_fill
         self._waiting: Event | None = None
         self._after_marks = after_marks
@@ -121,6 +123,9 @@ class MarketProjection:
         self.seq = first_seq + len(payloads) - 1
         self.first_ts = self.first_ts or times[0]
         self.last_ts = times[-1]
+        if not MARKS.isdisjoint(classes):
+            newest_first = zip(reversed(times), reversed(payloads), strict=True)
+            self.price_ts = next(ts for ts, payload in newest_first if type(payload) in MARKS)
         looks = self.performance.on_market(payloads)
         if self._after_marks is not None and classes.keys() <= MARKS:
             self._after_marks(times, payloads, looks)

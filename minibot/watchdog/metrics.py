@@ -37,7 +37,8 @@ class MetricsKeeper:
 
     Attributes:
         live: Figures for the live table, recomputed once a second and never changed afterwards:
-            `symbols` as in `symbol_figures`, `result` as in `result_figures`, and `market_ms`.
+            `symbols` as in `symbol_figures`, `result` as in `result_figures`, `market_ms` and, of
+            the last price, `price_ms`.
     """
 
     def __init__(self, context: RoleContext) -> None:
@@ -127,6 +128,7 @@ class MetricsKeeper:
         performance = self._market.performance
         self.live = {
             "market_ms": self._market.last_ts or None,
+            "price_ms": self._market.price_ts or None,
             "symbols": symbol_figures(performance),
             "result": result_figures(performance),
         }

@@ -106,6 +106,23 @@ def test_counts_and_times_are_those_of_the_market_alone() -> None:
     assert market.figures()["performance"] == market.performance.to_json()
 
 
+@pytest.mark.parametrize("pieces", [[1] * 4, [4], [2, 2]])
+def test_age_of_prices_counts_from_the_last_price_and_no_beat(pieces: list[int]) -> None:
+    """A minute of beats in an outage moves the market's time and not that of its prices."""
+    beat = Beat(1, {})
+    events = [event(5, beat), tick(10, "100"), event(40_010, beat), event(60_010, beat)]
+    market = MarketProjection(opened())
+    assert market.price_ts == 0
+    done = 0
+    for count in pieces:
+        take_all(market, done + 1, events[done : done + count])
+        done += count
+
+    assert (market.price_ts, market.last_ts) == (10, 60_010)
+    market.take(5, event(60_020, PriceMark(COIN, "130", "miniTicker", 50)))
+    assert market.price_ts == 60_020
+
+
 def first_of(events: list[Event]) -> Callable[[], Event | None]:
     """Return a function that takes the first of the events; None without one."""
     return lambda: events.pop(0) if events else None

@@ -113,7 +113,8 @@ def status(reason: str = "HOLD: warmup 18/21 bars of 1s", **changes: Any) -> dic
         "ai_off": False,
         "quote_asset": "USDT",
         "market": {
-            "market_ms": ORIGIN_MS + 172_000,
+            "market_ms": ORIGIN_MS + 172_900,
+            "price_ms": ORIGIN_MS + 172_000,
             "symbols": {"BTCUSDT": HELD},
             "result": {
                 "pnl": "-3.16345679",
@@ -237,24 +238,34 @@ def test_old_prices_are_said_to_be_old_at_the_speed_of_the_market() -> None:
     """Five seconds of wall-clock time are fifty of a market that runs ten times as fast."""
     shown = status()
 
-    shown["market"]["market_ms"] = shown["now_ms"] - 50_000
+    shown["market"]["price_ms"] = shown["now_ms"] - 50_000
     assert "prices of" not in "\n".join(drawn(shown, 80))
-    shown["market"]["market_ms"] = shown["now_ms"] - 50_001
+    shown["market"]["price_ms"] = shown["now_ms"] - 50_001
     assert "prices of 23:56:16" in drawn(shown, 80)[1]
 
 
 def test_silence_of_a_real_market_names_the_host_and_what_to_do() -> None:
     """An operator who sees no price asks whose fault it is; a simulated market has no host."""
     shown = status(host="stream.example:443")
-    shown["market"]["market_ms"] = shown["now_ms"] - 10_000
+    shown["market"]["price_ms"] = shown["now_ms"] - 10_000
     simulated = status(host=None)
-    simulated["market"]["market_ms"] = simulated["now_ms"] - 10_000
+    simulated["market"]["price_ms"] = simulated["now_ms"] - 10_000
 
     (notice,) = View(shown).notices()
     assert notice.startswith("no price from stream.example:443 since 23:56:56: check the network")
     assert View(simulated).notices() == []
-    shown["market"]["market_ms"] += 1
+    shown["market"]["price_ms"] += 1
     assert View(shown).notices() == []
+
+
+def test_status_of_a_release_that_told_no_price_ms_is_shown() -> None:
+    """A launcher that was started before an update has the market's time alone."""
+    shown = status(host="stream.example:443")
+    del shown["market"]["price_ms"]
+
+    assert View(shown).notices() == []
+    shown["market"]["market_ms"] = shown["now_ms"] - 10_000
+    assert View(shown).notices()[0].startswith("no price from stream.example:443 since 23:56:56")
 
 
 def test_decision_of_before_the_position_is_not_shown_as_current() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from minibot.engine.role_replay import Recorded
 from minibot.events.codec import Codec
+from minibot.events.model import Beat, Event
 from minibot.kernel.files import read_hashed
 from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.context import RoleContext
@@ -59,6 +60,24 @@ def test_count_that_is_told_to_end_leaves_the_rest_to_the_end_of_the_run(
     written = (read_hashed(tmp_path / name / "metrics" / "metrics.json") for name in ("a", "b"))
     first, second = ({**each, "stop": None} for each in written)
     assert first == second
+
+
+def test_live_figures_tell_the_time_of_the_last_price_through_an_outage(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Beats come each market second without a connection: they are no price."""
+    keeper = keeper_of(short_run, Var(tmp_path / "var"))
+    (tmp_path / "var" / "metrics").mkdir(parents=True)
+    keeper.finish()
+    before, market = keeper.live, keeper._market
+    for n in range(1, 61):
+        beat = SimpleNamespace(ts=before["market_ms"] + 1000 * n, payload=Beat(n, {}))
+        market.take(market.seq + 1, cast(Event, beat))
+    keeper.finish()
+
+    assert before["price_ms"] <= before["market_ms"]
+    assert keeper.live["market_ms"] == before["market_ms"] + 60_000
+    assert keeper.live["price_ms"] == before["price_ms"]
 
 
 def keeper_of(run: ShortRun, var: Var) -> MetricsKeeper:

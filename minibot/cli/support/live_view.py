@@ -68,7 +68,8 @@ class View:
         market = status.get("market") or {}
         self.symbols: dict[str, Any] = market.get("symbols", {})
         self.result: dict[str, Any] = market.get("result", NO_RESULT)
-        self.market_ms: int | None = market.get("market_ms")
+        # A launcher of an older release tells no `price_ms`.
+        self.price_ms: int | None = market.get("price_ms", market.get("market_ms"))
         self.ranked: list[str] = self.strategy.get("ranked", [])
 
     # --- one sentence -------------------------------------------------------------------------
@@ -156,12 +157,12 @@ class View:
     def _silence(self) -> str:
         """Return since when a real market sends no price, and what to do; empty while it does."""
         host = self.status.get("host")
-        if self.market_ms is None or host is None or self.status["ended"] is not None:
+        if self.price_ms is None or host is None or self.status["ended"] is not None:
             return ""
-        if self.status["now_ms"] - self.market_ms < SILENT_MS:
+        if self.status["now_ms"] - self.price_ms < SILENT_MS:
             return ""
         return (
-            f"no price from {host} since {clock(self.market_ms)}: check the network, a proxy, and "
+            f"no price from {host} since {clock(self.price_ms)}: check the network, a proxy, and "
             "whether the host is blocked where you are"
         )
 
@@ -274,9 +275,9 @@ class View:
         planned = f"[{bar}] " if self.status.get("planned_ms") and width >= LABELS_FROM else ""
         text = f"{clock(self.status['now_ms'])} UTC  {planned}{self._progress()}"
         old_ms = OLD_MS * Decimal(self.status.get("speed", "1"))
-        is_old = self.market_ms is not None and self.status["now_ms"] - self.market_ms > old_ms
-        if self.market_ms is not None and is_old and self.status["ended"] is None:
-            text += f"  prices of {clock(self.market_ms)}"
+        is_old = self.price_ms is not None and self.status["now_ms"] - self.price_ms > old_ms
+        if self.price_ms is not None and is_old and self.status["ended"] is None:
+            text += f"  prices of {clock(self.price_ms)}"
         return Text(cut(text, width))
 
     def _decision_lines(self, width: int, rows_max: int) -> list[Text]:

@@ -52,6 +52,8 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         "planned_ms": status["planned_ms"],
         "quote_asset": status["quote_asset"],
         "market_ms": status["market"].get("market_ms"),
+        # A launcher of an older release tells no `price_ms`.
+        "price_ms": status["market"].get("price_ms", status["market"].get("market_ms")),
         "result": status["market"].get("result"),
         "symbols": status["market"].get("symbols", {}),
         "exits": risk.get("exits", {}),

@@ -121,6 +121,7 @@ def status_of(night: Night) -> JsonObject:
         "quote_asset": manifest.config["portfolio"]["quote_asset"],
         "market": {
             "market_ms": count.market.last_ts or None,
+            "price_ms": count.market.price_ts or None,
             "symbols": symbol_figures(performance),
             "result": result_figures(performance),
         },

@@ -135,6 +135,16 @@ def test_run_whose_launcher_is_silent_is_down_and_its_age_is_told(page: Served) 
     assert live_document(page.status(), STALE_MS + 1)["is_stale"]
 
 
+def test_prices_of_a_status_without_their_time_are_as_old_as_the_market(page: Served) -> None:
+    """A launcher of an older release tells the market's time alone."""
+    status = page.status()
+    old = {name: each for name, each in status["market"].items() if name != "price_ms"}
+
+    assert live_document(status, 0)["price_ms"] == status["market"]["price_ms"]
+    assert live_document(status | {"market": old}, 0)["price_ms"] == old["market_ms"]
+    assert live_document(status | {"market": {}}, 0)["price_ms"] is None
+
+
 def test_stopped_run_is_down_with_its_reason(
     short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

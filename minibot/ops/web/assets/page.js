@@ -94,7 +94,7 @@ function show() {
   at("clock").textContent = `${clock(live.now_ms)} UTC`;
   document.title = `${state} ${amount(result.pnl)} ${asset} - minibot`;
   at("verdict").textContent = verdict();
-  const age = live.market_ms === null ? null : Math.max(0, live.now_ms - live.market_ms);
+  const age = live.price_ms === null ? null : Math.max(0, live.now_ms - live.price_ms);
   figures("account", [
     ["result", `${amount(result.pnl)} ${asset}`, tone(result.pnl)],
     ["equity", amount(live.risk.equity)],
