@@ -160,7 +160,10 @@ async def _events(run: RunView) -> AsyncIterator[bytes]:
     live.streams += 1
     try:
         sent: Any = None
-        while not live.is_closed:
+        is_last = False
+        while not is_last:
+            # Read before the status is taken: the end of the run is not left out.
+            is_last = live.is_closed
             status = live.status
             figures = None if status is None else _live(run)
             # Figures that are stale are sent again, so that their age counts up on the page.
@@ -170,6 +173,7 @@ async def _events(run: RunView) -> AsyncIterator[bytes]:
                 yield b"data: " + canonical.encode(figures) + b"\n\n"
             else:
                 yield b": still here\n\n"
-            await asyncio.sleep(STREAM_S)
+            if not is_last:
+                await asyncio.sleep(STREAM_S)
     finally:
         live.streams -= 1

@@ -311,6 +311,20 @@ def test_stream_tells_each_status_once(
     assert told == [b"data:", b":"]
 
 
+def test_stream_ends_with_the_end_of_the_run(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The process ends a moment after it has read how the run did: each open page is told."""
+    ended = {"kind": "END", "reason_code": "OPERATOR", "detail": "over"}
+    with served(short_run, tmp_path_factory.mktemp("ends")) as page, streamed(page) as lines:
+        assert figures_in(lines)["ended"] is None
+        page.server.take(page.status() | {"ended": ended})
+        page.server.close()
+        *_, last = (line for line in lines if line.startswith(b"data: "))
+
+    assert json.loads(last.removeprefix(b"data: "))["ended"] == ended
+
+
 def test_stream_tells_an_open_page_that_the_launcher_is_silent(
     page: Served, age_ms: list[int]
 ) -> None:

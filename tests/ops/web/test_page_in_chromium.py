@@ -13,10 +13,16 @@ import pytest
 
 from minibot.engine.recorded_run import Recorded
 from minibot.kernel import canonical
+from minibot.ops.one_time_code import Codes
+from minibot.ops.web import live_documents
+from minibot.ops.web.page_server import PageServer
 from minibot.ops.web.record_page import RecordPage
 from minibot.report.night import Night as Read
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.stop import STOP_KIND
 from tests.nights.night import Night
+from tests.ops.web.served import served
 from tests.runs import ShortRun, verb
 from tests.waiting import wait_until
 from tools.chromium import Chromium, found_chromium
@@ -131,6 +137,8 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
     code, words = night.end()
     assert code == 10, words
     assert len(chromium.dialogs) == 2
+    wait_until(lambda: "the run has ended" in text(chromium, "notice"), "the page says so")
+    assert text(chromium, "state") == "STOPPED"
     run_dir = night.run_dirs()[-1]
     (stop,) = [
         event.payload.to_json()
@@ -145,6 +153,35 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
         and not ("409 (Conflict)" in each and each.endswith("/api/v1/live"))
     ] == []
     assert outside(chromium, url) == []
+
+
+def test_page_whose_process_is_gone_tells_no_run_that_goes_on(
+    chromium: Chromium, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows of the run until the process answers again; of an ended run all is known."""
+    monkeypatch.setattr(live_documents, "STALE_MS", 10**9)  # The test gives one status.
+    with served(short_run, tmp_path) as page:
+        enter(chromium, f"http://{page.host}/", Codes(page.var.page_code).make())
+        assert text(chromium, "state") == "RUNNING"
+        page.server.close()
+        wait_until(lambda: "no answer" in text(chromium, "notice"), "its process is missed")
+        assert "goes on" not in text(chromium, "notice")
+        wait_until(lambda: text(chromium, "state") == "NO NEWS", "the state is not known")
+        assert re.search(r"no news of this run for \d+ s", text(chromium, "verdict"))
+
+        again = PageServer(Manifest.load(page.var.run(page.run_id)), page.var, page.port)
+        try:
+            again.take(page.status())
+            wait_until(lambda: text(chromium, "state") == "RUNNING", "it answers again")
+            assert text(chromium, "notice") == ""
+            ended = {"kind": STOP_KIND, "reason_code": "ROLE_HUNG", "detail": "it hung"}
+            again.take(page.status() | {"ended": ended})
+        finally:
+            again.close()
+        wait_until(lambda: text(chromium, "notice"), "its process is missed")
+        assert text(chromium, "notice").startswith("the run has ended")
+        assert text(chromium, "state") == "STOPPED"
+    assert outside(chromium, f"http://{page.host}/") == []
 
 
 def press(browser: Chromium, order: str) -> None:

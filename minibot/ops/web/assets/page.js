@@ -71,7 +71,7 @@ function figures(id, rows) {
 
 function verdict() {
   if (live.ended) return `${live.ended.kind === "STOP" ? "STOPPED" : "ended in order"} by ${live.ended.reason_code}: ${live.ended.detail}`;
-  if (live.is_stale) return `no news of this run for ${Math.round(live.status_age_ms / 1000)} s: its launcher stands still or is gone`;
+  if (live.is_stale) return `no news of this run for ${Math.round(live.status_age_ms / 1000)} s: its launcher or its page stands still or is gone`;
   const notices = [];
   if (live.risk.is_halted) notices.push("halted: no new entries");
   if (live.entry_stops) notices.push(live.entry_stops);
@@ -281,6 +281,8 @@ async function act(button) {
 const AGAIN_MS = 1000;
 const PAST_MS = 5000;
 let polling = null;
+// What silent() said last.
+let unheard = "";
 function locked() {
   at("login").hidden = false;
   at("main").hidden = true;
@@ -300,7 +302,13 @@ function choose(tab) {
   settings();
 }
 function silent() {
-  at("notice").textContent = `no answer from the page's process since ${clock(heardMs || Date.now())}; the run goes on by itself`;
+  if (live && live.ended) unheard = "the run has ended, and its page with it: minibot report";
+  else unheard = `no answer from the page's process since ${clock(heardMs || Date.now())}; see minibot status`;
+  at("notice").textContent = unheard;
+  if (live === null) return;
+  live.is_stale = true;
+  live.status_age_ms = Date.now() - heardMs;
+  show();
 }
 function listen() {
   const stream = new EventSource(`${API}/stream`);
@@ -311,10 +319,10 @@ function listen() {
 async function arrive() {
   const open = await isOpen();
   if (open === null) silent();
+  else if (at("notice").textContent === unheard) at("notice").textContent = "";
   if (open === false) { locked(); return; }
   const first = open ? await ask("live") : null;
   if (first === null) { setTimeout(arrive, AGAIN_MS); return; }
-  if (at("notice").textContent.startsWith("no answer")) at("notice").textContent = "";
   live = first;
   heardMs = Date.now();
   at("login").hidden = true;
