@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ import psutil
 
 from minibot.events.model import READY, JsonObject
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
+from minibot.kernel.threads import DaemonThread
 from minibot.ops.backup_service import BackupService
 from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.runtime.channels import Heartbeat, start_control
@@ -114,9 +116,32 @@ def serve(run_dir: Path) -> None:
         _look(status, manifest.run_id, services)
         gone.wait(LOOK_S)
     _look(status, manifest.run_id, services)
-    for service in services:
-        service.close()
+    _close(services)
     beat.end()
+
+
+def _close(services: Sequence[Service]) -> None:
+    """Close all services at once: the launcher waits for all of them no longer than for one."""
+    errors: list[Exception] = []
+
+    def close(service: Service) -> None:
+        try:
+            service.close()
+        except Exception as error:  # Raised below, once every other service has closed.
+            errors.append(error)
+
+    threads = []
+    for service in services:
+        thread = DaemonThread(partial(close, service), "close")
+        try:
+            thread.start()
+        except RuntimeError:  # The system provides no thread.
+            close(service)
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _take_lowest_priority() -> None:
