@@ -26,13 +26,17 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import QUOTE_VOLUME_PLACES, not_negative, plain, positive
+from minibot.exchanges.units import (
+    COUNT_MAX,
+    QUOTE_VOLUME_PLACES,
+    TIME_MS_MAX,
+    not_negative,
+    plain,
+    positive,
+)
 
 # Times are milliseconds by default; from here on a number can only be microseconds.
 MICROSECONDS_FROM: Final = 10**14
-# The largest id and the last time that an event may carry; anything larger is nonsense.
-COUNT_MAX: Final = 2**53 - 1
-TIME_MS_MAX: Final = 9_999_999_999_999
 # A wrong name in a stream's URL is accepted silently by the venue, so names are fixed here.
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 

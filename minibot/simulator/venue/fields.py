@@ -8,11 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from minibot.events.parse_cache import ParseCache
-from minibot.exchanges.units import not_negative, plain, positive
+from minibot.exchanges.units import COUNT_MAX, TIME_MS_MAX, not_negative, plain, positive
 
-# The largest id that an event may carry, and the last time with thirteen digits of milliseconds.
-COUNT_MAX: Final = 2**53 - 1
-TIME_MS_MAX: Final = 9_999_999_999_999
 # Prices and quantities repeat: a cached one costs a quarter of a parsed one.
 _TEXTS_MAX: Final = 1 << 13
 PRICES: Final = ParseCache(positive, _TEXTS_MAX)

@@ -158,7 +158,7 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
 def test_page_whose_process_is_gone_tells_no_run_that_goes_on(
     chromium: Chromium, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows of the run until the process answers again; of an ended run all is known."""
+    """State of the run is unknown until the process answers again; that of an ended run is kept."""
     monkeypatch.setattr(live_documents, "STALE_MS", 10**9)  # The test gives one status.
     with served(short_run, tmp_path) as page:
         enter(chromium, f"http://{page.host}/", Codes(page.var.page_code).make())
