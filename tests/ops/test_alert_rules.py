@@ -65,12 +65,17 @@ def market_health(data_age_ms: int, state: str = "READY") -> Health:
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatusRules:
     """Rules of a run, whose conditions need not stand for a time."""
-    monkeypatch.setattr(status_rules.Standing.__init__, "__defaults__", (0.0, None, False))
+    monkeypatch.setattr(status_rules.Standing.__init__, "__defaults__", (0.0, None, False, ""))
     raw = load_config("config/nore-demo.v1.json").raw
     raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
     made = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
     made.recall({})
     return made
+
+
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the wall clock show another hour than before, in which an alert has another id."""
+    monkeypatch.setattr(status_rules, "wall_ms", lambda: NOW + 3_600_000)
 
 
 def kinds(rules: StatusRules, told: dict[str, Any]) -> list[tuple[str, str]]:
@@ -192,7 +197,7 @@ def test_lock_of_a_protection_is_told_once_and_a_longer_one_again(rules: StatusR
 
 
 def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well(
-    rules: StatusRules,
+    rules: StatusRules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data that stand still for half a minute of market time are an alarm, once."""
     rules.on_health(market_health(30_000), NOW)
@@ -204,11 +209,38 @@ def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well
 
     rules.on_health(market_health(1), NOW)
     assert kinds(rules, status()) == []
+    an_hour_later(monkeypatch)
     rules.on_health(market_health(30_000), NOW)
     assert kinds(rules, status()) == [("data_age", CRITICAL)]
 
 
-def test_data_grow_old_with_the_clock_while_the_market_role_is_silent(rules: StatusRules) -> None:
+def test_condition_that_returns_within_the_hour_is_told_once_the_hour_is_over(
+    tmp_path: Path, rules: StatusRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the rules tell is a new alert, so what lasts is not dropped for good."""
+    outbox = Outbox(Var(tmp_path).ops, OUTBOX, RUN)
+    moment = [0]
+    monkeypatch.setattr(status_rules, "wall_ms", lambda: NOW // 3_600_000 * 3_600_000 + moment[0])
+    sent = []
+    for minute, age_ms in (
+        (5, 30_000),
+        (20, 1),
+        (40, 30_000),
+        (59, 30_000),
+        (60, 30_000),
+        (121, 1),
+    ):
+        moment[0] = minute * 60_000
+        rules.on_health(market_health(age_ms), NOW)
+        sent += [(minute, outbox.put(each, ["mail"])) for each in rules.look(status())]
+    outbox.close()
+
+    assert sent == [(5, True), (60, True)]
+
+
+def test_data_grow_old_with_the_clock_while_the_market_role_is_silent(
+    rules: StatusRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A market role that hangs says nothing of old data: its silence is told, until it speaks."""
     assert kinds(rules, later(10**6)) == []  # It was not heard yet.
     rules.on_health(market_health(100), NOW)
@@ -221,6 +253,7 @@ def test_data_grow_old_with_the_clock_while_the_market_role_is_silent(rules: Sta
 
     rules.on_health(market_health(100), NOW + 90_000)
     assert kinds(rules, later(90_001)) == []
+    an_hour_later(monkeypatch)
     assert kinds(rules, later(120_000)) == [("data_age", CRITICAL)]
 
 
@@ -277,9 +310,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_connection_is_told_only_while_it_stays_away(
-    rules: StatusRules, clock: list[float]
+    rules: StatusRules, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A short loss is silent; one that lasts is an alarm, and a later one is another."""
+    """A short loss is silent; one that lasts is an alarm, and one of a later hour is another."""
     rules.on_health(connections_health(1, 0), NOW)
     assert kinds(rules, status()) == []
     clock[0] += CONNECTION_LOST_S - 1
@@ -295,6 +328,7 @@ def test_connection_is_told_only_while_it_stays_away(
         assert kinds(rules, status()) == []
         rules.on_health(connections_health(1, 1), NOW)
         assert kinds(rules, status()) == []
+        an_hour_later(monkeypatch)
 
 
 def test_one_connection_that_comes_back_hides_no_other_that_is_away(

@@ -1,8 +1,8 @@
 """Rules for the status of a run: what stands for too long, and what has changed.
 
 A lasting condition gives an alert once it has held for its time. The alert's id holds the clock
-hour (UTC), and the outbox drops a second alert of an id: a condition that returns, or a restart of
-`ops`, repeats it in the next clock hour at the earliest.
+hour (UTC), and the outbox drops a second alert of an id: a condition that returns is told again in
+the next clock hour at the earliest, if it holds then.
 """
 
 from __future__ import annotations
@@ -74,18 +74,22 @@ class Standing:
     hold_s: float = HOLD_S
     since_s: float | None = None
     is_told: bool = False
+    _hour_told: str = ""
 
-    def begins(self, holds: bool) -> bool:
-        """Take whether the condition holds now; return True once in each unbroken stretch."""
+    def begins(self, holds: bool, hour: str) -> bool:
+        """Take whether the condition holds now; return True once in each unbroken stretch.
+
+        A stretch that begins in the hour of the alert before has its own in the next hour.
+        """
         if not holds:
             self.since_s, self.is_told = None, False
             return False
         now_s = time.monotonic()
         if self.since_s is None:
             self.since_s = now_s
-        if self.is_told or now_s - self.since_s < self.hold_s:
+        if self.is_told or now_s - self.since_s < self.hold_s or hour == self._hour_told:
             return False
-        self.is_told = True
+        self.is_told, self._hour_told = True, hour
         return True
 
 
@@ -308,8 +312,9 @@ class StatusRules:
         self, kind: str, holds: bool, level: str, title: str, words: str
     ) -> Iterator[Alert]:
         standing = self._standing.setdefault(kind, Standing())
-        if standing.begins(holds):
-            yield self._alert(kind, hour_of(wall_ms()), level, title, words)
+        hour = hour_of(wall_ms())
+        if standing.begins(holds, hour):
+            yield self._alert(kind, hour, level, title, words)
 
     def _alert(self, kind: str, event_id: str, level: str, title: str, words: str) -> Alert:
         title = f"minibot {self._run_id}: {title}"
