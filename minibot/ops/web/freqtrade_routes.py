@@ -61,9 +61,12 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
 
     @routes.get("/trades")
     def trades(limit: int = TRADES_MAX, offset: int = 0) -> JsonObject:
-        """Return closed round trips of this run, the oldest first, at most 500."""
+        """Return closed round trips of this run, the oldest first, at most 500.
+
+        An offset below 0 counts from the end: -500 begins the newest 500.
+        """
         closed = [trade for trade in run.history.look() if trade.is_closed]
-        begin = max(0, offset)
+        begin = max(0, offset if offset >= 0 else len(closed) + offset)
         shown = closed[begin : begin + max(0, min(limit, TRADES_MAX))]
         return {
             "trades": [

@@ -99,6 +99,9 @@ def test_closed_trades_come_in_pages_of_the_clients_choice(
     assert whole["total_trades"] == whole["trades_count"] == len(whole["trades"]) > 1
     assert second["trades"] == whole["trades"][1:2]
     assert second["total_trades"] == whole["total_trades"]
+    newest = client.trades(limit=1, offset=-1)
+    assert newest["trades"] == whole["trades"][-1:]
+    assert client.trades(offset=-500) == whole
     for trade in whole["trades"]:
         assert set(trade) >= TRADE
         assert trade["close_timestamp"] >= trade["open_timestamp"]

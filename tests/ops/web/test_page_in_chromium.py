@@ -324,6 +324,24 @@ def test_wrong_code_is_told_without_an_error(chromium: Chromium, record: RecordP
     assert chromium.complaints == []
 
 
+def test_table_of_trades_holds_the_newest_and_says_how_many_there_are(
+    chromium: Chromium, record: RecordPage
+) -> None:
+    """The page of more trades than one answer holds asks for the last of them."""
+    enter(chromium, record.url, record.make_code())
+    wait_until(lambda: "BTCUSDT" in text_of_table(chromium, "trades"), "the trades are there")
+    assert chromium.ask("at('trades-shown').hidden")
+    every = chromium.ask("at('trades').rows.length") - 1
+
+    chromium.ask("var whole = ask")
+    chromium.ask("ask = path => whole(path.replace('limit=500&offset=-500', 'limit=1&offset=-1'))")
+    chromium.ask("past()")
+    wait_until(
+        lambda: text(chromium, "trades-shown") == f"the newest 1 of {every}", "one trade is shown"
+    )
+    assert chromium.ask("at('trades').rows.length") - 1 == 1
+
+
 def test_chart_takes_many_points_and_shows_every_extreme(
     chromium: Chromium, record: RecordPage
 ) -> None:

@@ -235,9 +235,13 @@ async function nights() {
   }), "no run yet");
 }
 async function past() {
-  const [trades, incidents] = await Promise.all([ask("trades?limit=500"), ask("incidents")]);
-  if (trades) table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
+  const [trades, incidents] = await Promise.all([ask("trades?limit=500&offset=-500"), ask("incidents")]);
+  if (trades) {
+    at("trades-shown").hidden = trades.offset === 0;
+    at("trades-shown").textContent = `the newest ${trades.trades_count} of ${trades.total_trades}`;
+    table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
     [each.pair, clock(each.opened_ts), clock(each.closed_ts), average(each.entry_price), average(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
+  }
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
   await Promise.all([charts(), nights()]);
 }
