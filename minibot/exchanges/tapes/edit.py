@@ -28,7 +28,7 @@ LEVELS_ALL: Final = 1 << 30
 
 @dataclass(slots=True)
 class Cut:
-    """Lines of `from_ns` <= receipt < `to_ns`, with a beginning that makes them playable.
+    """Lines received from `from_ns` to before `to_ns`, with a beginning that makes them playable.
 
     Attributes:
         books: Symbols that got a book at the beginning.
@@ -46,16 +46,19 @@ class Cut:
         """Yield the lines of the cut."""
         check, is_begun = Check(self.depth), False
         rules: list[tuple[frozenset[str], bytes]] = []
+        now_ns = 0
         for line in lines:
-            if line.at_ns >= self.to_ns:
+            # Where a tape goes back, time stands still, as when it is played: no line is lost.
+            now_ns = max(now_ns, line.at_ns)
+            if now_ns >= self.to_ns:
                 break
-            if line.at_ns >= self.from_ns:
+            if now_ns >= self.from_ns:
                 if not is_begun:
                     is_begun = True
                     yield from self._opening(line.at_ns, check, rules)
                 self.lines += 1
                 yield line
-            elif not is_begun:
+            else:
                 check.take(line)
                 names = _rules_of(line.message)
                 if names:

@@ -59,6 +59,18 @@ def test_book_of_a_cut_is_the_book_of_the_tape(tmp_path: Path) -> None:
     assert books[0].asks.top(20) == books[1].asks.top(20)
 
 
+def test_cuts_of_a_tape_whose_clock_was_set_back_lose_no_line() -> None:
+    """Time stands still until the clock has caught up, as it does when the tape is played."""
+    lines = demo()[:2000]
+    back = [line._replace(at_ns=lines[700].at_ns) for line in lines[1000:1100]]
+    lines[1000:1100] = back
+    begin, middle = lines[0].at_ns, lines[990].at_ns
+    cuts = [list(Cut(*span).of(lines)) for span in ((begin, middle), (middle, lines[-1].at_ns + 1))]
+    kept = [line.message for cut in cuts for line in cut if b"minibot_rebuilt" not in line.message]
+
+    assert kept == [line.message for line in lines]
+
+
 def test_cuts_side_by_side_are_the_whole(tmp_path: Path) -> None:
     """Adjacent cuts hold each line once; merged they are the tape plus the added books."""
     lines = demo()
