@@ -17,6 +17,7 @@ from minibot.cli.support.market_table import by_interest, cells_of, market_lines
 from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.ops.data_age import STALE_MARKET_MS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import (
     NONE,
@@ -39,8 +40,6 @@ REASON_MAX, SENTENCE_REASON_MAX = 300, 80
 DECISION_LINES_MAX, NOTICE_LINES_MAX, LAST_LINES_MAX = 3, 2, 4
 # Prices that are older are said to be old; wall-clock time, as a simulated market runs faster.
 OLD_MS: Final = 5_000
-# Silence of a real market after which the operator is told what to do.
-SILENT_MS: Final = 10_000
 # What is left of the limits by which most nights end, in this order.
 HEADROOM: Final = (NIGHT_LOSS, DAY_LOSS)
 NO_RESULT: Final = {
@@ -159,7 +158,7 @@ class View:
         host = self.status.get("host")
         if self.price_ms is None or host is None or self.status["ended"] is not None:
             return ""
-        if self.status["now_ms"] - self.price_ms < SILENT_MS:
+        if self.status["now_ms"] - self.price_ms < STALE_MARKET_MS:
             return ""
         return (
             f"no price from {host} since {clock(self.price_ms)}: check the network, a proxy, and "
