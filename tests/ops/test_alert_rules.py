@@ -62,13 +62,17 @@ def market_health(data_age_ms: int, state: str = "READY") -> Health:
     return Health(role=MARKET_ROLE, state=state, uptime_s=1, turns=1, data_age_ms=data_age_ms)
 
 
+def rules_config() -> dict[str, Any]:
+    """Return the keys of a profile for which this machine's disk is large enough."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    return {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
+
+
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StatusRules:
     """Rules of a run, whose conditions need not stand for a time."""
     monkeypatch.setattr(status_rules.Standing.__init__, "__defaults__", (0.0, None, False, ""))
-    raw = load_config("config/nore-demo.v1.json").raw
-    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1}}
-    made = StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path))
+    made = StatusRules(made_manifest(RUN, rules_config(), {}, NOW), Var(tmp_path))
     made.recall({})
     return made
 
@@ -214,8 +218,9 @@ def test_old_data_and_old_decisions_are_told_and_again_only_after_they_were_well
     assert kinds(rules, status()) == [("data_age", CRITICAL)]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
 def test_condition_that_returns_within_the_hour_is_told_once_the_hour_is_over(
-    tmp_path: Path, rules: StatusRules, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rules: StatusRules, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
 ) -> None:
     """Whatever the rules tell is a new alert, so what lasts is not dropped for good."""
     outbox = Outbox(Var(tmp_path).ops, OUTBOX, RUN)
@@ -231,6 +236,9 @@ def test_condition_that_returns_within_the_hour_is_told_once_the_hour_is_over(
         (121, 1),
     ):
         moment[0] = minute * 60_000
+        if is_restarted and minute == 40:
+            rules = StatusRules(made_manifest(RUN, rules_config(), {}, NOW), Var(tmp_path))
+            rules.recall(outbox.last_of(RUN))
         rules.on_health(market_health(age_ms), NOW)
         sent += [(minute, outbox.put(each, ["mail"])) for each in rules.look(status())]
     outbox.close()

@@ -1,8 +1,8 @@
 """Rules for the status of a run: what stands for too long, and what has changed.
 
 A lasting condition gives an alert once it has held for its time. The alert's id holds the clock
-hour (UTC), and the outbox drops a second alert of an id: a condition that returns is told again in
-the next clock hour at the earliest, if it holds then.
+hour (UTC), and the outbox drops a second alert of an id: a condition that returns, or holds when
+`ops` is restarted, is told again in the next clock hour at the earliest, if it holds then.
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ class Standing:
 
     Attributes:
         hold_s: That time, wall-clock seconds.
+        hour_told: Clock hour of its last alert, as `hour_of` writes it.
     """
 
     hold_s: float = HOLD_S
     since_s: float | None = None
     is_told: bool = False
-    _hour_told: str = ""
+    hour_told: str = ""
 
     def begins(self, holds: bool, hour: str) -> bool:
         """Take whether the condition holds now; return True once in each unbroken stretch.
@@ -87,9 +88,9 @@ class Standing:
         now_s = time.monotonic()
         if self.since_s is None:
             self.since_s = now_s
-        if self.is_told or now_s - self.since_s < self.hold_s or hour == self._hour_told:
+        if self.is_told or now_s - self.since_s < self.hold_s or hour == self.hour_told:
             return False
-        self.is_told, self._hour_told = True, hour
+        self.is_told, self.hour_told = True, hour
         return True
 
 
@@ -144,6 +145,8 @@ class StatusRules:
         """
         kept = {kind: event_id for kind, event_id in told.items() if kind in _ORDINARY}
         self._former = {kind: each.rpartition("@")[0] for kind, each in kept.items()}
+        for kind in told.keys() - kept.keys():
+            self._standing.setdefault(kind, Standing()).hour_told = told[kind]
 
     # --- what comes from the queues -----------------------------------------------------------
 
