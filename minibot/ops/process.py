@@ -127,7 +127,7 @@ def _close(services: Sequence[Service]) -> None:
     def close(service: Service) -> None:
         try:
             service.close()
-        except Exception as error:  # Raised below, once every other service has closed.
+        except Exception as error:  # Raised or told below, once every other service has closed.
             errors.append(error)
 
     threads = []
@@ -140,6 +140,8 @@ def _close(services: Sequence[Service]) -> None:
         threads.append(thread)
     for thread in threads:
         thread.join()
+    for error in errors[1:]:
+        print(f"ops: a service did not close: {error!r}", file=sys.stderr, flush=True)
     if errors:
         raise errors[0]
 

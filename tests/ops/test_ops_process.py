@@ -89,19 +89,20 @@ def test_services_close_together(serve_until_end: Callable[[list[Closing]], None
 
 
 def test_close_that_fails_is_told_and_spares_the_others(
-    serve_until_end: Callable[[list[Closing]], None],
+    serve_until_end: Callable[[list[Closing]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An error ends the process with its reason once every other service has closed."""
 
     def fail() -> None:
         raise Refusal("the page cannot be closed.", "Look at its log.")
 
-    services = [Closing(lambda: None), Closing(fail), Closing(lambda: None)]
+    services = [Closing(lambda: None), Closing(fail), Closing(fail), Closing(lambda: None)]
 
     with pytest.raises(Refusal, match="cannot be closed"):
         serve_until_end(services)
 
-    assert [each.is_closed for each in services] == [True, False, True]
+    assert [each.is_closed for each in services] == [True, False, False, True]
+    assert capsys.readouterr().err.count("did not close: Refusal") == 1
 
 
 def test_services_close_in_turn_where_no_thread_starts(
