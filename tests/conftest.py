@@ -34,9 +34,12 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A test's night mostly waits for its market: two workers leave a third of two cores idle. For unit
-# tests, which hardly wait, a third worker saves no time and takes a tenth more of CPU.
-WORKERS_MORE = 1
+# No test multiplies matrices, for which NumPy would start threads in every process.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A test's night mostly waits for its market: two workers leave a third of two cores idle, three a
+# sixth. For unit tests, which hardly wait, a third worker saves no time and takes a tenth more CPU.
+WORKERS_MORE = 2
 
 # Where `pytest -m unit` has its temporary folder, if there is as much room as it asks for: unit
 # tests make some ten thousand files and sync most of them, and each sync waits for a disk.

@@ -30,7 +30,7 @@ NIGHTS = frozenset({"short_run", "stopped_run"})
 
 # One case in this many of the campaigns. The next commit plays the next case of each, so as many
 # commits in a row play all of them, and none has most of the long ones.
-CAMPAIGN_PART = 5
+CAMPAIGN_PART = 8
 
 # Audit events of the ways to start a process. `multiprocessing` raises none where it spawns.
 STARTS = frozenset(

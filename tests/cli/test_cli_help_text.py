@@ -13,6 +13,7 @@ import pytest
 from minibot.cli.main import parser, verb_parser, verbs
 from minibot.cli.support.help_text import folded_usage
 from minibot.events.roles import Roles
+from tests.waiting import DEADLINE_S
 
 WIDE = 10_000
 # What carries out a verb and takes long to import; help needs none of it.
@@ -79,3 +80,18 @@ def test_help_imports_nothing_that_carries_out_a_verb() -> None:
 
     assert "minibot.cli.backtest" in loaded
     assert sorted(loaded.intersection(WORK)) == []
+
+
+@pytest.mark.process
+def test_verb_that_reads_arrays_starts_no_thread_for_matrices() -> None:
+    """NumPy would start one on each further core, in every process of a backtest."""
+    code = (
+        "import psutil; from minibot.cli.main import run; run(['help']); import numpy;"
+        "print(psutil.Process().num_threads())"
+    )
+    environ = {name: text for name, text in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    command, limit = [sys.executable, "-c", code], DEADLINE_S
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True, timeout=limit
+    )
+    assert done.stdout.splitlines()[-1] == "1"
