@@ -1,4 +1,8 @@
-"""R8: twelve months of five real pairs at 15 minutes as one portfolio, by the whole command."""
+"""R8: twelve months of five real pairs at 15 minutes as one portfolio, by the whole command.
+
+Three fill assumptions come from one command, `book` from a second one: a band has it only as the
+profile's own. Bars bring no levels, so it fills at the touch and no deeper. Judged is the sum.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ FOLDER: Final = "binance-klines-rest"
 PAIRS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 TIMERANGE: Final = "20250101-20260101"
 PROFILE: Final = "config/portfolio.v1.json"
+SHOWN: Final = ("  result ", "digest")
+"""Beginnings of the lines that the notes repeat of what a command printed."""
 STOPPED: Final = 1
 """Exit code of a backtest that risk stopped: its table stands all the same."""
 
@@ -29,19 +35,21 @@ def files(data: Path) -> list[Path]:
     return [data / FOLDER / f"{pair}-15m-to-2025-12-31.jsonl.gz" for pair in PAIRS]
 
 
-def words(found: list[Path], var: Path) -> list[str]:
-    """Return the command line behind `python`."""
+def commands(found: list[Path], var: Path) -> list[list[str]]:
+    """Return the command lines behind `python` that show all fill assumptions together."""
     line = ["-m", "minibot", "backtest", "--var", str(var), "--config", PROFILE]
     for path in found:
         line += ["--source", f"klines:{path}"]
-    return [*line, "--timerange", TIMERANGE]
+    band = [*line, "--timerange", TIMERANGE]
+    others = [model for model in BY_NAME if model not in FILL_MODELS]
+    return [band, *([*band, "--fills", model] for model in others)]
 
 
 def year(repeats: int, folder: Path, data: Path) -> list[Measure]:
-    """Return how long the command takes to its table, and the memory of all its processes.
+    """Return how long the commands take to their tables, and the memory of all processes.
 
     Args:
-        repeats: Of the command.
+        repeats: Of the commands.
         folder: Where what it keeps goes.
         data: Folder of real data; nothing is measured where a file is missing.
     """
@@ -57,24 +65,21 @@ def year(repeats: int, folder: Path, data: Path) -> list[Measure]:
         ]
     folder.mkdir(parents=True, exist_ok=True)
     environ = {key: value for key, value in os.environ.items() if key != SWITCH}
-    runs: list[Took] = []
+    runs: list[list[Took]] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(dir=folder) as var:
-            argv = [sys.executable, *words(found, Path(var))]
-            runs.append(run_command(argv, environ, (0, STOPPED)))
+            lines = [[sys.executable, *words] for words in commands(found, Path(var))]
+            runs.append([run_command(argv, environ, (0, STOPPED)) for argv in lines])
     samples = {
-        "wall s": [run.wall_s for run in runs],
-        "CPU s, all processes": [run.cpu_s for run in runs],
+        "wall s": [sum(took.wall_s for took in run) for run in runs],
+        "CPU s, all processes": [sum(took.cpu_s for took in run) for run in runs],
     }
-    left_out = [model for model in BY_NAME if model not in FILL_MODELS]
-    told = [line.strip() for line in runs[-1].said.splitlines() if line.startswith("digest")]
-    notes = [
-        shlex.join(["python", *words(found, Path("DIR"))]),
-        f"fills: {', '.join(FILL_MODELS)}; {', '.join(left_out)} needs recorded levels, "
-        "which bars have not",
-        *told,
-    ]
-    peaks = [run.peak_mb for run in runs]
+    notes = []
+    for words, took in zip(commands(found, Path("DIR")), runs[-1], strict=True):
+        notes.append(shlex.join(["python", *words]))
+        said = took.said.splitlines()
+        notes += [line.strip() for line in said if line.startswith(SHOWN)]
+    peaks = [max(took.peak_mb for took in run) for run in runs]
     return [
         Measure("R8", name, median(samples["wall s"]), "s", limits[0], samples, notes=notes),
         Measure("R8", "peak memory, all processes", median(peaks), "MB", limits[1], {"MB": peaks}),
