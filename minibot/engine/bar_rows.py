@@ -375,8 +375,17 @@ class BarRows:
         self._intrabar.resume(self._at, int_at(block.qty_units, CELL * (row - block.first)))
         return self._intrabar.ticks(block.candle(row), self._watch)
 
+    def show_row(self) -> None:
+        """Let the strategy's tick be filled with the last touch of the next row, once it is read.
+
+        Its ticks are passed over; strategies of other symbols may read it ahead of its bars.
+        """
+        self._unshown = self.row - self._block.first
+
     def pass_row(self, tick_seq: int, seq: int) -> bool:
         """Pass over the ticks of the next row and tell its bars; return whether anything followed.
+
+        `show_row` came before it.
 
         Args:
             tick_seq: The line of its last tick.
@@ -397,7 +406,6 @@ class BarRows:
         followed = False
         if kind & HAS_OWN:
             seq += 1
-            self._unshown = place
             told.bar = self._own_bar(place)
             told.close_units = int_at(block.close_units, CELL * place)
             told.ts = self.opens_ts + self._length_ms

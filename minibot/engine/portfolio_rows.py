@@ -439,6 +439,9 @@ class PortfolioRows:
         # Whatever is told from here on stands behind them.
         self._quiet, self._passed, self._told = [], [], []
         self._opened = 0
+        # These come before any bar, whose strategy may read the touch of every symbol.
+        for number in quiet:
+            self.rows[number].show_row()
         for number in held:
             tick_seq = before + bisect_left(quiet, number) + 1
             tick_seq += bisect_left(told, (closed_ts, number))

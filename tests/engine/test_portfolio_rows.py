@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -270,6 +271,48 @@ def test_ticks_that_outlast_their_bar_come_at_their_places(
         assert getattr(rows, name) == getattr(events, name), name
     assert rows.performance.to_json() == events.performance.to_json()
     assert late
+    assert rows.of("fills")
+
+
+SEES: Final = """
+from minibot.strategies.protocol import Needs, Strategy, buy, hold, sell
+
+
+class Sees(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("INTERVAL",), history=2, trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        others = [view.of(f"P{at}USDT") for at in range(3)]
+        seen = " ".join(f"{o.tick_ts} {o.bid}" if o else "" for o in others)
+        self.count += 1
+        if self.count % 9 == 4:
+            return buy(seen)
+        return sell(seen) if self.count % 9 == 8 else hold(seen)
+"""
+
+
+@pytest.mark.parametrize("interval", ["1m", "15m"])
+@pytest.mark.parametrize("holes", [0.0, 0.1])
+def test_strategy_sees_the_last_touches_of_all_symbols_at_a_bar(
+    interval: str, holes: float, tmp_path: Path
+) -> None:
+    """A bar's strategy reads the touches with which the others' bars of that time closed."""
+    (tmp_path / "sees.py").write_text(SEES.replace("INTERVAL", interval))
+    words = ("strategy.name=sees", f"strategy.folder={tmp_path}")
+    own = f"strategy.bar_interval={interval}"
+    config = bar_profile(*words, 'market.bar_intervals=["1m","15m"]', own, *BAND[5:])
+    source = portfolio(config, 3, 900, holes)
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
     assert rows.of("fills")
 
 
