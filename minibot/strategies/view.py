@@ -239,8 +239,11 @@ class View:
         return None if text is None else Decimal(text)
 
     def of(self, symbol: str) -> View | None:
-        """Return the view of another symbol; None before anything was heard of it."""
-        return self._views.get(symbol)
+        """Return the view of another symbol, as of now; None before anything was heard of it."""
+        other = self._views.get(symbol)
+        if other is not None and other.now < self.now:
+            other.now = self.now  # It was last told the time at an input of its own.
+        return other
 
     def feed(self, name: str) -> FeedReading | None:
         """Return the newest value of a feed; None before the first.

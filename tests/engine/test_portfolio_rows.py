@@ -290,7 +290,7 @@ class Sees(Strategy):
         if not bar.is_live:
             return None
         others = [view.of(f"P{at}USDT") for at in range(3)]
-        seen = " ".join(f"{o.tick_ts} {o.bid}" if o else "" for o in others)
+        seen = " ".join(f"{o.now} {o.tick_ts} {o.bid}" if o else "" for o in others)
         self.count += 1
         if self.count % 9 == 4:
             return buy(seen)
@@ -303,7 +303,7 @@ class Sees(Strategy):
 def test_strategy_sees_the_last_touches_of_all_symbols_at_a_bar(
     interval: str, holes: float, tmp_path: Path
 ) -> None:
-    """A bar's strategy reads the touches with which the others' bars of that time closed."""
+    """A bar's strategy reads the touches with which all bars of that time closed, and their age."""
     (tmp_path / "sees.py").write_text(SEES.replace("INTERVAL", interval))
     words = ("strategy.name=sees", f"strategy.folder={tmp_path}")
     own = f"strategy.bar_interval={interval}"

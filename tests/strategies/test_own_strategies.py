@@ -910,6 +910,21 @@ def test_view_of_another_symbol_is_the_same_object_that_its_strategy_sees() -> N
     assert shown(feed).of("XRPUSDT") is None
 
 
+def test_view_of_a_silent_symbol_has_the_time_of_this_call() -> None:
+    """Another symbol's ages and locks are those of now, however long ago it was heard of."""
+    feed = Feed()
+    feed.take(ETH_BAR)
+    feed.take(LockSymbol("op", "news", "ETHUSDT", feed.ts + 2_500), queue="control")
+    told = []
+    for _ in range(3):
+        feed.bar(PRICE)
+        other = shown(feed).of("ETHUSDT")
+        assert other is not None
+        told.append((other.now, other.may_buy))
+
+    assert told == [(START + 1000, False), (START + 2000, False), (START + 3000, True)]
+
+
 def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
     """A strategy is called for its own symbols alone."""
     needs = f"@staticmethod\ndef needs(settings):\n    return Needs(symbols=({SYMBOL!r},))\n\n"
