@@ -207,9 +207,23 @@ def state_of(strategy: Strategy, path: str) -> JsonObject:
         RunStop: It holds what no snapshot can keep, or its own `state` fails.
     """
     try:
-        return strategy.state()
+        state = strategy.state()
+        _require_canonical(state)
+        return state
     except Exception as error:  # Whatever it was, the snapshot would not be whole.
         raise failure(error, path) from error
+
+
+def _require_canonical(state: JsonObject) -> None:
+    """Refuse a state that has no canonical form at its place in a snapshot."""
+    what = "state() gives what no snapshot can keep"
+    if type(state) is not dict:
+        raise invalid(f"{what}: a {type(state).__name__}, no dict")
+    for name, value in state.items():
+        try:
+            encode({"core": {"symbols": {"": {"strategy": {name: value}}}}})
+        except CanonicalError as error:
+            raise invalid(f"{what} in {name!r}: {error}") from error
 
 
 def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
@@ -227,11 +241,7 @@ def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
 def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
     """Refuse a strategy whose state no snapshot can keep, before the night and not during it."""
     state = state_of(chosen.make(symbol), chosen.path)
-    try:
-        kept = decode(encode(state))
-    except CanonicalError as error:
-        raise invalid(f"{chosen.path}: state() gives what no snapshot can keep: {error}") from error
-    give_back(chosen.make(symbol), kept, chosen.path)
+    give_back(chosen.make(symbol), decode(encode(state)), chosen.path)
 
 
 def _class(section: StrategySection) -> type[Strategy]:

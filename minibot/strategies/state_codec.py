@@ -21,13 +21,17 @@ from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
+from minibot.kernel.canonical import DEPTH_MAX
 from minibot.kernel.errors import RunStop
 from minibot.strategies import allowed
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1
-DEPTH_MAX: Final = 50
+# An attribute of a strategy stands in snapshot, core, symbols, symbol and state.
+ATTRIBUTE_DEPTH: Final = 6
+# So many levels a value takes, its items not counted; any other kind takes two.
+LEVELS: Final[dict[Any, int]] = {dict: 3, list: 1, float: 1, int: 1, Decimal: 1, Fraction: 1}
 # Every indicator that a strategy may import; what has a state tells it and comes back from it.
 FEATURES: Final[dict[str, Any]] = {
     name: found
@@ -95,19 +99,12 @@ class _Writer:
         self._numbers: dict[int, int] = {}
         self._met: list[Any] = []
 
-    def told(self, value: Any, where: str, depth: int = 0) -> Any:
-        """Return a value; `where` names it, `depth` counts what it stands in."""
+    def told(self, value: Any, where: str, depth: int = ATTRIBUTE_DEPTH) -> Any:
+        """Return a value; `where` names it, `depth` is its level in a snapshot."""
         number = self._numbers.get(id(value))
         if number is not None:
             return {"same": number}
-        if depth > DEPTH_MAX:
-            raise RunStop(
-                STRATEGY_ROLE,
-                CONFIG_INVALID,
-                f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep "
-                "it",
-            )
-        told = self._told(value, where, depth + 1)
+        told = self._told(value, where, depth)
         if _can_change(value):
             self._numbers[id(value)] = len(self._met)
             self._met.append(value)
@@ -117,8 +114,19 @@ class _Writer:
         kind = type(value)
         if value is None or kind is str or kind is bool:
             return value
+        if kind is int and -INT_MAX <= value <= INT_MAX:
+            return value
+        depth += LEVELS.get(kind, 2)
+        if depth > DEPTH_MAX + 1:
+            raise RunStop(
+                STRATEGY_ROLE,
+                CONFIG_INVALID,
+                f"{where[:60]} holds itself or nests too deep; no snapshot can keep it: a dict "
+                f"takes 3 of {DEPTH_MAX + 1 - ATTRIBUTE_DEPTH} levels, a list or number 1, "
+                "any other kind 2",
+            )
         if kind is int:
-            return value if -INT_MAX <= value <= INT_MAX else {"int": str(value)}
+            return {"int": str(value)}
         if kind is float:
             return {"float": float_text(value)}
         if kind is list:

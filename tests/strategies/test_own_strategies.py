@@ -38,6 +38,7 @@ from minibot.events.money import amount_text
 from minibot.features.ema import Ema
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration import own_source
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies import decision, trial_process
@@ -616,16 +617,20 @@ SCALARS = (
     | st.decimals(allow_nan=False, allow_infinity=False)
     | st.fractions()
 )
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: (
+
+
+def held(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return values that hold others."""
+    return (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
         | st.lists(inner, max_size=3).map(lambda items: deque(items, maxlen=5))
         | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
+    )
+
+
+# As deep as dicts may be for a snapshot.
+VALUES = SCALARS | held(SCALARS | held(SCALARS | held(SCALARS)))
 
 
 class Owner:
@@ -771,6 +776,63 @@ def test_state_that_fails_later_stops_with_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(RunStop, match="line 15: ZeroDivisionError"):
         trial.restart()
+
+
+@pytest.mark.parametrize(
+    ("begin", "then", "state", "told"),
+    [
+        ("1", "1.5", "{'a': self.z}", "state() gives what no snapshot can keep in 'a': a float"),
+        ("1", "{1: 2}", "{'a': self.z}", "state() gives what no snapshot can keep in 'a': not"),
+        ("{'a': 1}", "[1]", "self.z", "state() gives what no snapshot can keep: a list"),
+        ("{}", "{'1m': {'up': {'tops': deque([1.0])}}}", "", "Mine.z['1m']['up']['tops'][0] "),
+        ("''", "'\\ud83d'", "", "state() gives what no snapshot can keep in 'z': not"),
+    ],
+)
+def test_state_that_no_snapshot_can_keep_later_is_the_strategys_error(
+    tmp_path: Path, begin: str, then: str, state: str, told: str
+) -> None:
+    """A float, an odd key, no dict, too many levels and half a character stop with their name."""
+    lines = ("from collections import deque", f"self.z = {then}")
+    body = f"def __init__(self, settings):\n    self.z = {begin}\n\n" + on_tick(*lines)
+    if state:
+        body += f"\n\ndef state(self):\n    return {state}\n\n"
+        body += f"def restore(self, state):\n    self.z = {begin}"
+    trial = Trial(written(tmp_path, body))
+    trial.restart()
+    trial.trade(100.0)
+
+    with pytest.raises(RunStop) as caught:
+        trial.restart()
+    assert caught.value.reason_code == "STRATEGY_ERROR"
+    assert told in caught.value.detail
+
+
+OWN_STATE = (
+    "\n\ndef state(self):\n    return {'z': self.z}"
+    "\n\ndef restore(self, state):\n    self.z = state['z']"
+)
+
+
+def nested(levels: int) -> list[Any]:
+    """Return a list in lists, so many in all."""
+    found: list[Any] = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize("own", ["", OWN_STATE])
+def test_deepest_state_that_is_taken_fits_a_snapshot(tmp_path: Path, own: str) -> None:
+    """A level more is refused, though the core's state alone would still have a place for it."""
+    begin = "def __init__(self, settings):\n    self.z = "
+    fits = Trial(written(tmp_path, f"{begin}{nested(11)}{own}"))
+    data = {"core": fits._core.state(), "outputs": {}}
+    write_hashed(tmp_path / "snapshot.json", data)
+
+    assert read_hashed(tmp_path / "snapshot.json")["core"] == data["core"]
+    with pytest.raises(ConfigError) as caught:
+        Trial(written(tmp_path, f"{begin}{nested(12)}{own}"))
+    assert "no snapshot can keep" in caught.value.violations[0]
 
 
 # --- position and bars ----------------------------------------------------------------------------
