@@ -4,7 +4,8 @@ It keeps a view of each symbol up to date and hands ticks and closed bars to the
 symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal only when its reason
 code differs from the last one written, at most once a second of market time per symbol; `facts`
 shows the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by
-the trades themselves, and live `bar` events are left out.
+the trades themselves, and live `bar` events are left out; of several answers to one trade a SELL
+counts, else the order at its last bar, else the trade's own.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
 columns: there is one path.
@@ -187,8 +188,12 @@ class StrategyCore(Core):
                 decision = watched.strategy.on_tick(tick, view)
             except Exception as error:  # Stops the run: the same tick would raise it again.
                 raise failure(error, self.chosen.path) from error
-        if barred is not None and (decision is None or barred.side != HOLD):
-            decision = barred
+        if barred is not None:
+            if decision is None:
+                decision = barred
+            elif barred.side != HOLD:
+                self._require_decision(watched, decision)
+                decision = _weightier(barred, decision)
         return None if decision is None else self._weighed(watched, decision, now)
 
     def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
@@ -296,11 +301,14 @@ class StrategyCore(Core):
         return watched
 
     def _build(self, watched: SymbolState, tick: Tick) -> Decision | None:
-        """Take a trade into the bars being made; return what the newest of them gave."""
+        """Take a trade into the bars being made; return the answer to them that counts, if any."""
         decision: Decision | None = None
         for builder in watched.builders:
             for bar in builder.add(tick.exchange_ts, tick.price, tick.qty):
-                decision = self._hand_bar(watched, bar) or decision
+                answer = self._hand_bar(watched, bar)
+                if answer is not None:
+                    self._require_decision(watched, answer)
+                    decision = answer if decision is None else _weightier(answer, decision)
         return decision
 
     def _hand_bar(self, watched: SymbolState, bar: ClosedBar) -> Decision | None:
@@ -314,13 +322,7 @@ class StrategyCore(Core):
 
     def _weighed(self, watched: SymbolState, decision: Decision, now: int) -> Decision | None:
         """Note a decision; return it unless it is a hold that says nothing new."""
-        if not isinstance(decision, Decision):
-            found = repr(decision) if isinstance(decision, str) else type(decision).__name__
-            what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"
-            raise wrong_answer(watched.strategy, what, self.chosen.path)
-        if decision.holds_address:
-            what = f"the reason {decision.reason!r} holds an address, another in each process"
-            raise wrong_answer(watched.strategy, what, self.chosen.path)
+        self._require_decision(watched, decision)
         watched.said = decision
         watched.said_ts = now
         side, code = decision.side, decision.reason_code
@@ -337,6 +339,16 @@ class StrategyCore(Core):
         watched.said_code = code
         self._signals += 1
         return decision
+
+    def _require_decision(self, watched: SymbolState, decision: Decision) -> None:
+        """Stop at an answer that is no decision, or that no replay could repeat."""
+        if not isinstance(decision, Decision):
+            found = repr(decision) if isinstance(decision, str) else type(decision).__name__
+            what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"
+            raise wrong_answer(watched.strategy, what, self.chosen.path)
+        if decision.holds_address:
+            what = f"the reason {decision.reason!r} holds an address, another in each process"
+            raise wrong_answer(watched.strategy, what, self.chosen.path)
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload
@@ -472,6 +484,13 @@ def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
     core = core_from_config(config)
     core.restore(state)
     return core
+
+
+def _weightier(one: Decision, other: Decision) -> Decision:
+    """Return which of two answers to one trade counts: a SELL, else an order, else the first."""
+    if one.side == SELL or other.side == HOLD:
+        return one
+    return other if other.side == SELL or one.side == HOLD else one
 
 
 def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:

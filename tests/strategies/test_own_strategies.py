@@ -1144,6 +1144,70 @@ def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
     assert [signal.reason for signal in said] == ["BUY: 3 bars of 1s, 0 gaps"]
 
 
+def answering(tmp_path: Path, of_minute: str, of_second: str, of_trade: str) -> Feed:
+    """Return a feed whose core makes bars of trades and answers as told; all end with a trade."""
+    needs = "@staticmethod\ndef needs(settings):\n    return Needs(('1s', '1m'), history=3)\n\n"
+    on_bar = f"def on_bar(self, bar, view):\n    return {of_minute} if bar.interval == '1m' else "
+    body = f"{needs}{on_bar}{of_second}\n\n" + on_tick(f"return {of_trade}")
+    path = written(tmp_path, body)
+    text = path.read_text(encoding="utf-8").replace("import Needs", "import adjust, Needs")
+    path.write_text(text, encoding="utf-8")
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}", "strategy.bars_from_ticks=true"]
+    feed = Feed(load_config(PROFILE, sets).raw)
+    feed.ts += 59_000 - feed.ts % 60_000
+    return feed
+
+
+BUYS, SELLS, HOLDS = "buy('x')", "sell('x')", "hold('x')"
+ADJUSTS = "adjust('x', stop='1')"
+
+
+@pytest.mark.parametrize(
+    ("of_minute", "of_second", "of_trade", "told"),
+    [
+        (BUYS, HOLDS, "None", "BUY"),
+        (SELLS, HOLDS, HOLDS, "SELL"),
+        (SELLS, BUYS, BUYS, "SELL"),
+        (SELLS, ADJUSTS, "None", "SELL"),
+        (BUYS, SELLS, "None", "SELL"),
+        (ADJUSTS, BUYS, "None", "BUY"),
+        (BUYS, ADJUSTS, "None", "ADJUST"),
+        ("None", BUYS, SELLS, "SELL"),
+        ("None", ADJUSTS, SELLS, "SELL"),
+        ("None", BUYS, ADJUSTS, "BUY"),
+        ("None", HOLDS, BUYS, "BUY"),
+        (BUYS, HOLDS, HOLDS, "BUY"),
+    ],
+)
+def test_of_several_answers_to_one_trade_a_sale_counts_else_the_bars_order(
+    tmp_path: Path, of_minute: str, of_second: str, of_trade: str, told: str
+) -> None:
+    """No hold displaces an order, and none displaces a SELL, whoever answered it."""
+    at_bars = f"None if tick.ts % 60_000 else {of_trade}"
+    feed = answering(tmp_path, of_minute, of_second, at_bars)
+    assert feed.trade(PRICE, feed.ts) == []
+    feed.ts += 1_000
+
+    assert [signal.side for signal in signals(feed.trade(PRICE, feed.ts))] == [told]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [("'BUY'", BUYS, "None"), ("None", "0", HOLDS), ("None", "'BUY'", HOLDS), (BUYS, BUYS, "'x'")],
+)
+def test_answer_to_one_trade_that_is_no_decision_stops_whatever_else_was_said(
+    tmp_path: Path, answers: tuple[str, str, str]
+) -> None:
+    """A wrong answer at a bar made from trades, or beside one, is the strategy's error."""
+    feed = answering(tmp_path, *answers[:2], f"None if tick.ts % 60_000 else {answers[2]}")
+    feed.trade(PRICE, feed.ts)
+    feed.ts += 1_000
+
+    with pytest.raises(RunStop, match="expected a Decision of buy, sell, adjust") as caught:
+        feed.trade(PRICE, feed.ts)
+    assert caught.value.reason_code == "STRATEGY_ERROR"
+
+
 @pytest.mark.parametrize(("stream", "gaps"), [("trade", 1), ("bookTicker", 1), ("depth", 0)])
 def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
     tmp_path: Path, stream: str, gaps: int
