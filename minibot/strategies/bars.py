@@ -137,7 +137,8 @@ class TickBars:
     def add(self, ts: int, price: float, qty: float) -> tuple[ClosedBar, ...]:
         """Take a trade at exchange time `ts` (ms); return the bars that it closed, oldest first.
 
-        The newest of them is live; flat bars and what stands before them only fill a hole.
+        The newest of them is live, unless more are missing behind it than may be filled; flat bars
+        and what stands before them only fill a hole.
         """
         open_ts = self._open_ts
         if open_ts <= ts < open_ts + self.length_ms and open_ts >= 0:
@@ -159,9 +160,9 @@ class TickBars:
 
     def _close_until(self, first: int, open_ts: int) -> tuple[ClosedBar, ...]:
         missing = (open_ts - first) // self.length_ms - 1
-        if missing > self.hole_bars_max:
-            missing = 0
         closed = [self._bar(first, is_live=missing == 0)]
+        if missing > self.hole_bars_max:
+            return tuple(closed)
         close = self._close
         for n in range(1, missing + 1):
             flat_ts = first + n * self.length_ms

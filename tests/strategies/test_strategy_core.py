@@ -22,6 +22,7 @@ from minibot.events.registry import Contracts
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, InvariantError, RunStop
 from minibot.runtime.configuration.config import load_config
+from minibot.strategies.bars import TickBars
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
@@ -365,6 +366,21 @@ def test_ticks_late_or_after_a_long_hole_do_not_bend_bars() -> None:
     assert late["strategy"] == before["strategy"]
     assert late["builders"][-1] == before["builders"][-1]
     assert feed.core.state()["symbols"][SYMBOL]["strategy"]["bars"]["slow"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_live"), [(0, [True]), (2, [False, False, True]), (3, [False])]
+)
+def test_bar_of_ticks_that_closed_before_a_hole_is_not_live(
+    missing: int, is_live: list[bool]
+) -> None:
+    """A decision on it would come when the next trade does, however long after its close."""
+    bars = TickBars("1s", hole_bars_max=2)
+    bars.add(START, PRICE, 1.0)
+    closed = bars.add(START + 1000 * (missing + 1), PRICE, 1.0)
+
+    assert [bar.is_live for bar in closed] == is_live
+    assert closed[0].open_ts == START
 
 
 def test_ticks_mode_leaves_live_bars_out_and_takes_history() -> None:
