@@ -13,9 +13,11 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
 from minibot.cli.main import run as cli
 from minibot.cli.new_strategy import LIBRARY
+from minibot.events.model import JsonObject
 from minibot.kernel.errors import RunStop
 from minibot.strategies.selection import SHIPPED
 from tests.backtest.markets import bar_profile, walk, write_klines
+from tests.strategies.strategy_feed import Feed, config, signals
 from tools import examples
 
 each_example = pytest.mark.parametrize("example", list(LIBRARY))
@@ -126,6 +128,38 @@ def test_example_with_wishes_trades_by_them_and_looks_at_nothing_ahead(
     else:
         assert {"adjusted", "signal_stop"} <= reasons
     assert check_lookahead(job, 1, decisions=12, random_moments=3).is_clean
+
+
+@pytest.mark.parametrize(
+    ("example", "parameters", "held", "history", "live", "sides"),
+    [
+        ("rsi_band", {"period": 2, "warm": 0}, False, (9, 8, 7, 6), (5, 4), ["BUY"]),
+        ("atr_trend", {"trend": 2, "period": 1}, True, (9, 9, 6, 6), (6, 6), []),
+        (
+            *("trail_pullback", {"fast": 2, "slow": 4}, True),
+            *((100, 101, 102, 103), (104, 104), ["ADJUST"]),
+        ),
+    ],
+)
+def test_bars_of_history_leave_an_example_as_if_it_had_answered_nothing(
+    example: str,
+    parameters: JsonObject,
+    held: bool,
+    history: tuple[int, ...],
+    live: tuple[int, ...],
+    sides: list[str],
+) -> None:
+    """An example notes as said only answers that were told, and no top before its position."""
+    feed = Feed(config(name=example, parameters=parameters))
+    feed.last = float(history[0])
+    if held:
+        feed.fill("BUY", "1")
+    for close in history:
+        feed.ts += 1_000
+        feed.bare_bar(float(close), is_history=True)
+    said = signals(feed.bars([float(close) for close in live]))
+
+    assert [signal.side for signal in said] == sides
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class AtrTrend(Strategy):
         self.trend.update(bar.close)
         self.atr.update(bar.high, bar.low, bar.close)
         trend, atr = self.trend.value, self.atr.value
-        if trend is None or atr is None:
+        if trend is None or atr is None or not bar.is_live:
             return None
         if not view.is_long:
             self.top = bar.close

@@ -54,7 +54,7 @@ class RsiBand(Strategy):
         self.rsi.update(bar.close)
         self.bars += 1
         value = self.rsi.value
-        if value is None or self.bars <= self.warm:
+        if value is None or self.bars <= self.warm or not bar.is_live:
             return None
         if self.wants_long:
             if value > self.above:

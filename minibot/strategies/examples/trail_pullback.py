@@ -55,7 +55,7 @@ class TrailPullback(Strategy):
     def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
         """Say BUY at a dip within a rise, ADJUST once it has gained, SELL once the rise is over."""
         fast, slow = self.fast.update(bar.close), self.slow.update(bar.close)
-        if fast is None or slow is None:
+        if fast is None or slow is None or not bar.is_live:
             return None
         entry = view.entry_price_avg
         if not view.is_long or entry is None:
