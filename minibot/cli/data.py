@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from minibot.cli.support.output import progress_bar, show, show_json, show_lines
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
-from minibot.cores.core_profile import venue_name
 from minibot.data.convert import Converted, Origin, check, columns_path, convert, write_ticks
 from minibot.data.store import data_files
 from minibot.data.ticks import TICKS, table_of_ticks
@@ -37,11 +36,11 @@ FINE, TROUBLE = 0, 1
 
 
 class Ticks(NamedTuple):
-    """Market ticks with their times, their source and their symbol."""
+    """Market ticks with their times, for as many passes as wanted, and their origin."""
 
     origin: Origin
     symbols: tuple[str, ...]
-    ticks: Iterator[tuple[MarketTick, int]]
+    ticks: Callable[[], Iterator[tuple[MarketTick, int]]]
     skew_ms: int | None
     span: tuple[int, int] | None
 
@@ -133,19 +132,23 @@ def _convert(arguments: argparse.Namespace, profile: Config, names: dict[str, st
         if paths:
             written += convert(paths, out, treatment, **names)
         for word in words:
-            for symbol in _ticks(word, arguments, profile).symbols:
+            source = _ticks(word, arguments, profile)
+            for symbol in source.symbols:
                 if columns_path(out, symbol, TICKS) in (each.path for each in written):
                     raise Refusal(
                         f"{word}: the ticks of {symbol} come from two inputs.",
                         "Convert them into two folders.",
                     )
-                source = _ticks(word, arguments, profile)
-                table = table_of_ticks(Path(word), symbol, source.ticks)
+                table = table_of_ticks(Path(word), symbol, source.ticks())
+                if not len(table):
+                    continue
                 made_of = [source.origin._replace(rows=len(table))]
                 if source.span is not None:
                     # The market's own beginning and end, to which beats and history are relative.
                     table.report.first_ts, table.report.end_ts = source.span
                 written.append(write_ticks(table, out, treatment, made_of, skew_ms=source.skew_ms))
+            if not any(each.report.path == Path(word) for each in written):
+                raise Refusal(f"{word}: no market ticks in it.", "Name another one.")
     if arguments.json:
         show_json([each.to_json() for each in written])
         return FINE
@@ -168,10 +171,13 @@ def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
         recorded = Recorded.open(run_dir)
         seal = run_dir / "seal.json"
         root = str(read_hashed(seal)["root"]) if seal.exists() else ""
-        events = (event for _, event in recorded.events(TICKS_QUEUE))
-        ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
-        profile_then = recorded.manifest.config
-        symbols = tuple(profile_then[venue_name(profile_then)]["symbols"])
+
+        def ticks() -> Iterator[tuple[MarketTick, int]]:
+            events = (event for _, event in recorded.events(TICKS_QUEUE))
+            return ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
+
+        # A played source, a universe and carried positions have symbols that no profile lists.
+        symbols = tuple(dict.fromkeys(tick.symbol for tick, _ in ticks()))
         return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
     # Imported here because files of klines need no exchange's frames.
     from minibot.backtest.sources.frame_source import FrameSource
@@ -179,7 +185,10 @@ def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
 
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
-    roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
+
+    def roots() -> Iterator[tuple[MarketTick, int]]:
+        return ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
+
     span = None if source.end_ms is None else (source.origin_ms, source.end_ms)
     skew_ms = source.source.facts.skew_ms
     return Ticks(Origin(rest, digest, 0), source.symbols, roots, skew_ms, span)

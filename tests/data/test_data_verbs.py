@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from minibot.data.klines import open_klines
 from minibot.data.treatment import clock_text
 from tests.data.archive_server import ArchiveServer
 from tests.data.data_files import MINUTE_MS, OPEN_MS, row, write_rows
-from tests.runs import ShortRun, raw_events, verb
-from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
+from tests.runs import ShortRun, make_run, raw_events, verb
+from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, trade, write_tape
 
 GOOD = [row(number) for number in range(30)]
 WITH_GAP = [*GOOD[:10], *GOOD[12:]]
@@ -139,6 +140,46 @@ def test_data_convert_of_a_night_holds_every_tick_of_it(
         assert columns.column("bid").tolist() == [
             round(float(event["payload"]["bid"]) * 10**8) for event in ticks
         ]
+
+
+@pytest.mark.process
+def test_data_convert_of_a_night_has_the_symbols_that_were_played(
+    tmp_path: Path, var_dir: Path
+) -> None:
+    """The source's symbols are converted, not those that the profile lists."""
+    source = {"embedded__source": "generator:2:ETHUSDT,BNBUSDT", "duration_ms": "20000"}
+    night = make_run(var_dir, "--quiet", "--no-proof", **source)
+    ticks = Counter(
+        event["payload"]["symbol"]
+        for event in raw_events(night.run_dir, "market_ticks")
+        if event["type"] == "market_tick"
+    )
+
+    said = verb(
+        *(var_dir, "data", "convert", f"run:{night.run_id}"),
+        *("--out", str(tmp_path / "out"), "--json"),
+    )
+
+    assert said.code == 0, said.err
+    assert set(ticks) == {"ETHUSDT", "BNBUSDT"}
+    assert {each["symbol"]: each["rows"] for each in said.document} == ticks
+
+
+def test_data_convert_writes_no_file_without_ticks(tmp_path: Path) -> None:
+    """A symbol without a tick has no file; a source without any is refused."""
+    unquoted = trade(5, 1, s="ETHUSDT")
+    some = write_tape(
+        tmp_path / "some.gz", sorted([*market(2), unquoted], key=lambda line: line[0])
+    )
+    none = write_tape(tmp_path / "none.gz", [unquoted])
+    out = tmp_path / "out"
+
+    fine = verb(tmp_path / "var", "data", "convert", f"tape:{some}", "--out", str(out))
+    refused = verb(tmp_path / "var", "data", "convert", f"tape:{none}", "--out", str(out))
+
+    assert (fine.code, refused.code) == (0, 2)
+    assert "no market ticks" in refused.err
+    assert [each.name for each in out.iterdir()] == ["BTCUSDT-ticks.columns"]
 
 
 def test_download_data_takes_archive_files_and_list_data_shows_them(tmp_path: Path) -> None:
