@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from minibot.runtime.paths import PROJECT
 if TYPE_CHECKING:
     from minibot.backtest.report.review import Review
     from minibot.backtest.search.backtest_job import Job
+    from minibot.events.model import JsonObject
     from minibot.runtime.configuration.config import Config
 
 HELP = "run the same cores on history: tape, klines, columns, recorded run or synthetic market"
@@ -69,10 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.backtest.report.documents import document_of, unchanged
     from minibot.backtest.search.backtest_job import Job
 
-    take_idea(arguments)
-    words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
+    folders = name_runs(arguments)
+    take_idea(arguments, changed_run(arguments, arguments.source or ()))
+    words = arguments.source or [DEFAULT_SOURCE]
     if arguments.twice:
-        return twice(arguments, words)
+        return twice(arguments, folders)
     config, fitted = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
@@ -100,6 +103,24 @@ def is_compilable(words: list[str], config: Config) -> bool:
     """Return whether compiled cores do most of a backtest: rows, and no strategy of a user's."""
     kinds = {word.partition(":")[0] for word in words}
     return kinds <= {KLINES, COLUMNS} and config.strategy.name in SHIPPED
+
+
+def name_runs(arguments: argparse.Namespace) -> dict[str, str]:
+    """Name the runs in `--source` by their folders; return these words by those given."""
+    given = arguments.source or []
+    words = [named(word, arguments) for word in given]
+    arguments.source = words or None
+    return dict(zip(given, words, strict=True))
+
+
+def changed_run(arguments: argparse.Namespace, words: Sequence[str]) -> JsonObject | None:
+    """Return the recorded run's profile if it is the one that is changed, else None."""
+    from minibot.backtest.sources.source_spec import run_of
+
+    recorded = run_of(words) if words else None
+    if recorded is None or arguments.config is not DEFAULT_PROFILE:
+        return None
+    return recorded.manifest.config
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
@@ -137,13 +158,12 @@ def market_profile(
     second value then says so, as does a line on stderr.
     """
     from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
-    from minibot.backtest.sources.source_spec import run_of
     from minibot.runtime.configuration.config import config_with
     from minibot.strategies.selection import judge
 
-    recorded = run_of(words)
-    if recorded is not None and arguments.config is DEFAULT_PROFILE:
-        config = fed(arguments, recorded_profile(recorded.manifest.config, arguments))
+    recorded = changed_run(arguments, words)
+    if recorded is not None:
+        config = fed(arguments, recorded_profile(recorded, arguments))
         judge(config.raw, config.given)
         return config, ()
     config = profile_of(arguments)

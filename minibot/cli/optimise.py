@@ -6,7 +6,13 @@ import argparse
 
 from minibot.backtest.report.statistics import SORTABLE
 from minibot.backtest.sources.span import ALL, parse_span
-from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
+from minibot.cli.backtest import (
+    DEFAULT_PROFILE,
+    DEFAULT_SOURCE,
+    changed_run,
+    market_profile,
+    name_runs,
+)
 from minibot.cli.support.idea import add_idea, judge_source, take_idea
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show
@@ -90,8 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.cli.support.optimise_words import lines
 
     sampler_module()
-    take_idea(arguments)
-    words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
+    name_runs(arguments)
+    take_idea(arguments, changed_run(arguments, arguments.source or ()))
+    words = arguments.source or [DEFAULT_SOURCE]
     config, _ = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     job = Job(tuple(words), config.raw, span=span, treatment=treatment_of(arguments))

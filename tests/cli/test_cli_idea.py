@@ -12,7 +12,7 @@ from minibot.cli.main import parser
 from minibot.cli.support.idea import fed, take_idea
 from minibot.cli.support.profile import profile_of
 from minibot.runtime.configuration.config import load_config
-from tests.runs import PROJECT, Said, verb
+from tests.runs import PROJECT, Said, ShortRun, verb
 
 DEMO = "config/nore-demo.v1.json"
 SHIPPED = "klines:btcusdt-1m"
@@ -209,6 +209,56 @@ def test_recorded_profile_of_a_shipped_strategy_loads_beside_a_file_of_its_name(
     (tmp_path / "rsi_band.py").write_text(TWO_BARS, encoding="utf-8")
 
     assert config_with(raw, []).strategy.name == "rsi_band"
+
+
+def test_timeframe_of_a_run_keeps_the_bars_of_the_runs_own_trend() -> None:
+    """The run's profile is changed, so its trend says how many bars are kept."""
+    built = 'market.bar_intervals=["1s", "5m"]'
+    raw = load_config(PROJECT / DEMO, [built, "strategy.trend_interval=5m"]).raw
+    arguments = parser("backtest").parse_args(["backtest", "--timeframe", "1m"])
+    take_idea(arguments, recorded=raw)
+
+    assert "strategy.trend_interval=6h" in arguments.set
+
+
+@pytest.mark.parametrize("verb_words", [("backtest",), ("optimise", "--vary", "risk.x=1:2")])
+@pytest.mark.parametrize(
+    ("lacking", "flags"),
+    [
+        ("1h", ("--timeframe", "1m")),
+        ("5m, 6h", ("--timeframe", "5m")),
+        ("1h", ("--strategy", "two")),
+        (
+            "5m",
+            ('--set=market.bar_intervals=["1s", "5m"]', "--set=strategy.trend_interval=5m"),
+        ),
+    ],
+)
+def test_strategy_of_other_bars_than_a_run_recorded_is_refused(
+    short_run: ShortRun,
+    tmp_path: Path,
+    lacking: str,
+    flags: tuple[str, ...],
+    verb_words: tuple[str, ...],
+) -> None:
+    """A run builds no bars: without its trend the strategy would be another one."""
+    (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
+    words = (*verb_words, "--source", f"run:{short_run.run_id}")
+
+    said = verb(short_run.var, *words, f"--set=strategy.folder={tmp_path}", *flags)
+
+    assert said.code == 4, said.err
+    assert f"needs bars of {lacking}: the run recorded bars of 1s, 1m" in said.err
+
+
+def test_pairs_of_the_latest_run_are_tried_on_it(short_run: ShortRun) -> None:
+    """The run is found by name before its symbols are asked for."""
+    words = ("--source", "run:latest", "--pairs", "BTC/USDT", "--fills", "touch", "--json")
+
+    said = verb(short_run.var, "backtest", *words)
+
+    assert said.code == 0, said.err
+    assert said.document["sources"] == [f"run:{short_run.run_dir}"]
 
 
 def test_backtest_of_an_idea_runs_on_the_shipped_minutes(var_dir: Path) -> None:

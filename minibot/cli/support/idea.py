@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.output import say
-from minibot.cli.support.profile import profile_of
+from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.events.intervals import warmup_raised
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
@@ -28,6 +28,8 @@ from minibot.runtime.configuration.own_source import name_fault
 
 if TYPE_CHECKING:
     from minibot.backtest.search.backtest_job import Job
+    from minibot.engine.recorded_run import Recorded
+    from minibot.events.model import JsonObject
     from minibot.runtime.configuration.config import Config
 
 # Ten percent; a fee beyond it is a slip of the pen, and no venue's.
@@ -55,14 +57,14 @@ def add_idea(command: argparse.ArgumentParser, *, is_night: bool = False) -> Non
         group.add_argument("--to", dest="end", metavar="DATE", help="up to, excluded")
 
 
-def take_idea(arguments: argparse.Namespace, *sets: str) -> None:
+def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None) -> None:
     """Translate the flags into `--set`, `--source` and `--timerange`, and show them.
 
     Without `--source`, an idea of a backtest is tried on the shipped minutes of its pairs.
 
     Args:
         arguments: The arguments of a verb with the flags of `add_idea` and a profile's.
-        sets: Further texts `section.key=value`, made from the verb's own flags.
+        recorded: Profile of the run that is the source, where it is changed and not `--config`'s.
 
     Raises:
         ConfigError: One of them says what cannot be.
@@ -70,7 +72,7 @@ def take_idea(arguments: argparse.Namespace, *sets: str) -> None:
     flags = ("strategy", "timeframe", "pairs", "fee", "start", "end")
     if all(getattr(arguments, flag, None) is None for flag in flags):
         return
-    config = profile_of(arguments, *sets)
+    config = profile_of(arguments) if recorded is None else recorded_profile(recorded, arguments)
     pairs = _pairs(arguments.pairs, config)
     meant = [*_strategy_sets(arguments.strategy, config), *_timeframe_sets(arguments, config)]
     meant += _fee_sets(arguments.fee)
@@ -117,23 +119,20 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
 
 
 def judge_source(arguments: argparse.Namespace, job: Job) -> None:
-    """Refuse a timeframe of which the source cannot make one bar.
+    """Refuse a timeframe of which the source cannot make one bar, and bars that a run lacks.
 
     Raises:
         ConfigError: It is too short, or the recorded run made other bars.
     """
-    timeframe = arguments.timeframe
-    if timeframe is None:
-        return
     # Here and below: sources are imported where one is opened, not for `--help`.
     from minibot.backtest.sources.source_interval import source_interval
     from minibot.backtest.sources.source_spec import run_of
 
-    recorded = run_of(job.words)
+    timeframe, recorded = arguments.timeframe, run_of(job.words)
     if recorded is not None:
-        made = recorded.manifest.config["market"]["bar_intervals"]
-        if timeframe not in made:
-            raise _refused(f"--timeframe {timeframe}: the run recorded bars of {', '.join(made)}")
+        _judge_bars(recorded, job)
+        return
+    if timeframe is None:
         return
     base = source_interval(job.words)
     if base in INTERVALS and not divides(base, timeframe):
@@ -141,6 +140,16 @@ def judge_source(arguments: argparse.Namespace, job: Job) -> None:
     source = job.open()
     if source.end_ms is not None:
         _judge_length(timeframe, source.end_ms - source.origin_ms)
+
+
+def _judge_bars(recorded: Recorded, job: Job) -> None:
+    """Refuse a strategy that needs bars that a run did not record: nothing builds them there."""
+    from minibot.strategies.selection import choose
+
+    chosen, made = choose(job.profile), recorded.manifest.config["market"]["bar_intervals"]
+    if missing := [name for name in chosen.needs.intervals if name not in made]:
+        needed = f"strategy {chosen.name} needs bars of {', '.join(missing)}"
+        raise _refused(f"--source: {needed}: the run recorded bars of {', '.join(made)}")
 
 
 def judge_played(arguments: argparse.Namespace, config: Config) -> None:

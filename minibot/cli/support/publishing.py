@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from minibot.backtest.report.returns import BREAKDOWNS
@@ -67,12 +67,13 @@ def publish(
     return 1 if result.stop else 0
 
 
-def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+def twice(arguments: argparse.Namespace, folders: Mapping[str, str]) -> int:
     """Run the same backtest twice; 0 when digests and bytes are the same, else 1.
 
     Args:
         arguments: Arguments with the flags of `add_output_flags`.
-        words: The words of `--source`, a run by its folder: each process has its own `--var`.
+        folders: The words of `--source` with a run's folder, as each process has its own `--var`,
+            by those given.
 
     Raises:
         ConfigError: Other flags ask for something other than a backtest that is kept.
@@ -82,7 +83,6 @@ def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     from minibot.report.readiness import SIX_MONTHS_MS
 
     _judge_twice(arguments)
-    folders = dict(zip(arguments.source or (), words, strict=False))
     argv = [_with_folder(word, folders) for word in arguments.argv]
     found = run_twice(argv, var_of(arguments))
     document = found.documents[0]
