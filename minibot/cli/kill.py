@@ -8,7 +8,7 @@ from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import RunStop
-from minibot.ops.operator import ended, require_running, who
+from minibot.ops.operator import ended, require_killable, who
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import KILL
@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Raise the flag; 3 when no run is running, or no longer. Needs no free disk space."""
     var = var_of(arguments)
-    run_id = require_running(var, PATIENCE_S)
+    run_id = require_killable(var, PATIENCE_S)
     said = "the reason is recorded"
     try:
         leave_request(var.requests, run_id, KILL, who=who(), why=arguments.reason)

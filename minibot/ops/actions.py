@@ -6,7 +6,7 @@ from typing import Final
 
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.ops.operator import NOT_RUNNING, ended, require_running, spoken
+from minibot.ops.operator import NOT_RUNNING, ended, require_killable, require_running, spoken
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -56,7 +56,7 @@ def act(
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")
-    running = require_running(var)
+    running = require_killable(var) if kind == KILL else require_running(var)
     if running != run_id:
         raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)
     fields: dict[str, object] = {"who": who, "why": spoken(why) or DEFAULT_WHY}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import getpass
 
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import Var
-from minibot.runtime.running import running_run
+from minibot.runtime.running import is_held_unnamed, running_run
 from minibot.runtime.stop import OPERATOR, armed_path
 
 NOT_RUNNING = 3
@@ -28,6 +29,21 @@ def require_running(var: Var, patience_s: float | None = None) -> str:
     if not armed_path(var.stop, OPERATOR).exists():
         raise ended(run_id)
     return run_id
+
+
+def require_killable(var: Var, patience_s: float | None = None) -> str:
+    """Return the id of the run that a kill ends; see `running_run` for `patience_s`.
+
+    A run whose note in `current.json` is missing or damaged is named by its armed switch: a kill
+    may not depend on what else is still whole.
+
+    Raises:
+        Refusal: No run is running here, or it has already ended (exit 3).
+    """
+    armed = armed_path(var.stop, OPERATOR)
+    if is_held_unnamed(var, patience_s) and armed.exists():
+        return str(read_hashed(armed)["run_id"])
+    return require_running(var, patience_s)
 
 
 def ended(run_id: str) -> Refusal:

@@ -109,15 +109,28 @@ def running_run(var: Var, patience_s: float | None = None) -> str | None:
     return living
 
 
+def is_held_unnamed(var: Var, patience_s: float | None = None) -> bool:
+    """Return whether the lock is held while its holder's note is missing or damaged.
+
+    Args:
+        var: The folder.
+        patience_s: As of `running_run`.
+    """
+    if _note(var) or not os.path.lexists(var.lock):
+        return False
+    try:
+        with RunLock(var, patience_s):
+            return False
+    except filelock.Timeout:
+        return True
+
+
 def living_run(var: Var) -> str | None:
     """Return the run whose launcher, as `current.json` names it, is alive; None for none.
 
     It uses no lock, and never returns the calling process's own run.
     """
-    try:
-        note = read_hashed(var.root / CURRENT_FILE)
-    except RunStop:
-        return None  # Missing or damaged: it names no process.
+    note = _note(var)
     pid = note.get("pid")
     if type(pid) is not int or pid == os.getpid():
         return None
@@ -163,16 +176,22 @@ def ended_note(run_id: str) -> JsonObject:
 def _noted_run(var: Var) -> str | None:
     """Return the run that `current.json` names; None if its process has ended or died.
 
-    With None, the lock is held by a run that starts, or by a deployment. An older minibot names no
-    process.
+    With None, the lock is held by a run that starts, by one whose note is gone, or by a deployment.
+    An older minibot names no process.
     """
-    path = var.root / CURRENT_FILE
-    if not path.exists():
-        return None
-    note: JsonObject = read_hashed(path)
-    if "pid" in note and (note["pid"] is None or process_mark(note["pid"]) != note["process"]):
-        return None
-    return str(note["run_id"])
+    note = _note(var)
+    is_ended = "pid" in note and (
+        note["pid"] is None or process_mark(note["pid"]) != note["process"]
+    )
+    return None if not note or is_ended else str(note["run_id"])
+
+
+def _note(var: Var) -> JsonObject:
+    """Return the note of a `var`, empty if it is missing or damaged: it names no run then."""
+    try:
+        return read_hashed(var.root / CURRENT_FILE)
+    except RunStop:
+        return {}
 
 
 if sys.platform == "linux":

@@ -303,6 +303,31 @@ def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
     assert not list((var_dir / "requests").glob("*"))
 
 
+@pytest.mark.parametrize("content", [None, b"garbage"])
+def test_kill_needs_no_note_of_the_run(
+    short_run: ShortRun, var_dir: Path, content: bytes | None
+) -> None:
+    """A run whose `current.json` is gone or damaged is killed all the same, by its held lock."""
+    as_running(short_run, var_dir)
+    (var_dir / "current.json").unlink()
+    if content is not None:
+        (var_dir / "current.json").write_bytes(content)
+    (var_dir / "run.lock").touch()
+
+    idle = verb(var_dir, "kill", "--reason", "too early")
+    is_raised_idle = (var_dir / "STOP.flag").exists()
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "kill", "--reason", "I saw smoke")
+        stop = verb(var_dir, "stop", "--reason", "no kill")
+
+    assert (idle.code, is_raised_idle) == (3, False)
+    assert said.code == 0, said.err
+    assert read_hashed(var_dir / "STOP.flag")["run_id"] == short_run.run_id
+    (request,) = (var_dir / "requests").glob("kill*.json")
+    assert read_hashed(request)["why"] == "I saw smoke"
+    assert stop.code == 3
+
+
 def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
     """An hour ends in market time, on a clock twenty times as fast."""
 

@@ -28,3 +28,15 @@ def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: 
 
     assert said.startswith("kill is asked of 20251120_000000; the reason could not be written (")
     assert read_hashed(var.flag)["role"] == OPERATOR
+
+
+def test_kill_from_the_page_needs_no_note_of_the_run(tmp_path: Path) -> None:
+    """A run whose `current.json` is gone is killed from the page, too."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop, var.requests):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with RunLock(var):
+        act(Var(var.root), "20251120_000000", KILL)
+
+    assert read_hashed(var.flag)["run_id"] == "20251120_000000"
