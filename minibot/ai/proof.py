@@ -55,7 +55,8 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
     Args:
         run_dir: A sealed run.
         replay: Replays one folder; raises IntegrityError when a logged input is missing.
-        scratch: A folder for the second view; created, and removed at the end.
+        scratch: A folder of this proof alone for the second view; emptied first, removed at the
+            end.
 
     Raises:
         Refusal: The folder holds no sealed queues.
@@ -65,6 +66,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
         raise Refusal(f"{run_dir} has no sealed queues.", "Prove a finished run.")
     views: dict[str, Mapping[str, str]] = {WITH: replay(run_dir)}
     differences: list[str] = []
+    shutil.rmtree(scratch, ignore_errors=True)  # Left by a proof that was killed.
     try:
         views[WITHOUT] = replay(_view(run_dir, scratch))
     except IntegrityError as error:
@@ -104,5 +106,7 @@ def _view(run_dir: Path, scratch: Path) -> Path:
 def _share(source: Path, target: Path) -> None:
     try:
         FILES.link(source, target)
+    except FileExistsError:
+        raise  # A copy would be written through it, into the file that it is a link to.
     except OSError:
         shutil.copyfile(source, target)  # A file system without hard links.

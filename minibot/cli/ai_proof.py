@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prove a run; 0 when its orders do not depend on the AI, else 1."""
-    proof = prove(run_dir_of(arguments), digests, var_of(arguments).lab / "ai_proof")
+    scratch = var_of(arguments).lab_of(f"ai_proof-{os.getpid()}").root
+    proof = prove(run_dir_of(arguments), digests, scratch)
     show(arguments, proof.to_json(), lines(proof))
     return 0 if proof.holds else 1
 
