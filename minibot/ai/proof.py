@@ -54,12 +54,13 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
 
     Args:
         run_dir: A sealed run.
-        replay: Replays one folder; raises IntegrityError when a logged input is missing.
+        replay: Replays one folder; raises IntegrityError when a logged input is missing, Refusal
+            when what it derives is not what was recorded.
         scratch: A folder of this proof alone for the second view; emptied first, removed at the
             end.
 
     Raises:
-        Refusal: The folder holds no sealed queues.
+        Refusal: The folder holds no sealed queues, or the run does not replay as recorded.
     """
     queues = run_dir / "queues"
     if not (queues / ORDER_INTENTS).is_dir():
@@ -69,7 +70,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
     shutil.rmtree(scratch, ignore_errors=True)  # Left by a proof that was killed.
     try:
         views[WITHOUT] = replay(_view(run_dir, scratch))
-    except IntegrityError as error:
+    except (IntegrityError, Refusal) as error:
         views[WITHOUT] = {}
         differences.append(f"{WITHOUT}: a role took what the AI said: {error}")
     finally:

@@ -12,6 +12,9 @@ from minibot.cli.support.output import show
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.engine.role_replay import replay_run
 from minibot.events.names import ORDER_INTENTS
+from minibot.kernel.errors import Refusal
+from minibot.replay.compare import describe
+from minibot.replay.run_status import called
 
 HELP = "replay a run with and without the AI: every order has to be the same"
 EXAMPLE = "minibot ai-proof latest"
@@ -31,12 +34,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def digests(run_dir: Path) -> Mapping[str, str]:
-    """Return the digest of every queue that a replay of the run derives."""
-    return {
-        queue: digest
-        for role in replay_run(run_dir).roles
-        for queue, digest in role.digests.items()
-    }
+    """Return the digest of every queue that a replay of the run derives.
+
+    Raises:
+        Refusal: Replay and record differ, so the digests cover only a part of the run.
+    """
+    replay, why = replay_run(run_dir), ""
+    if replay.difference is not None:
+        why = f": {describe(replay.difference)['lines'][0]}"
+    if not replay.is_identical:
+        raise Refusal(
+            f"{run_dir.name} does not replay as recorded{why}.",
+            f"See: minibot replay {called(run_dir)}",
+        )
+    return {queue: digest for role in replay.roles for queue, digest in role.digests.items()}
 
 
 def lines(proof: AiProof) -> list[str]:
