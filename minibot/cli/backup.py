@@ -32,7 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Back up a run; 0 once the backup counts."""
     var = var_of(arguments)
-    run_dir = find_run(arguments.run_name, var)
+    run_dir = find_run(arguments.run_name, var).resolve()
     if run_dir.parent != var.runs.resolve():
         raise Refusal(f"{run_dir} is no run of {var.root}.", "Name its var: --var DIR")
     try:

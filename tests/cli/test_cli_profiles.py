@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import parser, verbs
+from minibot.cli.support.profile import own_var, profile_of
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.configuration.config_schema import config_schema
 from minibot.strategies.unread_keys import READ_BY_RUN
@@ -108,6 +109,20 @@ def test_variable_with_one_line_after_its_first_word_is_refused(
 
     assert said.code == 4
     assert "MINIBOT_RISK__ORDER_NOTIONAL: expected MINIBOT__SECTION__KEY" in said.err
+
+
+def test_var_beside_the_working_folder_is_taken_by_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A typed `--var ../var` is meant; in a profile's own file it would lead out of the project."""
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    words = ["--config", str(PROJECT / DEMO), "--var", "../var"]
+    arguments = parser("doctor").parse_args(["doctor", *words])
+
+    config = profile_of(arguments, *own_var(arguments))
+
+    assert config.var.root == tmp_path / "var"
 
 
 @pytest.mark.parametrize("source", ["klines", "run"])

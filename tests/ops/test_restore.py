@@ -178,6 +178,22 @@ def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     assert again.code == 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
+def test_latest_run_is_backed_up_whatever_way_var_is_named(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A link, or a path with `..`, leads to the run that `latest` names."""
+    link = tmp_path / "link"
+    link.symlink_to(short_run.var)
+    folder = tmp_path / "backups"
+
+    for var in (link, short_run.var / ".." / short_run.var.name):
+        said = verb(var, "backup", "latest", "--to", str(folder), "--json")
+
+        assert said.code == 0, said.err
+        assert said.document["run_id"] == short_run.run_id
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no file of Windows has this name")
 def test_sealed_file_that_could_not_come_back_is_refused_beforehand(
     short_run: ShortRun, tmp_path: Path

@@ -19,10 +19,11 @@ SHOWN_MAX = 100
 def var_of(arguments: argparse.Namespace) -> Var:
     """Return the folders of a verb: `--var`, relative to the working folder, else `var`.
 
-    A leading `minibot/` is handled as in every other path (X-16).
+    A leading `minibot/` is handled as in every other path (X-16). A typed `..` is meant; profiles,
+    into which the path goes, refuse it.
     """
     if arguments.var is not None:
-        return Var(Path.cwd() / plain(arguments.var))
+        return Var(Path(os.path.abspath(plain(arguments.var))))
     return Var(resolve("var"))
 
 
