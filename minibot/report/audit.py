@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.performance import Performance
+from minibot.accounting.portfolio import pays_in_base
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import BUY, Event, Fill, OrderIntent, RiskAction, RunOpening
+from minibot.events.model import BUY, Event, Fill, Instrument, OrderIntent, RiskAction, RunOpening
+from minibot.events.money import UNIT
+from minibot.events.names import TICKS
 from minibot.events.unit_sizes import BPS, MINUTE_MS
 
 
@@ -27,13 +31,20 @@ def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:
         performance: Its equity and drawdown, recounted.
     """
     limits = recorded.manifest.config["risk"]
-    intents = [event for _, event in recorded.events("order_intents")]
+    intents = [
+        event
+        for _, event in recorded.events("order_intents")
+        if isinstance(event.payload, OrderIntent)
+    ]
     fills = [event for _, event in recorded.events("fills")]
     was_stopped = any(
         isinstance(event.payload, RiskAction) and event.payload.action == "STOP"
         for _, event in recorded.events("risk_actions")
     )
-    found = [*_order_rate(intents, limits), *_positions(fills, limits, _carried(recorded))]
+    found = [
+        *_order_rate(intents, limits),
+        *_positions(fills, limits, _carried(recorded), _least_quantities(recorded, fills)),
+    ]
     if not was_stopped:
         found += _budgets(fills, limits, performance)
     return found
@@ -51,9 +62,15 @@ def _order_rate(intents: list[Event], limits: dict[str, Any]) -> Iterator[str]:
 
 
 def _positions(
-    fills: list[Event], limits: dict[str, Any], carried: dict[str, Decimal]
+    fills: list[Event],
+    limits: dict[str, Any],
+    carried: dict[str, Decimal],
+    least: dict[str, Decimal],
 ) -> Iterator[str]:
-    """Yield a sentence where a position was larger than allowed, or more was sold than held."""
+    """Yield a sentence where a position was larger than allowed, or more was sold than held.
+
+    A holding of less than can be sold, by `least`, takes no place: fees in coins leave such dust.
+    """
     # A market order's cost is known when it fills; the price may have moved this far by then.
     slack = Decimal(limits["reference_deviation_bps_max"]) / BPS
     cost_max = Decimal(limits["position_notional_max"]) * (1 + slack)
@@ -65,7 +82,8 @@ def _positions(
             continue
         before = held.get(fill.symbol, Decimal(0))
         if fill.side == BUY:
-            held[fill.symbol] = before + Decimal(fill.qty)
+            fee = Decimal(fill.fee) if pays_in_base(fill) else Decimal(0)
+            held[fill.symbol] = before + Decimal(fill.qty) - fee
             spent = cost.get(fill.symbol, Decimal(0)) + Decimal(fill.qty) * Decimal(fill.price)
             cost[fill.symbol] = spent
             if spent > cost_max:
@@ -75,7 +93,7 @@ def _positions(
             cost[fill.symbol] = _rest(cost.get(fill.symbol, Decimal(0)), before, held[fill.symbol])
             if held[fill.symbol] < 0:
                 yield f"more {fill.symbol} sold than held at fill {event.id}"
-        number = sum(1 for qty in held.values() if qty > 0)
+        number = sum(1 for name, qty in held.items() if qty > 0 and qty >= least.get(name, 0))
         if number > max(limits["positions_max"], len(carried)):
             yield f"{number} positions at fill {event.id}, {limits['positions_max']} allowed"
 
@@ -90,6 +108,25 @@ def _carried(recorded: Recorded) -> dict[str, Decimal]:
                 held[symbol] = held.get(symbol, Decimal(0)) + Decimal(str(lot["qty"]))
         break
     return held
+
+
+def _least_quantities(recorded: Recorded, fills: list[Event]) -> dict[str, Decimal]:
+    """Return the least quantity that can be sold of each filled symbol, by its first rules.
+
+    Empty where fees are paid in quote: there every sale can sell all that was bought.
+    """
+    least: dict[str, Decimal] = {}
+    missing = {event.payload.symbol for event in fills if isinstance(event.payload, Fill)}
+    if recorded.manifest.config["execution"].get("fee_asset") is None or not missing:
+        return least
+    for _, event in recorded.events(TICKS):
+        if isinstance(event.payload, Instrument) and event.payload.symbol in missing:
+            rules = OrderRules.of(event.payload)
+            least[rules.symbol] = Decimal(rules.market_bounds.qty_least) / UNIT
+            missing.discard(rules.symbol)
+            if not missing:
+                break  # The rest of the market has nothing to tell.
+    return least
 
 
 def _rest(cost: Decimal, before: Decimal, after: Decimal) -> Decimal:

@@ -15,6 +15,7 @@ from minibot.events.names import (
     EXECUTION_ROLE,
     MARKET_ROLE,
     RISK_ROLE,
+    STRATEGY_ROLE,
     TICKS,
     WATCHDOG_ROLE,
 )
@@ -32,6 +33,7 @@ WRITERS = {
     "order_results": EXECUTION_ROLE,
     "order_intents": RISK_ROLE,
     "risk_actions": RISK_ROLE,
+    "signals": STRATEGY_ROLE,
     "incidents": MARKET_ROLE,
     CONTROL: WATCHDOG_ROLE,
     TICKS: MARKET_ROLE,
@@ -112,7 +114,7 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
                 said = each["payload"]
                 ids = {name: _order_id(said[name]) for name in ORDER_IDS if name in said}
                 payload = PAYLOAD_CLASSES[each["type"]].from_json(said | ids)
-                is_derived = each["type"] != "incident"
+                is_derived = each["type"] not in ("incident", "instrument")
                 add(each["queue"], ts, payload, len(found[TICKS]) if is_derived else None)
     return found
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from minibot.engine.role_replay import Recorded
+from minibot.events.model import JsonObject
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.recount import Recount
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun
 
 
@@ -59,3 +61,77 @@ def test_audit_names_each_limit_that_the_night_passed(
 
     assert any(word in sentence for sentence in found)
     assert all(word in sentence for sentence in found)
+
+
+def audited(var: Path, events: list[JsonObject], **sections: JsonObject) -> list[str]:
+    """Return the audit's findings of a run of these events, under changed sections of its profile.
+
+    Args:
+        var: Where the run is written.
+        events: Events of `made_run`.
+        sections: Keys by section.
+    """
+    recorded = Recorded.open(made_run(var, read_fixture() | {"events": events}))
+    config = copy.deepcopy(recorded.manifest.config)
+    for name, keys in sections.items():
+        config[name].update(keys)
+    recorded = replace(recorded, manifest=replace(recorded.manifest, config=config))
+    return limit_violations(recorded, Recount(recorded).performance)
+
+
+def of_order(kind: str, name: str, minute: int = 2, **more: str) -> JsonObject:
+    """Return an event of `order_intents` for `made_run`."""
+    said = {"symbol": "BTCUSDT", "client_order_id": name, **more}
+    return {"queue": "order_intents", "type": kind, "minute": minute, "payload": said}
+
+
+def traded(symbol: str, side: str, qty: str, minute: int, fee: str = "0") -> JsonObject:
+    """Return a fill for `made_run`; a fee of a purchase is in coins."""
+    coin = symbol.removesuffix("USDT")
+    ids = dict.fromkeys(("order_id", "client_order_id"), f"{symbol[0]}{minute}")
+    what = {"symbol": symbol, "side": side, "qty": qty, "price": "1", "liquidity": "TAKER"}
+    paid = {"fee": fee, "fee_asset": coin if side == "BUY" else "USDT"}
+    return {
+        "queue": "fills", "type": "fill", "minute": minute, "payload": ids | what | paid
+    }  # fmt: skip
+
+
+def rules(symbol: str, least: str) -> JsonObject:
+    """Return the rules of a symbol for `made_run`, with a least quantity."""
+    names = {"symbol": symbol, "base_asset": symbol.removesuffix("USDT"), "quote_asset": "USDT"}
+    bounds = {"price_increment": "0.01", "qty_increment": least, "qty_min": least}
+    said = {**names, **bounds, "qty_max": "0", "notional_min": "0.1", "status": "TRADING"}
+    said["origin"] = "exchange"
+    return {"queue": "market_ticks", "type": "instrument", "minute": 0, "payload": said}
+
+
+@pytest.mark.row("B-75")
+@pytest.mark.parametrize(("more", "found"), [(0, 0), (1, 1)])
+def test_audit_counts_orders_and_no_cancels(more: int, found: int, tmp_path: Path) -> None:
+    """Quotes that are withdrawn and made anew count once each, as risk counts them."""
+    intent = {"side": "BUY", "qty": "1", "order_type": "MARKET", "purpose": "ENTRY"}
+    events = []
+    for n in range(3 + more):
+        events += [of_order("order_intent", f"o{n}", **intent), of_order("order_cancel", f"o{n}")]
+
+    assert len(audited(tmp_path, events, risk={"orders_per_minute_hard": 3})) == found
+
+
+@pytest.mark.row("B-75")
+@pytest.mark.parametrize(("sold", "found"), [("9.9", []), ("9.7", ["2 positions"])])
+def test_audit_takes_what_a_fee_in_coins_leaves_for_no_position(
+    sold: str, found: list[str], tmp_path: Path
+) -> None:
+    """Dust that no sale can take holds no place; a step of it more does."""
+    events = [
+        *(rules(symbol, "0.1") for symbol in ("ABCUSDT", "ETHUSDT")),
+        traded("ABCUSDT", "BUY", "10", 2, fee="0.01"),
+        traded("ABCUSDT", "SELL", sold, 3),
+        traded("ETHUSDT", "BUY", "10", 4),
+    ]
+
+    sentences = audited(
+        tmp_path, events, risk={"positions_max": 1}, execution={"fee_asset": "base"}
+    )
+
+    assert [each.partition(" at fill")[0] for each in sentences] == found
