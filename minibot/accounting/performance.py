@@ -54,10 +54,14 @@ def mid_of(tick: MarketTick) -> int | None:
 
 
 class Carried(NamedTuple):
-    """Carried position in a symbol at the run's start: quantity and value, hundred-millionths."""
+    """Carried position in a symbol at the run's start: quantity and value, hundred-millionths.
+
+    `ts` is when its oldest lot was bought, Unix ms.
+    """
 
     qty: int
     value: int
+    ts: int
 
 
 class Look(NamedTuple):
@@ -108,7 +112,9 @@ class Performance:
         held = self.portfolio
         self._held = set(held.symbols())
         self.carried = {
-            symbol: Carried(held.position_qty(symbol), held.position_cost(symbol))
+            symbol: Carried(
+                held.position_qty(symbol), held.position_cost(symbol), held.lots(symbol)[0].ts
+            )
             for symbol in held.symbols()
         }
         self._trip = {symbol: -carried.value for symbol, carried in self.carried.items()}
@@ -247,8 +253,8 @@ class Performance:
             self.equity_start += difference
             self.high_water_mark += difference
             self._trip[symbol] -= difference
-            qty, value = self.carried[symbol]
-            self.carried[symbol] = Carried(qty, value + difference)
+            carried = self.carried[symbol]
+            self.carried[symbol] = carried._replace(value=carried.value + difference)
             self._deepest = -1
         return True
 

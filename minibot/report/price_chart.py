@@ -336,7 +336,8 @@ def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Marked]) -> Iterable[st
         trip, place = trade.trip, _exit(axis, panel, trade.trip)
         if place is None:
             continue
-        opened, closed = (moment(ts, axis.span_ms) for ts in (trip.opened_ts, trip.closed_ts))
+        span_ms = max(axis.span_ms, trip.closed_ts - trip.opened_ts)  # A carried one began before.
+        opened, closed = (moment(ts, span_ms) for ts in (trip.opened_ts, trip.closed_ts))
         net = money(str(Decimal(trip.net) / UNIT))
         said = f"{trade.number}: {trade.entry} {opened} to {trade.exit} {closed}, {net}"
         yield (

@@ -92,7 +92,7 @@ class TradeLog:
             trip = self._open[fill.symbol] = RoundTrip(fill.symbol, event.ts)
             self.trips.append(trip)
             if fill.symbol in self._carried and fill.symbol not in self._begun:
-                trip.bought_qty, trip.paid = self._carried[fill.symbol]
+                trip.bought_qty, trip.paid, trip.opened_ts = self._carried[fill.symbol]
             self._begun.add(fill.symbol)
         qty, price = parse_amount(fill.qty), parse_amount(fill.price)
         notional, fee = qty * price // 10**8, parse_amount(fill.fee)

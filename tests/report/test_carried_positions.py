@@ -16,7 +16,9 @@ from minibot.ops.web.run_history import RunHistory
 from minibot.read import Rows
 from minibot.replay.explain.causes import Explainer
 from minibot.report.closed_trades import closed_trades, read_trades
+from minibot.report.headline import headline
 from minibot.report.night_hours import hour_rows
+from minibot.report.price_chart import Marked, price_chart
 from minibot.report.recount import Recount
 from tests.report.made_run import made_run, read_fixture
 
@@ -89,3 +91,20 @@ def test_explanation_of_a_carried_trade_has_the_result_of_its_report(carried: Pa
 
     assert story.is_carried
     assert (story.fees, story.net) == (amount_text(trip.fees), amount_text(trip.net))
+
+
+def test_carried_trade_was_opened_when_its_lot_was_bought(carried: Path) -> None:
+    """No purchase is told or drawn at the sale that ends what a run before bought."""
+    recorded = Recorded.open(carried)
+    count = Recount(recorded)
+    (trip,) = count.trades.trips
+    (story,) = Explainer(recorded).trade("1").trades
+    marked = Marked(1, trip, "", "sold")
+    span = trip.closed_ts - HOUR_MS, trip.closed_ts + HOUR_MS
+    drawn = price_chart("BTCUSDT", count.prices["BTCUSDT"], [marked], *span)
+
+    assert (trip.opened_ts, story.opened_ts) == (LOT["ts"], LOT["ts"])
+    assert "0.0 s later" not in headline(story)
+    assert 'class="won"' in drawn
+    assert 'class="entry"' not in drawn
+    assert "1970-01-01" in drawn

@@ -123,7 +123,9 @@ class Trace:
             IntegrityError: Market data are damaged before a carried position's first mark.
         """
         gain = self._gain_before(trip.symbol) if trip.is_carried and trip.is_closed else 0
-        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, gain)
+        opened = {} if self._performance is None else self._performance.carried
+        carried = opened.get(trip.symbol) if trip.is_carried else None
+        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, carried, gain)
 
     def _gain_before(self, symbol: str) -> int:
         """Return the gain of a carried position in runs before: from its cost to its first mark."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minibot.accounting.lots import is_dust_left
+from minibot.accounting.performance import Carried
 from minibot.accounting.portfolio import Booking, pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount, proceeds_down
@@ -82,7 +83,8 @@ class TradeStory:
         n: The number of the trade.
         bought_qty, entry_price: None where the run bought nothing of it itself.
         why_bought, why_sold: The reasons on record; empty where there are none.
-        opened_ts, closed_ts: Times of its first fill, and of the one that left it flat.
+        opened_ts, closed_ts: Times of its first purchase, before the run where it was carried in,
+            and of the fill that left it flat.
         fees: All fees of its fills.
         net: P&L after fees, of a carried position since its first mark; None while it is open.
         campaign_id: The campaign that its orders name; None for none.
@@ -118,6 +120,7 @@ def trade_story(
     bookings: Sequence[Booking],
     why: Callable[[int], str],
     quote_asset: str,
+    carried: Carried | None,
     gain_before: int,
 ) -> TradeStory:
     """Return the story of a trade.
@@ -128,6 +131,7 @@ def trade_story(
         bookings: The booking of each.
         why: The reason on record for a fill, by its number.
         quote_asset: The asset in which P&L is counted.
+        carried: The position that the run started with, if a part of the trade is of it.
         gain_before: Gain of a carried position in runs before, which is no part of this run's.
     """
     own = [(n, fills[n - 1]) for n in trip.fills]
@@ -144,7 +148,7 @@ def trade_story(
         bought_qty=_qty(fills, bought),
         entry_price=_price(fills, bought),
         why_bought=why(bought[0]) if bought else "",
-        opened_ts=own[0][1].ts,
+        opened_ts=own[0][1].ts if carried is None else carried.ts,
         sold_qty=_qty(fills, sold),
         exit_price=_price(fills, sold),
         why_sold=why(sold[-1]) if sold else "",
