@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
 
 from minibot.events.unit_sizes import DAY_MS
 
 NONE = "-"
+PRICE_PLACES_MIN: Final = 2
+# An average of fills has eight decimals, of which a price in dollars needs few.
+PRICE_DIGITS: Final = 9
 
 
 def money(amount: str | None, places: int = 2) -> str:
@@ -29,6 +33,20 @@ def money(amount: str | None, places: int = 2) -> str:
     if not shown and exact:
         return f"{exact.normalize():,f}"
     return f"{abs(shown):,f}" if not shown else f"{shown:,f}"
+
+
+def price(text: str | None) -> str:
+    """Return a price in nine digits, with at least two decimals and no further zeros.
+
+    Args:
+        text: A decimal string, or None for a missing price.
+    """
+    if text is None:
+        return NONE
+    exact = Decimal(text)
+    places = max(PRICE_PLACES_MIN, PRICE_DIGITS - len(str(int(exact))))
+    whole, _, decimals = f"{exact:,.{places}f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(PRICE_PLACES_MIN, '0')}"
 
 
 def signed(amount: str, places: int = 2) -> str:

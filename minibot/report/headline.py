@@ -12,13 +12,10 @@ from typing import Final
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import event_text, plain
 from minibot.replay.explain.trips import TradeStory
-from minibot.report.figures import money, short_duration, signed
+from minibot.report.figures import money, price, short_duration, signed
 
 # Their lines repeat what intents, results and prices of the same order say.
 LEFT_OUT: Final = frozenset({"order_intent", "order_result", "market_tick", "bar", "book"})
-PRICE_PLACES_MIN: Final = 2
-# An average of fills has eight decimals, of which a price in dollars needs few.
-PRICE_DIGITS: Final = 9
 
 
 def headline(story: TradeStory) -> str:
@@ -76,16 +73,6 @@ def headline_lines(explanation: Explanation, clock: Callable[[int], str]) -> lis
 
 def _line(step: Step, clock: Callable[[int], str]) -> str:
     return f"  {clock(step.event.ts)}  {step.event.type:<12} {event_text(step.event)}"
-
-
-def price(text: str | None) -> str:
-    """Return a price in eight digits, with at least two decimals and no further zeros."""
-    if text is None:
-        return money(text)
-    exact = Decimal(text)
-    places = max(PRICE_PLACES_MIN, PRICE_DIGITS - len(str(int(exact))))
-    whole, _, decimals = f"{exact:,.{places}f}".partition(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(PRICE_PLACES_MIN, '0')}"
 
 
 def quantity(text: str | None) -> str:

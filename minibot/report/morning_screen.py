@@ -156,9 +156,7 @@ def _held_back(night: Night) -> str:
         parts.append(f"held: {_codes(count.hold_reasons)}")
     if count.block_reasons:
         parts.append(f"refused: {_codes(count.block_reasons)}")
-    return "; ".join(parts) or (
-        "every signal passed" if count.lines["signals"] else "no signal came"
-    )
+    return "; ".join(parts) or ("every signal passed" if count.sides else "no signal came")
 
 
 def _codes(found: Counter[str]) -> str:

@@ -27,6 +27,7 @@ from minibot.events.model import (
     Incident,
     JsonObject,
     MarketTick,
+    OrderIntent,
     Payload,
     RiskAction,
     RunOpening,
@@ -63,6 +64,7 @@ class Recount:
         self.sides: Counter[str] = Counter()
         self.hold_reasons: Counter[str] = Counter()
         self.actions: Counter[str] = Counter()
+        self.intents = 0
         self.block_reasons: Counter[str] = Counter()
         self.entry_stops = EntryStops()
         self.results: Counter[str] = Counter()
@@ -192,6 +194,8 @@ class Recount:
                     self.ai_levels.add(level)
         elif isinstance(payload, StopJournal):
             self.stops.append((event.ts, payload))
+        elif isinstance(payload, OrderIntent):
+            self.intents += 1
         elif event.type == "order_result":
             self.results[str(payload.to_json()["result"])] += 1
         elif event.type == "recommendation":

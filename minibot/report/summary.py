@@ -25,6 +25,7 @@ from minibot.report.figures import (
     money,
     percent,
     plain_text,
+    price,
     signed,
 )
 from minibot.report.hourly_ledger import ledger_text
@@ -179,20 +180,20 @@ def _what_it_did(night: Night) -> list[Row]:
             f"{ticks}, {counted(types['bar'], 'bar')}, {counted(types['book'], 'book')};"
             f" {counted(pings['n'] + pings['errors'], 'health check')} of the exchange",
         ),
-        Row("signals", _split(lines["signals"], count.sides)),
-        Row("risk", _split(lines["risk_actions"], count.actions)),
+        Row("signals", _split(count.sides)),
+        Row("risk", _split(count.actions)),
         *([Row("entries", stopped, "bad")] if stopped else []),
         Row(
             "paper orders",
-            f"{counted(lines['order_intents'], 'intent')}{_bracketed(count.results)}, "
+            f"{counted(count.intents, 'intent')}{_bracketed(count.results)}, "
             f"{counted(lines['fills'], 'fill')}",
         ),
         Row("journal", f"{sum(lines.values()):,} events, each line with its sha256"),
     ]
 
 
-def _split(total: int, parts: Counter[str]) -> str:
-    return f"{total:,}{_bracketed(parts)}"
+def _split(parts: Counter[str]) -> str:
+    return f"{parts.total():,}{_bracketed(parts)}"
 
 
 def _bracketed(parts: Counter[str]) -> str:
@@ -286,7 +287,7 @@ def _open_row(night: Night, figures: JsonObject) -> Row:
     if not positions:
         return Row("still open", "nothing")
     text = "; ".join(
-        f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+        f"{money(item['qty'], 8)} {item['symbol']} bought at {price(item['entry_price_avg'])}"
         for item in positions
     )
     return Row("still open", f"{text} (nothing closes it; a run that carries takes it over)", "bad")
@@ -331,7 +332,7 @@ def _decision_row(night: Night) -> Row:
     p50 = milliseconds(decision["tick_to_result_us_p50"])
     p95 = milliseconds(decision["tick_to_result_us_p95"])
     # An order is measured while its tick is among the last ones that execution remembers.
-    orders = counted(night.count.lines["order_intents"], "order")
+    orders = counted(night.count.intents, "order")
     text = f"tick to order result {p50} p50, {p95} p95 over {number:,} of {orders}"
     return Row("latency", f"{text}, including five disk syncs of {sync} p50 each")
 

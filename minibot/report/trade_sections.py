@@ -9,7 +9,7 @@ from typing import Final
 
 from minibot.engine.run_result import PriceBar
 from minibot.events.unit_sizes import DAY_MS
-from minibot.report.figures import clock, counted, date_clock, duration, money, signed
+from minibot.report.figures import clock, counted, date_clock, duration, money, price, signed
 from minibot.report.markup import folded, paragraph, subheading, table
 from minibot.report.price_chart import (
     TIPS_MAX,
@@ -82,8 +82,8 @@ def trips_table(marked: Sequence[Marked]) -> str:
                 said(trip.closed_ts) if trip.is_closed else OPEN,
                 duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-",
                 f"{Decimal(shown['qty']).normalize():,f}",
-                money(shown["entry_price"]),
-                money(shown["exit_price"]),
+                price(shown["entry_price"]),
+                price(shown["exit_price"]),
                 money(shown["fees"]),
                 "-" if shown["net"] is None else signed(shown["net"]),
                 each.entry,

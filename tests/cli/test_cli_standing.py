@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
+
+import pytest
 
 from minibot.cli.support.standing import decision_text, prices_of, standing_of, standing_rows
 from minibot.engine.role_replay import Recorded
-from minibot.report.figures import money
+from minibot.report.figures import price
 from minibot.report.recount import Recount
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun, raw_events
+
+SIGNAL = {"symbol": "BTCUSDT", "side": "HOLD", "reason": "quiet", "reason_code": "no_setup"}
+NUMBERS = {"score": 0, "confidence": 0, "horizon_ms": 0, "checks": []}
+SCAN = {"as_of_ts": 0, "interval": "1m", "ranked": [], "scored": 0, "lacking": 4}
 
 
 def test_standing_of_a_night_equals_the_recount_of_its_report(short_run: ShortRun) -> None:
@@ -70,4 +78,30 @@ def test_standing_shows_mark_and_last_price_of_what_is_held(short_run: ShortRun)
     mid = (Decimal(last["bid"]) + Decimal(last["ask"])) / 2
     assert Decimal(prices[last["symbol"]]["mark"]) == mid.quantize(Decimal(1).scaleb(-8))
     assert prices[last["symbol"]]["price"] == last["price"]
-    assert f"mark {money(str(mid))}, last price {money(last['price'])}" in shown
+    assert f"mark {price(str(mid))}, last price {price(last['price'])}" in shown
+
+
+@pytest.mark.parametrize("has_signal", [True, False])
+def test_standing_has_the_last_decision_before_a_scan(has_signal: bool, tmp_path: Path) -> None:
+    """A scan, which stands in the same queue as decisions, hides none and is none."""
+    told = {"queue": "signals", "minute": 1}
+    decision = told | {"type": "signal", "payload": SIGNAL | NUMBERS}
+    scan = told | {"type": "scan", "payload": SCAN}
+    events = [decision, scan] if has_signal else [scan]
+    run_dir = made_run(tmp_path, read_fixture() | {"events": events})
+
+    standing = standing_of(Recorded.open(run_dir), now_ms=0)
+
+    assert (standing.decision or {}).get("reason") == ("quiet" if has_signal else None)
+
+
+def test_price_of_a_cheap_coin_is_told_in_full(short_run: ShortRun) -> None:
+    """Nine digits of a price stand, as two decimals would tell another one."""
+    standing = standing_of(Recorded.open(short_run.run_dir), now_ms=0)
+    item = {"symbol": "DOGEUSDT", "qty": "100", "entry_price_avg": "0.08710000"}
+    seen = {"ts": 0, "price": "0.09340000", "mark": "0.09345000"}
+    standing = replace(standing, positions=[item], prices={"DOGEUSDT": seen})
+
+    (shown,) = [row.text for row in standing_rows(standing, "USDT") if row.label == "open"]
+
+    assert "bought at 0.0871; mark 0.09345, last price 0.0934," in shown

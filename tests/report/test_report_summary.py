@@ -16,7 +16,7 @@ from minibot.events.model import Fill, Incident, RunOpening
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
 from tests.report.nights import opened, sealed, tally, with_config, with_incident, with_stop
-from tests.runs import ShortRun
+from tests.runs import ShortRun, raw_events
 
 
 @pytest.fixture
@@ -226,3 +226,15 @@ def test_share_of_stop_is_told_in_minutes_of_the_plan(night: Night) -> None:
     assert summary_json(stopped)["stopped_ms"] == 20 * minute_ms
     night.count.stops.clear()
     assert row(night, "STOP share") == "no time was lost to a STOP"
+
+
+def test_summary_counts_decisions_and_no_other_events_of_their_queues(night: Night) -> None:
+    """Scans, the state of risk, plans and cancels are no signal, no decision and no order."""
+    texts = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
+    for queue in ("signals", "risk_actions", "order_intents"):
+        night.count.lines[queue] += 400
+
+    told = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
+
+    assert told == texts
+    assert night.count.intents == len(raw_events(night.recorded.run_dir, "order_intents"))

@@ -23,6 +23,7 @@ from minibot.report.figures import (
     day,
     long_duration,
     money,
+    price,
     share,
     short_duration,
     signed,
@@ -120,7 +121,7 @@ def _market(document: JsonObject) -> list[str]:
 
 def _still_open(figures: JsonObject) -> list[str]:
     held = [
-        f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+        f"{money(item['qty'], 8)} {item['symbol']} bought at {price(item['entry_price_avg'])}"
         for item in figures["open_positions"]
     ]
     return [f"  still open    {'; '.join(held)}"] if held else []
@@ -218,8 +219,8 @@ def trade_cells(trade: JsonObject) -> list[str]:
         trade["symbol"],
         date_clock(opened),
         "open" if closed is None else short_duration(closed - opened),
-        money(trade["entry_price"]),
-        money(trade["exit_price"]),
+        price(trade["entry_price"]),
+        price(trade["exit_price"]),
         figure_text("signed", trade["net"]),
         NONE if ratio is None else signed(str(Decimal(ratio) * 100)),
         trade["entry_reason"],

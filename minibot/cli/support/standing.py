@@ -24,11 +24,12 @@ from minibot.events.model import (
     MarketTick,
     Resume,
     RiskAction,
+    Signal,
 )
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import TICKS
 from minibot.report.entry_notices import entry_notice
-from minibot.report.figures import clock, counted, money, plain_text
+from minibot.report.figures import clock, counted, money, plain_text, price
 from minibot.report.summary import Row
 
 # A market time later than any possible fill, so that all fills count.
@@ -97,7 +98,9 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
         RunStop: A queue cannot be read.
     """
     portfolio = portfolio_at(recorded, ALWAYS_MS)
-    filled, decided = last_event(recorded, "fills"), last_event(recorded, "signals")
+    filled = last_event(recorded, "fills")
+    said = last_events(recorded, "signals")  # A scan may stand behind the last decision.
+    decided = next((event for event in said if isinstance(event.payload, Signal)), None)
     halted: JsonObject | None = None
     locks: dict[str, JsonObject] = {}
     for _, event in recorded.events("control"):
@@ -189,12 +192,12 @@ def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
 
 def _position(standing: Standing, item: Mapping[str, str]) -> str:
     """Return a position with its mark and the market's last price, where there was one lately."""
-    text = f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+    text = f"{money(item['qty'], 8)} {item['symbol']} bought at {price(item['entry_price_avg'])}"
     seen = standing.prices.get(item["symbol"])
     if seen is None:
         return text
-    price = "" if seen["price"] is None else f", last price {money(seen['price'])}"
-    return f"{text}; mark {money(seen['mark'])}{price}, {clock(seen['ts'])} UTC"
+    last = "" if seen["price"] is None else f", last price {price(seen['price'])}"
+    return f"{text}; mark {price(seen['mark'])}{last}, {clock(seen['ts'])} UTC"
 
 
 def decision_text(standing: Standing) -> str:
