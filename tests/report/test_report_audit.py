@@ -79,10 +79,10 @@ def audited(var: Path, events: list[JsonObject], **sections: JsonObject) -> list
     return limit_violations(recorded, Recount(recorded).performance)
 
 
-def of_order(kind: str, name: str, minute: int = 2, **more: str) -> JsonObject:
+def of_order(kind: str, name: str, **more: str) -> JsonObject:
     """Return an event of `order_intents` for `made_run`."""
     said = {"symbol": "BTCUSDT", "client_order_id": name, **more}
-    return {"queue": "order_intents", "type": kind, "minute": minute, "payload": said}
+    return {"queue": "order_intents", "type": kind, "minute": 2, "payload": said}
 
 
 def traded(symbol: str, side: str, qty: str, minute: int, fee: str = "0") -> JsonObject:
