@@ -28,15 +28,14 @@ EXAMPLE = "minibot verify latest"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
-    command.add_argument(
+    some = command.add_mutually_exclusive_group()
+    some.add_argument(
         "--quick",
         action="store_true",
         help="sizes and sha256 against the seal and the lists of segments; no line is read",
     )
-    command.add_argument("--lineage", action="store_true", help="causes and permissions alone")
-    command.add_argument(
-        "--append-only", action="store_true", help="bytes, hashes and chains alone"
-    )
+    some.add_argument("--lineage", action="store_true", help="causes and permissions alone")
+    some.add_argument("--append-only", action="store_true", help="bytes, hashes and chains alone")
     command.add_argument(
         "--public-key",
         metavar="HEX",

@@ -15,8 +15,8 @@ from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
 from minibot.kernel.verify import Finding, verify_tree
 from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.clock import CLOCK_FILE
-from minibot.runtime.manifest import Manifest
-from minibot.runtime.runfiles import missing_of
+from minibot.runtime.manifest import MANIFEST_FILE, Manifest
+from minibot.runtime.runfiles import is_run_folder, missing_of
 from minibot.runtime.signing import public_key_of
 
 
@@ -37,12 +37,20 @@ def findings_of(
         public_key: The key that must have signed a run's seal; by default the one that the
             profile in its manifest pins, if any.
         jobs: Largest number of processes that read bytes at once.
+
+    Raises:
+        Refusal: Lineage alone was asked for, of what is no run.
     """
     parts: list[Iterable[Finding]] = []
     if bytes_too:
         parts.append(verify_tree(path, public_key=public_key or pinned_key(path), jobs=jobs))
-    if lineage and os.path.lexists(path / "manifest.json"):
+    if lineage and os.path.lexists(path / MANIFEST_FILE):
         parts += [_clock(path), _lineage(path)]
+    elif lineage and not bytes_too:
+        if not is_run_folder(path):
+            remedy = f"Its bytes can be checked: minibot verify {path}"
+            raise Refusal(f"{path.name} is no run, and has no causes to verify.", remedy)
+        parts.append([Finding(MANIFEST_FILE, 0, 0, RUN_FILE_CHANGED, "the manifest", "nothing")])
     return itertools.chain(*parts)
 
 

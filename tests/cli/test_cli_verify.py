@@ -10,7 +10,7 @@ import pytest
 from minibot.kernel.signature import new_keys, sign_run
 from tests.kernel.kernel_run import sealed_run
 from tests.kernel.kernel_support import change
-from tests.runs import verb
+from tests.runs import ShortRun, verb
 
 
 @pytest.fixture
@@ -76,3 +76,29 @@ def test_verify_with_a_public_key_wants_a_signature_by_it(run: Path) -> None:
     sign_run(run, private)
     assert verb(run.parents[1], *words, public).code == 0
     assert verb(run.parents[1], *words, "key").code == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--lineage", "--append-only"), ("--quick", "--lineage"), ("--quick", "--append-only")],
+)
+def test_verify_takes_one_part_of_the_proof_at_a_time(flags: tuple[str, str], run: Path) -> None:
+    """Two parts named together are refused, as each alone would leave the other out."""
+    said = verb(run.parents[1], "verify", str(run), *flags)
+
+    assert said.code == 2
+    assert f"{flags[1]}: not allowed with argument {flags[0]}" in said.err
+
+
+def test_lineage_of_what_has_none_is_never_clean(short_run: ShortRun, tmp_path: Path) -> None:
+    """A run without its manifest has a finding; of a queue no lineage can be asked."""
+    copied = shutil.copytree(short_run.run_dir, tmp_path / short_run.run_id)
+    (copied / "manifest.json").unlink()
+
+    lost = verb(tmp_path, "verify", str(copied), "--lineage", "--json")
+    queue = verb(tmp_path, "verify", str(copied / "queues" / "fills"), "--lineage")
+
+    assert (lost.code, lost.document["clean"]) == (1, False)
+    assert lost.document["findings"][0]["file"] == "manifest.json"
+    assert queue.code == 2
+    assert "fills is no run" in queue.err
