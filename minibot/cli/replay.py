@@ -15,7 +15,13 @@ from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
 from minibot.replay.proof import Proof, lost_line, prove, remedies
-from minibot.replay.run_status import called, open_run
+from minibot.replay.run_status import (
+    RunStatus,
+    by_this_code,
+    called,
+    open_run,
+    require_ended,
+)
 from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted
 from minibot.report.proof import what_is_left
@@ -78,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.graph:
         return _show_graph(arguments, recorded)
     if arguments.set:
-        return _show_changed(arguments, recorded)
+        return _show_changed(arguments, recorded, condition)
     span = Span.of(recorded, arguments.zone)
     window = window_of(arguments, span)
     with progress_bar(f"replaying {run_dir.name}") as show_progress:
@@ -126,14 +132,22 @@ def _require_whole(arguments: argparse.Namespace) -> None:
         )
 
 
-def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
-    """Show the decisions of a changed profile; always 0, as there is no check to fail."""
+def _show_changed(arguments: argparse.Namespace, recorded: Recorded, condition: RunStatus) -> int:
+    """Show the decisions of a changed profile; always 0, as there is no check to fail.
+
+    Raises:
+        Refusal: The run is still going, or other code made it, with which this code disagrees.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.replay.diff import rerun_with
 
-    with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
+    require_ended(recorded.run_dir, condition)
+    title = f"replaying {recorded.manifest.run_id} twice"
+    with by_this_code(condition), progress_bar(title) as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
-    show(arguments, diff.to_json(), diff_lines(diff))
+    notices = condition.notices
+    said = [*(f"note: {notice}" for notice in notices), *diff_lines(diff)]
+    show(arguments, {**diff.to_json(), "notices": list(notices)}, said)
     return 0
 
 

@@ -181,6 +181,17 @@ def _state_notices(run_dir: Path, state: str) -> list[str]:
     return []
 
 
+def require_ended(run_dir: Path, status: RunStatus) -> None:
+    """Refuse a run that is still going, for what reads its market more than once or to the end.
+
+    Raises:
+        Refusal: It is.
+    """
+    if status.is_running:
+        remedy = f"Wait for its end; what is done can be proven: minibot replay {called(run_dir)}"
+        raise Refusal(f"{run_dir.name} is still going.", remedy)
+
+
 @contextmanager
 def by_this_code(status: RunStatus) -> Iterator[None]:
     """Within it, inputs that this code cannot take are the fault of the code that made the run.

@@ -25,7 +25,7 @@ from minibot.engine.market_source import MarketSource
 from minibot.engine.recorded_run import Recorded
 from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.replay.run_status import called, open_run
+from minibot.replay.run_status import called, open_run, require_ended
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.sources.sources import find, open_history, open_source
 
@@ -140,9 +140,7 @@ def _rate(config: Config) -> int:
 def _run(word: str, order: str) -> RunSource:
     run_dir = _run_dir(word.partition(":")[2])
     recorded, condition = open_run(run_dir)
-    if condition.is_running:
-        remedy = f"Wait for its end; what is done can be proven: minibot replay {called(run_dir)}"
-        raise Refusal(f"{run_dir.name} is still going.", remedy)
+    require_ended(run_dir, condition)
     if condition.lost:
         names = ", ".join(f"{lost.queue}/{lost.name}" for lost in condition.lost)
         remedy = f"What is left can be looked at: minibot verify {called(run_dir)}"
