@@ -148,3 +148,20 @@ def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: P
     assert diff.decision.one.seq == seq
     assert diff.decision.fields == {"side": ("BUY", "HOLD")}
     assert verb(short_run.var, "diff", short_run.run_id, str(forged)).code == 1
+
+
+def test_runs_that_part_in_the_price_of_a_stop_decided_otherwise(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Where an order triggers is decided, as its limit is, whether or not it is reached."""
+
+    def stopped_at(price: str) -> Path:
+        def rest(event: Event) -> None:
+            event["payload"] |= {"order_type": "STOP_LOSS", "stop_price": price}
+
+        return edited(short_run, tmp_path / price, "order_intents", 2, rest)
+
+    diff = diff_runs(*(Recorded.open(stopped_at(price)) for price in ("100", "101")))
+
+    assert diff.decision is not None
+    assert diff.decision.fields == {"stop_price": ("100", "101")}
