@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from minibot.cli.support.output import show_json, show_rows
@@ -36,7 +37,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show what risk told last; of a finished run as of its last event."""
     recorded = Recorded.open(run_dir_of(arguments))
-    document = risk_of(recorded, now_of(recorded, running_run(var_of(arguments))))
+    var = var_of(arguments)
+    running = running_run(var)
+    document = risk_of(recorded, now_of(recorded, None if running is None else var.run(running)))
     if arguments.json:
         show_json(document)
     else:
@@ -44,10 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def now_of(recorded: Recorded, running: str | None) -> int:
-    """Return the market time of a running run; of another one the time of its last tick."""
+def now_of(recorded: Recorded, running: Path | None) -> int:
+    """Return the market time of a running run; of another one the time of its last tick.
+
+    Args:
+        recorded: The run.
+        running: Folder of the run that is running; a copy of it is another one.
+    """
     manifest = recorded.manifest
-    if running == manifest.run_id:
+    if running is not None and running.resolve() == recorded.run_dir.resolve():
         return RunClock(recorded.run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     last = last_event(recorded, "market_ticks")
     return manifest.clock_origin_ms if last is None else last.ts

@@ -14,6 +14,7 @@ from minibot.cli.support.selection import find_run, var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
+from minibot.replay.run_status import called
 from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, change, date_clock, duration, listed, megabytes, signed
@@ -121,11 +122,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _show_one(arguments: argparse.Namespace, run_dir: Path) -> int:
     """Show a run's row as a table of its own; 0."""
     record = read_record(run_dir)
-    rows = {row["run_id"]: row for row in _documents(read_records(var_of(arguments)))}
-    row = rows.get(record.run_id) or _documents([record])[0]
+    records = read_records(var_of(arguments))
+    # By folder: a copy has the id of the run that it was made of.
+    folders = [each.run_dir.resolve() for each in records]
+    kept = dict(zip(folders, _documents(records), strict=True))
+    row = kept.get(run_dir.resolve()) or _documents([record])[0]
     cells = zip(HEAD, _cells(row, record), strict=True)
     lines = table_lines(("", ""), [list(pair) for pair in cells if pair[1]], "", texts=(0, 1))
-    show(arguments, row, [*lines[2:], "", f"more  minibot report {record.run_id}"])
+    show(arguments, row, [*lines[2:], "", f"more  minibot report {called(run_dir)}"])
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from minibot.cli.support.selection import find_run, var_of
 from minibot.engine.lookup import start_of
 from minibot.engine.role_replay import Recorded
 from minibot.events.roles import Roles
+from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, Refusal
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.position import Position
@@ -131,7 +133,9 @@ def _head_path(root: Path, name: str, part: str | None) -> Path:
 def _print(lines: Iterator[Line], followed: Followed, *, as_json: bool) -> None:
     for line in lines:
         if as_json:
-            sys.stdout.write(line.json.decode("ascii", "backslashreplace") + "\n")
+            # In ASCII, as every document of `--json`: a terminal or pipe may know no more.
+            told = json.dumps(canonical.decode(line.json), separators=(",", ":"))
+            sys.stdout.write(told + "\n")
             continue
         try:
             text = event_line(line.seq, followed.recorded.decode(followed.queue, line))

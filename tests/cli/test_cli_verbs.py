@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import ALIASES, verbs
+from minibot.cli.risk import now_of
+from minibot.engine.recorded_run import Recorded
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock, note_current
 from minibot.runtime.stop import OPERATOR, arm, disarm_operator
+from tests.replay.forged import edited
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
 
@@ -408,3 +411,43 @@ def test_reader_that_goes_away_gets_no_0_for_what_it_was_not_told(short_run: Sho
     assert process.wait(timeout=DEADLINE_S) == 2
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_tail_as_json_is_json_whatever_an_event_says(short_run: ShortRun, tmp_path: Path) -> None:
+    """Letters beyond ASCII come as JSON escapes, so that every reader gets the same event."""
+    reason = "Gr\u00f6\u00dfe \U0001f600"
+    copied = edited(
+        short_run, tmp_path, "signals", 3, lambda event: event["payload"].update(reason=reason)
+    )
+
+    said = verb(tmp_path, "tail", "signals", "--run", str(copied), "-n", "1000", "--json")
+
+    assert said.out.isascii()
+    assert json.loads(said.out.splitlines()[2])["payload"]["reason"] == reason
+
+
+def test_copy_of_a_run_is_shown_as_itself(short_run: ShortRun, tmp_path: Path) -> None:
+    """A copy has the id of the run in `var`, and what it lacks is told of the copy."""
+    copied = shutil.copytree(short_run.run_dir, tmp_path / short_run.run_id)
+    (copied / "seal.json").unlink()
+
+    shown = [
+        verb(short_run.var, "runs", "show", str(each), "--json").document
+        for each in (short_run.run_dir, copied)
+    ]
+    told = verb(short_run.var, "runs", "show", str(copied)).out
+
+    assert shown[0]["state"] == "sealed" != shown[1]["state"]
+    assert shown[1]["folder"] != shown[0]["folder"]
+    assert f"minibot report {copied}" in told
+
+
+def test_clock_of_a_running_run_is_not_that_of_its_copy(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Data of a backup are as old as its last tick, however long the original runs on."""
+    copied = shutil.copytree(short_run.run_dir, tmp_path / short_run.run_id)
+    last = raw_events(copied, "market_ticks")[-1]["ts"]
+
+    assert now_of(Recorded.open(copied), short_run.run_dir) == last
+    assert now_of(Recorded.open(short_run.run_dir), short_run.run_dir) != last
