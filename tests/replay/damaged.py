@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minibot.events.model import JsonObject
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
+from minibot.kernel import canonical
 from minibot.kernel.journal import JournalWriter
-from minibot.kernel.line import JSON_AT
+from minibot.kernel.line import JSON_AT, encode_line
 from minibot.kernel.lock import WriterLock
 from tests.runs import ShortRun
 
@@ -39,6 +41,21 @@ def forge(run_dir: Path, queue: str, seq: int, edit: Edit) -> None:
     forgery = Forgery.of(run_dir, queue)
     forgery.edit(seq, edit, rehash=True)
     forgery.write_chain()
+
+
+def add(run_dir: Path, queue: str, event: JsonObject) -> int:
+    """Add an event behind the last one, all hashes and the seal in order; return its number."""
+    forgery = Forgery.of(run_dir, queue)
+    forgery.lines[-1].append(encode_line(canonical.encode(event)))
+    forgery.write_chain()
+    reseal(run_dir)
+    return forgery.count
+
+
+def put(path: Path, lines: list[bytes], run_dir: Path) -> None:
+    """Write other lines into a file of a run, the seal in order."""
+    path.write_bytes(b"".join(lines))
+    reseal(run_dir)
 
 
 def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:

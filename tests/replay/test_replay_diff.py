@@ -153,7 +153,7 @@ def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: P
 def test_runs_that_part_in_the_price_of_a_stop_decided_otherwise(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Where an order triggers is decided, as its limit is, whether or not it is reached."""
+    """Prices that trigger an order are decided as its limit is, whether or not they are reached."""
 
     def stopped_at(price: str) -> Path:
         def rest(event: Event) -> None:
@@ -161,7 +161,7 @@ def test_runs_that_part_in_the_price_of_a_stop_decided_otherwise(
 
         return edited(short_run, tmp_path / price, "order_intents", 2, rest)
 
-    diff = diff_runs(*(Recorded.open(stopped_at(price)) for price in ("100", "101")))
+    diff = diff_runs(Recorded.open(stopped_at("100")), Recorded.open(stopped_at("101")))
 
     assert diff.decision is not None
     assert diff.decision.fields == {"stop_price": ("100", "101")}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from minibot.engine.recorded_run import Recorded
 from minibot.replay.graph.graph_books import graph_lines, graph_of
-from tests.replay.damaged import copy_of, flip, forge
+from tests.replay.damaged import add, copy_of, flip, forge, put
 from tests.replay.forged import cut
 from tests.runs import ShortRun, raw_events, verb
 
@@ -214,3 +215,39 @@ def test_graph_verb_says_of_damage_beside_the_events_that_it_is_there(
     assert "acks.jsonl is not what was sealed" in said.out
     assert "no event was changed" in said.out
     assert "nothing was changed" not in said.out
+
+
+@pytest.mark.row("D-25")
+@pytest.mark.parametrize("queue", DERIVED)
+def test_event_that_was_added_with_every_hash_in_order_is_named(
+    queue: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An event that no core derived is named, and the books are kept without it."""
+    copied = copy_of(short_run, tmp_path)
+    event = raw_events(copied, queue)[1]
+    identifier = str(UUID(int=UUID(event["id"]).int ^ 1))
+    number = add(copied, queue, event | {"id": identifier})
+
+    found = changed(copied)
+
+    assert list(found) == [f"{queue}:{number}"]
+    assert verb(tmp_path, "replay", str(copied), "--graph").code == 1
+
+
+@pytest.mark.row("D-25", "D-52")
+@pytest.mark.parametrize("more", [-1, 1])
+def test_hourly_state_that_was_added_or_removed_is_told(
+    more: int, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Hourly states are as many as the hours that the fills give, whatever seal and hashes say."""
+    copied = copy_of(short_run, tmp_path)
+    path = copied / "hourly_state.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    put(path, lines[:-1] if more < 0 else [*lines, lines[-1]], copied)
+
+    graph = graph_of(Recorded.open(copied))
+
+    assert not graph.is_proven
+    assert any(
+        note.startswith(f"hourly_state.jsonl has {len(lines) + more}") for note in graph.notes
+    )

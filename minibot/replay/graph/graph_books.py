@@ -80,6 +80,9 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
         before = node.key
         if raw is not None:
             _judge_state(graph, node.key, state, raw)
+    if states_path(recorded.run_dir).exists() and len(standing) != len(states):
+        text = f"hourly_state.jsonl has {len(standing)} hours; the fills give {len(states)}"
+        graph.notes.append(text)
 
 
 def _booking_nodes(booking: Booking, fill_id: str, trades: int) -> list[Node]:

@@ -33,6 +33,7 @@ from minibot.kernel.segments import active_name, load_segments
 PROGRESS_EVERY: Final = 65_536
 BAD_HASH: Final = "its bytes do not fit the hash of its line"
 OTHERWISE: Final = "recomputed, it differs"
+UNDERIVED: Final = "recorded, and not derived: no input leads to it"
 
 Progress = Callable[[int, int], None]
 
@@ -183,6 +184,17 @@ class _Apart:
 
 
 @dataclass(frozen=True, slots=True)
+class _Beside:
+    """A recorded event beside all that were recomputed, with the event that it names as cause."""
+
+    key: str
+    queue: str
+    seq: int
+    cause: str
+    tick_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Raw:
     """One line as recorded: whether its hash fits, and its content as far as it can be parsed."""
 
@@ -237,6 +249,9 @@ class EventGraph:
         self._made: dict[str, list[_Made]] = {queue: [] for queue in recorded.roles.derived}
         self._taken: dict[str, dict[tuple[str, int], int]] = {}
         self._differences: list[_Apart] = []
+        self._beside: list[_Beside] = []
+        # By role, the last market event that its core took; None where its replay broke off.
+        self._last_tick: dict[str, int | None] = {}
         self._recorded = recorded
         # As in every replay, a stopped run may lack its last decisions.
         self._was_stopped = is_stopped(recorded)
@@ -250,6 +265,7 @@ class EventGraph:
         for queue in self._recorded.roles.derived:
             self._read_derived(queue)
         self._judge_differences()
+        self._judge_beside()
         self._read_roots()
         self._read_control()
         self.graph.missing = sorted(key for key in self._wanted if key not in self.graph.nodes)
@@ -258,7 +274,10 @@ class EventGraph:
         """Return the fills as they were before any change, as far as that is known."""
         fills = []
         made = self._made["fills"]
+        forged = {item.seq for item in self._beside if item.key in self.graph.changes}
         for raw in self._found["fills"]:
+            if raw.seq > len(made) and raw.seq in forged:
+                continue
             was = canonical.decode(made[raw.seq - 1].json) if raw.seq <= len(made) else {}
             fills.append(was if was.get("id") in self.graph.changes else raw.event())
         return fills
@@ -269,9 +288,14 @@ class EventGraph:
         broken: set[str] = set()
         for name in self._recorded.roles.cores:
             taken = self._taken[name] = {}
+            self._last_tick[name] = 0
 
-            def on_taken(step: LoggedStep, taken: dict[tuple[str, int], int] = taken) -> None:
-                if step.taken.queue in self._made:
+            def on_taken(
+                step: LoggedStep, taken: dict[tuple[str, int], int] = taken, name: str = name
+            ) -> None:
+                if step.taken.queue == TICKS:
+                    self._last_tick[name] = step.taken.seq
+                else:
                     taken[step.taken.queue, step.taken.seq] = step.n
 
             def on_step(
@@ -287,6 +311,7 @@ class EventGraph:
                 )
             except RunStop as error:
                 broken.add(f"{error.reason_code}: {error.detail}")
+                self._last_tick[name] = None
         self.graph.notes += [f"recomputed only as far as inputs are whole: {why}" for why in broken]
 
     # --- reading ------------------------------------------------------------------------------
@@ -301,7 +326,9 @@ class EventGraph:
             fields = differing_fields(was, stands)
             # A damaged or forged id names no event: then the recomputed event's id counts.
             said = stands if raw.is_whole and set(fields) != {"id"} else was
-            key = str(said.get("id") or f"{queue}:{raw.seq}")
+            key, place = str(said.get("id") or f"{queue}:{raw.seq}"), f"{queue}:{raw.seq}"
+            if made is None and key in self.graph.nodes:
+                key = place  # It repeats the id of another event.
             payload = said.get("payload") or {}
             causes = tuple(map(str, payload.get("cause_ids") or ()))
             self.graph.add(_event_node(key, queue, raw, str(said.get("type", queue)), causes))
@@ -312,6 +339,9 @@ class EventGraph:
                 self.graph.change(key, BAD_HASH, fields if made is not None else None)
             if made is not None and fields:
                 self._differences.append(_Apart(key, queue, raw.seq, made, fields))
+            elif made is None and raw.is_whole:
+                cause = causes[-1] if causes else ""
+                self._beside.append(_Beside(key, queue, raw.seq, cause, payload.get("tick_seq")))
         for seq, made in enumerate(all_made[len(found) :], len(found) + 1):
             place = f"{queue}:{seq}"
             if self._was_stopped:
@@ -336,6 +366,40 @@ class EventGraph:
                 self.graph.change(item.key, OTHERWISE, item.fields)
         if follows:
             self.graph.notes.append(f"{follows} later decisions differ because of what was changed")
+
+    def _judge_beside(self) -> None:
+        """Name the events that no core derived though it took what they are said to follow from.
+
+        Where an event before them was changed, they may follow from that. What follows from inputs
+        behind the last logged ones, as a stopped run may have, is left.
+        """
+        places = {
+            str(raw.event().get("id")): (queue, raw.seq)
+            for queue, found in self._found.items()
+            for raw in found
+        }
+        for raw in raw_lines(self._recorded, CONTROL) if self._beside else ():
+            places.setdefault(str(raw.event().get("id")), (CONTROL, raw.seq))
+        is_changed = bool(self.graph.changes)
+        follows = 0
+        for item in self._beside:
+            role = self._recorded.roles.writers(item.queue)[0]
+            last_tick = self._last_tick[role]
+            if last_tick is None:
+                continue
+            place = places.get(item.cause)
+            if place is None:
+                is_taken = item.tick_seq is not None and item.tick_seq <= last_tick
+            else:
+                is_taken = place in self._taken[role]
+            if is_taken and is_changed:
+                follows += 1
+            elif is_taken:
+                self.graph.change(item.key, UNDERIVED)
+        if follows:
+            self.graph.notes.append(
+                f"{follows} events that nothing leads to any more, beside these"
+            )
 
     def _read_roots(self) -> None:
         """Read the market events that are causes, and those that are damaged."""
