@@ -58,6 +58,15 @@ def put(path: Path, lines: list[bytes], run_dir: Path) -> None:
     reseal(run_dir)
 
 
+def unlog(run_dir: Path, queue: str, seq: int) -> None:
+    """Remove what a queue's primary reader logged from a line on, all hashes in order."""
+    acks = Forgery.of(run_dir, queue, "acks")
+    while canonical.decode(acks.lines[-1][-1][JSON_AT:-1])["payload"]["to_seq"] >= seq:
+        acks.lines[-1].pop()
+    acks.write_chain()
+    reseal(run_dir)
+
+
 def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:
     """Rewrite a queue in small segments; return the sealed ones."""
     folder = run_dir / "queues" / queue

@@ -10,10 +10,11 @@ import pytest
 
 from minibot.engine.recorded_run import Recorded
 from minibot.replay.graph.graph_books import graph_lines, graph_of
-from tests.replay.damaged import add, copy_of, flip, forge, put
+from tests.replay.damaged import add, copy_of, flip, forge, put, unlog
 from tests.replay.forged import cut
 from tests.runs import ShortRun, raw_events, verb
 
+IDS = ("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
 DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 
 
@@ -251,3 +252,34 @@ def test_hourly_state_that_was_added_or_removed_is_told(
     assert any(
         note.startswith(f"hourly_state.jsonl has {len(lines) + more}") for note in graph.notes
     )
+
+
+@pytest.mark.row("D-25")
+def test_added_events_that_name_each_other_as_causes_are_named(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """No input leads to two added events, also where each is the cause of the other."""
+    copied = copy_of(short_run, tmp_path)
+    places = set()
+    for queue, own, other in (("signals", IDS[0], IDS[1]), ("risk_actions", IDS[1], IDS[0])):
+        event = raw_events(copied, queue)[0] | {"id": own}
+        event["payload"]["cause_ids"] = [other]
+        places.add(f"{queue}:{add(copied, queue, event)}")
+
+    assert set(changed(copied)) == places
+
+
+@pytest.mark.row("D-25")
+def test_events_behind_the_last_logged_input_of_a_stopped_run_are_no_change(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """An event that follows from an input which was no longer logged is unproven, not added."""
+    copied = copy_of(stopped_run, tmp_path)
+    last = raw_events(copied, "signals")[-1]["payload"]["tick_seq"]
+    unlog(copied, "market_ticks", last)
+
+    replayed = verb(tmp_path, "replay", str(copied), "--json").document
+    graph = graph_of(Recorded.open(copied))
+
+    assert any(role["unproven"] for role in replayed["roles"])
+    assert graph.is_proven, graph_lines(graph)

@@ -371,7 +371,7 @@ class EventGraph:
         """Name the events that no core derived though it took what they are said to follow from.
 
         Where an event before them was changed, they may follow from that. What follows from inputs
-        behind the last logged ones, as a stopped run may have, is left.
+        behind the last logged ones is left in a stopped run; any other logged them all.
         """
         places = {
             str(raw.event().get("id")): (queue, raw.seq)
@@ -392,9 +392,11 @@ class EventGraph:
                 is_taken = item.tick_seq is not None and item.tick_seq <= last_tick
             else:
                 is_taken = place in self._taken[role]
-            if is_taken and is_changed:
+            if self._was_stopped and not is_taken:
+                continue
+            if is_changed:
                 follows += 1
-            elif is_taken:
+            else:
                 self.graph.change(item.key, UNDERIVED)
         if follows:
             self.graph.notes.append(
