@@ -283,3 +283,17 @@ def test_events_behind_the_last_logged_input_of_a_stopped_run_are_no_change(
 
     assert any(role["unproven"] for role in replayed["roles"])
     assert graph.is_proven, graph_lines(graph)
+
+
+@pytest.mark.row("D-25", "D-52")
+@pytest.mark.parametrize(("is_sealed", "is_proven"), [(True, False), (False, True)])
+def test_hourly_states_may_be_fewer_only_until_a_stopped_run_is_sealed(
+    is_sealed: bool, is_proven: bool, stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """A run that still goes has yet to write the state of its last hour."""
+    copied = copy_of(stopped_run, tmp_path)
+    put(copied / "hourly_state.jsonl", [], copied)
+    if not is_sealed:
+        (copied / "seal.json").unlink()
+
+    assert graph_of(Recorded.open(copied)).is_proven is is_proven

@@ -16,12 +16,14 @@ from minibot.engine.bookkeeping import STATES_BYTES_MAX, states_path
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import is_stopped
 from minibot.events.model import Event, Fill, RunOpening
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import read_whole
 from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.verify import verify_quick
 from minibot.replay.compare import false_verdicts
 from minibot.replay.graph.hash_graph import BAD_HASH, OTHERWISE, EventGraph, Graph, Node, Raw
@@ -80,7 +82,10 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
         before = node.key
         if raw is not None:
             _judge_state(graph, node.key, state, raw)
-    if states_path(recorded.run_dir).exists() and len(standing) != len(states):
+    # Until its seal a run that still goes, or was interrupted, has yet to write its last hours.
+    may_lack = is_stopped(recorded) and not (recorded.run_dir / SEAL_FILE).exists()
+    is_other = len(standing) > len(states) or (len(standing) < len(states) and not may_lack)
+    if is_other and states_path(recorded.run_dir).exists():
         text = f"hourly_state.jsonl has {len(standing)} hours; the fills give {len(states)}"
         graph.notes.append(text)
 
@@ -139,7 +144,7 @@ def _node(kind: str, name: str, parents: tuple[str, ...], said: dict[str, object
 
 def _unsealed(recorded: Recorded) -> list[str]:
     """Return the files that differ from the sealed ones."""
-    if not (recorded.run_dir / "seal.json").exists():
+    if not (recorded.run_dir / SEAL_FILE).exists():
         return []
     return [
         f"{finding.file} is not what was sealed ({finding.code})"
