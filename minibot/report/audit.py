@@ -41,10 +41,9 @@ def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:
         isinstance(event.payload, RiskAction) and event.payload.action == "STOP"
         for _, event in recorded.events("risk_actions")
     )
-    found = [
-        *_order_rate(intents, limits),
-        *_positions(fills, limits, _carried(recorded), _least_quantities(recorded, fills)),
-    ]
+    carried = _carried(recorded)
+    least = _least_quantities(recorded, fills, carried)
+    found = [*_order_rate(intents, limits), *_positions(fills, limits, carried, least)]
     if not was_stopped:
         found += _budgets(fills, limits, performance)
     return found
@@ -76,6 +75,7 @@ def _positions(
     cost_max = Decimal(limits["position_notional_max"]) * (1 + slack)
     held = dict(carried)
     cost: dict[str, Decimal] = {}
+    number_max = max(limits["positions_max"], _number(carried, least))
     for event in fills:
         fill = event.payload
         if not isinstance(fill, Fill):
@@ -93,9 +93,14 @@ def _positions(
             cost[fill.symbol] = _rest(cost.get(fill.symbol, Decimal(0)), before, held[fill.symbol])
             if held[fill.symbol] < 0:
                 yield f"more {fill.symbol} sold than held at fill {event.id}"
-        number = sum(1 for name, qty in held.items() if qty > 0 and qty >= least.get(name, 0))
-        if number > max(limits["positions_max"], len(carried)):
+        number = _number(held, least)
+        if number > number_max:
             yield f"{number} positions at fill {event.id}, {limits['positions_max']} allowed"
+
+
+def _number(held: dict[str, Decimal], least: dict[str, Decimal]) -> int:
+    """Return the number of positions among holdings."""
+    return sum(1 for symbol, qty in held.items() if qty > 0 and qty >= least.get(symbol, 0))
 
 
 def _carried(recorded: Recorded) -> dict[str, Decimal]:
@@ -110,8 +115,10 @@ def _carried(recorded: Recorded) -> dict[str, Decimal]:
     return held
 
 
-def _least_quantities(recorded: Recorded, fills: list[Event]) -> dict[str, Decimal]:
-    """Return the least quantity that can be sold of each filled symbol, by its first rules.
+def _least_quantities(
+    recorded: Recorded, fills: list[Event], carried: dict[str, Decimal]
+) -> dict[str, Decimal]:
+    """Return the least quantity that can be sold of each symbol ever held, by its first rules.
 
     Empty where fees are paid in quote: there every sale can sell all that was bought.
     """
@@ -119,6 +126,7 @@ def _least_quantities(recorded: Recorded, fills: list[Event]) -> dict[str, Decim
     missing = {event.payload.symbol for event in fills if isinstance(event.payload, Fill)}
     if recorded.manifest.config["execution"].get("fee_asset") is None or not missing:
         return least
+    missing |= carried.keys()
     for _, event in recorded.events(TICKS):
         if isinstance(event.payload, Instrument) and event.payload.symbol in missing:
             rules = OrderRules.of(event.payload)

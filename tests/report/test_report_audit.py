@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,19 @@ def test_audit_names_each_limit_that_the_night_passed(
     assert all(word in sentence for sentence in found)
 
 
-def audited(var: Path, events: list[JsonObject], **sections: JsonObject) -> list[str]:
+def audited(
+    var: Path, events: list[JsonObject], lots: Sequence[JsonObject] = (), **sections: JsonObject
+) -> list[str]:
     """Return the audit's findings of a run of these events, under changed sections of its profile.
 
     Args:
         var: Where the run is written.
         events: Events of `made_run`.
+        lots: Lots that the run started with.
         sections: Keys by section.
     """
-    recorded = Recorded.open(made_run(var, read_fixture() | {"events": events}))
+    data = read_fixture() | {"events": events, "lots": lots}
+    recorded = Recorded.open(made_run(var, data))
     config = copy.deepcopy(recorded.manifest.config)
     for name, keys in sections.items():
         config[name].update(keys)
@@ -132,6 +137,29 @@ def test_audit_takes_what_a_fee_in_coins_leaves_for_no_position(
 
     sentences = audited(
         tmp_path, events, risk={"positions_max": 1}, execution={"fee_asset": "base"}
+    )
+
+    assert [each.partition(" at fill")[0] for each in sentences] == found
+
+
+@pytest.mark.row("B-75")
+@pytest.mark.parametrize(
+    ("qty", "found"), [("0.09", ["2 positions"]), ("0.1", ["3 positions", "4 positions"])]
+)
+def test_audit_takes_carried_dust_for_no_position(
+    qty: str, found: list[str], tmp_path: Path
+) -> None:
+    """Dust of runs before holds no place, and its number allows no more positions."""
+    symbols = ("ABCUSDT", "XYZUSDT", "BTCUSDT", "ETHUSDT")
+    carried = {"qty": qty, "price": "1", "ts": 1, "fill_id": "before"}
+    bought = [traded("ETHUSDT", "BUY", "10", 2), traded("BTCUSDT", "BUY", "10", 3)]
+
+    sentences = audited(
+        tmp_path,
+        [*(rules(symbol, "0.1") for symbol in symbols), *bought],
+        [carried | {"symbol": symbol} for symbol in symbols[:2]],
+        risk={"positions_max": 1},
+        execution={"fee_asset": "base"},
     )
 
     assert [each.partition(" at fill")[0] for each in sentences] == found
