@@ -202,5 +202,15 @@ def is_dust_left(fill: Fill, left: int) -> bool:
     Quantities are told with the places of the venue's step, so that nothing of it can be sold. To
     be asked only where fees were taken in coins.
     """
+    return fill.side != BUY and 0 < left < _step(fill)
+
+
+def is_dust_before(fill: Fill, held: int) -> bool:
+    """Return whether a fill is a purchase beside mere dust; see `is_dust_left`."""
+    return fill.side == BUY and 0 < held < _step(fill)
+
+
+def _step(fill: Fill) -> int:
+    """Return one unit of the last place of a fill's quantity."""
     places = len(fill.qty.partition(".")[2])
-    return fill.side != BUY and 0 < left < int(10 ** max(PLACES - places, 0))
+    return int(10 ** max(PLACES - places, 0))

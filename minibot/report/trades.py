@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from minibot.accounting.lots import is_dust_left
+from minibot.accounting.lots import is_dust_before, is_dust_left
 from minibot.accounting.performance import Carried
 from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
@@ -92,7 +92,9 @@ class TradeLog:
             trip = self._open[fill.symbol] = RoundTrip(fill.symbol, event.ts)
             self.trips.append(trip)
             if fill.symbol in self._carried and fill.symbol not in self._begun:
-                trip.bought_qty, trip.paid, trip.opened_ts = self._carried[fill.symbol]
+                trip.bought_qty, trip.paid, carried_ts = self._carried[fill.symbol]
+                if not (pays_in_base(fill) and is_dust_before(fill, trip.bought_qty)):
+                    trip.opened_ts = carried_ts
             self._begun.add(fill.symbol)
         qty, price = parse_amount(fill.qty), parse_amount(fill.price)
         notional, fee = qty * price // 10**8, parse_amount(fill.fee)

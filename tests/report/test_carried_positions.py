@@ -11,7 +11,7 @@ import pytest
 
 from minibot.engine.recorded_run import Recorded
 from minibot.events.money import UNIT, amount_text
-from minibot.events.unit_sizes import HOUR_MS
+from minibot.events.unit_sizes import HOUR_MS, MINUTE_MS
 from minibot.ops.web.run_history import RunHistory
 from minibot.read import Rows
 from minibot.replay.explain.causes import Explainer
@@ -108,3 +108,22 @@ def test_carried_trade_was_opened_when_its_lot_was_bought(carried: Path) -> None
     assert 'class="won"' in drawn
     assert 'class="entry"' not in drawn
     assert "1970-01-01" in drawn
+
+
+@pytest.mark.parametrize(("qty", "is_dust"), [("0.09", True), ("0.1", False)])
+def test_purchase_beside_carried_dust_opens_its_own_trade(
+    qty: str, is_dust: bool, tmp_path: Path
+) -> None:
+    """Less than a step of the coin, left by fees in coins, was no position to be bought into."""
+    data = copy.deepcopy(read_fixture())
+    told = next(each for each in data["events"] if each["type"] == "fill")
+    paid = {"symbol": "BTCUSDT", "qty": "1.0", "fee": "0.01", "fee_asset": "BTC"}
+    purchase = {**told, "minute": 2, "payload": told["payload"] | paid | {"side": "BUY"}}
+    data |= {"lots": [LOT | {"qty": qty}], "cash": "90000", "events": [purchase]}
+    recorded = Recorded.open(made_run(tmp_path / "var", data))
+    opened_ts = data["from_ts"] + 2 * MINUTE_MS if is_dust else LOT["ts"]
+
+    (trip,) = Recount(recorded).trades.trips
+    (story,) = Explainer(recorded).trade("1").trades
+
+    assert (trip.opened_ts, story.opened_ts) == (opened_ts, opened_ts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from minibot.accounting.lots import is_dust_left
+from minibot.accounting.lots import is_dust_before, is_dust_left
 from minibot.accounting.performance import Carried
 from minibot.accounting.portfolio import Booking, pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
@@ -148,7 +148,7 @@ def trade_story(
         bought_qty=_qty(fills, bought),
         entry_price=_price(fills, bought),
         why_bought=why(bought[0]) if bought else "",
-        opened_ts=own[0][1].ts if carried is None else carried.ts,
+        opened_ts=_opened_ts(own[0][1], carried),
         sold_qty=_qty(fills, sold),
         exit_price=_price(fills, sold),
         why_sold=why(sold[-1]) if sold else "",
@@ -156,6 +156,15 @@ def trade_story(
         fees=amount_text(fees),
         net=amount_text(net) if trip.is_closed else None,
     )
+
+
+def _opened_ts(first: Event, carried: Carried | None) -> int:
+    """Return when a trade was opened: where no more than dust was carried, by its first fill."""
+    fill = first.payload
+    if carried is None or not isinstance(fill, Fill):
+        return first.ts
+    is_dust = pays_in_base(fill) and is_dust_before(fill, carried.qty)
+    return first.ts if is_dust else carried.ts
 
 
 def _side(event: Event) -> str:
