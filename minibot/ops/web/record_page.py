@@ -165,7 +165,7 @@ def _strategy_facts(night: Night) -> JsonObject:
         if isinstance(event.payload, Signal):
             last[event.payload.symbol] = event
     decisions = {symbol: _decision(event) for symbol, event in sorted(last.items())}
-    return {"signals": night.count.lines[SIGNALS], "decisions": decisions}
+    return {"signals": night.count.sides.total(), "decisions": decisions}
 
 
 def _decision(event: Event) -> JsonObject:

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from minibot.cli.support.packed import ARCHIVE
+from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
 from minibot.ops.web.record_page import RecordPage, status_of
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from tests.ops.web.served import Served
-from tests.runs import PROJECT, ShortRun, clean_environ, verb
+from tests.runs import PROJECT, ShortRun, clean_environ, raw_events, verb
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.network_mock
@@ -58,6 +59,16 @@ def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRu
         facts, told = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
         for name in names:
             assert facts[name] == told[name], (role, name)
+
+
+def test_record_counts_signals_and_no_scans(short_run: ShortRun) -> None:
+    """Scans and regimes stand in the queue of signals; the strategy counts none of them."""
+    night = Night.open(short_run.run_dir)
+    night.count.lines[SIGNALS] += 400
+
+    facts = status_of(night)["roles"]["strategy_role"]["heartbeat"]["facts"]
+
+    assert facts["signals"] == len(raw_events(short_run.run_dir, SIGNALS))
 
 
 def test_record_answers_every_figure_and_no_order(page: Served) -> None:
