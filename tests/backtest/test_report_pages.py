@@ -338,3 +338,15 @@ def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
     assert "  The first 40 are left out here; --json has them all." in shown
     assert len(document["breakdown"]["day"]) == 100
     assert document["to_ts"] - document["from_ts"] == DAY * 100
+
+
+def test_table_of_trades_has_prices_of_a_cheap_coin_in_full() -> None:
+    """Two decimals would tell purchase and sale at one price."""
+    times = {"opened_ts": 0, "closed_ts": 1}
+    prices = {"entry_price": "0.08710000", "exit_price": "0.09340000"}
+    said = {"number": 1, "symbol": "DOGEUSDT", "net": "1", "return": None}
+    reasons = {"entry_reason": "", "exit_reason": ""}
+
+    cells = tables.trade_cells(times | prices | said | reasons)
+
+    assert cells[4:6] == ["0.0871", "0.0934"]

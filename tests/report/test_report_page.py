@@ -10,10 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.money import UNIT, parse_amount
 from minibot.events.reasons import REASONS
 from minibot.report.figures import change
 from minibot.report.html import page
 from minibot.report.night import Night
+from minibot.report.price_chart import Marked
+from minibot.report.trade_sections import trips_table
+from minibot.report.trades import RoundTrip
 from tests.report.markup import Balance
 from tests.report.nights import opened, with_incident, with_stop
 from tests.runs import ShortRun, verb
@@ -145,3 +149,13 @@ def test_report_verb_writes_the_page_beside_the_seal_and_verify_stays_clean(
     assert said.document["html"] == str(path)
     assert re.match(r"<!DOCTYPE html>", path.read_text(encoding="utf-8"))
     assert verb(short_run.var, "verify").code == 0
+
+
+def test_trips_of_a_cheap_coin_have_their_prices_in_full() -> None:
+    """Two decimals would tell purchase and sale at one price."""
+    trip = RoundTrip("DOGEUSDT", 1, 2, bought_qty=UNIT, sold_qty=UNIT)
+    trip.paid, trip.received = parse_amount("0.0871"), parse_amount("0.0934")
+
+    table = trips_table([Marked(1, trip, "", "sold")])
+
+    assert all(f">{price}<" in table for price in ("0.0871", "0.0934"))

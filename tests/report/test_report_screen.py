@@ -199,6 +199,16 @@ def test_screen_of_a_night_without_a_trade_says_why(night: Night) -> None:
     assert "no trade Risk refused its signals, most often (3 times): " in said
 
 
+def test_screen_takes_no_scan_for_a_signal(night: Night) -> None:
+    """Lines of the queue of signals that are no decision passed nothing."""
+    count = night.count
+    for found in (count.sides, count.hold_reasons, count.block_reasons):
+        found.clear()
+
+    assert count.lines["signals"] > 0 < count.lines["fills"]
+    assert "no trade no signal came" in " ".join(text_of(night).split())
+
+
 def test_screen_adds_outages_that_overlap_once(night: Night) -> None:
     """Two symbols that were silent together were silent once; the longest is named."""
     begin = 10 * HOUR_MS

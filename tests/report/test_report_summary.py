@@ -35,7 +35,9 @@ def words(night: Night) -> str:
     return "\n".join(f"{item.label}: {item.text}" for item in summary_rows(night))
 
 
-def traded(night: Night, *trades: tuple[str, str, str], held: str = "0") -> Night:
+def traded(
+    night: Night, *trades: tuple[str, str, str], held: str = "0", held_price: str = "100"
+) -> Night:
     """Return the night with other trades: (bought at, sold at, fee of each side), a coin each."""
     performance = Performance(RunOpening({"USDT": "100000"}, (), {}), "USDT")
     number = 0
@@ -50,7 +52,7 @@ def traded(night: Night, *trades: tuple[str, str, str], held: str = "0") -> Nigh
         book("BUY", bought, fee)
         book("SELL", sold, fee)
     if held != "0":
-        book("BUY", "100", "0", held)
+        book("BUY", held_price, "0", held)
     night.count.performance = performance
     night.count.lines["fills"] = number
     return night
@@ -100,6 +102,13 @@ def test_summary_lists_what_is_still_open(night: Night) -> None:
     text = row(traded(night, held="0.5"), "still open")
 
     assert "0.50000000 BTCUSDT bought at 100.00" in text
+
+
+def test_summary_tells_the_price_of_a_cheap_coin_in_full(night: Night) -> None:
+    """Two decimals would tell another price."""
+    text = row(traded(night, held="5", held_price="0.0871"), "still open")
+
+    assert "5.00000000 BTCUSDT bought at 0.0871 " in text
 
 
 @pytest.mark.parametrize(
