@@ -111,40 +111,37 @@ class Lockstep:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.
             seq: The number of its line, were it written.
         """
-        if isinstance(item, BarInput):
-            self.tell_bar(item, seq, self.answer(item, seq))
-            return
+        said = self.answer(item, seq)
+        self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, said)
+
+    def answer(self, item: Event | ShownTick | BarInput, seq: int) -> list[Message] | None:
+        """Return the strategy's messages about a root event; `tell` tells the others of it.
+
+        Args:
+            item: As of `process`.
+            seq: The number of its line, were it written.
+        """
+        table, ts, strategy = self._table, item.ts, self.strategy
+        if ts > table.ts:
+            table.ts = ts
+        return strategy.core.process(item, seq, table.ts + strategy.delay_ms)
+
+    def tell(
+        self, item: Event | ScaledTick | BarInput, seq: int, said: list[Message] | None
+    ) -> None:
+        """Tell all but the strategy of a root event, and all of what follows.
+
+        Args:
+            item: The event, or the tick or closed bar without one.
+            seq: The number of its line, were it written.
+            said: What the strategy answered.
+        """
         table, ts = self._table, item.ts
         if ts > table.ts:
             table.ts = ts
-        now, strategy = table.ts, self.strategy
-        said = strategy.core.process(item, seq, now + strategy.delay_ms)
-        other = item.scaled if isinstance(item, ShownTick) else item
-        for port in self._others:
-            answer = port.core.process(other, seq, now + port.delay_ms)
-            if answer:
-                said = said + answer if said else answer
-        if said:
-            self._deliver(said)
-
-    def answer(self, bar: BarInput, seq: int) -> list[Message] | None:
-        """Return the strategy's messages about a closed bar; `tell_bar` tells the others."""
-        table, ts, strategy = self._table, bar.ts, self.strategy
-        if ts > table.ts:
-            table.ts = ts
-        return strategy.core.process(bar, seq, table.ts + strategy.delay_ms)
-
-    def tell_bar(self, bar: BarInput, seq: int, said: list[Message] | None) -> None:
-        """Tell all but the strategy of a closed bar, and all of what follows.
-
-        Args:
-            bar: The bar.
-            seq: The number of its line, were it written.
-            said: What `answer` returned for it.
-        """
-        now = self._table.ts
-        for port in self._bar_takers:
-            answer = port.core.process(bar, seq, now + port.delay_ms)
+        now = table.ts
+        for port in self._bar_takers if isinstance(item, BarInput) else self._others:
+            answer = port.core.process(item, seq, now + port.delay_ms)
             if answer:
                 said = said + answer if said else answer
         if said:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 IS_TRADE: Final = 1
 IS_TAKER_SELL: Final = 2
+KIND: Final = IS_TRADE | IS_TAKER_SELL
 PRICE: Final = 8
 BID: Final = 16
 BID_QTY: Final = 32
@@ -37,7 +38,8 @@ ASK: Final = 64
 ASK_QTY: Final = 128
 NEW_BID: Final = BID | BID_QTY
 NEW_ASK: Final = ASK | ASK_QTY
-TOUCHED: Final = PRICE | NEW_BID | NEW_ASK
+TOUCHED: Final = PRICE
+"""The least of the bits of price and touch: a row with any of them has at least this."""
 BITS: Final = (
     *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
 )
@@ -54,11 +56,12 @@ class Block:
         extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
             a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
         ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        qty: Of each row, a float.
     """
 
     __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty"),
-        *("ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "extremes", "ts"),
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "ask", "ask_qty", "bid", "bid_qty"),
+        *("changes", "exchange_ts", "extremes", "qty", "ts"),
     )
 
     def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
@@ -69,7 +72,8 @@ class Block:
             first: Of the block.
             last: Behind it.
         """
-        changes = columns["flags"][first:last].astype(np.uint8) & np.uint8(IS_TRADE | IS_TAKER_SELL)
+        flags = columns["flags"][first:last].astype(np.uint8)
+        changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
         for name, bit in BITS:
@@ -88,42 +92,30 @@ class Block:
         # Amounts as the strategy reads them.
         read = slice(first, last)
         self._price: bytes = float_cells(columns["price"][read])
-        self._qty: bytes = float_cells(columns["qty"][read])
+        self.qty: bytes = float_cells(columns["qty"][read])
         self._bid: bytes = float_cells(columns["bid"][read])
         self._bid_qty: bytes = float_cells(columns["bid_qty"][read])
         self._ask: bytes = float_cells(columns["ask"][read])
         self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
 
-    def fill(self, tick: Tick, ts: int, change: i64, at: i64) -> None:
-        """Make the strategy's tick that of a row, of which `change` says what is new.
+    def touch(self, tick: Tick, change: i64, at: i64) -> None:
+        """Give the strategy's tick what is new in price and touch of a row.
 
         Args:
             tick: As the row before has left it.
-            ts: Of the row.
-            change: The row's.
+            change: The row's bits.
             at: Where its cells begin.
         """
-        if change & TOUCHED:
-            if change & PRICE:
-                tick.price = float_at(self._price, at)
-            if change & BID:
-                tick.bid = float_at(self._bid, at)
-            if change & BID_QTY:
-                tick.bid_qty = float_at(self._bid_qty, at)
-            if change & ASK:
-                tick.ask = float_at(self._ask, at)
-            if change & ASK_QTY:
-                tick.ask_qty = float_at(self._ask_qty, at)
-        tick.ts = ts
-        tick.exchange_ts = int_at(self.exchange_ts, at)
-        if change & IS_TRADE:
-            tick.is_trade = True
-            tick.is_taker_buy = not change & IS_TAKER_SELL
-            tick.qty = float_at(self._qty, at)
-        elif tick.is_trade:
-            tick.is_trade = False
-            tick.is_taker_buy = False
-            tick.qty = 0.0
+        if change & PRICE:
+            tick.price = float_at(self._price, at)
+        if change & BID:
+            tick.bid = float_at(self._bid, at)
+        if change & BID_QTY:
+            tick.bid_qty = float_at(self._bid_qty, at)
+        if change & ASK:
+            tick.ask = float_at(self._ask, at)
+        if change & ASK_QTY:
+            tick.ask_qty = float_at(self._ask_qty, at)
 
 
 def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
@@ -206,18 +198,7 @@ class TickRows:
         seq -= row
         while row < until:
             quiet = self.lockstep.quiet_range(self.symbol)
-            if quiet is None:
-                self._feed(row, seq + row)
-                row += 1
-            else:
-                row = self._walk_quiet(quiet, row, until, seq)
-
-    def _feed(self, row: int, seq: int) -> None:
-        """Hand one row to all cores."""
-        block, exact, place = self._block, self.exact, row - self._block_first
-        self._set_exact(place)
-        block.fill(self.tick, exact.ts, block.changes[place], CELL * place)
-        self.lockstep.process(self.tick, seq)
+            row = self._walk_range(quiet, row, row + 1 if quiet is None else until, seq)
 
     def _set_exact(self, place: int) -> None:
         """Make the exact tick that of a row of the block, from which something may follow."""
@@ -229,45 +210,70 @@ class TickRows:
         exact.ask_qty = int_at(block.ask_qty, at)
         self.at = self._block_first + place
 
-    def _walk_quiet(self, quiet: QuietRange, first: int, until: int, seq: int) -> int:
+    def _walk_range(self, quiet: QuietRange | None, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
 
-        Ends behind a row that something follows from, or that is beyond the quiet range.
+        Ends behind a row that something follows from, or that is beyond the quiet range. Without a
+        range each row matters to all: then only one may be asked for.
         """
         block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
-        core = port.core
+        exchange_times, qtys, core = block.exchange_ts, block.qty, port.core
         said: list[Message] | None = None
-        # Most often all rows of the block lie within, so that none has to be looked at.
-        bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
-        is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
+        is_within = True
+        if quiet is not None:
+            # Most often all rows of the block lie within, so that none has to be looked at.
+            bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
+            is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
         delay_ms: i64 = port.delay_ms
-        now: i64 = port.at(0)
+        latest = port.at(0) - delay_ms
         moved: i64 = 0
-        place: i64 = first - self._block_first
+        start: i64 = first - self._block_first
         last: i64 = until - self._block_first
+        done: i64 = last
         seq += self._block_first
-        while place < last and not said:
+        for place in range(start, last):
             at = CELL * place
-            change: i64 = changes[place]
             ts = int_at(times, at)
-            if not is_within and not quiet.contains(int_at(bids, at), int_at(asks, at), ts):
+            if (
+                not is_within
+                and quiet is not None
+                and not quiet.contains(int_at(bids, at), int_at(asks, at), ts)
+            ):
+                done = place
                 break
-            moved |= change
-            block.fill(tick, ts, change, at)
-            if ts + delay_ms > now:
-                now = ts + delay_ms
-            said = core.process(tick, seq + place, now)
-            place += 1
-        row = self._block_first + place
+            change: i64 = changes[place]
+            # Written out here, as a call for each row costs an interpreter a tenth of its pace.
+            if change >= TOUCHED:
+                moved |= change
+                block.touch(tick, change, at)
+            tick.ts = ts
+            tick.exchange_ts = int_at(exchange_times, at)
+            kind: i64 = change & KIND
+            if kind:
+                tick.is_trade = True
+                tick.is_taker_buy = kind == IS_TRADE
+                tick.qty = float_at(qtys, at)
+            elif tick.is_trade:
+                tick.is_trade = tick.is_taker_buy = False
+                tick.qty = 0.0
+            if ts > latest:
+                latest = ts
+            said = core.process(tick, seq + place, latest + delay_ms if delay_ms else latest)
+            if said:
+                done = place + 1
+                break
+        row = self._block_first + done
         if row > first:
-            self._set_exact(place - 1)
-            is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
-            last_seq = seq + place - 1
-            self.lockstep.skip_to(self.exact, last_seq, is_bid_new, is_ask_new, said)
-        if not said and row < until:
-            self._feed(row, seq + place)
-            row += 1
+            self._set_exact(done - 1)
+            last_seq = seq + done - 1
+            if quiet is None:
+                self.lockstep.tell(self.exact, last_seq, said)
+            else:
+                is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
+                self.lockstep.skip_to(self.exact, last_seq, is_bid_new, is_ask_new, said)
+        if quiet is not None and not said and row < until:
+            return self._walk_range(None, row, row + 1, seq - self._block_first)
         return row
 
 

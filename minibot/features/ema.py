@@ -23,7 +23,7 @@ class Ema(Indicator):
         `period` values.
     """
 
-    __slots__ = ("_weight", "mean", "period")
+    __slots__ = ("_is_ready", "_weight", "mean", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
@@ -31,18 +31,20 @@ class Ema(Indicator):
         super().__init__(period)
         self._weight: float = 2.0 / (period + 1)
         self.mean: float = 0.0
+        self._is_ready: bool = False
 
     def feed(self, value: float) -> bool:
         """Take the next value; return whether `mean` is the average."""
-        count = self.count + 1
-        self.count = count
-        if count > self.warmup:
-            self.mean = self.mean + self._weight * (value - self.mean)
+        mean = self.mean
+        self.count += 1
+        if self._is_ready:
+            self.mean = mean + self._weight * (value - mean)
             return True
-        self.mean = self.mean + value
-        if count < self.warmup:
+        self.mean = mean + value
+        if self.count < self.warmup:
             return False
-        self.mean = self.mean / self.period
+        self.mean /= self.period
+        self._is_ready = True
         return True
 
     def update(self, value: float) -> float | None:
@@ -52,7 +54,7 @@ class Ema(Indicator):
     @property
     def value(self) -> float | None:
         """The average, or None before it is ready."""
-        return self.mean if self.count >= self.warmup else None
+        return self.mean if self._is_ready else None
 
     def state(self) -> dict[str, Any]:
         """Return all that later values depend on, as canonical JSON values."""
@@ -64,4 +66,5 @@ class Ema(Indicator):
         restored = cls(state["period"])
         restored.count = state["count"]
         restored.mean = float_from(state["mean"])
+        restored._is_ready = restored.count >= restored.warmup
         return restored

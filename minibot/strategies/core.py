@@ -123,10 +123,18 @@ class StrategyCore(Core):
             watched = item.owner
             if watched is None:
                 raise ValueError(f"a tick of {item.symbol} that is not the core's own")
-            decision = self._on_tick(watched, item, now)
-            if decision is None:
+            view, is_trade = watched.view, item.is_trade
+            view.now = now
+            barred = self._build(watched, item) if is_trade and watched.builders else None
+            decision: Decision | None = None
+            if self._wants_trades or not is_trade:
+                try:
+                    decision = watched.strategy.on_tick(item, view)
+                except Exception as error:  # Stops the run: the same tick would raise it again.
+                    raise failure(error, self.chosen.path) from error
+            if decision is None and barred is None:  # As mostly.
                 return None
-            return [self._signal(item.symbol, decision, item.ts, item.scaled.ref(seq), seq)]
+            return self._answer(watched, item, seq, decision, barred)
         if isinstance(item, BarInput):
             decision = self._on_bar(item.symbol, item.bar, now)
             if decision is None:
@@ -154,8 +162,11 @@ class StrategyCore(Core):
                 watched = self._find(symbol)
             tick = watched.view.tick
             tick.fill(payload, event.ts)
-            decision = self._on_tick(watched, tick, now)
-        elif isinstance(payload, Bar):
+            tick.event = event
+            said = self.process(tick, seq, now)
+            tick.event = None
+            return said
+        if isinstance(payload, Bar):
             symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
             if scans is not None:
                 told = _told(scans.on_bar(symbol, bar, now), event, seq)
@@ -177,24 +188,33 @@ class StrategyCore(Core):
         signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
         return [*told, signal]
 
-    def _on_tick(self, watched: SymbolState, tick: Tick, now: int) -> Decision | None:
-        """Show the strategy a tick; return what is to be journaled, mostly None."""
-        view = watched.view
-        view.now = now
-        barred = self._build(watched, tick) if watched.builders and tick.is_trade else None
-        decision: Decision | None = None
-        if self._wants_trades or not tick.is_trade:
-            try:
-                decision = watched.strategy.on_tick(tick, view)
-            except Exception as error:  # Stops the run: the same tick would raise it again.
-                raise failure(error, self.chosen.path) from error
-        if barred is not None:
-            if decision is None:
-                decision = barred
-            elif barred.side != HOLD:
-                self._require_decision(watched, decision)
-                decision = _weightier(barred, decision)
-        return None if decision is None else self._weighed(watched, decision, now)
+    def _answer(
+        self,
+        watched: SymbolState,
+        tick: Tick,
+        seq: int,
+        decision: Decision | None,
+        barred: Decision | None,
+    ) -> list[Message] | None:
+        """Return the signal of a tick, line `seq`, unless what counts is a hold that is not new.
+
+        Args:
+            watched: State of its symbol.
+            tick: The tick.
+            seq: The number of its line.
+            decision: What the strategy answered to it.
+            barred: What it answered to the bars that the tick closed.
+        """
+        if decision is None:
+            decision = barred
+        elif barred is not None and barred.side != HOLD:
+            self._require_decision(watched, decision)
+            decision = _weightier(barred, decision)
+        if decision is not None:
+            decision = self._weighed(watched, decision, watched.view.now)
+        if decision is None:
+            return None
+        return [self._signal(tick.symbol, decision, tick.ts, tick.ref(seq), seq)]
 
     def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
         """Show the strategy a closed bar; return what is to be journaled.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, final
 
+from minibot.cores.event_id import EventId, named
 from minibot.cores.protocol import ShownTick
-from minibot.events.model import JsonObject, MarketTick
+from minibot.events.model import Event, JsonObject, MarketTick
 from minibot.features.lossless import floats_from, floats_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Tick(ShownTick):
         symbol: The exchange's name of the market, such as BTCUSDT.
         owner: What the core keeps of the symbol; its own business.
         filler: Asked to fill it before the view shows it; None where each tick is filled at once.
+        event: Its event, while the core processes it; None for a tick without one.
         ts, scaled: See `ShownTick`.
         exchange_ts: The exchange's own time, ms; `ts` where it gave none.
         price: Of the last trade, also in a quote.
@@ -47,6 +49,7 @@ class Tick(ShownTick):
         "ask_qty",
         "bid",
         "bid_qty",
+        "event",
         "exchange_ts",
         "filler",
         "is_taker_buy",
@@ -63,6 +66,7 @@ class Tick(ShownTick):
         self.symbol: str = symbol
         self.owner: SymbolState | None = None
         self.filler: TickFiller | None = None
+        self.event: Event | None = None
         self.exchange_ts: int = 0
         self.price: float = 0.0
         self.qty: float = 0.0
@@ -87,6 +91,11 @@ class Tick(ShownTick):
         self.ask_qty = float(payload.ask_qty)
         self.is_trade = payload.kind == "trade"
         self.is_taker_buy = payload.taker_side == "BUY"
+
+    def ref(self, seq: int) -> EventId:
+        """Return a reference to its event, the one that it has or would have as line `seq`."""
+        event = self.event
+        return self.scaled.ref(seq) if event is None else named(event.id, event.run_id)
 
     def state(self) -> JsonObject:
         """Return every bit of it as canonical JSON values."""
