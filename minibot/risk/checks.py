@@ -43,8 +43,8 @@ class Gate:
     """
 
     __slots__ = (
-        *("_check", "_limit", "_limit_text", "_value", "cuts", "is_least", "is_strict", "name"),
-        *("places", "reason", "words"),
+        *("_check", "_limit", "_limit_text", "_value", "cuts", "is_least", "is_most", "is_strict"),
+        *("name", "places", "reason", "words"),
     )
 
     def __init__(
@@ -60,6 +60,7 @@ class Gate:
         self.name: str = name
         self.reason: str = reason
         self.places: int = places
+        self.is_most: bool = passes == AT_MOST
         self.is_least: bool = passes in (AT_LEAST, ABOVE)
         self.is_strict: bool = passes in (BELOW, ABOVE)
         self.cuts: str = cuts
@@ -118,14 +119,16 @@ class Checklist:
 
     def judge(self, rows: tuple[Row, ...]) -> bool:
         """Append rows and judge each of them; return whether all that apply passed."""
-        place, passed = len(self.rows), True
+        first, passed = len(self.rows), True
         self.rows.extend(rows)
-        for gate, value, limit in rows:
+        for place, (gate, value, limit) in enumerate(rows, first):
+            # Most checks pass by this alone: no other value is as low as `NOT_ASKED`.
+            if value <= limit and gate.is_most:
+                continue
             if value != NOT_ASKED and not gate.admits(value, limit):
                 self.failed.append(place)
                 self.refuse(gate.reason)
                 passed = False
-            place += 1
         return passed
 
     def show(self, row: Row) -> None:

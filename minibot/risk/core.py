@@ -551,7 +551,10 @@ class RiskCore(Core):
         else:
             self._before_sale(fill)
         market = positions.on_fill(fill)
-        self._on_campaign_fill(market, fill)
+        exits = market.exits or state.exits_of(market)
+        if exits.campaign is not None and exits.campaign.is_open:
+            exits.campaign.on_fill(fill)
+            exits.campaign.on_held(market.qty)
         trades = state.sizing.trades
         is_left = positions.is_left(market, fill)
         if trades is not None:
@@ -563,7 +566,6 @@ class RiskCore(Core):
             untold = fill.client.text if order is not None and order.is_untold else ""
             state.protections.on_fill(fill, is_left, untold)
         breaches = budgets.on_equity(positions.equity)
-        exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules
         if holding is None:
             if fill.side == SELL:  # A purchase may begin with what is dust by itself.
@@ -626,14 +628,6 @@ class RiskCore(Core):
             peak = min(quote.limit, market.bid)
             exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
 
-    def _on_campaign_fill(self, market: Market, fill: FillMessage) -> None:
-        """Let the campaign of a market take a fill."""
-        exits = market.exits or self._state.exits_of(market)
-        campaign = exits.campaign
-        if campaign is not None and campaign.is_open:
-            campaign.on_fill(fill)
-            campaign.on_held(market.qty)
-
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
         """Take an order result; where exits rest with the executor, return what follows.
 
@@ -649,7 +643,7 @@ class RiskCore(Core):
             return None
         # An intent that came too late is EXPIRED without having stood: that is a refusal as well.
         was_refused = result.result == REJECTED or order.order is None
-        is_ended = state.positions.on_result(result) is not None
+        is_ended = state.positions.on_result(order, result)
         messages: list[Message] | None = None
         if state.exits.rules.rests:
             messages = on_answer(state, order, result, is_ended, is_ended and was_refused)

@@ -410,27 +410,25 @@ class Positions:
             self.orders.remove(order)
         return market
 
-    def on_result(self, result: ResultMessage) -> WorkingOrder | None:
-        """Take a result; return its order if this result ends the order, else None."""
-        ref, order = result.order, self.find(result.client)
-        if order is None:
-            return None
+    def on_result(self, order: WorkingOrder, result: ResultMessage) -> bool:
+        """Take a result of an order, as `find` returns it; return whether it ends the order."""
+        ref = result.order
         if result.result == CANCEL_REJECTED:
-            return None  # The order itself has results of its own.
+            return False  # The order itself has results of its own.
         order.is_replacing = False
         if order.order is None:
             order.order = ref
         elif order.order is not ref and not order.order.is_same(ref):
-            return None  # A doubled intent was refused under an order id of its own.
+            return False  # A doubled intent was refused under an order id of its own.
         if result.result == TRIGGERED:
             order.is_triggered = True
         if result.result not in TERMINAL_RESULTS:
-            return None
+            return False
         order.final_filled = result.filled
         order.pending = result.filled - order.booked
         if order.pending <= 0:
             self.orders.remove(order)
-        return order
+        return True
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -503,8 +501,11 @@ class Positions:
 
     def entries(self, market: Market) -> list[WorkingOrder]:
         """Return the open entries of a market that may still buy."""
-        found = [order for order in self.orders if order.market is market and order.side == BUY]
-        return [order for order in found if order.final_filled is None]
+        return [
+            order
+            for order in self.orders
+            if order.market is market and order.side == BUY and order.final_filled is None
+        ]
 
     def is_left(self, market: Market, fill: FillMessage) -> bool:
         """Return whether a booked fill ended a market's position: all is sold, but for dust.

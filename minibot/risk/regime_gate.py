@@ -13,6 +13,8 @@ from minibot.events.reasons import REGIME_EXCLUDED
 from minibot.risk.checks import NONE, NOT_ASKED, Gate
 
 NAME: Final = "market_regime"
+OFF: Final = Gate(NAME, REGIME_EXCLUDED, words=(NONE, NONE))
+"""The check of a profile without `risk.entry_regimes`, which is not asked."""
 
 
 @final
@@ -39,6 +41,8 @@ class RegimeGate:
 
     def gate(self) -> Gate:
         """Return the check, with the words of this moment."""
+        if not self.is_on:
+            return OFF
         if self.regime in self._allowed:
             return Gate(NAME, REGIME_EXCLUDED, words=(self.regime, NONE))
         return Gate(NAME, REGIME_EXCLUDED, words=(self._words, self.regime or NONE))

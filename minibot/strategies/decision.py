@@ -238,14 +238,17 @@ def buy(
         ValueError: A value is out of its bounds.
     """
     decision = _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
-    decision.wish = _wish(
-        notional=_amount("notional", notional),
-        share_bps=_share(share_bps),
-        stop=_amount("stop", stop),
-        target=_amount("target", target),
-        **_trail(trail, trail_bps, trail_atr),
-        limit=_amount("limit", limit),
-    )
+    has_amount = notional is not None or share_bps is not None or limit is not None
+    has_trail = trail is not None or trail_bps is not None or trail_atr is not None
+    if has_amount or has_trail or stop is not None or target is not None:
+        decision.wish = _wish(
+            notional=_amount("notional", notional),
+            share_bps=_share(share_bps),
+            stop=_amount("stop", stop),
+            target=_amount("target", target),
+            **_trail(trail, trail_bps, trail_atr),
+            limit=_amount("limit", limit),
+        )
     return _valid(decision, valid_ms)
 
 
@@ -372,7 +375,8 @@ def sell(
         ValueError: A value is out of its bounds.
     """
     decision = _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
-    decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
+    if share_bps is not None or qty is not None:
+        decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
     return _valid(decision, valid_ms)
 
 
