@@ -59,10 +59,15 @@ def put(path: Path, lines: list[bytes], run_dir: Path) -> None:
 
 
 def unlog(run_dir: Path, queue: str, seq: int) -> None:
-    """Remove what a queue's primary reader logged from a line on, all hashes in order."""
+    """Remove what a queue's primary reader logged from a line on, all hashes in order.
+
+    Its log may name other queues, which have lines of their own, before it comes to this one.
+    """
     acks = Forgery.of(run_dir, queue, "acks")
-    while canonical.decode(acks.lines[-1][-1][JSON_AT:-1])["payload"]["to_seq"] >= seq:
-        acks.lines[-1].pop()
+    is_found = False
+    while not is_found:
+        payload = canonical.decode(acks.lines[-1].pop()[JSON_AT:-1])["payload"]
+        is_found = payload["queue"] == queue and payload["from_seq"] <= seq
     acks.write_chain()
     reseal(run_dir)
 
