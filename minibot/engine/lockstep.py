@@ -46,13 +46,13 @@ class Lockstep:
 
     __slots__ = (
         "_bar_takers",
-        "_by_place",
-        "_emptied",
         "_hashes",
         "_is_heard",
         "_mark_takers",
         "_on_message",
         "_others",
+        "_ranks",
+        "_readers",
         "_seqs",
         "_table",
         "_take",
@@ -91,15 +91,11 @@ class Lockstep:
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
-        # Told and not yet taken: by place, and with their readers in the order of emptying.
-        self._by_place: list[list[Message]] = [[] for _ in QUEUES]
-        self._emptied: list[tuple[list[Message], list[Port]]] = [
-            (
-                self._by_place[QUEUES.index(queue)],
-                [port for port in world if queue in roles.roles[port.role].inputs],
-            )
-            for queue in roles.derived_order
+        # By place: who reads a message, and when its queue is emptied, the least first.
+        self._readers: list[list[Port]] = [
+            [port for port in world if queue in roles.roles[port.role].inputs] for queue in QUEUES
         ]
+        self._ranks: list[int] = [roles.derived_order.index(queue) for queue in QUEUES]
 
     def process(self, item: Event | ShownTick | BarInput, seq: int) -> None:
         """Process one root event, and all that follows from it.
@@ -246,24 +242,26 @@ class Lockstep:
 
     def _deliver(self, said: list[Message] | None) -> None:
         """Give new messages of the cores, and all that follow from them, to their readers."""
-        emptied, queues, ts = self._emptied, self._by_place, self._table.ts
+        readers, ranks, ts = self._readers, self._ranks, self._table.ts
+        waiting: list[Message] = []
         while True:
             if said:
                 if self._is_heard:
                     self._show(said)
-                for message in said:
-                    queues[message.place].append(message)
-            said = None
-            for waiting, readers in emptied:
-                if waiting:
-                    message = waiting.pop(0)
-                    for port in readers:
-                        answer = port.core.process(message, message.number, ts + port.delay_ms)
-                        if answer:
-                            said = answer if said is None else said + answer
-                    break
-            else:
+                waiting += said
+                said = None
+            if not waiting:
                 return
+            first = 0
+            if len(waiting) > 1:
+                for place in range(1, len(waiting)):
+                    if ranks[waiting[place].place] < ranks[waiting[first].place]:
+                        first = place
+            message = waiting.pop(first)
+            for port in readers[message.place]:
+                answer = port.core.process(message, message.number, ts + port.delay_ms)
+                if answer:
+                    said = answer if said is None else said + answer
 
     def _show(self, messages: list[Message]) -> None:
         """Number messages as lines of their queues, and give them to the listeners."""

@@ -218,7 +218,8 @@ class TickRows:
         """
         block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
-        exchange_times, qtys, core = block.exchange_ts, block.qty, port.core
+        core = port.core
+        tick.read_from(block.exchange_ts, block.qty)
         said: list[Message] | None = None
         is_within = True
         if quiet is not None:
@@ -248,15 +249,10 @@ class TickRows:
                 moved |= change
                 block.touch(tick, change, at)
             tick.ts = ts
-            tick.exchange_ts = int_at(exchange_times, at)
+            tick.at = at
             kind: i64 = change & KIND
-            if kind:
-                tick.is_trade = True
-                tick.is_taker_buy = kind == IS_TRADE
-                tick.qty = float_at(qtys, at)
-            elif tick.is_trade:
-                tick.is_trade = tick.is_taker_buy = False
-                tick.qty = 0.0
+            tick.is_trade = kind != 0
+            tick.is_taker_buy = kind == IS_TRADE
             if ts > latest:
                 latest = ts
             said = core.process(tick, seq + place, latest + delay_ms if delay_ms else latest)

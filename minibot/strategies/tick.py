@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, final
 
 from minibot.cores.event_id import EventId, named
 from minibot.cores.protocol import ShownTick
+from minibot.events.cells import float_at, int_at
 from minibot.events.model import Event, JsonObject, MarketTick
 from minibot.features.lossless import floats_from, floats_text
 
@@ -36,28 +37,16 @@ class Tick(ShownTick):
         filler: Asked to fill it before the view shows it; None where each tick is filled at once.
         event: Its event, while the core processes it; None for a tick without one.
         ts, scaled: See `ShownTick`.
-        exchange_ts: The exchange's own time, ms; `ts` where it gave none.
         price: Of the last trade, also in a quote.
-        qty: Of this trade, base; 0 in a quote.
         bid, bid_qty, ask, ask_qty: The touch.
         is_trade: A trade, else a quote.
         is_taker_buy: The trade took the ask.
+        at: Where its cells begin, while it is filled from columns.
     """
 
     __slots__ = (
-        "ask",
-        "ask_qty",
-        "bid",
-        "bid_qty",
-        "event",
-        "exchange_ts",
-        "filler",
-        "is_taker_buy",
-        "is_trade",
-        "owner",
-        "price",
-        "qty",
-        "symbol",
+        *("_exchange_ts", "_qty", "_qtys", "_times", "ask", "ask_qty", "at", "bid", "bid_qty"),
+        *("event", "filler", "is_taker_buy", "is_trade", "owner", "price", "symbol"),
     )
 
     def __init__(self, symbol: str) -> None:
@@ -67,15 +56,50 @@ class Tick(ShownTick):
         self.owner: SymbolState | None = None
         self.filler: TickFiller | None = None
         self.event: Event | None = None
-        self.exchange_ts: int = 0
         self.price: float = 0.0
-        self.qty: float = 0.0
         self.bid: float = 0.0
         self.bid_qty: float = 0.0
         self.ask: float = 0.0
         self.ask_qty: float = 0.0
         self.is_trade: bool = False
         self.is_taker_buy: bool = False
+        self._exchange_ts: int = 0
+        self._qty: float = 0.0
+        # Of all rows of a block; without one both values stand above.
+        self._times: bytes | None = None
+        self._qtys: bytes | None = None
+        self.at: int = 0
+
+    @property
+    def exchange_ts(self) -> int:
+        """The exchange's own time, ms; `ts` where it gave none."""
+        times = self._times
+        return self._exchange_ts if times is None else int_at(times, self.at)
+
+    @exchange_ts.setter
+    def exchange_ts(self, ts: int) -> None:
+        self._exchange_ts, self._times = ts, None
+
+    @property
+    def qty(self) -> float:
+        """Quantity of this trade, base; 0 in a quote."""
+        qtys = self._qtys
+        if qtys is None:
+            return self._qty
+        return float_at(qtys, self.at) if self.is_trade else 0.0
+
+    @qty.setter
+    def qty(self, qty: float) -> None:
+        self._qty, self._qtys = qty, None
+
+    def read_from(self, times: bytes, qtys: bytes) -> None:
+        """Leave the exchange's time and the quantity, which few strategies read, in their cells.
+
+        Args:
+            times: Cells of whole numbers; `at` says where the tick's begins.
+            qtys: Cells of floats.
+        """
+        self._times, self._qtys = times, qtys
 
     def fill(self, payload: MarketTick, ts: int) -> None:
         """Take over the values of an event of this symbol."""

@@ -124,5 +124,6 @@ def test_replay_imports_no_package_beyond_those_of_other_pythons() -> None:
     )
     found = {name.lower().replace("_", "-") for name in json.loads(done.stdout)}
 
-    # Imports by the interpreter's own set-up are not ours.
-    assert found - {"minibot", "setuptools", "typing-extensions"} <= set(NEEDED)
+    # Imports by the interpreter's own set-up are not ours; `events.cells` does without librt, as
+    # the replays of those environments show.
+    assert found - {"minibot", "setuptools", "typing-extensions", "librt"} <= set(NEEDED)
