@@ -244,7 +244,6 @@ class TickRows:
                 done = place
                 break
             change: i64 = changes[place]
-            # Written out here, as a call for each row costs an interpreter a tenth of its pace.
             if change >= TOUCHED:
                 moved |= change
                 block.touch(tick, change, at)
