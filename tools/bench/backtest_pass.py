@@ -18,6 +18,8 @@ from typing import Any, Final
 
 BEGAN: Final = time.perf_counter()
 
+# As the product's own commands: an idle thread of NumPy would count as time of the loop.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Imported after the clock's start, because a user waits for these imports too.
 from minibot.engine.decisions import DecisionDigest  # noqa: E402
 from minibot.engine.lockstep import Lockstep, fresh_cores  # noqa: E402
