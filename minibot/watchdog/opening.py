@@ -45,8 +45,8 @@ def opening_of(
     """Return the opening by `portfolio.start_from`; the run begins at `origin_ms`.
 
     Raises:
-        Refusal: `carry` is asked for and the last run is not sealed or does not verify, or a limit
-            is beyond the risk policy for its account.
+        Refusal: `carry` is asked for and the last run is not sealed, does not verify or accounts in
+            another quote asset, or a limit is beyond the risk policy for its account.
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
@@ -59,6 +59,13 @@ def opening_of(
     if finding is not None:
         raise Refusal(
             f"{last.name} does not verify: {finding}", "Set portfolio.start_from to fresh."
+        )
+    quote_asset = config.portfolio.quote_asset
+    former_quote = Manifest.load(last).config["portfolio"]["quote_asset"]
+    if former_quote != quote_asset:  # Equity would add up two currencies.
+        raise Refusal(
+            f"{last.name} accounts in {former_quote}, the profile in {quote_asset}.",
+            "Set portfolio.start_from to fresh.",
         )
     risk = config.risk
     has_week = risk.week_notional_hard is not None or risk.week_loss_hard is not None

@@ -120,6 +120,24 @@ def test_account_that_is_carried_bounds_the_limits_and_not_a_starting_cash_above
         opened(*rich)
 
 
+def test_account_in_another_quote_asset_is_no_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equity of two currencies has no worth: a later sale would look like a loss of it all."""
+    run_dir = tmp_path / RUN_ID
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "cost": "1000", "ts": START - 5}
+    put_ended(run_dir, Desk(first=opening("9000", [lot])))
+    replace(Manifest.load(run_dir), simulated=False).write(run_dir)
+    monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    in_euro = ("portfolio.quote_asset=EUR", 'binance.symbols=["BTCEUR"]')
+    sets = ("portfolio.start_from=carry", *in_euro)
+    config = load_config(PROJECT / "config" / "nore.v1.json", sets, {})
+
+    with pytest.raises(Refusal, match=f"{RUN_ID} accounts in USDT, the profile in EUR"):
+        opening_of(config, tmp_path, contracts, Roles.of_project(), START + 60_000)
+
+
 def test_start_that_died_before_its_first_event_hands_on_its_opening(tmp_path: Path) -> None:
     """Cash, coins, used budgets and mark are those that the manifest of that start names."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "cost": "1000", "ts": START - 5}
