@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ from minibot.events.names import TICKS
 from minibot.kernel.errors import Refusal
 from minibot.report.trades import TradeLog
 from minibot.runtime.paths import Var, resolve
-from minibot.runtime.runfiles import LATEST, is_run_folder, run_folders
+from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs
 
 if TYPE_CHECKING:
     import pandas
@@ -52,7 +53,7 @@ def run(name: str | Path = LATEST, var: str | Path = "var") -> Run:
     """
     runs = Var(resolve(var)).runs
     if name == LATEST:
-        found = run_folders(runs)[-1:]
+        found = [folder for folder, _ in islice(own_runs(runs), 1)]
     else:
         found = [path for path in (runs / name, Path(name)) if is_run_folder(path)]
     if not found:

@@ -11,7 +11,7 @@ from minibot.cli.support.own_profile import own_profiles
 from minibot.cli.support.selection import var_of
 from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.runtime.paths import Var, shown_path
-from minibot.runtime.runfiles import run_folders
+from minibot.runtime.runfiles import own_runs
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags
 
@@ -58,9 +58,9 @@ def next_steps(var: Var) -> tuple[str, list[Step]]:
             Step("minibot explain --stop", "the events before the STOP"),
             Step('minibot clear-stop --reason "..."', "after mending the cause"),
         ]
-    folders = run_folders(var.runs)
-    if folders:
-        return _after(read_record(folders[-1]))
+    newest = next(own_runs(var.runs), None)
+    if newest is not None:
+        return _after(read_record(newest[0]))
     return f"No run in {folder} yet.", [
         Step(_night(), "a night on paper" if own_profiles(Path.cwd()) else _DEMO_PURPOSE),
         Step("minibot demo", "the night's strategy over two weeks of real bars"),

@@ -19,7 +19,7 @@ from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var, shown_path
-from minibot.runtime.runfiles import run_folders
+from minibot.runtime.runfiles import own_runs
 from minibot.runtime.running import running_run
 
 if TYPE_CHECKING:
@@ -120,8 +120,9 @@ def _running_rows(
 
 
 def _last_ended(var: Var, running: str | None) -> RunRecord | None:
-    ended = [folder for folder in run_folders(var.runs) if folder.name != running]
-    return read_record(ended[-1]) if ended else None
+    ended = (folder for folder, _ in own_runs(var.runs) if folder.name != running)
+    folder = next(ended, None)
+    return None if folder is None else read_record(folder)
 
 
 def _last_row(record: RunRecord) -> Row:

@@ -50,10 +50,11 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
         days: Younger runs stay anyway; None for no such rule.
     """
     records = read_records(var)
-    newest = {record.run_id for record in records[-max(1, keep or 1) :]}
+    own = [record for record in records if not record.is_copy]
+    newest = {record.run_id for record in own[-max(1, keep or 1) :]}
     current = _current(var)
     # A night carries on from a night, a demo from a demo.
-    last_of = {None if each.manifest is None else each.manifest.simulated: each for each in records}
+    last_of = {None if each.manifest is None else each.manifest.simulated: each for each in own}
     carried = {record.run_id for record in last_of.values()}
     found = []
     for record in records:
@@ -98,6 +99,8 @@ def _held(record: RunRecord, current: str | None) -> str:
     """Return why a run is no finished one, empty if it is."""
     if record.run_id == current:
         return "its queues are in use"
+    if record.is_copy:
+        return "a copy: its name is not the run's id"
     if record.manifest is None:
         return f"damaged: {record.trouble}"
     if record.state == UNSEALED:

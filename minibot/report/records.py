@@ -11,7 +11,7 @@ from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.report.run_kind import NIGHT_MODE, drill_of, made_up_of, read_seal
-from minibot.runtime.manifest import Manifest
+from minibot.runtime.manifest import Manifest, is_copy
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE, run_folders
 
@@ -37,6 +37,11 @@ class RunRecord:
     def run_id(self) -> str:
         """The run's id, which names its folder."""
         return self.run_dir.name
+
+    @property
+    def is_copy(self) -> bool:
+        """True for a folder that is not named by its own run's id."""
+        return is_copy(self.run_dir, self.manifest)
 
     @property
     def state(self) -> str:

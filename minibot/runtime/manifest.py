@@ -145,6 +145,14 @@ def is_run_id(text: str) -> bool:
     return moment.strftime(RUN_ID_FORM) == text
 
 
+def is_copy(folder: Path, manifest: Manifest | None) -> bool:
+    """Return whether a run's folder is not named by its own id, as a renamed copy is.
+
+    Without a manifest that can be read, any run id will do.
+    """
+    return not is_run_id(folder.name) if manifest is None else manifest.run_id != folder.name
+
+
 def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 import os
 import stat as modes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from minibot.events.reasons import RUN_FILE_CHANGED
 from minibot.kernel.canonical import JsonObject
-from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.errors import IntegrityError, MinibotError, RunStop
 from minibot.kernel.files import (
     ensure_folder,
     hash_file,
@@ -27,6 +27,7 @@ from minibot.kernel.files import (
     write_atomic,
 )
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE, SUMS_FILE
+from minibot.runtime.manifest import Manifest, is_copy
 
 COMPONENT: Final = "runtime.runfiles"
 METRICS_FILE: Final = "metrics.json"
@@ -214,6 +215,20 @@ def run_folders(runs: Path) -> list[Path]:
     except OSError:
         return []
     return [runs / name for name in names if is_run_folder(runs / name)]
+
+
+def own_runs(runs: Path) -> Iterator[tuple[Path, Manifest | None]]:
+    """Yield the runs that stand under their own ids, newest first: a renamed copy is none.
+
+    Each is its folder and its manifest, None where that cannot be read.
+    """
+    for folder in reversed(run_folders(runs)):
+        try:
+            manifest = Manifest.load(folder)
+        except (MinibotError, OSError):
+            manifest = None
+        if not is_copy(folder, manifest):
+            yield folder, manifest
 
 
 def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:

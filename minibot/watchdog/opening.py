@@ -18,7 +18,7 @@ from minibot.events.names import CONTROL, FILLS, TICKS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
-from minibot.kernel.errors import MinibotError, Refusal
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
@@ -26,7 +26,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.runfiles import run_folders
+from minibot.runtime.runfiles import own_runs
 from minibot.watchdog.carried_losses import gains_since
 from minibot.watchdog.carried_memory import carried_memory, told_last
 from minibot.watchdog.carried_plans import carried_plans
@@ -98,12 +98,8 @@ def last_run(runs: Path, *, is_simulated: bool) -> Path | None:
     A demo between two nights is none of their account. A run without a readable manifest counts as
     of both kinds: no older run replaces it.
     """
-    for folder in reversed(run_folders(runs)):
-        try:
-            is_other = Manifest.load(folder).simulated != is_simulated
-        except (MinibotError, OSError):
-            is_other = False
-        if not is_other:
+    for folder, manifest in own_runs(runs):
+        if manifest is None or manifest.simulated == is_simulated:
             return folder
     return None
 

@@ -16,9 +16,11 @@ from minibot.runtime.runfiles import (
     is_run_folder,
     make_room,
     missing_of,
+    own_runs,
     require,
     run_folders,
 )
+from tests.manifests import made_manifest
 
 CLOCK = "clock.json"
 
@@ -161,3 +163,18 @@ def test_run_that_has_lost_its_manifest_is_still_a_run(run: Path, kept: RunFiles
         "queues is missing",
     ]
     assert run_folders(run.parent / "nowhere") == []
+
+
+def test_run_counts_under_its_own_id_alone(run: Path) -> None:
+    """A copy is none, whatever its name; one without a manifest to read may be the run."""
+    made = made_manifest(run.name, {}, {}, 1)
+    copied, named, lost = (
+        run.with_name(name) for name in ("20261123_000000", "good_night", "20261124_000000")
+    )
+    for folder in (copied, named, lost):
+        folder.mkdir()
+    for folder in (run, copied, named):
+        made.write(folder)
+    (lost / "manifest.json").touch()
+
+    assert list(own_runs(run.parent)) == [(lost, None), (run, made)]

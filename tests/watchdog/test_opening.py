@@ -92,6 +92,21 @@ def test_night_carries_on_from_a_night_and_a_demo_from_a_demo(tmp_path: Path) ->
     assert last_run(tmp_path, is_simulated=False) == unknown
 
 
+def test_copy_of_a_run_is_none_to_carry_on_from(tmp_path: Path) -> None:
+    """A folder counts under its own run's id alone; a damaged one counts by its name."""
+    run_dir, copied = tmp_path / "20260301_200000", tmp_path / "20260302_200000"
+    named = tmp_path / "good_night"
+    for folder in (run_dir, copied, named):
+        folder.mkdir()
+        replace(made_manifest(run_dir.name, {}, {}, MONDAY), simulated=False).write(folder)
+
+    assert last_run(tmp_path, is_simulated=False) == run_dir
+
+    for folder in (copied, named):
+        (folder / "manifest.json").write_text("{}")
+    assert last_run(tmp_path, is_simulated=False) == copied
+
+
 @pytest.mark.row("D-07")
 @pytest.mark.parametrize("is_told", [True, False])
 def test_account_that_is_carried_bounds_the_limits_and_not_a_starting_cash_above_it(

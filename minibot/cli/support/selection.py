@@ -10,7 +10,7 @@ from minibot.cli.support.packed import ARCHIVE, is_bundle, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
-from minibot.runtime.runfiles import LATEST, is_run_folder, run_folders
+from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs
 
 # Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
@@ -59,12 +59,12 @@ def find_run(name: str, var: Var) -> Path:
         Refusal: There is no such run.
     """
     if name == LATEST:
-        found = run_folders(var.runs)
-        if not found:
+        found = next(own_runs(var.runs), None)
+        if found is None:
             raise Refusal(
                 f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
             )
-        return found[-1]
+        return found[0]
     for path in _places(name, var):
         if is_run_folder(path):
             return path.resolve()

@@ -1,0 +1,33 @@
+"""Removal of old runs: which one stays because the next may carry on from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.kernel.files import write_hashed
+from minibot.report.pruning import fates
+from minibot.runtime.paths import Var
+from tests.manifests import made_manifest
+
+BEGAN_MS = 1_772_409_600_000
+
+
+def put_sealed(folder: Path, run_id: str) -> None:
+    """Write a sealed simulated run of an id into a folder."""
+    folder.mkdir(parents=True)
+    made_manifest(run_id, {}, {}, BEGAN_MS).write(folder)
+    write_hashed(folder / "seal.json", {"root": "0" * 64, "extra": {"state": "sealed"}})
+
+
+def test_copy_takes_no_place_of_the_newest_run(tmp_path: Path) -> None:
+    """A renamed copy stands last by its name; the run stays, and the copy is somebody's."""
+    var = Var(tmp_path)
+    older, newer = "20260301_200000", "20260302_200000"
+    for name, run_id in ((older, older), (newer, newer), ("good_night", older)):
+        put_sealed(var.runs / name, run_id)
+
+    found = {each.record.run_id: each.stays for each in fates(var, BEGAN_MS, keep=1, days=None)}
+
+    assert found[older] == ""
+    assert "carry on" in found[newer]
+    assert "copy" in found["good_night"]
