@@ -2,15 +2,18 @@
 
 A status is one JSON line on the child's standard input. When the pipe is full (a frozen
 terminal) the status is dropped; the run goes on. The same status goes to the status file.
+Lines for the operator have a thread of their own; only `close` waits for it.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO
 
 from minibot.events.model import JsonObject
@@ -21,6 +24,8 @@ from minibot.watchdog.spawn import spawn_table
 from minibot.watchdog.status_file import StatusFile
 
 QUIT_S = 10.0
+LINES_S = 3.0
+"""How long the end of a run waits for a terminal to take its last lines."""
 
 
 class LiveFeed:
@@ -34,6 +39,17 @@ class LiveFeed:
         self._wake = threading.Event()
         self._ended = False
         self._kept: list[str] = []
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._teller: DaemonThread | None = None
+
+    def open(self) -> None:
+        """Start the thread that writes lines; without one they wait for `close`."""
+        thread = DaemonThread(self._tell_lines, "lines")
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+        self._teller = thread
 
     def start(self, environ: dict[str, str]) -> None:
         """Start the status file, and the table with the operator's terminal as its own."""
@@ -59,20 +75,35 @@ class LiveFeed:
             self._wake.set()
 
     def tell(self, line: str) -> None:
-        """Write one line to standard error; if a table is drawn there, only once it has ended.
+        """Have one line written to standard error; if a table is drawn there, once it has ended.
 
         A line between two drawings would push the table down and leave its head standing above.
         """
         if self._process is None or self._ended or not sys.stderr.isatty():
-            to_stderr(line)
+            self._lines.put(line)
         else:
             self._kept.append(line)
 
-    def tell_kept(self) -> None:
-        """Write the lines that waited for the end of the table."""
+    def close(self) -> None:
+        """Write the lines that are left, for `LINES_S` at most, and end their thread."""
+        self._release()
+        self._lines.put(None)
+        if self._teller is None:
+            self._tell_lines()
+        else:
+            self._teller.join(LINES_S)
+
+    def _release(self) -> None:
+        """Hand on the lines that waited for the end of the table."""
         kept, self._kept = self._kept, []
         for line in kept:
-            to_stderr(line)
+            self._lines.put(line)
+
+    def _tell_lines(self) -> None:
+        while (line := self._lines.get()) is not None:
+            # Nobody reads a terminal that is gone; the journal has the reason all the same.
+            with suppress(OSError, ValueError):
+                to_stderr(line)
 
     def _write(self) -> None:
         process = self._process
@@ -115,7 +146,7 @@ class LiveFeed:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        self.tell_kept()
+        self._release()
 
 
 def _close(pipe: IO[bytes]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -388,6 +387,7 @@ class _Launch:
         background = Background(context)
         previous = self._take_signals()
         try:
+            self.feed.open()
             context.health("READY")
             record = supervisor.start() or background.start()
             if record is None:
@@ -402,7 +402,7 @@ class _Launch:
         finally:
             with suppress(RunStop, OSError, KeyError):
                 note_ended(self.var, run_id)  # This process may live on.
-            self.feed.tell_kept()  # If the table was never ended.
+            self.feed.close()
             ops.end()
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -564,19 +564,16 @@ class _Launch:
             )
         except (MinibotError, OSError, MemoryError) as error:
             why = str(error) or NO_MEMORY
-            print(f"the run could not be sealed: {why}; the next start does", file=sys.stderr)
+            self.feed.tell(f"the run could not be sealed: {why}; the next start does")
             return f"{why}; the next start seals it"
         try:
             sign_if_pinned(run_dir, manifest.config, os.environ)
         except (MinibotError, OSError, MemoryError) as error:
             # A start signs no older seal: the run may have been changed meanwhile, seal and all.
             why = str(error) or NO_MEMORY
-            print(
-                f"the run is sealed and stays unsigned, which verify reports: {why}",
-                file=sys.stderr,
-            )
+            self.feed.tell(f"the run is sealed and stays unsigned, which verify reports: {why}")
         for why in differences:
-            print(f"sealed with what is left: {why}", file=sys.stderr)
+            self.feed.tell(f"sealed with what is left: {why}")
         return ""
 
     def _recover_after(

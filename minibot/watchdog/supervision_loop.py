@@ -142,7 +142,7 @@ class SupervisionLoop:
         except Exception as error:  # It ends the run, which would be unsupervised otherwise.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
-                traceback.print_exc()
+                self.feed.tell(traceback.format_exc().rstrip())
                 record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, repr(error))
             return record, False
 

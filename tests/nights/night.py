@@ -21,7 +21,12 @@ class Night:
     """Launcher process on its own `var`."""
 
     def __init__(
-        self, var: Path, sets: Sequence[str] = (), source: str = "generator:1", speed: str = "20"
+        self,
+        var: Path,
+        sets: Sequence[str] = (),
+        source: str = "generator:1",
+        speed: str = "20",
+        stderr: int = subprocess.STDOUT,
     ) -> None:
         self.var = var
         argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", PROFILE]
@@ -33,7 +38,7 @@ class Night:
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 

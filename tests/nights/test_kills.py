@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -188,3 +189,26 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
     is_silent = not (run / "queues" / "market_ticks" / "inbox.jsonl").stat().st_size
     (told,) = (line for line in report.out.splitlines() if "market time" in line)
     assert ("market time   none" in told) == is_silent, report.out
+
+
+def test_night_on_a_frozen_terminal_is_killed_and_sealed(tmp_path: Path) -> None:
+    """Ctrl-S holds up what is told of a STOP, and neither the roles' end nor the seal."""
+    termios = pytest.importorskip("termios")
+    reader, terminal = pytest.importorskip("pty").openpty()
+    night = Night(tmp_path / "var", ["ai.enabled=false"], stderr=terminal)
+    night.await_trading()
+    roles = psutil.Process(night.process.pid).children()
+    termios.tcflow(terminal, termios.TCOOFF)
+
+    assert verb(tmp_path / "var", "kill", "--reason", "nobody looks").code == 0
+
+    (run_dir,) = night.run_dirs()
+    wait_until(lambda: (run_dir / "seal.json").exists(), "the run is sealed")
+    assert not any(role.is_running() for role in roles)
+    assert list(verify_tree(run_dir)) == []
+    termios.tcflow(terminal, termios.TCOON)
+    code, _ = night.end()
+    assert code == 10
+    assert b"STOP OPERATOR_KILL" in os.read(reader, 4096)
+    os.close(reader)
+    os.close(terminal)

@@ -27,6 +27,7 @@ from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
 from minibot.watchdog.background import Background
+from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.launcher import _Launch, _Parts
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.operator_stop_log import (
@@ -188,6 +189,26 @@ def test_merge_that_was_broken_off_is_taken_up_at_the_end_of_the_run(tmp_path: P
     assert stage.envelopes("incidents") == stage.envelopes("incidents", "risk_role")
     assert len(stage.envelopes("incidents")) == 5
     assert list(verify_tree(stage.var.queues)) == []
+
+
+def test_error_of_the_merge_is_kept_and_told_by_no_terminal_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen terminal would keep the thread, and supervision from learning of the error."""
+    context, said = Stage(tmp_path / "var").context(), list[str]()
+    context.tell = said.append
+    context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
+    background = Background(context)
+    monkeypatch.setattr(background._merger, "merge", lambda _: [][1])
+
+    background.start()
+    failure = wait_until(lambda: background.failure, "the merge to fail")
+    background.stop()
+
+    assert failure.reason_code == "INVARIANT_BROKEN"
+    assert "Traceback" in said[0]
+    background.abandon()
+    context.close_outputs()
 
 
 def test_merge_whose_thread_does_not_end_is_never_taken_up_beside_it(
@@ -553,7 +574,7 @@ def test_seal_that_cannot_be_signed_stands_and_is_not_called_unsealed(tmp_path: 
     loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
     parts = _Parts(context, unused, unused, loop, None, None, stage.run_files)
     launch = object.__new__(_Launch)
-    launch.sync_us = 1
+    launch.sync_us, launch.feed = 1, LiveFeed(())
 
     unsealed = launch._seal(stage.var, StopRecord(WATCHDOG, "COMPLETED", "", END_KIND), parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import sys
@@ -468,9 +469,9 @@ def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list
 
 @pytest.mark.row("N-35", "N-01")
 def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
-    tmp_path: Path, scenes: list[Scene]
+    tmp_path: Path, scenes: list[Scene], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An error in the supervision loop stops the run instead of leaving roles alone."""
+    """An error in the loop stops the run and leaves no role alone; no terminal holds it up."""
     scene = staged(scenes, tmp_path / "var")
     scene.supervisor.lease = lambda: [][1]  # type: ignore[method-assign]
 
@@ -479,6 +480,9 @@ def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
     assert record is not None
     assert record.reason_code == "INVARIANT_BROKEN"
     assert scene.stage.var.flag.exists()
+    assert "Traceback" not in capsys.readouterr().err
+    scene.desk.feed.close()
+    assert "Traceback" in capsys.readouterr().err
 
 
 # --- checks -------------------------------------------------------------------------------------
@@ -868,6 +872,59 @@ def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
     assert shown.read_bytes().splitlines()[-1] == b'{"number":"last"}'
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_terminal_that_takes_nothing_keeps_supervision_from_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, is_open: bool
+) -> None:
+    """Lines wait for a frozen terminal in a thread of their own, or for the end, in their order."""
+    thawed = threading.Event()
+    said: list[str] = []
+
+    def write(line: str) -> None:
+        assert thawed.wait(DEADLINE_S)
+        said.append(line)
+        if line == "gone":
+            raise OSError(errno.EIO, "the terminal is gone")
+
+    monkeypatch.setattr("minibot.watchdog.feed.to_stderr", write)
+    monkeypatch.setattr(feed_module, "LINES_S", DEADLINE_S)
+    feed = LiveFeed(())
+    if is_open:
+        feed.open()
+    lines = ["STOP", "gone", "last"]
+
+    for line in lines:
+        feed.tell(line)
+
+    assert said == []
+    thawed.set()
+    feed.close()
+    assert said == lines
+
+
+def test_frozen_terminal_holds_the_end_for_a_moment_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An end that nobody can read about is an end all the same."""
+    thawed, said = threading.Event(), threading.Event()
+
+    def write(_: str) -> None:
+        assert thawed.wait(DEADLINE_S)
+        said.set()
+
+    monkeypatch.setattr("minibot.watchdog.feed.to_stderr", write)
+    monkeypatch.setattr(feed_module, "LINES_S", 0.1)
+    feed = LiveFeed(())
+    feed.open()
+    feed.tell("STOP")
+
+    feed.close()
+
+    assert not said.is_set()
+    thawed.set()
+    assert said.wait(DEADLINE_S)
+
+
 def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -879,14 +936,18 @@ def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal
         lambda line: said.append((line, feed._process is None or feed._process.poll() is not None)),
     )
 
+    feed.open()
     feed.tell("before there is a table")
+    wait_until(lambda: len(said) == 1, "the line is written")
     feed.start({})
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     feed.tell("to a file")
+    wait_until(lambda: len(said) == 2, "the line is written")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     feed.tell("STOP while the table stands")
     feed.end({})
     feed.tell("behind it")
+    feed.close()
 
     assert said == [
         ("before there is a table", True),
