@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var, escape_reason, find, is_within, plain, resolve
 
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
+LAYERS = ["profile.json", "manifest.json", "--set", "minibot settings", "MINIBOT__PATHS__VAR"]
+"""Names of a profile's file: an ordinary one, and those by which other layers are told."""
 
 ESCAPES = [
     "../x", "a/../../x", "..", "a\\..\\b", "\\\\server\\share", "//server/share", "\\\\?\\C:\\x",
@@ -62,7 +65,11 @@ def test_config_folder_of_queues_is_never_absolute(key: str, text: str) -> None:
     assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
 
 
-def test_config_var_outside_the_project_is_for_the_one_who_types_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("is_base", [False, True])
+def test_config_var_outside_the_project_is_for_the_one_who_types_it(
+    tmp_path: Path, name: str, *, is_base: bool
+) -> None:
     """--set and --var may name any folder; a file or variable only one inside the project."""
     assert load_config(DEMO, [f"paths.var={tmp_path}"]).var.root == tmp_path
     inside = PROJECT / "var" / "lab" / "x"
@@ -71,6 +78,40 @@ def test_config_var_outside_the_project_is_for_the_one_who_types_it(tmp_path: Pa
     with pytest.raises(ConfigError) as refusal:
         load_config(DEMO, [], {"MINIBOT__PATHS__VAR": str(tmp_path)})
     assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
+    file = led_out(tmp_path, name, is_base=is_base)
+    with pytest.raises(ConfigError) as refusal:
+        load_config(file)
+    assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_file_with_the_name_of_a_layer_is_a_file(tmp_path: Path, name: str) -> None:
+    """Keys of a base are not chosen, those of an overlay are, whatever the files are called."""
+    whole = tmp_path / name
+    whole.write_bytes((PROJECT / "config" / "nore.v1.json").read_bytes())
+    overlay = tmp_path / "mine.json"
+    overlay.write_text(json.dumps({"extends": name, "seed": 5}), encoding="utf-8")
+    based = load_config(overlay)
+    overlay = overlay.rename(tmp_path / "base.json")
+    overlay.write_bytes(whole.read_bytes())
+    whole.write_text(json.dumps({"extends": "base.json", "seed": 5}), encoding="utf-8")
+    over = load_config(whole)
+
+    assert (based.layer_of("seed"), based.layer_of("mode")) == ("overlay", "base")
+    assert (over.layer_of("seed"), over.layer_of("mode")) == ("overlay", "base")
+    assert set(based.given) == set(over.given) == {"seed"}
+
+
+def led_out(folder: Path, name: str, *, is_base: bool) -> Path:
+    """Write a profile of a name, whole or the base of an overlay, whose `var` leads out."""
+    raw = json.loads((PROJECT / "config" / "nore.v1.json").read_text(encoding="utf-8"))
+    raw["paths"]["var"] = str(folder)
+    (folder / name).write_text(json.dumps(raw), encoding="utf-8")
+    if not is_base:
+        return folder / name
+    overlay = folder / "mine.json"
+    overlay.write_text(json.dumps({"extends": name}), encoding="utf-8")
+    return overlay
 
 
 @pytest.mark.parametrize("text", [".", "./", "minibot/..", str(PROJECT)])

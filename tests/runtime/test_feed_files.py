@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -118,13 +119,20 @@ def test_link_and_fifo_are_refused_at_once(tmp_path: Path) -> None:
     assert "no regular file" in refusal(tmp_path / "fifo.csv")
 
 
-def test_feed_outside_the_project_is_taken_where_it_was_typed_alone(tmp_path: Path) -> None:
-    """A variable may be another person's."""
+@pytest.mark.parametrize("name", ["profile.json", "manifest.json", "--set"])
+def test_feed_outside_the_project_is_taken_where_it_was_typed_alone(
+    tmp_path: Path, name: str
+) -> None:
+    """A variable or a file, whatever its name, may be another person's."""
     good = written(tmp_path, b"1,2\n")
 
     assert loaded(good).market.feeds == {"mood": str(good)}
     with pytest.raises(ConfigError, match="1 violation"):
         load_config(NIGHT, [], {"MINIBOT__MARKET__FEEDS__MOOD": str(good)})
+    overlay = {"extends": NIGHT.name, "market": {"feeds": {"mood": str(good)}}}
+    (tmp_path / name).write_text(json.dumps(overlay), encoding="utf-8")
+    with pytest.raises(ConfigError, match="1 violation"):
+        load_config(tmp_path / name)
 
 
 def test_feed_of_a_finished_run_is_not_looked_for(tmp_path: Path) -> None:

@@ -561,12 +561,20 @@ def test_folder_inside_the_package_or_out_of_the_way_is_refused(folder: str) -> 
         load_config(PROFILE, ["strategy.name=x", f"strategy.folder={folder}"])
 
 
-def test_source_given_by_hand_is_refused() -> None:
-    """A `source` written into a profile by hand is refused."""
+@pytest.mark.parametrize("name", ["profile.json", "manifest.json"])
+def test_source_given_by_hand_is_refused(tmp_path: Path, name: str) -> None:
+    """A `source` written into a profile by hand is refused, in a file of any name."""
+    raw = load_config(
+        PROFILE, ["strategy.name=mine", f"strategy.folder={written(tmp_path, '').parent}"]
+    ).raw
+    (tmp_path / name).write_bytes(encode(raw))
+    with pytest.raises(ConfigError) as told:
+        load_config(tmp_path / name)
     with pytest.raises(ConfigError) as caught:
         load_config(PROFILE, ["strategy.source.text=x"])
 
-    assert any("strategy.source" in violation for violation in caught.value.violations)
+    for refused in (told.value, caught.value):
+        assert any("strategy.source" in violation for violation in refused.violations)
 
 
 def test_profile_holds_the_text_that_decides_whatever_becomes_of_the_file(tmp_path: Path) -> None:

@@ -29,7 +29,14 @@ from minibot.runtime.configuration.config_files import (
     printable,
     read_profile,
 )
-from minibot.runtime.configuration.config_layers import MANIFEST, SET, STAGED, Layers, is_variable
+from minibot.runtime.configuration.config_layers import (
+    MANIFEST,
+    SET,
+    STAGED,
+    Layers,
+    file_origin,
+    is_variable,
+)
 from minibot.runtime.configuration.config_rules import rule_violations
 from minibot.runtime.configuration.config_schema import (
     coerce_numbers,
@@ -108,7 +115,7 @@ class Config(ProfileKeys):
             return origin
         if origin == MANIFEST:
             return "manifest"
-        if self.base is not None and origin == self.base.name:
+        if self.base is not None and origin == file_origin(self.base.name):
             return "base"
         if is_variable(origin):
             return "environment"
@@ -136,7 +143,8 @@ def load_config(
             nearest key.
     """
     profile = read_profile(find(path))
-    layers = Layers(profile.raw, profile.origin)
+    origin = {key: file_origin(name) for key, name in profile.origin.items()}
+    layers = Layers(profile.raw, origin)
     layers.put_staged(staged or {})
     layers.put_environ(environ or {})
     layers.put_texts(sets)
@@ -234,8 +242,8 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     and a section given as a whole, have to name every key: of these, the person chose those whose
     value no shipped profile has.
     """
-    chosen = None if profile is None else _own_name(profile.overlay)
-    copy = None if profile is None else _own_name(profile.whole)
+    chosen = None if profile is None else _own_origin(profile.overlay)
+    copy = None if profile is None else _own_origin(profile.whole)
     given, copied = {}, {}
     for key, origin in layers.origin.items():
         if origin == copy or key in layers.by_section:
@@ -252,9 +260,9 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     return given
 
 
-def _own_name(path: Path | None) -> str | None:
-    """Return the name of a file, None for a shipped profile or no file."""
-    return None if path is None or is_shipped(path) else path.name
+def _own_origin(path: Path | None) -> str | None:
+    """Return the origin of a file's values, None for a shipped profile or no file."""
+    return None if path is None or is_shipped(path) else file_origin(path.name)
 
 
 def value_of(raw: JsonObject, key: str) -> Any:

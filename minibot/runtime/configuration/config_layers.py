@@ -105,6 +105,15 @@ def is_variable(origin: str) -> bool:
     return origin.upper().startswith(ENV_PREFIX)
 
 
+def file_origin(name: str) -> str:
+    """Return the origin of a file's values: its name, and never the word of another layer.
+
+    A file may be another person's, and be called what a trusted layer is called.
+    """
+    is_word = name in (SET, STAGED, MANIFEST) or is_variable(name)
+    return f"./{name}" if is_word else name
+
+
 def parse_value(text: str) -> Any:
     """Return a value of `--set` or the environment: JSON if it parses, else the text itself."""
     try:
