@@ -52,7 +52,7 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
         },
     }
     why = f"{failed[0].found}; {source} stands in"
-    stand_in = replace(config_of_manifest(raw), base=config.base)
+    stand_in = replace(config_of_manifest(raw), base=config.base, read=config.read)
     return Fallback(stand_in, why[:WHY_CHARS_MAX])
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE, WATCHDOG_ROLE
 from minibot.events.roles import Roles
+from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.configuration.config import Config
-from minibot.runtime.configuration.risk_policy import POLICY_PATH
+from minibot.runtime.configuration.risk_policy import POLICY_PATH, risk_policy
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
@@ -51,7 +52,11 @@ def make_manifest(
     opening: JsonObject,
     degraded: str | None = None,
 ) -> Manifest:
-    """Return the manifest of a run that is about to start."""
+    """Return the manifest of a run that is about to start.
+
+    Raises:
+        Refusal: A file of the profile, or its risk policy, is no longer as it was read.
+    """
     simulated = exchange is not None
     processes = {WATCHDOG_ROLE: Process(tuple(sys.orig_argv), own_cmdline(), own_cmdline_hash())}
     for name in Roles.of_project().start_order:
@@ -143,9 +148,18 @@ def _file_sha256(path: Path) -> str:
 
 
 def _pinned(profile: Path, config: Config) -> dict[str, str]:
+    """Return the sha256 of each file that may not change, those of the profile as it was read."""
     tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
     feeds = [resolve(path) for path in (config.market.feeds or {}).values()]
+    read = dict(config.read)
     if config.risk.policy_version is not None:
         tables.append(POLICY_PATH)
+        read[POLICY_PATH] = risk_policy().sha256
     files = [*tables, profile, *([] if config.base is None else [config.base]), *feeds]
-    return {project_name(path.resolve()): _file_sha256(path) for path in files}
+    pinned = {}
+    for path in files:
+        found = _file_sha256(path)
+        if read.get(path, found) != found:  # The limits of the run are those of the former bytes.
+            raise Refusal(f"{project_name(path)} changed while the run started.", "Start again.")
+        pinned[project_name(path.resolve())] = found
+    return pinned

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot import environment
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.runtime.configuration import risk_policy
 from minibot.runtime.configuration.config import Config, config_with, load_config
 from minibot.runtime.configuration.config_files import FILE_BYTES_MAX, leaves, merged, read_profile
 from minibot.runtime.configuration.config_schema import SCHEMA_PATH
 from minibot.runtime.paths import PROJECT
+from minibot.watchdog import run_manifest
 from minibot.watchdog.checks import PinnedCheck
 from minibot.watchdog.run_manifest import make_manifest
 
@@ -383,6 +385,34 @@ def test_night_of_an_overlay_asks_for_the_list_as_its_base_does(
     words = ["--config", str(written(tmp_path, **content))]
 
     assert environment.asks_for_list("minibot.nore_run_v1", words, {}) == asked
+
+
+@pytest.mark.parametrize("name", ["whole.json", "mine.json", "policy.json"])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_file_that_changes_between_its_reading_and_the_manifest_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, is_gone: bool
+) -> None:
+    """The manifest vouches for the bytes that gave the run its limits, or there is no run."""
+    policy = tmp_path / "policy.json"
+    policy.write_bytes(risk_policy.POLICY_PATH.read_bytes())
+    monkeypatch.setattr(risk_policy, "POLICY_PATH", policy)
+    monkeypatch.setattr(run_manifest, "POLICY_PATH", policy)
+    whole = load_config(PROJECT / "config" / "conservative.v1.json").raw
+    written(tmp_path, "whole.json", **whole)
+    path = written(tmp_path, "mine.json", extends="whole.json")
+    risk_policy.risk_policy.cache_clear()
+    try:
+        config = load_config(path)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b"\n")
+        if is_gone:
+            (tmp_path / name).unlink()
+
+        with pytest.raises(Refusal, match=f"{name} changed"):
+            make_manifest(
+                config, path, tmp_path, None, contracts_sha256="", origin_ms=0, opening={}
+            )
+    finally:
+        risk_policy.risk_policy.cache_clear()
 
 
 @pytest.mark.row("N-23")

@@ -78,7 +78,8 @@ class Config(ProfileKeys):
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
     JSON; `origin` maps each dotted key to the file, the environment variable, `minibot settings` or
     `--set` that gave its value; `given` is the part of `origin` that a person chose, see `_given`;
-    `base` is the file that the profile extends, None if it stands alone or comes from a manifest.
+    `base` is the file that the profile extends, None if it stands alone or comes from a manifest;
+    `read` is the sha256 of each file's bytes as they were read, empty for a manifest's profile.
     """
 
     raw: JsonObject
@@ -86,6 +87,7 @@ class Config(ProfileKeys):
     origin: Mapping[str, str]
     given: Mapping[str, str]
     base: Path | None
+    read: Mapping[Path, str]
 
     @property
     def var(self) -> Var:
@@ -160,7 +162,7 @@ def config_of_manifest(raw: JsonObject) -> Config:
     violations = list(schema_violations(with_later_keys(raw), {}).values())
     if violations:
         raise _refused("manifest.json: config", violations)
-    return _config(raw, {}, {}, None)
+    return _config(raw, {}, {}, None, {})
 
 
 def config_with(
@@ -206,8 +208,8 @@ def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     violations = [*layers.violations, *by_key.values(), *rules, *files, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
-    base = None if profile is None else profile.base
-    return _config(layers.raw, layers.origin, _given(layers, profile), base)
+    base, read = (None, {}) if profile is None else (profile.base, profile.sha256)
+    return _config(layers.raw, layers.origin, _given(layers, profile), base, read)
 
 
 def _lone_surrogates(node: Any, path: list[str]) -> Iterator[list[str]]:
@@ -295,7 +297,11 @@ def with_later_keys(raw: JsonObject) -> JsonObject:
 
 
 def _config(
-    raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str], base: Path | None
+    raw: JsonObject,
+    origin: Mapping[str, str],
+    given: Mapping[str, str],
+    base: Path | None,
+    read: Mapping[Path, str],
 ) -> Config:
     values = with_later_keys(raw)
     for name, cls in sections().items():
@@ -307,6 +313,7 @@ def _config(
         origin=MappingProxyType(dict(origin)),
         given=MappingProxyType(dict(given)),
         base=base,
+        read=MappingProxyType(dict(read)),
         **values,
     )
 

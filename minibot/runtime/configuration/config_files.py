@@ -8,6 +8,7 @@ list, null or an object such as `strategy.parameters`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -38,12 +39,14 @@ class Profile:
         origin: Name of the file that gives a value, by dotted key.
         path: The file that was named.
         base: The file that it extends, None if it stands alone.
+        sha256: Hash of the bytes that were read, by file.
     """
 
     raw: JsonObject
     origin: dict[str, str]
     path: Path
     base: Path | None
+    sha256: dict[Path, str]
 
     @property
     def overlay(self) -> Path | None:
@@ -63,17 +66,18 @@ def read_profile(path: Path) -> Profile:
         ConfigError: The file or its base is missing, unreadable or not a JSON object, or `extends`
             names no whole profile.
     """
-    overlay = _read_object(path)
+    overlay, sha256 = _read_object(path)
     if EXTENDS not in overlay:
-        return Profile(overlay, dict.fromkeys(leaves(overlay), path.name), path, None)
+        origin = dict.fromkeys(leaves(overlay), path.name)
+        return Profile(overlay, origin, path, None, {path: sha256})
     base_path = _base_path(path, overlay.pop(EXTENDS))
-    base = _read_base(path, base_path)
+    base, base_sha256 = _read_base(path, base_path)
     raw = merged(base, overlay)
     origin = {
         key: path.name if _names(overlay, base, key.split(".")) else base_path.name
         for key in leaves(raw)
     }
-    return Profile(raw, origin, path, base_path)
+    return Profile(raw, origin, path, base_path, {path: sha256, base_path: base_sha256})
 
 
 def merged(base: JsonObject, overlay: JsonObject) -> JsonObject:
@@ -153,14 +157,14 @@ def _base_path(path: Path, name: Any) -> Path:
     return found
 
 
-def _read_base(path: Path, base: Path) -> JsonObject:
+def _read_base(path: Path, base: Path) -> tuple[JsonObject, str]:
     try:
-        raw = _read_object(base)
+        raw, sha256 = _read_object(base)
     except ConfigError as error:
         raise _no_base(path, base.name, f"cannot be the base: {error}") from error
     if EXTENDS in raw:
         raise _no_base(path, base.name, "extends another profile itself; one level is allowed")
-    return raw
+    return raw, sha256
 
 
 def _no_base(path: Path, name: Any, why: str) -> ConfigError:
@@ -173,8 +177,8 @@ def _no_base(path: Path, name: Any, why: str) -> ConfigError:
     )
 
 
-def _read_object(path: Path) -> JsonObject:
-    """Return the JSON object of a file."""
+def _read_object(path: Path) -> tuple[JsonObject, str]:
+    """Return the JSON object of a file, and the sha256 of its bytes."""
     if is_endless(path):
         raise _refused(path, "is no regular file")
     try:
@@ -194,7 +198,7 @@ def _read_object(path: Path) -> JsonObject:
         raise _refused(path, f"is no complete JSON: {error}") from error
     if not isinstance(value, dict):
         raise _refused(path, "holds no JSON object")
-    return value
+    return value, hashlib.sha256(data).hexdigest()
 
 
 def _refused(path: Path, why: str) -> ConfigError:

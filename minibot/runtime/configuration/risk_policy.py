@@ -8,11 +8,12 @@ high-water mark. A key that is absent or null is in bounds, but a stop has to be
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import BPS
@@ -25,15 +26,23 @@ MOST: Final = "most"
 MOST_CASH_BPS: Final = "most_cash_bps"
 
 
+class RiskPolicy(NamedTuple):
+    """Risk policy as read: the bounds by profile, key and kind, and the sha256 of the file."""
+
+    profiles: Mapping[str, Mapping[str, Mapping[str, int]]]
+    sha256: str
+
+
 @cache
-def risk_policy() -> Mapping[str, Mapping[str, Mapping[str, int]]]:
-    """Return the bounds by profile, key and kind.
+def risk_policy() -> RiskPolicy:
+    """Return the risk policy, read once for each process.
 
     Raises:
         ConfigError: The file is missing, or is no policy.
     """
     try:
-        policy: Any = json.loads(POLICY_PATH.read_bytes())
+        data = POLICY_PATH.read_bytes()
+        policy: Any = json.loads(data)
         profiles: Mapping[str, Any] = policy["profiles"]
         is_policy = (policy["schema"], policy["v"]) == ("minibot.risk_policy", 1)
         bounds = [bound for keys in profiles.values() for bound in keys.values()]
@@ -46,7 +55,7 @@ def risk_policy() -> Mapping[str, Mapping[str, Mapping[str, int]]]:
         raise _no_policy() from error
     if not (is_policy and is_whole and bounds):
         raise _no_policy()
-    return profiles
+    return RiskPolicy(profiles, hashlib.sha256(data).hexdigest())
 
 
 def policy_violations(
@@ -65,7 +74,7 @@ def policy_violations(
         cash, whole = account, "the high-water mark of the account that is carried on"
     if risk.get("policy_version") is None:
         return
-    profiles = risk_policy()
+    profiles = risk_policy().profiles
     name = risk["profile"]
     if name not in profiles:
         words = f"allowed under risk.policy_version: one of {', '.join(profiles)}"
@@ -86,7 +95,7 @@ def policy_bound(raw: JsonObject, key: str) -> str:
     section, _, name = key.partition(".")
     if section != "risk" or raw["risk"].get("policy_version") is None:
         return ""
-    bound = risk_policy().get(raw["risk"]["profile"], {}).get(name)
+    bound = risk_policy().profiles.get(raw["risk"]["profile"], {}).get(name)
     return (
         "" if bound is None else _told(bound, Fraction(raw["portfolio"]["cash"]), "portfolio.cash")
     )
