@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -76,7 +77,7 @@ from minibot.watchdog.recovery import (
     complete_merge,
     recover_queues,
 )
-from minibot.watchdog.run_manifest import child_environ, make_manifest
+from minibot.watchdog.run_manifest import child_environ, make_manifest, role_argv
 from minibot.watchdog.status_file import StatusFile
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
@@ -185,7 +186,7 @@ def _launch_alone(start: _Start, lock: RunLock) -> Outcome:
     except Refusal as refusal:
         try:
             note_refused(start.config.var, str(refusal))
-        except (RunStop, OSError) as error:
+        except (MinibotError, OSError) as error:
             start.say(f"the refusal could not be put on record: {error}")
         raise
 
@@ -194,6 +195,7 @@ def _launch(start: _Start, lock: RunLock) -> Outcome:
     var = start.config.var
     run: _Launch | None = None
     try:
+        _refuse_unwritable(start)
         refuse_failed(preflight(start.config, var))
         _refuse_unlisted(start.config)
         # Again: an operator may have raised it meanwhile.
@@ -236,6 +238,25 @@ def _refuse_unlisted(config: Config) -> None:
             "before the first import, so this process has not been held to the list.",
             "Write --config FILE, and --set code.require_manifest=true, in full.",
         )
+
+
+def _refuse_unwritable(start: _Start) -> None:
+    """Refuse a path or an argument that is not UTF-8, as the run's manifest is.
+
+    Raises:
+        Refusal: Names the first one.
+    """
+    config = start.config
+    files = (start.profile, *(() if config.base is None else (config.base,)))
+    names = (str(path.resolve()) for path in files)
+    for text in (*names, *sys.orig_argv, *role_argv(WATCHDOG_ROLE, config.var.runs)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Refusal(
+                f"{text!a} is not UTF-8, so no manifest can hold it.",
+                "Rename the file or folder, or change the argument.",
+            ) from error
 
 
 class _Parts(NamedTuple):

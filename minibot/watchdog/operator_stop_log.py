@@ -180,7 +180,8 @@ def note_refused(var: Var, why: str) -> None:
     payload = StopJournal(
         component=WATCHDOG_ROLE,
         reason_code=REFUSED,
-        detail=why[:2000],
+        # A file name in it may not be UTF-8; the record is.
+        detail=why.encode("utf-8", "backslashreplace").decode()[:2000],
         kind=REFUSED_KIND,
     )
     append_stop(var, _own_event(run_id, f"refused {moment}", payload))

@@ -16,6 +16,7 @@ from minibot.cli.main import parser
 from minibot.gates import drill_run
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.drill_run import DrillRun
+from minibot.kernel.canonical import CanonicalError
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
@@ -30,8 +31,10 @@ from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.operator_stop_log import note_refused, read_stops
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 from minibot.watchdog.run_manifest import child_environ
+from tests.runs import run_command
 from tests.waiting import DEADLINE_S
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
@@ -101,6 +104,52 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
         launch(bare(var), PROFILE, Display(), lambda line: None, server_time)
 
     assert not list(var.runs.iterdir())
+
+
+def test_refusal_that_cannot_be_put_on_record_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed note is told beside the refusal, not instead of it."""
+    var, said = Var(tmp_path / "var"), list[str]()
+
+    def note(var: Var, why: str) -> None:
+        raise CanonicalError("not encodable")
+
+    monkeypatch.setattr(launcher_module, "note_refused", note)
+    monkeypatch.setattr(
+        launcher_module, "preflight", lambda *_: [CheckResult("x", False, "odd", "mend it")]
+    )
+    with pytest.raises(Refusal, match="odd"):
+        launch(bare(var), PROFILE, Display(), said.append, server_time)
+
+    assert said == ["the refusal could not be put on record: not encodable"]
+
+
+def test_refusal_is_put_on_record_whatever_letters_its_reason_has(tmp_path: Path) -> None:
+    """A file name need not be UTF-8; the record is."""
+    note_refused(Var(tmp_path), "no n\udce9.json")
+
+    (noted,) = read_stops(tmp_path)
+    assert noted["payload"]["detail"] == r"no n\udce9.json"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is Unicode")
+def test_profile_whose_name_is_not_utf_8_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """The manifest could hold neither its path nor the command line; the refusal is on record."""
+    named = os.fsencode(tmp_path) + b"/n\xe9.json"
+    Path(os.fsdecode(named)).write_bytes(PROFILE.read_bytes())
+
+    said = run_command(
+        ["minibot.nore_run_v1", "--config", os.fsdecode(named), "--var", str(tmp_path / "var")]
+    )
+
+    assert said.code == 2
+    assert r"n\udce9.json" in said.err
+    assert "not UTF-8" in said.err
+    assert "Traceback" not in said.err
+    (noted,) = read_stops(tmp_path / "var")
+    assert "not UTF-8" in noted["payload"]["detail"]
+    assert not (tmp_path / "var" / "runs").exists()
 
 
 def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
