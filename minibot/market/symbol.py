@@ -154,7 +154,7 @@ class SymbolFeed:
         return payloads if change is NOTHING else [*payloads, *self._note(change, now_ms)]
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
-        if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
+        if not self.band.accepts_quote(quote.bid_units, quote.ask_units):
             self.ticks.lose_touch()
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         before = self.ticks.quote

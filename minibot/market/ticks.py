@@ -40,6 +40,18 @@ class PriceBand:
             self.reference = price_units
         return True
 
+    def accepts_quote(self, bid_units: int, ask_units: int) -> bool:
+        """Return whether both prices are plausible; if so, the ask becomes the reference.
+
+        Before the first price the bid judges the ask, so that no stub becomes the reference.
+        """
+        reference = self.reference or bid_units
+        reach = self.percent * reference
+        if abs(bid_units - reference) * 100 > reach or abs(ask_units - reference) * 100 > reach:
+            return False
+        self.reference = ask_units
+        return True
+
     def is_plausible(self, price_units: int) -> bool:
         """Return whether the price lies within the band; any price does before the first."""
         reference = self.reference

@@ -235,6 +235,36 @@ def test_trade_after_a_quote_that_was_refused_waits_for_the_next_touch(refused: 
     ]
 
 
+@pytest.mark.row("F115")
+@pytest.mark.parametrize(
+    ("before", "wide", "kind"),
+    [
+        ([quote_frame(10)], quote_frame(11, bid="82.00000000"), DATA),
+        ([quote_frame(10)], quote_frame(11, bid="82.00000000", ask="130.00000000"), INVALID),
+        ([], quote_frame(11, bid="0.01000000"), INVALID),
+    ],
+)
+def test_wide_quote_refuses_nothing_that_follows(
+    before: list[bytes], wide: bytes, kind: str
+) -> None:
+    """Both prices of a quote are judged by the one before it, and a refused quote moves no band."""
+    feed = new_feed()
+    for frame in before:
+        feed.on_frame(frame, T0, 0)
+
+    kinds = [
+        feed.on_frame(frame, T0 + 1, 0)
+        for frame in (
+            wide,
+            quote_frame(12),
+            trade_frame(1, T0, "99.00000000"),
+            trade_frame(2, T0, "101.00000000"),
+        )
+    ]
+
+    assert kinds == [kind, DATA, DATA, DATA]
+
+
 @pytest.mark.parametrize("ts", [T0 + 61_001, T0 * 3])
 def test_trade_of_the_far_future_closes_no_bars(ts: int) -> None:
     """A trade from the far future closes no bars."""
