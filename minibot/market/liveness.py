@@ -44,6 +44,8 @@ RENEW_MS: Final = 60_000
 RENEW_MS_MAX: Final = 1_800_000
 # From three symbols on, when they are half of a connection, the connection is at fault.
 SYMBOLS_OF_A_LINE: Final = 3
+# The exchange's clock is known to half the time of an answer, which is well under two seconds.
+SKEW_SLACK_MS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -195,8 +197,9 @@ class Liveness:
         delay = min(delays)
         # The exchange's clock is `skew_ms` ahead, so a trade without delay is `-skew_ms` old.
         usual = self._delays.setdefault(shard.number, min(delay, -self._feed.skew_ms))
-        self._delays[shard.number] = min(usual, delay)
-        late_ms = delay - self._delays[shard.number]
+        self._delays[shard.number] = usual = min(usual, delay)
+        # One trade may be stamped ahead, and the exchange's clock be set back.
+        late_ms = delay - max(usual, -self._feed.skew_ms - SKEW_SLACK_MS)
         is_late = late_ms > self._limits.tick_stale_ms
         is_late = is_late and late_ms >= self._second_ms()
         if is_late and not line.late_ms:

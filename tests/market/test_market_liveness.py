@@ -440,3 +440,28 @@ def test_clock_of_the_exchange_makes_nothing_late(skew_ms: int) -> None:
 
     assert market.kinds() == []
     assert market.floor.all.shards[0].line.late_ms == 0
+
+
+@pytest.mark.row("F116")
+@pytest.mark.parametrize(
+    ("says", "late_ms", "skew_ms"),
+    [(range(5, 6), -30_000, 0), (range(5, 6), -59_000, 0), (range(20, 60), 12_000, -12_000)],
+)
+def test_one_trade_ahead_or_a_clock_set_back_makes_nothing_late(
+    says: range, late_ms: int, skew_ms: int
+) -> None:
+    """A trade of the future, or an exchange's clock set back, makes no later data late."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        market.late_ms = late_ms if second in says else 0
+        market.floor.feed.skew_ms = skew_ms if second in says else 0
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    for _ in range(59):
+        market.second(say)
+
+    assert market.kinds() == []
+    assert market.floor.all.shards[0].line.late_ms == 0
