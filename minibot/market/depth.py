@@ -28,7 +28,7 @@ from minibot.exchanges.base import (
 from minibot.exchanges.base import Book as KeptBook
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
-from minibot.market.ticks import ANEW_MS
+from minibot.market.trades import ANEW_MS
 
 INTERVAL: Final = "interval"
 RESYNC: Final = "resync"

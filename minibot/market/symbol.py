@@ -37,7 +37,7 @@ from minibot.market.notices import (
     NoticeBoard,
 )
 from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
-from minibot.market.trades import Arrival, Missing, Passed, TradeOrder
+from minibot.market.trades import ANEW_MS, Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
 TRADE_AHEAD_MS_MAX: Final = 60_000
@@ -137,7 +137,12 @@ class SymbolFeed:
             payloads = self._pass_one(Arrival(trade, recv_mono_ns))
         else:
             self.has_new_due = True
+            repeats, was_lower = order.duplicates, order.lower_since_ms is not None
             payloads = self._pass(order.take(trade, recv_mono_ns, now_ms), now_ms)
+            if order.lower_since_ms is not None and not was_lower:
+                self._suspend()
+            if order.duplicates > repeats:
+                return payloads  # A repeat leaves the data as old as they are.
         self.data_ms = self.seen_ms[TRADE] = now_ms
         return payloads
 
@@ -294,6 +299,12 @@ class SymbolFeed:
         self._board.add(now_ms, SEQUENCE_GAP, detail)
         return self._broken(trade_ts, now_ms, "trades missing")
 
+    def _suspend(self) -> None:
+        """Close no bars by time: trades may be missing, which only the next ones can tell."""
+        self._is_suspended = True
+        for lane in self.lanes.values():
+            lane.builder.suspend()
+
     def _broken(self, exchange_ts: int, now_ms: int, why: str) -> Payloads:
         self._is_suspended = False
         since = self._gap_from.pop(TRADE, self.seen_ms.get(TRADE, now_ms))
@@ -314,9 +325,7 @@ class SymbolFeed:
         self.order.resume()
         self.ticks.forget_touch()
         self.depth.on_disconnected(now_ms)
-        self._is_suspended = True
-        for lane in self.lanes.values():
-            lane.builder.suspend()
+        self._suspend()
         return [self._gap(DEPTH, self._gap_from.get(DEPTH, now_ms), now_ms, why)] * was_valid
 
     def on_connected(self, now_ms: int) -> None:
@@ -381,15 +390,26 @@ class SymbolFeed:
     def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
         """Advance time: held trades, bars that close, a symbol that stayed quiet after a gap."""
         payloads = [*self._pass(self.order.due(now_ms), now_ms)]
-        connected_ms = self.connected_ms
-        if self._is_suspended and connected_ms is not None:
+        quiet_ms = self._quiet_ms
+        if quiet_ms is not None:
             # No trade came to show whether any is missing; klines will.
-            if now_ms - connected_ms >= self._config.tick_stale_ms:
-                payloads += self._broken(exchange_ts, now_ms, "no trade since the connection")
+            if now_ms >= quiet_ms:
+                payloads += self._broken(
+                    exchange_ts, now_ms, "no trade shows whether any is missing"
+                )
             return payloads
         for lane in self.lanes.values():
             payloads += lane.on_clock(exchange_ts)
         return payloads
+
+    @property
+    def _quiet_ms(self) -> int | None:
+        """Return when suspended bars go on without a trade, ms; None for not."""
+        if not self._is_suspended or self.connected_ms is None:
+            return None
+        lower_ms = self.order.lower_since_ms
+        since_ms = self.connected_ms if lower_ms is None else lower_ms + ANEW_MS
+        return since_ms + self._config.tick_stale_ms
 
     def on_second(self, now_ms: int) -> Payloads:
         """Return the book of this second, if it is valid, and an average price, if one is due."""
@@ -401,8 +421,8 @@ class SymbolFeed:
     def next_due_ms(self, skew_ms: int) -> int | None:
         """Return the next due time of this symbol on the run's clock, ms; None for nothing."""
         dues = [] if self.order.due_ms is None else [self.order.due_ms]
-        if self._is_suspended and self.connected_ms is not None:
-            dues.append(self.connected_ms + self._config.tick_stale_ms)
+        if (quiet_ms := self._quiet_ms) is not None:
+            dues.append(quiet_ms)
         for lane in self.lanes.values():
             close_ts = lane.builder.next_close_ts()
             if close_ts is not None:

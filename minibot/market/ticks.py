@@ -12,13 +12,10 @@ from typing import Final
 
 from minibot.events.model import MarketTick
 from minibot.exchanges.base import Quote
-from minibot.market.trades import Arrival
+from minibot.market.trades import ANEW_MS, Arrival
 
 # A stream without quotes must not fill the memory; dropped trades are counted.
 WAITING_MAX: Final = 1000
-# Two connections overlap for two seconds and repeat each other, so one brings ids that the other
-# already brought. Older ids alone for longer than that have begun anew, or follow a wrong one.
-ANEW_MS: Final = 5_000
 
 
 class PriceBand:

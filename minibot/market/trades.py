@@ -16,6 +16,9 @@ WINDOW_MS: Final = 200
 HELD_MAX: Final = 256
 # Five minutes of outage at thirty thousand trades a second: a larger jump is no trade id.
 JUMP_MAX: Final = 10_000_000
+# Two connections overlap for two seconds and repeat each other, so one brings ids that the other
+# already brought. Older ids alone for longer than that have begun anew, or follow a wrong one.
+ANEW_MS: Final = 5_000
 # Test networks restart their ids. A lower id that is this much younger is no duplicate.
 RESTART_MS: Final = 60_000
 
@@ -38,12 +41,17 @@ Passed = list[Arrival | Missing]
 
 
 class TradeOrder:
-    """Ordering of the trades of one symbol."""
+    """Ordering of the trades of one symbol.
+
+    Attributes:
+        lower_since_ms: Since when later trades have had lower ids alone; None for not.
+    """
 
     def __init__(self) -> None:
         self.last_id: int | None = None
         self.duplicates = 0
         self.is_resuming = False
+        self.lower_since_ms: int | None = None
         self._last_ts = 0
         self._held: dict[int, Arrival] = {}
         self._held_since_ms = 0
@@ -61,6 +69,7 @@ class TradeOrder:
     def resume(self) -> None:
         """Expect a gap after a lost connection: the next trade shows whether any is missing."""
         self.is_resuming = True
+        self.lower_since_ms = None
 
     def follows(self, trade: Trade) -> bool:
         """Return whether this trade directly follows the last one, with none held."""
@@ -83,7 +92,7 @@ class TradeOrder:
             self._advance(trade)
             return [arrival, *self._following()]
         if trade.trade_id <= last:
-            return self._lower(arrival)
+            return self._lower(arrival, now_ms)
         if trade.trade_id - last > JUMP_MAX:
             raise FrameInvalid(f"trade id {trade.trade_id} after {last}")
         if trade.trade_id in self._held:
@@ -94,14 +103,22 @@ class TradeOrder:
         self._held[trade.trade_id] = arrival
         return self.flush() if self.is_resuming or len(self._held) >= HELD_MAX else []
 
-    def _lower(self, arrival: Arrival) -> Passed:
-        if arrival.trade.trade_ts - self._last_ts < RESTART_MS:
+    def _lower(self, arrival: Arrival, now_ms: int) -> Passed:
+        if not self._begins_anew(arrival.trade.trade_ts - self._last_ts, now_ms):
             self.duplicates += 1
             return []
         passed = self.flush()
         missing = Missing(arrival.trade.trade_id, arrival.trade.trade_id)
         self._advance(arrival.trade)
         return [*passed, missing, arrival]
+
+    def _begins_anew(self, younger_ms: int, now_ms: int) -> bool:
+        """Return whether a lower id shows that the venue's ids began anew."""
+        if younger_ms <= 0:
+            return False  # A repeat, as of a connection that sends the last trades again.
+        if self.lower_since_ms is None:
+            self.lower_since_ms = now_ms
+        return younger_ms >= RESTART_MS or now_ms - self.lower_since_ms >= ANEW_MS
 
     def due(self, now_ms: int) -> Passed:
         """Return held trades whose wait is over, with the gaps before them."""
@@ -132,4 +149,5 @@ class TradeOrder:
     def _advance(self, trade: Trade) -> None:
         self.last_id = trade.trade_id
         self.is_resuming = False
+        self.lower_since_ms = None
         self._last_ts = max(self._last_ts, trade.trade_ts)

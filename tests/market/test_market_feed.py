@@ -23,7 +23,7 @@ from minibot.market.depth import LOST, NOTHING, SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
 from minibot.market.history import SETTLE_MS
 from minibot.market.symbol import FeedConfig
-from minibot.market.ticks import ANEW_MS
+from minibot.market.trades import ANEW_MS
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config
 from tests.exchanges.binance.binance_recordings import tape_lines
@@ -342,6 +342,38 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
 
     feed.on_candles(wanted, None, T0 + 7_000)
     assert of(feed, "bar") == []
+
+
+@pytest.mark.row("F117")
+@pytest.mark.parametrize("leaps", [False, True])
+def test_trade_ids_that_fall_or_leap_cost_seconds_a_gap_and_a_hole(leaps: bool) -> None:
+    """Trade ids that begin anew, or one far too high, leave no bar without its trades."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    age_ms = 0
+    for second in range(20):
+        ts = T0 + 1_000 * second + 100
+        feed.advance(ts)
+        age_ms = max(age_ms, feed.data_age_ms(ts))
+        trade_id = 1_000 + second if leaps or second < 3 else second
+        feed.on_frame(trade_frame(trade_id, ts), ts, 0)
+        if leaps and second == 2:
+            feed.on_frame(trade_frame(1_000_000, ts), ts, 0)
+    feed.advance(T0 + 20_600)
+
+    events = of(feed, "market_tick", "gap", "bar")
+    gaps = [item for item in events if item.TYPE == "gap"]
+    assert {gap.stream for gap in gaps} == {"trade"}
+    assert gaps[0].from_ts == T0 + 2_100
+    assert all(before.to_ts >= after.from_ts for before, after in pairwise(gaps))
+    assert gaps[-1].to_ts == T0 + 3_100 + ANEW_MS
+    assert age_ms <= 2_000 + ANEW_MS
+    ticks = [item.trade_id for item in events if item.TYPE == "market_tick" and item.trade_id]
+    assert ticks[-12:] == [(1_000 if leaps else 0) + second for second in range(8, 20)]
+    assert [bar.open_ts for bar in events if isinstance(bar, Bar)] == [T0, T0 + 1_000]
+    feed.holes_wanted(T0 + 20_600)
+    (wanted,) = feed.holes_wanted(T0 + 20_600 + SETTLE_MS)
+    assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0 + 2_000, T0 + 9_000)
 
 
 @pytest.mark.row("F117")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from minibot.exchanges.base import FrameInvalid, Quote, Trade
 from minibot.exchanges.units import units
-from minibot.market.ticks import ANEW_MS, WAITING_MAX, PriceBand, TickMaker
+from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
 from minibot.market.trades import (
+    ANEW_MS,
     HELD_MAX,
     JUMP_MAX,
     RESTART_MS,
@@ -122,6 +123,32 @@ def test_ids_that_start_anew_are_taken() -> None:
     assert trades.take(trade(5, ts=RESTART_MS - 1), 0, 0) == []
     assert ids(trades.take(trade(6, ts=RESTART_MS), 0, 0)) == [Missing(6, 6), 6]
     assert ids(trades.take(trade(7, ts=RESTART_MS), 0, 0)) == [7]
+
+
+def test_trades_whose_ids_begin_anew_are_taken() -> None:
+    """Lower ids of later trades and nothing else for five seconds are new ones, as of quotes."""
+    trades = TradeOrder()
+    trades.take(trade(1_000_000), 0, 0)
+
+    assert trades.take(trade(5, ts=1_001), 0, 1_000) == []
+    assert trades.take(trade(6, ts=1_002), 0, 1_000 + ANEW_MS - 1) == []
+    assert ids(trades.take(trade(7, ts=1_003), 0, 1_000 + ANEW_MS)) == [Missing(7, 7), 7]
+    assert ids(trades.take(trade(8, ts=1_004), 0, 1_000 + ANEW_MS)) == [8]
+    assert trades.duplicates == 2
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_lower_trades_between_newer_ones_begin_nothing_anew(step: int) -> None:
+    """Lower ids are repeats as long as newer ones come too, or none of a later trade."""
+    trades = TradeOrder()
+    last = 100
+    for second in range(20):
+        last += step
+        trades.take(trade(last), 0, second * 1_000)
+        trades.due(second * 1_000 + WINDOW_MS)
+        assert trades.take(trade(last - step, ts=2_000), 0, second * 1_000) == []
+    for second in range(20, 40):
+        assert trades.take(trade(last), 0, second * 1_000) == []
 
 
 # --- ticks --------------------------------------------------------------------------------------
