@@ -304,7 +304,9 @@ class Session:
                 return
             if data.startswith(market_wide) and (taken := self._on_market_wide(data, ts)):
                 # Silence of a symbol must show, whatever else its connection brings.
-                if taken == DATA and shard.is_market_wide:
+                if taken == INVALID:
+                    self.link.on_invalid(ts)
+                elif shard.is_market_wide:
                     shard.line.frame_ns = recv_mono_ns
                     shard.on_frame(connection, DATA, ts)
                 continue
@@ -333,7 +335,6 @@ class Session:
             take(data, ts)
         except FrameInvalid as error:
             self.feed.refuse(error, data, ts)
-            self.link.on_invalid(ts)
             return INVALID
         return DATA
 
@@ -454,7 +455,9 @@ class Session:
             if isinstance(item, Frames):
                 ts = self.clock.at_machine_ns(item.recv_mono_ns)
                 for data in item.messages:
-                    self.feed.on_frame(data, ts, item.recv_mono_ns)
+                    is_wide = data.startswith(self._market_wide)
+                    if not (is_wide and self._on_market_wide(data, ts)):
+                        self.feed.on_frame(data, ts, item.recv_mono_ns)
         self.feed.advance(self.clock.now_ms())
         self.write()
         for notice in self.feed.board.take_all():

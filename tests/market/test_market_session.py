@@ -118,6 +118,25 @@ def test_session_asks_for_as_many_bars_of_each_interval_as_the_profile_names(
     assert requests["/api/v3/klines"] == 2
 
 
+def test_message_of_the_whole_market_that_waits_at_the_end_is_no_bad_frame(tmp_path: Path) -> None:
+    """Frames of the whole market are taken to the last, and are none of a symbol's streams."""
+    row = b'{"e":"24hrMiniTicker","E":1700000000000,"s":"NOPEUSDT","c":"100"}'
+    waiting = Frames(1, 0, [b'{"stream":"!miniTicker@arr","data":[' + row + b"]}"])
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+
+        def end() -> None:
+            desk.session.inbox.put(waiting)
+            desk.world.code = 0
+
+        desk.world.calls.append(end)
+        desk.join()
+
+    assert desk.exit_code == 0
+    assert "frame_invalid" not in desk.world.kinds()
+    assert desk.session.feed.figures()["frames_invalid"] == 0
+
+
 @pytest.mark.row("N-30", "S-24")
 def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_path: Path) -> None:
     """A session begins with rules and sixty bars of each interval, then data; REST does no more."""
