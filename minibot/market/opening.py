@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from minibot.accounting.order_rules import TRADING
 from minibot.events.intervals import INTERVAL_MS, warmup_of
+from minibot.events.model import Instrument
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
@@ -21,7 +22,7 @@ from minibot.exchanges.base import RestError
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
 from minibot.market.history import closed_candles
-from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY
+from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY, SYMBOL_DELISTED
 from minibot.market.requests import is_refusal
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.session import Session
@@ -128,13 +129,34 @@ class Opening:
 
     def _learn_rules(self) -> None:
         session = self._session
-        instruments = self._ask(session.requests.instruments).value
+        answer = self._ask(session.requests.instruments, may_refuse=self._is_restart)
+        instruments = answer.value if answer.error is None else self._still_listed(answer)
         closed = [i.symbol for i in instruments if i.status != TRADING]
         if closed and not self._is_restart:
             statuses = ", ".join(f"{i.symbol} is {i.status}" for i in instruments)
             raise RunStop(MARKET_ROLE, CONFIG_INVALID, f"not open for trading: {statuses}")
         session.feed.on_instruments(instruments, session.clock.now_ms())
         session.write()
+
+    def _still_listed(self, refused: Answer) -> list[Instrument]:
+        """Return the rules of the symbols that are listed now; the others are followed no more.
+
+        One name that was delisted while a former process ran makes the venue refuse them all.
+        """
+        session = self._session
+        listings = self._ask(session.upkeep.listings).value.by_symbol
+        found = {
+            name: listings[name].instrument for name in session.feed.symbols if name in listings
+        }
+        instruments = [instrument for instrument in found.values() if instrument is not None]
+        if not instruments:
+            self._refuse(refused)
+        left = [name for name in session.feed.symbols if found.get(name) is None]
+        for name in left:
+            detail = f"{name}: listed no longer, or by unknown rules; followed no more"
+            session.feed.board.add(session.clock.now_ms(), SYMBOL_DELISTED, detail)
+        session.unfollow(left)
+        return instruments
 
     def _take_history(self) -> None:
         session = self._session
@@ -233,7 +255,7 @@ class Opening:
                     self._refuse(answer)
             self._wait(self._backoff.next())
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: Answer) -> NoReturn:
         session = self._session
         if _status(answer) == RESTRICTED:
             raise FeedLost(

@@ -136,6 +136,7 @@ class Desk:
         requests_at_once: int = 1,
         memory: Memory | None = None,
         holder: Holder | None = None,
+        is_restart: bool = False,
         wrap: Callable[[Sequence[str], Stream], Stream] = lambda streams, stream: stream,
     ) -> None:
         self.run_dir = run_dir
@@ -159,6 +160,7 @@ class Desk:
             return wrap(streams, stream)
 
         self.session = Session(config, self.world, BINANCE, rests, open_stream, memory, holder)
+        self._is_restart = is_restart
         self.exit_code: int | None = None
         self.stopped: RunStop | None = None
         self.crashed: BaseException | None = None
@@ -180,7 +182,7 @@ class Desk:
 
     def _run(self) -> None:
         try:
-            code = Opening(self.session).run()
+            code = Opening(self.session, is_restart=self._is_restart).run()
             self.exit_code = self.session.run() if code is None else code
         except RunStop as error:
             self.stopped = error

@@ -137,6 +137,33 @@ def test_message_of_the_whole_market_that_waits_at_the_end_is_no_bad_frame(tmp_p
     assert desk.session.feed.figures()["frames_invalid"] == 0
 
 
+@pytest.mark.row("F118")
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_symbol_delisted_before_a_restart_costs_the_others_nothing(
+    tmp_path: Path, *, is_restart: bool
+) -> None:
+    """A restart goes on without a symbol that is listed no longer; a first start refuses it."""
+    with exchange(tmp_path, "generator:1:BTCUSDT,ETHUSDT") as running:
+        running.fault("delist", symbol="ETHUSDT")
+        config = session_config(running.symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED, is_restart=is_restart)
+        desk.start()
+        desk.start_clock()
+        wait_until(lambda: len(desk.world.of("market_tick")) > 50 or desk.has_ended, "ticks")
+        desk.drain()
+
+    if not is_restart:
+        assert desk.stopped is not None
+        assert desk.stopped.reason_code == "CONFIG_INVALID"
+        return
+    assert desk.exit_code == 0
+    assert {tick.symbol for tick in desk.world.of("market_tick")} == {"BTCUSDT"}
+    assert [item.symbol for item in desk.world.of("instrument")] == ["BTCUSDT"]
+    told = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
+    assert len(told) == 1
+    assert told[0].startswith("ETHUSDT")
+
+
 @pytest.mark.row("N-30", "S-24")
 def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_path: Path) -> None:
     """A session begins with rules and sixty bars of each interval, then data; REST does no more."""
