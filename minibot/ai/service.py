@@ -9,6 +9,7 @@ out.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -70,7 +71,7 @@ class AiService:
             return start_child()
 
         self.activation = Activation(settings.root)
-        self.recent = Recent()
+        self.recent = Recent(settings.symbols, (settings.bar_interval, settings.trend_interval))
         self.patterns = Patterns(settings.root, settings.run_id, settings.horizon_ms)
         self.rows = RowMaker(
             settings.run_id,
@@ -89,6 +90,7 @@ class AiService:
         self.keeper = WorkerSupervisor(
             settings.limits, start_worker, self._introduce, self._expected, machine_ns
         )
+        self._missed: deque[list[Row]] = deque()  # Rows that a new worker has yet to get.
         self._outgoing: list[Row] = []
         self._touches: dict[str, Row] = {}
         self._asked_ts: dict[str, int] = {}
@@ -139,8 +141,7 @@ class AiService:
         self._tick_seq = seq
         payload = event.payload
         row = row_of(payload)
-        if row is not None:
-            self.recent.take(row)
+        if row is not None and self.recent.take(row):
             if row[0] == TOUCH:
                 # Only the newest touch between two flushes matters to the worker.
                 self._touches[row[1]] = row
@@ -160,6 +161,15 @@ class AiService:
         return None if window is None else window.mid
 
     def _flush(self) -> None:
+        if self.keeper.state != READY:
+            self._missed.clear()
+        if self._missed and self._outgoing:  # Bars come in order.
+            self._missed.append(self._outgoing)
+            self._outgoing = []
+        while self._missed and self.keeper.offer(self._missed[0]):
+            self._missed.popleft()
+        if self._missed:
+            return
         rows = [*self._outgoing, *self._touches.values()]
         self._outgoing.clear()
         self._touches.clear()
@@ -186,8 +196,8 @@ class AiService:
             self._signals[event.id] = (event, mid)
 
     def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
-        if self.keeper.state != READY:
-            return False
+        if self.keeper.state != READY or self._missed:
+            return False  # Half of its bars would be no base for an answer.
         self._flush()
         self._ask_number += 1
         return self.keeper.ask(
@@ -217,7 +227,7 @@ class AiService:
         self.keeper.expected = self._expected
 
     def _introduce(self) -> None:
-        """Send a ready worker its model and the rows that it missed."""
+        """Send a ready worker its model, and the rows that it missed as its pipe has room."""
         settings = self.settings
         self._signals.clear()
         self._outgoing.clear()
@@ -232,8 +242,9 @@ class AiService:
             }
         )
         rows = self.recent.rows()
-        for at in range(0, len(rows), _ROWS_PER_FRAME):
-            self.keeper.say({"t": "rows", "rows": rows[at : at + _ROWS_PER_FRAME]})
+        starts = range(0, len(rows), _ROWS_PER_FRAME)
+        self._missed = deque(rows[at : at + _ROWS_PER_FRAME] for at in starts)
+        self._flush()
         if self.model_id != NO_MODEL:
             self.use_model(self.model_id)
         if settings.misbehave:

@@ -137,6 +137,13 @@ class WorkerSupervisor:
         if not self._child.send({"t": "rows", "rows": rows}, may_drop=True):
             self.counters["ai_rows_dropped"] += len(rows)
 
+    def offer(self, rows: list[Row]) -> bool:
+        """Send market rows if there is room for them; return whether they were sent."""
+        child = self._child
+        if self.state != READY or child is None:
+            return False
+        return child.send({"t": "rows", "rows": rows}, may_drop=True)
+
     def say(self, frame: Frame) -> None:
         """Send a frame that must arrive; a worker whose pipe is too full for it counts as hung."""
         if self._child is not None and not self._child.send(frame):

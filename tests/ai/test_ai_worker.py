@@ -16,7 +16,10 @@ from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
-from minibot.ai.rows import Row, row_of
+from minibot.ai.recent import BARS_KEPT
+from minibot.ai.rows import BAR, Row, row_of
+from minibot.ai.service import AiService
+from minibot.ai.settings import ai_settings
 from minibot.ai.worker_supervisor import (
     OFF,
     READY,
@@ -25,8 +28,12 @@ from minibot.ai.worker_supervisor import (
     WorkerLimits,
     WorkerSupervisor,
 )
+from minibot.events.model import Beat, Event
+from minibot.events.names import TICKS
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.paths import PROJECT
 from tests.ai.ai_rows import model_text
-from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
+from tests.ai.ai_stage import LEVEL_HERE, RUN_ID, START_TS, SYMBOL, history, market
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.process
@@ -334,6 +341,52 @@ def test_rows_that_a_worker_does_not_take_are_dropped_not_waited_for(
             break
     assert one.keeper.counters["ai_rows_dropped"] > 0
     assert one.keeper.state == READY
+
+
+def test_worker_of_a_large_universe_is_introduced_as_its_pipe_has_room(tmp_path: Path) -> None:
+    """The recent bars of eight hundred pairs reach a new worker, and a question behind them."""
+    others = [f"P{number}USDT" for number in range(799)]
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    config = {**config, "ai": {**config["ai"], "isolation_min": {sys.platform: LEVEL_HERE}}}
+    settings = ai_settings(config, run_id=RUN_ID, root=tmp_path / "ai", symbols=(*others, SYMBOL))
+
+    def start_child() -> JailedProcess:
+        argv = command(sys.executable, settings.root, 256, "infer")
+        return JailedProcess(argv, settings.root / "work", line_bytes_max=DRAFT_BYTES_MAX)
+
+    clerk = AiService(settings, start_child, time.monotonic_ns)
+    published: list[str] = []
+
+    def turned(condition: Callable[[], bool]) -> bool:
+        published.extend(one.symbol for one, _ in clerk.turn(START_TS).publish)
+        return condition()
+
+    def is_ready() -> bool:
+        return clerk.keeper.state in (READY, OFF)
+
+    def is_answered() -> bool:
+        payload = Beat(n=1, data_age_ms={SYMBOL: 0})
+        beat = Event(START_TS, "beat", "market_role", RUN_ID, "0" * 64, payload)
+        clerk.take(TICKS, 1, beat, START_TS)
+        return bool(published) or clerk.is_off
+
+    clerk.keeper.start()
+    wait_until(lambda: turned(is_ready), "ready")
+    for name in (*others, "NOPEUSDT"):
+        for _ in range(BARS_KEPT):
+            clerk.recent.take([BAR, name, "1s", "60001.00", "60000.00", "60000.50", "1.0", "0.5"])
+    for row in rows():
+        clerk.recent.take(row)
+    psutil.Process(clerk.keeper.pid).kill()
+    wait_until(lambda: turned(lambda: clerk.keeper.restarts > 0 and is_ready()), "ready again")
+    wait_until(lambda: turned(is_answered), f"an answer; {clerk.keeper.warnings}")
+    state, restarts = clerk.keeper.state, clerk.keeper.restarts
+    clerk.end(START_TS)
+
+    assert (state, restarts) == (READY, 1)
+    assert published == [SYMBOL]
+    assert clerk.keeper.counters["ai_rows_dropped"] == 0
+    assert {row[1] for row in clerk.recent.rows()} == set(settings.symbols)
 
 
 def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., Bench]) -> None:
