@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -564,7 +565,7 @@ def test_stop_is_told_once_however_long_another_process_holds_the_outbox(
 def test_urgent_alert_has_room_however_many_wait_for_the_outbox(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the outbox is free few other alerts are kept, and every urgent one."""
+    """Before the outbox is free few other alerts are kept, and all that are urgent or an end."""
     monkeypatch.setattr(run_alerts, "HELD_MAX", 2)
     var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
     held, wire = Outbox(var.ops, OUTBOX), Wire()
@@ -575,10 +576,11 @@ def test_urgent_alert_has_room_however_many_wait_for_the_outbox(
             service._put(alert(number, CRITICAL))
         for number in (8, 9):
             service._put(alert(number, CRITICAL, is_urgent=True))
+        service._put(replace(alert(7), is_always=True))
         held.close()
-        wait_until(lambda: len(wire.got) == 4, "all that were kept are delivered")
+        wait_until(lambda: len(wire.got) == 5, "all that were kept are delivered")
     finally:
         service.close()
 
     told = [got.alerts[0].title for got in wire.got if got.alerts[0].kind == "test"]
-    assert sorted(told) == ["title 0", "title 1", "title 8", "title 9"]
+    assert sorted(told) == [f"title {number}" for number in (0, 1, 7, 8, 9)]

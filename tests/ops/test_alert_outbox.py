@@ -22,10 +22,14 @@ from minibot.ops.alerts.outbox import OUTBOX, Outbox
 RUN = "20261123_200000"
 
 
-def alert(number: int, run_id: str = RUN, *, is_urgent: bool = False) -> Alert:
+def alert(
+    number: int, run_id: str = RUN, *, is_urgent: bool = False, is_always: bool = False
+) -> Alert:
     """Return an alert of an event."""
     return Alert.of(
-        run_id, "test", str(number), WARNING, f"title {number}", "", is_urgent=is_urgent
+        *(run_id, "test", str(number), WARNING, f"title {number}", ""),
+        is_urgent=is_urgent,
+        is_always=is_always,
     )
 
 
@@ -90,10 +94,32 @@ def test_full_outbox_counts_what_it_leaves_out_but_takes_a_stop(
     taken = [outbox.put(alert(number), ["a"]) for number in range(5)]
 
     assert taken == [True, True, True, False, False]
-    assert outbox.left_out == 2
+    assert outbox.left_out["a"] == 2
     assert outbox.put(alert(9, is_urgent=True), ["a"])
     assert ids(outbox)[0] == "9"
+    assert outbox.put(alert(10, is_always=True), ["a"])
     outbox.close()
+
+
+def test_full_target_leaves_out_its_own_alerts_alone_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A host that is away for nights costs no other target an alert, also after a restart."""
+    monkeypatch.setattr(outboxes, "HELD_MAX", 3)
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    for number in range(5):
+        assert outbox.put(alert(number), ["dead", "mail"])
+        outbox.done("mail", [alert(number)])
+    outbox.close()
+    again = Outbox(tmp_path / "ops", OUTBOX, RUN)
+
+    assert again.put(alert(5), ["dead", "mail"])
+    assert ids(again, "mail") == ["5"]
+    assert ids(again, "dead") == ["0", "1", "2"]
+    assert (outbox.left_out["dead"], outbox.left_out["mail"]) == (2, 0)
+    again.close()
+    # By each of the two, as a process tells it.
+    assert capsys.readouterr().err.count("dead: 3 alerts wait") == 2
 
 
 def test_settled_lines_of_older_runs_are_read_no_more(tmp_path: Path) -> None:

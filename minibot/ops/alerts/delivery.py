@@ -208,7 +208,7 @@ class _Line:
         room = self._per_minute_max - len(self._sent_s)
         if first.is_urgent or len(waiting) <= max(1, room):
             return message_of(first, is_repeat=is_repeat)
-        return digest_of(waiting, self._outbox.left_out)
+        return digest_of(waiting, self._outbox.left_out[self.target.name])
 
 
 def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Message:
@@ -216,7 +216,7 @@ def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Messa
 
     Args:
         waiting: Each with True if the target may have it already.
-        left_out: Alerts that a full outbox did not take.
+        left_out: Alerts that were not taken for this target, as too many waited.
     """
     alerts = tuple(alert for alert, _ in waiting)
     worst = max((alert.level for alert in alerts), key=LEVELS.index)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from minibot.kernel.journal import JournalReader, JournalWriter, Position
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import CURSOR_FILE, INBOX, open_writer, queue_folder
 from minibot.ops.alerts.alert import Alert
+from minibot.report.figures import counted
 from minibot.runtime.clock import wall_ms
 
 COMPONENT: Final = "ops.alerts"
@@ -33,7 +35,7 @@ OUTBOX: Final = "outbox"
 """The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
 GUARD_OUTBOX: Final = "guard_outbox"
 HELD_MAX: Final = 1000
-"""Most alerts that wait; of further ones only urgent ones are taken."""
+"""Most alerts that wait for a target; of further ones only urgent or always sent ones are taken."""
 KNOWN_MAX: Final = 20_000
 """Ids that are remembered; an alert whose id is forgotten may be sent twice."""
 _REFUSALS: Final = frozenset({IO_ENOSPC, IO_READONLY, IO_FSYNC, IO_RENAME, IO_EIO})
@@ -69,7 +71,7 @@ class Outbox:
             forgotten then, once every target has its alert. Empty for no run.
 
     Attributes:
-        left_out: Alerts that were not taken as too many were waiting.
+        left_out: Alerts that were not taken as too many were waiting, by target.
         is_mute: Whether the disk takes no more lines, so that alerts are kept in memory alone.
 
     Raises:
@@ -78,7 +80,8 @@ class Outbox:
     """
 
     def __init__(self, root: Path, name: str, run_id: str = "") -> None:
-        self.left_out = 0
+        self.left_out: Counter[str] = Counter()
+        self._full: set[str] = set()
         self._lock = threading.Lock()
         self._folder = queue_folder(root, name)
         self._waiting: dict[str, Waiting] = {}
@@ -106,23 +109,28 @@ class Outbox:
     def put(self, alert: Alert, targets: Iterable[str]) -> bool:
         """Take an alert for some targets; return whether it is a new one.
 
-        A full outbox counts an alert that is not urgent as left out, returns False, and never sends
-        it, also if it is put again.
+        For a target for which too many wait, an alert that is neither urgent nor always sent is
+        left out: counted, and never sent there, also if it is put again. Returns False if it is
+        left out for every target.
         """
         named = set(targets)
         with self._lock:
             if alert.id in self._known:
                 return False
-            if len(self._waiting) >= HELD_MAX and not alert.is_urgent:
-                self.left_out += 1
-                self._know(alert.id)
-                self._write({"what": LEFT_OUT, "ids": [alert.id], "target": None})
-                return False
-            self._write({"what": CAME, "alert": alert.to_json(), "targets": sorted(named)})
             self._know(alert.id)
-            if named:
-                self._waiting[alert.id] = Waiting(alert, named)
-            return True
+            full = named & self._full_targets()
+            left_out = set() if alert.is_urgent or alert.is_always else full
+            kept = named - left_out
+            is_taken = bool(kept) or not named
+            if is_taken:
+                # Before what is left out: a note of that alone would make the alert a known one.
+                self._write({"what": CAME, "alert": alert.to_json(), "targets": sorted(kept)})
+            for target in sorted(left_out):
+                self.left_out[target] += 1
+                self._write({"what": LEFT_OUT, "ids": [alert.id], "target": target})
+            if kept:
+                self._waiting[alert.id] = Waiting(alert, kept)
+            return is_taken
 
     def waiting(self, target: str) -> list[tuple[Alert, bool]]:
         """Return the alerts that a target lacks, urgent ones first, then oldest first.
@@ -232,6 +240,18 @@ class Outbox:
         if said["targets"]:
             self._waiting[alert.id] = Waiting(alert, set(said["targets"]))
         return alert
+
+    def _full_targets(self) -> set[str]:
+        """Return the targets for which too many alerts wait; tell of each that was not full."""
+        held: Counter[str] = Counter()
+        if len(self._waiting) >= HELD_MAX:
+            held.update(target for each in self._waiting.values() for target in each.left)
+        full = {target for target, number in held.items() if number >= HELD_MAX}
+        for target in sorted(full - self._full):
+            number = counted(held[target], "alert")
+            _warn(f"{target}: {number} wait; but for STOP and end, further ones are left out")
+        self._full = full
+        return full
 
     def _know(self, event_id: str) -> None:
         self._known[event_id] = None

@@ -171,7 +171,7 @@ class AlertService:
             return
         if self._delivery is not None:
             self._delivery.put(alert)
-        elif alert.is_urgent or len(self._early) < HELD_MAX:
+        elif alert.is_urgent or alert.is_always or len(self._early) < HELD_MAX:
             self._early.setdefault(alert.id, alert)
 
 
