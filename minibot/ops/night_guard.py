@@ -18,7 +18,7 @@ from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, RunStop, Transient
 from minibot.kernel.threads import DaemonThread
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
-from minibot.ops.alerts.delivery import Delivery
+from minibot.ops.alerts.delivery import PAUSE_S_MAX, Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import hour_of
@@ -257,6 +257,9 @@ class LeftBehind:
         self._settled = ""
         self._told = ""
         self._mute: tuple[str, Outbox] | None = None
+        self._paused = ""
+        self._pause_s = 0.0
+        self._again_s = 0.0
 
     def take(self, progress: Progress | None, *, is_silent: bool) -> None:
         """Take the run's progress: `deliver` acts once the run has ended or is silent."""
@@ -269,8 +272,14 @@ class LeftBehind:
             self._gone = progress if is_gone else None
 
     def work(self, ended: threading.Event) -> None:
-        """Look every few seconds, until the event is set; a failure is told, and tried again."""
+        """Look every few seconds, until the event is set; a failure is told, and tried again.
+
+        After a delivery that reached nobody looks at that run pause, each time twice as long, up to
+        `PAUSE_S_MAX`: a try adds lines to the outbox.
+        """
         while not ended.wait(LEFT_EVERY_S):
+            if self._is_pausing():
+                continue
             told = ""
             try:
                 self.deliver(ended)
@@ -309,6 +318,7 @@ class LeftBehind:
             delivery.close(0.0)  # The lock of the outbox is needed for the next try.
             # Only in memory stands what a full disk did not note as sent.
             self._mute = (gone.run_id, outbox) if outbox.is_mute else None
+            self._pause(gone.run_id, is_over=delivery.is_done or delivery.has_sent)
 
     def _deliver_left(
         self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: threading.Event
@@ -320,8 +330,21 @@ class LeftBehind:
             elif gone.ended is not None:
                 delivery.put(end_alert(self._var, gone.status))
         until_s = time.monotonic() + LEFT_S
-        while outbox.count and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
+        while not delivery.is_done and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
             if living_run(self._var) is not None:
                 break
-        if not outbox.count:
+        if delivery.is_done:
             self._settled = gone.run_id
+
+    def _is_pausing(self) -> bool:
+        with self._lock:
+            gone = self._gone
+        is_same = gone is not None and gone.run_id == self._paused
+        return is_same and time.monotonic() < self._again_s
+
+    def _pause(self, run_id: str, *, is_over: bool) -> None:
+        if is_over or run_id != self._paused:
+            self._pause_s = 0.0
+        if not is_over:
+            self._pause_s = min(PAUSE_S_MAX, 2 * self._pause_s or LEFT_EVERY_S)
+        self._paused, self._again_s = run_id, time.monotonic() + self._pause_s

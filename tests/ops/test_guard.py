@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -301,6 +303,80 @@ def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
     wait_until(has_both, "the host that was away is there")
     assert [got.title for got in mail.got] == ["left behind"]
     assert [got.title for got in away.got] == ["left behind"]
+
+
+class Hours(threading.Event):
+    """Event that is set at a time of a clock of its own, which each wait moves on at once.
+
+    Attributes:
+        now_s: That clock.
+    """
+
+    def __init__(self, end_s: float) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self._end_s = end_s
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Move the clock on."""
+        self.now_s += timeout or 0.0
+        return self.now_s >= self._end_s
+
+
+def tries_of(var: Var, monkeypatch: pytest.MonkeyPatch, host: Host, end_s: float) -> list[float]:
+    """Return when a guard opens the outbox of an ended run, by its clock, until a moment.
+
+    Another name of the profile, `phone`, has no usable address. A further run ends after 2 h.
+    """
+    hours, tries = Hours(end_s), []
+    monkeypatch.setattr(night_guard, "LEFT_S", 0.0)
+    monkeypatch.setattr(night_guard, "time", SimpleNamespace(monotonic=lambda: hours.now_s))
+
+    def made(outbox: Outbox) -> Delivery:
+        tries.append(hours.now_s)
+        if hours.now_s >= 7200:
+            left.take(replace(progress(1), run_id="next"), is_silent=True)
+        return Delivery(outbox, [host], 20, names=["phone"])
+
+    left = LeftBehind(var, made)
+    left.take(progress(1), is_silent=True)
+    left.work(hours)
+    return tries
+
+
+def test_host_that_is_away_between_nights_is_tried_after_growing_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try costs lines of the outbox; the end of a further run waits for no pause."""
+    var = Var(tmp_path / "var")
+    outbox = Outbox(var.ops, OUTBOX, "run")
+    outbox.put(Alert.of("run", "test", "1", WARNING, "left behind", "body"), ["away", "phone"])
+    outbox.close()
+
+    tries = tries_of(var, monkeypatch, Host("away", is_there=False), 8000.0)
+
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses[:9] == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    heard = next(index for index, at_s in enumerate(tries) if at_s >= 7200)
+    assert pauses[heard : heard + 3] == [5, 5, 10]
+
+
+def test_alert_for_a_name_without_an_address_keeps_no_outbox_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that cannot be had in this process is left to the next start."""
+    var = Var(tmp_path / "var")
+    outbox = Outbox(var.ops, OUTBOX, "run")
+    outbox.put(Alert.of("run", "test", "1", WARNING, "left behind", "body"), ["phone"])
+    outbox.close()
+
+    tries = tries_of(var, monkeypatch, Host("mail", is_there=True), 100.0)
+    again = Outbox(var.ops, OUTBOX, "run")
+    waiting = again.targets()
+    again.close()
+
+    assert len(tries) == 1
+    assert waiting == {"phone"}
 
 
 STATUS: dict[str, Any] = {

@@ -79,6 +79,16 @@ class Delivery:
         """Reasons of failure by target, for targets whose last message failed."""
         return {line.target.name: line.failure for line in self._lines if line.failure}
 
+    @property
+    def is_done(self) -> bool:
+        """True if nothing waits for its targets; a name without a target does not count."""
+        return not any(self._outbox.waiting(line.target.name) for line in self._lines)
+
+    @property
+    def has_sent(self) -> bool:
+        """True once a target has got a message."""
+        return any(line.has_sent for line in self._lines)
+
     def close(self, patience_s: float) -> None:
         """Send each target what waits, whatever its messages a minute; then end.
 
@@ -107,6 +117,7 @@ class _Line:
     def __init__(self, outbox: Outbox, target: Target, per_minute_max: int, pause_s: float) -> None:
         self.target = target
         self.failure = ""
+        self.has_sent = False
         self._outbox = outbox
         self._per_minute_max = per_minute_max
         self._pause_s = pause_s
@@ -189,6 +200,7 @@ class _Line:
         now_s = time.monotonic()
         if outcome.is_sent:
             self._outbox.done(self.target.name, alerts)
+            self.has_sent = True
             self._sent_s.append(now_s)
             self._failed, self.failure, self._again_s = 0, "", 0.0
             return True
