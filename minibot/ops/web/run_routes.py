@@ -172,7 +172,8 @@ async def _events(run: RunView) -> AsyncIterator[bytes]:
                 live.streamed += 1
                 yield b"data: " + canonical.encode(figures) + b"\n\n"
             else:
-                yield b": still here\n\n"
+                # An event, as no script of a page sees a comment.
+                yield b"event: beat\ndata:\n\n"
             if not is_last:
                 await asyncio.sleep(STREAM_S)
     finally:

@@ -272,12 +272,12 @@ def test_nights_are_listed_with_result_and_report(page: Served, short_run: Short
 
 @contextmanager
 def streamed(page: Served) -> Iterator[Iterator[bytes]]:
-    """Open the page's stream; gives its events and comments, one a second."""
+    """Open the page's stream; gives its figures and signs of life, one a second."""
     with page.connect() as connection:
         head = f"GET /api/v1/stream HTTP/1.1\r\nhost: {page.host}\r\n"
         connection.sendall(f"{head}authorization: Bearer {page.token}\r\n\r\n".encode())
         with connection.makefile("rb") as file:
-            yield (line for line in file if line.startswith((b"data: ", b": ")))
+            yield (line for line in file if line.startswith((b"data: ", b"event: ")))
 
 
 def figures_in(lines: Iterator[bytes], part: bytes = b"") -> dict[str, Any]:
@@ -308,7 +308,7 @@ def test_stream_tells_each_status_once(
     with streamed(page) as lines:
         told = [line.partition(b" ")[0] for line in islice(lines, 2)]
 
-    assert told == [b"data:", b":"]
+    assert told == [b"data:", b"event:"]
 
 
 def test_stream_ends_with_the_end_of_the_run(

@@ -14,7 +14,7 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.kernel import canonical
 from minibot.ops.one_time_code import Codes
-from minibot.ops.web import live_documents
+from minibot.ops.web import live_documents, run_routes
 from minibot.ops.web.page_server import PageServer
 from minibot.ops.web.record_page import RecordPage
 from minibot.report.night import Night as Read
@@ -182,6 +182,31 @@ def test_page_whose_process_is_gone_tells_no_run_that_goes_on(
         assert text(chromium, "notice").startswith("the run has ended")
         assert text(chromium, "state") == "STOPPED"
     assert outside(chromium, f"http://{page.host}/") == []
+
+
+def test_page_whose_stream_is_silent_but_open_tells_no_run_that_goes_on(
+    chromium: Chromium, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel without a network, or a process that stands still, closes no connection."""
+    monkeypatch.setattr(live_documents, "STALE_MS", 10**9)  # The test gives one status.
+    with served(short_run, tmp_path) as page, monkeypatch.context() as frozen:
+        enter(chromium, f"http://{page.host}/", Codes(page.var.page_code).make())
+        wait_until(lambda: text(chromium, "state") == "RUNNING", "it is heard")
+        frozen.setattr(run_routes, "STREAM_S", 10**6)
+        given_up = "asked?.signal?.addEventListener('abort', fail)"
+        silent = f"(_, asked) => new Promise((_, fail) => {{ {given_up} }})"
+        chromium.ask(f"var answering = fetch; fetch = {silent}; 0")
+        wait_until(lambda: text(chromium, "state") == "NO NEWS", "the silence is noticed")
+        assert "no answer" in text(chromium, "notice")
+        assert re.search(r"no news of this run for \d+ s", text(chromium, "verdict"))
+
+        frozen.undo()
+        chromium.ask("fetch = answering; 0")
+        wait_until(lambda: text(chromium, "state") == "RUNNING", "it is heard again")
+        wait_until(lambda: text(chromium, "notice") == "", "nothing is missed")
+        # Its figures stay the same: only signs of life come.
+        goes_on = "beatMs > heardMs + SILENT_MS && at('state').innerText === 'RUNNING'"
+        wait_until(lambda: chromium.holds(goes_on), "a stream without figures is no silence")
 
 
 def press(browser: Chromium, order: str) -> None:

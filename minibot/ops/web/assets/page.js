@@ -3,8 +3,15 @@
 const API = "/api/v1";
 const at = (id) => document.getElementById(id);
 const NONE = "-";
+// Silence from which nothing is known of the run: its page says something each second.
+const SILENT_MS = 5000;
+// How long a table and an explanation may take, which goes back over the run.
+const TABLE_MS = 30000;
+const EXPLAIN_MS = 600000;
 let live = null;
+// When figures came, and when anything did.
 let heardMs = 0;
+let beatMs = 0;
 
 function clock(ms) {
   return ms === null || ms === undefined ? NONE : new Date(ms).toISOString().slice(11, 19);
@@ -205,7 +212,7 @@ async function explain(ts) {
   const shown = at("explained");
   shown.hidden = false;
   shown.textContent = `going back to ${clock(ts)} ...`;
-  const answer = await call(`explain?ts=${ts}&symbol=${encodeURIComponent(at("symbol").value)}`);
+  const answer = await call(`explain?ts=${ts}&symbol=${encodeURIComponent(at("symbol").value)}`, EXPLAIN_MS);
   shown.textContent = answer ? (answer.lines || [answer.detail]).join("\n") : "no answer";
 }
 function explainTyped(event) {
@@ -246,21 +253,27 @@ async function past() {
   await Promise.all([charts(), nights()]);
 }
 // Refusals (409) are asked for by an operator and shown; other paths never get one.
-async function call(path) {
+async function call(path, waitMs = TABLE_MS) {
   try {
-    const answer = await fetch(`${API}/${path}`);
+    const answer = await fetch(`${API}/${path}`, { signal: AbortSignal.timeout(waitMs) });
     if (answer.status === 401) { locked(); return null; }
     return answer.ok || answer.status === 409 ? await answer.json() : null;
   } catch { return null; }
 }
-async function ask(path) {
-  const found = await call(path);
+async function ask(path, waitMs) {
+  const found = await call(path, waitMs);
   return found && found.detail === undefined ? found : null;
 }
 async function isOpen() {
   try {
-    return (await (await fetch("/session")).json()).is_open;
+    return (await (await fetch("/session", { signal: AbortSignal.timeout(SILENT_MS) })).json()).is_open;
   } catch { return null; }
+}
+
+async function send(path, body, waitMs) {
+  return fetch(`${API}/${path}`, {
+    method: "POST", headers: { "content-type": "application/json", "x-minibot": "page" }, body: JSON.stringify(body), signal: AbortSignal.timeout(waitMs),
+  });
 }
 
 // --- orders -----------------------------------------------------------------------------------
@@ -271,7 +284,7 @@ async function act(button) {
   if (kind.endsWith("_symbol") || kind === "exit_position") body.symbol = at("act-symbol").value;
   button.disabled = true;
   try {
-    const answer = await fetch(`${API}/act/${kind}`, { method: "POST", headers: { "content-type": "application/json", "x-minibot": "page" }, body: JSON.stringify(body) });
+    const answer = await send(`act/${kind}`, body, SILENT_MS);
     const said = await answer.json();
     at("notice").textContent = answer.ok ? `${said.status}.` : said.detail;
   } catch {
@@ -285,6 +298,7 @@ async function act(button) {
 const AGAIN_MS = 1000;
 const PAST_MS = 5000;
 let polling = null;
+let stream = null;
 // What silent() said last.
 let unheard = "";
 function locked() {
@@ -314,28 +328,50 @@ function silent() {
   live.status_age_ms = Date.now() - heardMs;
   show();
 }
+function heard(figures) {
+  live = figures;
+  heardMs = beatMs = Date.now();
+}
+function answered() {
+  if (at("notice").textContent === unheard) at("notice").textContent = "";
+}
 function listen() {
-  const stream = new EventSource(`${API}/stream`);
-  stream.onmessage = (event) => { live = JSON.parse(event.data); heardMs = Date.now(); show(); };
-  // The process may have been started again: ask anew whether this page is open.
-  stream.onerror = () => { stream.close(); setTimeout(arrive, AGAIN_MS); };
+  stream = new EventSource(`${API}/stream`);
+  stream.onmessage = (event) => { heard(JSON.parse(event.data)); show(); };
+  stream.addEventListener("beat", () => { beatMs = Date.now(); });
+  stream.onerror = again;
+}
+// The process may have been started again: ask anew whether this page is open.
+function again() {
+  stream.close();
+  stream = null;
+  setTimeout(arrive, AGAIN_MS);
+}
+// A connection whose other end stands still, or is out of reach, fails by itself only after minutes.
+function watch() {
+  if (at("main").hidden || live.ended || Date.now() - beatMs <= SILENT_MS) return;
+  silent();
+  if (stream !== null) again();
 }
 async function arrive() {
   const open = await isOpen();
   if (open === null) silent();
-  else if (at("notice").textContent === unheard) at("notice").textContent = "";
+  else answered();
   if (open === false) { locked(); return; }
-  const first = open ? await ask("live") : null;
+  const first = open ? await ask("live", SILENT_MS) : null;
   if (first === null) { setTimeout(arrive, AGAIN_MS); return; }
-  live = first;
-  heardMs = Date.now();
+  heard(first);
+  answered();
   at("login").hidden = true;
   at("main").hidden = false;
   show();
   past();
   if (live.is_record) return;
   listen();
-  if (polling === null) polling = setInterval(past, PAST_MS);
+  if (polling !== null) return;
+  // No request more while none is answered: a browser keeps few connections to one server.
+  polling = setInterval(() => { if (stream !== null) past(); }, PAST_MS);
+  setInterval(watch, AGAIN_MS);
 }
 function begin() {
   const tabs = [...document.querySelectorAll("[role=tab]")];

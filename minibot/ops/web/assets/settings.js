@@ -65,7 +65,7 @@ async function changeSettings(put, taken_back) {
   at("stage").disabled = true;
   try {
     const body = { put, taken_back, why: at("setting-reason").value };
-    const answer = await fetch(`${API}/settings/change`, { method: "POST", headers: { "content-type": "application/json", "x-minibot": "page" }, body: JSON.stringify(body) });
+    const answer = await send("settings/change", body, TABLE_MS);
     const said = await answer.json();
     if (answer.ok) {
       settingsNow = said;
