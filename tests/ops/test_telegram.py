@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,12 +11,16 @@ from urllib.parse import parse_qs
 import pytest
 
 from minibot.kernel.errors import Refusal
+from minibot.ops.alerts import answers
 from minibot.ops.alerts import telegram as chats
+from minibot.ops.alerts.answers import ANSWERS
 from minibot.ops.alerts.telegram import TelegramChat, token_and_chat
-from minibot.ops.live_status import LiveStatus
+from minibot.ops.live_status import STALE_MS, LiveStatus
 from minibot.runtime.paths import Var
 from tests.nights.night import Night
 from tests.ops.alert_hosts import Got, WebHost
+from tests.ops.web.served import status_of
+from tests.runs import ShortRun
 from tests.waiting import wait_until
 
 TOKEN = "123456:sesame-opens-this"
@@ -127,6 +132,36 @@ def test_chat_asks_pauses_and_stops_a_night(tmp_path: Path) -> None:
 
     assert code == 0, said
     assert {chat_id for chat_id, _ in server.said} == {CHAT}
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[TelegramChat]:
+    """A chat to which nobody writes."""
+    server = BotServer()
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=False)
+        yield chat
+        chat.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", list(ANSWERS))
+def test_answer_from_an_old_status_says_so_before_anything_else(
+    silent: TelegramChat, short_run: ShortRun, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A launcher that hangs is not told as a run that goes on; a run that ended has no news."""
+    status = status_of(short_run)
+    ended = {"kind": "STOP", "reason_code": "ROLE_HUNG", "detail": "it hung"}
+
+    def told(age_ms: int, **changes: Any) -> str:
+        monkeypatch.setattr(answers, "wall_ms", lambda: status["written_ms"] + age_ms)
+        silent.take(status | changes)
+        return silent.answer(f"/{command}")
+
+    assert told(STALE_MS + 1).startswith("No news of this run for 5 s; what it told last:\n")
+    assert ": running" not in told(STALE_MS + 1)
+    assert "No news" not in told(STALE_MS)
+    assert "No news" not in told(10**9, ended=ended)
 
 
 def _code(question: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.figures_of_role import facts_of
+from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import counted, duration, money
 from minibot.runtime.clock import wall_ms
@@ -15,6 +16,15 @@ from minibot.runtime.clock import wall_ms
 SYMBOLS_MAX: Final = 15
 
 Status = Mapping[str, Any]
+
+
+def answer_to(command: str, status: Status) -> str:
+    """Return the answer to a command of `ANSWERS`; an old status of a running run is told first."""
+    age_ms = wall_ms() - int(status["written_ms"])
+    if status["ended"] is not None or age_ms <= STALE_MS:
+        return ANSWERS[command](status)
+    said = ANSWERS[command]({**status, "phase": f"was {status['phase']}"})
+    return f"No news of this run for {age_ms // 1000} s; what it told last:\n{said}"
 
 
 def status_answer(status: Status) -> str:

@@ -31,7 +31,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.threads import DaemonThread
 from minibot.ops.actions import act
-from minibot.ops.alerts.answers import ANSWERS
+from minibot.ops.alerts.answers import ANSWERS, answer_to
 from minibot.ops.alerts.targets import address_of, secrets_of
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config_sections import AlertsSection
@@ -128,7 +128,7 @@ class TelegramChat:
         command = words[0].removeprefix("/").partition("@")[0].lower() if words else ""
         if command in ANSWERS:
             status = self._status
-            return "No status yet." if status is None else ANSWERS[command](status)
+            return "No status yet." if status is None else answer_to(command, status)
         if command in ACTS:
             return self._ask(command)
         if command == CONFIRM:
