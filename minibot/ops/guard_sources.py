@@ -22,6 +22,7 @@ from minibot.watchdog.ending import Phase
 
 ANSWER_S: Final = 5.0
 LIVE_BYTES_MAX: Final = 8 * 1024 * 1024
+_DRAINING: Final = (Phase.DRAINING.value, Phase.DRAINED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Progress:
         is_running: Neither ending nor ended.
         ended: How it ended, as its status says; None while it has not.
         status: The whole status, where it is at hand.
+        is_draining: Ending, with no position to be closed any more.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class Progress:
     is_running: bool
     ended: JsonObject | None
     status: JsonObject | None = None
+    is_draining: bool = False
 
 
 class Source(Protocol):
@@ -105,15 +108,17 @@ def _progress_in(status: JsonObject, sequence: int) -> Progress:
     strategy, market = facts_of(status, STRATEGY_ROLE), facts_of(status, MARKET_ROLE)
     ended = status["ended"]
     kind = None if ended is None else ended["kind"]
+    phase = status["phase"]
     return Progress(
         str(status["run_id"]),
         int(status["written_ms"]),
         int(market.get("ticks", 0)),
         int(strategy.get("now") or 0),
         sequence,
-        status["phase"] == Phase.RUNNING.value and kind is None,
+        phase == Phase.RUNNING.value and kind is None,
         ended,
         status,
+        phase in _DRAINING,
     )
 
 
@@ -196,4 +201,5 @@ def progress_of(body: bytes) -> Progress:
         live.roles.get(MARKET_ROLE, _Role()).position,
         live.phase == Phase.RUNNING.value and live.ended is None,
         None if live.ended is None else asdict(live.ended),
+        is_draining=live.phase in _DRAINING,
     )

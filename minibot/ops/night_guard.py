@@ -55,14 +55,14 @@ class Watch:
     Args:
         quiet_s: How long a figure may stand, seconds in which the machine is awake.
         knows_end: True for a `var`, whose status stays after the run's end. False for a page. If a
-            page no longer answers after its run was heard to be ending, the run counts as ended,
+            page no longer answers after its run was heard to drain, the run counts as ended,
             without an alarm; if it answers with a stale status, the alarm begins.
     """
 
     def __init__(self, quiet_s: float, *, knows_end: bool = True) -> None:
         self._quiet_s = quiet_s
         self._knows_end = knows_end
-        self._was_running = False
+        self._was_draining = False
         self._moved: dict[str, tuple[int, float]] = {}
         self.alarms: dict[str, float] = {}
         self.run_id = ""
@@ -85,8 +85,8 @@ class Watch:
             self.run_id = progress.run_id
         if progress is not None:
             self.has_ended = progress.ended is not None
-            self._was_running = progress.is_running
-        elif not self._knows_end and not self._was_running:
+            self._was_draining = progress.is_draining
+        elif not self._knows_end and self._was_draining:
             self.has_ended = True
         values = _values(progress)
         told, heard_s = self._moved.get(HEARD, (0, now_s))
@@ -164,6 +164,7 @@ class Guard:
         self._pinged_s = -ping_every_s
         self._pinging: DaemonThread | None = None
         self._is_stopped = False
+        self._has_heard_end = False
         self._why = ""
         self._left = left
 
@@ -192,9 +193,12 @@ class Guard:
         if progress is not None:
             ended = progress.ended
             self._is_stopped = ended is not None and ended["kind"] == STOP_KIND
+            self._has_heard_end = ended is not None
         if self._left is not None:
             self._left.take(progress, is_silent=HEARD in self._watch.alarms)
-        self._ping(now_s)
+        # A page that is silent tells of no machine, unless its run is known to be over.
+        if self._left is not None or progress is not None or self._has_heard_end:
+            self._ping(now_s)
 
     @property
     def is_well(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 import threading
@@ -32,6 +33,7 @@ from minibot.ops.guard_sources import Progress, UrlSource, VarSource, progress_o
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Guard, LeftBehind, Watch
 from minibot.ops.web.live_documents import live_document
 from minibot.runtime.paths import Var
+from minibot.watchdog.ending import Phase
 from tests.ops.alert_hosts import WebHost
 from tests.ops.watched_nights import guarding, to_program, write_secrets
 from tests.ops.web.served import status_of
@@ -43,6 +45,9 @@ def progress(moved: int, *, is_running: bool = True, told: int | None = None) ->
     """Return the progress of a run whose figures stand at one number."""
     ended = None if is_running else {"kind": "END"}
     return Progress("run", told or moved, moved, moved, moved, is_running, ended)
+
+
+ENDED = progress(1, is_running=False)
 
 
 def test_watch_alarms_for_each_figure_that_stands_too_long_and_tells_when_it_moves() -> None:
@@ -70,6 +75,60 @@ def test_watch_alarms_when_nothing_is_heard_but_not_after_the_end() -> None:
     list(ended.look(progress(1), 0.0))
     list(ended.look(progress(1, is_running=False), 1.0))
     assert list(ended.look(progress(1, is_running=False), 100.0)) == []
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_page_may_be_silent_once_its_run_drains_and_not_while_it_closes_positions(
+    live: dict[str, Any], phase: Phase
+) -> None:
+    """A machine that dies with open positions is no end of a run, however long they take."""
+    document = put_at(live, ("phase",), phase.value)
+    watch = Watch(30.0, knows_end=False)
+    list(watch.look(progress_of(json.dumps(document).encode()), 0.0))
+
+    begun = list(watch.look(None, 31.0))
+
+    is_end = phase in (Phase.DRAINING, Phase.DRAINED)
+    assert begun == ([] if is_end else [(HEARD, True)])
+
+
+class Told:
+    """Source that tells what a test gives it."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.why = ""
+        self.progress = progress
+
+    def look(self) -> Progress | None:
+        """Return it."""
+        return self.progress
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("last", "is_pinged"),
+    [(progress(1), False), (replace(progress(1), is_draining=True), False), (ENDED, True)],
+    ids=["running", "drained", "ended"],
+)
+def test_monitor_is_asked_of_a_silent_page_only_once_the_end_was_heard(
+    tmp_path: Path, last: Progress, is_pinged: bool
+) -> None:
+    """A page that no longer answers may be a dead machine's until its run is known to be over."""
+    outbox = Outbox(tmp_path, GUARD_OUTBOX)
+    with WebHost() as host:
+        source = Told(last)
+        guard = Guard(source, Delivery(outbox, [], 20), 30.0, host.url("http", "/ping"), 10.0)
+        guard.look(0.0)
+        wait_until(lambda: len(host.got) == 1, "the monitor is asked")
+        first = guard._pinging
+        assert first is not None
+        first.join(DEADLINE_S)
+
+        source.progress = None
+        guard.look(20.0)
+
+        assert (guard._pinging is not first) == is_pinged
+    outbox.close()
 
 
 def test_silence_is_one_alarm_and_says_nothing_of_the_figures_in_the_last_status() -> None:
