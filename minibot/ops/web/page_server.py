@@ -70,7 +70,8 @@ class PageServer:
                 print(f"page: the record of the run's end: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the server and take its address away."""
+        """End the server and take its address away; first a guard is told the run's end."""
+        self._run.live.await_end_told()
         self._server.close()
         self._var.page_address.unlink(missing_ok=True)
 

@@ -61,7 +61,9 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
     @routes.get("/live")
     def live_figures() -> JsonObject:
         """Return the live figures of the run for its page."""
-        return _live(run)
+        figures = _live(run)
+        run.live.note_told(figures)
+        return figures
 
     @routes.get("/stream")
     async def stream() -> Response:

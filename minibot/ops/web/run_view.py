@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
@@ -20,6 +20,11 @@ from minibot.replay.time_arguments import Span
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
+GUARD_S: Final = 10.0
+"""A guard asks each second, and waits up to 5 s for an answer."""
+END_S: Final = 3.0
+"""Longest wait for a guard to ask once more, after the end of its run."""
+
 
 class Live:
     """Newest status of a run, as the server's threads read it.
@@ -30,6 +35,7 @@ class Live:
         streamed: Server-sent events written so far.
         streams: Streams that are open.
         is_closed: True once the server ends, so that streams do.
+        end_told: Set once the live document has told somebody the end of the run.
     """
 
     def __init__(self) -> None:
@@ -38,6 +44,8 @@ class Live:
         self.streamed = 0
         self.streams = 0
         self.is_closed = False
+        self.end_told = threading.Event()
+        self._asked_s: float | None = None
 
     def take(self, status: JsonObject) -> None:
         """Take a new status."""
@@ -46,6 +54,22 @@ class Live:
     def age_ms(self) -> int:
         """Return the milliseconds since the newest status came, by the monotonic clock."""
         return int((time.monotonic() - self.taken_s) * 1000)
+
+    def note_told(self, figures: JsonObject) -> None:
+        """Note that somebody is told the live document."""
+        self._asked_s = time.monotonic()
+        if figures["ended"] is not None:
+            self.end_told.set()
+
+    def await_end_told(self) -> None:
+        """Let a guard ask once more, if one asks and the run has ended.
+
+        To a guard a page that goes before is a machine that died.
+        """
+        asked_s, status = self._asked_s, self.status
+        is_asked = asked_s is not None and time.monotonic() - asked_s < GUARD_S
+        if is_asked and status is not None and status["ended"] is not None:
+            self.end_told.wait(END_S)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from minibot.ops.data_age import silence_ms
 from minibot.ops.live_status import STALE_MS
+from minibot.ops.web import run_view
 from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
@@ -338,3 +341,28 @@ def test_stream_tells_an_open_page_that_the_launcher_is_silent(
             told.append(figures_in(lines, f'"status_age_ms":{age},'.encode()))
 
     assert [figures["is_stale"] for figures in told] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_end_of_the_run_is_told_to_a_guard_before_the_page_closes(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    """A guard that asks each second learns of the end, however soon the process ends after it."""
+    ended = {"kind": "END", "reason_code": "OPERATOR", "detail": "over"}
+    told: list[Any] = []
+    monkeypatch.setattr(run_view, "GUARD_S", 10**6)
+    with served(short_run, tmp_path) as page:
+        live = page.server._run.live
+
+        def wait(timeout: float | None = None) -> bool:
+            told.append(page.get("/api/v1/live").document["ended"])
+            return live.end_told.is_set()
+
+        monkeypatch.setattr(live, "end_told", threading.Event())
+        monkeypatch.setattr(live.end_told, "wait", wait)
+        if asks:
+            page.get("/api/v1/live")
+        page.server.take(page.status() | {"ended": ended})
+
+    assert told == ([ended] if asks else [])
+    assert live.end_told.is_set() == asks
