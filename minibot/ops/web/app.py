@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -93,6 +94,12 @@ def _add_errors(app: FastAPI) -> None:
         if isinstance(error, ConfigError):
             said["violations"] = list(error.violations)
         return JSONResponse(said, status_code=status)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent: JSON is read with NaN and half surrogate pairs, and not so written.
+        faults = [{name: each[name] for name in ("loc", "msg", "type")} for each in error.errors()]
+        return JSONResponse({"detail": faults}, status_code=422)
 
     @app.exception_handler(RunStop)
     def damaged(request: Request, error: RunStop) -> JSONResponse:

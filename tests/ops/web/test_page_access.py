@@ -29,6 +29,7 @@ LIVE = "/api/v1/live"
 HALT = "/api/v1/act/halt"
 KILL = "/api/v1/act/kill"
 ORDER = {"content_type": "application/json"}
+FAULT = frozenset({"loc", "msg", "type"})
 POLICY = ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'")
 
 
@@ -246,12 +247,16 @@ def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     "body",
     [
         {"why": 1}, {"symbol": "x" * 41}, {"minutes": "soon"}, {"why": "x" * 2001}, [], "halt",
-        {"minutes": 1.5},
+        {"minutes": 1.5}, {"why": float("nan")}, {"minutes": float("inf")}, {"why": "\ud800"},
+        {"why": {"\ud800": 1}},
     ],
 )  # fmt: skip
 def test_order_of_another_form_is_refused(page: Served, body: object) -> None:
     """A text that is no order leaves no request."""
-    assert page.post("/api/v1/act/lock_symbol", body).status == 422
+    answer = page.post("/api/v1/act/lock_symbol", body)
+
+    assert answer.status == 422
+    assert {frozenset(each) for each in answer.document["detail"]} == {FAULT}
     assert page.asked() == []
 
 
