@@ -11,7 +11,7 @@ from typing import Final
 
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.wish import Wish
-from minibot.events.decimals import round_up
+from minibot.events.decimals import round_down, round_up
 from minibot.events.model import ADJUST, BLOCK
 from minibot.events.money import PLACES
 from minibot.events.reasons import ADJUSTED, LOOSER_LEVEL
@@ -57,7 +57,8 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
     state.exits.bounds(exits, holding, rules)
     stop, target, gap, share, _ = exits.wished_by(wish, NOTHING_WISHED, market.bid)
     stop = round_up(stop, rules.price_step)
-    checks.judge(reached_rows(wish, market, stop))
+    reached = round_down(target, rules.price_step)
+    checks.judge(reached_rows(wish, market, stop, reached))
     distance = trail_distance_of(plan, market, gap, share)
     rows = taken_rows(plan, stop, target, distance)
     rises, nears = stop > 0 and checks.judge(rows[:1]), distance > 0 and checks.judge(rows[1:2])
@@ -92,11 +93,11 @@ def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tupl
     )
 
 
-def reached_rows(wish: Wish, market: Market, stop: int) -> tuple[Row, ...]:
-    """Return the checks that no level is reached already; `stop` is in whole price steps."""
+def reached_rows(wish: Wish, market: Market, stop: int, target: int) -> tuple[Row, ...]:
+    """Return the checks that no level is reached already; both are in whole price steps."""
     return (
         (WISHED_STOP, stop or NOT_ASKED, market.bid),
-        (WISHED_TARGET, wish.target or NOT_ASKED, market.ask),
+        (WISHED_TARGET, target if wish.target else NOT_ASKED, market.ask),
     )
 
 

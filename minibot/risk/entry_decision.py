@@ -15,7 +15,7 @@ from typing import Final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.wish import Wish
-from minibot.events.decimals import mul_div_down, mul_div_up
+from minibot.events.decimals import mul_div_down, mul_div_up, round_down, round_up
 from minibot.events.model import BLOCK, BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
@@ -273,22 +273,32 @@ def entry_rows(
 def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...]:
     """Return the checks of the levels that a strategy wants for its position.
 
+    Stop and target are judged in the price steps in which a plan keeps them.
+
     Args:
         wish: The strategy's.
         market: The market of the entry; without a touch the levels are not judged.
         exits: State of its exits: with a plan it keeps levels.
     """
     has_touch, atr, limit = market.is_fresh and market.has_mid, exits.atr, wish.limit
-    bid, ask = market.bid, market.ask
+    bid, ask, rules = market.bid, market.ask, market.rules
+    stop, target, price = wish.stop, wish.target, limit
+    if rules is not None:
+        step = rules.price_step
+        stop, target, price = (
+            round_up(stop, step),
+            round_down(target, step),
+            round_down(limit, step),
+        )
     if limit:
         # Levels of a purchase that rests are judged where it is made; those of a position as well.
-        bid, ask = min(bid, limit), ask if market.qty else limit
+        bid, ask = min(bid, price), ask if market.qty else price
     return (
         (KEEPS_LEVELS, exits.plan is None if wish.has_levels else NOT_ASKED, False),
         (TRAIL_BARS, atr.count if wish.trail_atr else NOT_ASKED, atr.warmup),
         (WISHED_LIMIT, limit if limit and has_touch else NOT_ASKED, market.ask),
-        (WISHED_STOP, wish.stop if wish.stop and has_touch else NOT_ASKED, bid),
-        (WISHED_TARGET, wish.target if wish.target and has_touch else NOT_ASKED, ask),
+        (WISHED_STOP, stop if wish.stop and has_touch else NOT_ASKED, bid),
+        (WISHED_TARGET, target if wish.target and has_touch else NOT_ASKED, ask),
     )
 
 

@@ -298,19 +298,19 @@ ENTRIES: Final = (
         "WISHED_STOP",
         "wish_reached",
         (
-            "wished_stop 99.98999999 / 99.99000000",
+            "wished_stop 99.98000000 / 99.99000000",
             "wished_stop 99.99000000 / 99.99000000",
         ),
-        (wished(stop=9_998_999_999), wished(stop=9_999_000_000)),
+        (wished(stop=9_998_000_000), wished(stop=9_999_000_000)),
     ),
     _level(
         "WISHED_TARGET",
         "wish_reached",
         (
-            "wished_target 100.00000001 / 100.00000000",
+            "wished_target 100.01000000 / 100.00000000",
             "wished_target 100.00000000 / 100.00000000",
         ),
-        (wished(target=100 * UNIT + 1), wished(target=100 * UNIT)),
+        (wished(target=100 * UNIT + UNIT // 100), wished(target=100 * UNIT)),
     ),
     _entry(
         "IS_HALTED",

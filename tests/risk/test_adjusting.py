@@ -118,6 +118,7 @@ def test_target_behind_that_of_the_profile_says_so() -> None:
         {"stop_price": "99.995"},
         {"stop_price": "104"},
         {"target_price": "100"},
+        {"target_price": "100.009"},
         {"target_price": "1"},
         {"stop_price": "97", "target_price": "99"},
     ],

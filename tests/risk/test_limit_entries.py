@@ -214,6 +214,17 @@ def test_levels_of_a_limit_are_judged_at_its_price(wish: dict[str, Any], reason:
         assert actions(down(one, "96")) == [("EXIT", "signal_target")]
 
 
+@pytest.mark.parametrize(
+    ("price", "wish"),
+    [("95.019", {"stop_price": "95.015"}), ("95.015", {"target_price": "95.018"})],
+)
+def test_levels_of_a_limit_are_judged_in_price_steps(price: str, wish: dict[str, Any]) -> None:
+    """The purchase rests at 95.01: a stop rounded up, a target rounded down sell at once."""
+    one = desk(risk__hard_stop_bps="1000")
+
+    assert actions(limit(one, price, **wish)) == [("BLOCK", "wish_reached")]
+
+
 def test_target_of_a_limit_beside_a_position_is_judged_at_the_market() -> None:
     """It would be the target of what is held as well, and sell that at once."""
     one = desk(risk__hard_stop_bps="1000")

@@ -240,7 +240,12 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.adjust_rows(world.state, world.market, world.signal(ADJUST))
     ),
     (adjusting, "reached_rows"): lambda module, world: judged(
-        module.reached_rows(world.wish or Wish(), world.market, (world.wish or Wish()).stop)
+        module.reached_rows(
+            world.wish or Wish(),
+            world.market,
+            (world.wish or Wish()).stop,
+            (world.wish or Wish()).target,
+        )
     ),
     (adjusting, "taken_rows"): lambda module, world: judged(
         module.taken_rows(world.plan, *world.wanted)

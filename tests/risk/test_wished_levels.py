@@ -134,12 +134,14 @@ def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
     [
         ({"stop_price": "100"}, "wish_reached"),
         ({"stop_price": "101"}, "wish_reached"),
+        ({"stop_price": "99.995"}, "wish_reached"),
         ({"target_price": "100"}, "wish_reached"),
+        ({"target_price": "100.009"}, "wish_reached"),
         ({"target_price": "99"}, "wish_reached"),
     ],
 )
 def test_level_that_is_reached_already_is_refused(wish: dict[str, Any], reason: str) -> None:
-    """A stop at the bid would sell at once, a target at the ask too."""
+    """A stop at the bid would sell at once, a target at the ask too, both in price steps."""
     assert actions(desk().signal("BUY", **wish)) == [("BLOCK", reason)]
 
 
