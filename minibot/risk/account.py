@@ -69,12 +69,16 @@ class Account:
         mark: The highest equity of all carried runs.
         place: The index of the row that holds.
         is_carried: Whether the mark came from an earlier run.
+        unseen: The worth less the value in equity of carried lots that wait for their first price,
+            at the last prices of the run before; a carried mark alone counts it.
         hard: The hard limit on drawdown; `UNBOUNDED` for none.
         low, high: Between these equities, both included, mark and tier stay and the hard limit
             holds.
     """
 
-    __slots__ = ("hard", "high", "is_carried", "is_on", "low", "mark", "place", "table")
+    __slots__ = (
+        *("hard", "high", "is_carried", "is_on", "low", "mark", "place", "table", "unseen"),
+    )
 
     def __init__(self, limits: Limits) -> None:
         """Start without a mark."""
@@ -84,6 +88,7 @@ class Account:
         self.mark: int = 0
         self.place: int = 0
         self.is_carried: bool = False
+        self.unseen: int = 0
         self.low: int = 0
         self.high: int = 0
 
@@ -121,17 +126,24 @@ class Account:
         if not self.is_carried:
             self.open(self.mark + difference, self.place)
 
+    def value_unseen(self, unseen: int) -> None:
+        """Take the `unseen` of now; a mark that is not carried moves with these lots instead."""
+        if self.is_carried:
+            self.unseen = unseen
+            self._bound()
+
     def on_equity(self, equity: int) -> None:
         """Take the equity of now, which may raise the mark and change the tier."""
         if self.low <= equity <= self.high:
             return
-        if equity > self.mark:
-            self.mark = equity
+        if equity + self.unseen > self.mark:
+            self.mark = equity + self.unseen
         self.place = tier_at(self.table, self.place, self.drawdown(equity))
         self._bound()
 
     def drawdown(self, equity: int) -> int:
         """Return how far equity is below the mark, in 10**-4 bps, rounded up."""
+        equity += self.unseen
         if self.mark <= 0 or equity >= self.mark:
             return 0
         return -((equity - self.mark) * WHOLE // self.mark)
@@ -165,7 +177,8 @@ class Account:
             self.high = min(mark, back - 1)
         if place + 1 < len(table):
             worst = min(worst, table[place + 1].begins)
-        self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst)
+        self.high -= self.unseen
+        self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst) - self.unseen
 
     # --- as text --------------------------------------------------------------------------------
 

@@ -234,11 +234,14 @@ class Budgets:
         if self._is_spent():
             self._is_floor_known = False
 
-    def on_equity(self, equity: int, rebased: int = 0, moved: int = 0) -> Checklist | None:
+    def on_equity(
+        self, equity: int, unseen: int, rebased: int = 0, moved: int = 0
+    ) -> Checklist | None:
         """Take a new equity; return a failed check for every hard limit exceeded, or None.
 
         Args:
             equity: Cash plus positions at their last prices.
+            unseen: Its lack for carried lots without a price, as in `Positions`.
             rebased: Value less cost of a carried lot that met its first price now: all bases move
                 by it, so that it is no loss of this run.
             moved: The part of it that came about since the run before: day and week count it.
@@ -247,6 +250,9 @@ class Budgets:
             self._rebase(rebased, moved)
         self.equity = equity
         account = self.account
+        if account.is_carried and unseen != account.unseen:
+            account.value_unseen(unseen)
+            self._is_floor_known = False
         if account.is_on and not account.low <= equity <= account.high:
             account.on_equity(equity)
             self._is_floor_known = False
@@ -336,6 +342,7 @@ class Budgets:
         if limits.account_drawdown.is_on:
             mark = self.account.mark
             account = mark - mul_div_down(mark, limits.account_drawdown.hard, WHOLE)
+            account -= self.account.unseen
             floor = floor if floor > account else account
         return floor if floor > drawdown else drawdown
 

@@ -182,7 +182,9 @@ class RiskCore(Core):
             if rebased is None:
                 return None
             positions = state.positions
-            breaches = state.budgets.on_equity(positions.equity, rebased, positions.moved)
+            breaches = state.budgets.on_equity(
+                positions.equity, positions.unseen, rebased, positions.moved
+            )
             if breaches is None:
                 return None
             verdict = verdict_for_event(state, event, payload.symbol)
@@ -226,6 +228,7 @@ class RiskCore(Core):
         budgets.open(opening.budgets_used, positions.equity, now)
         if budgets.account.is_on and opening.account is not None:
             budgets.account.carry(opening.account)
+            budgets.account.value_unseen(positions.unseen)
         if budgets.account.is_on and not positions.held:
             budgets.account.on_equity(positions.equity)
         if state.protections.is_on:
@@ -267,7 +270,8 @@ class RiskCore(Core):
             was_held = market.holding is not None
             rebased = state.positions.on_instrument(payload)
             if rebased:
-                state.budgets.on_equity(state.positions.equity, rebased)
+                positions = state.positions
+                state.budgets.on_equity(positions.equity, positions.unseen, rebased)
             if state.depth.is_on:
                 state.depth.on_instrument(payload)
             if state.vadr.is_on:
@@ -354,7 +358,9 @@ class RiskCore(Core):
         rules, before = state.exits.rules, market.ts
         rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
-            breaches = budgets.on_equity(positions.equity, rebased, positions.moved)
+            breaches = budgets.on_equity(
+                positions.equity, positions.unseen, rebased, positions.moved
+            )
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
         if rules.rests:
@@ -565,7 +571,7 @@ class RiskCore(Core):
             order = positions.find(fill.client) if state.exits.rules.rests else None
             untold = fill.client.text if order is not None and order.is_untold else ""
             state.protections.on_fill(fill, is_left, untold)
-        breaches = budgets.on_equity(positions.equity)
+        breaches = budgets.on_equity(positions.equity, positions.unseen)
         holding, rules = market.holding, market.rules
         if holding is None:
             if fill.side == SELL:  # A purchase may begin with what is dust by itself.

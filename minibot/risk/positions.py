@@ -196,6 +196,7 @@ class Positions:
         market: The market found last: inputs of one symbol mostly come one after another.
         held: The markets of open positions, by symbol.
         worth, cash, equity: Value of all positions; balance in the quote asset; both together.
+        unseen: How much more the symbols of `marks` without a price are worth at these; or less.
         orders: The orders sent and not settled, oldest first.
     """
 
@@ -214,6 +215,7 @@ class Positions:
         "moved",
         "orders",
         "portfolio",
+        "unseen",
         "worth",
     )
 
@@ -230,6 +232,7 @@ class Positions:
         self.equity: int = 0
         self.marks: dict[str, int] = {}
         self.moved: int = 0
+        self.unseen: int = 0
         self._instruments: dict[str, Instrument] = {}
         self._markets: dict[str, Market] = {}
         self.market: Market = Market("")
@@ -272,6 +275,7 @@ class Positions:
         self.held = {}
         self.worth = 0
         self._hold(portfolio)
+        self._count_unseen()
 
     def _hold(self, portfolio: Portfolio) -> None:
         """Take over a portfolio and value all its holdings."""
@@ -316,6 +320,7 @@ class Positions:
         self._weigh(market)
         market.is_unmarked = market.holding is not None and market.price == NO_PRICE
         self.equity = self.cash + self.worth
+        self._count_unseen()
         return market.value - before
 
     def dust_max(self, market: Market) -> int:
@@ -382,7 +387,16 @@ class Positions:
         carried = self.marks.pop(market.symbol, NO_PRICE)
         if carried != NO_PRICE:
             self.moved = value - proceeds_down(market.qty, carried)
+            self._count_unseen()
         return value - self.portfolio.position_cost(market.symbol)
+
+    def _count_unseen(self) -> None:
+        """Bring `unseen` up to date."""
+        self.unseen = 0
+        for symbol, price in self.marks.items():
+            market = self._markets.get(symbol)
+            if market is not None and market.price == NO_PRICE:
+                self.unseen += proceeds_down(market.qty, price) - market.value
 
     def on_fill(self, fill: FillMessage) -> Market:
         """Book a fill and return its market.
@@ -402,6 +416,8 @@ class Positions:
             raise _unsent(fill)
         portfolio.book(fill, fill.ts)
         self._weigh(market)
+        if self.marks:
+            self._count_unseen()
         self.cash = portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
@@ -634,6 +650,7 @@ class Positions:
             if said[8:]:
                 _restore_rest(order, said[8])
             positions.orders.append(order)
+        positions._count_unseen()
         return positions
 
 

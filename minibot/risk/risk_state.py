@@ -177,6 +177,7 @@ class RiskState:
             limits.quote_asset, limits.taker_rate, limits.leaves_dust, state["positions"]
         )
         self.budgets = Budgets.from_state(limits, state["budgets"])
+        self.budgets.account.value_unseen(self.positions.unseen)
         self.exits = Exits.from_state(self.exits.rules, state["exits"])
         if self.sizing.trades is not None:
             self.sizing.trades.restore(state["closed_trades"])

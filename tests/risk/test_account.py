@@ -9,13 +9,24 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.cores.scaled_tick import QuietRange
-from minibot.events.model import JsonObject
+from minibot.events.model import JsonObject, RiskStanding
 from minibot.events.money import UNIT, parse_amount
 from minibot.kernel.errors import ConfigError
 from minibot.risk.account import Account
 from minibot.risk.limits import Limits
 from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import PROJECT, START, SYMBOL, Desk, actions, check_of, config, opening
+from tests.risk.desk import (
+    OTHER,
+    PROJECT,
+    START,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    of,
+    opening,
+)
 
 TIERS: list[JsonObject] = [
     {"state": "REDUCING", "drawdown_bps": 1000, "back_bps": 800, "entry_percent": 50},
@@ -166,6 +177,74 @@ def test_old_loss_of_a_carried_lot_counts_against_a_carried_mark_alone(carried: 
     else:
         assert actions(said) == []
         assert (found.mark, found.state_name) == (7500 * UNIT, "ACTIVE")
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    ("cost", "last", "prices", "mark", "fallen"),
+    [
+        # Equity at cost would be 9,500, a STOP at 952 bps.
+        ("80", "120", ("100.00", "120.00"), 10_500, "0.0000"),
+        # Equity at cost would be 10,500, a mark that never was.
+        ("120", "80", ("100.00", "80.00"), 10_000, "500.0000"),
+    ],
+)
+def test_carried_lot_without_a_price_counts_at_the_mark_of_the_run_before(
+    cost: str, last: str, prices: tuple[str, str], mark: int, fallen: str, is_restarted: bool
+) -> None:
+    """At the first price of one of two lots the account has the other at its last one."""
+    profile = config(risk__account_drawdown_bps_hard=900)
+    lots = [
+        {"symbol": SYMBOL, "qty": "25", "price": "100", "ts": START - 1, "fill_id": "f"},
+        {"symbol": OTHER, "qty": "25", "price": cost, "ts": START - 1, "fill_id": "g"},
+    ]
+    former = {"high_water_mark": str(mark), "tier": 0}
+    marks = {SYMBOL: "100", OTHER: last}
+    desk = Desk(profile, first=replace(opening("5000", lots), account=former, marks=marks))
+    desk.instrument()
+    desk.instrument(OTHER)
+
+    said = desk.tick(prices[0], prices[0])
+    early = desk.risk.facts()["account"], standing(desk)
+    if is_restarted:
+        desk.restarted()
+    said += desk.tick(prices[1], prices[1], symbol=OTHER)
+
+    assert actions(said) == []
+    assert early == ("ACTIVE", (f"{mark}.00000000", fallen))
+    assert standing(desk) == (f"{mark}.00000000", fallen)
+
+
+def test_carried_lot_without_a_price_moves_the_bound_of_the_others() -> None:
+    """The price at which the account's hard drawdown is passed counts the lot that waits."""
+    profile = config(risk__account_drawdown_bps_hard=900, risk__stop_bps="9000")
+    lots = [
+        {"symbol": SYMBOL, "qty": "25", "price": "100", "ts": START - 1, "fill_id": "f"},
+        {"symbol": OTHER, "qty": "25", "price": "80", "ts": START - 1, "fill_id": "g"},
+    ]
+    former = {"high_water_mark": "10000", "tier": 0}
+    marks = {SYMBOL: "100", OTHER: "100"}
+    desk = Desk(profile, first=replace(opening("5000", lots), account=former, marks=marks))
+    desk.instrument()
+    desk.instrument(OTHER)
+    desk.tick("100.00", "100.00")
+    desk.tick("99.00", "99.00")
+    desk.beat()
+
+    quiet = desk.risk.quiet_range(SYMBOL, desk.ts)
+    within = desk.tick("64.00", "64.00")
+    beyond = desk.tick("63.99", "63.99")
+
+    assert isinstance(quiet, QuietRange)
+    assert (quiet.least, quiet.most) == (128 * UNIT, 200 * UNIT + 1)
+    assert actions(within) == []
+    assert actions(beyond) == [("STOP", "RISK_LIMIT")]
+
+
+def standing(desk: Desk) -> tuple[str, str]:
+    """Return the account's mark and drawdown that the next minute's beat tells."""
+    (told,) = of(desk.beat(60_000), RiskStanding)
+    return told.high_water_mark, told.drawdown_bps
 
 
 def test_mark_of_a_fresh_account_follows_the_lot_that_is_marked_behind_a_snapshot() -> None:
