@@ -52,6 +52,14 @@ RISK: Final = "risk"
 KELLY: Final = "kelly"
 """The values of `risk.sizing`."""
 
+TRADES_KEPT: Final = 1_000
+"""How many closed trades protections count at most, the newest. All are told in one line, at 145
+to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`."""
+
+TRADES_CARRIED: Final = 1_500
+"""How many closed trades are carried for sizing kelly, the newest: 29 bytes each, in one line with
+those of protections, and with lots and plans, for which an eighth of it is left."""
+
 HALTED_TIER: Final = "HALTED"
 """The state of a drawdown tier in which nothing enters."""
 
@@ -310,9 +318,11 @@ class ProtectionSection:
         string(most=5, pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", title='a time of day as "HH:MM"'),
         "Time of day in UTC until which the lock lasts, instead of a duration.",
     ] = field(default=None, metadata=OPTIONAL)
-    trade_limit: Annotated[int | None, whole(1, 10_000), "Least number of trades."] = field(
-        default=None, metadata=OPTIONAL
-    )
+    trade_limit: Annotated[
+        int | None,
+        whole(1, TRADES_KEPT),
+        f"Least number of trades; of all symbols the newest {TRADES_KEPT:,} count at most.",
+    ] = field(default=None, metadata=OPTIONAL)
     required_profit: Annotated[
         str | None,
         DECIMAL_SIGNED,
@@ -710,8 +720,9 @@ class RiskSection:
     ] = field(default=None, metadata=OPTIONAL)
     kelly_trades_min: Annotated[
         int | None,
-        whole(1, 10_000),
-        "For sizing kelly: with fewer closed trades in the window an entry has its least size.",
+        whole(1, TRADES_CARRIED),
+        "For sizing kelly: with fewer closed trades in the window an entry has its least size. A "
+        f"run that carries on begins with the newest {TRADES_CARRIED:,} at most.",
     ] = field(default=None, metadata=OPTIONAL)
     symbol_notional_max: Annotated[
         JsonObject | None,

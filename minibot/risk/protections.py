@@ -21,7 +21,7 @@ from typing import Any, Final, final
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RATIO_UNIT, RoundTrip, RoundTrips
-from minibot.cores.core_profile import CoreProfile, ProtectionSection
+from minibot.cores.core_profile import TRADES_KEPT, CoreProfile, ProtectionSection
 from minibot.cores.messages import FillMessage
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import ALL_SYMBOLS, JsonObject
@@ -168,7 +168,8 @@ class Protections:
         is_on: Whether the profile has any.
         rules: The protections in the order of the profile.
         trips: The open round trips.
-        trades: The closed trades that may still count, in the order of their closes.
+        trades: The closed trades that may still count, in the order of their closes, `TRADES_KEPT`
+            at most; beside them the last one behind each lock.
         closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
         locks: The end of each lock by reason code and scope (a symbol or all); some are over.
@@ -324,17 +325,21 @@ class Protections:
     def _forget(self, now: int) -> None:
         """Forget trades that can no longer count, but for the last one that caused a lasting lock.
 
-        A lock of an earlier profile may last longer than any trade counts in this one.
+        A lock of an earlier profile may last longer than any trade counts in this one. Of those
+        that count it leaves the newest, and a place for the one that is judged now.
         """
         since = now - self._kept_ms
-        old = [one for one in self.trades if one.closed_ts <= since]
-        if not old:
+        counting = [one for one in self.trades if one.closed_ts > since]
+        kept = counting[1 - TRADES_KEPT :]
+        if len(kept) == len(self.trades):
             return
-        kept = [one for one in self.trades if one.closed_ts > since]
+        old = [one for one in self.trades if one.closed_ts <= since]
+        old += counting[: len(counting) - len(kept)]
+        causes: list[RoundTrip] = []
         for lock in self.listed(now):
-            if not _causes(kept, lock):
-                kept += _causes(old, lock)[-1:]
-        self.trades = [one for one in self.trades if one in kept]
+            if not _causes(causes + kept, lock):
+                causes += _causes(old, lock)[-1:]
+        self.trades = [one for one in old if one in causes] + kept
 
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how many ms a method still locks a symbol or all; 0 for no lock.

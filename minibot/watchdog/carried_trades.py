@@ -8,16 +8,14 @@ from its cost and a fee at the taker's rate.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrips
+from minibot.cores.core_profile import TRADES_CARRIED
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, fee_up, parse_rate
 from minibot.watchdog.carried_memory import Read, fills_behind
-
-TRADES_MAX: Final = 10_000
-"""How many closed trades are carried, the newest; the most that `kelly_trades_min` may ask for."""
 
 
 def carried_trades(
@@ -43,4 +41,4 @@ def carried_trades(
         if trade is not None and trade.spent > 0:
             closed.append([trade.closed_ts, amount_text(trade.ratio)])
     counted = sorted((each for each in closed if each[0] > since_ts), key=lambda each: each[0])
-    return {"closed": counted[-TRADES_MAX:], "open": trips.state()}
+    return {"closed": counted[-TRADES_CARRIED:], "open": trips.state()}

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip
+from minibot.cores.core_profile import TRADES_KEPT
 from minibot.cores.messages import FillMessage
 from minibot.events.model import (
     ALL_SYMBOLS,
@@ -28,7 +29,7 @@ from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
 from minibot.risk.protections import Protections
 from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, config, of, opening
+from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, codec, config, of, opening
 from tests.risk.freqtrade_locks import BEGAN, CASES, Case, Closed
 
 MINUTE = 60_000
@@ -290,6 +291,15 @@ def test_absent_key_leaves_no_check_and_no_state() -> None:
         ({"method": "CooldownPeriod", "unlock_at": "24:00"}, "unlock_at"),
         ({"method": "CooldownPeriod", "stop_duration": 5, "lookback_period": 5}, "none of"),
         ({"method": "LossesInRow", "trade_limit": -1, "stop_duration": 5}, "trade_limit"),
+        (
+            {
+                "method": "StoplossGuard",
+                "trade_limit": TRADES_KEPT + 1,
+                "lookback_period": 5,
+                "stop_duration": 5,
+            },
+            "trade_limit",
+        ),
         ({"method": "Hope", "stop_duration": 5}, "method"),
         ({"stop_duration": 5}, "method"),
         (
@@ -508,6 +518,55 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
 
     with pytest.raises(InvariantError):
         begin_anew(desk, memory)
+
+
+def test_memory_of_many_trades_fits_a_line() -> None:
+    """The newest of 3,000 trades in the look-back are told, and the next run opens with them."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    profile = protected(guard | {"trade_limit": 2, "required_profit": "-0.5"})
+    desk = opened(profile)
+    for second in range(3000):
+        closed_ts = desk.ts - (3000 - second) * 1000
+        desk.risk._state.protections.on_trade(trade("-1", closed_ts))
+
+    bought_and_sold(desk, "100", "101")
+    (*_, told) = [one for one in desk.events("risk_actions") if standings([one])]
+    memory = standings([told])[0].memory
+    begin_anew(desk, memory)
+
+    assert len(codec().encode("risk_actions", told)) < profile["queues"]["line_bytes_max"]
+    assert desk.risk.state()["protections"] == memory
+
+
+def test_protection_counts_as_many_trades_as_are_kept() -> None:
+    """A guard with the highest trade limit locks at that trade, and not at the one before."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    protections = Protections(protected(guard | {"trade_limit": TRADES_KEPT}))
+    locked = []
+    for second in range(TRADES_KEPT + 9):
+        protections.on_trade(trade("-1", BEGAN + second * 1000))
+        locked.append(protections.left("stoploss_guard", SYMBOL, BEGAN + second * 1000) > 0)
+
+    assert locked == [False] * (TRADES_KEPT - 1) + [True] * 10
+    assert len(protections.trades) == TRADES_KEPT
+
+
+def test_trade_behind_a_lasting_lock_is_kept_beyond_the_newest() -> None:
+    """A day's lock of one symbol outlasts the trades of another one, and the memory opens."""
+    first, later = (
+        Protections(protected({"method": "CooldownPeriod", "stop_duration": 1440}))
+        for _ in range(2)
+    )
+    first.on_trade(trade("-1", symbol=OTHER))
+    now = BEGAN
+    for _ in range(TRADES_KEPT + 9):
+        now += 1000
+        first.on_trade(trade("-1", now))
+
+    later.open(Portfolio({}, ()), 0, first.state(), now)
+
+    assert [one.symbol for one in first.trades] == [OTHER, *[SYMBOL] * TRADES_KEPT]
+    assert later.left("cooldown_period", OTHER, now) > 0
 
 
 def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:

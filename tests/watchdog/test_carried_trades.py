@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from minibot.accounting.round_trips import RoundTrip
+from minibot.cores.core_profile import TRADES_CARRIED, TRADES_KEPT
 from minibot.events.model import Event, JsonObject, RunOpening
+from minibot.events.money import UNIT
 from minibot.kernel.errors import InvariantError
 from minibot.watchdog.carried_trades import carried_trades
-from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, check_of, config, opening
+from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, check_of, codec, config, opening
 from tests.watchdog.ended_runs import opening_behind, put_ended
 
 HOUR_MS = 3_600_000
@@ -147,6 +150,26 @@ def test_trade_closed_before_the_window_is_left_out() -> None:
 
     assert left(desk, since_ts=closed_ts - 1)["closed"]
     assert not left(desk, since_ts=closed_ts)["closed"]
+
+
+def test_opening_with_all_trades_and_the_whole_memory_fits_a_line() -> None:
+    """The most trades that are carried and the most that protections keep are one line together."""
+    cooldown = {"method": "CooldownPeriod", "stop_duration": 1440}
+    desk = began(**KELLY, risk__protections=[cooldown])
+    trade = RoundTrip("1000000MOGUSDT", START, 99_999_999 * UNIT)
+    trade.closed_ts, trade.received, trade.reason = START, 99_999_999 * UNIT, "trailing_stop"
+    for _ in range(TRADES_KEPT + 1):
+        desk.risk._state.protections.on_trade(trade)
+    closed = [[START, "-0.12345678"]] * (TRADES_CARRIED + 1)
+
+    trades = left(desk, replace(opening(), trades={"closed": closed, "open": []}))
+    memory = desk.risk.state()["protections"]
+    begun = replace(opening(), trades=trades, memory=memory)
+    line = codec().encode("control", replace(desk.events("control")[0], payload=begun))
+
+    assert len(trades["closed"]) == TRADES_CARRIED
+    assert len(memory["trades"]) == TRADES_KEPT
+    assert len(line) < desk.profile["queues"]["line_bytes_max"] * 9 // 10  # Lots and plans as well.
 
 
 def test_sale_that_leaves_less_than_the_least_quantity_closes_its_trade(tmp_path: Path) -> None:
