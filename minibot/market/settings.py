@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from minibot.events.intervals import REGIME_INTERVAL
+from minibot.events.intervals import MONTH, REGIME_INTERVAL
+from minibot.kernel.errors import ConfigError
 from minibot.market.symbol import FeedConfig
 from minibot.market.watched_bars import WatchedConfig
 from minibot.runtime.configuration.config import Config
@@ -18,8 +19,17 @@ GRACE_MACHINE_MS_MIN: Final = 50
 def feed_config(
     config: Config, symbols: tuple[str, ...], origin_ms: int, speed: Fraction
 ) -> FeedConfig:
-    """Return the feed's part of a profile, for symbols and a clock that began at `origin_ms`."""
+    """Return the feed's part of a profile, for symbols and a clock that began at `origin_ms`.
+
+    Raises:
+        ConfigError: It asks for bars of a calendar month.
+    """
     exchange, market = config.exchange, config.market
+    if MONTH in market.bar_intervals:
+        raise ConfigError(
+            f"Bars of {MONTH} cannot be built.",
+            [f"market.bar_intervals: {MONTH}; allowed: intervals of a fixed length"],
+        )
     return FeedConfig(
         symbols=symbols,
         intervals=market.bar_intervals,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from minibot.events.intervals import MONTH
 from minibot.exchanges.loopback import LOOPBACK, is_free
 from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
@@ -163,10 +164,13 @@ def flag_check(var: Var) -> CheckResult:
 
 
 def _profile(config: Config) -> CheckResult:
-    """Refuse a profile for backtests, where a night's budgets begin anew."""
+    """Refuse a profile for backtests: a night's budgets begin anew there, or bars of a month."""
     if config.raw.get("backtest"):
         remedy = "Take the section out of the file that this names: minibot config show --origin"
         return CheckResult("profile", False, "it has a section for backtests", remedy)
+    if MONTH in config.market.bar_intervals:
+        found = f"market.bar_intervals: {MONTH} has no fixed length, so no bar of it can be built"
+        return CheckResult("profile", False, found, "Name intervals of a fixed length, as 1w.")
     return CheckResult("profile", True, config.profile)
 
 

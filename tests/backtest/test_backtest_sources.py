@@ -291,6 +291,23 @@ def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) 
     assert of(f"columns:{tmp_path / 'columns'}") == of("tape:demo")
 
 
+@pytest.mark.parametrize("kind", ["tape", "columns"])
+def test_bars_of_a_month_are_refused_where_they_would_be_built(kind: str, tmp_path: Path) -> None:
+    """A calendar month has no fixed length: ticks make no bar of it, and the key is named."""
+    word = "tape:demo"
+    if kind == "columns":
+        said = verb(tmp_path, "data", "convert", word, "--out", str(tmp_path / "columns"))
+        assert said.code == 0, said.err
+        word = f"columns:{tmp_path / 'columns'}"
+    config = load_config(PROFILE, ['market.bar_intervals=["1s","1m","1M"]'])
+
+    with pytest.raises(ConfigError) as refused:
+        run_backtest(open_market([word], config), config)
+
+    (violation,) = refused.value.violations
+    assert violation.startswith("market.bar_intervals: 1M; allowed: ")
+
+
 def test_columns_of_a_symbol_without_known_rules_have_the_price_increment_of_its_quotes(
     tmp_path: Path,
 ) -> None:

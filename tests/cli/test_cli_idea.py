@@ -221,6 +221,21 @@ def test_timeframe_of_a_run_keeps_the_bars_of_the_runs_own_trend() -> None:
     assert "strategy.trend_interval=6h" in arguments.set
 
 
+@pytest.mark.parametrize("timeframe", ["4h", "6h", "8h", "12h", "1d"])
+@pytest.mark.parametrize("verb_word", ["backtest", "night"])
+def test_timeframe_of_hours_has_a_trend_whose_bars_can_be_built(
+    verb_word: str, timeframe: str
+) -> None:
+    """No bar of a calendar month is built, although sixty bars of the timeframe last longer."""
+    words = (verb_word, "--config", DEMO, "--timeframe", timeframe)
+    arguments = parser(verb_word).parse_args(words)
+    take_idea(arguments)
+    config = profile_of(arguments)
+
+    assert config.strategy.trend_interval == "1w"
+    assert config.market.bar_intervals == (timeframe, "1w")
+
+
 @pytest.mark.parametrize("verb_words", [("backtest",), ("optimise", "--vary", "risk.x=1:2")])
 @pytest.mark.parametrize(
     ("lacking", "flags"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from minibot.backtest.sources.source_interval import fitted_sets
+from minibot.events.intervals import INTERVAL_MS
 from minibot.runtime.configuration.config import load_config
-from tests.backtest.markets import PROFILE, walk, write_klines
+from tests.backtest.markets import PROFILE, START_MS, walk, write_klines
 from tests.runs import Said, verb
 
 OWN = """
@@ -45,6 +48,24 @@ def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
     assert said.document["assumptions"][0].startswith(FINER)
     assert said.document["assumptions"][1:] == named.document["assumptions"]
     assert FINER not in named.err
+
+
+@pytest.mark.parametrize("interval", ["4h", "6h", "8h", "12h", "1d"])
+def test_trend_of_long_bars_has_a_fixed_length(
+    interval: str, var_dir: Path, tmp_path: Path
+) -> None:
+    """A trend as long as the profile's would be a month, of which no bar has a known length."""
+    length_ms = INTERVAL_MS[interval]
+    bars = [
+        bar._replace(open_ts=START_MS + n * length_ms, end_ts=START_MS + (n + 1) * length_ms)
+        for n, bar in enumerate(walk(60))
+    ]
+    path = write_klines(tmp_path, bars, f"BTCUSDT-{interval}.csv")
+
+    said = backtest(var_dir, path)
+
+    assert said.code == 0, said.err
+    assert f"bars of {interval} (trend 1w)" in said.err
 
 
 def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -> None:

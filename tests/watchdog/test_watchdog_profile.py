@@ -1,4 +1,4 @@
-"""Profile sections for backtests alone, which keep a night from starting."""
+"""Profile for backtests alone, which keeps a night from starting."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ SMOKE = "config/nore-smoke.v1.json"
 
 
 @pytest.mark.parametrize(
-    ("sets", "passed"), [((), True), (("backtest.night_ms=60000",), False)], ids=["plain", "nights"]
+    ("sets", "passed"),
+    [
+        ((), True),
+        (("backtest.night_ms=60000",), False),
+        (('market.bar_intervals=["1s","1m","1w"]',), True),
+        (('market.bar_intervals=["1s","1m","1M"]',), False),
+    ],
+    ids=["plain", "nights", "weeks", "months"],
 )
-def test_profile_with_a_section_for_backtests_is_no_nights(
+def test_profile_for_backtests_alone_is_no_nights(
     var_dir: Path, sets: tuple[str, ...], passed: bool
 ) -> None:
-    """A profile with a backtest section is refused for a night."""
+    """A profile with a backtest section, or with bars of a month, is refused for a night."""
     results = preflight(load_config(SMOKE, sets), Var(var_dir))
 
     assert [result.passed for result in results if result.name == "profile"] == [passed]

@@ -15,6 +15,7 @@ from minibot.backtest.sources.source_words import COLUMNS
 from minibot.data.columns import Columns
 from minibot.data.klines import KLINES, first_interval
 from minibot.data.market_source import column_files
+from minibot.events.intervals import INTERVAL_MS
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
@@ -73,7 +74,7 @@ def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
 def interval_sets(interval: str, config: Config) -> list[str]:
     """Return the changes that make a profile decide on bars of another length.
 
-    The trend keeps its length in bars, at least two, rounded up to one of `INTERVALS`.
+    The trend keeps its length in bars, at least two, rounded up to one of `INTERVAL_MS`.
 
     Args:
         interval: The length of the bars that are decided on.
@@ -105,8 +106,11 @@ def fitted_words(before: Config, after: Config) -> str:
 
 
 def _longer(interval: str, bars: int) -> str:
-    """Return the shortest interval that has at least `bars` of the given one, else the longest."""
-    longer = [name for name in INTERVALS if name != interval and divides(interval, name)]
+    """Return the shortest interval that has at least `bars` of the given one, else the longest.
+
+    It is never the calendar month, of which the market builds no bars.
+    """
+    longer = [name for name in INTERVAL_MS if name != interval and divides(interval, name)]
     wanted = max(2, bars) * _length(interval)
     return next((name for name in longer if _length(name) >= wanted), longer[-1] if longer else "")
 
