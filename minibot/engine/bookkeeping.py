@@ -261,9 +261,13 @@ def recorded_states(run_dir: Path) -> list[bytes] | None:
 
 
 def _state_difference(state: HourlyState, found: bytes) -> str:
-    fields = differing_fields(state.to_json(), canonical.decode(found))
-    path, (one, two) = next(iter(fields.items()))
-    return f"hourly_state {state.n} {path}: replay {one!r}, recorded {two!r}"
+    try:
+        fields = differing_fields(state.to_json(), canonical.decode(found))
+    except canonical.CanonicalError as error:
+        return f"hourly_state {state.n}: its JSON is not canonical: {error}"
+    for path, (one, two) in fields.items():
+        return f"hourly_state {state.n} {path}: replay {one!r}, recorded {two!r}"
+    return f"hourly_state {state.n}: a field is null in one and missing in the other"
 
 
 def _balance(state: HourlyState) -> JsonObject:

@@ -18,4 +18,13 @@ def _fields(prefix: str, one: Any, two: Any) -> list[tuple[str, tuple[Any, Any]]
             path = f"{prefix}.{key}" if prefix else key
             found += _fields(path, one.get(key), two.get(key))
         return found
-    return [] if one == two else [(prefix, (one, two))]
+    return [] if _is_same(one, two) else [(prefix, (one, two))]
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    """Return whether two values are one in JSON, where true is no 1."""
+    if one != two or isinstance(one, bool) is not isinstance(two, bool):
+        return False
+    if isinstance(one, dict):
+        return all(_is_same(value, two[key]) for key, value in one.items())
+    return not isinstance(one, list | tuple) or all(map(_is_same, one, two))

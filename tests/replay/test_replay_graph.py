@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from minibot.engine.recorded_run import Recorded
+from minibot.kernel.line import decode_line, encode_line
 from minibot.replay.graph.graph_books import graph_lines, graph_of
 from tests.replay.damaged import add, copy_of, flip, forge, put, unlog
 from tests.replay.forged import cut
@@ -181,6 +182,28 @@ def test_changed_hourly_state_is_named_and_no_event(short_run: ShortRun, tmp_pat
     """A changed hourly state is named alone, as the last node of the graph."""
     copied = copy_of(short_run, tmp_path)
     flip(copied / "hourly_state.jsonl", 1, b'"closing":"')
+
+    assert changed(copied) == {"hourly_state:1": set()}
+
+
+@pytest.mark.row("D-25", "D-52")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"trades":', b'"trades": '),
+        (b'"v":1', b'"v":true'),
+        (b'"v":1', b'"v":1,"w":null'),
+    ],
+)
+def test_hourly_state_of_other_bytes_is_named(
+    old: bytes, new: bytes, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A state written otherwise, its hash and the seal in order, is a changed one."""
+    copied = copy_of(short_run, tmp_path)
+    path = copied / "hourly_state.jsonl"
+    said = decode_line(path.read_bytes())[1]
+    assert old in said
+    put(path, [encode_line(said.replace(old, new))], copied)
 
     assert changed(copied) == {"hourly_state:1": set()}
 

@@ -92,7 +92,11 @@ def test_first_difference_is_what_was_changed_and_not_what_follows_from_it(
     ("name", "old", "new", "said_of"),
     [
         ("hourly_state.jsonl", b'"trades":', b'"trades":1', "ledger: DIFFERENT: hourly_state 1"),
+        ("hourly_state.jsonl", b'"trades":', b'"trades": ', "hourly_state 1: its JSON is not can"),
+        ("hourly_state.jsonl", b'"v":1', b'"v":true', "hourly_state 1 v: replay 1, recorded True"),
+        ("hourly_state.jsonl", b'"v":1', b'"v":1,"w":null', "hourly_state 1: a field is null"),
         ("metrics.json", b'"wins":', b'"wins":1', "metrics: 1 figure DIFFERENT"),
+        ("metrics.json", b'"instrument":1,', b'"instrument":true,', "metrics: 1 figure DIFFERENT"),
     ],
 )
 def test_forged_books_or_figures_differ(
@@ -101,6 +105,7 @@ def test_forged_books_or_figures_differ(
     """Forged books or figures differ, although every decision and hash is right."""
     copied = copy_of(short_run, tmp_path)
     path = copied / name
+    assert old in path.read_bytes()
     if name.endswith(".jsonl"):
         said = decode_line(path.read_bytes())[1]
         path.write_bytes(encode_line(said.replace(old, new)))
