@@ -289,6 +289,25 @@ def test_table_of_the_warm_up_is_scaled_as_a_whole(job: Job) -> None:
     assert found.longest.history_bars > found.warmups[1].history_bars == 20 + 6
 
 
+@pytest.mark.parametrize(
+    ("deciding", "bars", "history"),
+    [(1000, [500, 1000, 1000], [242, 244, 248]), (1, [1, 1, 2], [3, 5, 10])],
+)
+def test_tables_that_differ_in_another_interval_are_tries_of_their_own(
+    job: Job, deciding: int, bars: list[int], history: list[int]
+) -> None:
+    """At the ends of the lengths the deciding interval's number stays; the trend's is varied."""
+    middle = job.open().origin_ms + 240 * 60_000
+    table = json.dumps({job.config.strategy.bar_interval: deciding, "15m": 4})
+    job = job.changed(f"market.warmup_bars={table}")._replace(span=Span(middle, None))
+
+    found = check_warmup(job, 1)
+
+    assert [each.bars for each in found.warmups] == bars
+    assert [each.is_own for each in found.warmups] == [False, True, False]
+    assert [each.history_bars for each in found.warmups] == history
+
+
 def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> None:
     """Three bars of warm-up are too few: the strategy waits where it would have decided."""
     middle = job.open().origin_ms + 240 * 60_000

@@ -147,14 +147,12 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
             profile's own; or nothing was decided after any.
     """
     warmup, interval = job.config.market.warmup_bars, job.config.strategy.bar_interval
-    own = warmup_of(warmup, interval)
     job = job._replace(order=RULE)
-    lengths: dict[int, WarmupBars] = {}
-    for factor in FACTORS:
-        tried = _scaled(warmup, factor)
-        lengths.setdefault(warmup_of(tried, interval), tried)
+    # By the whole table: where one number is at its limit, the others still change.
+    lengths = list(dict.fromkeys(_text(_scaled(warmup, factor)) for factor in FACTORS))
+    own = lengths.index(_text(warmup))
     found: list[Readings] = []
-    tasks = [job.changed(f"{KEY}={json.dumps(tried)}") for tried in lengths.values()]
+    tasks = [job.changed(f"{KEY}={tried}") for tried in lengths]
     for readings in in_parallel(read_off, tasks, jobs):
         found.append(readings)
         on_done(len(found), len(tasks))
@@ -165,11 +163,10 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
             "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
         )
     longest = found[-1]
-    has_own = [each for each in found[:-1] if each.warmup_bars == own]
-    if any(each.history_bars == longest.history_bars for each in has_own):
+    if own < len(found) - 1 and found[own].history_bars == longest.history_bars:
         raise Refusal(
             f"{', '.join(job.words)}: has {longest.history_bars} bars of history, no more than "
-            f"the warm-up of {own} bars takes; nothing longer could be tried.",
+            f"the warm-up of {found[own].warmup_bars} bars takes; nothing longer could be tried.",
             "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
         )
     if not any(each.readings for each in found):
@@ -177,7 +174,14 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
             f"{', '.join(job.words)}: nothing was decided; no warm-up could be compared.",
             f"Take a longer part of it: the strategy decides on bars of {interval}.",
         )
-    return WarmupCheck(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
+    return WarmupCheck(
+        longest,
+        tuple(_warmup(each, longest, is_own=n == own) for n, each in enumerate(found[:-1])),
+    )
+
+
+def _text(warmup: WarmupBars) -> str:
+    return json.dumps(warmup, sort_keys=True)
 
 
 def _scaled(warmup: WarmupBars, factor: str) -> WarmupBars:
@@ -243,7 +247,7 @@ class _ReadOff:
 # --- comparison -------------------------------------------------------------------------------
 
 
-def _warmup(readings: Readings, longest: Readings, own: int) -> WarmUp:
+def _warmup(readings: Readings, longest: Readings, *, is_own: bool) -> WarmUp:
     pairs = _paired(readings.readings, longest.readings)
     names: dict[str, None] = {}
     for _, found, wanted in pairs:
@@ -255,7 +259,6 @@ def _warmup(readings: Readings, longest: Readings, own: int) -> WarmUp:
         _moved(name, [(ts, _value(f, name), _value(w, name)) for ts, f, w in pairs])
         for name in names
     )
-    is_own = readings.warmup_bars == own
     return WarmUp(readings.warmup_bars, readings.history_bars, is_own, decision, values)
 
 
