@@ -428,6 +428,7 @@ def test_range_counts_in_steps_of_its_own_places(text: str, values: tuple[str, .
     [
         "risk.order_notional=400:501",
         "risk.night_loss_hard=100,201",
+        "risk.night_loss_hard=100,1e1000000",
         "risk.drawdown_bps_hard=100:600",
         "risk.stop_atr_mult=2.0:3.1",
         "risk.stop_atr_mult=3.0,null",
@@ -471,6 +472,31 @@ def test_search_may_not_touch_fees_money_or_what_is_not_there(text: str) -> None
     """A search may not touch fees, money or unknown keys."""
     with pytest.raises(ConfigError):
         parse_range(text, PROFILE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "strategy.rsi_period=1:1000001",
+        "strategy.rsi_period=1:1e5000",
+        "strategy.rsi_period=0:1:1e-5000",
+        "strategy.rsi_period=1:1e1000000",
+        "strategy.rsi_period=1:2:1e-1000000",
+        "strategy.rsi_period=1e-1000000:1",
+        "strategy.rsi_period=1e-999999999999999999:1",
+    ],
+)
+def test_range_of_too_many_values_is_refused(text: str) -> None:
+    """A range of more values than can be listed is refused, also where no number holds them."""
+    with pytest.raises(ConfigError) as refused:
+        parse_range(text, PROFILE)
+
+    assert refused.value.violations == ("allowed: 1,000,000",)
+
+
+def test_range_of_a_million_values_is_taken() -> None:
+    """The largest number of values is itself allowed."""
+    assert len(parse_range("strategy.rsi_period=1:1000000", PROFILE).values) == 1_000_000
 
 
 def test_search_of_an_own_strategys_parameters_needs_no_value_in_the_profile() -> None:

@@ -103,14 +103,19 @@ def _values(text: str, rest: str) -> list[str]:
         raise _refused(text)
     low, high, *more = [number for number in numbers if number is not None]
     places = max(_places(part) for part in rest.split(":"))
-    step = more[0] if more else Decimal(1).scaleb(-places)
-    if step <= 0 or high <= low:
-        raise _refused(text)
-    count = int((high - low) / step) + 1
+    try:
+        step = more[0] if more else Decimal(1).scaleb(-places)
+        if step <= 0 or high <= low:
+            raise _refused(text)
+        steps = (high - low) / step
+    except ArithmeticError as error:  # An exponent beyond those of decimals.
+        raise _too_many(text) from error
+    # Before it is made an integer: one of thousands of digits has no text.
+    if steps >= POINTS_MAX:
+        raise _too_many(text)
+    count = int(steps) + 1
     if count < 2:
         raise _refused(text)
-    if count > POINTS_MAX:
-        raise ConfigError(f"--vary: {text}: {count:,} values.", [f"allowed: {POINTS_MAX:,}"])
     return [f"{low + step * n:.{places}f}" for n in range(count)]
 
 
@@ -124,9 +129,11 @@ def _guard(key: str, own: Any, values: list[str]) -> None:
         return
     limit = _number(str(own))
     numbers = [_number(value) for value in values]
-    sign = -1 if name in FLOORS else 1
-    if limit is None or any(number is None or sign * number > sign * limit for number in numbers):
-        bound = "from" if name in FLOORS else "up to"
+    is_floor = name in FLOORS
+    if limit is None or any(
+        number is None or (number < limit if is_floor else number > limit) for number in numbers
+    ):
+        bound = "from" if is_floor else "up to"
         raise ConfigError(
             f"--vary: {key}: a search may not widen a limit of risk.",
             [f"allowed: {bound} {own}, which is the profile's own"],
@@ -146,6 +153,12 @@ def _places(text: str) -> int:
     number = _number(text)
     exponent = 0 if number is None else number.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _too_many(text: str) -> ConfigError:
+    return ConfigError(
+        f"--vary: {shown_text(text)}: too many values.", [f"allowed: {POINTS_MAX:,}"]
+    )
 
 
 def _refused(text: str) -> ConfigError:
