@@ -129,6 +129,7 @@ BAD = [
     ),
     ("--pairs: 'BTC-' is no pair", ("--pairs", "BTC-")),
     ("--timeframe 7m: known are 1s, 1m", ("--timeframe", "7m")),
+    ("--timeframe 1M: known are 1s, 1m", ("--timeframe", "1M")),
     ("--timeframe 5m\\x0a: known are 1s, 1m", ("--timeframe", "5m\n")),
     ("--timeframe 1s: the source has bars of 1m", ("--timeframe", "1s")),
     (

@@ -127,6 +127,7 @@ MAKER = [
     "risk.maker_patience_market_ms=5000",
     "risk.maker_end=take",
 ]
+MONTHS = ['market.bar_intervals=["1w","1M"]', "strategy.trend_interval=1M"]
 KELLY = [
     "risk.kelly_trades_min=20",
     "risk.sizing=kelly",
@@ -150,6 +151,11 @@ KELLY = [
         (["watchdog.lease_ms=1001"], ["watchdog.lease_ms=1000"], "watchdog.heartbeat_interval_ms"),
         (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
         (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
+        (
+            [*MONTHS, "strategy.bar_interval=1w"],
+            [*MONTHS, "strategy.bar_interval=1M"],
+            "strategy.bar_interval",
+        ),
         (["ai.enabled=false"], ["ai.enabled=false", "ai.required=true"], "ai.required"),
         (
             ["risk.stop_atr_mult=null"],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.output import say
 from minibot.cli.support.profile import profile_of, recorded_profile
-from minibot.events.intervals import warmup_raised
+from minibot.events.intervals import INTERVAL_MS, warmup_raised
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
 from minibot.exchanges.venue_facts import SYMBOL
@@ -170,7 +170,7 @@ def judge_played(arguments: argparse.Namespace, config: Config) -> None:
 
 
 def _judge_length(timeframe: str, length_ms: int) -> None:
-    if length_ms < (INTERVALS[timeframe] or 31 * INTERVALS["1d"]):
+    if length_ms < INTERVAL_MS[timeframe]:
         raise _refused(
             f"--timeframe {timeframe}: the source lasts {long_duration(length_ms)}, "
             "so no bar of it closes"
@@ -189,8 +189,8 @@ def _timeframe_sets(arguments: argparse.Namespace, config: Config) -> list[str]:
     timeframe = arguments.timeframe
     if timeframe is None:
         return []
-    if timeframe not in INTERVALS:
-        raise _refused(f"--timeframe {timeframe[:SHOWN_MAX]}: known are {', '.join(INTERVALS)}")
+    if timeframe not in INTERVAL_MS:
+        raise _refused(f"--timeframe {timeframe[:SHOWN_MAX]}: known are {', '.join(INTERVAL_MS)}")
     from minibot.backtest.sources.source_interval import interval_sets
 
     return interval_sets(timeframe, config)

@@ -31,7 +31,7 @@ from minibot.cores.core_profile import (
 )
 from minibot.cores.messages import tells_fee_in_base
 from minibot.cores.profile_keys import section_of
-from minibot.events.intervals import INTERVAL_MS, warmup_of
+from minibot.events.intervals import INTERVAL_MS, MONTH, warmup_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -583,6 +583,9 @@ def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         if raw["strategy"][key] not in built:
             words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
             yield told(["strategy", key], raw["strategy"][key], words, origin)
+    if raw["strategy"]["bar_interval"] == MONTH:  # Risk counts time in the strategy's bars.
+        words = "allowed: an interval of a fixed length"
+        yield told(["strategy", "bar_interval"], MONTH, words, origin)
 
 
 def _symbol_rule(venue: str) -> Rule:
