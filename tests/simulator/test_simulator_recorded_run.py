@@ -148,6 +148,27 @@ def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> No
     assert [bar.open_ms for bar in bars] == [start_ms - 60_000]
 
 
+def test_bar_that_filled_a_hole_of_a_recorded_run_is_no_warm_up(tmp_path: Path) -> None:
+    """A history bar of the first, partial minute is played by its trades and moves no clock."""
+    minute_ms = START_MS + 40_000  # Start of a whole minute.
+    warm_up, filled = (
+        Bar("BTCUSDT", "1m", open_ms, open_ms + 59_999, *("1", "2", "1", "2", "5"), True)
+        for open_ms in (minute_ms - 60_000, minute_ms)
+    )
+    quotes: list[tuple[int, Payload]] = [
+        (at_ms, tick("quote", n, exchange_ts=at_ms + SKEW_MS))
+        for n, at_ms in enumerate(range(minute_ms + 40_000, minute_ms + 90_000, 1_000))
+    ]
+    events: list[tuple[int, Payload]] = [(minute_ms + 39_000, INSTRUMENT)]
+    events += [(minute_ms + 39_000, warm_up), *quotes[:21]]
+    events += [(minute_ms + 61_000, filled), *quotes[21:]]
+
+    source = RecordedRun(write_run(tmp_path / "run", [events]), "run")
+
+    assert source.facts.skew_ms == SKEW_MS
+    assert [bar.open_ms for bar in source.past_bars("BTCUSDT", "1m")] == [minute_ms - 60_000]
+
+
 def test_recorded_ticks_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
     """Each trade and quote is the message of its tick, at the tick's time."""
     events = recorded()
