@@ -205,6 +205,7 @@ class Check:
         check.unchecked += check.keeper.book is None
         if outcome == APPLIED:
             self._note_top(check)
+            self._judge_top(diff.symbol, check)
 
     def _on_snapshot(self, body: Any) -> None:
         symbol = symbol_of_snapshot(
@@ -236,7 +237,8 @@ class Check:
             check.top.on_book(book.book_id, top)
 
     def _judge_top(self, symbol: str, check: SymbolCheck) -> None:
-        if check.top.in_row == MISMATCHES_MAX and not check.is_told:
+        # One message may settle several comparisons at once.
+        if check.top.in_row >= MISMATCHES_MAX and not check.is_told:
             check.is_told = True
             detail = f"top of book differs from {MISMATCHES_MAX} best quotes in a row"
             self._found(TOP, symbol, detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,39 @@ def test_each_kind_of_damage_is_found(change: Callable[[Lines], Lines], kind: st
     finding = check.findings.told[0]
     assert 1 <= finding.line <= len(lines)
     assert finding.at_ns == lines[finding.line - 1].at_ns
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_book_that_is_always_wrong_on_a_quiet_symbol_is_told_once(is_ahead: bool) -> None:
+    """Mismatches that settle by fours, and those after the last quote, are one finding."""
+
+    def streamed(name: str, **data: object) -> str:
+        message = {"stream": f"btcusdt@{name}", "data": {"s": "BTCUSDT", **data}}
+        return json.dumps(message, separators=(",", ":"))
+
+    def diff(number: int) -> str:
+        level = ["8.00", str(number)]
+        ids = {"U": number, "u": number}
+        return streamed("depth@100ms", e="depthUpdate", E=1, **ids, b=[level], a=[])
+
+    numbers = range(100, 112)
+    quotes = {
+        number: streamed("bookTicker", u=number, b="9.50", B="1.00", a="11.00", A="1.00")
+        for number in (100, 104, 108, 112)
+    }
+    body = {"lastUpdateId": 99, "bids": [["9.00", "1.00"]], "asks": [["11.00", "1.00"]]}
+    texts = [diff(99), json.dumps(body | {"symbol": "BTCUSDT"}, separators=(",", ":"))]
+    if is_ahead:
+        texts += [*quotes.values(), *map(diff, numbers)]
+    else:
+        for number in numbers:
+            texts += [quotes[number]] if number in quotes else []
+            texts.append(diff(number))
+
+    check = checked(Line(at, at, text.encode()) for at, text in enumerate(texts, 1))
+
+    assert check.symbols["BTCUSDT"].top.mismatches == (12 if is_ahead else 8)
+    assert check.findings.counts == {"top": 1}
 
 
 def test_what_a_recorder_marked_as_missed_is_no_fault() -> None:
