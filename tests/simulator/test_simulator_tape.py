@@ -363,6 +363,19 @@ def test_snapshots_of_two_symbols_go_to_their_own(tmp_path: Path) -> None:
     assert [frame.symbol for frame in frames] == ["ETHUSDT", "BTCUSDT"]
 
 
+@pytest.mark.parametrize(("name", "book_id"), [("XYZUSDT", 301), ("BTCUSDT", 9_999_999_999)])
+def test_snapshot_of_another_symbol_is_no_book_of_the_only_one(
+    name: str, book_id: int, tmp_path: Path
+) -> None:
+    """A snapshot that names a symbol is that symbol's, also on a tape that streams one alone."""
+    at_ms, body = snapshot(20_000, 9_999_999_999)
+    lines = [*market(20), (at_ms, body | {"symbol": name})]
+
+    venue = played(Tape(write_tape(tmp_path / "other.gz", lines)))
+
+    assert venue.depth("BTCUSDT", 5)["lastUpdateId"] == book_id
+
+
 def test_plain_text_and_spaced_json_are_tapes_too(tmp_path: Path) -> None:
     """An unpacked tape, and other JSON spacing, play the same."""
     path = tmp_path / "plain.txt"

@@ -216,12 +216,13 @@ class Tape:
         return Frame(at_ns, symbol, kind, stream, orjson.dumps(orjson.loads(message)["data"]))
 
     def _snapshot_symbol(self, message: bytes) -> str:
-        """Return the symbol of a snapshot: an unwrapped body does not name it."""
+        """Return the symbol of a snapshot: only a recorder's body names it."""
+        body = orjson.loads(message)
+        named = body.get("symbol")
+        if named is not None:
+            return str(named)
         if len(self.facts.symbols) == 1:
             return self.facts.symbols[0]
-        body = orjson.loads(message)
-        if "symbol" in body:
-            return str(body["symbol"])
         update_id = body["lastUpdateId"]
         for symbol, book in self.facts.opening_books.items():
             if book["recordedId"] == update_id:
