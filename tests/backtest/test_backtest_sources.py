@@ -33,6 +33,7 @@ from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
 from tests.runs import PROJECT, verb
+from tests.simulator.embedded_exchange import market, write_tape
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.campaign
@@ -49,6 +50,20 @@ def hourly(folder: Path, hours: int, name: str = "BTCUSDT-1h.csv") -> Path:
         for n, bar in enumerate(walk(hours))
     ]
     return write_klines(folder, bars, name)
+
+
+def test_tape_whose_rules_lack_a_filter_is_refused_by_name(tmp_path: Path) -> None:
+    """Rules of a tape that the market role would not take refuse the backtest."""
+    rules = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+    lines = [(0, {"symbols": [rules | {"filters": []}]}), *market(1)]
+    path = write_tape(tmp_path / "odd.gz", lines)
+    source = open_market([f"tape:{path}"], load_config(PROFILE))
+
+    with pytest.raises(Refusal) as refusal:
+        list(source.roots())
+
+    assert path.name in refusal.value.message
+    assert "BTCUSDT: filter PRICE_FILTER is missing" in refusal.value.message
 
 
 @pytest.mark.parametrize(

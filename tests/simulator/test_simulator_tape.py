@@ -284,6 +284,34 @@ def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
     assert "ABCXYZ" in stderr
 
 
+RULES = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+
+
+@pytest.mark.parametrize("key", ["status", "baseAsset", "quoteAsset", "filters"])
+@pytest.mark.parametrize("value", [None, 5])
+def test_rules_that_lack_a_field_are_refused_by_name(
+    key: str, value: int | None, tmp_path: Path
+) -> None:
+    """Rules of a played symbol without a field that the venue needs are refused with all names."""
+    rules: dict[str, object] = {**RULES, "filters": []}
+    del rules[key]
+    rules |= {} if value is None else {key: value}
+    path = write_tape(tmp_path / "odd.gz", [(0, {"symbols": [rules]}), *market(1)])
+
+    with pytest.raises(Refusal) as refusal:
+        Tape(path)
+
+    for word in (path.name, "BTCUSDT", key):
+        assert word in refusal.value.message
+
+
+def test_rules_of_a_symbol_that_is_not_played_may_lack_anything(tmp_path: Path) -> None:
+    """Rules of other symbols, of which an exchangeInfo has thousands, are not looked at."""
+    lines = [(0, {"symbols": [{"symbol": "XYZUSDT"}]}), *market(1)]
+
+    assert Tape(write_tape(tmp_path / "odd.gz", lines)).facts.symbols == ("BTCUSDT",)
+
+
 @pytest.mark.process
 def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
     """Each instrument names its origin: tape, table or decimals."""

@@ -13,12 +13,14 @@ from typing import Final
 
 from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
 from minibot.events.intervals import warmup_of
+from minibot.events.model import Instrument
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
-from minibot.exchanges.base import Candle
+from minibot.exchanges.base import Candle, FrameInvalid
 from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.exchanges.tapes.frames import Source
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
 from minibot.exchanges.venues import SIMULATED
+from minibot.kernel.errors import Refusal
 from minibot.market.feed import Feed
 from minibot.market.history import closed_candles
 from minibot.market.settings import feed_config
@@ -54,14 +56,17 @@ class FrameSource:
         self._history = history or {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the feed's events: rules, history and opening books, then those of each frame."""
+        """Yield the feed's events: rules, history and opening books, then those of each frame.
+
+        Raises:
+            Refusal: The rules of a symbol are incomplete.
+        """
         facts, origin_ms = self.source.facts, self.origin_ms
         config = feed_config(self._config, self.symbols, origin_ms, REAL_TIME)
-        dialect, parse = SIMULATED.dialect, SIMULATED.rules.parse
+        dialect = SIMULATED.dialect
         feed = Feed(config, origin_ms, dialect)
         feed.skew_ms = facts.skew_ms
-        infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
-        feed.on_instruments([parse(infos[symbol]) for symbol in self.symbols], origin_ms)
+        feed.on_instruments(self._rules(), origin_ms)
         self._take_history(feed)
         feed.on_connected(origin_ms)
         for symbol in feed.snapshots_wanted(origin_ms):
@@ -76,6 +81,14 @@ class FrameSource:
         if facts.end_ms is not None:
             feed.advance(facts.end_ms)
             yield from _taken(feed)
+
+    def _rules(self) -> list[Instrument]:
+        facts = self.source.facts
+        infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
+        try:
+            return [SIMULATED.rules.parse(infos[symbol]) for symbol in self.symbols]
+        except FrameInvalid as error:
+            raise Refusal(f"{self.name}: {error}.", "Name another source.") from error
 
     def _take_history(self, feed: Feed) -> None:
         """Emit the closed bars before the origin, as the market role does at its start."""

@@ -51,6 +51,8 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
 _NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
 """Errors of what is no JSON, or JSON of another form, where a message is expected."""
+_RULES: Final = {"status": str, "baseAsset": str, "quoteAsset": str, "filters": list}
+"""Fields of an exchangeInfo entry that playing its symbol needs, with their types."""
 _NS_DIGITS: Final = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
 
 
@@ -150,7 +152,8 @@ class Tape:
         """Scan the file.
 
         Raises:
-            Refusal: Missing, damaged, cut short, not a tape, or without a frame.
+            Refusal: Missing, damaged, cut short, not a tape, without a frame, or with incomplete
+                rules of a symbol that it plays.
         """
         self._path = path
         self._streams: dict[bytes, tuple[str, str, str]] = {}
@@ -162,6 +165,7 @@ class Tape:
                 kind_of(name.decode())[0] for name in scan.streams if not name.startswith(b"!")
             )
         )
+        _check_rules(path, scan, symbols)
         books = _opening_books(scan, symbols)
         self.facts = SourceFacts(
             name=name or f"tape:{path}",
@@ -282,6 +286,19 @@ def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
         scan.snapshots.append((received_ns, body))
     for info in body.get("symbols", ()):
         scan.symbol_infos[info["symbol"]] = info
+
+
+def _check_rules(path: Path, scan: _Scan, symbols: tuple[str, ...]) -> None:
+    for symbol in symbols:
+        info = scan.symbol_infos.get(symbol)
+        for name, kind in _RULES.items():
+            if info is not None and not isinstance(info.get(name), kind):
+                form = "list" if kind is list else "text"
+                raise Refusal(
+                    f"{path}: exchangeInfo {symbol}: {name}: expected a {form},"
+                    f" found {info.get(name)!r}.",
+                    "Name another recording.",
+                )
 
 
 def _notes(

@@ -30,6 +30,9 @@ def cut_of(lines: list[Line], begin: int, end: int) -> list[Line]:
     return list(Cut(lines[begin].at_ns, lines[end].at_ns).of(lines))
 
 
+REST_OF_RULES = b'"baseAsset":"X","quoteAsset":"USDT","filters":[]'
+
+
 @pytest.mark.parametrize("begin", [0, 1, 40, 700, 2500, 3900])
 def test_cut_begins_with_the_book_and_agrees_with_itself(begin: int, tmp_path: Path) -> None:
     """A cut begins with the whole book, so that every later top agrees and it can be played."""
@@ -101,7 +104,10 @@ def test_cut_of_a_kraken_tape_is_proved_by_its_checksums(shared_data: Path, vers
 def test_cut_begins_with_the_newest_rules_of_its_tape(tmp_path: Path) -> None:
     """A cut begins with the newest rules before it."""
     lines = demo()
-    old, new = (b'{"symbols":[{"symbol":"BTCUSDT","status":"%b"}]}' % n for n in (b"A", b"B"))
+    old, new = (
+        b'{"symbols":[{"symbol":"BTCUSDT","status":"%b",%b}]}' % (n, REST_OF_RULES)
+        for n in (b"A", b"B")
+    )
     lines[10] = lines[10]._replace(message=old)
     lines[20] = lines[20]._replace(message=new)
     cut = cut_of(lines, 1000, 2000)
@@ -115,8 +121,12 @@ def test_cut_of_a_merged_tape_keeps_the_rules_of_every_symbol(tmp_path: Path) ->
     """A cut keeps each recording's rules, without those that newer ones replace as a whole."""
     lines = demo()
     names = (("BTCUSDT",), ("BTCUSDT", "ETHUSDT"), (), ("BTCUSDT",))
+    entries = {
+        name: b'{"symbol":"%b","status":"TRADING",%b}' % (name.encode(), REST_OF_RULES)
+        for name in ("BTCUSDT", "ETHUSDT")
+    }
     rules = [
-        b'{"n":%d,"symbols":[%b]}' % (n, b",".join(b'{"symbol":"%b"}' % s.encode() for s in some))
+        b'{"n":%d,"symbols":[%b]}' % (n, b",".join(entries[name] for name in some))
         for n, some in enumerate(names)
     ]
     broken = b'{"symbols":[{"name":"BTCUSDT"}]}'
