@@ -12,8 +12,10 @@ import pytest
 import requests
 import websocket
 
-from minibot.simulator.faults.faults import FRAME_FAULTS
+from minibot.exchanges.tapes.frames import BOOK_TICKER, Frame
+from minibot.simulator.faults.faults import FRAME_FAULTS, Faults, FrameFault
 from minibot.simulator.faults.garbage import GARBAGE
+from minibot.simulator.faults.payload_faults import change_of
 from tests.simulator.embedded_exchange import (
     ORIGIN_MS,
     Exchange,
@@ -405,6 +407,64 @@ def test_unknown_things_arrive_beside_the_known(tmp_path: Path) -> None:
     assert names.count("trade") == 80
     assert sum("M" not in data for data in gone) == 5
     assert sum(["0.00000001", "0.00000000"] in data["b"] for data in strays) == 1
+
+
+QUOTE_FAULTS = (
+    *("flood", "zero_quote", "outlier_quote", "crossed_book", "unknown_field", "unknown_event"),
+)
+GOOD_QUOTE = b'{"u":1,"s":"BTCUSDT","b":"9.00","B":"1.00","a":"10.00","A":"1.00"}'
+
+
+@pytest.mark.parametrize("name", QUOTE_FAULTS)
+def test_frame_fault_passes_over_a_broken_recorded_message(name: str) -> None:
+    """A broken quote goes out as recorded, and the fault changes the next one."""
+    faults = Faults(lambda: 0)
+    faults.frame_faults.append(FrameFault(name, left=1, factor=2))
+    broken, good = (
+        Frame(1, "BTCUSDT", BOOK_TICKER, "btcusdt@bookTicker", data)
+        for data in (b'{"u":}', GOOD_QUOTE)
+    )
+
+    assert faults.on_frame(broken, None) == [broken]
+    assert faults.on_frame(good, None) != [good]
+    assert faults.on_frame(good, None) == [good]
+
+
+@pytest.mark.parametrize("data", [b"[]", b"7", b"{}", b'{"b":5,"a":5}', b'{"b":[],"a":{}}'])
+@pytest.mark.parametrize("name", ["zero_quote", "outlier_quote", "crossed_book", "unknown_field"])
+def test_frame_fault_survives_a_message_of_another_form(name: str, data: bytes) -> None:
+    """A quote that is JSON of another form is sent, changed or as recorded."""
+    faults = Faults(lambda: 0)
+    faults.frame_faults.append(FrameFault(name, left=1, factor=2))
+
+    (sent,) = faults.on_frame(Frame(1, "BTCUSDT", BOOK_TICKER, "btcusdt@bookTicker", data), None)
+
+    assert sent.stream == "btcusdt@bookTicker"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("field_added", {}),
+        ("field_removed", {"field": "b"}),
+        ("field_retyped", {"field": "b", "to": "integer"}),
+        ("kline_unclosed", {}),
+    ],
+)
+@pytest.mark.parametrize("data", [b'{"u":}', b"[7]", b"7", b'{"k":5}', b'{"b":"inf"}'])
+def test_payload_fault_survives_a_broken_recorded_message(
+    kind: str, fields: dict[str, Any], data: bytes
+) -> None:
+    """A broken payload is sent; one that is no JSON as recorded, and the fault stays in force."""
+    faults = Faults(lambda: 0)
+    change = change_of(kind, {"stream": "*", **fields}, left=1, until_ms=1)
+    faults.changes.add(change)
+
+    sent = faults.on_payload("btcusdt@bookTicker", data)
+
+    assert sent is not None
+    if data == b'{"u":}':
+        assert (sent, change.left) == (data, 1)
 
 
 def test_old_snapshot_lies_before_any_buffer(exchange: Exchange) -> None:

@@ -116,9 +116,14 @@ class Faults:
             if fault.symbol not in (None, frame.symbol):
                 continue
             change = _CHANGES[fault.name].get(frame.kind)
-            if change is not None:
-                fault.left -= 1
-                return change(frame, data or orjson.loads(frame.data), fault)
+            if change is None:
+                continue
+            try:
+                changed = change(frame, data or orjson.loads(frame.data), fault)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                return [frame]  # Broken as recorded, for clients to refuse; the next one serves.
+            fault.left -= 1
+            return changed
         return [frame]
 
 

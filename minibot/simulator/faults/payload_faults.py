@@ -102,9 +102,13 @@ class PayloadFaults:
             if item.kind == "stream_silent":
                 item.left -= 1
                 return None
-            payload = orjson.loads(data)
+            try:
+                payload = orjson.loads(data)
+            except ValueError:
+                return data  # Broken as recorded, for clients to refuse; the next one serves.
             if item.kind == "kline_unclosed":
-                if payload.get("k", {}).get("x") is True:
+                bar = payload.get("k") if isinstance(payload, dict) else None
+                if isinstance(bar, dict) and bar.get("x") is True:
                     item.left -= 1
                     return None
                 continue
@@ -190,6 +194,6 @@ def _retyped(value: Any, to: str | None) -> Any:
 def _number(value: Any, *, whole: bool) -> int | float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+        return int(number) if whole or number.is_integer() else number
+    except (TypeError, ValueError, OverflowError):
         return 0
-    return int(number) if whole or number.is_integer() else number
