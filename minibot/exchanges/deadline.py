@@ -37,23 +37,28 @@ class Deadline:
             yield
 
     def watch(self, sock: socket.socket) -> None:
-        """Remember a socket that the current request may wait on."""
+        """Watch a socket that the current request may wait on; shut it down if time is up."""
         with self._lock:
             self._sockets = [known for known in self._sockets if known.fileno() >= 0]
             if sock not in self._sockets:
                 self._sockets.append(sock)
+            if self.expired:  # While the name was resolved, or TLS replaced the socket.
+                self._shut_down()
 
     def expire(self) -> None:
         """Shut down all sockets in use, from any thread."""
         self.expired = True
         with self._lock:
-            for sock in self._sockets:
-                try:
-                    # The plain class's method: `SSLSocket.shutdown` would drop the TLS object that
-                    # the reading thread is using.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-                except OSError:
-                    continue  # Closed already: no thread reads it.
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        for sock in self._sockets:
+            try:
+                # The plain class's method: `SSLSocket.shutdown` would drop the TLS object that the
+                # reading thread is using.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                continue  # Closed already: no thread reads it.
 
 
 def _connection_classes(deadline: Deadline) -> dict[str, type[Any]]:

@@ -203,14 +203,19 @@ class WebSocketStream:
         is_secure = parts.scheme == "wss"
         port = parts.port or (443 if is_secure else 80)
         sock = socket.create_connection((host, port), timeout=self._connect_timeout_s)
-        self._sockets.append(sock)
+        self._keep(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not is_secure:
             return sock
         secure = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-        self._sockets.append(secure)
+        self._keep(secure)
         return secure
+
+    def _keep(self, sock: socket.socket) -> None:
+        self._sockets.append(sock)
+        if self._aborted:  # While the name was resolved, or TLS replaced the socket.
+            self._shut_down()
 
     def recv(self) -> tuple[int, bytes]:
         """Return machine time of the socket read and one message; pings are answered on the way.

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,6 +220,26 @@ def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
 
     assert caught.value.kind in (TIMEOUT, UNREACHABLE)
     assert had_to_wait == [True]
+
+
+@pytest.mark.row("F111")
+def test_request_that_is_over_before_it_has_a_socket_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request that ends while its name is resolved asks the server nothing."""
+    resolve = socket.getaddrinfo
+    with Loopback(says(answer(b"{}"))) as server:
+        rest = client(server.port)
+
+        def resolve_late(*args: Any) -> Any:
+            rest.close()
+            return resolve(*args)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+        with pytest.raises(RestError):
+            rest.ping()
+
+        assert server.requests == []
 
 
 @pytest.mark.row("F110")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -265,6 +266,26 @@ def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> No
         wait_until(lambda: had_to_wait, "the end of the server's talk")
 
     assert had_to_wait == [True]
+
+
+def test_opening_that_is_over_before_it_has_a_socket_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An opening that ends while its name is resolved sends the server nothing."""
+    resolve = socket.getaddrinfo
+    with Loopback(sends(frame(BODY))) as server:
+        stream = WebSocketStream(
+            stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
+        )
+
+        def resolve_late(*args: Any) -> Any:
+            stream.abort()
+            return resolve(*args)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+        with pytest.raises(StreamLost):
+            stream.open()
+        stream.close()
+
+        assert server.requests == []
 
 
 def test_nobody_listening_is_lost() -> None:
