@@ -207,6 +207,7 @@ def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
     kept = full()
     kept.take_change("AUSDT", 3.25, MIDNIGHT)
     kept.take_value("social_cusdt", 2.5, MIDNIGHT)
+    kept.take_value("social_zusdt", 1.5, MIDNIGHT)
     kept.due(MIDNIGHT)
     kept.scan(MIDNIGHT)
     other = Scanner(SETTINGS)
@@ -220,6 +221,19 @@ def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
     later = MIDNIGHT + 1_800_000
     assert told(other.scan(later)) == told(kept.scan(later))
     assert other.state() == kept.state()
+
+
+def test_snapshot_of_an_older_build_is_restored() -> None:
+    """Values stood by symbol then: none is known."""
+    old = full().state()
+    del old["values"]
+    for one in old["symbols"].values():
+        one["values"] = {}
+    scanner = Scanner(SETTINGS)
+
+    scanner.restore(old)
+
+    assert told(scanner.scan(MIDNIGHT)) == told(full().scan(MIDNIGHT))
 
 
 @pytest.mark.row("B-07")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from minibot.events.model import (
     Bar,
     Beat,
     Event,
+    FeedValue,
     JsonObject,
     MarketRegime,
     MarketScan,
@@ -195,6 +197,29 @@ def test_mode_event_tells_a_scan_only_when_the_order_changes() -> None:
     assert len(changed) < len(orders)
 
 
+def universe(*traded: str, kept: tuple[str, ...] = ()) -> Universe:
+    """Return a universe that watches no symbol."""
+    return Universe(
+        mode="dynamic",
+        quote_asset="USDT",
+        traded=traded,
+        watched=(),
+        kept=kept,
+        missing_bases=(),
+        excluded={},
+        quote_volumes={},
+        generation=2,
+    )
+
+
+def inserted(events: list[Event], second: int, payload: Payload) -> list[Event]:
+    """Return events with one more at a second, before those of that time."""
+    ts = MIDNIGHT + second * 1_000
+    at = next(n for n, event in enumerate(events) if event.ts >= ts)
+    place = f"{payload.TYPE} {second}"
+    return [*events[:at], Event(ts, place, "market_role", RUN_ID, HASH, payload), *events[at:]]
+
+
 def test_universe_says_which_symbols_are_ranked() -> None:
     """A symbol that the universe dropped has no rank any more."""
     events = list(market())
@@ -218,6 +243,25 @@ def test_universe_says_which_symbols_are_ranked() -> None:
     scans = payloads(played(core_from_config(profile()), events), MarketScan)
 
     assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS[:2])
+
+
+@pytest.mark.parametrize("has_universe", [False, True])
+def test_value_from_before_its_symbol_joins_counts_at_once(has_universe: bool) -> None:
+    """A start tells it before the first bar; another universe may hold then."""
+    events = list(market())
+    if has_universe:
+        events = inserted(events, 2, universe(*SYMBOLS))
+        events = inserted(events, 0, universe(*SYMBOLS[1:]))
+    loud = inserted(events, 0, FeedValue("social_aaausdt", "5", MIDNIGHT))
+
+    plain_score, loud_score = (
+        Decimal(one["score"])
+        for told in (events, loud)
+        for one in payloads(played(core_from_config(profile()), told), MarketScan)[-1].ranked
+        if one["symbol"] == SYMBOLS[0]
+    )
+
+    assert loud_score - plain_score == Decimal("5.00")
 
 
 def watching(generation: int = 1, *, kept: tuple[str, ...] = ()) -> Universe:

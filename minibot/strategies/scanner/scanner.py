@@ -66,16 +66,14 @@ class Scan(NamedTuple):
 
 @final
 class _Scanned:
-    """One symbol: its bars, and what came from elsewhere, with times."""
+    """One symbol: its bars, and the venue's change of 24 hours with its time."""
 
-    __slots__ = ("_factors", "_is_stale", "bars", "change", "regime_bars", "values")
+    __slots__ = ("_factors", "_is_stale", "bars", "change", "regime_bars")
 
     def __init__(self, interval: str) -> None:
         self.bars: BarSeries = BarSeries(interval, BARS_MIN, 0)
         self.regime_bars: BarSeries = BarSeries(REGIME_INTERVAL, REGIME_BARS_MIN + 1, 0)
         self.change: tuple[float, int] | None = None
-        # Newest value by kind of feed, with its time.
-        self.values: dict[str, tuple[float, int]] = {}
         self._is_stale: bool = True
         self._factors: Factors | None = None
 
@@ -101,9 +99,6 @@ class _Scanned:
             "bars": self.bars.state(),
             "change": None if change is None else [float_text(change[0]), change[1]],
             "regime_bars": self.regime_bars.state(),
-            "values": {
-                kind: [float_text(value), ts] for kind, (value, ts) in sorted(self.values.items())
-            },
         }
 
     def restore(self, state: JsonObject) -> None:
@@ -112,9 +107,6 @@ class _Scanned:
         self.bars.restore(state["bars"])
         self.change = None if change is None else (float_from(change[0]), change[1])
         self.regime_bars.restore(state["regime_bars"])
-        self.values = {
-            kind: (float_from(value), ts) for kind, (value, ts) in state["values"].items()
-        }
         self._is_stale = True
 
 
@@ -128,13 +120,15 @@ class Scanner:
         due_ts: When the next scan is due; -1 before the first time was told.
     """
 
-    __slots__ = ("_length_ms", "_symbols", "due_ts", "regime", "settings")
+    __slots__ = ("_length_ms", "_symbols", "_values", "due_ts", "regime", "settings")
 
     def __init__(self, settings: ScannerSettings, symbols: Iterable[str] = ()) -> None:
         """Start knowing nothing but the symbols to be ranked; others join with their first bar."""
         self.settings: ScannerSettings = settings
         self._length_ms: int = interval_ms(settings.interval)
         self._symbols: dict[str, _Scanned] = {}
+        # Newest value by feed, with its time; it may come before its symbol joins.
+        self._values: dict[str, tuple[float, int]] = {}
         self.regime: Regime | None = None
         self.due_ts: int = -1
         for symbol in symbols:
@@ -167,11 +161,8 @@ class Scanner:
             value: A finite number.
             ts: From when on it holds.
         """
-        for kind in (SOCIAL, ONCHAIN):
-            if feed.startswith(kind):
-                scanned = self._symbols.get(feed.removeprefix(kind).upper())
-                if scanned is not None:
-                    scanned.values[kind] = value, ts
+        if feed.startswith((SOCIAL, ONCHAIN)):
+            self._values[feed] = value, ts
 
     # --- scans --------------------------------------------------------------------------------
 
@@ -208,7 +199,7 @@ class Scanner:
         if regime is None or regime.since_ts != boundary(ts):
             regime = self.regime = self._regime(boundary(ts))
         measured = {
-            symbol: self._measured(scanned, ts) for symbol, scanned in self._symbols.items()
+            symbol: self._measured(symbol, scanned, ts) for symbol, scanned in self._symbols.items()
         }
         return Scan(ts, regime, ranked(measured, regime.weights, self.settings))
 
@@ -222,6 +213,9 @@ class Scanner:
             "symbols": {
                 symbol: scanned.state() for symbol, scanned in sorted(self._symbols.items())
             },
+            "values": {
+                feed: [float_text(value), ts] for feed, (value, ts) in sorted(self._values.items())
+            },
         }
 
     def restore(self, state: JsonObject) -> None:
@@ -231,6 +225,8 @@ class Scanner:
         self._symbols = {}
         for symbol, one in state["symbols"].items():
             self._of(symbol).restore(one)
+        values = state.get("values", {})
+        self._values = {feed: (float_from(value), ts) for feed, (value, ts) in values.items()}
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -243,21 +239,22 @@ class Scanner:
     def _reads(self, bar: ClosedBar) -> bool:
         return bar.interval in (self.settings.interval, REGIME_INTERVAL)
 
-    def _measured(self, scanned: _Scanned, ts: int) -> Measured:
+    def _measured(self, symbol: str, scanned: _Scanned, ts: int) -> Measured:
         lacks = self._lacks(scanned, ts)
         if lacks:
             return Measured(None, lacks)
         factors = scanned.factors()
         if factors is None:
             return Measured(None, f"nothing was traded in {BARS_MIN - 1} bars")
+        name = symbol.lower()
         fresh_ms = self.settings.bars_age_max * self._length_ms
         feed_ms = self.settings.feed_age_ms_max
         return Measured(
             factors,
             "",
             _fresh(scanned.change, ts, fresh_ms),
-            _fresh(scanned.values.get(SOCIAL), ts, feed_ms),
-            _fresh(scanned.values.get(ONCHAIN), ts, feed_ms),
+            _fresh(self._values.get(SOCIAL + name), ts, feed_ms),
+            _fresh(self._values.get(ONCHAIN + name), ts, feed_ms),
         )
 
     def _lacks(self, scanned: _Scanned, ts: int) -> str:
