@@ -125,7 +125,8 @@ def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool 
         elif isinstance(payload, FeedValue):
             scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
         elif isinstance(payload, Universe):
-            scanner.watch((*payload.traded, *(payload.watched if ranks_watched else ())))
+            watched = payload.watched if ranks_watched else ()
+            scanner.watch((*payload.traded, *watched), payload.kept)
     return last_ts
 
 

@@ -208,6 +208,7 @@ def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
     kept.take_change("AUSDT", 3.25, MIDNIGHT)
     kept.take_value("social_cusdt", 2.5, MIDNIGHT)
     kept.take_value("social_zusdt", 1.5, MIDNIGHT)
+    kept.watch(SYMBOLS[:-1], kept=SYMBOLS[-1:])
     kept.due(MIDNIGHT)
     kept.scan(MIDNIGHT)
     other = Scanner(SETTINGS)
@@ -224,9 +225,9 @@ def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
 
 
 def test_snapshot_of_an_older_build_is_restored() -> None:
-    """Values stood by symbol then: none is known."""
+    """Values stood by symbol then: none is known; every symbol with bars is ranked."""
     old = full().state()
-    del old["values"]
+    del old["ranked"], old["values"]
     for one in old["symbols"].values():
         one["values"] = {}
     scanner = Scanner(SETTINGS)

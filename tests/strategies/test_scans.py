@@ -220,29 +220,45 @@ def inserted(events: list[Event], second: int, payload: Payload) -> list[Event]:
     return [*events[:at], Event(ts, place, "market_role", RUN_ID, HASH, payload), *events[at:]]
 
 
-def test_universe_says_which_symbols_are_ranked() -> None:
-    """A symbol that the universe dropped has no rank any more."""
-    events = list(market())
-    dropped = Universe(
-        mode="dynamic",
-        quote_asset="USDT",
-        traded=SYMBOLS[:2],
-        watched=(),
-        kept=(),
-        missing_bases=(),
-        excluded={},
-        quote_volumes={},
-        generation=2,
-    )
-    at = next(n for n, event in enumerate(events) if event.ts > MIDNIGHT + 130_000)
-    events[at:] = [
-        event for event in events[at:] if getattr(event.payload, "symbol", "") != SYMBOLS[2]
-    ]
-    events.insert(at, Event(events[at].ts, "u", "market_role", RUN_ID, HASH, dropped))
+@pytest.mark.parametrize("kept", [(), SYMBOLS[2:]])
+def test_universe_says_which_symbols_are_ranked(kept: tuple[str, ...]) -> None:
+    """A symbol that the universe dropped has no rank any more, however long its bars go on."""
+    events = inserted(list(market(600)), 130, universe(*SYMBOLS[:2], kept=kept))
 
     scans = payloads(played(core_from_config(profile()), events), MarketScan)
 
-    assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS[:2])
+    assert {one["symbol"] for one in scans[1].ranked} == set(SYMBOLS)
+    for scan in scans[2:]:
+        assert {one["symbol"] for one in scan.ranked} == set(SYMBOLS[:2])
+        assert scan.lacking == 0
+
+
+def test_kept_symbol_that_joins_is_ranked_by_the_bars_it_has() -> None:
+    """Its streams went on while it was held, so that no history comes again as it joins."""
+    events = list(market())
+    for second in (0, 100):
+        events = inserted(events, second, universe(*SYMBOLS[:2], kept=SYMBOLS[2:]))
+    events = inserted(events, 130, universe(*SYMBOLS))
+
+    scans = payloads(played(core_from_config(profile()), events), MarketScan)
+
+    assert [(len(scan.ranked), scan.lacking) for scan in scans] == [(0, 2), (2, 0), (3, 0)]
+
+
+def test_restart_keeps_which_symbols_are_ranked() -> None:
+    """A core restored among bars of a kept symbol tells what it would have told."""
+    events, given = list(market()), profile()
+    events = inserted(events, 0, universe(*SYMBOLS[:2], kept=SYMBOLS[2:]))
+    events = inserted(events, 1, FeedValue("social_cccusdt", "5", MIDNIGHT))
+    events = inserted(events, 190, universe(*SYMBOLS))
+    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
+    for cut in range(1, len(events), 97):
+        first, second = core_from_config(given), core_from_config(given)
+        before = played(first, events[:cut])
+        second.restore(decode(encode(first.state())))
+        after = played(second, events, cut)
+
+        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
 
 
 @pytest.mark.parametrize("has_universe", [False, True])

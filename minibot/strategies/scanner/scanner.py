@@ -120,13 +120,15 @@ class Scanner:
         due_ts: When the next scan is due; -1 before the first time was told.
     """
 
-    __slots__ = ("_length_ms", "_symbols", "_values", "due_ts", "regime", "settings")
+    __slots__ = ("_length_ms", "_ranked", "_symbols", "_values", "due_ts", "regime", "settings")
 
     def __init__(self, settings: ScannerSettings, symbols: Iterable[str] = ()) -> None:
         """Start knowing nothing but the symbols to be ranked; others join with their first bar."""
         self.settings: ScannerSettings = settings
         self._length_ms: int = interval_ms(settings.interval)
         self._symbols: dict[str, _Scanned] = {}
+        # The symbols that are ranked; None before a universe: all that have bars.
+        self._ranked: frozenset[str] | None = None
         # Newest value by feed, with its time; it may come before its symbol joins.
         self._values: dict[str, tuple[float, int]] = {}
         self.regime: Regime | None = None
@@ -136,10 +138,13 @@ class Scanner:
 
     # --- inputs -------------------------------------------------------------------------------
 
-    def watch(self, symbols: Iterable[str]) -> None:
-        """Rank these symbols and no other from now on; those that stay keep their bars."""
-        wanted = sorted(set(symbols))
-        self._symbols = {symbol: self._of(symbol) for symbol in wanted}
+    def watch(self, symbols: Iterable[str], kept: Iterable[str] = ()) -> None:
+        """Rank these symbols and no other from now on; those that stay keep their bars.
+
+        So do `kept` ones, which are followed: no history would come again as they join.
+        """
+        self._ranked = frozenset(symbols)
+        self._symbols = {symbol: self._of(symbol) for symbol in sorted(self._ranked.union(kept))}
 
     def take_bar(self, symbol: str, bar: ClosedBar) -> None:
         """Take a closed bar; one of an interval that it does not read changes nothing."""
@@ -199,7 +204,7 @@ class Scanner:
         if regime is None or regime.since_ts != boundary(ts):
             regime = self.regime = self._regime(boundary(ts))
         measured = {
-            symbol: self._measured(symbol, scanned, ts) for symbol, scanned in self._symbols.items()
+            symbol: self._measured(symbol, scanned, ts) for symbol, scanned in self._compared()
         }
         return Scan(ts, regime, ranked(measured, regime.weights, self.settings))
 
@@ -209,6 +214,7 @@ class Scanner:
         """Return the whole state as canonical JSON values."""
         return {
             "due_ts": self.due_ts,
+            "ranked": None if self._ranked is None else sorted(self._ranked),
             "regime": None if self.regime is None else list(self.regime),
             "symbols": {
                 symbol: scanned.state() for symbol, scanned in sorted(self._symbols.items())
@@ -222,6 +228,8 @@ class Scanner:
         """Take over what `state` described, under the same settings."""
         self.due_ts = state["due_ts"]
         self.regime = None if state["regime"] is None else regime_from(state["regime"])
+        told = state.get("ranked")
+        self._ranked = None if told is None else frozenset(told)
         self._symbols = {}
         for symbol, one in state["symbols"].items():
             self._of(symbol).restore(one)
@@ -235,6 +243,15 @@ class Scanner:
         if scanned is None:
             scanned = self._symbols[symbol] = _Scanned(self.settings.interval)
         return scanned
+
+    def _compared(self) -> list[tuple[str, _Scanned]]:
+        """Return the symbols that are ranked, by name."""
+        told = self._ranked
+        return sorted(
+            (symbol, scanned)
+            for symbol, scanned in self._symbols.items()
+            if told is None or symbol in told
+        )
 
     def _reads(self, bar: ClosedBar) -> bool:
         return bar.interval in (self.settings.interval, REGIME_INTERVAL)
@@ -272,7 +289,7 @@ class Scanner:
         """Return the regime as of a 00, 04 ... 20 UTC, by bars of which the newest is no older."""
         closes = []
         missing = 0
-        for _, scanned in sorted(self._symbols.items()):
+        for _, scanned in self._compared():
             bars = [bar for bar in scanned.regime_bars.bars if bar.open_ts + REGIME_MS <= since_ts]
             is_late = not bars or since_ts - bars[-1].open_ts > 2 * REGIME_MS
             if is_late or len(bars) < REGIME_BARS_MIN:
