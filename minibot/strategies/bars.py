@@ -107,7 +107,8 @@ class TickBars:
 
     A bar closes when the first trade of a later interval comes; intervals without a trade between
     them become flat bars, up to `hole_bars_max` (beyond, the bars after the hole stand alone and
-    indicators start anew). A trade of an interval that closed already is left out.
+    indicators start anew). A trade of an interval that closed already, or that a gap tore, is left
+    out.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class TickBars:
         "_open",
         "_open_ts",
         "_volume",
+        "_whole_from",
         "hole_bars_max",
         "interval",
         "length_ms",
@@ -133,6 +135,8 @@ class TickBars:
         self._low: float = 0.0
         self._close: float = 0.0
         self._volume: float = 0.0
+        # Trades of before lie in an interval of which some are missing.
+        self._whole_from: int = -1
 
     def add(self, ts: int, price: float, qty: float) -> tuple[ClosedBar, ...]:
         """Take a trade at exchange time `ts` (ms); return the bars that it closed, oldest first.
@@ -149,7 +153,7 @@ class TickBars:
             self._close = price
             self._volume = self._volume + qty
             return ()
-        if ts < open_ts:
+        if ts < open_ts or ts < self._whole_from:
             return ()
         new_ts = ts - ts % self.length_ms
         closed = () if open_ts < 0 else self._close_until(open_ts, new_ts)
@@ -184,20 +188,31 @@ class TickBars:
             is_live,
         )
 
-    def reset(self) -> None:
-        """Forget the open bar."""
+    def reset(self, until_ts: int) -> None:
+        """Forget the open bar, as trades up to `until_ts` (ms) are missing.
+
+        No bar is made of its interval, nor of the one that contains that time.
+        """
+        torn = max(self._open_ts, until_ts - until_ts % self.length_ms)
+        self._whole_from = max(self._whole_from, torn + self.length_ms)
+        self._forget()
+
+    def _forget(self) -> None:
         self._open_ts = -1
         self._open = self._high = self._low = self._close = self._volume = 0.0
 
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
-        if self._open_ts < 0:
-            return {"open": None}
-        return {"open": self._bar(self._open_ts, is_live=False).state()}
+        is_open = self._open_ts >= 0
+        return {
+            "open": self._bar(self._open_ts, is_live=False).state() if is_open else None,
+            "whole_from": self._whole_from,
+        }
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
-        self.reset()
+        self._forget()
+        self._whole_from = state.get("whole_from", -1)
         if state["open"] is not None:
             bar = ClosedBar.from_state(state["open"])
             self._open_ts = bar.open_ts

@@ -412,8 +412,8 @@ class StrategyCore(Core):
     def _take_gap(self, gap: Gap, now: int) -> None:
         """Take a gap: in the depth stream it makes the book unusable until the next, and no more.
 
-        Of any other the strategy is told. Where trades are missing, the bar being made of the
-        deciding interval is forgotten; a longer one survives a gap that is shorter than itself.
+        Of any other the strategy is told. Where trades are missing, the deciding interval in which
+        they end makes no bar; a longer one survives a gap that is shorter than itself.
         """
         watched = self._find(gap.symbol)
         watched.view.now = now
@@ -428,7 +428,7 @@ class StrategyCore(Core):
             return
         for builder in watched.builders:
             if builder is watched.builders[-1] or gap.to_ts - gap.from_ts >= builder.length_ms:
-                builder.reset()
+                builder.reset(gap.to_ts)
         # Until the next bar nobody decides, and the reason of the last one is no longer true.
         reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
         watched.said = decision_of(HOLD, 0, 0, WARMUP, reason, ())

@@ -166,7 +166,7 @@ def test_core_restored_after_everything_happened_is_the_same_to_the_bit() -> Non
     feed.ending()
     warm_state = feed.core.state()
     feed.gap("trade")
-    feed.trade(PRICE, feed.ts)
+    feed.trade(PRICE, feed.ts + 1_000)
 
     for state in (warm_state, feed.core.state()):
         restored = core_from_state(config(bars_from_ticks=True), decode(encode(state)))
@@ -404,6 +404,52 @@ def test_ticks_mode_after_gap_forgets_the_open_bar() -> None:
     feed.trade(PRICE, START + 1000)
 
     assert feed.core.state()["symbols"][SYMBOL]["strategy"]["bars"]["slow"]["count"] == 0
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_ticks_mode_makes_no_bar_of_an_interval_that_a_gap_tore(is_restored: bool) -> None:
+    """Trades behind the gap within its interval make no bar; the next interval is whole."""
+    profile = config(bars_from_ticks=True)
+    feed, counts = Feed(profile), []
+    feed.trade(PRICE, START)
+    feed.gap("trade")
+    if is_restored:
+        feed.core = core_from_state(profile, decode(encode(feed.core.state())))
+    for after_ms in (500, 1_000, 2_000):
+        feed.trade(PRICE, START + after_ms)
+        counts.append(feed.core.state()["symbols"][SYMBOL]["strategy"]["bars"]["slow"]["count"])
+
+    assert counts == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("last_ts", "until_ts", "first"),
+    [
+        (START, START + 999, START + 1_000),
+        (START, START + 1_000, START + 2_000),
+        (START + 1_200, START + 999, START + 2_000),
+    ],
+)
+def test_bars_of_ticks_go_on_with_the_first_interval_behind_a_gap(
+    last_ts: int, until_ts: int, first: int
+) -> None:
+    """Torn are the open bar, whose clock may be ahead, and the interval in which the gap ends."""
+    bars = TickBars("1s", hole_bars_max=2)
+    bars.add(last_ts, PRICE, 1.0)
+    bars.reset(until_ts)
+    closed = [bar for ms in range(0, 4_000, 100) for bar in bars.add(START + ms, PRICE, 1.0)]
+
+    assert closed[0].open_ts == first
+    assert closed[0].volume == 10.0
+
+
+def test_bars_of_ticks_are_restored_from_a_state_without_a_gap() -> None:
+    """A snapshot of before says nothing of gaps: every interval is whole."""
+    bars = TickBars("1s", hole_bars_max=2)
+    bars.restore({"open": None})
+    bars.add(START, PRICE, 1.0)
+
+    assert [bar.open_ts for bar in bars.add(START + 1_000, PRICE, 1.0)] == [START]
 
 
 def test_two_symbols_are_judged_apart() -> None:
