@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from decimal import Decimal
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -160,6 +161,30 @@ def test_bars_of_history_leave_an_example_as_if_it_had_answered_nothing(
     said = signals(feed.bars([float(close) for close in live]))
 
     assert [signal.side for signal in said] == sides
+
+
+def test_maker_grid_leaves_out_a_rung_that_has_no_price() -> None:
+    """Ten rungs of ten percent, as its bounds allow: the tenth is at nothing, and is none."""
+    feed = Feed(config(name="maker_grid", parameters={"period": 2, "rungs": 10, "step": "10"}))
+    feed.last = 100.0
+    said = signals(feed.bars([100.0] * 13))
+
+    limits = [int(Decimal(signal.limit_price or 0)) for signal in said]
+    assert limits == [90, 80, 70, 60, 50, 40, 30, 20, 10, 90, 80]
+
+
+def test_trail_pullback_tells_trails_of_as_many_places_as_risk_takes() -> None:
+    """Parameters may have any number of places; the rest is cut, so that a trail is no wider."""
+    parameters = {"fast": 2, "slow": 4, "trail": "33.33333", "near": "20.00009"}
+    feed = Feed(config(name="trail_pullback", parameters=parameters))
+    said = signals(feed.bars([100.0, 101.0, 102.0, 103.0, 102.0]))
+    feed.fill("BUY", "1")
+    said += signals(feed.bars([104.0]))
+
+    assert [(signal.side, Decimal(signal.trail_bps or 0)) for signal in said] == [
+        ("BUY", Decimal("33.3333")),
+        ("ADJUST", Decimal("20")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,14 @@ class MakerGrid(Strategy):
             return sell("above cost", (compare("close", bar.close, ">=", goal),))
         self.rung = self.rung % self.rungs + 1
         limit = average * (1.0 - self.rung * self.step)
-        if limit >= bar.close:
+        price = Decimal(limit).quantize(CENTS)
+        if price <= 0 or limit >= bar.close:
             return None
         return buy(
             f"rung {self.rung}",
             (compare("limit", limit, "<", bar.close),),
             share_bps=self.share,
-            limit=Decimal(limit).quantize(CENTS),
+            limit=price,
             valid_ms=min(length_ms * self.rungs, VALID_MS_MAX),
         )
 

@@ -5,6 +5,7 @@ It loses where the rise is over: the dip that it buys goes on, down to the trail
 
 from __future__ import annotations
 
+from decimal import ROUND_DOWN, Decimal
 from typing import ClassVar
 
 from minibot.features.ema import Ema
@@ -25,6 +26,9 @@ from minibot.strategies.protocol import (
     whole,
 )
 
+# The places of a trail in basis points that risk takes.
+PLACES = Decimal("0.0001")
+
 
 class TrailPullback(Strategy):
     """Long or flat; risk keeps the trail, for which it needs `risk.hard_stop_bps`."""
@@ -41,8 +45,8 @@ class TrailPullback(Strategy):
         """Start before the first bar."""
         self.fast: Ema = Ema(settings.whole("fast"))
         self.slow: Ema = Ema(settings.whole("slow"))
-        self.trail: str = str(settings.exact("trail"))
-        self.near: str = str(settings.exact("near"))
+        self.trail: str = str(settings.exact("trail").quantize(PLACES, ROUND_DOWN))
+        self.near: str = str(settings.exact("near").quantize(PLACES, ROUND_DOWN))
         self.gain: float = settings.number("gain") / 10_000.0
         self.has_tightened: bool = False
 
