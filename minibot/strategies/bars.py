@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minibot.cores.closed_bar import ClosedBar as ClosedBar
+from minibot.events.intervals import align
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
@@ -155,7 +156,7 @@ class TickBars:
             return ()
         if ts < open_ts or ts < self._whole_from:
             return ()
-        new_ts = ts - ts % self.length_ms
+        new_ts = align(ts, self.length_ms)
         closed = () if open_ts < 0 else self._close_until(open_ts, new_ts)
         self._open_ts = new_ts
         self._open = self._high = self._low = self._close = price
@@ -193,7 +194,7 @@ class TickBars:
 
         No bar is made of its interval, nor of the one that contains that time.
         """
-        torn = max(self._open_ts, until_ts - until_ts % self.length_ms)
+        torn = max(self._open_ts, align(until_ts, self.length_ms))
         self._whole_from = max(self._whole_from, torn + self.length_ms)
         self._forget()
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.wish import Wish
-from minibot.events.intervals import warmup_of
+from minibot.events.intervals import align, warmup_of
 from minibot.events.model import (
     BUY,
     SELL,
@@ -179,7 +179,7 @@ class Trial:
         before = self.now
         self.now += min(lengths.values(), default=MINUTE_MS)
         for name in reversed(lengths):  # The deciding one last.
-            if self.now // lengths[name] > before // lengths[name]:
+            if align(self.now, lengths[name]) > before:
                 self._close_bar(close, name)
 
     def warm_up(self, closes: Sequence[float]) -> None:
@@ -211,7 +211,7 @@ class Trial:
     ) -> Decision | None:
         """Let the bar close that is now the last of its interval, or came `ago` bars before it."""
         length_ms = interval_ms(interval)
-        open_ts = self.now - self.now % length_ms - length_ms * (ago + 1)
+        open_ts = align(self.now, length_ms) - length_ms * (ago + 1)
         self._at(close, 1.0)
         self._fill(close)
         bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)

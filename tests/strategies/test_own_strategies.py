@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from minibot.accounting.portfolio import Portfolio
 from minibot.cli.main import run as cli
 from minibot.cores.messages import FillMessage, drafts_of
+from minibot.events.intervals import align
 from minibot.events.model import (
     BUY,
     SELL,
@@ -35,6 +36,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import amount_text
+from minibot.events.unit_sizes import WEEK_MS
 from minibot.features.ema import Ema
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
@@ -1008,6 +1010,20 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
         tick.ts = tick.exchange_ts = START
         said[symbol] = bool(core.process(tick, 1, START))
     assert said == {SYMBOL: True, "ETHUSDT": False}
+
+
+def test_weeks_of_a_trial_begin_on_monday() -> None:
+    """Its bars lie as the venue's do, and a week closes as a Monday begins."""
+    profile = feed_config(name="ma_cross", bar_interval="1w")
+    profile["market"]["bar_intervals"] = ["1w", *profile["market"]["bar_intervals"]]
+    trial = Trial.of(profile)
+    trial.bar(100.0, "1w")
+    (handed,) = trial.view.bars("1w")
+    trial.now = align(trial.now, WEEK_MS)
+    trial.declared_bars(100.0)
+
+    assert handed.open_ts == align(handed.open_ts, WEEK_MS)
+    assert trial.view.bars("1w")[-1].open_ts == trial.now - WEEK_MS
 
 
 FEEDS = "@staticmethod\ndef needs(settings):\n    return Needs(feeds=('mood',))\n\n" + on_tick(

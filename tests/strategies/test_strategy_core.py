@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from minibot.events.intervals import align
 from minibot.events.model import HOLD, Bar, Draft, Event, JsonObject, Signal
 from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
+from minibot.events.unit_sizes import DAY_MS, WEEK_MS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, InvariantError, RunStop
 from minibot.runtime.configuration.config import load_config
@@ -450,6 +452,16 @@ def test_bars_of_ticks_are_restored_from_a_state_without_a_gap() -> None:
     bars.add(START, PRICE, 1.0)
 
     assert [bar.open_ts for bar in bars.add(START + 1_000, PRICE, 1.0)] == [START]
+
+
+def test_weeks_of_ticks_begin_on_monday() -> None:
+    """Weeks are the venue's: neither Thursday nor Friday closes one."""
+    wednesday = 6 * DAY_MS  # Day 0 was a Thursday.
+    bars = TickBars("1w", hole_bars_max=2)
+
+    assert [bars.add(wednesday + days * DAY_MS, PRICE, 1.0) for days in (0, 1, 2, 4)] == [()] * 4
+    (week,) = bars.add(wednesday + 5 * DAY_MS, PRICE, 1.0)
+    assert week.open_ts == align(wednesday, WEEK_MS) == 4 * DAY_MS
 
 
 def test_two_symbols_are_judged_apart() -> None:
