@@ -554,6 +554,18 @@ def test_scanner_reads_bars_that_are_made_and_a_range_that_exists(
 
 
 @pytest.mark.parametrize(
+    ("every_ms", "refused"), [(14_400_000, []), (14_400_001, ["risk.entry_regimes"])]
+)
+def test_entries_by_regime_need_a_scan_in_each_regime(every_ms: int, refused: list[str]) -> None:
+    """A regime holds four hours, and only a scan decides the next one."""
+    scanner = f'scanner={{"bar_interval":"1m","every_market_ms":{every_ms}}}'
+    found = violations(NIGHT, scanner, 'risk.entry_regimes=["trending"]')
+
+    assert [text.split(" ")[0] for text in found] == refused
+    assert violations(NIGHT, scanner) == ()
+
+
+@pytest.mark.parametrize(
     ("table", "key"),
     [
         ('{"1m": 1001}', "market.warmup_bars.1m"),

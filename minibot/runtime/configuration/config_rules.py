@@ -31,7 +31,7 @@ from minibot.cores.core_profile import (
 )
 from minibot.cores.messages import tells_fee_in_base
 from minibot.cores.profile_keys import section_of
-from minibot.events.intervals import INTERVAL_MS, MONTH, warmup_of
+from minibot.events.intervals import INTERVAL_MS, MONTH, REGIME_INTERVAL, warmup_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -733,9 +733,19 @@ def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -
 
 
 def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    regimes = raw["risk"].get("entry_regimes")
-    if regimes is not None and raw.get("scanner") is None:
+    regimes, longest_ms = raw["risk"].get("entry_regimes"), INTERVAL_MS[REGIME_INTERVAL]
+    if regimes is None:
+        return
+    if raw.get("scanner") is None:
         words = "allowed: only with the section scanner, which tells the regime"
+        yield told(["risk", "entry_regimes"], regimes, words, origin)
+        return
+    every_ms = section_of(ScannerSection, raw["scanner"]).every_market_ms
+    if every_ms > longest_ms:
+        words = (
+            f"allowed: only where scanner.every_market_ms (it is {every_ms}) is at most "
+            f"{longest_ms}, for which a regime holds"
+        )
         yield told(["risk", "entry_regimes"], regimes, words, origin)
 
 
