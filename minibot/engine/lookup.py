@@ -9,6 +9,7 @@ from pathlib import Path
 from minibot.engine.intact_prefix import open_intact
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Event
+from minibot.kernel.errors import ContractError
 from minibot.kernel.journal import Line, Position
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.position import ZERO
@@ -84,6 +85,8 @@ def last_event(recorded: Recorded, queue: str, part: str | None = None) -> Event
 def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iterator[Event]:
     """Yield the last whole events of a queue, the newest first, as far as its last bytes reach.
 
+    A line that is damaged, or that breaks its contract, is left out.
+
     Args:
         recorded: The run.
         queue: Its name.
@@ -101,10 +104,10 @@ def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iter
             continue
         for raw in reversed(_tail(path, size)):
             try:
-                _, said = decode_line(raw)
-            except LineError:
+                event = recorded.codec.decode(said_in, decode_line(raw)[1])
+            except (LineError, ContractError):
                 continue
-            yield recorded.codec.decode(said_in, said)
+            yield event
 
 
 def _tail(path: Path, end: int) -> list[bytes]:

@@ -30,7 +30,7 @@ from minibot.events.model import Event, JsonObject
 from minibot.events.names import TICKS
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import HOUR_MS
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import Line
 
 __all__ = [
@@ -596,6 +596,6 @@ def is_stopped(recorded: Recorded) -> bool:
             if (recorded.queues / "stop_journal" / "parts" / f"{role}.head").exists()
             for _, event in recorded.events(f"stop_journal/parts/{role}")
         ]
-    except IntegrityError:
+    except (IntegrityError, ContractError):
         return True
     return "END" not in kinds

@@ -17,7 +17,24 @@ from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import replay_role
 from minibot.events.model import Event
 from minibot.events.names import TICKS
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import ContractError, IntegrityError
+from minibot.kernel.queue import INBOX, PARTS
+from minibot.kernel.segments import active_name
+
+
+class BrokenContract(IntegrityError):
+    """A line whose bytes are whole, but whose content breaks its contract.
+
+    Args:
+        path: Its file.
+        line: Its number, from 1.
+        error: The refusal of its content.
+    """
+
+    def __init__(self, path: Path, line: int, error: ContractError) -> None:
+        detail = f"{path}, line {line}: {error.detail}"
+        super().__init__(error.component, error.reason_code, detail)
+        self.file, self.line = str(path), line
 
 
 class PartialRun:
@@ -34,10 +51,15 @@ class PartialRun:
 
     def events(self, queue: str) -> Iterator[tuple[int, Event]]:
         """Yield (seq, event) of a queue; end before a damaged line as if nothing followed."""
+        seq = 0
         try:
-            yield from self._recorded.events(queue)
+            for seq, event in self._recorded.events(queue):
+                yield seq, event
         except IntegrityError as error:
             self.damage[queue] = error
+        except ContractError as error:
+            path = _file_of(self._recorded.queues, queue)
+            self.damage[queue] = BrokenContract(path, seq + 1, error)
 
     def require_whole(self, *queues: str) -> None:
         """Refuse unless the named queues, or all that were read if none is named, are whole.
@@ -47,6 +69,16 @@ class PartialRun:
         """
         for queue, error in self.damage.items():
             if not queues or queue in queues:
+                raise error
+
+    def require_bytes(self) -> None:
+        """Refuse unless the bytes of all that was read are whole, whatever a line says.
+
+        Raises:
+            IntegrityError: They are not.
+        """
+        for error in self.damage.values():
+            if not isinstance(error, BrokenContract):
                 raise error
 
     def require_until(self, ts: int) -> None:
@@ -64,10 +96,14 @@ class PartialRun:
         for name in self._recorded.roles.cores:
             listener = _UpTo(ts, self._last_inputs(name, ts))
             try:
-                found = replay_role(self._recorded, name, listener=listener)
+                differs = (
+                    replay_role(self._recorded, name, listener=listener).difference is not None
+                )
             except _AllTaken:
                 continue
-            if found.difference is not None:
+            except ContractError:  # It needs a line that breaks its contract.
+                differs = True
+            if differs:
                 self.require_whole()
         self._until = ts
 
@@ -130,6 +166,13 @@ class _UpTo:
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Do nothing: the replay compares what the core derives."""
+
+
+def _file_of(queues: Path, queue: str) -> Path:
+    """Return the file of a queue, or of one part of it, that its writer appends to."""
+    return queues / (
+        active_name(queue) if f"/{PARTS}/" in queue else f"{queue}/{active_name(INBOX)}"
+    )
 
 
 def _place(error: IntegrityError) -> str:

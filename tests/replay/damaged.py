@@ -13,6 +13,7 @@ from minibot.kernel import canonical
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT, encode_line
 from minibot.kernel.lock import WriterLock
+from minibot.kernel.queue import INBOX
 from tests.runs import ShortRun
 
 Edit = Callable[[dict[str, Any]], None]
@@ -36,9 +37,9 @@ def flip(path: Path, line: int, after: bytes) -> None:
     path.write_bytes(b"".join(lines))
 
 
-def forge(run_dir: Path, queue: str, seq: int, edit: Edit) -> None:
-    """Change an event and recompute hash, chain, head and cursors."""
-    forgery = Forgery.of(run_dir, queue)
+def forge(run_dir: Path, queue: str, seq: int, edit: Edit, stem: str = INBOX) -> None:
+    """Change an event of a journal and recompute hash, chain, head and cursors."""
+    forgery = Forgery.of(run_dir, queue, stem)
     forgery.edit(seq, edit, rehash=True)
     forgery.write_chain()
 

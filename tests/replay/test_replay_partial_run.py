@@ -51,6 +51,15 @@ def damaged(run: ShortRun, queue: str, target: Path) -> tuple[Path, int, int]:
     return copied, line, min(event["ts"] for event in events[line - 1 :])
 
 
+def broken(run: ShortRun, queue: str, target: Path) -> tuple[Path, int, int]:
+    """Return as `damaged` a copy in which that line is whole, but breaks its contract."""
+    copied = copy_of(run, target)
+    events = raw_events(run.run_dir, queue)
+    line = len(events) // 2 + 1
+    forge(copied, queue, line, lambda event: event.update(payload={}))
+    return copied, line, min(event["ts"] for event in events[line - 1 :])
+
+
 def clock(ts: int) -> str:
     """Return the second of a time, as an operator types it."""
     return f"{datetime.fromtimestamp(ts // 1000, UTC):%H:%M:%S}"
@@ -90,6 +99,94 @@ def test_second_of_a_changed_byte_is_refused_with_its_line_and_what_can_be_done(
         assert said.out == ""
         assert f"{queue}/inbox.jsonl, line {line}, " in said.err
         assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in said.err
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_second_before_a_line_that_breaks_its_contract_is_answered_as_of_the_whole_run(
+    queue: str, run: ShortRun, tmp_path: Path
+) -> None:
+    """After a STOP for such a line, `explain` answers for all before it."""
+    copied, _, ts = broken(run, queue, tmp_path)
+    before = clock(ts - 1000)
+
+    said = verb(tmp_path, "explain", str(copied), "--at", before, "--json")
+    whole = verb(tmp_path, "explain", str(run.run_dir), "--at", before, "--json")
+
+    assert said.code == 0, said.err
+    assert told(said.document) == told(whole.document)
+
+
+@pytest.mark.parametrize("queue", QUEUES[1:])
+def test_second_of_a_line_that_breaks_its_contract_is_refused_with_its_line(
+    queue: str, run: ShortRun, tmp_path: Path
+) -> None:
+    """From such a line on, seconds are refused with line and remedy, exit 1."""
+    copied, line, ts = broken(run, queue, tmp_path)
+
+    for asked in (clock(ts), clock(ts + 1000)):
+        said = verb(tmp_path, "explain", str(copied), "--at", asked)
+
+        assert said.code == 1
+        assert said.out == ""
+        assert f"{queue}/inbox.jsonl, line {line}: " in said.err
+        assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in said.err
+
+
+def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
+    run: ShortRun, tmp_path: Path
+) -> None:
+    """Such a tick ends the run, and hides none of its seconds."""
+    copied = copy_of(run, tmp_path)
+    ticks = raw_events(run.run_dir, "market_ticks")
+    forge(copied, "market_ticks", len(ticks), lambda event: event.update(payload={}))
+
+    said = verb(tmp_path, "explain", str(copied), "--at", clock(ticks[len(ticks) // 2]["ts"]))
+
+    assert said.code == 0, said.err
+
+
+def test_stop_behind_a_line_that_breaks_its_contract_is_told(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Such a line is often why the run was stopped; what may be missing is said."""
+    copied = copy_of(stopped_run, tmp_path)
+    line = len(raw_events(copied, "signals"))
+    forge(copied, "signals", line, lambda event: event.update(payload={}))
+
+    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+    whole = verb(tmp_path, "explain", str(stopped_run.run_dir), "--stop", "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["subject"] == whole.document["subject"]
+    begin = f"signals is damaged (inbox.jsonl, line {line}): "
+    assert any(note.startswith(begin) for note in said.document["notes"])
+
+
+def test_silence_of_execution_is_not_told_where_its_own_lines_end_early(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Behind a line of execution that breaks its contract may stand what it wrote later."""
+    copied = copy_of(stopped_run, tmp_path)
+    forge(copied, "order_results", 1, lambda event: event.update(payload={}))
+
+    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+
+    assert said.code == 0, said.err
+    assert not any("nothing that execution wrote" in note for note in said.document["notes"])
+
+
+def test_replay_has_a_verdict_where_a_stop_breaks_its_contract(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Such a line of `stop_journal` counts as a STOP, and the proof goes on."""
+    copied = copy_of(stopped_run, tmp_path)
+    parts = copied / "queues/stop_journal/parts"
+    role = next(path.stem for path in sorted(parts.glob("*_role.jsonl")) if path.stat().st_size)
+    forge(copied, "stop_journal/parts", 1, lambda event: event.update(payload={}), role)
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.out.splitlines()[-1].startswith(f"replay {stopped_run.run_id}: "), said.err
 
 
 @pytest.mark.parametrize("queue", QUEUES)

@@ -209,7 +209,8 @@ class Explainer:
             Refusal: Nothing ended the run: it is still running, or was interrupted.
             IntegrityError: A queue is damaged: the lost lines might be of the end.
         """
-        self._whole.require_whole()
+        # A line that breaks its contract is often why the run was stopped, and hides no other.
+        self._whole.require_bytes()
         ends = [
             ("stop_journal", seq, event)
             for seq, event in self._recorded.events("stop_journal")
@@ -226,7 +227,7 @@ class Explainer:
         ]
         self._walk(explanation, [*stops, *actions])
         explanation.steps += self._incidents_before(stops[0][2].ts)
-        explanation.notes += self._silence(stops[0][2])
+        explanation.notes += [*self._silence(stops[0][2]), *self._whole.notes(LATER)]
         return explanation
 
     def _planned_end(self, ends: Sequence[tuple[str, int, Event]]) -> Explanation:
@@ -244,8 +245,9 @@ class Explainer:
         still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
         if still_open:
             explanation.notes.append(f"still open at its end: {', '.join(still_open)}")
-        elif not later:
+        elif not later and not self._whole.damage:
             explanation.notes.append("nothing had to be closed: no order and no fill came after it")
+        explanation.notes += self._whole.notes(LATER)
         return explanation
 
     def _add_trades(self, explanation: Explanation) -> None:
@@ -352,7 +354,7 @@ class Explainer:
             roots.append(Step(TICKS, seq, event))
         explanation.steps += sorted(roots, key=lambda step: step.seq, reverse=True)
         if scattered:
-            self._whole.require_whole()
+            self._whole.require_bytes()
         explanation.missing += sorted(scattered)
 
     def _incidents_before(self, ts: int) -> list[Step]:
@@ -369,6 +371,8 @@ class Explainer:
         notes = [_taken(stop_position(self._recorded), self._clock)]
         if later:
             return [*notes, f"execution wrote after the STOP: {', '.join(sorted(later))}"]
+        if self._whole.damage.keys() & set(self._recorded.roles.outputs(EXECUTION_ROLE)):
+            return notes
         last = max(own, key=lambda item: (item[2].ts, item[0], item[1]), default=None)
         said = "it wrote nothing at all"
         if last is not None:
