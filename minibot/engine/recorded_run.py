@@ -24,7 +24,7 @@ from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.cursor import position_of
 from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import Line
-from minibot.kernel.queue import CURSOR_FILE, open_reader, reader_folder
+from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, reader_folder
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
@@ -88,6 +88,18 @@ class Recorded:
         decode_many = self.codec.decode_many
         for first_seq, events in self._decoded(queue, is_ahead, decode_many, lambda event: [event]):
             yield from enumerate(events, first_seq)
+
+    def parts(self, queue: str) -> list[str]:
+        """Return the names of a shared queue's parts that were written, each as `events` takes it.
+
+        They are the truth: what a launcher had yet to merge when it was killed stands there alone.
+        """
+        folder = queue_folder(self.queues, queue) / PARTS
+        return [
+            f"{queue}/{PARTS}/{role}"
+            for role in self.roles.writers(queue)
+            if (folder / f"{role}.head").exists()
+        ]
 
     def rows(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Row]]:
         """Yield times and payloads of `events` in rows of one type, each with its first's seq."""

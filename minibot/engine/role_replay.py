@@ -27,7 +27,7 @@ from minibot.engine.batched_inputs import Desk, ManyIds, Run, steps_of
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.replay_rows import Row
 from minibot.events.model import Event, JsonObject
-from minibot.events.names import TICKS
+from minibot.events.names import STOP_JOURNAL, TICKS
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import ContractError, IntegrityError
@@ -592,9 +592,8 @@ def is_stopped(recorded: Recorded) -> bool:
     try:
         kinds = [
             event.payload.to_json().get("kind")
-            for role in recorded.roles.writers("stop_journal")
-            if (recorded.queues / "stop_journal" / "parts" / f"{role}.head").exists()
-            for _, event in recorded.events(f"stop_journal/parts/{role}")
+            for part in recorded.parts(STOP_JOURNAL)
+            for _, event in recorded.events(part)
         ]
     except (IntegrityError, ContractError):
         return True

@@ -61,6 +61,17 @@ class PartialRun:
             path = _file_of(self._recorded.queues, queue)
             self.damage[queue] = BrokenContract(path, seq + 1, error)
 
+    def merged(self, queue: str) -> list[tuple[str, int, Event]]:
+        """Return (queue, seq, event) of a shared queue by time, with what only its parts hold yet.
+
+        The launcher merges the parts; of one that was killed, only the next start does.
+        """
+        found = {event.id: (queue, seq, event) for seq, event in self.events(queue)}
+        for part in self._recorded.parts(queue):
+            for seq, event in self.events(part):
+                found.setdefault(event.id, (part, seq, event))
+        return sorted(found.values(), key=lambda item: item[2].ts)
+
     def require_whole(self, *queues: str) -> None:
         """Refuse unless the named queues, or all that were read if none is named, are whole.
 

@@ -44,6 +44,13 @@ def forge(run_dir: Path, queue: str, seq: int, edit: Edit, stem: str = INBOX) ->
     forgery.write_chain()
 
 
+def unmerge(run_dir: Path, queue: str) -> None:
+    """Empty a shared queue: its parts stand as they were before the launcher merged them."""
+    forgery = Forgery.of(run_dir, queue)
+    forgery.lines = [[] for _ in forgery.lines]
+    forgery.write_chain()
+
+
 def add(run_dir: Path, queue: str, event: JsonObject) -> int:
     """Add an event behind the last one, all hashes and the seal in order; return its number."""
     forgery = Forgery.of(run_dir, queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from minibot.replay.explain.lines import notes_of
 from minibot.replay.explain.trips import TradeStory, trips_of
 from minibot.report.figures import short_duration
 from minibot.report.headline import headline
+from tests.replay.damaged import copy_of, unmerge
 from tests.runs import ShortRun, raw_events, verb
 
 PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
@@ -275,6 +277,23 @@ def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     assert any("its last event" in line for line in said.out.splitlines())
     assert clocks
     assert all("Europe/Berlin" in clock for clock in clocks)
+
+
+def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_path: Path) -> None:
+    """A STOP counts from its own part on: a killed launcher merges nothing until the next start."""
+    copied = copy_of(stopped_run, tmp_path)
+    (copied / "seal.json").unlink()
+    for queue in ("stop_journal", "incidents"):
+        unmerge(copied, queue)
+
+    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+    whole = verb(tmp_path, "explain", str(stopped_run.run_dir), "--stop", "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["subject"] == whole.document["subject"] == "STOP RISK_LIMIT"
+    ids = [{step["event"]["id"] for step in each.document["steps"]} for each in (said, whole)]
+    assert ids[0] == ids[1]
+    assert said.document["steps"][0]["place"].startswith("stop_journal/parts/")
 
 
 def test_trade_begins_with_its_whole_story_in_one_sentence(short_run: ShortRun) -> None:

@@ -26,7 +26,7 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
-from minibot.events.names import EXECUTION_ROLE, TICKS
+from minibot.events.names import EXECUTION_ROLE, INCIDENTS, STOP_JOURNAL, TICKS
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.checks import departure
@@ -209,15 +209,16 @@ class Explainer:
             Refusal: Nothing ended the run: it is still running, or was interrupted.
             IntegrityError: A queue is damaged: the lost lines might be of the end.
         """
+        ends = [
+            item
+            for item in self._whole.merged(STOP_JOURNAL)
+            if isinstance(item[2].payload, StopJournal) and item[2].payload.kind in ("STOP", "END")
+        ]
         # A line that breaks its contract is often why the run was stopped, and hides no other.
         self._whole.require_bytes()
-        ends = [
-            ("stop_journal", seq, event)
-            for seq, event in self._recorded.events("stop_journal")
-            if isinstance(event.payload, StopJournal) and event.payload.kind in ("STOP", "END")
-        ]
         stops = [end for end in ends if end[2].payload.to_json()["kind"] == "STOP"]
         if not ends:
+            self._whole.require_whole(STOP_JOURNAL, *self._recorded.parts(STOP_JOURNAL))
             raise Refusal("nothing has ended this run: no STOP, no END.", "See: minibot status")
         if not stops:
             return self._planned_end(ends)
@@ -358,10 +359,12 @@ class Explainer:
         explanation.missing += sorted(scattered)
 
     def _incidents_before(self, ts: int) -> list[Step]:
+        incidents = self._whole.merged(INCIDENTS)
+        self._whole.require_bytes()
         return [
-            Step("incidents", seq, event)
-            for seq, event in self._recorded.events("incidents")
-            if isinstance(event.payload, Incident) and 0 <= ts - event.ts <= BEFORE_STOP_MS
+            Step(*item)
+            for item in incidents
+            if isinstance(item[2].payload, Incident) and 0 <= ts - item[2].ts <= BEFORE_STOP_MS
         ]
 
     def _silence(self, stop: Event) -> list[str]:
