@@ -19,7 +19,7 @@ from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
-from minibot.engine.field_differences import differing_fields
+from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import RoleReplay, Window
@@ -267,7 +267,7 @@ def _state_difference(state: HourlyState, found: bytes) -> str:
         return f"hourly_state {state.n}: its JSON is not canonical: {error}"
     for path, (one, two) in fields.items():
         return f"hourly_state {state.n} {path}: replay {one!r}, recorded {two!r}"
-    return f"hourly_state {state.n}: a field is null in one and missing in the other"
+    return f"hourly_state {state.n}: {NULL_IN_ONE}"
 
 
 def _balance(state: HourlyState) -> JsonObject:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+NULL_IN_ONE: Final = "a field is null in one and missing in the other"
+"""The difference of two unlike objects without differing fields: null is taken for missing."""
 
 
 def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:

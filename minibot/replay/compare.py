@@ -6,33 +6,40 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
-from minibot.engine.field_differences import differing_fields
+from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.role_replay import Difference
 from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
 from minibot.replay.explain.checks import check_words, is_contradicted
 
 CHECKS: Final = "payload.checks"
+CHECK_FIELDS: Final = frozenset({"name", "value", "threshold", "passed"})
 
 # Fields that tell an event in a line.
 TOLD: Final = ("type", "action", "reason_code", "side", "symbol")
 
 
 def describe(difference: Difference) -> dict[str, Any]:
-    """Return the place where replay and record diverge, for people (`lines`) and for programs."""
-    expected, found = _object(difference.expected), _object(difference.found)
-    fields = differing_fields(expected, found)
+    """Return the place where replay and record diverge, for people (`lines`) and for programs.
+
+    A line beside a derived event may be of any shape: nobody has judged it.
+    """
+    expected, _ = _object(difference.expected)
+    found, fault = _object(difference.found)
+    fields = {} if fault else differing_fields(expected, found)
     where = f"{difference.queue}:{difference.seq}"
     lines = [f"first difference: {where}, input {difference.n} of {difference.role}"]
     lines += [f"  caused by {difference.cause_id}"]
-    if difference.expected is None:
+    if fault:
+        lines += [f"  recorded, and its JSON is not canonical: {fault}"]
+    elif difference.expected is None:
         told = {"type": found.get("type")} | found.get("payload", {})
         words = [str(told[name]) for name in TOLD if told.get(name)]
         lines += [f"  recorded, and not derived by this code: {' '.join(words)}"]
     else:
         lines += [
             f"  {name}: replay {one!r}, recorded {two!r}" for name, (one, two) in fields.items()
-        ]
+        ] or [f"  {NULL_IN_ONE}"]
     why = false_verdicts(difference.queue, fields)
     lines += [f"  why: {sentence}" for sentence in why]
     return {
@@ -58,7 +65,7 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
         fields: Its differing fields by path: replay's value and the record's.
     """
     checks = fields.get(CHECKS, ((), ()))
-    if queue != SIGNALS or not all(isinstance(each, list) for each in checks):
+    if queue != SIGNALS or not all(map(_are_checks, checks)):
         return []
     said = []
     none: dict[str, Any] = {}
@@ -76,5 +83,16 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
     return said
 
 
-def _object(json: bytes | None) -> dict[str, Any]:
-    return {} if json is None else canonical.decode(json)
+def _are_checks(rows: Any) -> bool:
+    """Return whether a value that nobody has judged has the shape of a list of checks."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and row.keys() >= CHECK_FIELDS for row in rows
+    )
+
+
+def _object(json: bytes | None) -> tuple[dict[str, Any], str]:
+    """Return the object of a line, and why it cannot be read; each is empty beside the other."""
+    try:
+        return ({} if json is None else canonical.decode(json)), ""
+    except canonical.CanonicalError as error:
+        return {}, str(error)

@@ -44,6 +44,17 @@ def forge(run_dir: Path, queue: str, seq: int, edit: Edit, stem: str = INBOX) ->
     forgery.write_chain()
 
 
+def respell(run_dir: Path, queue: str, seq: int, old: bytes, new: bytes) -> None:
+    """Write the JSON of an event otherwise, all hashes and the seal in order."""
+    forgery = Forgery.of(run_dir, queue)
+    at, index = forgery.place(seq)
+    said = forgery.lines[at][index][JSON_AT:-1]
+    assert old in said
+    forgery.lines[at][index] = encode_line(said.replace(old, new))
+    forgery.write_chain()
+    reseal(run_dir)
+
+
 def unmerge(run_dir: Path, queue: str) -> None:
     """Empty a shared queue: its parts stand as they were before the launcher merged them."""
     forgery = Forgery.of(run_dir, queue)

@@ -12,6 +12,7 @@ import pytest
 from minibot.engine.role_replay import Recorded, core_of, replay_role, replay_run
 from minibot.kernel.journal import JournalReader
 from minibot.replay.compare import describe
+from tests.replay.damaged import copy_of, respell
 from tests.replay.forged import Event, cut, edited
 from tests.runs import ShortRun, verb
 
@@ -89,6 +90,38 @@ def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
     assert "first difference: fills:1, input " in said.out
     assert "payload.price: replay " in said.out
     assert f"replay {short_run.run_id}: DIFFERENT" in said.out.splitlines()[-1]
+
+
+@pytest.mark.row("S-50")
+@pytest.mark.parametrize(
+    ("queue", "old", "new", "said_of"),
+    [
+        ("fills", b'"price":', b'"price": ', "its JSON is not canonical"),
+        ("fills", b'"payload":{', b'"payload":{"a":null,', "a field is null in one and missing"),
+        ("signals", b'"checks":[', b'"checks":[1,', "payload.checks: "),
+        (
+            "signals",
+            b'],"confidence"',
+            b',{"passed":true}],"confidence"',
+            "payload.checks: replay ",
+        ),
+        ("signals", b'"payload":{', b'"payload":[],"payload_x":{', "payload: replay "),
+    ],
+)
+def test_replay_of_a_line_of_any_shape_names_it(
+    queue: str, old: bytes, new: bytes, said_of: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A recorded line that differs was never judged; its place is told whatever it holds."""
+    copied = copy_of(short_run, tmp_path)
+    seq = last_seq(short_run, queue)
+    respell(copied, queue, seq, old, new)
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1, said.err
+    assert f"first difference: {queue}:{seq}, input " in said.out
+    assert said_of in said.out
+    assert said.out.splitlines()[-1].startswith(f"replay {short_run.run_id}: ")
 
 
 def test_replay_with_another_constant_differs_from_the_first_signal_that_it_moves(
