@@ -11,7 +11,7 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.kernel.line import decode_line, encode_line
 from minibot.replay.graph.graph_books import graph_lines, graph_of
-from tests.replay.damaged import add, copy_of, flip, forge, put, unlog
+from tests.replay.damaged import Edit, add, copy_of, flip, forge, put, respell, unlog
 from tests.replay.forged import cut
 from tests.runs import ShortRun, raw_events, verb
 
@@ -175,6 +175,57 @@ def test_edit_with_every_hash_made_anew_is_still_named_and_nothing_that_follows_
     assert list(found) == [f"{queue}:2"]
     event_id = raw_events(short_run.run_dir, queue)[1]["id"]
     assert caused_by(short_run, event_id) <= found[f"{queue}:2"]
+
+
+@pytest.mark.row("D-25")
+@pytest.mark.parametrize("queue", DERIVED)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda event: event["payload"].update(x=None),
+        lambda event: event["payload"].update(cause_ids=5),
+        lambda event: event["payload"].update(tick_seq=[]),
+        lambda event: event.update(payload="x"),
+    ],
+    ids=["null", "causes", "tick", "payload"],
+)
+def test_event_of_another_shape_is_named(
+    queue: str, shape: Edit, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A field of null makes another event, and so does one that no contract knows."""
+    copied = copy_of(short_run, tmp_path)
+    forge(copied, queue, 2, shape)
+
+    assert list(changed(copied)) == [f"{queue}:2"]
+
+
+@pytest.mark.row("D-25")
+def test_books_end_at_a_fill_that_is_none(short_run: ShortRun, tmp_path: Path) -> None:
+    """A fill that differs because of what was changed before it counts as it was recorded."""
+    copied = copy_of(short_run, tmp_path)
+    for queue in ("order_intents", "fills"):
+        forge(copied, queue, 1, lambda event: event.update(payload="x"))
+
+    graph = graph_of(Recorded.open(copied))
+
+    assert [change.node.place for change in graph.changes.values()] == ["order_intents:1"]
+    assert any(note.startswith("the books end here: SCHEMA_INVALID") for note in graph.notes)
+
+
+@pytest.mark.row("D-25")
+def test_event_that_cannot_be_read_is_named_with_what_depends_on_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A line whose JSON is not canonical counts under the recomputed event's id."""
+    copied = copy_of(short_run, tmp_path)
+    number, fill = entry_fill(short_run)
+    respell(copied, "fills", number, b'"price":', b'"price": ')
+
+    found = changed(copied)
+
+    assert list(found) == [f"fills:{number}"]
+    assert f"lot:{number}" in found[f"fills:{number}"]
+    assert caused_by(short_run, fill["id"]) <= found[f"fills:{number}"]
 
 
 @pytest.mark.row("D-25", "D-52")

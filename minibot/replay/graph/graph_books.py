@@ -13,11 +13,12 @@ from typing import Final
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.portfolio import Booking
 from minibot.engine.bookkeeping import STATES_BYTES_MAX, states_path
-from minibot.engine.field_differences import differing_fields
+from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import is_stopped
-from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.model import Fill, RunOpening
+from minibot.events.names import FILLS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
 from minibot.kernel.errors import IntegrityError, RunStop
@@ -63,7 +64,7 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
     books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
     entries: list[tuple[int, str]] = []
     for said in events.fills():
-        event = Event.from_json(said)
+        event = recorded.codec.decode(FILLS, canonical.encode(said))
         if not isinstance(event.payload, Fill):
             continue
         booking = books.on_fill(event.payload, event.ts)
@@ -167,6 +168,8 @@ def graph_lines(graph: Graph) -> list[str]:
         lines.append(f"  {change.why}")
         for name, (one, two) in change.fields.items():
             lines.append(f"  {name}: replay {one!r}, recorded {two!r}")
+        if change.why == OTHERWISE and not change.fields:
+            lines.append(f"  {NULL_IN_ONE}")
         queue = change.node.place.partition(":")[0]
         lines += [f"  why: {sentence}" for sentence in false_verdicts(queue, change.fields)]
         places = [node.place for node in change.dependents]

@@ -325,23 +325,23 @@ class EventGraph:
             was = stands if made is None else canonical.decode(made.json)
             fields = differing_fields(was, stands)
             # A damaged or forged id names no event: then the recomputed event's id counts.
-            said = stands if raw.is_whole and set(fields) != {"id"} else was
+            said = stands if raw.is_whole and stands and set(fields) != {"id"} else was
             key, place = str(said.get("id") or f"{queue}:{raw.seq}"), f"{queue}:{raw.seq}"
             if made is None and key in self.graph.nodes:
                 key = place  # It repeats the id of another event.
-            payload = said.get("payload") or {}
-            causes = tuple(map(str, payload.get("cause_ids") or ()))
+            causes, tick_seq = _causes(said)
             self.graph.add(_event_node(key, queue, raw, str(said.get("type", queue)), causes))
             for cause in causes:
                 if cause not in self.graph.nodes:
-                    self._wanted.setdefault(cause, payload.get("tick_seq"))
+                    self._wanted.setdefault(cause, tick_seq)
             if not raw.is_whole:
                 self.graph.change(key, BAD_HASH, fields if made is not None else None)
-            if made is not None and fields:
+            # By its bytes: one that writes the same fields otherwise is another event.
+            if made is not None and raw.json != made.json:
                 self._differences.append(_Apart(key, queue, raw.seq, made, fields))
             elif made is None and raw.is_whole:
                 cause = causes[-1] if causes else ""
-                self._beside.append(_Beside(key, queue, raw.seq, cause, payload.get("tick_seq")))
+                self._beside.append(_Beside(key, queue, raw.seq, cause, tick_seq))
         for seq, made in enumerate(all_made[len(found) :], len(found) + 1):
             place = f"{queue}:{seq}"
             if self._was_stopped:
@@ -428,6 +428,16 @@ class EventGraph:
                 self.graph.add(_event_node(key, CONTROL, raw, str(said.get("type", CONTROL)), ()))
             if not raw.is_whole:
                 self.graph.change(key, BAD_HASH)
+
+
+def _causes(said: JsonObject) -> tuple[tuple[str, ...], int | None]:
+    """Return the causes that an event names, and its market event; nobody has judged its shape."""
+    payload = said.get("payload")
+    if not isinstance(payload, dict):
+        return (), None
+    named, tick_seq = payload.get("cause_ids"), payload.get("tick_seq")
+    causes = tuple(map(str, named)) if isinstance(named, list) else ()
+    return causes, tick_seq if isinstance(tick_seq, int) else None
 
 
 def _event_node(key: str, queue: str, raw: Raw, kind: str, causes: tuple[str, ...]) -> Node:
