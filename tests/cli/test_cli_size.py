@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.size_question import size_now
 from minibot.replay.run_status import RunStatus, by_this_code
+from minibot.runtime.configuration.config import config_with
+from minibot.runtime.manifest import Manifest
+from tests.replay.damaged import copy_of, manifest_says
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
 from tests.runs import ShortRun, raw_events, verb
 
@@ -83,6 +87,47 @@ def test_size_of_a_run_at_its_end_and_by_another_sizing(short_run: ShortRun) -> 
     assert other.document["equity"] == plain.document["equity"]
     assert "size_risk" in {bound["name"] for bound in other.document["bounds"]}
     assert "size_kelly" in kelly.out
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("risk.hard_stop_bps=300",),
+        ("risk.account_drawdown_bps_hard=2000",),
+        ("risk.week_loss_soft=500", "risk.week_loss_hard=600"),
+    ],
+)
+def test_size_of_a_run_by_a_key_that_it_had_none_of(
+    sets: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """A limit or a plan that is only supposed has no past in the run, and cuts nothing here."""
+    words = [word for each in sets for word in ("--set", each)]
+
+    plain = verb(short_run.var, "size", SYMBOL, short_run.run_id, "--json")
+    said = verb(short_run.var, "size", SYMBOL, short_run.run_id, "--json", *words)
+
+    assert said.code == 0, said.err
+    assert said.document["qty"] == plain.document["qty"]
+    assert said.document["equity"] == plain.document["equity"]
+
+
+@pytest.mark.parametrize("key", ["strategy.atr_period=50", "strategy.bar_interval=1m"])
+def test_size_of_a_run_by_other_bars_is_that_of_their_atr(
+    key: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The ATR is that of a run with this profile from its beginning, up to the first fill."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, config=config_with(Manifest.load(copied).config, [key]).raw)
+    before = raw_events(copied, "fills")[0]["ts"] // 1000 - 1
+    at = ("--at", f"{datetime.fromtimestamp(before, UTC):%H:%M:%S}", "--json", *RISK)
+
+    plain = verb(short_run.var, "size", SYMBOL, short_run.run_id, *at)
+    asked = verb(short_run.var, "size", SYMBOL, short_run.run_id, *at, "--set", key)
+    ran = verb(short_run.var, "size", SYMBOL, str(copied), *at)
+
+    assert asked.code == ran.code == 0, asked.err + ran.err
+    assert asked.document["bounds"] == ran.document["bounds"]
+    assert asked.document["bounds"] != plain.document["bounds"]
 
 
 def test_supposed_account_gives_the_size_of_its_first_entry(

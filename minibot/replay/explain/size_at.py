@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from minibot.accounting.portfolio import Portfolio
+from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import KELLY, CoreProfile
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.messages import FillMessage
@@ -16,12 +17,17 @@ from minibot.events.money import parse_amount, parse_rate
 from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_question import SizeAnswer, size_now
+from minibot.risk.account import Account
 from minibot.risk.core import RiskCore
+from minibot.risk.exits import ExitRules, Exits
+from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
 from minibot.risk.sizing import ClosedTrades
 
 CLOSED_TRADES = "closed_trades"
 RETURNS = "returns"
+# The state of a symbol's exits that comes from its bars.
+BARS = ("atr", "bar_open_ts", "close")
 
 
 def size_at(
@@ -66,10 +72,59 @@ def size_at(
         rate = parse_rate(profile.execution.taker_fee_bps)
         window = profile.risk.kelly_window_market_ms or 0
         state[CLOSED_TRADES] = _trades(recorded, to_ms, window, rate).state()
-    if MarketReturns(config).is_on and config != recorded.manifest.config:
-        told = (event for _, event in recorded.events("market_ticks"))
-        state[RETURNS] = returns_at(told, config, to_ms).state()
+    if config != recorded.manifest.config:
+        if MarketReturns(config).is_on:
+            state[RETURNS] = returns_at(_market(recorded), config, to_ms).state()
+        _add_account(config, state["budgets"])
+        is_other = _bars_of_atr(config) != _bars_of_atr(recorded.manifest.config)
+        told = exits_at(_market(recorded) if is_other else (), config, to_ms)
+        _add_exits(state["exits"]["symbols"], told, takes_atr=is_other)
     return size_now(config, state, symbol)
+
+
+def _market(recorded: Recorded) -> Iterable[Event]:
+    return (event for _, event in recorded.events("market_ticks"))
+
+
+def _bars_of_atr(config: JsonObject) -> tuple[str, int]:
+    """Return interval and number of the bars that the ATR is reckoned from."""
+    rules = ExitRules(config)
+    return rules.bar_interval, rules.atr_period
+
+
+def _add_account(config: JsonObject, budgets: JsonObject) -> None:
+    """Give budgets the account that the run's profile had none of: its mark is the night's."""
+    account = Account(Limits(config))
+    account.open(parse_amount(budgets["high_water_mark"]), 0)
+    account.on_equity(parse_amount(budgets["equity"]))
+    budgets.setdefault("account", account.state())
+
+
+def _add_exits(symbols: JsonObject, told: Exits, *, takes_atr: bool) -> None:
+    """Give each symbol the parts of its exits that the run's profile had none of.
+
+    Args:
+        symbols: The state of the exits by symbol; it is changed.
+        told: Exits by the changed profile, which have read bars alone.
+        takes_atr: Whether those bars replace the run's own.
+    """
+    for symbol in symbols:
+        told.of(symbol)
+    for symbol, fresh in told.state()["symbols"].items():
+        bars = {name: fresh[name] for name in BARS} if takes_atr else {}
+        symbols[symbol] = {**fresh, **symbols.get(symbol, {}), **bars}
+
+
+def exits_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> Exits:
+    """Return the exits of a profile by closed bars up to a time, Unix ms."""
+    exits = Exits(ExitRules(config))
+    for event in events:
+        bar = event.payload
+        if isinstance(bar, Bar) and bar.interval == exits.rules.bar_interval and event.ts <= to_ms:
+            told = ClosedBar.of_event(bar)
+            prices = told.high, told.low, told.close
+            exits.on_bar(bar.symbol, bar.open_ts, *prices, parse_amount(bar.close))
+    return exits
 
 
 def returns_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> MarketReturns:
