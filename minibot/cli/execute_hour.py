@@ -32,15 +32,17 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.replay.run_status import open_run
     from minibot.replay.time_arguments import Span
 
-    recorded, _ = open_run(run_dir_of(arguments))
+    recorded, condition = open_run(run_dir_of(arguments))
     hour_ts = Span.of(recorded, arguments.zone).hour(arguments.hour)
     folder = Path(os.path.realpath(arguments.folder))
     with progress_bar(f"executing an hour of {recorded.manifest.run_id}") as progress:
-        document = execute_hour(recorded, hour_ts, folder, progress)
-    lines = [
+        document = execute_hour(recorded, condition, hour_ts, folder, progress)
+    notices = condition.notices
+    lines = [f"note: {notice}" for notice in notices]
+    lines += [
         f"{name:<24} {counted(entry['lines'], 'line'):>12}  sha256 {entry['sha256']}"
         for name, entry in document["files"].items()
     ]
     lines.append(f"executed into {shown_path(folder)}")
-    show(arguments, document, lines)
+    show(arguments, {**document, "notices": list(notices)}, lines)
     return 0

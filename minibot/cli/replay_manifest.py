@@ -21,7 +21,7 @@ from minibot.replay.hours import (
     run_entry,
 )
 from minibot.replay.proof import Proof, prove
-from minibot.replay.run_status import open_run
+from minibot.replay.run_status import open_run, require_ended
 from minibot.replay.time_arguments import Span
 from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import LATEST
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     is_identical = True
     for name in arguments.runs or [LATEST]:
         run_dir = find_run(name, var_of(arguments))
-        proof, span = _prove(run_dir, arguments.zone)
+        proof, span = _prove(run_dir, arguments.zone, is_kept=arguments.write is not None)
         is_identical = is_identical and proof.is_identical
         entries.append(run_entry(proof, _shown(run_dir, arguments.write)))
         lines += [*hour_lines(hours_of(proof), span), _verdict(proof)]
@@ -71,7 +71,7 @@ def _check(arguments: argparse.Namespace, path: Path) -> int:
     lines, found = [], []
     for listed in read_manifest(path):
         run_dir = find_run(str(path.parent / listed["run"]), var_of(arguments))
-        proof, _ = _prove(run_dir, arguments.zone)
+        proof, _ = _prove(run_dir, arguments.zone, is_kept=True)
         entry = run_entry(proof, listed["run"])
         apart = differences(listed, entry)
         found.append({**entry, "identical": proof.is_identical, "differences": apart})
@@ -82,8 +82,11 @@ def _check(arguments: argparse.Namespace, path: Path) -> int:
     return 0 if is_good else 1
 
 
-def _prove(run_dir: Path, zone: str | None) -> tuple[Proof, Span]:
+def _prove(run_dir: Path, zone: str | None, *, is_kept: bool) -> tuple[Proof, Span]:
+    """Replay a run; digests that are kept, or compared with kept ones, are of a whole run."""
     recorded, condition = open_run(run_dir)
+    if is_kept:
+        require_ended(run_dir, condition)
     with progress_bar(f"replaying {run_dir.name}") as progress:
         proof = prove(recorded, condition, progress=progress)
     return proof, Span.of(recorded, zone)

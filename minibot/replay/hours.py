@@ -25,7 +25,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, is_endless, write_atomic
 from minibot.kernel.line import encode_line
 from minibot.replay.proof import Proof, prove
-from minibot.replay.run_status import RunStatus
+from minibot.replay.run_status import RunStatus, require_ended
 
 SCHEMA: Final = "minibot.replay_manifest"
 STATE_FILE: Final = "hourly_state.jsonl"
@@ -162,7 +162,11 @@ def prove_hours(
 
 
 def execute_hour(
-    recorded: Recorded, hour_ts: int, folder: Path, progress: Callable[[int, int], None]
+    recorded: Recorded,
+    condition: RunStatus,
+    hour_ts: int,
+    folder: Path,
+    progress: Callable[[int, int], None],
 ) -> JsonObject:
     """Execute one hour and write its derived events into a folder; return what was written.
 
@@ -170,7 +174,7 @@ def execute_hour(
     hour's `hourly_state.jsonl`, and `hour.json` with the counts and sha256 of each.
 
     Raises:
-        Refusal: The folder is not empty.
+        Refusal: The folder is not empty, or the run is still going in this hour.
         RunStop: The record is damaged before the hour's end, or the disk refuses a write.
     """
     if folder.exists() and not folder.is_dir():
@@ -180,7 +184,8 @@ def execute_hour(
     names = recorded.roles.cores
     execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, names, progress))
     for name in names:
-        execution.execute(name)
+        if not execution.execute(name):
+            require_ended(recorded.run_dir, condition)
     states = execution.keeper.books.states
     state = next((state for state in states if state.hour_ts == hour_ts), None)
     return _write(folder, hour_ts, execution.lines, state)
@@ -197,8 +202,8 @@ class _Execution:
         self._count = count
         self._result = RoleReplay("")
 
-    def execute(self, name: str) -> None:
-        """Process all inputs of a role up to the end of the hour."""
+    def execute(self, name: str) -> bool:
+        """Process all inputs of a role up to the end of the hour; return whether any lie behind."""
         self._result = RoleReplay(name)
         replay_role(
             self._recorded,
@@ -211,6 +216,7 @@ class _Execution:
         )
         if name == EXECUTION_ROLE:
             self.keeper.ledger(self._window, self._result)
+        return self._result.is_cut
 
     def _on_taken(self, step: LoggedStep) -> None:
         self._count(step)

@@ -10,6 +10,7 @@ from typing import Any
 from minibot.events.model import JsonObject
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
 from minibot.kernel import canonical
+from minibot.kernel.files import write_hashed
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT, encode_line
 from minibot.kernel.lock import WriterLock
@@ -60,6 +61,16 @@ def unmerge(run_dir: Path, queue: str) -> None:
     forgery = Forgery.of(run_dir, queue)
     forgery.lines = [[] for _ in forgery.lines]
     forgery.write_chain()
+
+
+def in_var(run: ShortRun, var: Path) -> Path:
+    """Return a copy of the run in its own `var`, with its queues as during a run."""
+    (var / "runs").mkdir(exist_ok=True)
+    run_dir = copy_of(run, var / "runs")
+    (run_dir / "queues").rename(var / "queues")
+    (run_dir / "seal.json").unlink()
+    write_hashed(var / "current.json", {"run_id": run.run_id})
+    return run_dir
 
 
 def add(run_dir: Path, queue: str, event: JsonObject) -> int:

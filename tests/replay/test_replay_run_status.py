@@ -17,17 +17,8 @@ from minibot.replay.proof import prove
 from minibot.replay.run_status import open_run
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.recovery import clear_former_run
-from tests.replay.damaged import copy_of, flip, in_segments, manifest_says
+from tests.replay.damaged import copy_of, flip, in_segments, in_var, manifest_says
 from tests.runs import ShortRun, raw_events, verb
-
-
-def in_var(run: ShortRun, var: Path) -> Path:
-    """Return a copy of the run in its own `var`, with its queues as during a run."""
-    run_dir = copy_of(run, var / "runs")
-    (run_dir / "queues").rename(var / "queues")
-    (run_dir / "seal.json").unlink()
-    write_hashed(var / "current.json", {"run_id": run.run_id})
-    return run_dir
 
 
 @pytest.mark.row("S-50")
@@ -35,7 +26,6 @@ def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
     short_run: ShortRun, var_dir: Path
 ) -> None:
     """A running run is proven up to its roles' cursors, with a notice."""
-    (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
     cursor = var_dir / "queues/market_ticks/cursor.json"
     done = json.loads(cursor.read_bytes())
@@ -60,7 +50,6 @@ def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
     short_run: ShortRun, var_dir: Path
 ) -> None:
     """An interrupted run without seal and lock is proven up to its last logged inputs."""
-    (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
 
     said = verb(var_dir, "replay")
@@ -264,7 +253,6 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     short_run: ShortRun, var_dir: Path
 ) -> None:
     """An interrupted run gets its missing hourly states at recovery, with the same bytes."""
-    (var_dir / "runs").mkdir()
     run_dir = in_var(short_run, var_dir)
     path = run_dir / "hourly_state.jsonl"
     before = path.read_bytes()
@@ -300,7 +288,6 @@ def test_second_of_a_run_that_is_still_going_can_be_asked(
     short_run: ShortRun, var_dir: Path
 ) -> None:
     """A second of a running run can be explained."""
-    (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):

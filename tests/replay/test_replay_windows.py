@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from minibot.engine.role_replay import Window
@@ -18,7 +19,7 @@ from minibot.kernel.line import decode_line, encode_line
 from minibot.replay.proof import prove
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span, zone_of
-from tests.replay.damaged import copy_of, flip, forge
+from tests.replay.damaged import copy_of, flip, forge, in_var
 from tests.runs import ShortRun, raw_events, verb
 
 pytestmark = pytest.mark.campaign
@@ -256,6 +257,49 @@ def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
     assert said.code == 1
     assert "not written" in said.out
     assert not golden.exists()
+
+
+@pytest.mark.row("D-26")
+def test_hour_and_digests_of_a_run_that_is_still_going_are_not_kept(
+    short_run: ShortRun, tmp_path: Path, var_dir: Path
+) -> None:
+    """A part of an hour or of a run is written to no file, and compared with none."""
+    copied = copy_of(short_run, tmp_path)
+    golden, other, hour = tmp_path / "golden.json", tmp_path / "other.json", tmp_path / "hour"
+    assert verb(tmp_path, "replay-manifest", str(copied), "--write", str(golden)).code == 0
+    run_dir = str(in_var(short_run, var_dir))
+    golden.write_bytes(golden.read_bytes().replace(b'"run":"', b'"run":"var/runs/'))
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        tries = [
+            verb(var_dir, "execute-hour", run_dir, "18", "--to", str(hour)),
+            verb(var_dir, "replay-manifest", run_dir, "--write", str(other)),
+            verb(var_dir, "replay-manifest", "--check", str(golden)),
+        ]
+    after = verb(var_dir, "execute-hour", run_dir, "18", "--to", str(hour))
+
+    for said in tries:
+        assert said.code == 2, said.out
+        assert "is still going" in said.err
+    assert not other.exists()
+    assert after.code == 0, after.err  # So nothing had been written there.
+    assert "was interrupted" in after.out
+
+
+@pytest.mark.row("D-26")
+def test_hour_that_a_running_run_has_left_is_executed(
+    short_run: ShortRun, tmp_path: Path, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour behind which every role has taken an input is whole, whatever still comes."""
+    run_dir = str(in_var(short_run, var_dir))
+    monkeypatch.setattr("minibot.engine.role_replay.HOUR_MS", 30_000)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "execute-hour", run_dir, "18", "--to", str(tmp_path / "hour"))
+
+    assert said.code == 0, said.err
+    assert "is still going" in said.out
+    assert (tmp_path / "hour" / "signals.jsonl").stat().st_size
 
 
 def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -> None:
