@@ -90,6 +90,16 @@ def test_verify_takes_one_part_of_the_proof_at_a_time(flags: tuple[str, str], ru
     assert f"{flags[1]}: not allowed with argument {flags[0]}" in said.err
 
 
+def test_key_beside_lineage_is_refused(short_run: ShortRun) -> None:
+    """Lineage looks at no signature: a key that it ignores would seem to have signed the run."""
+    words = ("verify", short_run.run_id, "--lineage", "--public-key")
+
+    said = verb(short_run.var, *words, new_keys()[1])
+
+    assert said.code == 2
+    assert "--public-key" in said.err
+
+
 def test_lineage_of_what_has_none_is_never_clean(short_run: ShortRun, tmp_path: Path) -> None:
     """A run without its manifest has a finding; of a queue no lineage can be asked."""
     copied = shutil.copytree(short_run.run_dir, tmp_path / short_run.run_id)
