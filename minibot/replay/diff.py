@@ -38,7 +38,7 @@ from minibot.strategies.selection import judge
 # Fields that make a decision in the sense of the digest: the wish or act, and its reason code.
 DECIDES: Final = (
     *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
-    *("stop_price", "target_price"),
+    *("stop_price", "target_price", "trailing_delta"),
     *("result", "qty", "price", "fee", "reason_code"),
 )
 DERIVED: Final = ("signals", "risk_actions", "order_intents", "fills", "order_results")

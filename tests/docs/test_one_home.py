@@ -72,6 +72,7 @@ OTHER_FACTS = {
     ("minibot.gates.chaos_catalogue", "sequence_gap"): "the name of a fault",
     ("minibot.market.universe", "not_trading"): "why a listed symbol is left out",
     ("minibot.ops.web.live_documents", "drawdown"): "a named figure",
+    ("minibot.replay.diff", "trailing_delta"): "a field of an intent",
     ("minibot.risk", "day_loss"): "the name of a check",
     ("minibot.risk", "day_notional"): "the name of a check",
     ("minibot.risk", "halted"): "the name of a check",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from minibot.kernel.errors import IntegrityError
 from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
+
+DELTA = "trailing_delta"
 
 
 def held(event: Event) -> None:
@@ -150,18 +153,20 @@ def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: P
     assert verb(short_run.var, "diff", short_run.run_id, str(forged)).code == 1
 
 
-def test_runs_that_part_in_the_price_of_a_stop_decided_otherwise(
-    short_run: ShortRun, tmp_path: Path
+@pytest.mark.parametrize(("field", "values"), [("stop_price", ("100", "101")), (DELTA, (50, 60))])
+def test_runs_that_part_in_the_trigger_of_a_stop_decided_otherwise(
+    field: str, values: tuple[Any, Any], short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Prices that trigger an order are decided as its limit is, whether or not they are reached."""
+    """A trigger of an order is decided as its limit is, whether or not it is reached."""
 
-    def stopped_at(price: str) -> Path:
+    def stopped_at(value: Any) -> Path:
         def rest(event: Event) -> None:
-            event["payload"] |= {"order_type": "STOP_LOSS", "stop_price": price}
+            event["payload"] |= {"order_type": "STOP_LOSS", "stop_price": "99", field: value}
 
-        return edited(short_run, tmp_path / price, "order_intents", 2, rest)
+        return edited(short_run, tmp_path / str(value), "order_intents", 2, rest)
 
-    diff = diff_runs(Recorded.open(stopped_at("100")), Recorded.open(stopped_at("101")))
+    one, other = (Recorded.open(stopped_at(value)) for value in values)
+    diff = diff_runs(one, other)
 
     assert diff.decision is not None
-    assert diff.decision.fields == {"stop_price": ("100", "101")}
+    assert diff.decision.fields == {field: values}
