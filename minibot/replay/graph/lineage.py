@@ -2,8 +2,7 @@
 
 `kernel.verify` proves that no byte changed; this proves that the content is allowed: every line
 satisfies its contract and was written by a role that may write it, every cause exists and is not
-younger than its effect, no intent lacks an allowing `risk_action`, no fill exceeds its intent, and
-nothing was executed after a STOP.
+younger than its effect, no intent lacks an allowing `risk_action`, and no fill exceeds its intent.
 """
 
 from __future__ import annotations
