@@ -36,7 +36,7 @@ from minibot.kernel.files import (
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
-from minibot.kernel.queue import CURSOR_FILE, READERS
+from minibot.kernel.queue import CURSOR_FILE, PARTS, READERS
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE
@@ -251,6 +251,8 @@ class _Tree:
                 yield Finding(
                     self._name(path), 0, 0, PERMISSIONS_UNSAFE, "a file", "a link or a device"
                 )
+            elif name in (READERS, PARTS):
+                yield Finding(self._name(path), 0, 0, PERMISSIONS_UNSAFE, "a folder", "a file")
             elif name in OWN_HASHED:
                 try:
                     read_hashed(path, files=self._files)
@@ -273,8 +275,8 @@ class _Tree:
             yield from self._whatever(
                 folder / names.active_name(stem), self._audit(folder, stem, own).findings()
             )
-        parts = folder / "parts"
-        if names.MAIN_STEM in stems and self._files.stat(parts) is not None:
+        parts = folder / PARTS
+        if names.MAIN_STEM in stems and _is_folder(parts, self._files):
             merge = merge_findings(
                 folder, parts, name=self._name, is_final=self._is_final, files=self._files
             )
@@ -302,7 +304,7 @@ class _Tree:
     def _cursor_paths(self, folder: Path) -> list[Path]:
         paths = [folder / CURSOR_FILE]
         readers = folder / READERS
-        if self._files.stat(readers) is not None:
+        if _is_folder(readers, self._files):
             paths += [readers / name / CURSOR_FILE for name in self._files.listdir(readers)]
         return [path for path in paths if self._files.stat(path) is not None]
 
@@ -325,11 +327,13 @@ class _Tree:
         for name in entries:
             match = _REST.fullmatch(name)
             if match:
-                _, digest = hash_file(folder / name, files=self._files)
-                if digest != match["sha256"]:
-                    yield Finding(
-                        self._name(folder / name), 0, 0, QUEUE_CORRUPT, match["sha256"], digest
-                    )
+                path = folder / name
+                yield from self._whatever(path, self._rest(path, match["sha256"]))
+
+    def _rest(self, path: Path, wanted: str) -> Iterator[Finding]:
+        _, digest = hash_file(path, files=self._files)
+        if digest != wanted:
+            yield Finding(self._name(path), 0, 0, QUEUE_CORRUPT, wanted, digest)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

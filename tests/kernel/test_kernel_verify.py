@@ -529,6 +529,28 @@ def test_fifo_in_place_of_any_sealed_file_is_a_finding_and_keeps_nobody_waiting(
         assert any(finding.file == name for finding in found), found
 
 
+@pytest.mark.parametrize("name", [f"quarantine/inbox.000001.0.{'0' * 64}.rest", "readers", "parts"])
+def test_odd_path_in_a_queue_is_a_finding_before_those_of_other_queues(
+    name: str, tmp_path: Path
+) -> None:
+    """A link or file where none belongs is one finding, and the damage behind it another."""
+    for queue in ("fills", "signals"):
+        with closing(open_writer(tmp_path, queue, sync=False)) as writer:
+            writer.append(lines_of(1, 3))
+    path = tmp_path / "fills" / name
+    if name.endswith(".rest"):
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to("nothing")
+    else:
+        path.write_bytes(b"")
+    change(tmp_path / "signals" / "inbox.jsonl", 100, 1)
+
+    found = {(finding.file, finding.code) for finding in verify_tree(tmp_path)}
+
+    assert (f"fills/{name}", "PERMISSIONS_UNSAFE") in found
+    assert ("signals/inbox.jsonl", "QUEUE_CORRUPT") in found
+
+
 def test_huge_file_in_place_of_a_critical_one_is_refused_before_it_is_read(var_dir: Path) -> None:
     """A file of a terabyte in place of a critical one is refused before it is read."""
     run = sealed_run(var_dir)
