@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from os import SEEK_END
 from pathlib import Path
+from typing import Final
 
 from minibot.engine.intact_prefix import open_intact
 from minibot.engine.recorded_run import Recorded
@@ -14,10 +15,11 @@ from minibot.kernel.journal import Line, Position
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
-from minibot.kernel.scan import LINE_BYTES_CAP
 from minibot.kernel.segments import active_name, load_segments
 
 BATCH = 1024
+END_BYTES: Final = 4 << 20
+"""How much is read of a queue's end: far more than a line of the queues that are asked for it."""
 
 
 def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
@@ -77,7 +79,7 @@ def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
 def last_event(recorded: Recorded, queue: str, part: str | None = None) -> Event | None:
     """Return the last event of a queue that is whole, from the end of its file; None for none.
 
-    Reads no more than the longest line, so that damage further up does not stand in the way.
+    Reads no more than `END_BYTES`, so that damage further up does not stand in the way.
     """
     return next(last_events(recorded, queue, part), None)
 
@@ -114,5 +116,5 @@ def _tail(path: Path, end: int) -> list[bytes]:
     """Return the last lines of a file up to an offset, or to its end for one below zero."""
     with path.open("rb") as file:
         end = file.seek(0, SEEK_END) if end < 0 else end
-        file.seek(max(0, end - LINE_BYTES_CAP))
+        file.seek(max(0, end - END_BYTES))
         return file.read(end - file.tell()).splitlines(keepends=True)

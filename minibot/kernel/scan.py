@@ -10,9 +10,11 @@ from minibot.kernel.line import LineError, chain_next, decode_line
 from minibot.kernel.position import Position
 
 CHUNK_BYTES: Final = 1 << 20
-# Far above the writers' `LINE_BYTES_MAX`; without a bound a file of NUL bytes would have to fit in
-# memory.
-LINE_BYTES_CAP: Final = 4 << 20
+LINE_BYTES_CAP: Final = 16 << 20
+"""The most that a profile may allow a line, so that every line that was written is read whole.
+
+Without a bound a file of NUL bytes would have to fit in memory.
+"""
 
 
 class Step(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.head import head_path, newest, pack_slot, read_head_bytes
 from minibot.kernel.journal import JournalReader, create_journal
-from minibot.kernel.line import CHAIN_START
+from minibot.kernel.line import CHAIN_START, encode_line
 from minibot.kernel.position import Position
 from minibot.kernel.recovery import Recovery
 from tests.kernel.kernel_support import (
@@ -100,6 +101,23 @@ def test_damaged_rest_above_the_head_is_cut_whatever_it_is(var_dir: Path, rest: 
 
     assert writer.recovered.cut_bytes == len(rest) - kept * len(line_of(7))
     assert ids_of(read_all(var_dir)) == [*range(1, 7 + kept), 50]
+
+
+def test_longest_line_that_a_profile_allows_is_whole_at_the_next_start(var_dir: Path) -> None:
+    """A line of sixteen megabytes is kept, published or not, and read again."""
+    longest = 16 << 20
+    line = encode_line(b'{"a":"%b"}' % (b"x" * (longest - 81)))
+    options: dict[str, Any] = {"line_bytes_max": longest}
+    with closing(open_journal(var_dir, **options)) as writer:
+        writer.append([line_of(1), line])
+    add_above_head(var_dir, line)
+
+    with closing(open_journal(var_dir, **options)) as writer:
+        recovered, position = writer.recovered, writer.position
+
+    assert len(line) == longest
+    assert recovered == Recovery(1, 0, None)
+    assert (position.seq, position.offset) == (3, len(line_of(1)) + 2 * longest)
 
 
 @pytest.mark.row("F10")

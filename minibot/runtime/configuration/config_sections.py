@@ -40,6 +40,7 @@ from minibot.cores.profile_keys import (
     whole,
 )
 from minibot.events.model import JsonObject
+from minibot.kernel.scan import LINE_BYTES_CAP
 
 EMBEDDED: Final = "embedded"
 
@@ -320,7 +321,7 @@ class Queues:
     ]
     line_bytes_max: Annotated[
         int,
-        whole(4096, 16_777_216),
+        whole(4096, LINE_BYTES_CAP),
         "Longest line that is written; a longer one stops the run.",
     ]
     events_per_s_min: Annotated[
