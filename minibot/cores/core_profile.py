@@ -88,6 +88,13 @@ NAME: Final = string(
 )
 """The rule of a profile's name."""
 
+RISK_NAME: Final[Rule] = {
+    **NAME,
+    "maxLength": 100,
+    "title": "at most 100 lower-case letters, digits and dashes",
+}
+"""The rule of the limits' name, which stands in events."""
+
 NAME_OF_CODE: Final = string(
     pattern="^[a-z][a-z0-9_]{0,63}$",
     title="a name of small letters, digits and _, at most 64, that begins with a letter",
@@ -370,7 +377,7 @@ class DrawdownTierSection:
 class RiskSection:
     """Limits; there are no defaults."""
 
-    profile: Annotated[str, NAME, "Name of the limits."]
+    profile: Annotated[str, RISK_NAME, "Name of the limits."]
     policy_version: Annotated[
         int | None,
         whole(1, 1),

@@ -10,6 +10,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from minibot.events.ids import position_id
+from minibot.events.model import Event, RiskAction
+from minibot.events.registry import Contracts
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import config_of_manifest, load_config
 from minibot.runtime.configuration.config_schema import (
@@ -17,6 +20,7 @@ from minibot.runtime.configuration.config_schema import (
     resolved,
     schema_violations,
 )
+from minibot.runtime.paths import PROJECT
 
 DEMO = "config/nore-demo.v1.json"
 RAW = load_config(DEMO).raw
@@ -100,6 +104,21 @@ def test_profile_has_violations_exactly_where_the_compiled_schema_has_them() -> 
     assert set(violations) == {
         ".".join(map(str, error.instance_path)) for error in JUDGE.iter_errors(raw)
     }
+
+
+def test_name_of_the_limits_fits_the_events_that_name_it() -> None:
+    """A hundred characters name the limits in the profile and in each decision; one more do not."""
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    limits = "a" * 100
+    said = RiskAction("EXIT", "stop_loss", profile=limits)
+    id_ = position_id("20260301_200000", "risk_role", "risk_actions", 1)
+    event = Event(1, id_, "risk_role", "20260301_200000", "0" * 64, said)
+
+    assert load_config(DEMO, [f"risk.profile={limits}"]).risk.profile == limits
+    assert contracts.validate(event.to_json())
+    with pytest.raises(ConfigError) as refusal:
+        load_config(DEMO, [f"risk.profile={limits}a"])
+    assert refusal.value.violations[0].startswith("risk.profile = ")
 
 
 @pytest.mark.row("N-22")
