@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.core_profile import KELLY
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
+from minibot.events.ids import position_id
 from minibot.events.intervals import align
 from minibot.events.model import Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.names import CONTROL, FILLS, TICKS
+from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
+from minibot.kernel.line import LINE_EXTRA_BYTES
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.verify import verify_tree
@@ -46,7 +50,8 @@ def opening_of(
 
     Raises:
         Refusal: `carry` is asked for and the last run is not sealed, does not verify or accounts in
-            another quote asset, or a limit is beyond the risk policy for its account.
+            another quote asset, its account fits no line, or a limit is beyond the risk policy for
+            it.
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
@@ -74,6 +79,7 @@ def opening_of(
         *(last, contracts, roles, origin_ms), has_week=has_week, trades_ms=window_ms
     )
     _refuse_beyond_policy(config, opening)
+    _refuse_longer_than_a_line(config, opening, origin_ms)
     return opening
 
 
@@ -89,6 +95,23 @@ def _refuse_beyond_policy(config: Config, opening: RunOpening) -> None:
         raise Refusal(
             f"the account of {opening.from_run} is too small for the profile: {'; '.join(found)}.",
             "Lower these limits, or set portfolio.start_from to fresh.",
+        )
+
+
+def _refuse_longer_than_a_line(config: Config, opening: RunOpening, origin_ms: int) -> None:
+    """Refuse an account that the run's first event cannot name, before anything of it is written.
+
+    The envelope of that event has the same length in every run.
+    """
+    run_id = opening.from_run or ""
+    id_ = position_id(run_id, WATCHDOG_ROLE, CONTROL, 1)
+    event = Event(origin_ms, id_, WATCHDOG_ROLE, run_id, sha256().hexdigest(), opening)
+    size = len(encode(event.to_json())) + LINE_EXTRA_BYTES
+    if size > config.queues.line_bytes_max:
+        raise Refusal(
+            f"the account of {run_id} takes a line of {size} bytes, and queues.line_bytes_max is"
+            f" {config.queues.line_bytes_max}.",
+            "Raise queues.line_bytes_max, or set portfolio.start_from to fresh.",
         )
 
 

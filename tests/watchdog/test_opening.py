@@ -10,18 +10,30 @@ from msgspec.structs import replace as replace_of
 
 from minibot.accounting.bookings import DayTotals
 from minibot.accounting.portfolio import Portfolio
+from minibot.events.ids import position_id
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
+from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest
 from minibot.watchdog.carried_memory import told_last
 from minibot.watchdog.opening import budgets_used, last_run, opening_of
 from tests.manifests import made_manifest
-from tests.risk.desk import PROJECT, RUN_ID, START, SYMBOL, WRITERS, Desk, opening
+from tests.risk.desk import (
+    HASH,
+    PROJECT,
+    RUN_ID,
+    START,
+    SYMBOL,
+    WRITERS,
+    Desk,
+    codec,
+    opening,
+)
 from tests.watchdog.ended_runs import opening_behind, put_ended
 
 DAY_MS = 86_400_000
@@ -151,6 +163,36 @@ def test_account_in_another_quote_asset_is_no_opening(
 
     with pytest.raises(Refusal, match=f"{RUN_ID} accounts in USDT, the profile in EUR"):
         opening_of(config, tmp_path, contracts, Roles.of_project(), START + 60_000)
+
+
+def test_account_is_refused_unless_the_first_event_of_the_run_fits_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account of many lots starts a run if the line that names it is as long as allowed."""
+    run_dir = tmp_path / RUN_ID
+    lot = {"symbol": SYMBOL, "qty": "0.01", "price": "100", "cost": "1"}
+    lots = [{**lot, "ts": START - 100 + number} for number in range(60)]
+    put_ended(run_dir, Desk(first=opening("9000", lots)))
+    replace(Manifest.load(run_dir), simulated=False).write(run_dir)
+    monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+    def opened(*sets: str) -> RunOpening:
+        config = load_config(
+            PROJECT / "config" / "nore.v1.json", ("portfolio.start_from=carry", *sets), {}
+        )
+        return opening_of(config, tmp_path, contracts, Roles.of_project(), START + 60_000)
+
+    left = opened()
+    first = Event(START, position_id(RUN_ID, "watchdog_role", "control", 1), "watchdog_role",
+                  RUN_ID, HASH, left)  # fmt: skip
+    size = len(encode_line(codec().encode("control", first)))
+
+    assert len(left.lots) == 60
+    assert opened(f"queues.line_bytes_max={size}") == left
+    with pytest.raises(Refusal, match=r"queues\.line_bytes_max") as caught:
+        opened(f"queues.line_bytes_max={size - 1}")
+    assert "portfolio.start_from" in caught.value.remedy
 
 
 def test_start_that_died_before_its_first_event_hands_on_its_opening(tmp_path: Path) -> None:
