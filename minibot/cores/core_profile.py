@@ -54,7 +54,8 @@ KELLY: Final = "kelly"
 
 TRADES_KEPT: Final = 1_000
 """How many closed trades protections count at most, the newest. All are told in one line, at 145
-to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`."""
+to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`, and fewer where
+locks need more than is left."""
 
 TRADES_CARRIED: Final = 1_500
 """How many closed trades are carried for sizing kelly, the newest: 29 bytes each, in one line with

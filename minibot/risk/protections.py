@@ -40,6 +40,7 @@ from minibot.events.reasons import (
     TRAILING_STOP,
 )
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
@@ -60,6 +61,21 @@ METHODS: Final[dict[str, str]] = {
     "LossesInRow": LOSSES_IN_ROW,
 }
 """The reason code of each method's locks."""
+
+LINE_BYTES: Final = 248 * 1024
+"""How much of a line trades, locks, streaks and open trades may take: the shipped
+`queues.line_bytes_max` less 8 KiB for all else that is told with them."""
+
+OPEN_BYTES: Final = 160
+"""An open trade in that line, with the reason for which it is left."""
+
+OPEN_MAX: Final = 400
+"""How many open trades it has room for: as many symbols may be traded at a time."""
+
+TRADE_BYTES: Final = 220
+LOCK_BYTES: Final = 130
+STREAK_BYTES: Final = 40
+"""Most bytes of a closed trade, of a lock, which is told twice, and of a streak."""
 
 
 @final
@@ -169,7 +185,8 @@ class Protections:
         rules: The protections in the order of the profile.
         trips: The open round trips.
         trades: The closed trades that may still count, in the order of their closes, `TRADES_KEPT`
-            at most; beside them the last one behind each lock.
+            at most, and fewer where a line has no room for them; beside them the last one behind
+            each lock.
         closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
         locks: The end of each lock by reason code and scope (a symbol or all); some are over.
@@ -179,6 +196,7 @@ class Protections:
 
     __slots__ = (
         "_bar_ms",
+        "_bytes_max",
         "_kept_ms",
         "_left",
         "_untold",
@@ -202,6 +220,8 @@ class Protections:
         self.rules: list[Protection] = [Protection(item, self._bar_ms) for item in sections]
         # A trade is kept as long as it counts, and as long as a lock lasts that it caused.
         self._kept_ms: int = max([rule.kept_ms(self._bar_ms) for rule in self.rules], default=0)
+        open_max = min(profile.risk.positions_max, OPEN_MAX)
+        self._bytes_max: int = LINE_BYTES - open_max * OPEN_BYTES
         self.trips: RoundTrips = RoundTrips()
         self.trades: list[RoundTrip] = []
         self.closed: int = 0
@@ -321,6 +341,7 @@ class Protections:
                     self.locks[rule.code],
                 )
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
+        self._fit(now)
 
     def _forget(self, now: int) -> None:
         """Forget trades that can no longer count, but for the last one that caused a lasting lock.
@@ -335,11 +356,44 @@ class Protections:
             return
         old = [one for one in self.trades if one.closed_ts <= since]
         old += counting[: len(counting) - len(kept)]
-        causes: list[RoundTrip] = []
+        newest = {one.symbol: one for one in old}
+        caused = {one.symbol for one in kept}
+        causes: set[RoundTrip] = set()
         for lock in self.listed(now):
-            if not _causes(causes + kept, lock):
-                causes += _causes(old, lock)[-1:]
+            scope = lock["scope"]
+            if scope == ALL_SYMBOLS and not caused:
+                causes.add(old[-1])
+                caused.add(old[-1].symbol)
+            elif scope in newest and scope not in caused:
+                causes.add(newest[scope])
+                caused.add(scope)
         self.trades = [one for one in old if one in causes] + kept
+
+    def _fit(self, now: int) -> None:
+        """Forget the oldest trades until a line has room for the others and the locks.
+
+        The newest stays, and the last one behind each lasting lock.
+        """
+        locks = sum([len(scopes) for scopes in self.locks.values()])
+        most = len(self.trades) * TRADE_BYTES + locks * LOCK_BYTES
+        if most + len(self.streaks) * STREAK_BYTES <= self._bytes_max:
+            return
+        listed = self.listed(now)
+        trades = [one.to_json() for one in self.trades]
+        told = {"told": listed, "locks": self.locks, "streaks": self.streaks, "trades": trades}
+        over = len(encode(told)) - self._bytes_max
+        if over <= 0:
+            return
+        newest = {one.symbol: one for one in self.trades}
+        stay = {newest[lock["scope"]] for lock in listed if lock["scope"] in newest}
+        stay.add(self.trades[-1])
+        kept: list[RoundTrip] = []
+        for one in self.trades:
+            if over > 0 and one not in stay:
+                over -= len(encode(one.to_json())) + 1
+            else:
+                kept.append(one)
+        self.trades = kept
 
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how many ms a method still locks a symbol or all; 0 for no lock.

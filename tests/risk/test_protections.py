@@ -538,6 +538,33 @@ def test_memory_of_many_trades_fits_a_line() -> None:
     assert desk.risk.state()["protections"] == memory
 
 
+def test_memory_of_many_trades_and_locks_fits_a_line() -> None:
+    """Day's locks of 399 symbols leave room for fewer trades, and the next run opens with them."""
+    lock = {"stop_duration": 1440}
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "trade_limit": 1, **lock}
+    cooldown = {"method": "CooldownPeriod", **lock}
+    profile = protected(guard | {"only_per_pair": True, "required_profit": "0"}, cooldown)
+    desk = opened(profile, SYMBOL, OTHER)
+    protections, closed_ts = desk.risk._state.protections, desk.ts - 1400_000
+    for number in range(399):
+        protections.on_trade(trade("-1", closed_ts + number * 1000, symbol=f"SYMBOL{number}USDT"))
+    for number in range(399, 1399):
+        protections.on_trade(trade("-1", closed_ts + number * 1000))
+
+    bought_and_sold(desk, "100", "101", OTHER)
+    (*_, told) = [one for one in desk.events("risk_actions") if standings([one])]
+    memory = standings([told])[0].memory
+    assert memory is not None
+    begin_anew(desk, memory)
+
+    assert len(codec().encode("risk_actions", told)) < profile["queues"]["line_bytes_max"]
+    assert desk.risk.state()["protections"] == memory
+    assert len({lock["scope"] for lock in standings([told])[0].locks or ()}) == 401
+    newest = [one["closed_ts"] for one in memory["trades"] if one["symbol"] == SYMBOL]
+    assert newest == [closed_ts + number * 1000 for number in range(1399 - len(newest), 1399)]
+    assert len(newest) > 400
+
+
 def test_protection_counts_as_many_trades_as_are_kept() -> None:
     """A guard with the highest trade limit locks at that trade, and not at the one before."""
     guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
