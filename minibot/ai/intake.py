@@ -18,7 +18,7 @@ from minibot.cores.processor import Progress
 from minibot.events.model import JsonObject
 from minibot.events.names import TICKS
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import HINT_BYTES_MAX, read_hashed, write_hint
 from minibot.kernel.journal import ZERO
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
@@ -55,13 +55,15 @@ class Intake:
         if not path.exists():
             return []
         try:
-            data = read_hashed(path)
+            data = read_hashed(path, size_max=HINT_BYTES_MAX)
             if data["run_id"] != self.context.run_id:
                 return []
             recent = list(data["recent"])
             self._progress.restore(data)
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             self.context.log.warning("snapshot_unusable", detail=repr(error))
+            # No next one may come, and this one would be a finding in the sealed run.
+            path.unlink()
             return []
         return recent
 
@@ -160,7 +162,7 @@ class Intake:
         self._progress.taken = self._order.taken
         place = self._progress.state(self._order.position_writer.position, self._inputs.positions)
         hint = {**place, "run_id": self.context.run_id, "recent": recent}
-        write_hashed(self.folders[TICKS] / HINT_FILE, hint)
+        write_hint(self.folders[TICKS] / HINT_FILE, hint)
 
     def end(self) -> None:
         """Write the open range and the cursors, and release the files."""

@@ -36,6 +36,7 @@ __all__ = [
     "CRITICAL_BYTES_MAX",
     "DISK_CALLS",
     "FILES",
+    "HINT_BYTES_MAX",
     "Access",
     "Files",
     "Stat",
@@ -60,6 +61,7 @@ __all__ = [
     "write_all",
     "write_atomic",
     "write_hashed",
+    "write_hint",
     "write_through_all",
 ]
 
@@ -70,10 +72,15 @@ TEMP_SUFFIX: Final = ".tmp"
 TEMP_TRIES: Final = 100
 CHUNK_BYTES: Final = 1 << 20
 CRITICAL_BYTES_MAX: Final = 16 * 1024 * 1024
-"""The largest critical file (manifest, clock, seal, cursor, snapshot, request, list).
+"""The largest critical file (manifest, clock, seal, cursor, request, list).
 
-The largest that a night writes is a role's snapshot with the ids that it knows, 4096 of each of its
-queues at 130 bytes: under 4 MB. A seal has room for a hundred thousand files.
+A seal has room for a hundred thousand files.
+"""
+HINT_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The largest hint, which nobody needs: a role's snapshot.
+
+It has the ids that the role knows, under 4 MB, and its core's state: 300 bars of 400 symbols are 20
+MB. A larger one would cost more memory and time than it saves, and is left out.
 """
 
 # On Windows an open file cannot be replaced, and one that is being replaced cannot be opened. Our
@@ -491,15 +498,17 @@ def parse_hashed(data: bytes, path: StrPath) -> JsonObject:
     return obj
 
 
-def read_hashed(path: StrPath, *, files: Files = FILES) -> JsonObject:
+def read_hashed(
+    path: StrPath, *, files: Files = FILES, size_max: int = CRITICAL_BYTES_MAX
+) -> JsonObject:
     """Return a critical JSON file, `generation` and `sha256` included.
 
     Raises:
-        IntegrityError: ATOMICITY_VIOLATION, it is missing or fails its own sha256. A caller that
-            can do without the file checks first that it exists.
+        IntegrityError: ATOMICITY_VIOLATION, it is missing, larger than `size_max` or fails its own
+            sha256. A caller that can do without the file checks first that it exists.
     """
     try:
-        data = read_whole(path, files=files)
+        data = read_whole(path, files=files, size_max=size_max)
     except FileNotFoundError as error:
         raise _violation(path, "the file is missing") from error
     return parse_hashed(data, path)
@@ -525,6 +534,21 @@ def write_hashed(
         generation = 1 if is_new else int(read_hashed(path, files=files)["generation"]) + 1
     write_atomic(path, hashed_bytes(obj, generation), files=files)
     return generation
+
+
+def write_hint(path: StrPath, obj: JsonObject, *, files: Files = FILES) -> bool:
+    """Write a hint like a critical JSON file, whatever stands there.
+
+    False says that it has more than `HINT_BYTES_MAX` bytes, and that the former one remains.
+
+    Raises:
+        RunStop: The disk refuses.
+    """
+    data = hashed_bytes(obj, 1)
+    if len(data) > HINT_BYTES_MAX:
+        return False
+    write_atomic(path, data, files=files)
+    return True
 
 
 def _violation(path: StrPath, why: str, expected: str = "", found: str = "") -> IntegrityError:

@@ -25,7 +25,9 @@ from minibot.kernel.codes import (
 from minibot.kernel.cursor import position_of
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import (
+    CRITICAL_BYTES_MAX,
     FILES,
+    HINT_BYTES_MAX,
     Access,
     Files,
     StrPath,
@@ -255,7 +257,7 @@ class _Tree:
                 yield Finding(self._name(path), 0, 0, PERMISSIONS_UNSAFE, "a folder", "a file")
             elif name in OWN_HASHED:
                 try:
-                    read_hashed(path, files=self._files)
+                    read_hashed(path, files=self._files, size_max=HINT_BYTES_MAX)
                 except RunStop as error:
                     yield unread(self._name(path), error)
             elif name.endswith(".suspect"):
@@ -362,8 +364,9 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
         with Sweeper(files=files) as sweeper:
             yield from seal_findings(folder, None, sweeper, files)
     elif name.endswith(".json") or name == SIGNATURE_FILE:
+        size_max = HINT_BYTES_MAX if name in OWN_HASHED else CRITICAL_BYTES_MAX
         try:
-            read_hashed(path, files=files)
+            read_hashed(path, files=files, size_max=size_max)
         except RunStop as error:
             yield unread(name, error)
     elif name.endswith((".jsonl", ".head")):

@@ -17,7 +17,7 @@ from minibot.cores.protocol import Core
 from minibot.events.model import Event, JsonObject
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import HINT_BYTES_MAX, read_hashed, write_hint
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader
@@ -38,8 +38,8 @@ def save_snapshot(
     order: Position,
     inputs: Mapping[str, Position],
     outputs: Mapping[str, Position],
-) -> None:
-    """Write a snapshot into the folder of the primary input.
+) -> bool:
+    """Write a snapshot into the folder of the primary input; False if it is too large.
 
     Args:
         folder: The role's reader folder for its primary input.
@@ -55,7 +55,7 @@ def save_snapshot(
         "core": processor.core.state(),
         "outputs": {queue: position_to_json(at) for queue, at in outputs.items()},
     }
-    write_hashed(folder / SNAPSHOT_FILE, data)
+    return write_hint(folder / SNAPSHOT_FILE, data)
 
 
 class Restart:
@@ -161,7 +161,7 @@ class Restart:
         context, config = self._context, self._context.config.raw
         path = self._folders[self._primary] / SNAPSHOT_FILE
         try:
-            data = read_hashed(path) if path.exists() else None
+            data = read_hashed(path, size_max=HINT_BYTES_MAX) if path.exists() else None
             if data is not None and data["run_id"] == context.run_id:
                 processor = self._processor(self._from_state(config, data["core"]))
                 written = {name: position_from_json(at) for name, at in data["outputs"].items()}
@@ -169,7 +169,7 @@ class Restart:
                 return processor, written
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             context.log.warning("snapshot_unusable", detail=repr(error))
-            # An unreadable snapshot would be in the way of the next one.
+            # No next one may come, and this one would be a finding in the sealed run.
             path.unlink()
         return self._processor(self._from_config(config)), {}
 

@@ -102,6 +102,7 @@ class Shell:
         self._health_ts = 0
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
+        self._has_snapshots = True
         self._planted = context.planted
         # Risk also exits positions on ticks; any other non-primary input can wait a moment.
         self._decides_on = {self._primary, TICKS} if context.name == RISK_ROLE else {self._primary}
@@ -362,13 +363,14 @@ class Shell:
         limits = self.context.config.watchdog
         taken = self.order.taken - self._snapshot_n
         is_due = moment - self._snapshot_ns >= limits.snapshot_interval_ms * 1_000_000
-        if taken == 0 or not (is_due or taken >= limits.snapshot_inputs):
+        is_due = is_due or taken >= limits.snapshot_inputs
+        if taken == 0 or not is_due or not self._has_snapshots:
             return
         self.order.close()
         self._snapshot_ns, self._snapshot_n = moment, self.order.taken
         self.processor.taken = self.order.taken
         self.processor.tick_seq = self.inputs.tick_seq
-        save_snapshot(
+        self._has_snapshots = save_snapshot(
             self._folders[self._primary],
             self.context.run_id,
             self.processor,
@@ -376,3 +378,5 @@ class Shell:
             self.inputs.positions,
             {queue: output.writer.position for queue, output in self.outputs.items()},
         )
+        if not self._has_snapshots:  # Each try keeps decisions waiting.
+            self.context.log.warning("snapshot_too_large")

@@ -16,13 +16,17 @@ import pytest
 
 from minibot.ai.activation import Activation
 from minibot.ai.collect import collect
+from minibot.ai.intake import HINT_FILE, Intake
 from minibot.ai.proof import prove
 from minibot.ai.settings import ai_settings
 from minibot.events.model import Ack, Beat, ModelActive, Recommendation
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
 from minibot.kernel.seal import seal_run
+from minibot.runtime.channels import Control, SilentHeartbeat
+from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal
 from tests.ai.test_ai_models import passed
@@ -325,6 +329,29 @@ def test_role_sets_an_event_against_its_contract_aside_and_stops(
     assert (stop.kind, stop.reason_code) == ("STOP", "SCHEMA_INVALID")
     (letter,) = one.dead_letters("signals")
     assert (letter.queue, letter.seq, letter.reason_code) == ("signals", 2, "SCHEMA_INVALID")
+
+
+def test_unusable_hint_of_the_clerk_goes_and_keeps_no_next_one_from_being_written(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged hint only costs time, whether it is met at a start or at the next saving."""
+    one = stage()
+    context = RoleContext("ai_role", one.run_dir, Control(), SilentHeartbeat("ai_role"))
+    intake = Intake(context)
+    path = intake.folders["market_ticks"] / HINT_FILE
+    path.write_bytes(b"damaged")
+
+    assert intake.hint() == []
+    assert not path.exists()
+    list(intake.logged())
+    intake.start()
+    path.write_bytes(b"damaged")
+    monkeypatch.setattr("minibot.ai.intake.machine_ns", lambda: 1 << 62)
+    intake.housekeep(lambda: [["bar", SYMBOL]])
+    intake.end()
+    context.close_outputs()
+
+    assert read_hashed(path)["recent"] == [["bar", SYMBOL]]
 
 
 @pytest.mark.parametrize("how", ["nan", "garbage"])

@@ -1,24 +1,42 @@
-"""Shell of a role at its drain: it leaves only once every published input is taken."""
+"""Shell of a role: at its drain, and with a state too large for a snapshot."""
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from minibot.cores.protocol import Core
-from minibot.events.model import Beat, RunOpening
-from minibot.events.names import CONTROL, EXECUTION_ROLE, TICKS
+from minibot.cores.messages import Message
+from minibot.cores.protocol import Core, Input
+from minibot.events.model import Beat, JsonObject, RunOpening
+from minibot.events.names import CONTROL, EXECUTION_ROLE, STRATEGY_ROLE, TICKS
 from minibot.execution.core import core_from_config, core_from_state
 from minibot.kernel.queue import open_writer
+from minibot.kernel.verify import verify_tree
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import suspend_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
-from minibot.runtime.shell import Shell
+from minibot.runtime.shell import HOUSEKEEPING_NS, Shell
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 BEATS: Final = 5
+OPENING: Final[list[Any]] = [(RunOpening({"USDT": "10000"}, (), {}), START_TS)]
+
+
+def publish(stage: Stage, queue: str, payloads: list[Any]) -> None:
+    """Publish root events, given as payload and time, as the queue's writer."""
+    (role,) = stage.roles.writers(queue)
+    hash_ = stage.manifest.processes[role].cmdline_hash
+    writer = open_writer(stage.var.queues, queue)
+    Output(queue, role, RUN_ID, hash_, stage.codec, writer).append_roots(payloads)
+    writer.close()
+
+
+def beats(number: int) -> list[Any]:
+    """Return beats, all of the first moment."""
+    return [(Beat(n + 1, {}), START_TS) for n in range(number)]
 
 
 class Drained:
@@ -53,17 +71,9 @@ class Drained:
 
     def _end_upstream(self) -> None:
         """Publish the last inputs; then tell the executor to drain."""
-        opening: list[Any] = [(RunOpening({"USDT": "10000"}, (), {}), START_TS)]
-        self._publish(CONTROL, "watchdog_role", opening)
-        beats: list[Any] = [(Beat(n + 1, {}), START_TS) for n in range(BEATS)]
-        self._publish(TICKS, "market_role", beats)
+        publish(self.stage, CONTROL, OPENING)
+        publish(self.stage, TICKS, beats(BEATS))
         self.control.take("drain")
-
-    def _publish(self, queue: str, role: str, payloads: list[Any]) -> None:
-        writer = open_writer(self.stage.var.queues, queue)
-        hash_ = self.stage.manifest.processes[role].cmdline_hash
-        Output(queue, role, RUN_ID, hash_, self.stage.codec, writer).append_roots(payloads)
-        writer.close()
 
     def taken(self) -> dict[str, int]:
         """Return, by queue, the last line in the executor's input log."""
@@ -84,3 +94,50 @@ def test_draining_role_leaves_once_it_has_taken_every_published_input(
 
     assert drained.shell.run() == CLEAN
     assert drained.taken() == {CONTROL: 1, TICKS: BEATS}
+
+
+class Heavy(Core):
+    """Core that takes anything, with a state of a given size."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Return nothing."""
+        return None
+
+    def state(self) -> JsonObject:
+        """Return a text of that size."""
+        return {"weight": "x" * self._size}
+
+    def facts(self) -> JsonObject:
+        """Return nothing."""
+        return {}
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(20 << 20, True), (65 << 20, False)])
+def test_large_state_costs_a_role_no_more_than_a_longer_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, is_kept: bool
+) -> None:
+    """A state is saved twice, or one above the bound never; the role starts again."""
+    monkeypatch.setattr("minibot.runtime.shell.machine_ns", count(0, 2 * HOUSEKEEPING_NS).__next__)
+    stage = Stage(tmp_path / "var", ["watchdog.snapshot_inputs=100", "queues.batch_max=100"])
+    publish(stage, CONTROL, OPENING)
+    restored: list[int] = []
+
+    def from_state(_: JsonObject, state: JsonObject) -> Core:
+        restored.append(len(state["weight"]))
+        return Heavy(size)
+
+    for _ in range(2):
+        publish(stage, TICKS, beats(200))
+        control, heartbeat = Control(), SilentHeartbeat(STRATEGY_ROLE)
+        context = RoleContext(STRATEGY_ROLE, stage.run_dir, control, heartbeat)
+        shell = Shell(context, lambda _: Heavy(size), from_state, lambda *_: None)
+        shell.restore()
+        control.take("drain")
+        assert shell.run() == CLEAN
+
+    assert restored == [size] * is_kept
+    assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == 400
+    assert list(verify_tree(stage.var.queues)) == []
