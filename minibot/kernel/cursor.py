@@ -44,7 +44,7 @@ class Cursor:
         self._files = files
         self._saved: Position | None = None
         self._generation = 0
-        remove_temps(self.path, files=files)
+        self._has_removed_temps = False
 
     def load(self) -> Position | None:
         """Return the saved position; None where none has been saved in this run.
@@ -80,6 +80,10 @@ class Cursor:
             raise self._error(
                 CURSOR_REGRESSED, "would go back", f"{self._saved.seq}", f"{position.seq}"
             )
+        if not self._has_removed_temps:
+            # Not before: the watchdog reads the cursor of a role that may be about to rename one.
+            remove_temps(self.path, files=self._files)
+            self._has_removed_temps = True
         if self._files.stat(self.path) is not None:
             generation = read_hashed(self.path, files=self._files)["generation"]
             if self._generation and generation != self._generation:

@@ -188,9 +188,10 @@ def test_cursor_with_another_chain_is_of_another_history(path: Path, lines: int)
 @pytest.mark.row("F39")
 @pytest.mark.fault("F39", by="temp files of three killed processes", ends="SURVIVE")
 def test_temp_files_of_dead_processes_mean_nothing_and_go(path: Path) -> None:
-    """Temp files of dead processes are removed unread at their owner's start."""
+    """Temp files of dead processes are never read, and go at their owner's first saving."""
     for number in range(3):
         path.with_name(f"cursor.json.{number}-0.tmp").write_bytes(b'{"seq":99}')
 
     assert resumed(path) == ALL[6:]
+    Cursor(path, RUN, QUEUE, READER).save(position_of(path))
     assert not list(path.parent.glob("*.tmp"))

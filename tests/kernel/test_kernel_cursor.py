@@ -154,12 +154,24 @@ def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None
 @pytest.mark.row("F39")
 @pytest.mark.fault("F39", by="a temp file left beside the cursor", ends="SURVIVE")
 def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
-    """Temp files of a killed process are removed (F39)."""
+    """Temp files of a killed process are removed by its successor's first saving (F39)."""
     cursor(var_dir).save(AT)
     (var_dir / "cursor.json.77-3.tmp").write_bytes(b"{")
 
-    assert cursor(var_dir).load() == AT
+    cursor(var_dir).save(LATER)
+
+    assert cursor(var_dir).load() == LATER
     assert [path.name for path in var_dir.iterdir()] == ["cursor.json"]
+
+
+def test_cursor_that_is_only_read_leaves_the_temp_file_of_its_living_writer(var_dir: Path) -> None:
+    """A writer may rename its temp file whenever another process looks at its cursor."""
+    cursor(var_dir).save(AT)
+    temp = var_dir / "cursor.json.77-3.tmp"
+    temp.write_bytes(b"{")
+
+    assert cursor(var_dir).load() == AT
+    assert temp.exists()
 
 
 @pytest.mark.parametrize("fields", [{"seq": False}, {"chain": "ab" * 32}, {"segment": 0}])
