@@ -206,6 +206,10 @@ def _queue_never_emptied(raw: Any) -> None:
     raw["derived_order"].remove("fills")
 
 
+def _queue_emptied_twice(raw: Any) -> None:
+    raw["derived_order"].append("fills")
+
+
 def _emptied_queue_of_no_core(raw: Any) -> None:
     raw["derived_order"].append("market_ticks")
 
@@ -243,6 +247,7 @@ def _no_roles(raw: Any) -> None:
         (_swapped_at_start, "start_order: risk_role starts before execution_role"),
         (_market_to_the_ai, "market_order"),
         (_queue_never_emptied, "derived_order"),
+        (_queue_emptied_twice, "derived_order"),
         (_emptied_queue_of_no_core, "derived_order"),
         (_no_order, "market_order"),
         (_order_logs_in_a_circle, "their input logs lead in a circle"),
