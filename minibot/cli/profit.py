@@ -12,7 +12,6 @@ from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.run_filters import add_filters, filtered
 from minibot.cli.support.selection import add_zone, var_of
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed
 from minibot.replay.time_arguments import zone_of
 from minibot.report.closed_trades import (
     GROUPS,
@@ -24,8 +23,7 @@ from minibot.report.closed_trades import (
 )
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock, money, signed
-from minibot.report.records import UNSEALED, RunRecord
-from minibot.runtime.runfiles import METRICS_FILE
+from minibot.report.records import UNSEALED, RunRecord, final_performance
 
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
 EXAMPLE = "minibot profit --since 7d --by pair"
@@ -145,7 +143,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
     if manifest is None:
         return row
     try:
-        performance = read_hashed(record.run_dir / METRICS_FILE)["performance"]
+        performance = final_performance(record)
     except (OSError, RunStop) as error:
         return row | {"trouble": f"no figures: {error}; minibot metrics recomputes them"}
     return row | {

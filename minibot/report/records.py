@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from minibot.events.model import JsonObject
+from minibot.events.names import FILLS, TICKS
+from minibot.events.reasons import ATOMICITY_VIOLATION
 from minibot.events.unit_sizes import DAY_MS
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, read_hashed
+from minibot.kernel.queue import open_reader
+from minibot.kernel.seal import QUEUES
 from minibot.report.run_kind import NIGHT_MODE, drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest, is_copy
 from minibot.runtime.paths import Var
@@ -21,6 +26,8 @@ ACCEPTANCE_V = 2
 FACTS_FILE = "facts.json"
 FACTS_V = 1
 UNSEALED = "unsealed"
+BROKEN_OFF = ("interrupted", "stopped")
+"""States of runs that did not end as planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +142,33 @@ def days_of(nights: Iterable[RunRecord]) -> set[int]:
 def performance_of(record: RunRecord) -> JsonObject | None:
     """Return the figures of a run as written at its end, None where there are none."""
     try:
-        performance: JsonObject = read_hashed(record.run_dir / METRICS_FILE)["performance"]
+        return final_performance(record)
     except (OSError, RunStop):
         return None
+
+
+def final_performance(record: RunRecord) -> JsonObject:
+    """Return the figures of a run as written at its end.
+
+    Of a run that broke off, older versions kept figures of seconds before.
+
+    Raises:
+        RunStop: They cannot be read, or were written before the run's last event.
+    """
+    figures = read_hashed(record.run_dir / METRICS_FILE)
+    if record.state in BROKEN_OFF:
+        ticks = sum(figures.get("market_ticks", {}).values())
+        fills = figures.get("lines", {}).get(FILLS, 0)
+        for queue, counted in ((TICKS, ticks), (FILLS, fills)):
+            with closing(open_reader(record.run_dir / QUEUES, queue)) as reader:
+                lines = reader.head().lines
+            if counted != lines:
+                detail = f"{METRICS_FILE} of before its end: {queue}"
+                expected, found = f"{lines} lines", str(counted)
+                raise IntegrityError(
+                    "report", ATOMICITY_VIOLATION, detail, expected=expected, found=found
+                )
+    performance: JsonObject = figures["performance"]
     return performance
 
 

@@ -25,10 +25,16 @@ END_S = 30.0
 
 
 class Background:
-    """Background thread: merges and counts until stopped; keeps a failure for supervision."""
+    """Background thread: merges and counts until stopped; keeps a failure for supervision.
+
+    Attributes:
+        failure: Why it ended, None while it works.
+        is_counted: True once `finish` has written the figures of the run's end.
+    """
 
     def __init__(self, context: RoleContext) -> None:
         self.failure: StopRecord | None = None
+        self.is_counted = False
         self._context = context
         self._merger = self._open_merger()
         self._metrics = MetricsKeeper(context)
@@ -106,6 +112,7 @@ class Background:
         if self._merger.is_torn:
             self._open_merger().close()
         self._metrics.finish()
+        self.is_counted = True
 
     def _refuse_two_at_once(self) -> None:
         """Refuse to go on beside the thread: two that merge would copy the same lines twice."""

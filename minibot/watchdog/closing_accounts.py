@@ -1,8 +1,9 @@
 """Closing accounts of a run that has ended, written beside its queues before the seal.
 
-`hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the last
-figures kept while it lived; the seal covers both. They are projections: replay recomputes them from
-the inputs and reports differences.
+`hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the
+figures of its end: the last ones kept while it lived, or counted anew where those came too early.
+The seal covers both. They are projections: replay recomputes them from the inputs and reports
+differences.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from minibot.events.model import Event, Fill, RunOpening
 from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.kernel.files import parse_hashed, read_whole
+from minibot.kernel.files import hashed_bytes, parse_hashed, read_whole
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.segments import end_of, load_segments
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE
+from minibot.watchdog.run_figures import RunFigures
 
 BATCH = 1024
 
 Put = Callable[[str, bytes], None]
 
 
-def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
+def write_closing_accounts(
+    var: Var, manifest: Manifest, codec: Codec, put: Put, *, is_counted: bool
+) -> list[str]:
     """Write the accounts of a run that has ended; return failures, usually none.
 
     The queues must have no writer any more. Accounts can be recomputed at any time, so a failure
@@ -41,11 +45,12 @@ def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put)
         manifest: The run's manifest.
         codec: The run's codec.
         put: Writes a file, by name, into the run's folder.
+        is_counted: True if the last figures were written behind the last event of every role.
     """
     findings = []
     steps: tuple[Callable[[], None], ...] = (
         lambda: write_hourly_states(var.queues, manifest.run_id, codec, put),
-        lambda: _keep_metrics(var.metrics / METRICS_FILE, manifest.run_id, put),
+        lambda: _write_metrics(var, manifest, codec, put, is_counted),
     )
     for step in steps:
         try:
@@ -77,13 +82,21 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
     put(HOURLY_STATE_FILE, states_bytes(states))
 
 
-def _keep_metrics(path: Path, run_id: str, put: Put) -> None:
-    """Copy the last figures of a run into its folder; ignore another run's."""
-    if not os.path.lexists(path):
+def _write_metrics(var: Var, manifest: Manifest, codec: Codec, put: Put, is_counted: bool) -> None:
+    """Write `metrics.json` of a run; do nothing for a run without an event."""
+    if not open_reader(var.queues, CONTROL).head().lines:
         return
-    data = read_whole(path)
-    if parse_hashed(data, path).get("run_id") == run_id:
-        put(METRICS_FILE, data)
+    figures = RunFigures(var, manifest, codec)
+    path = var.metrics / METRICS_FILE
+    if is_counted and os.path.lexists(path):
+        data = read_whole(path)
+        kept = parse_hashed(data, path)
+        # A role's last lines may have come by the recovery of its queues.
+        if kept.get("run_id") == manifest.run_id and kept.get("lines") == figures.lines():
+            put(METRICS_FILE, data)
+            return
+    figures.count(None)
+    put(METRICS_FILE, hashed_bytes(figures.to_json(), 1))
 
 
 def _next(source: LineSource, queue: str, codec: Codec) -> Event | None:

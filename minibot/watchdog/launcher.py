@@ -559,7 +559,9 @@ class _Launch:
         manifest, run_dir = context.manifest, run_files.run_dir
         repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
-        findings += write_closing_accounts(var, manifest, context.codec, run_files.put)
+        findings += write_closing_accounts(
+            var, manifest, context.codec, run_files.put, is_counted=parts.background.is_counted
+        )
         findings += [f"RUN_FILE_CHANGED: {why}" for why in differences]
         try:
             seal_run(

@@ -202,8 +202,13 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
         findings.append(f"{error.reason_code}: {error.detail}")
         clock.never_read()
     findings += complete_merge(var, manifest, codec, clock)
+    # The launcher died between two of its figures: its last ones are seconds old.
     findings += write_closing_accounts(
-        var, manifest, codec, lambda name, data: write_atomic(run_dir / name, data)
+        var,
+        manifest,
+        codec,
+        lambda name, data: write_atomic(run_dir / name, data),
+        is_counted=False,
     )
     root = seal_run(
         var.queues,

@@ -50,6 +50,33 @@ def test_profit_of_two_runs_is_the_sum_of_what_each_wrote(
     assert names[1] in shown.out
 
 
+@pytest.mark.row("N-78")
+@pytest.mark.parametrize("state", ["interrupted", "stopped"])
+@pytest.mark.parametrize("missing", ["lines", "market_ticks", ""])
+def test_figures_of_before_the_end_are_shown_as_none(
+    short_run: ShortRun, tmp_path: Path, state: str, missing: str
+) -> None:
+    """A run that broke off may have figures of seconds before: neither verb takes them as final."""
+    run_dir = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, run_dir, copy_function=shutil.copy)
+    seal = read_hashed(run_dir / "seal.json")
+    write_hashed(run_dir / "seal.json", {**seal, "extra": {**seal["extra"], "state": state}})
+    figures = read_hashed(run_dir / "metrics.json")
+    early = {
+        "lines": {"lines": {**figures["lines"], "fills": figures["lines"]["fills"] - 1}},
+        "market_ticks": {"market_ticks": {**figures["market_ticks"], "beat": 0}},
+        "": {},
+    }
+    write_hashed(run_dir / "metrics.json", figures | early[missing])
+
+    (earned,) = verb(tmp_path / "var", "profit", "--json").document["runs"]
+    (listed,) = verb(tmp_path / "var", "runs", "--json").document["runs"]
+
+    wanted = None if missing else figures["performance"]["pnl"]
+    assert earned["result"] == listed["result"] == wanted
+    assert ("no figures" in earned["trouble"]) is bool(missing)
+
+
 def test_profit_without_runs_says_so(tmp_path: Path) -> None:
     """An empty `var` is no error of profit."""
     (tmp_path / "var").mkdir(mode=0o700)

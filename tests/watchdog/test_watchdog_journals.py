@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, IntegrityError, Refusal, RunStop
-from minibot.kernel.files import FILES, Access, read_hashed
+from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
 from minibot.kernel.seal import SIGNATURE_FILE, seal_run
 from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
+from minibot.runtime.context import RoleContext
+from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
@@ -564,19 +566,46 @@ def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_pa
     assert not (stage.var.root / "current.json").exists()
 
 
+def sealed(stage: Stage, context: RoleContext, background: Background) -> str:
+    """Seal the stage's run as a launcher does; return why it is not sealed."""
+    unused: Any = None
+    loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
+    parts = _Parts(context, unused, background, loop, None, None, stage.run_files)
+    launch = object.__new__(_Launch)
+    launch.sync_us, launch.feed = 1, LiveFeed(())
+    return launch._seal(stage.var, StopRecord(WATCHDOG, "COMPLETED", "", END_KIND), parts)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_figures_of_a_run_whose_end_could_not_count_are_counted_before_the_seal(
+    tmp_path: Path, is_finished: bool
+) -> None:
+    """The last figures are the end's only if it wrote them, whatever stands in them."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
+    background = Background(context)
+    background.finish() if is_finished else background.abandon()
+    context.close_outputs()
+    assert background.is_counted is is_finished
+    last = {"run_id": RUN_ID, "lines": {**dict.fromkeys(stage.roles.queues, 0), "control": 1}}
+    write_hashed(stage.var.metrics / METRICS_FILE, {**last, "performance": "early"})
+
+    assert sealed(stage, context, background) == ""
+
+    figures = read_hashed(stage.run_dir / METRICS_FILE)
+    assert (figures["performance"] == "early") is is_finished
+
+
 def test_seal_that_cannot_be_signed_stands_and_is_not_called_unsealed(tmp_path: Path) -> None:
     """A secrets file that goes away overnight costs the signature, not the seal."""
     _, public = new_keys()
     stage = Stage(tmp_path / "var", [f"secrets.seal_public_key={public}"])
     context = stage.context()
     context.close_outputs()
-    unused: Any = None
-    loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
-    parts = _Parts(context, unused, unused, loop, None, None, stage.run_files)
-    launch = object.__new__(_Launch)
-    launch.sync_us, launch.feed = 1, LiveFeed(())
+    background = cast(Background, SimpleNamespace(is_counted=True))
 
-    unsealed = launch._seal(stage.var, StopRecord(WATCHDOG, "COMPLETED", "", END_KIND), parts)
+    unsealed = sealed(stage, context, background)
 
     assert unsealed == ""
     assert list(verify_tree(stage.run_dir)) == []

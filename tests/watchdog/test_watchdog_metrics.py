@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,12 +12,19 @@ import pytest
 from minibot.engine.role_replay import Recorded
 from minibot.events.codec import Codec
 from minibot.events.model import Beat, Event
-from minibot.kernel.files import read_hashed
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel import canonical
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.context import RoleContext
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.runfiles import METRICS_FILE
+from minibot.runtime.running import note_current
 from minibot.watchdog import metrics
+from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.metrics import MetricsKeeper
+from minibot.watchdog.recovery import clear_former_run
 from tests.runs import ShortRun
 
 # Seven hours with one file a minute.
@@ -53,13 +61,77 @@ def test_count_that_is_told_to_end_leaves_the_rest_to_the_end_of_the_run(
         (tmp_path / name / "metrics").mkdir(parents=True)
 
     broken_off.step(lambda: next(looks, True))
-    assert broken_off._ticks.position.seq == 3
+    assert broken_off._figures.ticks.position.seq == 3
     for keeper in (broken_off, whole):
         keeper.finish()
 
     written = (read_hashed(tmp_path / name / "metrics" / "metrics.json") for name in ("a", "b"))
     first, second = ({**each, "stop": None} for each in written)
     assert first == second
+
+
+def ended_run(run: ShortRun, var_dir: Path) -> tuple[Var, dict[str, Any], bytes]:
+    """Return a copy of the run as its launcher left it seconds before the end, and its figures.
+
+    The second value are those of its end, the third the bytes that `var/metrics` has of before.
+    """
+    var = Var(var_dir)
+    shutil.copytree(run.run_dir, var.run(run.run_id), copy_function=shutil.copy)
+    (var.run(run.run_id) / "queues").rename(var.queues)
+    for name in ("seal.json", METRICS_FILE):
+        (var.run(run.run_id) / name).unlink()
+    note_current(var, run.run_id)
+    final = read_hashed(run.run_dir / METRICS_FILE)
+    lines = {**final["lines"], "market_ticks": final["lines"]["market_ticks"] - 1}
+    var.metrics.mkdir()
+    early = {**final, "lines": lines, "performance": {**final["performance"], "round_trips": 0}}
+    write_hashed(var.metrics / METRICS_FILE, early, generation=1)
+    return var, _of_its_queues(final), (var.metrics / METRICS_FILE).read_bytes()
+
+
+def _of_its_queues(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures without those of the moment, and of other runs."""
+    left_out = ("generation", "sha256", "market_ms", "stop")
+    return {name: value for name, value in figures.items() if name not in left_out}
+
+
+def test_run_that_broke_off_is_sealed_with_the_figures_of_its_end(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """The last figures of a killed launcher lack what came after them: they are counted anew."""
+    var, final, _ = ended_run(short_run, var_dir)
+    assert final["performance"]["round_trips"] > 0
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+    recovered = clear_former_run(var, contracts, Roles.of_project())
+
+    assert recovered is not None
+    assert recovered.findings == ()
+    run_dir = var.run(short_run.run_id)
+    assert _of_its_queues(read_hashed(run_dir / METRICS_FILE)) == final
+    assert METRICS_FILE in read_hashed(run_dir / "seal.json")["run_files"]
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_last_figures_are_kept_only_where_they_are_those_of_the_end(
+    short_run: ShortRun, var_dir: Path, is_counted: bool, is_early: bool
+) -> None:
+    """Figures that the end could not write, or behind which lines came, are counted anew."""
+    var, final, kept = ended_run(short_run, var_dir)
+    if not is_early:
+        kept = (short_run.run_dir / METRICS_FILE).read_bytes()
+        (var.metrics / METRICS_FILE).write_bytes(kept)
+    recorded = Recorded.open(short_run.run_dir)
+    put: dict[str, bytes] = {}
+
+    findings = write_closing_accounts(
+        var, recorded.manifest, recorded.codec, put.__setitem__, is_counted=is_counted
+    )
+
+    assert findings == []
+    assert (put[METRICS_FILE] == kept) is (is_counted and not is_early)
+    assert _of_its_queues(canonical.decode(put[METRICS_FILE][:-1])) == final
 
 
 def test_live_figures_tell_the_time_of_the_last_price_through_an_outage(
@@ -69,7 +141,7 @@ def test_live_figures_tell_the_time_of_the_last_price_through_an_outage(
     keeper = keeper_of(short_run, Var(tmp_path / "var"))
     (tmp_path / "var" / "metrics").mkdir(parents=True)
     keeper.finish()
-    before, market = keeper.live, keeper._market
+    before, market = keeper.live, keeper._figures.market
     for n in range(1, 61):
         beat = SimpleNamespace(ts=before["market_ms"] + 1000 * n, payload=Beat(n, {}))
         market.take(market.seq + 1, cast(Event, beat))
