@@ -70,11 +70,10 @@ def _positions(
 
     A holding of less than can be sold, by `least`, takes no place: fees in coins leave such dust.
     """
-    # A market order's cost is known when it fills; the price may have moved this far by then.
+    # Risk values a position as it allows the order; the price may have moved this far by the fill.
     slack = Decimal(limits["reference_deviation_bps_max"]) / BPS
-    cost_max = Decimal(limits["position_notional_max"]) * (1 + slack)
+    worth_max = Decimal(limits["position_notional_max"]) * (1 + slack)
     held = dict(carried)
-    cost: dict[str, Decimal] = {}
     number_max = max(limits["positions_max"], _number(carried, least))
     for event in fills:
         fill = event.payload
@@ -84,13 +83,13 @@ def _positions(
         if fill.side == BUY:
             fee = Decimal(fill.fee) if pays_in_base(fill) else Decimal(0)
             held[fill.symbol] = before + Decimal(fill.qty) - fee
-            spent = cost.get(fill.symbol, Decimal(0)) + Decimal(fill.qty) * Decimal(fill.price)
-            cost[fill.symbol] = spent
-            if spent > cost_max:
-                yield f"position of {spent} in {fill.symbol} at fill {event.id}, {cost_max} allowed"
+            worth = held[fill.symbol] * Decimal(fill.price)
+            if worth > worth_max:
+                yield (
+                    f"position of {worth} in {fill.symbol} at fill {event.id}, {worth_max} allowed"
+                )
         else:
             held[fill.symbol] = before - Decimal(fill.qty)
-            cost[fill.symbol] = _rest(cost.get(fill.symbol, Decimal(0)), before, held[fill.symbol])
             if held[fill.symbol] < 0:
                 yield f"more {fill.symbol} sold than held at fill {event.id}"
         number = _number(held, least)
@@ -135,11 +134,6 @@ def _least_quantities(
             if not missing:
                 break  # The rest of the market has nothing to tell.
     return least
-
-
-def _rest(cost: Decimal, before: Decimal, after: Decimal) -> Decimal:
-    """Return the remaining cost of a position after a part of it was sold."""
-    return cost * after / before if before > 0 else Decimal(0)
 
 
 def _budgets(fills: list[Event], limits: dict[str, Any], performance: Performance) -> Iterator[str]:

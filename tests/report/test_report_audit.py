@@ -90,11 +90,13 @@ def of_order(kind: str, name: str, **more: str) -> JsonObject:
     return {"queue": "order_intents", "type": kind, "minute": 2, "payload": said}
 
 
-def traded(symbol: str, side: str, qty: str, minute: int, fee: str = "0") -> JsonObject:
+def traded(
+    symbol: str, side: str, qty: str, minute: int, fee: str = "0", price: str = "1"
+) -> JsonObject:
     """Return a fill for `made_run`; a fee of a purchase is in coins."""
     coin = symbol.removesuffix("USDT")
     ids = dict.fromkeys(("order_id", "client_order_id"), f"{symbol[0]}{minute}")
-    what = {"symbol": symbol, "side": side, "qty": qty, "price": "1", "liquidity": "TAKER"}
+    what = {"symbol": symbol, "side": side, "qty": qty, "price": price, "liquidity": "TAKER"}
     paid = {"fee": fee, "fee_asset": coin if side == "BUY" else "USDT"}
     return {
         "queue": "fills", "type": "fill", "minute": minute, "payload": ids | what | paid
@@ -120,6 +122,34 @@ def test_audit_counts_orders_and_no_cancels(more: int, found: int, tmp_path: Pat
         events += [of_order("order_intent", f"o{n}", **intent), of_order("order_cancel", f"o{n}")]
 
     assert len(audited(tmp_path, events, risk={"orders_per_minute_hard": 3})) == found
+
+
+@pytest.mark.row("B-75")
+@pytest.mark.parametrize(
+    ("carried", "bought", "found"),
+    [
+        ("0", (("10", "100"), ("2", "80")), []),
+        ("9", (("9", "100"),), ["position of 1800 in ETHUSDT"]),
+        ("9", (("1", "100"),), []),
+    ],
+)
+def test_audit_values_a_position_as_risk_does(
+    carried: str, bought: Sequence[tuple[str, str]], found: list[str], tmp_path: Path
+) -> None:
+    """All that is held counts, carried lots too, at the price of the purchase and not at cost."""
+    lot = {"symbol": "ETHUSDT", "price": "100", "ts": 1, "fill_id": "before", "qty": carried}
+    fills = [
+        traded("ETHUSDT", "BUY", qty, 2 + at, price=price) for at, (qty, price) in enumerate(bought)
+    ]
+
+    sentences = audited(
+        tmp_path,
+        fills,
+        [lot] if carried != "0" else [],
+        risk={"position_notional_max": "1000", "night_notional_hard": "5000"},
+    )
+
+    assert [each.partition(" at fill")[0] for each in sentences if "position" in each] == found
 
 
 @pytest.mark.row("B-75")
