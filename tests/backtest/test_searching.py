@@ -564,6 +564,21 @@ def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) ->
     assert json.dumps(document) == json.dumps(optimise_document(job, ranges, [one], "pnl", 4))
 
 
+def test_search_takes_every_seed_that_a_profile_may_have(job: Job) -> None:
+    """A seed beyond those of the sampler draws trials of its own too."""
+    ranges = [parse_range("strategy.rsi_period=5:30", PROFILE)]
+    windows = windows_of(job, 1, 1)
+
+    drawn = [
+        walk_forward(job.changed(f"seed={seed}"), ranges, windows, figure="pnl", trials=2, jobs=1)[
+            0
+        ].trials
+        for seed in (0, 9007199254740991)
+    ]
+
+    assert drawn[0] != drawn[1]
+
+
 def _judged(job: Job, window: Window) -> Job:
     return job._replace(span=window.test)
 

@@ -34,6 +34,8 @@ from minibot.strategies.selection import judge as judge_strategy
 SCHEMA: Final = "minibot.optimise"
 # Trials drawn before their results are reported to the sampler: the most that run in parallel.
 ROUND: Final = 4
+# Number of seeds that optuna's sampler takes, from 0 on.
+SEEDS: Final = 1 << 32
 WINDOW_MS_MIN: Final = 60_000
 # Figures that grow with time: they are compared over equal lengths of time.
 SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
@@ -188,7 +190,7 @@ def walk_forward(
 
     with Workers(jobs) as workers:
         for number, window in enumerate(windows):
-            seed = job.config.seed * 1000 + number
+            seed = (job.config.seed * 1000 + number) % SEEDS
             study = _Study(optuna, ranges, figure, seed)
             rows = study.search(job._replace(span=window.train), trials, workers, count)
             best = study.best(rows)
