@@ -610,6 +610,33 @@ def test_cost_parts_when_it_is_more_than_twice_as_large() -> None:
     assert parts_company(worse, "drawdown_max")
 
 
+@pytest.mark.parametrize(
+    ("figure", "inside", "outside"),
+    [("equity", "10400", "9600"), ("profit_factor", "1.5", "0.8"), ("win_rate", "0.5", "0.4")],
+)
+def test_search_that_loses_out_of_sample_says_so_by_whatever_figure(
+    figure: str, inside: str, outside: str
+) -> None:
+    """Equity and a profit factor stay positive while money is lost: neither hides it."""
+    plain = row("-500", **{figure: "0"})
+    best, test = row("400", **{figure: inside}), row("-400", **{figure: outside})
+    found = Found(WINDOW, best, test, plain, (best,))
+
+    said = optimise_words.lines([found], figure)
+
+    assert parts_company(found, figure) is (figure != "win_rate")
+    assert any("loses out of sample" in line for line in said)
+
+
+def test_equity_and_profit_factor_that_keep_half_of_the_gain_hold() -> None:
+    """A window that earns as much for its time out of sample as in sample does not part."""
+    best = row("30", equity="10030", profit_factor="1.5")
+    found = Found(WINDOW, best, row("9", equity="10009", profit_factor="1.3"), row("0"), ())
+
+    assert not parts_company(found, "equity")
+    assert not parts_company(found, "profit_factor")
+
+
 @pytest.mark.parametrize("outside", ["12", "4"])
 def test_window_that_stopped_out_of_sample_parts_whatever_its_figure(outside: str) -> None:
     """A stopped stretch does not hold, and the words name the stop once and no halved figure."""

@@ -40,6 +40,9 @@ WINDOW_MS_MIN: Final = 60_000
 # Figures that grow with time: they are compared over equal lengths of time.
 SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
 PLACES: Final = Decimal("0.00000001")
+# Figures with money or a trade in them even of a loss: judged by the gain, or from where it begins.
+JUDGED_BY: Final = {"equity": "pnl"}
+BREAK_EVEN: Final = {"profit_factor": Decimal(1)}
 
 OnDone = Callable[[int, int], None]
 
@@ -297,15 +300,18 @@ def parts_company(found: Found, figure: str) -> bool:
     """Return whether a window was stopped out of sample, or is much worse there than in sample.
 
     A gain is much worse below half, a loss or a cost above double. Beside a figure of 0 in sample,
-    any worse figure is much worse. A missing figure counts as much worse.
+    any worse figure is much worse. A missing figure counts as much worse. Equity is judged by its
+    gain, a profit factor by what it is above 1.
     """
     if found.test.stop:  # Its figure is that of the time before the stop.
         return True
+    figure = JUDGED_BY.get(figure, figure)
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
     inside, outside = in_sample(found, figure), out_of_sample(found, figure)
     if inside is None or outside is None:
         return True
-    one, other = better * inside, better * outside
+    even = BREAK_EVEN.get(figure, Decimal(0))
+    one, other = better * (inside - even), better * (outside - even)
     # For a cost or a loss, twice as much is as bad as half of a gain.
     return other < (one / 2 if one > 0 else one * 2)
 

@@ -18,8 +18,6 @@ from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
 
 HEAD = ("judged from", "out of sample", "in sample", "the profile", "trades")
-# Figures that are below zero when money is lost.
-LOSING = frozenset(("calmar", "cagr", "expectancy", "pnl", "return", "sharpe", "sortino"))
 
 
 def lines(found: Sequence[Found], figure: str) -> list[str]:
@@ -92,7 +90,8 @@ def _warnings(
         )
     if whole is None or (plain is not None and better * whole <= better * plain):
         said.append("WARNING: the profile as it stands does as well out of sample; keep it.")
-    if figure in LOSING and whole is not None and whole < 0:
+    earned = total([out_of_sample(each, "pnl") for each in found], "pnl")
+    if earned is not None and earned < 0:
         said.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
     if all(len({row.digest for row in each.trials}) == 1 < len(each.trials) for each in found):
         said.append("WARNING: what is varied changes no decision here: all trials have one digest.")
