@@ -18,7 +18,15 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.search.ranges import FLOORS, Range, parse_range
-from minibot.backtest.search.sweep import Row, parse_axis, points_of, ranked, run_row, run_sweep
+from minibot.backtest.search.sweep import (
+    Row,
+    parse_axis,
+    points_of,
+    ranked,
+    run_row,
+    run_sweep,
+    short,
+)
 from minibot.backtest.search.walk_forward import (
     Found,
     Window,
@@ -237,6 +245,23 @@ def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> No
 
 def row(pnl: str | None, name: str = "x", **figures: str) -> Row:
     return Row((f"strategy.{name}=1",), {"pnl": pnl, **figures}, "d", "")
+
+
+def test_row_names_a_key_of_no_section_in_full() -> None:
+    """The section is left out where there is one, and the quotes."""
+    texts = ("seed=1", 'risk.stop_atr_mult="2.0"', 'seed="2.0"', "strategy.parameters.bars=3")
+
+    said = [short(text) for text in texts]
+
+    assert said == ["seed=1", "stop_atr_mult=2.0", "seed=2.0", "parameters.bars=3"]
+
+
+def test_length_of_a_night_is_no_axis(job: Job) -> None:
+    """Each row has the nights of the profile: rows of other lengths would be no such backtests."""
+    with pytest.raises(ConfigError, match="duration_ms is no axis"):
+        points_of(job, [parse_axis("duration_ms=3600000,7200000")])
+
+    assert len(points_of(job, [parse_axis("backtest.night_ms=3600000,7200000")])) == 2
 
 
 def test_ranking_puts_the_better_first_and_what_has_no_figure_last() -> None:

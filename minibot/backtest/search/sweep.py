@@ -36,6 +36,7 @@ SWEEP_FILE: Final = "sweep.json"
 OPTIMISE_FILE: Final = "optimise.json"
 KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
 POINTS_MAX: Final = 10_000
+NIGHT: Final = "duration_ms"
 SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
 HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
 
@@ -121,10 +122,15 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     """Return the settings of each point, the last axis changing fastest.
 
     Raises:
-        ConfigError: A key stands twice, too many points, or points with an invalid profile; each
-            violation is named once, without its point.
+        ConfigError: A key stands twice, too many points, the length of a night, or points with an
+            invalid profile; each violation is named once, without its point.
     """
     refuse_twice("--sweep", [axis.key for axis in axes])
+    if any(axis.key == NIGHT for axis in axes):
+        # The profile's own has become that of every row's nights.
+        raise ConfigError(
+            f"--sweep: {NIGHT} is no axis.", [f"allowed: backtest.night_ms, or --set {NIGHT}=..."]
+        )
     points = 1
     for axis in axes:
         points *= len(axis.values)
@@ -265,7 +271,8 @@ def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
 
 def short(text: str) -> str:
     """Return a text of `--set` without its section, which a table's title names, and quotes."""
-    return text.partition(".")[2].replace('"', "")
+    key, _, value = text.partition("=")
+    return f"{key.partition('.')[2] or key}={value}".replace('"', "")
 
 
 def _cell(row: Row, shown: Shown) -> str:
