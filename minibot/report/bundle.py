@@ -136,7 +136,7 @@ def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
         findings = [] if fault is None else [fault]
         findings += streamed_findings(folder, public_key, reading.found)
         try:
-            root = str(read_hashed(folder / SEAL_FILE)["root"])
+            root = str(read_hashed(folder / SEAL_FILE).get("root", ""))
         except (OSError, RunStop):
             root = ""  # One of the findings says what is wrong with the seal.
         return BundleCheck(reading.run_id, root, findings)
@@ -221,9 +221,9 @@ class _Reading:
         if self._sizes is None:
             if SEAL_FILE not in self.found:
                 raise tarfile.TarError("its seal does not come before its queues")
-            entries = read_hashed(self._folder / SEAL_FILE)["files"]
+            seal = read_hashed(self._folder / SEAL_FILE)
             try:
-                self._sizes = {name: int(entry["size"]) for name, entry in entries.items()}
+                self._sizes = {name: int(entry["size"]) for name, entry in seal["files"].items()}
             except (KeyError, TypeError, AttributeError) as error:
                 raise tarfile.TarError(f"its seal is none: {error!r}") from error
         return self._sizes

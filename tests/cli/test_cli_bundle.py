@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import hashed_bytes
 from minibot.report.bundle import BETWEEN_BYTES_MAX, check_bundle, write_bundle
 from tests.runs import ShortRun, verb
 
@@ -122,6 +123,25 @@ def test_member_that_has_no_place_ends_the_reading(
     check = check_bundle(changed(bundle, tmp_path / "other.tar.gz", change))
 
     assert said in check.findings[0].found
+
+
+@pytest.mark.parametrize("lost", ["files", "run_files", "root"])
+def test_bundle_whose_seal_lacks_a_part_has_findings(
+    bundle: Path, tmp_path: Path, lost: str
+) -> None:
+    """A seal that is whole by its own sha256 and still none is a finding, not an error."""
+
+    def change(members: Members) -> None:
+        place = named(members, "seal.json")
+        member, data = members[place]
+        seal = json.loads(data)
+        del seal[lost]
+        members[place] = member, hashed_bytes(seal, seal["generation"])
+
+    said = verb(tmp_path / "var", "verify", str(changed(bundle, tmp_path / "b.tar.gz", change)))
+
+    assert said.code == 1, said.err
+    assert "seal.json" in said.out
 
 
 def test_bomb_is_left_after_what_it_claims(tmp_path: Path) -> None:
