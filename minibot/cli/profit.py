@@ -23,7 +23,7 @@ from minibot.report.closed_trades import (
 )
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock, money, signed
-from minibot.report.records import UNSEALED, RunRecord, final_performance
+from minibot.report.records import COPY, UNSEALED, RunRecord, final_performance
 
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
 EXAMPLE = "minibot profit --since 7d --by pair"
@@ -76,8 +76,9 @@ def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord]) ->
     troubles = []
     with progress_bar("reading trades") as progress:
         for number, record in enumerate(records, 1):
-            if record.manifest is None or record.state == UNSEALED:
-                troubles.append((record.run_id, record.trouble or "it has not been sealed"))
+            if record.manifest is None or record.is_copy or record.state == UNSEALED:
+                left_out = COPY if record.is_copy else "it has not been sealed"
+                troubles.append((record.run_id, record.trouble or left_out))
                 continue
             kind = record.kind, str(record.manifest.config["portfolio"]["quote_asset"])
             try:
@@ -142,6 +143,8 @@ def _row(record: RunRecord) -> dict[str, Any]:
     row: dict[str, Any] = {"run_id": record.run_id, "result": None, "trouble": record.trouble}
     if manifest is None:
         return row
+    if record.is_copy:
+        return row | {"trouble": COPY}
     try:
         performance = final_performance(record)
     except (OSError, RunStop) as error:

@@ -43,7 +43,8 @@ def sum_lines(found: JsonObject) -> list[str]:
     """Return the sum in words."""
     lines = [
         f"{counted(found['nights'], 'accepted night')} on {counted(found['days'], 'day')}; "
-        f"{counted(found['others'], 'other run')} not counted: simulated, drills, not accepted"
+        f"{counted(found['others'], 'other run')} not counted: simulated, drills, copies, "
+        "not accepted"
     ]
     lines += [
         f"result {signed(each['result'])} {asset} after fees of {money(each['fees'])}, "

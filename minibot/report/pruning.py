@@ -17,7 +17,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hashed, sync_folder
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.readiness import rests_on
-from minibot.report.records import UNSEALED, RunRecord, bytes_of, read_records
+from minibot.report.records import COPY, UNSEALED, RunRecord, bytes_of, read_records
 from minibot.runtime.paths import Var
 from minibot.runtime.running import CURRENT_FILE
 
@@ -100,7 +100,7 @@ def _held(record: RunRecord, current: str | None) -> str:
     if record.run_id == current:
         return "its queues are in use"
     if record.is_copy:
-        return "a copy: its name is not the run's id"
+        return COPY
     if record.manifest is None:
         return f"damaged: {record.trouble}"
     if record.state == UNSEALED:

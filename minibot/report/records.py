@@ -25,6 +25,7 @@ ACCEPTANCE_V = 2
 """Of a verdict; the first knew neither the AI's jail nor the code list, so it counts no more."""
 FACTS_FILE = "facts.json"
 FACTS_V = 1
+COPY = "a copy: its name is not the run's id"
 UNSEALED = "unsealed"
 BROKEN_OFF = ("interrupted", "stopped")
 """States of runs that did not end as planned."""
@@ -126,8 +127,8 @@ def read_records(var: Var) -> list[RunRecord]:
 
 
 def counted_nights(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return the nights that count towards readiness: real, of mode NORE, accepted."""
-    return [record for record in records if record.is_accepted_night]
+    """Return the nights that count towards readiness: real, of mode NORE, accepted, no copy."""
+    return [record for record in records if record.is_accepted_night and not record.is_copy]
 
 
 def days_of(nights: Iterable[RunRecord]) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from minibot.kernel.files import read_hashed, write_hashed
 from minibot.report.closed_trades import GROUPS, read_trades
 from minibot.report.night import Night
 from minibot.report.run_facts import night_facts
+from minibot.runtime.manifest import Manifest
 from tests.runs import ShortRun, verb
 
 
@@ -24,9 +26,10 @@ def test_profit_of_two_runs_is_the_sum_of_what_each_wrote(
     run = short_run.run_dir
     runs = tmp_path / "var" / "runs"
     names = ("20251120_000000", "20251121_000000", "20251122_000000")
+    manifest = Manifest.load(run)
     for name in names:
         (runs / name).mkdir(parents=True)
-        shutil.copy2(run / "manifest.json", runs / name)
+        replace(manifest, run_id=name).write(runs / name)
         shutil.copy2(run / "metrics.json", runs / name)
     figures = read_hashed(run / "metrics.json")
     lost = {"round_trips": 2, "wins": 0, "fees": "0.20000000", "pnl": "-1.10000001"}
@@ -123,21 +126,38 @@ def test_trades_of_a_run_are_the_same_from_its_facts_and_from_its_queues(
 
 
 def test_profit_of_a_damaged_run_names_it_and_shows_the_others(
-    short_run: ShortRun, tmp_path: Path
+    short_run: ShortRun, stopped_run: ShortRun, tmp_path: Path
 ) -> None:
     """A run whose fills are damaged is left out by name; it is no reason to show nothing."""
     var = tmp_path / "var"
-    for name in (short_run.run_id, "20251122_000000"):
-        shutil.copytree(short_run.run_dir, var / "runs" / name, copy_function=shutil.copy)
-        (var / "runs" / name / "report" / "facts.json").unlink(missing_ok=True)
-    fills = next((var / "runs" / "20251122_000000" / "queues" / "fills").glob("inbox*.jsonl"))
+    for run in (short_run, stopped_run):
+        copied = var / "runs" / run.run_id
+        shutil.copytree(run.run_dir, copied, copy_function=shutil.copy)
+        (copied / "report" / "facts.json").unlink(missing_ok=True)
+    fills = next((var / "runs" / stopped_run.run_id / "queues" / "fills").glob("inbox*.jsonl"))
     fills.write_bytes(fills.read_bytes().replace(b'"qty"', b'"QTY"'))
 
     said = verb(var, "profit", "--by", "pair", "--json")
 
     assert said.code == 0
-    assert [each["run_id"] for each in said.document["left_out"]] == ["20251122_000000"]
+    assert [each["run_id"] for each in said.document["left_out"]] == [stopped_run.run_id]
     assert said.document["groups"]
+
+
+def test_copy_of_a_run_is_named_and_counts_once(short_run: ShortRun, tmp_path: Path) -> None:
+    """A renamed copy has earned nothing of its own, run by run and by group."""
+    runs = tmp_path / "var" / "runs"
+    for name in (short_run.run_id, "good_night"):
+        shutil.copytree(short_run.run_dir, runs / name, copy_function=shutil.copy)
+
+    said = verb(tmp_path / "var", "profit", "--json").document
+    grouped = verb(tmp_path / "var", "profit", "--by", "pair", "--json").document
+
+    results = {row["run_id"]: row["result"] for row in said["runs"]}
+    assert results["good_night"] is None
+    assert said["together"][0]["result"] == results[short_run.run_id]
+    assert [each["run_id"] for each in grouped["left_out"]] == ["good_night"]
+    assert sum(each["trades"] for each in grouped["groups"]) == int(said["together"][0]["trades"])
 
 
 def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:

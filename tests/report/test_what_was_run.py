@@ -75,7 +75,7 @@ def test_key_that_one_profile_lacks_is_named_as_absent() -> None:
 
 
 def counted_run(run: ShortRun, folder: Path, pnl: str, fees: str) -> RunRecord:
-    """Return a record as a real night's, accepted, with figures of its own."""
+    """Return a record as a real night's, accepted, with an id and figures of its own."""
     folder.mkdir()
     figures = {"pnl": pnl, "fees": fees, "round_trips": 3, "wins": 2}
     write_hashed(folder / METRICS_FILE, {"performance": figures}, generation=1)
@@ -84,6 +84,7 @@ def counted_run(run: ShortRun, folder: Path, pnl: str, fees: str) -> RunRecord:
     seal = {**record.seal, "extra": {**record.seal["extra"], "state": "sealed"}}
     manifest = replace(
         record.manifest,
+        run_id=folder.name,
         simulated=False,
         config={**record.manifest.config, "embedded": None, "mode": "NORE"},
     )
@@ -99,15 +100,16 @@ def counted_run(run: ShortRun, folder: Path, pnl: str, fees: str) -> RunRecord:
 def test_sum_adds_the_nights_that_count_and_no_others(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Simulated money is never added to real; two nights of one day are one day."""
+    """Simulated money is never added to real, nor a copy; two nights of one day are one day."""
     monkeypatch.setattr(RunRecord, "is_real", property(lambda self: not self.manifest.simulated))
     nights = [
         counted_run(short_run, tmp_path / "a", "1.50", "0.40"),
         counted_run(short_run, tmp_path / "b", "-2.00", "0.60"),
     ]
-    found = night_sum([*nights, read_record(short_run.run_dir)])
+    copied = replace(nights[1], run_dir=tmp_path / "a")
+    found = night_sum([*nights, copied, read_record(short_run.run_dir)])
 
-    assert (found["nights"], found["days"], found["others"]) == (2, 1, 1)
+    assert (found["nights"], found["days"], found["others"]) == (2, 1, 2)
     assert found["sums"] == {"USDT": {"result": "-0.50", "fees": "1.00", "trades": 6, "won": 4}}
     assert "result -0.50 USDT after fees of 1.00, 4 of 6 trades won" in sum_lines(found)
 
