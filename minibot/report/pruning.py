@@ -1,7 +1,8 @@
 """Removal of old runs: which may go and why others stay, their bytes, and the removal itself.
 
 A run goes in two steps. Its folder moves from `var/runs` to `var/pruned` at once, so that no half
-run is ever found; then all but its report is removed there. The next removal ends one that died.
+run is ever found; then all but its report is removed there, and its figures under `var/metrics`.
+The next removal ends one that died.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hash
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.readiness import rests_on
 from minibot.report.records import COPY, UNSEALED, RunRecord, bytes_of, read_records
+from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
 from minibot.runtime.running import CURRENT_FILE
 
@@ -74,8 +76,28 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
     return found
 
 
+def left_metrics(var: Var, doomed: Sequence[Fate]) -> list[Path]:
+    """Return the timed figures under `var/metrics` whose run is gone once the doomed ones are.
+
+    A run that stands here keeps its own, under whatever name, as does the one that is running.
+    """
+    # Before the runs: a run has its folder before its first figures.
+    paths = sorted(var.metrics.glob("*.json"))
+    going = {fate.record.run_dir for fate in doomed}
+    kept = {_current(var)}
+    for record in read_records(var):
+        if record.run_dir not in going:
+            kept |= {record.run_id, record.manifest.run_id if record.manifest else None}
+    found = []
+    for path in paths:
+        run_id, _, moment = path.stem.partition("-")
+        if is_run_id(run_id) and moment.isdigit() and run_id not in kept:
+            found.append(path)
+    return found
+
+
 def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
-    """Remove runs but for their reports, and what a removal that died has left.
+    """Remove runs but for their reports, their timed figures, and what a dead removal has left.
 
     Raises:
         RunStop: The disk refuses; call again.
@@ -89,6 +111,8 @@ def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
             raise io_stop(error, "move", fate.record.run_dir) from error
         sync_folder(files, place)
         sync_folder(files, var.runs)
+    for path in left_metrics(var, ()):
+        _remove(path, files)
     if files.stat(place) is None:
         return
     for name in files.listdir(place):

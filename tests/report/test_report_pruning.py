@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minibot.kernel.files import write_hashed
-from minibot.report.pruning import fates
+from minibot.report.pruning import fates, left_metrics, remove
 from minibot.runtime.paths import Var
 from tests.manifests import made_manifest
 
@@ -31,3 +31,29 @@ def test_copy_takes_no_place_of_the_newest_run(tmp_path: Path) -> None:
     assert found[older] == ""
     assert "carry on" in found[newer]
     assert "copy" in found["good_night"]
+
+
+def test_figures_of_runs_that_are_gone_go_too(tmp_path: Path) -> None:
+    """Those of a run that stands stay, of a copy's original, of the running one, and the last."""
+    var = Var(tmp_path)
+    doomed, newer, copied = "20260301_200000", "20260302_200000", "20260228_200000"
+    running, gone = "20260303_200000", "20260227_200000"
+    for name, run_id in ((doomed, doomed), (newer, newer), ("good_night", copied)):
+        put_sealed(var.runs / name, run_id)
+    write_hashed(var.root / "current.json", {"run_id": running})
+    var.metrics.mkdir()
+    stay = {"metrics.json", "notes.json", *(f"{each}-1.json" for each in (newer, copied, running))}
+    for name in stay | {f"{doomed}-1.json", f"{doomed}-2.json", f"{gone}-1.json"}:
+        (var.metrics / name).write_bytes(b"{}")
+    going = [fate for fate in fates(var, BEGAN_MS, keep=1, days=None) if not fate.stays]
+
+    left = left_metrics(var, going)
+    remove(var, going)
+
+    assert [fate.record.run_id for fate in going] == [doomed]
+    assert {path.name for path in var.metrics.iterdir()} == stay
+    assert [path.name for path in left] == [
+        f"{gone}-1.json",
+        f"{doomed}-1.json",
+        f"{doomed}-2.json",
+    ]
