@@ -37,7 +37,6 @@ USES_HIGHER_ROOM = {
     "tests/runtime/test_feed_files.py": "hands what was read to market and strategy",
     "tests/strategies/test_example_library.py": "tries each by a backtest",
     "tests/strategies/test_plots.py": "keeps lines in a backtest",
-    "tests/watchdog/test_watchdog_metrics.py": "holds live metrics against those of a replay",
 }
 # Files that reach their room through a process or a finished night, without an import.
 REACHES_ROOM_BY_PROCESS = {
