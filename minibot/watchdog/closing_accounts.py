@@ -28,6 +28,8 @@ from minibot.runtime.runfiles import METRICS_FILE
 from minibot.watchdog.run_figures import RunFigures
 
 BATCH = 1024
+COUNTED_TICKS_MAX = 500_000
+"""Most market events that are counted anew: the next start waits for it, 36 us for each."""
 
 Put = Callable[[str, bytes], None]
 
@@ -83,18 +85,20 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
 
 
 def _write_metrics(var: Var, manifest: Manifest, codec: Codec, put: Put, is_counted: bool) -> None:
-    """Write `metrics.json` of a run; do nothing for a run without an event."""
+    """Write `metrics.json` of a run, unless it has no event or is too long to be counted anew."""
     if not open_reader(var.queues, CONTROL).head().lines:
         return
     figures = RunFigures(var, manifest, codec)
-    path = var.metrics / METRICS_FILE
+    path, lines = var.metrics / METRICS_FILE, figures.lines()
     if is_counted and os.path.lexists(path):
         data = read_whole(path)
         kept = parse_hashed(data, path)
         # A role's last lines may have come by the recovery of its queues.
-        if kept.get("run_id") == manifest.run_id and kept.get("lines") == figures.lines():
+        if kept.get("run_id") == manifest.run_id and kept.get("lines") == lines:
             put(METRICS_FILE, data)
             return
+    if lines[TICKS] > COUNTED_TICKS_MAX:
+        return  # `minibot metrics` counts at any time.
     figures.count(None)
     put(METRICS_FILE, hashed_bytes(figures.to_json(), 1))
 

@@ -21,7 +21,7 @@ from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
-from minibot.watchdog import metrics
+from minibot.watchdog import closing_accounts, metrics
 from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.metrics import MetricsKeeper
 from minibot.watchdog.recovery import clear_former_run
@@ -132,6 +132,25 @@ def test_last_figures_are_kept_only_where_they_are_those_of_the_end(
     assert findings == []
     assert (put[METRICS_FILE] == kept) is (is_counted and not is_early)
     assert _of_its_queues(canonical.decode(put[METRICS_FILE][:-1])) == final
+
+
+def test_run_too_long_to_be_counted_anew_is_sealed_without_figures(
+    short_run: ShortRun, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start after a crash waits for no long count, and shows no figures of seconds before."""
+    var, final, _ = ended_run(short_run, var_dir)
+    recorded = Recorded.open(short_run.run_dir)
+    put: dict[str, bytes] = {}
+    for most, is_written in ((final["lines"]["market_ticks"], True), (1, False)):
+        monkeypatch.setattr(closing_accounts, "COUNTED_TICKS_MAX", most)
+        put.clear()
+
+        findings = write_closing_accounts(
+            var, recorded.manifest, recorded.codec, put.__setitem__, is_counted=False
+        )
+
+        assert findings == []
+        assert (METRICS_FILE in put) is is_written
 
 
 def test_live_figures_tell_the_time_of_the_last_price_through_an_outage(
