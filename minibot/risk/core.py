@@ -292,7 +292,9 @@ class RiskCore(Core):
         elif isinstance(payload, Gap):
             state.positions.on_gap(payload.symbol)
             state.depth.on_gap(payload.symbol)
-            state.exits.on_gap(payload.symbol, payload.from_ts)
+            # Ticks may have come while this stream was missing, or was quiet before that.
+            last_ts = state.positions.of(payload.symbol).ts
+            state.exits.on_gap(payload.symbol, max(payload.from_ts, last_ts))
         elif isinstance(payload, Halt):
             state.halts.is_halted = True
         elif isinstance(payload, Resume):

@@ -243,6 +243,33 @@ def test_missing_data_ends_the_position_at_the_first_fresh_price(
         assert actions(one.tick(after_ms=60_000)) == []
 
 
+@pytest.mark.parametrize("stream", ["depth", "trade"])
+def test_gap_of_a_stream_beside_which_prices_went_on_sells_nothing(stream: str) -> None:
+    """A book that is lost and read anew, or trades that lack since long, are no missing prices."""
+    one = holder(**HARD, risk__stale_exit_ms=5_000)
+    one.tick()
+    since = one.ts
+    one.put("market_ticks", Gap(SYMBOL, stream, since, since, "lost"))
+    said = [event for _ in range(12) for event in one.tick(after_ms=500)]
+    one.put("market_ticks", Gap(SYMBOL, stream, since, one.ts, "lost"))
+
+    assert actions(said + one.tick()) == []
+
+
+def test_gap_told_anew_behind_an_outage_does_not_count_the_outage_twice() -> None:
+    """The book comes back after the prices, with a gap from before an outage that was too short."""
+    one = holder(**HARD, risk__stale_exit_ms=5_000)
+    one.tick()
+    since = one.ts
+    one.put("market_ticks", Gap(SYMBOL, "depth", since, since, "lost"))
+    one.put("market_ticks", Gap(SYMBOL, "bookTicker", since, since + 4_000, "lost"))
+    said = one.tick(after_ms=4_000)
+    said += one.tick(after_ms=1_000)
+    one.put("market_ticks", Gap(SYMBOL, "depth", since, one.ts, "lost"))
+
+    assert actions(said + one.tick()) == []
+
+
 def test_gap_while_nothing_is_held_is_forgotten() -> None:
     """A gap before the entry ends no later position."""
     one = Desk(config(**HARD, risk__stale_exit_ms=1_000)).ready()
