@@ -130,6 +130,15 @@ class Holding:
         """Return the average price of the holding, before fees, rounded up."""
         return mul_div_up(self.cost, UNIT, self.qty)
 
+    def cost_of_newest(self, qty: int) -> int:
+        """Return the cost, before fees, of so much of the newest lots."""
+        cost = 0
+        for lot in reversed(self.lots):
+            part = min(qty, lot.qty)
+            cost += cost_up(part, lot.price)
+            qty -= part
+        return cost
+
 
 @mypyc_attr(acyclic=True)
 @final

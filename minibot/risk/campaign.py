@@ -213,7 +213,14 @@ class Campaign:
         """
         self.begin(ref, rules)
         self.enter(now, 0)
-        self.qty, self.spent = qty, cost + fee_up(cost, rules.fee)
+        self.add(rules, qty, cost)
+
+    def add(self, rules: CampaignRules, qty: int, cost: int) -> None:
+        """Take coins bought before this run, and their cost without fees."""
+        self.qty += qty
+        self.spent += cost + fee_up(cost, rules.fee)
+        if self.keep != ALL:
+            self.keep += qty
 
     def on_fill(self, fill: FillMessage) -> None:
         """Take a fill of the symbol; of a sale beyond `qty` the rest is dust, and counts not."""

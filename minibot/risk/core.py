@@ -250,8 +250,12 @@ class RiskCore(Core):
             said, exits = plan.get("campaign"), state.exits.of(plan["symbol"])
             if said is None or exits.campaign is None:
                 continue
-            held = state.positions.of(plan["symbol"]).qty
-            exits.campaign.carry(named(said["id"]), rules, said, held)
+            market = state.positions.of(plan["symbol"])
+            exits.campaign.carry(named(said["id"]), rules, said, market.qty)
+            untold = market.qty - parse_amount(plan["qty"])
+            if untold > 0 and market.holding is not None:
+                # A run that ends at once, as by a limit, tells no plan of its last fills.
+                exits.campaign.add(rules, untold, market.holding.cost_of_newest(untold))
             if exits.campaign.leaves(rules):
                 state.exits.mark_for_exit(plan["symbol"], RECOVERY_EXIT)
         for number, symbol in enumerate(sorted(state.positions.held)):

@@ -8,8 +8,8 @@ import pytest
 
 from minibot.events.model import RunOpening
 from minibot.watchdog.carried_plans import carried_plans
-from tests.risk.desk import Desk, instrument, opening
-from tests.risk.test_campaign import steps
+from tests.risk.desk import Desk, actions, instrument, opening
+from tests.risk.test_campaign import desk, steps
 from tests.risk.test_campaign_recovery import holder, plans, walk
 
 
@@ -47,6 +47,31 @@ def test_campaign_goes_on_in_the_next_run() -> None:
     third = following(other)
     assert third.events("control")[0].payload == following(other).events("control")[0].payload
     assert steps(walk(third, "93")) == ["de-risk", "recovery_part"]
+
+
+def test_fill_that_ended_the_run_is_of_its_campaign_in_the_next() -> None:
+    """Four coins were told, six more with the STOP: ten lose at the next run's stop, with fees."""
+    one = desk(
+        risk__campaign_loss_max="300",
+        risk__night_loss_soft="0.80",
+        risk__night_loss_hard="0.90",
+        execution__taker_fee_bps="10",
+    )
+    one.signal("BUY")
+    one.tick("100", "100", ask_qty="4")
+    assert actions(one.tick("100", "100", ask_qty="6"))[-1][0] == "STOP"
+    last = plans(one.events("risk_actions"))[-1]
+    assert last.campaign is not None
+    assert last.campaign["qty"] == "4.00000000"
+
+    other = following(one)
+    walk(other, "100")
+    other.beat()
+    campaign = plans(other.events("risk_actions"))[-1].campaign
+    assert campaign is not None
+    assert campaign["qty"] == "10.00000000"
+    # Bought at 100 and sold at 90, each for a fee of 10 bps.
+    assert (campaign["spent"], campaign["at_risk"]) == ("1001.00000000", "101.90000000")
 
 
 def test_next_run_leaves_what_the_last_one_wanted_to_leave() -> None:
