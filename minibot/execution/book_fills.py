@@ -5,8 +5,8 @@ stand the levels of the last recorded `book` event, as far as they are worse tha
 order that takes consumes them one after another, each at its own price, up to its limit; nothing is
 filled that no recorded level holds. What our own orders took of a level behind the touch stays
 taken until a book shows another size there, also where the level becomes the touch with that size.
-A gap in market data forgets the book: until the next one only the touch trades. A limit order that
-rests is filled as in the model `touch`, less what our own orders took of that level.
+Behind a gap in market data only the touch trades until the next book. A limit order that rests is
+filled as in the model `touch`, less what our own orders took of that level.
 
 A FOK order is filled only where touch and levels hold all of it.
 """
@@ -35,6 +35,8 @@ class BookFills(FillModel):
         super().__init__()
         self.has_depth = True
         self._books: dict[str, Book] = {}
+        # The symbols whose last book is from before a gap: its levels are held against the next.
+        self._lost: set[str] = set()
         # By symbol, then by price; the price of a bid is negated.
         self._taken: dict[str, dict[int, int]] = {}
         # The level found last.
@@ -82,12 +84,14 @@ class BookFills(FillModel):
         taken = touch.ask_taken if is_buy else touch.bid_taken
         levels: list[Level] = [(best, size, size - taken)]
         book, ours = self._books.get(order.symbol), self._taken.get(order.symbol, {})
+        is_known = order.symbol not in self._lost
         if book is not None:
             for price_text, qty_text in book.asks if is_buy else book.bids:
                 price, shown = parse_amount(price_text), parse_amount(qty_text)
                 left = shown - ours.get(price if is_buy else -price, 0)
                 if price > best if is_buy else price < best:
-                    levels.append((price, shown, left))
+                    if is_known:
+                        levels.append((price, shown, left))
                 elif price == best and shown == size:
                     levels[0] = (best, size, left - taken)
         if limit is None:
@@ -104,6 +108,7 @@ class BookFills(FillModel):
         """Keep the last levels of a symbol; a level of the same size keeps what our orders took."""
         before, ours = self._books.get(book.symbol), self._taken.pop(book.symbol, None)
         self._books[book.symbol] = book
+        self._lost.discard(book.symbol)
         if not ours or before is None:
             return
         old, new = _sizes(before), _sizes(book)
@@ -112,14 +117,15 @@ class BookFills(FillModel):
             self._taken[book.symbol] = kept
 
     def on_gap(self, symbol: str) -> None:
-        """Forget the book: it may be out of date."""
-        self._books.pop(symbol, None)
-        self._taken.pop(symbol, None)
+        """Trade with the book no more: it may be out of date. What is taken stays taken."""
+        if symbol in self._books:
+            self._lost.add(symbol)
 
     def to_json(self) -> JsonObject:
         """Return the books, and how much of their levels our own orders took."""
         return {
             "books": {symbol: book.to_json() for symbol, book in self._books.items()},
+            **({"lost": sorted(self._lost)} if self._lost else {}),
             "taken": {
                 symbol: [[amount_text(price), amount_text(qty)] for price, qty in taken.items()]
                 for symbol, taken in self._taken.items()
@@ -132,6 +138,7 @@ class BookFills(FillModel):
             kept = Book.from_json(book)
             if isinstance(kept, Book):
                 self._books[symbol] = kept
+        self._lost = set(data.get("lost", ()))
         for symbol, taken in data["taken"].items():
             self._taken[symbol] = {
                 (-parse_amount(price[1:]) if price[0] == "-" else parse_amount(price)): (

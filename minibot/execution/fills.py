@@ -45,8 +45,8 @@ class Touch:
     def __init__(self) -> None:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
 
-        `is_usable`: both sides have a price, and the bid is not above the ask. `last`: the last
-        trade's price where orders rest with the executor, else 0.
+        `is_usable`: both sides have a price, the bid is not above the ask, and no gap came since.
+        `last`: the last trade's price where orders rest with the executor, else 0.
         """
         self.last: int = 0
         self.bid: int = 0
@@ -81,6 +81,11 @@ class Touch:
         self.seq = seq
         self.ts = tick.ts
 
+    def distrust(self) -> None:
+        """Be unusable until the next tick; what our own orders took stays taken."""
+        self.is_usable = False
+        self.last = self._mark_before = 0
+
     @property
     def mark(self) -> int:
         """The mid; while the touch is unusable, the last usable mid, 0 before any."""
@@ -98,6 +103,8 @@ class Touch:
         }
         if self.last:
             data["last"] = amount_text(self.last)
+        if not self.is_usable and 0 < self.bid <= self.ask:
+            data["is_usable"] = False
         return data | {"id": self.id or place_id(self.seq), "seq": self.seq, "ts": self.ts}
 
     @classmethod
@@ -106,7 +113,7 @@ class Touch:
         touch = cls()
         touch.bid, touch.bid_qty = parse_amount(data["bid"]), parse_amount(data["bid_qty"])
         touch.ask, touch.ask_qty = parse_amount(data["ask"]), parse_amount(data["ask_qty"])
-        touch.is_usable = 0 < touch.bid <= touch.ask
+        touch.is_usable = data.get("is_usable", 0 < touch.bid <= touch.ask)
         touch.bid_taken = parse_amount(data["bid_taken"])
         touch.ask_taken = parse_amount(data["ask_taken"])
         touch.last = parse_amount(data.get("last", "0"))

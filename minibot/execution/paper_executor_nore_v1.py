@@ -229,11 +229,12 @@ class PaperExecutorNoreV1(Core):
         return None
 
     def _distrust(self, symbol: str) -> None:
-        """Drop the last touch of a symbol, which may be out of date, until its next tick."""
-        touch = self._touches.pop(symbol, None)
-        if touch is not None and touch.mark:
-            self._marks[symbol] = touch.mark
-        self._touch = None
+        """Trade at the last touch of a symbol, which may be out of date, no more."""
+        touch = self._touches.get(symbol)
+        if touch is not None:
+            if touch.mark:
+                self._marks[symbol] = touch.mark
+            touch.distrust()
         self._fill_model.on_gap(symbol)
 
     def marks(self) -> dict[str, int]:

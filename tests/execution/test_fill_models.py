@@ -480,6 +480,25 @@ def test_book_of_before_a_gap_fills_nothing() -> None:
     assert [part[0] for part in walked(coin(desk))] == ["1.500", "0.500"]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_book_levels_stay_taken_over_a_gap(*, is_restarted: bool) -> None:
+    """No level gives twice, also as the touch before the next book; one of another size is new."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "4")
+    first = walked(coin(desk))
+    desk.put("market_ticks", Gap(SYMBOL, "trade", desk.ts, desk.ts, "reconnect"))
+    if is_restarted:
+        desk.restarted()
+    touched = walked(desk.tick("99.99", "100.02", bid_qty="1", ask_qty="1.5"))
+    book(desk, BIDS, ASKS[:2])
+    same = walked(coin(desk))
+    book(desk, BIDS, [ASKS[0], ("100.02", "2")])
+
+    assert [part[0] for part in first] == ["1.000", "1.500"]
+    assert (touched, [part[:2] for part in same]) == ([], [("1.000", "100.01")])
+    assert [part[:2] for part in walked(coin(desk))] == [("0.500", "100.02")]
+
+
 def test_book_restored_between_two_books_remembers_what_is_taken() -> None:
     """An executor from its state fills no level twice."""
     whole, again = walker(ASKS[:2]), walker(ASKS[:2])

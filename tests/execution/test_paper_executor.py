@@ -14,6 +14,7 @@ from minibot.events.model import (
     Gap,
     OrderIntent,
     OrderResult,
+    PriceMark,
     RunEnding,
 )
 from minibot.kernel.errors import ContractError, InvariantError
@@ -313,6 +314,36 @@ def test_thin_book_fills_in_parts_that_add_up_and_touch_is_consumed_once() -> No
     assert [(fill.qty, fill.price) for fill in fills(repriced)] == [("0.300", "100.02")]
     assert results(repriced) == [("FILLED", "filled")]
     assert sum(Decimal(fill.qty) for fill in fills(desk.events("fills"))) == 1
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        Gap(SYMBOL, "trade", 1, 2, "trades missing"),
+        Gap(SYMBOL, "depth", 1, 2, "lost"),
+        PriceMark(SYMBOL, "101", "miniTicker", 1),
+    ],
+)
+def test_size_that_is_taken_stays_taken_over_a_gap(
+    lost: Gap | PriceMark, *, is_restarted: bool
+) -> None:
+    """The same touch behind a gap is not displayed anew; one of another size is."""
+    desk = executor()
+    desk.intent("BUY", "1")
+    desk.intent("SELL", "1")
+
+    first = desk.tick(bid_qty="0.4", ask_qty="0.4")
+    desk.put("market_ticks", lost)
+    if is_restarted:
+        desk.restarted()
+    assert results(desk.intent("BUY", "1")) == [("REJECTED", "no_mark")]
+    unchanged = desk.tick(bid_qty="0.4", ask_qty="0.4")
+    resized = desk.tick(bid_qty="0.5", ask_qty="0.3")
+
+    assert [fill.qty for fill in fills(first)] == ["0.400", "0.400"]
+    assert unchanged == []
+    assert [fill.qty for fill in fills(resized)] == ["0.300", "0.500"]
 
 
 def test_thin_book_is_consumed_by_sales_too() -> None:
