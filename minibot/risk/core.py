@@ -626,16 +626,18 @@ class RiskCore(Core):
             (market.exits or self._state.exits_of(market)).before_sale(market.holding)
 
     def _on_bought(self, fill: FillMessage) -> None:
-        """Want the levels of an entry with its first fill, which is not booked yet."""
+        """Want the levels of an entry with its first fill, which is not booked yet.
+
+        So does a later one behind the sale of all that the entry had bought.
+        """
         state = self._state
         order = state.positions.find(fill.client)
-        if order is None or order.booked:
+        if order is None or (order.booked and order.market.holding is not None):
             return
         market, quote = order.market, state.quotes.of(order)
         exits = market.exits or state.exits_of(market)
         if quote is None or not quote.is_pinned:
-            exits.on_bought(exits.asked)
-            exits.asked = NOTHING_WISHED
+            exits.take_asked(is_flat=market.holding is None)
         elif quote.signal.wish is not None:
             peak = min(quote.limit, market.bid)
             exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))

@@ -145,6 +145,7 @@ class SymbolExits:
         "horizon_ms",
         "is_asked",
         "is_guarded",
+        "is_taken",
         "left",
         "opened_ts",
         "plan",
@@ -190,8 +191,9 @@ class SymbolExits:
         self.opened_ts: int = 0
         # What the strategy wants of the plan.
         self.wished: Wished = NOTHING_WISHED
-        # The same of an entry at the market, or at the best bid, that is not filled yet.
+        # The same of the last entry at the market, or at the best bid, and whether a fill took it.
         self.asked: Wished = NOTHING_WISHED
+        self.is_taken: bool = False
         # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
         self.left: str = ""
         self.refusals: int = 0
@@ -279,13 +281,20 @@ class SymbolExits:
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
     def ask(self, wish: Wish | None, peak: int) -> None:
-        """Keep the levels that an allowed entry's strategy wants, until it is filled.
+        """Keep the levels that an allowed entry's strategy wants, until the next entry.
 
         Args:
             wish: The strategy's.
             peak: The price from which a trail follows the bid.
         """
         self.asked = NOTHING_WISHED if wish is None else self.wished_by(wish, NOTHING_WISHED, peak)
+        self.is_taken = False
+
+    def take_asked(self, *, is_flat: bool) -> None:
+        """Want the asked levels with the first fill of their entry, and with any while flat."""
+        if is_flat or not self.is_taken:
+            self.on_bought(self.asked)
+            self.is_taken = True
 
     def on_bought(self, asked: Wished) -> None:
         """Want the levels of an entry that is filled; one that it names none of stays."""
@@ -649,6 +658,7 @@ class Exits:
                     **({"kept": [exits.entry, exits.opened_ts]} if exits.opened_ts else {}),
                     **({"wished": list(exits.wished)} if any(exits.wished) else {}),
                     **({"asked": list(exits.asked)} if any(exits.asked) else {}),
+                    **({"is_taken": True} if exits.is_taken and any(exits.asked) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
@@ -680,6 +690,7 @@ class Exits:
             exits.left = data.get("left", "")
             exits.wished = _wished(data.get("wished"))
             exits.asked = _wished(data.get("asked"))
+            exits.is_taken = data.get("is_taken", False)
             exits.entry, exits.opened_ts = data.get("kept", (0, 0))
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]

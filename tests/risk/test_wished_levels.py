@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 
 from minibot.events.model import PositionPlan
-from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of
+from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, finished, of
 
 PLANNED: dict[str, Any] = {
     "risk__hard_stop_bps": "1000",
     "risk__stop_atr_mult": None,
     "risk__take_profit_atr_mult": None,
     "risk__time_exit_ms": None,
+}
+
+MAKER: dict[str, Any] = {
+    "risk__entry": "maker",
+    "risk__maker_patience_market_ms": 60_000,
+    "risk__maker_requotes": 1,
+    "risk__maker_end": "give_up",
 }
 
 
@@ -54,6 +61,51 @@ def test_stop_of_the_strategy_sells_before_the_hard_stop(exits_at: str) -> None:
     if exits_at == "role":
         exits = [action for action in actions(one.events("risk_actions")) if action[0] == "EXIT"]
         assert exits == [("EXIT", "signal_stop")]
+
+
+@pytest.mark.parametrize("limit", [{}, {"limit_price": "99.99"}])
+@pytest.mark.parametrize("entry", [{}, MAKER])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_rest_of_an_entry_that_fills_behind_the_stop_of_its_first_part_has_its_levels(
+    limit: dict[str, Any], entry: dict[str, Any], *, is_restarted: bool
+) -> None:
+    """The executor sells four coins at the stop and buys six more before risk's cancel comes."""
+    one = desk(risk__exits_at="venue", **entry)
+    one.signal("BUY", stop_price="97", target_price="104", **limit)
+    one.tick("99.98", "100", ask_qty="0")
+    one.tick("99.98", "99.99", ask_qty="4")
+    one.beat()
+    if is_restarted:
+        one.restarted()
+
+    one.with_risk = False
+    before = len(one.log)
+    one.tick("97", "97.01", ask_qty="0", trade="97")
+    one.tick("97.50", "97.50")
+    late, one.with_risk = one.log[before:], True
+    for event in [event for _, event in late]:
+        for queue, said in finished(one.risk.process(event, 1, one.ts) or [], event, "risk_role"):
+            one.take(queue, said)
+
+    assert [fill.side for fill in fills(one.events("fills"))] == ["BUY", "SELL", "BUY"]
+    levels = one.risk.facts()["exits"][SYMBOL]
+    assert (levels["stop"], levels["target"]) == ("97.00000000", "104.00000000")
+
+
+def test_rest_that_is_quoted_anew_leaves_an_adjusted_target() -> None:
+    """Levels are asked for once: the next quote of an entry does not take them again."""
+    one = desk(**MAKER | {"risk__maker_patience_market_ms": 1_000})
+    one.signal("BUY", target_price="104")
+    one.tick("99.98", "100", ask_qty="0")
+    one.tick("99.98", "99.99", ask_qty="4")
+    assert actions(one.signal("ADJUST", target_price="110")) == [("ADJUST", "adjusted")]
+    one.restarted()
+    one.tick("100.10", "100.12", after_ms=1_000)
+    one.tick("100.10", "100.12")
+    one.tick("100.10", "100.10")
+
+    assert [fill.price for fill in fills(one.events("fills"))] == ["99.99", "100.10"]
+    assert one.risk.facts()["exits"][SYMBOL]["target"] == "110.00000000"
 
 
 def test_stop_of_the_strategy_below_the_hard_stop_loosens_nothing() -> None:
