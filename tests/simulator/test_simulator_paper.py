@@ -393,6 +393,18 @@ def test_order_is_refused_in_the_venues_words(
     assert desk.locked("USDT") == 0
 
 
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+@pytest.mark.parametrize("price", ["1", "900"])
+def test_price_band_of_zero_is_off(price: str, side: str, desk: Desk) -> None:
+    """A multiplier of zero bounds no price, like any other value of a filter."""
+    rules = desk.venue.infos["BTCUSDT"]["filters"]
+    (band,) = [rule for rule in rules if rule["filterType"] == "PERCENT_PRICE_BY_SIDE"]
+    band |= {name: "0" for name in band if "Multiplier" in name}
+
+    order = {**BUY, "side": side, "quantity": "10", "price": price}
+    assert desk.call("POST", "order/test", **order) == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

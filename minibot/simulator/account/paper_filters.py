@@ -109,7 +109,7 @@ def _percent(rule: Mapping[str, Any], asked: Asked, average: Average, up: str, d
     if asked.is_market or not reference:
         return True
     lowest, highest = reference * _amount(rule, down), reference * _amount(rule, up)
-    return lowest <= asked.price * UNIT <= highest
+    return _in_steps(asked.price * UNIT, lowest, highest, 0)
 
 
 def _percent_price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
