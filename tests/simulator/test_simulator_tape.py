@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minibot.exchanges.tapes.frames import DEPTH, OTHER, SNAPSHOT
+from minibot.exchanges.tapes.lines import Missed, missed_mark, unreadable_mark
 from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
 from minibot.kernel.errors import Refusal
 from minibot.simulator.faults.faults import Faults
@@ -123,6 +125,21 @@ def test_line_that_holds_no_message_is_named(message: bytes, tmp_path: Path) -> 
 
     with pytest.raises(Refusal, match="line 2 holds no message"):
         Tape(path)
+
+
+def test_marks_of_a_recorder_are_no_messages(tmp_path: Path) -> None:
+    """A tape with marks, at its ends too, has the facts and frames of the tape without them."""
+    symbols = ("BTCUSDT", "ETHUSDT")
+    missed = json.loads(missed_mark(Missed(1, 2, symbols, "the recorder did not run")))
+    unreadable = json.loads(unreadable_mark(b'{"symbols":5}'))
+    lines = market(20)
+    marked = [(0, missed), *lines[:200], (7_000, missed), (7_000, unreadable), *lines[200:]]
+
+    right = Tape(write_tape(tmp_path / "right.gz", lines), "tape")
+    tape = Tape(write_tape(tmp_path / "marked.gz", [*marked, (30_000, missed)]), "tape")
+
+    assert tape.facts == right.facts
+    assert list(tape.frames()) == list(right.frames())
 
 
 def test_message_that_breaks_off_behind_the_scan_is_sent_to_nobody(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from minibot.exchanges.base import FrameInvalid
-from minibot.exchanges.tapes.tape import lines_of, split_line
+from minibot.exchanges.tapes.tape import MARK_BEGINS, lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
 
@@ -27,7 +27,6 @@ KRAKEN: Final = "kraken"
 OTHER: Final = "other"
 
 _STREAM: Final = b'{"stream":"'
-_MARK: Final = b'{"minibot":"'
 MISSED: Final = "missed"
 # The end of the times that a line can have.
 TIME_NS_END: Final = 10**19
@@ -56,7 +55,7 @@ def kind_of(message: bytes) -> str:
     """Return the kind of a message, by its first characters alone."""
     if message.startswith(_STREAM):
         return STREAM
-    if message.startswith(_MARK):
+    if message.startswith(MARK_BEGINS):
         return MARK
     if b'"lastUpdateId"' in message[:200]:
         return SNAPSHOT

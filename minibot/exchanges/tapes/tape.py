@@ -47,6 +47,9 @@ OPENING_BOOK_NS_MAX: Final = 10 * 10**9
 # Enough messages for a stable median of the clock skew.
 SKEW_SAMPLES: Final = 200
 
+MARK_BEGINS: Final = b'{"minibot":"'
+"""First characters of a recorder's mark, which is no message of the venue."""
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
 _NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
@@ -192,6 +195,8 @@ class Tape:
             if not line.strip():
                 continue
             received_ns, message = split_line(self._path, number, line)
+            if message.startswith(MARK_BEGINS):
+                continue
             at_ns = max(at_ns, received_ns)
             try:
                 frame = self._frame(at_ns, message)
@@ -242,6 +247,8 @@ class Tape:
             if not line.strip():
                 continue
             received_ns, message = split_line(self._path, number, line)
+            if message.startswith(MARK_BEGINS):
+                continue
             scan.first_ns = scan.first_ns or received_ns
             scan.last_ns = max(scan.last_ns, received_ns)
             try:

@@ -128,7 +128,9 @@ def test_killed_recorder_goes_on_and_marks_what_it_missed(
             )
         finally:
             process.kill()
-    recorder = record(exchange, folder, lambda recorder: recorder.snapshots >= 2)
+    recorder = record(
+        exchange, folder, lambda recorder: recorder.snapshots >= 2 and recorder.lines > 20
+    )
 
     check = check_of(folder)
     assert check.findings.counts == {}
@@ -139,6 +141,7 @@ def test_killed_recorder_goes_on_and_marks_what_it_missed(
     lines = list(tape_lines(parts_of([folder])[0]))
     assert missed.from_ns == lines[-1].at_ns
     assert len(lines) > 20
+    assert all(list(Tape(path).frames()) for path in parts_of([folder]))
 
 
 @pytest.mark.row("F102")
@@ -167,6 +170,8 @@ def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
     assert why.startswith(("connection lost", "closed by the server"))
     assert all(each.snapshots == 2 for each in check.symbols.values())
     assert all(each.top.mismatches == 0 for each in check.symbols.values())
+    (part,) = parts_of([tmp_path])
+    assert Tape(part).facts.has_depth
 
 
 @pytest.mark.row("F109")
