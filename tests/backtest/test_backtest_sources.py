@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,16 +25,19 @@ from minibot.events.model import (
     AveragePrice,
     Bar,
     Beat,
+    Book,
+    Gap,
     Instrument,
     MarketTick,
     PriceMark,
     Universe,
 )
+from minibot.exchanges.tapes.lines import Missed, missed_mark
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
 from tests.runs import PROJECT, verb
-from tests.simulator.embedded_exchange import market, write_tape
+from tests.simulator.embedded_exchange import diff, market, snapshot, write_tape
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.campaign
@@ -64,6 +68,27 @@ def test_tape_whose_rules_lack_a_filter_is_refused_by_name(tmp_path: Path) -> No
 
     assert path.name in refusal.value.message
     assert "BTCUSDT: filter PRICE_FILTER is missing" in refusal.value.message
+
+
+def test_book_lost_with_a_recorders_connection_comes_back_with_its_snapshot(
+    tmp_path: Path,
+) -> None:
+    """Updates missing behind a mark lose the book until the tape's next snapshot."""
+    missed = json.loads(missed_mark(Missed(1, 2, ("BTCUSDT",), "connection lost")))
+    level = [["98.50000000", "1.00000000"]]
+    later = [
+        *((2_500, missed), diff(2_600, 501, 501), snapshot(2_610, 501)),
+        *(diff(2_700 + 100 * n, 502 + n, 502 + n, level) for n in range(20)),
+    ]
+    path = write_tape(tmp_path / "parted.gz", [*market(2), *later])
+
+    roots = open_market([f"tape:{path}"], load_config(PROFILE)).roots()
+    found = [root.payload for root in roots if isinstance(root.payload, Book | Gap)]
+
+    lost = next(n for n, each in enumerate(found) if isinstance(each, Gap))
+    books = [(each.why, each.last_update_id) for each in found[lost:] if isinstance(each, Book)]
+    assert books[0] == ("resync", 501)
+    assert books[-1][1] > 501
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 It yields the events that `market_role` would have written: the same feed turns the same frames
 into the same ticks, bars, books, beats and gaps. A file cannot know the delays of a live night, so
 none is assumed: the clock is exact, nothing is late, no connection breaks. Trades missing from the
-file still make a gap, also those that its recorder lost with a connection.
+file still make a gap, also those that its recorder lost with a connection; a book lost with it
+comes back with the next recorded snapshot.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import orjson
+
 from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
 from minibot.events.intervals import warmup_of
 from minibot.events.model import Instrument
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Candle, FrameInvalid
 from minibot.exchanges.tapes.decimals import product_text, to_text
-from minibot.exchanges.tapes.frames import Source
+from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
 from minibot.exchanges.venues import SIMULATED
 from minibot.kernel.errors import Refusal
@@ -76,7 +79,10 @@ class FrameSource:
         yield from _taken(feed)
         for frame in self.source.frames():
             text = frame.text or combined(frame.stream, frame.data)
-            feed.on_frame(text, frame.at_ns // NS_PER_MS, frame.at_ns)
+            now_ms = frame.at_ns // NS_PER_MS
+            feed.on_frame(text, now_ms, frame.at_ns)
+            if frame.kind == SNAPSHOT:
+                _take_snapshot(feed, frame, now_ms)
             yield from _taken(feed)
         if facts.end_ms is not None:
             feed.advance(facts.end_ms)
@@ -106,6 +112,18 @@ class FrameSource:
             return self.source.past_bars(symbol, interval)
         base, bars = self._history[symbol]
         return gather(bars, interval) if divides(base, interval) else []
+
+
+def _take_snapshot(feed: Feed, frame: Frame, now_ms: int) -> None:
+    """Take a recorded snapshot where a night would request one: it has no valid book."""
+    followed, parse = feed.symbols.get(frame.symbol), SIMULATED.dialect.parse_snapshot
+    if followed is None or followed.depth.is_valid or parse is None:
+        return
+    try:
+        snapshot = parse(orjson.loads(frame.data), SNAPSHOT_LEVELS_MAX)
+    except ValueError:
+        return  # No snapshot, as the venue's own state would find.
+    feed.on_snapshot(frame.symbol, snapshot, now_ms)
 
 
 def _candle(bar: Bar) -> Candle:
