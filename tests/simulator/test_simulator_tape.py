@@ -111,6 +111,8 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
         b'{"stream":"btcusdt@trade"}',
         b'{"stream":"btc\xff@trade","data":{"E":1}}',
         b'{"stream":"btcusdt@depth","data":{"E":1}}',
+        b'{"stream":"abcusdt@trade","data":{"E":1,"q":"1"}}',
+        b'{"stream":"abcusdt@trade","data":{"E":1,"p":"1","q":1}}',
         b'{"symbols":5}',
         b'{"half":}',
         b'{"lastUpdateId":9}',

@@ -33,6 +33,7 @@ from minibot.exchanges.tapes.frames import (
 )
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.tapes.unpacking import bounded_lines
+from minibot.exchanges.units import plain
 from minibot.kernel.errors import Refusal
 
 TAPES: Final = Path(__file__).with_name("shipped")
@@ -279,6 +280,7 @@ class Tape:
         if is_new and kind == DEPTH and isinstance(data["U"], int):
             scan.first_diffs.setdefault(symbol, data)
         if is_new and kind == TRADE:
+            plain(data["p"]), plain(data["q"])  # Rules may be derived from both.
             scan.first_trades.setdefault(symbol, data)
 
 
