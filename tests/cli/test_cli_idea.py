@@ -12,6 +12,7 @@ from minibot.cli.main import parser
 from minibot.cli.support.idea import fed, take_idea
 from minibot.cli.support.profile import profile_of
 from minibot.runtime.configuration.config import load_config
+from tests.data.data_files import row, write_rows
 from tests.runs import PROJECT, Said, ShortRun, verb
 
 DEMO = "config/nore-demo.v1.json"
@@ -85,6 +86,19 @@ def test_source_of_several_words_keeps_those_of_the_pairs() -> None:
     take_idea(arguments)
 
     assert arguments.source == ["klines:ethusdt-1m"]
+
+
+@pytest.mark.parametrize("words", [("backtest",), ("optimise", "--vary", "risk.x=1:2")])
+def test_source_of_the_pairs_is_treated_as_the_options_say(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A gap that an option settles is settled where the pairs are looked for too."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.csv", [row(n) for n in range(30) if n != 9])
+    flags = ("--source", f"klines:{path}", "--pairs", "BTC/USDT", "--gaps", "keep")
+    arguments = parser(words[0]).parse_args([*words, *flags])
+    take_idea(arguments)
+
+    assert arguments.source == [f"klines:{path}"]
 
 
 def test_strategy_is_fed_the_bars_that_it_needs(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.output import say
 from minibot.cli.support.profile import profile_of, recorded_profile
+from minibot.cli.support.treatment import treatment_of
 from minibot.events.intervals import INTERVAL_MS, warmup_raised
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
@@ -28,6 +29,7 @@ from minibot.runtime.configuration.own_source import name_fault
 
 if TYPE_CHECKING:
     from minibot.backtest.search.backtest_job import Job
+    from minibot.data.treatment import Treatment
     from minibot.engine.recorded_run import Recorded
     from minibot.events.model import JsonObject
     from minibot.runtime.configuration.config import Config
@@ -85,7 +87,8 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
             arguments.source = _shipped_words(pairs or [DEFAULT_PAIR])
             shown += [text for word in arguments.source for text in ("--source", word)]
         elif pairs:
-            arguments.source = _words_with(arguments.source, pairs, config)
+            treatment = treatment_of(arguments)
+            arguments.source = _words_with(arguments.source, pairs, config, treatment)
     shown += [text for each in meant for text in ("--set", each)]
     arguments.set = [*meant, *arguments.set]
     has_trend = any(each.startswith("strategy.trend_interval=") for each in meant)
@@ -250,7 +253,9 @@ def _shipped_words(pairs: Sequence[str]) -> list[str]:
     return [f"klines:{name}" for name in names.values()]
 
 
-def _words_with(words: Sequence[str], pairs: Sequence[str], config: Config) -> list[str]:
+def _words_with(
+    words: Sequence[str], pairs: Sequence[str], config: Config, treatment: Treatment
+) -> list[str]:
     """Return the source words that have a pair.
 
     Raises:
@@ -263,7 +268,7 @@ def _words_with(words: Sequence[str], pairs: Sequence[str], config: Config) -> l
     symbols = {}
     for word in words:
         fitting = config_with(config.raw, fitted_sets([word], config))
-        symbols[word] = open_market([word], fitting).symbols
+        symbols[word] = open_market([word], fitting, treatment=treatment).symbols
     there = [symbol for each in symbols.values() for symbol in each]
     if missing := [pair for pair in pairs if pair not in there]:
         raise _missing(missing, ", ".join(words), there)
