@@ -11,6 +11,7 @@ from minibot.cli.backtest import DEFAULT_PROFILE, named
 from minibot.cli.support.output import progress_bar, say, show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, add_run, run_dir_of, var_of
+from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
@@ -58,6 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--interval", metavar="I", help="bars that are compared (default: 15m, or the nearest)"
     )
     add_profile(command, DEFAULT_PROFILE)
+    add_treatment(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -101,7 +103,8 @@ def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
             return scan_run(kept, settings, interval)
         config = profile_of(arguments)
         config = config_with(config.raw, fitted_sets(words, config))
-        return scan_sources(open_market(words, config), config, settings, interval)
+        market = open_market(words, config, treatment=treatment_of(arguments))
+        return scan_sources(market, config, settings, interval)
 
 
 def _of_venue(arguments: argparse.Namespace, settings: Any) -> MarketScan:

@@ -61,6 +61,17 @@ def test_scan_of_a_source_ranks_it_and_writes_both_files(var_dir: Path, two: lis
     assert [row["symbol"] for row in told(var_dir, OPPORTUNITIES_FILE)] == passing
 
 
+def test_scan_takes_a_gap_that_an_option_settles(var_dir: Path, tmp_path: Path) -> None:
+    """The refusal names an option that this verb has."""
+    bars = walk(BARS_MIN)
+    paths = [write_klines(tmp_path, [*bars[:9], *bars[10:]], "AAAUSDT-1m.csv")]
+
+    refused, settled = scan(var_dir, paths), scan(var_dir, paths, "--gaps", "keep")
+
+    assert "--gaps keep|flat" in refused.err
+    assert (refused.code, settled.code) == (2, 0), settled.err
+
+
 def test_scan_twice_gives_the_same_bytes_in_any_order(var_dir: Path, two: list[Path]) -> None:
     """The order of the sources is no input."""
     first = scan(var_dir, two, *MINUTES)
