@@ -17,7 +17,15 @@ from minibot.data.columns import SUFFIX, Columns
 from minibot.data.kline import Kline, kline_of
 from minibot.data.mending import Numbered, treat
 from minibot.data.store import data_files
-from minibot.data.treatment import DAMAGED, ROWS, UNITS, ZERO_VOLUME, DataReport, Treatment
+from minibot.data.treatment import (
+    DAMAGED,
+    GAPS,
+    ROWS,
+    UNITS,
+    ZERO_VOLUME,
+    DataReport,
+    Treatment,
+)
 from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import Refusal
@@ -176,6 +184,9 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
     klines = treat(rows, report, replace(treatment, zero_volume="keep"))
     report.troubles.pop(ZERO_VOLUME, None)  # Settled file by file.
     report.judge(treatment)
+    for each in ordered:
+        # Gaps that were kept have been found again.
+        report.take_over(each.report, *([GAPS] if treatment.gaps == "keep" else []))
     return KlineSet(first.symbol, first.interval, klines, report)
 
 

@@ -308,5 +308,8 @@ def joined(tables: Sequence[TickColumns], treatment: Treatment) -> TickColumns:
     whole = TickColumns(first.symbol, columns, report, blanks)
     _treat(whole, treatment)
     report.judge(treatment)
+    found_again = {GAPS} if treatment.zero_volume == "drop" else {GAPS, ZERO_VOLUME}
+    for table in ordered:
+        report.take_over(table.report, *found_again)
     _sum_up(whole)
     return whole

@@ -138,6 +138,16 @@ class DataReport:
         if len(trouble.places) < PLACES_MAX:
             trouble.places.append(Place(row, ts, what))
 
+    def take_over(self, part: DataReport, *without: str) -> None:
+        """Add a file's report to this one of its series, but for some kinds of trouble."""
+        name = part.path.name
+        for code, trouble in part.troubles.items():
+            if code not in without:
+                for place in trouble.places:
+                    self.add(code, place.row, place.ts, f"{place.what} ({name})", 0)
+                self.troubles[code].count += trouble.count
+        self.notes += [f"{name}: {note}" for note in part.notes]
+
     @property
     def is_clean(self) -> bool:
         """Return whether there is no trouble."""

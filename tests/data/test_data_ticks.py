@@ -162,6 +162,29 @@ def test_trades_of_two_days_become_one_file_judged_where_they_meet(tmp_path: Pat
     assert not (tmp_path / "other").exists()
 
 
+def test_report_of_two_files_tells_what_was_settled_in_each(tmp_path: Path) -> None:
+    """Trouble and notes of each file stay in the report of their series, each counted once."""
+    blank = f"2,0,0,-1,-1,{OPEN_MS}000,False,True"
+    bad = [agg(1), blank, agg(3), agg(3), agg(6), agg(7, qty="0"), agg(8)]
+    paths = [
+        write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", bad),
+        write(tmp_path / "BTCUSDT-aggTrades-2025-01-02.csv", [agg(9, ms=9)]),
+    ]
+    counts = {}
+    for word in ("keep", "drop"):
+        treatment = Treatment(gaps="keep", duplicates="first", zero_volume=word)
+        (written,) = convert(paths, tmp_path / word, treatment)
+        troubles = written.report.troubles
+        counts[word] = {code: trouble.count for code, trouble in troubles.items()}
+        assert paths[0].name in troubles["duplicates"].places[0].what
+        assert written.report.notes == [
+            f"{paths[0].name}: 1 rows that the venue blanked are left out"
+        ]
+
+    assert counts["keep"] == {"duplicates": 1, "zero_volume": 1, "gaps": 2}
+    assert counts["drop"] == {"duplicates": 1, "zero_volume": 1, "gaps": 3}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("interval", "count"), [("1m", 2469), ("5m", 706)])
 def test_bars_of_real_trades_equal_the_real_bars(

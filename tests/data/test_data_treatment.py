@@ -270,6 +270,23 @@ def test_files_of_one_series_are_judged_where_they_meet(tmp_path: Path) -> None:
     assert minutes(merged([twice, first], Treatment(duplicates="last")).klines) == [*range(6)]
 
 
+@pytest.mark.parametrize("gaps", ["flat", "keep"])
+def test_report_of_several_files_tells_what_was_settled_in_each(gaps: str, tmp_path: Path) -> None:
+    """Trouble of each file is counted once, with the file's name at its place."""
+    # A row twice, one with high below low, and a minute missing.
+    bad = [row(0), row(1), row(1), row(2, "100 99 101 100"), row(4)]
+    treatment = Treatment(gaps=gaps, duplicates="first", prices="drop")
+    first = open_klines(write_rows(tmp_path / "BTCUSDT-1m-a.jsonl", bad), treatment)
+    second = open_klines(write_rows(tmp_path / "BTCUSDT-1m-b.jsonl", [row(5), row(6)]), treatment)
+
+    report = merged([second, first], treatment).report
+
+    counts = {code: trouble.count for code, trouble in report.troubles.items()}
+    assert counts == {"duplicates": 1, "prices": 1, "gaps": 2}
+    assert "BTCUSDT-1m-a.jsonl" in report.troubles["prices"].places[0].what
+    assert report.rows == (7 if gaps == "flat" else 5)
+
+
 def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
     """Files of two symbols are refused as one series."""
     first = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", GOOD))

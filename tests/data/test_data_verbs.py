@@ -97,6 +97,21 @@ def test_data_convert_writes_columns_that_read_back_equal(
         assert columns.header["sources"][0]["name"] == "BTCUSDT-1m-0.csv"
 
 
+def test_data_convert_of_several_files_tells_what_was_settled(tmp_path: Path) -> None:
+    """A series with trouble in one of its files is not called clean."""
+    doubled = write_rows(tmp_path / "BTCUSDT-1m-a.csv", [*GOOD[:5], GOOD[4]])
+    clean = write_rows(tmp_path / "BTCUSDT-1m-b.csv", GOOD[5:])
+    words = ("--duplicates", "first", "--out", str(tmp_path / "out"))
+
+    said = verb(tmp_path / "var", "data", "convert", str(doubled), str(clean), *words)
+
+    assert said.code == 0, said.err
+    assert "1 duplicates" in said.out
+    assert f"row 6, {clock_text(OPEN_MS + 4 * MINUTE_MS)}" in said.out
+    assert doubled.name in said.out
+    assert "nothing is wrong" not in said.out
+
+
 def test_data_convert_names_its_file_by_the_symbol_that_a_pair_means(tmp_path: Path) -> None:
     """A pair with a slash names no folder: `columns:` finds what was converted."""
     path = write_rows(tmp_path / "BTCUSDT-1m.csv", GOOD)
