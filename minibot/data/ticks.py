@@ -232,17 +232,23 @@ def _treat(table: TickColumns, treatment: Treatment) -> None:
     blanks = sorted(table.blanks)
     dropped: set[int] = set()
     last_id, last_row = 0, -1
-    walk = zip(columns["ts"], columns["price"], columns["qty"], columns["trade_id"], strict=True)
-    for row, (ts, price, qty, trade_id) in enumerate(walk):
+    for row, (ts, price, qty, trade_id) in _by_id(columns):
         if price <= 0:
             report.add(PRICES, row + 1, ts, "a price of zero or less")
-            dropped |= {row} if treatment.prices == "drop" else set()
+            if treatment.prices == "drop":
+                dropped.add(row)
+                continue
         elif qty <= 0:
             report.add(ZERO_VOLUME, row + 1, ts, "a quantity of zero or less")
-            dropped |= {row} if treatment.zero_volume == "drop" else set()
+            if treatment.zero_volume == "drop":
+                dropped.add(row)
+                continue
         if last_row >= 0 and trade_id == last_id:
             report.add(DUPLICATES, row + 1, ts, f"duplicate of id {trade_id}")
-            dropped.add(last_row if treatment.duplicates == "last" else row)
+            if treatment.duplicates != "last":
+                dropped.add(row)
+                continue
+            dropped.add(last_row)
         elif last_row >= 0 and trade_id > last_id + 1:
             missing = trade_id - last_id - 1
             missing -= bisect_left(blanks, trade_id) - bisect_left(blanks, last_id)
@@ -254,12 +260,22 @@ def _treat(table: TickColumns, treatment: Treatment) -> None:
         _take(table, [row for row in range(len(table)) if row not in dropped])
 
 
+def _by_id(columns: dict[str, array[int]]) -> Iterable[tuple[int, tuple[int, ...]]]:
+    """Return time, price, quantity and id of each row with its number, in the order of ids."""
+    ids = columns["trade_id"]
+    rows = enumerate(zip(columns["ts"], columns["price"], columns["qty"], ids, strict=True))
+    # Sorted by time, trades may have ids that fall.
+    return sorted(rows, key=lambda row: row[1][3]) if _falls(ids) else rows
+
+
+def _falls(values: array[int]) -> bool:
+    return any(map(lt, memoryview(values)[1:], values))
+
+
 def _sort(table: TickColumns) -> None:
     """Report rows older than the one before; sort all by time, then by id."""
     times, ids = table.columns["ts"], table.columns["trade_id"]
-    if not any(map(lt, memoryview(times)[1:], times)) and not any(
-        map(lt, memoryview(ids)[1:], ids)
-    ):
+    if not _falls(times) and not _falls(ids):
         return
     for row in range(1, len(times)):
         if (times[row], ids[row]) < (times[row - 1], ids[row - 1]):

@@ -81,6 +81,14 @@ def test_single_trades_of_the_archive_are_read(tmp_path: Path) -> None:
         ("rows", [agg(1), agg(2).replace("True", "perhaps")], Treatment(rows="drop"), [1]),
         ("prices", [agg(1), agg(2, price="0")], Treatment(prices="drop"), [1]),
         ("zero_volume", [agg(1), agg(2, qty="0")], Treatment(zero_volume="drop"), [1]),
+        (
+            *("prices", [agg(5, price="0"), agg(5)]),
+            *(Treatment(prices="drop", duplicates="first"), [5]),
+        ),
+        (
+            *("zero_volume", [agg(5), agg(5, qty="0")]),
+            *(Treatment(zero_volume="drop", duplicates="last"), [5]),
+        ),
     ],
 )
 def test_bad_trades_are_refused_unless_settled(
@@ -93,6 +101,36 @@ def test_bad_trades_are_refused_unless_settled(
         open_trades(path)
 
     assert open_trades(path, treatment).columns["trade_id"].tolist() == ids
+
+
+@pytest.mark.parametrize(
+    ("code", "bad"),
+    [("prices", agg(2, price="0")), ("zero_volume", agg(2, qty="0"))],
+)
+def test_dropped_trade_leaves_a_gap_that_has_to_be_settled_too(
+    code: str, bad: str, tmp_path: Path
+) -> None:
+    """A trade that is left out is missing, as a bar would be."""
+    path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [agg(1), bad, agg(3)])
+
+    with pytest.raises(Refusal, match="1 x gaps"):
+        open_trades(path, Treatment(**{code: "drop"}))
+    settled = open_trades(path, Treatment(**{code: "drop"}, gaps="keep"))
+
+    assert settled.columns["trade_id"].tolist() == [1, 3]
+
+
+def test_ids_in_another_order_than_their_times_are_not_missing(tmp_path: Path) -> None:
+    """Gaps and duplicates are found by ids, wherever their trades stand."""
+    rows = [agg(1, ms=1), agg(3, ms=2), agg(2, ms=3), agg(4, ms=4)]
+    path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", rows)
+    twice = write(tmp_path / "BTCUSDT-aggTrades-2025-01-02.csv", [*rows, agg(3, ms=5)])
+
+    assert open_trades(path).columns["trade_id"].tolist() == [1, 3, 2, 4]
+    with pytest.raises(Refusal, match="1 x duplicates"):
+        open_trades(twice)
+    settled = open_trades(twice, Treatment(duplicates="last"))
+    assert settled.columns["trade_id"].tolist() == [1, 2, 4, 3]
 
 
 def test_first_trade_behind_a_byte_order_mark_is_a_trade(tmp_path: Path) -> None:
