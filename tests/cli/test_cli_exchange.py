@@ -177,6 +177,8 @@ def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
         (("--source", "generator:1:0"), 4, "1 to"),
         (("--source", "generator:1:100000"), 4, "1 to"),
         (("--source", "tape:demo", "--speed", "fast"), 4, "embedded.speed"),
+        (("--source", "tape:demo", "--speed", "1e999999999"), 4, "embedded.speed"),
+        (("--source", "tape:demo", "--speed", "1/0"), 4, "embedded.speed"),
         (("--source", "tape:demo", "--rebase-to-now", "--speed", "10"), 4, "--rebase-to-now"),
         (("--source", "tape:demo", "--faults", "/nowhere.json"), 4, "/nowhere.json"),
         (("drop", "--source", "tape:demo"), 4, "takes no name"),

@@ -20,6 +20,7 @@ import orjson
 from minibot.exchanges.tapes.clock import PlayClock, machine_ns
 from minibot.exchanges.tapes.frames import Source
 from minibot.exchanges.tapes.kline_bars import Bar
+from minibot.exchanges.units import plain
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.simulator.faults.script import read_script
 from minibot.simulator.server.server import ExchangeServer
@@ -86,8 +87,8 @@ def make_server(settings: Settings) -> ExchangeServer:
 def _speed(settings: Settings) -> Fraction:
     text = settings.speed
     try:
-        speed = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        speed = Fraction(plain(text))  # Of `1e999999999` it would make every digit.
+    except ValueError:
         speed = Fraction(0)
     if not 0 < speed <= SPEED_MAX:
         raise ConfigError(
