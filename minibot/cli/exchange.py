@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.support.numbers import between
+from minibot.cli.support.numbers import PORT_MAX, between
 from minibot.cli.support.output import show
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import date_clock
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--port",
-        type=between(0, 65_535),
+        type=between(0, PORT_MAX),
         default=PORT,
         help=f"on 127.0.0.1, {PORT} by default; 0 a free one",
     )

@@ -9,7 +9,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minibot.cli.support.numbers import at_least
+from minibot.cli.support.numbers import PORT_MAX, between
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
 from minibot.kernel.errors import Refusal
@@ -34,7 +34,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--open", action="store_true", help="open it in the browser too")
     command.add_argument(
-        "--port", type=at_least(0), default=0, help="with RUN: port on 127.0.0.1 (default: any)"
+        "--port",
+        type=between(0, PORT_MAX),
+        default=0,
+        help="with RUN: port on 127.0.0.1 (default: any)",
     )
 
 

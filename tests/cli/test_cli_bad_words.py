@@ -124,6 +124,22 @@ def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("page", "latest", "--port", "70000"), "0 to 65535"),
+    ],
+)
+def test_number_beyond_its_bounds_is_refused(
+    words: tuple[str, ...], told: str, var_dir: Path
+) -> None:
+    """A number that no port or measurement can have is refused with its bounds."""
+    said = verb(var_dir, *words)
+
+    assert said.code == 2
+    assert told in said.err
+
+
+@pytest.mark.parametrize(
     ("failing", "told"),
     [
         (lambda: os.listdir("/no/such/file"), "/no/such/file: No such file or directory."),

@@ -192,6 +192,17 @@ def test_what_cannot_be_served_is_told(words: tuple[str, ...], code: int, told: 
     assert told in said
 
 
+def test_tls_above_the_highest_port_is_refused(tmp_path: Path) -> None:
+    """TLS takes the port above; no certificate is made for one that cannot be."""
+    folder = tmp_path / "tls"
+
+    code, said = refusal("--port", "65535", "--tls-dir", str(folder))
+
+    assert code == 4
+    assert "65535" in said
+    assert not folder.exists()
+
+
 def test_tls_serves_the_same_market_with_a_certificate_made_once(
     tape: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.cli.support.certificate import CERTIFICATE, certificate_in
+from minibot.cli.support.numbers import PORT_MAX
 from minibot.cli.support.output import show
+from minibot.kernel.errors import ConfigError
 from minibot.report.figures import counted, date_clock, listed
 from minibot.runtime.paths import shown_path
 from minibot.simulator.server.guard import tell
@@ -24,7 +26,14 @@ SYMBOLS_TOLD_MAX: Final = 8
 
 
 def serve_market(arguments: argparse.Namespace) -> int:
-    """Serve the market that the flags name until it is ended; return 0."""
+    """Serve the market that the flags name until it is ended; return 0.
+
+    Raises:
+        ConfigError: TLS is to be served above the highest port.
+    """
+    if arguments.tls_dir is not None and arguments.port == PORT_MAX:
+        allowed = [f"0 to {PORT_MAX - 1}, since --tls-dir takes the port above"]
+        raise ConfigError(f"exchange serve: --port {PORT_MAX} together with --tls-dir.", allowed)
     server = make_server(
         Settings(
             source=arguments.source,

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+PORT_MAX: Final = 65_535
+
 _WHOLE: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
