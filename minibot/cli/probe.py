@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from minibot.cli.support.accelerators import accelerators
+from minibot.cli.support.numbers import seconds_between
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
@@ -36,6 +37,9 @@ EXAMPLE = "minibot probe --config config/nore.v1.json"
 SYNC_SAMPLES = 1000
 BATCH_SAMPLES = 50
 SECONDS = 10.0
+# Below it nothing is measured; an hour shows what a disk does once its cache is full.
+SECONDS_MIN = 0.1
+SECONDS_MAX = 3600.0
 # Shares of the time for each of three queue rates and two series of syncs; wake-ups follow.
 RATE_SHARE = 0.15
 SYNC_SHARE = 0.15
@@ -75,7 +79,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_profile(command, default=Path("config/nore.v1.json"))
     command.add_argument(
-        "--seconds", type=float, default=SECONDS, help="about how long to measure (default: 10)"
+        "--seconds",
+        type=seconds_between(SECONDS_MIN, SECONDS_MAX),
+        default=SECONDS,
+        help="about how long to measure (default: 10)",
     )
 
 
@@ -84,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = profile_of(arguments)
     folder = var_of(arguments).lab_of("probe").root
     ensure_folder(folder)
-    measured = measure(folder, max(0.1, arguments.seconds))
+    measured = measure(folder, arguments.seconds)
     follows = list(limits(config, measured))
     show(arguments, _document(config, measured, follows), list(_lines(config, measured, follows)))
     return 0

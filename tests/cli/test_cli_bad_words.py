@@ -127,6 +127,10 @@ def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir
     ("words", "told"),
     [
         (("page", "latest", "--port", "70000"), "0 to 65535"),
+        *(
+            (("probe", "--seconds", text), "seconds from 0.1 to 3600")
+            for text in ("1e999", "inf", "nan", "3601", "0")
+        ),
     ],
 )
 def test_number_beyond_its_bounds_is_refused(

@@ -1,4 +1,4 @@
-"""Whole numbers on the command line, each within its bounds, as a `type` for argparse."""
+"""Numbers on the command line, each within its bounds, as a `type` for argparse."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 PORT_MAX: Final = 65_535
 
 _WHOLE: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_PLAIN: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
 def between(first: int, last: int) -> Callable[[str], int]:
@@ -29,3 +30,16 @@ def _within(allowed: str, is_allowed: Callable[[int], bool]) -> Callable[[str], 
         return int(text)
 
     return whole
+
+
+def seconds_between(first: float, last: float) -> Callable[[str], float]:
+    """Return a parser of seconds, as 0.5, from `first` to `last`, both included."""
+
+    def seconds(text: str) -> float:
+        if not _PLAIN.fullmatch(text) or not first <= float(text) <= last:
+            raise argparse.ArgumentTypeError(
+                f"expected seconds from {first:g} to {last:g}, found {text[:40]}"
+            )
+        return float(text)
+
+    return seconds
