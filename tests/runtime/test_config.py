@@ -259,6 +259,9 @@ def test_config_is_frozen() -> None:
     ("text", "words"),
     [
         ("mode=LIVE", ["mode", '"LIVE"', '"NORE"']),
+        (f"risk.{'x.' * 700}x=1", ["risk.x.x", "702 names"]),
+        (f"risk={'[' * 700}{']' * 700}", ["risk"]),
+        (f"risk.x={'[' * 400}{']' * 400}", ["risk.x", "unknown key"]),
         ("risk.max_drawdwn=3", ["risk.max_drawdwn", "3", "unknown key", "risk.drawdown_bps"]),
         ("duration_ms=-5", ["duration_ms", "-5", "whole number from 1000"]),
         ("duration_ms=0", ["duration_ms", "0"]),

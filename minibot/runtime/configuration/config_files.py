@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,8 @@ SHIPPED: Final = PROJECT / "config"
 """The folder of the shipped profiles."""
 
 FILE_BYTES_MAX: Final = 1_000_000
+DEPTH_MAX: Final = 32
+"""Levels of a value, or names of a key; what a profile holds has fewer than ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,22 @@ def parse(text: str) -> Any:
     """Return the value of a JSON text without duplicate keys, floats or integers over 64 bits.
 
     Raises:
-        ValueError: It is not such JSON.
-        RecursionError: It is nested too deeply.
+        ValueError: It is not such JSON, or nested deeper than `DEPTH_MAX`.
+        RecursionError: It is nested deeper than JSON can be read.
     """
-    return json.loads(
+    value = json.loads(
         text,
         parse_int=_bounded,
         parse_float=str,
         parse_constant=_no_constant,
         object_pairs_hook=_no_duplicates,
     )
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [child for each in level for child in _children(each)]
+    if any(isinstance(each, dict | list) for each in level):
+        raise ValueError(f"nested deeper than {DEPTH_MAX}")
+    return value
 
 
 def printable(text: str) -> str:
@@ -204,6 +212,12 @@ def _read_object(path: Path) -> tuple[JsonObject, str]:
 def _refused(path: Path, why: str) -> ConfigError:
     remedy = "Give a profile such as config/nore-demo.v1.json."
     return ConfigError(f"{printable(path.name or str(path))}: {why}.", (), remedy)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _bounded(digits: str) -> int:

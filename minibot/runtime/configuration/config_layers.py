@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
-from minibot.runtime.configuration.config_files import EXTENDS, leaves_below, parse, printable
+from minibot.runtime.configuration.config_files import (
+    DEPTH_MAX,
+    EXTENDS,
+    leaves_below,
+    parse,
+    printable,
+)
 from minibot.runtime.configuration.shown_values import shown_text, shown_value
 
 ENV_PREFIX: Final = "MINIBOT__"
@@ -41,6 +47,10 @@ class Layers:
         if keys[0] == EXTENDS:
             words = "refused: a file alone names its base; put the key into the profile"
             self.violations.append(f"{printable('.'.join(keys))} ({printable(origin)}): {words}")
+            return
+        if len(keys) > DEPTH_MAX:
+            where = f"{printable('.'.join(keys))} ({printable(origin)})"
+            self.violations.append(f"{where}: {len(keys)} names; allowed: {DEPTH_MAX} at most")
             return
         node = self.raw
         for depth, key in enumerate(keys[:-1], 1):
