@@ -291,6 +291,12 @@ def test_setting_is_staged_and_taken_back_on_the_page(
     assert chromium.complaints == []
     stage_setting(chromium, "strategy.score_min", "999")
     wait_until(lambda: "not staged: strategy.score_min = 999" in text(chromium, "notice"), "why")
+    chromium.ask("at('setting-reason').value = 'x'.repeat(2001); at('stage').click()")
+    wait_until(
+        lambda: "not staged: why: String" in text(chromium, "notice"),
+        "the fault of a body of another form",
+    )
+    chromium.ask("at('setting-reason').value = ''")
     chromium.ask("document.querySelector('#staged button').click()")
     wait_until(lambda: "nothing" in text(chromium, "staged"), "it is taken back")
 

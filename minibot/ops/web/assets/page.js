@@ -270,6 +270,11 @@ async function isOpen() {
   } catch { return null; }
 }
 
+// A body of another form is refused by the faults of its fields (422), anything else in a sentence.
+function whyNot(said) {
+  if (typeof said.detail === "string") return said.detail;
+  return said.detail.map((fault) => `${fault.loc[fault.loc.length - 1]}: ${fault.msg}`).join("; ");
+}
 async function send(path, body, waitMs) {
   return fetch(`${API}/${path}`, {
     method: "POST", headers: { "content-type": "application/json", "x-minibot": "page" }, body: JSON.stringify(body), signal: AbortSignal.timeout(waitMs),
@@ -286,7 +291,7 @@ async function act(button) {
   try {
     const answer = await send(`act/${kind}`, body, SILENT_MS);
     const said = await answer.json();
-    at("notice").textContent = answer.ok ? `${said.status}.` : said.detail;
+    at("notice").textContent = answer.ok ? `${said.status}.` : whyNot(said);
   } catch {
     at("notice").textContent = "the page's process does not answer; use the verbs in a terminal";
   } finally {

@@ -72,7 +72,7 @@ async function changeSettings(put, taken_back) {
       pending.clear();
       at("notice").textContent = taken_back.length ? `taken back: ${taken_back.join(", ")}.` : `staged: ${Object.keys(put).join(", ")}; holds from the next start on.`;
     } else {
-      at("notice").textContent = `not staged: ${(said.violations && said.violations.length ? said.violations.join("; ") : said.detail)}`;
+      at("notice").textContent = `not staged: ${(said.violations && said.violations.length ? said.violations.join("; ") : whyNot(said))}`;
     }
   } catch {
     at("notice").textContent = "the page's process does not answer; use minibot settings in a terminal";
