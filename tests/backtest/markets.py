@@ -17,6 +17,10 @@ START_MS = 1_735_689_600_000  # 2025-01-01
 UNIT = 10**8
 
 
+WAITS = ("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000")
+"""Lives of orders that outlast a latency of seconds, so that what is slow fills at all."""
+
+
 def bar_profile(*sets: str, interval: str = "1m", trend: str = "15m") -> Config:
     """Return the demo's profile on bars of an interval."""
     texts = [

@@ -16,7 +16,16 @@ from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.model import Bar, MarketTick
 from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import ConfigError, Refusal
-from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
+from tests.backtest.markets import (
+    MINUTE_MS,
+    START_MS,
+    UNIT,
+    WAITS,
+    bar_profile,
+    candle,
+    series,
+    walk,
+)
 
 
 class Holding:
@@ -196,7 +205,7 @@ class Ordering(Holding):
 @pytest.mark.parametrize("latency_ms", [50, 3_750, 7_500])
 def test_order_decided_on_a_close_meets_the_next_open(latency_ms: int) -> None:
     """However slow the profile's orders may be, the open stands until they arrive."""
-    profile = bar_profile(f"execution.latency_market_ms={latency_ms}")
+    profile = bar_profile(*WAITS, f"execution.latency_market_ms={latency_ms}")
     bars = [candle(0, (100, 100, 100, 100)), candle(1, (100, 104, 97, 102))]
     found = list(BarSource(series(bars), profile).roots(Ordering()))
     due = START_MS + MINUTE_MS + latency_ms
@@ -208,6 +217,6 @@ def test_order_decided_on_a_close_meets_the_next_open(latency_ms: int) -> None:
 def test_order_slower_than_an_eighth_of_a_bar_is_refused() -> None:
     """Such an order would be filled at the low, or the high, in place of the open."""
     with pytest.raises(ConfigError, match="no order of 7501 ms") as caught:
-        BarSource(series(walk(2)), bar_profile("execution.latency_market_ms=7501"))
+        BarSource(series(walk(2)), bar_profile(*WAITS, "execution.latency_market_ms=7501"))
 
     assert "at most 7500 here" in caught.value.violations[0]

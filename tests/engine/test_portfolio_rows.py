@@ -18,7 +18,7 @@ from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.portfolio_rows import PortfolioRows
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config
-from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, minutes, series
+from tests.backtest.markets import MINUTE_MS, START_MS, WAITS, bar_profile, candle, minutes, series
 from tests.engine.test_row_span import AsEvents, assert_same
 
 pytestmark = pytest.mark.campaign
@@ -123,8 +123,8 @@ def test_rows_of_many_symbols_give_what_every_tick_gives(
         ("portfolio.close_market_ms=600000",),
         ("portfolio.at_end=carry", "backtest.night_ms=3600000"),
         ("execution.latency_market_ms=0",),
-        ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
-        ("execution.latency_drawn_market_ms=[20,300,5000]",),
+        (*WAITS, "execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
+        (*WAITS, "execution.latency_drawn_market_ms=[20,300,5000]"),
         ("risk.exits_at=venue",),
         *(
             ("risk.exits_at=venue", "risk.stop_limit_bps=0.5", f"execution.fill_model={model}")
@@ -164,6 +164,7 @@ def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
 
     assert_same(rows, events)
     assert rows.closes == source.closes(events.to_ts)
+    assert rows.of("fills")
 
 
 WIDE: Final = ("risk.hard_stop_bps=500", "risk.stop_atr_mult=60", "risk.take_profit_atr_mult=60")
@@ -185,7 +186,7 @@ STANDING: Final = (
         ('risk.targets_by_age=[[0,"400"],[3,"20"],[7,"0"]]',),
         ("risk.silent_exit_ms=90000",),
         ("risk.trail_bps=60", "risk.break_even_atr_mult=2"),
-        ("execution.latency_market_ms=7500",),
+        (*WAITS, "execution.latency_market_ms=7500"),
         ("portfolio.close_market_ms=600000",),
     ],
 )
@@ -208,6 +209,7 @@ def test_steps_in_which_positions_reach_nothing_give_what_every_tick_gives(
 
     assert_same(rows, events)
     assert {True, False} == set(answers)
+    assert rows.of("fills")
 
 
 @pytest.mark.parametrize("hard", ["0.4", "0.6", "0.8", "1.0"])
@@ -261,8 +263,7 @@ def test_ticks_that_outlast_their_bar_come_at_their_places(
 
     monkeypatch.setattr(PortfolioRows, "_close_late", counting)
     monkeypatch.setattr("minibot.backtest.sources.bars.LATENCY_SHARE", 1)
-    waits = ("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000")
-    config = bar_profile(*BAND, *LADDER, *waits, "execution.latency_market_ms=60000")
+    config = bar_profile(*BAND, *LADDER, *WAITS, "execution.latency_market_ms=60000")
     source = portfolio(config, 4, 400, holes=0.05)
 
     rows, events = both(config, source)

@@ -21,7 +21,7 @@ from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.events.model import Bar, Event, JsonObject, MarketTick, RiskAction
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
-from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, candle, series, walk
+from tests.backtest.markets import MINUTE_MS, START_MS, WAITS, bar_profile, candle, series, walk
 from tests.engine.test_row_span import AsEvents, assert_same
 
 pytestmark = pytest.mark.campaign
@@ -108,7 +108,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.stop_atr_mult=null", "risk.stop_bps=4.5"),
             *("risk.take_profit_atr_mult=null", "risk.take_profit_bps=6"),
         ),
-        ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
+        (*WAITS, "execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
         ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
         (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
@@ -149,7 +149,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
             *("risk.maker_end=take", "risk.exits_at=venue"),
         ),
-        ("execution.fee_asset=base", "execution.latency_drawn_market_ms=[20,300,5000]"),
+        (*WAITS, "execution.fee_asset=base", "execution.latency_drawn_market_ms=[20,300,5000]"),
         ("execution.fee_asset=base", "risk.exits_at=venue", "execution.fill_model=book"),
     ],
 )

@@ -149,6 +149,23 @@ KELLY = [
             "binance.backoff_min_market_ms",
         ),
         (["watchdog.lease_ms=1001"], ["watchdog.lease_ms=1000"], "watchdog.heartbeat_interval_ms"),
+        (
+            ["execution.latency_market_ms=4999"],
+            ["execution.latency_market_ms=5000"],
+            "execution.latency_market_ms",
+        ),
+        (["risk.intent_ttl_ms=51"], ["risk.intent_ttl_ms=50"], "execution.latency_market_ms"),
+        (
+            ["execution.order_ttl_market_ms=51"],
+            ["execution.order_ttl_market_ms=50"],
+            "execution.latency_market_ms",
+        ),
+        (
+            # Drawn latencies replace the fixed one.
+            ["execution.latency_market_ms=5000", "execution.latency_drawn_market_ms=[20,4999]"],
+            ["execution.latency_drawn_market_ms=[20,5000,4999]"],
+            "execution.latency_drawn_market_ms.1",
+        ),
         (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
         (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
         (

@@ -353,6 +353,21 @@ def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
         yield told(["risk", _MAKER_KEYS[0]], patience, words, origin)
 
 
+def _latency_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    execution = raw["execution"]
+    path, longest = ["execution", "latency_market_ms"], execution["latency_market_ms"]
+    if drawn := execution.get("latency_drawn_market_ms"):
+        longest = max(drawn)
+        path = ["execution", "latency_drawn_market_ms", str(drawn.index(longest))]
+    ttl, key = min(
+        (raw["risk"]["intent_ttl_ms"], "risk.intent_ttl_ms"),
+        (execution["order_ttl_market_ms"], "execution.order_ttl_market_ms"),
+    )
+    if longest >= ttl:
+        words = f"allowed: below {key} ({ttl}), by which a sale expires before it may fill"
+        yield told(path, longest, words, origin)
+
+
 def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     for place, item in enumerate(raw["risk"].get("protections") or ()):
         path, method = ["risk", "protections", str(place)], item["method"]
@@ -851,6 +866,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (
         ("risk.entry", *(f"risk.{key}" for key in _MAKER_KEYS), "execution.order_ttl_market_ms"),
         _entry_violations,
+    ),
+    (
+        (
+            *("execution.latency_market_ms", "execution.latency_drawn_market_ms"),
+            *("execution.order_ttl_market_ms", "risk.intent_ttl_ms"),
+        ),
+        _latency_violations,
     ),
     (("risk", "portfolio.cash"), policy_violations),
     (
