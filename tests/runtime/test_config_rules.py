@@ -57,6 +57,7 @@ REDUCE = 'risk.recovery=[["100", "hold"], ["200", "de-risk"], ["300", "exit"]]'
             [
                 "embedded.speed=50",
                 "binance.error_window_market_ms=99999",
+                "binance.error_samples_min=9",
                 "binance.outage_stop_market_ms=300000",
             ],
             False,
@@ -121,6 +122,10 @@ TIRED = [
     'market.bar_intervals=["1s","1m","3m"]',
     "market.warmup_bars=481",
 ]
+WINDOW = [
+    *("binance.error_window_market_ms=60000", "binance.error_samples_min=1"),
+    "embedded.speed=30",
+]
 MAKER = [
     "risk.maker_requotes=3",
     "risk.entry=maker",
@@ -149,6 +154,26 @@ KELLY = [
             "binance.backoff_min_market_ms",
         ),
         (["watchdog.lease_ms=1001"], ["watchdog.lease_ms=1000"], "watchdog.heartbeat_interval_ms"),
+        (
+            ["binance.error_samples_min=30"],
+            ["binance.error_samples_min=31"],
+            "binance.error_samples_min",
+        ),
+        (
+            ["binance.ping_interval_market_ms=30000"],
+            ["binance.ping_interval_market_ms=30001"],
+            "binance.error_samples_min",
+        ),
+        (
+            ["binance.error_window_market_ms=100000", "embedded.speed=50"],
+            ["binance.error_window_market_ms=99999", "embedded.speed=49"],
+            "binance.error_samples_min",
+        ),
+        (
+            ["binance.ping_interval_market_ms=59999", *WINDOW],
+            ["binance.ping_interval_market_ms=60000", *WINDOW],
+            "binance.ping_interval_market_ms",
+        ),
         (
             ["execution.latency_market_ms=4999"],
             ["execution.latency_market_ms=5000"],

@@ -159,6 +159,7 @@ _VENUE_PAIRS: Final = (
     ("tick_stale_market_ms", "outage_stop_market_ms", False),
     ("ping_interval_market_ms", "error_window_market_ms", False),
 )
+_SAMPLED: Final = ("error_window_market_ms", "ping_interval_market_ms", "error_samples_min")
 
 
 def rule_violations(
@@ -254,6 +255,23 @@ def _speed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
             f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of wall-clock time"
         )
         yield told(["embedded", "speed"], embedded["speed"], words, origin)
+
+
+def _sample_rule(venue: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        section = raw.get(venue)
+        if section is None:
+            return
+        window, interval = section["error_window_market_ms"], section["ping_interval_market_ms"]
+        most, least = window // interval, section["error_samples_min"]
+        if 0 < most < least:
+            words = (
+                f"allowed: at most {most}, as no more measurements fit into "
+                f"{venue}.error_window_market_ms ({window})"
+            )
+            yield told([venue, "error_samples_min"], least, words, origin)
+
+    return rule
 
 
 def _url_fault(text: str, secure: str, plain: str) -> str | None:
@@ -818,6 +836,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
             *_PAIRS,
             *((venue, *pair) for venue in VENUES for pair in _VENUE_PAIRS),
         )
+    ),
+    *(
+        (
+            tuple(f"{venue}.{key}" for key in _SAMPLED),
+            _sample_rule(venue),
+        )
+        for venue in VENUES
     ),
     (("duration_ms", "portfolio.close_market_ms"), _duration_violations),
     (("venue", "embedded", "paper", *VENUES), _venue_violations),
