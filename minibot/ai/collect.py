@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from minibot.ai.dataset import PERMITTED_QUEUES, Dataset, RowMaker, merged
+from minibot.ai.dataset import Dataset, RowMaker, merged
 from minibot.ai.rows import Windows
 from minibot.ai.settings import AiSettings
 from minibot.events.codec import Codec
 from minibot.events.names import AI_ROLE
 from minibot.events.registry import Contracts
-from minibot.events.roles import Roles
+from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE

@@ -20,10 +20,8 @@ from minibot.ai.vector import FEATURES_VERSION
 from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import Bar, Event, Gap
 from minibot.events.names import TICKS
+from minibot.events.roles import PERMITTED_QUEUES
 from minibot.kernel.errors import ConfigError
-
-PERMITTED_QUEUES: Final = frozenset({"market_ticks", "signals", "fills"})
-"""All that the AI may ever learn from; `ai.permitted_queues` can only narrow it."""
 
 SELL: Final = 0
 HOLD: Final = 1

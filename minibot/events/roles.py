@@ -22,13 +22,24 @@ import orjson
 
 from minibot.events import reasons
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
-from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, WATCHDOG_ROLE
+from minibot.events.names import (
+    AI_ROLE,
+    EXECUTION_ROLE,
+    FILLS,
+    RISK_ROLE,
+    SIGNALS,
+    TICKS,
+    WATCHDOG_ROLE,
+)
 from minibot.kernel.errors import ConfigError, ContractError
 
 PATH: Final = Path(__file__).resolve().parents[2] / "config" / "roles.v1.json"
 
 AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
 """All that the table may grant `ai_role`; like every reader it writes acks and dead letters."""
+
+PERMITTED_QUEUES: Final = frozenset({TICKS, SIGNALS, FILLS})
+"""All that the AI may ever learn from; `ai.permitted_queues` can only narrow it."""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
     {

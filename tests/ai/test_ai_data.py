@@ -167,7 +167,9 @@ def test_rows_are_made_of_nothing_that_comes_later() -> None:
 
 
 @pytest.mark.row("N-72", "F140")
-@pytest.mark.parametrize("queue", ["order_intents", "risk_actions", "health", "recommendations"])
+@pytest.mark.parametrize(
+    "queue", ["control", "order_intents", "risk_actions", "health", "recommendations"]
+)
 def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
     """A forbidden queue is refused in the configuration and as the source of an event."""
     with pytest.raises(ConfigError, match="may not learn from") as caught:

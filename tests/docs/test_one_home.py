@@ -22,7 +22,7 @@ HOME_OF_NAMES = "minibot.events.names"
 # Lists of roles or queues that `config/roles.v1.json` does not hold, and why.
 CHAIN = "fills order_intents order_results risk_actions signals"
 OTHER_LISTS = {
-    ("minibot.ai.dataset", "fills market_ticks signals"): "may be learnt from, whatever is read",
+    ("minibot.events.roles", "fills market_ticks signals"): "may be learnt from, whatever is read",
     ("minibot.events.roles", "execution_role risk_role"): "bounds the table, so stands outside it",
     ("minibot.events.roles", "health stop_journal"): "event types",
     ("minibot.gates.runtime_smoke", "health stop_journal"): "event types",

@@ -191,6 +191,11 @@ KELLY = [
             ["execution.latency_drawn_market_ms=[20,5000,4999]"],
             "execution.latency_drawn_market_ms.1",
         ),
+        (
+            ['ai.permitted_queues=["fills","market_ticks","signals"]'],
+            ['ai.permitted_queues=["control","market_ticks"]'],
+            "ai.permitted_queues",
+        ),
         (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
         (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
         (

@@ -34,7 +34,7 @@ from minibot.cores.profile_keys import section_of
 from minibot.events.intervals import INTERVAL_MS, MONTH, REGIME_INTERVAL, warmup_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
-from minibot.events.roles import Roles
+from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.events.unit_sizes import BPS, DAY_MS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
@@ -191,6 +191,13 @@ def _duration_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator
 def _ai_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     if raw["ai"]["required"] and not raw["ai"]["enabled"]:
         yield told(["ai", "required"], True, "allowed: false while ai.enabled is false", origin)
+
+
+def _permitted_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    queues = raw["ai"]["permitted_queues"]
+    if set(queues) - PERMITTED_QUEUES:
+        words = f"allowed: only {', '.join(sorted(PERMITTED_QUEUES))} (N-72)"
+        yield told(["ai", "permitted_queues"], queues, words, origin)
 
 
 def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rule:
@@ -926,6 +933,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("secrets.path",), _secrets_violations),
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),
+    (("ai.permitted_queues",), _permitted_violations),
     (("chaos", "embedded"), _chaos_violations),
     (("mode", "paper"), _paper_violations),
 )

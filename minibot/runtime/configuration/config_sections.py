@@ -40,6 +40,7 @@ from minibot.cores.profile_keys import (
     whole,
 )
 from minibot.events.model import JsonObject
+from minibot.events.roles import PERMITTED_QUEUES
 from minibot.kernel.scan import LINE_BYTES_CAP
 
 EMBEDDED: Final = "embedded"
@@ -412,7 +413,14 @@ class Ai:
     ]
     permitted_queues: Annotated[
         tuple[str, ...],
-        listed(one_of("control", "fills", "market_ticks", "signals"), 1),
+        # A rule refuses control, which manifests of older runs may hold.
+        listed(
+            {
+                **one_of("control", "fills", "market_ticks", "signals"),
+                "title": "one of " + ", ".join(sorted(PERMITTED_QUEUES)),
+            },
+            1,
+        ),
         "Queues that the AI may learn from (N-72).",
     ]
 
