@@ -24,6 +24,7 @@ from minibot.runtime.clock import awake_ns, suspend_ns
 LEASE = "lease"
 DRAIN = "drain"
 STOP = "stop"
+LEASE_INTERVAL_MS = 1_000
 BEAT_S = 1.0
 # Shortest delay of the heartbeat thread that counts as a suspension; a thread that only sleeps and
 # writes a line on a busy machine is late by less.

@@ -19,7 +19,7 @@ from minibot.events.reasons import (
     RUN_FILE_CHANGED,
 )
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.runtime.channels import DRAIN, LEASE, STOP
+from minibot.runtime.channels import DRAIN, LEASE, LEASE_INTERVAL_MS, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.unchanged import detail_of
@@ -27,7 +27,6 @@ from minibot.runtime.runfiles import TOLD, RunFiles
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import Child
 
-LEASE_INTERVAL_NS = 1_000_000_000
 STOP_S = 1.0
 """How long execution may take to end at a STOP; then it is killed."""
 
@@ -91,7 +90,7 @@ class Supervisor:
     def lease(self) -> None:
         """Send every child, once a second, the lease without which execution takes no input."""
         moment = machine_ns()
-        if moment - self._leased_ns >= LEASE_INTERVAL_NS:
+        if moment - self._leased_ns >= LEASE_INTERVAL_MS * NS_PER_MS:
             self._leased_ns = moment
             for child in self.children.values():
                 self._lease(child)

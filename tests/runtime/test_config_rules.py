@@ -122,6 +122,7 @@ TIRED = [
     'market.bar_intervals=["1s","1m","3m"]',
     "market.warmup_bars=481",
 ]
+SLOW_HEARTBEATS = ["watchdog.heartbeat_interval_ms=2500", "watchdog.hung_execution_ms=5000"]
 WINDOW = [
     *("binance.error_window_market_ms=60000", "binance.error_samples_min=1"),
     "embedded.speed=30",
@@ -153,7 +154,18 @@ KELLY = [
             ["binance.backoff_min_market_ms=60000", "binance.backoff_max_market_ms=59999"],
             "binance.backoff_min_market_ms",
         ),
-        (["watchdog.lease_ms=1001"], ["watchdog.lease_ms=1000"], "watchdog.heartbeat_interval_ms"),
+        (["watchdog.lease_ms=2000"], ["watchdog.lease_ms=1999"], "watchdog.lease_ms"),
+        (
+            [*SLOW_HEARTBEATS, "watchdog.lease_ms=2501"],
+            [*SLOW_HEARTBEATS, "watchdog.lease_ms=2500"],
+            "watchdog.heartbeat_interval_ms",
+        ),
+        (
+            ["watchdog.hung_execution_ms=2000"],
+            ["watchdog.hung_execution_ms=1999"],
+            "watchdog.hung_execution_ms",
+        ),
+        (["watchdog.hung_ms=2000"], ["watchdog.hung_ms=1999"], "watchdog.hung_ms"),
         (
             ["binance.error_samples_min=30"],
             ["binance.error_samples_min=31"],

@@ -22,7 +22,7 @@ from tests.watchdog.watchdog_stage import Stage, Watched
 
 pytestmark = pytest.mark.process
 
-FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
+FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=2000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
 
 

@@ -36,6 +36,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.runtime.channels import LEASE_INTERVAL_MS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
@@ -150,8 +151,6 @@ _PAIRS: Final = (
     ("acceptance", "latency_ms_p95_max", "latency_ms_p99_max", True),
     ("watchdog", "restarts_max_60s", "restarts_max_300s", True),
     ("watchdog", "heartbeat_interval_ms", "lease_ms", False),
-    ("watchdog", "heartbeat_interval_ms", "hung_execution_ms", False),
-    ("watchdog", "heartbeat_interval_ms", "hung_ms", False),
 )
 # The same of a venue's section, whatever its name.
 _VENUE_PAIRS: Final = (
@@ -198,6 +197,19 @@ def _permitted_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterato
     if set(queues) - PERMITTED_QUEUES:
         words = f"allowed: only {', '.join(sorted(PERMITTED_QUEUES))} (N-72)"
         yield told(["ai", "permitted_queues"], queues, words, origin)
+
+
+def _watchdog_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    watchdog = raw["watchdog"]
+    lease, interval = watchdog["lease_ms"], watchdog["heartbeat_interval_ms"]
+    if lease < 2 * LEASE_INTERVAL_MS:
+        least = 2 * LEASE_INTERVAL_MS
+        words = f"allowed: at least {least}, as a lease is sent every {LEASE_INTERVAL_MS} ms"
+        yield told(["watchdog", "lease_ms"], lease, words, origin)
+    for key in ("hung_execution_ms", "hung_ms"):
+        if watchdog[key] < 2 * interval:
+            words = f"allowed: at least {2 * interval}, two of watchdog.heartbeat_interval_ms"
+            yield told(["watchdog", key], watchdog[key], words, origin)
 
 
 def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rule:
@@ -934,6 +946,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),
     (("ai.permitted_queues",), _permitted_violations),
+    (
+        (
+            *("watchdog.heartbeat_interval_ms", "watchdog.lease_ms"),
+            *("watchdog.hung_execution_ms", "watchdog.hung_ms"),
+        ),
+        _watchdog_violations,
+    ),
     (("chaos", "embedded"), _chaos_violations),
     (("mode", "paper"), _paper_violations),
 )
