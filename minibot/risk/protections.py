@@ -23,6 +23,7 @@ from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RATIO_UNIT, RoundTrip, RoundTrips
 from minibot.cores.core_profile import TRADES_KEPT, CoreProfile, ProtectionSection
 from minibot.cores.messages import FillMessage
+from minibot.events.field_types import MS_MAX
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import ALL_SYMBOLS, JsonObject
 from minibot.events.money import amount_text, parse_amount
@@ -135,6 +136,7 @@ class Protection:
 
         It is the end of the bar that contains the end of the duration, or the time of day. A bar
         contains its first moment, so that a duration of whole bars from there lasts one bar more.
+        A lock that would end later than events can tell ends at their last time.
         """
         until = closed_ts + self.stop_ms
         if self.unlock_ms is not None:
@@ -142,7 +144,7 @@ class Protection:
             until = closed_ts // DAY_MS * DAY_MS + self.unlock_ms + closed_ts % MINUTE_MS
             if until < closed_ts:
                 until += DAY_MS
-        return align(until, bar_ms) + bar_ms
+        return min(align(until, bar_ms) + bar_ms, MS_MAX)
 
 
 def _span(bars: int | None, minutes: int | None, bar_ms: int) -> int:

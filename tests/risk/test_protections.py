@@ -14,6 +14,7 @@ from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip
 from minibot.cores.core_profile import TRADES_KEPT
 from minibot.cores.messages import FillMessage
+from minibot.events.field_types import MS_MAX
 from minibot.events.model import (
     ALL_SYMBOLS,
     Event,
@@ -482,6 +483,21 @@ def test_standing_is_absent_while_nothing_asks_for_it() -> None:
     desk.beat(MINUTE)
 
     assert not standings([event for _, event in desk.log])
+
+
+def test_lock_for_good_ends_at_the_last_time_that_an_event_can_hold() -> None:
+    """The longest duration in weekly bars is told, in a standing and its memory, and it locks."""
+    forever = {"method": "LossesInRow", "trade_limit": 1, "stop_duration_candles": 100_000}
+    desk = opened(protected(forever, strategy__bar_interval="1w"))
+
+    bought_and_sold(desk, "100", "90")
+
+    told = standings(desk.events("risk_actions"))[-1]
+    lock = {"reason_code": "losses_in_row", "scope": ALL_SYMBOLS, "until_ts": MS_MAX}
+    assert list(told.locks or ()) == [lock]
+    begin_anew(desk, told.memory)
+    desk.instrument()
+    assert entry(desk).reason_code == "losses_in_row"
 
 
 @pytest.mark.row("B-10", "B-46")
