@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -12,8 +13,11 @@ import pytest
 
 from minibot.cores.core_profile import ExecutionSection, RiskSection
 from minibot.cores.profile_keys import DECIMAL, DECIMAL_POSITIVE, FEE_BPS
+from minibot.events.decimals import QUOTE_PLACES, NumberError, parse_fixed
+from minibot.events.field_types import NUMBER
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.configuration.config import load_config
+from minibot.runtime.configuration.config import config_of_manifest, load_config
+from minibot.runtime.configuration.config_rules import CASH_DIGITS_MAX
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
@@ -127,6 +131,7 @@ WINDOW = [
     *("binance.error_window_market_ms=60000", "binance.error_samples_min=1"),
     "embedded.speed=30",
 ]
+SIZED = ["backtest.size_percent=5"]
 MAKER = [
     "risk.maker_requotes=3",
     "risk.entry=maker",
@@ -207,6 +212,21 @@ KELLY = [
             ['ai.permitted_queues=["fills","market_ticks","signals"]'],
             ['ai.permitted_queues=["control","market_ticks"]'],
             "ai.permitted_queues",
+        ),
+        (
+            [*SIZED, 'backtest.spread_bps="9999.990"'],
+            [*SIZED, 'backtest.spread_bps="10000"'],
+            "backtest.spread_bps",
+        ),
+        (
+            [*SIZED, 'backtest.spread_bps="0.12"'],
+            [*SIZED, 'backtest.spread_bps="0.125"'],
+            "backtest.spread_bps",
+        ),
+        (
+            [f"portfolio.cash={'9' * 20}"],
+            [f"portfolio.cash={'9' * 21}"],
+            "portfolio.cash",
         ),
         (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
         (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
@@ -669,6 +689,48 @@ def test_amount_with_more_places_than_are_counted_is_refused(key: str) -> None:
     told = violations(PORTFOLIO, f"{key}=1.123456789")
 
     assert [line for line in told if line.startswith(key) and "places" in line]
+
+
+@pytest.mark.parametrize("key", DECIMALS)
+def test_amount_with_more_zeros_than_a_reader_takes_is_refused(key: str) -> None:
+    """Zeros behind the point count: a profile allows as many as `parse_fixed` takes."""
+    for zeros, is_taken in ((18, True), (19, False)):
+        text = f"1.{'0' * zeros}"
+        told = [line for line in violations(PORTFOLIO, f'{key}="{text}"') if "places" in line]
+
+        assert [line.split(" ")[0] for line in told] == ([] if is_taken else [key])
+        with nullcontext() if is_taken else pytest.raises(NumberError):
+            parse_fixed(text, QUOTE_PLACES)
+
+
+def test_cash_has_as_many_digits_as_an_event_holds() -> None:
+    """The cash of a profile opens a run in an event, whose numbers are bounded."""
+    for digits, is_held in ((CASH_DIGITS_MAX, True), (CASH_DIGITS_MAX + 1, False)):
+        assert (re.search(NUMBER["pattern"], "9" * digits) is not None) is is_held
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("execution.latency_market_ms", 5000),
+        ("binance.error_samples_min", 31),
+        ("ai.permitted_queues", ["control", "fills"]),
+        ("watchdog.lease_ms", 1001),
+        ("watchdog.hung_ms", 1001),
+        ("portfolio.cash", "9" * 21),
+        ("risk.order_notional", f"1.{'0' * 19}"),
+    ],
+)
+def test_manifest_of_a_run_with_a_value_that_is_refused_since_stays_readable(
+    key: str, value: object
+) -> None:
+    """Rules judge what is to be started, not what was recorded."""
+    raw = json.loads(json.dumps(load_config(DEMO).raw))
+    section, _, name = key.partition(".")
+    raw[section][name] = value
+
+    assert violations(DEMO, f"{key}={json.dumps(value)}")
+    assert config_of_manifest(raw).raw == raw
 
 
 @pytest.mark.parametrize("key", ["execution.maker_fee_bps", "execution.taker_fee_bps"])

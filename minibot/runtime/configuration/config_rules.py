@@ -31,11 +31,12 @@ from minibot.cores.core_profile import (
 )
 from minibot.cores.messages import tells_fee_in_base
 from minibot.cores.profile_keys import section_of
+from minibot.events.decimals import PLACES_MAX
 from minibot.events.intervals import INTERVAL_MS, MONTH, REGIME_INTERVAL, warmup_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import PERMITTED_QUEUES, Roles
-from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.events.unit_sizes import BPS, BPS_UNITS, DAY_MS
 from minibot.runtime.channels import LEASE_INTERVAL_MS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
@@ -134,6 +135,9 @@ _RETURN_KEYS: Final = (
 
 SMIRNOV_5_PERCENT: Final = Fraction(1358, 1000)
 """Kolmogorov's distance times sqrt(n m / (n + m)) that chance exceeds one time in twenty."""
+
+CASH_DIGITS_MAX: Final = 20
+"""Digits before the point of a decimal number in an event, such as the cash of `run_opening`."""
 
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
@@ -841,6 +845,43 @@ def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         yield told(["risk", "vadr_bars"], readings, words, origin)
 
 
+def _spread_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    spread = (raw.get("backtest") or {}).get("spread_bps")
+    if spread is None:
+        return
+    # Backtests count it in hundredths of a basis point.
+    is_counted = (Fraction(spread) * BPS_UNITS / BPS).denominator == 1
+    if Fraction(spread) >= BPS or not is_counted:
+        words = f"allowed: below {BPS}, with at most 2 places"
+        yield told(["backtest", "spread_bps"], spread, words, origin)
+
+
+def _digit_rule(section: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        for path, text in _texts([section], raw[section]):
+            whole, _, fraction = text.partition(".")
+            if len(fraction) > PLACES_MAX:
+                words = f"allowed: at most {PLACES_MAX} places, zeros included"
+                yield told(path, text, words, origin)
+            elif path == ["portfolio", "cash"] and len(whole) > CASH_DIGITS_MAX:
+                words = f"allowed: at most {CASH_DIGITS_MAX} digits before the point"
+                yield told(path, text, words, origin)
+
+    return rule
+
+
+def _texts(path: list[str], node: Any) -> Iterator[tuple[list[str], str]]:
+    """Yield each text of a part of the profile, with its path."""
+    if isinstance(node, str):
+        yield path, node
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            yield from _texts([*path, key], child)
+    elif isinstance(node, list):
+        for place, child in enumerate(node):
+            yield from _texts([*path, str(place)], child)
+
+
 def _depth_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     least = raw["risk"].get("depth_min")
     if least is not None and not raw["market"].get("book_depth"):
@@ -953,6 +994,8 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ),
         _watchdog_violations,
     ),
+    (("backtest.spread_bps",), _spread_violations),
+    *(((section,), _digit_rule(section)) for section in ("execution", "portfolio", "risk")),
     (("chaos", "embedded"), _chaos_violations),
     (("mode", "paper"), _paper_violations),
 )
