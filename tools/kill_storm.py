@@ -207,7 +207,8 @@ class Round:
     def _let_live(self, child: Child) -> None:
         """Wait until a random moment: within the child's start, or after its first line."""
         if self._rnd.random() < 0.7:
-            end = time.monotonic() + SILENT_S
+            # A reader may have nothing to read; a writer writes, or ends, however busy the machine.
+            end = time.monotonic() + (SILENT_S if child.name == "reader" else STUCK_S)
             while not child.hear() and time.monotonic() < end:
                 time.sleep(0.0002)
         time.sleep(self._rnd.random() ** 2 * LIFE_S_MAX)
