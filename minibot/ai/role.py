@@ -146,8 +146,11 @@ class AiRole:
             self.context.log.warning("ai", detail=warning)
         if outcome.forbidden:
             line, why = outcome.forbidden[0]
-            self._try(lambda: self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why))
-            return self._stop(reasons.AI_ISOLATION_BREACH, f"the AI worker sent {why}")
+            return self._stop(
+                reasons.AI_ISOLATION_BREACH,
+                f"the AI worker sent {why}",
+                lambda: self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why),
+            )
         for line, why in outcome.invalid:
             self._intake.set_aside(line, reasons.AI_DRAFT_INVALID, why)
         if self._clerk.keeper.is_unavailable and self.settings.is_required:
@@ -189,11 +192,12 @@ class AiRole:
         for event in events:
             self._said.add(encode_line(canonical.encode(event.to_json())))
 
-    def _stop(self, reason_code: str, detail: str) -> int:
-        # Before the ends, which may last longer than the launcher waits for a turn.
+    def _stop(self, reason_code: str, detail: str, *steps: Callable[[], None]) -> int:
+        """Stop the run, then take the steps and end; return the exit code."""
+        # Before the steps, which may last longer than the launcher waits for a turn.
         code = self.context.stop(StopRecord(self.context.name, reason_code, detail))
-        self._try(self._intake.end)
-        self._try(lambda: self._clerk.end(self._intake.now))
+        for step in (*steps, self._intake.end, lambda: self._clerk.end(self._intake.now)):
+            self._try(step)
         return code
 
     def _try(self, step: Callable[[], None]) -> None:

@@ -285,6 +285,13 @@ def set_aside(self, draft, reason_code, why):
     raise PermissionError("deadletter.jsonl")
 Intake.set_aside = set_aside
 """
+KILLED_LETTER = """
+import os
+from minibot.ai.intake import Intake
+def set_aside(self, draft, reason_code, why):
+    os._exit(9)
+Intake.set_aside = set_aside
+"""
 LOCKED_MODEL = """
 from minibot.ai.service import AiService
 from minibot.kernel.errors import LockBusy
@@ -300,7 +307,13 @@ AiService._fetch_training = locked
 @pytest.mark.row("F127")
 @pytest.mark.parametrize(
     ("before", "code", "letters"),
-    [(FAILING_END, 10, 1), (KILLED_END, 9, 1), (FAILING_LETTER, 10, 0), (LOCKED_MODEL, 10, 1)],
+    [
+        (FAILING_END, 10, 1),
+        (KILLED_END, 9, 1),
+        (FAILING_LETTER, 10, 0),
+        (KILLED_LETTER, 9, 0),
+        (LOCKED_MODEL, 10, 1),
+    ],
 )
 def test_role_records_a_breach_although_another_step_fails(
     stage: Callable[..., Stage], before: str, code: int, letters: int
