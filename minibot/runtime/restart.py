@@ -14,7 +14,7 @@ from minibot.cores.comparison import Comparison
 from minibot.cores.input_order import LineSource, position_from_json, position_to_json, read_ranges
 from minibot.cores.processor import Processor
 from minibot.cores.protocol import Core
-from minibot.events.model import Event, JsonObject
+from minibot.events.model import Event, JsonObject, RiskAction
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import HINT_BYTES_MAX, read_hashed, write_hint
@@ -23,6 +23,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.deadletters import named_lines
+from minibot.runtime.stop import stop_action
 
 CoreFromConfig = Callable[[JsonObject], Core]
 CoreFromState = Callable[[JsonObject, JsonObject], Core]
@@ -72,6 +73,8 @@ class Restart:
 
     Attributes:
         sources: The inputs as far as they were taken, by queue, once `run` has returned.
+        stop: The STOP that the logged inputs gave, then: whether its flag and record stand is
+            unknown, as the process may have ended before them.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Restart:
         core_from_state: CoreFromState,
     ) -> None:
         self.sources: dict[str, LineSource] = {}
+        self.stop: RiskAction | None = None
         self._context = context
         self._folders = folders
         self._primary = primary
@@ -126,8 +130,10 @@ class Restart:
         )
         for step, is_admitted in steps:
             if is_admitted:
-                for queue, event in processor.process(step.taken, step.now):
+                events = processor.process(step.taken, step.now)
+                for queue, event in events:
                     self._compare(comparison, queue, event)
+                self.stop = self.stop or stop_action(events)
         for queue, line in comparison.rest():
             raise self._nondeterminism(f"{queue}:{line.seq} does not follow from the logged inputs")
         return processor

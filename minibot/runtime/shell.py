@@ -38,7 +38,7 @@ from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.live_inputs import LiveInputs, reader_folders
 from minibot.runtime.poison_events import PoisonEvents
 from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, save_snapshot
-from minibot.runtime.stop import StopRecord
+from minibot.runtime.stop import StopRecord, stop_action
 
 Keep = Callable[[Core, bool], None]
 """Writes files that only mirror the queues; the second argument is whether it is the last call."""
@@ -85,6 +85,7 @@ class Shell:
         self._keep = keep
         # The core is ahead of its queues: it took an input whose outputs stay unwritten.
         self._is_ahead = False
+        self._restored_stop: RiskAction | None = None
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
@@ -122,6 +123,7 @@ class Shell:
             self._from_state,
         )
         self.processor = restart.run()
+        self._restored_stop = restart.stop
         behind = {queue: source.position for queue, source in restart.sources.items()}
         self.processor.inputs = {**self.processor.inputs, **behind}
         self._start()
@@ -145,6 +147,10 @@ class Shell:
     def run(self) -> int:
         """Process events until drained, stopped or orphaned."""
         context = self.context
+        # Unless the launcher knows of a STOP already, which may be this one.
+        if self._restored_stop is not None and self.gate.check() is None:
+            self._stop_by_decision(self._restored_stop)
+            return STOPPED
         context.health("READY", **self._health_fields())
         while True:
             code = self.gate.check()
@@ -223,7 +229,11 @@ class Shell:
             return True
         self._append(events)
         self._log_decision(taken, events)
-        return self._stop_by_decision(events)
+        stop = stop_action(events)
+        if stop is None:
+            return True
+        self._stop_by_decision(stop)
+        return False
 
     def _append(self, events: list[tuple[str, Event]]) -> None:
         """Append the outputs of one event, queue by queue in the order of the drafts.
@@ -280,26 +290,22 @@ class Shell:
         for queue, event in events:
             log.info(event.type, event=event, queue=queue)
 
-    def _stop_by_decision(self, events: list[tuple[str, Event]]) -> bool:
-        for _, event in events:
-            payload = event.payload
-            if isinstance(payload, RiskAction) and payload.action == "STOP":
-                failed = [
-                    f"{check.name} {check.value} beyond {check.threshold}"
-                    for check in payload.checks or ()
-                    if isinstance(check, Check) and not check.passed
-                ]
-                self.order.end()
-                self.context.stop(
-                    StopRecord(
-                        self.context.name,
-                        payload.reason_code,
-                        "; ".join(failed) or payload.reason_code,
-                        open_positions=self.processor.core.facts().get("open_positions", ()),
-                    )
-                )
-                return False
-        return True
+    def _stop_by_decision(self, stop: RiskAction) -> None:
+        failed = [
+            f"{check.name} {check.value} beyond {check.threshold}"
+            for check in stop.checks or ()
+            if isinstance(check, Check) and not check.passed
+        ]
+        # Before the log ends, which may fail or last.
+        self.context.stop(
+            StopRecord(
+                self.context.name,
+                stop.reason_code,
+                "; ".join(failed) or stop.reason_code,
+                open_positions=self.processor.core.facts().get("open_positions", ()),
+            )
+        )
+        self.order.end()
 
     def _leave(self, code: int) -> int:
         self.order.end()

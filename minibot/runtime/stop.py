@@ -10,13 +10,13 @@ into `var/stop_journal.jsonl`, the file that operators tail (`watchdog.operator_
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from minibot.events.ids import derive_id
-from minibot.events.model import StopJournal
+from minibot.events.model import Event, RiskAction, StopJournal
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, StrPath, read_whole, write_atomic, write_hashed
 from minibot.runtime.paths import Var
@@ -53,6 +53,14 @@ class StopRecord:
             kind=self.kind,
             open_positions=tuple(self.open_positions),
         )
+
+
+def stop_action(events: Iterable[tuple[str, Event]]) -> RiskAction | None:
+    """Return the `risk_action` among a core's events that stops the run, if there is one."""
+    for _, event in events:
+        if isinstance(event.payload, RiskAction) and event.payload.action == STOP_KIND:
+            return event.payload
+    return None
 
 
 def stop_id(run_id: str, role: str) -> str:

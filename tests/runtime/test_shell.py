@@ -1,24 +1,31 @@
-"""Shell of a role: at its drain, and with a state too large for a snapshot."""
+"""Shell of a role: its drain, a state too large for a snapshot, a STOP that is cut off."""
 
 from __future__ import annotations
 
+import os
+import sys
 from itertools import count
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Final
 
 import pytest
 
 from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
-from minibot.events.model import Beat, JsonObject, RunOpening
-from minibot.events.names import CONTROL, EXECUTION_ROLE, STRATEGY_ROLE, TICKS
+from minibot.events.model import Beat, JsonObject, MarketTick, RunOpening
+from minibot.events.names import CONTROL, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
 from minibot.execution.core import core_from_config, core_from_state
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import suspend_ns
-from minibot.runtime.context import CLEAN, Output, RoleContext
+from minibot.runtime.context import CLEAN, STOPPED, Output, RoleContext
 from minibot.runtime.shell import HOUSEKEEPING_NS, Shell
+from minibot.runtime.stop import is_flagged
+from minibot.watchdog.run_manifest import child_environ
+from tests.instruments import instrument
+from tests.waiting import DEADLINE_S
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 BEATS: Final = 5
@@ -141,3 +148,83 @@ def test_large_state_costs_a_role_no_more_than_a_longer_restart(
     assert restored == [size] * is_kept
     assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == 400
     assert list(verify_tree(stage.var.queues)) == []
+
+
+KILLED: Final = """
+import os
+from minibot.runtime.context import RoleContext
+from minibot.runtime.shell import Shell
+def killed(*given):
+    os._exit(9)
+{step} = killed
+"""
+
+
+def touch(price: str) -> MarketTick:
+    """Return a quote of which both sides are at a price."""
+    return MarketTick(
+        symbol="BTCUSDT",
+        price=price,
+        kind="quote",
+        bid=price,
+        bid_qty="1",
+        ask=price,
+        ask_qty="1",
+        recv_mono_ns=1,
+    )
+
+
+def ended(stage: Stage, before: str = "") -> int:
+    """Start `risk_role`, tell it to drain, and return its exit code.
+
+    Args:
+        stage: The run.
+        before: Python that runs in the process first.
+    """
+    code = f"{before}\nimport sys\nfrom minibot.runtime.role import main\nsys.exit(main())"
+    argv = [sys.executable, "-c", code, RISK_ROLE, "--run", str(stage.run_dir)]
+    environ = child_environ(os.environ)
+    with Popen(argv, env=environ, stdin=PIPE, stdout=DEVNULL, bufsize=0) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(b"drain\n")
+            return process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+
+
+@pytest.mark.process
+@pytest.mark.row("F62", "N-67")
+@pytest.mark.parametrize(
+    ("step", "recorded", "is_raised"),
+    [
+        ("Shell._append", 0, False),
+        ("RoleContext._raise_flag", 1, False),
+        ("RoleContext.stop_event", 1, True),
+    ],
+    ids=["before the action", "before the flag", "before the event"],
+)
+def test_stop_by_risk_that_was_killed_on_its_way_is_completed_by_the_restart(
+    tmp_path: Path, step: str, recorded: int, is_raised: bool
+) -> None:
+    """A hard limit stops the run although its STOP was cut off between input log and event."""
+    stage = Stage(tmp_path / "var")
+    lot = {"symbol": "BTCUSDT", "qty": "10", "price": "100", "ts": 1}
+    publish(stage, CONTROL, [(RunOpening({"USDT": "9000"}, (lot,), {}), START_TS)])
+    market = [instrument(), touch("100"), touch("50"), Beat(1, {"BTCUSDT": 0})]
+    publish(stage, TICKS, [(payload, START_TS) for payload in market])
+
+    assert ended(stage, KILLED.format(step=step)) == 9
+    assert len(stage.lines("risk_actions")) == recorded
+    assert is_flagged(stage.var.flag) == is_raised
+    assert stage.lines("stop_journal", RISK_ROLE) == []
+
+    assert ended(stage) == STOPPED
+    assert is_flagged(stage.var.flag)
+    (stop,) = [item["payload"] for item in stage.envelopes("stop_journal", RISK_ROLE)]
+    assert (stop["kind"], stop["reason_code"]) == ("STOP", "RISK_LIMIT")
+    assert stop["open_positions"] == [
+        {"symbol": "BTCUSDT", "qty": "10.00000000", "entry_price_avg": "100.00000000"}
+    ]
+    (action,) = [item["payload"]["action"] for item in stage.envelopes("risk_actions")]
+    assert action == "STOP"
