@@ -49,6 +49,14 @@ def amount_text(value: int, places: int = PLACES) -> str:
     return format_fixed(value // POWERS[PLACES - places], places)
 
 
+def amount_json(value: int) -> int | str:
+    """Return an amount as a value of canonical JSON, which `int` reads.
+
+    It is text beyond 64 bits, which integers there do not exceed.
+    """
+    return value if -(1 << 63) <= value < 1 << 64 else str(value)
+
+
 def parse_rate(bps: str) -> int:
     """Return a fee rate given in basis points, such as `"7.5"`, with four places at most."""
     return parse_fixed(bps, RATE_PLACES)

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 from minibot.cores.core_profile import CoreProfile, venue_name
 from minibot.events.model import Book, Instrument, JsonObject
-from minibot.events.money import PLACES, parse_amount
+from minibot.events.money import PLACES, amount_json, parse_amount
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import FOREIGN_VENUE, NO_BOOK, SHORT_BOOK, STALE_BOOK, THIN_BOOK
 from minibot.risk.checks import AT_LEAST, NONE, NOT_ASKED, Gate, Row
@@ -169,8 +169,8 @@ class BookDepth:
         return {
             "books": {
                 symbol: [
-                    *(book.ts, book.bid, book.is_bid_whole, book.ask, book.is_ask_whole),
-                    book.venue,
+                    *(book.ts, amount_json(book.bid), book.is_bid_whole),
+                    *(amount_json(book.ask), book.is_ask_whole, book.venue),
                 ]
                 for symbol, book in self.books.items()
             },
@@ -180,5 +180,8 @@ class BookDepth:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
         for symbol, values in state.get("books", {}).items():
-            self.books[symbol] = SideValues(*values)
+            ts, bid, is_bid_whole, ask, is_ask_whole, venue = values
+            self.books[symbol] = SideValues(
+                ts, int(bid), is_bid_whole, int(ask), is_ask_whole, venue
+            )
         self.foreign.update(state.get("foreign", {}))

@@ -20,7 +20,7 @@ from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.cores.wish import Wish
 from minibot.events.decimals import div_down, parse_fixed
 from minibot.events.model import JsonObject
-from minibot.events.money import amount_text, parse_amount, parse_rate
+from minibot.events.money import amount_json, amount_text, parse_amount, parse_rate
 from minibot.events.reasons import LEFT_TRADING, RECOVERY_EXIT, STOP_LOSS, TAKE_PROFIT
 from minibot.features.atr import WilderAtr
 from minibot.risk.campaign import NO_LEVEL, Campaign, CampaignRules
@@ -656,8 +656,12 @@ class Exits:
                     "told": exits.told,
                     **exits.rest_state(),
                     **({"kept": [exits.entry, exits.opened_ts]} if exits.opened_ts else {}),
-                    **({"wished": list(exits.wished)} if any(exits.wished) else {}),
-                    **({"asked": list(exits.asked)} if any(exits.asked) else {}),
+                    **(
+                        {"wished": list(map(amount_json, exits.wished))}
+                        if any(exits.wished)
+                        else {}
+                    ),
+                    **({"asked": list(map(amount_json, exits.asked))} if any(exits.asked) else {}),
                     **({"is_taken": True} if exits.is_taken and any(exits.asked) else {}),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
@@ -700,9 +704,10 @@ class Exits:
         return restored
 
 
-def _wished(data: Sequence[int] | None) -> Wished:
+def _wished(data: Sequence[int | str] | None) -> Wished:
     """Return the strategy's wish from a state; one of before has no trail."""
-    stop, target, gap, share, peak = (*(data or ()), *NOTHING_WISHED[len(data or ()) :])
+    found = [int(each) for each in data or ()]
+    stop, target, gap, share, peak = (*found, *NOTHING_WISHED[len(found) :])
     return stop, target, gap, share, peak
 
 

@@ -32,7 +32,7 @@ from minibot.cores.event_id import NOBODY, EventId, named
 from minibot.cores.messages import SIGNALS, SignalMessage
 from minibot.cores.wish import Wish
 from minibot.events.model import BUY, JsonObject
-from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.money import amount_json, amount_text, cost_up, parse_amount
 from minibot.risk.positions import WorkingOrder
 
 
@@ -146,7 +146,7 @@ class Quote:
                 signal.symbol,
                 signal.horizon_ms,
                 signal.confidence,
-                *(signal.wish.values() if signal.wish else ()),
+                *(map(amount_json, signal.wish.values()) if signal.wish else ()),
             ],
             "tick_seq": signal.tick_seq,
             "started_ts": self.started_ts,
@@ -169,7 +169,7 @@ class Quote:
         """Return the entry of `to_json`."""
         signal = SignalMessage()
         name, signal.ts, signal.symbol, signal.horizon_ms, signal.confidence, *wish = data["signal"]
-        signal.wish = Wish(*wish) if wish else None
+        signal.wish = Wish(*map(int, wish)) if wish else None
         signal.place, signal.side = SIGNALS, BUY
         signal.cause, signal._ref = NOBODY, named(name)
         signal.tick_seq = data["tick_seq"]

@@ -26,6 +26,7 @@ from minibot.events.decimals import (
     round_up,
 )
 from minibot.events.money import UNIT, cost_up, proceeds_down
+from minibot.kernel import canonical
 
 INCREMENTS = (
     "1",
@@ -186,3 +187,12 @@ def test_decimal_text_of_no_number_is_refused(value: float) -> None:
     """NaN and infinity are refused, so they never enter an event."""
     with pytest.raises(NumberError):
         decimal_text(value, 2)
+
+
+@pytest.mark.parametrize("value", [-(2**63), -(2**63) - 1, 0, 2**64 - 1, 2**64, 10**28])
+def test_amount_fits_canonical_json_and_comes_back(value: int) -> None:
+    """An amount is an integer as far as canonical JSON has any, and text beyond."""
+    written = money.amount_json(value)
+
+    assert int(canonical.decode(canonical.encode({"amount": written}))["amount"]) == value
+    assert (type(written) is int) == (-(2**63) <= value < 2**64)

@@ -159,7 +159,10 @@ def test_restored_core_decides_the_same_bytes() -> None:
     logs = []
     for is_restored in (False, True):
         made = desk()
-        for bid, venue in (("250000", "binance"), ("5", "binance"), ("250000", "kraken")):
+        for bid, venue in (
+            *(("250000", "binance"), ("5", "binance"), ("250000", "kraken")),
+            ("100000000000000000", "binance"),  # As scaled quote beyond 64 bits.
+        ):
             book(made, bid, "300000", venue=venue, is_bid_whole=bid != "5")
             made.instrument(OTHER, venue=venue)
             book(made, bid, "300000", symbol=OTHER)

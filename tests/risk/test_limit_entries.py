@@ -389,7 +389,7 @@ def test_restart_goes_on_with_limits() -> None:
     plain, cut = desk(**GRID), desk(**GRID)
     for one in (plain, cut):
         for price in ("98", "96", "94"):
-            limit(one, price)
+            limit(one, price, notional="1000000000000")  # As scaled quote beyond 64 bits.
             if one is cut:
                 one.restarted()
         one.tick()

@@ -172,6 +172,28 @@ def test_levels_of_a_second_entry_wait_for_its_fill_over_a_restart() -> None:
     assert one.risk.facts()["exits"][SYMBOL]["target"] == "101.00000000"
 
 
+@pytest.mark.parametrize(
+    "wish", [{"target_price": "1000000000000"}, {"trail_distance": "1000000000000"}]
+)
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_level_beyond_64_bits_is_kept_over_a_restart(exits_at: str, wish: dict[str, Any]) -> None:
+    """The largest amount that a strategy may name fits a snapshot, asked for and in force."""
+    plain, cut = desk(risk__exits_at=exits_at), desk(risk__exits_at=exits_at)
+    for one in (plain, cut):
+        assert actions(one.signal("BUY", stop_price="97", **wish))[0][0] == "ALLOW"
+        if one is cut:
+            one.restarted()
+        one.tick("100", "100", trade="100")
+        one.beat()
+        if one is cut:
+            one.restarted()
+        one.signal("ADJUST", stop_price="98")
+        left(one, "98")
+
+    assert plain.log_bytes() == cut.log_bytes()
+    assert plain.risk.state() == cut.risk.state()
+
+
 def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
     """The highest of stops wanted one after the other counts; a target is replaced."""
     one = bought(desk(), stop_price="97", target_price="104")
