@@ -1,7 +1,7 @@
 """Resume point of a restarted market role: the last data that a former process wrote.
 
-The last segments of `market_ticks` are read once. They decide only where bars, trade ids and the
-gap begin.
+The last segments of `market_ticks` are read once. They decide only where bars, trade ids and gaps
+begin.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minibot.events.intervals import INTERVAL_MS
+from minibot.exchanges.base import DEPTH
 from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.position import ZERO
@@ -25,13 +26,14 @@ class ResumePoint:
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
     symbol; `bar_ends` the exchange time up to which bars are written, by (symbol, interval);
-    `followed` the symbols of the last beat.
+    `followed` the symbols of the last beat; `books` the symbols whose book was not lost.
     """
 
     last_ts: int = 0
     trade_ids: dict[str, int] = field(default_factory=dict)
     bar_ends: dict[tuple[str, str], int] = field(default_factory=dict)
     followed: tuple[str, ...] = ()
+    books: set[str] = field(default_factory=set)
 
 
 def read_resume_point(folder: Path) -> ResumePoint:
@@ -62,6 +64,10 @@ def _note(tail: ResumePoint, json: bytes) -> None:
         tail.trade_ids[payload["symbol"]] = payload["trade_id"]
     elif event["type"] == "beat":
         tail.followed = tuple(payload["data_age_ms"])
+    elif event["type"] == "book":
+        tail.books.add(payload["symbol"])
+    elif event["type"] == "gap" and payload["stream"] == DEPTH:
+        tail.books.discard(payload["symbol"])
     elif event["type"] == "bar":
         interval = payload["interval"]
         end = payload["open_ts"] + INTERVAL_MS[interval]

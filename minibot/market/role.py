@@ -152,14 +152,17 @@ def session_config(context: RoleContext) -> SessionConfig:
 
 def resume(session: Session, tail: ResumePoint) -> None:
     """Resume after a former process of this run: everything missed meanwhile is a gap."""
+    now_ms = session.clock.now_ms()
     for symbol in tail.followed:
-        session.feed.follow(symbol, session.clock.now_ms())
+        session.feed.follow(symbol, now_ms)
     session.watched.resume(tail.bar_ends)
     for symbol, feed in session.feed.symbols.items():
         ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}
-        feed.resume_run(tail.last_ts, tail.trade_ids.get(symbol), ends)
+        trade_id, had_book = tail.trade_ids.get(symbol), symbol in tail.books
+        for gap in feed.resume_run(tail.last_ts, trade_id, ends, now_ms, had_book=had_book):
+            session.feed.write(gap, now_ms)
     detail = f"market_ticks ends at {tail.last_ts}; what came since then is a gap"
-    session.feed.board.add(session.clock.now_ms(), RESTARTED, detail)
+    session.feed.board.add(now_ms, RESTARTED, detail)
 
 
 class FeedWriter:

@@ -338,10 +338,19 @@ class SymbolFeed:
         for lane in self.lanes.values():
             lane.builder.start_partial()
 
-    def resume_run(self, from_ms: int, last_trade_id: int | None, ends: dict[str, int]) -> None:
+    def resume_run(
+        self,
+        from_ms: int,
+        last_trade_id: int | None,
+        ends: dict[str, int],
+        now_ms: int,
+        *,
+        had_book: bool,
+    ) -> Payloads:
         """Resume after a former process of the same run: everything it missed is a gap.
 
-        `ends` is the exchange time up to which bars are written, by interval.
+        `ends` is the exchange time up to which bars are written, by interval. The gap of a book
+        that the former process had begins at once, as when a stream is lost.
         """
         self._gap_why = "market_role was restarted"
         self._gap_from = dict.fromkeys((TRADE, QUOTE, DEPTH), from_ms)
@@ -352,6 +361,7 @@ class SymbolFeed:
         for interval, lane in self.lanes.items():
             if interval in ends:
                 lane.end_history(ends[interval])
+        return [self._gap(DEPTH, from_ms, now_ms, self._gap_why)] * had_book
 
     def _end_gap(self, stream: str, now_ms: int) -> Payloads:
         since = self._gap_from.pop(stream, None)

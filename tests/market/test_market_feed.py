@@ -403,7 +403,7 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
 
 
 @pytest.mark.row("F117", "N-53")
-@pytest.mark.parametrize("loss", ["gap", "disconnected"])
+@pytest.mark.parametrize("loss", ["gap", "disconnected", "restarted"])
 def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
     """A lost book makes the strategy hold until it is valid again."""
     feed, core = new_feed(), core_from_config(load_config("config/nore-demo.v1.json").raw)
@@ -429,6 +429,10 @@ def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
 
     if loss == "gap":
         feed.on_frame(diff_frame(13, 14, []), T0 + 100, 0)
+    elif loss == "restarted":
+        feed = new_feed(now_ms=T0 + 100)
+        for gap in feed.symbols["BTCUSDT"].resume_run(T0 + 20, None, {}, T0 + 100, had_book=True):
+            feed.write(gap, T0 + 100)
     else:
         feed.on_disconnected(T0 + 100, "connection lost")
         feed.on_connected(T0 + 110)
@@ -608,7 +612,9 @@ def test_instrument_is_written_at_the_start_and_on_change() -> None:
 def test_process_that_follows_another_marks_what_it_missed() -> None:
     """After kill -9 bars continue, and the missed time is a gap and a hole."""
     feed = new_feed(now_ms=T0 + 9_000)
-    feed.symbols["BTCUSDT"].resume_run(T0 + 5_300, 41, {"1s": T0 + 5_000})
+    ends = {"1s": T0 + 5_000}
+    resumed = feed.symbols["BTCUSDT"].resume_run(T0 + 5_300, 41, ends, T0 + 9_000, had_book=False)
+    assert resumed == []
     feed.on_frame(quote_frame(1), T0 + 9_100, 0)
     feed.on_frame(trade_frame(44, T0 + 9_200), T0 + 9_200, 0)
     feed.on_frame(trade_frame(45, T0 + 10_200), T0 + 10_200, 0)

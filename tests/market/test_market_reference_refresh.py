@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import Gap
 from minibot.market.reference_refresh import DOUBT_MS, HOLDINGS_MS, LINGER_MS, ReferenceRefresh
 from minibot.market.resume_point import ResumePoint
 from minibot.market.role import resume
@@ -342,15 +343,19 @@ def test_profile_without_universe_whose_list_holds_every_position_writes_none(
 
 
 def test_position_outside_the_list_is_followed_over_a_restart(tmp_path: Path) -> None:
-    """A process that follows another knows a carried symbol from the last beat."""
+    """A process that follows another knows a carried symbol, and whose book it has to replace."""
     desk = Desk(tmp_path, session_config(("ETHUSDT",), 0), 1)
     ends = {("XRPUSDT", "1m"): 60_000}
-    resume(desk.session, ResumePoint(90_000, {}, ends, ("ETHUSDT", "XRPUSDT")))
+    resume(desk.session, ResumePoint(90_000, {}, ends, ("ETHUSDT", "XRPUSDT"), {"XRPUSDT"}))
+    told = [payload for payload, _ in desk.session.feed.take()]
     desk.session.close()
 
     feeds = desk.session.feed.symbols
     assert list(feeds) == ["ETHUSDT", "XRPUSDT"]
     assert feeds["XRPUSDT"].lanes["1m"].history_end == 60_000
+    assert [(gap.symbol, gap.stream, gap.from_ts) for gap in told if isinstance(gap, Gap)] == [
+        ("XRPUSDT", "depth", 90_000)
+    ]
 
 
 class Followed:
