@@ -12,7 +12,7 @@ minute: it may be back, or gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -98,8 +98,19 @@ class ReferenceRefresh:
         self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
         self._leaving: dict[str, int] = {}
         self._left: dict[str, int] = {}
+        self._left_by: int | None = None
         self._asked: dict[str, int] = {}
         self._is_checking = self._is_resolving = False
+
+    def resume(self, left: Mapping[str, int], left_by: int | None) -> None:
+        """Resume after a former process of the same run, before the first universe.
+
+        Args:
+            left: The symbols that it gave up, and when.
+            left_by: When it had given up any other symbol, if there may be more.
+        """
+        self._left.update(left)
+        self._left_by = left_by
 
     # --- cadence ------------------------------------------------------------------------------
 
@@ -241,6 +252,8 @@ class ReferenceRefresh:
             for symbol in wanted:
                 listing = listings.by_symbol.get(symbol)
                 if listing is not None and listing.instrument is not None:
+                    if symbol not in self._feed.symbols:
+                        self._tell_gap(symbol, now_ms)
                     self._feed.follow(symbol, now_ms)
                     self._feed.on_instruments([listing.instrument], now_ms)
         self._say(resolution, now_ms)
@@ -267,7 +280,7 @@ class ReferenceRefresh:
 
     def _tell_gap(self, symbol: str, now_ms: int) -> None:
         """Write the gaps of a symbol that comes back: what was missed while it was not followed."""
-        left_ms = self._left.pop(symbol, None)
+        left_ms = self._left.pop(symbol, self._left_by)
         for stream in () if left_ms is None else (TRADE, QUOTE, DEPTH):
             gap = Gap(symbol, stream, left_ms or 0, now_ms, "the symbol was not in the universe")
             self._feed.write(gap, now_ms)

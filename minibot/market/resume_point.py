@@ -26,7 +26,9 @@ class ResumePoint:
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
     symbol; `bar_ends` the exchange time up to which bars are written, by (symbol, interval);
-    `followed` the symbols of the last beat; `books` the symbols whose book was not lost.
+    `followed` the symbols of the last beat; `books` the symbols whose book was not lost; `heard`
+    the time of the last beat that named a symbol; `read_from` the time of the first line that was
+    read, where the queue has lines before it.
     """
 
     last_ts: int = 0
@@ -34,6 +36,12 @@ class ResumePoint:
     bar_ends: dict[tuple[str, str], int] = field(default_factory=dict)
     followed: tuple[str, ...] = ()
     books: set[str] = field(default_factory=set)
+    heard: dict[str, int] = field(default_factory=dict)
+    read_from: int | None = None
+
+    def left(self) -> dict[str, int]:
+        """Return until when each symbol was followed that is followed no longer."""
+        return {name: ts for name, ts in self.heard.items() if name not in self.followed}
 
 
 def read_resume_point(folder: Path) -> ResumePoint:
@@ -46,11 +54,14 @@ def read_resume_point(folder: Path) -> ResumePoint:
     """
     tail = ResumePoint()
     sealed = load_segments(folder, STEM)
-    reader = JournalReader(folder, STEM, end_of(sealed[:-1]) if sealed else ZERO)
+    start = end_of(sealed[:-1]) if sealed else ZERO
+    reader = JournalReader(folder, STEM, start)
     try:
         while lines := reader.read(LINES_AT_ONCE):
             for line in lines:
                 _note(tail, line.json)
+                if start.seq and tail.read_from is None:
+                    tail.read_from = tail.last_ts
     finally:
         reader.close()
     return tail
@@ -64,6 +75,7 @@ def _note(tail: ResumePoint, json: bytes) -> None:
         tail.trade_ids[payload["symbol"]] = payload["trade_id"]
     elif event["type"] == "beat":
         tail.followed = tuple(payload["data_age_ms"])
+        tail.heard.update(dict.fromkeys(tail.followed, tail.last_ts))
     elif event["type"] == "book":
         tail.books.add(payload["symbol"])
     elif event["type"] == "gap" and payload["stream"] == DEPTH:

@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Gap
+from minibot.exchanges.venue_facts import Listing, Listings
+from minibot.market.feed import Feed
 from minibot.market.reference_refresh import DOUBT_MS, HOLDINGS_MS, LINGER_MS, ReferenceRefresh
+from minibot.market.rest_scheduler import Answer
 from minibot.market.resume_point import ResumePoint
 from minibot.market.role import resume
 from minibot.market.session import SessionConfig
-from minibot.market.universe import UniverseConfig, static_universe
+from minibot.market.universe import Resolution, UniverseConfig, static_universe
 from minibot.market.watched_bars import WatchedConfig
+from tests.instruments import instrument
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.market.test_market_requests import Tray, requests_of
@@ -347,14 +351,77 @@ def test_position_outside_the_list_is_followed_over_a_restart(tmp_path: Path) ->
     desk = Desk(tmp_path, session_config(("ETHUSDT",), 0), 1)
     ends = {("XRPUSDT", "1m"): 60_000}
     resume(desk.session, ResumePoint(90_000, {}, ends, ("ETHUSDT", "XRPUSDT"), {"XRPUSDT"}))
-    told = [payload for payload, _ in desk.session.feed.take()]
+    told = gaps(desk.session.feed)
     desk.session.close()
 
     feeds = desk.session.feed.symbols
     assert list(feeds) == ["ETHUSDT", "XRPUSDT"]
     assert feeds["XRPUSDT"].lanes["1m"].history_end == 60_000
-    assert [(gap.symbol, gap.stream, gap.from_ts) for gap in told if isinstance(gap, Gap)] == [
-        ("XRPUSDT", "depth", 90_000)
+    assert told == [("XRPUSDT", "depth", 90_000)]
+
+
+def listings(*symbols: str) -> Listings:
+    """Return symbols as the venue lists them."""
+    return Listings(
+        {
+            name: Listing(name, name[:-4], "USDT", "TRADING", True, instrument(name))
+            for name in symbols
+        },
+        0,
+    )
+
+
+def gaps(feed: Feed) -> list[tuple[str, str, int]]:
+    """Return symbol, stream and beginning of the gaps that wait to be written."""
+    told = [payload for payload, _ in feed.take()]
+    return [(gap.symbol, gap.stream, gap.from_ts) for gap in told if isinstance(gap, Gap)]
+
+
+@pytest.mark.parametrize("read_from", [None, 20_000])
+def test_symbol_that_left_before_a_restart_comes_back_with_a_gap(
+    tmp_path: Path, read_from: int | None
+) -> None:
+    """The first universe of a restart tells what was missed of symbols that were given up."""
+    desk = Desk(tmp_path, replace(session_config((), 0), universe=universe()), 1)
+    heard = {"ETHUSDT": 90_000, "XRPUSDT": 30_000}
+    resume(desk.session, ResumePoint(90_000, {}, {}, ("ETHUSDT",), set(), heard, read_from))
+    names = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
+    desk.session.upkeep.open(Resolution(names), listings(*names))
+    told = gaps(desk.session.feed)
+    desk.session.close()
+
+    left = {"XRPUSDT": 30_000} if read_from is None else {"SOLUSDT": read_from, "XRPUSDT": 30_000}
+    assert told == [
+        (name, stream, ts)
+        for name, ts in left.items()
+        for stream in ("trade", "bookTicker", "depth")
+    ]
+
+
+def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> None:
+    """A symbol that a former process gave up comes back as one that this process gave up."""
+    tray = Tray()
+    requests = requests_of(tray)
+    upkeep = ReferenceRefresh(
+        universe(traded_max=2),
+        None,
+        requests.feed,
+        requests,
+        Followed(),
+        requests.clock,
+        Held(),
+        rules_interval_ms=600_000,
+    )
+    upkeep.resume({"XRPUSDT": 30_000}, None)
+    upkeep.open(Resolution(("ETHUSDT",)), listings("ETHUSDT"))
+    upkeep.begin(0)
+    upkeep.on_clock(60_000)
+    names = ("ETHUSDT", "XRPUSDT")
+    for value in (listings(*names), dict.fromkeys(names, "1000")):
+        tray.jobs[-1].done(Answer(tray.jobs[-1], value))
+
+    assert gaps(requests.feed) == [
+        ("XRPUSDT", stream, 30_000) for stream in ("trade", "bookTicker", "depth")
     ]
 
 
