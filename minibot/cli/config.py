@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from minibot.cli.support.output import show
-from minibot.cli.support.profile import profile_of
+from minibot.cli.support.profile import own_var, profile_of_start
 from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.trial_process import require_runnable
 
-HELP = "check a profile, or show what file, environment and --set come to"
+HELP = "check a profile, or show what file, staged settings, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
 DEFAULT = Path("config/nore.v1.json")
 
@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--origin",
         action="store_true",
-        help="beside each value: its file and layer (base, overlay, environment) or --set",
+        help="beside each value: its file and layer (base, overlay, staged, environment) or --set",
     )
 
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.config != DEFAULT:
             raise Refusal("FILE and --config both name a profile.", "Give one of them.")
         arguments.config = arguments.file
-    config = profile_of(arguments)
+    config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
     document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}
     if arguments.action == "check":

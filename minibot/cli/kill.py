@@ -13,7 +13,7 @@ from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import KILL
 
-HELP = "stop the running night at once: execution first, flag raised, exit code 10"
+HELP = "stop the running night at once: execution first, flag raised; it exits with 10"
 # A kill does not wait; that a run has ended shows in its switch, which is no longer armed.
 PATIENCE_S = 0.1
 EXAMPLE = 'minibot kill --reason "something is wrong"'

@@ -2,7 +2,7 @@
 
 A verb's module has `HELP`, `EXAMPLE`, `add_arguments(parser)` and `run(arguments) -> int`. Every
 verb takes `--json`, `--var` and `--debug`; messages go to standard error. Exit codes: 0 fine,
-1 a check failed, 2 cannot run, 3 not running, 4 configuration, 5 timed out, 10 STOPPED.
+1 a check failed, 2 cannot run, 3 not running, 4 configuration, 10 STOPPED.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minibot.report.figures import plain_text
 
 # The verbs of a command line that names none.
 NEXT, HELP = "next", "help"
-CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
+CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, STOPPED = 1, 2, 3, 4, 10
 # A shell that completes a command line sets this variable.
 COMPLETING = "_ARGCOMPLETE"
 # Largest number of characters shown of a file's name.

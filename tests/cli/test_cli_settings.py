@@ -54,6 +54,18 @@ def test_staged_value_holds_from_the_next_start_on_and_says_its_origin(ops: Path
     assert load_config(FILE).risk.positions_max == 3
 
 
+def test_config_shows_and_checks_what_the_next_start_takes(ops: Path) -> None:
+    """The resolved profile names a staged value with its layer; its check is that of the start."""
+    put(ops, risk__positions_max="2")
+    shown = verb(ops.parent, "config", "show", GOVERNED, "--origin", "--json")
+    checked = verb(ops.parent, "config", "check", GOVERNED, "--json")
+
+    said = json.loads(shown.out)
+    assert said["config"]["risk"]["positions_max"] == 2
+    assert said["origin"]["risk.positions_max"] == STAGED
+    assert said["sha256"] == json.loads(checked.out)["sha256"] == start_of(ops.parent).sha256
+
+
 def test_environment_and_set_are_stronger_than_what_is_staged(
     ops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

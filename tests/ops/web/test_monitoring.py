@@ -22,6 +22,7 @@ from tests.nights.night import Night
 from tests.waiting import DEADLINE_S, wait_until
 
 RULES = "deploy/prometheus/minibot.rules.yml"
+SCRAPE_FILE = "deploy/prometheus/minibot.yml"
 RULE_TESTS = (
     "deploy/prometheus/minibot.rules.test.yml",
     "deploy/prometheus/minibot.trades.test.yml",
@@ -39,6 +40,18 @@ scrape_configs:
     authorization: {{credentials_file: {token}}}
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 """
+
+
+def test_shipped_scrape_finds_the_token_and_the_documented_port(project: Path) -> None:
+    """Prometheus takes a relative path from the folder of its file."""
+    text = read(project, SCRAPE_FILE)
+    tokens, ports = (
+        re.findall(pattern, text) for pattern in (r"credentials_file: (\S+)", r"127\.0\.0\.1:(\d+)")
+    )
+
+    told = (project / SCRAPE_FILE).parent / tokens[0]
+    assert told.resolve() == Var(project / "var").page_token.resolve()
+    assert f'"port": {ports[0]}' in read(project, "docs/OPERATING.md")
 
 
 def program(name: str) -> str:
