@@ -58,11 +58,11 @@ def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
 @pytest.mark.parametrize(
     ("key", "fired", "nights"),
     [
-        ("vadr_min", {"BLOCK vadr_low", "BLOCK vadr_frozen"}, (6, 16, 38)),
-        ("fatigue_bar_interval", {"BLOCK fatigue"}, (10, 7)),
+        ("vadr_min", {"BLOCK vadr_low", "BLOCK vadr_frozen"}, (22, 72)),
+        ("fatigue_bar_interval", {"BLOCK fatigue"}, (24,)),
         ("horizon_ms", {"EXIT horizon_exit"}, (38,)),
         ("silent_exit_ms", {"EXIT stale_exit"}, (37, 42)),
-        ("sizing", {"BUY of a share", "BLOCK size_wish"}, (8,)),
+        ("sizing", {"BUY of a share", "BLOCK size_wish"}, (16,)),
     ],
 )
 def test_gates_of_days_times_and_sizes_fire_and_let_entries_pass(
