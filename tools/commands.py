@@ -26,7 +26,7 @@ Written from the parser by `python -m tools.commands --write`; a test holds the 
 `minibot VERB` stands for `python3 tools/with_env.py -m minibot VERB`. Every verb takes `--help`,
 `--json` (one JSON document on standard output), `--var DIR` (where runs live, `var` by default) and
 `--debug` (tracebacks). Exit codes: 0 fine, 1 a check failed, 2 cannot run, 3 not running,
-4 configuration, 5 timed out, 10 STOPPED.
+4 configuration, 10 STOPPED.
 """
 COMMON: Final = frozenset({"help", "json", "var", "debug"})
 
