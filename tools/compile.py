@@ -61,6 +61,7 @@ SHARED: Final = (
     "accounting/order_rules",
     "accounting/performance",
     "accounting/portfolio",
+    "accounting/references",
     "accounting/round_trips",
     "cores/closed_bar",
     "cores/event_id",

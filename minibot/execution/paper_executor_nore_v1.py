@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from minibot.accounting.ledger import Ledger
-from minibot.accounting.order_rules import MARKET, OrderRules
+from minibot.accounting.order_rules import MARKET, OrderRules, mid_down
 from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.references import References
 from minibot.accounting.resting_orders import with_dust, with_resting
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
@@ -102,7 +103,6 @@ from minibot.execution.orders import (
     is_late_first,
     order_of,
 )
-from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
 
@@ -327,7 +327,8 @@ class PaperExecutorNoreV1(Core):
         if refusal is None and intent.order_type != MARKET:
             refusal = count_refusal(intent, others, rules)
         if limit is not None and refusal is None:
-            reference = self._references.price(symbol, touch, now)
+            mid = mid_down(touch.bid, touch.ask)
+            reference = self._references.price(symbol, now, mid)
             refusal = rules.limit_refusal(side, limit, reference)
             if refusal is None and intent.target is not None and is_quoted_pair(intent):
                 # The target is a limit too.
@@ -337,7 +338,11 @@ class PaperExecutorNoreV1(Core):
             portfolio, notional = self._portfolio, cost_up(qty, price)
             if portfolio is None:
                 raise _unopened()
-            refusal = bounds.value_refusal(notional) or funds_refusal(
+            worth = notional
+            if intent.order_type == MARKET:
+                # As the venue values it; it is still paid for at the touch.
+                worth = cost_up(qty, self._references.price(symbol, now, price))
+            refusal = bounds.value_refusal(worth) or funds_refusal(
                 portfolio, others, self._fees, rules, side, qty, notional
             )
         if refusal is not None:

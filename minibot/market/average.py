@@ -1,4 +1,4 @@
-"""Average price of the last minutes, computed from bars: the reference of percent price filters.
+"""Average price of the last minutes, computed from bars: the reference of the venue's filters.
 
 The venue reports its own average price only on request, at a weight of two for each symbol. Bars
 hold the same trades: all of them were seen, or klines have filled the hole. The average is computed

@@ -270,7 +270,7 @@ class Campaign:
         return bool(rows) and rows[-1].choice == LEAVE
 
     def reach(
-        self, rules: CampaignRules, row: int, qty: int, bounds: Bounds, bid: int, stop: int
+        self, rules: CampaignRules, row: int, qty: int, bounds: Bounds, price: int, stop: int
     ) -> str:
         """Take the deepest row that is reached now; return its choice.
 
@@ -279,13 +279,13 @@ class Campaign:
             row: How many rows are reached.
             qty: How much is held.
             bounds: The venue's bounds on an order at the market.
-            bid: The price of a sale.
+            price: The price at which the venue values a sale.
             stop: The hard stop, at which what is kept can still be sold.
         """
         self.row = row
         choice = rules.rows[row - 1].choice
         if choice == DE_RISK:
-            self.keep = qty - part_of(qty, rules.part_percent, bounds, bid, stop)
+            self.keep = qty - part_of(qty, rules.part_percent, bounds, price, stop)
         return choice
 
     # --- as text ------------------------------------------------------------------------------
@@ -375,13 +375,13 @@ def first_stop(rules: CampaignRules, price: int, step: int) -> int:
     return price - share_distance(price, rules.hard_share, step)
 
 
-def part_of(qty: int, percent: int, bounds: Bounds, bid: int, stop: int) -> int:
+def part_of(qty: int, percent: int, bounds: Bounds, price: int, stop: int) -> int:
     """Return how much a de-risk sells of a quantity, in whole steps, rounded down.
 
-    It is the whole where the part is too small to sell at the bid, or what it leaves at the stop.
+    It is the whole where the part is too small to sell now, or what it leaves at the stop.
     """
     part = qty * percent // WHOLE_PERCENT // bounds.qty_step * bounds.qty_step
-    if is_too_small(part, bounds, bid) or is_too_small(qty - part, bounds, stop):
+    if is_too_small(part, bounds, price) or is_too_small(qty - part, bounds, stop):
         return qty
     return part
 

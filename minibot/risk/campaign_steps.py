@@ -209,7 +209,8 @@ def recover(
     row = campaign.reached(table, plan.entry, rules.price_step, bid)
     if row <= campaign.row:
         return None
-    choice = campaign.reach(table, row, market.qty, rules.market_bounds, bid, plan.hard)
+    price = state.sale_price(market)
+    choice = campaign.reach(table, row, market.qty, rules.market_bounds, price, plan.hard)
     if choice == LEAVE:
         state.exits.mark_for_exit(market.symbol, RECOVERY_EXIT)
     exits.quiet_until = 0
@@ -233,7 +234,7 @@ def part_left(state: RiskState, market: Market, rules: OrderRules, campaign: Cam
     Beside a resting order a part takes two. A part may wait: it never ends the run.
     """
     part = state.positions.free_qty(market) - campaign.keep
-    if is_too_small(part, rules.market_bounds, market.bid):
+    if is_too_small(part, rules.market_bounds, state.sale_price(market)):
         return 0
     has_room = state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
     return part if has_room else 0

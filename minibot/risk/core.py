@@ -34,6 +34,7 @@ from minibot.events.model import (
     ADJUST,
     BUY,
     SELL,
+    AveragePrice,
     Bar,
     Beat,
     Book,
@@ -305,6 +306,8 @@ class RiskCore(Core):
             state.halts.is_halted = False
         elif isinstance(payload, LockSymbol):
             state.halts.lock(payload)
+        elif isinstance(payload, AveragePrice):
+            state.references.take(payload, ts)
         elif isinstance(payload, Book) and state.depth.is_on:
             state.depth.on_book(payload, ts)
 

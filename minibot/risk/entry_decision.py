@@ -155,8 +155,11 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     checks, left = verdict.checks, verdict.left
     qty, notional, limit = 0, 0, 0 if signal.wish is None else signal.wish.limit
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
-        qty, notional = size_entry(state, market, rules, left, checks, wish=signal.wish)
-        if qty and (limit or state.quotes.rules.is_on):
+        is_quoted = bool(limit) or state.quotes.rules.is_on
+        qty, notional = size_entry(
+            state, market, rules, left, checks, wish=signal.wish, is_quoted=is_quoted
+        )
+        if qty and is_quoted:
             price = limit_price(limit, rules) if limit else quote_price(market, rules)
             qty = qty if judge_quote(state, market, rules, qty, price, checks) else 0
         if qty and limit:
@@ -396,12 +399,15 @@ def size_entry(
     checks: Checklist,
     most: int | None = None,
     wish: Wish | None = None,
+    is_quoted: bool = False,
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 
     The quantity is at most `most`, and costs at most what the strategy wishes. Both are 0 where the
     venue's filters refuse what is left of the order, or the loss at the stop would be too
-    large; the reason is then `checks.reason`.
+    large; the reason is then `checks.reason`. A purchase at the market has to meet the bounds on
+    value at the touch, so that it can still be sold, and at the average at which the venue judges
+    it; a quote has a price of its own.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -441,8 +447,14 @@ def size_entry(
             qty = min(qty, fitting)
     if qty != wanted:
         notional = cost_up(qty, ask)
-    checks.judge(((ORDER_NOTIONAL, notional, bounds.notional_min),))
-    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
+    worth, refusal = notional, bounds.value_refusal(notional)
+    if refusal is None and not is_quoted:
+        average = cost_up(qty, state.references.price(market.symbol, state.now, ask))
+        refusal = bounds.value_refusal(average)
+        if refusal is not None:
+            worth = average
+    checks.judge(((ORDER_NOTIONAL, worth, bounds.notional_min),))
+    refusal = refusal or bounds.qty_refusal(qty)
     if sizes is not None:
         checks.judge((bound_row(decided, room),))
         if not checks.judge(loss_rows(sizes, qty)):

@@ -340,7 +340,7 @@ def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
     if not state.exits.rules.plan.sells_parts and unsold_order(state, market) is None:
         return False
     free = state.positions.free_qty(market)
-    return not is_too_small(free, rules.market_bounds, market.bid)
+    return not is_too_small(free, rules.market_bounds, state.sale_price(market))
 
 
 def part_due(state: RiskState, market: Market, plan: Plan) -> int:
@@ -349,7 +349,7 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
     Beside a resting order a part takes two. A part may wait: it never ends the run.
     """
     pending = market.qty - state.positions.free_qty(market)
-    part = plan.part(market.bid, pending)
+    part = plan.part(market.bid, pending, state.sale_price(market))
     has_room = part and state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
     return part if has_room else 0
 
@@ -453,11 +453,11 @@ def size_exit(
     largest quantity and value; more than that needs another exit. If it cannot be sold,
     `checks.reason` says why.
     """
-    positions, bounds = state.positions, rules.market_bounds
+    positions, bounds, price = state.positions, rules.market_bounds, state.sale_price(market)
     is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)
-    qty = bounds.sale_down(positions.free_qty(market) if most is None else most, market.bid)
+    qty = bounds.sale_down(positions.free_qty(market) if most is None else most, price)
     checks.judge(((EXIT_PENDING, is_pending, False), (EXIT_QTY, qty, rules.qty_min)))
-    refusal = bounds.value_refusal(cost_up(qty, market.bid)) or bounds.qty_refusal(qty)
+    refusal = bounds.value_refusal(cost_up(qty, price)) or bounds.qty_refusal(qty)
     if refusal is not None:
         checks.fail_last(refusal)
     return qty
@@ -493,7 +493,7 @@ def _part(
     if former.is_unsold:
         left = 0  # Its trigger has come: all of it is sold.
     if _is_too_small_to_rest(rules, left, former, limit, market.bid):
-        whole = rules.market_bounds.sale_down(free, market.bid)
+        whole = rules.market_bounds.sale_down(free, state.sale_price(market))
         return _exit(state, reason, market, rules, whole, verdict)
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal

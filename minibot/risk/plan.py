@@ -433,14 +433,14 @@ class Plan:
 
     def rungs(self) -> list[int]:
         """Return the rungs at which something is left to sell, the lower one first."""
-        return sorted([price for price in self._rungs if price < NEVER and self.part(price, 0)])
+        return sorted([at for at in self._rungs if at < NEVER and self.part(at, 0, at)])
 
     def rung(self) -> int:
         """Return the lowest rung at which something is left to sell; `NEVER` for none."""
         found = self.rungs()
         return found[0] if found else NEVER
 
-    def part(self, bid: int, pending: int) -> int:
+    def part(self, bid: int, pending: int, price: int) -> int:
         """Return how much the ladder sells at a bid; 0 if that is nothing, or too little to sell.
 
         It is the parts of all rungs reached, less all that was sold or is being sold.
@@ -448,6 +448,7 @@ class Plan:
         Args:
             bid: The price of a sale.
             pending: The quantity of sales on their way.
+            price: The price at which the venue values a sale.
         """
         lower, upper = self._rungs
         wanted = 0
@@ -457,9 +458,9 @@ class Plan:
             wanted += self._parts[1]
         wanted -= self.original - self.qty + pending
         rules = self._order_rules
-        if rules is None or is_too_small(wanted, rules.market_bounds, bid):
+        if rules is None or is_too_small(wanted, rules.market_bounds, price):
             return 0
-        return rules.market_bounds.sale_down(wanted, bid)
+        return rules.market_bounds.sale_down(wanted, price)
 
     def floor_reason(self) -> str:
         """Return the reason code of the stop in force; of equal ones the entry's, then the hard."""

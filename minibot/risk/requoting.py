@@ -364,7 +364,9 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
         return [action(state, BLOCK, checks.reason, verdict)]
     # What was bought and what is left cost no more than the whole entry might.
     paid = qty_for(max(0, quote.cost - quote.spent), market.ask)
-    qty, notional = size_entry(state, market, rules, verdict.left, checks, min(rest, paid))
+    qty, notional = size_entry(
+        state, market, rules, verdict.left, checks, min(rest, paid), is_quoted=not is_last
+    )
     if qty and not is_last:
         judge_quote(state, market, rules, qty, quote_price(market, rules), checks)
     if not qty or checks.reason:

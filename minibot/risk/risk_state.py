@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.accounting.entry_stops import EntryStops
+from minibot.accounting.references import References
 from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
@@ -45,6 +46,7 @@ class RiskState:
         "protections",
         "quotes",
         "reason",
+        "references",
         "regimes",
         "returns",
         "sizing",
@@ -70,6 +72,7 @@ class RiskState:
         self.regimes: RegimeGate = RegimeGate(config)
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
+        self.references: References = References()
         # The signals that an order followed, each until it is stale anyway.
         self.decided: RecentIds = RecentIds()
         # Market time of this step; the reason code of the last action.
@@ -102,6 +105,13 @@ class RiskState:
         campaign.end()
         exits.forget()  # Its stop and its wish to leave outlasted the position.
         return None
+
+    def sale_price(self, market: Market) -> int:
+        """Return the price at which the venue values a sale at the market now.
+
+        It is the average of the last minutes, the bid where no average holds.
+        """
+        return self.references.price(market.symbol, self.now, market.bid)
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return the room of each limit before entries are refused; `symbol` may be None."""
@@ -143,6 +153,8 @@ class RiskState:
             protected["vadr"] = self.vadr.state()
         if self.regimes.is_on:
             protected["regime"] = self.regimes.regime
+        if not self.references.is_empty:
+            protected["references"] = self.references.to_json()
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -190,6 +202,7 @@ class RiskState:
         if self.vadr.is_on:
             self.vadr.restore(state.get("vadr") or {})
         self.regimes.regime = state.get("regime", "")
+        self.references = References.from_json(state.get("references", {}))
         self.protections = Protections.from_state(config, state.get("protections"))
         self.quotes.restore(state.get("quotes", []))
         self.decided = RecentIds.from_state(state["decided"])

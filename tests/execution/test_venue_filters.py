@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import AveragePrice
 from tests.instruments import of_filters
 from tests.risk.desk import SYMBOL, Desk, config, opening, results
 
@@ -134,6 +135,54 @@ def test_order_at_a_bound_passes_and_a_step_beyond_is_refused(
 ) -> None:
     """An order at or within the bound of a filter is accepted, one step beyond refused."""
     assert answer(desk_of(name), order) == reason
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize(
+    ("average", "order", "reason"),
+    [
+        ("110", ("SELL", "0.09", None), "min_notional"),
+        ("110", ("SELL", "0.091", None), "accepted"),
+        ("90", ("BUY", "0.111", None), "min_notional"),
+        ("90", ("BUY", "0.112", None), "accepted"),
+        ("110", ("BUY", "18.181", None), "accepted"),
+        ("110", ("BUY", "18.182", None), "notional_max"),
+        ("90", ("BUY", "22.222", None), "accepted"),
+        ("90", ("BUY", "22.223", None), "notional_max"),
+        ("90", ("BUY", "0.1", "100"), "accepted"),
+        ("110", ("BUY", "0.099", "100"), "min_notional"),
+    ],
+)
+def test_value_of_a_market_order_is_judged_at_the_average_price(
+    average: str, order: Order, reason: str
+) -> None:
+    """The touch of 100 counts neither way once an average is told; a limit has its own price."""
+    desk = desk_of(NOTIONAL)
+    desk.put("market_ticks", AveragePrice(SYMBOL, average, 5, desk.ts))
+    desk.restarted()
+
+    assert answer(desk, order) == reason
+
+
+@pytest.mark.parametrize(("late_ms", "reason"), [(0, "accepted"), (1, "min_notional")])
+def test_value_of_a_market_order_is_judged_at_the_touch_once_the_average_is_old(
+    late_ms: int, reason: str
+) -> None:
+    """An average that is older than its own minutes judges no order."""
+    desk = desk_of(NOTIONAL)
+    desk.put("market_ticks", AveragePrice(SYMBOL, "110", 5, desk.ts))
+    desk.tick("100", "100", after_ms=300_000 + late_ms)
+
+    assert answer(desk, ("SELL", "0.095", None)) == reason
+
+
+def test_market_order_has_to_be_paid_for_at_the_touch() -> None:
+    """An average below the touch makes no purchase cheaper."""
+    desk = desk_of()
+    desk.put("market_ticks", AveragePrice(SYMBOL, "90", 5, desk.ts))
+
+    assert answer(desk, ("BUY", "100.001", None)) == "insufficient_cash"
+    assert answer(desk, ("BUY", "100", None)) == "accepted"
 
 
 def counting(**bounds: int) -> Desk:

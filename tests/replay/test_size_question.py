@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from minibot.events.model import AveragePrice
 from minibot.events.money import UNIT
 from minibot.replay.explain.size_at import returns_at
 from minibot.replay.explain.size_question import size_now, size_supposed
-from tests.risk.desk import OTHER, SYMBOL
+from tests.risk.desk import OTHER, SYMBOL, Desk, config
 from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
+from tests.risk.test_quotes import QUOTED
 
 
 def test_size_question_shows_the_bound_of_the_cluster() -> None:
@@ -21,6 +25,17 @@ def test_size_question_shows_the_bound_of_the_cluster() -> None:
     assert (bound.leaves, bound.passed, bound.decides) == ("500.00000000", False, True)
     supposed = size_supposed(made.profile, SYMBOL, 100 * UNIT, 5_000 * UNIT, None)
     assert (supposed.qty, supposed.decided) == ("7.50000000", "cluster_notional")
+
+
+@pytest.mark.parametrize(("entry", "reason"), [({}, "min_notional"), (QUOTED, "")])
+def test_size_question_judges_a_purchase_at_the_market_by_the_average_price(
+    entry: dict[str, str], reason: str
+) -> None:
+    """At an average of 90 the venue refuses 0.109 coins at the market, and no quote for them."""
+    made = Desk(config(risk__order_notional="11", **entry)).ready()
+    made.put("market_ticks", AveragePrice(SYMBOL, "90", 5, made.ts))
+
+    assert size_now(made.profile, made.risk.state(), SYMBOL).reason == reason
 
 
 def test_returns_at_a_time_are_those_that_risk_kept() -> None:

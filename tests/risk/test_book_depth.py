@@ -193,7 +193,7 @@ def test_profile_without_the_key_has_no_state_and_no_checks() -> None:
 # --- whose data gates may read --------------------------------------------------------------------
 
 # Values from outside the venue, prices of its whole market, and everything that makes them.
-FOREIGN_TYPES = {"FeedValue", "MarketScan", "MarketRegime", "AveragePrice"}
+FOREIGN_TYPES = {"FeedValue", "MarketScan", "MarketRegime"}
 ROOMS = {"accounting", "cores", "events", "features", "kernel", "risk"}
 # Events that the core passes over; the regime has a gate of its own, and no figure of it is read.
 PASSES_OVER = {("core.py", "MarketScan"), ("core.py", "MarketRegime")}

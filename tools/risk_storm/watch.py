@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from minibot.accounting.order_rules import OrderRules, mid_down
+from minibot.accounting.references import References
 from minibot.cores.messages import (
     ActionMessage,
     CancelMessage,
@@ -27,6 +28,7 @@ from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import (
     BUY,
     SELL,
+    AveragePrice,
     Event,
     Gap,
     Halt,
@@ -217,6 +219,7 @@ class Watch:
         self._fresh: set[str] = set()
         self._prices: dict[str, int] = {}
         self._rules: dict[str, OrderRules] = {}
+        self._references = References()
         self._is_halted = self._is_ending = self._is_stopped = False
         self._locks: dict[str, int | None] = {}
         # The longest way of an entry: its quotes, and a purchase at the market.
@@ -288,6 +291,8 @@ class Watch:
         elif isinstance(item, SignalMessage):
             self._signals[item.ref().text] = item
         elif isinstance(item, Event):
+            if isinstance(item.payload, AveragePrice):
+                self._references.take(item.payload, item.ts)
             self._on_event(item.payload)
         return False
 
@@ -661,9 +666,9 @@ class Watch:
         if not 0 < tick.bid <= floor or tick.bid > tick.ask or symbol not in self._rules:
             return
         rules = self._rules[symbol]
-        bounds = rules.market_bounds
-        qty = bounds.sale_down(held - self._selling(symbol), tick.bid)
-        is_small = bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, tick.bid))
+        bounds, price = rules.market_bounds, self._references.price(symbol, now, tick.bid)
+        qty = bounds.sale_down(held - self._selling(symbol), price)
+        is_small = bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, price))
         rests = any(each.rests and each.symbol == symbol for each in self._working.values())
         if is_small or rests or not rules.is_trading or now - tick.ts > self._tick_age_ms_max:
             return
@@ -712,8 +717,9 @@ class Watch:
             if is_late or exits["told"] or not rules.is_trading:
                 continue
             bounds, free = rules.market_bounds, held - self._selling(symbol) + order.left
-            qty = bounds.sale_down(free, bid)
-            if bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, bid)):
+            price = self._references.price(symbol, now, bid)
+            qty = bounds.sale_down(free, price)
+            if bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, price)):
                 continue
             self._fail(UNCOVERED, f"{order.left} of {held} {symbol}, bid {bid}, {order.limit}")
 

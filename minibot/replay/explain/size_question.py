@@ -146,7 +146,8 @@ def _answer(state: RiskState, symbol: str) -> SizeAnswer:
         )
     state.sizing.is_plain = False  # So that a fixed amount shows its bounds too.
     left, checks = state.headroom(symbol), Checklist()
-    qty, notional = size_entry(state, market, rules, left, checks)
+    is_quoted = state.quotes.rules.is_on
+    qty, notional = size_entry(state, market, rules, left, checks, is_quoted=is_quoted)
     gates = [row[0] for row in checks.rows if row[0].name == "size_bound"]
     decided = _first_word(gates)
     rows = [

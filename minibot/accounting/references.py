@@ -1,8 +1,9 @@
-"""Reference prices for the venue's percent bands: the average price of the last minutes.
+"""Reference prices of the venue's filters: the average price of the last minutes.
 
-The market role tells the average about once a minute. The mid of the touch takes its place before
-the first one, once the last one is older than the minutes of which it is made, and where the venue
-judges by the last price (`percent_minutes` 0), for which no average is told.
+Limit prices have to lie within percent bands around it, and the value of an order at the market is
+judged at it. The market role tells the average about once a minute. The touch takes its place
+before the first one, once the last one is older than the minutes of which it is made, and where the
+venue judges by the last price (`percent_minutes` 0), for which no average is told.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.accounting.order_rules import mid_down
 from minibot.events.model import AveragePrice, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.unit_sizes import MINUTE_MS
-from minibot.execution.fills import Touch
 
 
 class References:
@@ -32,12 +31,21 @@ class References:
         until = ts + average.minutes * MINUTE_MS
         self._averages[average.symbol] = (parse_amount(average.price), until)
 
-    def price(self, symbol: str, touch: Touch, now: int) -> int:
-        """Return the reference price of a symbol at market time `now`, in hundred-millionths."""
+    def price(self, symbol: str, now: int, touch: int) -> int:
+        """Return the reference price of a symbol at market time `now`, in hundred-millionths.
+
+        Args:
+            symbol: Its name.
+            now: Market time.
+            touch: The price of the touch, which is returned where no average holds.
+        """
         found = self._averages.get(symbol)
-        if found is None or now > found[1]:
-            return mid_down(touch.bid, touch.ask)
-        return found[0]
+        return touch if found is None or now > found[1] else found[0]
+
+    @property
+    def is_empty(self) -> bool:
+        """True while no average was told."""
+        return not self._averages
 
     def to_json(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
