@@ -1,8 +1,9 @@
 """Adjusting: levels of a position that its strategy moves, a stop only up, a target either way.
 
-A level that is reached already refuses the whole wish. A stop at or below the one in force, or a
-trail wider than the strategy's former one, is left out, and its check fails; where nothing else is
-wanted, that refuses the wish. A target above one of the profile stands behind it.
+A stop or target that is reached already refuses the whole wish. A stop at or below the one in
+force, or a trail wider than the strategy's former one, is left out, and its check fails; where
+nothing else is wanted, that refuses the wish. A nearer trail stands below the highest bid that the
+former followed, which may sell at once. A target above one of the profile stands behind it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
     state.decided.note(ref, signal.ts, state.now - state.limits.signal_age_ms_max)
     before = exits.wished
     exits.wished = before[0], target or before[1], *before[2:]
-    trail = (gap, share, market.bid) if nears else NOTHING_WISHED[2:]
+    peak = max(plan.own_peak, market.bid)
+    trail = (gap, share, peak) if nears else NOTHING_WISHED[2:]
     plan.wish((stop if rises else 0, exits.wished[1], *trail))
     exits.quiet_until = 0
     return [action(state, ADJUST, ADJUSTED, verdict)]

@@ -292,19 +292,22 @@ class Plan:
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
     def wish(self, wished: Wished) -> None:
-        """Take the levels that a strategy wants: the stop rises, the nearer trail counts."""
+        """Take the levels that a strategy wants: the stop rises, the nearer trail counts.
+
+        A nearer trail follows from its own peak, so that an entry is not sold by a bid from before
+        it; of the former trail the stop remains.
+        """
         stop, target, gap, share, peak = wished
         step = self._step
         self.own = raised(self.own, stop, step)
         self.own_target = target // step * step or NEVER
         if not gap and not share:
             return
-        if peak > self.own_peak:
+        nearest = trail_distance(gap, share, max(peak, self.own_peak), step)
+        if not self.has_trail or self.own_distance() > nearest:
+            self.own_gap, self.own_share, self.own_peak = gap, share, peak
+        elif peak > self.own_peak:
             self.own_peak = peak
-        if not self.has_trail or self.own_distance() > trail_distance(
-            gap, share, self.own_peak, step
-        ):
-            self.own_gap, self.own_share = gap, share
         self._raise_own()
 
     @property

@@ -272,7 +272,8 @@ def adjust(
         code: A code of docs/reference/reasons.md.
         stop: As of `buy`; one at or below the stop in force is not taken.
         target: As of `buy`; it replaces the strategy's former one, and the profile's still counts.
-        trail: As of `buy`, from the present bid on; one wider than the former is not taken.
+        trail: As of `buy`, below the highest bid that a former trail followed, else the present
+            one, so that it may sell at once; one wider than the former is not taken.
         trail_bps: The same in basis points of the highest bid.
         trail_atr: The same as a multiple of the ATR of the entry.
         valid_ms: As of `buy`.

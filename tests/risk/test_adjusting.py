@@ -232,6 +232,40 @@ def test_trail_of_a_second_entry_counts_from_its_bid() -> None:
     assert shown(one, "91.01") == []
 
 
+def test_nearer_trail_of_a_second_entry_counts_from_its_bid() -> None:
+    """Scaling in at 92 under a trail of 1 stands at 91, whatever the wider one had followed."""
+    one = holder({"trail_distance": "10"})
+    shown(one, "92")
+    one.signal("BUY", trail_distance="1")
+    one.tick("92", "92", trade="92")
+
+    assert plan_of(one).stop == "91.00000000"
+    assert shown(one, "91.01", "95", "94.01") == []
+    assert shown(one, "94") == [("EXIT", "signal_stop")]
+
+
+@pytest.mark.parametrize("bid", ["92", "104"])
+def test_wider_trail_of_a_second_entry_leaves_the_former(bid: str) -> None:
+    """A trail of 9 under one of 8 that has followed 100, or the bid since, changes nothing."""
+    one = holder({"trail_distance": "8.5"})
+    shown(one, bid)
+    one.signal("BUY", trail_distance="9")
+    one.tick(bid, bid, trade=bid)
+
+    plan = plan_of(one)
+    assert (plan.stop, plan.trail_signal) == (f"{max(100, int(bid)) - 8.5:.8f}", "8.50000000")
+
+
+def test_nearer_trail_of_an_adjustment_counts_from_the_highest_bid_so_far() -> None:
+    """It tightens the one that it replaces: 3 below 110 is a stop at 107, which 104 has reached."""
+    one = holder({"trail_distance": "10"})
+    shown(one, "110", "104")
+    assert actions(one.signal("ADJUST", trail_distance="3")) == [("ADJUST", "adjusted")]
+
+    assert plan_of(one).stop == "107.00000000"
+    assert shown(one, "104") == [("EXIT", "signal_stop")]
+
+
 # --- carried, restored ----------------------------------------------------------------------------
 
 

@@ -243,6 +243,18 @@ def test_trail_of_a_limit_begins_at_the_bid_of_its_fill() -> None:
     assert one.risk.facts()["exits"][SYMBOL]["stop"] == "92.99000000"
 
 
+def test_nearer_trail_of_a_limit_begins_at_the_bid_of_its_fill() -> None:
+    """A wider trail had followed a bid of 99.99; the distance of 2 counts from 94.99 as well."""
+    one = desk(risk__hard_stop_bps="1000")
+    one.signal("BUY", trail_distance="9")
+    one.tick()
+    limit(one, "95", trail_distance="2")
+    one.tick()
+    down(one, "94.99")
+
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "92.99000000"
+
+
 def test_levels_of_a_limit_beside_a_position_wait_for_its_fill() -> None:
     """A held position keeps its levels, also over a restart, until the limit is bought."""
     one = desk(risk__hard_stop_bps="1000")
