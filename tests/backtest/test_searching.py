@@ -402,6 +402,55 @@ def test_values_of_every_decision_of_a_millisecond_are_compared(
     assert (values["odd"].difference_max, values["odd"].ratio_max) == (None, None)
 
 
+# Says BUY at each bar; one value of its wish follows an average that remembers all bars.
+WISHING = """
+from minibot.features.ema import Ema
+from minibot.strategies.protocol import Needs, Strategy, buy
+
+class Wishing(Strategy):
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=(settings.profile["strategy"]["bar_interval"],), history=1)
+
+    def __init__(self, settings):
+        self.average = Ema(20)
+
+    def on_bar(self, bar, view):
+        average = self.average.update(bar.close)
+        if not bar.is_live or average is None:
+            return None
+        half = int(average * 50)
+        return buy("always", WISH)
+"""
+
+
+@pytest.mark.parametrize("wish", ["limit=half", "valid_ms=half", "stop=half"])
+def test_warm_up_that_moves_a_wish_alone_is_not_enough(wish: str, job: Job, tmp_path: Path) -> None:
+    """After each warm-up it says BUY at the same bars, but at another price or for another time."""
+    (tmp_path / "wishing.py").write_text(WISHING.replace("WISH)", f"{wish})"))
+    own = ("strategy.name=wishing", f"strategy.folder={tmp_path}", "market.warmup_bars=20")
+    middle = job.open().origin_ms + 240 * 60_000
+
+    found = check_warmup(job.changed(*own)._replace(span=Span(middle, None)), 1)
+
+    decision = found.warmups[1].decision
+    assert found.warmups[1].is_own
+    assert 0 < decision.differing < decision.readings
+    assert not found.is_enough
+
+
+def test_warm_up_that_moves_no_wish_is_enough(job: Job, tmp_path: Path) -> None:
+    """The same wish at the same bars is the same decision."""
+    (tmp_path / "wishing.py").write_text(WISHING.replace("WISH)", "limit=1, valid_ms=1000)"))
+    own = ("strategy.name=wishing", f"strategy.folder={tmp_path}", "market.warmup_bars=20")
+    middle = job.open().origin_ms + 240 * 60_000
+
+    found = check_warmup(job.changed(*own)._replace(span=Span(middle, None)), 1)
+
+    assert found.warmups[1].decision.readings > 0
+    assert found.is_enough
+
+
 def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
     """A source without history is refused, with what to do."""
     with pytest.raises(Refusal, match="history") as refused:

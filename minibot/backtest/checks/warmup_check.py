@@ -67,7 +67,7 @@ class Moved:
     """One named value, or the decision, compared with the longest warm-up.
 
     Attributes:
-        name: Name of the value; `decision` for side and reason.
+        name: Name of the value; `decision` for side, reason, wish and validity.
         readings: Number of readings, one for each decision on a symbol, in which the value stands
             after this warm-up or after the longest. Decisions of a millisecond are compared in
             their order.
@@ -235,7 +235,8 @@ class _ReadOff:
                 continue
             self._read[symbol] = ts, said
             facts = self._strategy.facts()["decisions"][symbol]
-            decision = f"{facts['side']} {facts['reason_code']}"
+            wish = () if said.wish is None else said.wish.values()
+            decision = f"{facts['side']} {facts['reason_code']} {wish} {said.valid_ms}"
             self.readings.append(Reading(ts, symbol, decision, facts["checks"]))
 
     def _is_read(self, symbol: str, ts: int, said: Decision) -> bool:
