@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import Fed, with_feeds
-from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.portfolio import Merged, is_behind_rules
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
 from minibot.cores.protocol import Core
@@ -315,7 +315,8 @@ class _Pass:
         else:
             walked = WalkedBars(markets[0], *given, self._close_ts())
         self._bars = walked
-        for payload, ts, _ in (root for market in markets for root in market.opening):
+        opening = [root for market in markets for root in market.opening]
+        for payload, ts, _ in sorted(opening, key=is_behind_rules):
             walked.on_time(ts)
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1

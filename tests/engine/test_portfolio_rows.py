@@ -317,6 +317,49 @@ def test_strategy_sees_the_last_touches_of_all_symbols_at_a_bar(
     assert rows.of("fills")
 
 
+HEARS: Final = """
+from minibot.strategies.protocol import Needs, Strategy, hold
+
+
+class Hears(Strategy):
+    def __init__(self, settings):
+        self.past = 0
+        self.alone = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=(settings.interval,), history=2, trades=False)
+
+    def on_bar(self, bar, view):
+        if None in [view.of(f"P{at}USDT") for at in range(3)]:
+            self.alone += 1
+        self.past += not bar.is_live
+        return hold(f"{self.past} {self.alone}", code=CODES[bar.open_ts // 60_000 % 2])
+
+
+CODES = ("own_hold", "own_rule")
+"""
+
+
+def test_strategy_knows_all_symbols_of_a_portfolio_from_the_first_bar_of_history_on(
+    tmp_path: Path,
+) -> None:
+    """The rules of all symbols come before any history, as in a night."""
+    (tmp_path / "hears.py").write_text(HEARS)
+    config = bar_profile("strategy.name=hears", f"strategy.folder={tmp_path}")
+    span = minutes(100)
+    source = Merged(
+        [BarSource(series(bars(at, 150), f"P{at}USDT"), config, span) for at in range(3)]
+    )
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    reasons = {event.to_json()["payload"]["reason"] for event in events.of("signals")}
+    warmup = config.raw["market"]["warmup_bars"]
+    assert reasons == {f"HOLD: {warmup} 0"}
+
+
 @pytest.mark.parametrize("to", [210, 225, 239])
 @pytest.mark.parametrize("buys", [True, False])
 def test_span_that_ends_in_a_hole_of_all_symbols_ends_at_the_last_bar(to: int, buys: bool) -> None:

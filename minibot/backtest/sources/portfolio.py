@@ -1,5 +1,8 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
+Rules that come at its origin come before all else there, as in a night, so that a strategy knows
+every symbol from the first bar of history on.
+
 Beats of several sources at the same time become one: the beat of the first of these sources, in the
 order given, with new data ages for its symbols. All other symbols keep the ages of their previous
 beat, even if their own source beats at that time too.
@@ -12,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from minibot.backtest.sources.bars import BarSource
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
-from minibot.events.model import Beat
+from minibot.events.model import Beat, Instrument
 from minibot.kernel.errors import ConfigError
 
 
@@ -45,7 +48,7 @@ class Merged:
         ages: dict[str, int] = {}
         beat_ts = -1
         streams = (source.roots(watch) for source in self.sources)
-        for root in heapq.merge(*streams, key=_time):
+        for root in heapq.merge(*streams, key=self._place):
             payload = root.payload
             if not isinstance(payload, Beat):
                 yield root
@@ -64,6 +67,10 @@ class Merged:
             for symbol, closes in source.closes(until_ts).items()
         }
 
+    def _place(self, root: Root) -> tuple[int, bool]:
+        return root.ts, root.ts == self.origin_ms and is_behind_rules(root)
 
-def _time(root: Root) -> int:
-    return root.ts
+
+def is_behind_rules(root: Root) -> bool:
+    """Return whether an event waits for the rules of all symbols where it comes with them."""
+    return not isinstance(root.payload, Instrument)
