@@ -21,6 +21,7 @@ from minibot.engine.lookup import event_at, last_event
 from minibot.engine.portfolio_at import portfolio_at
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
+    HOLD,
     Event,
     JsonObject,
     MarketTick,
@@ -39,6 +40,7 @@ from minibot.strategies.selection import judge
 DECIDES: Final = (
     *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
     *("stop_price", "target_price", "trailing_delta"),
+    *("trail_distance", "trail_bps", "trail_atr", "notional", "share_bps"),
     *("result", "qty", "price", "fee", "reason_code"),
 )
 DERIVED: Final = ("signals", "risk_actions", "order_intents", "fills", "order_results")
@@ -348,8 +350,12 @@ def comparable(event: Event) -> JsonObject:
 
 
 def _decision(event: Event) -> JsonObject:
-    """Return the type and the deciding fields of an event."""
-    return {"type": event.type, **decision_fields(event.payload)}
+    """Return the type and the deciding fields of an event; a hold has no validity to decide on."""
+    payload = event.payload
+    said = {"type": event.type, **decision_fields(payload)}
+    if isinstance(payload, Signal) and payload.side != HOLD:
+        said["horizon_ms"] = payload.horizon_ms
+    return said
 
 
 def decision_fields(payload: Payload) -> JsonObject:

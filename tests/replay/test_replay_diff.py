@@ -170,3 +170,36 @@ def test_runs_that_part_in_the_trigger_of_a_stop_decided_otherwise(
 
     assert diff.decision is not None
     assert diff.decision.fields == {field: values}
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("notional", ("250", "260")),
+        ("share_bps", (1000, 1100)),
+        ("trail_distance", ("3", "4")),
+        ("trail_bps", ("50", "40")),
+        ("trail_atr", ("2", "1.5")),
+        ("horizon_ms", (1000, 2000)),
+    ],
+)
+def test_runs_that_part_in_the_wish_of_a_signal_decided_otherwise(
+    field: str, values: tuple[Any, Any], short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A wish is decided by the strategy, whether or not risk can follow it."""
+    recorded = Recorded.open(short_run.run_dir)
+    seq = next(s for s, e in recorded.events("signals") if e.payload.to_json()["side"] == "BUY")
+
+    def wished(value: Any) -> Path:
+        def wish(event: Event) -> None:
+            event["payload"][field] = value
+
+        return edited(short_run, tmp_path / str(value), "signals", seq, wish)
+
+    one, other = (Recorded.open(wished(value)) for value in values)
+    diff = diff_runs(one, other)
+
+    assert diff.decision is not None
+    assert diff.decision.one is not None
+    assert diff.decision.one.seq == seq
+    assert diff.decision.fields == {field: values}
