@@ -240,9 +240,11 @@ class Trial:
         if decision is None:
             return
         side, wish = decision.side, decision.wish
-        if wish is not None and wish.limit and price * UNIT > wish.limit:
-            self._wish = None if self.now >= self._wish_until else decision
-            return
+        if wish is not None and wish.limit:
+            if self.now >= self._wish_until:
+                self._wish = None
+            if self._wish is None or price * UNIT > wish.limit:
+                return
         self._wish = None
         qty = QTY if side == BUY else self._sold(wish)
         name = f"trial-{self._n}"

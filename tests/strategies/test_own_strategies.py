@@ -1012,6 +1012,26 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
     assert said == {SYMBOL: True, "ETHUSDT": False}
 
 
+@pytest.mark.parametrize(("waited_ms", "is_filled"), [(999, True), (1_000, False)])
+def test_limit_of_a_trial_is_filled_within_its_validity_alone(
+    waited_ms: int, is_filled: bool, tmp_path: Path
+) -> None:
+    """The first trade at the limit comes as it ends, and then buys nothing, as in a night."""
+    path = written(
+        tmp_path,
+        on_tick(
+            "if tick.price == 100.0:",
+            "    return buy('dip', limit='99', valid_ms=1_000)",
+        ),
+    )
+    trial = Trial(path)
+    assert trial.trade(100.0) is not None
+    trial.now += waited_ms - 100  # A trade takes as long.
+    trial.trades([98.0, 98.0])
+
+    assert trial.view.is_long == is_filled
+
+
 def test_weeks_of_a_trial_begin_on_monday() -> None:
     """Its bars lie as the venue's do, and a week closes as a Monday begins."""
     profile = feed_config(name="ma_cross", bar_interval="1w")
