@@ -504,14 +504,18 @@ def _said(decision: Decision) -> Decision:
         )
     for made in told:
         if isinstance(made, Comparison):
-            continue
-        if made.passed is not None and type(made.passed) is not bool:
-            told = f"passed: expected True, False or None, found {made.passed!r}"
-            raise ValueError(f"check {made.name!r}: {told}")
-        longest = max(len(made.value), len(made.threshold))
-        if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
-            raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")
-        if ADDRESS.encode() in f"{made.name}{made.value}{made.threshold}".encode():
+            name = words = made._name
+        else:
+            name, words = made.name, f"{made.name}{made.value}{made.threshold}"
+            if made.passed is not None and type(made.passed) is not bool:
+                found = f"expected True, False or None, found {made.passed!r}"
+                raise ValueError(f"check {name!r}: passed: {found}")
+            longest = max(len(made.value), len(made.threshold))
+            if not 0 < len(name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
+                raise ValueError(f"check {name!r}: a name of 1 to 100, values of 200 characters")
+        if not words.isascii():
+            words.encode()
+        if ADDRESS in words:
             what = "holds an address, another in each process; name a number of it"
-            raise ValueError(f"check {made.name!r} {what}")
+            raise ValueError(f"check {name!r} {what}")
     return decision

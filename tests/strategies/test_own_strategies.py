@@ -64,7 +64,7 @@ from tests.waiting import DEADLINE_S
 EXAMPLES = ["skeleton", "ema_cross", "rsi_band"]
 HEAD = '''"""A strategy for a test."""
 
-from minibot.strategies.protocol import Needs, Strategy, buy, check, hold, sell, whole
+from minibot.strategies.protocol import Needs, Strategy, buy, check, compare, hold, sell, whole
 
 
 class Mine(Strategy):
@@ -326,6 +326,11 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
         (["return view.bars('1m')"], "view.bars('1m'): not declared"),
         (["f = lambda: 1", "return hold(f'{f}')"], "holds an address, another in each process"),
         (["f = lambda: 1", "return hold('x', (check('f', str(f), ''),))"], "check 'f' holds an"),
+        (
+            ["f = lambda: 1", "return hold('x', (compare(f'{f}', 1.0, '<', 2.0),))"],
+            "holds an address, another in each process",
+        ),
+        (["return hold('x', (compare('\\ud800', 1, '<', 2),))"], "UnicodeEncodeError"),
     ],
 )
 def test_failure_of_a_strategy_stops_with_its_line(
