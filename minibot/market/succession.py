@@ -45,6 +45,7 @@ class _Connection:
     is_open: bool = False
     unreadable: int = 0
     opened_ms: int = 0
+    is_leaving: bool = False
 
 
 @dataclass(slots=True)
@@ -173,6 +174,7 @@ class Succession:
         if self._retiring is not None and now_ms >= self._retire_ms:
             self._end(self._retiring)
             self._retiring = None
+        self._replace_leaving(now_ms)
         self._control(now_ms, machine_ms)
         if may_renew:
             self._watch_age(now_ms)
@@ -254,9 +256,19 @@ class Succession:
             self.feed.on_connected(now_ms, names)
 
     def on_shutdown(self, number: int, now_ms: int) -> None:
-        """Plan a successor: the venue announced that it will close this connection."""
+        """Note that the venue will close this connection, and plan a successor."""
+        connection = self._of(number)
+        if connection is not None:
+            connection.is_leaving = True
+            self._replace_leaving(now_ms)
+
+    def _replace_leaving(self, now_ms: int) -> None:
+        """Plan a successor of a leaving active connection, unless one is about.
+
+        A successor may land on a server that leaves next: it is replaced once it has taken over.
+        """
         active = self._active
-        if active is not None and active.reader.number == number and not self.has_successor:
+        if active is not None and active.is_leaving and not self.has_successor:
             self._replace(now_ms, SERVER_SHUTDOWN, "the exchange announced a shutdown")
 
     def on_lost(self, number: int, why: str, now_ms: int) -> None:

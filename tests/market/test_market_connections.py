@@ -232,6 +232,35 @@ def test_shutdown_is_followed_on_the_connection_that_it_names() -> None:
     assert floor.kinds() == ["server_shutdown"]
 
 
+@pytest.mark.row("F112")
+@pytest.mark.parametrize("is_before_its_first_frame", [False, True])
+def test_shutdown_of_a_successor_brings_another_without_a_gap(
+    *, is_before_its_first_frame: bool
+) -> None:
+    """A successor whose own end is announced at once is replaced as soon as it has taken over."""
+    floor = Floor(FOUR)
+    floor.shard(1).on_shutdown(1, floor.now_ms)
+    floor.tick()
+    floor.open(3)
+    if is_before_its_first_frame:
+        floor.shard(3).on_shutdown(3, floor.now_ms)
+    floor.data(3)
+    if not is_before_its_first_frame:
+        floor.shard(3).on_shutdown(3, floor.now_ms)
+    floor.tick(OVERLAP_MS)
+    floor.tick()
+    assert list(floor.readers) == [1, 2, 3, 4]
+    floor.open(4)
+    floor.data(4)
+    floor.lose(3)
+
+    assert floor.shard(4).numbers == (4,)
+    assert floor.connected() == set(FOUR)
+    floor.tick(60_000)
+    assert len(floor.readers) == 4
+    assert floor.kinds() == ["server_shutdown"] * 2
+
+
 def test_newcomers_join_the_roomiest_shard_or_open_a_new_one() -> None:
     """New symbols join the shard with most room, by one message, or open a new one."""
     floor = Floor(FOUR[:3], streams_max=6)
