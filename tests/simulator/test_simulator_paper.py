@@ -186,6 +186,15 @@ def test_market_order_by_quote_amount_keeps_to_the_step(desk: Desk) -> None:
     assert Decimal(answer["executedQty"]) % Decimal("0.00001") == 0
 
 
+def test_market_sale_by_quote_amount_passes_no_better_price(desk: Desk) -> None:
+    """A remainder below one step at the best bid sells nothing at a worse one."""
+    answer = desk.order(**MARKET, side="SELL", quoteOrderQty="49.995995")
+
+    assert [(fill["price"], fill["qty"]) for fill in answer["fills"]] == [
+        ("99.99000000", "0.50000000")
+    ]
+
+
 def test_limit_takes_what_is_within_its_price_and_rests_with_the_rest(desk: Desk) -> None:
     """A limit order takes prices within its limit and rests; its lock shrinks with fills."""
     answer = desk.order(**LIMIT, side="BUY", quantity="3", price="100.50")

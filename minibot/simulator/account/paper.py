@@ -125,6 +125,11 @@ class PaperAccount:
         against = self._levels(order.symbol, asks=order.is_buy)
         if not against and not self._levels(order.symbol, asks=not order.is_buy):
             raise ApiError(-1112, "No orders on book for symbol.")
+        if order.quote:
+            order.qty = self._affordable(order, against)
+            if not order.qty:
+                text = "Order book liquidity is less than `LOT_SIZE` filter minimum quantity."
+                raise ApiError(-2010, text)
         plan = self._plan(order, against)
         if order.kind == "LIMIT_MAKER" and plan:
             raise ApiError(-2010, "Order would immediately match and take.")
@@ -138,29 +143,30 @@ class PaperAccount:
         self._rest_or_expire(order)
         return order
 
+    def _affordable(self, order: AccountOrder, against: list[tuple[int, int]]) -> int:
+        """Return the quantity, in whole steps, that the order's quote amount buys or brings."""
+        qty, quote_left = 0, order.quote
+        for price, there in against:
+            part = min(there, quote_left // price)
+            qty += part
+            quote_left -= price * part
+            if part < there:
+                break
+        return qty - qty % lot_step(self._venue.infos[order.symbol]["filters"])
+
     def _plan(self, order: AccountOrder, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the order's immediate fills, as (price, quantity)."""
-        step = lot_step(self._venue.infos[order.symbol]["filters"])
-        left, quote_left = order.qty, order.quote
+        left = order.qty
         plan: list[tuple[int, int]] = []
         for price, there in against:
             if order.price and (price > order.price if order.is_buy else price < order.price):
                 break
-            qty = min(there, quote_left // price // step * step if order.quote else left)
+            qty = min(there, left)
             if qty <= 0:
                 break
             plan.append((price, qty))
             left -= qty
-            quote_left -= price * qty
-            if (left if not order.quote else quote_left) <= 0:
-                break
-        taken = sum(qty for _, qty in plan)
-        if order.quote:
-            if not taken:
-                text = "Order book liquidity is less than `LOT_SIZE` filter minimum quantity."
-                raise ApiError(-2010, text)
-            order.qty = taken
-        return [] if order.lifetime == "FOK" and taken < order.qty else plan
+        return [] if order.lifetime == "FOK" and left else plan
 
     def _reserve(self, order: AccountOrder, plan: list[tuple[int, int]]) -> None:
         """Lock the funds that the order may need; refuse the whole order if they are missing."""
