@@ -93,7 +93,7 @@ class Injector:
             "clear": self._clear,
             **{name: partial(self._change, name) for name in KINDS},
         }
-        self._infos = dict(venue.infos)
+        self._infos, self._statuses = dict(venue.infos), dict(venue.statuses)
 
     @property
     def names(self) -> list[str]:
@@ -272,7 +272,7 @@ class Injector:
             raise FaultUnknown(f"symbol: {symbol} is not played here")
         self._venue.statuses[symbol] = fields.get("status", "BREAK")
         if "ms" in fields:
-            back = {"symbol": symbol, "status": "TRADING"}
+            back = {"symbol": symbol, "status": self._statuses[symbol]}
             self._gate.later(fields["ms"], lambda: self._symbol_break(back))
 
     def _filter(self, fields: Mapping[str, Any]) -> None:
@@ -301,14 +301,12 @@ class Injector:
         faults = self._faults
         faults.http, faults.frame_faults, faults.old_snapshots = [], [], 0
         faults.silent_until_ms = faults.held_until_ms = 0
-        faults.no_pings_until_ms = faults.slow_until_ms = 0
-        self._limits.limit(0, 0)
-        self._limits.ban(0, 0)
+        faults.no_pings_until_ms = faults.slow_until_ms = faults.unreachable_until_ms = 0
+        self._limits.lift()
         self._venue.time_offset_ms = 0
         self._venue.delisted.clear()
         self._venue.infos.update(self._infos)
         self._venue.rates = Rates()
         self._hub.error_shape = SHAPES[0]
         faults.changes.clear()
-        for symbol in self._venue.statuses:
-            self._venue.statuses[symbol] = "TRADING"
+        self._venue.statuses.update(self._statuses)

@@ -124,6 +124,11 @@ class RequestLimits:
         """Answer 418 for the next `duration_ms`."""
         self._banned_until_ms = pace_ms + duration_ms
 
+    def lift(self) -> None:
+        """End every wait, and forget what led to it; used weight stays counted."""
+        self._limited_until_ms = self._banned_until_ms = self._ignored = 0
+        self._ban_ms = BAN_MS_MIN
+
     def _limited(self, pace_ms: int) -> Denial:
         text = (
             f"Too much request weight used; current limit is {self.weight_max} request weight "
@@ -196,6 +201,11 @@ class AddressLimits:
     def ban(self, duration_ms: int, pace_ms: int) -> None:
         """Answer 418 to all for the next `duration_ms`."""
         self._for_all.ban(duration_ms, pace_ms)
+
+    def lift(self) -> None:
+        """End every wait, of all and of each address."""
+        for limits in (self._for_all, *self._addresses.values()):
+            limits.lift()
 
 
 class RateWindow:

@@ -1,0 +1,114 @@
+"""Fault `clear` without a server: it ends what faults did, and leaves what the source says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.tapes.clock import PlayClock
+from minibot.exchanges.tapes.frames import Frame, SourceFacts
+from minibot.simulator.faults.faults import Faults
+from minibot.simulator.faults.injector import Injector
+from minibot.simulator.server.hub import Hub
+from minibot.simulator.server.limits import IGNORED_MAX, AddressLimits
+from minibot.simulator.venue.instruments import entry, made_rules
+from minibot.simulator.venue.venue import Venue
+
+
+class Silence:
+    """Source without messages, in which one symbol does not trade."""
+
+    facts = SourceFacts(
+        name="silence",
+        origin_ms=1_700_000_000_000,
+        end_ms=None,
+        symbols=("BTCUSDT", "ETHUSDT"),
+        has_depth=False,
+        streams=frozenset({"btcusdt@trade", "ethusdt@trade"}),
+    )
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield no frames."""
+        return iter(())
+
+    def past_bars(self, symbol: str, interval: str) -> list[Any]:
+        """Return no history."""
+        return []
+
+
+class Door:
+    """Gate that keeps delayed actions for the test."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def shut(self) -> None:
+        """Cut nobody, as nobody is connected."""
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        self.waiting.append(action)
+
+
+class Place:
+    """Exchange without a server, with its faults."""
+
+    def __init__(self) -> None:
+        infos = {name: entry(name, made_rules(name), "table") for name in Silence.facts.symbols}
+        infos["ETHUSDT"]["status"] = "BREAK"
+        clock = PlayClock(Silence.facts.origin_ms, Fraction(1))
+        self.venue = Venue(Silence(), infos, clock, {})
+        self.limits = AddressLimits(lambda: self.venue.rates)
+        self.faults = Faults(clock.pace_ms)
+        self.door = Door()
+        hub = Hub(self.venue, self.faults)
+        self.injector = Injector(self.venue, hub, self.limits, self.faults, self.door, [])
+
+    def fault(self, name: str, **fields: object) -> None:
+        self.injector.inject({"name": name, **fields})
+
+    def charge(self, weight: int) -> int:
+        """Return the status of a client's call."""
+        denial = self.limits.charge("a", weight, self.venue.clock.pace_ms(), 0)
+        return 200 if denial is None else denial.status
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+def test_symbol_that_its_source_has_closed_stays_closed(place: Place) -> None:
+    """A closed symbol is opened neither by `clear` nor by the end of a break."""
+    place.fault("symbol_break", symbol="ETHUSDT", status="HALT", ms=1000)
+    place.door.waiting.pop()()
+    after_break = place.venue.statuses["ETHUSDT"]
+    for symbol in Silence.facts.symbols:
+        place.fault("symbol_break", symbol=symbol, status="HALT")
+    place.fault("clear")
+
+    assert after_break == "BREAK"
+    assert place.venue.statuses == {"BTCUSDT": "TRADING", "ETHUSDT": "BREAK"}
+
+
+def test_clear_makes_the_exchange_reachable(place: Place) -> None:
+    """An unreachable exchange can be reached again, before its time is over."""
+    place.fault("unreachable", ms=10**9)
+    before = place.faults.is_unreachable
+    place.fault("clear")
+
+    assert before
+    assert not place.faults.is_unreachable
+
+
+def test_clear_lifts_the_ban_of_an_address(place: Place) -> None:
+    """A ban that followed from the fault `rates` ends with it; used weight stays counted."""
+    place.fault("rates", weight=10)
+    statuses = [place.charge(20) for _ in range(IGNORED_MAX + 2)]
+    place.fault("clear")
+
+    assert statuses == [429] * (IGNORED_MAX + 1) + [418]
+    assert place.charge(5) == 200
+    assert place.limits.used == 25
