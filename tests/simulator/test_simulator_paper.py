@@ -27,6 +27,7 @@ from minibot.simulator.account.paper_rest import API_KEY, API_SECRET, PaperDesk
 from minibot.simulator.server.parameters import ApiError
 from minibot.simulator.server.service import Settings, make_server
 from minibot.simulator.venue.instruments import entry, made_rules
+from minibot.simulator.venue.listing import change_filter
 from minibot.simulator.venue.venue import Venue
 from tests.waiting import DEADLINE_S
 
@@ -184,6 +185,29 @@ def test_market_order_by_quote_amount_keeps_to_the_step(desk: Desk) -> None:
     assert answer["origQuoteOrderQty"] == "250.00000000"
     assert 0 <= Decimal(250) - spent < Decimal("101") * Decimal("0.00001")
     assert Decimal(answer["executedQty"]) % Decimal("0.00001") == 0
+
+
+@pytest.mark.parametrize("name", ["order", "order/test"])
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("LOT_SIZE", "minQty", "2.49486"),
+        ("MARKET_LOT_SIZE", "maxQty", "2.49484"),
+        ("MAX_POSITION", "maxPosition", "4.49484"),
+    ],
+)
+def test_market_order_by_quote_amount_meets_the_filters_of_a_quantity(
+    name: str, kind: str, field: str, value: str, desk: Desk
+) -> None:
+    """The quantity that an amount buys, here 2.49485, is judged like one that was asked for."""
+    bought = {**MARKET, "side": "BUY", "quoteOrderQty": "250"}
+    change_filter(desk.venue, "BTCUSDT", {"filter": kind, "field": field, "value": value})
+    refused = desk.refused("POST", name, **bought)
+    last = value[:-1] + "5"
+    change_filter(desk.venue, "BTCUSDT", {"filter": kind, "field": field, "value": last})
+    desk.call("POST", name, **bought)
+
+    assert refused == (-1013, f"Filter failure: {kind}")
 
 
 def test_market_sale_by_quote_amount_passes_no_better_price(desk: Desk) -> None:

@@ -116,8 +116,21 @@ class PaperAccount:
 
     # --- placing ----------------------------------------------------------------------------
 
+    def size(self, order: AccountOrder) -> None:
+        """Give an order by quote amount the quantity, in whole steps, that the book has for it."""
+        if not order.quote:
+            return
+        qty, quote_left = 0, order.quote
+        for price, there in self._levels(order.symbol, asks=order.is_buy):
+            part = min(there, quote_left // price)
+            qty += part
+            quote_left -= price * part
+            if part < there:
+                break
+        order.qty = qty - qty % lot_step(self._venue.infos[order.symbol]["filters"])
+
     def place(self, order: AccountOrder) -> AccountOrder:
-        """Accept an order that is well-formed and within the filters.
+        """Accept an order that is sized, well-formed and within the filters.
 
         Raises:
             ApiError: -2010, the matching engine's refusal; -1112 where no book is known.
@@ -125,11 +138,9 @@ class PaperAccount:
         against = self._levels(order.symbol, asks=order.is_buy)
         if not against and not self._levels(order.symbol, asks=not order.is_buy):
             raise ApiError(-1112, "No orders on book for symbol.")
-        if order.quote:
-            order.qty = self._affordable(order, against)
-            if not order.qty:
-                text = "Order book liquidity is less than `LOT_SIZE` filter minimum quantity."
-                raise ApiError(-2010, text)
+        if order.quote and not order.qty:
+            text = "Order book liquidity is less than `LOT_SIZE` filter minimum quantity."
+            raise ApiError(-2010, text)
         plan = self._plan(order, against)
         if order.kind == "LIMIT_MAKER" and plan:
             raise ApiError(-2010, "Order would immediately match and take.")
@@ -142,17 +153,6 @@ class PaperAccount:
             self._fill(order, price, qty, is_maker=False)
         self._rest_or_expire(order)
         return order
-
-    def _affordable(self, order: AccountOrder, against: list[tuple[int, int]]) -> int:
-        """Return the quantity, in whole steps, that the order's quote amount buys or brings."""
-        qty, quote_left = 0, order.quote
-        for price, there in against:
-            part = min(there, quote_left // price)
-            qty += part
-            quote_left -= price * part
-            if part < there:
-                break
-        return qty - qty % lot_step(self._venue.infos[order.symbol]["filters"])
 
     def _plan(self, order: AccountOrder, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the order's immediate fills, as (price, quantity)."""

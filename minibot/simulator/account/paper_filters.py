@@ -20,7 +20,7 @@ Average = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An order as the filters see it; `qty` is 0 for an order by quote amount."""
+    """An order as the filters see it; `qty` is 0 where the book has nothing for a quote amount."""
 
     is_buy: bool
     is_market: bool

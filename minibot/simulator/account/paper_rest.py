@@ -178,6 +178,7 @@ class PaperDesk:
         held = (balance.free + balance.locked) // UNIT
         holdings = Holdings(len(resting), held, buying)
         filters = self._venue.infos[symbol]["filters"]
+        self._account.size(order)
         check_filters(filters, as_asked(order), holdings, lambda n: self._average(symbol, n))
         return order
 
