@@ -141,18 +141,21 @@ class Opening:
     def _still_listed(self, refused: Answer) -> list[Instrument]:
         """Return the rules of the symbols that are listed now; the others are followed no more.
 
-        One name that was delisted while a former process ran makes the venue refuse them all.
+        One name that was delisted while a former process ran makes the venue refuse them all. It
+        is told as delisted, by the rules that the former process told.
         """
         session = self._session
-        listings = self._ask(session.upkeep.listings).value.by_symbol
-        found = {
-            name: listings[name].instrument for name in session.feed.symbols if name in listings
-        }
+        listings = self._ask(session.upkeep.listings).value
+        listed = listings.by_symbol
+        found = {name: listed[name].instrument for name in session.feed.symbols if name in listed}
         instruments = [instrument for instrument in found.values() if instrument is not None]
         if not instruments:
             self._refuse(refused)
         left = [name for name in session.feed.symbols if found.get(name) is None]
+        session.upkeep.take_rules(listings, left)
         for name in left:
+            if session.feed.rules.of(name) is not None:
+                continue
             detail = f"{name}: listed no longer, or by unknown rules; followed no more"
             session.feed.board.add(session.clock.now_ms(), SYMBOL_DELISTED, detail)
         session.unfollow(left)

@@ -99,18 +99,23 @@ class ReferenceRefresh:
         self._leaving: dict[str, int] = {}
         self._left: dict[str, int] = {}
         self._left_by: int | None = None
+        self._former: dict[str, Instrument] = {}
         self._asked: dict[str, int] = {}
         self._is_checking = self._is_resolving = False
 
-    def resume(self, left: Mapping[str, int], left_by: int | None) -> None:
+    def resume(
+        self, left: Mapping[str, int], left_by: int | None, rules: Mapping[str, Instrument]
+    ) -> None:
         """Resume after a former process of the same run, before the first universe.
 
         Args:
             left: The symbols that it gave up, and when.
             left_by: When it had given up any other symbol, if there may be more.
+            rules: The last rules that it told of each symbol.
         """
         self._left.update(left)
         self._left_by = left_by
+        self._former.update(rules)
 
     # --- cadence ------------------------------------------------------------------------------
 
@@ -170,16 +175,18 @@ class ReferenceRefresh:
         def whole(answer: Answer) -> None:
             self._is_checking = False
             if answer.error is None and not answer.is_skipped:
-                self._take_rules(answer.value, symbols)
+                self.take_rules(answer.value, symbols)
 
         self._requests.courier.send(self._requests.instruments_of(symbols, done))
 
-    def _take_rules(self, listings: Listings, symbols: Iterable[str]) -> None:
+    def take_rules(self, listings: Listings, symbols: Iterable[str]) -> None:
         """Take the rules of followed symbols from all listings; missing symbols are delisted."""
         rules = self._feed.rules
         taken: list[Instrument] = []
         for symbol in symbols:
             listing = listings.by_symbol.get(symbol)
+            if (listing is None or listing.instrument is None) and symbol in self._former:
+                rules.recall(self._former[symbol])
             known = rules.of(symbol)
             if listing is None:
                 taken += rules.missing([symbol])
@@ -222,7 +229,7 @@ class ReferenceRefresh:
             if not resolution.traded:
                 self._unresolved("no symbol passes")
                 return
-            self._take_rules(found[0], list(self._feed.symbols))
+            self.take_rules(found[0], list(self._feed.symbols))
             self._change(resolution)
 
         self._requests.courier.send(self.listings(listed))
@@ -256,6 +263,7 @@ class ReferenceRefresh:
                         self._tell_gap(symbol, now_ms)
                     self._feed.follow(symbol, now_ms)
                     self._feed.on_instruments([listing.instrument], now_ms)
+            self.take_rules(listings, list(self._feed.symbols))
         self._say(resolution, now_ms)
         for symbol in set(self._feed.symbols) - set(resolution.traded):
             self._leaving[symbol] = now_ms + self._linger_ms

@@ -1,17 +1,20 @@
 """Resume point of a restarted market role: the last data that a former process wrote.
 
-The last segments of `market_ticks` are read once. They decide only where bars, trade ids and gaps
-begin.
+The last segments of `market_ticks` are read once, and its first lines. They decide only where bars,
+trade ids and gaps begin, and by which rules a symbol was known that has meanwhile been delisted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from minibot.events.intervals import INTERVAL_MS
+from minibot.events.model import Instrument
 from minibot.exchanges.base import DEPTH
 from minibot.kernel import canonical
+from minibot.kernel.canonical import JsonObject
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.position import ZERO
 from minibot.kernel.segments import end_of, load_segments
@@ -27,8 +30,10 @@ class ResumePoint:
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
     symbol; `bar_ends` the exchange time up to which bars are written, by (symbol, interval);
     `followed` the symbols of the last beat; `books` the symbols whose book was not lost; `heard`
-    the time of the last beat that named a symbol; `read_from` the time of the first line that was
-    read, where the queue has lines before it.
+    the time of the last beat that named a symbol; `read_from` the time of the first line of the
+    last segments, where the queue has lines before it; `rules` the last rules of each symbol in the
+    lines read: a change between the first lines and the last segments is not among them, nor a
+    symbol that joined there.
     """
 
     last_ts: int = 0
@@ -38,6 +43,7 @@ class ResumePoint:
     books: set[str] = field(default_factory=set)
     heard: dict[str, int] = field(default_factory=dict)
     read_from: int | None = None
+    rules: dict[str, Instrument] = field(default_factory=dict)
 
     def left(self) -> dict[str, int]:
         """Return until when each symbol was followed that is followed no longer."""
@@ -55,6 +61,8 @@ def read_resume_point(folder: Path) -> ResumePoint:
     tail = ResumePoint()
     sealed = load_segments(folder, STEM)
     start = end_of(sealed[:-1]) if sealed else ZERO
+    if start.seq:
+        _note_first_rules(tail, folder)
     reader = JournalReader(folder, STEM, start)
     try:
         while lines := reader.read(LINES_AT_ONCE):
@@ -67,6 +75,23 @@ def read_resume_point(folder: Path) -> ResumePoint:
     return tail
 
 
+def _note_first_rules(tail: ResumePoint, folder: Path) -> None:
+    """Note the rules of the run's first symbols, which stand before everything else."""
+    reader = JournalReader(folder, STEM)
+    try:
+        while reader.position.seq < LINES_AT_ONCE and (lines := reader.read(LINES_AT_ONCE)):
+            for line in lines:
+                event = canonical.decode(line.json)
+                if event["type"] == "instrument":
+                    _note_rules(tail, event["payload"])
+    finally:
+        reader.close()
+
+
+def _note_rules(tail: ResumePoint, payload: JsonObject) -> None:
+    tail.rules[payload["symbol"]] = cast(Instrument, Instrument.from_json(payload))
+
+
 def _note(tail: ResumePoint, json: bytes) -> None:
     event = canonical.decode(json)
     tail.last_ts = event["ts"]
@@ -76,6 +101,8 @@ def _note(tail: ResumePoint, json: bytes) -> None:
     elif event["type"] == "beat":
         tail.followed = tuple(payload["data_age_ms"])
         tail.heard.update(dict.fromkeys(tail.followed, tail.last_ts))
+    elif event["type"] == "instrument":
+        _note_rules(tail, payload)
     elif event["type"] == "book":
         tail.books.add(payload["symbol"])
     elif event["type"] == "gap" and payload["stream"] == DEPTH:

@@ -60,6 +60,10 @@ class RulesBook:
             for name in fresh
         ]
 
+    def recall(self, instrument: Instrument) -> None:
+        """Take what a former process told last of a symbol whose rules are not known here."""
+        self._instruments.setdefault(instrument.symbol, instrument)
+
     def missing(self, symbols: Iterable[str]) -> list[Instrument]:
         """Return the rules of known symbols that an answer no longer lists, marked as delisted."""
         return [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Gap
+from minibot.events.model import Gap, Instrument
 from minibot.exchanges.venue_facts import Listing, Listings
 from minibot.market.feed import Feed
 from minibot.market.reference_refresh import DOUBT_MS, HOLDINGS_MS, LINGER_MS, ReferenceRefresh
@@ -398,6 +398,21 @@ def test_symbol_that_left_before_a_restart_comes_back_with_a_gap(
     ]
 
 
+def test_followed_symbol_that_a_restart_finds_delisted_is_told(tmp_path: Path) -> None:
+    """The first universe of a restart tells which followed symbols are listed no longer."""
+    desk = Desk(tmp_path, replace(session_config((), 0), universe=universe()), 1)
+    rules = {name: instrument(name) for name in ("ETHUSDT", "XRPUSDT")}
+    resume(desk.session, ResumePoint(90_000, followed=("ETHUSDT", "XRPUSDT"), rules=rules))
+    desk.session.upkeep.open(Resolution(("ETHUSDT",)), listings("ETHUSDT"))
+    told = [payload for payload, _ in desk.session.feed.take() if isinstance(payload, Instrument)]
+    desk.session.close()
+
+    assert [(item.symbol, item.status) for item in told] == [
+        ("ETHUSDT", "TRADING"),
+        ("XRPUSDT", "DELISTED"),
+    ]
+
+
 def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> None:
     """A symbol that a former process gave up comes back as one that this process gave up."""
     tray = Tray()
@@ -412,7 +427,7 @@ def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> No
         Held(),
         rules_interval_ms=600_000,
     )
-    upkeep.resume({"XRPUSDT": 30_000}, None)
+    upkeep.resume({"XRPUSDT": 30_000}, None, {})
     upkeep.open(Resolution(("ETHUSDT",)), listings("ETHUSDT"))
     upkeep.begin(0)
     upkeep.on_clock(60_000)

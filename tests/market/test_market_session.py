@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from minibot.events.model import Bar
 from minibot.exchanges.base import Stream, StreamLost
@@ -24,6 +25,7 @@ from minibot.market.reader import Frames
 from minibot.market.session import Session, SessionConfig
 from minibot.simulator.faults.garbage import GARBAGE
 from tests.exchanges.binance.loopback import Loopback, accept, answer
+from tests.instruments import instrument
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import wait_until
@@ -162,6 +164,34 @@ def test_symbol_delisted_before_a_restart_costs_the_others_nothing(
     told = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
     assert len(told) == 1
     assert told[0].startswith("ETHUSDT")
+
+
+@pytest.mark.row("F118")
+@pytest.mark.parametrize("status", ["TRADING", "DELISTED"])
+def test_symbol_delisted_before_a_restart_is_told_by_its_former_rules(
+    tmp_path: Path, status: str
+) -> None:
+    """A symbol gone while no process ran is told as delisted, unless a former process told so."""
+    with exchange(tmp_path, "generator:1:BTCUSDT,ETHUSDT") as running:
+        running.fault("delist", symbol="ETHUSDT")
+        config = session_config(running.symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED, is_restart=True)
+        former = instrument("ETHUSDT", qty_min="0.5", status=status)
+        desk.session.upkeep.resume({}, None, {"ETHUSDT": former})
+        desk.start()
+        desk.start_clock()
+        wait_until(lambda: len(desk.world.of("market_tick")) > 50 or desk.has_ended, "ticks")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    told = [item for item in desk.world.of("instrument") if item.symbol == "ETHUSDT"]
+    details = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
+    if status == "TRADING":
+        assert told == [replace(former, status="DELISTED")]
+        assert details == ["ETHUSDT: status TRADING -> DELISTED"]
+    else:
+        assert told == []
+        assert details == []
 
 
 @pytest.mark.row("N-30", "S-24")
