@@ -1,18 +1,20 @@
 """`ai-proof`: one recorded run, replayed with and without the AI; the orders must be equal.
 
-Two views of the run are replayed: as recorded, and without the `recommendations` queue. The replay
-gives the digest of each derived queue; all of them have to be equal in both views. The second view
-is made of links to the run's own files in a scratch folder; the run is not touched.
+Two views of the run are replayed: as recorded, and without the `recommendations` queue, where no
+core is given `model_active` either. The replay gives the digest of each derived queue; all of them
+have to be equal in both views. The second view is made of links to the run's own files in a scratch
+folder; the run is not touched.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.events.model import ModelActive
 from minibot.events.names import ORDER_INTENTS, RECOMMENDATIONS
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import FILES, ensure_folder
@@ -20,8 +22,8 @@ from minibot.kernel.files import FILES, ensure_folder
 WITH: Final = "with AI"
 WITHOUT: Final = "without AI"
 
-Replay = Callable[[Path], Mapping[str, str]]
-"""From a run's folder to the digest of every queue that the cores derive."""
+Replay = Callable[[Path, Collection[str]], Mapping[str, str]]
+"""From a run's folder, and types that no core is given, to the digest of every derived queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,11 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
     queues = run_dir / "queues"
     if not (queues / ORDER_INTENTS).is_dir():
         raise Refusal(f"{run_dir} has no sealed queues.", "Prove a finished run.")
-    views: dict[str, Mapping[str, str]] = {WITH: replay(run_dir)}
+    views: dict[str, Mapping[str, str]] = {WITH: replay(run_dir, ())}
     differences: list[str] = []
     shutil.rmtree(scratch, ignore_errors=True)  # Left by a proof that was killed.
     try:
-        views[WITHOUT] = replay(_view(run_dir, scratch))
+        views[WITHOUT] = replay(_view(run_dir, scratch), (ModelActive.TYPE,))
     except (IntegrityError, Refusal) as error:
         views[WITHOUT] = {}
         differences.append(f"{WITHOUT}: a role took what the AI said: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from minibot.ai.proof import AiProof, prove
@@ -33,13 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if proof.holds else 1
 
 
-def digests(run_dir: Path) -> Mapping[str, str]:
+def digests(run_dir: Path, without: Collection[str]) -> Mapping[str, str]:
     """Return the digest of every queue that a replay of the run derives.
+
+    Args:
+        run_dir: The run's folder.
+        without: Types of events that no core is given.
 
     Raises:
         Refusal: Replay and record differ, so the digests cover only a part of the run.
     """
-    replay, why = replay_run(run_dir), ""
+    replay, why = replay_run(run_dir, without=without), ""
     if replay.difference is not None:
         why = f": {describe(replay.difference)['lines'][0]}"
     if not replay.is_identical:

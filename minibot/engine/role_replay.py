@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -166,6 +166,7 @@ def replay_role(
     until: Mapping[str, int] | None = None,
     result: RoleReplay | None = None,
     is_compared: bool = True,
+    without: Collection[str] = (),
 ) -> RoleReplay:
     """Replay one role and compare what it derives with what it recorded.
 
@@ -180,6 +181,7 @@ def replay_role(
         until: By queue, the last line to take, for a run that is still going.
         result: Filled as the replay goes, so that it stands also when the record breaks off.
         is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
+        without: Types of events that are counted and not processed; none of `market_ticks`.
     """
     found = RoleReplay(name) if result is None else result
     taking = Taking(
@@ -194,6 +196,7 @@ def replay_role(
         on_taken=on_taken,
         listener=listener,
         is_compared=is_compared,
+        without=without,
     )
     for _ in taking.turns():
         pass
@@ -208,7 +211,8 @@ class Taking:
         result: Filled on the way.
         desk: Where the role reads.
         reader: Its number there.
-        window, until, core, on_step, on_taken, listener, is_compared: As `replay_role` takes them.
+        window, until, core, on_step, on_taken, listener: As `replay_role` takes them.
+        is_compared, without: Likewise.
 
     Attributes:
         processor: Gives the inputs to the core.
@@ -228,6 +232,7 @@ class Taking:
         on_taken: OnTaken | None = None,
         listener: Listener | None = None,
         is_compared: bool = True,
+        without: Collection[str] = (),
     ) -> None:
         self.processor = processor_of(recorded, result.role, core)
         # The ids of plain runs are remembered many at a time.
@@ -243,6 +248,7 @@ class Taking:
         self._on_taken = on_taken
         self._listener = listener
         self._is_compared = is_compared
+        self._without = without
         self._comparison = _RoleComparison(recorded, result, window)
         self._named = recorded.named(self._role)
         self._row = Row(self.processor.core, desk.amounts)
@@ -285,7 +291,7 @@ class Taking:
                 self._on_taken(step)
             if self._listener is not None:
                 self._listener.on_inputs(queue, taken.seq, (event,))
-            if not processor.admit(taken):
+            if not processor.admit(taken) or event.type in self._without:
                 continue
             events = processor.process(taken, step.now)
             if self._on_step is not None:
@@ -535,6 +541,7 @@ def replay_run(
     run_dir: Path,
     roles: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
+    without: Collection[str] = (),
 ) -> Replay:
     """Replay strategy, risk and execution of a recorded run, one role after the other.
 
@@ -544,6 +551,7 @@ def replay_run(
         run_dir: The run's folder.
         roles: Some of those that have a core; all by default.
         progress: Told now and then how many of how many inputs have been taken.
+        without: As `replay_role` takes it.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
@@ -553,7 +561,7 @@ def replay_run(
     count = Counting(recorded, names, progress)
     results = []
     for name in names:
-        results.append(replay_role(recorded, name, listener=count))
+        results.append(replay_role(recorded, name, listener=count, without=without))
         if results[-1].difference is not None:
             break
     return Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))

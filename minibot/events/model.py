@@ -1224,6 +1224,11 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
     )
 }
 
+CAUSED_BY_AI: Final[frozenset[type[Payload]]] = frozenset(
+    {Recommendation, ModelActive, Health, Incident, StopJournal}
+)
+"""All that the AI causes, itself or through the watchdog: no core heeds any of it."""
+
 
 class Envelope(Struct, frozen=True, kw_only=True):
     """The envelope of every event.

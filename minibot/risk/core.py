@@ -33,6 +33,7 @@ from minibot.events.decimals import format_fixed
 from minibot.events.model import (
     ADJUST,
     BUY,
+    CAUSED_BY_AI,
     SELL,
     AveragePrice,
     Bar,
@@ -157,7 +158,7 @@ class RiskCore(Core):
         if isinstance(payload, MarketRegime):
             state.regimes.regime = payload.name
             return None
-        if state.is_stopped or isinstance(payload, MarketScan):
+        if state.is_stopped or isinstance(payload, MarketScan) or type(payload) in CAUSED_BY_AI:
             return None
         state.now = now
         if isinstance(payload, RunOpening):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from minibot.ai.proof import prove
@@ -21,7 +21,7 @@ def run_with(folder: Path, intents: bytes) -> Path:
     return run_dir
 
 
-def digests(run_dir: Path) -> Mapping[str, str]:
+def digests(run_dir: Path, without: Collection[str]) -> Mapping[str, str]:
     """Return the digest of a run's order intents."""
     return {ORDER_INTENTS: hashlib.sha256((run_dir / QUEUE).read_bytes()).hexdigest()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -542,19 +542,22 @@ def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..
 def test_proof_tells_an_independent_replay_from_one_that_listens(
     stage: Callable[..., Stage], tmp_path: Path
 ) -> None:
-    """A replay independent of the AI is proven; one that reads the AI's queue is exposed."""
+    """A replay independent of the AI is proven; one that heeds its queue or models is exposed."""
     one = stage({"train": False})
     run_dir = sealed(one)
 
-    def deaf(folder: Path) -> dict[str, str]:
+    def deaf(folder: Path, without: Collection[str]) -> dict[str, str]:
         inbox = folder / "queues" / "market_ticks" / "inbox.jsonl"
         return {"order_intents": str(len(inbox.read_bytes()))}
 
-    def listening(folder: Path) -> dict[str, str]:
+    def listening(folder: Path, without: Collection[str]) -> dict[str, str]:
         inbox = folder / "queues" / "recommendations" / "inbox.jsonl"
         return {"order_intents": str(len(inbox.read_bytes()) if inbox.exists() else 0)}
 
-    def demanding(folder: Path) -> dict[str, str]:
+    def heeding(folder: Path, without: Collection[str]) -> dict[str, str]:
+        return {"order_intents": str(ModelActive.TYPE in without)}
+
+    def demanding(folder: Path, without: Collection[str]) -> dict[str, str]:
         if not (folder / "queues" / "recommendations" / "inbox.jsonl").exists():
             raise IntegrityError("replay", "CURSOR_AHEAD", "recommendations: logged line 1")
         return {"order_intents": "same"}
@@ -563,6 +566,7 @@ def test_proof_tells_an_independent_replay_from_one_that_listens(
     assert proof.holds
     assert proof.recommendations > 1
     assert not prove(run_dir, listening, tmp_path / "scratch").holds
+    assert not prove(run_dir, heeding, tmp_path / "scratch").holds
     assert not prove(run_dir, demanding, tmp_path / "scratch").holds
-    assert not prove(run_dir, lambda folder: {}, tmp_path / "scratch").holds
+    assert not prove(run_dir, lambda folder, without: {}, tmp_path / "scratch").holds
     assert (run_dir / "queues" / "recommendations" / "inbox.jsonl").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,11 @@ def test_two_proofs_at_once_leave_each_other_alone(
     """A second proof does not take away the view that the first one replays."""
     seconds = []
 
-    def replayed_beside_another(run_dir: Path) -> Mapping[str, str]:
+    def replayed_beside_another(run_dir: Path, without: Collection[str]) -> Mapping[str, str]:
         if run_dir != short_run.run_dir.resolve():
             words = ("ai-proof", short_run.run_id, "--var", str(short_run.var))
             seconds.append(run_command(["minibot", *words]))
-        return found(run_dir)
+        return found(run_dir, without)
 
     found = ai_proof.digests
     monkeypatch.setattr(ai_proof, "digests", replayed_beside_another)
@@ -67,10 +67,10 @@ def test_run_that_lacks_what_replay_derives_is_not_proven(
     """A missing line is no difference, but a run that came to its end lacks none."""
     lacking = RoleReplay("risk_role", digests={ORDER_INTENTS: NOTHING}, missing=1)
     replay = Replay(short_run.run_id, (lacking,), was_stopped=False)
-    monkeypatch.setattr(ai_proof, "replay_run", lambda run_dir: replay)
+    monkeypatch.setattr(ai_proof, "replay_run", lambda run_dir, without: replay)
 
     with pytest.raises(Refusal, match="does not replay as recorded"):
-        ai_proof.digests(short_run.run_dir)
+        ai_proof.digests(short_run.run_dir, ())
 
 
 def test_stopped_run_that_replays_is_proven(stopped_run: ShortRun) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from minibot.cores.input_order import KNOWN_IDS_MAX, KnownIds, LoggedStep, Now
+from minibot.cores.protocol import Core, Input
 from minibot.engine import batched_inputs as intake
 from minibot.engine.batched_inputs import ManyIds, steps_of
 from minibot.engine.grouped_replay import AHEAD_MAX, Task, replay_group
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Counting, RoleReplay, replay_role
-from minibot.events.model import Event
+from minibot.events.model import Event, RunOpening
+from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.journal import Line
 from minibot.replay.proof import prove
 from minibot.replay.run_status import open_run
@@ -74,6 +76,33 @@ def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -
     assert many == each
     assert many.difference is None
     assert many.inputs > 1000
+
+
+class Noting(Core):
+    """Core that notes the types of control events and says nothing."""
+
+    def __init__(self) -> None:
+        self.types: list[str] = []
+
+    def process(self, item: Input, seq: int, now: int) -> None:
+        """Note an event of the watchdog."""
+        if isinstance(item, Event) and item.source == WATCHDOG_ROLE:
+            self.types.append(item.type)
+
+
+@pytest.mark.parametrize("role", CORE_ROLES)
+def test_type_that_a_replay_leaves_out_is_counted_and_reaches_no_core(
+    role: str, recorded: Recorded
+) -> None:
+    """A replay without the openings of runs gives its core all other events of the watchdog."""
+    whole, less = Noting(), Noting()
+    left_out = {RunOpening.TYPE}
+    every = replay_role(recorded, role, core=whole, is_compared=False)
+    fewer = replay_role(recorded, role, core=less, is_compared=False, without=left_out)
+
+    assert fewer == every
+    assert less.types == [kind for kind in whole.types if kind not in left_out]
+    assert left_out.intersection(whole.types)
 
 
 @pytest.mark.process
