@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from minibot.ai.vector import FeatureWindow
-from minibot.events.model import Bar, Book, MarketTick, Payload
+from minibot.events.model import Bar, Book, Gap, MarketTick, Payload
 
 TOUCH: Final = "touch"
 BAR: Final = "bar"
 BOOK: Final = "book"
+DEPTH: Final = "depth"
+"""Name of the book's stream in that of a gap."""
 _LEVELS: Final = 5
 
 Row = list[Any]
@@ -47,6 +49,9 @@ def row_of(payload: Payload) -> Row | None:
         bids = [level[1] for level in payload.bids[:_LEVELS]]
         asks = [level[1] for level in payload.asks[:_LEVELS]]
         return [BOOK, payload.symbol, bids, asks]
+    if isinstance(payload, Gap) and DEPTH in payload.stream:
+        # Quotes go on without the book: what it showed last would count as true all that time.
+        return [BOOK, payload.symbol, [], []]
     return None
 
 

@@ -22,7 +22,7 @@ from minibot.ai.dataset import (
 from minibot.ai.feature_store import FeaturePackRefused, read_pack, write_pack
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
-from minibot.events.model import Event, Gap, Payload
+from minibot.events.model import Book, Event, Gap, Payload
 from minibot.kernel.errors import ConfigError
 from tests.ai.ai_rows import RUN_ID, dataset
 from tests.ai.ai_stage import START_TS, SYMBOL, bar, history, market, quote
@@ -151,6 +151,21 @@ def test_rows_across_a_gap_are_not_labelled() -> None:
     feed(rows, events(iter([[(gap, START_TS + 5000)]])))
     feed(rows, events(market(9, 16, prices=rising)))
     assert len(rows) == 0
+
+
+@pytest.mark.parametrize(("stream", "imbalance"), [("depth", 0), ("trade", 800_000)])
+def test_book_that_is_lost_counts_as_balanced_until_the_next(stream: str, imbalance: int) -> None:
+    """A book whose updates are missing says nothing of the market, which goes on without it."""
+    rows = maker()
+    heavy = Book(SYMBOL, (("59999.99", "9.00000"),), (("60000.01", "1.00000"),), 1, "interval")
+    lost = Gap(SYMBOL, stream, START_TS, START_TS, "updates missing")
+    feed(rows, events(history(rising)) + events(market(0, 1, prices=rising)))
+    feed(rows, events(iter([[(heavy, START_TS), (lost, START_TS)]])))
+
+    vector = rows.windows.by_symbol[SYMBOL].vector()
+
+    assert vector is not None
+    assert vector[FEATURES.index("book_imbalance_5")] == imbalance
 
 
 def test_rows_are_made_of_nothing_that_comes_later() -> None:
