@@ -31,9 +31,15 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
     """Return the labelled rows of finished runs, in order of the runs.
 
     Raises:
-        Refusal: A folder is no sealed run of this `var`.
+        Refusal: A folder is no sealed run of this `var`, or is named twice: its rows would pass for
+            twice as many.
         IntegrityError or ContractError: A queue of a run is damaged or holds foreign events.
     """
+    known: set[Path] = set()
+    for folder in (run_dir.resolve() for run_dir in run_dirs):
+        if folder in known:
+            raise Refusal(f"{folder.name} is named twice.", "Name each run once.")
+        known.add(folder)
     return merged([_collect(run_dir, runs_root, settings) for run_dir in run_dirs])
 
 

@@ -529,6 +529,8 @@ def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..
     assert {source.queue for source in data.sources} <= {"market_ticks", "signals", "fills"}
     with pytest.raises(Refusal, match="no run of"):
         collect([run_dir], one.var.root, settings)
+    with pytest.raises(Refusal, match="named twice"):
+        collect([run_dir, run_dir.parent / ".." / "runs" / RUN_ID], one.var.runs, settings)
 
     inbox = run_dir / "queues" / "market_ticks" / "inbox.jsonl"
     whole = inbox.read_bytes()
