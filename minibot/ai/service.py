@@ -207,12 +207,14 @@ class AiService:
     # --- models -------------------------------------------------------------------------------
 
     def use_model(self, model_id: str) -> None:
-        """Let the worker use a snapshot, or the baseline; a bad snapshot leaves the baseline."""
+        """Let the worker use a snapshot, or the baseline, also in place of one that is refused."""
         text = None
         self.model_note = ""
         if model_id and model_id != NO_MODEL and self.settings.uses_model:
             try:
-                text = self.activation.load_passed(model_id).text
+                snapshot = self.activation.load_passed(model_id)
+                self.settings.training.require_fit(snapshot)
+                text = snapshot.text
             except SnapshotRefused as error:
                 self.model_note = f"model refused: {error}"
                 self._notes.append(self.model_note)

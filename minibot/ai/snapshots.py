@@ -32,6 +32,8 @@ MODEL_FILE: Final = "model.txt"
 MANIFEST_FILE: Final = "manifest.json"
 SUMS_FILE: Final = "sha256"
 GATE_FILE: Final = "gate.json"
+ASKED: Final = ("horizon_ms", "bar_interval", "trend_interval", "label_bps_min")
+"""Entries of a manifest's `training` by which its model answers a night's question or another."""
 _SCHEMA: Final = "minibot.model_snapshot"
 _ID: Final = re.compile(r"lgbm-[0-9a-f]{16}", re.ASCII)
 _SMALL_BYTES_MAX: Final = 1 << 20
@@ -39,6 +41,10 @@ _SMALL_BYTES_MAX: Final = 1 << 20
 
 class SnapshotRefused(Exception):
     """A snapshot that may not be used; the message says what is wrong with it."""
+
+
+class SnapshotOutdated(SnapshotRefused):
+    """A snapshot of a build whose manifests did not name all of `ASKED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Snapshots:
         return sorted(item.name for item in self._root.iterdir() if _ID.fullmatch(item.name))
 
     def write(self, text: str, *, created_ts: int, training: Mapping[str, Any]) -> str:
-        """Write a snapshot and return its id; an existing one stays as it is.
+        """Write a snapshot and return its id; an existing one stays as it is, but an outdated one.
 
         Args:
             text: The model, as `check_model_text` accepts it.
@@ -92,8 +98,11 @@ class Snapshots:
         model_id = model_id_of(text)
         folder = self.folder(model_id)
         if (folder / SUMS_FILE).exists():
-            self.load(model_id)
-            return model_id
+            try:
+                self.load(model_id)
+                return model_id
+            except SnapshotOutdated:
+                (folder / SUMS_FILE).unlink()
         data = text.encode()
         ensure_folder(folder)
         write_atomic(folder / MODEL_FILE, data)
@@ -167,6 +176,12 @@ def _check_manifest(manifest: Mapping[str, Any], model_id: str, data: bytes) -> 
     for name, value in wanted.items():
         if manifest.get(name) != value:
             raise SnapshotRefused(f"{model_id}: {MANIFEST_FILE}: {name} does not fit")
+    missing = [name for name in ASKED if name not in manifest.get("training", {})]
+    if missing:
+        raise SnapshotOutdated(
+            f"{model_id}: an older minibot made it and did not say for which {', '.join(missing)}; "
+            "train it again"
+        )
     if model_id != f"lgbm-{sha256(data).hexdigest()[:16]}":
         raise SnapshotRefused(f"{model_id}: the id does not name this text")
 

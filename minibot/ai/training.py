@@ -30,7 +30,7 @@ from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
-from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.snapshots import ASKED, Snapshot, SnapshotRefused
 from minibot.ai.trainer import ROWS_MAX
 from minibot.runtime.interpreter import private_folder, program
 
@@ -65,6 +65,8 @@ class TrainingSettings:
         isolation_min: Minimum isolation for any process that touches a model.
         rows_min: Fewer training rows are refused.
         horizon_ms: Horizon of the labels.
+        bar_interval, trend_interval: Bars that the features are made of.
+        label_bps_min: Least move over the horizon that is no HOLD, decimal text.
         seed: Seed of LightGBM.
     """
 
@@ -72,7 +74,29 @@ class TrainingSettings:
     isolation_min: str
     rows_min: int
     horizon_ms: int
+    bar_interval: str
+    trend_interval: str
+    label_bps_min: str
     seed: int
+
+    def asked(self) -> dict[str, Any]:
+        """Return the question that a model of this training answers, as its manifest names it."""
+        return {name: getattr(self, name) for name in ASKED}
+
+    def require_fit(self, snapshot: Snapshot) -> None:
+        """Check that a snapshot answers the question of this profile.
+
+        Raises:
+            SnapshotRefused: It was made for another horizon, other bars or other labels.
+        """
+        made = snapshot.manifest["training"]
+        differences = [
+            f"{name} {made[name]}, the profile has {wanted}"
+            for name, wanted in self.asked().items()
+            if made[name] != wanted
+        ]
+        if differences:
+            raise SnapshotRefused(f"{snapshot.model_id} was made for {'; '.join(differences)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ def train_snapshot(
                 "pack": pack,
                 "train_rows": len(train),
                 "holdout_rows": len(holdout),
-                "horizon_ms": settings.horizon_ms,
+                **settings.asked(),
                 "seed": settings.seed,
                 "rounds": ROUNDS,
             },
@@ -173,9 +197,14 @@ def judge_snapshot(
 def _reference(
     activation: Activation, tasks: Tasks, holdout: Sequence[Row]
 ) -> tuple[Sequence[Probabilities], str]:
-    """Return the active model's probabilities for the rows and its id, or the baseline's."""
+    """Return the active model's probabilities for the rows and its id, or the baseline's.
+
+    The baseline takes the place of a model that is damaged or was made for another question.
+    """
     try:
         active = activation.load_active()
+        if active is not None:
+            tasks.settings.require_fit(active)
     except SnapshotRefused:
         active = None
     if active is None:
@@ -196,7 +225,7 @@ class Tasks:
     ) -> None:
         self._before_start = before_start
         self._root = ai_root
-        self._settings = settings
+        self.settings = settings
         self._is_cancelled = is_cancelled
 
     def train(self, rows: Sequence[Row]) -> str:
@@ -205,7 +234,7 @@ class Tasks:
         Raises:
             TrainingFailed: The trainer failed.
         """
-        last: Frame = {"t": "train", "rounds": ROUNDS, "seed": self._settings.seed}
+        last: Frame = {"t": "train", "rounds": ROUNDS, "seed": self.settings.seed}
         frames = chain(_chunks(rows, with_labels=True), (last,))
         text = self._run("train", frames, "trained")["text"]
         if not isinstance(text, str):
@@ -226,7 +255,7 @@ class Tasks:
             raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
 
     def _run(self, task: str, frames: Iterable[Frame], answer: str) -> Frame:
-        settings = self._settings
+        settings = self.settings
         self._before_start("trainer")
         child = JailedProcess(
             command(program(), self._root, settings.memory_mb, task, private_folder()),

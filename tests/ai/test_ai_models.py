@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.ai.activation import LOCK_FILE, Activation, Active
+from minibot.ai import snapshots
+from minibot.ai.activation import LOCK_FILE, NO_MODEL, Activation, Active
 from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
 from minibot.ai.gate import (
@@ -44,6 +46,7 @@ from minibot.ai.training import (
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.ai.worker_supervisor import READY
 from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from tests.ai.ai_rows import RUN_ID, dataset, model_text
@@ -51,8 +54,17 @@ from tests.ai.ai_stage import LEVEL_HERE
 from tests.waiting import DEADLINE_S
 
 SETTINGS = TrainingSettings(
-    memory_mb=256, isolation_min=LEVEL_HERE, rows_min=100, horizon_ms=30_000, seed=1
+    memory_mb=256,
+    isolation_min=LEVEL_HERE,
+    rows_min=100,
+    horizon_ms=30_000,
+    bar_interval="1s",
+    trend_interval="1m",
+    label_bps_min="2.0",
+    seed=1,
 )
+TRAINED = {"rows": 1, **SETTINGS.asked()}
+"""Entry in a manifest of a model made for the settings, which are those of the shipped demo."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +84,10 @@ def train(root: Path, data: Dataset, created_ts: int = 1) -> Trained:
     return train_snapshot(Activation(root), root, data, SETTINGS, created_ts=created_ts)
 
 
-def passed(root: Path, seed: int) -> str:
+def passed(root: Path, seed: int, training: Mapping[str, Any] = TRAINED) -> str:
     """Write a snapshot that has passed the gate, and return its id."""
     activation = Activation(root)
-    model_id = activation.snapshots.write(model_text(seed), created_ts=seed, training={"rows": 1})
+    model_id = activation.snapshots.write(model_text(seed), created_ts=seed, training=training)
     sha256 = activation.snapshots.load(model_id).manifest["model"]["sha256"]
     activation.snapshots.write_verdict(
         model_id, {"passed": True, "reasons": [], "model_sha256": sha256}
@@ -150,7 +162,7 @@ def test_training_on_a_wrong_number_of_rows_names_the_remedy(
 @pytest.mark.process
 def test_training_without_the_least_isolation_touches_no_model(root: Path) -> None:
     """The trainer gets no rows if no system reaches the least isolation."""
-    settings_ = TrainingSettings(256, "unreachable", 100, 30_000, 1)
+    settings_ = replace(SETTINGS, isolation_min="unreachable")
     with pytest.raises(TrainingFailed, match="isolation"):
         train_snapshot(Activation(root), root, dataset(1), settings_, created_ts=1)
     assert not (root / "snapshots").exists()
@@ -191,7 +203,7 @@ def test_scoring_that_did_not_take_place_leaves_the_verdict(root: Path) -> None:
     activation = Activation(root)
     active = passed(root, 1)
     activation.activate(active, "test")
-    unjudged = activation.snapshots.write(model_text(2), created_ts=2, training={"rows": 1})
+    unjudged = activation.snapshots.write(model_text(2), created_ts=2, training=TRAINED)
     rows = dataset(1).rows
     for model_id in (active, unjudged):
         with pytest.raises(TrainingFailed, match="cancelled"):
@@ -265,7 +277,7 @@ def rows_labelled(labels: list[int]) -> list[Row]:
     return [Row(number, "BTCUSDT", (), label) for number, label in enumerate(labels)]
 
 
-def sure(rows: list[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
+def sure(rows: Sequence[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
     """Return probabilities that give the true label a certain share."""
     rest = (SCALE - share) // 2
     answers = []
@@ -461,6 +473,68 @@ def clerk_of(root: Path, profile: str, *sets: str) -> AiService:
     unused: Any = None
     settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=("BTCUSDT",))
     return AiService(settings_, unused, lambda: 0)
+
+
+@pytest.mark.parametrize(("profile", "is_used"), [("nore-demo", True), ("nore", False)])
+def test_night_uses_a_model_that_was_made_for_its_horizon_and_bars_alone(
+    root: Path, profile: str, is_used: bool
+) -> None:
+    """A model of the demo's half minute would answer a night's minute; the baseline does."""
+    clerk = clerk_of(root, profile)
+    model_id = passed(root, 1)
+
+    clerk.use_model(model_id)
+
+    assert clerk.model_id == (model_id if is_used else NO_MODEL)
+    differences = ("horizon_ms 30000", "60000", "bar_interval 1s", "trend_interval 1m")
+    assert all(said in clerk.model_note for said in differences) != is_used
+
+
+@pytest.mark.parametrize("key", list(SETTINGS.asked()))
+def test_gate_compares_with_the_baseline_where_the_active_model_answers_another_question(
+    root: Path, key: str
+) -> None:
+    """A model of another horizon, of other bars or labels is no reference for a candidate."""
+    activation = Activation(root)
+    training = {**TRAINED, key: 1 if key == "horizon_ms" else "7"}
+    activation.activate(passed(root, 1, training), "test")
+    candidate = passed(root, 2)
+    rows = dataset(1).rows
+    tasks = Scoring(root, {model_text(1): sure(rows), model_text(2): sure(rows)})
+
+    judge_snapshot(activation, tasks, candidate, rows, rows)
+
+    assert (activation.snapshots.verdict(candidate) or {})["reference_id"] == "baseline"
+
+
+def older(root: Path, model_id: str) -> None:
+    """Make a snapshot one of a build whose manifests did not name bars and labels."""
+    folder = root / "snapshots" / model_id
+    manifest = read_hashed(folder / "manifest.json")
+    kept = {"rows": 1, "horizon_ms": 30_000}
+    write_hashed(folder / "manifest.json", {**manifest, "training": kept})
+    (folder / "sha256").write_bytes(snapshots._sums(folder))
+
+
+def test_model_of_an_older_build_is_refused_until_it_is_trained_again(root: Path) -> None:
+    """Model list, night and activation refuse one whose bars nobody knows, and say so."""
+    model_id = passed(root, 1)
+    activation = Activation(root)
+    activation.activate(model_id, "test")
+    older(root, model_id)
+    clerk = clerk_of(root, "nore-demo")
+
+    clerk.use_model(model_id)
+
+    (line,) = list_models(root)
+    assert (line.is_active, line.passed) == (True, False)
+    for said in (clerk.model_note, *line.reasons):
+        assert "train it again" in said
+    assert clerk.model_id == NO_MODEL
+    with pytest.raises(SnapshotRefused, match="train it again"):
+        activation.activate(model_id, "test")
+    assert passed(root, 1) == model_id
+    assert activation.load_passed(model_id).manifest["training"] == TRAINED
 
 
 def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: Path) -> None:

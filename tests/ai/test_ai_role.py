@@ -211,6 +211,20 @@ def test_role_starts_with_the_active_model_and_without_a_damaged_one(
     assert recommendations(one)[-1].model_id == "baseline-v1"
 
 
+def test_role_starts_without_an_active_model_of_another_horizon(
+    stage: Callable[..., Stage],
+) -> None:
+    """A model that was made for half a minute is refused where twenty seconds are asked for."""
+    one = stage({"train": False, "interval_market_ms": 1000, "horizon_ms": 20_000})
+    Activation(one.var.ai).activate(passed(one.var.ai, 1), "test")
+    started(one)
+    paced(one, 40, 100, lambda: bool(one.events("recommendations")))
+
+    assert "model refused" in one.detail()
+    assert recommendations(one)[0].model_id == "baseline-v1"
+    assert one.drain() == 0
+
+
 @pytest.mark.parametrize("is_named", [True, False])
 def test_role_recommends_nothing_on_data_that_are_stale(
     stage: Callable[..., Stage], is_named: bool
