@@ -1,9 +1,10 @@
 """Gate: decides whether a snapshot may become active, on rows that training never saw.
 
-The candidate must be at least as good as the reference (the active model, else the baseline) and
-better than a constant answer. Its probabilities come from a sandboxed process that does not know
-the labels; everything here is plain arithmetic on the trusted side. No answer, a wrong count or a
-broken number is a refusal: without proof a snapshot stays inactive.
+The candidate must be at least as good as the reference (the active model if it never saw them
+either, else the baseline) and better than a constant answer. Its probabilities come from a
+sandboxed process that does not know the labels; everything here is plain arithmetic on the trusted
+side. No answer, a wrong count or a broken number is a refusal: without proof a snapshot stays
+inactive.
 """
 
 from __future__ import annotations

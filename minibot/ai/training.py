@@ -8,7 +8,7 @@ files. It decides nothing: activation is another step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -153,6 +153,7 @@ def train_snapshot(
                 **dataset.manifest(),
                 "pack": pack,
                 "train_rows": len(train),
+                "train_to_ts": train[-1].ts,
                 "holdout_rows": len(holdout),
                 **settings.asked(),
                 "seed": settings.seed,
@@ -199,18 +200,30 @@ def _reference(
 ) -> tuple[Sequence[Probabilities], str]:
     """Return the active model's probabilities for the rows and its id, or the baseline's.
 
-    The baseline takes the place of a model that is damaged or was made for another question.
+    The baseline takes the place of a model that is damaged, was made for another question, or may
+    have learned from these very rows, on which it would seem better than it is.
     """
     try:
         active = activation.load_active()
         if active is not None:
             tasks.settings.require_fit(active)
+            if _may_know(active.manifest["training"], holdout):
+                active = None
     except SnapshotRefused:
         active = None
     if active is None:
         answers = Answers(baseline_probabilities(tuple(row.features)) for row in holdout)
         return answers, "baseline"
     return tasks.score(active.text, holdout), active.model_id
+
+
+def _may_know(training: Mapping[str, Any], holdout: Sequence[Row]) -> bool:
+    """Return whether a model's rows, by its manifest, reach into the time of others in order."""
+    if "train_to_ts" not in training:
+        return True
+    horizon_ms = training["horizon_ms"]
+    is_before = training["train_to_ts"] + horizon_ms < holdout[0].ts
+    return not is_before and training["from_ts"] <= holdout[-1].ts + horizon_ms
 
 
 class Tasks:

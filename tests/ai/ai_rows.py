@@ -13,7 +13,9 @@ from minibot.ai.vector import FEATURES, SCALE
 RUN_ID = "20251120_000000"
 
 
-def dataset(seed: int, *, rows: int = 400, noise: float = 0.1, step_ms: int = 1000) -> Dataset:
+def dataset(
+    seed: int, *, rows: int = 400, noise: float = 0.1, step_ms: int = 1000, from_ms: int = 0
+) -> Dataset:
     """Return rows whose label follows the first feature, except for a share of noise."""
     chance = random.Random(seed)
     made = []
@@ -24,7 +26,7 @@ def dataset(seed: int, *, rows: int = 400, noise: float = 0.1, step_ms: int = 10
         label = 0 if features[0] < -3 * SCALE else 2 if features[0] > 3 * SCALE else 1
         if chance.random() < noise:
             label = chance.randrange(3)
-        made.append(Row(number * step_ms, "BTCUSDT", tuple(features), label))
+        made.append(Row(from_ms + number * step_ms, "BTCUSDT", tuple(features), label))
     return Dataset(made, [Source(RUN_ID, "market_ticks", 1, rows)])
 
 

@@ -63,7 +63,7 @@ SETTINGS = TrainingSettings(
     label_bps_min="2.0",
     seed=1,
 )
-TRAINED = {"rows": 1, **SETTINGS.asked()}
+TRAINED = {"rows": 1, "from_ts": 0, "train_to_ts": 0, **SETTINGS.asked()}
 """Entry in a manifest of a model made for the settings, which are those of the shipped demo."""
 
 
@@ -104,7 +104,7 @@ def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(ro
     assert first.verdict.passed
     activation.activate(first.model_id, "test")
 
-    worse = train(root, dataset(2, noise=1.0), created_ts=2)
+    worse = train(root, dataset(2, noise=1.0, from_ms=1_000_000), created_ts=2)
     assert not worse.verdict.passed
     assert MODEL_WORSE in worse.verdict.reasons[0]
     pointer = (root / "active.json").read_bytes()
@@ -112,7 +112,7 @@ def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(ro
         activation.activate(worse.model_id, "test")
     assert (root / "active.json").read_bytes() == pointer
 
-    better = train(root, dataset(3, noise=0.0, rows=800), created_ts=3)
+    better = train(root, dataset(3, noise=0.0, rows=800, from_ms=2_000_000), created_ts=3)
     assert better.verdict.passed
     assert better.verdict.scores["reference"].logloss < 0.9  # The reference is the active model.
     activation.activate(better.model_id, "test")
@@ -123,6 +123,8 @@ def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(ro
         (root / "snapshots" / better.model_id / "manifest.json").read_text("ascii")
     )
     assert manifest["training"]["source_queues"] == ["market_ticks"]
+    times = (2_000_000, 2_564_000)  # None of the last quarter, or so near that its label is of it.
+    assert (manifest["training"]["from_ts"], manifest["training"]["train_to_ts"]) == times
 
 
 @pytest.mark.process
@@ -269,12 +271,13 @@ def test_booster_is_deterministic_and_agrees_with_itself_after_a_round_trip() ->
 
 # --- gate ---------------------------------------------------------------------------------------
 
+LATER_TS = 1_000_000  # Behind all that the models of these tests have learned from.
 THIRDS = (333_333, 333_334, 333_333)
 
 
 def rows_labelled(labels: list[int]) -> list[Row]:
     """Return rows with these labels."""
-    return [Row(number, "BTCUSDT", (), label) for number, label in enumerate(labels)]
+    return [Row(LATER_TS + number, "BTCUSDT", (), label) for number, label in enumerate(labels)]
 
 
 def sure(rows: Sequence[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
@@ -499,12 +502,41 @@ def test_gate_compares_with_the_baseline_where_the_active_model_answers_another_
     training = {**TRAINED, key: 1 if key == "horizon_ms" else "7"}
     activation.activate(passed(root, 1, training), "test")
     candidate = passed(root, 2)
-    rows = dataset(1).rows
+    rows = dataset(1, from_ms=LATER_TS).rows
     tasks = Scoring(root, {model_text(1): sure(rows), model_text(2): sure(rows)})
 
     judge_snapshot(activation, tasks, candidate, rows, rows)
 
     assert (activation.snapshots.verdict(candidate) or {})["reference_id"] == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("times", "is_reference"),
+    [
+        ({"from_ts": 0, "train_to_ts": 69_999}, True),
+        ({"from_ts": 0, "train_to_ts": 70_000}, False),
+        ({"from_ts": 0, "train_to_ts": 500_000}, False),
+        ({"from_ts": 150_000, "train_to_ts": 500_000}, False),
+        ({"from_ts": 229_000, "train_to_ts": 500_000}, False),
+        ({"from_ts": 229_001, "train_to_ts": 500_000}, True),
+        ({"from_ts": 0}, False),
+    ],
+)
+def test_gate_compares_with_no_model_that_may_have_learned_the_rows_it_is_asked(
+    root: Path, times: Mapping[str, int], is_reference: bool
+) -> None:
+    """Rows from 100 to 199 s, with labels of half a minute, are new to a model or it is none."""
+    activation = Activation(root)
+    active = passed(root, 1, {"rows": 1, **SETTINGS.asked(), **times})
+    activation.activate(active, "test")
+    candidate = passed(root, 2)
+    rows = dataset(1, rows=100, from_ms=100_000).rows
+    tasks = Scoring(root, {model_text(1): sure(rows), model_text(2): sure(rows)})
+
+    judge_snapshot(activation, tasks, candidate, rows, rows)
+
+    verdict = activation.snapshots.verdict(candidate) or {}
+    assert verdict["reference_id"] == (active if is_reference else "baseline")
 
 
 def older(root: Path, model_id: str) -> None:
