@@ -8,6 +8,7 @@ an input of any program; a crash loses at most one file's worth.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,16 +78,29 @@ class Patterns:
         until = event.ts + self._horizon_ms
         self._open.append(_Open(record, signal.symbol, until, mid, mid, mid))
 
-    def take_mid(self, symbol: str, ts: int, mid: float) -> None:
-        """Take the mid of a symbol at a time; patterns whose horizon has passed are complete."""
+    def take_mids(self, mids: Mapping[str, float], ts: int) -> None:
+        """Take the mids of some symbols at a time; patterns whose horizon has passed are complete.
+
+        Once a market second, so that highs and lows between two bars count and a pattern ends with
+        its horizon.
+        """
         still: deque[_Open] = deque()
         for pattern in self._open:
-            if pattern.symbol != symbol:
-                still.append(pattern)
-                continue
-            pattern.high, pattern.low = max(pattern.high, mid), min(pattern.low, mid)
-            if ts >= pattern.until_ts:
-                self._complete(pattern, ts, mid)
+            mid = mids.get(pattern.symbol)
+            if mid is not None:
+                pattern.high, pattern.low = max(pattern.high, mid), min(pattern.low, mid)
+                if ts >= pattern.until_ts:
+                    self._complete(pattern, ts, mid)
+                    continue
+            still.append(pattern)
+        self._open = still
+
+    def break_off(self, symbol: str) -> None:
+        """Write the open patterns of a symbol without an outcome: prices in a gap are unknown."""
+        still: deque[_Open] = deque()
+        for pattern in self._open:
+            if pattern.symbol == symbol:
+                self._give_up(pattern)
             else:
                 still.append(pattern)
         self._open = still
@@ -106,10 +120,13 @@ class Patterns:
     def end(self, ts: int) -> None:
         """Write the complete patterns and, marked by a null outcome, the open ones."""
         for pattern in self._open:
-            record = {**pattern.record, "outcome": None}
-            self.files.add(encode_line(canonical.encode(record)))
+            self._give_up(pattern)
         self._open.clear()
         self.files.write(ts)
+
+    def _give_up(self, pattern: _Open) -> None:
+        record = {**pattern.record, "outcome": None}
+        self.files.add(encode_line(canonical.encode(record)))
 
 
 def _bps_text(value: float, start: float) -> str:

@@ -20,13 +20,13 @@ from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.patterns import Patterns
 from minibot.ai.recent import Recent
-from minibot.ai.rows import TOUCH, Row, Windows, row_of
+from minibot.ai.rows import DEPTH, TOUCH, Row, Windows, row_of
 from minibot.ai.settings import AiSettings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, rows_are_enough
 from minibot.ai.training_jobs import TrainingJobs
 from minibot.ai.worker_supervisor import OFF, READY, WorkerSupervisor, isolation_level
-from minibot.events.model import Bar, Beat, Event, ModelActive, Recommendation, Signal
+from minibot.events.model import Beat, Event, Gap, ModelActive, Recommendation, Signal
 from minibot.events.names import TICKS
 from minibot.kernel.errors import LockBusy
 
@@ -149,12 +149,14 @@ class AiService:
                 self._outgoing.append(row)
                 if len(self._outgoing) >= _ROWS_PER_FRAME:
                     self._flush()
-        if isinstance(payload, Bar) and payload.interval == self.settings.bar_interval:
-            mid = self._mid(payload.symbol)
-            if mid is not None:
-                self.patterns.take_mid(payload.symbol, event.ts, mid)
+        if isinstance(payload, Gap) and DEPTH not in payload.stream:
+            self.patterns.break_off(payload.symbol)
         elif isinstance(payload, Beat):
-            self._ask_when_due(payload, event, now)
+            fresh = self._fresh(payload)
+            mids = {symbol: self._mid(symbol) for symbol in fresh}
+            known = {symbol: mid for symbol, mid in mids.items() if mid is not None}
+            self.patterns.take_mids(known, event.ts)
+            self._ask_when_due(fresh, event, now)
 
     def _mid(self, symbol: str) -> float | None:
         window = self.rows.windows.by_symbol.get(symbol)
@@ -176,12 +178,15 @@ class AiService:
         for at in range(0, len(rows), _ROWS_PER_FRAME):
             self.keeper.tell(rows[at : at + _ROWS_PER_FRAME])
 
-    def _ask_when_due(self, beat: Beat, event: Event, now: int) -> None:
-        for symbol in self.settings.symbols:
-            # The window keeps its last touch for ever; a symbol no longer followed has no age.
-            age_ms = beat.data_age_ms.get(symbol)
-            if age_ms is None or age_ms > self.settings.stale_ms:
-                continue
+    def _fresh(self, beat: Beat) -> list[str]:
+        """Return the symbols with fresh data."""
+        # The window keeps its last touch for ever; a symbol no longer followed has no age.
+        ages = {symbol: beat.data_age_ms.get(symbol) for symbol in self.settings.symbols}
+        stale_ms = self.settings.stale_ms
+        return [symbol for symbol, ms in ages.items() if ms is not None and ms <= stale_ms]
+
+    def _ask_when_due(self, fresh: list[str], event: Event, now: int) -> None:
+        for symbol in fresh:
             asked_ts = self._asked_ts.get(symbol)
             if asked_ts is not None and now - asked_ts < self.settings.interval_ms:
                 continue
