@@ -45,9 +45,12 @@ from minibot.watchdog.requests import END, control_payload, take_kill, take_requ
 from minibot.watchdog.supervisor import Supervisor
 
 TURN_S = 0.05
+HANG_UP, TERMINATE = "SIGHUP", "SIGTERM"
 SLOW_CHECK_NS = 1_000_000_000
 # A role raises the flag first and then appends its event, with a sync of some milliseconds.
 FLAG_EVENT_NS = 2_000_000_000
+# The system may tell a chain of nights and its night of its end; the chain hands its SIGTERM on.
+ECHO_NS = 1_000_000_000
 
 
 class SupervisionLoop:
@@ -78,6 +81,7 @@ class SupervisionLoop:
         self._held = held
         self._ops = ops
         self._was_interrupted = False
+        self._echo_until_ns = 0
         self._background: Background | None = None
         self._slow_ns = 0
         self._health_ts = 0
@@ -243,14 +247,22 @@ class SupervisionLoop:
         """End the run in order at the first signal, kill it at the second.
 
         A first one that finds the run ending only says so. `minibot stop` is no signal: Ctrl-C
-        after it is the first one all the same.
+        after it is the first one all the same. So is one after a hang-up, which never counts: a
+        terminal that closes tells its group twice, a session that ends sends SIGTERM as well.
         """
         while not self._interrupts.empty():
             name = self._interrupts.get()
+            if name == HANG_UP:
+                self.end.begin_by_operator("a signal to the launcher", name)
+                continue
+            if name == TERMINATE and machine_ns() < self._echo_until_ns:
+                continue
             if self._was_interrupted:
                 detail = f"a second signal to the launcher: {name}"
                 return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, detail)
             self._was_interrupted = True
+            if name == TERMINATE:
+                self._echo_until_ns = machine_ns() + ECHO_NS
             if self.end.phase is Phase.RUNNING:
                 self.end.begin_by_operator("a signal to the launcher", name)
             else:

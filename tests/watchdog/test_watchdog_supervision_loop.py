@@ -25,7 +25,7 @@ from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
-from minibot.watchdog import checks
+from minibot.watchdog import checks, supervision_loop
 from minibot.watchdog import feed as feed_module
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
@@ -34,7 +34,7 @@ from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, KILL, control_payload, take_requests
-from minibot.watchdog.supervision_loop import SupervisionLoop
+from minibot.watchdog.supervision_loop import ECHO_NS, SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
@@ -329,6 +329,45 @@ def test_first_interrupt_after_minibot_stop_confirms_the_end_and_the_second_kill
     assert record.reason_code == "OPERATOR_KILL"
     assert "second" in record.detail
     assert scene.end.detail == "anna: enough"
+
+
+@pytest.mark.row("N-88", "F72")
+@pytest.mark.parametrize(
+    "names",
+    [("SIGHUP", "SIGHUP"), ("SIGTERM", "SIGHUP"), ("SIGHUP", "SIGTERM"), ("SIGTERM", "SIGTERM")],
+)
+def test_terminal_or_session_that_closes_ends_the_run_in_order(
+    tmp_path: Path, scenes: list[Scene], names: tuple[str, str]
+) -> None:
+    """A closing terminal tells its group twice, a closing session by two signals: no kill."""
+    scene = staged(scenes, tmp_path / "var")
+    for name in names:
+        scene.interrupts.put(name)
+
+    assert scene.desk._look(cast(Background, scene.calm)) is None
+    assert scene.end.phase is Phase.CLOSING
+    assert scene.end.reason_code == "OPERATOR"
+
+
+@pytest.mark.row("N-88", "F72")
+def test_operator_kills_a_run_that_a_closed_terminal_has_ended(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hang-up counts for no interrupt, an echoed SIGTERM for one: the next one is a kill."""
+    scene = staged(scenes, tmp_path / "var")
+    calm, moment = cast(Background, scene.calm), [ECHO_NS]
+    monkeypatch.setattr(supervision_loop, "machine_ns", lambda: moment[0])
+    for name, later_ns in (("SIGHUP", 0), ("SIGTERM", 0), ("SIGTERM", ECHO_NS - 1)):
+        moment[0] += later_ns
+        scene.interrupts.put(name)
+        assert scene.desk._look(calm) is None
+    moment[0] += 1
+    scene.interrupts.put("SIGTERM")
+
+    found = scene.desk._look(calm)
+
+    assert found is not None
+    assert found[0].reason_code == "OPERATOR_KILL"
 
 
 # --- flags --------------------------------------------------------------------------------------
