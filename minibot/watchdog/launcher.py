@@ -79,7 +79,7 @@ from minibot.watchdog.recovery import (
 )
 from minibot.watchdog.run_manifest import child_environ, make_manifest, role_argv
 from minibot.watchdog.status_file import StatusFile
-from minibot.watchdog.supervision_loop import SupervisionLoop
+from minibot.watchdog.supervision_loop import HANG_UP, SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 
 # Exit code of a run that ended in order but could not be sealed: its record is unproven yet.
@@ -431,9 +431,10 @@ class _Launch:
     def _take_signals(self) -> dict[int, Any]:
         """Install handlers: the first interrupt ends the run in order, the next one stops it.
 
-        After `minibot stop` the first one only confirms the end.
+        After `minibot stop` the first one only confirms the end. A hang-up that this process was
+        started to ignore, as under `nohup`, stays ignored.
         """
-        names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+        names = ("SIGINT", "SIGTERM", "SIGBREAK", HANG_UP)
         previous: dict[int, Any] = {}
 
         def note(number: int, frame: FrameType | None) -> None:
@@ -441,7 +442,9 @@ class _Launch:
 
         for name in names:
             number = getattr(signal, name, None)
-            if number is not None and threading.current_thread() is threading.main_thread():
+            if number is None or threading.current_thread() is not threading.main_thread():
+                continue
+            if name != HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.signal(number, note)
         return previous
 

@@ -398,6 +398,23 @@ def test_signal_ends_a_waiting_chain_in_order(tmp_path: Path, name: str) -> None
     assert not (tmp_path / "var" / "runs").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_hang_up_that_the_chain_was_told_to_ignore_ends_nothing() -> None:
+    """`nohup minibot night --every-evening` goes on behind a closed terminal."""
+    clock, hang_up = SystemClock(), signal.Signals["SIGHUP"]
+    before = signal.signal(hang_up, signal.SIG_IGN)
+    try:
+        with clock.signals():
+            os.kill(os.getpid(), hang_up)
+            during = signal.getsignal(hang_up)
+        after = signal.getsignal(hang_up)
+    finally:
+        signal.signal(hang_up, before)
+
+    assert not clock.wait(0)
+    assert during is after is signal.SIG_IGN
+
+
 @pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_signal_to_the_chain_reaches_its_night_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -32,9 +33,10 @@ from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseChe
 from minibot.watchdog.child import Child
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, KILL, control_payload, take_requests
-from minibot.watchdog.supervision_loop import ECHO_NS, SupervisionLoop
+from minibot.watchdog.supervision_loop import ECHO_NS, HANG_UP, SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
@@ -368,6 +370,25 @@ def test_operator_kills_a_run_that_a_closed_terminal_has_ended(
 
     assert found is not None
     assert found[0].reason_code == "OPERATOR_KILL"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_hang_up_that_the_launcher_was_started_to_ignore_stays_ignored() -> None:
+    """A night under `nohup` goes on behind a closed terminal; SIGTERM still ends it."""
+    launch, hang_up = object.__new__(_Launch), signal.Signals[HANG_UP]
+    before = signal.signal(hang_up, signal.SIG_IGN)
+    launch.interrupts = queue.SimpleQueue()
+    replaced = launch._take_signals()
+    try:
+        os.kill(os.getpid(), hang_up)
+        os.kill(os.getpid(), signal.SIGTERM)
+        found = launch.interrupts.get()
+    finally:
+        for number, handler in (*replaced.items(), (hang_up, before)):
+            signal.signal(number, handler)
+
+    assert found == "SIGTERM"
+    assert launch.interrupts.empty()
 
 
 # --- flags --------------------------------------------------------------------------------------

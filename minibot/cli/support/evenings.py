@@ -161,8 +161,10 @@ class SystemClock:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Take the signals that end a run while the block lasts."""
-        names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+        """Take the signals that end a run while the block lasts; not a hang-up that is ignored."""
+        names = ["SIGINT", "SIGTERM", "SIGBREAK"]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            names.append("SIGHUP")
         numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
         previous = {number: signal.signal(number, self._note) for number in numbers}
         try:
