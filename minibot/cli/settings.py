@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from minibot.cli.support.output import say, show
@@ -45,11 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported here because `--help` needs none of it.
     from minibot.ops.operator import who
     from minibot.ops.settings import next_start, settings_document, stage
+    from minibot.runtime.configuration.config import load_config
 
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         say(why)
-    var, file = var_of(arguments), find(arguments.config)
+    file = find(arguments.config)
+    # As at a start: the folder that profile and environment name, unless `--var` does.
+    is_named = arguments.var is not None
+    var = var_of(arguments) if is_named else load_config(file, [], os.environ).var
     taken_back = list(arguments.take_back)
     if arguments.take_back_all:
         taken_back += next_start(var.ops, file).staged

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cli.main import run
 from minibot.cli.support.profile import profile_of_start
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.ops.settings import next_start, stage
@@ -128,3 +129,18 @@ def test_verb_stages_shows_and_takes_back(ops: Path) -> None:
     assert "nothing is staged" in taken.out
     assert verb(ops.parent, "settings", "risk.positions_max=9", *words).code == 4
     assert verb(ops.parent, "settings", "risk.positions_max", *words).code == 2
+
+
+def test_verb_looks_where_the_profile_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A profile, or the environment, may name a `var` of its own: its starts look there alone."""
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(json.loads(FILE.read_bytes()) | {"paths": {"var": "var-mine"}}))
+    started = argparse.Namespace(config=mine, set=[], var=None)
+
+    for name in ("var-mine", "var-other"):
+        assert profile_of_start(started).var.root == PROJECT / name
+        assert run(["settings", "-c", str(mine)]) == 0
+        assert capsys.readouterr().out.splitlines()[0].endswith(name)
+        monkeypatch.setenv("MINIBOT__PATHS__VAR", "var-other")
