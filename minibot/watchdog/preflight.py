@@ -268,8 +268,10 @@ def root_check(var: Var) -> CheckResult:
 def _writable(var: Var) -> CheckResult:
     try:
         make_folders(var)
-        write_atomic(var.stop / "writable", b"yes\n")
-        (var.stop / "writable").unlink()
+        # A status that cannot be written ends no run: page, alerts and guard would just hear none.
+        for folder in (var.stop, var.ops):
+            write_atomic(folder / "writable", b"yes\n")
+            (folder / "writable").unlink()
     except (OSError, RunStop) as error:
         return _no_var(var, error)
     return CheckResult("var", True, str(var.root))
@@ -286,7 +288,8 @@ def _no_var(var: Var, error: Exception) -> CheckResult:
 
 def make_folders(var: Var) -> None:
     """Make the folders that a run writes."""
-    for folder in (var.root, var.queues, var.runs, var.stop, var.requests, var.logs, var.metrics):
+    written = (var.queues, var.runs, var.stop, var.requests, var.logs, var.metrics, var.ops)
+    for folder in (var.root, *written):
         ensure_folder(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,22 @@ def test_ops_learns_where_the_secrets_are_and_no_role_does(
     assert ops_environ(profile(tmp_path, required=False))[ENVIRONMENT_KEY]
 
     assert ENVIRONMENT_KEY not in ops_environ(load_config(PROFILE))
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+@pytest.mark.parametrize("is_link", [True, False])
+def test_folder_of_status_and_alerts_that_cannot_be_written_refuses_the_start(
+    tmp_path: Path, is_link: bool
+) -> None:
+    """A night whose status nobody can read has neither page nor alerts, and its guard no news."""
+    config = profile(tmp_path, required=True)
+    config.var.root.mkdir()
+    if is_link:
+        config.var.ops.symlink_to(tmp_path, target_is_directory=True)
+    else:
+        config.var.ops.write_bytes(b"")
+
+    found = preflight(config, config.var)[-1]
+
+    assert (found.name, found.passed) == ("var", False)
+    assert str(config.var.ops) in found.found
