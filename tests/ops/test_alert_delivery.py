@@ -28,7 +28,7 @@ from minibot.ops.alerts import run_alerts
 from minibot.ops.alerts import targets as alert_targets
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery, digest_of
-from minibot.ops.alerts.endings import stop_alert_of
+from minibot.ops.alerts.endings import LOST, stop_alert_of
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.run_alerts import AlertService
 from minibot.ops.alerts.targets import (
@@ -45,6 +45,7 @@ from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.secrets import Secrets
+from minibot.runtime.stop import END_KIND
 from tests.ops.alert_hosts import WebHost
 from tests.runs import ShortRun
 from tests.waiting import wait_until
@@ -401,7 +402,7 @@ def test_ops_leaves_nothing_out_for_a_target_without_an_address(
     again.close()
 
     assert len(faults) == 1
-    assert waiting == ["test", "NO_END"]
+    assert waiting == ["test", END_KIND]
 
 
 def test_digest_counts_kinds_and_shows_the_gravest_first() -> None:
@@ -455,6 +456,20 @@ def test_end_is_told_although_the_last_look_at_the_queues_fails(
     service.close()
 
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
+
+
+def test_end_on_record_is_told_by_a_service_that_got_no_status(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A status that could not be written makes no lost launcher of one that recorded its end."""
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    wire = Wire()
+    service = AlertService(section(), var, Manifest.load(var.run(short_run.run_id)), [wire])
+    service.close()
+
+    ended = [each for got in wire.got for each in got.alerts if each.kind in (END_KIND, LOST)]
+    assert [each.id for each in ended] == [f"{short_run.run_id}/{END_KIND}/{END_KIND}"]
+    assert ended[0].level == INFO
 
 
 @pytest.mark.parametrize("told", [[], ["REDUCING@1"]], ids=["new", "told before"])

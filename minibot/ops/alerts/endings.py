@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from minibot.events.model import StopJournal
@@ -78,14 +78,25 @@ def end_alert(var: Var, status: Mapping[str, Any]) -> Alert:
             f"Result {money(result['pnl'])} {asset} after fees of {money(result['fees'])}; "
             f"{counted(result['trades'], 'trade')}, {result['wins']} won, {result['losses']} lost"
         )
-    lines += [*standing_lines(status), proof_line(var, run_id), "See: minibot report latest"]
+    return _ended(var, run_id, lines, status)
+
+
+def end_alert_of(
+    var: Var, run_id: str, end: StopJournal, status: Mapping[str, Any] | None
+) -> Alert:
+    """Return the alert of an end in order as the launcher has journaled it."""
+    return _ended(var, run_id, [f"{end.reason_code}: {end.detail}"], status)
+
+
+def _ended(var: Var, run_id: str, lines: Sequence[str], status: Mapping[str, Any] | None) -> Alert:
+    rest = [*standing_lines(status), proof_line(var, run_id), "See: minibot report latest"]
     return Alert.of(
         run_id,
         END_KIND,
         END_KIND,
         INFO,
         f"minibot {run_id} ended",
-        "\n".join(lines),
+        "\n".join([*lines, *rest]),
         is_always=True,
     )
 

@@ -19,7 +19,7 @@ from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.kernel.threads import DaemonThread
 from minibot.ops.alerts.alert import Alert
 from minibot.ops.alerts.delivery import Delivery
-from minibot.ops.alerts.endings import end_alert, lost_alert, stop_alert_of
+from minibot.ops.alerts.endings import end_alert, end_alert_of, lost_alert, stop_alert_of
 from minibot.ops.alerts.incident_rules import incident_alert
 from minibot.ops.alerts.outbox import HELD_MAX, OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
@@ -28,7 +28,7 @@ from minibot.ops.part_events import PartEvents
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.stop import STOP_KIND
+from minibot.runtime.stop import END_KIND, STOP_KIND
 
 LOOK_S: Final = 0.5
 STOP_WAIT_S: Final = 1.5
@@ -61,6 +61,7 @@ class AlertService:
         self._status: JsonObject | None = None
         self._looked: JsonObject | None = None
         self._stop: tuple[float, StopJournal] | None = None
+        self._end: StopJournal | None = None
         self._is_over = False
         self._has_told_end = False
         self._ended = threading.Event()
@@ -76,11 +77,16 @@ class AlertService:
         self._status = status
 
     def close(self) -> None:
-        """Look once more, put `lost_alert` if no end was told, deliver for a time, and close."""
+        """Look once more, deliver for a time, and close.
+
+        An end that no status told is told as its journal has it, a run without any as lost.
+        """
         end_s = time.monotonic() + LAST_S
         self._ended.set()
         self._thread.join(LAST_S)
-        if not self._is_over:
+        if not self._is_over and self._end is not None:
+            self._put(end_alert_of(self._var, self._run_id, self._end, self._status))
+        elif not self._is_over:
             self._put(lost_alert(self._var, self._run_id, self._status))
         if self._delivery is not None:
             self._delivery.close(max(0.5, end_s - time.monotonic()))
@@ -130,6 +136,8 @@ class AlertService:
             payload = event.payload
             if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and not self._stop:
                 self._stop = time.monotonic(), payload
+            elif isinstance(payload, StopJournal) and payload.kind == END_KIND:
+                self._end = payload
         for event in self._incidents.look():
             alert = incident_alert(event)
             if alert is not None:
