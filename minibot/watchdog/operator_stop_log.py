@@ -70,13 +70,19 @@ def flagged_stop(var: Var) -> JsonObject | None:
     """Return the recorded STOP behind `STOP.flag`, usually the last one.
 
     None if it is not on record yet, as for a run whose launcher was killed: earlier stops that were
-    cleared do not explain it.
+    cleared do not explain it. Where the flag names its run, its own STOP does all the same: the
+    record of a clear comes before the removal, which may fail.
     """
     beside = stop_beside(var)
     if beside is not None:
         return beside
-    stops = [envelope for envelope in read_stops(var.root) if _kind(envelope) == STOP_KIND]
     flagged = flagged_run(var)
+    stops: list[JsonObject] = []
+    for envelope in read_stops(var.root):
+        if _kind(envelope) == STOP_KIND:
+            stops.append(envelope)
+        elif _kind(envelope) == CLEAR_KIND and flagged is None:
+            stops.clear()
     if not stops or (flagged is not None and str(stops[-1]["run_id"]) < flagged):
         return None
     return stops[-1]

@@ -28,6 +28,7 @@ from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
+from minibot.watchdog import operator_stop_log
 from minibot.watchdog.background import Background
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.launcher import _Launch, _Parts
@@ -311,6 +312,45 @@ def test_flag_of_a_run_without_a_stop_on_record_is_not_taken_for_a_former_ones(
     assert flagged_stop(stage.var) is None
     assert clear_flag(stage.var, "anna", "power is back") == later
     assert read_stops(stage.var.root)[-1]["payload"]["stopped_run"] == later
+
+
+@pytest.mark.row("F71")
+@pytest.mark.parametrize("content", ["", "risk_role\n"])
+def test_flag_that_names_no_run_is_not_explained_by_a_stop_that_was_cleared(
+    tmp_path: Path, content: str
+) -> None:
+    """A flag made by hand, or without its prepared file, has nothing to do with a cleared STOP."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    stage.var.flag.write_text(content)
+    clear_flag(stage.var, "anna", "limits reviewed")
+    stage.var.flag.write_text(content)
+
+    assert flagged_stop(stage.var) is None
+    assert clear_flag(stage.var, "anna", "no start was wanted") is None
+
+
+def test_flag_that_names_its_run_is_explained_although_its_removal_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of a clear comes first; a flag that stays after it still tells its cause."""
+    stage = Stage(tmp_path / "var")
+    arm(stage.var.stop, RUN_ID, "risk_role")
+    raise_flag(stage.var.stop, stage.var.flag, "risk_role")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(operator_stop_log, "remove_flag", refuse)
+    with pytest.raises(OSError, match="not permitted"):
+        clear_flag(stage.var, "anna", "limits reviewed")
+
+    stop = flagged_stop(stage.var)
+    assert stop is not None
+    assert stop["payload"]["reason_code"] == "RISK_LIMIT"
 
 
 def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
