@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.output import show_json
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
-from minibot.ops.live_status import LOOK_S, LiveStatus
+from minibot.ops.live_status import LOOK_S, STALE_MS, LiveStatus
 from minibot.ops.operator import NOT_RUNNING
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 
@@ -23,6 +25,8 @@ HELP = "the live table of the running night, in any terminal; Ctrl-C leaves the 
 EXAMPLE = "minibot watch"
 RUNNING_EVERY_S: Final = 2.0
 """How often a run that shows nothing new is asked for its lock: its launcher may be gone."""
+FIRST_S: Final = 30.0
+"""Longest wait of `--once` and `--json` for a status: a start shows its first within seconds."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -31,7 +35,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the table until the run ends; 0 then and at Ctrl-C, 3 when no run is running."""
+    """Show the table until the run ends; 0 then and at Ctrl-C, 3 when no run is running.
+
+    With `--once` and `--json` 2 when the run tells no status.
+    """
     # Imported here because `--help` needs none of it.
     from rich.console import Console
 
@@ -44,9 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal(
             f"no run is running on {var.root}.", "See what stands: minibot status", NOT_RUNNING
         )
-    statuses = statuses_of(var, run_id)
     if arguments.json or arguments.once:
-        newest = next(statuses)
+        newest = next(statuses_of(var, run_id, FIRST_S))
         if arguments.json:
             show_json(newest)
         else:
@@ -54,20 +60,29 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     try:
-        show_live(console, statuses)
+        show_live(console, statuses_of(var, run_id))
     except KeyboardInterrupt:
         print(f"{run_id} goes on; to end it: minibot stop", file=sys.stderr)
     return 0
 
 
-def statuses_of(var: Var, run_id: str) -> Iterator[JsonObject]:
+def statuses_of(var: Var, run_id: str, first_s: float = math.inf) -> Iterator[JsonObject]:
     """Yield each new status of a run, up to the one that says how it ended.
 
+    Each has its age at that time, `status_age_ms`, and `is_stale`, as the page's figures do. One
+    that has become stale is yielded anew, until a newer one comes.
+
+    Args:
+        var: Folders of the run.
+        run_id: The run.
+        first_s: Longest wait for the first status, wall-clock seconds.
+
     Raises:
-        Refusal: The launcher is gone without a word (exit 3).
+        Refusal: The launcher is gone without a word (exit 3), or the first status does not come.
     """
     status = LiveStatus(var.status)
-    heard_s = time.monotonic()
+    begun_s = heard_s = time.monotonic()
+    known: JsonObject | None = None
     while True:
         found = _newer(status, run_id)
         if found is None and time.monotonic() - heard_s > RUNNING_EVERY_S:
@@ -79,8 +94,13 @@ def statuses_of(var: Var, run_id: str) -> Iterator[JsonObject]:
                     "See: minibot status",
                     NOT_RUNNING,
                 )
+            if known is not None and _aged(known)["is_stale"]:
+                found = found or known
+            elif found is None and known is None and heard_s - begun_s > first_s:
+                raise Refusal(f"{run_id} has told no status.", "See: minibot health")
         if found is not None:
-            yield found
+            known = found
+            yield _aged(found)
             if found["ended"] is not None:
                 return
             heard_s = time.monotonic()
@@ -91,3 +111,10 @@ def _newer(status: LiveStatus, run_id: str) -> JsonObject | None:
     """Return the newest status of a run if there is another one than before."""
     is_new = status.look() and status.latest is not None and status.latest["run_id"] == run_id
     return status.latest if is_new else None
+
+
+def _aged(status: JsonObject) -> JsonObject:
+    """Return a status with its age, and whether the run should have told a newer one by now."""
+    age_ms = max(0, wall_ms() - int(status["written_ms"]))
+    is_stale = status["ended"] is None and age_ms > STALE_MS
+    return {**status, "status_age_ms": age_ms, "is_stale": is_stale}

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, Group
 
+from minibot.cli import watch
+from minibot.cli.main import run
 from minibot.cli.support.live import Pace, show_live
 from minibot.cli.support.live_view import View
 from minibot.engine.role_replay import Recorded
 from minibot.kernel import canonical
-from minibot.report.figures import signed
+from minibot.kernel.files import write_atomic
+from minibot.report.figures import clock, signed
 from minibot.report.recount import recount
+from minibot.runtime.paths import Var
 from tests.runs import ShortRun
 from tests.waiting import DEADLINE_S
 
@@ -508,3 +513,64 @@ def test_table_process_whose_reader_is_gone_ends_without_a_word() -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+class Passing:
+    """Stand-in for the module `time`: waiting moves it on, and nobody waits for ever."""
+
+    def __init__(self, turns_max: int) -> None:
+        self._moment_s, self._turns = 1000.0, turns_max
+
+    def monotonic(self) -> float:
+        """Return the moment."""
+        return self._moment_s
+
+    def sleep(self, seconds: float) -> None:
+        """Move the time on."""
+        assert self._turns, "the verb still waits"
+        self._turns -= 1
+        self._moment_s += seconds
+
+
+@pytest.fixture
+def running_var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Var:
+    """Folders on which the run of `status` goes on, without a status yet."""
+    monkeypatch.setattr(watch, "running_run", lambda var: status()["run_id"])
+    monkeypatch.setattr(watch, "time", Passing(turns_max=1000))
+    var = Var(tmp_path)
+    var.ops.mkdir()
+    return var
+
+
+def test_watch_says_since_when_a_run_has_told_nothing(
+    running_var: Var, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that stands still keeps its lock: what it told last is not taken for news."""
+    told_ms, later_ms = ORIGIN_MS, ORIGIN_MS + 60_000
+    monkeypatch.setattr(watch, "wall_ms", lambda: later_ms)
+    write_atomic(running_var.status, canonical.encode(status(written_ms=told_ms)))
+    statuses = watch.statuses_of(running_var, status()["run_id"])
+
+    for shown in (next(statuses), next(statuses)):  # Old when it is read, and old later.
+        assert shown["is_stale"]
+        assert shown["status_age_ms"] == later_ms - told_ms
+        assert f"no news of this run since {clock(told_ms)}" in View(shown).sentence()
+        lines = drawn(shown, 100)
+        assert lines[0].startswith("NO NEWS")
+        assert lines[-1].endswith("no news")
+
+    write_atomic(running_var.status, canonical.encode(status(written_ms=later_ms)))
+    shown = next(statuses)
+    assert not shown["is_stale"]
+    assert drawn(shown, 100)[0].startswith("RUNNING")
+
+
+@pytest.mark.parametrize("words", [["--once"], ["--json"]])
+def test_watch_for_one_status_gives_up_on_a_run_that_tells_none(
+    running_var: Var, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script gets an answer although the launcher lives and cannot write its status."""
+    code = run(["watch", *words, "--var", str(running_var.root)])
+
+    assert code == 2
+    assert "has told no status" in capsys.readouterr().err

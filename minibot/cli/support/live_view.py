@@ -70,6 +70,8 @@ class View:
         # A launcher of an older release tells no `price_ms`.
         self.price_ms: int | None = market.get("price_ms", market.get("market_ms"))
         self.ranked: list[str] = self.strategy.get("ranked", [])
+        # The launcher's own table hears each status as it is told.
+        self.is_stale = bool(status.get("is_stale"))
 
     # --- one sentence -------------------------------------------------------------------------
 
@@ -135,11 +137,14 @@ class View:
         return [f"{'STOPPED' if ended['kind'] == STOP_KIND else 'ended'} by {code}{why}"]
 
     def notices(self) -> list[str]:
-        """Return notices that an operator should see at once: restarts, a disabled AI, a halt.
+        """Return notices that an operator should see at once: silence, restarts, a halt.
 
         One sentence each, the most important first; every further notice belongs here.
         """
         found = []
+        if self.is_stale:
+            since = clock(self.status["written_ms"])
+            found.append(f"no news of this run since {since}: its launcher stands still or is gone")
         for role, entry in self.status["roles"].items():
             if entry["restarts"]:
                 found.append(f"{role} restarted {counted(entry['restarts'], 'time')}")
@@ -169,7 +174,7 @@ class View:
         """Return how the night stands, in a few words."""
         ended = self.status["ended"]
         if ended is None:
-            return str(self.status["phase"])
+            return "no news" if self.is_stale else str(self.status["phase"])
         if ended["kind"] == STOP_KIND:
             return f"STOPPED by {ended['reason_code']}"
         return f"ended in order by {ended['reason_code']}"
@@ -255,7 +260,9 @@ class View:
 
     def _head(self, width: int) -> Text:
         status, ended = self.status, self.status["ended"]
-        if ended is None:
+        if self.is_stale:
+            state, style = "NO NEWS", "red"
+        elif ended is None:
             state, style = status["phase"].upper(), "green" if status["phase"] == "running" else ""
         elif ended["kind"] == STOP_KIND:
             state, style = "STOPPED", "red"
