@@ -28,7 +28,6 @@ from minibot.exchanges.base import (
     Trade,
     Trades,
 )
-from minibot.market.average import minutes_of
 from minibot.market.bars import Hole
 from minibot.market.notices import (
     BOOK_UNAVAILABLE,
@@ -99,7 +98,7 @@ class Feed:
         )
         rules = self.rules.of(symbol)
         if rules is not None:
-            feed.average_over(minutes_of(rules))
+            feed.take_rules(rules)
         return feed
 
     @property
@@ -309,7 +308,7 @@ class Feed:
             self._emit([instrument], now_ms)
             feed = self.symbols.get(instrument.symbol)
             if feed is not None:
-                feed.average_over(minutes_of(instrument))
+                feed.take_rules(instrument)
             for kind, detail in told:
                 self.board.add(now_ms, kind, detail)
 

@@ -27,6 +27,7 @@ from minibot.market.monitor import PriceMonitor
 from minibot.market.notices import UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
 from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer, Job
+from minibot.market.rules import UNREADABLE
 from minibot.market.universe import Resolution, UniverseConfig, listed_universe, resolve
 
 # Beyond the longest life of an order: one that was allowed just before is on its way meanwhile.
@@ -35,8 +36,6 @@ HOLDINGS_MS: Final = 1_000
 # A symbol may be halted, or trade again, long before its rules are due.
 DOUBT_MS: Final = 60_000
 SILENT_MS: Final = 30_000
-UNREADABLE: Final = "UNREADABLE"
-"""Our own word for the status of a symbol whose rules cannot be read any more: not trading."""
 
 
 class Holder(Protocol):

@@ -24,6 +24,8 @@ from minibot.market.notices import (
 
 # A change of many parts is reported by the first of them; the event holds them all.
 PARTS_TOLD_MAX: Final = 6
+UNREADABLE: Final = "UNREADABLE"
+"""Our own word for the status of a symbol whose rules cannot be read any more: not trading."""
 
 
 class Told(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.events.model import Bar, Gap, Payload
+from minibot.accounting.order_rules import TRADING
+from minibot.events.model import Bar, Gap, Instrument, Payload
 from minibot.events.money import PLACES
 from minibot.exchanges.base import (
     DEPTH,
@@ -21,7 +22,7 @@ from minibot.exchanges.base import (
     Trade,
 )
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, positive
-from minibot.market.average import AverageWindow
+from minibot.market.average import AverageWindow, minutes_of
 from minibot.market.bar_backfill import BarLane
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
@@ -36,6 +37,7 @@ from minibot.market.notices import (
     TRADES_DROPPED,
     NoticeBoard,
 )
+from minibot.market.rules import UNREADABLE
 from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
 from minibot.market.trades import ANEW_MS, Arrival, Missing, Passed, TradeOrder
 
@@ -440,6 +442,12 @@ class SymbolFeed:
         return min(dues, default=None)
 
     # --- prices -------------------------------------------------------------------------------
+
+    def take_rules(self, rules: Instrument) -> None:
+        """Take the symbol's rules: its average price, and whether it is halted."""
+        self.average_over(minutes_of(rules))
+        if rules.status != UNREADABLE:
+            self.band.halt(is_halted=rules.status != TRADING)
 
     def average_over(self, minutes: int) -> None:
         """Report the average price over `minutes` from now on; 0 for none."""

@@ -21,13 +21,25 @@ WAITING_MAX: Final = 1000
 class PriceBand:
     """Band of plausible prices around the last accepted one.
 
-    Assumes that a real market does not move by the whole band between two messages of one symbol; a
-    jump over an outage longer than a run survives is out of scope.
+    Assumes that a real market does not move by the whole band between two messages of one symbol,
+    except over a halt: any price is then the first one again. A jump over an outage longer than a
+    run survives is out of scope.
     """
 
     def __init__(self, percent: int) -> None:
         self.percent = percent
         self.reference = 0
+        self._is_halted = False
+
+    def halt(self, *, is_halted: bool) -> None:
+        """Note by the symbol's rules whether it is halted.
+
+        They tell the end up to a minute late, when prices have come for long: any is plausible
+        until then, and the next after it, as the last one may be from before.
+        """
+        if self._is_halted and not is_halted:
+            self.reference = 0
+        self._is_halted = is_halted
 
     def accepts(self, price_units: int) -> bool:
         """Return whether the price is plausible; if so, it becomes the reference."""
@@ -45,14 +57,19 @@ class PriceBand:
         reference = self.reference or bid_units
         reach = self.percent * reference
         if abs(bid_units - reference) * 100 > reach or abs(ask_units - reference) * 100 > reach:
-            return False
+            if not self._is_halted or not self.reference:
+                return False
+            self.reference = 0
+            return self.accepts_quote(bid_units, ask_units)
         self.reference = ask_units
         return True
 
     def is_plausible(self, price_units: int) -> bool:
-        """Return whether the price lies within the band; any price does before the first."""
+        """Return whether the price lies within the band; any does in a halt or before the first."""
         reference = self.reference
-        return not reference or abs(price_units - reference) * 100 <= self.percent * reference
+        if not reference or self._is_halted:
+            return True
+        return abs(price_units - reference) * 100 <= self.percent * reference
 
 
 class TickMaker:

@@ -206,6 +206,44 @@ def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
     assert feed.figures()["frames_invalid"] == 2
 
 
+OLD = quote_frame(1)
+STALE = quote_frame(2, bid="98.00000000")
+REOPENED = quote_frame(9, bid="75.00000000", ask="75.10000000")
+BACK = quote_frame(12)
+
+
+@pytest.mark.row("F115")
+@pytest.mark.parametrize(
+    ("course", "kind"),
+    [
+        (["TRADING", OLD, REOPENED], INVALID),
+        (["TRADING", OLD, "UNREADABLE", REOPENED], INVALID),
+        (["TRADING", OLD, "BREAK", REOPENED], DATA),
+        (["TRADING", OLD, "BREAK", STALE, REOPENED], DATA),
+        (["TRADING", OLD, "BREAK", STALE, "UNREADABLE", REOPENED], DATA),
+        (["TRADING", OLD, "BREAK", STALE, "TRADING", REOPENED], DATA),
+        (["TRADING", OLD, "BREAK", trade_frame(1, T0, "75.00000000")], DATA),
+        (["BREAK", OLD, REOPENED], DATA),
+        (["BREAK", OLD, quote_frame(9, bid="0.01000000")], INVALID),
+        (["TRADING", OLD, "BREAK", "TRADING", REOPENED, BACK], INVALID),
+        (["TRADING", OLD, "BREAK", REOPENED, "TRADING", REOPENED, BACK], INVALID),
+    ],
+)
+def test_band_counts_from_the_first_price_after_a_halt(
+    course: list[bytes | str], kind: str
+) -> None:
+    """A halted symbol may come back at any price; one that never halted may not jump."""
+    feed = new_feed()
+    said = ""
+    for step in course:
+        if isinstance(step, bytes):
+            said = feed.on_frame(step, T0 + 1, 0)
+        else:
+            feed.on_instruments([instrument(status=step)], T0 + 1)
+
+    assert said == kind
+
+
 @pytest.mark.parametrize(
     "refused",
     [

@@ -13,6 +13,7 @@ from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.symbol import FeedConfig
+from tests.instruments import instrument
 from tests.market.market_desk import Desk
 from tests.market.test_market_reference_refresh import MARKET, running, universe
 from tests.waiting import wait_until
@@ -162,6 +163,21 @@ def test_price_that_no_own_stream_might_bring_marks_nothing(price: str) -> None:
     made = world()
 
     assert made.ticker(5_500, price) == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "marked"),
+    [(["TRADING"], []), (["TRADING", "BREAK"], ["75"]), (["BREAK", "TRADING"], ["75"])],
+)
+def test_symbol_that_comes_back_from_a_halt_is_marked_by_any_price(
+    statuses: list[str], marked: list[str]
+) -> None:
+    """A price far off marks a symbol whose streams are silent only after a halt."""
+    made = world()
+    for status in statuses:
+        made.feed.on_instruments([instrument(status=status)], START + 600)
+
+    assert made.ticker(5_500, "75") == marked
 
 
 def test_symbol_that_is_not_followed_is_not_marked() -> None:
