@@ -6,8 +6,8 @@
 
 A symbol that left is not tradable from the `universe` event on. Its streams stay for the longest
 life of an order and a minute, so that an order on its way still meets its market, and for as long
-as a position is held. While a symbol does not trade, or is silent, its rules are requested once a
-minute: it may be back, or gone.
+as a position is held. While a symbol does not trade, is silent or has prices refused, its rules
+are requested once a minute: it may be back, halted or gone.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ class ReferenceRefresh:
         self._left_by: int | None = None
         self._former: dict[str, Instrument] = {}
         self._asked: dict[str, int] = {}
+        # Refused prices by symbol when rules were last requested.
+        self._outliers: dict[str, int] = {}
         self._is_checking = self._is_resolving = False
 
     def resume(
@@ -141,11 +143,15 @@ class ReferenceRefresh:
     # --- rules --------------------------------------------------------------------------------
 
     def _is_in_doubt(self, now_ms: int) -> bool:
-        """Return whether a listed symbol does not trade, or has fallen silent."""
+        """Return whether a listed symbol does not trade, is silent, or had a price refused."""
         rules = self._feed.rules
         return any(
             not rules.is_gone(name)
-            and (not rules.is_trading(name) or now_ms - symbol.data_ms >= SILENT_MS)
+            and (
+                not rules.is_trading(name)
+                or now_ms - symbol.data_ms >= SILENT_MS
+                or symbol.outliers > self._outliers.get(name, 0)
+            )
             for name, symbol in self._feed.symbols.items()
         )
 
@@ -157,6 +163,7 @@ class ReferenceRefresh:
         """
         symbols = [name for name in self._feed.symbols if not self._feed.rules.is_gone(name)]
         now_ms = self._clock.now_ms()
+        self._outliers = {name: symbol.outliers for name, symbol in self._feed.symbols.items()}
         self._rules_due = now_ms + self._rules_interval_ms
         self._doubt_due = now_ms + min(DOUBT_MS, self._rules_interval_ms)
         if self._is_checking or not symbols:

@@ -487,6 +487,22 @@ def test_held_symbol_that_is_not_followed_is_asked_for_again_after_a_minute() ->
     assert follower.asked == [["XRPUSDT"]] * 2
 
 
+@pytest.mark.parametrize(("outliers", "asked"), [(0, 0), (1, 1)])
+def test_rules_are_asked_for_at_once_when_a_price_is_refused(outliers: int, asked: int) -> None:
+    """A halt during which quotes came on, so that no silence told it, shows by its prices."""
+    upkeep = upkeep_of(Followed(), Held(), 100)
+    jobs, symbols = upkeep._requests.courier.jobs, upkeep._feed.symbols  # type: ignore[attr-defined]
+    for symbol in symbols.values():
+        symbol.data_ms = 2 * DOUBT_MS
+    upkeep.on_clock(DOUBT_MS)
+    before = len(jobs)
+    symbols["C001USDT"].outliers += outliers
+    for now_ms in (DOUBT_MS + 1, DOUBT_MS + 2):
+        upkeep.on_clock(now_ms)
+
+    assert (before, len(jobs)) == (0, asked)
+
+
 @pytest.mark.parametrize("ttl_ms", [5_000, 86_400_000])
 def test_symbol_that_left_is_followed_for_longer_than_an_order_may_rest(ttl_ms: int) -> None:
     """An order that rests in a symbol that left still meets its market, until it expires."""
