@@ -325,7 +325,7 @@ class SymbolFeed:
         for stream, seen_ms in self.seen_ms.items():
             self._gap_from.setdefault(stream, seen_ms)
         self.order.resume()
-        self.ticks.forget_touch()
+        self.ticks.on_disconnected()
         self.depth.on_disconnected(now_ms)
         self._suspend()
         return [self._gap(DEPTH, self._gap_from.get(DEPTH, now_ms), now_ms, why)] * was_valid

@@ -82,6 +82,8 @@ class TickMaker:
         self.dropped = 0
         self.coalesced = 0
         self.last_price = ""
+        # Of the last trade since the connection; an earlier one is the venue's last no more.
+        self._said_price = ""
         self._last_update_id = -1
         self._outdated_ms: int | None = None
         self._held_ns: int | None = None
@@ -147,8 +149,13 @@ class TickMaker:
             return None
         return self._quote_tick(self.quote, recv_mono_ns)
 
+    def on_disconnected(self) -> None:
+        """Forget the touch and the last trade of a lost connection: both have moved on unseen."""
+        self.forget_touch()
+        self._said_price = ""
+
     def forget_touch(self) -> None:
-        """Forget the touch of a lost connection: the next tick waits for a new one."""
+        """Forget the touch: the next tick waits for a new one."""
         self.coalesced += self._held_ns is not None
         self._held_ns = None
         self.quote = None
@@ -165,7 +172,7 @@ class TickMaker:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote
         return MarketTick(
             symbol=self.symbol,
-            price=self.last_price or bid,
+            price=self._said_price or bid,
             kind="quote",
             bid=bid,
             bid_qty=bid_qty,
@@ -178,7 +185,7 @@ class TickMaker:
     def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
         trade, recv_mono_ns = arrival
         _, trade_id, price, _, qty, _, trade_ts, taker_side = trade
-        self.last_price = price
+        self.last_price = self._said_price = price
         return MarketTick(
             symbol=self.symbol,
             price=price,

@@ -350,6 +350,19 @@ def broken(missed: int) -> Feed:
 
 
 @pytest.mark.row("F112")
+def test_quote_after_an_outage_says_the_bid_until_a_trade_comes() -> None:
+    """The last trade from before an outage is not the venue's: stops would be judged by it."""
+    feed = broken(missed=7)
+    feed.on_frame(quote_frame(6, bid="99.50000000"), T0 + 5_200, 0)
+
+    assert [(tick.kind, tick.price) for tick in of(feed, "market_tick")] == [
+        ("quote", "99.00000000"),
+        ("trade", "100.00000000"),
+        ("quote", "100.00000000"),
+    ]
+
+
+@pytest.mark.row("F112")
 def test_outage_without_a_missed_trade_gives_flat_bars() -> None:
     """An outage without a missed trade id gives flat bars, and a gap of quotes."""
     feed = broken(missed=0)

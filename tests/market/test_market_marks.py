@@ -213,13 +213,16 @@ def _marked_beside_own_data(desk: Desk) -> list[str]:
     return marked
 
 
-def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked() -> None:
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked(*, is_lost: bool) -> None:
     """The last own trade's price is no news, unless another price was marked since."""
     made = World()
     made.quote(0, "99.9", "100.1")
     made.trade(0, "100")
     made.quote(0, "99.9", "100.1")
     assert made.ticker(200, "99") == []
+    if is_lost:
+        made.feed.on_disconnected(START + 300, "connection lost")
 
     assert made.ticker(1_700, "100") == []
     assert made.ticker(2_700, "102") == ["102"]

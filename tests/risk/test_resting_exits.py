@@ -11,6 +11,7 @@ from minibot.events.ids import position_id
 from minibot.events.model import (
     Event,
     ExitPosition,
+    Gap,
     OrderCancel,
     OrderReplace,
     OrderResult,
@@ -32,6 +33,8 @@ from tests.risk.desk import (
 )
 
 LEVELS = {"risk__exits_at": "venue", "risk__stop_bps": "100", "risk__take_profit_bps": "200"}
+
+TRAIL = {"risk__hard_stop_bps": "300", "risk__trail_bps": "300"}
 
 CAUSES = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
 
@@ -350,6 +353,23 @@ def test_levels_that_a_trade_passed_rest_anew_once_the_price_is_back() -> None:
     (replace,) = of(said, OrderReplace)
     assert waiting == []
     assert replace.target_price == "101.00"
+
+
+@pytest.mark.parametrize("is_told_by_a_trade", [False, True])
+def test_price_that_rose_over_an_outage_trails_the_resting_stop(
+    *, is_told_by_a_trade: bool
+) -> None:
+    """A first quote whose price is its bid, or a trade, moves the order; nothing is sold."""
+    one = held(risk__stop_bps=None, risk__take_profit_bps=None, **TRAIL)
+    one.put("market_ticks", Gap(SYMBOL, "bookTicker", one.ts, one.ts, "reconnect"))
+    one.is_traded = False
+
+    trade = "108" if is_told_by_a_trade else None
+    said = one.tick("108", "108.01", trade=trade, after_ms=20_000)
+
+    (replace,) = of(said, OrderReplace)
+    assert (replace.order_type, replace.stop_price) == ("STOP_LOSS", "104.76")
+    assert fills(said) == []
 
 
 def test_restart_with_a_resting_order_goes_on_as_without_it() -> None:
