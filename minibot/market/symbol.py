@@ -289,7 +289,8 @@ class SymbolFeed:
     def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:
         """Go on after a break, if there was one; trades that are missing make a hole."""
         if missing is None:
-            if self._is_suspended:
+            # Without a stream this was its last trade, and may have more behind it.
+            if self._is_suspended and self.connected_ms is not None:
                 self._is_suspended = False
                 self._gap_from.pop(TRADE, None)
                 for lane in self.lanes.values():
@@ -313,6 +314,9 @@ class SymbolFeed:
         payloads: list[Payload] = [self._gap(TRADE, since, now_ms, why)]
         for lane in self.lanes.values():
             payloads += lane.resume_broken(exchange_ts)
+        if self.connected_ms is None:
+            self._suspend()
+            self._gap_from.setdefault(TRADE, now_ms)
         return payloads
 
     # --- gaps ---------------------------------------------------------------------------------

@@ -395,6 +395,70 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
     assert of(feed, "bar") == []
 
 
+def last_trade_of_the_old_subscription() -> Feed:
+    """Return a feed that is subscribing anew, after one more trade of the former streams."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
+    feed.on_disconnected(T0 + 900, "depth stream silent")
+    feed.on_frame(trade_frame(2, T0 + 950), T0 + 950, 0)
+    return feed
+
+
+@pytest.mark.row("F112")
+def test_trade_of_the_old_subscription_closes_no_bar_until_the_new_one_brings_data() -> None:
+    """Trades that neither subscription brought are missing in no bar that is written."""
+    feed = last_trade_of_the_old_subscription()
+    feed.advance(T0 + 1_600)
+    early = of(feed, "bar")
+    feed.on_connected(T0 + 1_650)
+    feed.on_frame(trade_frame(9, T0 + 1_700), T0 + 1_700, 0)
+    feed.advance(T0 + 2_600)
+
+    assert (early, of(feed, "bar")) == ([], [])
+    feed.holes_wanted(T0 + 2_600)
+    (wanted,) = feed.holes_wanted(T0 + 2_600 + SETTLE_MS)
+    assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0, T0 + 2_000)
+
+
+@pytest.mark.row("F112")
+def test_trades_of_both_subscriptions_without_one_missing_make_whole_bars() -> None:
+    """The trade after the last one of the old subscription shows that none is missing."""
+    feed = last_trade_of_the_old_subscription()
+    feed.advance(T0 + 1_600)
+    feed.on_connected(T0 + 1_650)
+    feed.on_frame(trade_frame(3, T0 + 1_700), T0 + 1_700, 0)
+
+    assert [(item.TYPE, item.open_ts) for item in of(feed, "gap", "bar")] == [("bar", T0)]
+
+
+@pytest.mark.row("F112")
+def test_trade_that_waited_for_a_missing_one_closes_no_bar_during_an_outage() -> None:
+    """A trade that waited passes after the loss, and no flat bar stands for an outage."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
+    feed.on_frame(trade_frame(3, T0 + 20), T0 + 20, 0)
+    feed.on_disconnected(T0 + 100, "connection lost")
+    feed.advance(T0 + 220)
+    feed.advance(T0 + 3_600)
+    early = feed.holes_wanted(T0 + 3_600)
+    feed.on_connected(T0 + 4_000)
+    feed.on_frame(trade_frame(9, T0 + 4_100), T0 + 4_100, 0)
+    feed.advance(T0 + 4_300)
+    feed.advance(T0 + 5_600)
+
+    found = of(feed, "gap", "bar")
+    assert early == []
+    assert [(item.stream, item.from_ts - T0, item.to_ts - T0) for item in found] == [
+        ("trade", 20, 220),
+        ("trade", 220, 4_300),
+    ]
+    feed.holes_wanted(T0 + 5_600)
+    (wanted,) = feed.holes_wanted(T0 + 5_600 + SETTLE_MS)
+    assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0, T0 + 5_000)
+
+
 @pytest.mark.row("F117")
 @pytest.mark.parametrize("leaps", [False, True])
 def test_trade_ids_that_fall_or_leap_cost_seconds_a_gap_and_a_hole(leaps: bool) -> None:
