@@ -3,10 +3,11 @@
 Assumptions. The best price and its size are the touch's, which is newer than any book. Behind it
 stand the levels of the last recorded `book` event, as far as they are worse than the touch. An
 order that takes consumes them one after another, each at its own price, up to its limit; nothing is
-filled that no recorded level holds. What our own orders took of a level behind the touch stays
-taken until a book shows another size there, also where the level becomes the touch with that size.
-Behind a gap in market data only the touch trades until the next book. A limit order that rests is
-filled as in the model `touch`, less what our own orders took of that level.
+filled that no recorded level holds. What our own orders took of a level stays taken until a book
+shows another size there, also where a level becomes the touch with that size, or the touch a level;
+what they took of the touch is also free once the touch has passed its price. Behind a gap in market
+data only the touch trades until the next book. A limit order that rests is filled as in the model
+`touch`, less what our own orders took of that level.
 
 A FOK order is filled only where touch and levels hold all of it.
 """
@@ -39,8 +40,10 @@ class BookFills(FillModel):
         self._lost: set[str] = set()
         # By symbol, then by price; the price of a bid is negated.
         self._taken: dict[str, dict[int, int]] = {}
-        # The level found last.
-        self._level: tuple[str, int] = ("", 0)
+        # The same of prices that were the touch, each after the size that it showed.
+        self._touched: dict[str, dict[int, tuple[int, int]]] = {}
+        # The level found last, and the size that it showed.
+        self._level: tuple[str, int, int] = ("", 0, 0)
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
         """Find what the next level with anything left gives to an order."""
@@ -48,8 +51,9 @@ class BookFills(FillModel):
             self.is_displayed, self.shown = True, 0
             if not super().match(order, touch, price_step):
                 return False
-            ((_, _, left), *_) = self._levels(order, touch)
+            ((price, shown, left), *_) = self._levels(order, touch)
             self.qty = min(self.qty, round_down(left, order.qty_step))
+            self._level = (order.symbol, price if order.side == BUY else -price, shown)
             return self.qty > 0
         remaining, step = order.remaining, order.qty_step
         levels = self._levels(order, touch)
@@ -62,7 +66,7 @@ class BookFills(FillModel):
                 continue
             self.qty, self.price, self.liquidity = qty, price, TAKER
             self.is_displayed, self.shown = price == touch.price(order.side), shown
-            self._level = (order.symbol, price if order.side == BUY else -price)
+            self._level = (order.symbol, price if order.side == BUY else -price, shown)
             return True
         return False
 
@@ -84,37 +88,62 @@ class BookFills(FillModel):
         taken = touch.ask_taken if is_buy else touch.bid_taken
         levels: list[Level] = [(best, size, size - taken)]
         book, ours = self._books.get(order.symbol), self._taken.get(order.symbol, {})
+        touched = self._touched_before(order.symbol, best, is_buy=is_buy)
         is_known = order.symbol not in self._lost
         if book is not None:
             for price_text, qty_text in book.asks if is_buy else book.bids:
                 price, shown = parse_amount(price_text), parse_amount(qty_text)
-                left = shown - ours.get(price if is_buy else -price, 0)
+                key = price if is_buy else -price
+                left = shown - ours.get(key, 0)
+                was_shown, was_taken = touched.get(key, (0, 0))
                 if price > best if is_buy else price < best:
                     if is_known:
-                        levels.append((price, shown, left))
+                        levels.append((price, shown, left - was_taken))
                 elif price == best and shown == size:
-                    levels[0] = (best, size, left - taken)
+                    was_taken = was_taken if was_shown == size else 0
+                    levels[0] = (best, size, left - max(taken, was_taken))
         if limit is None:
             return levels
         return [level for level in levels if crosses(order.side, limit, level[0])]
 
+    def _touched_before(
+        self, symbol: str, best: int, *, is_buy: bool
+    ) -> dict[int, tuple[int, int]]:
+        """Return what was taken of touches, less those of this side that the touch has passed."""
+        touched = self._touched.get(symbol)
+        if not touched:
+            return {}
+        first = best if is_buy else -best
+        for price in [key for key in touched if (key > 0) == is_buy and key < first]:
+            del touched[price]
+        return touched
+
     def on_fill(self) -> None:
-        """Remember what our own order took of a level behind the touch."""
-        symbol, price = self._level
-        taken = self._taken.setdefault(symbol, {})
-        taken[price] = taken.get(price, 0) + self.qty
+        """Remember what our own order took of a level, or of the touch that a book may show."""
+        symbol, price, shown = self._level
+        if not self.is_displayed:
+            taken = self._taken.setdefault(symbol, {})
+            taken[price] = taken.get(price, 0) + self.qty
+        elif symbol in self._books:
+            touched = self._touched.setdefault(symbol, {})
+            was_shown, was_taken = touched.get(price, (shown, 0))
+            touched[price] = (shown, self.qty + (was_taken if was_shown == shown else 0))
 
     def on_book(self, book: Book) -> None:
         """Keep the last levels of a symbol; a level of the same size keeps what our orders took."""
-        before, ours = self._books.get(book.symbol), self._taken.pop(book.symbol, None)
-        self._books[book.symbol] = book
-        self._lost.discard(book.symbol)
-        if not ours or before is None:
+        symbol, before = book.symbol, self._books.get(book.symbol)
+        ours, touched = self._taken.pop(symbol, {}), self._touched.pop(symbol, {})
+        self._books[symbol] = book
+        self._lost.discard(symbol)
+        if before is None or not (ours or touched):
             return
         old, new = _sizes(before), _sizes(book)
         kept = {price: qty for price, qty in ours.items() if old.get(price) == new.get(price)}
         if kept:
-            self._taken[book.symbol] = kept
+            self._taken[symbol] = kept
+        same = {price: part for price, part in touched.items() if new.get(price) == part[0]}
+        if same:
+            self._touched[symbol] = same
 
     def on_gap(self, symbol: str) -> None:
         """Trade with the book no more: it may be out of date. What is taken stays taken."""
@@ -122,7 +151,15 @@ class BookFills(FillModel):
             self._lost.add(symbol)
 
     def to_json(self) -> JsonObject:
-        """Return the books, and how much of their levels our own orders took."""
+        """Return the books, and how much of levels and touches our own orders took."""
+        touched = {
+            symbol: [
+                [amount_text(price), amount_text(shown), amount_text(qty)]
+                for price, (shown, qty) in prices.items()
+            ]
+            for symbol, prices in self._touched.items()
+            if prices
+        }
         return {
             "books": {symbol: book.to_json() for symbol, book in self._books.items()},
             **({"lost": sorted(self._lost)} if self._lost else {}),
@@ -130,6 +167,7 @@ class BookFills(FillModel):
                 symbol: [[amount_text(price), amount_text(qty)] for price, qty in taken.items()]
                 for symbol, taken in self._taken.items()
             },
+            **({"touched": touched} if touched else {}),
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -140,12 +178,17 @@ class BookFills(FillModel):
                 self._books[symbol] = kept
         self._lost = set(data.get("lost", ()))
         for symbol, taken in data["taken"].items():
-            self._taken[symbol] = {
-                (-parse_amount(price[1:]) if price[0] == "-" else parse_amount(price)): (
-                    parse_amount(qty)
-                )
-                for price, qty in taken
+            self._taken[symbol] = {_key(price): parse_amount(qty) for price, qty in taken}
+        for symbol, touched in data.get("touched", {}).items():
+            self._touched[symbol] = {
+                _key(price): (parse_amount(shown), parse_amount(qty))
+                for price, shown, qty in touched
             }
+
+
+def _key(price: str) -> int:
+    """Return a price of an ask, or the negated one of a bid, as `to_json` wrote it."""
+    return -parse_amount(price[1:]) if price[0] == "-" else parse_amount(price)
 
 
 def _sizes(book: Book) -> dict[int, int]:

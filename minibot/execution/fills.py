@@ -127,7 +127,8 @@ class FillModel:
     Attributes:
         qty, price, liquidity: What `match` found last.
         is_displayed: True if the quantity comes from the size of the touch, which the caller then
-            lowers; False if from a trade or a deeper level: the caller then calls `on_fill`.
+            lowers; False if from a trade or a deeper level: the caller then calls `on_fill`, as for
+            every fill with depth.
         has_queues: Whether the model follows orders from tick to tick: the caller then calls
             `begin` before a tick is met, and `keep` once orders have ended.
         has_depth: Whether `match` may be asked again with the same tick, for the next level.
@@ -195,7 +196,7 @@ class FillModel:
         return []
 
     def on_fill(self) -> None:
-        """Remember a fill that did not come from the size of the touch."""
+        """Remember the fill of what `match` found."""
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""

@@ -612,12 +612,13 @@ class PaperExecutorNoreV1(Core):
                 n = len(messages)
                 paying = rules.base_asset if is_in_base else rules.quote_asset
                 fill = fill_of(order, found, fee, paying, rules, touch, ts, seq, ref, n)
-                if not found.is_displayed:
+                if found.has_depth or not found.is_displayed:
                     found.on_fill()
-                elif is_buy:
-                    touch.ask_taken += qty
-                else:
-                    touch.bid_taken += qty
+                if found.is_displayed:
+                    if is_buy:
+                        touch.ask_taken += qty
+                    else:
+                        touch.bid_taken += qty
                 is_whole = order.fill(qty)
                 self._ledger.append(portfolio.book(fill, ts), portfolio)
                 reason = self._reason = FILLED if is_whole else PARTIAL

@@ -558,3 +558,67 @@ def test_book_level_that_becomes_the_touch_gives_nothing_twice(
     said = desk.tick("99.99", "100.02", ask_qty=shown)
 
     assert [part[0] for part in walked(said)] == filled
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    ("side", "better"), [("BUY", ("99.99", "100.00")), ("SELL", ("100.00", "100.01"))]
+)
+def test_book_touch_that_becomes_a_level_gives_nothing_twice(
+    side: str, better: tuple[str, str], *, is_restarted: bool
+) -> None:
+    """A coin taken at the touch is gone behind a better one and after it, like deeper ones."""
+    desk = executor("book")
+    book(desk, BIDS[:2], ASKS[:2])
+    desk.intent(side, "5")
+    first = walked(coin(desk))
+    if is_restarted:
+        desk.restarted()
+    said = walked(desk.tick(*better, bid_qty="0.5", ask_qty="0.5"))
+    book(desk, BIDS[:2], ASKS[:2])
+    again = walked(coin(desk))
+
+    assert [part[0] for part in first] == ["1.000", "1.500"]
+    assert ([part[:2] for part in said], again) == ([("0.500", "100.00")], [])
+
+
+@pytest.mark.parametrize(
+    ("between", "filled"),
+    [
+        ([("100.01", "0.4"), ("100.02", "1.5")], [("0.400", "100.01")]),
+        ([("100.02", "1.5")], []),
+    ],
+)
+def test_book_that_shows_another_size_where_the_touch_was_is_new(
+    between: list[tuple[str, str]], filled: list[tuple[str, str]]
+) -> None:
+    """A size that changed at the level behind the touch is the market's own, and can be taken."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "5")
+    coin(desk)
+    desk.tick("99.99", "100.00", ask_qty="0.5")
+    book(desk, BIDS, between)
+
+    said = desk.tick("99.99", "100.00", ask_qty="0.5")
+
+    assert [part[:2] for part in walked(said)] == filled
+
+
+def test_book_touch_that_a_worse_one_followed_is_new_when_it_comes_back() -> None:
+    """Once the touch has passed a price, the market has taken its coins, and ours with them."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "5")
+    first = walked(coin(desk))
+    passed = walked(desk.tick("99.99", "100.02", ask_qty="1.5"))
+
+    assert [part[0] for part in first] == ["1.000", "1.500"]
+    assert (passed, [part[:2] for part in walked(coin(desk))]) == ([], [("1.000", "100.01")])
+
+
+def test_book_touch_taken_in_parts_gives_its_size_in_all() -> None:
+    """Size left at the touch is counted once, though touch and model both count it."""
+    desk = walker(ASKS[:1])
+    for qty in ("0.4", "0.3", "0.5"):
+        desk.intent("BUY", qty)
+
+    assert [part[0] for part in walked(coin(desk))] == ["0.400", "0.300", "0.300"]
