@@ -13,13 +13,17 @@ class WeightBudget:
     """Request weight of this address, kept below a share of what the venue grants.
 
     The venue's own count, which comes with every answer, wins over the count kept here, because
-    other programs may share the address.
+    other programs may share the address. Both are of a minute of the venue's clock.
+
+    Attributes:
+        skew_ms: How far that clock is ahead of the one that gives the times here.
     """
 
     def __init__(self, share_max_percent: int, limit_per_minute: int) -> None:
         self.share_max_percent = share_max_percent
         self.limit_per_minute = limit_per_minute
         self.used = 0
+        self.skew_ms = 0
         self.silent_until_ms = 0
         self.is_banned = False
         self._minute = 0
@@ -41,7 +45,7 @@ class WeightBudget:
         self._turn(now_ms)
         # A request heavier than the whole share still goes when nothing else was asked.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
-            return MINUTE_MS - now_ms % MINUTE_MS
+            return MINUTE_MS - (now_ms + self.skew_ms) % MINUTE_MS
         return 0
 
     def sent(self, now_ms: int, weight: int) -> None:
@@ -81,6 +85,6 @@ class WeightBudget:
         return self.silent_until_ms
 
     def _turn(self, now_ms: int) -> None:
-        minute = now_ms // MINUTE_MS
+        minute = (now_ms + self.skew_ms) // MINUTE_MS
         if minute != self._minute:
             self._minute, self.used = minute, self._under_way

@@ -142,7 +142,7 @@ class Requests:
         told = self.skew.take(answer.value - self.clock.at_machine_ns(middle_ns))
         if told:
             self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, told)
-        self.feed.skew_ms = self.skew.ms
+        self.feed.skew_ms = self.courier.budget.skew_ms = self.skew.ms
 
     # --- rules, klines, depth -----------------------------------------------------------------
 

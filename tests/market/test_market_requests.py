@@ -16,7 +16,7 @@ from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
 from minibot.market.history import SETTLE_MS
 from minibot.market.requests import Requests, is_refusal
-from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
+from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Answer, Job
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
 from tests.market.market_desk import link_limits
@@ -108,6 +108,22 @@ def test_books_of_what_is_held_or_preferred_come_first() -> None:
     ranks = [job.rank for job in tray.jobs]
     assert [number for number, rank in enumerate(ranks) if rank == PREFERRED_DEPTH] == [7, 99]
     assert ranks.count(DEPTH) == 98
+
+
+@pytest.mark.row("S-46")
+@pytest.mark.parametrize("skew_ms", [-500, 0, 500])
+def test_minute_of_weight_is_the_venues(skew_ms: int) -> None:
+    """A used-up minute ends by the venue's clock, and its count is never that of the next one."""
+    tray = Tray()
+    requests = requests_of(tray)
+    job = requests.time(lambda answer: None)
+    job.done(Answer(job, value=requests.clock.now_ms() + skew_ms))
+    budget, ends = tray.budget, MINUTE - skew_ms
+    budget.begin(ends - 100, 2_400)
+    budget.answered(ends - 50, 2_400, 2_400)
+
+    assert budget.wait_ms(ends - 10, 5, share_percent=80) == 10
+    assert budget.wait_ms(ends, 5, share_percent=80) == 0
 
 
 class LastRow:
