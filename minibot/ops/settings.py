@@ -3,7 +3,8 @@
 A change is judged as a start judges it, together with all that is staged already, before it is
 recorded (`runtime.configuration.staged_settings`). Only keys of trading can be changed here:
 whatever names a file, a program, a host or a secret is changed in the profile's own file. Limits
-can be changed only under a risk policy, and only within it.
+can be changed only under a risk policy, and only within it; those that it does not bound, and the
+cash, never beyond the profile's own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from minibot.runtime.configuration.config import Config, load_config, value_of
 from minibot.runtime.configuration.config_files import printable, read_profile
 from minibot.runtime.configuration.config_layers import parse_value
 from minibot.runtime.configuration.config_schema import NEAR_MIN, config_schema, describe, resolved
+from minibot.runtime.configuration.loosening import own_bound
 from minibot.runtime.configuration.risk_policy import POLICY_PATH, policy_bound
 from minibot.runtime.configuration.staged_settings import (
     Change,
@@ -223,9 +225,7 @@ def _setting(
     said: JsonObject = {
         "key": key,
         "description": schema.get("description", ""),
-        "allowed": "; by the risk policy ".join(
-            filter(None, (describe(schema), policy_bound(now.own.raw, key)))
-        ),
+        "allowed": "; ".join(filter(None, (describe(schema), _bound(now.own, key)))),
         "choices": _choices(found),
         "why_not": _why_not(now.own, key),
         "is_staged": key in now.staged,
@@ -234,6 +234,13 @@ def _setting(
     said["next"] = text_of(now.value(key))
     said["running"] = None if running is None else text_of(value_of(dict(running), key))
     return said
+
+
+def _bound(config: Config, key: str) -> str:
+    """Return how far a key may be changed here, in words; empty for as far as the schema says."""
+    if bound := policy_bound(config.raw, key):
+        return f"by the risk policy {bound}"
+    return own_bound(key, value_of(config.raw, key))
 
 
 def _choices(schema: Mapping[str, Any]) -> list[str]:

@@ -61,7 +61,6 @@ FIELDS = {
 OTHER_FACTS = {
     ("minibot.ai.inference", "warmup"): "the worker's answer; the jail loads nothing of `events`",
     ("minibot.ai.isolation", "partial"): "how much of the jail a system has",
-    ("minibot.backtest.search.ranges", "signal_exit"): "a key of the profile",
     ("minibot.backtest.search.sweep", "drawdown"): "the head of a column",
     ("minibot.cli.support.standing", "halted"): "the label of a row",
     ("minibot.cli.tape", "duplicate"): "a word of a sentence",
@@ -86,6 +85,8 @@ OTHER_FACTS = {
     ("minibot.risk", "week_notional"): "the name of a check",
     ("minibot.runtime.configuration.config_rules", "week_loss"): "the stem of two keys",
     ("minibot.runtime.configuration.config_rules", "week_notional"): "the stem of two keys",
+    ("minibot.runtime.configuration.loosening", "limit_entries_max"): "a key of the profile",
+    ("minibot.runtime.configuration.loosening", "signal_exit"): "a key of the profile",
     ("minibot.runtime.fault_injection", "poison_event"): "the name of a fault",
     ("minibot.runtime.stop", "REFUSED"): "a kind of record in the stop journal",
     ("minibot.strategies.allowed", "partial"): "a function of the standard library",

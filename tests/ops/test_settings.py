@@ -85,6 +85,10 @@ def test_value_that_is_put_and_taken_back_and_holds_already_changes_nothing(ops:
         ("risk.positions_max", "4", "allowed by risk_policy.v1.json for conservative: at most 3"),
         ("risk.positions_max", "none", "a whole number"),
         ("risk.night_loss_soft", "99999", "allowed"),
+        ("risk.night_notional_soft", "50000.01", "at most 50000, the profile's own; to loosen it"),
+        ("risk.night_notional_pace", "null", "at most 10, the profile's own; to loosen it"),
+        ("risk.left_trading", "hold", "the profile's own alone; to loosen it"),
+        ("portfolio.cash", "10000.01", "at most 10000, the profile's own; to loosen it"),
         ("strategy.score_min", "-1", "a whole number from 0 to 110"),
         ("strategy.score_mim", "60", "did you mean strategy.score_min?"),
         ("risk.policy_version", "null", "cannot be changed here"),
@@ -116,6 +120,16 @@ def test_limits_without_a_policy_are_changed_in_the_file_alone(ops: Path) -> Non
 
     assert "names no policy" in refused.value.violations[0]
     assert start_of(ops, PROJECT / FREE).strategy.score_min == 70
+
+
+def test_limit_that_the_policy_leaves_may_be_tightened(ops: Path) -> None:
+    """Limits that no policy bounds, and the cash, can be staged up to the profile's own."""
+    put(ops, risk__night_notional_soft="49999", risk__reference_deviation_bps_max="499")
+    put(ops, PROJECT / FREE, portfolio__cash="9999.99")
+
+    limits = start_of(ops).risk
+    assert (limits.night_notional_soft, limits.reference_deviation_bps_max) == ("49999", 499)
+    assert start_of(ops, PROJECT / FREE).portfolio.cash == "9999.99"
 
 
 def test_changes_that_hold_only_together_are_staged_together(ops: Path) -> None:
@@ -210,5 +224,6 @@ def test_every_setting_says_what_it_is_and_what_is_allowed(page: Served, ops: Pa
     assert all(each["description"] and each["allowed"] for each in document["settings"])
     found = {each["key"]: each["allowed"] for each in document["settings"]}
     assert found["risk.positions_max"].endswith("by the risk policy at most 3")
+    assert found["risk.tick_age_ms_max"].endswith("at most 5000, the profile's own")
     manifest = Manifest.load(page.var.run(page.run_id))
     assert load_config(profile_file_of(manifest)).profile == manifest.profile

@@ -6,31 +6,15 @@ steps, so that the same point of a search is the same text on every machine.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.loosening import is_looser, number_of, own_bound
 from minibot.runtime.configuration.shown_values import shown_text
 
 SECTIONS: Final = ("risk", "strategy")
-# Keys of the risk section about gains: they limit no loss, so that any value may be searched.
-NO_LIMITS: Final = frozenset(
-    (
-        *("signal_exit", "take_profit_atr_mult", "take_profit_bps"),
-        *("trail_from_bps", "trail_from_atr_mult", "break_even_bps", "break_even_atr_mult"),
-        *("ladder_1_bps", "ladder_1_atr_mult", "ladder_2_bps", "ladder_2_atr_mult"),
-    )
-)
-# Limits of the risk section whose smaller values are the looser ones; of all others the larger are.
-FLOORS: Final = frozenset(
-    (
-        *("confidence_min", "depth_min", "vadr_min", "kelly_trades_min"),
-        *("bucket_reserve_bps", "bucket_buffer_bps", "campaign_entry_wait_market_ms"),
-        # An exemption from a limit begins there, or a sale that limits a loss is so large.
-        *("fatigue_acceleration_bps_min", "horizon_thesis_bps", "recovery_part_percent"),
-    )
-)
 # Beginning of the keys of a user's strategy.
 OWN: Final = "strategy.parameters."
 # Largest number of values of a range.
@@ -68,7 +52,7 @@ def parse_range(text: str, profile: JsonObject) -> Range:
     _guard(key, own, values)
     quoted = own is not None and isinstance(own, str)
     texts = tuple(
-        f'"{value}"' if quoted and _number(value) is not None else value for value in values
+        f'"{value}"' if quoted and number_of(value) is not None else value for value in values
     )
     return Range(key, texts, ":" in rest)
 
@@ -98,7 +82,7 @@ def _values(text: str, rest: str) -> list[str]:
         if all(values) and len(set(values)) == len(values) > 1:
             return values
         raise _refused(text)
-    numbers = [_number(part) for part in rest.split(":")]
+    numbers = [number_of(part) for part in rest.split(":")]
     if len(numbers) not in PARTS or None in numbers:
         raise _refused(text)
     low, high, *more = [number for number in numbers if number is not None]
@@ -120,37 +104,17 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse a value of a risk limit that is no number or looser than the profile's.
-
-    Where the profile's limit is null, every value is allowed.
-    """
-    section, _, name = key.partition(".")
-    if section != "risk" or name in NO_LIMITS or own is None:
-        return
-    limit = _number(str(own))
-    numbers = [_number(value) for value in values]
-    is_floor = name in FLOORS
-    if limit is None or any(
-        number is None or (number < limit if is_floor else number > limit) for number in numbers
-    ):
-        bound = "from" if is_floor else "up to"
+    """Refuse a value of a risk limit that is looser than the profile's."""
+    if any(is_looser(key, own, value) for value in values):
         raise ConfigError(
             f"--vary: {key}: a search may not widen a limit of risk.",
-            [f"allowed: {bound} {own}, which is the profile's own"],
+            [f"allowed: {own_bound(key, own)}"],
             "Change it in the profile first, if that is what you want to risk.",
         )
 
 
-def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
 def _places(text: str) -> int:
-    number = _number(text)
+    number = number_of(text)
     exponent = 0 if number is None else number.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 

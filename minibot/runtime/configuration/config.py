@@ -53,6 +53,7 @@ from minibot.runtime.configuration.config_sections import (
     values_that_came_later,
 )
 from minibot.runtime.configuration.feed_files import feed_violations
+from minibot.runtime.configuration.loosening import loosening_violations
 from minibot.runtime.configuration.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
@@ -147,10 +148,11 @@ def load_config(
     profile = read_profile(find(path))
     origin = {key: file_origin(name) for key, name in profile.origin.items()}
     layers = Layers(profile.raw, origin)
+    own = {key: value_of(profile.raw, key) for key in staged or {}}
     layers.put_staged(staged or {})
     layers.put_environ(environ or {})
     layers.put_texts(sets)
-    return _judged(layers, str(path), profile)
+    return _judged(layers, str(path), profile, own)
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -190,22 +192,29 @@ def acceptance_of(raw: JsonObject) -> Acceptance:
     return section_of(Acceptance, with_later_keys(raw)["acceptance"])
 
 
-def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
+def _judged(
+    layers: Layers, name: str, profile: Profile | None, own: Mapping[str, Any] | None = None
+) -> Config:
+    """Return the profile of layers; `own` are the file's values of the keys that are staged."""
     if broken := [_told_surrogate(path, layers) for path in _lone_surrogates(layers.raw, [])]:
         # No schema and no manifest could hold them.
         raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
-    own: Iterable[str] = ()
+    source: Iterable[str] = ()
     if not any(key.startswith("strategy") for key in by_key):
-        own = take_own_source(layers.raw, layers.origin)
+        source = take_own_source(layers.raw, layers.origin)
     feeds: Iterable[str] = ()
     if not any(key.startswith("market") for key in by_key):
         feeds = feed_violations(layers.raw, layers.origin)
+    looser: Iterable[str] = ()
+    if not any(key.startswith(("risk", "portfolio")) for key in by_key):
+        looser = loosening_violations(layers.raw, layers.origin, own or {}, STAGED)
     # From here on the profile has the source of an own strategy.
-    files = [*own, *feeds]
-    violations = [*layers.violations, *by_key.values(), *rules, *files, *_unwritable(layers.raw)]
+    files = [*source, *feeds]
+    judged = [*by_key.values(), *rules, *looser, *files]
+    violations = [*layers.violations, *judged, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
     base, read = (None, {}) if profile is None else (profile.base, profile.sha256)
