@@ -83,6 +83,7 @@ OTHER_FACTS = {
     ("minibot.risk", "symbol_locked"): "the name of a check",
     ("minibot.risk", "week_loss"): "the name of a check",
     ("minibot.risk", "week_notional"): "the name of a check",
+    ("minibot.runtime.configuration.config_rules", "positions_max"): "a key of the profile",
     ("minibot.runtime.configuration.config_rules", "week_loss"): "the stem of two keys",
     ("minibot.runtime.configuration.config_rules", "week_notional"): "the stem of two keys",
     ("minibot.runtime.configuration.loosening", "limit_entries_max"): "a key of the profile",

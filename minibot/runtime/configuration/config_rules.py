@@ -149,6 +149,8 @@ _PAIRS: Final = (
     ("risk", "day_loss_soft", "day_loss_hard", True),
     ("risk", "drawdown_bps_soft", "drawdown_bps_hard", True),
     ("risk", "orders_per_minute_soft", "orders_per_minute_hard", True),
+    # A sale beyond the hard rate is a STOP: positions that end in one minute need an order each.
+    ("risk", "positions_max", "orders_per_minute_hard", True),
     ("risk", "order_notional", "position_notional_max", True),
     ("strategy", "rsi_oversold", "rsi_overbought", False),
     ("strategy", "ema_fast", "ema_slow", False),
