@@ -376,7 +376,7 @@ class DrawdownTierSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskSection:
-    """Limits; there are no defaults."""
+    """Limits; a limit has no default but off."""
 
     profile: Annotated[str, RISK_NAME, "Name of the limits."]
     policy_version: Annotated[
