@@ -65,7 +65,9 @@ def _rows(command: argparse.ArgumentParser) -> Iterator[str]:
             continue
         name = ", ".join(action.option_strings) or (action.metavar or action.dest)
         choices = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
-        text = (action.help or "").replace("|", "\\|")
+        # As `--help` shows it: argparse's own formatting, in which %% is a percent sign.
+        text = command._get_formatter()._expand_help(action) if action.help else ""
+        text = text.replace("|", "\\|")
         yield f"| `{name}`{choices} | {text} |"
 
 

@@ -177,6 +177,13 @@ def test_reference_of_commands_is_what_the_parser_says() -> None:
     assert reference.DOCUMENT.read_text(encoding="utf-8") == reference.document()
 
 
+def test_reference_of_commands_has_the_help_as_the_terminal_shows_it() -> None:
+    """A percent sign, which a help text writes twice, stands there once."""
+    line = next(line for line in reference.document().splitlines() if "10bps" in line)
+
+    assert line == "| `--fee` | of each fill, as 0.1% or 10bps |"
+
+
 @cache
 def whole() -> Parser:
     """Return the parser of all verbs, which takes longer to make than to ask."""
