@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from minibot.cli import size
 from minibot.cli.main import run
-from minibot.events.model import OrderIntent, RiskAction
+from minibot.events.model import JsonObject, OrderIntent, RiskAction
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.size_question import size_now
@@ -109,6 +111,38 @@ def test_size_of_a_run_by_a_key_that_it_had_none_of(
     assert said.code == 0, said.err
     assert said.document["qty"] == plain.document["qty"]
     assert said.document["equity"] == plain.document["equity"]
+
+
+def reducing(drawdown_bps: int, entry_percent: int) -> JsonObject:
+    """Return a tier of the account's drawdown."""
+    return {
+        "state": "REDUCING",
+        "drawdown_bps": drawdown_bps,
+        "back_bps": drawdown_bps - 1,
+        "entry_percent": entry_percent,
+    }
+
+
+@pytest.mark.parametrize(("drawdown_bps", "divisor"), [(1, 2), (500, 1)])
+def test_size_of_a_run_by_fewer_tiers_is_that_of_the_tier_they_give(
+    drawdown_bps: int, divisor: int, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The account stands in the second tier; a table of one has it in that tier or in none."""
+    copied = copy_of(short_run, tmp_path)
+    profile = Manifest.load(copied).config
+    # Tiers of whole entries, so that the run could have made the decisions that it recorded.
+    tiers = {"drawdown_tiers": [reducing(1, 100), reducing(2, 100)]}
+    limits = {**profile["risk"], **tiers, "account_drawdown_bps_hard": 2_000}
+    manifest_says(copied, config={**profile, "risk": limits})
+    words = ("size", SYMBOL, str(copied), "--json")
+    one = json.dumps([reducing(drawdown_bps, 50)])
+
+    plain = verb(tmp_path, *words)
+    said = verb(tmp_path, *words, "--set", f"risk.drawdown_tiers={one}")
+
+    assert plain.code == said.code == 0, plain.err + said.err
+    cost, whole = (Decimal(each.document["notional"]) for each in (said, plain))
+    assert cost == pytest.approx(whole / divisor, rel=Decimal("0.01"))
 
 
 @pytest.mark.parametrize("key", ["strategy.atr_period=50", "strategy.bar_interval=1m"])

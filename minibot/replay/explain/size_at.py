@@ -17,11 +17,11 @@ from minibot.events.money import parse_amount, parse_rate
 from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_question import SizeAnswer, size_now
-from minibot.risk.account import Account
 from minibot.risk.core import RiskCore
 from minibot.risk.exits import ExitRules, Exits
 from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
+from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import ClosedTrades
 
 CLOSED_TRADES = "closed_trades"
@@ -75,10 +75,14 @@ def size_at(
     if config != recorded.manifest.config:
         if MarketReturns(config).is_on:
             state[RETURNS] = returns_at(_market(recorded), config, to_ms).state()
-        _add_account(config, state["budgets"])
+        # Where the run's profile had no account, its mark is the night's.
+        mark = state["budgets"]["high_water_mark"]
+        state["budgets"].setdefault("account", {"mark": mark, "place": 0})
         is_other = _bars_of_atr(config) != _bars_of_atr(recorded.manifest.config)
         told = exits_at(_market(recorded) if is_other else (), config, to_ms)
         _add_exits(state["exits"]["symbols"], told, takes_atr=is_other)
+        if Limits(config).drawdown_tiers != Limits(recorded.manifest.config).drawdown_tiers:
+            _find_tier(config, state)
     return size_now(config, state, symbol)
 
 
@@ -92,12 +96,12 @@ def _bars_of_atr(config: JsonObject) -> tuple[str, int]:
     return rules.bar_interval, rules.atr_period
 
 
-def _add_account(config: JsonObject, budgets: JsonObject) -> None:
-    """Give budgets the account that the run's profile had none of: its mark is the night's."""
-    account = Account(Limits(config))
-    account.open(parse_amount(budgets["high_water_mark"]), 0)
-    account.on_equity(parse_amount(budgets["equity"]))
-    budgets.setdefault("account", account.state())
+def _find_tier(config: JsonObject, state: JsonObject) -> None:
+    """Move the account to the tier that a changed table gives its drawdown, beginning at ACTIVE."""
+    state["budgets"]["account"]["place"] = 0  # The row of the former table may be none of this one.
+    budgets = RiskState.from_state(config, state).budgets
+    budgets.account.on_equity(budgets.equity)
+    state["budgets"]["account"] = budgets.account.state()
 
 
 def _add_exits(symbols: JsonObject, told: Exits, *, takes_atr: bool) -> None:
