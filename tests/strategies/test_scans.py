@@ -106,6 +106,20 @@ def played(core: StrategyCore, events: list[Event], begun: int = 0) -> list[Mess
     return said
 
 
+def restarted(given: JsonObject, events: list[Event], cuts: range) -> list[StrategyCore]:
+    """Return the cores that go on from each cut, and tell what a core without a restart tells."""
+    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
+    cores = []
+    for cut in cuts:
+        first, second = core_from_config(given), core_from_config(given)
+        before = played(first, events[:cut])
+        second.restore(decode(encode(first.state())))
+        after = played(second, events, cut)
+        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
+        cores.append(second)
+    return cores
+
+
 def payloads(said: list[Message], kind: type[Any]) -> list[Any]:
     return [message.payload() for message in said if isinstance(message.payload(), kind)]
 
@@ -174,15 +188,9 @@ def test_strategy_reads_the_rank_of_the_last_scan() -> None:
 @pytest.mark.parametrize("mode", ["time", "event"])
 def test_restart_anywhere_goes_on_with_the_same_messages(mode: str) -> None:
     """A core restored from its state, as text, tells what it would have told."""
-    events, given = list(market(150)), profile(mode=mode)
-    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
-    for cut in range(0, len(events), 23):
-        first = core_from_config(given)
-        before = played(first, events[:cut])
-        second = core_from_config(given)
-        second.restore(decode(encode(first.state())))
-        after = played(second, events, cut)
-        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
+    events = list(market(150))
+
+    assert restarted(profile(mode=mode), events, range(0, len(events), 23))
 
 
 @pytest.mark.row("B-07")
@@ -247,18 +255,11 @@ def test_kept_symbol_that_joins_is_ranked_by_the_bars_it_has() -> None:
 
 def test_restart_keeps_which_symbols_are_ranked() -> None:
     """A core restored among bars of a kept symbol tells what it would have told."""
-    events, given = list(market()), profile()
-    events = inserted(events, 0, universe(*SYMBOLS[:2], kept=SYMBOLS[2:]))
+    events = inserted(list(market()), 0, universe(*SYMBOLS[:2], kept=SYMBOLS[2:]))
     events = inserted(events, 1, FeedValue("social_cccusdt", "5", MIDNIGHT))
     events = inserted(events, 190, universe(*SYMBOLS))
-    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
-    for cut in range(1, len(events), 97):
-        first, second = core_from_config(given), core_from_config(given)
-        before = played(first, events[:cut])
-        second.restore(decode(encode(first.state())))
-        after = played(second, events, cut)
 
-        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
+    assert restarted(profile(), events, range(1, len(events), 97))
 
 
 @pytest.mark.parametrize("has_universe", [False, True])
@@ -336,15 +337,9 @@ def test_strategy_is_shown_every_bar_without_the_key() -> None:
 def test_restart_keeps_which_symbols_are_watched() -> None:
     """A core restored among bars of watched symbols tells what it would have told."""
     events, given = watched_market(watching()), profile(watched_bars=True)
-    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
-    for cut in range(1, len(events), 97):
-        first, second = core_from_config(given), core_from_config(given)
-        before = played(first, events[:cut])
-        second.restore(decode(encode(first.state())))
-        after = played(second, events, cut)
 
-        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
-        assert set(second.watched) == set(SYMBOLS[:1])
+    for core in restarted(given, events, range(1, len(events), 97)):
+        assert set(core.watched) == set(SYMBOLS[:1])
 
 
 def test_profile_without_a_scanner_tells_none_and_has_no_rank() -> None:
