@@ -363,14 +363,14 @@ class DrawdownTierSection:
     state: Annotated[
         str,
         one_of("REDUCING", HALTED_TIER),
-        "REDUCING: entries of entry_percent of an order at most. HALTED: no entries.",
+        "REDUCING: entries of entry_percent of their size at most. HALTED: no entries.",
     ]
     drawdown_bps: Annotated[int, whole(1, 9_999), "Fall above which the tier begins."]
     back_bps: Annotated[
         int, whole(0, 9_998), "Fall at or below which it ends; less than drawdown_bps."
     ]
     entry_percent: Annotated[
-        int | None, whole(1, 100), "REDUCING: share of risk.order_notional that may enter."
+        int | None, whole(1, 100), "REDUCING: share of an entry's size in ACTIVE that may enter."
     ] = field(default=None, metadata=OPTIONAL)
 
 

@@ -51,7 +51,7 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import BPS
 from minibot.risk.book_depth import depth_rows
 from minibot.risk.budgets import drawdown_of
-from minibot.risk.campaign import reserve_loss_rows, reserve_rows
+from minibot.risk.campaign import Reserve, reserve_loss_rows, reserve_rows
 from minibot.risk.campaign_steps import enter, reserve_of
 from minibot.risk.campaign_steps import rows_of as campaign_rows_of
 from minibot.risk.checks import (
@@ -423,15 +423,15 @@ def size_entry(
         wanted = bounds.qty_down(most)
     qty = wanted
     notional, binding = cost_up(wanted, ask), ""
-    rows = size_rows(limits, left, notional, amount)
-    decided, room = BY_AMOUNT, amount
+    decided, room, tiered = BY_AMOUNT, amount, amount
     if sizes is not None:
-        rows = sizing_rows(sizes, left, notional) + rows
         # If the order is too small, the bound that decided gives the reason; a fixed amount none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
     reserve = reserve_of(state, market, rules)
-    if reserve is not None:
-        rows += reserve_rows(reserve, notional)
+    if left.tier_percent != NOT_ASKED:
+        rows = _cut_rows(limits, left, sizes, reserve, amount, amount)
+        tiered = _active_amount(rows, amount, market, rules, positions)
+    rows = _cut_rows(limits, left, sizes, reserve, notional, tiered)
     if not checks.judge(rows):
         room, decided = _least_room(rows, notional)
         if sizes is None or not sizes.reason:
@@ -507,7 +507,7 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
         limits: The limits of the profile.
         left: How much of each limit is used.
         notional: Notional of the order, its quantity in whole steps.
-        amount: The amount that the entry wants; the account's tier allows a share of it.
+        amount: The amount of the entry in ACTIVE; the account's tier allows a share of it.
     """
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
     week, tier = limits.week_notional, left.tier_percent
@@ -522,6 +522,44 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
         (OF_WEEK_NOTIONAL, week.entry_value(left.week_notional + added), week.entry_max),
         (TIER_NOTIONAL, NOT_ASKED if tier == NOT_ASKED else notional, tier_max),
     )
+
+
+def _cut_rows(
+    limits: Limits,
+    left: Headroom,
+    sizes: Sizes | None,
+    reserve: Reserve | None,
+    notional: int,
+    amount: int,
+) -> tuple[Row, ...]:
+    """Return the rows of `size_rows` between those of sizing and of the campaign's reserve."""
+    rows = size_rows(limits, left, notional, amount)
+    if sizes is not None:
+        rows = sizing_rows(sizes, left, notional) + rows
+    return rows if reserve is None else rows + reserve_rows(reserve, notional)
+
+
+def _active_amount(
+    rows: tuple[Row, ...], amount: int, market: Market, rules: OrderRules, positions: Positions
+) -> int:
+    """Return the amount of an entry in ACTIVE: the one wanted, cut by all limits but the tier's.
+
+    Where they leave less than the venue takes, it is the one wanted: the tier is not the reason.
+
+    Args:
+        rows: The limits on notional, for an order of the amount wanted.
+        amount: The amount wanted.
+        market: The market of the entry.
+        rules: The venue's, of its symbol.
+        positions: All positions.
+    """
+    bounds, ask, position_max = rules.market_bounds, market.ask, rules.position_max
+    room, _ = _least_room(tuple([row for row in rows if row[0] is not TIER_NOTIONAL]), amount)
+    if bounds.qty_max is not None:
+        room = min(room, cost_up(bounds.qty_max, ask))
+    if position_max is not None:
+        room = min(room, cost_up(max(0, position_max - positions.qty_with_orders(market)), ask))
+    return room if room >= max(bounds.notional_min, 1) else amount
 
 
 def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:

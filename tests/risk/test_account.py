@@ -24,6 +24,7 @@ from tests.risk.desk import (
     actions,
     check_of,
     config,
+    intents,
     of,
     opening,
 )
@@ -33,6 +34,7 @@ TIERS: list[JsonObject] = [
     {"state": "REDUCING", "drawdown_bps": 1500, "back_bps": 1200, "entry_percent": 25},
     {"state": "HALTED", "drawdown_bps": 2000, "back_bps": 1700},
 ]
+RISKED: JsonObject = {"sizing": "risk", "stop_bps": "200", "risk_per_trade_bps": 50}
 WEEK_MS = 7 * 86_400_000
 
 
@@ -139,6 +141,50 @@ def test_entry_that_sizing_made_small_shrinks_in_reducing_too() -> None:
     assert actions(whole) == [("ALLOW", "allowed")]
     assert actions(half) == [("REDUCE", "reduced")]
     assert 0 <= limit - wanted // 2 < UNIT  # The order is in whole steps, the limit is not.
+
+
+@pytest.mark.row("D-27")
+@pytest.mark.parametrize(
+    ("keys", "rules", "cash"),
+    [
+        ({"position_notional_max": "400"}, {}, 10_000),
+        ({"exposure_ratio_max_bps": 400}, {}, 10_000),
+        ({"night_notional_soft": "400"}, {}, 10_000),
+        ({}, {}, 400),
+        ({**RISKED, "position_notional_max": "400"}, {}, 10_000),
+        ({**RISKED, "symbol_notional_max": {SYMBOL: "400"}}, {}, 10_000),
+        ({}, {"market_qty_max": "4"}, 10_000),
+        ({}, {"position_max": "4"}, 10_000),
+    ],
+)
+def test_entry_that_a_limit_made_small_shrinks_in_reducing_too(
+    keys: JsonObject, rules: dict[str, str], cash: int
+) -> None:
+    """Two coins enter in REDUCING of the four that any limit leaves in ACTIVE."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    profile["risk"] |= keys
+    bought = []
+    for percent, place in ((100, 0), (112, 1)):
+        desk = Desk(profile, first=opening(str(cash)))
+        desk.instrument(**rules)
+        desk.risk._state.budgets.account.open(cash * UNIT * percent // 100, place)
+        desk.tick("99.98", "100.00")
+        (intent,) = intents(desk.signal("BUY"))
+        bought.append(intent.qty)
+
+    assert bought == ["4.000", "2.000"]
+
+
+@pytest.mark.row("D-27")
+def test_spent_budget_is_the_reason_in_reducing_too() -> None:
+    """A limit that leaves too little for any order is the reason, and not the tier."""
+    tiers = {"risk__drawdown_tiers": TIERS, "risk__account_drawdown_bps_hard": 2500}
+    for limit in ("0.01", "9.99"):
+        desk = Desk(config(risk__night_notional_soft=limit, **tiers)).ready()
+        desk.risk._state.budgets.account.open(11_200 * UNIT, 1)
+        desk.tick("99.98", "100.00")
+
+        assert actions(desk.signal("BUY")) == [("BLOCK", "night_notional")]
 
 
 @pytest.mark.row("D-27")

@@ -21,6 +21,7 @@ from minibot.events.model import (
     RunEnding,
     Universe,
 )
+from minibot.events.money import UNIT
 from tests.risk.desk import (
     OTHER,
     RUN_ID,
@@ -262,6 +263,23 @@ def test_entry_costs_no_more_than_it_was_allowed_however_often_it_is_quoted() ->
     spent = sum(float(fill.qty) * float(fill.price) for fill in bought)
     assert spent <= 9.999 * 100.01
     assert float(bought[0].qty) + float(bought[1].qty) < 9.999
+
+
+def test_entry_that_reducing_cut_is_not_cut_again_with_each_quote() -> None:
+    """Half of the four coins that the limit allows is quoted, and quoted anew for the same cost."""
+    tier = {"state": "REDUCING", "drawdown_bps": 1000, "back_bps": 800, "entry_percent": 50}
+    limits: dict[str, Any] = {
+        "risk__position_notional_max": "400",
+        "risk__account_drawdown_bps_hard": 2500,
+    }
+    one = desk(**limits, risk__drawdown_tiers=[tier])
+    one.risk._state.budgets.account.open(11_200 * UNIT, 1)
+    one.signal("BUY")
+    one.tick()
+
+    moved(one)
+
+    assert [quote.qty for quote in asked(one)] == ["1.999", "1.997"]
 
 
 def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> None:
