@@ -21,9 +21,9 @@ which may be that of the trigger, and in the step of its first fill where this w
 is tried again like that of any exit; until one is accepted the limit stands.
 
 A position that no resting order covers is watched by risk itself, by the bid and the last trade:
-where its quantity is too small to rest, or too large for one order, the venue lets no further order
-rest, its order was refused and waits for the next attempt, or its symbol is halted. Under `carry`
-the next run rests stop and target anew with its first tick of the symbol.
+where its quantity is too small to rest, or too large for one order, venue or order rate let no
+further order rest, its order was refused and waits for the next attempt, or its symbol is halted.
+Under `carry` the next run rests stop and target anew with its first tick of the symbol.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from minibot.risk.trigger_rows import STOP_TRADES, trigger_rows
 REJECTED: Final = "REJECTED"
 ACCEPTED: Final = "ACCEPTED"
 
-RATE: Final = Gate("orders_per_minute_hard", ORDER_RATE)
+REST_RATE: Final = Gate("rest_orders_per_minute", ORDER_RATE)
 
 STOP_NAMES: Final = frozenset([gate.name for gate in STOP_TRADES.values()])
 """The names of the checks that a trade has reached no stop."""
@@ -163,8 +163,9 @@ def rest_rows(
             *(state, market, rules, legs, state.positions.resting(market)),
             1 if has_limit and legs > 1 else 0,
         ),
-        # A spent rate refuses, and ends no run: the position is watched without a resting order.
-        (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
+        # The last order of the hard rate is left to a sale: until there is room, risk itself
+        # watches what no resting order covers.
+        (REST_RATE, verdict.left.orders + 1, state.limits.order_rate.hard - 1),
         (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),
     )
 

@@ -17,6 +17,7 @@ from minibot.events.model import BLOCK, BUY, SELL, Event
 from minibot.events.money import PLACES, cost_up, qty_for
 from minibot.events.reasons import (
     LATE_FILL,
+    ORDER_RATE,
     PENDING_ORDER,
     QUOTE_MOVED,
     QUOTE_TAKEN,
@@ -68,7 +69,6 @@ from minibot.risk.limits import (
     OF_WEEK_LOSS,
 )
 from minibot.risk.positions import Market, Positions, WorkingOrder
-from minibot.risk.protection import RATE
 from minibot.risk.protections import (
     OF_COOLDOWN_PERIOD,
     OF_LOSSES_IN_ROW,
@@ -87,6 +87,7 @@ from minibot.risk.signal_gates import (
     signal_age_max,
 )
 
+RATE: Final = Gate("orders_per_minute_hard", ORDER_RATE)
 BEST_BID: Final = Gate("best_bid", QUOTE_MOVED, PLACES)
 NOT_SOLD: Final = Gate("opposite_signal", SIGNAL_EXIT, words=(NONE, SELL))
 REST_COST: Final = Gate("entry_rest_cost", places=PLACES, cuts=QUOTE_MOVED)

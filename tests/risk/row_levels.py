@@ -306,10 +306,10 @@ RESTS: Final = (
         (nothing, lambda world: world.rules(status="BREAK")),
     ),
     _rest(
-        "RATE",
+        "REST_RATE",
         "order_rate",
-        over("orders_per_minute_hard", "23", "24"),
-        (orders(22), orders(23)),
+        over("rest_orders_per_minute", "22", "23"),
+        (orders(21), orders(22)),
     ),
     _rest(
         "EXIT_QTY",

@@ -141,6 +141,52 @@ def test_each_partial_fill_of_an_entry_is_covered() -> None:
     assert [order.remaining for order in one.execution.orders] == [10 * 10**8]
 
 
+def in_two_parts(hard: int) -> tuple[Desk, list[tuple[str, str]]]:
+    """Return a desk that bought four coins, then six, and what risk did; its orders are few."""
+    one = desk(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=hard)
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    said = one.tick(ask_qty="4")
+    return one, actions(said + one.tick("100.01", "100.02", ask_qty="1000"))
+
+
+@pytest.mark.parametrize(
+    ("hard", "said"),
+    [
+        (2, [("BLOCK", "order_rate")]),
+        (3, [("PROTECT", "protected"), ("BLOCK", "order_rate")]),
+        (4, [("PROTECT", "protected"), ("PROTECT", "protected")]),
+    ],
+)
+def test_resting_order_leaves_the_last_order_of_the_hard_rate_to_a_sale(
+    hard: int, said: list[tuple[str, str]]
+) -> None:
+    """The first cover and one of more are refused where no sale could follow them."""
+    one, covered = in_two_parts(hard)
+
+    sold = one.signal("SELL")
+
+    assert covered == said
+    assert actions(sold) == [("EXIT", "signal_exit")]
+    assert [fill.qty for fill in fills(one.tick())] == ["10.000"]
+
+
+@pytest.mark.parametrize(
+    ("bid", "after_ms", "said"),
+    [("99.01", 100, ("EXIT", "stop_loss")), ("100.01", 60_000, ("PROTECT", "protected"))],
+)
+def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
+    bid: str, after_ms: int, said: tuple[str, str]
+) -> None:
+    """The bid at the stop sells the whole position; a minute later an order rests for it."""
+    one, _ = in_two_parts(3)
+
+    found = one.tick(bid, "100.02", after_ms=after_ms)
+
+    assert actions(found) == [said]
+    assert [replace.qty for replace in of(found, OrderReplace)] == ["10.000"]
+
+
 def test_partial_fill_of_a_triggered_leg_leaves_no_other_leg_and_sells_the_rest() -> None:
     """Once the target triggered, the stop is gone; the rest is sold at the market, not again."""
     one = held()

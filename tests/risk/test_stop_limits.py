@@ -12,6 +12,7 @@ from minibot.events.money import UNIT
 from minibot.risk.core import RiskCore
 from minibot.risk.exits import ExitRules
 from tests.risk.desk import (
+    OTHER,
     SYMBOL,
     Desk,
     actions,
@@ -254,8 +255,11 @@ def test_whole_sale_in_parts_that_is_told_before_its_fills_leaves_nothing() -> N
 
 def test_gap_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
     """A sale of the rest that would be one order too many ends the run, and says nothing else."""
-    rate = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 1}
+    rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 2}
     one = held(**rate)
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.signal("BUY", symbol=OTHER)
 
     said = one.tick("97", "97.02", trade="97")
 
