@@ -125,15 +125,16 @@ def missing(state: RiskState, market: Market) -> Levels | None:
 def may_move(state: RiskState, exits: SymbolExits) -> bool:
     """Return whether the order rate leaves room to move the levels of an order that rests.
 
-    Moves have half of the soft rate, evenly spread. With all orders of the minute no move exceeds
-    the soft rate, or takes the last order of the hard rate, which is left to a sale. Until a move
-    the former order rests, and risk itself watches the stop in force above it. Without a plan there
-    is always room.
+    Moves have half of the soft rate, evenly spread over time and positions. With all orders of the
+    minute no move exceeds the soft rate, or takes the last order of the hard rate, which is left to
+    a sale. Until a move the former order rests, and risk itself watches the stop in force above it.
+    Without a plan there is always room.
     """
     plan, rate = exits.plan, state.limits.order_rate
     if plan is None:
         return True
-    if state.now < plan.moved_ts + MINUTE_MS // max(1, rate.entry_max // 2):
+    wait_ms = MINUTE_MS * max(1, len(state.positions.held)) // max(1, rate.entry_max // 2)
+    if state.now < plan.moved_ts + wait_ms:
         return False
     return state.budgets.orders(state.now) + 1 <= min(rate.entry_max, rate.hard - 1)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minibot.events.model import Event, Gap, OrderReplace, PositionPlan
 from minibot.events.money import UNIT, amount_text
 from tests.risk.desk import (
+    OTHER,
     SYMBOL,
     Desk,
     actions,
@@ -305,6 +306,32 @@ def test_stop_that_moves_replaces_the_resting_order_at_the_order_rates_pace() ->
     assert of(soon, OrderReplace) == []
     assert [moved.stop_price for moved in of(then, OrderReplace)] == ["101.97"]
     assert resting(one) == [("10", "101.97")]
+
+
+def test_stops_of_all_positions_together_move_with_half_of_the_soft_rate() -> None:
+    """Two trailing stops share two moves of a minute, each gets one, and an entry still passes."""
+    rate = {"risk__orders_per_minute_soft": 4, "risk__orders_per_minute_hard": 10}
+    one = Desk(config(**HARD, risk__trail_bps="100", risk__exits_at="venue", **rate))
+    symbols = (SYMBOL, OTHER)
+    for symbol in (*symbols, "SOLUSDT"):
+        one.instrument(symbol)
+        one.bar("100", "100", "100", "100", symbol=symbol)
+        one.tick("100", "100", symbol=symbol, trade="100")
+    for symbol in symbols:
+        one.signal("BUY", symbol=symbol)
+        one.tick(symbol=symbol)
+    one.ts += MINUTE
+    said: list[Event] = []
+    for cents in range(120):
+        price = f"{102 + cents / 100:.2f}"
+        for symbol in symbols:
+            said += one.tick(price, price, symbol=symbol, trade=price, after_ms=250)
+    one.tick("100", "100", symbol="SOLUSDT", trade="100")
+
+    entry = one.signal("BUY", symbol="SOLUSDT")
+
+    assert actions(entry) == [("ALLOW", "allowed")]
+    assert sorted(moved.symbol for moved in of(said, OrderReplace)) == [SYMBOL, OTHER]
 
 
 def test_stop_above_the_resting_one_is_watched_until_it_may_move() -> None:
