@@ -130,6 +130,7 @@ ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER, words=IS_NOT)
 POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
+REFERENCE_BARS: Final = Gate("reference_bars", WARMUP, passes=AT_LEAST)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
 KEEPS_LEVELS: Final = Gate("keeps_levels", NO_PLAN, words=IS_SO)
 LIMIT_ENTRIES: Final = Gate("limit_entries", LIMIT_ENTRIES_MAX)
@@ -205,6 +206,7 @@ def entry_rows(
     until = state.exits.ending_until
     late, comes_late = state.late, NO_ROWS
     needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr or late.rules.needs_atr
+    lacks_close = exits.close == UNKNOWN and not needs_atr and _is_governed(state)
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     returns, moves = state.returns, NO_ROWS
     if returns.is_on:
@@ -244,6 +246,8 @@ def entry_rows(
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
         # The book of the venue itself.
         *sides,
+        # Without a close nothing tells how far the price has gone.
+        (REFERENCE_BARS, 0 if lacks_close else NOT_ASKED, 1),
         # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         # A signal of little confidence, an entry that comes late.
@@ -368,10 +372,16 @@ def _count(positions: Positions, market: Market) -> int:
     return count + positions.count_bought(market.symbol) if positions.orders else count
 
 
+def _is_governed(state: RiskState) -> bool:
+    """Return whether a risk policy or a hard stop governs the profile."""
+    return state.limits.policy_version is not None or state.exits.rules.plan.is_on
+
+
 def _away(market: Market, close: int) -> int:
     """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
 
-    It is `NOT_ASKED` before the first bar, and `UNBOUNDED` beside a close of 0.
+    It is `NOT_ASKED` before the first bar, for which a profile that is governed waits, and
+    `UNBOUNDED` beside a close of 0.
     """
     if close == UNKNOWN:
         return NOT_ASKED

@@ -44,7 +44,7 @@ CAMPAIGN: dict[str, Any] = KEYS | {
 def holder(**changes: Any) -> Desk:
     """Return a desk that holds coins bought at 100."""
     one = Desk(config(**changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100")
     one.buy()
     return one

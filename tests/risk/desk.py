@@ -323,8 +323,10 @@ class Desk:
         )
 
     def ready(self) -> Desk:
-        """Make rules and a first touch known."""
+        """Make rules and a first touch known, beside a hard stop a first close as well."""
         self.instrument()
+        if self.profile["risk"].get("hard_stop_bps"):
+            self.bar("100", "100", "100", "100")
         self.tick()
         return self
 

@@ -166,6 +166,16 @@ def limits_open(count: int) -> Change:
     return change
 
 
+def unguarded(close: int, policy: int | None = None, has_plan: bool = False) -> Change:
+    """Return a change to exits without ATRs, and a last close."""
+    return put(
+        exits__close=close,
+        state__exits__rules__needs_atr=False,
+        state__limits__policy_version=policy,
+        state__exits__rules__plan__is_on=has_plan,
+    )
+
+
 def trailed_after(bars: int) -> Change:
     """Return a change to a trail in ATRs, wanted after so many bars."""
 
@@ -406,6 +416,18 @@ ENTRIES: Final = (
             put(market__ask=10_000_002_501),
             put(state__limits__entry_spread_max=ONE_BPS, market__ask=10_000_002_501),
         ),
+    ),
+    _entry(
+        "REFERENCE_BARS",
+        "warmup",
+        ("", "reference_bars 0 / 1"),
+        (unguarded(100 * UNIT, policy=1), unguarded(UNKNOWN, policy=1)),
+    ),
+    _entry(
+        "REFERENCE_BARS",
+        "warmup",
+        ("", "reference_bars 0 / 1"),
+        (unguarded(UNKNOWN), unguarded(UNKNOWN, has_plan=True)),
     ),
     _entry("ATR_BARS", "warmup", over("atr_bars", "14", "13"), step("exits__atr__count", 14, -1)),
     _entry(

@@ -22,7 +22,7 @@ PLANNED: dict[str, Any] = {
 def holder(wish: dict[str, Any] | None = None, **changes: Any) -> Desk:
     """Return a desk that holds coins bought at 100, under a hard stop of 90."""
     one = Desk(config(**PLANNED | changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100", trade="100")
     assert actions(one.signal("BUY", **(wish or {})))[0][0] == "ALLOW"
     one.tick("100", "100", trade="100")

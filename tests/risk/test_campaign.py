@@ -22,7 +22,7 @@ RUNGS: dict[str, Any] = {"risk__ladder_1_bps": "200", "risk__ladder_2_bps": "600
 def desk(**changes: Any) -> Desk:
     """Return a desk with a touch of 100 / 100."""
     one = Desk(config(**CAMPAIGN | changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100", trade="100")
     return one
 

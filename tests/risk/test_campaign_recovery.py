@@ -283,7 +283,7 @@ def test_position_that_no_campaign_opened_is_one_entry_of_its_own() -> None:
     """A lot carried from a profile without campaigns has one entry and an id."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
     one = Desk(config(**CAMPAIGN | ROWS), first=opening("9000", (lot,)))
-    one.instrument()
+    one.ready()
 
     assert steps(walk(one, "97")) == ["hold"]
     walk(one, "99")

@@ -16,7 +16,7 @@ COINS = "10"
 def holder(**changes: Any) -> Desk:
     """Return a desk that holds ten coins bought at 100."""
     one = Desk(config(**{"risk__order_notional": "1000"} | changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100", trade="100")
     one.buy()
     assert held(one) == Decimal(COINS)
@@ -62,7 +62,7 @@ def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
 def test_part_of_two_lots_moves_no_level_of_the_rest(changes: dict[str, Any]) -> None:
     """The first lot is sold first, and the entry price of both stays that of the position."""
     one = Desk(config(**changes, risk__order_notional="500", risk__time_exit_ms=60_000))
-    one.instrument()
+    one.ready()
     for price in ("100", "98"):
         one.tick(price, price)
         one.buy()
@@ -153,7 +153,7 @@ def test_part_whose_remainder_is_too_small_to_rest_sells_all(
     """The executor values an order at its stop or limit, which is worth less than at the bid."""
     keys = {"risk__order_notional": notional, "risk__exits_at": "venue"} | levels
     one = Desk(config(**keys))
-    one.instrument()
+    one.ready()
     one.tick("100", "100", trade="100")
     one.buy()
     whole = held(one)

@@ -259,6 +259,36 @@ def test_entry_beside_a_close_of_zero_is_blocked_by_the_deviation() -> None:
     assert actions(made.signal("BUY")) == [("BLOCK", "reference_deviation")]
 
 
+@pytest.mark.parametrize(
+    "governed",
+    [{"hard_stop_bps": "1000"}, {"policy_version": 1}],
+)
+def test_governed_entry_without_a_closed_bar_is_blocked(governed: dict[str, Any]) -> None:
+    """Without a close there is nothing to be near to; the first bar that closes is enough."""
+    profile = config()
+    profile["risk"] |= governed
+    made = Desk(profile)
+    made.instrument()
+    made.tick()
+    blocked = made.signal("BUY")
+    made.bar("100", "100", "100", "100")
+    made.tick()
+
+    assert actions(blocked) == [("BLOCK", "warmup")]
+    check = check_of(blocked[0], "reference_bars")
+    assert (check["value"], check["threshold"]) == ("0", "1")
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_plain_entry_without_a_closed_bar_passes_without_a_check() -> None:
+    """Profiles without policy and hard stop enter as they always did."""
+    said = desk().signal("BUY")
+
+    assert actions(said) == [("ALLOW", "allowed")]
+    names = [check["name"] for check in said[0].to_json()["payload"]["checks"]]
+    assert not {"reference_bars", "reference_deviation_bps"} & set(names)
+
+
 @pytest.mark.row("B-42", "C-19")
 def test_spread_at_its_limit_passes_and_a_wider_one_is_blocked() -> None:
     """A touch of 99.99 to 100.01 is two bps wide; a cent more is too wide for two."""

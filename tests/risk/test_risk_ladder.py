@@ -76,7 +76,8 @@ def test_second_rung_below_the_first_sells_its_own_part_first() -> None:
                 "risk__ladder_2_atr_mult": "2",
             }
         )
-    ).ready()
+    )
+    one.instrument()
     one.tick("100", "100", trade="100")
     one.bar("100", "100", "98.50", "100")
     one.bar("100", "100", "98.50", "100")

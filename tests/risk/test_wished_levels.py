@@ -27,7 +27,7 @@ MAKER: dict[str, Any] = {
 def desk(**changes: Any) -> Desk:
     """Return a desk with a plan, at a touch of 100 to 100."""
     one = Desk(config(**PLANNED | changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100", trade="100")
     return one
 

@@ -62,7 +62,7 @@ def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
         ("fatigue_bar_interval", {"BLOCK fatigue"}, (24,)),
         ("horizon_ms", {"EXIT horizon_exit"}, (38,)),
         ("silent_exit_ms", {"EXIT stale_exit"}, (37, 42)),
-        ("sizing", {"BUY of a share", "BLOCK size_wish"}, (16,)),
+        ("sizing", {"BUY of a share", "BLOCK size_wish"}, (14,)),
     ],
 )
 def test_gates_of_days_times_and_sizes_fire_and_let_entries_pass(

@@ -22,6 +22,7 @@ def following(one: Desk, first: RunOpening | None = None, **changes: Any) -> Des
     other = Desk(profile, first=told)
     other.ts = one.ts + 60_000
     other.instrument()
+    other.bar("100", "100", "100", "100")
     return other
 
 

@@ -29,7 +29,7 @@ MINUTE = 60_000
 def holder(**changes: Any) -> Desk:
     """Return a desk that holds coins bought at 100."""
     one = Desk(config(**changes))
-    one.instrument()
+    one.ready()
     one.tick("100", "100")
     one.buy()
     return one
@@ -79,7 +79,7 @@ def test_next_run_goes_on_with_the_stops_of_the_last() -> None:
 def test_levels_that_the_strategy_wanted_are_carried() -> None:
     """The next run sells at the stop of 97, and knows the target of 120."""
     one = Desk(config(risk__hard_stop_bps="1000", risk__stop_atr_mult=None))
-    one.instrument()
+    one.ready()
     one.tick("100", "100")
     one.signal("BUY", stop_price="97", target_price="120")
     one.tick("100", "100")
