@@ -298,7 +298,7 @@ def _unhurried(change: pytest.MonkeyPatch) -> None:
         (_impatient, watch.TWICE, (8, 4)),
         (_greedy, watch.OVERBOUGHT, (3, 3)),
         (_reckless, watch.RESERVED, (8, 0)),
-        (_uncounting, watch.TOO_MANY, (1, 16)),
+        (_uncounting, watch.TOO_MANY, (3, 3)),
         (_hasty, watch.TOO_SOON, (8, 0)),
         (_averaging_down, watch.HELD_BACK, (12, 20)),
         (_repeating, watch.TOLD_TWICE, (8, 0)),
