@@ -408,6 +408,25 @@ def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
     assert found.high > max(candle.open, candle.low)
 
 
+@pytest.mark.parametrize("close", [98, 102])
+@pytest.mark.parametrize("seed", range(9))
+def test_altered_bar_passes_a_level_that_was_met_on_the_way_to_its_close(
+    close: int, seed: int
+) -> None:
+    """Behind both extremes a level is met only if the close lies beyond it: it does here too."""
+    opened, high, low, closed = [price * 10**8 for price in (100, 103, 97, close)]
+    candle = Candle(START_MS, START_MS + MINUTE_MS, opened, high, low, closed, 10**8)
+    # From the high down to 99, or from the low up to 101.
+    prices = (100, 97, 103, 99) if close == 98 else (100, 103, 97, 101)
+    seen = Seen(tuple([price * 10**8 for price in prices]), True, True)
+    change = Perturbation(START_MS + 45_000, REPLACE, seed, {"X": seen})
+
+    (found,) = change.candles("X", 10**6, [candle])
+
+    assert (found.low, found.high) == (candle.low, candle.high)
+    assert (found.close < seen.prices[-1]) == (close == 98)
+
+
 def test_altered_trades_change_price_and_quantity_and_no_time() -> None:
     """A replaced trade has another price and quantity, of which later bars are built."""
     tick = MarketTick(

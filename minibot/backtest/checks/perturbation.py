@@ -237,6 +237,10 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
     # Mostly on the other side of the open, where any dependence on the bar's close shows.
     falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
     lowest, highest = (low, opened) if falls else (opened, high)
+    if seen.is_low and seen.is_high and min(seen.prices) < seen.prices[-1] < max(seen.prices):
+        # A level was met on the way to the close, which lies behind it here too.
+        rises = candle.close > seen.prices[-1]
+        lowest, highest = (candle.close, high) if rises else (low, candle.close)
     close = lowest + random.randint(0, max(0, highest - lowest) // step) * step
     close = candle.close if seen.is_close else close
     volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
