@@ -54,6 +54,7 @@ from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import NEVER
 from minibot.risk.core import RiskCore
+from minibot.risk.watch import RiskWatch
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.plots import Plots
@@ -192,6 +193,8 @@ class _Pass:
             cmdline_hashes=dict.fromkeys(roles.cores, NO_CMDLINE),
             on_message=self._on_message,
         )
+        risk = self._lockstep.cores[RISK_ROLE]
+        self._watch: Watch = risk.watch if isinstance(risk, RiskCore) else NOBODY
 
     def run(self, progress: Progress) -> None:
         """Feed opening, market and ending."""
@@ -207,7 +210,7 @@ class _Pass:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._walk_bars(markets, progress)
         else:
-            roots = self._opened(source.roots(self._watch()))
+            roots = self._opened(source.roots(self._watch))
             opening = next(roots, None)
             if opening is not None:
                 self._world(opening)
@@ -215,6 +218,8 @@ class _Pass:
             result.closes = self._charts.closes()
             if isinstance(source, BarSource | Fed | Merged):
                 result.closes |= source.closes(result.to_ts)
+        if isinstance(self._watch, RiskWatch):
+            result.entered_at_low = self._watch.entered_at_low
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
         if self._record is not None:
@@ -308,7 +313,7 @@ class _Pass:
         whole = 0 if end_ms is None else end_ms - origin_ms
         inputs: Inputs = {}
         seq = 0
-        given = (self._lockstep, self._run_id, self._watch(), result, self._announce_end)
+        given = (self._lockstep, self._run_id, self._watch, result, self._announce_end)
         walked: WalkedBars | WalkedPortfolio
         if isinstance(source, Merged):
             walked = WalkedPortfolio(markets, *given, self._close_ts())
@@ -379,10 +384,6 @@ class _Pass:
         from minibot.engine.walked_portfolio import is_walkable
 
         return found if is_walkable(found) else []
-
-    def _watch(self) -> Watch:
-        core = self._lockstep.cores[RISK_ROLE]
-        return core.watch if isinstance(core, RiskCore) else NOBODY
 
     def _close_ts(self) -> int:
         """Return the time of `run_ending`, Unix ms; `NEVER` if the source does not know its end."""

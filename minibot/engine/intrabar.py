@@ -6,7 +6,10 @@ or high that equals the price before it gets no tick of its own:
 * Open, just after the bar begins: as late as an order decided on the last bar's close needs to
   arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
 * Low, then high: the worse comes first. Where a stop and a target lie in one bar, the stop is
-  hit; the bot is long or flat, so low is the worse one for all it can hold.
+  hit; the bot is long or flat, so low is the worse one for all that it holds. Where nothing is
+  held and the low reaches a purchase that rests, high comes before low: the position may lose in
+  its bar, but meets no target at a high that may have come before. One between low and close it
+  meets on either path.
 * Close, just before the bar ends. Only then comes the `bar` event: nobody knows a bar's high, low,
   close or volume before. Sizes shown come from the bar before.
 
@@ -120,8 +123,9 @@ class Intrabar:
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
         """Yield the ticks of a bar, asking the watch on the way.
 
-        It is asked for exit levels before low, high and close where the touch moves, and after each
-        tick whether an order is on its way.
+        It is asked behind the open for a purchase that rests, for exit levels before low, high and
+        close where the touch moves, and after each tick whether an order is on its way. It is told
+        of a position that the low has opened.
         """
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
@@ -129,9 +133,13 @@ class Intrabar:
         before = self._touch(bar.open)
         yield from self._shown(before, opened, lag, watch)
         price = bar.open
+        first, second = bar.low, bar.high
+        opens = self._opens(before, bar.low, watch)
+        if opens:
+            first, second = second, first
         for following, at in (
-            (bar.low, bar.open_ts + length // 4),
-            (bar.high, bar.open_ts + length // 2),
+            (first, bar.open_ts + length // 4),
+            (second, bar.open_ts + length // 2),
             (bar.close, closed),
         ):
             if following == price and at < closed:
@@ -149,7 +157,12 @@ class Intrabar:
                 # time of the tick does not tell how far the price will go on.
                 halfway = self._at + (at - self._at) // 2
                 yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
-            yield from self._shown(touch, at, lag, watch)
+            opens = opens and not watch.is_held(self._symbol)
+            for shown in self._shown(touch, at, lag, watch):
+                yield shown
+                if opens and following == bar.low and watch.is_held(self._symbol):
+                    opens = False
+                    watch.on_entry_at_low()
             before, price = touch, following
 
     def on_closed(self, bar: Candle) -> None:
@@ -164,6 +177,13 @@ class Intrabar:
         step, spread = self._step, self._spread(price)
         bid = max(step, (price - spread // 2) // step * step)
         return bid, bid + spread
+
+    def _opens(self, before: tuple[int, int], low: int, watch: Watch) -> bool:
+        """Return whether the low reaches a purchase that rests, of a symbol that is not held."""
+        touch = self._touch(low)
+        if touch == before or watch.is_held(self._symbol):
+            return False
+        return touch[1] <= watch.bids_at(self._symbol)
 
     def _spread(self, price: int) -> int:
         step = self._step

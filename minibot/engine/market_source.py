@@ -44,6 +44,18 @@ class Watch(Protocol):
         """Return whether an order of the symbol is on its way or open."""
         ...
 
+    def is_held(self, symbol: str) -> bool:
+        """Return whether the symbol has an open position."""
+        ...
+
+    def bids_at(self, symbol: str) -> int:
+        """Return the highest limit of a purchase that rests, hundred-millionths; 0 without one."""
+        ...
+
+    def on_entry_at_low(self) -> None:
+        """Count a position that a purchase opened at the low of a bar, behind its high."""
+        ...
+
 
 class Nobody:
     """Watch without a bot, for callers that want only a market's events."""
@@ -59,6 +71,17 @@ class Nobody:
     def is_waiting(self, symbol: str) -> bool:
         """Return False."""
         return False
+
+    def is_held(self, symbol: str) -> bool:
+        """Return False."""
+        return False
+
+    def bids_at(self, symbol: str) -> int:
+        """Return that nothing rests."""
+        return 0
+
+    def on_entry_at_low(self) -> None:
+        """Do nothing."""
 
 
 NOBODY: Final = Nobody()

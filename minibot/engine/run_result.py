@@ -78,6 +78,8 @@ class BacktestResult:
             is drawn.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
+        entered_at_low: How many positions a resting order opened at the low of a modelled bar: of
+            its two possible paths, the one with the high before that low counts.
         elapsed_s: Machine time of the walk through the market.
     """
 
@@ -94,6 +96,7 @@ class BacktestResult:
     lines: dict[str, dict[str, Sequence[tuple[int, float]]]] = field(default_factory=dict)
     stop: str = ""
     assumptions: tuple[str, ...] = ()
+    entered_at_low: int = 0
     elapsed_s: float = 0.0
     _digest: str = field(default="", init=False, repr=False, compare=False)
     _log: SignalLog | None = field(default=None, init=False, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""Watch of risk: three questions of a market of bars, to choose the ticks that matter to risk."""
+"""Watch of risk: questions of a market of bars, to choose the ticks that matter to risk."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from minibot.risk.risk_state import RiskState
 
 @final
 class RiskWatch:
-    """Levels of exits and orders on their way, read from the state of risk.
+    """Levels of exits, orders and positions, read from the state of risk.
 
     Args:
         state: The state of the core, which is not copied.
+
+    Attributes:
+        entered_at_low: How many positions a purchase opened at the low of a bar, behind its high.
     """
 
-    __slots__ = ("_state",)
+    __slots__ = ("_state", "entered_at_low")
 
     def __init__(self, state: RiskState) -> None:
         self._state: RiskState = state
+        self.entered_at_low: int = 0
 
     def levels(self, symbol: str) -> tuple[int, ...]:
         """Return the bids at which a position acts: stop, target, rungs, next recovery row, if set.
@@ -44,3 +48,17 @@ class RiskWatch:
     def is_waiting(self, symbol: str) -> bool:
         """Return whether an order of the symbol is not settled; resting orders do not count."""
         return self._state.positions.has_order(symbol)
+
+    def is_held(self, symbol: str) -> bool:
+        """Return whether the symbol has an open position; dust is none."""
+        market = self._state.positions.held.get(symbol)
+        return market is not None and market.holding is not None
+
+    def bids_at(self, symbol: str) -> int:
+        """Return the highest limit of a purchase that rests; 0 without one."""
+        quotes = self._state.quotes.open.get(symbol, ())
+        return max([quote.limit for quote in quotes if not quote.is_waiting], default=0)
+
+    def on_entry_at_low(self) -> None:
+        """Count a position that a purchase opened at the low of a bar, behind its high."""
+        self.entered_at_low += 1

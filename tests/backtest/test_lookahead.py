@@ -22,6 +22,7 @@ from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbation, Seen
 from minibot.backtest.checks.verdict import Finding, Verdict, changed_fields
+from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
@@ -42,6 +43,11 @@ pytestmark = pytest.mark.campaign
 # Tight stops and targets, so that ticks inside bars cause decisions too.
 TIGHT = ('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.5"')
 COUNT = 150
+# A grid of limits close below the price; each rests for three bars.
+RESTING = (
+    *("strategy.name=maker_grid", "execution.order_ttl_market_ms=180000"),
+    *('strategy.parameters.step="0.04"', 'risk.take_profit_atr_mult="0.5"'),
+)
 
 
 @pytest.fixture
@@ -67,6 +73,16 @@ def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None
     assert (verdict.findings, verdict.reads, verdict.modelled) == ([], [], 0)
     assert verdict.decisions > 20
     assert verdict.runs >= verdict.moments > verdict.decisions
+
+
+def test_purchases_that_rest_for_a_low_pass(job: Job) -> None:
+    """Purchases filled at a low, and targets met on the way from there to the close, pass."""
+    maker = job.changed(*RESTING)
+
+    verdict = check(maker, decisions=60, random_moments=40)
+
+    assert verdict.is_clean, verdict.findings[:1]
+    assert run_backtest(maker.open(), maker.config).entered_at_low > 3
 
 
 def test_made_market_of_trades_and_books_passes() -> None:

@@ -330,6 +330,19 @@ def test_result_stands_beside_market_and_buy_and_hold_everywhere() -> None:
     assert "market change BTC" not in "\n".join(tables.lines(bare))
 
 
+def test_positions_entered_at_a_low_are_counted_everywhere() -> None:
+    """Page, terminal and document count them among what was assumed; of none they say nothing."""
+    reviews, document = told(made([WON], entered_at_low=2))
+    bare_reviews, bare = told(made([WON]))
+    count = re.compile(r"2\s+positions\s+opened\s+by\s+a\s+resting\s+order")
+
+    assert document["entered_at_low"] == 2
+    assert count.search("\n".join(tables.lines(document)))
+    assert count.search(page(reviews, document))
+    assert "entered_at_low" not in bare
+    assert "at the low" not in "\n".join(tables.lines(bare)) + page(bare_reviews, bare)
+
+
 def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
     """A terminal shows the newest sixty days and says what is left out; --json has all."""
     _, document = told(made(days=100))

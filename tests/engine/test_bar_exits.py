@@ -1,4 +1,4 @@
-"""Exits inside a bar: low comes before high, and what the high raises acts on what follows."""
+"""Exits inside a bar: low before high, unless the low opens the position; stops in their order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import pytest
 from minibot.accounting.order_rules import OrderRules
 from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.events.money import UNIT
+from minibot.risk.watch import RiskWatch
 from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument
 
 MINUTE_MS = 60_000
+LONG_MS = 60 * MINUTE_MS
+RESTS: dict[str, Any] = {"execution__order_ttl_market_ms": LONG_MS}
 HARD: dict[str, Any] = {"risk__hard_stop_bps": "1000"}
 TRAIL: dict[str, Any] = HARD | {"risk__trail_bps": "100"}
 LADDER: dict[str, Any] = HARD | {
@@ -31,15 +34,23 @@ RECOVERY: dict[str, Any] = HARD | {
 
 
 class Bars:
-    """A desk that holds ten coins bought at 100, and is shown bars of a quarter of an hour."""
+    """A desk that holds ten coins bought at 100, and is shown bars of a quarter of an hour.
 
-    def __init__(self, **changes: Any) -> None:
+    With a limit it is flat, and that purchase rests.
+    """
+
+    def __init__(self, limit: str | None = None, **changes: Any) -> None:
         self.desk = Desk(config(**changes)).ready()
         self.desk.tick("100", "100")
-        self.desk.buy()
+        if limit is None:
+            self.desk.buy()
+        else:
+            self.desk.signal("BUY", limit_price=limit, horizon_ms=LONG_MS)
         self._intrabar = Intrabar(SYMBOL, OrderRules.of(instrument()), TouchModel(0, 100, 50))
         self._intrabar.resume(self.desk.ts, 1_000 * UNIT)
         self.said: list[tuple[str, str]] = []
+        self.watch: RiskWatch = self.desk.risk.watch
+        self.bids: list[int] = []
 
     def show(self, first: float, high: float, low: float, close: float) -> None:
         """Show a bar."""
@@ -48,8 +59,9 @@ class Bars:
         opened, highest, lowest, closed = units
         ends, volume = begins + 15 * MINUTE_MS, 10**6 * UNIT
         candle = Candle(begins, ends, opened, highest, lowest, closed, volume)
-        for shown in self._intrabar.ticks(candle, self.desk.risk.watch):
+        for shown in self._intrabar.ticks(candle, self.watch):
             self.desk.ts = shown.at
+            self.bids.append(shown.bid)
             self.said += actions(self.desk.put("market_ticks", shown.payload(SYMBOL)))
         self._intrabar.on_closed(candle)
 
@@ -133,3 +145,60 @@ def test_break_even_that_a_high_sets_is_hit_by_the_close_alone() -> None:
     one.show(100, 103, 98, 99)
 
     assert (one.said, one.sales) == ([("EXIT", "break_even")], [("10.000", "100.00")])
+
+
+@pytest.mark.parametrize(
+    ("bars", "sales"),
+    [
+        # The high may have come before the low, which opened the position.
+        ([(100, 103, 97, 98)], []),
+        # It may also be the open itself.
+        ([(100, 100, 97, 98)], []),
+        # The close lies behind the low on either path: its way reaches the target.
+        ([(100, 103, 97, 102)], ["99.96"]),
+        # From the next bar on the position is held, and low comes before high.
+        ([(100, 103, 97, 98), (98, 103, 98, 101)], ["99.96"]),
+    ],
+)
+def test_position_that_a_low_opens_takes_no_target_at_the_high_of_its_bar(
+    bars: list[tuple[float, float, float, float]], sales: list[str]
+) -> None:
+    """A limit of 98 that the low fills is sold at its target of 99.96 by what surely follows."""
+    one = Bars(limit="98.00", **RESTS, risk__take_profit_bps="200")
+
+    for bar in bars:
+        one.show(*bar)
+
+    assert [price for _, price in one.sales] == sales
+    assert one.watch.entered_at_low == 1
+
+
+def test_position_that_a_low_opens_takes_its_stop_in_the_same_bar() -> None:
+    """A limit of 98 has its stop at 97.51, above the low of 97: it is sold in its bar."""
+    one = Bars(limit="98.00", **RESTS, risk__stop_bps="50", risk__take_profit_bps="200")
+
+    one.show(100, 103, 97, 98)
+
+    assert one.said == [("EXIT", "stop_loss")]
+    assert one.sales == [("10.000", "97.51")]
+
+
+@pytest.mark.parametrize(
+    ("limit", "bar"),
+    [
+        # The open fills it, so that it is held when the low comes.
+        ("98.00", (97.5, 103, 97.2, 98)),
+        # The low does not reach it.
+        ("96.00", (100, 103, 97, 98)),
+    ],
+)
+def test_bar_whose_low_opens_no_position_has_low_before_high(
+    limit: str, bar: tuple[float, float, float, float]
+) -> None:
+    """Any other bar is walked as ever, and counts for nothing."""
+    one = Bars(limit=limit, **RESTS, risk__take_profit_bps="200")
+
+    one.show(*bar)
+
+    assert one.bids.index(min(one.bids)) < one.bids.index(max(one.bids))
+    assert one.watch.entered_at_low == 0

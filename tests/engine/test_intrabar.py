@@ -46,6 +46,17 @@ class Holding:
         """Return False, as the bot only looks."""
         return False
 
+    def is_held(self, symbol: str) -> bool:
+        """Return True."""
+        return True
+
+    def bids_at(self, symbol: str) -> int:
+        """Return that nothing rests."""
+        return 0
+
+    def on_entry_at_low(self) -> None:
+        """Take nothing: no low opens what is held."""
+
 
 def roots(bars: list[Candle], watch: Watch = NOBODY, span: Span = ALL) -> list[Root]:
     """Return everything that the bars become."""

@@ -116,6 +116,20 @@ def test_rows_of_many_symbols_give_what_every_tick_gives(
     assert len(steps) > 400
 
 
+def test_rows_with_purchases_that_rest_for_a_low_give_what_every_tick_gives() -> None:
+    """Symbols whose high comes before their low are told among others, and count alike."""
+    config = bar_profile(
+        *("strategy.name=maker_grid", "execution.order_ttl_market_ms=180000"),
+        *('strategy.parameters.step="0.04"', 'risk.take_profit_atr_mult="0.5"'),
+        *("risk.orders_per_minute_soft=50", "risk.orders_per_minute_hard=60"),
+    )
+
+    rows, events = both(config, portfolio(config, 3, holes=0.1))
+
+    assert_same(rows, events)
+    assert rows.entered_at_low > 10
+
+
 @pytest.mark.parametrize(
     "sets",
     [

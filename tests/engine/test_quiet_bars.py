@@ -53,6 +53,11 @@ HORIZON = (
     *("risk.horizon_ms=300000", "risk.horizon_ms_min=60000", "risk.horizon_ms_max=900000"),
     *("risk.horizon_bars_short=2", "risk.horizon_bars_long=8"),
 )
+# Limits close below the price; each rests for three bars.
+GRID = (
+    *("strategy.name=maker_grid", "execution.order_ttl_market_ms=180000"),
+    *('strategy.parameters.step="0.04"', 'risk.take_profit_atr_mult="0.5"'),
+)
 LADDER = ("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3")
 
 
@@ -159,6 +164,19 @@ def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
     source = BarSource(series(jumping(11)), config, Span(START_MS + HOUR_MS, None))
 
     assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
+
+
+@pytest.mark.parametrize("model", ["touch", "worse", "queue"])
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_purchases_that_rest_for_a_low_give_the_same_either_way(model: str, exits_at: str) -> None:
+    """A grid of limits enters at lows, as often by rows as by events."""
+    config = bar_profile(*EASY, *GRID, f"execution.fill_model={model}", f"risk.exits_at={exits_at}")
+    source = BarSource(series(jumping(5)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.entered_at_low > 10
 
 
 @pytest.mark.parametrize(("interval", "length_ms"), [("1s", 1_000), ("1h", HOUR_MS)])

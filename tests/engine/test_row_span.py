@@ -91,7 +91,8 @@ def both(word: str, config: Config, span: Span = ALL) -> tuple[BacktestResult, B
 
 def assert_same(rows: BacktestResult, events: BacktestResult) -> None:
     """Assert that everything in two results but the run time agrees."""
-    for name in ("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop"):
+    names = ("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop")
+    for name in (*names, "entered_at_low"):
         assert getattr(rows, name) == getattr(events, name), name
     assert rows.performance.to_json() == events.performance.to_json()
 

@@ -346,7 +346,7 @@ def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:
 def _assumed(about: JsonObject) -> str:
     execution = about["config"]["execution"]
     rows = [(name.replace("_", " "), str(value)) for name, value in sorted(execution.items())]
-    made_up = "".join(paragraph(text) for text in about["assumptions"])
+    made_up = "".join(paragraph(text) for text in tables.assumed(about))
     words = [
         "Fills are modelled, on paper, with no effect on the market. ",
         "The same strategy, risk and execution code as in a night decided everything here. ",

@@ -111,6 +111,7 @@ class Review:
             "signals": dict(self.signals),
             "refusals": {by: dict(counts) for by, counts in self.refusals.items()},
             "assumptions": list(result.assumptions),
+            **({"entered_at_low": result.entered_at_low} if result.entered_at_low else {}),
             "stop": result.stop or None,
             "digest": result.digest,
             "figures": dict(self.figures),

@@ -96,10 +96,20 @@ def head_lines(document: JsonObject) -> list[str]:
         *_wrapped("market", market or "no event"),
         f"  signals       {signals or 'none'}",
         f"  ended by      {f'STOPPED by risk: {stop}' if stop else 'the end of the source'}",
-        *(line for text in document["assumptions"] for line in _wrapped("assumed", text)),
+        *(line for text in assumed(document) for line in _wrapped("assumed", text)),
         *_still_open(document["figures"]),
         *_market(document),
     ]
+
+
+def assumed(document: JsonObject) -> list[str]:
+    """Return what was assumed, one sentence each: by the sources, and of entries at a bar's low."""
+    count = document.get("entered_at_low", 0)  # Older results have none.
+    if not count:
+        return [*document["assumptions"]]
+    entries = f"{counted(count, 'position')} opened by a resting order at the low of a bar"
+    text = f"{entries} (entered_at_low), whose high was taken to come first"
+    return [*document["assumptions"], text]
 
 
 def _wrapped(label: str, text: str) -> list[str]:
