@@ -6,10 +6,10 @@ or high that equals the price before it gets no tick of its own:
 * Open, just after the bar begins: as late as an order decided on the last bar's close needs to
   arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
 * Low, then high: the worse comes first. Where a stop and a target lie in one bar, the stop is
-  hit; the bot is long or flat, so low is the worse one for all that it holds. Where nothing is
-  held and the low reaches a purchase that rests, high comes before low: the position may lose in
-  its bar, but meets no target at a high that may have come before. One between low and close it
-  meets on either path.
+  hit; the bot is long or flat, so low is the worse one for all that it holds. While nothing is
+  held and a purchase rests, high comes before low, whether or not the low will reach it: no order
+  of ticks tells of prices to come. A position that the low opens may lose in its bar, but meets no
+  target at a high that may have come before. One between low and close it meets on either path.
 * Close, just before the bar ends. Only then comes the `bar` event: nobody knows a bar's high, low,
   close or volume before. Sizes shown come from the bar before.
 
@@ -134,7 +134,7 @@ class Intrabar:
         yield from self._shown(before, opened, lag, watch)
         price = bar.open
         first, second = bar.low, bar.high
-        opens = self._opens(before, bar.low, watch)
+        opens = watch.is_bidding(self._symbol) and not watch.is_held(self._symbol)
         if opens:
             first, second = second, first
         for following, at in (
@@ -177,13 +177,6 @@ class Intrabar:
         step, spread = self._step, self._spread(price)
         bid = max(step, (price - spread // 2) // step * step)
         return bid, bid + spread
-
-    def _opens(self, before: tuple[int, int], low: int, watch: Watch) -> bool:
-        """Return whether the low reaches a purchase that rests, of a symbol that is not held."""
-        touch = self._touch(low)
-        if touch == before or watch.is_held(self._symbol):
-            return False
-        return touch[1] <= watch.bids_at(self._symbol)
 
     def _spread(self, price: int) -> int:
         step = self._step

@@ -48,8 +48,8 @@ class Watch(Protocol):
         """Return whether the symbol has an open position."""
         ...
 
-    def bids_at(self, symbol: str) -> int:
-        """Return the highest limit of a purchase that rests, hundred-millionths; 0 without one."""
+    def is_bidding(self, symbol: str) -> bool:
+        """Return whether a purchase of the symbol rests."""
         ...
 
     def on_entry_at_low(self) -> None:
@@ -76,9 +76,9 @@ class Nobody:
         """Return False."""
         return False
 
-    def bids_at(self, symbol: str) -> int:
-        """Return that nothing rests."""
-        return 0
+    def is_bidding(self, symbol: str) -> bool:
+        """Return False."""
+        return False
 
     def on_entry_at_low(self) -> None:
         """Do nothing."""

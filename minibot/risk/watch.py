@@ -54,10 +54,10 @@ class RiskWatch:
         market = self._state.positions.held.get(symbol)
         return market is not None and market.holding is not None
 
-    def bids_at(self, symbol: str) -> int:
-        """Return the highest limit of a purchase that rests; 0 without one."""
+    def is_bidding(self, symbol: str) -> bool:
+        """Return whether a purchase of the symbol rests, as a limit or as a maker's quote."""
         quotes = self._state.quotes.open.get(symbol, ())
-        return max([quote.limit for quote in quotes if not quote.is_waiting], default=0)
+        return any([not quote.is_waiting for quote in quotes])
 
     def on_entry_at_low(self) -> None:
         """Count a position that a purchase opened at the low of a bar, behind its high."""

@@ -183,22 +183,23 @@ def test_position_that_a_low_opens_takes_its_stop_in_the_same_bar() -> None:
     assert one.sales == [("10.000", "97.51")]
 
 
-@pytest.mark.parametrize(
-    ("limit", "bar"),
-    [
-        # The open fills it, so that it is held when the low comes.
-        ("98.00", (97.5, 103, 97.2, 98)),
-        # The low does not reach it.
-        ("96.00", (100, 103, 97, 98)),
-    ],
-)
-def test_bar_whose_low_opens_no_position_has_low_before_high(
-    limit: str, bar: tuple[float, float, float, float]
-) -> None:
-    """Any other bar is walked as ever, and counts for nothing."""
-    one = Bars(limit=limit, **RESTS, risk__take_profit_bps="200")
+def test_purchase_that_the_open_fills_has_low_before_high() -> None:
+    """A purchase filled at the open is held when the low comes: its bar is walked as ever."""
+    one = Bars(limit="98.00", **RESTS, risk__take_profit_bps="200")
 
-    one.show(*bar)
+    one.show(97.5, 103, 97.2, 98)
 
     assert one.bids.index(min(one.bids)) < one.bids.index(max(one.bids))
     assert one.watch.entered_at_low == 0
+
+
+def test_path_tells_nothing_of_the_low_to_come() -> None:
+    """High comes first while a purchase rests, whether or not the low will reach it."""
+    near, far = (Bars(limit="98.00", **RESTS) for _ in range(2))
+
+    near.show(100, 103, 97, 98)
+    far.show(100, 103, 99, 100)
+
+    until_high = near.bids.index(max(near.bids))
+    assert near.bids[: until_high + 1] == far.bids[: until_high + 1]
+    assert (near.watch.entered_at_low, far.watch.entered_at_low) == (1, 0)

@@ -50,9 +50,9 @@ class Holding:
         """Return True."""
         return True
 
-    def bids_at(self, symbol: str) -> int:
-        """Return that nothing rests."""
-        return 0
+    def is_bidding(self, symbol: str) -> bool:
+        """Return False."""
+        return False
 
     def on_entry_at_low(self) -> None:
         """Take nothing: no low opens what is held."""
