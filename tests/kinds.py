@@ -19,7 +19,7 @@ import pytest
 
 MARKS = (
     "process: starts a process or reads what a night of processes left",
-    "slow: takes, with all its cases, a second of CPU or more in one process; no part of `unit`",
+    "slow: takes, with all its cases, a second or more in one process; no part of `unit`",
     "unit: starts no process, writes below tmp alone, is quick; given to every test without "
     "`process`, `slow` and `campaign`",
 )

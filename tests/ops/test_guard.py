@@ -329,6 +329,7 @@ class Host:
         """Have nothing under way."""
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

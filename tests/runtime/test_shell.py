@@ -122,6 +122,7 @@ class Heavy(Core):
         return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "is_kept"), [(20 << 20, True), (65 << 20, False)])
 def test_large_state_costs_a_role_no_more_than_a_longer_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, is_kept: bool

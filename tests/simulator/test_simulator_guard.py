@@ -93,6 +93,7 @@ def served(running: Served) -> Served:
     return running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "half",
     [

@@ -188,6 +188,7 @@ def test_redirect_is_not_followed() -> None:
         assert other.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.row("F111")
 @pytest.mark.parametrize(
     "slow",
