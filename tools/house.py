@@ -29,6 +29,7 @@ SHORT_LINES: Final = 80
 # First words of docstrings that lead up to their noun instead of naming it.
 IDIOM: Final = re.compile(
     r"(What|Who|Whom|Whose|Whether|Where|When|How|Why|That|Of|As|So|Nobody|Nothing|Neither)\b"
+    r"|Return what\b"
 )
 Trees = dict[str, ast.Module]
 

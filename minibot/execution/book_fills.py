@@ -109,7 +109,7 @@ class BookFills(FillModel):
     def _touched_before(
         self, symbol: str, best: int, *, is_buy: bool
     ) -> dict[int, tuple[int, int]]:
-        """Return what was taken of touches, less those of this side that the touch has passed."""
+        """Return the sizes taken of touches, less those that this side's touch has passed."""
         touched = self._touched.get(symbol)
         if not touched:
             return {}

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import pytest
 
 from minibot.exchanges.tapes.clock import PlayClock
-from minibot.exchanges.tapes.frames import Frame, SourceFacts
 from minibot.simulator.faults.faults import Faults
 from minibot.simulator.faults.injector import Injector
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import IGNORED_MAX, AddressLimits
 from minibot.simulator.venue.instruments import entry, made_rules
 from minibot.simulator.venue.venue import Venue
-
-
-class Silence:
-    """Source without messages, in which one symbol does not trade."""
-
-    facts = SourceFacts(
-        name="silence",
-        origin_ms=1_700_000_000_000,
-        end_ms=None,
-        symbols=("BTCUSDT", "ETHUSDT"),
-        has_depth=False,
-        streams=frozenset({"btcusdt@trade", "ethusdt@trade"}),
-    )
-
-    def frames(self) -> Iterator[Frame]:
-        """Yield no frames."""
-        return iter(())
-
-    def past_bars(self, symbol: str, interval: str) -> list[Any]:
-        """Return no history."""
-        return []
+from tests.simulator.test_simulator_paper import Silence
 
 
 class Door:

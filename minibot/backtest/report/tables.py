@@ -103,7 +103,7 @@ def head_lines(document: JsonObject) -> list[str]:
 
 
 def assumed(document: JsonObject) -> list[str]:
-    """Return what was assumed, one sentence each: by the sources, and of entries at a bar's low."""
+    """Return the assumptions, one sentence each: the sources', and that of entries at a low."""
     count = document.get("entered_at_low", 0)  # Older results have none.
     if not count:
         return [*document["assumptions"]]
