@@ -2,25 +2,32 @@
 
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
-execution read. Amounts become floats by one correctly rounded division, which gives the same bits
-as reading their decimal text: all of a block in one go. Rows that change nothing go to the strategy
-alone; risk and execution are told of the last of them (`Lockstep.quiet_range`).
+execution read (`tick_block`). Rows that change nothing go to the strategy alone; risk and execution
+are told of the last of them (`Lockstep.quiet_range`). A strategy that answers trades by their
+prices alone gets these without a tick around each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, final
 
 from minibot.cores.messages import Message
-from minibot.cores.scaled_tick import Extremes, QuietRange, ScaledTick
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.data.columns import BLOCK_ROWS
-from minibot.engine.cells import float_cells, int_cells
 from minibot.engine.lockstep import Lockstep
+from minibot.engine.tick_block import (
+    IS_TRADE,
+    KIND,
+    NEW_ASK,
+    NEW_BID,
+    TOUCHED,
+    Block,
+    Column,
+    RowPrices,
+)
 from minibot.engine.tick_texts import tick_event
-from minibot.events.cells import CELL, float_at, int_at
+from minibot.events.cells import CELL, int_at
 from minibot.events.model import Event
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.tick import Tick
@@ -28,103 +35,8 @@ from minibot.strategies.tick import Tick
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-IS_TRADE: Final = 1
-IS_TAKER_SELL: Final = 2
-KIND: Final = IS_TRADE | IS_TAKER_SELL
-PRICE: Final = 8
-BID: Final = 16
-BID_QTY: Final = 32
-ASK: Final = 64
-ASK_QTY: Final = 128
-NEW_BID: Final = BID | BID_QTY
-NEW_ASK: Final = ASK | ASK_QTY
-TOUCHED: Final = PRICE
-"""The least of the bits of price and touch: a row with any of them has at least this."""
-BITS: Final = (
-    *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
-)
-
-Column = Any  # A one-dimensional array of numpy.
-
-
-@final
-class Block:
-    """Some rows as `cells` reads them: what each has new, and its values.
-
-    Attributes:
-        changes: A byte a row: the bits of this module.
-        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
-            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
-        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
-        qty: Of each row, a float.
-    """
-
-    __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "ask", "ask_qty", "bid", "bid_qty"),
-        *("changes", "exchange_ts", "extremes", "qty", "ts"),
-    )
-
-    def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
-        """Compare rows with those before.
-
-        Args:
-            columns: All rows.
-            first: Of the block.
-            last: Behind it.
-        """
-        flags = columns["flags"][first:last].astype(np.uint8)
-        changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
-        # One row more than is looked at, to compare the first with, where there is one.
-        start = max(0, first - 1)
-        for name, bit in BITS:
-            values = columns[name][start:last]
-            is_new = np.ones(last - first, dtype=bool)
-            np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
-            changes |= is_new.view(np.uint8) * np.uint8(bit)
-        self.changes: bytes = changes.tobytes()
-        self.ts: bytes = int_cells(columns["ts"][first:last])
-        self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
-        self.bid: bytes = int_cells(columns["bid"][first:last])
-        self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
-        self.ask: bytes = int_cells(columns["ask"][first:last])
-        self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
-        self.extremes: Extremes = _extremes(columns, first, last)
-        # Amounts as the strategy reads them.
-        read = slice(first, last)
-        self._price: bytes = float_cells(columns["price"][read])
-        self.qty: bytes = float_cells(columns["qty"][read])
-        self._bid: bytes = float_cells(columns["bid"][read])
-        self._bid_qty: bytes = float_cells(columns["bid_qty"][read])
-        self._ask: bytes = float_cells(columns["ask"][read])
-        self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
-
-    def touch(self, tick: Tick, change: i64, at: i64) -> None:
-        """Give the strategy's tick what is new in price and touch of a row.
-
-        Args:
-            tick: As the row before has left it.
-            change: The row's bits.
-            at: Where its cells begin.
-        """
-        if change & PRICE:
-            tick.price = float_at(self._price, at)
-        if change & BID:
-            tick.bid = float_at(self._bid, at)
-        if change & BID_QTY:
-            tick.bid_qty = float_at(self._bid_qty, at)
-        if change & ASK:
-            tick.ask = float_at(self._ask, at)
-        if change & ASK_QTY:
-            tick.ask_qty = float_at(self._ask_qty, at)
-
-
-def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
-    bids, asks = columns["bid"][first:last], columns["ask"][first:last]
-    if not len(bids) or (bids > asks).any():
-        return -1, 0, 0, 0, 0
-    sums = bids + asks
-    last_ts = int(columns["ts"][first:last].max())
-    return int(bids.min()), int(bids.max()), int(sums.min()), int(sums.max()), last_ts
+# As many trades are shown by price at once: most often the next order is nearer than that.
+PRICES_MAX: Final = 512
 
 
 @final
@@ -140,8 +52,8 @@ class TickRows:
     """
 
     __slots__ = (
-        *("_block", "_block_first", "_block_last", "_cmdline_hash", "_columns", "_run_id", "at"),
-        *("exact", "lockstep", "row", "rows", "symbol", "tick"),
+        *("_block", "_block_first", "_block_last", "_by_price", "_cmdline_hash", "_columns"),
+        *("_prices", "_run_id", "at", "exact", "lockstep", "row", "rows", "symbol", "tick"),
     )
 
     def __init__(
@@ -166,6 +78,10 @@ class TickRows:
         self.exact: ScaledTick = ScaledTick(symbol, self, run_id)
         self.tick: Tick = tick_of(lockstep, symbol)
         self.tick.scaled = self.exact
+        core = lockstep.strategy.core
+        self._by_price: bool = isinstance(core, StrategyCore) and core.takes_prices
+        # Of the block; None where each tick is shown.
+        self._prices: RowPrices | None = None
 
     def event(self, seq: int) -> Event:
         """Return the event of the row that was handed over last."""
@@ -191,14 +107,26 @@ class TickRows:
         first = self.row
         self._block_first = first
         self._block_last = min(self.rows, first + BLOCK_ROWS)
-        self._block = Block(self._columns, first, self._block_last)
+        block = self._block = Block(self._columns, first, self._block_last, self._by_price)
+        trades = block.trades
+        self._prices = None if trades is None else RowPrices(self.tick, block, trades)
 
     def _walk_rows(self, until: int, seq: int) -> None:
         row = self.row
         seq -= row
         while row < until:
             quiet = self.lockstep.quiet_range(self.symbol)
-            row = self._walk_range(quiet, row, row + 1 if quiet is None else until, seq)
+            if quiet is None:
+                row = self._walk_range(None, row, row + 1, seq)
+            elif self._prices is not None and self._is_within(quiet):
+                row = self._walk_prices(self._prices, row, until, seq)
+            else:
+                row = self._walk_range(quiet, row, until, seq)
+
+    def _is_within(self, quiet: QuietRange) -> bool:
+        """Return whether all rows of the block lie within, as most often, so that none is asked."""
+        bid_least, bid_most, sum_least, sum_most, last_ts = self._block.extremes
+        return quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
 
     def _set_exact(self, place: int) -> None:
         """Make the exact tick that of a row of the block, from which something may follow."""
@@ -209,6 +137,36 @@ class TickRows:
         exact.ask = int_at(block.ask, at)
         exact.ask_qty = int_at(block.ask_qty, at)
         self.at = self._block_first + place
+
+    def _walk_prices(self, prices: RowPrices, first: int, until: int, seq: int) -> int:
+        """Show the strategy the trades of quiet rows by price; return the next row.
+
+        Ends behind a row that something follows from, or behind `PRICES_MAX` trades. The last row
+        goes to all.
+        """
+        block, port = self._block, self.lockstep.strategy
+        trades = prices.trades
+        start, last = first - self._block_first, until - self._block_first
+        seq += self._block_first
+        begin, end = trades.before(start), trades.before(last)
+        if end > begin + PRICES_MAX:
+            end = begin + PRICES_MAX
+            last = trades.places[end]
+        self.tick.read_from(block.exchange_ts, block.qty)
+        said: list[Message] | None = None
+        if begin < end:
+            since = port.at(0) - port.delay_ms
+            prices.begin(begin, end, seq, since, port.delay_ms)
+            said = port.core.process(prices, seq + start, since + port.delay_ms)
+        if said:
+            last = prices.place + 1
+        elif begin == end or prices.place < last - 1:  # A quote, which says nothing but the time.
+            block.show(self.tick, last - 1)
+            port.core.process(self.tick, seq + last - 1, port.at(self.tick.ts))
+        self._set_exact(last - 1)
+        is_bid_new, is_ask_new = trades.moves(start, last)
+        self.lockstep.skip_to(self.exact, seq + last - 1, is_bid_new, is_ask_new, said)
+        return self._block_first + last
 
     def _walk_range(self, quiet: QuietRange | None, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
@@ -221,11 +179,7 @@ class TickRows:
         core = port.core
         tick.read_from(block.exchange_ts, block.qty)
         said: list[Message] | None = None
-        is_within = True
-        if quiet is not None:
-            # Most often all rows of the block lie within, so that none has to be looked at.
-            bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
-            is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
+        is_within = quiet is None or self._is_within(quiet)
         delay_ms: i64 = port.delay_ms
         latest = port.at(0) - delay_ms
         moved: i64 = 0

@@ -61,6 +61,7 @@ from minibot.events.reasons import WARMUP
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.plots import Plots
+from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.scanner.scans import Scans, scans_of
 from minibot.strategies.selection import ChosenStrategy, choose
@@ -77,13 +78,19 @@ NO_ANSWER: Final = "the strategy has answered nothing yet"
 
 @final
 class StrategyCore(Core):
-    """State plus one function from an input to signals."""
+    """State plus one function from an input to signals.
+
+    Attributes:
+        chosen: The strategy with its values.
+        takes_prices: Whether trades may be shown by their prices alone, many at once (`Prices`).
+    """
 
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, ACTIONS})
 
     __slots__ = (
-        *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_plots"),
-        *("_scans", "_signals", "_symbol", "_views", "_wants_trades", "_watched", "chosen"),
+        *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_is_shown"),
+        *("_plots", "_scans", "_signals", "_symbol", "_views", "_wants_trades", "_watched"),
+        *("chosen", "takes_prices"),
     )
 
     def __init__(self, chosen: ChosenStrategy, scans: Scans | None = None) -> None:
@@ -92,6 +99,10 @@ class StrategyCore(Core):
         self._scans: Scans | None = scans
         self._bars_from_ticks: bool = chosen.bars_from_ticks
         self._wants_trades: bool = chosen.needs.trades
+        is_by_tick = chosen.cls.on_tick is not Strategy.on_tick
+        is_by_price = chosen.cls.on_price is not Strategy.on_price
+        self._is_shown: bool = self._wants_trades and (is_by_tick or is_by_price)
+        self.takes_prices: bool = self._is_shown and not (is_by_tick or self._bars_from_ticks)
         # Events of one symbol come in rows: the one found last is most often the next one.
         self._symbol: str = ""
         self._found: SymbolState | None = None
@@ -110,8 +121,10 @@ class StrategyCore(Core):
         """Process one input at market time `now` (ms); return the signal that follows, if any.
 
         Args:
-            item: An event, a fill, a risk action, a closed bar, or the core's own tick of a symbol
+            item: An event, a fill, a risk action, a closed bar, the core's own tick of a symbol
                 (`view(symbol).tick`), filled; it stays the symbol's last until it is filled again.
+                Where it `takes_prices`, also trades in a row by their prices, up to the first one
+                that something follows from.
             seq: The number of its line.
             now: Market time, never going back.
 
@@ -124,7 +137,7 @@ class StrategyCore(Core):
             if watched is None:
                 raise ValueError(f"a tick of {item.symbol} that is not the core's own")
             view, is_trade = watched.view, item.is_trade
-            view.now = now
+            view._now = now
             barred = self._build(watched, item) if is_trade and watched.builders else None
             decision: Decision | None = None
             if self._wants_trades or not is_trade:
@@ -135,6 +148,8 @@ class StrategyCore(Core):
             if decision is None and barred is None:  # As mostly.
                 return None
             return self._answer(watched, item, seq, decision, barred)
+        if isinstance(item, Prices):
+            return self._on_prices(item)
         if isinstance(item, BarInput):
             decision = self._on_bar(item.symbol, item.bar, now)
             if decision is None:
@@ -151,6 +166,32 @@ class StrategyCore(Core):
         elif isinstance(item.told, PositionPlan):
             self._find(item.told.symbol).view.take_plan(item.told)
         return None
+
+    def _on_prices(self, prices: Prices) -> list[Message] | None:
+        """Show trades in a row by their prices; return what follows from the last one taken."""
+        tick = prices.tick
+        watched = tick.owner
+        if watched is None:
+            raise ValueError(f"a tick of {tick.symbol} that is not the core's own")
+        view, strategy = watched.view, watched.strategy
+        view.show_prices(prices)
+        said: list[Message] | None = None
+        while said is None:
+            decision: Decision | None = None
+            try:
+                for price in prices.ahead:
+                    decision = strategy.on_price(price, view)
+                    if decision is not None:
+                        break
+            except Exception as error:  # Stops the run: the same price would raise it again.
+                raise failure(error, self.chosen.path) from error
+            prices.fill_tick()
+            view._now = prices.ts
+            if decision is None:
+                break
+            said = self._answer(watched, tick, prices.line, decision, None)
+        view.show_prices(None)
+        return said
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
@@ -226,7 +267,7 @@ class StrategyCore(Core):
         watched = self._found
         if watched is None or symbol != self._symbol:
             watched = self._find(symbol)
-        watched.view.now = now
+        watched.view._now = now
         decision = self._hand_bar(watched, bar)
         return None if decision is None else self._weighed(watched, decision, now)
 
@@ -297,8 +338,7 @@ class StrategyCore(Core):
     @property
     def is_deaf_to_trades(self) -> bool:
         """Tell whether a trade leaves nothing behind but the tick itself."""
-        is_shown = self._wants_trades and self.chosen.cls.on_tick is not Strategy.on_tick
-        return not is_shown and not self._bars_from_ticks
+        return not (self._is_shown or self._bars_from_ticks)
 
     @property
     def watched(self) -> Mapping[str, SymbolState]:
@@ -416,7 +456,7 @@ class StrategyCore(Core):
         they end makes no bar; a longer one survives a gap that is shorter than itself.
         """
         watched = self._find(gap.symbol)
-        watched.view.now = now
+        watched.view._now = now
         if "depth" in gap.stream:
             watched.view.is_book_broken = True
             return

@@ -28,7 +28,7 @@ from minibot.strategies.verdicts import API_EVALUATED, former_check, former_comp
 TOLD_MAX: Final = 20
 ERROR_CHARS_MAX: Final = 300
 SUFFIX: Final = ".py"
-ANSWERING: Final = ("on_tick", "on_bar")
+ANSWERING: Final = ("on_tick", "on_price", "on_bar")
 
 _LOADED: dict[tuple[str, int], type[Strategy]] = {}
 

@@ -20,6 +20,7 @@ from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.declaration import Needs
 from minibot.strategies.plots import Plots
 from minibot.strategies.position import UNITS, Position
+from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
 
 NEVER = -(10**15)
@@ -56,7 +57,6 @@ class View:
 
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
-        now: Market time of this call, ms; never going back.
         status: The instrument's status (`TRADING`), empty before the first `instrument` event.
         is_book_broken: A gap in the depth stream has not been followed by a book yet.
         is_ending: The run is ending; risk admits no purchase any more.
@@ -75,8 +75,10 @@ class View:
         "_feeds",
         "_headroom",
         "_newest",
+        "_now",
         "_plan",
         "_plots",
+        "_prices",
         "_series",
         "_tick",
         "_told",
@@ -90,7 +92,6 @@ class View:
         "is_halted",
         "locked_until_ts",
         "notional_min",
-        "now",
         "qty_min",
         "ranks",
         "risk_action",
@@ -107,7 +108,9 @@ class View:
         self.symbol: str = symbol
         self._views: dict[str, View] = views
         self._feeds: dict[str, FeedValue | None] = feeds
-        self.now: int = 0
+        self._now: int = 0
+        # The trades that are shown by price now; None where one tick or bar is.
+        self._prices: Prices | None = None
         self._tick: Tick = Tick(symbol)
         self.status: str = ""
         self.base_asset: str = ""
@@ -139,6 +142,15 @@ class View:
                 self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
 
     # --- what a strategy asks -----------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """Market time of this call, ms; never going back."""
+        prices = self._prices
+        if prices is None:
+            return self._now
+        prices.fill_tick()
+        return prices.ts
 
     @property
     def tick(self) -> Tick:
@@ -242,7 +254,7 @@ class View:
         """Return the view of another symbol, as of now; None before anything was heard of it."""
         other = self._views.get(symbol)
         if other is not None and other.now < self.now:
-            other.now = self.now  # It was last told the time at an input of its own.
+            other._now = self.now  # It was last told the time at an input of its own.
         return other
 
     def feed(self, name: str) -> FeedReading | None:
@@ -295,6 +307,11 @@ class View:
             plots.add(self.symbol, self.now, name, value)
 
     # --- inputs from the core -----------------------------------------------------------------
+
+    def show_prices(self, prices: Prices | None) -> None:
+        """Take time and tick from trades that are shown by price, until None."""
+        self._prices = prices
+        self._tick.filler = prices
 
     def keep_plots(self, plots: Plots) -> None:
         """Keep the lines that the strategy plots from now on."""
@@ -366,7 +383,7 @@ class View:
         self.is_halted = state["is_halted"]
         self.locked_until_ts = state["locked_until_ts"]
         self.notional_min = float_from(state["notional_min"])
-        self.now = state["now"]
+        self._now = state["now"]
         self.held.restore(state["position"])
         self.qty_min = int(state["qty_min"])
         self.risk_action, self.risk_code, headroom = state["risk"]

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from minibot.cores.scaled_tick import ScaledTick
+from minibot.engine import tick_rows
 from minibot.engine.tick_rows import TickRows
 from minibot.events.model import BUY, Event, JsonObject, RunEnding
 from minibot.events.names import CONTROL
+from minibot.events.reasons import WARMUP
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.runtime.configuration.config import load_config
+from minibot.strategies import selection
+from minibot.strategies.protocol import Decision, Settings, Strategy, View, buy, hold, sell
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
 from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
@@ -181,6 +185,61 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "late":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert "pending_order" in reasons
+
+
+class Watcher(Strategy):
+    """Answers trades by price, by all that its view shows meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start before the first trade."""
+        self.count: int = 0
+        self.times: int = 0
+        self.sizes: float = 0.0
+
+    def on_price(self, price: float, view: View) -> Decision | None:
+        """Hold now and then, and buy and sell by turns."""
+        self.count += 1
+        if self.count % 7 == 0:  # Reads of the middle of a row leave the rest of it as it is.
+            self.times += view.now
+            self.sizes += view.bid_qty + view.tick.qty + view.tick_ts + view.tick.exchange_ts
+        if self.count % 11 == 0:
+            return hold(f"{view.now} {price} {view.price} {view.bid} {view.ask}", code=WARMUP)
+        if self.count % 13 == 0:
+            return hold(f"{view.tick.is_taker_buy} {view.ask_qty} {view.position}")
+        if self.count % 97 == 0:
+            return sell("turn") if view.is_long else buy("turn")
+        return None
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("execution.latency_market_ms=900",),
+        ("risk.stop_atr_mult=0.02", "risk.take_profit_atr_mult=0.03"),
+    ],
+    ids=["at once", "late", "tight"],
+)
+@pytest.mark.parametrize("falls", [False, True], ids=["in order", "times fall"])
+def test_prices_shown_in_rows_give_what_the_same_trades_give_as_events(
+    sets: tuple[str, ...], falls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time, touch and position that a strategy reads between two prices are those of its trade."""
+    monkeypatch.setattr(tick_rows, "BLOCK_ROWS", 1000)
+    monkeypatch.setattr(tick_rows, "PRICES_MAX", 40)
+    monkeypatch.setitem(selection.SHIPPED, "ema_cross", Watcher)
+    monkeypatch.setitem(SETS, "watcher", (*CASES["ema"], *sets))
+    table = market(3)
+    if falls:
+        table["ts"] = table["ts"] - (np.arange(ROWS) % 500 == 250) * 40
+
+    by_column, digest, states = said_of("watcher", table, as_events=False)
+    by_event, expected, expected_states = said_of("watcher", table, as_events=True)
+
+    assert digest == expected
+    assert by_column == by_event
+    assert states == expected_states
+    assert {"fills", "signals"} <= {queue for queue, _, _ in by_column}
 
 
 def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:

@@ -1113,6 +1113,37 @@ def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> 
     assert core.is_deaf_to_trades
 
 
+def test_trades_are_answered_by_price_where_no_tick_is(tmp_path: Path) -> None:
+    """`on_price` is shown each trade and no quote, and an error in it names its line."""
+    answer = "def on_price(self, price, view):\n    return buy(f'{1 // int(price)} {view.now}')\n\n"
+    path = written(tmp_path, answer)
+    trial = Trial(path)
+
+    said = trial.trade(2.0)
+    tick = trial.view.tick
+    tick.is_trade = False
+
+    assert said is not None
+    assert said.reason == f"BUY: 0 {trial.now}"
+    assert trial._core.takes_prices
+    assert not trial._core.is_deaf_to_trades
+    assert trial._core.process(tick, 1, trial.now) is None
+    with pytest.raises(RunStop, match=r"line \d+: ZeroDivisionError"):
+        trial.trade(0.5)
+
+
+def test_tick_is_answered_instead_of_its_price(tmp_path: Path) -> None:
+    """A strategy with both is shown ticks alone; its `on_price` is a method of its own."""
+    both = "def on_price(self, price, view):\n    return buy('price')\n\n"
+    trial = Trial(written(tmp_path, both + on_tick("return buy('tick')")))
+
+    said = trial.trade(2.0)
+
+    assert said is not None
+    assert said.reason == "BUY: tick"
+    assert not trial._core.takes_prices
+
+
 def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
     """Refilled ticks and stepped events give the same decisions."""
     by_event, by_tick = Feed(feed_config(name="ema_cross")), Feed(feed_config(name="ema_cross"))

@@ -16,7 +16,6 @@ from minibot.strategies.protocol import (
     Parameter,
     Settings,
     Strategy,
-    Tick,
     View,
     buy,
     compare,
@@ -44,11 +43,9 @@ class EmaCross(Strategy):
         """Return no needs: trades are enough."""
         return Needs()
 
-    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+    def on_price(self, price: float, view: View) -> Decision | None:
         """Say BUY where the fast average comes above the slow one, SELL where it falls below."""
-        if not tick.is_trade:
-            return None
-        fast, slow, price = self.fast, self.slow, tick.price
+        fast, slow = self.fast, self.slow
         is_ready = fast.feed(price)
         if not slow.feed(price) or not is_ready:
             return None

@@ -1,0 +1,228 @@
+"""Block of rows of ticks, prepared for walking: what each row has new, and its values.
+
+Amounts become floats by one correctly rounded division, which gives the same bits as reading their
+decimal text: all of a block in one go.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from minibot.cores.scaled_tick import Extremes
+from minibot.engine.cells import float_cells, floats, int_cells
+from minibot.events.cells import CELL, float_at, int_at
+from minibot.strategies.prices import Prices
+from minibot.strategies.tick import Tick
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+IS_TRADE: Final = 1
+IS_TAKER_SELL: Final = 2
+KIND: Final = IS_TRADE | IS_TAKER_SELL
+PRICE: Final = 8
+BID: Final = 16
+BID_QTY: Final = 32
+ASK: Final = 64
+ASK_QTY: Final = 128
+NEW_BID: Final = BID | BID_QTY
+NEW_ASK: Final = ASK | ASK_QTY
+TOUCH: Final = PRICE | NEW_BID | NEW_ASK
+TOUCHED: Final = PRICE
+"""The least of the bits of price and touch: a row with any of them has at least this."""
+BITS: Final = (
+    *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
+)
+
+Column = Any  # A one-dimensional array of numpy.
+
+
+@final
+class Block:
+    """Some rows as `cells` reads them: what each has new, and its values.
+
+    Attributes:
+        changes: A byte a row: the bits of this module.
+        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
+            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
+        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        qty: Of each row, a float.
+        trades: Its trades by their prices; None where nobody asked for them, or where times fall.
+    """
+
+    __slots__ = (
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "ask", "ask_qty", "bid", "bid_qty"),
+        *("changes", "exchange_ts", "extremes", "qty", "trades", "ts"),
+    )
+
+    def __init__(
+        self, columns: Mapping[str, Column], first: int, last: int, by_price: bool = False
+    ) -> None:
+        """Compare rows with those before.
+
+        Args:
+            columns: All rows.
+            first: Of the block.
+            last: Behind it.
+            by_price: Whether its trades are shown by their prices.
+        """
+        flags = columns["flags"][first:last].astype(np.uint8)
+        changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
+        # One row more than is looked at, to compare the first with, where there is one.
+        start = max(0, first - 1)
+        for name, bit in BITS:
+            values = columns[name][start:last]
+            is_new = np.ones(last - first, dtype=bool)
+            np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
+            changes |= is_new.view(np.uint8) * np.uint8(bit)
+        self.changes: bytes = changes.tobytes()
+        self.ts: bytes = int_cells(columns["ts"][first:last])
+        self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
+        self.bid: bytes = int_cells(columns["bid"][first:last])
+        self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
+        self.ask: bytes = int_cells(columns["ask"][first:last])
+        self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
+        self.extremes: Extremes = _extremes(columns, first, last)
+        # Amounts as the strategy reads them.
+        read = slice(first, last)
+        self._price: bytes = float_cells(columns["price"][read])
+        self.qty: bytes = float_cells(columns["qty"][read])
+        self._bid: bytes = float_cells(columns["bid"][read])
+        self._bid_qty: bytes = float_cells(columns["bid_qty"][read])
+        self._ask: bytes = float_cells(columns["ask"][read])
+        self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
+        times = columns["ts"][read]
+        is_in_order = by_price and not (times[1:] < times[:-1]).any()
+        self.trades: Trades | None = (
+            Trades(columns["price"][read], changes) if is_in_order else None
+        )
+
+    def touch(self, tick: Tick, change: i64, at: i64) -> None:
+        """Give the strategy's tick what is new in price and touch of a row.
+
+        Args:
+            tick: As the row before has left it.
+            change: The row's bits.
+            at: Where its cells begin.
+        """
+        if change & PRICE:
+            tick.price = float_at(self._price, at)
+        if change & BID:
+            tick.bid = float_at(self._bid, at)
+        if change & BID_QTY:
+            tick.bid_qty = float_at(self._bid_qty, at)
+        if change & ASK:
+            tick.ask = float_at(self._ask, at)
+        if change & ASK_QTY:
+            tick.ask_qty = float_at(self._ask_qty, at)
+
+    def show(self, tick: Tick, place: i64) -> None:
+        """Make the strategy's tick that of a row, whatever it was before."""
+        at = CELL * place
+        self.touch(tick, TOUCH, at)
+        tick.ts = int_at(self.ts, at)
+        tick.at = at
+        kind: i64 = self.changes[place] & KIND
+        tick.is_trade = kind != 0
+        tick.is_taker_buy = kind == IS_TRADE
+
+
+@final
+class Trades:
+    """Trades of a block: what each cost, where it stands, how often the touch moved before it.
+
+    Attributes:
+        prices: Of each, a float.
+        places: Of each, its row in the block.
+    """
+
+    __slots__ = ("_ask_moves", "_bid_moves", "places", "prices")
+
+    def __init__(self, prices: Column, changes: Column) -> None:
+        """Take the prices of all rows, and their bits."""
+        is_trade = changes & np.uint8(KIND) != 0
+        is_all = bool(is_trade.all())
+        self.prices: list[float] = floats(prices if is_all else prices[is_trade])
+        self.places: Sequence[int] = (
+            range(len(prices)) if is_all else np.flatnonzero(is_trade).tolist()
+        )
+        self._bid_moves: bytes = _counts(changes & np.uint8(NEW_BID) != 0)
+        self._ask_moves: bytes = _counts(changes & np.uint8(NEW_ASK) != 0)
+
+    def before(self, place: int) -> int:
+        """Return how many of them stand before a row."""
+        return bisect_left(self.places, place)
+
+    def moves(self, start: i64, last: i64) -> tuple[bool, bool]:
+        """Return whether bid and ask, price or size, change in rows `start` to before `last`."""
+        bids, asks, start_at, last_at = self._bid_moves, self._ask_moves, CELL * start, CELL * last
+        return (
+            int_at(bids, start_at) != int_at(bids, last_at),
+            int_at(asks, start_at) != int_at(asks, last_at),
+        )
+
+
+def _counts(marked: Column) -> bytes:
+    """Return cells: how many rows before each, and before the end, are marked."""
+    return int_cells(np.concatenate(([0], np.cumsum(marked))))
+
+
+def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
+    bids, asks = columns["bid"][first:last], columns["ask"][first:last]
+    if not len(bids) or (bids > asks).any():
+        return -1, 0, 0, 0, 0
+    sums = bids + asks
+    last_ts = int(columns["ts"][first:last].max())
+    return int(bids.min()), int(bids.max()), int(sums.min()), int(sums.max()), last_ts
+
+
+@final
+class RowPrices(Prices):
+    """Trades of a block's rows, shown to the strategy by their prices.
+
+    Attributes:
+        trades: Those of the block.
+        place: The row in the block of the one that fills the tick.
+    """
+
+    __slots__ = ("_block", "_delay_ms", "_first_line", "_last", "_since", "place", "trades")
+
+    def __init__(self, tick: Tick, block: Block, trades: Trades) -> None:
+        """Start before the first row; block and trades are those of the tick's rows."""
+        super().__init__(tick)
+        self._block: Block = block
+        self.trades: Trades = trades
+        self._last: int = 0
+        self.place: int = 0
+        self._first_line: int = 0
+        self._since: int = 0
+        self._delay_ms: int = 0
+
+    def begin(self, first: int, last: int, line: int, since: int, delay_ms: int) -> None:
+        """Take over some trades.
+
+        Args:
+            first: The first of them.
+            last: Behind the last of them.
+            line: The number of the block's first row.
+            since: Market time before them, ms.
+            delay_ms: How much later than its own time the strategy takes each.
+        """
+        self.ahead = iter(self.trades.prices[first:last])
+        self._last = last
+        self._first_line = line
+        self._since = since
+        self._delay_ms = delay_ms
+
+    def fill_tick(self) -> None:
+        """Fill the tick with the last trade taken."""
+        place = self.place = self.trades.places[self._last - length_hint(self.ahead) - 1]
+        tick = self.tick
+        self._block.show(tick, place)
+        self.line = self._first_line + place
+        self.ts = max(self._since, tick.ts) + self._delay_ms
