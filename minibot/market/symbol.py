@@ -93,7 +93,7 @@ class SymbolFeed:
         self.symbol = symbol
         self.data_ms = now_ms
         self.order = TradeOrder()
-        self.ticks = TickMaker(symbol)
+        self.ticks = TickMaker(symbol, config.tick_stale_ms)
         self.band = PriceBand(config.band_percent)
         self.drift = PrintDrift()
         self.depth = SymbolDepth(symbol, config.book_levels, keeper, config.depth_venue)
@@ -136,7 +136,7 @@ class SymbolFeed:
         if not self._is_suspended and order.follows(trade) and self.band.accepts(trade.price_units):
             # Nearly every trade: nothing is missing, nothing waits.
             order.pass_next(trade)
-            payloads = self._pass_one(Arrival(trade, recv_mono_ns))
+            payloads = self._pass_one(Arrival(trade, recv_mono_ns), now_ms)
         else:
             self.has_new_due = True
             repeats, was_lower = order.duplicates, order.lower_since_ms is not None
@@ -256,12 +256,12 @@ class SymbolFeed:
                 continue
             payloads += self._resume(missing, trade.trade_ts, now_ms)
             missing = None
-            payloads += self._pass_one(item)
+            payloads += self._pass_one(item, now_ms)
         if missing is not None:
             payloads += self._resume(missing, passed_ts(passed), now_ms)
         return payloads
 
-    def _pass_one(self, arrival: Arrival) -> Payloads:
+    def _pass_one(self, arrival: Arrival, now_ms: int) -> Payloads:
         """Take a trade that is in order: return the bars that it closes, then its tick."""
         trade, recv_mono_ns = arrival
         payloads: list[Payload] = []
@@ -280,7 +280,7 @@ class SymbolFeed:
             )
             self._board.add(self.data_ms, PRINTS_OFF_TOUCH, detail)
         dropped = ticks.dropped
-        payloads += ticks.on_trade(arrival)
+        payloads += ticks.on_trade(arrival, now_ms)
         if ticks.dropped > dropped:
             detail = f"{self.symbol}: no tick of the oldest of {WAITING_MAX} trades without a quote"
             self._board.add(self.data_ms, TRADES_DROPPED, detail)
@@ -337,6 +337,7 @@ class SymbolFeed:
     def on_connected(self, now_ms: int) -> None:
         """Note that a stream is connected."""
         self.connected_ms = now_ms
+        self.ticks.drop_waiting()
         self.depth.on_connected(now_ms)
 
     def start_partial(self) -> None:

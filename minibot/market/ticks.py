@@ -2,7 +2,8 @@
 
 A tick always carries a touch. Trades that come before the first quote, at the start, after a lost
 connection or after a quote that was refused (a book without asks has no touch), wait for it, so
-that no tick pairs a trade with a touch of another time.
+that no tick pairs a trade with a touch of another time: one whose touch comes too late, or on
+another connection, makes no tick.
 """
 
 from __future__ import annotations
@@ -73,10 +74,16 @@ class PriceBand:
 
 
 class TickMaker:
-    """Maker of ticks from the trades and quotes of one symbol."""
+    """Maker of ticks from the trades and quotes of one symbol.
 
-    def __init__(self, symbol: str) -> None:
+    Args:
+        symbol: In the venue's own spelling.
+        wait_ms: How long a trade waits for its touch at most, in ms of market time.
+    """
+
+    def __init__(self, symbol: str, wait_ms: int) -> None:
         self.symbol = symbol
+        self._wait_ms = wait_ms
         self.quote: Quote | None = None
         self.outdated = 0
         self.dropped = 0
@@ -87,7 +94,8 @@ class TickMaker:
         self._last_update_id = -1
         self._outdated_ms: int | None = None
         self._held_ns: int | None = None
-        self._waiting: deque[Arrival] = deque()
+        # Each with the time since when it waits.
+        self._waiting: deque[tuple[Arrival, int]] = deque()
 
     def on_quote(
         self, quote: Quote, recv_mono_ns: int, now_ms: int, *, is_held: bool = False
@@ -120,7 +128,11 @@ class TickMaker:
             return []
         ticks = [self._quote_tick(quote, recv_mono_ns)]
         while self._waiting:
-            ticks.append(self._trade_tick(self._waiting.popleft(), quote))
+            arrival, since_ms = self._waiting.popleft()
+            if now_ms - since_ms <= self._wait_ms:
+                ticks.append(self._trade_tick(arrival, quote))
+            else:
+                self.dropped += 1
         return ticks
 
     def _begins_anew(self, quote: Quote, now_ms: int) -> bool:
@@ -131,7 +143,7 @@ class TickMaker:
             self._outdated_ms = now_ms
         return now_ms - self._outdated_ms >= ANEW_MS
 
-    def on_trade(self, arrival: Arrival) -> list[MarketTick]:
+    def on_trade(self, arrival: Arrival, now_ms: int) -> list[MarketTick]:
         """Take a trade and return its tick; none while it waits for a touch."""
         quote = self.quote
         if quote is not None:
@@ -139,7 +151,7 @@ class TickMaker:
         if len(self._waiting) >= WAITING_MAX:
             self._waiting.popleft()
             self.dropped += 1
-        self._waiting.append(arrival)
+        self._waiting.append((arrival, now_ms))
         return []
 
     def held_tick(self) -> MarketTick | None:
@@ -153,6 +165,12 @@ class TickMaker:
         """Forget the touch and the last trade of a lost connection: both have moved on unseen."""
         self.forget_touch()
         self._said_price = ""
+        self.drop_waiting()
+
+    def drop_waiting(self) -> None:
+        """Drop the trades that wait for a touch: the next one is of another connection."""
+        self.dropped += len(self._waiting)
+        self._waiting.clear()
 
     def forget_touch(self) -> None:
         """Forget the touch: the next tick waits for a new one."""

@@ -363,6 +363,39 @@ def test_quote_after_an_outage_says_the_bid_until_a_trade_comes() -> None:
 
 
 @pytest.mark.row("F112")
+def test_trade_that_passes_during_an_outage_makes_no_tick_of_the_next_connection() -> None:
+    """A trade that waited for a missing one at the loss never meets the touch after it."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
+    feed.on_frame(trade_frame(3, T0 + 20, "90.00000000"), T0 + 20, 0)
+    feed.on_disconnected(T0 + 100, "connection lost")
+    feed.advance(T0 + 220)
+    feed.take()
+    feed.on_connected(T0 + 1_000)
+    feed.on_frame(quote_frame(9), T0 + 1_100, 0)
+
+    assert [(tick.kind, tick.price) for tick in of(feed, "market_tick")] == [
+        ("quote", "99.00000000")
+    ]
+    assert feed.figures()["trades_dropped"] == 1
+
+
+@pytest.mark.row("N-30")
+@pytest.mark.parametrize(("late_ms", "kinds"), [(0, ["quote", "trade"]), (1, ["quote"])])
+def test_trade_waits_for_its_touch_as_long_as_a_tick_is_fresh(
+    late_ms: int, kinds: list[str]
+) -> None:
+    """A trade that waited for longer than a tick is fresh makes none: its touch is another's."""
+    feed = new_feed(tick_stale_ms=5_000)
+    feed.on_frame(trade_frame(1, T0, "90.00000000"), T0, 0)
+    feed.on_frame(quote_frame(1), T0 + 5_000 + late_ms, 0)
+
+    assert [tick.kind for tick in of(feed, "market_tick")] == kinds
+    assert feed.figures()["trades_dropped"] == late_ms
+
+
+@pytest.mark.row("F112")
 def test_outage_without_a_missed_trade_gives_flat_bars() -> None:
     """An outage without a missed trade id gives flat bars, and a gap of quotes."""
     feed = broken(missed=0)

@@ -20,6 +20,8 @@ from minibot.market.trades import (
     TradeOrder,
 )
 
+WAIT_MS = 5_000
+
 # The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -156,7 +158,7 @@ def test_lower_trades_between_newer_ones_begin_nothing_anew(step: int) -> None:
 
 def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
     """A quote is a tick only if price or size of the touch changes."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
 
     assert len(ticks.on_quote(quote(1), 0, 0)) == 1
     assert ticks.on_quote(quote(2), 0, 0) == []
@@ -166,7 +168,7 @@ def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
 
 def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
     """An older quote, as from two overlapping connections, is dropped and counted."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     ticks.on_quote(quote(5), 0, 0)
 
     assert ticks.on_quote(quote(4, bid="98.0"), 0, 0) == []
@@ -176,7 +178,7 @@ def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
 
 def test_quotes_whose_ids_begin_anew_are_taken() -> None:
     """Lower ids and nothing else for five seconds are new ones, not those of an overlap."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     ticks.on_quote(quote(1_000_000), 0, 0)
 
     assert ticks.on_quote(quote(5, bid="98.0"), 0, 1_000) == []
@@ -189,7 +191,7 @@ def test_quotes_whose_ids_begin_anew_are_taken() -> None:
 
 def test_outdated_quotes_between_newer_ones_begin_nothing_anew() -> None:
     """Outdated quotes stay outdated as long as newer ones come too, or none that differs."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     for second in range(20):
         ticks.on_quote(quote(100 + second), 0, second * 1_000)
         assert ticks.on_quote(quote(99 + second, bid="98.0"), 0, second * 1_000) == []
@@ -201,9 +203,9 @@ def test_outdated_quotes_between_newer_ones_begin_nothing_anew() -> None:
 
 def test_price_of_a_quote_is_the_last_trades() -> None:
     """A quote's price is the last trade's, before the first trade the bid's."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     (first,) = ticks.on_quote(quote(1), 11, 0)
-    (traded,) = ticks.on_trade(Arrival(trade(7, "100.50000000", ts=55), 22))
+    (traded,) = ticks.on_trade(Arrival(trade(7, "100.50000000", ts=55), 22), 0)
     (second,) = ticks.on_quote(quote(2, qty="9.0"), 33, 0)
 
     assert (first.price, first.kind, first.recv_mono_ns) == ("99.0", "quote", 11)
@@ -215,9 +217,9 @@ def test_price_of_a_quote_is_the_last_trades() -> None:
 @pytest.mark.row("N-30")
 def test_trades_before_the_first_quote_wait_for_it() -> None:
     """Trades before the first quote wait, so that each tick has a touch of its own time."""
-    ticks = TickMaker("BTCUSDT")
-    assert ticks.on_trade(Arrival(trade(1), 1)) == []
-    assert ticks.on_trade(Arrival(trade(2), 2)) == []
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
+    assert ticks.on_trade(Arrival(trade(1), 1), 0) == []
+    assert ticks.on_trade(Arrival(trade(2), 2), 0) == []
 
     found = ticks.on_quote(quote(1), 3, 0)
 
@@ -230,22 +232,35 @@ def test_trades_before_the_first_quote_wait_for_it() -> None:
 
 def test_touch_is_forgotten_with_its_connection() -> None:
     """A touch is forgotten with its connection."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     ticks.on_quote(quote(9), 0, 0)
     ticks.forget_touch()
 
-    assert ticks.on_trade(Arrival(trade(1), 0)) == []
+    assert ticks.on_trade(Arrival(trade(1), 0), 0) == []
     assert len(ticks.on_quote(quote(1), 0, 0)) == 2
 
 
 def test_trades_without_any_quote_are_bounded_and_counted() -> None:
     """Trades without any quote are bounded and counted."""
-    ticks = TickMaker("BTCUSDT")
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
     for trade_id in range(WAITING_MAX + 5):
-        ticks.on_trade(Arrival(trade(trade_id), 0))
+        ticks.on_trade(Arrival(trade(trade_id), 0), 0)
 
     assert ticks.dropped == 5
     assert len(ticks.on_quote(quote(1), 0, 0)) == WAITING_MAX + 1
+
+
+@pytest.mark.row("F112")
+def test_trade_that_waited_for_its_touch_is_lost_with_its_connection() -> None:
+    """A trade that waited for its touch makes no tick of the next connection, and is counted."""
+    ticks = TickMaker("BTCUSDT", WAIT_MS)
+    ticks.on_quote(quote(1), 0, 0)
+    ticks.on_disconnected()
+    assert ticks.on_trade(Arrival(trade(1, "90.00000000"), 0), 0) == []
+    ticks.on_disconnected()
+
+    (tick,) = ticks.on_quote(quote(2), 0, 60_000)
+    assert (tick.kind, tick.price, ticks.dropped) == ("quote", "99.0", 1)
 
 
 @pytest.mark.row("F115")
