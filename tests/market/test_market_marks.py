@@ -193,7 +193,7 @@ def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
     config = universe(mode="static", symbols=("BTCUSDT", "ETHUSDT"))
     with running(tmp_path, config, source=MARKET) as (venue, desk):
         wait_until(lambda: desk.session.upkeep.monitor.price("ETHUSDT"), "a ticker")
-        for stream in ("trade", "bookTicker", "depth@100ms"):
+        for stream in ("trade", "bookTicker", "depth"):
             venue.fault("stream_silent", stream=stream, symbol="ETHUSDT", ms=60_000)
         wait_until(lambda: len(_marked_beside_own_data(desk)) > 3, "marks")
 
