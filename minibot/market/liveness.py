@@ -8,7 +8,8 @@ happened. A single stream can be silent while others on the same line flow, whic
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
-connection is given up. Data with growing delay count as old as they are late.
+connection is given up: both with growing waits. Data with growing delay count as old as they are
+late.
 """
 
 from __future__ import annotations
@@ -223,9 +224,11 @@ class Liveness:
             if stream:
                 silent[name] = stream
         if len(silent) >= SYMBOLS_OF_A_LINE and 2 * len(silent) >= len(names):
-            self.silent_streams += len(silent)
-            stream = next(iter(silent.values()))
-            shard.give_up(now_ms, f"{stream} streams of {len(silent)} symbols are silent")
+            # A stream that no connection brings is no reason to lose the others again and again.
+            if self._may_renew(f"shard {shard.number} streams", now_ms):
+                self.silent_streams += len(silent)
+                stream = next(iter(silent.values()))
+                shard.give_up(now_ms, f"{stream} streams of {len(silent)} symbols are silent")
             return
         for name, stream in silent.items():
             if self._may_renew(name, now_ms):

@@ -121,6 +121,12 @@ class Market:
             say((self.floor.now_ms - T0) // 1_000)
         self.liveness.look(self.floor.now_ms)
 
+    def reopen(self) -> None:
+        """Open a connection that is being attempted."""
+        newest = max(self.floor.readers)
+        if not self.floor.all.is_open and self.floor.all.of(newest) is not None:
+            self.floor.open(newest)
+
     def kinds(self) -> list[str]:
         return self.floor.kinds()
 
@@ -353,6 +359,31 @@ def test_stream_class_that_is_silent_on_half_a_connection_gives_it_up() -> None:
     assert market.kinds().count("connection_lost") == 1
 
 
+@pytest.mark.row("F108", "S-46")
+def test_stream_class_that_no_connection_brings_gives_up_ever_fewer() -> None:
+    """Streams that stay silent cost ever fewer connections, as the other streams are sound."""
+    names = [f"{letter}USDT" for letter in "ABCD"]
+    market = Market(names, outage_stop_ms=10**9)
+    lost = []
+
+    def say(second: int) -> None:
+        market.reopen()
+        for name in names:
+            market.quote(name, bid_of(second))
+            market.trade(name)
+            if second <= 5:
+                market.diff(name, bid_of(second))
+
+    for second in range(1, 1_200):
+        market.second(say)
+        lost += [second] * market.kinds().count("connection_lost")
+
+    assert 3 <= len(lost) <= 6
+    waits = [after - before for before, after in pairwise(lost)]
+    assert waits[0] >= RENEW_MS // 1_000
+    assert waits == sorted(waits)
+
+
 @pytest.mark.row("F108")
 def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
     """A silent connection is kept only if the venue has nothing new either, by five books."""
@@ -407,9 +438,7 @@ def test_venue_that_is_late_on_every_connection_is_not_stormed() -> None:
 
     def say(second: int) -> None:
         market.late_ms = 0 if second < 5 else 40_000
-        newest = max(market.floor.readers)
-        if not market.floor.all.is_open and market.floor.all.of(newest) is not None:
-            market.floor.open(newest)
+        market.reopen()
         market.quote("AUSDT", bid_of(second))
         market.trade("AUSDT")
 
