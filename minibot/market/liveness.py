@@ -4,7 +4,8 @@ A line that is silent as a whole is given up, unless the venue's books say that 
 happened. A single stream can be silent while others on the same line flow, which no socket shows:
 
     depth    best quotes have moved on, but no update of the book has come for a while
-    quote    the top of the proved book differs from a best quote that does not change any more
+    quote    the top of the proved book differs from a best quote that does not change any more,
+             or trades leave the touch, and neither quotes nor updates of the book follow them
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
@@ -57,11 +58,15 @@ class _Watch:
         quote: The last best quote.
         moved_ms: When the quote last changed, or last agreed with the book.
         ahead_ms: Since when best quotes have moved on and the book has not.
+        owed_ms: When the first sign of a newer touch came that no quote has followed.
+        sign_ms: When the last one came.
     """
 
     quote: BestQuote | None = None
     moved_ms: int = 0
     ahead_ms: int | None = None
+    owed_ms: int | None = None
+    sign_ms: int = 0
 
 
 def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
@@ -69,6 +74,26 @@ def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
     book = feed.depth.keeper.book
     touch = None if book is None else book.touch()
     return touch is not None and touch != (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty)
+
+
+def _is_quote_owed(watch: _Watch, feed: SymbolFeed, quote: BestQuote, silence_ms: int) -> bool:
+    """Return whether trades have printed beside the touch for a while, and no quote has come.
+
+    A trade at neither price of the touch has left it, so a quote and an update of the book follow.
+    A proved book that gets updates tells of a frozen quote itself.
+    """
+    seen_ms = feed.seen_ms
+    heard_ms = max(feed.connected_ms or 0, seen_ms.get(QUOTE, 0))
+    if feed.depth.is_valid:
+        heard_ms = max(heard_ms, seen_ms.get(DEPTH, 0))
+    is_off = feed.last_trade_units not in (quote.bid_units, quote.ask_units)
+    sign_ms = seen_ms.get(TRADE, 0) if is_off else 0
+    if watch.owed_ms is None or watch.owed_ms <= heard_ms:
+        watch.owed_ms = sign_ms if sign_ms > heard_ms else None
+    # The sign of the last look: an answer to one of this moment may be on its way.
+    is_owed = watch.owed_ms is not None and watch.sign_ms - watch.owed_ms >= silence_ms
+    watch.sign_ms = max(watch.sign_ms, sign_ms)
+    return is_owed
 
 
 class Liveness:
@@ -245,7 +270,11 @@ class Liveness:
         if quote is not watch.quote:
             watch.quote, watch.moved_ms = quote, now_ms
             watch.ahead_ms = now_ms if watch.ahead_ms is None else watch.ahead_ms
-        if connected_ms is None or now_ms - connected_ms < silence_ms or quote is None:
+        if connected_ms is None or quote is None:
+            watch.ahead_ms = watch.owed_ms = None
+            return ""
+        is_owed = _is_quote_owed(watch, feed, quote, silence_ms)
+        if now_ms - connected_ms < silence_ms:
             watch.ahead_ms = None
             return ""
         if depth_ms is None or depth_ms >= self._looked_ms:
@@ -257,6 +286,8 @@ class Liveness:
             self._trades_silent.discard(name)
             return TRADE
         self._watch_trades(name, feed, now_ms)
+        if is_owed:
+            return QUOTE
         if not _has_moved(feed, quote):
             watch.moved_ms = now_ms
             return ""

@@ -108,10 +108,10 @@ class Market:
             f'"u":{last},"b":[{gone}["{bid}","1"]],"a":[]}}'
         )
 
-    def trade(self, name: str) -> None:
+    def trade(self, name: str, price: str = "100") -> None:
         self.frame(
             f'{{"e":"trade","E":{self.floor.now_ms},"s":"{name}","t":{next(self._trade_ids[name])},'
-            f'"p":"100","q":"1","T":{self.floor.now_ms - self.late_ms},"m":true}}'
+            f'"p":"{price}","q":"1","T":{self.floor.now_ms - self.late_ms},"m":true}}'
         )
 
     def second(self, say: Callable[[int], None] | None = None) -> None:
@@ -180,6 +180,54 @@ def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
 
     assert market.kinds().count("stream_silent") == 1
     assert market.sent() == ["UNSUBSCRIBE"]
+
+
+@pytest.mark.row("F108", "F115")
+def test_touch_that_is_frozen_with_its_book_while_trades_leave_it_is_asked_for_anew() -> None:
+    """Quotes and updates that stop at once are renewed, as trades print beside the touch."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        market.trade("AUSDT")
+        if second <= 5:
+            market.quote("AUSDT", bid_of(second))
+            market.diff("AUSDT", bid_of(second))
+
+    for _ in range(15):
+        market.second(say)
+    assert market.sent() == []
+    for _ in range(4):
+        market.second(say)
+
+    assert market.kinds().count("stream_silent") == 1
+    assert market.sent() == ["UNSUBSCRIBE"]
+    assert market.floor.feed.symbols["AUSDT"].ticks.quote is None
+
+
+@pytest.mark.parametrize(
+    ("every_s", "price", "is_answered"),
+    [(1, "99.5", False), (1, "101", False), (1, "100", True), (900, "100", False)],
+)
+def test_trades_that_prove_no_frozen_touch_ask_for_nothing(
+    every_s: int, price: str, *, is_answered: bool
+) -> None:
+    """Trades at the touch, trades that a quote follows, and a single trade prove nothing."""
+    market = Market(["AUSDT"])
+    market.quote("AUSDT", "99.5")
+
+    def say(second: int) -> None:
+        if is_answered:
+            market.quote("AUSDT", bid_of(second))
+        elif second <= 15:
+            market.diff("AUSDT", "99.5")
+        if second >= 20 and second % every_s == 20 % every_s:
+            market.floor.now_ms += 1
+            market.trade("AUSDT", price)
+
+    for _ in range(900):
+        market.second(say)
+
+    assert "stream_silent" not in market.kinds()
 
 
 @pytest.mark.row("F108", "F117")
