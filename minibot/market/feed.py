@@ -177,7 +177,7 @@ class Feed:
         except FrameInvalid as error:
             self.refuse(error, data, ts)
             if error.is_quote and error.symbol in self.symbols:
-                self.symbols[error.symbol].ticks.lose_touch()
+                self.symbols[error.symbol].lose_touch(ts)
             if message is None and error.may_be_diff and not self.dialect.is_numbered:
                 self._on_unread(error, ts)
             return INVALID if error.is_readable else UNREADABLE

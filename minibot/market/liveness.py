@@ -5,7 +5,8 @@ happened. A single stream can be silent while others on the same line flow, whic
 
     depth    best quotes have moved on, but no update of the book has come for a while
     quote    the top of the proved book differs from a best quote that does not change any more,
-             or trades leave the touch, and neither quotes nor updates of the book follow them
+             trades leave the touch, and neither quotes nor updates of the book follow them,
+             or trades and moves of the book's top go on without any touch
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
@@ -22,6 +23,7 @@ from typing import Final
 
 from minibot.exchanges.base import DEPTH, QUOTE, TRADE, Candle
 from minibot.exchanges.base import Quote as BestQuote
+from minibot.exchanges.top_check import Top
 from minibot.market.connections import Connections
 from minibot.market.elapsed_clock import MarketClock
 from minibot.market.feed import Feed
@@ -60,6 +62,7 @@ class _Watch:
         ahead_ms: Since when best quotes have moved on and the book has not.
         owed_ms: When the first sign of a newer touch came that no quote has followed.
         sign_ms: When the last one came.
+        top: Top of the proved book.
     """
 
     quote: BestQuote | None = None
@@ -67,30 +70,45 @@ class _Watch:
     ahead_ms: int | None = None
     owed_ms: int | None = None
     sign_ms: int = 0
+    top: Top | None = None
+
+
+def _top_of(feed: SymbolFeed) -> Top | None:
+    """Return the top of the proved book; None without one."""
+    book = feed.depth.keeper.book
+    return None if book is None else book.touch()
 
 
 def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
     """Return whether the top of the proved book differs from the quote."""
-    book = feed.depth.keeper.book
-    touch = None if book is None else book.touch()
-    return touch is not None and touch != (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty)
+    top = _top_of(feed)
+    return top is not None and top != (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty)
 
 
-def _is_quote_owed(watch: _Watch, feed: SymbolFeed, quote: BestQuote, silence_ms: int) -> bool:
-    """Return whether trades have printed beside the touch for a while, and no quote has come.
+def _is_quote_owed(watch: _Watch, feed: SymbolFeed, now_ms: int, silence_ms: int) -> bool:
+    """Return whether there have been signs of a newer touch for a while, and no quote of it.
 
-    A trade at neither price of the touch has left it, so a quote and an update of the book follow.
-    A proved book that gets updates tells of a frozen quote itself.
+    A trade at neither price of the touch has left it, so that a quote and an update of the book
+    follow; a proved book that gets updates tells of a frozen quote itself. Without a touch any
+    trade is a sign, and any move of the book's top. A refused quote shows a stream that is alive.
     """
-    seen_ms = feed.seen_ms
-    heard_ms = max(feed.connected_ms or 0, seen_ms.get(QUOTE, 0))
-    if feed.depth.is_valid:
-        heard_ms = max(heard_ms, seen_ms.get(DEPTH, 0))
-    is_off = feed.last_trade_units not in (quote.bid_units, quote.ask_units)
-    sign_ms = seen_ms.get(TRADE, 0) if is_off else 0
+    seen_ms, quote = feed.seen_ms, feed.ticks.quote
+    heard_ms = max(feed.connected_ms or 0, feed.quoted_ms)
+    sign_ms = seen_ms.get(TRADE, 0)
+    before, watch.top = watch.top, _top_of(feed)
+    if quote is None:
+        has_moved = before is not None and watch.top is not None and before != watch.top
+        # Updates of the book are gathered, so a quote may tell of a move at the look before it.
+        if has_moved and now_ms - heard_ms > 2 * LOOK_MS:
+            sign_ms = now_ms
+    else:
+        if feed.depth.is_valid:
+            heard_ms = max(heard_ms, seen_ms.get(DEPTH, 0))
+        if feed.last_trade_units in (quote.bid_units, quote.ask_units):
+            sign_ms = 0
     if watch.owed_ms is None or watch.owed_ms <= heard_ms:
         watch.owed_ms = sign_ms if sign_ms > heard_ms else None
-    # The sign of the last look: an answer to one of this moment may be on its way.
+    # The sign of the last look: a quote that follows one of this moment may be on its way.
     is_owed = watch.owed_ms is not None and watch.sign_ms - watch.owed_ms >= silence_ms
     watch.sign_ms = max(watch.sign_ms, sign_ms)
     return is_owed
@@ -270,14 +288,11 @@ class Liveness:
         if quote is not watch.quote:
             watch.quote, watch.moved_ms = quote, now_ms
             watch.ahead_ms = now_ms if watch.ahead_ms is None else watch.ahead_ms
-        if connected_ms is None or quote is None:
-            watch.ahead_ms = watch.owed_ms = None
-            return ""
-        is_owed = _is_quote_owed(watch, feed, quote, silence_ms)
-        if now_ms - connected_ms < silence_ms:
+        is_owed = connected_ms is not None and _is_quote_owed(watch, feed, now_ms, silence_ms)
+        if connected_ms is None or now_ms - connected_ms < silence_ms:
             watch.ahead_ms = None
             return ""
-        if depth_ms is None or depth_ms >= self._looked_ms:
+        if quote is None or depth_ms is None or depth_ms >= self._looked_ms:
             watch.ahead_ms = None
         elif watch.ahead_ms is not None and now_ms - watch.ahead_ms >= silence_ms:
             watch.ahead_ms = None
@@ -288,7 +303,7 @@ class Liveness:
         self._watch_trades(name, feed, now_ms)
         if is_owed:
             return QUOTE
-        if not _has_moved(feed, quote):
+        if quote is None or not _has_moved(feed, quote):
             watch.moved_ms = now_ms
             return ""
         # Only a book that still gets updates can show that a quote has missed them.
@@ -305,7 +320,7 @@ class Liveness:
     # --- trades -------------------------------------------------------------------------------
 
     def _watch_trades(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
-        """Check the venue's klines for a symbol with quotes that has not traded for long."""
+        """Check the venue's klines for a symbol that has not traded for long."""
         heard_ms = max(feed.seen_ms.get(TRADE, 0), feed.connected_ms or now_ms)
         if self._is_asking or now_ms < self._trade_due or now_ms - heard_ms < TRADE_SILENCE_MS:
             return

@@ -110,6 +110,7 @@ class SymbolFeed:
         self.seen_ms: dict[str, int] = {}
         self._gap_from: dict[str, int] = {}
         self._gap_why = ""
+        self._refused_ms = 0
         self.connected_ms: int | None = None
         self._is_suspended = False
         self._has_warned = False
@@ -162,7 +163,7 @@ class SymbolFeed:
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not self.band.accepts_quote(quote.bid_units, quote.ask_units):
-            self.ticks.lose_touch()
+            self.lose_touch(now_ms)
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         before = self.ticks.quote
         ticks = self.ticks.on_quote(quote, recv_mono_ns, now_ms, is_held=self.holds_quotes)
@@ -175,6 +176,11 @@ class SymbolFeed:
         if anew or self._gap_from:
             return [*anew, *self._end_gap(QUOTE, now_ms), *ticks]
         return ticks
+
+    def lose_touch(self, now_ms: int) -> None:
+        """Forget the touch that a refused quote has ended."""
+        self._refused_ms = now_ms
+        self.ticks.lose_touch()
 
     def _begin_quotes_anew(self, before: Quote, quote: Quote, now_ms: int) -> Payloads:
         """Note that update ids fell: the touch since `before` was of an earlier time."""
@@ -471,6 +477,11 @@ class SymbolFeed:
         """Return the time of the last trade or best quote, ms; None before the first."""
         times = [self.seen_ms[stream] for stream in (TRADE, QUOTE) if stream in self.seen_ms]
         return max(times, default=None)
+
+    @property
+    def quoted_ms(self) -> int:
+        """Return the time of the last best quote, also of a refused one, ms; 0 before the first."""
+        return max(self.seen_ms.get(QUOTE, 0), self._refused_ms)
 
     @property
     def last_trade_units(self) -> int:

@@ -80,21 +80,22 @@ class Market:
         self._bids = dict.fromkeys(symbols, "99")
         self._trade_ids = {name: count(1) for name in symbols}
         self.late_ms = 0
+        self.answered = 0
         for name in symbols:
             self.floor.feed.on_snapshot(
                 name, Snapshot(99, [["99", "1"]], [["101", "1"]], is_whole=True), T0
             )
 
-    def frame(self, text: str) -> None:
+    def frame(self, text: str, kind: str = "data") -> None:
         floor = self.floor
-        kind = floor.feed.on_frame(text.encode(), floor.now_ms, 0)
-        assert kind == "data", text
+        assert floor.feed.on_frame(text.encode(), floor.now_ms, 0) == kind, text
         shard = floor.all.shards[0]
         shard.line.frame_ns = floor.now_ms * 1_000_000
         shard.line.on_data(floor.now_ms)
 
-    def quote(self, name: str, bid: str) -> None:
-        self.frame(f'{{"u":{next(self._ids)},"s":"{name}","b":"{bid}","B":"1","a":"101","A":"1"}}')
+    def quote(self, name: str, bid: str, ask: str = "101", kind: str = "data") -> None:
+        row = f'"u":{next(self._ids)},"s":"{name}","b":"{bid}","B":"1","a":"{ask}","A":"1"'
+        self.frame(f"{{{row}}}", kind)
 
     def diff(self, name: str, bid: str) -> None:
         """Move the best bid; the book below it is the snapshot's."""
@@ -126,6 +127,14 @@ class Market:
         newest = max(self.floor.readers)
         if not self.floor.all.is_open and self.floor.all.of(newest) is not None:
             self.floor.open(newest)
+
+    def answer(self) -> None:
+        """Answer the control messages so far."""
+        while len(self.sent()) > self.answered:
+            number = self.floor.readers[1].sent[self.answered]["id"]
+            assert isinstance(number, int)
+            self.answered += 1
+            self.floor.shard(1).on_reply(1, Reply(number, ""), self.floor.now_ms)
 
     def kinds(self) -> list[str]:
         return self.floor.kinds()
@@ -228,6 +237,71 @@ def test_trades_that_prove_no_frozen_touch_ask_for_nothing(
         market.second(say)
 
     assert "stream_silent" not in market.kinds()
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(
+    ("trades", "moves", "is_silent"),
+    [(600, 600, True), (600, 0, True), (0, 600, True), (1, 1, False), (0, 0, False)],
+)
+def test_quotes_that_never_come_are_asked_for_while_the_market_moves(
+    trades: int, moves: int, *, is_silent: bool
+) -> None:
+    """Best quotes that no connection brought are missed once trades or the book's top go on."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        if second <= trades:
+            market.trade("AUSDT")
+        market.diff("AUSDT", bid_of(min(second, moves)))
+
+    for _ in range(600):
+        market.second(say)
+
+    assert ("stream_silent" in market.kinds()) is is_silent
+
+
+@pytest.mark.row("F108")
+def test_quotes_that_do_not_come_back_are_asked_for_again() -> None:
+    """A subscription that brings no quotes back is renewed again, after the wait."""
+    market = Market(["AUSDT"], outage_stop_ms=10**9)
+    moments = []
+
+    def say(second: int) -> None:
+        market.answer()
+        market.trade("AUSDT")
+        market.diff("AUSDT", bid_of(second))
+        if second <= 5:
+            market.quote("AUSDT", bid_of(second))
+
+    for second in range(1, 600):
+        market.second(say)
+        if "stream_silent" in market.kinds():
+            moments.append(second)
+
+    assert 3 <= len(moments) <= 5
+    gaps = [after - before for before, after in pairwise(moments)]
+    assert RENEW_MS // 1_000 <= gaps[0] <= RENEW_MS // 1_000 + 5
+    assert gaps == sorted(gaps)
+
+
+@pytest.mark.parametrize("ask", ["0", "150"])
+def test_quotes_that_are_refused_are_not_silent(ask: str) -> None:
+    """A quote without an ask, or with one far off, tells no touch, but its stream is alive."""
+    market = Market(["AUSDT"])
+    market.quote("AUSDT", "99.5")
+
+    def say(second: int) -> None:
+        market.trade("AUSDT")
+        market.diff("AUSDT", bid_of(second))
+        if second % 9 == 0:
+            market.quote("AUSDT", "99.5", ask, kind="invalid")
+
+    for _ in range(600):
+        market.second(say)
+
+    assert "stream_silent" not in market.kinds()
+    assert market.floor.feed.symbols["AUSDT"].ticks.quote is None
 
 
 @pytest.mark.row("F108", "F117")
@@ -334,9 +408,7 @@ def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
-        for number, message in enumerate(market.floor.readers[1].sent, 1):
-            market.floor.shard(1).on_reply(1, Reply(number, ""), market.floor.now_ms)
-            assert message["id"] == number
+        market.answer()
         market.quote("AUSDT", bid_of(second))
         if second <= 3:
             market.diff("AUSDT", bid_of(second))
