@@ -128,6 +128,20 @@ class FeedHealth:
                 f"{detail}",
             )
 
+    def on_unquoted(self, symbol: str, age_ms: int) -> None:
+        """Stop the run if a symbol that trades has lacked best quotes for too long.
+
+        Raises:
+            FeedLost: FEED_STALE; they are away for as long as an outage may last.
+        """
+        if age_ms >= self.limits.outage_stop_ms:
+            raise FeedLost(
+                MARKET_ROLE,
+                FEED_STALE,
+                f"{symbol} trades, but no best quote came for {age_ms} ms, "
+                f"at most {self.limits.outage_stop_ms} ms allowed",
+            )
+
     # --- judgement ----------------------------------------------------------------------------
 
     def judge(self, now_ms: int) -> None:

@@ -10,8 +10,8 @@ happened. A single stream can be silent while others on the same line flow, whic
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
-connection is given up: both with growing waits. Data with growing delay count as old as they are
-late.
+connection is given up: both with growing waits. A symbol that trades all the while, and gets no
+quote, ends the run as an outage does. Data with growing delay count as old as they are late.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class _Watch:
         owed_ms: When the first sign of a newer touch came that no quote has followed.
         sign_ms: When the last one came.
         top: Top of the proved book.
+        missed_ms: Since when quotes are found to be missing.
+        traded_ms: When the last trade came while they were.
     """
 
     quote: BestQuote | None = None
@@ -71,6 +73,8 @@ class _Watch:
     owed_ms: int | None = None
     sign_ms: int = 0
     top: Top | None = None
+    missed_ms: int | None = None
+    traded_ms: int = 0
 
 
 def _top_of(feed: SymbolFeed) -> Top | None:
@@ -97,9 +101,7 @@ def _is_quote_owed(watch: _Watch, feed: SymbolFeed, now_ms: int, silence_ms: int
     sign_ms = seen_ms.get(TRADE, 0)
     before, watch.top = watch.top, _top_of(feed)
     if quote is None:
-        has_moved = before is not None and watch.top is not None and before != watch.top
-        # Updates of the book are gathered, so a quote may tell of a move at the look before it.
-        if has_moved and now_ms - heard_ms > 2 * LOOK_MS:
+        if before is not None and watch.top is not None and before != watch.top:
             sign_ms = now_ms
     else:
         if feed.depth.is_valid:
@@ -120,7 +122,7 @@ class Liveness:
     Args:
         limits: Thresholds of the profile.
         feed: Its symbols say when each stream last brought data.
-        link: Is told how late the data are.
+        link: Ends the run when a symbol lacks quotes for too long.
         connections: Gives connections up, or subscribes again.
         requests: For requests to the venue.
         clock: The run's clock.
@@ -164,12 +166,17 @@ class Liveness:
         self._began_ns = self._machine_ns()
 
     def look(self, now_ms: int) -> None:
-        """Judge every line, and once a second every stream."""
+        """Judge every line, and once a second every stream.
+
+        Raises:
+            FeedLost: FEED_STALE; a symbol has traded for too long without a quote.
+        """
         for shard in list(self._connections.shards):
             self._watch_line(shard, now_ms)
         if now_ms >= self._look_due:
             self._look_due = now_ms + LOOK_MS
             self._looked_ms, self._looking_ms = self._looking_ms, now_ms
+            self._forget_closed()
             for shard in list(self._connections.shards):
                 self._watch_lateness(shard, now_ms)
                 self._watch_streams(shard, now_ms)
@@ -257,15 +264,25 @@ class Liveness:
 
     # --- streams ------------------------------------------------------------------------------
 
+    def _forget_closed(self) -> None:
+        """Begin anew with symbols that left or do not trade, should they come back."""
+        trading = self._feed.rules.is_trading
+        for name in list(self._watches):
+            if name not in self._feed.symbols or not trading(name):
+                del self._watches[name]
+
     def _watch_streams(self, shard: Succession, now_ms: int) -> None:
         silent: dict[str, str] = {}
         # A symbol that does not trade is rightly silent.
         trading = self._feed.rules.is_trading
         names = [name for name in shard.groups if name in self._feed.symbols and trading(name)]
         for name in names:
-            stream = self._silent_stream(name, self._feed.symbols[name], now_ms)
+            feed = self._feed.symbols[name]
+            stream = self._silent_stream(name, feed, now_ms)
             if stream:
                 silent[name] = stream
+            if stream == QUOTE:
+                self._judge_quotes(name, feed, now_ms)
         if len(silent) >= SYMBOLS_OF_A_LINE and 2 * len(silent) >= len(names):
             # A stream that no connection brings is no reason to lose the others again and again.
             if self._may_renew(f"shard {shard.number} streams", now_ms):
@@ -308,6 +325,19 @@ class Liveness:
             return ""
         # Only a book that still gets updates can show that a quote has missed them.
         return QUOTE if depth_ms is not None and depth_ms - watch.moved_ms >= silence_ms else ""
+
+    def _judge_quotes(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
+        """Stop the run when a symbol that trades has lacked quotes for too long.
+
+        Raises:
+            FeedLost: FEED_STALE.
+        """
+        watch = self._watches[name]
+        if watch.missed_ms is None or watch.missed_ms <= feed.quoted_ms:
+            watch.missed_ms = now_ms
+        # Of a look before: a quote that follows a trade of this moment may be on its way.
+        self._link.on_unquoted(name, watch.traded_ms - watch.missed_ms)
+        watch.traded_ms = feed.seen_ms.get(TRADE, 0)
 
     def _may_renew(self, name: str, now_ms: int) -> bool:
         count, free_ms = self._renewals.get(name, (0, 0))

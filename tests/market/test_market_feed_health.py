@@ -176,6 +176,20 @@ def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> No
 
 
 @pytest.mark.row("F108")
+@pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "FEED_STALE")])
+def test_symbol_that_trades_without_quotes(age: int, code: str) -> None:
+    """A symbol that trades without quotes stops the run at the limit of an outage."""
+    link, _line = one_line(link_limits())
+
+    found = ""
+    try:
+        link.on_unquoted("BTCUSDT", age)
+    except FeedLost as stop:
+        found = stop.reason_code
+    assert found == code
+
+
+@pytest.mark.row("F108")
 @pytest.mark.parametrize(("age", "silent"), [(9_999, False), (10_000, True)])
 def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> None:
     """Silence counts from the last data or the connection, whichever is later."""

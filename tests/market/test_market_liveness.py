@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import count, pairwise
 from typing import Any
 
 import pytest
 
 from minibot.events.model import Gap
+from minibot.events.reasons import FEED_STALE
 from minibot.exchanges.base import Candle, Snapshot
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.venue_facts import Reply
+from minibot.kernel.errors import FeedLost
 from minibot.market.connections import groups_of
 from minibot.market.liveness import RENEW_MS, SYMBOLS_OF_A_LINE, TRADE_SILENCE_MS, Liveness
 from minibot.market.rest_scheduler import Answer, Job
+from tests.instruments import instrument
 from tests.market.test_market_connections import Floor
 
 T0 = 1_700_000_000_000
@@ -136,6 +140,12 @@ class Market:
             self.answered += 1
             self.floor.shard(1).on_reply(1, Reply(number, ""), self.floor.now_ms)
 
+    def rebook(self) -> None:
+        """Give the books that are asked for."""
+        for name in self.floor.feed.snapshots_wanted(self.floor.now_ms):
+            book = Snapshot(next(self._ids), [["98", "1"]], [["101", "1"]], is_whole=True)
+            self.floor.feed.on_snapshot(name, book, self.floor.now_ms)
+
     def kinds(self) -> list[str]:
         return self.floor.kinds()
 
@@ -192,14 +202,20 @@ def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
 
 
 @pytest.mark.row("F108", "F115")
-def test_touch_that_is_frozen_with_its_book_while_trades_leave_it_is_asked_for_anew() -> None:
-    """Quotes and updates that stop at once are renewed, as trades print beside the touch."""
+@pytest.mark.parametrize("has_updates", [False, True])
+def test_touch_that_is_frozen_beside_no_book_while_trades_leave_it_is_asked_for_anew(
+    *, has_updates: bool
+) -> None:
+    """A quote beside a silent or a lost book is renewed, as trades print beside the touch."""
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
         market.trade("AUSDT")
         if second <= 5:
             market.quote("AUSDT", bid_of(second))
+        if second == 5 and has_updates:
+            market.floor.feed.symbols["AUSDT"].depth.keeper.reset()
+        if second <= 5 or has_updates:
             market.diff("AUSDT", bid_of(second))
 
     for _ in range(15):
@@ -214,24 +230,37 @@ def test_touch_that_is_frozen_with_its_book_while_trades_leave_it_is_asked_for_a
 
 
 @pytest.mark.parametrize(
-    ("every_s", "price", "is_answered"),
-    [(1, "99.5", False), (1, "101", False), (1, "100", True), (900, "100", False)],
+    ("price", "follows"), [("99.5", ""), ("101", ""), ("100", "quote"), ("100", "diff")]
 )
-def test_trades_that_prove_no_frozen_touch_ask_for_nothing(
-    every_s: int, price: str, *, is_answered: bool
-) -> None:
-    """Trades at the touch, trades that a quote follows, and a single trade prove nothing."""
+def test_trades_that_prove_no_frozen_touch_ask_for_nothing(price: str, follows: str) -> None:
+    """Trades at the touch, or with a quote or an update of the book behind each, prove nothing."""
     market = Market(["AUSDT"])
     market.quote("AUSDT", "99.5")
 
     def say(second: int) -> None:
-        if is_answered:
+        if follows == "quote":
             market.quote("AUSDT", bid_of(second))
-        elif second <= 15:
+        elif second <= 15 or follows == "diff":
             market.diff("AUSDT", "99.5")
-        if second >= 20 and second % every_s == 20 % every_s:
+        if second >= 20:
             market.floor.now_ms += 1
             market.trade("AUSDT", price)
+
+    for _ in range(900):
+        market.second(say)
+
+    assert "stream_silent" not in market.kinds()
+
+
+def test_rare_trades_with_a_quote_behind_each_ask_for_nothing() -> None:
+    """A quote that follows a rare trade after the look is no silent one, whatever was before."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        if second % 120 == 21 and second > 120:
+            market.quote("AUSDT", bid_of(second))
+        if second % 120 == 20:
+            market.trade("AUSDT")
 
     for _ in range(900):
         market.second(say)
@@ -285,6 +314,98 @@ def test_quotes_that_do_not_come_back_are_asked_for_again() -> None:
     assert gaps == sorted(gaps)
 
 
+@pytest.mark.row("F81", "F108")
+@pytest.mark.parametrize("frozen", [False, True])
+def test_symbol_that_trades_without_quotes_for_too_long_ends_the_run(*, frozen: bool) -> None:
+    """Trades without a quote, frozen or none, end the run as soon as an outage has to."""
+    market = Market(["AUSDT", "BUSDT"], outage_stop_ms=120_000)
+
+    def say(second: int) -> None:
+        market.answer()
+        market.trade("AUSDT")
+        if frozen and second <= 5:
+            market.quote("AUSDT", bid_of(second))
+        market.quote("BUSDT", bid_of(second))
+        market.diff("BUSDT", bid_of(second))
+
+    def go_on(seconds: int) -> None:
+        for _ in range(seconds):
+            market.second(say)
+
+    go_on(120)
+    assert "stream_silent" in market.kinds()
+    with pytest.raises(FeedLost) as stop:
+        go_on(60)
+
+    assert stop.value.reason_code == FEED_STALE
+    assert "AUSDT" in stop.value.detail
+
+
+@pytest.mark.parametrize("case", ["no trade", "a quote between", "halted", "left"])
+def test_symbol_without_quotes_that_need_not_have_a_touch_ends_nothing(case: str) -> None:
+    """No run ends by a symbol without trades, with a quote between, halted meanwhile, or left."""
+    market = Market(["AUSDT", "BUSDT"], outage_stop_ms=120_000)
+    floor = market.floor
+
+    def say(second: int) -> None:
+        market.answer()
+        market.quote("BUSDT", bid_of(second))
+        market.diff("BUSDT", bid_of(second))
+        if case == "halted" and second in (100, 500):
+            status = "BREAK" if second == 100 else "TRADING"
+            floor.feed.on_instruments([instrument("AUSDT", status=status)], floor.now_ms)
+        if case == "left" and second == 100:
+            floor.all.unfollow(["AUSDT"])
+            floor.feed.unfollow("AUSDT")
+        if case == "left" and second == 500:
+            floor.feed.follow("AUSDT", floor.now_ms)
+            floor.all.follow(groups_of(["AUSDT"], BINANCE.streams), floor.now_ms)
+        if case in ("halted", "left") and 100 <= second < 500:
+            return
+        market.rebook()
+        market.diff("AUSDT", bid_of(second))
+        if case != "no trade":
+            market.trade("AUSDT")
+        if case == "a quote between" and second % 100 == 0:
+            market.quote("AUSDT", bid_of(second))
+
+    for _ in range(550 if case in ("halted", "left") else 900):
+        market.second(say)
+
+    assert "stream_silent" in market.kinds()
+
+
+@pytest.mark.parametrize(("until", "ends"), [(436, False), (439, True)])
+def test_quote_that_stands_still_beside_its_book_ends_the_run_if_trades_bring_none(
+    until: int, *, ends: bool
+) -> None:
+    """A frozen quote ends the run at a trade that no quote follows, even after the look."""
+    market = Market(["AUSDT"], outage_stop_ms=120_000)
+    told = []
+
+    def say(second: int) -> None:
+        market.answer()
+        market.rebook()
+        if second <= 300 or second >= until:
+            market.quote("AUSDT", bid_of(second))
+        if second == 435:
+            market.trade("AUSDT")
+        # Re-subscriptions for the book come first, so that the one for the quote has to wait.
+        if not 5 < second < 210:
+            market.diff("AUSDT", bid_of(second))
+
+    def go_on() -> None:
+        for second in range(1, 440):
+            market.second(say)
+            told.extend([second] * market.kinds().count("stream_silent"))
+
+    with pytest.raises(FeedLost) if ends else nullcontext():
+        go_on()
+
+    assert len(told) == 3
+    assert told[-1] < 300
+
+
 @pytest.mark.parametrize("ask", ["0", "150"])
 def test_quotes_that_are_refused_are_not_silent(ask: str) -> None:
     """A quote without an ask, or with one far off, tells no touch, but its stream is alive."""
@@ -302,6 +423,23 @@ def test_quotes_that_are_refused_are_not_silent(ask: str) -> None:
 
     assert "stream_silent" not in market.kinds()
     assert market.floor.feed.symbols["AUSDT"].ticks.quote is None
+
+
+def test_refused_quote_of_a_quiet_symbol_asks_for_nothing() -> None:
+    """A refused quote has moved nothing that an update of the book should follow."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        if second == 5:
+            market.quote("AUSDT", "99.5")
+            market.diff("AUSDT", "99.5")
+        if second == 60:
+            market.quote("AUSDT", "99.5", "150", kind="invalid")
+
+    for _ in range(600):
+        market.second(say)
+
+    assert "stream_silent" not in market.kinds()
 
 
 @pytest.mark.row("F108", "F117")
