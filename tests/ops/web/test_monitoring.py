@@ -168,7 +168,7 @@ class Prometheus:
 def prometheus(project: Path, tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that scrapes a running night by the shipped rules; both end with the test."""
     program("prometheus")
-    night = Night(tmp_path / "var", SETS, source="generator:2")
+    night = Night(tmp_path / "var", SETS, source="generator:2", speed="5")
     try:
         night.await_trading()
         var = Var(night.var)
