@@ -26,6 +26,21 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Trades five round trips in a hundred seconds of synthetic market, on every machine.
 SOURCE = "generator:2"
 LINE_PREFIX = len("sha256:") + 64 + 1
+ANSWER_ALL: Final = """
+import contextlib, io, json, sys
+from minibot.cli.main import run
+said = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = run(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    said.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(said))
+"""
+"""Program that answers command lines of `minibot`, one after another."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,18 @@ def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) ->
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def answers_to(
+    commands: Sequence[Sequence[str]], folder: Path, environ: Mapping[str, str]
+) -> list[Said]:
+    """Run command lines of `minibot` in one Python, which a verb that never ends cannot outlive.
+
+    A Python for each would import the same modules each time, which takes longer than the verb.
+    """
+    done = run_python(["-c", ANSWER_ALL, json.dumps(commands)], folder, environ)
+    assert done.code == 0, done.err
+    return [Said(*said) for said in done.document]
 
 
 def verb(var: Path, *words: str) -> Said:

@@ -12,7 +12,7 @@ from minibot.ops.alerts.target_trial import tried_ms
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.paths import Var
 from tests.ops.alert_hosts import WebHost
-from tests.runs import run_command
+from tests.runs import verb
 
 PROFILE = "config/nore-demo.v1.json"
 SECRET = "sesame-opens"
@@ -23,8 +23,7 @@ def tried(tmp_path: Path, targets: dict[str, str], **keys: Any) -> tuple[int, An
     section = {"required": False, "level_min": "info", "per_minute_max": 5, "targets": targets}
     sets = {"alerts": json.dumps({**section, **keys}), "secrets.path": tmp_path / "secrets.env"}
     words = [word for name, text in sets.items() for word in ("--set", f"{name}={text}")]
-    var = ["--var", str(tmp_path / "var"), "--json"]
-    done = run_command(["minibot", "alert", "test", "--config", PROFILE, *words, *var])
+    done = verb(tmp_path / "var", "alert", "test", "--config", PROFILE, *words, "--json")
     return done.code, json.loads(done.out or "null"), done.err
 
 
@@ -76,8 +75,7 @@ def test_target_that_fails_is_named_with_the_reason_and_no_secret(tmp_path: Path
 @pytest.mark.process
 def test_profile_without_alerts_is_refused(tmp_path: Path) -> None:
     """A profile that would alert nobody is told so."""
-    var = str(tmp_path / "var")
-    done = run_command(["minibot", "alert", "test", "--config", PROFILE, "--var", var])
+    done = verb(tmp_path / "var", "alert", "test", "--config", PROFILE)
 
     assert done.code == 2
     assert "no section alerts" in done.err

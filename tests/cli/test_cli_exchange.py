@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.request import urlopen
 
 import pytest
@@ -21,6 +21,7 @@ import websocket
 
 from minibot.cli.main import run
 from minibot.cli.support.certificate import CERTIFICATE, KEY
+from tests.runs import PROJECT, Said, answers_to, clean_environ
 from tests.simulator.embedded_exchange import market, messages, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -169,27 +170,37 @@ def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
     assert "--port" in said
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "told"),
-    [
-        (("--source", "tape:/nowhere/at/all.gz"), 2, "/nowhere/at/all.gz"),
-        (("--source", "cassette:x"), 4, "generator:SEED"),
-        (("--source", "generator:1:0"), 4, "1 to"),
-        (("--source", "generator:1:100000"), 4, "1 to"),
-        (("--source", "tape:demo", "--speed", "fast"), 4, "embedded.speed"),
-        (("--source", "tape:demo", "--speed", "1e999999999"), 4, "embedded.speed"),
-        (("--source", "tape:demo", "--speed", "1/0"), 4, "embedded.speed"),
-        (("--source", "tape:demo", "--rebase-to-now", "--speed", "10"), 4, "--rebase-to-now"),
-        (("--source", "tape:demo", "--faults", "/nowhere.json"), 4, "/nowhere.json"),
-        (("drop", "--source", "tape:demo"), 4, "takes no name"),
-    ],
-)
-def test_what_cannot_be_served_is_told(words: tuple[str, ...], code: int, told: str) -> None:
-    """A source that cannot be served is one message with its name; nothing is served."""
-    found, said = refusal(*words, "--port", "0")
+UNSERVED: Final = [
+    (("--source", "tape:/nowhere/at/all.gz"), 2, "/nowhere/at/all.gz"),
+    (("--source", "cassette:x"), 4, "generator:SEED"),
+    (("--source", "generator:1:0"), 4, "1 to"),
+    (("--source", "generator:1:100000"), 4, "1 to"),
+    (("--source", "tape:demo", "--speed", "fast"), 4, "embedded.speed"),
+    (("--source", "tape:demo", "--speed", "1e999999999"), 4, "embedded.speed"),
+    (("--source", "tape:demo", "--speed", "1/0"), 4, "embedded.speed"),
+    (("--source", "tape:demo", "--rebase-to-now", "--speed", "10"), 4, "--rebase-to-now"),
+    (("--source", "tape:demo", "--faults", "/nowhere.json"), 4, "/nowhere.json"),
+    (("drop", "--source", "tape:demo"), 4, "takes no name"),
+]
 
-    assert found == code
-    assert told in said
+
+@pytest.fixture(scope="module")
+def refusals() -> dict[tuple[str, ...], Said]:
+    """Answers to the command lines that serve nothing, by one process for all."""
+    asked = [("exchange", "serve", *words, "--port", "0") for words, _, _ in UNSERVED]
+    said = answers_to(asked, PROJECT, clean_environ())
+    return dict(zip((words for words, _, _ in UNSERVED), said, strict=True))
+
+
+@pytest.mark.parametrize(("words", "code", "told"), UNSERVED)
+def test_what_cannot_be_served_is_told(
+    words: tuple[str, ...], code: int, told: str, refusals: dict[tuple[str, ...], Said]
+) -> None:
+    """A source that cannot be served is one message with its name; nothing is served."""
+    said = refusals[words]
+
+    assert (said.code, said.out) == (code, "")
+    assert told in said.err
 
 
 def test_tls_above_the_highest_port_is_refused(tmp_path: Path) -> None:

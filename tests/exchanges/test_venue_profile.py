@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from minibot.runtime.configuration.config import (
     load_config,
 )
 from tests.exchanges.madeup.installed import PROFILE, MadeUpServer, install
-from tests.product import in_product
-from tests.runs import PROJECT, Said
+from tests.product import started_by_a_user
+from tests.runs import PROJECT, answers_to
 
 NIGHT = PROJECT / "config" / "nore.v1.json"
 SIMULATOR = {"source": "generator:1", "speed": "1", "history": None, "faults": None}
@@ -70,30 +71,36 @@ def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
     assert '"binance"' in violation
 
 
-@pytest.mark.process
-def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
-    """Doctor and download call the profile's venue; features that it lacks are refused."""
-    product, day = tmp_path / "product", datetime.now(UTC) - timedelta(minutes=30)
-    product.mkdir()
-
-    def verb(*words: str) -> Said:
-        flags = ["--config", PROFILE, "--var", str(tmp_path / "var"), "--json"]
-        return in_product(product, "-m", "minibot", *words, *flags)
-
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Copy of the product with the made-up venue, whose server runs."""
+    folder = tmp_path_factory.mktemp("product")
+    changes: dict[str, dict[str, Any]] = {
+        "code": {"require_manifest": False},
+        "ai": {"enabled": False, "required": False},
+        "queues": {"events_per_s_min": 0},
+    }
     with MadeUpServer() as server:
-        changes: dict[str, dict[str, Any]] = {
-            "code": {"require_manifest": False},
-            "ai": {"enabled": False, "required": False},
-            "queues": {"events_per_s_min": 0},
-        }
-        install(product, server.port, changes)
-        doctor = verb("doctor")
-        words = ["--pairs", "btc:usdt", "--from", day.strftime("%Y-%m-%dT%H:%M")]
-        brought, archive = (
-            verb("download-data", *words, "--source", source) for source in ("rest", "archive")
-        )
-        outside = verb("download-data", "--pairs", "../../x", *words[2:], "--source", "rest")
-        record = verb("record", "--for", "1s")
+        install(folder, server.port, changes)
+        yield folder
+
+
+@pytest.mark.process
+def test_verbs_of_another_venue_ask_its_own_server(product: Path, tmp_path: Path) -> None:
+    """Doctor and download call the profile's venue; features that it lacks are refused."""
+    day = datetime.now(UTC) - timedelta(minutes=30)
+    flags = ("--config", PROFILE, "--var", str(tmp_path / "var"), "--json")
+    words = ("--pairs", "btc:usdt", "--from", day.strftime("%Y-%m-%dT%H:%M"))
+    commands: list[tuple[str, ...]] = [
+        ("doctor",),
+        *(("download-data", *words, "--source", source) for source in ("rest", "archive")),
+        ("download-data", "--pairs", "../../x", *words[2:], "--source", "rest"),
+        ("record", "--for", "1s"),
+    ]
+
+    doctor, brought, archive, outside, record = answers_to(
+        [(*command, *flags) for command in commands], product, started_by_a_user()
+    )
 
     checks = {check["name"]: check["passed"] for check in doctor.document["checks"]}
     assert (checks["exchange"], checks["clock"], checks["stream"]) == (True, True, True)
@@ -110,33 +117,33 @@ def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_profile_of_another_venue_has_its_section_and_no_simulator(tmp_path: Path) -> None:
+def test_profile_of_another_venue_has_its_section_and_no_simulator(product: Path) -> None:
     """Another venue needs its own section; loopback exchange and paper fallback are refused."""
-    product = tmp_path / "product"
-    product.mkdir()
-    install(product, 9, {"code": {"require_manifest": False}})
-
-    def show(*sets: str) -> Said:
-        words = [word for text in sets for word in ("--set", text)]
-        return in_product(product, "-m", "minibot", "config", "show", "--config", PROFILE, *words)
-
-    assert show().code == 0
+    command = ("config", "show", "--config", PROFILE)
+    environ = started_by_a_user()
     simulator = json.dumps(SIMULATOR | SIMULATOR_REST)
-    for sets, key in (
+    refused: list[tuple[tuple[str, ...], str]] = [
         (("madeup=null",), "madeup"),
         ((f"embedded={simulator}",), "embedded"),
         (("mode=PAPER", 'paper={"fallback":"generator:1","rate_per_s":5}'), "paper"),
         (("madeup.rest_url=http://madeup.invalid",), "madeup.rest_url"),
         (("madeup.backoff_min_market_ms=60000", "madeup.backoff_max_market_ms=500"), "madeup"),
         (('madeup.symbols=["BTCEUR"]',), "madeup.symbols"),
-    ):
-        said = show(*sets)
+    ]
+    commands = [
+        [*command, *(word for text in sets for word in ("--set", text))]
+        for sets in ((), *(sets for sets, _ in refused))
+    ]
+
+    shown, *refusals = answers_to(commands, product, environ)
+    assert shown.code == 0, shown.err
+    for (_, key), said in zip(refused, refusals, strict=True):
         assert said.code == 4, said.out
         assert key in said.err
-    profile = product / PROFILE
-    raw = json.loads(profile.read_text(encoding="utf-8"))
+    raw = json.loads((product / PROFILE).read_text(encoding="utf-8"))
     del raw["madeup"]
-    profile.write_text(json.dumps(raw), encoding="utf-8")
-    said = show()
+    without = "config/without.v1.json"
+    (product / without).write_text(json.dumps(raw), encoding="utf-8")
+    (said,) = answers_to([["config", "show", "--config", without]], product, environ)
     assert said.code == 4
     assert "a venue whose section madeup is given" in said.err
