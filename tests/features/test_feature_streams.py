@@ -79,20 +79,19 @@ def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
     return found
 
 
-@each_kind
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)  # Rows take longer to draw than all indicators to read.
 @given(rows=ROWS, period=st.integers(1, 20))
-def test_indicator_before_warmup_has_no_value(kind: str, rows: list[Row], period: int) -> None:
+def test_indicator_before_warmup_has_no_value(rows: list[Row], period: int) -> None:
     """A value stands from the `warmup`-th update on and never before; `count` counts them."""
-    make, pick, warmup = KINDS[kind]
-    indicator = make(period)
-    assert indicator.warmup == warmup(period)
-    for count, row in enumerate(rows, start=1):
-        indicator.update(*pick(row))
+    for kind, (make, pick, warmup) in KINDS.items():
+        indicator = make(period)
+        assert indicator.warmup == warmup(period), kind
+        for count, row in enumerate(rows, start=1):
+            indicator.update(*pick(row))
 
-        assert indicator.count == count
-        assert indicator.is_ready == (count >= warmup(period))
-        assert (indicator.value is not None) == indicator.is_ready
+            assert indicator.count == count, kind
+            assert indicator.is_ready == (count >= warmup(period)), kind
+            assert (indicator.value is not None) == indicator.is_ready, kind
 
 
 @each_kind
@@ -104,38 +103,39 @@ def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
 
 
 @pytest.mark.slow
-@each_kind
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=LONG_ROWS, period=st.integers(1, 6), cut=st.integers(0, 15))
 def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
-    kind: str, rows: list[Row], period: int, cut: int
+    rows: list[Row], period: int, cut: int
 ) -> None:
     """An indicator restored through canonical JSON gives the same bits for ever."""
-    make, pick, _ = KINDS[kind]
-    indicator = make(period)
-    for row in rows[:cut]:
-        indicator.update(*pick(row))
-    state = decode(encode(indicator.state()))
-    restored = type(indicator).from_state(state)
-    assert encode(restored.state()) == encode(indicator.state())
-    for row in rows[cut:]:
-        indicator.update(*pick(row))
-        restored.update(*pick(row))
+    for kind, (make, pick, _) in KINDS.items():
+        indicator = make(period)
+        for row in rows[:cut]:
+            indicator.update(*pick(row))
+        state = decode(encode(indicator.state()))
+        restored = type(indicator).from_state(state)
+        assert encode(restored.state()) == encode(indicator.state()), kind
+        for row in rows[cut:]:
+            indicator.update(*pick(row))
+            restored.update(*pick(row))
 
-        assert bits(restored.value) == bits(indicator.value)
-    assert (restored.count, restored.warmup) == (indicator.count, indicator.warmup)
+            assert bits(restored.value) == bits(indicator.value), kind
+        assert (restored.count, restored.warmup) == (indicator.count, indicator.warmup), kind
 
 
 @pytest.mark.slow
 @pytest.mark.row("C-13")
-@each_kind
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=ROWS, future=ROWS, period=st.integers(1, 12))
 def test_indicator_future_rows_leave_the_past_unchanged(
-    kind: str, rows: list[Row], future: list[Row], period: int
+    rows: list[Row], future: list[Row], period: int
 ) -> None:
     """Later rows change no bit of earlier values."""
-    assert series(kind, period, rows + future)[: len(rows)] == series(kind, period, rows)
+    for kind in KINDS:
+        seen = series(kind, period, rows + future)[: len(rows)]
+
+        assert seen == series(kind, period, rows), kind
 
 
 @pytest.mark.parametrize("kind", ["ema", "rsi"])
