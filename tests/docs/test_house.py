@@ -234,7 +234,8 @@ def test_threads_are_started_where_a_start_cannot_hang(modules: dict[str, ast.Mo
         for name, tree in modules.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func).split(".")[-1] in ("Thread", "Timer", "ThreadPoolExecutor")
+        and getattr(node.func, "attr", getattr(node.func, "id", ""))
+        in ("Thread", "Timer", "ThreadPoolExecutor")
     }
 
     assert users == set(THREAD_EXCEPTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +76,20 @@ def layers(project: Path) -> dict[str, int]:
     }
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """Yield each module or name that a file imports, as a dotted name."""
+@cache  # A helper is asked by each file that imports it.
+def imported(tree: ast.Module) -> tuple[str, ...]:
+    """Return each module or name that a file imports, as a dotted name."""
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
+@cache
 def modules_by_room(tree: ast.Module, project: Path) -> Counter[str]:
     """Return how many modules of each room of the product a file imports."""
     modules = {
@@ -162,11 +166,13 @@ def test_file_of_tests_stands_in_the_room_that_it_tests(
 # --- assertions ---------------------------------------------------------------------------------
 
 
-def functions_of(tree: ast.AST) -> Iterator[ast.FunctionDef]:
-    """Yield every function and method of a module."""
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+@cache
+def functions_of(tree: ast.AST) -> tuple[ast.FunctionDef, ...]:
+    """Return every function and method of a module."""
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
+@cache
 def asserts_itself(function: ast.AST) -> bool:
     """Tell whether a body has an `assert`, raises one, or fails by pytest or Hypothesis."""
     return any(
@@ -177,6 +183,7 @@ def asserts_itself(function: ast.AST) -> bool:
     )
 
 
+@cache
 def called(function: ast.AST) -> set[str]:
     """Return the last names of what a body calls, or hands on as an argument."""
     names = set()
