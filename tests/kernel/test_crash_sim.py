@@ -71,6 +71,7 @@ def test_crashes_of_every_kind_at_every_call_break_no_invariant() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.campaign
 def test_campaign_with_one_seed_is_the_same_on_one_core_and_on_two() -> None:
     """A campaign's seed gives the same result on one core and on two."""
     one, two = (run_campaign(1, SEED, jobs) for jobs in (1, 2))

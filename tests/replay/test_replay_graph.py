@@ -178,6 +178,7 @@ def test_edit_with_every_hash_made_anew_is_still_named_and_nothing_that_follows_
 
 
 @pytest.mark.row("D-25")
+@pytest.mark.campaign
 @pytest.mark.parametrize("queue", DERIVED)
 @pytest.mark.parametrize(
     "shape",

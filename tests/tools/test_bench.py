@@ -85,7 +85,7 @@ def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
 @pytest.mark.parametrize("store", sorted(STORES))
 def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Path) -> None:
     """Each of our own stores holds every event."""
-    task = {"store": store, "folder": str(tmp_path / "at"), "batch": 16, "seconds": 0.5}
+    task = {"store": store, "folder": str(tmp_path / "at"), "batch": 16, "seconds": 0.1}
     answer = worker.call("append", task)
 
     assert answer["events"] > 0

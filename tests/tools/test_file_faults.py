@@ -59,6 +59,7 @@ def test_table_says_of_each_sealed_file_that_verify_finds_it(short_run: ShortRun
         assert {row.expected_after(fault) for fault in FAULTS} == {FOUND}
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
     "name",
