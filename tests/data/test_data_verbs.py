@@ -163,7 +163,7 @@ def test_data_convert_of_a_night_has_the_symbols_that_were_played(
 ) -> None:
     """The source's symbols are converted, not those that the profile lists."""
     source = {"embedded__source": "generator:2:ETHUSDT,BNBUSDT", "duration_ms": "20000"}
-    night = make_run(var_dir, "--quiet", "--no-proof", **source)
+    night = make_run(var_dir, "--quiet", "--no-proof", ai__enabled="false", **source)
     ticks = Counter(
         event["payload"]["symbol"]
         for event in raw_events(night.run_dir, "market_ticks")

@@ -186,7 +186,7 @@ def test_file_of_a_night_is_rebuilt_from_its_record_to_the_same_bytes(tmp_path: 
     sets = (
         *("portfolio.at_end=carry", "risk.hard_stop_bps=1000", "risk.trail_bps=500"),
         *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.signal_exit=false"),
-        *("strategy.momentum_bps_min=0.1", "strategy.cost_gate=false"),
+        *("strategy.momentum_bps_min=0.1", "strategy.cost_gate=false", "ai.enabled=false"),
     )
     night = Night(tmp_path / "var", sets)
     wait_until(

@@ -1322,7 +1322,7 @@ def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
     assert "may run, sha256" in capsys.readouterr().out
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(own_folder)],
+        [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", str(own_folder)],
         cwd=project, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
