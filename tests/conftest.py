@@ -243,8 +243,11 @@ def var_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
-    """One finished night on the synthetic market, shared by all tests that only read it."""
-    run = shared_run(tmp_path_factory, "short_run", "--json")
+    """One finished night on the synthetic market, shared by all tests that only read it.
+
+    Its minute has three round trips, one of them left at its stop.
+    """
+    run = shared_run(tmp_path_factory, "short_run", "--json", duration_ms="60000")
     assert run.said.code == 0, run.said.err
     return run
 

@@ -138,7 +138,7 @@ def test_remedies_call_a_run_by_its_id_only_where_that_finds_the_same_run(
 @pytest.mark.parametrize(
     "words",
     [
-        ("explain", "--at", "18:01:30"),
+        ("explain", "--at", "18:00:50"),
         ("parity",),
         ("diff", "OTHER"),
         ("backtest", "--source", "run:RUN", "--no-keep", "--fills", "touch"),
@@ -171,7 +171,7 @@ def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
 ) -> None:
     """A missing segment is named by number, file and lines, and the run replays up to it."""
     copied = copy_of(short_run, tmp_path)
-    sealed = in_segments(copied, "market_ticks", 256 << 10)
+    sealed = in_segments(copied, "market_ticks", 128 << 10)
     assert len(sealed) >= 3
     sealed[1].unlink()
 

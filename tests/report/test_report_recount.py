@@ -208,7 +208,7 @@ def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, A
         "stopped": 0,
         "share": "0.0000000000",
         "reasons": {},
-        "planned_ms": 100_000,
+        "planned_ms": 60_000,
         "stopped_ms": 0,
     }
 
