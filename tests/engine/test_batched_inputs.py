@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
 
 from minibot.cores.input_order import KNOWN_IDS_MAX, KnownIds, LoggedStep, Now
@@ -29,6 +32,12 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Recorded.open(GOLDEN[request.param].unpack(tmp_path_factory.mktemp("golden")))
 
 
+@pytest.fixture(scope="module")
+def logged(recorded: Recorded) -> Callable[[str], list[LoggedStep]]:
+    """Inputs of a role one by one, read once for all sizes of batches."""
+    return cache(lambda name: list(recorded.steps(recorded.roles.roles[name])))
+
+
 def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
     """Return the inputs of a role as batches give them."""
     role, known, now = recorded.roles.roles[name], KnownIds(), Now()
@@ -41,11 +50,15 @@ def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
 @pytest.mark.parametrize("role", CORE_ROLES)
 @pytest.mark.parametrize("most", [1, 7, 1024])
 def test_runs_are_the_logged_steps(
-    role: str, most: int, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    role: str,
+    most: int,
+    recorded: Recorded,
+    logged: Callable[[str], list[LoggedStep]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Batches have number, queue, line, event, market time and repeats of the logged steps."""
     monkeypatch.setattr(intake, "LINES_MAX", most)
-    expected = list(recorded.steps(recorded.roles.roles[role]))
+    expected = logged(role)
 
     assert steps_by_runs(recorded, role) == expected
     assert len(expected) > 1000
