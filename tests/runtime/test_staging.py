@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes, read_hashed
 from minibot.runtime.deployment import deploy, staging
 from minibot.runtime.deployment.deployed import libraries
+from tests.runtime.cut_off_deployment import CUT_OFF, cut_off
 from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"LIMIT = 1\n", b"LIMIT = 2\n"
@@ -326,28 +325,6 @@ def stage_two(tree: Path) -> None:
     staging.stage(tree, [], replace=True)
 
 
-CUT_OFF = """
-import os, sys
-from pathlib import Path
-from minibot.runtime.deployment import deploy, staging
-from minibot.runtime.deployment.deployed import libraries
-tree, limit = Path(sys.argv[1]), int(sys.argv[2])
-calls = 0
-def counted(call):
-    def replaced(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls > limit:
-            os._exit(77)
-        return call(*args, **kwargs)
-    return replaced
-os.replace = counted(os.replace)
-os.unlink = counted(os.unlink)
-os.mkdir = counted(os.mkdir)
-staging.apply(tree, tree / "var/run.lock")
-"""
-
-
 @pytest.mark.process
 @pytest.mark.row("F156", "N-108")
 def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path) -> None:
@@ -362,8 +339,7 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
         before = content(tree)
         after = before | {LIMITS: NEW, FRESH: b"abc", CONFIG: b'{"a": 1}\n'}
 
-        command = [sys.executable, "-c", CUT_OFF, str(tree), str(limit)]
-        code = subprocess.run(command, check=False, timeout=DEADLINE_S).returncode
+        code = cut_off(tree, limit)
         outcome = deploy.finish(tree)
 
         found = content(tree)
@@ -373,7 +349,7 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
         outcomes.append((outcome, found == after))
         if code == 0:
             break
-        assert code == 77
+        assert code == CUT_OFF
 
     assert outcomes[0] == (None, False)  # Cut off before its journal: nothing changed.
     # Cut off after its journal: completed by the next start.
