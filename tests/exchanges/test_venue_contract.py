@@ -39,6 +39,7 @@ from minibot.kernel.errors import RunStop
 from minibot.runtime.configuration import config_sections
 from tests.exchanges.binance.loopback import Loopback, answer
 from tests.exchanges.venue_cases import (
+    SERVERS,
     VENUE_CASES,
     Connection,
     DialectCase,
@@ -53,6 +54,14 @@ SYMBOL: Final = re.compile(r"[A-Z0-9]{2,20}")
 STATUS: Final = re.compile(r"[A-Z_]{1,40}")  # contracts/instrument.v1.schema.json
 DIFFS: Final = 12
 FORBIDDEN: Final = ("/api/v3/order", "/v1/orders", "/0/private/AddOrder", "", "/", "//")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _servers_end() -> Iterator[None]:
+    """End the servers that tests here have started."""
+    yield
+    for server in SERVERS:
+        server.end()
 
 
 def test_every_registered_venue_has_a_case_and_a_section() -> None:

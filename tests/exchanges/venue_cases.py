@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -117,18 +118,43 @@ def _recorded(tmp_path: Path, shared_data: Path) -> Iterator[Connection]:
     yield Connection((frame.data for frame in v2_frames(shared_data, KRAKEN_L2)), None)
 
 
-@contextmanager
-def _simulator(tmp_path: Path) -> Iterator[int]:
-    source = "generator:1:BTCUSDT"
-    with ExchangeProcess(tmp_path, source, "1", "--rate", "40") as exchange:
-        write_clock(tmp_path, exchange.origin_ms, "1")
-        yield exchange.port
+class SharedServer:
+    """Server that the first test starts and all ask: each has a connection of its own.
+
+    Args:
+        start: Starts it on a stack of what ends with it, and returns its port.
+    """
+
+    def __init__(self, start: Callable[[ExitStack], int]) -> None:
+        self._start = start
+        self._stack = ExitStack()
+        self._port = 0
+
+    @contextmanager
+    def serve(self, tmp_path: Path) -> Iterator[int]:
+        """Yield its port, and leave it for the next test."""
+        self._port = self._port or self._start(self._stack)
+        yield self._port
+
+    def end(self) -> None:
+        """End it, if it runs."""
+        self._port = 0
+        self._stack.close()
 
 
-@contextmanager
-def _madeup(tmp_path: Path) -> Iterator[int]:
-    with MadeUpServer() as server:
-        yield server.port
+def _simulator(stack: ExitStack) -> int:
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    process = ExchangeProcess(folder, "generator:1:BTCUSDT", "1", "--rate", "40")
+    exchange = stack.enter_context(process)
+    write_clock(folder, exchange.origin_ms, "1")
+    return exchange.port
+
+
+def _madeup(stack: ExitStack) -> int:
+    return stack.enter_context(MadeUpServer()).port
+
+
+SERVERS: Final = (SharedServer(_simulator), SharedServer(_madeup))
 
 
 def _binance_entry(status: str) -> dict[str, Any]:
@@ -149,7 +175,7 @@ KRAKEN_L2: Final = "kraken_btcusd_l2.cbcap.gz"
 VENUE_CASES: Final = (
     VenueCase(
         BINANCE,
-        _simulator,
+        SERVERS[0].serve,
         {"BTCUSDT": "BTCUSDT"},
         _binance_entry,
         (b'{"result":null,"id":7}', b'{"error":{"code":2,"msg":"no"},"id":7}'),
@@ -161,7 +187,7 @@ VENUE_CASES: Final = (
     ),
     VenueCase(
         MADEUP,
-        _madeup,
+        SERVERS[1].serve,
         {"BTCUSDT": "btc:usdt", "ETHUSDT": "eth:usdt", "BTCEUR": "btc:eur"},
         _madeup_entry,
         (b'{"tag":7,"done":true}', b'{"tag":7,"refused":"no"}'),

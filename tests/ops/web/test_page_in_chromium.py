@@ -64,7 +64,7 @@ def record(short_run: ShortRun, tmp_path: Path) -> Iterator[RecordPage]:
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[Night]:
     """A night with a page, which trades; it is killed where its test failed."""
-    found = Night(tmp_path / "var", SETS, source="generator:2")
+    found = Night(tmp_path / "var", SETS, source="generator:2", speed="5")
     try:
         found.await_trading()
         yield found
