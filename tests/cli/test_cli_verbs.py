@@ -341,31 +341,33 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
     assert "market data" in checks
 
 
-@pytest.mark.process
 @pytest.mark.row("C-24")
-def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None:
+def test_config_shows_each_value_with_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`config show` names each value's origin: --set over environment over file."""
-    said = run_command(
-        ["minibot", "show-config", "show", "--origin", "--set", "seed=7"],
-        MINIBOT__SEED="5",
-        MINIBOT__RISK__POSITIONS_MAX="2",
-    )
+    monkeypatch.setenv("MINIBOT__SEED", "5")
+    monkeypatch.setenv("MINIBOT__RISK__POSITIONS_MAX", "2")
+
+    said = verb(tmp_path / "var", "show-config", "show", "--origin", "--set", "seed=7")
 
     assert re.search(r"^seed +7  \[--set", said.out, re.MULTILINE)
     assert re.search(r"^risk\.positions_max +2  \[MINIBOT__RISK__POSITIONS_MAX", said.out, re.M)
     assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
 
 
-@pytest.mark.process
 @pytest.mark.row("C-24")
-def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path) -> None:
+def test_config_of_an_overlay_shows_file_and_layer_of_each_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`config show` of an overlay names file and layer of each value, in text and --json."""
     path = tmp_path / "mine.json"
     path.write_text('{"extends": "nore.v1.json", "risk": {"positions_max": 2}}', encoding="utf-8")
-    words = ["minibot", "config", "show", "--origin", "--config", str(path), "--set", "seed=7"]
+    words = ["config", "show", "--origin", "--config", str(path), "--set", "seed=7"]
 
-    shown = run_command(words, MINIBOT__RISK__ORDER_NOTIONAL="200").out
-    document = json.loads(run_command([*words, "--json"]).out)
+    document = verb(tmp_path / "var", *words, "--json").document
+    monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "200")
+    shown = verb(tmp_path / "var", *words).out
 
     assert re.search(r"^risk\.positions_max +2  \[mine\.json, overlay\]$", shown, re.MULTILINE)
     assert re.search(r'^mode +"NORE"  \[nore\.v1\.json, base\]$', shown, re.MULTILINE)
@@ -376,12 +378,11 @@ def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path)
     assert document["layer"]["mode"] == "base"
 
 
-@pytest.mark.process
 def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     """`config check` exits 4 and names both wrong keys at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]
 
-    said = run_command(["minibot", "config", "check", *words])
+    said = verb(tmp_path / "var", "config", "check", *words)
 
     assert said.code == 4
     assert "risk.max_drawdwn" in said.err

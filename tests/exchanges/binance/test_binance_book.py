@@ -38,12 +38,12 @@ ASK_PRICES = [f"{price}.00000000" for price in range(20, 31)]
 
 
 def rows(prices: list[str]) -> st.SearchStrategy[list[list[str]]]:
-    return st.lists(
-        st.tuples(
-            st.sampled_from(prices), st.sampled_from(["0.00000000", "1.5", "2.00000000"])
-        ).map(list),
-        max_size=5,
-    )
+    """Return up to five levels, each one of all that there are: one draw instead of three."""
+    levels = [(price, size) for price in prices for size in ("0.00000000", "1.5", "2.00000000")]
+    return st.lists(st.sampled_from(levels).map(list), max_size=5)
+
+
+BID_ROWS, ASK_ROWS = rows(BID_PRICES), rows(ASK_PRICES)
 
 
 @st.composite
@@ -54,7 +54,7 @@ def diffs(draw: st.DrawFn, count_max: int = 12) -> list[Diff]:
     for _ in range(draw(st.integers(1, count_max))):
         first = max(1, next_id + draw(st.sampled_from([0, 0, 0, 0, 0, -3, 2])))
         last = first + draw(st.integers(0, 4))
-        result.append(Diff("X", first, last, draw(rows(BID_PRICES)), draw(rows(ASK_PRICES))))
+        result.append(Diff("X", first, last, draw(BID_ROWS), draw(ASK_ROWS)))
         next_id = last + 1
     return result
 
@@ -62,8 +62,8 @@ def diffs(draw: st.DrawFn, count_max: int = 12) -> list[Diff]:
 snapshots = st.builds(
     lambda book_id, bids, asks: Snapshot(book_id, bids, asks, True),
     st.integers(1, 40),
-    rows(BID_PRICES),
-    rows(ASK_PRICES),
+    BID_ROWS,
+    ASK_ROWS,
 )
 
 
@@ -148,7 +148,7 @@ def test_keeper_agrees_with_the_naive_rule(steps: list[list[Diff] | Snapshot]) -
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(rows(BID_PRICES), rows(ASK_PRICES)), min_size=1, max_size=8), st.data())
+@given(st.lists(st.tuples(BID_ROWS, ASK_ROWS), min_size=1, max_size=8), st.data())
 def test_refresh_replaces_a_book_without_changing_it(
     changes: list[tuple[list[list[str]], list[list[str]]]], data: st.DataObject
 ) -> None:
