@@ -66,7 +66,7 @@ def zeros_packed(kind: int, name: str) -> bytes:
     return packed_bytes.getvalue()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-aggTrades-2025-01-06.zip"])
 @pytest.mark.parametrize("is_damaged", [False, True])

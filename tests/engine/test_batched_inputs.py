@@ -46,7 +46,7 @@ def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
     return [step for run in runs for step in steps_of(run, recorded.codec, known, now, named)]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("role", CORE_ROLES)
 @pytest.mark.parametrize("most", [1, 7, 1024])
 def test_runs_are_the_logged_steps(

@@ -294,6 +294,7 @@ def test_graph_verb_says_of_damage_beside_the_events_that_it_is_there(
 
 
 @pytest.mark.row("D-25")
+@pytest.mark.campaign
 @pytest.mark.parametrize("queue", DERIVED)
 def test_event_that_was_added_with_every_hash_in_order_is_named(
     queue: str, short_run: ShortRun, tmp_path: Path

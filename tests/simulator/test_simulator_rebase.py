@@ -76,12 +76,18 @@ def test_trade_numbers_and_bars_inside_events_are_no_times_or_are(tmp_path: Path
     assert second["k"] == expected
 
 
+@pytest.fixture(scope="module")
+def moved() -> Rebased:
+    """Synthetic market on the new clock."""
+    return Rebased(open_source("generator:3", 20), NEW_MS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("interval", ["1s", "1m", "5m", "1h"])
-def test_past_of_a_made_market_stays_on_the_grid_and_ends_at_the_origin(interval: str) -> None:
+def test_past_of_a_made_market_stays_on_the_grid_and_ends_at_the_origin(
+    interval: str, moved: Rebased
+) -> None:
     """History of a synthetic market is gathered again on the new clock's grid."""
-    moved = Rebased(open_source("generator:3", 20), NEW_MS)
-
     bars = moved.past_bars("BTCUSDT", interval)
 
     assert bars
