@@ -79,6 +79,7 @@ SHARED: Final = (
 OTHERS: Final = (
     "minibot/engine/bar_block.py",
     "minibot/engine/bar_rows.py",
+    "minibot/engine/passed_ticks.py",
     "minibot/engine/portfolio_rows.py",
     "minibot/backtest/sources/bars.py",
     "minibot/engine/price_charts.py",

@@ -28,19 +28,17 @@ from minibot.engine.bar_rows import BEAT, BarRows, Listener
 from minibot.engine.intrabar import Shown
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
+from minibot.engine.passed_ticks import NO_SYMBOLS, NO_TICKS, Key, PassedTicks
 from minibot.engine.run_result import NO_CMDLINE
 from minibot.events.model import Event
 from minibot.events.names import MARKET_ROLE
 from minibot.events.unit_sizes import NEVER
 
-Key = tuple[int, int]
-"""When a tick comes, and of which symbol by its number."""
 Head = tuple[int, int, Shown, Iterator[Shown]]
 """Next tick of a symbol whose ticks are told: its key, the tick, and those behind it."""
 Mark = tuple[int, int, int]
 """A key, and which of its row's four ticks: of a position that reaches no level."""
 ALL: Final[Key] = (NEVER, 0)
-NO_SYMBOLS: Final[list[int]] = []
 NO_MARKS: Final[list[Mark]] = []
 
 
@@ -96,6 +94,7 @@ class PortfolioRows:
         close_ts: int,
     ) -> None:
         self._symbols: list[str] = [market.symbol for market in markets]
+        self._numbers: list[int] = list(range(len(markets)))
         self._lockstep: Lockstep = lockstep
         self._run_id: str = run_id
         self._listener: Steps = listener
@@ -125,7 +124,7 @@ class PortfolioRows:
         self._begin_ts: int = 0
         self._quiet: list[int] = []
         self._held: list[int] = []
-        self._passed: list[Key] = []
+        self._passed: PassedTicks = NO_TICKS
         self._opened: int = 0
         self._told: list[Key] = []
         self._marks: list[Mark] = NO_MARKS
@@ -139,17 +138,15 @@ class PortfolioRows:
         if begin_ts == NEVER and not self._heads:
             return False
         end_ts = NEVER if begin_ts == NEVER else begin_ts + self._length_ms
+        members = loud = self._opening(begin_ts)
         quiet: list[int] = []
-        loud: list[int] = []
-        members: list[int] = []
         is_passing = end_ts < self._close_ts
-        if end_ts < NEVER:
-            members = [number for number, ts in enumerate(opens) if ts == begin_ts]
-            for number in members:
-                if is_passing and (calm[number] > end_ts or self._calms(number, end_ts)):
-                    quiet.append(number)
-                else:
-                    loud.append(number)
+        if is_passing:
+            quiet = [
+                number for number in members if calm[number] > end_ts or self._calms(number, end_ts)
+            ]
+            if quiet:
+                loud = sorted(set(members).difference(quiet))
         self._quiet, self._opened, self._told, self._held = quiet, 0, [], NO_SYMBOLS
         self._marks, self._marked = NO_MARKS, 0
         base = self.seq
@@ -160,13 +157,13 @@ class PortfolioRows:
             else:
                 loud = self._stir(loud, end_ts)
         if loud or self._heads or self._marks:
-            self._passed = self._keys_of(self._quiet, end_ts)
+            self._passed = PassedTicks(self._times(end_ts), rows, self._quiet)
             self._tell_ticks(loud, end_ts)
             if self._listener.is_stopped:
                 self._cut(base)
                 return False
             self._open_until(ALL)
-            passed = len(self._passed)
+            passed = self._passed.count
         else:
             # Nothing is told between them, so that no place among them is asked for.
             self._listener.on_opened(begin_ts, self._quiet[self._opened :])
@@ -184,6 +181,15 @@ class PortfolioRows:
         """Tell the last touches that were passed over; at the end."""
         for each in self.rows:
             each.settle()
+
+    def _opening(self, ts: int) -> list[int]:
+        """Return the symbols whose next row opens at a time: most often all of them."""
+        opens = self._opens
+        if ts == NEVER:
+            return NO_SYMBOLS
+        if opens.count(ts) == len(opens):
+            return self._numbers
+        return [number for number, opens_ts in enumerate(opens) if opens_ts == ts]
 
     def _calms(self, number: int, end_ts: int) -> bool:
         """Return whether the ticks of a symbol's next row matter to nobody; remember until when."""
@@ -282,8 +288,7 @@ class PortfolioRows:
         self._heads.clear()
         self._marks = NO_MARKS
         self._held = sorted((*self._held, *held))
-        following = [key for key in self._keys_of(held, end_ts) if key[0] >= from_ts]
-        self._passed = sorted((*self._passed, *following))
+        self._passed.join(PassedTicks(self._times(end_ts), self.rows, held), from_ts)
         self._quiet = sorted((*self._quiet, *held))
         self._opened = len(self._quiet)
         self._show_held(from_ts)
@@ -301,20 +306,6 @@ class PortfolioRows:
         """Return when the rows of the step show their four ticks where nobody acts."""
         begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
         return begin_ts + lag, begin_ts + length // 4, begin_ts + length // 2, end_ts - 1 - lag
-
-    def _keys_of(self, numbers: list[int], end_ts: int) -> list[Key]:
-        """Return the ticks of the next rows of some symbols where nobody acts, in their order."""
-        opened_ts, low_ts, high_ts, closed_ts = self._times(end_ts)
-        lows: list[Key] = []
-        highs: list[Key] = []
-        for number in numbers:
-            ticks = self.rows[number].ticks_in_row()
-            if LOW in ticks:
-                lows.append((low_ts, number))
-            if HIGH in ticks:
-                highs.append((high_ts, number))
-        opened = [(opened_ts, number) for number in numbers]
-        return [*opened, *lows, *highs, *[(closed_ts, number) for number in numbers]]
 
     def _tell_ticks(self, loud: list[int], end_ts: int) -> None:
         """Tell the ticks of rows one by one, as far as they come before the end of the step."""
@@ -350,14 +341,14 @@ class PortfolioRows:
         marks, listener = self._marks, self._listener
         while self._marked < len(marks) and marks[self._marked] < key:
             at, number, tick = marks[self._marked]
-            rows, told, passed = self.rows[number], self._told, self._passed
+            rows, told = self.rows[number], self._told
             self._marked += 1
             self._open_until((at, number))
             listener.on_time(at)
             listener.on_mid(number, rows.mid_in_row(tick))
             if tick == OPEN:
                 self._open_until((at, number + 1))
-            rows.mark(tick, at, self.seq + len(told) + bisect_left(passed, (at, number)) + 1)
+            rows.mark(tick, at, self.seq + len(told) + self._passed.before((at, number)) + 1)
             if listener.is_stopped:
                 self._stop = at, number + 1
                 return False
@@ -382,7 +373,7 @@ class PortfolioRows:
         self._listener.on_tick(number, shown, open_ts)
         told.append(key)
         self.ticks += 1
-        seq = self.seq + len(told) + bisect_left(self._passed, key)
+        seq = self.seq + len(told) + self._passed.before(key)
         self.rows[number].tell_shown(shown, seq)
 
     def _open_until(self, key: Key) -> None:
@@ -390,7 +381,7 @@ class PortfolioRows:
         quiet, opened = self._quiet, self._opened
         if opened == len(quiet):
             return
-        last = bisect_left(self._passed, key, 0, len(quiet))
+        last = self._passed.opened(key)
         if last > opened:
             self._listener.on_opened(self._begin_ts, quiet[opened:last])
             self._opened = last
@@ -398,7 +389,7 @@ class PortfolioRows:
     def _close_late(self, number: int, ts: int, end_ts: int) -> None:
         """Tell the bars of a row whose ticks went on into the next one, and begin that."""
         key, rows = (ts, number), self.rows[number]
-        before = self.seq + len(self._told) + bisect_left(self._passed, key)
+        before = self.seq + len(self._told) + self._passed.before(key)
         rows.tell_closed(before)
         self._told += [key] * (rows.seq - before)
         if self._listener.is_stopped:
@@ -414,12 +405,11 @@ class PortfolioRows:
     def _cut(self, base: int) -> None:
         """Count the ticks up to the one at which risk stopped the run."""
         key = self._stop or self._told[-1]
-        passed = bisect_left(self._passed, key)
+        passed = self._passed.before(key)
         self.ticks += passed
         self.seq = base + passed + len(self._told)
-        shown = [number for _, number in self._passed[:passed]]
         for number in self._quiet:
-            if count := shown.count(number):
+            if count := self._passed.before_of(number, key):
                 self._listener.on_cut(number, self.rows[number].bids_in_row(count))
 
     # --- what closes --------------------------------------------------------------------------
@@ -437,27 +427,28 @@ class PortfolioRows:
         quiet, held, told = self._quiet, self._held, self._told
         closed_ts = end_ts - 1 - self._lag_ms
         # Whatever is told from here on stands behind them.
-        self._quiet, self._passed, self._told = [], [], []
+        self._quiet, self._passed, self._told = [], NO_TICKS, []
         self._opened = 0
+        # Symbols that were told the last tick of their row, beside which others are passed over.
+        closing = [number for ts, number in told if ts == closed_ts]
+        before += len([ts for ts, _ in told if ts < closed_ts])
+        if quiet:
+            listener.on_time(end_ts)
         # These come before any bar, whose strategy may read the touch of every symbol.
         for number in quiet:
             self.rows[number].show_row()
         for number in held:
-            tick_seq = before + bisect_left(quiet, number) + 1
-            tick_seq += bisect_left(told, (closed_ts, number))
-            self.rows[number].settle_row(tick_seq)
-        at, count, is_timed = 0, len(quiet), False
+            at = bisect_left(quiet, number) + 1
+            self.rows[number].settle_row(before + at + bisect_left(closing, number))
+        at, passed, kept = 0, set(quiet), set(held)
         for number in members:
             rows = self.rows[number]
-            if at < count and quiet[at] == number:
-                tick_seq = before + at + 1
-                if told:
-                    tick_seq += bisect_left(told, (closed_ts, number))
+            if number in passed:
                 at += 1
-                if not is_timed:
-                    is_timed = True
-                    listener.on_time(end_ts)
-                if number in held:
+                tick_seq = before + at
+                if closing:
+                    tick_seq += bisect_left(closing, number)
+                if number in kept:
                     rows.tell_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0

@@ -52,10 +52,12 @@ class WalkedPortfolio(Steps):
         self._performance: Performance = result.performance
         self._announce: Callable[[int], None] = announce
         self._close_ts: int = close_ts
-        # Of each symbol: how many rows have begun, and the bids that the last one has shown, if it
-        # was told tick by tick or a STOP came within it.
+        # Of each symbol how many rows have begun, and which symbols have yet to begin one.
         self._begun: list[int] = [0 for _ in markets]
-        self._shown: list[list[int]] = [[] for _ in markets]
+        self._waiting: set[int] = set(range(len(markets)))
+        # The bids that a symbol's last row has shown, if it was told tick by tick or a STOP came
+        # within it.
+        self._shown: dict[int, list[int]] = {}
         self._points: list[Opened] = []
         self.rows: PortfolioRows = PortfolioRows(markets, lockstep, run_id, watch, self, close_ts)
 
@@ -72,20 +74,23 @@ class WalkedPortfolio(Steps):
 
     def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
         """Take bars that open at a time, whose ticks are passed over."""
-        begun, shown = self._begun, self._shown
-        count = 0
+        begun, shown, waiting = self._begun, self._shown, self._waiting
+        count = len(numbers)
         for number in numbers:
-            if begun[number]:
-                count += 1
             begun[number] += 1
-            shown[number] = NO_BIDS
+        if shown:
+            for number in numbers:
+                shown.pop(number, None)
+        if waiting:
+            count -= len(waiting.intersection(numbers))
+            waiting.difference_update(numbers)
         if count:
             self._points.append((ts, count, self._performance.equity))
 
     def on_mid(self, number: int, mid: bytes) -> None:
         """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
         self._performance.on_mids(self._markets[number].symbol, mid)
-        self._shown[number] = NO_BIDS
+        self._shown.pop(number, None)
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
         """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
@@ -94,7 +99,9 @@ class WalkedPortfolio(Steps):
         self._performance.on_mids(self._markets[number].symbol, mid.to_bytes(CELL, "little"))
         if open_ts:
             self._shown[number] = []
-            if self._begun[number]:
+            if number in self._waiting:
+                self._waiting.discard(number)
+            else:
                 self._points.append((open_ts, 1, self._performance.equity))
             self._begun[number] += 1
         self._shown[number].append(shown.bid)
@@ -139,7 +146,8 @@ class WalkedPortfolio(Steps):
         for number, market in enumerate(self._markets):
             result.closes[market.symbol] = market.closes(result.to_ts)
             if begun := self._begun[number]:
-                charts, shown = BarCharts(market, self._performance), self._shown[number]
+                charts = BarCharts(market, self._performance)
+                shown = self._shown.get(number, NO_BIDS)
                 result.prices[market.symbol] = charts.candles(market.first + begun, shown)
 
 
