@@ -89,6 +89,7 @@ OTHERS: Final = (
     "minibot/engine/tick_rows.py",
     "minibot/engine/walked_bars.py",
     "minibot/engine/walked_portfolio.py",
+    "minibot/engine/decision_record.py",
     "minibot/engine/decisions.py",
     "minibot/engine/lockstep.py",
     "minibot/engine/lockstep_ports.py",

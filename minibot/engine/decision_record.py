@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import QUEUES, RESULTS, Message, SignalMessage
+from minibot.cores.messages import (
+    QUEUES,
+    RESULTS,
+    ActionMessage,
+    Message,
+    SignalMessage,
+    ToldMessage,
+)
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import BLOCK, HOLD, Event, RiskAction, RiskStanding, Signal
+from minibot.events.model import BLOCK, HOLD, Event, RiskStanding, Signal
 
 
 class DecisionRecord:
@@ -37,8 +44,8 @@ class DecisionRecord:
         """Take the next messages; they stand for nothing that changes later."""
         digest, signals, kept, causes = self._digest, self._signals, self._kept, self._causes
         for message in messages:
-            payload = message.payload()
             if isinstance(message, SignalMessage):
+                payload = message.payload()
                 if isinstance(payload, Signal):
                     signals.add(payload, message.ts)
                 if message.side == HOLD:
@@ -49,13 +56,13 @@ class DecisionRecord:
                 kept[message.ref()] = message
                 continue
             digest.add_message(message)
-            if isinstance(payload, RiskAction) and payload.action == BLOCK:
-                signals.add_block(payload.reason_code)
+            if isinstance(message, ActionMessage) and message.action == BLOCK:
+                signals.add_block(message.reason_code)
                 for cause in message.causes():
                     # A fill may cause one too, as where what it left is too little to protect.
                     if cause not in causes and isinstance(kept.get(cause), SignalMessage):
                         del kept[cause]
-            elif message.place != RESULTS and not isinstance(payload, RiskStanding):
+            elif message.place != RESULTS and not _is_standing(message):
                 for cause in message.causes():
                     causes.add(cause)
                     former = kept.get(cause)
@@ -71,6 +78,10 @@ class DecisionRecord:
         ]
         result.log = self._signals
         result.digest = self._digest.hex
+
+
+def _is_standing(message: Message) -> bool:
+    return isinstance(message, ToldMessage) and isinstance(message.told, RiskStanding)
 
 
 def _written(message: Message, event_of: Callable[[Message], Event]) -> Derived:
