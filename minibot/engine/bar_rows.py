@@ -128,6 +128,7 @@ class BarRows:
         self.beats: int = 0
         self.opens_ts: int = NEVER
         self.count: int = 0
+        self._place: i64 = 0  # Of the next row in the block; kept likewise.
         self._symbol: str = market.symbol
         self._interval: str = market.interval
         self._length_ms: int = market.length_ms
@@ -231,7 +232,7 @@ class BarRows:
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, said)
                     return
-                lockstep.tell(told, tick_seq + 1, said)
+                lockstep.tell_bar(told, tick_seq + 1, said)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -292,7 +293,7 @@ class BarRows:
     def _decided(self, place: i64, said: list[Message]) -> None:
         """Take the strategy's messages on the own bar of the row that was passed last."""
         self.seq += 1
-        self._lockstep.tell(self._told, self.seq, said)
+        self._lockstep.tell_bar(self._told, self.seq, said)
         if not self._listener.is_stopped:
             self.seq += self._block.unread[place]
             self._tell_beat(self._told.ts)
@@ -314,6 +315,7 @@ class BarRows:
             self.settle()
             block = self._block = self._market.block(row)
         place: i64 = row - block.first
+        self._place = place
         self.opens_ts = int_at(block.open_ts, CELL * place)
         self.count = block.counts[place]
 
@@ -323,7 +325,7 @@ class BarRows:
             return FOUR_TICKS
         if self.count == len(FLAT):
             return FLAT
-        return NO_HIGH if self._block.lows[self.row - self._block.first] else NO_LOW
+        return NO_HIGH if self._block.lows[self._place] else NO_LOW
 
     def bids_in_row(self, count: int) -> list[int]:
         """Return the bids of the first ticks of the next row where nobody acts."""
@@ -342,8 +344,7 @@ class BarRows:
             at: Its time, Unix ms.
             seq: Its line.
         """
-        block, exact = self._block, self._exact
-        place: i64 = self.row - block.first
+        block, exact, place = self._block, self._exact, self._place
         bids, asks = block.touches()
         cell = CELL * (len(PRICES) * place + tick)
         exact.ts = at
@@ -359,7 +360,7 @@ class BarRows:
             quiet: The range of the symbol, with what is held.
             end_ts: When the row is over.
         """
-        block, at = self._block, CELL * (self.row - self._block.first)
+        block, at = self._block, CELL * self._place
         least, most = int_at(block.least_sum, at), int_at(block.most_sum, at)
         bid_least, bid_most = int_at(block.least_bid, at), int_at(block.most_bid, at)
         if not quiet.contains_all(bid_least, bid_most, least, most, end_ts):
@@ -371,16 +372,16 @@ class BarRows:
     def shown_in_row(self) -> Iterator[Shown]:
         """Return the ticks of the next row, as `intrabar` shows them one by one."""
         self.settle()
-        row, block = self.row, self._block
-        self._intrabar.resume(self._at, int_at(block.qty_units, CELL * (row - block.first)))
-        return self._intrabar.ticks(block.candle(row), self._watch)
+        block = self._block
+        self._intrabar.resume(self._at, int_at(block.qty_units, CELL * self._place))
+        return self._intrabar.ticks(block.candle(self.row), self._watch)
 
     def show_row(self) -> None:
         """Let the strategy's tick be filled with the last touch of the next row, once it is read.
 
         Its ticks are passed over; strategies of other symbols may read it ahead of its bars.
         """
-        self._unshown = self.row - self._block.first
+        self._unshown = self._place
 
     def pass_row(self, tick_seq: int, seq: int) -> bool:
         """Pass over the ticks of the next row and tell its bars; return whether anything followed.
@@ -392,7 +393,7 @@ class BarRows:
             seq: The line before its first bar.
         """
         block, lockstep, told = self._block, self._lockstep, self._told
-        place: i64 = self.row - block.first
+        place = self._place
         kind: i64 = block.kinds[place]
         self.row += 1
         self._passed_seq = tick_seq
@@ -413,7 +414,7 @@ class BarRows:
             if said and not _is_hold(said):
                 followed = True
                 self.settle()
-            lockstep.tell(told, seq, said)
+            lockstep.tell_bar(told, seq, said)
             if followed and self._listener.is_stopped:
                 self.seq = seq
                 return True
@@ -432,10 +433,9 @@ class BarRows:
         Args:
             tick_seq: The line of its last tick.
         """
-        place = self.row - self._block.first
         self._passed_seq = tick_seq
-        self._moved |= self._block.kinds[place]
-        self._settle(place)
+        self._moved |= self._block.kinds[self._place]
+        self._settle(self._place)
 
     def _settle(self, place: i64) -> None:
         """Tell the last touch of a row of the block."""
@@ -457,10 +457,9 @@ class BarRows:
 
     def tell_closed(self, seq: int) -> None:
         """Tell the bars that close with the next row, behind line `seq`; its ticks were told."""
-        place = self.row - self._block.first
         self.row += 1
         self.seq = seq
-        self._tell_closed(place)
+        self._tell_closed(self._place)
         self._read_next()
 
     # --- bars of which everything is told -----------------------------------------------------

@@ -43,17 +43,21 @@ class WilderRsi(Indicator):
         self.count = count
         change = close - self._close
         self._close = close
-        if count == 1:
-            return
+        gain, loss = 0.0, 0.0
         # A NaN change must reach a mean, so it counts as a gain instead of vanishing in a
         # comparison.
-        gain = 0.0 if change < 0.0 else change
-        loss = -change if change < 0.0 else 0.0
+        if change < 0.0:
+            loss = -change
+        else:
+            gain = change
         period = self.period
         if count > self.warmup:
-            self._gain = (self._gain * (period - 1) + gain) / period
-            self._loss = (self._loss * (period - 1) + loss) / period
+            kept = period - 1
+            self._gain = (self._gain * kept + gain) / period
+            self._loss = (self._loss * kept + loss) / period
             return
+        if count == 1:
+            return  # There is no change before it.
         self._gain = self._gain + gain
         self._loss = self._loss + loss
         if count == self.warmup:

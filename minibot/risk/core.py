@@ -522,7 +522,7 @@ class RiskCore(Core):
                     exits.on_ratio(symbol, state.returns.horizon_ratio(symbol))
         if state.late.is_on:
             state.late.on_bar(symbol, bar)
-        if bar.interval == state.vadr.bar_interval:
+        if state.vadr.is_on and bar.interval == state.vadr.bar_interval:
             state.vadr.on_bar(symbol, bar)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:

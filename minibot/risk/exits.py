@@ -387,7 +387,10 @@ class Exits:
             close: Its last price.
             units: The close in hundred-millionths.
         """
-        exits = self.of(symbol)
+        exits = self._found
+        if exits is None or symbol != self._symbol:
+            # One look-up: among bars of many symbols this one is not the next one either.
+            exits = self._symbols.get(symbol) or self.of(symbol)
         if open_ts <= exits.bar_open_ts:
             return
         exits.bar_open_ts = open_ts

@@ -41,7 +41,7 @@ class BarSeries:
     """
 
     __slots__ = (
-        *("_bars", "_bars_max", "_last", "_oldest", "_seen", "hole_bars_max", "interval"),
+        *("_apart_ms_max", "_bars", "_bars_max", "_last", "_seen", "hole_bars_max", "interval"),
         "length_ms",
     )
 
@@ -50,10 +50,11 @@ class BarSeries:
         self.interval: str = interval
         self.length_ms: int = interval_ms(interval)
         self.hole_bars_max: int = hole_bars_max
-        # A ring once it is full: the next bar takes the place of the oldest.
+        # How far two bars beside each other may open apart.
+        self._apart_ms_max: int = (hole_bars_max + 1) * self.length_ms
+        # The last of these count; the others go once they are as many.
         self._bars: list[ClosedBar] = []
         self._bars_max: int = bars_max
-        self._oldest: int = 0
         self._last: ClosedBar | None = None
         self._seen: tuple[ClosedBar, ...] | None = None
 
@@ -61,7 +62,7 @@ class BarSeries:
     def bars(self) -> tuple[ClosedBar, ...]:
         """The bars, oldest first."""
         if self._seen is None:
-            self._seen = tuple(self._bars[self._oldest :] + self._bars[: self._oldest])
+            self._seen = tuple(self._bars[-self._bars_max :])
         return self._seen
 
     def add(self, bar: ClosedBar) -> bool:
@@ -71,24 +72,21 @@ class BarSeries:
             ahead_ms = bar.open_ts - last.open_ts
             if ahead_ms <= 0:
                 return False
-            if ahead_ms > (self.hole_bars_max + 1) * self.length_ms:
+            if ahead_ms > self._apart_ms_max:
                 self._forget()
         self._seen = None
         if not bar.is_sound:
             self._forget()
             return False
         self._last = bar
-        bars, oldest = self._bars, self._oldest
-        if len(bars) < self._bars_max:
-            bars.append(bar)
-            return True
-        bars[oldest] = bar
-        self._oldest = oldest + 1 if oldest + 1 < self._bars_max else 0
+        bars, most = self._bars, self._bars_max
+        bars.append(bar)
+        if len(bars) == 2 * most:
+            del bars[:most]
         return True
 
     def _forget(self) -> None:
         self._bars = []
-        self._oldest = 0
         self._last = None
         self._seen = None
 

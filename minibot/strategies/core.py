@@ -266,7 +266,8 @@ class StrategyCore(Core):
             return None
         watched = self._found
         if watched is None or symbol != self._symbol:
-            watched = self._find(symbol)
+            # One look-up: among bars of many symbols this one is not the next one either.
+            watched = self._watched.get(symbol) or self._find(symbol)
         watched.view._now = now
         decision = self._hand_bar(watched, bar)
         return None if decision is None else self._weighed(watched, decision, now)
