@@ -113,7 +113,7 @@ def format_fixed(value: int, places: int) -> str:
         return digits
     if len(digits) <= places:
         digits = digits.zfill(places + 1)
-    return digits[:-places] + "." + digits[-places:]
+    return f"{digits[:-places]}.{digits[-places:]}"
 
 
 def parse_quote(text: str) -> int:

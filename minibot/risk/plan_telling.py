@@ -149,9 +149,20 @@ def levels_of(plan: Plan) -> Levels:
     """Return the values whose moves are told, in the order of `PLAN_NAMES`."""
     rungs = plan.rungs()
     return (
-        *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail, plan.own),
-        *(plan.own_gap, plan.own_share, plan.target, plan.age, plan.own_target),
-        *(rungs[0] if rungs else NEVER, rungs[1] if len(rungs) > 1 else NEVER),
+        plan.qty,
+        plan.entry,
+        plan.hard,
+        plan.stop,
+        plan.even,
+        plan.trail,
+        plan.own,
+        plan.own_gap,
+        plan.own_share,
+        plan.target,
+        plan.age,
+        plan.own_target,
+        rungs[0] if rungs else NEVER,
+        rungs[1] if len(rungs) > 1 else NEVER,
     )
 
 
