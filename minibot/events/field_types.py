@@ -401,6 +401,8 @@ CarriedPlan: TypeAlias = Annotated[
                 "peak_signal": NumberAboveZero,
                 "peak": NumberAboveZero,
                 "atr": NumberAboveZero,
+                "leaving": Name,
+                "has_thesis": {"type": "boolean"},
                 "campaign": {
                     "type": "object",
                     "required": ["id", *CAMPAIGN_REQUIRED],

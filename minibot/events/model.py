@@ -747,6 +747,10 @@ class PositionPlan(Payload, frozen=True):
     atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
     campaign_id: Annotated[Id | None, "Campaign of the symbol."] = None
     campaign: Annotated[CampaignState | None, "Entries of that campaign and its worst loss."] = None
+    leaving: Annotated[
+        Name | None, "The reason code of an exit that waits until the symbol can be sold."
+    ] = None
+    has_thesis: Annotated[bool | None, "The thesis held when the horizon was over."] = None
 
 
 class RecoveryIntent(Payload, frozen=True):

@@ -21,7 +21,13 @@ from minibot.cores.wish import Wish
 from minibot.events.decimals import div_down, parse_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_json, amount_text, parse_amount, parse_rate
-from minibot.events.reasons import LEFT_TRADING, RECOVERY_EXIT, STOP_LOSS, TAKE_PROFIT
+from minibot.events.reasons import (
+    LEFT_TRADING,
+    OPERATOR_EXIT,
+    RECOVERY_EXIT,
+    STOP_LOSS,
+    TAKE_PROFIT,
+)
 from minibot.features.atr import WilderAtr
 from minibot.risk.campaign import NO_LEVEL, Campaign, CampaignRules
 from minibot.risk.distances import (
@@ -41,6 +47,9 @@ RETRY_MS_MAX: Final = 30_000
 
 LASTING: Final = (LEFT_TRADING, RECOVERY_EXIT)
 """The reasons to leave a symbol that nothing takes back but the end of its position."""
+
+CARRIED_EXITS: Final = (OPERATOR_EXIT, LEFT_TRADING)
+"""The reasons to leave a symbol that the next run cannot find by itself."""
 
 
 @final
@@ -315,6 +324,10 @@ class SymbolExits:
             gap = div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT)
         return stop, target, gap, wish.trail_bps, peak
 
+    def leaving(self) -> str:
+        """Return why the symbol is to be left once it can be sold, a code; empty to hold it."""
+        return OPERATOR_EXIT if self.is_asked else self.left
+
     def atr_now(self) -> int:
         """Return the ATR of the position, else that of the last bar; 0 while none is known."""
         if self.plan is not None and self.plan.atr is not None:
@@ -402,10 +415,17 @@ class Exits:
         exits.atr_step = 0
 
     def carry(self, symbol: str, said: Mapping[str, Any]) -> None:
-        """Take over the plan of a position that another run opened; see `Plan.carry`."""
-        exits, rules = self.of(symbol), self.rules
+        """Take over plan and exit of a position that another run opened; see `Plan.carry`.
+
+        A policy that is off now leaves nothing.
+        """
+        exits, rules, leaving = self.of(symbol), self.rules, said.get("leaving")
+        exits.is_asked = leaving == OPERATOR_EXIT
+        if leaving == LEFT_TRADING and rules.leaves_halted:
+            exits.left = LEFT_TRADING
         if exits.plan is not None:
             exits.plan.carry(rules.plan, rules.has_entry_stop, said)
+            exits.plan.has_thesis = rules.horizon.thesis.is_set and said.get("has_thesis", False)
             names = ("stop_signal", "target_signal")
             stop, target = [parse_amount(said.get(name, "0")) for name in names]
             exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.

@@ -388,6 +388,7 @@ class Plan:
             "peak_signal": _price(self.own_peak),
             "peak": _price(self.peak),
             "atr": _price(self.atr or 0),
+            "has_thesis": True if self.has_thesis else None,
         }
 
     def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:

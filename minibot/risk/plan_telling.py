@@ -16,6 +16,7 @@ from minibot.cores.messages import Message, ToldMessage
 from minibot.events.model import JsonObject, PositionPlan
 from minibot.events.money import amount_text, parse_amount
 from minibot.risk.distances import NEVER
+from minibot.risk.exits import CARRIED_EXITS, SymbolExits
 from minibot.risk.plan import Plan
 from minibot.risk.positions import Market
 from minibot.risk.risk_state import RiskState
@@ -33,6 +34,7 @@ CAMPAIGN_NAMES: Final = ("entries", "recovery", "recovery")
 VOLATILITY: Final = "horizon_volatility"
 THESIS: Final = "horizon_thesis"
 """Why the horizon moved: with the volatility, or to its longest as the thesis held."""
+LEAVING: Final = "leaving"
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)
@@ -167,19 +169,32 @@ def levels_of(plan: Plan) -> Levels:
 
 
 def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
-    """Return the values of `levels_of`, those of a campaign and of a horizon where there is one."""
+    """Return the values of `levels_of`, those of a campaign and of a horizon where there is one.
+
+    The last is the place of the reason to leave in `CARRIED_EXITS`, from 1; 0 for no such.
+    """
     campaign, levels = state.campaign_of(market), levels_of(plan)
+    exits = market.exits or state.exits_of(market)
     if campaign is not None:
         levels = (*levels, campaign.entries, campaign.row, campaign.keep)
     if state.exits.rules.horizon.is_on:
-        levels = (*levels, state.exits.horizon_of(market.exits or state.exits_of(market)))
-    return levels
+        levels = (*levels, state.exits.horizon_of(exits), int(plan.has_thesis))
+    leaving = _leaving(exits)
+    return (*levels, 0 if leaving is None else CARRIED_EXITS.index(leaving) + 1)
+
+
+def _leaving(exits: SymbolExits) -> str | None:
+    """Return why the next run is to leave a position, if this one no longer can; else None."""
+    leaving = exits.leaving()
+    return leaving if leaving in CARRIED_EXITS else None
 
 
 def _names(state: RiskState, market: Market, plan: Plan) -> tuple[str, ...]:
     """Return the names of the values of `told_of`, in its order."""
     campaign = () if state.campaign_of(market) is None else CAMPAIGN_NAMES
-    return (*PLAN_NAMES, *campaign, THESIS if plan.has_thesis else VOLATILITY)
+    has_horizon = state.exits.rules.horizon.is_on
+    horizon = (THESIS if plan.has_thesis else VOLATILITY, THESIS) if has_horizon else ()
+    return (*PLAN_NAMES, *campaign, *horizon, LEAVING)
 
 
 def _plan_of(state: RiskState, market: Market) -> Plan | None:
@@ -192,7 +207,8 @@ def _plan_of(state: RiskState, market: Market) -> Plan | None:
 
 def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...]) -> PositionPlan:
     stop, target = plan.floor(), plan.ceiling()
-    longest = state.exits.held_max(market.exits or state.exits_of(market))
+    exits = market.exits or state.exits_of(market)
+    longest = state.exits.held_max(exits)
     campaign = state.campaign_of(market)
     ref = None if campaign is None else campaign.ref
     carried: JsonObject | None = None
@@ -211,6 +227,7 @@ def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...
         until_ts=None if longest == NEVER else plan.opened_ts + longest,
         campaign_id=None if ref is None else ref.text,
         campaign=carried,
+        leaving=_leaving(exits),
         **plan.carried(),
     )
 

@@ -121,6 +121,8 @@ class RiskState:
     def exit_levels(self) -> JsonObject:
         """Return stop, target and latest time of each open position, by symbol; None for off.
 
+        One that waits to be left also has the reason.
+
         A position that no tick has reached yet may be missing. The call changes nothing: heartbeats
         show the levels, and they come by wall-clock time.
         """
@@ -130,10 +132,12 @@ class RiskState:
             if exits is None or holding is None or rules is None:
                 continue
             stop, target, until = self.exits.bounds_set(exits, holding, rules.price_step)
+            leaving = exits.leaving()
             found[symbol] = {
                 "stop": amount_text(stop) if exits.has_stop(stop) else None,
                 "target": amount_text(target) if exits.has_target(target) else None,
                 "until_ts": until if until < NEVER else None,
+                **({"leaving": leaving} if leaving else {}),
             }
         return found
 

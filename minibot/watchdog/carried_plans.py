@@ -1,4 +1,4 @@
-"""Carried plans: the stop and target levels of the positions that a run leaves."""
+"""Carried plans: levels, theses and exits that wait, of the positions that a run leaves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ CARRIED = (
     *("symbol", "qty", "original_qty", "entry_price", "opened_ts", "age_row"),
     *("stop_hard", "stop_entry", "stop_break_even", "stop_trailing", "peak", "atr"),
     *("stop_signal", "target_signal", "trail_signal", "trail_signal_bps", "peak_signal"),
+    *("leaving", "has_thesis"),
 )
 
 

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 
 from minibot.cores.input_order import LineSource
 from minibot.events.model import JsonObject, Payload, StopJournal
-from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, STOP_JOURNAL, WATCHDOG_ROLE
+from minibot.events.names import (
+    AI_ROLE,
+    EXECUTION_ROLE,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STOP_JOURNAL,
+    WATCHDOG_ROLE,
+)
 from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
@@ -391,9 +398,18 @@ class SupervisionLoop:
         }
 
     def end_record(self) -> StopRecord:
-        """Return the record of the planned end, with the positions still open."""
-        facts = self.supervisor.children[EXECUTION_ROLE].heartbeat.get("facts", {})
-        open_positions = facts.get("open_positions", [])
+        """Return the record of the planned end, with the positions still open.
+
+        One that risk could not leave any more has the reason: without a plan no run carries that.
+        """
+        children = self.supervisor.children
+        facts = children[EXECUTION_ROLE].heartbeat.get("facts", {})
+        exits = children[RISK_ROLE].heartbeat.get("facts", {}).get("exits", {})
+        open_positions = []
+        for position in facts.get("open_positions", []):
+            levels = exits.get(position["symbol"], {})
+            named = {"leaving": levels["leaving"]} if "leaving" in levels else {}
+            open_positions.append(position | named)
         return StopRecord(
             WATCHDOG_ROLE,
             self.end.reason_code,

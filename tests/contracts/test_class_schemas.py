@@ -76,6 +76,8 @@ REFUSED: list[tuple[str, JsonObject]] = [
     ("position_plan", {"moved": [""]}),
     ("position_plan", {"rungs": ["1", "2", "3"]}),
     ("position_plan", {"campaign": {"entries": 1}}),
+    ("position_plan", {"leaving": ""}),
+    ("position_plan", {"has_thesis": "yes"}),
     ("recovery_intent", {"choice": "wait"}),
     ("recovery_intent", {"bid": "0"}),
     ("recovery_intent", {"row": -1}),

@@ -180,11 +180,13 @@ def test_planned_end_that_leaves_a_position_names_it(
     """A planned end with `at_end: carry` names the position that it leaves."""
     (end,) = Recorded.open(short_run.run_dir).events("stop_journal")
     held = {"symbol": "BTCUSDT", "qty": "0.00815000", "entry_price_avg": "61305.69000000"}
-    payload = replace(end[1].payload, open_positions=(held,))
+    left = {"symbol": "ETHUSDT", "qty": "1", "leaving": "operator_exit"}
+    payload = replace(end[1].payload, open_positions=(held, left))
 
     said = explainer._planned_end([("stop_journal", 1, replace(end[1], payload=payload))])
 
-    assert "still open at its end: 0.00815000 BTCUSDT" in said.notes
+    named = "0.00815000 BTCUSDT, 1 ETHUSDT (to be left: operator_exit)"
+    assert f"still open at its end: {named}" in said.notes
     assert not any("nothing had to be closed" in note for note in said.notes)
 
 

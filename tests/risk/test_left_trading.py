@@ -290,3 +290,14 @@ def test_filters_that_change_while_an_order_waits_hold_for_the_next_one() -> Non
     assert [fill.qty for fill in fills(filled)] == ["1.005"]
     assert results(refused) == [("REJECTED", "step_size")]
     assert of(refused, type(fills(filled)[0])) == []
+
+
+def test_levels_name_the_exit_that_waits() -> None:
+    """A profile without a plan tells it as well, as the list of an ended run shows it."""
+    desk = holding(risk__left_trading="close")
+    assert "leaving" not in desk.risk.facts()["exits"][SYMBOL]
+    desk.instrument(status="HALT")
+
+    assert desk.risk.facts()["exits"][SYMBOL]["leaving"] == "left_trading"
+    desk.put("control", ExitPosition(who="anna", why="leave it", symbol=SYMBOL))
+    assert desk.risk.facts()["exits"][SYMBOL]["leaving"] == "operator_exit"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from minibot.events.model import JsonObject, PositionPlan, RunOpening
+from minibot.events.model import ExitPosition, JsonObject, PositionPlan, RunOpening
 from minibot.kernel.errors import InvariantError
 from minibot.watchdog.carried_plans import carried_plans
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, opening
+from tests.risk.test_horizon import MOST, THESIS, USUAL, VOLATILE, at, bars, opened_ts
+from tests.risk.test_horizon import holder as held_behind
 
 TRAIL: dict[str, Any] = {
     "risk__hard_stop_bps": "1000",
@@ -40,9 +42,11 @@ def walk(one: Desk, *bids: str) -> list[tuple[str, str]]:
     return actions(event for bid in bids for event in one.tick(bid, bid))
 
 
-def carried(one: Desk, first: RunOpening | None = None) -> tuple[JsonObject, ...] | None:
+def carried(one: Desk) -> tuple[JsonObject, ...] | None:
     """Return the plans that the desk's run leaves."""
-    return carried_plans(first or opening(), lambda queue, _: one.events(queue))
+    first = one.events("control")[0].payload
+    assert isinstance(first, RunOpening)
+    return carried_plans(first, lambda queue, _: one.events(queue))
 
 
 def following(one: Desk, **changes: Any) -> Desk:
@@ -199,7 +203,7 @@ def test_run_without_a_plan_hands_on_what_it_was_given() -> None:
     other.instrument()
 
     assert left
-    assert carried(other, first) == left
+    assert carried(other) == left
 
 
 def test_opening_with_a_plan_of_no_position_is_a_stop() -> None:
@@ -214,3 +218,99 @@ def test_opening_with_a_plan_of_no_position_is_a_stop() -> None:
 
     with pytest.raises(InvariantError, match="ETHUSDT, of which nothing is held"):
         Desk(one.profile, first=first)
+
+
+# --- decisions to leave ---------------------------------------------------------------------------
+
+
+def halted(left: str, **changes: Any) -> Desk:
+    """Return a desk whose position waits for the end of a halt to be left for that reason."""
+    policy = "close" if left == "left_trading" else "hold"
+    one = holder(**{"risk__left_trading": policy, **TRAIL, **changes})
+    one.instrument(status="BREAK")
+    if left == "operator_exit":
+        one.put("control", ExitPosition(who="anna", why="leave it", symbol=SYMBOL))
+    one.tick("100", "100")
+    one.beat()
+    return one
+
+
+@pytest.mark.row("F118", "B-17")
+@pytest.mark.parametrize("left", ["left_trading", "operator_exit"])
+def test_exit_that_waits_for_the_end_of_a_halt_is_made_by_the_next_run(left: str) -> None:
+    """Over a run's end, a restart and a run that meets no touch, as if the run had gone on."""
+    one = halted(left)
+    (plan,) = carried(one) or ()
+    other = following(one)
+    other.instrument(status="BREAK")
+    other.tick("100", "100")
+    other.beat()
+    third = following(other)
+    third.restarted()
+
+    assert plan["leaving"] == left
+    assert carried(other) == (plan,)
+    assert walk(third, "100") == [("EXIT", left)]
+    walk(third, "100")
+    assert carried(third) is None
+
+
+def test_exit_that_waits_is_told_once_by_the_beat_behind_it() -> None:
+    """The plan names it as moved; a halt before an operator's request gives way to that."""
+    one = halted("left_trading")
+    one.put("control", ExitPosition(who="anna", why="leave it", symbol=SYMBOL))
+    one.beat()
+    one.restarted()
+    assert not one.beat()
+
+    told = [event.payload for event in one.events("risk_actions")]
+    plans = [said for said in told if isinstance(said, PositionPlan)]
+    assert [(said.moved, said.leaving) for said in plans[1:]] == [
+        (("leaving",), "left_trading"),
+        (("leaving",), "operator_exit"),
+    ]
+
+
+def test_exit_by_a_policy_that_the_next_run_has_not_is_left_out() -> None:
+    """The next profile holds what was halted; a request of the operator needs no key."""
+    assert next_run(halted("left_trading"), ("100",), left_trading="hold") == []
+    asked = halted("operator_exit")
+    assert next_run(asked, ("100",), left_trading="hold") == [("EXIT", "operator_exit")]
+
+
+def test_exit_that_waits_is_made_by_a_run_without_a_plan() -> None:
+    """A profile without levels of its own leaves what the run before could not."""
+    off = {"hard_stop_bps": None, "trail_bps": None, "trail_from_bps": None}
+
+    assert next_run(halted("operator_exit"), ("100",), **off) == [("EXIT", "operator_exit")]
+
+
+@pytest.mark.row("B-17")
+def test_thesis_that_held_holds_in_the_next_run() -> None:
+    """A bid below it is no exit before the longest horizon, nor is it asked for again."""
+    one = held_behind(VOLATILE, **THESIS)
+    assert at(one, USUAL // 2, "100.50") == []
+    one.beat()
+    other = following(one)
+    bars(other, VOLATILE)
+    begin_ts = opened_ts(one)
+    other.ts = begin_ts + USUAL
+
+    (plan,) = carried(one) or ()
+    assert plan["has_thesis"] is True
+    assert actions(other.tick("99", "99")) == []
+    other.beat()
+    assert (carried(other) or ())[0]["has_thesis"] is True
+    other.ts = begin_ts + MOST
+    assert actions(other.tick("99", "99")) == [("EXIT", "horizon_exit")]
+
+
+def test_thesis_is_left_out_where_the_next_run_asks_for_none() -> None:
+    """Without the key the horizon of the volatility holds."""
+    one = held_behind(VOLATILE, **THESIS)
+    assert at(one, USUAL // 2, "100.50") == []
+    one.beat()
+    other = following(one, horizon_thesis_bps=None)
+    bars(other, VOLATILE)
+
+    assert actions(other.tick("120", "120")) == [("EXIT", "horizon_exit")]

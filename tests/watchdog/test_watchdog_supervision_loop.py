@@ -151,6 +151,25 @@ def test_planned_end_is_announced_ahead_and_drains_upstream_first(
     assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
 
 
+def test_end_names_the_exit_that_an_open_position_waits_for(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """Execution tells what is open, and risk for what reason it is to be left, if at all."""
+    silent = {"execution_role": "silent", "risk_role": "silent"}
+    scene = staged(scenes, tmp_path / "var", silent)
+    held = [{"symbol": symbol, "qty": "1"} for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")]
+    exits = {"BTCUSDT": {"stop": "1"}, "ETHUSDT": {"stop": None, "leaving": "operator_exit"}}
+    children = scene.supervisor.children
+    children["execution_role"].heartbeat = {"facts": {"open_positions": held}}
+    children["risk_role"].heartbeat = {"facts": {"exits": exits}}
+
+    assert scene.desk.end_record().open_positions == (
+        held[0],
+        held[1] | {"leaving": "operator_exit"},
+        held[2],
+    )
+
+
 def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:

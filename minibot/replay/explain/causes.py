@@ -243,7 +243,11 @@ class Explainer:
             if isinstance(item[2].payload, OrderIntent | Fill) and item[2].ts >= begun
         ]
         self._walk(explanation, [*ends, *reversed(later), *announced])
-        still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
+        still_open = [
+            f"{held['qty']} {held['symbol']}"
+            + (f" (to be left: {held['leaving']})" if "leaving" in held else "")
+            for held in end.get("open_positions", ())
+        ]
         if still_open:
             explanation.notes.append(f"still open at its end: {', '.join(still_open)}")
         elif not later and not self._whole.damage:
