@@ -35,7 +35,7 @@ from minibot.market.notices import (
     NoticeBoard,
 )
 from minibot.market.rules import RulesBook, without_order_counts
-from minibot.market.symbol import FeedConfig, SymbolFeed
+from minibot.market.symbol import TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed
 
 # Kinds of frames.
 DATA: Final = "data"
@@ -63,13 +63,19 @@ class _Left(FrameInvalid):
 
 
 class Feed:
-    """Converter of decoded frames, snapshots, klines and passing time into root events."""
+    """Converter of decoded frames, snapshots, klines and passing time into root events.
+
+    Attributes:
+        paused_ms: How long this process stood still since the exchange's clock was measured; as
+            much further than known that clock may be ahead.
+    """
 
     def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect) -> None:
         self.config = config
         self.dialect = dialect
         self.board = NoticeBoard()
         self._skew_ms = 0
+        self.paused_ms = 0
         self.counters: Counter[str] = Counter()
         self.frames = 0
         self._parse = dialect.parse_frame
@@ -233,7 +239,8 @@ class Feed:
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(trade.symbol)
         outliers = feed.outliers
-        self._emit(feed.on_trade(trade, recv_mono_ns, ts, ts + self._skew_ms), ts)
+        ahead_ms_max = TRADE_AHEAD_MS_MAX + self.paused_ms
+        self._emit(feed.on_trade(trade, recv_mono_ns, ts, ts + self._skew_ms, ahead_ms_max), ts)
         if feed.has_new_due:
             self._learn_due(feed)
         if feed.outliers == outliers:

@@ -75,6 +75,7 @@ class Requests:
     _depths: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
+    _resumed_ns: int = 0
 
     # --- what every answer tells --------------------------------------------------------------
 
@@ -113,9 +114,21 @@ class Requests:
         if self._is_measuring:
             return
         self._is_measuring = True
-        ask_time = self.skew.is_far or self._measurements % TIME_EVERY == 0
+        skew = self.skew
+        ask_time = skew.is_awaited or skew.is_far or self._measurements % TIME_EVERY == 0
         self._measurements += 1
         self.courier.send(self.time(self._measured) if ask_time else self.ping(self._measured))
+
+    def on_pause(self, paused_ms: int) -> None:
+        """Measure the exchange's clock anew: the run's may have stood still with this process.
+
+        Until it is known, a trade may be ahead by the pause.
+        """
+        self.skew.expect_jump()
+        self.feed.paused_ms += paused_ms
+        self._resumed_ns = self.pace.machine_ns()
+        self._is_measuring = False  # An answer from before the pause tells nothing.
+        self.measure()
 
     def _measured(self, answer: Answer) -> None:
         self._is_measuring = False
@@ -138,11 +151,15 @@ class Requests:
         return Job(*self.limits.time, lambda rest: rest.server_time(), take, MEASUREMENT)
 
     def _take_time(self, answer: Answer) -> None:
+        if answer.sent_ns < self._resumed_ns:
+            return
         middle_ns = (answer.sent_ns + answer.received_ns) // 2
         told = self.skew.take(answer.value - self.clock.at_machine_ns(middle_ns))
         if told:
             self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, told)
         self.feed.skew_ms = self.courier.budget.skew_ms = self.skew.ms
+        if not self.skew.is_awaited:
+            self.feed.paused_ms = 0
 
     # --- rules, klines, depth -----------------------------------------------------------------
 

@@ -235,13 +235,15 @@ class Session:
         Everything missed is a gap, and the time without data counts from now on.
         """
         before, self._still_ms = self._still_ms, self.world.still_ms()
-        why = f"this process stood still for {self._still_ms - before} ms"
+        paused_ms = self._still_ms - before
+        why = f"this process stood still for {paused_ms} ms"
         now_ms, pace_ms = self.clock.now_ms(), self.pace.now_ms()
         self.feed.board.add(now_ms, PAUSED, f"{why}; every stream is asked for anew")
         self.link.begin(now_ms)
         for shard in list(self.connections.shards):
             for number in reversed(shard.numbers):  # A successor first: it would take over.
                 shard.on_lost(number, why, pace_ms)
+        self.requests.on_pause(paused_ms)
 
     @property
     def waiting(self) -> int:

@@ -1,9 +1,10 @@
 """Clock skew: how far the exchange's clock is ahead of the run's, measured and watched for drift.
 
-The first measurement is taken as it is: a recording's clock may be seconds off, and bars need it. A
-jump is believed when a second measurement confirms it, and is an incident. Small differences are
-followed; when they add up to more than a jump may have, one of the two clocks runs wrong. The same
-holds when two measurements in a row find an hour or more.
+The first measurement is taken as it is: a recording's clock may be seconds off, and bars need it.
+So is the first one after a pause, in which the run's clock may have stood still. A jump is believed
+when a second measurement confirms it, and is an incident. Small differences are followed; when they
+add up to more than a jump may have, one of the two clocks runs wrong. The same holds when two
+measurements in a row find an hour or more.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ class ClockSkew:
         self._drift_from_ms = 0
         self.is_far = False
 
+    @property
+    def is_awaited(self) -> bool:
+        """True until a first measurement is taken: of the run, or after a pause."""
+        return self._measured_ms is None
+
+    def expect_jump(self) -> None:
+        """Take the next measurement as a first one: the run's clock may have stood still."""
+        self._measured_ms = None
+
     def take(self, skew_ms: int) -> str:
         """Take a measurement; return the text of an incident, empty for none.
 
@@ -49,7 +59,7 @@ class ClockSkew:
         told = f"the exchange's clock is {skew_ms} ms ahead, was {was_ms} ms"
         if before is None:
             self.ms = self._drift_from_ms = skew_ms
-            return told if abs(skew_ms) > self._max_ms else ""
+            return told if abs(skew_ms - was_ms) > self._max_ms else ""
         if abs(skew_ms - was_ms) > self._max_ms:
             if abs(skew_ms - before) <= self._max_ms:
                 self.ms = self._drift_from_ms = skew_ms

@@ -120,14 +120,21 @@ class SymbolFeed:
 
     # --- messages -----------------------------------------------------------------------------
 
-    def on_trade(self, trade: Trade, recv_mono_ns: int, now_ms: int, exchange_ts: int) -> Payloads:
+    def on_trade(
+        self,
+        trade: Trade,
+        recv_mono_ns: int,
+        now_ms: int,
+        exchange_ts: int,
+        ahead_ms_max: int = TRADE_AHEAD_MS_MAX,
+    ) -> Payloads:
         """Take one trade.
 
         Raises:
             FrameInvalid: Its time, id or size is implausible.
         """
         ahead_ms = trade.trade_ts - exchange_ts
-        if not -TRADE_BEHIND_MS_MAX <= ahead_ms <= TRADE_AHEAD_MS_MAX:
+        if not -TRADE_BEHIND_MS_MAX <= ahead_ms <= ahead_ms_max:
             side = "ahead of" if ahead_ms > 0 else "behind"
             raise FrameInvalid(f"trade time {trade.trade_ts} is {side} the exchange's clock")
         qty = trade.qty_units

@@ -12,7 +12,7 @@ from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.address import Address, NoMemory
 from minibot.market.elapsed_clock import ElapsedClock
-from minibot.market.feed import Feed
+from minibot.market.feed import DATA, INVALID, Feed
 from minibot.market.feed_health import FeedHealth
 from minibot.market.history import SETTLE_MS
 from minibot.market.requests import Requests, is_refusal
@@ -124,6 +124,60 @@ def test_minute_of_weight_is_the_venues(skew_ms: int) -> None:
 
     assert budget.wait_ms(ends - 10, 5, share_percent=80) == 10
     assert budget.wait_ms(ends, 5, share_percent=80) == 0
+
+
+PAUSED_MS = 90_000
+
+
+def trade_ahead(requests: Requests, ahead_ms: int) -> str:
+    """Show a trade so far ahead of the run's clock; return the kind of its frame."""
+    trade = b'{"e":"trade","E":1,"s":"C000USDT","t":1,"p":"100","q":"1","T":%d,"m":true}'
+    return requests.feed.on_frame(trade % ahead_ms, 0, 0)
+
+
+@pytest.mark.row("F77", "F81")
+def test_clock_of_the_exchange_is_measured_anew_as_soon_as_a_pause_is_over() -> None:
+    """Until it is known, trades may be ahead by the pause; an answer from before says nothing."""
+    moments = [100]
+    tray = Tray()
+    requests = requests_of(tray)
+    requests.pace = ElapsedClock(requests.clock, lambda: moments[0])
+    requests.feed.on_connected(0)
+    requests.skew.take(0)
+    requests.measure()
+    requests.measure()
+    (before,) = tray.jobs
+
+    assert trade_ahead(requests, 60_000 + PAUSED_MS) == INVALID
+    moments[0] = 200
+    requests.on_pause(PAUSED_MS)
+    requests.measure()
+    _, after = tray.jobs
+    before.done(Answer(before, value=0, sent_ns=199, received_ns=201))
+    assert (requests.skew.is_awaited, requests.feed.skew_ms) == (True, 0)
+    assert trade_ahead(requests, 60_000 + PAUSED_MS) == DATA
+    assert trade_ahead(requests, 60_001 + PAUSED_MS) == INVALID
+
+    after.done(Answer(after, value=PAUSED_MS, sent_ns=200, received_ns=202))
+    assert (requests.skew.is_awaited, requests.feed.skew_ms) == (False, PAUSED_MS)
+    assert trade_ahead(requests, 60_000 + PAUSED_MS) == DATA
+    assert trade_ahead(requests, 60_001 + PAUSED_MS) == INVALID
+
+
+@pytest.mark.row("F77")
+def test_time_that_no_answer_told_is_asked_for_by_the_next_measurement() -> None:
+    """While the clock is not known anew each measurement asks for the time."""
+    tray = Tray()
+    requests = requests_of(tray)
+    requests.skew.take(0)
+    requests.on_pause(PAUSED_MS)
+    requests.on_pause(PAUSED_MS)
+    for job in tray.jobs[1:]:
+        job.done(Answer(job, error=RestError(SERVER, "no")))
+    requests.measure()
+
+    assert {job.path for job in tray.jobs} == {LIMITS.time[0]}
+    assert requests.feed.paused_ms == 2 * PAUSED_MS
 
 
 class LastRow:

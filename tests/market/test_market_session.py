@@ -335,6 +335,25 @@ def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_pa
     assert {gap.stream for gap in gaps} >= {"depth", "bookTicker"}
 
 
+@pytest.mark.row("F77")
+def test_pause_of_the_process_measures_the_clock_of_the_exchange_at_once(tmp_path: Path) -> None:
+    """A suspended machine's clock stood still; no ping of an interval is waited for."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=10_000_000)
+
+        def times() -> int:
+            said = [fields.get("endpoint") for _, fields in desk.world.healths]
+            return said.count("/api/v3/time")
+
+        before = times()
+        desk.world.calls.append(lambda: setattr(desk.world, "stood_still_ms", 12_000))
+        wait_until(lambda: times() > before or desk.has_ended, "the time of the exchange")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert desk.session.feed.paused_ms == 0
+
+
 @pytest.mark.row("F77", "F81")
 def test_pause_of_the_process_ends_a_successor_too(tmp_path: Path) -> None:
     """Messages in the socket of a successor are as old as those of the active connection."""

@@ -90,3 +90,19 @@ def test_noise_within_the_limit_is_followed_and_never_stops(measured: list[int])
     for skew_ms in measured:
         assert skew.take(skew_ms) == ""
         assert skew.ms == skew_ms
+
+
+@pytest.mark.row("F77")
+def test_pauses_of_this_machine_are_no_drift_of_the_exchange() -> None:
+    """Behind each the first measurement counts, however far off; drift is counted from there."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(0)
+    for paused_ms in (3_000, 6_100, 96_100):
+        skew.expect_jump()
+        told = skew.take(paused_ms)
+        assert (skew.ms, skew.is_awaited) == (paused_ms, False)
+
+    assert "96100 ms ahead, was 6100 ms" in told
+    assert skew.take(96_100 + MAX_MS) == ""
+    with pytest.raises(RunStop, match="has drifted by 5001 ms"):
+        skew.take(96_100 + MAX_MS + 1)
