@@ -9,6 +9,7 @@ told last.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, Final, final
 
 from minibot.cores.event_id import EventId
@@ -126,9 +127,9 @@ class PlanTelling:
             return None
         self._told[symbol] = now
         if before is not None:
-            names = _names(state, market, plan)
-            changed = [names[at] for at in range(len(now)) if before[at] != now[at]]
-            moved = tuple(dict.fromkeys(changed))
+            values = zip_longest(before, now, fillvalue=0)
+            names = zip(_names(state, market, plan), values, strict=False)
+            moved = tuple(dict.fromkeys([name for name, (was, to) in names if was != to]))
         payload = _payload(state, market, plan, moved)
         return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
 
@@ -171,7 +172,7 @@ def levels_of(plan: Plan) -> Levels:
 def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
     """Return the values of `levels_of`, those of a campaign and of a horizon where there is one.
 
-    The last is the place of the reason to leave in `CARRIED_EXITS`, from 1; 0 for no such.
+    The last, where there is one, is the place of the reason to leave in `CARRIED_EXITS`, from 1.
     """
     campaign, levels = state.campaign_of(market), levels_of(plan)
     exits = market.exits or state.exits_of(market)
@@ -180,7 +181,10 @@ def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
     if state.exits.rules.horizon.is_on:
         levels = (*levels, state.exits.horizon_of(exits), int(plan.has_thesis))
     leaving = _leaving(exits)
-    return (*levels, 0 if leaving is None else CARRIED_EXITS.index(leaving) + 1)
+    if leaving is not None:
+        return (*levels, CARRIED_EXITS.index(leaving) + 1)
+    # Without its zero it is as snapshots of before theses and exits were told have it.
+    return levels if plan.has_thesis or not state.exits.rules.horizon.is_on else levels[:-1]
 
 
 def _leaving(exits: SymbolExits) -> str | None:
