@@ -8,7 +8,7 @@ parameters; causes count as ordinals, that is as (queue, number). Ids, `run_id`,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import QUEUES, Message
-from minibot.events.model import Event, JsonObject, Payload
+from minibot.cores.messages import QUEUES, Message, SignalMessage
+from minibot.events.model import HOLD, Event, JsonObject, Payload
 
 # Writes what `canonical.encode` writes, but takes structs as they are instead of as dicts.
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -55,18 +55,26 @@ class DecisionDigest:
         self.note(queue, seq, event.id)
         root, ordinals = f"market_ticks:{event.tick_seq}", self._ordinals
         causes = [ordinals.get(cause, root) for cause in event.cause_ids or ()]
-        self._take(queue, event.payload, causes)
+        self._take([_said(queue, event.payload, causes)])
 
-    def add_message(self, message: Message) -> None:
-        """Take the next message of a lockstep, of which no event is made.
+    def add_messages(self, messages: Sequence[Message]) -> None:
+        """Take the next messages of a lockstep, of which no events are made.
 
-        Ids are compared as the objects that cores hand on, so that most are never hashed.
+        Ids are compared as the objects that cores hand on, so that most are never hashed. Nothing
+        follows from a hold, so that nobody asks for its id.
         """
-        places, queue = self._places, QUEUES[message.place]
-        places[message.ref()] = f"{queue}:{message.number}"
-        root = f"market_ticks:{message.tick_seq}"
-        causes = [places.get(cause) or self._place_of(cause, root) for cause in message.causes()]
-        self._take(queue, message.payload(), causes)
+        places, said = self._places, []
+        for message in messages:
+            queue, root = QUEUES[message.place], f"market_ticks:{message.tick_seq}"
+            if isinstance(message, SignalMessage) and message.side == HOLD:
+                causes = [root]
+            else:
+                places[message.ref()] = f"{queue}:{message.number}"
+                causes = [
+                    places.get(cause) or self._place_of(cause, root) for cause in message.causes()
+                ]
+            said.append(_said(queue, message.payload(), causes))
+        self._take(said)
 
     def _place_of(self, cause: EventId, root: str) -> str:
         """Return the place of an id that no message has handed on; `root` of a market event."""
@@ -76,23 +84,21 @@ class DecisionDigest:
                     return place
         return root
 
-    def add_hold(self, queue: str, payload: Payload, tick_seq: int | None) -> None:
-        """Take the payload of the next hold, whose event nobody has made.
-
-        It follows from a market event alone, and is no cause itself.
-        """
-        self._take(queue, payload, [f"market_ticks:{tick_seq}"])
-
-    def _take(self, queue: str, payload: Payload, causes: list[str]) -> None:
-        struct, values = _counted(type(payload))
-        said = _Said(causes, struct(*values(payload)), queue, payload.TYPE)
-        self._total.update(_ENCODER.encode_lines((said,)))
-        self.events += 1
+    def _take(self, said: Sequence[msgspec.Struct]) -> None:
+        self._total.update(_ENCODER.encode_lines(said))
+        self.events += len(said)
 
     @property
     def hex(self) -> str:
         """The digest so far."""
         return self._total.hexdigest()
+
+
+def _said(queue: str, payload: Payload, causes: list[str]) -> msgspec.Struct:
+    """Return the decision of an event, ready to be encoded."""
+    struct, values = _counted(type(payload))
+    said: msgspec.Struct = _Said(causes, struct(*values(payload)), queue, payload.TYPE)
+    return said
 
 
 @cache

@@ -11,6 +11,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from minibot.cores.event_id import of_line
+from minibot.cores.messages import SIGNALS, ToldMessage
 from minibot.engine.decisions import DecisionDigest, decided
 from minibot.events.model import PAYLOAD_CLASSES, Event, JsonObject
 from minibot.kernel.canonical import encode
@@ -49,12 +51,16 @@ def test_digest_of_each_type_is_that_of_its_canonical_decision(
     event = Event(9, "e", "role", "run", "0" * 64, type(event.payload)(**fields), ("a", "b"), 7)
     digest = DecisionDigest()
     digest.note("fills", 3, "b")
+    first = ToldMessage.because(of_line(8, "run"), 9, 8, 0, event.payload, SIGNALS)
+    first.number = 2
+    then = ToldMessage.because(first.ref(), 9, 8, 0, event.payload, SIGNALS)
 
     digest.add("signals", 1, event)
-    digest.add_hold("signals", event.payload, 8)
+    digest.add_messages([first, then])
 
-    lines = line_of(event, ["market_ticks:7", "fills:3"]) + line_of(event, ["market_ticks:8"])
-    assert (digest.hex, digest.events) == (hashlib.sha256(lines).hexdigest(), 2)
+    lines = line_of(event, ["market_ticks:7", "fills:3"])
+    lines += line_of(event, ["market_ticks:8"]) + line_of(event, ["signals:2"])
+    assert (digest.hex, digest.events) == (hashlib.sha256(lines).hexdigest(), 3)
 
 
 def _names(event: Event) -> tuple[str, ...]:
