@@ -3,13 +3,14 @@
 A plain decimal has digits, perhaps a point between two of them and perhaps a minus sign; without
 the sign it has at most `DIGITS_MAX` characters. Parsing and formatting are integer arithmetic on
 digits; values that would need rounding are refused. Only functions that are named for it round.
-Floats are accepted by one function, `decimal_text`, which gives indicators their fixed number of
-places.
+Floats are accepted by `decimal_text` and `decimal_texts` alone, which give indicators their fixed
+number of places.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
@@ -199,10 +200,28 @@ def decimal_text(value: float, places: int) -> str:
     """
     if not isfinite(value):
         raise NumberError(f"{value!r} is not a finite number")
-    text = "%.*f" % (places, value)  # noqa: UP031 (two thirds of an f-string's time)
+    text = _pattern(1, places) % value
     if text[0] == "-" and not text.strip("-0."):
         return text[1:]
     return text
+
+
+def decimal_texts(values: tuple[float, ...], places: int) -> list[str]:
+    """Return several floats, each as `decimal_text` writes it, in half of the time.
+
+    Raises:
+        NumberError: One of them is not a finite number.
+    """
+    joined = _pattern(len(values), places) % values
+    if "n" in joined or _pattern(1, places) % -0.0 in joined:  # No number, or a zero with a sign.
+        return [decimal_text(value, places) for value in values]
+    return joined.split(" ")
+
+
+@cache
+def _pattern(count: int, places: int) -> str:
+    """Return the format of floats, which takes two thirds of an f-string's time."""
+    return " ".join([f"%.{places}f"] * count)
 
 
 def _digits(text: str) -> tuple[int, int]:

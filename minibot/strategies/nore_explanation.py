@@ -17,7 +17,14 @@ from minibot.strategies.nore_evaluation import Evaluation
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.position import qty_text
 from minibot.strategies.readings import Readings
-from minibot.strategies.rules import Opinion, clause_of, demands_of, reading_checks
+from minibot.strategies.rules import (
+    Opinion,
+    ReadingTexts,
+    clause_of,
+    demands_of,
+    reading_checks,
+    reading_texts,
+)
 
 
 @final
@@ -68,21 +75,23 @@ class NoreExplanation(Words):
         moment, thresholds = self._moment, self._thresholds
         readings, said = moment.readings, moment.said
         checks = self._begin()
-        if readings is not None:
-            checks += self._market()
-            checks += reading_checks(readings, thresholds.parameters, thresholds.demands, said)
-            lacking = f"warmup {moment.trend_bars}/{thresholds.trend_warmup}"
-            text = lacking if moment.trend is None else number_text(moment.trend, 2)
-            checks.append(Check(thresholds.trend_name, text, "optional", True))
-            if said is None or not moment.is_asked:
-                is_one = said is not None and said.side != HOLD
-                checks.append(Check("setup", "none" if said is None else said.code, "one", is_one))
-            else:
-                checks += self._state(said)
-                checks += self._strength()
-        if moment.code or said is None or readings is None:
-            return f"HOLD: {self._refusal()}", tuple(checks)
-        clause = clause_of(said, readings, thresholds.parameters)
+        if readings is None:
+            return f"HOLD: {self._unready()}", tuple(checks)
+        texts = reading_texts(readings)
+        checks += self._market()
+        checks += reading_checks(readings, texts, thresholds.parameters, thresholds.demands, said)
+        lacking = f"warmup {moment.trend_bars}/{thresholds.trend_warmup}"
+        text = lacking if moment.trend is None else decimal_text(moment.trend, 2)
+        checks.append(Check(thresholds.trend_name, text, "optional", True))
+        if said is None or not moment.is_asked:
+            is_one = said is not None and said.side != HOLD
+            checks.append(Check("setup", "none" if said is None else said.code, "one", is_one))
+        else:
+            checks += self._state(said)
+            checks += self._strength()
+        if moment.code or said is None:
+            return f"HOLD: {self._refusal(readings, texts)}", tuple(checks)
+        clause = clause_of(said, readings, texts, thresholds.parameters)
         points = f"score {moment.score}, confidence {moment.confidence}"
         return f"{said.side}: {clause}; {points}", tuple(checks)
 
@@ -136,9 +145,9 @@ class NoreExplanation(Words):
 
     # --- the first filter that failed ---------------------------------------------------------
 
-    def _refusal(self) -> str:
-        """Return the sentence on the first filter that failed, in the order of the filters."""
-        moment, said, readings = self._moment, self._moment.said, self._moment.readings
+    def _unready(self) -> str:
+        """Return the sentence on the first of the filters before the market's."""
+        moment = self._moment
         interval = self._thresholds.parameters.bar_interval
         if not moment.is_trading:
             if not moment.status:
@@ -147,13 +156,16 @@ class NoreExplanation(Words):
         if not moment.is_warm:
             since = " since the gap" if moment.is_after_gap else ""
             return f"warmup {moment.bars}/{self._thresholds.warmup} bars of {interval}{since}"
-        if readings is None:
-            return f"a reading over {interval} bars is missing or not a number"
+        return f"a reading over {interval} bars is missing or not a number"
+
+    def _refusal(self, readings: Readings, texts: ReadingTexts) -> str:
+        """Return the sentence on the first filter that failed, in the order of the filters."""
+        moment, said = self._moment, self._moment.said
         if not (moment.is_fresh and moment.is_usable and moment.is_narrow and moment.is_liquid):
             return self._market_refusal()
         if said is None:
-            return self._no_setup(readings)
-        return self._opinion_refusal(said, readings)
+            return self._no_setup(readings, texts)
+        return self._opinion_refusal(said, readings, texts)
 
     def _market_refusal(self) -> str:
         moment, section = self._moment, self._thresholds.parameters.section
@@ -168,27 +180,27 @@ class NoreExplanation(Words):
         notional = number_text(moment.notional, 2)
         return f"{notional} at the {moment.place} < {section.touch_notional_min}"
 
-    def _no_setup(self, readings: Readings) -> str:
+    def _no_setup(self, readings: Readings, texts: ReadingTexts) -> str:
         section = self._thresholds.parameters.section
         return (
-            f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps "
-            f"(+-{section.momentum_bps_min}), rsi {number_text(readings.rsi, 1)} "
+            f"no setup: momentum {texts.momentum_bps} bps "
+            f"(+-{section.momentum_bps_min}), rsi {decimal_text(readings.rsi, 1)} "
             f"({section.rsi_oversold}, {section.rsi_overbought}), price "
-            f"{number_text(-readings.reversion_bps, 2)} bps from its average "
+            f"{decimal_text(-readings.reversion_bps, 2)} bps from its average "
             f"(+-{section.reversion_bps_min})"
         )
 
-    def _opinion_refusal(self, said: Opinion, readings: Readings) -> str:
+    def _opinion_refusal(self, said: Opinion, readings: Readings, texts: ReadingTexts) -> str:
         moment, parameters = self._moment, self._thresholds.parameters
-        if said.side == HOLD:
-            return clause_of(said, readings, parameters)
-        if not moment.is_placed:
-            clause = clause_of(said, readings, parameters)
+        if said.side == HOLD or not (moment.is_placed and moment.is_open):
+            clause = clause_of(said, readings, texts, parameters)
+            if said.side == HOLD:
+                return clause
+            if moment.is_placed:
+                return f"the run is ending, though {clause}"
             if said.side == BUY:
                 return f"already long {qty_text(moment.held)}, though {clause}"
             return f"no position to sell, though {clause}"
-        if not moment.is_open:
-            return f"the run is ending, though {clause_of(said, readings, parameters)}"
         if not moment.is_cool:
             return f"cooldown: last signal {moment.since_ms} ms ago < {parameters.cooldown_ms}"
         if not moment.pays:

@@ -19,10 +19,10 @@ worst RSI that the rule admits to the best.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from minibot.cores.core_profile import StrategySection
-from minibot.events.decimals import decimal_text
+from minibot.events.decimals import decimal_text, decimal_texts
 from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.reasons import (
     CONFLICTING,
@@ -40,6 +40,7 @@ RSI_POINTS = 15
 RSI_MIDDLE = 50.0
 READINGS: Final = ("rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps")
 """Names of the readings in the checks of a signal, in their order."""
+ALL_MET: Final = (True,) * len(READINGS)
 NOTHING: Final = "none"
 """Demand of a rule on a reading that it does not look at."""
 
@@ -70,27 +71,47 @@ def opinion(
     return _entry(readings, parameters) or _exit(readings, parameters, "")
 
 
-def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters) -> str:
+class ReadingTexts(NamedTuple):
+    """Readings with two places, in the order of `READINGS`."""
+
+    rsi: str
+    momentum_bps: str
+    return_bps: str
+    reversion_bps: str
+    atr_bps: str
+
+
+def reading_texts(readings: Readings) -> ReadingTexts:
+    """Return the readings as text."""
+    values = (
+        readings.rsi,
+        readings.momentum_bps,
+        readings.return_bps,
+        readings.reversion_bps,
+        readings.atr_bps,
+    )
+    return ReadingTexts(*decimal_texts(values, 2))
+
+
+def clause_of(
+    said: Opinion, readings: Readings, texts: ReadingTexts, parameters: StrategyParameters
+) -> str:
     """Return a rule's opinion of the readings, as a clause for a person."""
     section, code = parameters.section, said.code
-    rsi, momentum = decimal_text(readings.rsi, 1), decimal_text(readings.momentum_bps, 2)
+    rsi, momentum, moved = decimal_text(readings.rsi, 1), texts.momentum_bps, texts.return_bps
     if code == CONFLICTING:
         return f"conflicting: rsi {rsi} is oversold, but momentum {momentum} bps still falls"
     if code == MOMENTUM_UP:
         return (
             f"momentum {momentum} bps >= {section.momentum_bps_min}, rsi {rsi} < "
-            f"{section.rsi_overbought}, return {decimal_text(readings.return_bps, 2)} bps > 0"
+            f"{section.rsi_overbought}, return {moved} bps > 0"
         )
     if code == MOMENTUM_DOWN:
-        return (
-            f"momentum {momentum} bps <= -{section.momentum_bps_min}, return "
-            f"{decimal_text(readings.return_bps, 2)} bps < 0"
-        )
+        return f"momentum {momentum} bps <= -{section.momentum_bps_min}, return {moved} bps < 0"
     if code == REVERSION_OVERSOLD:
         return (
-            f"rsi {rsi} <= {section.rsi_oversold} and price "
-            f"{decimal_text(readings.reversion_bps, 2)} bps >= {section.reversion_bps_min} "
-            "below its average"
+            f"rsi {rsi} <= {section.rsi_oversold} and price {texts.reversion_bps} bps >= "
+            f"{section.reversion_bps_min} below its average"
         )
     above = decimal_text(-readings.reversion_bps, 2)
     if code == REVERSION_OVERBOUGHT:
@@ -103,6 +124,7 @@ def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters)
 
 def reading_checks(
     readings: Readings,
+    texts: ReadingTexts,
     parameters: StrategyParameters,
     demands: Mapping[str, tuple[str, ...]],
     said: Opinion | None,
@@ -113,27 +135,19 @@ def reading_checks(
 
     Args:
         readings: Of the moment.
+        texts: The same as text.
         parameters: Of the strategy.
         demands: What `demands_of` returned for them.
         said: What the rules say.
     """
-    values = (
-        readings.rsi,
-        readings.momentum_bps,
-        readings.return_bps,
-        readings.reversion_bps,
-        readings.atr_bps,
-    )
     demanded = demands["" if said is None else said.code]
     if said is None:
         met = _met_without_rule(readings, parameters)
+    elif said.side != HOLD:
+        met = ALL_MET
     else:
-        is_met = said.side != HOLD
-        met = tuple([is_met or demand == NOTHING for demand in demanded])
-    return [
-        Check(READINGS[place], decimal_text(value, 2), demanded[place], met[place])
-        for place, value in enumerate(values)
-    ]
+        met = tuple([demand == NOTHING for demand in demanded])
+    return list(map(Check, READINGS, texts, demanded, met))
 
 
 def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> tuple[bool, ...]:

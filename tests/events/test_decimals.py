@@ -15,6 +15,7 @@ from minibot.events.decimals import (
     NumberError,
     Scale,
     decimal_text,
+    decimal_texts,
     div_down,
     div_up,
     format_fixed,
@@ -182,11 +183,22 @@ def test_decimal_text_is_the_nearest_decimal(value: float, places: int) -> None:
     assert not (text.startswith("-") and Fraction(text) == 0)
 
 
+NEAR_ZERO = st.floats(-1.0, 1.0) | st.floats(allow_nan=False, allow_infinity=False, width=64)
+
+
+@given(st.lists(NEAR_ZERO, min_size=1, max_size=6), st.integers(0, 12))
+def test_decimal_texts_are_those_of_one_value_each(values: list[float], places: int) -> None:
+    """Written together, values read as alone, also those that are rounded to zero."""
+    assert decimal_texts(tuple(values), places) == [decimal_text(value, places) for value in values]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_decimal_text_of_no_number_is_refused(value: float) -> None:
     """NaN and infinity are refused, so they never enter an event."""
     with pytest.raises(NumberError):
         decimal_text(value, 2)
+    with pytest.raises(NumberError):
+        decimal_texts((1.0, value), 2)
 
 
 @pytest.mark.parametrize("value", [-(2**63), -(2**63) - 1, 0, 2**64 - 1, 2**64, 10**28])
