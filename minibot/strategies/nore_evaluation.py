@@ -28,7 +28,7 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.features.order_flow import OrderFlowImbalance
-from minibot.features.touch import spread_bps, touch_notional
+from minibot.features.touch import spread_bps
 from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.readings import Readings, read, trend_bps
@@ -45,7 +45,7 @@ AMPLE_TOUCH: Final = 4.0
 
 @final
 class Evaluation:
-    """One decision in numbers; values of filters that were not reached stay as they begin.
+    """One decision in numbers; values of filters that were not reached are not set.
 
     Attributes:
         code: Reason code of the first filter that failed; empty where the opinion is acted on.
@@ -58,7 +58,7 @@ class Evaluation:
         trend: Of the longer interval, bps; None while it lacks bars, of which it has `trend_bars`.
         is_asked: Whether the filters of an opinion for a side were reached.
         is_placed, is_open, is_cool, pays, is_scored, is_confident: These filters.
-        score, confidence: Of the opinion.
+        score, confidence: Of the opinion; 0 without one.
     """
 
     __slots__ = (
@@ -68,6 +68,30 @@ class Evaluation:
         *("is_warm", "notional", "pays", "place", "readings", "said", "score", "since_ms"),
         *("spread", "status", "symbol", "trend", "trend_bars"),
     )
+
+    # At most bars some of these are not reached.
+    age_ms: int | None
+    is_fresh: bool
+    spread: float | None
+    is_book_broken: bool
+    is_usable: bool
+    is_narrow: bool
+    place: str
+    notional: float
+    is_liquid: bool
+    trend: float | None
+    trend_bars: int
+    is_long: bool
+    held: int
+    is_placed: bool
+    is_open: bool
+    since_ms: int
+    is_cool: bool
+    expected: float
+    costs: float
+    pays: bool
+    is_scored: bool
+    is_confident: bool
 
     def __init__(
         self,
@@ -88,31 +112,9 @@ class Evaluation:
         self.is_warm: bool = bars.is_ready
         self.readings: Readings | None = None
         self.said: Opinion | None = None
-        self.age_ms: int | None = None
-        self.is_fresh: bool = False
-        self.spread: float | None = None
-        self.is_book_broken: bool = False
-        self.is_usable: bool = False
-        self.is_narrow: bool = False
-        self.place: str = ""
-        self.notional: float = 0.0
-        self.is_liquid: bool = False
-        self.trend: float | None = None
-        self.trend_bars: int = 0
         self.is_asked: bool = False
-        self.is_long: bool = False
-        self.held: int = 0
-        self.is_placed: bool = True
-        self.is_open: bool = True
-        self.since_ms: int = 0
-        self.is_cool: bool = True
-        self.expected: float = 0.0
-        self.costs: float = 0.0
-        self.pays: bool = True
         self.score: int = 0
         self.confidence: int = 0
-        self.is_scored: bool = True
-        self.is_confident: bool = True
         if not self.is_trading:
             self._fail(NOT_TRADING if view.status else NO_INSTRUMENT)
         if not self.is_warm:
@@ -151,6 +153,7 @@ class Evaluation:
         elif spread is not None:
             self.is_asked = True
             self._judge_state(view, said, parameters)
+            self.pays = True
             if said.side == BUY and parameters.cost_gate:
                 self._judge_costs(readings, spread, parameters)
             self.score = self._score(said)
@@ -179,8 +182,7 @@ class Evaluation:
         self.is_narrow = is_narrow = spread is not None and spread <= parameters.spread_bps_max
         if not is_narrow:
             self._fail(SPREAD_TOO_WIDE)
-        bid = touch_notional(tick.bid, tick.bid_qty)
-        ask = touch_notional(tick.ask, tick.ask_qty)
+        bid, ask = tick.bid * tick.bid_qty, tick.ask * tick.ask_qty
         # The side that would be taken; the thinner one while nobody speaks for a side.
         takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
         self.place = "bid" if takes_bid else "ask"
@@ -196,6 +198,7 @@ class Evaluation:
         if not self.is_placed:
             self._fail(IN_POSITION if is_buy else NO_POSITION)
         last_ts = view.sell_ts
+        self.is_open = True
         if is_buy:
             self.is_open = not view.is_ending
             if not self.is_open:
@@ -239,13 +242,13 @@ class Evaluation:
         towards = 0.0 if imbalance is None else imbalance
         if said.side == SELL:
             towards = -towards
-        return (
-            QUALITY_POINTS
-            + _quality(1.0 - _share(spread, parameters.spread_bps_max))
-            + _quality(_share(self.notional, AMPLE_TOUCH * parameters.touch_notional_min))
-            + _quality(1.0 - _share(float(age_ms), float(most_ms)))
-            + _quality((1.0 + towards) / 2.0)
-        )
+        narrow = 1.0 - _share(spread, parameters.spread_bps_max)
+        ample = _share(self.notional, AMPLE_TOUCH * parameters.touch_notional_min)
+        fresh = 1.0 - _share(float(age_ms), float(most_ms))
+        points = QUALITY_POINTS
+        for share in (narrow, ample, fresh, (1.0 + towards) / 2.0):
+            points += int(share * QUALITY_POINTS)
+        return points
 
 
 def _share(value: float, whole: float) -> float:
@@ -256,7 +259,3 @@ def _share(value: float, whole: float) -> float:
     if share <= 0.0:
         return 0.0
     return share if share < 1.0 else 1.0
-
-
-def _quality(share: float) -> int:
-    return int(share * QUALITY_POINTS)

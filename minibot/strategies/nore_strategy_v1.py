@@ -105,7 +105,7 @@ class NoreStrategyV1(Strategy):
             return None
         if not self.bars.feed(bar, is_strict=self.is_after_gap) or not bar.is_live:
             return None
-        if self.bars.is_ready:
+        if self.is_after_gap and self.bars.is_ready:
             self.is_after_gap = False
         return self.decide(view)
 
