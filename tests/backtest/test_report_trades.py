@@ -83,6 +83,17 @@ def test_trades_and_performance_agree_on_every_result() -> None:
     assert nets == sorted(result.performance.trips)
 
 
+def test_losses_in_a_row_are_counted_as_the_trades_close() -> None:
+    """Six losses one after another are six, also with a gain that was entered among them."""
+    losses = [Trip(at * HOUR, at * HOUR + 1, "100", "90") for at in (1, 2, 3, 5, 6, 7)]
+    gain = Trip(4 * HOUR, 8 * HOUR, "100", "150", symbol="ETHUSDT")
+
+    review = reviewed([*losses, gain])
+
+    assert [trade.net > 0 for trade in review.trades].index(True) == 3
+    assert review.figures["losses_in_a_row_max"] == 6
+
+
 @pytest.mark.parametrize("name", ["by_symbol", "by_entry", "by_exit"])
 def test_groups_add_up_to_the_whole(name: str) -> None:
     """Every closed trade is in exactly one group."""

@@ -212,6 +212,8 @@ def _falls(
 def _trades(closed: Sequence[Trade]) -> JsonObject:
     results = [trade.net for trade in closed]
     held = sum(trade.held_ms for trade in closed)
+    # A trade's result is known once it has closed; trades come in order of their entries.
+    as_closed = [trade.net for trade in sorted(closed, key=lambda trade: trade.trip.closed_ts)]
     return {
         "trades": len(closed),
         "wins": sum(result > 0 for result in results),
@@ -223,7 +225,7 @@ def _trades(closed: Sequence[Trade]) -> JsonObject:
         "expectancy_ratio": ratios.text(ratios.expectancy_ratio(results)),
         "net_max": amount_text(max(results)) if results else None,
         "net_min": amount_text(min(results)) if results else None,
-        "losses_in_a_row_max": _longest_loss(results),
+        "losses_in_a_row_max": _longest_loss(as_closed),
         "held_ms_mean": held // len(closed) if closed else None,
     }
 
