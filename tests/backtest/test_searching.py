@@ -692,6 +692,19 @@ def test_search_that_loses_out_of_sample_says_so_by_whatever_figure(
     assert any("loses out of sample" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("names", "is_idle"), [(("x", "x"), False), (("x", "y"), True), (("x", "x", "y"), True)]
+)
+def test_search_is_called_idle_by_points_that_differ(names: tuple[str, ...], is_idle: bool) -> None:
+    """A point drawn twice has its own digest again: that says nothing of what is varied."""
+    trials = tuple(row("1", name) for name in names)
+    found = Found(WINDOW, trials[0], row("1"), row("0"), trials)
+
+    said = optimise_words.lines([found], "pnl")
+
+    assert any("changes no decision" in line for line in said) is is_idle
+
+
 def test_equity_and_profit_factor_that_keep_half_of_the_gain_hold() -> None:
     """A window that earns as much for its time out of sample as in sample does not part."""
     best = row("30", equity="10030", profit_factor="1.5")

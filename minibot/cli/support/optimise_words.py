@@ -93,6 +93,10 @@ def _warnings(
     earned = total([out_of_sample(each, "pnl") for each in found], "pnl")
     if earned is not None and earned < 0:
         said.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
-    if all(len({row.digest for row in each.trials}) == 1 < len(each.trials) for each in found):
+    # A point that was drawn again is no other point: its digest is bound to be the same.
+    if all(
+        len({row.digest for row in each.trials}) == 1 < len({row.sets for row in each.trials})
+        for each in found
+    ):
         said.append("WARNING: what is varied changes no decision here: all trials have one digest.")
     return said or ["Out of sample holds what the search found in sample."]
