@@ -41,6 +41,7 @@ from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import Span
 from minibot.cli.support import optimise_words
+from minibot.data.treatment import Treatment
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
@@ -604,6 +605,27 @@ def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> Non
     assert windows[-1].test.to_ms == job.open().end_ms
     with pytest.raises(Refusal):
         windows_of(job, 500, 3)
+
+
+def test_window_in_which_a_pair_has_no_bars_is_refused_before_the_search(
+    job: Job, tmp_path: Path
+) -> None:
+    """A pair that ends early, begins late or pauses is refused with its window, not hours later."""
+    bars = walk(300, seed=6, around=2000.0)
+    for name, kept, place in (
+        ("early", bars[:140], "window 2 of 2, judged"),
+        ("late", bars[120:], "window 1 of 2, searched"),
+        ("pausing", [*bars[:90], *bars[210:]], "window 1 of 2, judged"),
+    ):
+        (tmp_path / name).mkdir()
+        file = write_klines(tmp_path / name, kept, "ETHUSDT-1m.csv")
+        words = (*job.words, f"klines:{file}")
+        both = job._replace(words=words, treatment=Treatment(gaps="keep"))
+
+        with pytest.raises(Refusal, match=place) as refused:
+            windows_of(both, 2, 1)
+
+        assert str(file) in refused.value.message
 
 
 @pytest.mark.process

@@ -11,6 +11,7 @@ fixed size, and reported to the sampler in order.
 from __future__ import annotations
 
 import importlib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,13 +23,18 @@ from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.search.ranges import Range
 from minibot.backtest.search.sweep import Row, refuse_twice, run_row
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import Span
 from minibot.engine.lockstep import fresh_cores
+from minibot.engine.market_source import MarketSource
 from minibot.engine.worker_pool import Workers
 from minibot.events.model import JsonObject
+from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.report.figures import date_clock
 from minibot.strategies.selection import judge as judge_strategy
 
 SCHEMA: Final = "minibot.optimise"
@@ -111,8 +117,8 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         train_ratio: Length of the searched stretch over that of the judged one.
 
     Raises:
-        Refusal: The market has no known end, or its judged stretches would be shorter than a minute
-            or than one bar.
+        Refusal: The market has no known end, its judged stretches would be shorter than a minute or
+            than one bar, or one of its sources has nothing in a stretch.
     """
     market = job.open()
     if market.end_ms is None:
@@ -126,13 +132,43 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
             f"{market.name}: {length // 1000:,} s are too short for {count} windows.",
             "Take more history, or fewer --windows.",
         )
-    return [
+    windows = [
         Window(
             Span(origin + at * step, origin + (at + train_ratio) * step),
             Span(origin + (at + train_ratio) * step, origin + (at + train_ratio + 1) * step),
         )
         for at in range(count)
     ]
+    for source in market.sources if isinstance(market, Merged) else (market,):
+        _refuse_empty(source, windows)
+    return windows
+
+
+def _refuse_empty(source: MarketSource, windows: Sequence[Window]) -> None:
+    """Refuse a source without data in one of the stretches, whose backtests would be refused.
+
+    A hole in ticks or messages is found by its backtest alone.
+    """
+    series = source.series if isinstance(source, BarSource) else None
+    opens = [] if series is None else [bar.open_ts for bar in series.candles()]
+
+    def is_empty(span: Span) -> bool:
+        first, last = max(source.origin_ms, span.from_ms or 0), span.to_ms or 0
+        if source.end_ms is not None:
+            last = min(source.end_ms, last)
+        if series is None:
+            return last <= first
+        at = bisect_left(opens, first)
+        return at == len(opens) or next_open(series.interval, opens[at]) > last
+
+    for number, window in enumerate(windows, start=1):
+        for use, span in (("searched", window.train), ("judged", window.test)):
+            if is_empty(span):
+                when = f"{date_clock(span.from_ms or 0)} to {date_clock(span.to_ms or 0)} UTC"
+                raise Refusal(
+                    f"{source.name}: nothing in window {number} of {len(windows)}, {use} {when}.",
+                    "Leave it out, or take a --timerange or --windows in which each source trades.",
+                )
 
 
 def judge(job: Job, ranges: Sequence[Range]) -> None:
