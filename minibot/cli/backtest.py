@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report.documents import document_of, unchanged
+    from minibot.backtest.search.assumptions import KEY
     from minibot.backtest.search.backtest_job import Job
 
     folders = name_runs(arguments)
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
+    if arguments.fills != ALL_FILLS:
+        job = job.changed(f"{KEY}={arguments.fills}")
     judge_source(arguments, job)
     # Compared backtests need one event order, and only rule order is common to all profiles.
     done = search(arguments, job._replace(order=RULE))
@@ -132,20 +135,17 @@ def named(word: str, arguments: argparse.Namespace) -> str:
 
 
 def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
-    """Return the reviews by fill assumption: all, the profile's own first, or that one alone."""
+    """Return the reviews by fill assumption: all, the profile's own first, or the job's alone."""
     from minibot.backtest.driver import run_backtest
     from minibot.backtest.report.review import Review
-    from minibot.backtest.search.assumptions import KEY, run_band
+    from minibot.backtest.search.assumptions import run_band
     from minibot.engine.decision_record import DecisionRecord
 
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
-        alone = job.changed(f"{KEY}={arguments.fills}")
         record = DecisionRecord(has_values=True)
-        result = run_backtest(
-            alone.open(), alone.config, show_progress, draws=alone.draws, record=record
-        )
+        result = run_backtest(job.open(), job.config, show_progress, draws=job.draws, record=record)
         return {arguments.fills: Review.of(result)}
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
-from minibot.backtest.checks import lookahead
+from minibot.backtest.checks import lookahead, warmup_check
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.warmup_check import Moved, Readings, WarmUp, WarmupCheck
 from minibot.backtest.report.documents import document_of
+from minibot.backtest.search.backtest_job import Job
 from minibot.cli.support.checking import startup_lines
 from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, ShortRun, verb
@@ -170,6 +172,65 @@ def test_sweep_is_kept_and_each_row_is_the_run_with_set(
     assert json.loads(kept.read_text())["rows"] == swept.document["rows"]
     listed = verb(var_dir, "backtests", "list", "--json")
     assert listed.document["searches"] == [kept.parent.name]
+
+
+def test_sweep_has_the_fills_that_are_named_and_is_kept_only_where_asked(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """`--fills` is to a sweep as the profile's own assumption; `--no-keep` leaves nothing."""
+    sweep = ("--sweep", "strategy.rsi_period=14", "--jobs", "1", "--no-keep", "--json")
+
+    own, named, as_set = (
+        verb(var_dir, "backtest", *words, *sweep, *flags)
+        for flags in ((), ("--fills", "worse"), ("--set", "execution.fill_model=worse"))
+    )
+
+    (digest,) = {row["digest"] for row in as_set.document["rows"]}
+    assert [row["digest"] for row in named.document["rows"]] == [digest]
+    assert [row["digest"] for row in own.document["rows"]] != [digest]
+    assert named.document["rows"][0]["sets"] == ["strategy.rsi_period=14"]
+    assert named.document["config"]["execution"]["fill_model"] == "worse"
+    assert not list(var_dir.glob("backtests/*"))
+
+
+@pytest.mark.parametrize("flag", ["--lookahead-check", "--startup-check"])
+def test_check_has_the_fills_that_are_named(
+    flag: str, words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check runs under the assumption that `--fills` names."""
+    models = []
+
+    def check(job: Job, *_: object, **__: object) -> object:
+        models.append(job.config.execution.fill_model)
+        raise Refusal("seen", "")
+
+    monkeypatch.setattr(lookahead, "check_lookahead", check)
+    monkeypatch.setattr(warmup_check, "check_warmup", check)
+
+    verb(var_dir, "backtest", *words, flag, "--fills", "queue")
+    verb(var_dir, "backtest", *words, flag)
+
+    assert models == ["queue", "touch"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sweep", "strategy.rsi_period=7,14", "--startup-check"),
+        ("--sweep", "strategy.rsi_period=7,14", "--lookahead-check"),
+        ("--startup-check", "--lookahead-check", "3"),
+        ("--sweep", "execution.fill_model=touch,worse", "--fills", "queue"),
+    ],
+)
+def test_searches_of_which_one_would_be_left_out_are_refused(
+    flags: tuple[str, ...], words: tuple[str, ...], var_dir: Path
+) -> None:
+    """None of two that cannot go together is silently left out."""
+    said = verb(var_dir, "backtest", *words, *flags)
+
+    assert said.code == 4
+    assert all(flag in said.err for flag in flags if flag.startswith("--"))
+    assert not list(var_dir.glob("backtests/*"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import var_of
 from minibot.engine.worker_pool import default_jobs
 from minibot.execution.fill_models import BY_NAME
+from minibot.kernel.errors import ConfigError
 from minibot.report.figures import counted
 from minibot.runtime.paths import shown_path
 
@@ -65,7 +66,12 @@ def job_count(text: str) -> int:
 
 
 def search(arguments: argparse.Namespace, job: Job) -> int | None:
-    """Run the option that replaces a plain backtest; None when there is none."""
+    """Run the option that replaces a plain backtest; None when there is none.
+
+    Raises:
+        ConfigError: Two options exclude each other.
+    """
+    _judge(arguments)
     if arguments.lookahead_check is not None:
         return lookahead(arguments, job)
     if arguments.startup_check:
@@ -75,10 +81,24 @@ def search(arguments: argparse.Namespace, job: Job) -> int | None:
     return None
 
 
+def _judge(arguments: argparse.Namespace) -> None:
+    said = {
+        "--sweep": bool(arguments.sweep),
+        "--lookahead-check": arguments.lookahead_check is not None,
+        "--startup-check": arguments.startup_check,
+    }
+    flags = [flag for flag, is_said in said.items() if is_said]
+    if len(flags) > 1:
+        raise ConfigError(
+            f"{' and '.join(flags)}: each runs backtests of its own.", ["allowed: one at a time"]
+        )
+
+
 def sweep(arguments: argparse.Namespace, job: Job) -> int:
-    """Run a sweep and keep it; 0 even if risk stopped single rows."""
+    """Run a sweep and keep it unless told otherwise; 0 even if risk stopped single rows."""
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report.documents import unchanged
+    from minibot.backtest.search.assumptions import KEY
     from minibot.backtest.search.sweep import (
         SWEEP_FILE,
         keep_search,
@@ -90,20 +110,23 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
     )
 
     axes = [parse_axis(text) for text in arguments.sweep]
+    if arguments.fills != ALL_FILLS and any(axis.key == KEY for axis in axes):
+        raise ConfigError(f"--sweep and --fills: both name {KEY}.", ["allowed: one of the two"])
     points = points_of(job, axes)
     with unchanged(job.words):
         with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
             rows = run_sweep(job, points, arguments.jobs, show_progress)
         document = sweep_document(job, axes, rows, arguments.sort_by)
-    path = keep_search(document, SWEEP_FILE, var_of(arguments))
     keys = ", ".join(axis.key for axis in axes)
     lines = [
         f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
         *sweep_lines(rows, arguments.sort_by),
         *idle_lines(axes, rows),
         "The best of many is partly luck: see minibot optimise for figures out of sample.",
-        f"kept          {shown_path(path)}",
     ]
+    if arguments.keep:
+        path = keep_search(document, SWEEP_FILE, var_of(arguments))
+        lines.append(f"kept          {shown_path(path)}")
     show(arguments, document, lines)
     return 0
 
