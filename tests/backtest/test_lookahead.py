@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module, reload
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
@@ -111,6 +112,24 @@ def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
 
     assert verdict.is_clean, verdict.findings[:1]
     assert verdict.decisions >= 10
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Job:
+    """Two pairs with stops and targets, whose bars have their ticks at the same times."""
+    words = (
+        f"klines:{write_klines(tmp_path, walk(COUNT, seed=3))}",
+        f"klines:{write_klines(tmp_path, walk(COUNT, seed=8, around=2000.0), 'ETHUSDT-1m.csv')}",
+    )
+    return Job(words, bar_profile(*TIGHT, "risk.positions_max=2").raw)
+
+
+def test_portfolio_whose_levels_are_met_at_the_times_of_another_pair_passes(pair: Job) -> None:
+    """A level of one pair is met half way, when it is known that the other has met none."""
+    verdict = check(pair)
+
+    assert verdict.is_clean, verdict.findings[:1]
+    assert verdict.decisions > 40
 
 
 def test_end_that_no_event_of_the_market_meets_changes_nothing(job: Job) -> None:
@@ -387,6 +406,17 @@ def test_model_of_a_bars_inside_that_knows_its_close_is_caught(
     assert {finding.where for finding in verdict.findings} == {"market"}
 
 
+def test_model_that_knows_the_close_is_caught_at_the_times_of_another_pair(
+    pair: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half way to a price it is altered too, so a model that depends on the close is caught."""
+    monkeypatch.setattr(bars_module, "Intrabar", Foretelling)
+
+    verdict = check(pair, decisions=6, random_moments=8)
+
+    assert {finding.where for finding in verdict.findings} == {"market"}
+
+
 # --- altered data -----------------------------------------------------------------------------
 
 
@@ -441,6 +471,45 @@ def test_altered_bar_passes_a_level_that_was_met_on_the_way_to_its_close(
 
     assert (found.low, found.high) == (candle.low, candle.high)
     assert (found.close < seen.prices[-1]) == (close == 98)
+
+
+@pytest.mark.parametrize("seed", range(9))
+@pytest.mark.parametrize(
+    ("seen", "name", "last"),
+    [
+        (Seen((99,), way=-1), "low", 99),
+        (Seen((99, 97), is_low=True, way=1), "high", 100),
+        (Seen((99, 97, 109), is_low=True, is_high=True, way=-1), "close", 109),
+        (Seen((99, 97, 109, 105), is_low=True, is_high=True, way=-1), "close", 105),
+        (Seen((99, 109, 97), is_low=True, is_high=True, way=1), "close", 97),
+    ],
+)
+def test_altered_bar_whose_next_price_is_near_passes_no_level_on_the_way(
+    seen: Seen, name: str, last: int, seed: int
+) -> None:
+    """Half way to low, high or close no level was met: the altered price is on this side of it."""
+    unit = 10**8
+    bar = Candle(*(START_MS, START_MS + MINUTE_MS), *(n * unit for n in (100, 110, 98, 103, 1)))
+    seen = replace(seen, prices=tuple(price * unit for price in seen.prices))
+    change = Perturbation(START_MS + 40_000, REPLACE, seed, {"X": seen})
+
+    (found,) = change.candles("X", unit // 100, [bar])
+
+    true, other = getattr(bar, name), getattr(found, name)
+    assert min(true, last * unit) < other < max(true, last * unit)
+    assert found.low <= min(found.open, found.close)
+    assert found.high >= max(found.open, found.close)
+
+
+def test_altered_bar_keeps_a_near_price_that_has_no_room_for_another() -> None:
+    """A way of a few price increments cannot end sooner without a change of its direction."""
+    bar = Candle(START_MS, START_MS + MINUTE_MS, 100, 103, 97, 98, 10**8)
+    seen = Seen((99,), way=-1)
+
+    (found,) = Perturbation(START_MS + 9_000, REPLACE, 1, {"X": seen}).candles("X", 1, [bar])
+    (kept,) = Perturbation(START_MS + 9_000, REPLACE, 1, {"X": seen}).candles("X", 2, [bar])
+
+    assert (found.low, kept.low) == (98, 97)
 
 
 def test_altered_trades_change_price_and_quantity_and_no_time() -> None:

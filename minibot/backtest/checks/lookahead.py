@@ -79,6 +79,8 @@ class _Watched:
         self.ts: list[int] = []
         self.digests: list[bytes] = []
         self.kept: list[Root] = []
+        # Behind each kept tick of a position: the levels that `Intrabar.ticks` is told next.
+        self.levels: dict[tuple[str, int], Sequence[int]] = {}
         self._until = until
         self.keeps = False
         self.reads = Reads()
@@ -101,6 +103,9 @@ class _Watched:
             self.reads.ts, self.reads.is_on = root.ts, True
             yield root
             self.reads.is_on = False
+            tick = root.payload
+            if self.keeps and isinstance(tick, MarketTick) and watch.is_held(tick.symbol):
+                self.levels[tick.symbol, root.ts] = watch.levels(tick.symbol)
         if self._until is not None:
             yield Root(Beat(0, {}), self._until + 1)
 
@@ -158,13 +163,14 @@ class _Base:
     def _seen(self, symbol: str, interval: str, ts: int) -> Seen:
         start = open_of(interval, ts)
         end = next_open(interval, start)
-        prices: list[tuple[int, int]] = []
+        bids: list[_Bid] = []
         for root in self.market.kept[bisect_right(self._highest, start) :]:
             if root.ts >= end:
                 break
             if isinstance(root.payload, MarketTick) and root.payload.symbol == symbol:
-                prices.append((root.ts, parse_amount(root.payload.price)))
-        return _seen(prices, ts)
+                levels = self.market.levels.get((symbol, root.ts), ())
+                bids.append(_Bid(root.ts, parse_amount(root.payload.price), levels))
+        return _seen(bids, ts)
 
 
 def check_lookahead(
@@ -278,13 +284,33 @@ def _intervals(source: MarketSource) -> dict[str, str]:
     return {}
 
 
-def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
-    past = tuple(price for at, price in prices if at <= ts)
+class _Bid(NamedTuple):
+    """Price of a tick inside a bar, and the levels of the position behind it."""
+
+    at: int
+    price: int
+    levels: Sequence[int]
+
+
+def _seen(bids: Sequence[_Bid], ts: int) -> Seen:
+    past = tuple(bid.price for bid in bids if bid.at <= ts)
     if not past:
         return Seen()
-    whole = [price for _, price in prices]
-    is_close = all(price == past[-1] for price in whole[len(past) :])
-    return Seen(past, min(past) == min(whole), max(past) == max(whole), is_close)
+    whole = [bid.price for bid in bids]
+    left = bids[len(past) :]
+    is_close = all(bid.price == past[-1] for bid in left)
+    way = _way(bids[len(past) - 1], left[0], ts) if left else 0
+    return Seen(past, min(past) == min(whole), max(past) == max(whole), is_close, way)
+
+
+def _way(last: _Bid, following: _Bid, ts: int) -> int:
+    """Return `Seen.way` between two ticks, the time of a level as `Intrabar.ticks` has it."""
+    # Moments from there on are those of other pairs: a pair's own are the times of its ticks.
+    if ts < max(last.at + 1, last.at + (following.at - last.at) // 2):
+        return 0
+    way = (following.price > last.price) - (following.price < last.price)
+    # Without a level ahead none can be met, however far the altered price goes.
+    return way if any((level - last.price) * way > 0 for level in last.levels) else 0
 
 
 # --- differences ------------------------------------------------------------------------------

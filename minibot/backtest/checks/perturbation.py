@@ -2,7 +2,7 @@
 
 Data that is known at the moment stays as it is. A recorded message is known once it has arrived. A
 bar is known once it has closed; of an unfinished bar only the prices that the market has shown by
-then are known and kept.
+then are known and kept, and that no level was met where one would have been by then.
 
 Alteration comes first: feed, aggregated bars and the model of prices inside a bar work on altered
 data, so look-ahead in any of them shows.
@@ -65,12 +65,15 @@ class Seen:
             them the bar's open is known.
         is_low, is_high: True when the bar's low or high is among them.
         is_close: True when the last of them is the bar's close.
+        way: Direction of the next price, 1 or -1, if a level lies ahead and half of the time to the
+            price is over: a level that is met shows a tick by then. Else 0.
     """
 
     prices: tuple[int, ...] = ()
     is_low: bool = False
     is_high: bool = False
     is_close: bool = False
+    way: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +234,20 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
         moved = price * (BPS + sign * bps) // BPS // step * step + sign * STEPS_MIN * step
         return max(step, moved)
 
+    def nearer(price: int, passed: int) -> int:
+        # Ends the way sooner: it meets no level that the true one does not meet.
+        spread = 2 * (candle.open - seen.prices[0]) + step
+        first, last = (price, passed) if seen.way < 0 else (passed + spread, price)
+        count = (last - first) // step - 1
+        return first + random.randint(1, count) * step if count > 0 else price
+
     opened = candle.open if seen.prices else beyond(candle.open, random.choice((-1, 1)))
-    low = candle.low if seen.is_low else beyond(min((opened, *seen.prices)), -1)
-    high = candle.high if seen.is_high else beyond(max((opened, *seen.prices)), 1)
+    lowest, highest = min((opened, *seen.prices)), max((opened, *seen.prices))
+    low, high = candle.low, candle.high
+    if not seen.is_low:
+        low = nearer(low, lowest) if seen.way < 0 else beyond(lowest, -1)
+    if not seen.is_high:
+        high = nearer(high, highest) if seen.way > 0 else beyond(highest, 1)
     # Mostly on the other side of the open, where any dependence on the bar's close shows.
     falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
     lowest, highest = (low, opened) if falls else (opened, high)
@@ -242,6 +256,8 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
         rises = candle.close > seen.prices[-1]
         lowest, highest = (candle.close, high) if rises else (low, candle.close)
     close = lowest + random.randint(0, max(0, highest - lowest) // step) * step
+    if seen.is_low and seen.is_high and seen.way:
+        close = nearer(candle.close, seen.prices[-1])
     close = candle.close if seen.is_close else close
     volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
     return candle._replace(open=opened, high=high, low=low, close=close, volume=volume)
