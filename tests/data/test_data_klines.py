@@ -16,6 +16,7 @@ from minibot.data.klines import inspect_klines, open_klines
 from minibot.data.treatment import KEEP_ALL, Treatment
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_files import open_klines as served_klines
 from tests.data.data_files import MINUTE_MS, OPEN_MS, csv_text, row, write_rows, zipped
 
 pytestmark = pytest.mark.campaign
@@ -73,6 +74,22 @@ def test_csv_with_a_header_is_read_by_its_names(
     assert klines[0][2:7] == FIRST[2:7]
     # No close time given, so a millisecond before the next bar.
     assert klines[0].close_ts == FIRST.close_ts
+
+
+@pytest.mark.parametrize("volume", ['"12,345.0"', '"12,345"', "12.345,7", "12.345,", None])
+def test_row_of_other_width_than_its_header_is_no_kline(volume: str | None, tmp_path: Path) -> None:
+    """A thousands separator, or a cell too many or too few, is a bad row and never shifts cells."""
+    header = "timestamp,open,high,low,close,volume,note"
+    rows = [[*row(number)[:6], "-"] for number in range(3)]
+    rows[1] = [*rows[1][:5], *([] if volume is None else [volume, "-"])]
+    path = tmp_path / "BTCUSDT-1m.csv"
+    path.write_text(csv_text(rows, header))
+
+    trouble = inspect_klines(path, Treatment()).report.troubles["rows"]
+
+    assert (trouble.count, trouble.places[0].row) == (1, 3)
+    with pytest.raises(Refusal, match="row 3"):
+        served_klines(path)
 
 
 def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:

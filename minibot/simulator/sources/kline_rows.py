@@ -153,7 +153,7 @@ def _csv_rows(path: Path, first: bytes, lines: Iterator[bytes]) -> Iterator[Row]
             f"{path}: row 1 names other columns than a kline's: {', '.join(head)[:200]}.",
             f"Needed: {', '.join(COLUMNS[:NEEDED])}.",
         )
-    yield from _numbered(lines, lambda text: _placed_cells(places, split(text)), 2)
+    yield from _numbered(lines, lambda text: _placed_cells(places, len(head), split(text)), 2)
 
 
 def split(text: bytes) -> Cells:
@@ -164,7 +164,7 @@ def split(text: bytes) -> Cells:
 def _plain_cells(text: bytes) -> Cells | BadRow:
     cells = text.decode("ascii", "replace").split(",")
     if len(cells) != len(COLUMNS) and len(cells) != NEEDED:
-        return BadRow(f"has {len(cells)} columns, not {len(COLUMNS)}")
+        return BadRow(f"has {len(cells)} columns, not {NEEDED} or {len(COLUMNS)}")
     if not cells[0].isdigit():
         return BadRow(f"has no open time but {cells[0][:40]!r}")
     return cells + [""] * (len(COLUMNS) - len(cells))
@@ -180,9 +180,10 @@ def places_of(head: Sequence[str]) -> list[int] | None:
     return None if -1 in places[:NEEDED] else places
 
 
-def _placed_cells(places: Sequence[int], found: Cells) -> Cells | BadRow:
-    if len(found) <= max(places):
-        return BadRow(f"has {len(found)} columns, fewer than the header")
+def _placed_cells(places: Sequence[int], width: int, found: Cells) -> Cells | BadRow:
+    # A comma within a number, even a quoted one, would move every cell behind it.
+    if len(found) != width:
+        return BadRow(f"has {len(found)} columns, not {width} as the header")
     cells = [found[place] if place >= 0 else "" for place in places]
     if not cells[0].isdigit():
         cells[0] = _digits_of_date(cells[0])
