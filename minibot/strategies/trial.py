@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
+from minibot.cores.core_profile import venue_name
 from minibot.cores.wish import Wish
-from minibot.events.intervals import align, warmup_of
+from minibot.events.intervals import INTERVAL_MS, align, warmup_of, warmup_raised
 from minibot.events.model import (
     BUY,
     SELL,
@@ -36,6 +37,7 @@ from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
+from minibot.strategies.declaration import Needs, declaration_violations
 from minibot.strategies.plots import Plots
 from minibot.strategies.selection import choose, judge
 from minibot.strategies.signals import DecidedSignal
@@ -108,9 +110,12 @@ class Trial:
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
         sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
         config = load_config(PROFILE, sets).raw
-        feeds = _feeds(config)
-        if feeds:
-            config["market"]["feeds"] = dict.fromkeys(feeds, "made up")
+        if (needs := _sound_needs(config)) is not None:
+            # The demo's own history, bars and markets say nothing about the strategy.
+            if lacked := _lacked_sets(needs, config):
+                config = _config_with(path, [*sets, *lacked])
+            if needs.feeds:
+                config["market"]["feeds"] = dict.fromkeys(needs.feeds, "made up")
         judge(config)
         self._begin(config)
 
@@ -266,19 +271,48 @@ class Trial:
         self._core.process(event, self._n, self.now)
 
 
-def _feeds(config: JsonObject) -> Sequence[str]:
-    """Return the feeds that the profile's strategy reads; none of one that is refused."""
+def _sound_needs(config: JsonObject) -> Needs | None:
+    """Return the needs that the profile's strategy declares; None of one that is refused."""
     try:
-        found = choose(config).needs.feeds
+        chosen = choose(config)
     except RunStop:  # `judge` tells why.
-        return ()
-    return found if isinstance(found, tuple | list) else ()
+        return None
+    return None if declaration_violations(chosen.cls.PARAMETERS, chosen.needs) else chosen.needs
+
+
+def _lacked_sets(needs: Needs, config: JsonObject) -> list[str]:
+    """Return the changes that give a profile the bars, history and markets that it lacks."""
+    market, venue = config["market"], venue_name(config)
+    built, warmup = market["bar_intervals"], market["warmup_bars"]
+    symbols = config[venue]["symbols"]
+    sets = []
+    # Bars of an interval that nobody builds are left to `judge`.
+    if lacked := [name for name in needs.intervals if name in INTERVAL_MS and name not in built]:
+        sets.append(f"market.bar_intervals={_list([*built, *dict.fromkeys(lacked)])}")
+    if warmup_raised(warmup, needs.intervals, needs.history) != warmup:
+        sets.append(f"market.warmup_bars={needs.history}")
+    if lacked := [symbol for symbol in needs.symbols if symbol not in symbols]:
+        sets.append(f"{venue}.symbols={_list([*symbols, *dict.fromkeys(lacked)])}")
+    return sets
+
+
+def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
+    """Return the trial's profile with a strategy's needs, as any other profile is judged."""
+    try:
+        return load_config(PROFILE, sets).raw
+    except ConfigError as error:
+        said = f"strategy {path.stem}: it needs what the trial's profile cannot give."
+        raise ConfigError(said, error.violations) from error
 
 
 def _json(value: int | str | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _list(names: Iterable[str]) -> str:
+    return f"[{','.join(map(_json, names))}]"
 
 
 def _instrument(symbol: str) -> Instrument:

@@ -538,9 +538,10 @@ def test_needs_that_the_profile_does_not_give_are_refused(
     tmp_path: Path, needs: str, told: str
 ) -> None:
     """Needs that the profile does not meet are refused before the night."""
-    path = written(tmp_path, f"@staticmethod\ndef needs(settings):\n    return {needs}")
+    written(tmp_path, f"@staticmethod\ndef needs(settings):\n    return {needs}")
+    profile = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
     with pytest.raises(ConfigError) as caught:
-        Trial(path)
+        chosen.judge(profile)
 
     assert told in caught.value.violations[0]
 
@@ -780,6 +781,62 @@ def test_state_that_cannot_be_kept_or_given_back_is_refused_before_anything_runs
         Trial(written(tmp_path, body))
 
     assert told in caught.value.violations[0]
+
+
+def needing(words: str, *lines: str) -> str:
+    """Return the body of a strategy with these needs, and an `on_bar` with these lines."""
+    declared = f"@staticmethod\ndef needs(settings):\n    return Needs({words})"
+    on_bar = "\n".join(["def on_bar(self, bar, view):", *(f"    {line}" for line in lines)])
+    return f"{declared}\n\n{on_bar}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "intervals=(settings.interval,)",
+        "intervals=(settings.interval,), history=1000",
+        "intervals=(settings.interval, '1h'), history=50",
+        "intervals=('15m',), history=50",
+        "symbols=('ETHUSDT',)",
+        "intervals=('4h',), symbols=('ETHUSDT', 'BTCUSDT'), feeds=('mood',)",
+    ],
+)
+def test_trial_brings_what_a_strategy_declares(words: str, tmp_path: Path) -> None:
+    """History, bars and markets that the trial's profile lacks are no fault of the strategy."""
+    path = written(tmp_path, needing(words, "return sell('due') if view.is_long else buy('due')"))
+
+    assert wave_fault(lambda: Trial(path), "mine.py") == ""
+
+
+@pytest.mark.parametrize(
+    "words", ["intervals=(settings.interval,)", "intervals=(settings.interval, '1h')"]
+)
+def test_error_of_a_strategy_is_told_whatever_it_declares(words: str, tmp_path: Path) -> None:
+    """The trial comes as far as the strategy's own fault."""
+    path = written(tmp_path, needing(words, "return True"))
+
+    assert "found bool" in wave_fault(lambda: Trial(path), "mine.py")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("intervals=(settings.interval,), history=1001", "market.warmup_bars = 1001"),
+        ("intervals=('7m',)", "it needs bars of 7m"),
+        ("intervals=('1M',)", "it needs bars of 1M"),
+        ("symbols=('eth/usdt',)", '"eth/usdt"'),
+        ("intervals='1h'", "expected a tuple of texts"),
+        ("intervals=('1h',), history='100'", "expected a whole number"),
+    ],
+)
+def test_needs_that_no_profile_meets_are_refused_by_a_trial(
+    words: str, told: str, tmp_path: Path
+) -> None:
+    """The trial brings nothing that a night could not."""
+    with pytest.raises(ConfigError) as caught:
+        Trial(written(tmp_path, needing(words, "return None")))
+
+    assert told in "\n".join(caught.value.violations)
 
 
 def test_state_that_fails_later_stops_with_its_line(tmp_path: Path) -> None:
