@@ -160,6 +160,15 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         raise ConfigError(f"strategy {name}: {count}.", found, REMEDY)
 
 
+def sound_needs(config: JsonObject) -> Needs | None:
+    """Return the needs that the profile's strategy declares; None where `judge` refuses them."""
+    try:
+        chosen = choose(config)
+    except RunStop:
+        return None
+    return None if declaration_violations(chosen.cls.PARAMETERS, chosen.needs) else chosen.needs
+
+
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
     """Return the needs that a strategy declares and the profile does not meet."""
     market, venue = config["market"], venue_name(config)

@@ -31,15 +31,15 @@ from minibot.events.model import (
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import BPS, MINUTE_MS
 from minibot.kernel.canonical import decode, encode
-from minibot.kernel.errors import ConfigError, MinibotError, RunStop
+from minibot.kernel.errors import ConfigError, MinibotError
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
-from minibot.strategies.declaration import Needs, declaration_violations
+from minibot.strategies.declaration import Needs
 from minibot.strategies.plots import Plots
-from minibot.strategies.selection import choose, judge
+from minibot.strategies.selection import judge, sound_needs
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
@@ -110,7 +110,7 @@ class Trial:
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
         sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
         config = load_config(PROFILE, sets).raw
-        if (needs := _sound_needs(config)) is not None:
+        if (needs := sound_needs(config)) is not None:
             # The demo's own history, bars and markets say nothing about the strategy.
             if lacked := _lacked_sets(needs, config):
                 config = _config_with(path, [*sets, *lacked])
@@ -269,15 +269,6 @@ class Trial:
         name = f"{self._n:08x}-0000-4000-8000-000000000000"
         event = Event(self.now, name, "trial", "trial", "0" * 64, payload)
         self._core.process(event, self._n, self.now)
-
-
-def _sound_needs(config: JsonObject) -> Needs | None:
-    """Return the needs that the profile's strategy declares; None of one that is refused."""
-    try:
-        chosen = choose(config)
-    except RunStop:  # `judge` tells why.
-        return None
-    return None if declaration_violations(chosen.cls.PARAMETERS, chosen.needs) else chosen.needs
 
 
 def _lacked_sets(needs: Needs, config: JsonObject) -> list[str]:

@@ -198,6 +198,40 @@ def test_night_refuses_what_its_played_market_does_not_have(
     assert not var_dir.joinpath("runs").exists()
 
 
+UNSOUND = [
+    ("imports time", TWO_BARS.replace("class Two", "import time\n\n\nclass Two")),
+    ("history = '70': expected a whole number", TWO_BARS.replace("70", "'70'")),
+    ("needs() returns None", TWO_BARS.replace("return Needs", "return None and Needs")),
+]
+
+
+@pytest.mark.parametrize(("told", "text"), UNSOUND, ids=[told for told, _ in UNSOUND])
+def test_unsound_strategy_of_an_idea_is_a_configuration_error(
+    tmp_path: Path, var_dir: Path, told: str, text: str
+) -> None:
+    """A wrong file has the exit code of configuration, as without --strategy."""
+    (tmp_path / "two.py").write_text(text, encoding="utf-8")
+    said = verb(var_dir, "backtest", "--set", f"strategy.folder={tmp_path}", "--strategy", "two")
+
+    assert said.code == 4, said.err
+    assert told in said.err
+
+
+@pytest.mark.parametrize("words", [("night", "--config", DEMO), ("backtest",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "chosen", [("--strategy", "rsi_band"), ("--set", "strategy.name=rsi_band")]
+)
+def test_unknown_parameter_is_a_configuration_error_with_and_without_the_flag(
+    var_dir: Path, words: tuple[str, ...], chosen: tuple[str, ...]
+) -> None:
+    """The way in which a strategy is chosen changes neither refusal nor exit code."""
+    said = verb(var_dir, *words, *chosen, "--set", "strategy.parameters.nosuch=1")
+
+    assert said.code == 4, said.err
+    assert "strategy.parameters.nosuch = 1: unknown parameter" in said.err
+    assert not var_dir.joinpath("runs").exists()
+
+
 def test_strategy_name_that_exists_twice_is_refused_everywhere(
     tmp_path: Path, var_dir: Path
 ) -> None:

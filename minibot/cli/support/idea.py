@@ -98,14 +98,19 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
 
 
 def fed(arguments: argparse.Namespace, config: Config) -> Config:
-    """Return a profile that gives the strategy of `--strategy` the bars that it needs."""
+    """Return a profile that gives the strategy of `--strategy` the bars that it needs.
+
+    A strategy that `judge` refuses gets none: the refusal comes from there, with its exit code.
+    """
     if arguments.strategy is None:
         return config
     from minibot.backtest.sources.source_interval import built_set
     from minibot.runtime.configuration.config import config_with
-    from minibot.strategies.selection import choose
+    from minibot.strategies.selection import sound_needs
 
-    needs = choose(config.raw).needs
+    needs = sound_needs(config.raw)
+    if needs is None:
+        return config
     built = config.market.bar_intervals
     sets = []
     if [name for name in needs.intervals if name not in built and name in INTERVALS]:
