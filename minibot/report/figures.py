@@ -119,11 +119,14 @@ def long_duration(ms: int) -> str:
 
 
 def short_duration(ms: int) -> str:
-    """Return a duration in its largest unit with one decimal, such as `2.8 s` or `3.4 h`."""
+    """Return a duration in its largest unit with one decimal, such as `3.4 h`.
+
+    Below a minute it is the text of `duration`, so that one page shows one number.
+    """
     for unit_ms, unit in ((DAY_MS, "d"), (3_600_000, "h"), (60_000, "min")):
         if ms >= unit_ms:
             return f"{ms / unit_ms:,.1f} {unit}"
-    return f"{max(0, ms) / 1000:.1f} s"
+    return duration(ms)
 
 
 def clock(ms: int) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minibot.events.money import amount_text
 from minibot.report.chart import equity_chart
 from minibot.report.curve import STRETCHES_MAX, EquityCurve
-from minibot.report.figures import duration, money, percent, plain_text, signed
+from minibot.report.figures import duration, money, percent, plain_text, short_duration, signed
 from minibot.report.trades import RoundTrip
 
 AMOUNTS = st.integers(-(10**16), 10**16)
@@ -50,6 +50,12 @@ def test_duration_names_its_units_and_is_right_to_the_second_or_minute(ms: int) 
 
     left_out = 60_000 if "h" in duration(ms) else 1_000 if "min" in duration(ms) else 100
     assert 0 <= ms - back < left_out
+
+
+@given(st.integers(0, 59_999))
+def test_duration_below_a_minute_is_one_text_wherever_it_is_shown(ms: int) -> None:
+    """A mean in the head of a page and in its table is the same number."""
+    assert short_duration(ms) == duration(ms)
 
 
 @given(st.text(), st.integers(1, 50))
