@@ -51,7 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--full", action="store_true", help="the whole chain: every check, order, price and id"
     )
-    command.add_argument("--symbol", help="with --at and --why-not: of this symbol")
+    command.add_argument("--symbol", help="with --at and --why-not: of this symbol, as BTC/USDT")
     command.add_argument("--from", dest="from_time", metavar="TIME", help="with --why-not: from")
     command.add_argument("--to", dest="to_time", metavar="TIME", help="with --why-not: up to")
     add_zone(command)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     recorded, status = open_run(run_dir_of(arguments))
     if arguments.symbol is not None:
-        recorded.manifest.require_symbol(arguments.symbol)
+        arguments.symbol = recorded.manifest.named_symbol(arguments.symbol)
     _require_question(arguments)
     with by_this_code(status):
         if arguments.at is not None:

@@ -27,7 +27,7 @@ HEAD = ("bound", "value", "limit", "leaves", "")
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("symbol", metavar="SYMBOL", help="the market, such as BTCUSDT")
+    command.add_argument("symbol", metavar="SYMBOL", help="as BTCUSDT or BTC/USDT")
     add_run(command)
     command.add_argument("--at", metavar="TIME", help="at this time of the run, not at its end")
     command.add_argument("--explain", action="store_true", help="a line for each bound")
@@ -62,6 +62,7 @@ def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
         if getattr(arguments, name) is not None:
             raise Refusal(f"--{name} goes with --price.", "A run has its own; --set changes a key.")
     recorded, status = open_run(run_dir_of(arguments))
+    symbol = recorded.manifest.named_symbol(arguments.symbol)
     config = recorded.manifest.config
     if arguments.set:
         config = recorded_profile(config, arguments).raw
@@ -69,23 +70,25 @@ def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
     at = span.to_ms if arguments.at is None else span.moment(arguments.at, is_end=True)
     title = f"going back to {span.clock(at)}"
     with by_this_code(status), progress_bar(title) as progress:
-        answer = size_at(recorded, config, arguments.symbol, at, progress)
+        answer = size_at(recorded, config, symbol, at, progress)
     document |= {"run_id": recorded.manifest.run_id, "at_ms": at, "at": span.clock(at)}
     return answer
 
 
 def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
+    from minibot.exchanges.venues import VENUES
     from minibot.replay.explain.size_question import size_supposed
 
     if arguments.config is None:
         raise Refusal("--price goes with --config.", "Name the profile whose sizing is asked.")
     if arguments.at is not None:
         raise Refusal("--at goes with a run.", "With --price there is no run.")
-    config = profile_of(arguments).raw
+    profile = profile_of(arguments)
+    config, symbol = profile.raw, VENUES[profile.venue].symbols.read(arguments.symbol)
     price = _amount("--price", arguments.price)
     equity = _amount("--equity", arguments.equity or config["portfolio"]["cash"])
     atr = None if arguments.atr is None else _amount("--atr", arguments.atr) / 10**8
-    return size_supposed(config, arguments.symbol, price, equity, atr)
+    return size_supposed(config, symbol, price, equity, atr)
 
 
 def _amount(flag: str, text: str) -> int:

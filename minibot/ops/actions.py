@@ -91,8 +91,7 @@ def _ask_of_symbol(
 ) -> str:
     run_dir = var.run(run_id)
     manifest = Manifest.load(run_dir)
-    name = (symbol or "").replace("/", "").upper()
-    manifest.require_symbol(name)
+    name = manifest.named_symbol(symbol or "")
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     if kind == "unlock_symbol":
         kind, fields["until_ts"] = "lock_symbol", now_ms

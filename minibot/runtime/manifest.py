@@ -89,6 +89,16 @@ class Manifest:
                 f"It trades: {', '.join(self.symbols)}.",
             )
 
+    def named_symbol(self, name: str) -> str:
+        """Return the run's symbol that a person names, as `BTCUSDT` or `BTC/USDT`.
+
+        Raises:
+            Refusal: It is none of the run's.
+        """
+        symbol = name.strip().replace("/", "").upper()
+        self.require_symbol(symbol)
+        return symbol
+
     def to_json(self) -> JsonObject:
         """Return the content of `manifest.json`."""
         data: JsonObject = _listed(asdict(self))

@@ -164,6 +164,48 @@ def test_size_of_a_run_by_other_bars_is_that_of_their_atr(
     assert asked.document["bounds"] != plain.document["bounds"]
 
 
+@pytest.mark.parametrize("name", ["BTC/USDT", "btcusdt"])
+def test_symbol_of_a_run_is_taken_as_a_person_names_it(name: str, short_run: ShortRun) -> None:
+    """A pair with a stroke or in small letters is the run's symbol, as for lock-symbol."""
+    at = ("--at", f"{datetime.fromtimestamp(_first_fill_s(short_run), UTC):%H:%M:%S}", "--json")
+    plain = verb(short_run.var, "size", SYMBOL, short_run.run_id, *at)
+    sized = verb(short_run.var, "size", name, short_run.run_id, *at)
+    explained = verb(short_run.var, "explain", short_run.run_id, *at, "--symbol", name)
+
+    assert plain.code == sized.code == explained.code == 0, sized.err + explained.err
+    assert sized.document == plain.document
+    assert SYMBOL in json.dumps(explained.document)
+
+
+@pytest.mark.parametrize("command", [("size", "ETH/USDT"), ("explain", "--symbol", "ETH/USDT")])
+def test_symbol_that_the_run_does_not_trade_is_refused_with_those_that_it_does(
+    command: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """The symbol is the cause, and is told as such at every time."""
+    at = ("--at", f"{datetime.fromtimestamp(_first_fill_s(short_run), UTC):%H:%M:%S}")
+    said = verb(short_run.var, command[0], *at, *command[1:], short_run.run_id)
+
+    assert said.code == 2
+    assert "does not trade 'ETHUSDT'" in said.err
+    assert f"It trades: {SYMBOL}." in said.err
+
+
+def _first_fill_s(short_run: ShortRun) -> int:
+    ts: int = raw_events(short_run.run_dir, "fills")[0]["ts"]
+    return ts // 1000
+
+
+def test_supposed_size_of_a_pair_knows_the_limits_of_its_symbol(var_dir: Path) -> None:
+    """A limit by symbol holds however the symbol is written."""
+    words = ("--config", NORE, "--price", "60000", "--atr", "120", "--explain", "--json")
+    limit = ("--set", f'risk.symbol_notional_max={{"{SYMBOL}":"3"}}')
+    plain = verb(var_dir, "size", SYMBOL, *words, *limit)
+    said = verb(var_dir, "size", "BTC/USDT", *words, *limit)
+
+    assert plain.code == said.code == 0, said.err
+    assert said.document == plain.document
+
+
 def test_supposed_account_gives_the_size_of_its_first_entry(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -45,7 +45,4 @@ def traded_symbol(var: Var, name: str) -> str:
     Raises:
         Refusal: No run is running (exit 3), or it does not trade this symbol.
     """
-    manifest = Manifest.load(var.run(require_running(var)))
-    symbol = name.replace("/", "").upper()
-    manifest.require_symbol(symbol)
-    return symbol
+    return Manifest.load(var.run(require_running(var))).named_symbol(name)
