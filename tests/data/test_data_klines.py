@@ -92,6 +92,27 @@ def test_row_of_other_width_than_its_header_is_no_kline(volume: str | None, tmp_
         served_klines(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("btc-usdt-1m.csv", "BTCUSDT"),
+        ("ETH-BTC-1m-2025-01.csv", "ETHBTC"),
+        ("BTC-USDT.csv", "BTCUSDT"),
+        ("BTC_USDT-1m.csv", "BTCUSDT"),
+        ("BTCUSDT-1m.csv", "BTCUSDT"),
+        ("BTCUSDT-PERP-1m.csv", "BTCUSDT"),
+        ("BTCUSDT-2025.csv", "BTCUSDT"),
+    ],
+)
+def test_symbol_of_a_file_is_read_with_its_quote_asset(
+    name: str, symbol: str, tmp_path: Path
+) -> None:
+    """A dash between base and quote ends no symbol; another word behind it is no part of one."""
+    path = write_rows(tmp_path / name, [row(0), row(1)])
+
+    assert (open_klines(path).symbol, served_klines(path).symbol) == (symbol, symbol)
+
+
 def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:
     """The futures archive's header names map to the spot archive's columns."""
     header = (

@@ -19,8 +19,13 @@ from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, next_open, open_of
 from minibot.kernel.errors import Refusal
 from minibot.simulator.sources.kline_rows import BadRow, rows_of, time_of
+from minibot.simulator.venue.instruments import QUOTE_ASSETS
 
-_NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
+# A dash as well may stand between base and quote; behind a whole symbol stands another word.
+_QUOTE: Final = "|".join(QUOTE_ASSETS)
+_NAME: Final = re.compile(
+    rf"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+)-|-((?i:{_QUOTE}))(?=[-_.])|-)", re.ASCII
+)
 _NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
 
 
@@ -77,7 +82,9 @@ def open_klines(path: Path) -> KlineFile:
 
 
 def symbol_of(path: Path) -> str:
-    """Return the symbol at the beginning of a file's name: `BTCUSDT-1m...`, `BTC_USDT-1m...`.
+    """Return the symbol at the beginning of a file's name, such as `BTCUSDT-1m...`.
+
+    `BTC_USDT-1m...` and `btc-usdt-1m...` are the same one.
 
     Raises:
         Refusal: The name does not begin with a symbol.

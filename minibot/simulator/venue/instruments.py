@@ -106,8 +106,8 @@ def _derived(symbol: str, sample: Mapping[str, Any] | None) -> dict[str, str]:
     if quote is None or sample is None:
         why = "no known quote asset" if quote is None else "no trade to derive them from"
         raise Refusal(
-            f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and {why}",
-            "add an exchangeInfo line to the tape or the symbol to the table",
+            f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and {why}.",
+            "Add an exchangeInfo line to the tape or the symbol to the table.",
         )
     step = _increment(sample["q"])
     return {
