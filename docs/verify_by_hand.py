@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-run = pathlib.Path(sys.argv[1])
+run = pathlib.Path(sys.argv[1] if len(sys.argv) == 2 else sys.exit(print(__doc__) or 2))
 
 
 def read(path, size=1 << 24):

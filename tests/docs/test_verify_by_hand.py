@@ -15,10 +15,10 @@ from tests.kernel.kernel_support import change
 from tests.runs import ShortRun
 
 
-def by_hand(project: Path, run: Path) -> tuple[int, list[str]]:
+def by_hand(project: Path, *runs: Path) -> tuple[int, list[str]]:
     """Run the script by a Python without minibot; return exit code and lines."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(project / "docs" / "verify_by_hand.py"), str(run)],
+        [sys.executable, "-I", "-S", str(project / "docs" / "verify_by_hand.py"), *map(str, runs)],
         capture_output=True,
         text=True,
         check=False,
@@ -66,6 +66,18 @@ def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> No
     assert code == 1
     assert any("more.json: not in the seal" in line for line in said)
     assert any("inbox.head: its lines lead elsewhere" in line for line in said)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("runs", [(), (Path("a"), Path("b"))])
+def test_script_without_one_run_tells_how_it_is_called(
+    project: Path, runs: tuple[Path, ...]
+) -> None:
+    """No run, or more than one, is neither clean nor damaged."""
+    code, said = by_hand(project, *runs)
+
+    assert code == 2
+    assert "verify_by_hand.py var/runs/RUN" in said[0]
 
 
 def test_script_is_short_and_imports_the_standard_library_alone(project: Path) -> None:
