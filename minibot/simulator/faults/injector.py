@@ -20,7 +20,7 @@ from minibot.kernel.errors import ConfigError
 from minibot.simulator.faults.faults import FRAME_FAULTS, Faults, FrameFault, HttpFault
 from minibot.simulator.faults.garbage import GARBAGE
 from minibot.simulator.faults.payload_faults import KINDS, change_of
-from minibot.simulator.faults.script import FaultUnknown, check_field, moment_ms
+from minibot.simulator.faults.script import FaultUnknown, check_fault, moment_ms, without_moment
 from minibot.simulator.server import wire
 from minibot.simulator.server.control import SHAPES
 from minibot.simulator.server.hub import Hub
@@ -109,39 +109,38 @@ class Injector:
         while self._script and self._script[0][0] <= now_ms:
             item = self._script.pop(0)[2]
             try:
-                self.inject(item)
+                self.inject(without_moment(item))
             except FaultUnknown as error:
                 raise ConfigError(
                     f"The fault script cannot be played: {item['name']}.", [str(error)]
                 ) from error
 
     def check(self) -> None:
-        """Refuse a script with an unknown name before anything plays.
+        """Refuse a script with an unknown fault or field before anything plays.
 
         Raises:
-            ConfigError: Names every unknown fault.
+            ConfigError: Names every such entry.
         """
-        unknown = [str(item.get("name")) for _, _, item in self._script]
-        unknown = [name for name in unknown if name not in self.names]
-        if unknown:
-            known = ", ".join(self.names)
-            raise ConfigError(
-                "The fault script names unknown faults.",
-                [f"{name}: one of {known} is allowed" for name in unknown],
-            )
+        wrong = []
+        for _, _, item in self._script:
+            try:
+                check_fault(without_moment(item), self._statuses)
+            except FaultUnknown as error:
+                wrong.append(f"{item['name']}: {error}")
+        if wrong:
+            raise ConfigError("The fault script cannot be played.", wrong)
 
     def inject(self, fields: Mapping[str, Any]) -> None:
         """Inject one fault.
 
         Raises:
-            FaultUnknown: Unknown name, or a field of the wrong type.
+            FaultUnknown: Unknown name, or a field that is unknown or has a wrong value.
         """
-        name = str(fields.get("name"))
-        for key, value in fields.items():
-            check_field(name, key, value)
+        check_fault(fields, self._statuses)
+        name = str(fields["name"])
         if name in self._actions:
             self._actions[name](fields)
-        elif name in FRAME_FAULTS:
+        else:
             fault = FrameFault(
                 name,
                 fields.get("n", 1),
@@ -150,8 +149,6 @@ class Injector:
                 fields.get("shift_ms", -60_000),
             )
             self._faults.frame_faults.append(fault)
-        else:
-            raise FaultUnknown(f"{name}: known faults are {', '.join(self.names)}")
         self._venue.counters[f"fault_{name}"] += 1
 
     def _pace(self) -> int:
@@ -268,8 +265,6 @@ class Injector:
 
     def _symbol_break(self, fields: Mapping[str, Any]) -> None:
         symbol = fields.get("symbol") or self._venue.facts.symbols[0]
-        if symbol not in self._venue.statuses:
-            raise FaultUnknown(f"symbol: {symbol} is not played here")
         self._venue.statuses[symbol] = fields.get("status", "BREAK")
         if "ms" in fields:
             back = {"symbol": symbol, "status": self._statuses[symbol]}

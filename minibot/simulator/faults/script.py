@@ -6,7 +6,7 @@ origin, values from the year 2001 on are absolute; `after_s` is the same in seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,26 +21,108 @@ class FaultUnknown(Exception):
     """There is no fault of this name, or one of its fields is wrong."""
 
 
+_FRAMES: Final = ("n", "symbol")
+_ANSWERS: Final = ("endpoint", "n", "ms")
+_PAYLOADS: Final = ("endpoint", "stream", "field", "symbol", "n", "ms")
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "drop": (),
+    "stall": ("ms",),
+    "burst": ("ms",),
+    "no_ping": ("ms",),
+    "429": ("retry_after",),
+    "418": ("ban_ms",),
+    "5xx": (*_ANSWERS, "status"),
+    "html403": _ANSWERS,
+    "geo451": _ANSWERS,
+    "redirect": (*_ANSWERS, "status", "to"),
+    "bad_json": _ANSWERS,
+    "rates": ("weight", "raw_requests"),
+    "garbage": ("kind", "n"),
+    "shutdown": ("lead_ms",),
+    "disconnect_24h": (),
+    "close_1008": (),
+    "unreachable": ("ms",),
+    "slow": ("delay_ms", "ms"),
+    "clock_skew": ("skew_ms", "ms"),
+    "symbol_break": ("symbol", "status", "ms"),
+    "filter": ("symbol", "filter", "field", "value"),
+    "delist": ("symbol",),
+    "old_snapshot": ("n",),
+    "control_errors": ("kind",),
+    "clear": (),
+    "field_added": (*_PAYLOADS, "value"),
+    "field_removed": _PAYLOADS,
+    "field_retyped": (*_PAYLOADS, "to"),
+    "stream_silent": ("stream", "symbol", "n", "ms"),
+    "kline_unclosed": ("stream", "symbol", "n", "ms"),
+    "gap": _FRAMES,
+    "missing_trades": _FRAMES,
+    "duplicate_trades": _FRAMES,
+    "repeated_diff": _FRAMES,
+    "flood": (*_FRAMES, "factor"),
+    "zero_price": _FRAMES,
+    "zero_quote": _FRAMES,
+    "outlier_price": (*_FRAMES, "factor"),
+    "outlier_quote": (*_FRAMES, "factor"),
+    "crossed_book": _FRAMES,
+    "crossed_depth": _FRAMES,
+    "unknown_field": _FRAMES,
+    "unknown_event": _FRAMES,
+    "missing_field": _FRAMES,
+    "stray_removal": _FRAMES,
+    "stale_diff": _FRAMES,
+    "late_event": (*_FRAMES, "shift_ms"),
+}
+"""Fields of every fault, as docs/EXCHANGE.md describes them."""
+
+_MOMENTS: Final = frozenset({"at_ms", "after_s"})
+_FROM_ONE: Final = frozenset({"n", "ms"})
 _TEXT_FIELDS: Final = frozenset(
-    {"name", "symbol", "kind", "status", "why", "filter", "field", "endpoint", "stream", "to"}
+    {"symbol", "kind", "status", "filter", "field", "endpoint", "stream", "to", "value"}
 )
 
 
-def check_field(name: str, key: str, value: Any) -> None:
-    """Refuse a field of the wrong type.
+def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
+    """Refuse an unknown fault, and a field that it lacks or whose value never takes effect.
+
+    Args:
+        fault: Its name and fields, without a moment.
+        symbols: Symbols that are played.
 
     Raises:
-        FaultUnknown: Not an integer where one is required, or not a text.
+        FaultUnknown: Unknown name, field or symbol, wrong type, or a count or duration below 1.
     """
-    if key == "after_s" or (key == "value" and name == "field_added"):
+    known = FIELDS.get(str(fault.get("name")))
+    if known is None:
+        raise FaultUnknown(f"no such fault; known faults are {', '.join(FIELDS)}")
+    for key, value in fault.items():
+        if key == "name":
+            continue
+        if key not in known:
+            taken = f"its fields are {', '.join(known)}" if known else "it has none"
+            raise FaultUnknown(f"{key}: no field of this fault; {taken}")
+        _check_type(str(fault["name"]), key, value)
+        if key in _FROM_ONE and value < 1:
+            raise FaultUnknown(f"{key}: 1 or more is expected, found {value}")
+        if key == "symbol" and value not in symbols:
+            raise FaultUnknown(f"symbol: {value} is not played here")
+
+
+def _check_type(name: str, key: str, value: Any) -> None:
+    if key == "value" and name == "field_added":
         return
-    is_text = key in _TEXT_FIELDS or key == "value"
+    is_text = key in _TEXT_FIELDS
     if is_text and key == "status" and type(value) is int:
         return  # The status of an answer, not that of a symbol.
     if is_text and not isinstance(value, str):
         raise FaultUnknown(f"{key}: a text is expected, found {value!r}")
     if not is_text and type(value) is not int:
         raise FaultUnknown(f"{key}: an integer is expected, found {value!r}")
+
+
+def without_moment(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fault of a script's entry."""
+    return {key: value for key, value in item.items() if key not in _MOMENTS}
 
 
 def moment_ms(item: Mapping[str, Any], origin_ms: int) -> int:
