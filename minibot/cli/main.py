@@ -77,12 +77,17 @@ class Parser(argparse.ArgumentParser):
         _say(f"refused: {message}{end} See: {self.prog} --help")
         self.exit(CANNOT_RUN)
 
+    @property
+    def hands_on(self) -> bool:
+        """Return whether the verb hands its words on to another one."""
+        return any(action.nargs == argparse.REMAINDER for action in self._actions)
+
     def refuse_unknown_flag(self, words: Sequence[str]) -> None:
         """Refuse a flag that the verb does not have, before anything else is found wrong.
 
         A verb that hands its words on to another one leaves the judgement to that.
         """
-        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+        if self.hands_on:
             return
         for word in words:
             if word == "--":
@@ -185,16 +190,30 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
     if not verbs(first):
         print_unknown_verb(first)
         return CANNOT_RUN
-    top = parser(first)
-    command = verb_parser(top, first)
+    return guarded(parsed(argv))
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line of a verb; flags may stand between its words.
+
+    Raises:
+        SystemExit: The command line is wrong, which has been printed, or asks for help.
+    """
+    top = parser(argv[0])
+    command = verb_parser(top, argv[0])
     command.refuse_unknown_flag(argv[1:])
     arguments, rest = top.parse_known_args(argv, argparse.Namespace(argv=tuple(argv)))
+    if rest and "--" not in argv and not command.hands_on:
+        # argparse gives optional words nothing once a flag came between, so they are left over.
+        arguments, rest = command.parse_known_intermixed_args(
+            argv[1:], argparse.Namespace(argv=tuple(argv), verb=argv[0])
+        )
     if rest:
         word = plain_text(rest[0], WORD_MAX)
         pairs = "--pairs" in argv and PAIR_MARK in word
         hint = f". Separate pairs by commas: --pairs BTC/USDT,{word}" if pairs else ""
         command.error(f"{command.prog} takes no further word: {word!r}{hint}")
-    return guarded(arguments)
+    return arguments
 
 
 def print_unknown_verb(name: str) -> None:

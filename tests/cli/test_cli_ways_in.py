@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli.main import verbs
+from minibot.cli.main import parsed, verb_parser, verbs
+from minibot.cli.main import parser as parser_of
 from minibot.cli.support.own_profile import DEMO, profile_for_night
 from minibot.cli.support.verb_groups import GROUPS, overview
 from minibot.kernel.errors import Refusal
@@ -89,6 +90,50 @@ def test_mistyped_word_is_refused_in_one_line_with_the_nearest(
     assert said.code == 2
     assert told in said.err
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "flags_last"),
+    [
+        ("exchange fault stall --port 1 ms=3000", "exchange fault stall ms=3000 --port 1"),
+        ("exchange fault --port 1 stall ms=3000", "exchange fault stall ms=3000 --port 1"),
+        ("size BTCUSDT --at 23:57 RUN", "size BTCUSDT RUN --at 23:57"),
+        ("runs show A --html latest", "runs show A latest --html"),
+        ("runs show --html A B", "runs show A B --html"),
+        ("settings a.b=1 --json c.d=2 e.f=3", "settings a.b=1 c.d=2 e.f=3 --json"),
+    ],
+)
+def test_flag_may_stand_between_the_words(words: str, flags_last: str) -> None:
+    """A printed command works when its words are put where a user puts them."""
+    found, expected = vars(parsed(words.split())), vars(parsed(flags_last.split()))
+
+    assert {**found, "argv": ()} == {**expected, "argv": ()}
+
+
+# The words of `replay-tool` are another verb's.
+@pytest.mark.parametrize("name", sorted({*verbs()} - {"replay-tool"}))
+def test_every_verb_takes_its_words_with_a_flag_between(name: str) -> None:
+    """No verb's words depend on where a flag stands."""
+    command = verb_parser(parser_of(name), name)
+    words = [
+        next(iter(action.choices or [f"WORD{at}"]))
+        for at, action in enumerate(command._actions)
+        if not action.option_strings
+    ]
+    needed = [
+        each
+        for action in command._actions
+        if action.required and action.option_strings
+        for each in (action.option_strings[-1], "2025-06-02T01:00")
+    ]
+    between = [each for word in words for each in ("--debug", word)] or ["--debug"]
+
+    found = vars(parsed([name, *needed, *between]))
+
+    assert {**found, "argv": ()} == {
+        **vars(parsed([name, *needed, *words, "--debug"])),
+        "argv": (),
+    }
 
 
 def test_minibot_alone_proposes_a_night_where_nothing_has_run(
