@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.output import progress_bar, say, show
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import RunStop
 from minibot.runtime.paths import Var
@@ -26,10 +26,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
     # Imported here because `--help` needs none of it.
+    from minibot.replay.run_status import is_going
     from minibot.report.acceptance import accept, keep, unreadable
     from minibot.report.night import Night
 
     run_dir = run_dir_of(arguments)
+    if is_going(run_dir):
+        say(f"note: {run_dir.name} is still going: it has no end yet. Judge it after its end.")
     with progress_bar(f"judging {run_dir.name}") as progress:
         try:
             night = Night.open(run_dir, progress)

@@ -14,12 +14,13 @@ from minibot.cli.support.selection import find_run, var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
-from minibot.replay.run_status import called
+from minibot.replay.run_status import called, is_going
 from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, change, date_clock, duration, listed, megabytes, signed
 from minibot.report.night_sum import night_sum, sum_lines
 from minibot.report.records import (
+    UNSEALED,
     RunRecord,
     bytes_of,
     facts_of,
@@ -166,6 +167,12 @@ def _verdict_of(record: RunRecord) -> str:
     return str(record.acceptance["verdict"]).split()[0].lower()
 
 
+def _end_of(record: RunRecord) -> str:
+    if record.state == UNSEALED and is_going(record.run_dir):
+        return "not yet: still going"
+    return f"{record.state} {record.reason_code}".strip()
+
+
 def _cells(found: JsonObject, record: RunRecord) -> list[str]:
     """Return a run's cells in the order of `HEAD`."""
     manifest = record.manifest
@@ -178,7 +185,7 @@ def _cells(found: JsonObject, record: RunRecord) -> list[str]:
         NONE if found["trades"] is None else f"{found['trades']:,}",
         NONE if found["result"] is None else signed(found["result"]),
         change(found["market_change"]),
-        f"{record.state} {record.reason_code}".strip(),
+        _end_of(record),
         NONE if record.wall_ms is None else duration(record.wall_ms),
         f"{manifest.profile} ({record.kind})",
         str(found["strategy"]),

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import show_lines
+from minibot.cli.support.output import say, show_lines
 from minibot.cli.support.packed import is_bundle
 from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
+from minibot.replay.run_status import is_going
 from minibot.report.figures import counted
 from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
 from minibot.runtime.runfiles import is_run_folder
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = _target(arguments)
     if is_bundle(path) and arguments.lineage:
         path = find_run(arguments.run_name, var_of(arguments))
+    if is_run_folder(path) and is_going(path):
+        say(f"note: {path.name} is still going: it is not sealed yet. Verify it after its end.")
     found = _findings(path, arguments)
     count = _show_json(path, found) if arguments.json else _show_lines(path, found)
     return 1 if count else 0

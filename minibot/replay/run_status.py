@@ -107,6 +107,14 @@ def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
     return recorded, RunStatus(state, tuple(notices), lost, is_other_code, altered)
 
 
+def is_going(run_dir: Path) -> bool:
+    """Return whether the run has no seal yet and is the one that holds its `var`."""
+    root = run_dir.parent.parent
+    if root == run_dir or (run_dir / SEAL_FILE).exists():
+        return False
+    return running_run(Var(root)) == run_dir.name
+
+
 def altered_files(run_dir: Path) -> tuple[str, ...]:
     """Return the names of files in a run's own folder that differ from its seal."""
     if not (run_dir / SEAL_FILE).is_file():
@@ -161,10 +169,7 @@ def _state(run_dir: Path) -> str:
             return str(read_hashed(path).get("extra", {}).get("state", "sealed"))
         except RunStop:
             return "damaged seal"
-    root = run_dir.parent.parent
-    if root != run_dir and running_run(Var(root)) == run_dir.name:
-        return RUNNING
-    return INTERRUPTED
+    return RUNNING if is_going(run_dir) else INTERRUPTED
 
 
 def _state_notices(run_dir: Path, state: str) -> list[str]:

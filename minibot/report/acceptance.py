@@ -176,7 +176,9 @@ def _judged(row: str, name: str, threshold: str, found: str, holds: bool) -> Cri
 
 def _end(night: Night) -> Criterion:
     end = night.end
-    code = "interrupted" if night.is_interrupted or end is None else end.reason_code
+    code = "not ended" if end is None else end.reason_code
+    if night.is_interrupted:
+        code = "interrupted"
     reason = REASONS.get(code)
     is_planned = reason is not None and reason.group == END_GROUP
     holds = bool(night.seal) and (is_planned or bool(night.drill and night.stops))

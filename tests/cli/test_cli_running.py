@@ -287,6 +287,33 @@ def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Pat
     assert request["who"]
 
 
+@pytest.mark.usefixtures("run_goes_on")
+def test_judges_tell_that_a_night_is_still_going(short_run: ShortRun, var_dir: Path) -> None:
+    """A night without its end yet is neither ended, nor interrupted, nor damaged."""
+    as_running(short_run, var_dir)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        listed, shown = verb(var_dir, "runs"), verb(var_dir, "runs", "show", "latest")
+        judges = [
+            verb(var_dir, "verify"),
+            verb(var_dir, "accept"),
+            verb(var_dir, "verify", "--json"),
+        ]
+        (end,) = [
+            item
+            for item in verb(var_dir, "accept", "--json").document["criteria"]
+            if item["name"] == "end"
+        ]
+    over = [verb(var_dir, "verify"), verb(var_dir, "accept")]
+
+    assert "still going" in listed.out
+    assert "still going" in shown.out
+    assert [judge.code for judge in judges] == [1, 1, 1]
+    assert all(f"{short_run.run_id} is still going" in judge.err for judge in judges)
+    assert "interrupted" not in end["found"]
+    assert not any("still going" in judge.err for judge in over)
+
+
 def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
     short_run: ShortRun, var_dir: Path
 ) -> None:
