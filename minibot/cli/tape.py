@@ -18,6 +18,7 @@ from minibot.exchanges.tapes.edit import Cut, Merge
 from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, TapeFinding
 from minibot.exchanges.tapes.lines import Line, tape_lines
 from minibot.exchanges.tapes.survey import Survey
+from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file, put_atomic, remove_temps
 from minibot.replay.time_arguments import Span
@@ -47,7 +48,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("action", choices=["info", "check", "cut", "merge"], help="what to do")
     command.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="tapes, or the folder of a recording"
+        "files", nargs="+", type=_named, metavar="FILE", help="tapes, or the folder of a recording"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="where a cut or a merge goes")
     for name, what in (("from", "first"), ("to", "end, excluded,")):
@@ -64,6 +65,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=0,
         help="of Kraken's books, where the tape does not say it",
     )
+
+
+def _named(word: str) -> Path:
+    """Return the path of a tape, named by its file or as a source is: `tape:FILE`, `tape:demo`."""
+    kind, _, name = word.partition(":")
+    if kind != "tape" or not name or Path(word).exists():
+        return Path(word)
+    # Imported here because a file's own name needs no sources.
+    from minibot.simulator.sources.sources import find
+
+    return DEMO_TAPE if name == "demo" else find(name)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,9 @@ def parts_of(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         inside = sorted(path.glob("tape-*.gz")) if path.is_dir() else [path]
         if not inside:
-            raise Refusal(f"{path}: no closed part of a recording.", "Look: minibot tape info FILE")
+            raise Refusal(
+                f"{path}: no closed part of a recording.", "Record first, or name a .gz.part."
+            )
         found += inside
     return sorted(dict.fromkeys(found), key=_first_ns)
 

@@ -50,6 +50,18 @@ def test_info_says_what_is_on_the_tape(tape: Path, capsys: Run) -> None:
     assert "btcusdt@depth@100ms" in words
 
 
+def test_tape_is_named_as_a_source_is(tape: Path, capsys: Run) -> None:
+    """The words that name a tape to a night name it here too, as a refusal recommends."""
+    code, (shipped,) = said(capsys, "info", "tape:demo")
+    _, (named,) = said(capsys, "info", f"tape:{tape}")
+    _, (plain,) = said(capsys, "info", tape)
+
+    assert code == 0
+    assert shipped["lines"] == 41_249
+    assert named == plain
+    assert "no such file" in refused(capsys, "check", "tape:nowhere.gz")
+
+
 def test_check_of_a_right_tape_is_0_and_of_a_wrong_one_1(
     tape: Path, tmp_path: Path, capsys: Run
 ) -> None:
@@ -184,7 +196,8 @@ def test_what_can_not_be_done_is_refused_with_a_reason(
     assert "no time of this" in refused(capsys, "cut", tape, "--from", "05:00", "--out", out)
     assert "'soon' is no time" in refused(capsys, "cut", tape, "--from", "soon", "--out", out)
     assert "not a line was left" in refused(capsys, "cut", tape, "--from", "+9h", "--out", out)
-    assert "no closed part" in refused(capsys, "info", empty)
+    assert "tape info" not in (no_part := refused(capsys, "info", empty))
+    assert "no closed part" in no_part
     assert "there is no such file" in refused(capsys, "check", tmp_path / "none.gz")
     assert "line 1 is not" in refused(capsys, "info", text)
     assert not out.exists()
