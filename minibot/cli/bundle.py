@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import progress_bar, show
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [
         f"{shown_path(out)}: {megabytes(size)}",
         f"root {root}",
-        f"check it anywhere: minibot verify {out.name}; then compare the root",
+        f"check it anywhere: minibot verify {shlex.quote(shown_path(out))}; then compare the root",
     ]
     show(
         arguments,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from minibot.kernel.verify import Finding, verify_quick
 from minibot.replay.run_status import is_going
 from minibot.report.figures import counted
 from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
+from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import is_run_folder
 
 HELP = "check every byte and every cause of a run, queue, file or bundle; findings with places"
@@ -89,7 +91,8 @@ def _bundle_findings(path: Path, key: str | None) -> Iterator[Finding]:
         print(f"{check.run_id}, root {check.root}", file=sys.stderr)
     yield from check.findings
     if not check.findings:
-        print(f"its causes: minibot verify {path.name} --lineage", file=sys.stderr)
+        named = shlex.quote(shown_path(path))
+        print(f"its causes: minibot verify {named} --lineage", file=sys.stderr)
 
 
 def _show_lines(path: Path, found: Iterable[Finding]) -> int:

@@ -38,6 +38,7 @@ from minibot.report.night_verdict import verdict_of
 from minibot.report.outages import outages_of
 from minibot.report.result_lines import result_lines
 from minibot.report.summary import why_no_trade
+from minibot.runtime.paths import Var
 
 SCREEN_WIDTH: Final = 80
 SCREEN_LINES: Final = 23
@@ -72,9 +73,18 @@ def morning_screen(night: Night) -> list[ScreenLine]:
         *_labelled("outages", _outages(night), 1),
         *_labelled("AI", _ai(night), 1),
         *_labelled("root", str(night.seal.get("root", "not sealed")), 1),
-        *_labelled("repeat", f"minibot verify {night.run_id}; minibot replay {night.run_id}", 1),
+        *_labelled("repeat", _repeat(night), 1),
         *_labelled("more", "report with --full, --html, --performance, --portfolio", 1, "dim"),
     ]
+
+
+def _repeat(night: Night) -> str:
+    """Return the commands that prove the night again, by its id if it stands in a `var`."""
+    runs = night.recorded.run_dir.parent
+    if runs == Var(runs.parent).runs:
+        return f"minibot verify {night.run_id}; minibot replay {night.run_id}"
+    # No id finds a bundle's run, and the path of its folder would be cut.
+    return "minibot verify RUN; minibot replay RUN, named as for this report"
 
 
 def _verdict(night: Night) -> Iterator[ScreenLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shlex
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -67,6 +68,27 @@ def test_bundle_is_checked_elsewhere_and_replays(short_run: ShortRun, tmp_path: 
     assert f"{short_run.run_id}, root {root}" in checked.err
     assert (causes.code, replayed.code) == (0, 0)
     assert "identical" in replayed.out
+
+
+def test_printed_commands_name_the_bundle_where_it_is(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that `bundle`, `verify` and `report` print next work where they are printed."""
+    folder, elsewhere = tmp_path / "my nights", tmp_path / "elsewhere" / "var"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    out = folder / "night.tar.gz"
+
+    packed = verb(short_run.var, "bundle", "latest", "--out", str(out))
+    told = packed.out.partition("check it anywhere: minibot ")[2].partition(";")[0]
+    checked = verb(elsewhere, *shlex.split(told))
+    next_one = checked.err.partition("its causes: minibot ")[2].strip()
+    causes = verb(elsewhere, *shlex.split(next_one))
+    screen = verb(elsewhere, "report", str(out))
+
+    assert (packed.code, checked.code, causes.code, screen.code) == (0, 0, 0, 0)
+    assert next_one.startswith("verify ")
+    assert f"minibot verify {short_run.run_id}" not in screen.out
 
 
 def test_bundle_of_a_run_is_the_same_bytes_again(
