@@ -255,10 +255,24 @@ def _refused_keys(config: Config, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         if key not in known:
             near = get_close_matches(key, known, 1, NEAR_MIN)
-            hint = f"did you mean {near[0]}?" if near else "change it in the profile's own file"
-            yield f"{printable(key)}: cannot be changed here; {hint}"
+            said, hint = "unknown key", "minibot config show lists all keys"
+            if _is_key(key):
+                said, hint = "cannot be changed here", "change it in the profile's own file"
+            hint = f"did you mean {near[0]}?" if near else hint
+            yield f"{printable(key)}: {said}; {hint}"
         elif why_not := _why_not(config, key):
             yield f"{key}: {why_not}"
+
+
+def _is_key(key: str) -> bool:
+    """Return whether a profile may have the key, one of a strategy's parameters included."""
+    schema: Mapping[str, Any] = config_schema()
+    for name in key.split("."):
+        properties = schema.get("properties", {})
+        if name not in properties:
+            return bool(schema.get("additionalProperties", False))
+        schema = resolved(properties[name])
+    return True
 
 
 def _why_not(config: Config, key: str) -> str:

@@ -97,7 +97,11 @@ def test_value_that_is_put_and_taken_back_and_holds_already_changes_nothing(ops:
         ("paths.var", "/tmp", "cannot be changed here"),
         ("alerts.commands", '{"a": ["sh"]}', "cannot be changed here"),
         ("secrets.path", "/etc/passwd", "cannot be changed here"),
-        ("", "1", "cannot be changed here"),
+        ("", "1", "unknown key; minibot config show lists all keys"),
+        ("foo.bar", "1", "unknown key; minibot config show lists all keys"),
+        ("risk.nothing.like.it", "1", "unknown key; minibot config show lists all keys"),
+        ("risk.positions_mx", "1", "unknown key; did you mean risk.positions_max?"),
+        ("embedded.speed", "2", "cannot be changed here; change it in the profile's own file"),
     ],
 )
 @pytest.mark.row("D-15")
