@@ -35,6 +35,8 @@ NAME_MAX = 200
 WORD_MAX = 60
 # Likeness from which a known word is named for an unknown one: a slip of the pen, no nonsense.
 NEAR_MIN = 0.61
+# Help of `--json`, where a verb has no `JSON` of its own.
+JSON = "one JSON document on stdout"
 # Letters for flags in other bots, for users who are used to them.
 LETTERS = {"-c": "--config", "-i": "--timeframe", "-p": "--pairs", "-s": "--strategy"}
 PAIR_MARK = "/"
@@ -117,7 +119,7 @@ def parser(only: str | None = None) -> Parser:
             epilog=f"example: {module.EXAMPLE}",
             aliases=[alias for alias, verb in ALIASES.items() if verb == name],
         )
-        add_common(command)
+        add_common(command, getattr(module, "JSON", JSON))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return top
@@ -132,9 +134,9 @@ def verb_parser(top: Parser, name: str) -> Parser:
     )
 
 
-def add_common(command: argparse.ArgumentParser) -> None:
-    """Add the flags that every verb takes."""
-    command.add_argument("--json", action="store_true", help="one JSON document on stdout")
+def add_common(command: argparse.ArgumentParser, as_json: str = JSON) -> None:
+    """Add the flags that every verb takes; `as_json` is the help of `--json`."""
+    command.add_argument("--json", action="store_true", help=as_json)
     command.add_argument("--var", default=None, help="where runs live (default: var)")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
 

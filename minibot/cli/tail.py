@@ -27,6 +27,7 @@ from minibot.runtime.running import running_run
 
 HELP = "show the events of a queue; --follow goes on as they come, also over rotation"
 EXAMPLE = "minibot tail signals --follow"
+JSON = "one JSON object a line on stdout"
 BATCH = 512
 WAIT_S = 1.0
 

@@ -51,6 +51,14 @@ def test_help_of_a_verb_is_what_the_verb_itself_prints(tmp_path: Path) -> None:
     assert verb(tmp_path / "var", "help", "backtesting").code == 0
 
 
+def test_help_of_tail_says_that_json_is_a_line_for_each_event(tmp_path: Path) -> None:
+    """A reader of one document would fail at the second event."""
+    shown = verb(tmp_path / "var", "help", "tail")
+
+    assert "one JSON object a line on stdout" in " ".join(shown.out.split())
+    assert "one JSON document" not in shown.out
+
+
 def test_help_lists_each_verb_with_its_line(tmp_path: Path) -> None:
     """`help --all` says of each verb what it does."""
     said = verb(tmp_path / "var", "help", "--all")
