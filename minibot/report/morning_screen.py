@@ -45,7 +45,7 @@ SCREEN_LINES: Final = 23
 """Lines of a terminal of 24 without that of the prompt."""
 SCREEN_LABEL: Final = 10
 VERDICT_LINES: Final = 6
-"""Most lines of the verdict: two of the cause; one that takes all leaves other parts one less."""
+"""Most lines of the verdict: two of the cause; the more of them, the fewer of other parts."""
 AMOUNT_WIDTH: Final = 20
 CUT: Final = " ..."
 CODES_SHOWN: Final = 4
@@ -67,7 +67,8 @@ def morning_screen(night: Night) -> list[ScreenLine]:
         *verdict,
         *_labelled("run", _run_words(night), 2),
         *_result(night),
-        *_trades(night),
+        # The lines that a short verdict leaves go to the reasons of trades and of none.
+        *_trades(night, 2 if len(verdict) < VERDICT_LINES - 1 else 1),
         *_labelled("no trade", _held_back(night), 2 if len(verdict) < VERDICT_LINES else 1),
         *_labelled("incidents", _incidents(night), 1),
         *_labelled("outages", _outages(night), 1),
@@ -125,7 +126,7 @@ def _result(night: Night) -> Iterator[ScreenLine]:
     )
 
 
-def _trades(night: Night) -> Iterator[ScreenLine]:
+def _trades(night: Night, lines: int) -> Iterator[ScreenLine]:
     count, figures = night.count, night.count.performance.to_json()
     closed = closed_trades(count.trades, count.reasons)
     text = counted(figures["round_trips"], "round trip")
@@ -136,7 +137,7 @@ def _trades(night: Night) -> Iterator[ScreenLine]:
     entered = Counter({code: each.trades for code, each in _by(REASON, closed)})
     if entered:
         text += f"; entered on {_codes(entered)}"
-    yield from _labelled("trades", text, 1)
+    yield from _labelled("trades", text, lines)
     if closed:
         left = [
             f"{code} {each.trades:,} ({signed(str(each.net))})"

@@ -21,6 +21,7 @@ from minibot.accounting.performance import Performance
 from minibot.events.model import Fill, Gap, Incident, RunOpening, StopJournal
 from minibot.events.reasons import REASONS, STOP_GROUP
 from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
+from minibot.report.closed_trades import ClosedTrade
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
 from minibot.report.night import Night
 from tests.report.nights import opened, sealed, with_incident, with_stop
@@ -210,6 +211,36 @@ def test_screen_says_trades_exits_and_holds_by_reason(night: Night) -> None:
     assert f"{figures['round_trips']} round trips: {figures['wins']} won" in value(night, "trades")
     assert "(" in value(night, "exits")
     assert f"held: {code} {number}" in text_of(night)
+
+
+def entered_on(*codes: str) -> list[ClosedTrade]:
+    """Return one closed trade for each reason of entry."""
+    return [ClosedTrade("BTCUSDT", 1, 2, "0.1", "-0.1", code, "STOP_LOSS") for code in codes]
+
+
+def test_screen_counts_the_trades_of_each_reason_of_entry(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual two reasons stand with their numbers, not cut off before the first of them."""
+    trades = entered_on(*["reversion_oversold"] * 3, *["trend_up_confirmed"] * 2)
+    monkeypatch.setattr("minibot.report.morning_screen.closed_trades", lambda *_: trades)
+
+    said = " ".join(text_of(night).split())
+
+    assert "entered on reversion_oversold 3, trend_up_confirmed 2" in said
+
+
+@pytest.mark.parametrize("name", [*CHANGES, *STOPS])
+def test_screen_fits_a_terminal_with_many_reasons_of_entry(
+    name: str, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second line of trades comes from a short verdict, not from the prompt's."""
+    trades = entered_on(*(f"a_reason_of_entry_of_some_length_{number}" for number in range(9)))
+    monkeypatch.setattr("minibot.report.morning_screen.closed_trades", lambda *_: trades)
+
+    lines = morning_screen(CHANGES[name](night) if name in CHANGES else long_stop(night, name))
+
+    assert len(lines) <= SCREEN_LINES
 
 
 def test_screen_of_a_night_without_a_trade_says_why(night: Night) -> None:
