@@ -156,6 +156,10 @@ class Liveness:
         self._trade_due = 0
         self._watches: dict[str, _Watch] = {}
         self._trades_silent: set[str] = set()
+        # Symbols without trades for long, each with the time of its last one; and when their klines
+        # were asked for.
+        self._quiet: dict[str, int] = {}
+        self._asked_ms: dict[str, int] = {}
         self._is_asking = False
         self._renewals: dict[str, tuple[int, int]] = {}
         self._delays: dict[int, int] = {}
@@ -180,6 +184,7 @@ class Liveness:
             for shard in list(self._connections.shards):
                 self._watch_lateness(shard, now_ms)
                 self._watch_streams(shard, now_ms)
+            self._ask_trades(now_ms)
 
     def _second_ms(self) -> int:
         """Return one second of machine time in market milliseconds: no silence is shorter."""
@@ -270,6 +275,7 @@ class Liveness:
         for name in list(self._watches):
             if name not in self._feed.symbols or not trading(name):
                 del self._watches[name]
+                self._asked_ms.pop(name, None)
 
     def _watch_streams(self, shard: Succession, now_ms: int) -> None:
         silent: dict[str, str] = {}
@@ -317,7 +323,7 @@ class Liveness:
         if name in self._trades_silent:
             self._trades_silent.discard(name)
             return TRADE
-        self._watch_trades(name, feed, now_ms)
+        self._note_quiet(name, feed, now_ms)
         if is_owed:
             return QUOTE
         if quote is None or not _has_moved(feed, quote):
@@ -349,16 +355,22 @@ class Liveness:
 
     # --- trades -------------------------------------------------------------------------------
 
-    def _watch_trades(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
-        """Check the venue's klines for a symbol that has not traded for long."""
+    def _note_quiet(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
+        """Note a symbol that has not traded for long, unless it was subscribed anew just now."""
         heard_ms = max(feed.seen_ms.get(TRADE, 0), feed.connected_ms or now_ms)
-        if self._is_asking or now_ms < self._trade_due or now_ms - heard_ms < TRADE_SILENCE_MS:
+        if now_ms - heard_ms < TRADE_SILENCE_MS or now_ms < self._renewals.get(name, (0, 0))[1]:
             return
-        if now_ms < self._renewals.get(name, (0, 0))[1]:
+        self._quiet[name] = max(feed.order.last_ts, heard_ms + self._feed.skew_ms)
+
+    def _ask_trades(self, now_ms: int) -> None:
+        """Check the venue's klines for one of the quiet symbols: that of the oldest check."""
+        quiet, self._quiet = self._quiet, {}
+        if not quiet or self._is_asking or now_ms < self._trade_due:
             return
+        name = min(quiet, key=lambda name: self._asked_ms.get(name, 0))
         self._is_asking, self._trade_due = True, now_ms + TRADE_CHECK_MS
-        last_ts = max(feed.order.last_ts, heard_ms + self._feed.skew_ms)
-        self._requests.ask_trades(name, partial(self._on_klines, name, last_ts))
+        self._asked_ms[name] = now_ms
+        self._requests.ask_trades(name, partial(self._on_klines, name, quiet[name]))
 
     def _on_klines(self, name: str, last_ts: int, answer: Answer) -> None:
         self._is_asking = False

@@ -541,6 +541,26 @@ def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: b
     assert (market.kinds() == ["stream_silent"]) is is_silent
 
 
+@pytest.mark.row("F108")
+def test_klines_of_quiet_symbols_are_asked_for_by_turns() -> None:
+    """A symbol that rightly does not trade keeps no other from being checked."""
+    names = ["AUSDT", "BUSDT", "CUSDT"]
+    market = Market(names)
+
+    def say(second: int) -> None:
+        for name in names:
+            market.quote(name, bid_of(second))
+            market.diff(name, bid_of(second))
+
+    for _ in range(TRADE_SILENCE_MS // 1_000 + 60):
+        market.second(say)
+        for _, done in market.questions.trades[-1:]:
+            done(Answer(Job("", 2, lambda rest: None, done), value=[]))
+
+    asked = [symbol for symbol, _ in market.questions.trades]
+    assert asked[:6] == names + names
+
+
 def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
     """A symbol that stays silent is renewed ever more seldom."""
     market = Market(["AUSDT"])

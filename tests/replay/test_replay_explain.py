@@ -59,9 +59,10 @@ def test_every_fill_is_explained_back_to_the_tick_with_every_reason_on_the_way(
         assert explanation.missing == []
         entry = explanation.steps[0].event.payload.to_json()["side"] == "BUY"
         assert ("signal" in found) or not entry
-        # An effect precedes its cause, because the explanation reads backwards.
+        # An effect precedes its cause, because the explanation reads backwards. On a slow machine
+        # an exit may have cancelled what its entry still bought, and so follow from more.
         order = ["fill", "order_intent", "risk_action"]
-        assert [kind for kind in found if kind in order] == order
+        assert [kind for kind in dict.fromkeys(found) if kind in order] == order
 
 
 def test_every_cited_place_holds_exactly_what_is_said_of_it(

@@ -19,7 +19,9 @@ def test_every_intent_of_a_night_names_an_allowing_action_that_stands_before_it(
 ) -> None:
     """Every intent names an earlier allowing action, by raw lines and by `verify --lineage`."""
     actions = {event["id"]: event for event in raw_events(short_run.run_dir, "risk_actions")}
-    intents = raw_events(short_run.run_dir, "order_intents")
+    # A cancel of what an entry still buys may stand among them on a slow machine.
+    queue = raw_events(short_run.run_dir, "order_intents")
+    intents = [event for event in queue if event["type"] == "order_intent"]
 
     assert intents
     for intent in intents:
