@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +17,18 @@ CUT_OFF: Final = 77
 STEPS: Final = ("replace", "unlink", "mkdir")
 
 
-def processes() -> ForkServerContext | SpawnContext:
-    """Return how a deployment is started: by a server that has imported it, where one can fork."""
-    if not hasattr(os, "fork"):
-        return get_context("spawn")
+def deployment(tree: Path, limit: int) -> BaseProcess:
+    """Return the process of a deployment, of a server that has imported it where one can fork."""
+    if sys.platform == "win32":
+        return get_context("spawn").Process(target=_apply, args=(tree, limit))
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    return context
+    return context.Process(target=_apply, args=(tree, limit))
 
 
 def cut_off(tree: Path, limit: int) -> int | None:
     """Apply what is staged in a process that dies behind so many steps; return its exit code."""
-    process = processes().Process(target=_apply, args=(tree, limit))
+    process = deployment(tree, limit)
     process.start()
     try:
         process.join(DEADLINE_S)
