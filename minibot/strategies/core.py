@@ -62,9 +62,8 @@ from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.plots import Plots
 from minibot.strategies.prices import Prices
-from minibot.strategies.protocol import Strategy
 from minibot.strategies.scanner.scans import Scans, scans_of
-from minibot.strategies.selection import ChosenStrategy, choose
+from minibot.strategies.selection import ChosenStrategy, choose, is_written
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.symbol_state import SymbolState
 from minibot.strategies.tick import Tick
@@ -99,8 +98,10 @@ class StrategyCore(Core):
         self._scans: Scans | None = scans
         self._bars_from_ticks: bool = chosen.bars_from_ticks
         self._wants_trades: bool = chosen.needs.trades
-        is_by_tick = chosen.cls.on_tick is not Strategy.on_tick
-        is_by_price = chosen.cls.on_price is not Strategy.on_price
+        is_by_tick, is_by_price = (
+            is_written(chosen.cls, "on_tick"),
+            is_written(chosen.cls, "on_price"),
+        )
         self._is_shown: bool = self._wants_trades and (is_by_tick or is_by_price)
         self.takes_prices: bool = self._is_shown and not (is_by_tick or self._bars_from_ticks)
         # Events of one symbol come in rows: the one found last is most often the next one.

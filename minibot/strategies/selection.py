@@ -150,6 +150,8 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)
+            if is_written(cls, "on_tick") and is_written(cls, "on_price"):
+                found.append("on_tick and on_price: of both on_tick alone is called; keep one")
         if not found:
             found = needs_violations(chosen.needs, config)
             _require_kept(chosen, config[venue_name(config)]["symbols"][0])
@@ -167,6 +169,11 @@ def sound_needs(config: JsonObject) -> Needs | None:
     except RunStop:
         return None
     return None if declaration_violations(chosen.cls.PARAMETERS, chosen.needs) else chosen.needs
+
+
+def is_written(cls: type[Strategy], method: str) -> bool:
+    """Return whether a strategy writes a method of the protocol itself."""
+    return getattr(cls, method) is not getattr(Strategy, method)
 
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:

@@ -1189,16 +1189,24 @@ def test_trades_are_answered_by_price_where_no_tick_is(tmp_path: Path) -> None:
         trial.trade(0.5)
 
 
-def test_tick_is_answered_instead_of_its_price(tmp_path: Path) -> None:
-    """A strategy with both is shown ticks alone; its `on_price` is a method of its own."""
+def test_strategy_with_both_answers_is_refused_and_an_older_run_has_its_tick(
+    tmp_path: Path,
+) -> None:
+    """Of `on_tick` and `on_price` one is called: a start names both, a replay calls `on_tick`."""
     both = "def on_price(self, price, view):\n    return buy('price')\n\n"
-    trial = Trial(written(tmp_path, both + on_tick("return buy('tick')")))
+    path = written(tmp_path, both + on_tick("return buy('tick')"))
+    with pytest.raises(ConfigError, match="mine") as refused:
+        Trial(path)
+    assert "of both on_tick alone is called" in refused.value.violations[0]
 
-    said = trial.trade(2.0)
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    core = core_from_config(load_config(PROFILE, sets).raw)
+    tick = core.view(SYMBOL).tick
+    tick.is_trade = True
+    (said,) = drafts_of(core.process(tick, 1, START) or [])
 
-    assert said is not None
-    assert said.reason == "BUY: tick"
-    assert not trial._core.takes_prices
+    assert signals([said])[0].reason == "BUY: tick"
+    assert not core.takes_prices
 
 
 def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
