@@ -112,16 +112,18 @@ class TickRows:
         self._prices = None if trades is None else RowPrices(self.tick, block, trades)
 
     def _walk_rows(self, until: int, seq: int) -> None:
-        row = self.row
+        row, block = self.row, self._block
         seq -= row
+        self.tick.read_from(block.exchange_ts, block.qty)
         while row < until:
             quiet = self.lockstep.quiet_range(self.symbol)
             if quiet is None:
-                row = self._walk_range(None, row, row + 1, seq)
+                self._walk_row(row, seq)
+                row += 1
             elif self._prices is not None and self._is_within(quiet):
                 row = self._walk_prices(self._prices, row, until, seq)
             else:
-                row = self._walk_range(quiet, row, until, seq)
+                row = self._walk_quiet(quiet, row, until, seq)
 
     def _is_within(self, quiet: QuietRange) -> bool:
         """Return whether all rows of the block lie within, as most often, so that none is asked."""
@@ -152,7 +154,6 @@ class TickRows:
         if end > begin + PRICES_MAX:
             end = begin + PRICES_MAX
             last = trades.places[end]
-        self.tick.read_from(block.exchange_ts, block.qty)
         said: list[Message] | None = None
         if begin < end:
             since = port.at(0) - port.delay_ms
@@ -168,18 +169,23 @@ class TickRows:
         self.lockstep.skip_to(self.exact, seq + last - 1, is_bid_new, is_ask_new, said)
         return self._block_first + last
 
-    def _walk_range(self, quiet: QuietRange | None, first: int, until: int, seq: int) -> int:
+    def _walk_row(self, row: int, seq: int) -> None:
+        """Hand a row to all."""
+        place = row - self._block_first
+        self._block.show(self.tick, place)
+        self._set_exact(place)
+        self.lockstep.process(self.tick, seq + row)
+
+    def _walk_quiet(self, quiet: QuietRange, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
 
-        Ends behind a row that something follows from, or that is beyond the quiet range. Without a
-        range each row matters to all: then only one may be asked for.
+        Ends behind a row that something follows from, or that is beyond the quiet range.
         """
         block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
         core = port.core
-        tick.read_from(block.exchange_ts, block.qty)
         said: list[Message] | None = None
-        is_within = quiet is None or self._is_within(quiet)
+        is_within = self._is_within(quiet)
         delay_ms: i64 = port.delay_ms
         latest = port.at(0) - delay_ms
         moved: i64 = 0
@@ -190,11 +196,7 @@ class TickRows:
         for place in range(start, last):
             at = CELL * place
             ts = int_at(times, at)
-            if (
-                not is_within
-                and quiet is not None
-                and not quiet.contains(int_at(bids, at), int_at(asks, at), ts)
-            ):
+            if not (is_within or quiet.contains(int_at(bids, at), int_at(asks, at), ts)):
                 done = place
                 break
             change: i64 = changes[place]
@@ -215,14 +217,11 @@ class TickRows:
         row = self._block_first + done
         if row > first:
             self._set_exact(done - 1)
-            last_seq = seq + done - 1
-            if quiet is None:
-                self.lockstep.tell(self.exact, last_seq, said)
-            else:
-                is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
-                self.lockstep.skip_to(self.exact, last_seq, is_bid_new, is_ask_new, said)
-        if quiet is not None and not said and row < until:
-            return self._walk_range(None, row, row + 1, seq - self._block_first)
+            is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
+            self.lockstep.skip_to(self.exact, seq + done - 1, is_bid_new, is_ask_new, said)
+        if not said and row < until:  # The one beyond the range.
+            self._walk_row(row, seq - self._block_first)
+            return row + 1
         return row
 
 
