@@ -1192,7 +1192,7 @@ def test_trades_are_answered_by_price_where_no_tick_is(tmp_path: Path) -> None:
 def test_strategy_with_both_answers_is_refused_and_an_older_run_has_its_tick(
     tmp_path: Path,
 ) -> None:
-    """Of `on_tick` and `on_price` one is called: a start names both, a replay calls `on_tick`."""
+    """A start refuses both `on_tick` and `on_price`; a replay of an older run calls `on_tick`."""
     both = "def on_price(self, price, view):\n    return buy('price')\n\n"
     path = written(tmp_path, both + on_tick("return buy('tick')"))
     with pytest.raises(ConfigError, match="mine") as refused:
