@@ -6,15 +6,13 @@ decimal text: all of a block in one go.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from operator import length_hint
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from minibot.cores.scaled_tick import Extremes
-from minibot.engine.cells import float_cells, floats, int_cells
+from minibot.engine.cells import float_cells, int_cells
 from minibot.events.cells import CELL, float_at, int_at
 from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
@@ -134,29 +132,28 @@ class Block:
 
 @final
 class Trades:
-    """Trades of a block: what each cost, where it stands, how often the touch moved before it.
+    """Trades of a block: what each cost, where it stands, how often the touch moved before a row.
 
     Attributes:
         prices: Of each, a float.
         places: Of each, its row in the block.
     """
 
-    __slots__ = ("_ask_moves", "_bid_moves", "places", "prices")
+    __slots__ = ("_ask_moves", "_before", "_bid_moves", "places", "prices")
 
     def __init__(self, prices: Column, changes: Column) -> None:
         """Take the prices of all rows, and their bits."""
         is_trade = changes & np.uint8(KIND) != 0
-        is_all = bool(is_trade.all())
-        self.prices: list[float] = floats(prices if is_all else prices[is_trade])
-        self.places: Sequence[int] = (
-            range(len(prices)) if is_all else np.flatnonzero(is_trade).tolist()
-        )
+        places = np.flatnonzero(is_trade)
+        self.prices: bytes = float_cells(prices[places])
+        self.places: bytes = int_cells(places)
+        self._before: bytes = _counts(is_trade)
         self._bid_moves: bytes = _counts(changes & np.uint8(NEW_BID) != 0)
         self._ask_moves: bytes = _counts(changes & np.uint8(NEW_ASK) != 0)
 
-    def before(self, place: int) -> int:
+    def before(self, place: i64) -> i64:
         """Return how many of them stand before a row."""
-        return bisect_left(self.places, place)
+        return int_at(self._before, CELL * place)
 
     def moves(self, start: i64, last: i64) -> tuple[bool, bool]:
         """Return whether bid and ask, price or size, change in rows `start` to before `last`."""
@@ -185,19 +182,23 @@ def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
 class RowPrices(Prices):
     """Trades of a block's rows, shown to the strategy by their prices.
 
-    Attributes:
+    Args:
+        tick: The core's own tick of their symbol.
+        block: The block.
         trades: Those of the block.
+
+    Attributes:
+        trades: Likewise.
         place: The row in the block of the one that fills the tick.
     """
 
-    __slots__ = ("_block", "_delay_ms", "_first_line", "_last", "_since", "place", "trades")
+    __slots__ = ("_block", "_delay_ms", "_first_line", "_since", "place", "trades")
 
     def __init__(self, tick: Tick, block: Block, trades: Trades) -> None:
-        """Start before the first row; block and trades are those of the tick's rows."""
         super().__init__(tick)
+        self.cells = trades.prices
         self._block: Block = block
         self.trades: Trades = trades
-        self._last: int = 0
         self.place: int = 0
         self._first_line: int = 0
         self._since: int = 0
@@ -207,22 +208,22 @@ class RowPrices(Prices):
         """Take over some trades.
 
         Args:
-            first: The first of them.
-            last: Behind the last of them.
+            first: How many of the block come before them.
+            last: How many end with them.
             line: The number of the block's first row.
             since: Market time before them, ms.
             delay_ms: How much later than its own time the strategy takes each.
         """
-        self.ahead = iter(self.trades.prices[first:last])
-        self._last = last
+        self.first = CELL * first
+        self.last = CELL * last
         self._first_line = line
         self._since = since
         self._delay_ms = delay_ms
 
     def fill_tick(self) -> None:
         """Fill the tick with the last trade taken."""
-        place = self.place = self.trades.places[self._last - length_hint(self.ahead) - 1]
-        tick = self.tick
+        place, tick = int_at(self.trades.places, self.at), self.tick
+        self.place = place
         self._block.show(tick, place)
         self.line = self._first_line + place
         self.ts = max(self._since, tick.ts) + self._delay_ms

@@ -10,7 +10,7 @@ prices alone gets these without a tick around each.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from minibot.cores.messages import Message
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
@@ -34,9 +34,6 @@ from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
-
-# As many trades are shown by price at once: most often the next order is nearer than that.
-PRICES_MAX: Final = 512
 
 
 @final
@@ -143,17 +140,13 @@ class TickRows:
     def _walk_prices(self, prices: RowPrices, first: int, until: int, seq: int) -> int:
         """Show the strategy the trades of quiet rows by price; return the next row.
 
-        Ends behind a row that something follows from, or behind `PRICES_MAX` trades. The last row
-        goes to all.
+        Ends behind a row that something follows from. The last row goes to all.
         """
         block, port = self._block, self.lockstep.strategy
         trades = prices.trades
         start, last = first - self._block_first, until - self._block_first
         seq += self._block_first
         begin, end = trades.before(start), trades.before(last)
-        if end > begin + PRICES_MAX:
-            end = begin + PRICES_MAX
-            last = trades.places[end]
         said: list[Message] | None = None
         if begin < end:
             since = port.at(0) - port.delay_ms

@@ -33,6 +33,7 @@ from minibot.cores.messages import (
     ToldMessage,
 )
 from minibot.cores.protocol import Core, Input
+from minibot.events.cells import CELL, float_at
 from minibot.events.model import (
     BUY,
     HOLD,
@@ -176,21 +177,23 @@ class StrategyCore(Core):
             raise ValueError(f"a tick of {tick.symbol} that is not the core's own")
         view, strategy = watched.view, watched.strategy
         view.show_prices(prices)
+        cells = prices.cells
         said: list[Message] | None = None
-        while said is None:
+        while said is None and prices.first < prices.last:
             decision: Decision | None = None
             try:
-                for price in prices.ahead:
-                    decision = strategy.on_price(price, view)
+                for at in range(prices.first, prices.last, CELL):
+                    prices.at = at  # Where the view finds time and tick.
+                    decision = strategy.on_price(float_at(cells, at), view)
                     if decision is not None:
                         break
             except Exception as error:  # Stops the run: the same price would raise it again.
                 raise failure(error, self.chosen.path) from error
+            prices.first = prices.at + CELL
             prices.fill_tick()
             view._now = prices.ts
-            if decision is None:
-                break
-            said = self._answer(watched, tick, prices.line, decision, None)
+            if decision is not None:
+                said = self._answer(watched, tick, prices.line, decision, None)
         view.show_prices(None)
         return said
 

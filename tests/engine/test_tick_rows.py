@@ -226,7 +226,6 @@ def test_prices_shown_in_rows_give_what_the_same_trades_give_as_events(
 ) -> None:
     """Time, touch and position that a strategy reads between two prices are those of its trade."""
     monkeypatch.setattr(tick_rows, "BLOCK_ROWS", 1000)
-    monkeypatch.setattr(tick_rows, "PRICES_MAX", 40)
     monkeypatch.setitem(selection.SHIPPED, "ema_cross", Watcher)
     monkeypatch.setitem(SETS, "watcher", (*CASES["ema"], *sets))
     table = market(3)
