@@ -132,7 +132,7 @@ class Block:
 
 @final
 class Trades:
-    """Trades of a block: what each cost, where it stands, how often the touch moved before a row.
+    """Trades of a block: what each cost, where it stands, and in which rows the touch moves.
 
     Attributes:
         prices: Of each, a float.
@@ -147,26 +147,20 @@ class Trades:
         places = np.flatnonzero(is_trade)
         self.prices: bytes = float_cells(prices[places])
         self.places: bytes = int_cells(places)
-        self._before: bytes = _counts(is_trade)
-        self._bid_moves: bytes = _counts(changes & np.uint8(NEW_BID) != 0)
-        self._ask_moves: bytes = _counts(changes & np.uint8(NEW_ASK) != 0)
+        # How many stand before each row, and before the end.
+        self._before: bytes = int_cells(np.concatenate(([0], np.cumsum(is_trade))))
+        # A byte a row: whether bid and ask move.
+        self._bid_moves: bytes = (changes & np.uint8(NEW_BID) != 0).tobytes()
+        self._ask_moves: bytes = (changes & np.uint8(NEW_ASK) != 0).tobytes()
 
     def before(self, place: i64) -> i64:
         """Return how many of them stand before a row."""
         return int_at(self._before, CELL * place)
 
-    def moves(self, start: i64, last: i64) -> tuple[bool, bool]:
+    def moves(self, start: int, last: int) -> tuple[bool, bool]:
         """Return whether bid and ask, price or size, change in rows `start` to before `last`."""
-        bids, asks, start_at, last_at = self._bid_moves, self._ask_moves, CELL * start, CELL * last
-        return (
-            int_at(bids, start_at) != int_at(bids, last_at),
-            int_at(asks, start_at) != int_at(asks, last_at),
-        )
-
-
-def _counts(marked: Column) -> bytes:
-    """Return cells: how many rows before each, and before the end, are marked."""
-    return int_cells(np.concatenate(([0], np.cumsum(marked))))
+        bids, asks = self._bid_moves, self._ask_moves
+        return bids.find(1, start, last) >= 0, asks.find(1, start, last) >= 0
 
 
 def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
