@@ -3,8 +3,8 @@
 A core has one entry, `process`. It may say of a symbol that ticks within a range change nothing
 (`quiet_range`); whoever has such ticks in a row then tells it of the last one alone (`skip_to`).
 Nothing else feeds a core, so that an event, a message of another core, a tick without an event (in
-floats to the strategy, in whole numbers to the others) and a closed bar take the same way live, in
-replay and in a backtest.
+floats to the strategy, in whole numbers to the others), trades in a row and a closed bar take the
+same way live, in replay and in a backtest.
 """
 
 from __future__ import annotations

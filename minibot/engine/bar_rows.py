@@ -232,7 +232,7 @@ class BarRows:
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, said)
                     return
-                lockstep.tell_bar(told, tick_seq + 1, said)
+                lockstep.tell(told, tick_seq + 1, said)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -293,7 +293,7 @@ class BarRows:
     def _decided(self, place: i64, said: list[Message]) -> None:
         """Take the strategy's messages on the own bar of the row that was passed last."""
         self.seq += 1
-        self._lockstep.tell_bar(self._told, self.seq, said)
+        self._lockstep.tell(self._told, self.seq, said)
         if not self._listener.is_stopped:
             self.seq += self._block.unread[place]
             self._tell_beat(self._told.ts)
@@ -414,7 +414,7 @@ class BarRows:
             if said and not _is_hold(said):
                 followed = True
                 self.settle()
-            lockstep.tell_bar(told, seq, said)
+            lockstep.tell(told, seq, said)
             if followed and self._listener.is_stopped:
                 self.seq = seq
                 return True

@@ -108,15 +108,10 @@ class Lockstep:
             seq: The number of its line, were it written.
         """
         said = self.answer(item, seq)
-        if isinstance(item, BarInput):
-            self.tell_bar(item, seq, said)
-        else:
-            self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, said)
+        self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, said)
 
     def answer(self, item: Event | ShownTick | BarInput, seq: int) -> list[Message] | None:
-        """Return the strategy's messages about a root event.
-
-        The others are told of it by `tell`, or of a closed bar by `tell_bar`.
+        """Return the strategy's messages about a root event; `tell` tells the others of it.
 
         Args:
             item: As of `process`.
@@ -127,11 +122,13 @@ class Lockstep:
             table.ts = ts
         return strategy.core.process(item, seq, table.ts + strategy.delay_ms)
 
-    def tell(self, item: Event | ScaledTick, seq: int, said: list[Message] | None) -> None:
+    def tell(
+        self, item: Event | ScaledTick | BarInput, seq: int, said: list[Message] | None
+    ) -> None:
         """Tell all but the strategy of a root event, and all of what follows.
 
         Args:
-            item: The event, or the tick without one.
+            item: The event, or the tick or closed bar without one.
             seq: The number of its line, were it written.
             said: What the strategy answered.
         """
@@ -139,23 +136,7 @@ class Lockstep:
         if ts > table.ts:
             table.ts = ts
         now = table.ts
-        for port in self._others:
-            answer = port.core.process(item, seq, now + port.delay_ms)
-            if answer:
-                said = said + answer if said else answer
-        if said:
-            self._deliver(said)
-
-    def tell_bar(self, item: BarInput, seq: int, said: list[Message] | None) -> None:
-        """Tell those beside the strategy who take bars of one, and all of what follows.
-
-        Args:
-            item: The closed bar, which the strategy has answered.
-            seq: The number of its line, were it written.
-            said: Its answer.
-        """
-        now = self._table.ts
-        for port in self._bar_takers:
+        for port in self._bar_takers if isinstance(item, BarInput) else self._others:
             answer = port.core.process(item, seq, now + port.delay_ms)
             if answer:
                 said = said + answer if said else answer

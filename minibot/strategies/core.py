@@ -8,7 +8,8 @@ the trades themselves, and live `bar` events are left out; of several answers to
 counts, else the order at its last bar, else the trade's own.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
-columns: there is one path.
+columns. A strategy that answers trades by their prices alone is shown those of columns many at
+once (`Prices`), at half the cost of a tick (docs/DECISIONS.md, own-price).
 
 Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
 `fills`, what risk made of a signal from `risk_actions`: the strategy's inputs beside the market.
