@@ -37,6 +37,13 @@ def edited(
     return copied
 
 
+def last_event(run_dir: Path, queue: str) -> Event:
+    """Return the last event of a queue."""
+    *_, last = drain(JournalReader(run_dir / "queues" / queue, "inbox"))
+    event: Event = canonical.decode(last.json)
+    return event
+
+
 def cut(run_dir: Path, queue: str) -> None:
     """Remove the last event of a queue, with its hashes in order."""
     folder = run_dir / "queues" / queue
