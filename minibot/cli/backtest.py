@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
         return done
-    with spared_collector():
+    with spared_collector(is_last=True):
         with unchanged(words):
             reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
             for review in reviews.values():
