@@ -291,8 +291,8 @@ class AiService:
 
     def _on_model_answer(self) -> None:
         answer, self.keeper.model_answer = self.keeper.model_answer, None
-        if answer is None:
-            return
+        if answer is None or answer.get("id") != self.model_id:
+            return  # Of a model that another one has followed: answers under way may name both.
         if answer.get("ok") is not True:
             self.model_note = f"model {self.model_id} does not load: {str(answer.get('why'))[:200]}"
             self._notes.append(self.model_note)

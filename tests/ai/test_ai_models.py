@@ -44,7 +44,7 @@ from minibot.ai.training import (
     train_snapshot,
 )
 from minibot.ai.vector import FEATURES, SCALE
-from minibot.ai.worker_supervisor import READY
+from minibot.ai.worker_supervisor import READY, Turn
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import load_config
@@ -491,6 +491,24 @@ def test_night_uses_a_model_that_was_made_for_its_horizon_and_bars_alone(
     assert clerk.model_id == (model_id if is_used else NO_MODEL)
     differences = ("horizon_ms 30000", "60000", "bar_interval 1s", "trend_interval 1m")
     assert all(said in clerk.model_note for said in differences) != is_used
+
+
+def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Path) -> None:
+    """Drafts of both models stay expected until the worker has taken the one it was told last."""
+    clerk = clerk_of(root, "nore-demo")
+    one, two = passed(root, 1), passed(root, 2)
+    clerk.keeper.turn = Turn  # type: ignore[method-assign]
+    expected = []
+
+    for model_id in (one, two):
+        clerk.use_model(model_id)
+    for model_id, is_loaded in ((one, False), (two, True)):
+        clerk.keeper.model_answer = {"t": "model", "id": model_id, "ok": is_loaded, "why": "no"}
+        clerk.turn(0)
+        expected.append(clerk.keeper.expected.model_ids)
+
+    assert expected == [{one, two, NO_MODEL}, {two, NO_MODEL}]
+    assert (clerk.model_id, clerk.model_note) == (two, "")
 
 
 @pytest.mark.parametrize("key", list(SETTINGS.asked()))
