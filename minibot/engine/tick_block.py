@@ -1,7 +1,7 @@
 """Block of rows of ticks, prepared for walking: what each row has new, and its values.
 
 Amounts become floats by one correctly rounded division, which gives the same bits as reading their
-decimal text: all of a block in one go.
+decimal text: all of a block in one go where each row is shown, else those of the rows that are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from minibot.cores.scaled_tick import Extremes
-from minibot.engine.cells import float_cells, int_cells
+from minibot.engine.cells import EXACT_MAX, exact_quotient, float_cells, int_cells
 from minibot.events.cells import CELL, float_at, int_at
+from minibot.events.money import UNIT
 from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
 
@@ -30,7 +31,6 @@ ASK: Final = 64
 ASK_QTY: Final = 128
 NEW_BID: Final = BID | BID_QTY
 NEW_ASK: Final = ASK | ASK_QTY
-TOUCH: Final = PRICE | NEW_BID | NEW_ASK
 TOUCHED: Final = PRICE
 """The least of the bits of price and touch: a row with any of them has at least this."""
 BITS: Final = (
@@ -41,52 +41,17 @@ Column = Any  # A one-dimensional array of numpy.
 
 
 @final
-class Block:
-    """Some rows as `cells` reads them: what each has new, and its values.
+class Amounts:
+    """Amounts of a block's rows as the strategy reads them, floats.
 
     Attributes:
-        changes: A byte a row: the bits of this module.
-        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
-            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
-        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
-        qty: Of each row, a float.
-        trades: Its trades by their prices; None where nobody asked for them, or where times fall.
+        qty: Of each row.
     """
 
-    __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "ask", "ask_qty", "bid", "bid_qty"),
-        *("changes", "exchange_ts", "extremes", "qty", "trades", "ts"),
-    )
+    __slots__ = ("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "qty")
 
-    def __init__(
-        self, columns: Mapping[str, Column], first: int, last: int, by_price: bool = False
-    ) -> None:
-        """Compare rows with those before.
-
-        Args:
-            columns: All rows.
-            first: Of the block.
-            last: Behind it.
-            by_price: Whether its trades are shown by their prices.
-        """
-        flags = columns["flags"][first:last].astype(np.uint8)
-        changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
-        # One row more than is looked at, to compare the first with, where there is one.
-        start = max(0, first - 1)
-        for name, bit in BITS:
-            values = columns[name][start:last]
-            is_new = np.ones(last - first, dtype=bool)
-            np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
-            changes |= is_new.view(np.uint8) * np.uint8(bit)
-        self.changes: bytes = changes.tobytes()
-        self.ts: bytes = int_cells(columns["ts"][first:last])
-        self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
-        self.bid: bytes = int_cells(columns["bid"][first:last])
-        self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
-        self.ask: bytes = int_cells(columns["ask"][first:last])
-        self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
-        self.extremes: Extremes = _extremes(columns, first, last)
-        # Amounts as the strategy reads them.
+    def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
+        """Take rows `first` to `last` (excluded)."""
         read = slice(first, last)
         self._price: bytes = float_cells(columns["price"][read])
         self.qty: bytes = float_cells(columns["qty"][read])
@@ -94,11 +59,6 @@ class Block:
         self._bid_qty: bytes = float_cells(columns["bid_qty"][read])
         self._ask: bytes = float_cells(columns["ask"][read])
         self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
-        times = columns["ts"][read]
-        is_in_order = by_price and not (times[1:] < times[:-1]).any()
-        self.trades: Trades | None = (
-            Trades(columns["price"][read], changes) if is_in_order else None
-        )
 
     def touch(self, tick: Tick, change: i64, at: i64) -> None:
         """Give the strategy's tick what is new in price and touch of a row.
@@ -119,15 +79,92 @@ class Block:
         if change & ASK_QTY:
             tick.ask_qty = float_at(self._ask_qty, at)
 
+
+@final
+class Block:
+    """Some rows as `cells` reads them: what each has new, and its values.
+
+    Attributes:
+        changes: A byte a row: the bits of this module.
+        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
+            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
+        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        trades: Its trades by their prices; None where nobody asked for them, or where times fall.
+    """
+
+    __slots__ = (
+        *("_amounts", "_columns", "_first", "_last", "_price", "_qty", "ask", "ask_qty", "bid"),
+        *("bid_qty", "changes", "exchange_ts", "extremes", "trades", "ts"),
+    )
+
+    def __init__(
+        self, columns: Mapping[str, Column], first: int, last: int, by_price: bool = False
+    ) -> None:
+        """Compare rows with those before.
+
+        Args:
+            columns: All rows.
+            first: Of the block.
+            last: Behind it.
+            by_price: Whether its trades are shown by their prices.
+        """
+        self._columns: Mapping[str, Column] = columns
+        self._first: int = first
+        self._last: int = last
+        self._amounts: Amounts | None = None
+        flags = columns["flags"][first:last].astype(np.uint8)
+        changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
+        # One row more than is looked at, to compare the first with, where there is one.
+        start = max(0, first - 1)
+        is_new = np.ones(last - first, dtype=bool)
+        bits = np.empty(last - first, dtype=np.uint8)
+        for name, bit in BITS:
+            values = columns[name][start:last]
+            np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
+            changes |= np.multiply(is_new.view(np.uint8), np.uint8(bit), out=bits)
+        self.changes: bytes = changes.tobytes()
+        self.ts: bytes = int_cells(columns["ts"][first:last])
+        self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
+        self.bid: bytes = int_cells(columns["bid"][first:last])
+        self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
+        self.ask: bytes = int_cells(columns["ask"][first:last])
+        self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
+        self._price: bytes = int_cells(columns["price"][first:last])
+        self._qty: bytes = int_cells(columns["qty"][first:last])
+        self.extremes: Extremes = _extremes(columns, first, last)
+        times = columns["ts"][first:last]
+        is_in_order = by_price and not (times[1:] < times[:-1]).any()
+        self.trades: Trades | None = (
+            Trades(columns["price"][first:last], changes) if is_in_order else None
+        )
+
+    @property
+    def amounts(self) -> Amounts:
+        """Amounts of all rows; made where they are first asked for."""
+        if self._amounts is None:
+            self._amounts = Amounts(self._columns, self._first, self._last)
+        return self._amounts
+
     def show(self, tick: Tick, place: i64) -> None:
         """Make the strategy's tick that of a row, whatever it was before."""
         at = CELL * place
-        self.touch(tick, TOUCH, at)
+        tick.price = _amount(int_at(self._price, at))
+        tick.bid = _amount(int_at(self.bid, at))
+        tick.bid_qty = _amount(int_at(self.bid_qty, at))
+        tick.ask = _amount(int_at(self.ask, at))
+        tick.ask_qty = _amount(int_at(self.ask_qty, at))
         tick.ts = int_at(self.ts, at)
-        tick.at = at
+        tick.exchange_ts = int_at(self.exchange_ts, at)
         kind: i64 = self.changes[place] & KIND
         tick.is_trade = kind != 0
         tick.is_taker_buy = kind == IS_TRADE
+        tick.qty = _amount(int_at(self._qty, at)) if kind != 0 else 0.0
+
+
+def _amount(units: int) -> float:
+    """Return an amount as the float next to it."""
+    # Compiled code would round a larger number to a float before it divides.
+    return units / UNIT if units <= EXACT_MAX else exact_quotient(units)
 
 
 @final
@@ -139,7 +176,7 @@ class Trades:
         places: Of each, its row in the block.
     """
 
-    __slots__ = ("_ask_moves", "_before", "_bid_moves", "places", "prices")
+    __slots__ = ("_ask_moves", "_bid_moves", "_until", "places", "prices")
 
     def __init__(self, prices: Column, changes: Column) -> None:
         """Take the prices of all rows, and their bits."""
@@ -147,15 +184,15 @@ class Trades:
         places = np.flatnonzero(is_trade)
         self.prices: bytes = float_cells(prices[places])
         self.places: bytes = int_cells(places)
-        # How many stand before each row, and before the end.
-        self._before: bytes = int_cells(np.concatenate(([0], np.cumsum(is_trade))))
+        # How many stand up to each row.
+        self._until: bytes = int_cells(np.cumsum(is_trade))
         # A byte a row: whether bid and ask move.
         self._bid_moves: bytes = (changes & np.uint8(NEW_BID) != 0).tobytes()
         self._ask_moves: bytes = (changes & np.uint8(NEW_ASK) != 0).tobytes()
 
     def before(self, place: i64) -> i64:
         """Return how many of them stand before a row."""
-        return int_at(self._before, CELL * place)
+        return int_at(self._until, CELL * (place - 1)) if place > 0 else 0
 
     def moves(self, start: int, last: int) -> tuple[bool, bool]:
         """Return whether bid and ask, price or size, change in rows `start` to before `last`."""

@@ -109,9 +109,8 @@ class TickRows:
         self._prices = None if trades is None else RowPrices(self.tick, block, trades)
 
     def _walk_rows(self, until: int, seq: int) -> None:
-        row, block = self.row, self._block
+        row = self.row
         seq -= row
-        self.tick.read_from(block.exchange_ts, block.qty)
         while row < until:
             quiet = self.lockstep.quiet_range(self.symbol)
             if quiet is None:
@@ -176,6 +175,8 @@ class TickRows:
         """
         block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
+        amounts = block.amounts
+        tick.read_from(block.exchange_ts, amounts.qty)
         core = port.core
         said: list[Message] | None = None
         is_within = self._is_within(quiet)
@@ -195,7 +196,7 @@ class TickRows:
             change: i64 = changes[place]
             if change >= TOUCHED:
                 moved |= change
-                block.touch(tick, change, at)
+                amounts.touch(tick, change, at)
             tick.ts = ts
             tick.at = at
             kind: i64 = change & KIND
