@@ -10,8 +10,9 @@ The core calls, in this order for one event
     on_tick   for each trade and quote
     on_price  for each trade, where on_tick is not written: shown its price alone, which makes
               backtests of ticks faster
-    on_gap    when trades or quotes are missing: what was reckoned over the hole is doubtful (a gap
-              in the depth stream shows in the view alone)
+    on_gap    when trades or quotes are missing: what was reckoned from ticks over the hole is
+              doubtful (a gap in the depth stream shows in the view alone). Bars that closed in it
+              come after it; where none can, their `open_ts` leave a hole
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Strategy:
         return None
 
     def on_gap(self, gap: Gap, view: View) -> None:
-        """Reset the values that a hole in the data spoils; none by default."""
+        """Reset the values of ticks that a hole spoils, not those of bars; none by default."""
 
     def state(self) -> JsonObject:
         """Return every attribute as canonical JSON values; see `minibot.strategies.state_codec`."""

@@ -18,7 +18,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import RunStop
 from minibot.strategies.selection import SHIPPED
 from tests.backtest.markets import bar_profile, walk, write_klines
-from tests.strategies.strategy_feed import Feed, config, signals
+from tests.strategies.strategy_feed import PRICE, Feed, config, signals
 from tools import examples
 
 each_example = pytest.mark.parametrize("example", list(LIBRARY))
@@ -161,6 +161,31 @@ def test_bars_of_history_leave_an_example_as_if_it_had_answered_nothing(
     said = signals(feed.bars([float(close) for close in live]))
 
     assert [signal.side for signal in said] == sides
+
+
+@pytest.mark.parametrize(("stream", "length_ms"), [("bookTicker", 200), ("trade", 300)])
+@pytest.mark.parametrize("example", ["rsi_band", *LIBRARY])
+def test_gap_that_tears_no_bar_changes_no_answer_of_an_example_that_is_long(
+    example: str, stream: str, length_ms: int
+) -> None:
+    """A socket is lost between two bars, all of which are there: the sale comes when it is due."""
+    parameters = {"rsi_band": {"warm": 0}, "rsi_reversion": {"back": 60}}.get(example, {})
+    feeds = [Feed(config(name=example, parameters=parameters)) for _ in range(2)]
+    rise = [PRICE * (1.0 + (n + 3 * (n % 3)) / 1_000) for n in range(80)]
+    after = [rise[-1] * (1.0 - n / 1_000) for n in range(30)] + [
+        PRICE + 40.0 * n for n in range(99)
+    ]
+    said = []
+    for n, feed in enumerate(feeds):
+        feed.bars(rise)
+        feed.fill("BUY", "0.1")
+        if n:
+            feed.gap(stream, length_ms)
+        answers = [signals(feed.bar(close)) for close in after]
+        said.append([[(one.side, one.reason) for one in signal] for signal in answers])
+
+    assert any(said[0])
+    assert said[1] == said[0]
 
 
 def test_maker_grid_leaves_out_a_rung_that_has_no_price() -> None:

@@ -12,7 +12,6 @@ from minibot.features.ema import Ema
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -66,8 +65,3 @@ class AtrTrend(Strategy):
         stop = self.top - self.trail * atr
         below = compare("close", bar.close, "<", stop)
         return sell("trailing stop reached", (below,)) if bar.close < stop else None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew, but for the top: the position is still there."""
-        self.trend = Ema(self.trend.period)
-        self.atr = WilderAtr(self.atr.period)

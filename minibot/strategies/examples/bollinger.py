@@ -11,7 +11,6 @@ from minibot.features.bollinger import BollingerBands
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -56,7 +55,3 @@ class Bollinger(Strategy):
         if bar.close > middle and view.is_long:
             return sell("close back at the middle", (compare("close", bar.close, ">", middle),))
         return None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew: a deviation over missing bars is too small or too large."""
-        self.bands = BollingerBands(self.bands.period, self.bands.width)

@@ -11,7 +11,6 @@ from minibot.features.donchian import Donchian
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -55,8 +54,3 @@ class Breakout(Strategy):
         if bar.close < bottom and view.is_long:
             return sell("close below the channel", (compare("close", bar.close, "<", bottom),))
         return None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew: the extremes of missing bars are unknown."""
-        self.enter = Donchian(self.enter.period)
-        self.leave = Donchian(self.leave.period)

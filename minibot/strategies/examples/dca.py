@@ -11,7 +11,6 @@ from minibot.features.ema import Ema
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -74,7 +73,3 @@ class Dca(Strategy):
             return None
         self.bought, self.last = self.bought + 1, bar.close
         return buy("a step down", (compare("close", bar.close, "<=", step),), share_bps=self.share)
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start the average anew; the steps that were bought are still there."""
-        self.average = Ema(self.average.period)

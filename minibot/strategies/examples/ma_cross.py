@@ -11,7 +11,6 @@ from minibot.features.sma import Sma
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -55,8 +54,3 @@ class MaCross(Strategy):
         if fast <= slow and view.is_long:
             return sell("fast average no more above", (compare("fast", fast, "<=", slow),))
         return None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew: averages over missing bars are not what they say."""
-        self.fast = Sma(self.fast.period)
-        self.slow = Sma(self.slow.period)

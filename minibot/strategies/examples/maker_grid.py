@@ -12,7 +12,6 @@ from minibot.features.ema import Ema
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -80,7 +79,3 @@ class MakerGrid(Strategy):
             limit=price,
             valid_ms=min(length_ms * self.rungs, VALID_MS_MAX),
         )
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start the average anew."""
-        self.average = Ema(self.average.period)

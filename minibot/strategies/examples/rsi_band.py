@@ -11,7 +11,6 @@ from minibot.features.rsi import WilderRsi
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -64,8 +63,3 @@ class RsiBand(Strategy):
             self.wants_long = True
             return buy("RSI fell below the band", (compare("rsi", value, "<", self.below),))
         return None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew: changes over a hole are not those of a bar."""
-        self.rsi = WilderRsi(self.rsi.period)
-        self.bars = 0

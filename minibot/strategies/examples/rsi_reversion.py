@@ -11,7 +11,6 @@ from minibot.features.rsi import WilderRsi
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -56,7 +55,3 @@ class RsiReversion(Strategy):
         if rsi > self.back and view.is_long:
             return sell("RSI is back", (compare("rsi", rsi, ">", self.back, places=1),))
         return None
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew: changes over missing bars are not those of a bar."""
-        self.rsi = WilderRsi(self.rsi.period)

@@ -12,7 +12,6 @@ from minibot.features.ema import Ema
 from minibot.strategies.protocol import (
     ClosedBar,
     Decision,
-    Gap,
     Needs,
     Parameter,
     Settings,
@@ -76,8 +75,3 @@ class TrailPullback(Strategy):
         self.has_tightened = True
         gained = compare("close", bar.close, ">=", goal)
         return adjust("gained enough", (gained,), trail_bps=self.near)
-
-    def on_gap(self, gap: Gap, view: View) -> None:
-        """Start anew, but for what risk was told: the position is still there."""
-        self.fast = Ema(self.fast.period)
-        self.slow = Ema(self.slow.period)
