@@ -35,7 +35,7 @@ from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.examples.rsi_reversion import RsiReversion
 from minibot.strategies.examples.trail_pullback import TrailPullback
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
-from minibot.strategies.own import failure, own_strategy
+from minibot.strategies.own import ANSWERING, failure, own_strategy
 from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.unread_keys import unread_violations
@@ -150,10 +150,8 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)
-            if is_written(cls, "on_tick") and is_written(cls, "on_price"):
-                found.append("on_tick and on_price: of both on_tick alone is called; keep one")
         if not found:
-            found = needs_violations(chosen.needs, config)
+            found = [*needs_violations(chosen.needs, config), *call_violations(cls, chosen.needs)]
             _require_kept(chosen, config[venue_name(config)]["symbols"][0])
     except RunStop as error:
         raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
@@ -174,6 +172,24 @@ def sound_needs(config: JsonObject) -> Needs | None:
 def is_written(cls: type[Strategy], method: str) -> bool:
     """Return whether a strategy writes a method of the protocol itself."""
     return getattr(cls, method) is not getattr(Strategy, method)
+
+
+def call_violations(cls: type[Strategy], needs: Needs) -> list[str]:
+    """Return the answers of a strategy that nobody would ever ask for."""
+    is_by_tick, is_by_price, is_by_bar = (is_written(cls, name) for name in ANSWERING)
+    found = []
+    if not (is_by_tick or is_by_price or is_by_bar):
+        found.append(f"it never answers: write one of {', '.join(ANSWERING)}")
+    if is_by_tick and is_by_price:
+        found.append("on_tick and on_price: of both on_tick alone is called; keep one")
+    if is_by_price and not (is_by_tick or needs.trades):
+        found.append("on_price is never called: needs() asks for no trades; leave out trades=False")
+    if is_by_bar and not needs.intervals:
+        found.append(
+            "on_bar is never called: needs() names no bars; return Needs(intervals="
+            "(settings.interval,))"
+        )
+    return found
 
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:

@@ -20,7 +20,7 @@ SHIPPED = "klines:btcusdt-1m"
 # Decides on the timeframe, and looks at hours beside it.
 TWO_BARS = '''"""Two lengths of bars."""
 
-from minibot.strategies.protocol import Needs, Settings, Strategy
+from minibot.strategies.protocol import ClosedBar, Decision, Needs, Settings, Strategy, View
 
 
 class Two(Strategy):
@@ -30,6 +30,10 @@ class Two(Strategy):
     def needs(settings: Settings) -> Needs:
         """Return the deciding bars and hours."""
         return Needs(intervals=(settings.interval, "1h"), history=70)
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        """Say nothing."""
+        return None
 '''
 
 

@@ -31,6 +31,9 @@ class Own(Strategy):
     @staticmethod
     def needs(settings: Settings) -> Needs:
         return Needs(intervals=("1s",), history=5)
+
+    def on_bar(self, bar, view):
+        return None
 """
 
 

@@ -797,7 +797,7 @@ def needing(words: str, *lines: str) -> str:
         "intervals=(settings.interval,), history=1000",
         "intervals=(settings.interval, '1h'), history=50",
         "intervals=('15m',), history=50",
-        "symbols=('ETHUSDT',)",
+        "intervals=(settings.interval,), symbols=('ETHUSDT',)",
         "intervals=('4h',), symbols=('ETHUSDT', 'BTCUSDT'), feeds=('mood',)",
     ],
 )
@@ -896,7 +896,7 @@ def nested(levels: int) -> list[Any]:
 @pytest.mark.parametrize("own", ["", OWN_STATE])
 def test_deepest_state_that_is_taken_fits_a_snapshot(tmp_path: Path, own: str) -> None:
     """A level more is refused, though the core's state alone would still have a place for it."""
-    begin = "def __init__(self, settings):\n    self.z = "
+    begin = on_tick("return None") + "\n\ndef __init__(self, settings):\n    self.z = "
     fits = Trial(written(tmp_path, f"{begin}{nested(11)}{own}"))
     data = {"core": fits._core.state(), "outputs": {}}
     write_hashed(tmp_path / "snapshot.json", data)
@@ -1207,6 +1207,31 @@ def test_strategy_with_both_answers_is_refused_and_an_older_run_has_its_tick(
 
     assert signals([said])[0].reason == "BUY: tick"
     assert not core.takes_prices
+
+
+NO_TRADES = "@staticmethod\ndef needs(settings):\n    return Needs(trades=False)\n\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("def on_bar(self, bar, view):\n    return buy('bar')", "on_bar is never called"),
+        (
+            NO_TRADES + "def on_price(self, price, view):\n    return buy('price')",
+            "on_price is never called",
+        ),
+        (needing("intervals=('1m',)").replace("on_bar", "on_bars") + "    pass", "never answers"),
+    ],
+)
+def test_strategy_that_would_never_be_called_is_refused(
+    body: str, told: str, tmp_path: Path
+) -> None:
+    """A method that nothing leads to is a slip: a night of it would trade nothing, silently."""
+    with pytest.raises(ConfigError) as refused:
+        Trial(written(tmp_path, body))
+
+    assert len(refused.value.violations) == 1
+    assert told in refused.value.violations[0]
 
 
 def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
