@@ -1,9 +1,9 @@
 """State codec: any strategy's attributes as canonical JSON and back, without a `state` by hand.
 
 Known kinds: None, bool, int, float, str, Decimal, Fraction, list, tuple, dict, deque, closed bars,
-indicators of `minibot.features`, and dataclasses of the strategy's own file. One with several names
-comes back as one. Anything else is an error that names the attribute: what cannot be kept would be
-lost in a restart, silently.
+indicators of `minibot.features`, and dataclasses of the strategy's own file, by their fields. One
+with several names comes back as one. Anything else is an error that names the attribute: what
+cannot be kept would be lost in a restart, silently.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _names(owner: object) -> list[str]:
     for base in type(owner).__mro__:
         slots = base.__dict__.get("__slots__", ())
         found.update(dict.fromkeys((slots,) if isinstance(slots, str) else slots))
-    return sorted(name for name in found if name != "__dict__" and hasattr(owner, name))
+    beside = ("__dict__", "__weakref__")
+    return sorted(name for name in found if name not in beside and hasattr(owner, name))
 
 
 def _can_change(value: Any) -> bool:
@@ -150,6 +151,14 @@ class _Writer:
         if is_dataclass(kind) and self._classes.get(kind.__name__) is kind:
             # In the order of canonical JSON, in which they are read.
             names = sorted(field.name for field in fields(kind))
+            for name in _names(value):
+                if name not in names:
+                    raise RunStop(
+                        STRATEGY_ROLE,
+                        CONFIG_INVALID,
+                        f"{where}.{name} is no field of {kind.__name__}, and no snapshot can keep "
+                        f"it; declare it there with its type, such as `{name}: int = 0`",
+                    )
             record = {
                 name: self.told(getattr(value, name), f"{where}.{name}", depth) for name in names
             }

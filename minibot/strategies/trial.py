@@ -87,8 +87,8 @@ def wave_fault(make: Callable[[], Trial], path: str) -> str:
         return str(error)
     if whole.decisions != parted.decisions:
         return (
-            f"{path}: decides otherwise after a restart: something that it needs is not kept in "
-            "attributes of self"
+            f"{path}: decides otherwise after a restart: something that it needs is kept neither "
+            "in attributes of self nor by its state()"
         )
     return ""
 

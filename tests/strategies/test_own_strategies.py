@@ -744,12 +744,18 @@ def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path)
             "[made()]",
             "Mine.kept[0] holds a Box",
         ),
+        (
+            "@dataclass\nclass Leg:\n    price: float\n\n    def __post_init__(self):\n"
+            "        self.tries = 0\n",
+            "{'a': Leg(1.5)}",
+            "Mine.kept['a'].tries is no field of Leg",
+        ),
     ],
 )
 def test_what_would_come_back_as_something_else_is_refused_by_name(
     tmp_path: Path, shared: str, value: str, told: str
 ) -> None:
-    """A value that would be restored as another type is refused by name."""
+    """A value that would be restored as another type, or not whole, is refused by name."""
     imports = "from dataclasses import dataclass\nfrom enum import StrEnum\n\n\n"
     path = written(tmp_path, f"def __init__(self, settings):\n    self.kept = {value}")
     text = path.read_text(encoding="utf-8")
@@ -758,6 +764,27 @@ def test_what_would_come_back_as_something_else_is_refused_by_name(
     with pytest.raises(ConfigError) as caught:
         Trial(path)
     assert told in caught.value.violations[0]
+
+
+def test_count_of_a_record_that_is_no_field_is_refused_once_it_counts(tmp_path: Path) -> None:
+    """A name without its type is one of the class: a restart would silently begin it anew."""
+    body = "def __init__(self, settings):\n    self.leg = Leg(1.5)\n\n" + on_tick(
+        "self.leg.tries += 1", "return hold(f'{self.leg.tries}')"
+    )
+    path = written(tmp_path, body)
+    leg = "@dataclass\nclass Leg:\n    price: float\n    tries = 0\n\n\nclass Mine"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("class Mine", f"from dataclasses import dataclass\n\n\n{leg}", 1),
+        encoding="utf-8",
+    )
+    trial = Trial(path)
+    trial.restart()
+    trial.trade(100.0)
+
+    with pytest.raises(RunStop, match=r"Mine\.leg\.tries is no field of Leg") as caught:
+        trial.restart()
+    assert caught.value.reason_code == "STRATEGY_ERROR"
 
 
 @pytest.mark.parametrize(
