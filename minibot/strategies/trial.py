@@ -8,13 +8,13 @@ within its validity, which risk and executor do more carefully.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.core_profile import venue_name
 from minibot.cores.wish import Wish
+from minibot.events.decimals import mul_div_down, round_down
 from minibot.events.intervals import INTERVAL_MS, align, warmup_of, warmup_raised
 from minibot.events.model import (
     BUY,
@@ -28,7 +28,7 @@ from minibot.events.model import (
     Payload,
     RunOpening,
 )
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
 from minibot.events.unit_sizes import BPS, MINUTE_MS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError
@@ -48,7 +48,8 @@ from minibot.strategies.view import View
 PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
 SYMBOL: Final = "BTCUSDT"
 START_MS: Final = 1_700_000_000_000
-QTY: Final = "1"
+QTY_STEP: Final = UNIT // 100_000
+NOTIONAL_MIN: Final = 5 * UNIT
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
 CUT: Final = 317
@@ -251,18 +252,28 @@ class Trial:
             if self._wish is None or price * UNIT > wish.limit:
                 return
         self._wish = None
-        qty = QTY if side == BUY else self._sold(wish)
-        name = f"trial-{self._n}"
-        fill = Fill(name, name, self._symbol, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
-        self._take(fill)
+        text = f"{price:.2f}"
+        qty = UNIT if side == BUY else self._sold(wish, parse_amount(text))
+        if qty:
+            name, filled = f"trial-{self._n}", amount_text(qty)
+            fill = Fill(name, name, self._symbol, side, filled, text, "0", "USDT", "TAKER")
+            self._take(fill)
 
-    def _sold(self, wish: Wish | None) -> str:
-        """Return how much a sale sells: all that is held, or the part that is wanted."""
-        held = self.view.position
+    def _sold(self, wish: Wish | None, price: int) -> int:
+        """Return how much a sale sells: all, or the wanted part in whole steps, or 0.
+
+        As in a night a part takes the rest with it that could not be sold, and is none itself where
+        it could not.
+        """
+        held = parse_amount(self.view.held.text)
         if wish is None:
-            return self.view.held.text
-        part = held * wish.share_bps / BPS if wish.share_bps else held
-        return f"{min(part, Decimal(wish.qty) / UNIT) if wish.qty else part:f}"
+            return held
+        part = mul_div_down(held, wish.share_bps, BPS) if wish.share_bps else held
+        part = min(part, wish.qty) if wish.qty else part
+        if _is_too_small(held - part, price):
+            return held
+        part = round_down(part, QTY_STEP)
+        return 0 if _is_too_small(part, price) else part
 
     def _take(self, payload: Payload) -> None:
         self._n += 1
@@ -296,6 +307,11 @@ def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
         raise ConfigError(said, error.violations) from error
 
 
+def _is_too_small(qty: int, price: int) -> bool:
+    """Return whether the trial's venue refuses a quantity at a price."""
+    return qty < QTY_STEP or cost_up(qty, price) < NOTIONAL_MIN
+
+
 def _json(value: int | str | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -313,9 +329,9 @@ def _instrument(symbol: str) -> Instrument:
         quote_asset="USDT",
         status="TRADING",
         price_increment="0.01",
-        qty_increment="0.00001",
-        qty_min="0.00001",
+        qty_increment=amount_text(QTY_STEP),
+        qty_min=amount_text(QTY_STEP),
         qty_max="9000",
-        notional_min="5",
+        notional_min=amount_text(NOTIONAL_MIN),
         origin="table",
     )

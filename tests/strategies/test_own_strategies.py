@@ -1121,6 +1121,31 @@ def test_limit_of_a_trial_is_filled_within_its_validity_alone(
     assert trial.view.is_long == is_filled
 
 
+SELLS_PARTS = "if tick.price < 96:\n    return None if view.is_long else buy('low')\n" + (
+    "return sell('a part', {}) if view.is_long else None"
+)
+
+
+@pytest.mark.parametrize("part", ["share_bps=3_333", "qty='0.1234567'", "share_bps=1"])
+def test_strategy_that_sells_parts_passes_its_trial(part: str, tmp_path: Path) -> None:
+    """A part of a part has more places than the venue takes, as in a night, which rounds it."""
+    path = written(tmp_path, on_tick(*SELLS_PARTS.format(part).splitlines()))
+
+    assert wave_fault(lambda: Trial(path), "mine.py") == ""
+
+
+def test_part_of_a_trial_is_sold_in_steps_until_the_rest_is_too_small(tmp_path: Path) -> None:
+    """Less than the venue's least value, 5 USDT, is neither sold alone nor left behind."""
+    line = "return sell('a part', share_bps=int(tick.qty)) if view.is_long else buy('flat')"
+    trial = Trial(written(tmp_path, on_tick(line)))
+    held = []
+    for share in (1, 3_333, 1_000, 500, 9_200, 1):
+        trial.trade(100.0, share)
+        held.append(trial.view.position)
+
+    assert held == [Decimal(text) for text in ("0", "1", "0.6667", "0.60003", "0.60003", "0")]
+
+
 def test_weeks_of_a_trial_begin_on_monday() -> None:
     """Its bars lie as the venue's do, and a week closes as a Monday begins."""
     profile = feed_config(name="ma_cross", bar_interval="1w")
