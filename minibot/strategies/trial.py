@@ -2,7 +2,7 @@
 
 It is the same core as at night: the same check of the file, the same views, the same rules about
 what is journaled. Orders are filled whole at the next trade, a limit at the first trade there
-within its validity, which risk and executor do more carefully.
+within its validity, and each BUY buys again, which risk and executor do more carefully.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.core_profile import venue_name
 from minibot.cores.wish import Wish
-from minibot.events.decimals import mul_div_down, round_down
+from minibot.events.decimals import div_up, mul_div_down, round_down
 from minibot.events.intervals import INTERVAL_MS, align, warmup_of, warmup_raised
 from minibot.events.model import (
     BUY,
@@ -28,7 +28,7 @@ from minibot.events.model import (
     Payload,
     RunOpening,
 )
-from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
+from minibot.events.money import PLACES, UNIT, amount_text, cost_up, parse_amount
 from minibot.events.unit_sizes import BPS, MINUTE_MS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError
@@ -50,6 +50,8 @@ SYMBOL: Final = "BTCUSDT"
 START_MS: Final = 1_700_000_000_000
 QTY_STEP: Final = UNIT // 100_000
 NOTIONAL_MIN: Final = 5 * UNIT
+# Twice the least value, so that half of it is lost before it can be sold no more.
+COST_MIN: Final = 2 * NOTIONAL_MIN
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
 CUT: Final = 317
@@ -156,7 +158,10 @@ class Trial:
         return self._core.view(self._symbol)
 
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:
-        """Let a trade happen, with the touch a cent around it; return what is said to it."""
+        """Let a trade happen, with the touch around it; return what is said to it.
+
+        Bid and ask are a cent from it, of a coin below one a percent.
+        """
         self.now += 100
         tick = self._at(price, qty)
         self._fill(price)
@@ -227,7 +232,8 @@ class Trial:
         tick = self.view.tick
         tick.ts = tick.exchange_ts = self.now
         tick.price, tick.qty, tick.is_trade = price, qty, True
-        tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
+        half = min(0.01, price / 100.0)
+        tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - half, price + half, 10.0, 10.0
         return tick
 
     def _show(self, item: Tick | BarInput) -> Decision | None:
@@ -236,7 +242,7 @@ class Trial:
         decision = signal.decision if isinstance(signal, DecidedSignal) else None
         if decision is not None:
             self.decisions.append(decision)
-            if decision.side == (SELL if self.view.is_long else BUY):
+            if decision.side == BUY or (decision.side == SELL and self.view.is_long):
                 self._wish = decision
                 self._wish_until = self.now + (decision.valid_ms or self._core.chosen.horizon_ms)
         return decision
@@ -252,8 +258,9 @@ class Trial:
             if self._wish is None or price * UNIT > wish.limit:
                 return
         self._wish = None
-        text = f"{price:.2f}"
-        qty = UNIT if side == BUY else self._sold(wish, parse_amount(text))
+        text = f"{price:.{PLACES}f}"
+        booked = parse_amount(text)
+        qty = _bought(booked) if side == BUY else self._sold(wish, booked)
         if qty:
             name, filled = f"trial-{self._n}", amount_text(qty)
             fill = Fill(name, name, self._symbol, side, filled, text, "0", "USDT", "TAKER")
@@ -305,6 +312,11 @@ def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
     except ConfigError as error:
         said = f"strategy {path.stem}: it needs what the trial's profile cannot give."
         raise ConfigError(said, error.violations) from error
+
+
+def _bought(price: int) -> int:
+    """Return how much a purchase buys: one coin, of cheap ones as many as are worth `COST_MIN`."""
+    return UNIT * max(1, div_up(COST_MIN, max(price, 1)))
 
 
 def _is_too_small(qty: int, price: int) -> bool:

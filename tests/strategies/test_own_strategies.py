@@ -1146,6 +1146,33 @@ def test_part_of_a_trial_is_sold_in_steps_until_the_rest_is_too_small(tmp_path: 
     assert held == [Decimal(text) for text in ("0", "1", "0.6667", "0.60003", "0.60003", "0")]
 
 
+def test_second_purchase_of_a_trial_is_filled_too(tmp_path: Path) -> None:
+    """A strategy that scales in can be tried: each BUY is a purchase, a SELL while flat is none."""
+    path = written(tmp_path, on_tick("return buy('low') if tick.price < 96 else sell('high')"))
+    trial = Trial(path)
+    trial.trades([100.0, 95.0, 95.0, 91.0, 100.0])
+    position, price = trial.view.position, trial.view.entry_price_avg
+    trial.trade(100.0)
+
+    assert position == 3
+    assert price is not None
+    assert price.quantize(Decimal("0.01")) == Decimal("95.33")
+    assert trial.view.position == 0
+
+
+@pytest.mark.parametrize("price", [0.5, 0.001234, 0.0000045])
+def test_cheap_coin_of_a_trial_is_bought_at_its_price_between_bid_and_ask(
+    price: float, tmp_path: Path
+) -> None:
+    """Enough coins are bought to be sold again, and the touch is above nothing."""
+    trial = Trial(written(tmp_path, on_tick("return None if view.is_long else buy('cheap')")))
+    trial.trades([price, price])
+
+    assert trial.view.is_long
+    assert trial.view.entry_price_avg == Decimal(f"{price:.8f}")
+    assert 0.0 < trial.view.bid < price < trial.view.ask
+
+
 def test_weeks_of_a_trial_begin_on_monday() -> None:
     """Its bars lie as the venue's do, and a week closes as a Monday begins."""
     profile = feed_config(name="ma_cross", bar_interval="1w")
