@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from minibot.strategies.allowed import FEATURES, MODULES
+from minibot.strategies.allowed import API, FEATURES, MODULES
 from minibot.strategies.source_finding import Finding
 
 _SHARED: Final = "make it in __init__, as an attribute of self, or write a tuple"
@@ -35,16 +35,20 @@ _FROZEN_BASES: Final = frozenset(
 _KEEPING: Final = frozenset({"append", "appendleft", "add", "insert", "extend"})
 _SHOWN: Final = frozenset({"tick", "view", "bar", "gap", "settings"})
 _KEPT: Final = frozenset({"tick", "view"})
+# The core calls these of an object; `needs` is one of the class, which no attribute hides.
+_CALLED: Final = frozenset({"on_bar", "on_gap", "on_price", "on_tick", "restore", "state"})
 
 
 def state_findings(tree: ast.Module) -> list[Finding]:
     """Return the names that a file keeps or changes beside the attributes of `self`."""
     makers = _makers(tree)
     found = [*_kept_in(tree.body, "for all symbols at once", makers)]
-    functions = _functions(tree)
+    functions, strategies = _functions(tree), _strategies(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             found += _kept_in(node.body, f"for all objects of {node.name} at once", makers)
+            if any(isinstance(base, ast.Name) and base.id in strategies for base in node.bases):
+                found += _hidden(node)
             if node.keywords:
                 found.append(Finding(node.lineno, "has a metaclass", "derive from Strategy alone"))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -154,6 +158,36 @@ def _changes(node: ast.AST, functions: frozenset[str]) -> Iterator[Finding]:
         return
     if base in _SHOWN or base[:1].isupper() or base == "cls" or base in functions:
         yield Finding(node.lineno, f"changes {base}", _READ_ONLY)
+
+
+def _strategies(tree: ast.Module) -> frozenset[str]:
+    """Return the names by which the file calls the class that a strategy derives from."""
+    return frozenset(
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == API
+        for alias in node.names
+        if alias.name == "Strategy"
+    )
+
+
+def _hidden(strategy: ast.ClassDef) -> Iterator[Finding]:
+    """Yield a write of an attribute whose name is a method that the core calls."""
+    waiting: list[ast.AST] = [*strategy.body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ClassDef):  # Its `self` is another.
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if (
+            isinstance(node, ast.Attribute)
+            and not isinstance(node.ctx, ast.Load)
+            and node.attr in _CALLED
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        ):
+            what = f"self.{node.attr} hides the method {node.attr}"
+            yield Finding(node.lineno, what, "take another name")
 
 
 def _kept(node: ast.AST) -> Iterator[Finding]:

@@ -129,6 +129,9 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("view.now = 3", "changes view", "nothing but its own"),
         ("Mine.n = 3", "changes Mine", "nothing but its own"),
         ("self.last = tick", "keeps the tick itself", "refilled"),
+        ("self.state = 'flat'", "self.state hides the method state", "another name"),
+        ("self.restore: int = 3", "self.restore hides the method", "another name"),
+        ("self.n, self.on_bar = 1, None", "self.on_bar hides the method", "another name"),
         ("self.ticks.append(tick)", "keeps the tick itself", "refilled"),
         ("x = tick.price ** 2", "uses **", "x * x"),
         ("x = {tick.symbol, 'A'}", "makes a set", "tuple"),
@@ -242,6 +245,7 @@ def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
 def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
     """Honest code passes: set membership, shadowed names, int powers, own errors."""
     body = on_tick(
+        "self.needs, self.on_top = 3, self.state()",
         "match view.a:",
         "    case {'b': first, **others}:",
         "        return hold(f'{first} {len(others)}')",
@@ -264,7 +268,8 @@ def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
         "from dataclasses import dataclass, field\nfrom enum import Enum\n\n"
         "STEPS = tuple(n * 2 for n in (1, 2))\nBEST = max([1, 2])\nNAMES = 'a b'.split\n\n"
         "@dataclass(frozen=True)\nclass Level:\n    at: float = 0.0\n\n"
-        "@dataclass\nclass Box:\n    items: list[int] = field(default_factory=list)\n\n"
+        "@dataclass\nclass Box:\n    items: list[int] = field(default_factory=list)\n"
+        "    state: str = ''\n\n    def turn(self):\n        self.state = 'up'\n\n"
         "class Side(Enum):\n    LONG = 1\n\n"
         "NEAR = (Level(1.0), Level(2.0))\n\n"
         "def helper():\n    return Box()\n\n"
