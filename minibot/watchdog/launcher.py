@@ -59,7 +59,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar, settle_lost
-from minibot.watchdog.opening import opening_of
+from minibot.watchdog.opening import opening_by
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.preflight import (
@@ -350,8 +350,13 @@ class _Launch:
         exchange: EmbeddedExchange | None,
         recovered: FormerRun | None,
     ) -> Outcome:
-        origin_ms = exchange.origin_ms if exchange is not None else wall_ms()
-        opening = opening_of(self.config, self.var.runs, self.contracts, self.roles, origin_ms)
+        origin_ms, opening = opening_by(
+            self.config,
+            self.var.runs,
+            self.contracts,
+            self.roles,
+            wall_ms if exchange is None else lambda: exchange.origin_ms,
+        )
         manifest = make_manifest(
             self.config,
             self.profile,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from hashlib import sha256
@@ -41,6 +41,25 @@ def fresh_opening(config: Config) -> RunOpening:
     """Return the opening of a run that starts with the profile's cash alone."""
     portfolio = config.portfolio
     return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
+
+
+def opening_by(
+    config: Config,
+    runs: Path,
+    contracts: Contracts,
+    roles: Roles,
+    now_ms: Callable[[], int],
+) -> tuple[int, RunOpening]:
+    """Return the first Unix ms of a run, and its opening; see `opening_of`.
+
+    To verify and read the former run takes a while, which is none of this run's.
+    """
+    origin_ms = now_ms()
+    while True:
+        opening = opening_of(config, runs, contracts, roles, origin_ms)
+        read_ms, origin_ms = origin_ms, now_ms()
+        if align(read_ms, DAY_MS) == align(origin_ms, DAY_MS):  # Then it is the same week too.
+            return origin_ms, opening
 
 
 def opening_of(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as replace_of
@@ -15,13 +17,19 @@ from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import Refusal
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest
+from minibot.watchdog import launcher as launcher_module
+from minibot.watchdog import opening as opening_module
+from minibot.watchdog import run_manifest as run_manifest_module
 from minibot.watchdog.carried_memory import told_last
+from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.opening import budgets_used, last_run, opening_of
+from minibot.watchdog.run_manifest import make_manifest
 from tests.manifests import made_manifest
 from tests.risk.desk import (
     HASH,
@@ -35,8 +43,8 @@ from tests.risk.desk import (
     opening,
 )
 from tests.watchdog.ended_runs import opening_behind, put_ended
+from tests.watchdog.watchdog_stage import Stage
 
-DAY_MS = 86_400_000
 MONDAY = 1_772_409_600_000
 """2026-03-02 00:00 UTC."""
 
@@ -213,3 +221,38 @@ def test_start_that_died_before_its_first_event_hands_on_its_opening(tmp_path: P
     assert [each["qty"] for each in left.lots] == ["10.00000000"]
     assert left.budgets_used["day_loss"] == "90.00000000"
     assert left.account == account
+
+
+@pytest.mark.parametrize(("begins_ms", "times_read"), [(MONDAY, 1), (MONDAY - 30_000, 2)])
+def test_reading_the_former_run_takes_no_time_from_the_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins_ms: int, times_read: int
+) -> None:
+    """A night begins once its opening is known, and has that of the day on which it begins."""
+    clock, days, made = SimpleNamespace(now_ms=begins_ms), list[int](), list[Manifest]()
+    read, refused = opening_module.opening_of, Refusal("This is far enough.", "")
+
+    def read_long(*arguments: Any) -> RunOpening:
+        days.append(arguments[-1] // DAY_MS)
+        clock.now_ms += 40_000
+        return read(*arguments)
+
+    def make(*arguments: Any, **named: Any) -> Manifest:
+        made.append(make_manifest(*arguments, **named))
+        raise refused
+
+    monkeypatch.setattr(opening_module, "opening_of", read_long)
+    for module in (launcher_module, run_manifest_module):
+        monkeypatch.setattr(module, "wall_ms", lambda: clock.now_ms)
+    monkeypatch.setattr(launcher_module, "make_manifest", make)
+    stage = Stage(tmp_path / "var")
+    launch = object.__new__(_Launch)
+    launch.config, launch.profile = stage.config, PROJECT / "config" / "nore-smoke.v1.json"
+    launch.var, launch.roles, launch.contracts = stage.var, stage.roles, stage.contracts
+    launch.degraded = None
+    with pytest.raises(Refusal, match="far enough"):
+        launch._run_in(stage.run_dir, RUN_ID, None, None)
+
+    (manifest,) = made
+    assert manifest.clock_origin_ms == manifest.started_ms == clock.now_ms
+    assert days[-1] == manifest.clock_origin_ms // DAY_MS
+    assert len(days) == times_read
