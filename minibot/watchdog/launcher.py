@@ -565,8 +565,11 @@ class _Launch:
         """Merge the rest and seal the run; return why it is not sealed, empty if it is."""
         context, exchange, run_files = parts.context, parts.exchange, parts.run_files
         manifest, run_dir = context.manifest, run_files.run_dir
-        repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
+        try:
+            repaired, findings = self._recover_after(record, var, context)
+        except LockBusy as error:
+            return self._left_unsealed(str(error))
         findings += write_closing_accounts(
             var, manifest, context.codec, run_files.put, is_counted=parts.background.is_counted
         )
@@ -594,9 +597,7 @@ class _Launch:
                 written=run_files.written,
             )
         except (MinibotError, OSError, MemoryError) as error:
-            why = str(error) or NO_MEMORY
-            self.feed.tell(f"the run could not be sealed: {why}; the next start does")
-            return f"{why}; the next start seals it"
+            return self._left_unsealed(str(error) or NO_MEMORY)
         try:
             sign_if_pinned(run_dir, manifest.config, os.environ)
         except (MinibotError, OSError, MemoryError) as error:
@@ -607,12 +608,19 @@ class _Launch:
             self.feed.tell(f"sealed with what is left: {why}")
         return ""
 
+    def _left_unsealed(self, why: str) -> str:
+        self.feed.tell(f"the run could not be sealed: {why}; the next start does")
+        return f"{why}; the next start seals it"
+
     def _recover_after(
         self, record: StopRecord, var: Var, context: RoleContext
     ) -> tuple[list[str], list[str]]:
         """Set aside lines half written by killed roles or on a full disk; complete the merge.
 
         If the queues themselves are in doubt it does nothing: they are the evidence.
+
+        Raises:
+            LockBusy: A role is still there, as one that hangs in a call to the disk.
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []

@@ -18,7 +18,7 @@ from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.canonical import CanonicalError, decode
-from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.errors import LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
@@ -54,6 +54,7 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
 
     Raises:
         RunStop: The former run's own files cannot be read at all.
+        LockBusy: A process of it is still there.
         Refusal: Lines stand in `var/queues`, and nothing says of which run.
     """
     marker = var.root / CURRENT_FILE
@@ -79,6 +80,9 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
 
     Returns:
         The tails set aside, and the failures to recover; one sentence each.
+
+    Raises:
+        LockBusy: A process of the run is still there.
     """
     repaired: list[str] = []
     findings: list[str] = []
@@ -88,7 +92,7 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
             cut = writer.recovered.cut_bytes
             writer.close()
         except RunStop as error:
-            findings.append(f"{error.reason_code}: {error.detail}")
+            findings.append(_finding(error))
             continue
         if cut:
             repaired.append(f"{name}: {cut} bytes above the head set aside in quarantine")
@@ -117,6 +121,9 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
     """Merge the rest of the parts into the inboxes, and copy stops to the operators' journal.
 
     The queues must be recovered and have no writer. Return the failures, usually none.
+
+    Raises:
+        LockBusy: A process of the run is still there.
     """
     try:
         merger = Merger(
@@ -132,8 +139,20 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
         merger.close()
         copy_stops(var, codec)
     except RunStop as error:
-        return [f"{error.reason_code}: {error.detail}"]
+        return [_finding(error)]
     return []
+
+
+def _finding(error: RunStop) -> str:
+    """Return a failure to recover in one sentence, for the seal.
+
+    Raises:
+        LockBusy: It is no damage: a process of the run still holds a queue. What it leaves as it
+            ends would be sealed unrepaired.
+    """
+    if isinstance(error.__cause__, LockBusy):
+        raise error.__cause__
+    return f"{error.reason_code}: {error.detail}"
 
 
 def _seal_without_manifest(
@@ -147,7 +166,7 @@ def _seal_without_manifest(
     try:
         copy_stops_unproven(var, contracts, roles, run_dir.name)
     except RunStop as error:
-        findings.append(f"{error.reason_code}: {error.detail}")
+        findings.append(_finding(error))
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
     root = seal_run(var.queues, run_dir, extra=extra)
@@ -194,7 +213,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
     try:
         repaired += restore_parts(var.queues, codec)
     except RunStop as error:
-        findings.append(f"{error.reason_code}: {error.detail}")
+        findings.append(_finding(error))
     clock = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed)
     try:
         clock.now_ms()

@@ -6,7 +6,7 @@ import errno
 import threading
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
-from minibot.kernel.errors import ContractError, IntegrityError, Refusal, RunStop
+from minibot.kernel.errors import ContractError, IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
+from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
+from minibot.kernel.queue import open_writer
 from minibot.kernel.seal import SIGNATURE_FILE, seal_run
 from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
@@ -28,7 +30,8 @@ from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
-from minibot.watchdog import operator_stop_log
+from minibot.watchdog import launcher as launcher_module
+from minibot.watchdog import operator_stop_log, recovery
 from minibot.watchdog.background import Background
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.launcher import _Launch, _Parts
@@ -579,6 +582,59 @@ def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
     assert any(finding.code == "QUEUE_CORRUPT" for finding in verify_tree(stage.run_dir))
 
 
+@pytest.mark.parametrize("queue", ["fills", "incidents"])
+def test_former_run_is_sealed_by_nobody_while_one_of_its_roles_still_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    """A role that ends between recovery and seal would leave a batch above the head for ever."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    writer = _hold_until_seal(stage, recovery, monkeypatch, queue)
+
+    with pytest.raises(LockBusy):
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert not (stage.run_dir / "seal.json").exists()
+    writer.close()
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+    assert recovered is not None
+    assert recovered.findings == ()
+    assert list(verify_tree(stage.run_dir)) == []
+
+
+def test_stopped_run_is_left_to_the_next_start_while_one_of_its_roles_still_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role that hangs in the disk outlives its kill: its launcher says so and seals nothing."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    context.close_outputs()
+    (stage.run_dir / "seal.json").write_text("of a stranger")
+    writer = _hold_until_seal(stage, launcher_module, monkeypatch, "fills")
+    background = cast(Background, SimpleNamespace(is_counted=True))
+
+    unsealed = sealed(stage, context, background, StopRecord(WATCHDOG, "ROLE_HUNG", ""))
+    writer.close()
+
+    assert "writer.lock" in unsealed
+    assert not (stage.run_dir / "seal.json").exists()
+
+
+def _hold_until_seal(
+    stage: Stage, module: ModuleType, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> JournalWriter:
+    """Leave half a line above the head of a queue whose writer ends as the seal begins."""
+    writer = open_writer(stage.var.queues, queue)
+    append_raw(stage.var.queues / queue / "inbox.jsonl", b"sha256:half a li")
+
+    def seal_behind(*arguments: Any, **named: Any) -> str:
+        writer.close()
+        return seal_run(*arguments, **named)
+
+    monkeypatch.setattr(module, "seal_run", seal_behind)
+    return writer
+
+
 @pytest.mark.parametrize("lost", ["acks.head", "acks.jsonl", "inbox.head", "inbox.jsonl"])
 def test_start_that_was_cut_off_while_making_queues_is_sealed_clean(
     tmp_path: Path, lost: str
@@ -606,14 +662,19 @@ def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_pa
     assert not (stage.var.root / "current.json").exists()
 
 
-def sealed(stage: Stage, context: RoleContext, background: Background) -> str:
+COMPLETED = StopRecord(WATCHDOG, "COMPLETED", "", END_KIND)
+
+
+def sealed(
+    stage: Stage, context: RoleContext, background: Background, record: StopRecord = COMPLETED
+) -> str:
     """Seal the stage's run as a launcher does; return why it is not sealed."""
     unused: Any = None
     loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
     parts = _Parts(context, unused, background, loop, None, None, stage.run_files)
     launch = object.__new__(_Launch)
-    launch.sync_us, launch.feed = 1, LiveFeed(())
-    return launch._seal(stage.var, StopRecord(WATCHDOG, "COMPLETED", "", END_KIND), parts)
+    launch.sync_us, launch.feed, launch.roles = 1, LiveFeed(()), stage.roles
+    return launch._seal(stage.var, record, parts)
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
