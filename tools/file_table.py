@@ -326,7 +326,7 @@ ROWS: Final = (
         {},
         {},
         "",
-        "Written at a run's end; one that is damaged is told then, and the run's own stands.",
+        "Written at a run's end; a damaged one is set aside then, and told; the run's own stands.",
     ),
     Row(
         "requests/",

@@ -173,7 +173,7 @@ def settle_lost(
     try:
         raise_flag(var.stop, var.flag, WATCHDOG_ROLE)
         if is_empty:
-            append_stop(var, context.codec.encode(STOP_JOURNAL, stop))
+            append_stop(var, context.codec.encode(STOP_JOURNAL, stop), notes.append)
         else:
             _journal(var, context, stop)
     except (RunStop, OSError) as error:

@@ -543,7 +543,7 @@ class _Launch:
             lambda: context.health("STOPPED"),
             lambda: context.sync_parts(now=True),
             # Before the last metrics, which count the stops of all runs, this one included.
-            lambda: copy_stops(self.var, context.codec),
+            lambda: copy_stops(self.var, context.codec, self.feed.tell),
             background.finish,
             context.close_outputs,
         ]

@@ -1,13 +1,14 @@
 """Operators' stop journal, `var/stop_journal.jsonl`: every stop and end of every run.
 
-Operators tail this file. It is never rotated or moved, and written by the holder of the run's lock.
-Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. Two
-kinds belong to no run: the CLEAR of a flag, and a REFUSED start.
+Operators tail this file. It is never rotated, set aside only if it is damaged, and written by the
+holder of the run's lock. Its lines are those of the runs' own `stop_journal` parts; an id in it is
+not written again. Two kinds belong to no run: the CLEAR of a flag, and a REFUSED start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from minibot.events.reasons import CLEARED, REFUSED
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
-from minibot.kernel.errors import RunStop
-from minibot.kernel.files import ensure_folder, read_hashed
+from minibot.kernel.cut import HEAD_SUFFIX
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import FILES, ensure_folder, io_stop, read_hashed, sync_folder
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer
+from minibot.kernel.seal import LOCK_SUFFIX
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import own_cmdline_hash
 from minibot.runtime.manifest import run_id_of
@@ -37,15 +40,28 @@ from minibot.runtime.stop import (
     standing_flags,
 )
 
+Tell = Callable[[str], object]
+"""Function that tells a person one sentence."""
+
+
+def warn(words: str) -> None:
+    """Print a warning on standard error."""
+    print(f"WARN {words}", file=sys.stderr, flush=True)
+
 
 def read_stops(var_root: Path) -> list[JsonObject]:
-    """Return every envelope of the operators' stop journal, oldest first."""
-    if not (var_root / f"{STOP_JOURNAL}.head").exists():
+    """Return every envelope of the operators' stop journal, oldest first.
+
+    Raises:
+        RunStop: It is damaged, or the disk refuses.
+    """
+    if not (var_root / f"{STOP_JOURNAL}{HEAD_SUFFIX}").exists():
         return []
-    source = LineSource(JournalReader(var_root, STOP_JOURNAL))
     found = []
-    while (line := source.next()) is not None:
-        found.append(canonical.decode(line.json))
+    with closing(JournalReader(var_root, STOP_JOURNAL)) as reader:
+        source = LineSource(reader)
+        while (line := source.next()) is not None:
+            found.append(canonical.decode(line.json))
     return found
 
 
@@ -88,25 +104,57 @@ def flagged_stop(var: Var) -> JsonObject | None:
     return stops[-1]
 
 
-def append_stop(var: Var, json: bytes) -> None:
-    """Append one envelope, given as canonical JSON, unless its id is there already."""
+def append_stop(var: Var, json: bytes, tell: Tell = warn) -> None:
+    """Append one envelope, given as canonical JSON, unless its id is there already.
+
+    A damaged journal may not cost this record: it is set aside, which is told, and a new one begun.
+
+    Raises:
+        RunStop: The disk refuses.
+    """
+    try:
+        _append(var, json)
+    except IntegrityError as error:
+        aside = _set_aside(var)
+        tell(f"{var.stop_journal} is damaged and set aside in {aside.name}: {error.detail}")
+        _append(var, json)
+
+
+def _append(var: Var, json: bytes) -> None:
     wanted = canonical.decode(json)["id"]
     if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
         return
-    writer = open_side_writer(var.root, STOP_JOURNAL, sync=True)
-    writer.append([encode_line(json)])
-    writer.close()
+    with closing(open_side_writer(var.root, STOP_JOURNAL, sync=True)) as writer:
+        writer.append([encode_line(json)])
 
 
-def copy_stops(var: Var, codec: Codec) -> None:
-    """Append the records in all parts of the run's `stop_journal`."""
+def _set_aside(var: Var) -> Path:
+    """Move the files of the operators' journal, as they stand, into a folder; return it."""
+    aside = var.root / f"{STOP_JOURNAL}_damaged_{wall_ms()}"
+    ensure_folder(aside)
+    files = [path for path in var.root.glob(f"{STOP_JOURNAL}.*") if path.suffix != LOCK_SUFFIX]
+    # The head last: without its lines it is damage too, should this be broken off.
+    for path in sorted(files, key=lambda path: path.suffix == HEAD_SUFFIX):
+        try:
+            FILES.replace(path, aside / path.name)
+        except OSError as error:
+            raise io_stop(error, "rename", path) from error
+    for folder in (aside, var.root):
+        sync_folder(FILES, folder)
+    return aside
+
+
+def copy_stops(var: Var, codec: Codec, tell: Tell = warn) -> None:
+    """Append the records in all parts of the run's `stop_journal`; see `append_stop`."""
     for role in codec.roles.writers(STOP_JOURNAL):
         for json in _recorded(var, role):
             codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
-            append_stop(var, json)
+            append_stop(var, json, tell)
 
 
-def copy_stops_unproven(var: Var, contracts: Contracts, roles: Roles, run_id: str) -> None:
+def copy_stops_unproven(
+    var: Var, contracts: Contracts, roles: Roles, run_id: str, tell: Tell = warn
+) -> None:
     """Append the records of a run without a manifest; see `copy_stops`.
 
     No manifest tells the roles' command lines, so each record is taken at its word about its own;
@@ -117,7 +165,7 @@ def copy_stops_unproven(var: Var, contracts: Contracts, roles: Roles, run_id: st
         for json in _recorded(var, role):
             with suppress(ValueError):  # Refused, with its reason, when it is copied.
                 said.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
-    copy_stops(var, Codec(contracts, roles, run_id, said))
+    copy_stops(var, Codec(contracts, roles, run_id, said), tell)
 
 
 def _recorded(var: Var, role: str) -> Iterator[bytes]:
@@ -130,7 +178,7 @@ def _recorded(var: Var, role: str) -> Iterator[bytes]:
             yield line.json
 
 
-def clear_flag(var: Var, who: str, why: str) -> str | None:
+def clear_flag(var: Var, who: str, why: str, tell: Tell = warn) -> str | None:
     """Remove `STOP.flag` and record who and why; return the run that it had stopped, if known.
 
     The record comes first: removing a flag without one would continue silently. The STOP of a run
@@ -138,8 +186,10 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
     """
     beside = stop_beside(var)
     if beside is not None:
-        append_stop(var, canonical.encode(beside))
-    last = flagged_stop(var)
+        append_stop(var, canonical.encode(beside), tell)
+    last = None
+    with suppress(IntegrityError):  # Of a damaged journal; the flag itself may name the run.
+        last = flagged_stop(var)
     stopped = flagged_run(var) if last is None else str(last["run_id"])
     run_id = stopped or "00000000_000000"
     payload = StopJournal(
@@ -151,7 +201,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
         why=why,
         stopped_run=run_id,
     )
-    append_stop(var, _own_event(run_id, f"clear {wall_ms()}", payload))
+    append_stop(var, _own_event(run_id, f"clear {wall_ms()}", payload), tell)
     for flag in standing_flags(var):
         remove_flag(var, flag)
     return stopped

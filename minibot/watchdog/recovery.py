@@ -125,6 +125,7 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
     Raises:
         LockBusy: A process of the run is still there.
     """
+    findings: list[str] = []
     try:
         merger = Merger(
             root=var.queues,
@@ -137,10 +138,10 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
             line_bytes_max=manifest.config["queues"]["line_bytes_max"],
         )
         merger.close()
-        copy_stops(var, codec)
+        copy_stops(var, codec, findings.append)
     except RunStop as error:
-        return [_finding(error)]
-    return []
+        findings.append(_finding(error))
+    return findings
 
 
 def _finding(error: RunStop) -> str:
@@ -164,7 +165,7 @@ def _seal_without_manifest(
     """
     repaired, findings = recover_queues(var, roles)
     try:
-        copy_stops_unproven(var, contracts, roles, run_dir.name)
+        copy_stops_unproven(var, contracts, roles, run_dir.name, findings.append)
     except RunStop as error:
         findings.append(_finding(error))
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]

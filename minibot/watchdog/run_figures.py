@@ -16,7 +16,7 @@ from minibot.events.codec import Codec
 from minibot.events.model import Event, Health, JsonObject, RunOpening
 from minibot.events.names import CONTROL, FILLS, HEALTH, TICKS, WATCHDOG_ROLE
 from minibot.events.reasons import INVARIANT_BROKEN
-from minibot.kernel.errors import InvariantError
+from minibot.kernel.errors import InvariantError, RunStop
 from minibot.kernel.queue import open_reader
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -112,7 +112,7 @@ class RunFigures:
         }
 
 
-def _stop_share(var: Var, manifest: Manifest, market_ts: int) -> JsonObject:
+def _stop_share(var: Var, manifest: Manifest, market_ts: int) -> JsonObject | None:
     """Return how many runs here were stopped and why, and the share of this one (N-79, U-21).
 
     Args:
@@ -122,12 +122,17 @@ def _stop_share(var: Var, manifest: Manifest, market_ts: int) -> JsonObject:
 
     Returns:
         Runs, those that a STOP ended, their share and reasons; of this run the milliseconds of
-        market time that were planned, and those of them that a STOP has cost.
+        market time that were planned, and those of them that a STOP has cost. None where the
+        operators' journal cannot be read: that is no reason to end a run.
     """
+    try:
+        stops = read_stops(var.root)
+    except RunStop:
+        return None
     runs = len(run_folders(var.runs))
     reasons: Counter[str] = Counter()
     stopped: set[str] = set()
-    for envelope in read_stops(var.root):
+    for envelope in stops:
         if envelope["payload"]["kind"] == STOP_KIND and envelope["run_id"] not in stopped:
             stopped.add(envelope["run_id"])
             reasons[envelope["payload"]["reason_code"]] += 1

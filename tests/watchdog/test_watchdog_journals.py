@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,12 +21,13 @@ from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
-from minibot.kernel.queue import open_writer
+from minibot.kernel.queue import open_side_writer, open_writer
 from minibot.kernel.seal import SIGNATURE_FILE, seal_run
 from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.runtime.context import RoleContext
+from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
@@ -36,11 +38,12 @@ from minibot.watchdog.background import Background
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.launcher import _Launch, _Parts
 from minibot.watchdog.merge import Merger
+from minibot.watchdog.metrics import MetricsKeeper
 from minibot.watchdog.operator_stop_log import (
-    append_stop,
     clear_flag,
     copy_stops,
     flagged_stop,
+    note_refused,
     read_stops,
 )
 from minibot.watchdog.recovery import clear_former_run
@@ -362,25 +365,74 @@ def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
     stage.var.flag.write_bytes(b"flag")
-    append_raw(stage.var.stop_journal, b"x" * 8_000_000)
-
-    with pytest.raises(RunStop, match="QUEUE_TAIL_TOO_LONG"):
+    with (
+        closing(open_side_writer(stage.var.root, "stop_journal")),
+        pytest.raises(RunStop, match="QUEUE_LOCKED"),
+    ):
         clear_flag(stage.var, "anna", "limits reviewed")
 
     assert stage.var.flag.exists()
 
 
-def test_operators_journal_refuses_to_grow_over_damage(tmp_path: Path) -> None:
-    """The operators' journal refuses to grow over a damaged line."""
-    stage = Stage(tmp_path / "var")
+@pytest.mark.parametrize("damage", ["one bit", "lines gone", "head of a stranger"])
+def test_flag_is_cleared_on_record_although_the_operators_journal_is_damaged(
+    tmp_path: Path, damage: str
+) -> None:
+    """A damaged journal does not grow: it is set aside whole, and a new one begins."""
+    stage, told = Stage(tmp_path / "var"), list[str]()
+    arm(stage.var.stop, RUN_ID, "risk_role")
+    raise_flag(stage.var.stop, stage.var.flag, "risk_role")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
-    data = bytearray(stage.var.stop_journal.read_bytes())
-    data[90] ^= 1
-    stage.var.stop_journal.write_bytes(bytes(data))
+    damaged = damage_operators_journal(stage.var, damage)
 
-    with pytest.raises(RunStop, match="QUEUE_CORRUPT"):
-        append_stop(stage.var, b'{"id":"other"}')
+    assert clear_flag(stage.var, "anna", "limits reviewed", told.append) == RUN_ID
+
+    assert not stage.var.flag.exists()
+    (cleared,) = read_stops(stage.var.root)
+    assert cleared["payload"]["kind"] == "CLEAR"
+    assert cleared["payload"]["stopped_run"] == RUN_ID
+    assert list(verify_tree(stage.var.stop_journal)) == []
+    (aside,) = stage.var.root.glob("stop_journal_damaged_*")
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == damaged
+    assert len(told) == 1
+
+
+def test_damage_in_the_operators_journal_costs_a_run_its_share_of_stops_alone(
+    tmp_path: Path,
+) -> None:
+    """Figures are no part of a decision: the run goes on, and its end is put on record."""
+    stage, told = Stage(tmp_path / "var"), list[str]()
+    note_refused(stage.var, "disk: 3 MB free")
+    damage_operators_journal(stage.var, "one bit")
+    context = stage.context()
+    context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
+    keeper = MetricsKeeper(context)
+    keeper._written_ns = -(10**18)  # Long ago.
+
+    keeper.step()
+    context.close_outputs()
+
+    assert read_hashed(stage.var.metrics / METRICS_FILE)["stop"] is None
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec, told.append)
+    (stop,) = read_stops(stage.var.root)
+    assert stop["payload"]["reason_code"] == "RISK_LIMIT"
+    assert len(told) == 1
+
+
+def damage_operators_journal(var: Var, damage: str) -> dict[str, bytes]:
+    """Damage the operators' journal; return its files by name."""
+    if damage == "one bit":
+        data = bytearray(var.stop_journal.read_bytes())
+        data[90] ^= 1
+        var.stop_journal.write_bytes(data)
+    elif damage == "lines gone":
+        var.stop_journal.write_bytes(b"")
+    else:
+        var.stop_journal.with_suffix(".head").write_bytes(b"x" * 128)
+    files = (var.stop_journal, var.stop_journal.with_suffix(".head"))
+    return {path.name: path.read_bytes() for path in files}
 
 
 def sealed_json(path: Path) -> list[JsonObject]:
