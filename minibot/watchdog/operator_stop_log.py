@@ -145,11 +145,21 @@ def _set_aside(var: Var) -> Path:
 
 
 def copy_stops(var: Var, codec: Codec, tell: Tell = warn) -> None:
-    """Append the records in all parts of the run's `stop_journal`; see `append_stop`."""
+    """Append the records in all parts of the run's `stop_journal`; see `append_stop`.
+
+    Raises:
+        RunStop: The first failure; the other parts are copied all the same.
+    """
+    failed: RunStop | None = None
     for role in codec.roles.writers(STOP_JOURNAL):
-        for json in _recorded(var, role):
-            codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
-            append_stop(var, json, tell)
+        try:
+            for json in _recorded(var, role):
+                codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
+                append_stop(var, json, tell)
+        except RunStop as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def copy_stops_unproven(

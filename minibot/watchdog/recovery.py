@@ -138,7 +138,10 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
             line_bytes_max=manifest.config["queues"]["line_bytes_max"],
         )
         merger.close()
-        copy_stops(var, codec, findings.append)
+    except RunStop as error:
+        findings.append(_finding(error))
+    try:
+        copy_stops(var, codec, findings.append)  # Of the parts, whatever became of their merge.
     except RunStop as error:
         findings.append(_finding(error))
     return findings

@@ -617,7 +617,7 @@ def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> N
 def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
     tmp_path: Path, stem: str
 ) -> None:
-    """Damage in the launcher's own files does not prevent the seal."""
+    """Damage in the launcher's own files prevents no seal, and keeps no STOP off the record."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_stop("risk_role", "RISK_LIMIT")
@@ -632,6 +632,29 @@ def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
     assert recovered is not None
     assert any(finding.startswith("QUEUE_CORRUPT") for finding in recovered.findings)
     assert any(finding.code == "QUEUE_CORRUPT" for finding in verify_tree(stage.run_dir))
+    stops = [stop["payload"]["reason_code"] for stop in read_stops(stage.var.root)]
+    assert stops == ["RISK_LIMIT"]
+
+
+def test_damage_in_the_part_of_one_role_keeps_no_stop_of_another_off_the_record(
+    tmp_path: Path,
+) -> None:
+    """Each part of `stop_journal` is copied to the operators' journal as far as it can be read."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    roles = stage.roles.writers("stop_journal")
+    for role in roles:
+        stage.leave_stop(role, "RISK_LIMIT")
+    damaged = stage.var.queues / "stop_journal" / "parts" / f"{roles[0]}.jsonl"
+    data = bytearray(damaged.read_bytes())
+    data[100] ^= 1
+    damaged.write_bytes(bytes(data))
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert {stop["source"] for stop in read_stops(stage.var.root)} == set(roles[1:])
+    assert any(finding.startswith("QUEUE_CORRUPT") for finding in recovered.findings)
 
 
 @pytest.mark.parametrize("queue", ["fills", "incidents"])
