@@ -75,9 +75,10 @@ class BackupService:
         self._back_up()
 
     def _back_up(self) -> bool:
-        """Take one backup and remove all but the newest `keep`; return whether that worked."""
+        """Take one backup, then remove all but the newest `keep`; return whether one was taken."""
         began_s = time.monotonic()
         said: JsonObject = {"run_id": self._run_id, "written_ms": wall_ms(), "failed": None}
+        said["keep_failed"] = None
         try:
             taken = self._folder.take(self._var, self._run_id)
             said |= {"name": taken.name, "bytes": taken.bytes, "files": len(taken.files)}
@@ -85,13 +86,23 @@ class BackupService:
             for name in taken.left_out:
                 why = "is left out: some system could not restore this name"
                 print(f"backup: {name} {why}", file=sys.stderr, flush=True)
-            self._folder.keep(self._section.keep)
         except (MinibotError, OSError) as error:
             said["failed"] = str(error)
             print(f"backup: {error}", file=sys.stderr, flush=True)
+        else:
+            said["keep_failed"] = self._keep()
         said["took_ms"] = round((time.monotonic() - began_s) * 1000)
         self._tell(said)
         return said["failed"] is None
+
+    def _keep(self) -> str | None:
+        """Remove all but the newest backups; return why not, which is no matter of this backup."""
+        try:
+            self._folder.keep(self._section.keep)
+        except (MinibotError, OSError) as error:
+            print(f"backup: older backups stay: {error}", file=sys.stderr, flush=True)
+            return str(error)
+        return None
 
     def _tell(self, said: JsonObject) -> None:
         path = self._var.backup_status

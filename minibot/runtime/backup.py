@@ -157,13 +157,14 @@ class BackupFolder:
             count: How many backups stay, at least 1.
 
         Raises:
-            IntegrityError: A list that stays is damaged: nobody knows what it names, so no content
-                is removed.
+            IntegrityError: A list that stays is damaged: nobody knows what it names, so nothing is
+                removed until it is among the oldest.
             Refusal: Another process backs up here.
             RunStop: The disk refuses.
         """
         with self._locked():
             standing = self.taken()
+            kept = [read_backup(path, files=self._files) for path in standing[-count:]]
             for path in standing[:-count]:
                 try:
                     self._files.unlink(path)
@@ -171,7 +172,6 @@ class BackupFolder:
                     raise io_stop(error, "remove", path) from error
             # A list must not come back after its content has gone.
             sync_folder(self._files, self.folder)
-            kept = [read_backup(path, files=self._files) for path in standing[-count:]]
             named = {content.sha256 for one in kept for content in one.files.values()}
             return self.store.sweep(named)
 

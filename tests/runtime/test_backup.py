@@ -138,7 +138,7 @@ def test_crash_while_the_oldest_go_leaves_the_others_whole(var: Var, tmp_path: P
 def test_damaged_list_keeps_all_content(var: Var, tmp_path: Path) -> None:
     """A backup that cannot be read keeps every file: nobody knows which ones it names."""
     folder = BackupFolder(tmp_path / "backups")
-    folder.take(var, RUN)
+    first = folder.take(var, RUN)
     append(var, "fills", 61, 1)
     last = folder.take(var, RUN)
     last.path.write_bytes(b"{}\n")
@@ -148,6 +148,7 @@ def test_damaged_list_keeps_all_content(var: Var, tmp_path: Path) -> None:
         folder.keep(1)
 
     assert set(folder.store.folder.iterdir()) == before
+    assert folder.taken() == [first.path, last.path]
 
 
 def test_full_disk_and_too_little_room_leave_no_backup_and_the_run_as_it_was(
