@@ -129,11 +129,15 @@ def _stop_share(var: Var, manifest: Manifest, market_ts: int) -> JsonObject | No
         stops = read_stops(var.root)
     except RunStop:
         return None
-    runs = len(run_folders(var.runs))
+    standing = {folder.name for folder in run_folders(var.runs)}
+    runs = len(standing)
     reasons: Counter[str] = Counter()
     stopped: set[str] = set()
     for envelope in stops:
-        if envelope["payload"]["kind"] == STOP_KIND and envelope["run_id"] not in stopped:
+        if envelope["payload"]["kind"] != STOP_KIND:
+            continue
+        # The journal also has the stops of runs that were removed.
+        if envelope["run_id"] in standing - stopped:
             stopped.add(envelope["run_id"])
             reasons[envelope["payload"]["reason_code"]] += 1
     planned_ms = int(manifest.config["duration_ms"])

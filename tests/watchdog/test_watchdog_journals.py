@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.ids import position_id
 from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, IntegrityError, LockBusy, Refusal, RunStop
@@ -40,6 +41,7 @@ from minibot.watchdog.launcher import _Launch, _Parts
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.metrics import MetricsKeeper
 from minibot.watchdog.operator_stop_log import (
+    append_stop,
     clear_flag,
     copy_stops,
     flagged_stop,
@@ -419,6 +421,26 @@ def test_damage_in_the_operators_journal_costs_a_run_its_share_of_stops_alone(
     (stop,) = read_stops(stage.var.root)
     assert stop["payload"]["reason_code"] == "RISK_LIMIT"
     assert len(told) == 1
+
+
+def test_stops_of_runs_that_were_removed_count_as_little_as_the_runs(tmp_path: Path) -> None:
+    """The share of stops is one of the runs that stand; the journal has those of all time."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    (stop,) = read_stops(stage.var.root)
+    removed = {**stop, "run_id": "20251101_000000", "id": position_id("", WATCHDOG, "", 1)}
+    append_stop(stage.var, canonical.encode(removed))
+    context = stage.context()
+    context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
+    MetricsKeeper(context).finish()
+    context.close_outputs()
+
+    share = read_hashed(stage.var.metrics / METRICS_FILE)["stop"]
+    assert (share["runs"], share["stopped"]) == (1, 1)
+    assert share["share"] == "1.0000000000"
+    assert share["reasons"] == {"RISK_LIMIT": 1}
+    assert share["stopped_ms"] == share["planned_ms"]
 
 
 def damage_operators_journal(var: Var, damage: str) -> dict[str, bytes]:
