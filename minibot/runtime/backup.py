@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -44,7 +43,7 @@ from minibot.kernel.seal import LOCK_SUFFIX, SEAL_FILE
 from minibot.kernel.segments import active_name, manifest_json, manifest_name
 from minibot.kernel.store import Content, Store
 from minibot.runtime.clock import CLOCK_FILE, wall_ms
-from minibot.runtime.manifest import MANIFEST_FILE, is_run_id
+from minibot.runtime.manifest import MANIFEST_FILE, is_run_id, moment_of, run_id_of
 from minibot.runtime.paths import Var, escape_reason, is_within
 from minibot.runtime.running import CURRENT_FILE, ended_note
 from minibot.runtime.stop import FLAG
@@ -54,6 +53,7 @@ CONTENT: Final = "content"
 LOCK_FILE: Final = "backup.lock"
 SCHEMA: Final = "minibot.backup"
 _NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json")
+_SECOND_CHARS: Final = len("20261123_213000")
 _JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
 _Named = Iterator[tuple[str, Content | None]]
 """Files by path below `var`; None for one whose name no list may hold."""
@@ -114,6 +114,7 @@ class BackupFolder:
         self._files = files
         self._free_min = free_min
         self._pace = pace
+        self._last: Path | None = None
         self.store = Store(folder / CONTENT, self._before_piece, files=files)
 
     def take(self, var: Var, run_id: str) -> Backup:
@@ -137,11 +138,14 @@ class BackupFolder:
             found = {place: content for place, content in named.items() if content is not None}
             left_out = tuple(_shown(place) for place in named if place not in found)
             taken_ms = wall_ms()
-            moment = datetime.fromtimestamp(taken_ms // 1000, UTC)
-            name = f"{moment:%Y%m%d_%H%M%S}_{taken_ms % 1000:03d}.{run_id}.json"
-            taken = Backup(self.folder / name, run_id, is_finished, taken_ms, found, left_out)
+            # A clock that was set back would otherwise hide this backup behind older ones.
+            named_ms = max([taken_ms, *(_named_ms(path) + 1 for path in self.taken()[-1:])])
+            moment = f"{run_id_of(named_ms // 1000)}_{named_ms % 1000:03d}"
+            path = self.folder / f"{moment}.{run_id}.json"
+            taken = Backup(path, run_id, is_finished, taken_ms, found, left_out)
             self.store.settle()
-            write_hashed(taken.path, _listed(taken), generation=1, files=self._files)
+            write_hashed(path, _listed(taken), generation=1, files=self._files)
+        self._last = path
         return taken
 
     def taken(self) -> list[Path]:
@@ -152,6 +156,8 @@ class BackupFolder:
 
     def keep(self, count: int) -> int:
         """Remove all but the newest backups, and what none of these names; return bytes freed.
+
+        The last one that this object took stays, also if other processes took newer ones.
 
         Args:
             count: How many backups stay, at least 1.
@@ -164,8 +170,9 @@ class BackupFolder:
         """
         with self._locked():
             standing = self.taken()
-            kept = [read_backup(path, files=self._files) for path in standing[-count:]]
-            for path in standing[:-count]:
+            going = [path for path in standing[:-count] if path != self._last]
+            kept = [read_backup(path, files=self._files) for path in standing if path not in going]
+            for path in going:
                 try:
                     self._files.unlink(path)
                 except OSError as error:
@@ -373,7 +380,13 @@ def _shown(name: str) -> str:
 
 
 def _is_list(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and is_run_id(name[:_SECOND_CHARS])
+
+
+def _named_ms(path: Path) -> int:
+    """Return the Unix ms in the name of a list; not before it was taken."""
+    second, ms = path.name[:_SECOND_CHARS], path.name[_SECOND_CHARS + 1 : _SECOND_CHARS + 4]
+    return 1000 * moment_of(second) + int(ms)
 
 
 def _is_journal_file(path: Path) -> bool:

@@ -143,6 +143,11 @@ def run_id_of(moment_s: int) -> str:
     return datetime.fromtimestamp(moment_s, UTC).strftime(RUN_ID_FORM)
 
 
+def moment_of(run_id: str) -> int:
+    """Return the Unix second that a run id names."""
+    return int(datetime.strptime(run_id, RUN_ID_FORM).replace(tzinfo=UTC).timestamp())
+
+
 def is_run_id(text: str) -> bool:
     """Return whether a text is `YYYYMMDD_HHMMSS` of a time that exists, such as 20261122_200000.
 

@@ -38,10 +38,10 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.staging import is_deploying
 from minibot.runtime.deployment.unchanged import CodeStand
-from minibot.runtime.manifest import MANIFEST_FILE, Manifest, run_id_of
+from minibot.runtime.manifest import MANIFEST_FILE, Manifest, moment_of, run_id_of
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.role import stop_record
-from minibot.runtime.runfiles import RunFiles
+from minibot.runtime.runfiles import RunFiles, own_runs
 from minibot.runtime.running import (
     RunLock,
     note_current,
@@ -311,7 +311,15 @@ class _Launch:
                 exchange.end()
 
     def _new_run_id(self) -> str:
+        """Return the id of a run that begins now, and is by its name the newest.
+
+        A clock that was set back would otherwise have the next run carry on from an older one.
+        """
         moment = wall_ms() // 1000
+        newest = next((folder.name for folder, _ in own_runs(self.var.runs)), None)
+        if newest is not None and moment_of(newest) > moment:
+            self.say(f"The clock is behind run {newest}; this run is named as if just after it.")
+            moment = moment_of(newest) + 1
         while True:
             run_id = run_id_of(moment)
             if not (self.var.runs / run_id).exists():

@@ -13,6 +13,7 @@ from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.segments import load_segments
+from minibot.runtime import backup as backup_module
 from minibot.runtime.backup import LOCK_FILE, Backup, BackupFolder, read_backup
 from minibot.runtime.paths import Var
 from tests.kernel.kernel_support import Crash, FaultFiles, failing
@@ -107,6 +108,38 @@ def test_keep_removes_the_oldest_and_only_what_no_other_names(var: Var, tmp_path
         read_back(folder, one)
     named = {content.sha256 for one in taken[-2:] for content in one.files.values()}
     assert {path.name for path in folder.store.folder.iterdir()} == named
+
+
+@pytest.mark.parametrize("back_ms", [0, 1, 86_400_000])
+def test_newest_backup_is_the_one_taken_last_whatever_the_clock_shows(
+    var: Var, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_ms: int
+) -> None:
+    """A clock that was set back neither hides the newest backup nor has it removed."""
+    folder, now_ms = BackupFolder(tmp_path / "backups"), 1_767_225_600_000
+    monkeypatch.setattr(backup_module, "wall_ms", lambda: now_ms)
+    folder.take(var, RUN)
+    now_ms -= back_ms
+    append(var, "fills", 61, 1)
+    last = folder.take(var, RUN)
+
+    assert [path for path in folder.taken() if path != last.path] == folder.taken()[:1]
+    assert last.taken_ms == now_ms
+    folder.keep(1)
+    assert folder.taken() == [last.path]
+    assert read_backup(last.path) == last
+
+
+def test_backup_just_taken_stays_although_another_process_takes_one(
+    var: Var, tmp_path: Path
+) -> None:
+    """The turn to remove never costs the process its own backup."""
+    folder = BackupFolder(tmp_path / "backups")
+    folder.take(var, RUN)
+    own, other = folder.take(var, RUN), BackupFolder(folder.folder).take(var, RUN)
+
+    folder.keep(1)
+
+    assert folder.taken() == [own.path, other.path]
 
 
 def test_crash_while_the_oldest_go_leaves_the_others_whole(var: Var, tmp_path: Path) -> None:

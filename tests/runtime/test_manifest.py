@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.runtime.configuration.config import load_config
-from minibot.runtime.manifest import Manifest, is_run_id, run_id_of
+from minibot.runtime.manifest import Manifest, is_run_id, moment_of, run_id_of
 from tests.manifests import made_manifest
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -73,8 +73,9 @@ def test_symbol_that_a_run_was_handed_is_one_of_its_own() -> None:
 
 @given(st.integers(0, 253_402_300_799))
 def test_run_id_of_any_second_is_one(moment_s: int) -> None:
-    """A run id from any second up to the year 9999 is accepted."""
+    """A run id from any second up to the year 9999 is accepted, and leads back to it."""
     assert is_run_id(run_id_of(moment_s))
+    assert moment_of(run_id_of(moment_s)) == moment_s
 
 
 @given(st.text("0123456789_", min_size=15, max_size=15))

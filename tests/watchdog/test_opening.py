@@ -22,7 +22,8 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
 from minibot.runtime.configuration.config import load_config
-from minibot.runtime.manifest import Manifest
+from minibot.runtime.manifest import Manifest, moment_of
+from minibot.runtime.paths import Var
 from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import opening as opening_module
 from minibot.watchdog import run_manifest as run_manifest_module
@@ -125,6 +126,30 @@ def test_copy_of_a_run_is_none_to_carry_on_from(tmp_path: Path) -> None:
     for folder in (copied, named):
         (folder / "manifest.json").write_text("{}")
     assert last_run(tmp_path, is_simulated=False) == copied
+
+
+@pytest.mark.parametrize("behind_s", [0, 86_400])
+def test_run_is_newer_than_the_one_before_whatever_the_clock_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_s: int
+) -> None:
+    """A clock that was set back lets no run carry on from the one before the last."""
+    var, said = Var(tmp_path), list[str]()
+    before, copied = var.run("20260301_200000"), var.run("20260401_200000")
+    for folder in (before, copied):
+        folder.mkdir(parents=True)
+        replace(made_manifest(before.name, {}, {}, MONDAY), simulated=False).write(folder)
+    clock_ms = 1000 * (moment_of(before.name) - behind_s)
+    monkeypatch.setattr(launcher_module, "wall_ms", lambda: clock_ms)
+    launch = object.__new__(_Launch)
+    launch.var, launch.say = var, said.append
+
+    run_dir = var.run(launch._new_run_id())
+
+    assert run_dir.name == "20260301_200001"
+    run_dir.mkdir()
+    replace(made_manifest(run_dir.name, {}, {}, MONDAY), simulated=False).write(run_dir)
+    assert last_run(var.runs, is_simulated=False) == run_dir
+    assert [before.name in line for line in said] == [True] * (behind_s > 0)
 
 
 @pytest.mark.row("D-07")
