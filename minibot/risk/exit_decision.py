@@ -355,11 +355,14 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
-    """Return whether a resting order sells all but dust, at the stop in force or a higher one."""
+    """Return whether a resting order sells all but dust, at the levels in force or nearer ones."""
     resting = positions.resting(market)
     if resting is None or market.qty - resting.pending > positions.dust_max(market):
         return False
-    return plan is None or (resting.stop or 0) >= plan.floor()
+    if plan is None:
+        return True
+    target = NEVER if resting.target is None else resting.target
+    return (resting.stop or 0) >= plan.floor() and target <= plan.ceiling()
 
 
 def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:

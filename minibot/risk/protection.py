@@ -127,7 +127,7 @@ def may_move(state: RiskState, exits: SymbolExits) -> bool:
 
     Moves have half of the soft rate, evenly spread over time and positions. With all orders of the
     minute no move exceeds the soft rate, or takes the last order of the hard rate, which is left to
-    a sale. Until a move the former order rests, and risk itself watches the stop in force above it.
+    a sale. Until a move the former order rests, and risk itself watches the levels in force.
     Without a plan there is always room.
     """
     plan, rate = exits.plan, state.limits.order_rate

@@ -62,6 +62,17 @@ def test_adjusted_stop_sells(exits_at: str) -> None:
     assert one.risk.facts()["open_positions"] == []
 
 
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_adjusted_target_sells_before_the_resting_order_may_move(exits_at: str) -> None:
+    """A target from 110 down to 104 is reached at 104.50 while the rate lets no order move."""
+    one = holder({"target_price": "110"}, risk__exits_at=exits_at)
+    shown(one, "103")
+
+    assert actions(one.signal("ADJUST", target_price="104"))[0] == ("ADJUST", "adjusted")
+    assert shown(one, "104.50") == [("EXIT", "signal_target")]
+    assert one.risk.facts()["open_positions"] == []
+
+
 def test_stop_off_the_price_step_is_rounded_up() -> None:
     """A stop between two prices acts early rather than late."""
     one = holder()

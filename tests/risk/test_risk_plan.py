@@ -347,6 +347,21 @@ def test_stop_above_the_resting_one_is_watched_until_it_may_move() -> None:
     assert resting(one) == []
 
 
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_target_that_falls_below_the_last_trade_sells_at_the_market(exits_at: str) -> None:
+    """No order may rest at a price that is traded already: risk sells once ten minutes are over."""
+    one = holder(**AGES, risk__exits_at=exits_at)
+    assert walk(one, "102") == []
+    for _ in range(5):
+        assert actions(one.tick("102", "102", after_ms=2 * MINUTE - 1_000, trade="102")) == []
+
+    said = [event for _ in range(4) for event in one.tick("102", "102", after_ms=2_000)]
+
+    assert actions(said) == [("EXIT", "age_target")]
+    assert one.risk.facts()["open_positions"] == []
+    assert resting(one) == []
+
+
 def test_trade_below_both_stops_sells_while_the_moved_one_is_on_its_way() -> None:
     """A fall between the replace and its arrival is sold once, at the bid of that trade."""
     one = holder(
