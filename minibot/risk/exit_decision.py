@@ -2,7 +2,7 @@
 
 Exits are allowed where entries are refused: no halt, lock, loss or notional limit keeps a position
 open. An exit needs a position, a symbol that trades, a fresh touch, and no sale of the symbol on
-its way, but for a part of the ladder. Beyond the hard order rate it is a STOP, and the position
+its way, but for a part. Beyond the hard order rate it is a STOP, and the position
 stays open.
 """
 
@@ -103,7 +103,7 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
             most = part_of(state, market, rules, wanted)
             orders = NOT_ASKED if most is None else verdict.left.orders
             checks.judge(part_rows(state, market, orders, wanted))
-        qty = size_exit(state, market, rules, checks, most)
+        qty = size_exit(state, market, rules, checks, most, is_due=False)
         if not checks.reason:
             state.decided.note(ref, signal.ts, state.now - state.limits.signal_age_ms_max)
             if most is not None:
@@ -332,14 +332,21 @@ def unsold_order(state: RiskState, market: Market) -> WorkingOrder | None:
     return order if order.is_unsold else None
 
 
-def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
+def has_rest(state: RiskState, market: Market, rules: OrderRules, *, is_due: bool = True) -> bool:
     """Return whether an order beside the present sales is possible, and wanted.
 
-    Wanted are parts, where the profile sells such, and what a triggered limit left unsold.
+    Wanted are parts, where the profile sells such, what a triggered limit left unsold, and whatever
+    is due beside the parts that a strategy sells: a stop waits for no order without a bid.
     """
-    if not state.exits.rules.plan.sells_parts and unsold_order(state, market) is None:
+    positions = state.positions
+    is_wanted = (
+        state.exits.rules.plan.sells_parts
+        or (is_due and positions.sells_only_parts(market))
+        or unsold_order(state, market) is not None
+    )
+    if not is_wanted:
         return False
-    free = state.positions.free_qty(market)
+    free = positions.free_qty(market)
     return not is_too_small(free, rules.market_bounds, state.sale_price(market))
 
 
@@ -355,9 +362,12 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
-    """Return whether a resting order sells all but dust, at the levels in force or nearer ones."""
+    """Return whether a resting order sells all but dust, at the levels in force or nearer ones.
+
+    It does so too beside the part that is on its way.
+    """
     resting = positions.resting(market)
-    if resting is None or market.qty - resting.pending > positions.dust_max(market):
+    if resting is None or positions.free_qty(market) - resting.pending > positions.dust_max(market):
         return False
     if plan is None:
         return True
@@ -449,6 +459,8 @@ def size_exit(
     rules: OrderRules,
     checks: Checklist,
     most: int | None = None,
+    *,
+    is_due: bool = True,
 ) -> int:
     """Judge whether a position can be sold; return the quantity of the one order that sells it.
 
@@ -457,7 +469,8 @@ def size_exit(
     `checks.reason` says why.
     """
     positions, bounds, price = state.positions, rules.market_bounds, state.sale_price(market)
-    is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)
+    is_pending = positions.has_order(market.symbol, SELL)
+    is_pending = is_pending and not has_rest(state, market, rules, is_due=is_due)
     qty = bounds.sale_down(positions.free_qty(market) if most is None else most, price)
     checks.judge(((EXIT_PENDING, is_pending, False), (EXIT_QTY, qty, rules.qty_min)))
     refusal = bounds.value_refusal(cost_up(qty, price)) or bounds.qty_refusal(qty)
@@ -548,6 +561,7 @@ def _exit(
     if state.exits.rules.rests and is_whole:
         former = state.positions.resting(market)
     messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict, former)
+    state.positions.orders[-1].is_part = not is_whole
     if is_whole or market.symbol in state.quotes.open:  # No quote buys beside the sale of a part.
         messages += cancel_entries(state, market, verdict, verdict.ordinal + 2)
     return messages

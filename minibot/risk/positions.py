@@ -111,6 +111,7 @@ class WorkingOrder:
         left_seq: Ticks behind this line tell by their bid whether a gap jumped past its limit;
             `NEVER` for a target, whose quote no gap jumps past.
         is_unsold: Whether it left something unsold, and gives way to a sale at the market.
+        is_part: Whether it sells a part, so that what is due may be sold beside it.
     """
 
     __slots__ = (
@@ -118,6 +119,7 @@ class WorkingOrder:
         "client",
         "final_filled",
         "intent",
+        "is_part",
         "is_replacing",
         "is_triggered",
         "is_unsold",
@@ -156,6 +158,7 @@ class WorkingOrder:
         self.left_for: str = ""
         self.left_seq: int = 0
         self.is_unsold: bool = False
+        self.is_part: bool = False
 
     @property
     def rests(self) -> bool:
@@ -490,6 +493,14 @@ class Positions:
                 return True
         return False
 
+    def sells_only_parts(self, market: Market) -> bool:
+        """Return whether no sale of a market is on its way but those of parts."""
+        for order in self.orders:
+            is_sale = order.market is market and order.side == SELL
+            if is_sale and not order.gives_way and not order.is_part:
+                return False
+        return True
+
     def find(self, client: EventId) -> WorkingOrder | None:
         """Return the order of a client order id; None once it is settled."""
         for order in self.orders:
@@ -667,7 +678,9 @@ def _without_dust(holding: Holding, least: int) -> Holding:
 
 
 def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
-    """Return the state of an order that rests, or replaces one that does; nothing of others."""
+    """Return the state of an order of a part, or that rests or replaces one that does."""
+    if order.is_part:
+        return ({"is_part": True},)
     if order.stop is None and order.target is None and not order.is_replacing:
         return ()
     return (
@@ -690,6 +703,9 @@ def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
 
 def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
     """Take over what `_rest_state` returned."""
+    if "is_part" in data:
+        order.is_part = data["is_part"]
+        return
     order.stop = None if data["stop"] is None else parse_amount(data["stop"])
     order.target = None if data["target"] is None else parse_amount(data["target"])
     order.intent = None if data["intent"] is None else named(data["intent"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import ExitPosition
 from minibot.events.money import parse_amount
-from tests.risk.desk import Desk, actions, check_of, config, fills, intents, results
+from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, intents, results
 
 COINS = "10"
 
@@ -123,6 +124,60 @@ def test_stop_sells_what_a_part_has_left() -> None:
     assert actions(said) == [("EXIT", "hard_stop")]
     assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
     assert held(one) == 0
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_stop_sells_beside_a_part_that_is_on_its_way(*, is_restarted: bool) -> None:
+    """The part finds no bid of its size: what is free is sold at the stop, and no more."""
+    one = holder(risk__hard_stop_bps="1000")
+    one.signal("SELL", share_bps=4_000)
+    one.tick("95", "95", bid_qty="0")
+    if is_restarted:
+        one.restarted()
+
+    said = one.tick("90", "90", bid_qty="0")
+    again = one.tick("89", "89", bid_qty="0")
+    one.tick("89", "89")
+
+    assert actions(said) == [("EXIT", "hard_stop")]
+    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+    assert again == []
+    assert held(one) == 0
+
+
+def test_operator_leaves_beside_a_part_that_is_on_its_way() -> None:
+    """A request waits for no part: what is free is sold at once."""
+    one = holder(risk__hard_stop_bps="1000")
+    one.signal("SELL", share_bps=4_000)
+
+    said = one.put("control", ExitPosition(who="operator", why="test", symbol=SYMBOL))
+
+    assert actions(said) == [("EXIT", "operator_exit")]
+    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+
+
+def test_order_that_rests_for_the_rest_is_left_alone_beside_a_part() -> None:
+    """The executor sells what a part leaves: a bid at the stop without a trade sells nothing."""
+    one = holder(risk__hard_stop_bps="1000", risk__exits_at="venue")
+    one.signal("SELL", share_bps=4_000)
+    one.tick("95", "95", bid_qty="0")
+
+    assert actions(one.tick("89", "89", bid_qty="0")) == []
+    sold = one.tick("89", "89", trade="89")
+    assert actions(sold) == [("EXIT", "hard_stop")]
+    assert held(one) == 0
+
+
+@pytest.mark.parametrize("share", [None, 4_000])
+def test_sale_of_more_than_the_venue_takes_goes_on_order_by_order(share: int | None) -> None:
+    """Beside a sale of the whole no further one is sent, however many orders it needs."""
+    one = holder(risk__hard_stop_bps="1000")
+    one.instrument(qty_max="3")
+    if share is not None:
+        one.signal("SELL", share_bps=share)
+    said = [event for _ in range(10) for event in one.tick("90", "90", bid_qty="0")]
+
+    assert actions(said) == [("EXIT", "hard_stop")]
 
 
 def test_resting_stop_shrinks_with_a_part() -> None:
