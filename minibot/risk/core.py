@@ -69,6 +69,8 @@ from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_fo
 from minibot.risk.entry_decision import on_buy
 from minibot.risk.exit_decision import (
     due,
+    forget_request,
+    is_entering,
     leave,
     leave_all,
     leave_bought,
@@ -173,12 +175,7 @@ class RiskCore(Core):
             state.exits.invalidate_quiet_range()
             return self._with_quotes(event, leave_all(state, event))
         if isinstance(payload, ExitPosition):
-            symbol = payload.symbol
-            if symbol in state.quotes.open and symbol not in state.positions.held:
-                # What its quote may still bring is sold.
-                state.exits.request_exit(symbol)
-                return self._with_quotes(event, [])
-            return self._with_quotes(event, on_exit_position(state, symbol, event))
+            return self._with_quotes(event, on_exit_position(state, payload.symbol, event))
         if isinstance(payload, PriceMark):
             rebased = state.positions.on_price(payload.symbol, parse_amount(payload.price))
             if rebased is None:
@@ -286,7 +283,7 @@ class RiskCore(Core):
             exits = state.exits.find(payload.symbol)
             if exits is not None and was_held and market.holding is None:
                 # What is too little to sell now is no position; an entry on its way goes on.
-                is_asked = exits.is_asked and payload.symbol in state.quotes.open
+                is_asked = exits.is_asked and is_entering(state, market)
                 exits.forget()
                 exits.is_asked = is_asked
                 if exits.campaign is not None:
@@ -588,6 +585,8 @@ class RiskCore(Core):
                 exits.forget()
                 if exits.campaign is not None:
                     on_flat(state, market)
+            else:
+                forget_request(state, market)
         elif rules is not None:
             if fill.side == BUY:
                 leave_bought(state, market.symbol)
@@ -662,6 +661,8 @@ class RiskCore(Core):
         # An intent that came too late is EXPIRED without having stood: that is a refusal as well.
         was_refused = result.result == REJECTED or order.order is None
         is_ended = state.positions.on_result(order, result)
+        if is_ended and order.side == BUY:
+            forget_request(state, order.market)
         messages: list[Message] | None = None
         if state.exits.rules.rests:
             messages = on_answer(state, order, result, is_ended, is_ended and was_refused)

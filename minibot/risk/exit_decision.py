@@ -14,7 +14,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down
-from minibot.events.model import BLOCK, EXIT, SELL, Event
+from minibot.events.model import BLOCK, BUY, EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
     END_EXIT,
@@ -45,6 +45,7 @@ from minibot.risk.checks import (
 from minibot.risk.distances import NEVER
 from minibot.risk.drafts import (
     PROTECT,
+    WITHDRAW,
     Verdict,
     action,
     approve,
@@ -174,16 +175,38 @@ def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) ->
 def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Message]:
     """Return the answer to an operator's request: the exit, its refusal, or BLOCK if none is held.
 
-    The list is empty while the exit has to wait: the request stands, and ticks ask again.
+    The list is empty while the exit has to wait: the request stands, and ticks ask again. It also
+    stands for an entry that is on its way, which is withdrawn; quotes are by what follows.
     """
     verdict = verdict_for_event(state, event, symbol)
-    market = state.positions.held.get(symbol)
-    if market is not None:
+    market = state.positions.of(symbol)
+    if symbol in state.positions.held:
         state.exits.request_exit(symbol)
         trigger = due(state, market)
         return [] if trigger is None else leave(state, market, trigger, verdict)
+    if is_entering(state, market):
+        state.exits.request_exit(symbol)
+        trigger = first_failure(request_rows(state, state.exits_of(market)))
+        if symbol in state.quotes.open or trigger is None or not state.positions.entries(market):
+            return []
+        verdict.tick_seq = market.seq
+        verdict.checks.show(trigger)
+        told: Message = action(state, WITHDRAW, OPERATOR_EXIT, verdict)
+        return [told, *cancel_entries(state, market, verdict, 1)]
     verdict.checks.judge(((LOTS, 0, 1),))
     return [action(state, BLOCK, NO_POSITION, verdict)]
+
+
+def is_entering(state: RiskState, market: Market) -> bool:
+    """Return whether an entry of a market is on its way, or quoted."""
+    return market.symbol in state.quotes.open or state.positions.has_order(market.symbol, BUY)
+
+
+def forget_request(state: RiskState, market: Market) -> None:
+    """Forget an operator's request to leave once nothing is held, and no entry is on its way."""
+    exits = market.exits or state.exits_of(market)
+    if market.holding is None and exits.is_asked and not is_entering(state, market):
+        exits.forget()
 
 
 def leave_all(state: RiskState, event: Event) -> list[Message]:

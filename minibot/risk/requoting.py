@@ -60,7 +60,7 @@ from minibot.risk.entry_decision import (
     hard_rows,
     size_entry,
 )
-from minibot.risk.exit_decision import HELD, NOT_ASKED_FOR
+from minibot.risk.exit_decision import HELD, NOT_ASKED_FOR, forget_request
 from minibot.risk.limits import (
     OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
@@ -389,6 +389,4 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
 def _forget(state: RiskState, market: Market, quote: Quote) -> None:
     """Forget an entry that has ended; a request to leave ends with it where nothing is held."""
     state.quotes.remove(quote)
-    exits = market.exits or state.exits_of(market)
-    if market.holding is None and exits.is_asked and market.symbol not in state.quotes.open:
-        exits.forget()
+    forget_request(state, market)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
+from minibot.events.model import Event, ExitPosition, Gap, OrderCancel, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
 from minibot.kernel.canonical import encode
@@ -21,6 +21,7 @@ from tests.risk.desk import (
     config,
     fills,
     intents,
+    of,
     opening,
     results,
 )
@@ -469,6 +470,33 @@ def test_operator_exit_without_a_position_is_answered() -> None:
     said = made.put("control", ExitPosition("operator", "out", SYMBOL))
 
     assert actions(said) == [("BLOCK", "no_position")]
+
+
+@pytest.mark.parametrize("latency_ms", [50, 900])
+@pytest.mark.parametrize("ask_qty", ["1000", "4", "0"])
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_operator_leaves_a_symbol_whose_entry_is_on_its_way(
+    latency_ms: int, ask_qty: str, exits_at: str, *, is_restarted: bool
+) -> None:
+    """The entry is withdrawn, what it buys all the same is sold, and the next entry is allowed."""
+    keys = {"risk__exits_at": exits_at, "execution__latency_market_ms": latency_ms}
+    made = Desk(config(**keys, risk__stop_bps="500")).ready()
+    made.signal("BUY")
+    if latency_ms == 900:
+        made.tick(after_ms=850)
+
+    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    if is_restarted:
+        made.restarted()
+    for _ in range(24):
+        made.tick(ask_qty=ask_qty)
+
+    assert actions(said) == [("WITHDRAW", "operator_exit")]
+    assert len(of(said, OrderCancel)) == 1
+    assert made.risk.facts()["open_positions"] == []
+    assert made.risk.facts()["open_orders"] == 0
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
 
 
 def test_exits_go_on_where_losses_refuse_entries() -> None:
