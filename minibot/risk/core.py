@@ -559,8 +559,9 @@ class RiskCore(Core):
             return None
         state.now = now
         bought = positions.find(fill.client) if state.quotes.open else None
+        sized: int | None = None
         if fill.side == BUY:
-            self._on_bought(fill)
+            sized = self._on_bought(fill)
         else:
             self._before_sale(fill)
         market = positions.on_fill(fill)
@@ -591,6 +592,8 @@ class RiskCore(Core):
             if fill.side == BUY:
                 leave_bought(state, market.symbol)
                 exits.behind_purchase(holding)
+                if sized is not None and not exits.is_guarded:
+                    state.exits.guard(exits, rules.price_step, sized)
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:
             messages: list[Message] | None = None
@@ -628,15 +631,18 @@ class RiskCore(Core):
         if market.holding is not None:
             (market.exits or self._state.exits_of(market)).before_sale(market.holding)
 
-    def _on_bought(self, fill: FillMessage) -> None:
+    def _on_bought(self, fill: FillMessage) -> int | None:
         """Want the levels of an entry with its first fill, which is not booked yet.
 
         So does a later one behind the sale of all that the entry had bought.
+
+        Returns:
+            The ATR by which the entry was sized; None where none was, or of a later fill.
         """
         state = self._state
         order = state.positions.find(fill.client)
         if order is None or (order.booked and order.market.holding is not None):
-            return
+            return None
         market, quote = order.market, state.quotes.of(order)
         exits = market.exits or state.exits_of(market)
         if quote is None or not quote.is_pinned:
@@ -644,6 +650,7 @@ class RiskCore(Core):
         elif quote.signal.wish is not None:
             peak = min(quote.limit, market.bid)
             exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
+        return order.atr
 
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
         """Take an order result; where exits rest with the executor, return what follows.

@@ -320,6 +320,8 @@ def approve(
     price = market.ask if side == BUY else market.bid
     order = WorkingOrder(client, market, side, qty, price)
     state.positions.orders.append(order)
+    if side == BUY:
+        order.atr = state.sized_atr(market)
     state.budgets.on_order(state.now, verdict.left.orders)
     expires_ts = verdict.ts + state.limits.intent_ttl_ms
     intent = AllowedIntent(verdict, market, side, qty, client, rules, expires_ts)

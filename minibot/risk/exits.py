@@ -2,7 +2,8 @@
 
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
 of the ATR. The ATR at the entry, or the first one known after it in the run, counts until the
-position is closed, so that a stop does not wander with the market. The ATR comes from bars as
+position is closed, so that a stop does not wander with the market; of an entry that is sized by
+its stop it is the ATR of that size. The ATR comes from bars as
 float64 by one fixed order of operations (`features.atr`); it becomes a price in
 `distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and target at the bid, the
 price of a sale. Levels that move are in `risk.plan`.
@@ -618,16 +619,20 @@ class Exits:
             found.append(recovery)
         return tuple(found)
 
-    def guard(self, exits: SymbolExits, price_step: int) -> None:
+    def guard(self, exits: SymbolExits, price_step: int, sized: int | None = None) -> None:
         """Set the distances in ATRs of a position; while the ATR is unknown nothing happens.
 
         Where none is in ATRs, nothing waits for the ATR. A position that another run opened keeps
-        the ATR of its entry. Distances in basis points are set by `bounds` and follow the average
-        entry price.
+        the ATR of its entry, and one whose entry was sized by an ATR has that. Distances in basis
+        points are set by `bounds` and follow the average entry price.
         """
         plan, atr = exits.plan, exits.atr.value
         if plan is not None and plan.atr is not None:
             distances = self._in_atrs(plan.atr, price_step)
+        elif sized is not None:
+            distances = self._in_atrs(sized, price_step)
+            if plan is not None:
+                plan.atr = sized
         else:
             if price_step != exits.atr_step and self.rules.needs_atr:
                 if atr is None:

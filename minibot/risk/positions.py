@@ -112,9 +112,11 @@ class WorkingOrder:
             `NEVER` for a target, whose quote no gap jumps past.
         is_unsold: Whether it left something unsold, and gives way to a sale at the market.
         is_part: Whether it sells a part, so that what is due may be sold beside it.
+        atr: The ATR by which an entry was sized; None where none was.
     """
 
     __slots__ = (
+        "atr",
         "booked",
         "client",
         "final_filled",
@@ -159,6 +161,7 @@ class WorkingOrder:
         self.left_seq: int = 0
         self.is_unsold: bool = False
         self.is_part: bool = False
+        self.atr: int | None = None
 
     @property
     def rests(self) -> bool:
@@ -534,6 +537,14 @@ class Positions:
             if order.market is market and order.side == BUY and order.final_filled is None
         ]
 
+    def atr_of_entries(self, market: Market) -> int | None:
+        """Return the largest ATR by which an open entry of a market was sized; None for none."""
+        found: int | None = None
+        for order in self.entries(market):
+            if order.atr is not None and (found is None or order.atr > found):
+                found = order.atr
+        return found
+
     def is_left(self, market: Market, fill: FillMessage) -> bool:
         """Return whether a booked fill ended a market's position: all is sold, but for dust.
 
@@ -678,9 +689,11 @@ def _without_dust(holding: Holding, least: int) -> Holding:
 
 
 def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
-    """Return the state of an order of a part, or that rests or replaces one that does."""
+    """Return the state of an order's own kind: a part, sized by an ATR, or with a trigger."""
     if order.is_part:
         return ({"is_part": True},)
+    if order.atr is not None:
+        return ({"atr": amount_text(order.atr)},)
     if order.stop is None and order.target is None and not order.is_replacing:
         return ()
     return (
@@ -703,8 +716,10 @@ def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
 
 def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
     """Take over what `_rest_state` returned."""
-    if "is_part" in data:
-        order.is_part = data["is_part"]
+    order.is_part = data.get("is_part", False)
+    if "atr" in data:
+        order.atr = parse_amount(data["atr"])
+    if "stop" not in data:
         return
     order.stop = None if data["stop"] is None else parse_amount(data["stop"])
     order.target = None if data["target"] is None else parse_amount(data["target"])

@@ -7,13 +7,14 @@ from typing import Any, final
 
 from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.references import References
+from minibot.cores.core_profile import RISK
 from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
 from minibot.risk.book_depth import BookDepth
 from minibot.risk.budgets import Budgets
 from minibot.risk.campaign import Campaign
-from minibot.risk.distances import NEVER
+from minibot.risk.distances import NEVER, exact_atr
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.late_entries import LateEntries
@@ -105,6 +106,17 @@ class RiskState:
         campaign.end()
         exits.forget()  # Its stop and its wish to leave outlasted the position.
         return None
+
+    def sized_atr(self, market: Market) -> int | None:
+        """Return the ATR by which an entry is sized now, where its stop follows from it; or None.
+
+        Its stop keeps this distance, whatever bars come before its fill: another one would lose
+        more than the size allows.
+        """
+        atr = (market.exits or self.exits_of(market)).atr.value
+        if self.sizing.mode != RISK or self.exits.rules.stop_multiple is None or atr is None:
+            return None
+        return exact_atr(atr)
 
     def sale_price(self, market: Market) -> int:
         """Return the price at which the venue values a sale at the market now.

@@ -322,7 +322,7 @@ def _size_by_risk(
     if holding is not None and holding.qty:
         entry = holding.price_avg()
         price = entry if entry > price else price
-    distance = stop_distance(exits, rules, price, price_step)
+    distance = stop_distance(exits, rules, price, price_step, positions.atr_of_entries(market))
     sizes.decided = BY_RISK
     if distance is None:
         sizes.risk = sizes.wanted = 0
@@ -342,10 +342,19 @@ def _loss_per_unit(price: int, distance: int, rate: int) -> int:
     return distance * RATE_UNIT + (2 * price - distance) * rate
 
 
-def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: int) -> int | None:
+def stop_distance(
+    exits: SymbolExits, rules: ExitRules, price: int, price_step: int, atr_open: int | None = None
+) -> int | None:
     """Return the distance of the stop below a purchase; None without a stop or without the ATR.
 
-    A position keeps its distance in ATRs: the larger of that and a new purchase's counts.
+    A position keeps its distance in ATRs, as an entry does: the largest counts.
+
+    Args:
+        exits: The exit state of the market.
+        rules: The exit rules of the profile.
+        price: Of the purchase.
+        price_step: The venue's price step.
+        atr_open: The largest ATR by which an open entry of the market was sized; None for none.
     """
     distance = exits.stop_distance if exits.is_guarded else None
     found = None
@@ -355,7 +364,10 @@ def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: 
         atr = exits.atr.value
         if atr is None:
             return None
-        found = whole_distance(exact_atr(atr), rules.stop_multiple, price_step)
+        exact = exact_atr(atr)
+        if atr_open is not None and atr_open > exact:
+            exact = atr_open
+        found = whole_distance(exact, rules.stop_multiple, price_step)
     if found is None or distance is None:
         return found
     return distance if distance > found else found

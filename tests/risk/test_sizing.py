@@ -226,6 +226,65 @@ def test_risk_with_a_stop_in_atrs_waits_for_the_atr_and_then_goes_by_it() -> Non
     assert bought(made.signal("BUY")) == ["11.916"]
 
 
+@pytest.mark.parametrize("entry", ["market", "limit", "maker"])
+@pytest.mark.parametrize("high", [108, 100])
+@pytest.mark.parametrize(
+    "exits",
+    [{}, {"risk__exits_at": "venue"}, {"risk__hard_stop_bps": "5000", "risk__trail_atr_mult": "3"}],
+)
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_stop_stands_where_the_entry_was_sized_by_it_whatever_bars_come_before_its_fill(
+    entry: str, high: int, exits: dict[str, Any], *, is_restarted: bool
+) -> None:
+    """Bars of another ATR between decision and fill move no stop, and raise no loss."""
+    keys = {"risk__stop_bps": None, "risk__stop_atr_mult": "2.0", "risk__risk_per_trade_bps": 100}
+    if entry == "maker":
+        keys |= {"risk__entry": "maker", "risk__maker_requotes": 1}
+        keys |= {"risk__maker_patience_market_ms": 60_000, "risk__maker_end": "give_up"}
+    made = Desk(config(**RISK | keys | exits, execution__order_ttl_market_ms=60_000))
+    made.instrument()
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick("99.99", "100.01", trade="100")
+    loss_max = float(made.risk.facts()["equity"]) / 100
+    wish: dict[str, Any] = {"limit_price": "99"} if entry == "limit" else {}
+    said = made.signal("BUY", **wish)
+    assert actions(said)[0][0] in ("ALLOW", "REDUCE")
+    if entry != "market":
+        made.tick()  # It rests from here on.
+    for _ in range(3):
+        made.bar("100", str(high), str(200 - high), "100")
+    if is_restarted:
+        made.restarted()
+
+    made.tick("98.50", "98.51", trade="98.50")
+
+    (fill,) = fills(made.events("fills"))
+    qty, price = float(fill.qty), float(fill.price)
+    stop = float(made.risk.facts()["exits"][SYMBOL]["stop"])
+    assert stop == pytest.approx(price - 4, abs=0.01)
+    assert qty * (price - stop) + (price + stop) * qty * 0.001 <= loss_max
+
+
+def test_limit_beside_one_of_a_wider_atr_is_sized_by_the_wider() -> None:
+    """Whichever is filled first, both together lose no more than their share at its stop."""
+    keys = {"risk__stop_bps": None, "risk__stop_atr_mult": "2.0", "risk__limit_entries_max": 3}
+    made = Desk(config(**RISK | keys, execution__order_ttl_market_ms=60_000))
+    made.instrument()
+    for _ in range(2):
+        made.bar("100", "102", "98", "100")
+    made.tick("99.99", "100.01", trade="100")
+    first = made.signal("BUY", limit_price="99")
+    for _ in range(9):
+        made.bar("100", "100.1", "99.9", "100")
+    made.tick("99.99", "100.01", trade="100")
+
+    second = made.signal("BUY", limit_price="98.50")
+
+    assert actions(first)[0][0] == "ALLOW"
+    assert actions(second) == [("BLOCK", "size_risk")]
+
+
 def test_stop_of_a_second_entry_is_as_far_as_that_of_the_position() -> None:
     """A position keeps its distance in ATRs; a wider ATR widens that of an entry, never less."""
     world = World(config(risk__stop_atr_mult="2.0", strategy__atr_period=2))
