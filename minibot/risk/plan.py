@@ -69,6 +69,7 @@ class PlanRules:
             None for no such exit.
         silent_ms: The same of a time without a tick or a bar with a trade, whatever gaps are told.
         fee: The taker's rate.
+        pays_in_base: Whether a purchase pays its fee with coins that it brings.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class PlanRules:
         "is_ladder",
         "is_on",
         "needs_atr",
+        "pays_in_base",
         "second_rung",
         "sells_parts",
         "silent_ms",
@@ -108,6 +110,7 @@ class PlanRules:
         self.stale_ms: int | None = risk.stale_exit_ms
         self.silent_ms: int | None = risk.silent_exit_ms
         self.fee: int = parse_rate(profile.execution.taker_fee_bps)
+        self.pays_in_base: bool = profile.execution.fee_asset == "base"
         distances = [self.trail, self.trail_from, self.even_from]
         if self.is_ladder:
             distances += [self.first_rung, self.second_rung]
@@ -119,6 +122,19 @@ class PlanRules:
             or self.stale_ms is not None
             or self.silent_ms is not None
         )
+
+    def price_for(self, entry: int, gain: int, price_step: int) -> int:
+        """Return the least price at which a sale brings a gain after both fees, in whole steps.
+
+        Args:
+            entry: The average entry price, before fees.
+            gain: In ten-thousandths of a basis point of what the purchase cost.
+            price_step: The venue's price step.
+        """
+        kept, paid = RATE_UNIT - self.fee, entry * (RATE_UNIT + gain)
+        if self.pays_in_base:  # For each coin held more than one was paid for.
+            return round_up(div_up(paid * RATE_UNIT, kept * kept), price_step)
+        return round_up(div_up(paid * (RATE_UNIT + self.fee), kept * RATE_UNIT), price_step)
 
 
 @final
@@ -259,7 +275,7 @@ class Plan:
             return
         self._order_rules, self._is_guarded = order_rules, is_guarded
         step = self._step = order_rules.price_step
-        entry, fee = self.entry, rules.fee
+        entry = self.entry
         if rules.hard_share is not None:
             distance = share_distance(entry, rules.hard_share, step)
             self.hard = raised(self.hard, entry - distance, step)
@@ -268,7 +284,7 @@ class Plan:
         self.target = NEVER if target is None else (entry + target) // step * step
         self.wish(wished)
         if rules.even_from.is_set:
-            price = round_up(div_up(entry * (RATE_UNIT + fee), RATE_UNIT - fee), step)
+            price = rules.price_for(entry, 0, step)
             begins = rules.even_from.of(entry, self.atr, step)
             self._even_price = price
             # A stop at or above the bid would sell at once.
@@ -362,9 +378,7 @@ class Plan:
             self.age_until = self.opened_ts + rules.ages[following][0]
         self.age = NEVER
         if self._age >= 0:
-            gain, fee = rules.ages[self._age][1], rules.fee
-            paid = self.entry * (RATE_UNIT + fee) * (RATE_UNIT + gain)
-            self.age = round_up(div_up(paid, (RATE_UNIT - fee) * RATE_UNIT), step)
+            self.age = rules.price_for(self.entry, rules.ages[self._age][1], step)
 
     # --- from one run to the next -------------------------------------------------------------
 

@@ -162,6 +162,29 @@ def test_break_even_stop_pays_entry_and_fees() -> None:
     assert float(one.risk.facts()["cash"]) >= cash / UNIT
 
 
+@pytest.mark.parametrize("fee_asset", ["quote", "base"])
+@pytest.mark.parametrize("way", ["stop", "target"])
+def test_break_even_brings_back_the_cash_whatever_pays_the_fee(fee_asset: str, way: str) -> None:
+    """Coins that paid a fee of one percent are not sold: the others bring back their cost."""
+    keys = {"execution__fee_asset": fee_asset, "execution__taker_fee_bps": "100"}
+    ages = {"risk__targets_by_age": [[0, "900"], [60, "0"]]}
+    rules = {"risk__break_even_bps": "300"} if way == "stop" else ages
+    one = holder(**HARD, **keys, **rules)
+    if way == "stop":
+        assert walk(one, "104.00") == []
+        level = floor(one)
+    else:
+        one.tick("100", "100", after_ms=60 * MINUTE)
+        level = one.risk.facts()["exits"][SYMBOL]["target"]
+    assert level is not None
+
+    one.tick(level, level)
+    one.tick(level, level)
+
+    assert one.risk.facts()["open_positions"] == []
+    assert 10_000 <= float(one.risk.facts()["cash"]) < 10_000.10
+
+
 def test_purchase_above_the_break_even_stop_moves_no_stop_above_the_bid() -> None:
     """A second purchase leaves the stop at break-even until the bid is above the new entry."""
     one = holder(**EVEN | {"risk__order_notional": "100"})
