@@ -2,9 +2,10 @@
 
 The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
 own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time, the week
-begins on Monday. The amounts that former runs used come with `run_opening`. Losses are measured on
-equity, so fees and open positions count. A lot that was carried into the run counts from its first
-mark in this run on: what it lost before belongs to the night before.
+begins on Monday. The amounts that former runs used come with `run_opening`; what they gained in day
+or week is a negative loss. Losses are measured on equity, so fees and open positions count. A lot
+that was carried into the run counts from its first mark in this run on: what it lost before belongs
+to the night before.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ BUDGETS: Final = (
     *("night_notional", "day_notional", "night_loss", "day_loss"),
     *("week_notional", "week_loss"),
 )
+LOSSES_OVER_RUNS: Final = ("day_loss", "week_loss")
 
 
 @final
@@ -127,16 +129,17 @@ class Budgets:
         """Start the run with what earlier runs used of its budgets.
 
         Raises:
-            InvariantError: A budget is unknown, or its used amount negative.
+            InvariantError: A budget is unknown, or its used amount negative without being the loss
+                of day or week, where it is a gain of earlier runs.
         """
         for name, text in used.items():
-            amount = parse_amount(text)
-            if name not in BUDGETS or amount < 0:
+            is_negative = parse_amount(text) < 0
+            if name not in BUDGETS or (is_negative and name not in LOSSES_OVER_RUNS):
                 raise InvariantError(
                     "risk",
                     INVARIANT_BROKEN,
                     f"budgets_used {name} {text}: expected one of {', '.join(BUDGETS)},"
-                    " not negative",
+                    f" and only {' or '.join(LOSSES_OVER_RUNS)} negative",
                 )
         self._carry(used)
         self._opening_day = self._day = now // DAY_MS

@@ -231,6 +231,7 @@ def budgets_used(
     """Return notional and loss of a period that runs have used up to the end of the former one.
 
     The limits of a day or week hold for it however many runs it has; a night's hold for one run.
+    A gain is a negative loss: a later fall counts from the start of the period, as within one run.
 
     Args:
         period: `day` or `week`, the first word of its budgets' names.
@@ -249,4 +250,4 @@ def budgets_used(
     if former_origin_ms >= begin_ms:
         for name in used:
             used[name] += parse_amount(opening.budgets_used.get(name, "0"))
-    return {name: amount_text(max(0, amount)) for name, amount in used.items()}
+    return {name: amount_text(amount) for name, amount in used.items()}

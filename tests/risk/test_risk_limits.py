@@ -296,12 +296,13 @@ def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day()
     assert intents(next_day)[0].qty == "10.000"
 
 
-def test_unknown_budget_in_the_opening_is_refused() -> None:
-    """An unknown budget in the opening is refused."""
-    from minibot.kernel.errors import InvariantError
-
+@pytest.mark.parametrize(
+    "used", [{"weekly_loss": "1"}, {"night_loss": "-1"}, {"day_notional": "-1"}]
+)
+def test_unknown_or_negative_budget_in_the_opening_is_refused(used: dict[str, str]) -> None:
+    """An unknown budget is refused, and a negative one where no gain can stand."""
     with pytest.raises(InvariantError):
-        Desk(config(), first=opening(weekly_loss="1"))
+        Desk(config(), first=RunOpening({"USDT": "10000"}, (), used))
 
 
 # --- losses and drawdown ----------------------------------------------------------------------

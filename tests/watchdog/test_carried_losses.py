@@ -54,6 +54,30 @@ def test_falling_coins_reach_the_limit_over_three_runs(period: str, tmp_path: Pa
 
 @pytest.mark.row("B-09")
 @pytest.mark.parametrize("period", ["day", "week"])
+def test_gain_of_an_earlier_run_stands_against_a_later_loss(period: str, tmp_path: Path) -> None:
+    """Coins that rise by 500 and fall by 550 in the next run have lost 50, as in a single run."""
+    profile = config(**{f"risk__{period}_loss_soft": "80", f"risk__{period}_loss_hard": "100"})
+    single, desk = bought(profile), bought(profile)
+    for one in (single, desk):
+        one.tick("150", "150")
+    for number in range(2):  # The second run has no price and hands on what it was given.
+        put_ended(tmp_path / str(number), desk)
+        opening = opening_behind(tmp_path / str(number), START + 60_000, has_week=True)
+        desk = Desk(profile, first=opening)
+    desk.instrument()
+    left = {}
+    for bid in ("150", "138", "95", "90", "89.90"):
+        said = [actions(one.tick(bid, bid)) for one in (single, desk)]
+        left[bid] = desk.risk.facts()["headroom"][f"{period}_loss"]
+        assert said == ([[("STOP", "RISK_LIMIT")]] * 2 if bid == "89.90" else [[], []])
+        assert left[bid] == single.risk.facts()["headroom"][f"{period}_loss"]
+
+    assert opening.budgets_used[f"{period}_loss"] == "-500.00000000"
+    assert left["95"] == "30.00000000"
+
+
+@pytest.mark.row("B-09")
+@pytest.mark.parametrize("period", ["day", "week"])
 def test_fall_between_two_runs_is_a_loss_of_the_second(period: str, tmp_path: Path) -> None:
     """Coins that fall by 40 in a run and 61 before the next one's first tick stop that one."""
     profile = config(**{f"risk__{period}_loss_soft": "50", f"risk__{period}_loss_hard": "100"})
@@ -118,7 +142,7 @@ def test_carried_loss_is_the_one_that_risk_measures(seed: int, tmp_path: Path) -
         for name in ("day_loss", "week_loss"):
             left = parse_amount(desk.risk.facts()["headroom"][name])
             used = parse_amount(opening.budgets_used[name])
-            assert used == max(0, 100_000 * UNIT - left), name
+            assert max(0, used) == 100_000 * UNIT - left, name
 
         began = desk.ts
         desk = Desk(profile, first=opening, ts=began)

@@ -71,7 +71,7 @@ def test_week_of_earlier_runs_ends_on_monday() -> None:
 
     assert same == {"week_notional": "155.00000000", "week_loss": "7.00000000"}
     assert anew == {"week_notional": "0.00000000", "week_loss": "0.00000000"}
-    assert gain["week_loss"] == "0.00000000"
+    assert gain["week_loss"] == "-5.00000000"
 
 
 def test_last_told_mark_and_memory_are_carried() -> None:
