@@ -632,7 +632,8 @@ class RiskSection:
         TARGET_BPS,
         "The thesis of an entry holds where the bid is so far above the entry price at the first "
         "judged tick behind the horizon, in basis points of it: the position is then held up to "
-        "horizon_ms_max. A run that carries it asks anew. Null, or without the key: not asked.",
+        "horizon_ms_max. A run that carries it keeps the answer. Null, or without the key: not "
+        "asked.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     left_trading: Annotated[
         str,
