@@ -117,6 +117,10 @@ class Performance:
             )
             for symbol in held.symbols()
         }
+        # Of each: its cost, its first mark, and how much of it no sale of this run has taken yet.
+        self._carried_cost = {symbol: carried.value for symbol, carried in self.carried.items()}
+        self._first_marks: dict[str, int] = {}
+        self._carried_left = {symbol: carried.qty for symbol, carried in self.carried.items()}
         self._trip = {symbol: -carried.value for symbol, carried in self.carried.items()}
         self._unmarked = set(self._held)
         self._last: dict[str, MarketTick] = {}
@@ -249,6 +253,7 @@ class Performance:
         self._marks[symbol] = price
         if symbol in self._unmarked:
             self._unmarked.discard(symbol)
+            self._first_marks[symbol] = price
             difference = self._equity() - before
             self.equity_start += difference
             self.high_water_mark += difference
@@ -277,6 +282,8 @@ class Performance:
         result.realised -= booking.pnl + booking.fee
         notional = proceeds_down(fill.qty, fill.price)
         flow = -notional if fill.side == BUY else notional
+        if fill.side != BUY and symbol in self._carried_left:
+            self._carried_left[symbol] = max(0, self._carried_left[symbol] - fill.qty)
         # A fee in the base asset has been paid with the notional.
         fee = 0 if fill.pays_in_base else fill.fee
         self._trip[symbol] = self._trip.get(symbol, 0) + flow - fee
@@ -312,6 +319,23 @@ class Performance:
         tick = None if symbol in self._held else self._last.get(symbol)
         mid = None if tick is None else mid_of(tick)
         return self._marks.get(symbol) if mid is None else mid
+
+    def gain_before(self, symbol: str) -> tuple[int, int]:
+        """Return the gain of a carried position before its first mark: realised since, and open.
+
+        Both are in what the lots gain over their cost, and neither is a part of the run's result.
+        """
+        price = self._first_marks.get(symbol)
+        if price is None:
+            return 0, 0
+        gain = self.carried[symbol].value - self._carried_cost[symbol]
+        held, left = self.portfolio.holding(symbol), self._carried_left[symbol]
+        if held is None or not left:
+            return gain, 0
+        # A sale takes from the oldest lot, so that the newest were bought in this run.
+        cost = held.cost - held.cost_of_newest(held.qty - left)
+        unsold = proceeds_down(left, price) - cost
+        return gain - unsold, unsold
 
     def _equity(self) -> int:
         return self.portfolio.equity(self.quote_asset, self._marks)

@@ -17,19 +17,27 @@ def symbol_figures(performance: Performance) -> JsonObject:
 
     Keys: `price` of the last trade, `bid`, `ask`, `spread`, `mark`, `qty` held (`0.00000000` for
     nothing), `entry` (average price), `opened_ts` of the last purchase, `unrealised` P&L at the
-    mark before fees, `realised` P&L after fees, `wins` and `losses` of closed round trips.
+    mark over that price, before fees, `realised` P&L of the run after fees, `wins` and `losses` of
+    closed round trips.
     """
     return {symbol: _figures(performance, symbol) for symbol in performance.symbols()}
 
 
 def result_figures(performance: Performance) -> JsonObject:
-    """Return the run's result, and the parts of it: `unrealised` before, `realised` after fees."""
+    """Return the run's result, and the parts of it: `unrealised` before, `realised` after fees.
+
+    A carried position counts from its first mark in both, as it does in the result.
+    """
     portfolio = performance.portfolio
+    gains = [performance.gain_before(symbol) for symbol in performance.carried]
+    realised = portfolio.realised_pnl - portfolio.fees - sum(closed for closed, _ in gains)
+    unrealised = sum(_unrealised(performance, symbol) for symbol in portfolio.symbols())
+    unrealised -= sum(unsold for _, unsold in gains)
     results = performance.results.values()
     return {
         "pnl": amount_text(performance.equity - performance.equity_start),
-        "unrealised": amount_text(sum(_unrealised(performance, s) for s in portfolio.symbols())),
-        "realised": amount_text(portfolio.realised_pnl - portfolio.fees),
+        "unrealised": amount_text(unrealised),
+        "realised": amount_text(realised),
         "fees": amount_text(portfolio.fees),
         "trades": len(performance.trips),
         "wins": sum(result.wins for result in results),
@@ -52,7 +60,7 @@ def _figures(performance: Performance, symbol: str) -> JsonObject:
         "entry": amount_text(portfolio.entry_price_avg(symbol)) if qty else None,
         "opened_ts": max((lot.ts for lot in portfolio.lots(symbol)), default=None),
         "unrealised": amount_text(_unrealised(performance, symbol)) if qty else None,
-        "realised": amount_text(result.realised),
+        "realised": amount_text(result.realised - performance.gain_before(symbol)[0]),
         "wins": result.wins,
         "losses": result.losses,
     }

@@ -82,6 +82,32 @@ def test_realised_and_unrealised_add_up_to_the_result() -> None:
     assert (result["trades"], result["wins"], result["losses"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("bought", ["0", "2"])
+def test_parts_of_the_result_begin_at_a_carried_lots_first_mark(bought: str) -> None:
+    """Ten carried at 100 and first marked at 90 are sold in parts at 95, among purchases."""
+    lot = {"symbol": "AUSDT", "qty": "10", "price": "100", "ts": T0}
+    made = performance(lot)
+    made.on_tick(tick("AUSDT", "90", "90"))
+    fills = [fill("SELL", "4", "95", "0.10", "AUSDT"), fill("SELL", "6", "95", "0.10", "AUSDT")]
+    if bought != "0":
+        fills.insert(1, fill("BUY", bought, "97", "0.10", "AUSDT"))
+    parts = [result_figures(made)]
+    for number, each in enumerate(fills):
+        made.on_fill(each, T0 + number)
+        made.on_tick(tick("AUSDT", "93", "95"))
+        parts.append(result_figures(made))
+
+    for result in parts:
+        assert Decimal(result["pnl"]) == Decimal(result["realised"]) + Decimal(result["unrealised"])
+    assert (parts[0]["realised"], parts[0]["unrealised"]) == ("0.00000000", "0.00000000")
+    # Four sold for 5 more than their first mark, six that are worth 4 more.
+    assert (parts[1]["realised"], parts[1]["unrealised"]) == ("19.90000000", "24.00000000")
+    fees = Decimal("0.10") * len(fills)
+    assert Decimal(parts[-1]["realised"]) == 50 - fees
+    assert symbol_figures(made)["AUSDT"]["realised"] == parts[-1]["realised"]
+    assert parts[-1]["wins"] == (bought == "0")
+
+
 @pytest.mark.parametrize("is_marked", [False, True])
 def test_looking_changes_nothing(is_marked: bool) -> None:
     """The figures of a night do not depend on whether somebody looked at its table."""
