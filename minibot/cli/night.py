@@ -26,7 +26,6 @@ HELP = "run a night: six processes on paper, from preflight to sealed proof; or 
 EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 FLAG: Final = "--every-evening"
 OFF: Final = "off"
-CARRY: Final = "carry"
 PAGE: Final = 'page={"port":0,"required":true}'
 
 
@@ -117,7 +116,7 @@ def _run_evenings(arguments: argparse.Namespace) -> int:
     zone, _ = zone_of(arguments.zone)
     config = _config(arguments)
     refuse_failed([flag_check(config.var)])
-    carries = CARRY in (config.portfolio.at_end, config.portfolio.start_from)
+    carries = config.portfolio.carries
     words = (*arguments.argv, FLAG, OFF)  # The last of several values counts.
     clock = SystemClock()
     with clock.signals():

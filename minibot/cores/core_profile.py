@@ -64,6 +64,9 @@ those of protections, and with lots and plans, for which an eighth of it is left
 HALTED_TIER: Final = "HALTED"
 """The state of a drawdown tier in which nothing enters."""
 
+CARRY: Final = "carry"
+"""The value of `portfolio.at_end` and `portfolio.start_from` with which positions go on."""
+
 LADDER: Final = "ladder"
 """The value of `risk.exit_policy` with which a position is left in parts."""
 
@@ -959,11 +962,16 @@ class PortfolioSection:
     cash: Annotated[str, DECIMAL_POSITIVE, "Quote amount at a fresh start."]
     at_end: Annotated[
         str,
-        one_of("close", "carry"),
+        one_of("close", CARRY),
         "What becomes of open positions at a planned end.",
     ]
-    start_from: Annotated[str, one_of("fresh", "carry"), "Where the run starts from."]
+    start_from: Annotated[str, one_of("fresh", CARRY), "Where the run starts from."]
     close_market_ms: Annotated[int, whole(0, 3_600_000), "Time for closing before the end."]
+
+    @property
+    def carries(self) -> bool:
+        """True where positions go on from one run to the next."""
+        return CARRY in (self.at_end, self.start_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,8 +217,8 @@ SIZE_WISH: Final = _business(
 )
 NO_PLAN: Final = _business(
     "no_plan",
-    "The strategy wants a stop or a target of its own, and the profile has no plan to keep it in.",
-    "Set `hard_stop_bps`, with which a position has a plan.",
+    "The strategy wants a stop or a target of its own, and the profile keeps no such levels.",
+    "Set `hard_stop_bps`, with which a position keeps them.",
 )
 WISH_REACHED: Final = _business(
     "wish_reached",

@@ -709,7 +709,7 @@ class PositionPlan(Payload, frozen=True):
     """Levels of a position, and which of them moved.
 
     Written by risk_role into risk_actions after each fill and at the first beat after a level has
-    moved; absent while the profile has no key of a plan.
+    moved; absent while the profile neither carries nor has a key of a plan.
     """
 
     TYPE: ClassVar[str] = "position_plan"

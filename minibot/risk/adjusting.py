@@ -86,7 +86,7 @@ def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tupl
     return (
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
-        (KEEPS_LEVELS, exits.plan is None, False),
+        (KEEPS_LEVELS, not exits.keeps_levels, False),
         (LOTS, 0 if holding is None else len(holding.lots), 1),
         (NO_RULES, market.rules is None or NOT_ASKED, False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),

@@ -285,7 +285,7 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
     Args:
         wish: The strategy's.
         market: The market of the entry; without a touch the levels are not judged.
-        exits: State of its exits: with a plan it keeps levels.
+        exits: State of its exits: by the profile it keeps levels or not.
     """
     has_touch, atr, limit = market.is_fresh and market.has_mid, exits.atr, wish.limit
     bid, ask, rules = market.bid, market.ask, market.rules
@@ -301,7 +301,7 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
         # Levels of a purchase that rests are judged where it is made; those of a position as well.
         bid, ask = min(bid, price), ask if market.qty else price
     return (
-        (KEEPS_LEVELS, exits.plan is None if wish.has_levels else NOT_ASKED, False),
+        (KEEPS_LEVELS, not exits.keeps_levels if wish.has_levels else NOT_ASKED, False),
         (TRAIL_BARS, atr.count if wish.trail_atr else NOT_ASKED, atr.warmup),
         (WISHED_LIMIT, limit if limit and has_touch else NOT_ASKED, market.ask),
         (WISHED_STOP, stop if wish.stop and has_touch else NOT_ASKED, bid),
@@ -374,7 +374,7 @@ def _count(positions: Positions, market: Market) -> int:
 
 def _is_governed(state: RiskState) -> bool:
     """Return whether a risk policy or a hard stop governs the profile."""
-    return state.limits.policy_version is not None or state.exits.rules.plan.is_on
+    return state.limits.policy_version is not None or state.exits.rules.plan.has_levels
 
 
 def _away(market: Market, close: int) -> int:

@@ -269,6 +269,11 @@ class SymbolExits:
         self.rest_retry_ts = _retry_ts(self.rest_refusals, now)
         self.quiet_until = 0
 
+    @property
+    def keeps_levels(self) -> bool:
+        """True where a strategy may want levels of its position."""
+        return self.plan is not None and self.plan.has_levels
+
     def has_stop(self, stop: int) -> bool:
         """Return whether `stop`, as `Exits.bounds` gave it, is a stop that is set."""
         return self.stop_distance is not None if self.plan is None else stop > 0
@@ -376,7 +381,7 @@ class Exits:
             return found
         exits = self._symbols.get(symbol)
         if exits is None:
-            plan = Plan() if self.rules.plan.is_on else None
+            plan = Plan(self.rules.plan.has_levels) if self.rules.plan.is_on else None
             campaign = Campaign() if self.rules.campaign.is_on else None
             exits = SymbolExits(WilderAtr(self.rules.atr_period), plan, campaign)
             exits.horizon_ms = self.rules.horizon.usual
@@ -427,9 +432,10 @@ class Exits:
         if exits.plan is not None:
             exits.plan.carry(rules.plan, rules.has_entry_stop, said)
             exits.plan.has_thesis = rules.horizon.thesis.is_set and said.get("has_thesis", False)
-            names = ("stop_signal", "target_signal")
-            stop, target = [parse_amount(said.get(name, "0")) for name in names]
-            exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.
+            if rules.plan.has_levels:
+                names = ("stop_signal", "target_signal")
+                stop, target = [parse_amount(said.get(name, "0")) for name in names]
+                exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.
 
     def request_exit(self, symbol: str) -> None:
         """Note an operator's request to leave a symbol; refusals so far count no longer."""
@@ -704,7 +710,9 @@ class Exits:
         restored = Exits(rules)
         restored.ending_until = state["ending_until"]
         for name, data in state["symbols"].items():
-            plan = Plan.from_state(data["plan"]) if rules.plan.is_on else None
+            plan = None
+            if rules.plan.is_on:
+                plan = Plan.from_state(data["plan"], rules.plan.has_levels)
             campaign = None
             if rules.campaign.is_on:
                 campaign = Campaign()

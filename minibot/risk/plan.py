@@ -1,7 +1,8 @@
 """Plan of a position: the levels that move while it is held.
 
-A plan exists where the profile has `risk.hard_stop_bps`, which every other key of a plan needs. Its
-stops are five: the stop of the entry, the hard stop, the stop at break-even, the trailing stop and
+A plan exists where the profile has `risk.hard_stop_bps`, which every other key of a plan needs, and
+where it carries, so that the next run has the stop of the entry and an exit that waits. Its stops
+are five: the stop of the entry, the hard stop, the stop at break-even, the trailing stop and
 one that the strategy wanted. No stop falls while the position is held, and the highest is in force.
 Its targets are that of the entry, that of the age and one that the strategy wanted, of which the
 lowest is in force; two rungs, where parts are sold, stand
@@ -52,7 +53,8 @@ class PlanRules:
     """The keys of a plan.
 
     Attributes:
-        is_on: Whether the profile has any of them.
+        is_on: Whether positions have a plan: the profile has any of them, or carries.
+        has_levels: Whether the profile has any of them.
         needs_atr: Whether a distance waits for the ATR.
         hard_share: Distance of the hard stop in ten-thousandths of a basis point of the entry.
         trail: Distance of the trailing stop below the peak.
@@ -78,6 +80,7 @@ class PlanRules:
         "fee",
         "first_rung",
         "hard_share",
+        "has_levels",
         "is_ladder",
         "is_on",
         "needs_atr",
@@ -115,13 +118,15 @@ class PlanRules:
         if self.is_ladder:
             distances += [self.first_rung, self.second_rung]
         self.needs_atr: bool = any([one.multiple is not None for one in distances])
-        self.is_on: bool = (
+        self.has_levels: bool = (
             self.hard_share is not None
             or any([one.is_set for one in distances])
             or bool(self.ages)
             or self.stale_ms is not None
             or self.silent_ms is not None
         )
+        # A position also stays behind a STOP, whatever the end was to be.
+        self.is_on: bool = self.has_levels or profile.portfolio.carries
 
     def price_for(self, entry: int, gain: int, price_step: int) -> int:
         """Return the least price at which a sale brings a gain after both fees, in whole steps.
@@ -142,6 +147,7 @@ class Plan:
     """The plan of one position; all of it is forgotten with the position.
 
     Attributes:
+        has_levels: Whether the profile has a key of a plan, so that a strategy may want levels.
         opened_ts: When the position was opened.
         qty, entry: Quantity held, and average entry price as of the last purchase.
         original: Quantity bought in all.
@@ -179,6 +185,7 @@ class Plan:
         "even",
         "gap_ts",
         "hard",
+        "has_levels",
         "has_thesis",
         "moved_ts",
         "opened_ts",
@@ -196,8 +203,9 @@ class Plan:
         "trail",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, has_levels: bool = True) -> None:
         """Start without a position."""
+        self.has_levels: bool = has_levels
         self.forget()
 
     def forget(self) -> None:
@@ -420,10 +428,11 @@ class Plan:
         self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
         if "atr" in said:
             self.atr = parse_amount(said["atr"])
-        self.own = parse_amount(said.get("stop_signal", "0"))
-        self.own_gap = parse_amount(said.get("trail_signal", "0"))
-        self.own_share = parse_rate(said.get("trail_signal_bps", "0"))
-        self.own_peak = parse_amount(said.get("peak_signal", "0"))
+        if rules.has_levels:
+            self.own = parse_amount(said.get("stop_signal", "0"))
+            self.own_gap = parse_amount(said.get("trail_signal", "0"))
+            self.own_share = parse_rate(said.get("trail_signal_bps", "0"))
+            self.own_peak = parse_amount(said.get("peak_signal", "0"))
         if rules.hard_share is not None:
             self.hard = parse_amount(said.get("stop_hard", "0"))
         if has_entry_stop:
@@ -537,9 +546,9 @@ class Plan:
         return [amount_text(each) for each in (self.own_gap, self.own_share, self.own_peak)]
 
     @staticmethod
-    def from_state(state: Mapping[str, Any]) -> Plan:
+    def from_state(state: Mapping[str, Any], has_levels: bool) -> Plan:
         """Return the plan of `state`; the next `settle` finds targets, rungs and parts."""
-        plan = Plan()
+        plan = Plan(has_levels)
         plan.opened_ts = state["opened_ts"]
         plan.qty, plan.entry = parse_amount(state["qty"]), parse_amount(state["entry"])
         plan.atr = None if state["atr"] is None else parse_amount(state["atr"])

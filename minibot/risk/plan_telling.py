@@ -1,9 +1,9 @@
 """Telling of plans: the levels of each position, and the names of those that moved.
 
-A profile with a plan tells `position_plan` after each fill, unless the venue's rules for the symbol
-are unknown, and at the first beat after a level has moved, so once a second of market time at most.
-The last one of a position has quantity 0. Under `carry` the next run starts with the plan that was
-told last.
+A profile with a plan, as each that carries, tells `position_plan` after each fill, unless the
+venue's rules for the symbol are unknown, and at the first beat after a level has moved, so once a
+second of market time at most. The last one of a position has quantity 0. Under `carry` the next run
+starts with the plan that was told last.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PlanTelling:
     """Telling of the plans of one run.
 
     Attributes:
-        is_on: Whether the profile has a plan.
+        is_on: Whether positions have a plan under the profile.
     """
 
     __slots__ = ("_told", "is_on")

@@ -172,7 +172,7 @@ def unguarded(close: int, policy: int | None = None, has_plan: bool = False) -> 
         exits__close=close,
         state__exits__rules__needs_atr=False,
         state__limits__policy_version=policy,
-        state__exits__rules__plan__is_on=has_plan,
+        state__exits__rules__plan__has_levels=has_plan,
     )
 
 

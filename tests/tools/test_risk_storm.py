@@ -158,8 +158,8 @@ def _miscounting(change: pytest.MonkeyPatch) -> None:
 def _forgetful(change: pytest.MonkeyPatch) -> None:
     restore = Plan.from_state
 
-    def restored(state: Any) -> Plan:
-        made = restore(state)
+    def restored(state: Any, has_levels: bool) -> Plan:
+        made = restore(state, has_levels)
         made.hard = made.stop = 0
         return made
 

@@ -25,6 +25,7 @@ AGES: dict[str, Any] = {
     "risk__hard_stop_bps": "1000",
     "risk__targets_by_age": [[0, "300"], [10, "100"], [60, "0"]],
 }
+WITHOUT: dict[str, Any] = dict.fromkeys(TRAIL)
 MINUTE = 60_000
 
 
@@ -95,6 +96,79 @@ def test_levels_that_the_strategy_wanted_are_carried() -> None:
     assert walk(other, "97.01") == []
     assert other.risk.facts()["exits"][SYMBOL]["target"] == "120.00000000"
     assert walk(other, "97") == [("EXIT", "signal_stop")]
+
+
+CARRIES = pytest.mark.parametrize(
+    "carries", [{"portfolio__at_end": "carry"}, {"portfolio__start_from": "carry"}]
+)
+
+
+@CARRIES
+@pytest.mark.row("B-17")
+def test_stop_in_atrs_without_a_key_of_a_plan_does_not_fall_between_runs(
+    carries: dict[str, Any],
+) -> None:
+    """A stop of 97 stands in the next run, though its bars have four times the range."""
+    one = Desk(config(risk__stop_atr_mult="3", **carries))
+    one.instrument()
+    for _ in range(4):
+        one.bar("100", "100.5", "99.5", "100")
+    one.tick("99.99", "100")
+    one.buy()
+    other = following(one)
+    for _ in range(4):
+        other.bar("100", "102", "98", "100")
+    other.restarted()
+
+    assert walk(other, "97.01") == []
+    assert walk(other, "97") == [("EXIT", "stop_loss")]
+
+
+@CARRIES
+def test_entry_price_behind_a_sale_in_part_is_carried_without_a_key_of_a_plan(
+    carries: dict[str, Any],
+) -> None:
+    """The stop stays by the average of 110, though the newest lot, which is left, cost 100."""
+    one = Desk(config(risk__stop_bps="2000", risk__stop_atr_mult=None, **carries))
+    one.ready()
+    for price in ("120", "100"):
+        one.tick(price, price)
+        one.buy()
+    one.signal("SELL", share_bps=5000)
+    one.tick()
+    stop = one.risk.facts()["exits"][SYMBOL]["stop"]
+    other = following(one)
+
+    assert walk(other, "100") == []
+    assert other.risk.facts()["exits"][SYMBOL]["stop"] == stop
+
+
+@CARRIES
+def test_exit_that_waits_is_carried_without_a_key_of_a_plan(carries: dict[str, Any]) -> None:
+    """A halted position that the operator wants to leave is left once the next run can."""
+    one = halted("operator_exit", **WITHOUT, **carries)
+
+    assert next_run(one, ("100",)) == [("EXIT", "operator_exit")]
+
+
+@CARRIES
+def test_strategy_has_no_levels_without_a_key_of_a_plan(carries: dict[str, Any]) -> None:
+    """A profile that carries refuses a strategy's stop as one that does not carry."""
+    one = Desk(config(**carries)).ready()
+
+    assert actions(one.signal("BUY", stop_price="97")) == [("BLOCK", "no_plan")]
+    assert next_run(wished_at(97), ("97", "90")) == [("EXIT", "signal_stop")]
+    assert next_run(wished_at(97), ("97", "90"), hard_stop_bps=None) == []
+
+
+def wished_at(price: int) -> Desk:
+    """Return a desk that holds coins bought at 100 with a strategy's stop, and carries."""
+    levels = {"risk__hard_stop_bps": "1000", "risk__stop_atr_mult": None}
+    one = Desk(config(portfolio__start_from="carry", **levels)).ready()
+    one.tick("100", "100")
+    one.signal("BUY", stop_price=str(price))
+    one.tick("100", "100")
+    return one
 
 
 def test_carried_plan_is_told_once_by_the_first_beat() -> None:
