@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from minibot.events.reasons import HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE
-from minibot.report.figures import clock
+from minibot.report.figures import clock, money
 
 WORDS: Final = {
     HALTED: "a halt",
@@ -14,6 +14,25 @@ WORDS: Final = {
     NIGHT_NOTIONAL_PACE: "night_notional is ahead of its pace",
 }
 """Reasons that are no limit; a limit is used up."""
+ACCOUNT_FALL: Final = "account_drawdown_bps"
+"""Name of the account's drawdown in the facts of risk, and of what is left of it in headroom."""
+
+
+def account_notice(risk: Mapping[str, Any]) -> str:
+    """Return how far the account is below its mark over carried runs, and how far it may fall.
+
+    Empty in a profile that limits no drawdown of the account.
+
+    Args:
+        risk: Facts of risk.
+    """
+    fallen = risk.get(ACCOUNT_FALL)
+    if fallen is None:
+        return ""
+    mark = money(risk["account_high_water_mark"])
+    text = f"{money(fallen, 1)} bps below the account's high-water mark of {mark}"
+    left = risk["headroom"].get(ACCOUNT_FALL)
+    return text if left is None else f"{text}, {money(left, 1)} bps left"
 
 
 def entry_notice(stops: Mapping[str, Any] | None) -> str:

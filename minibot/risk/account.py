@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, final
 
 from minibot.cores.core_profile import HALTED_TIER, DrawdownTierSection
-from minibot.events.decimals import mul_div_down
+from minibot.events.decimals import format_fixed, mul_div_down
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED
-from minibot.risk.limits import DRAWDOWN_PLACES, UNBOUNDED, Limits
+from minibot.risk.limits import DRAWDOWN_PLACES, OF_ACCOUNT_DRAWDOWN, UNBOUNDED, Limits
 
 ACTIVE: Final = "ACTIVE"
 WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
@@ -158,6 +158,14 @@ class Account:
                 return tier.begins
         return UNBOUNDED
 
+    def left(self, equity: int) -> int:
+        """Return how much further drawdown may rise before entries are refused or the run ends.
+
+        In 10**-4 bps, negative where it has risen further; `UNBOUNDED` where nothing limits it.
+        """
+        most = min(self.halting(), self.hard)
+        return UNBOUNDED if most == UNBOUNDED else most - self.drawdown(equity)
+
     def entry_drawdown(self, equity: int) -> int:
         """Return the drawdown that an entry's check compares; `NOT_ASKED` without a HALTED tier."""
         return NOT_ASKED if self.halting() == UNBOUNDED else self.drawdown(equity)
@@ -181,6 +189,28 @@ class Account:
         self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst) - self.unseen
 
     # --- as text --------------------------------------------------------------------------------
+
+    def texts(self, equity: int) -> JsonObject:
+        """Return mark and drawdown for health and screen; empty in a profile that limits neither.
+
+        Both count over carried runs: the night's own drawdown may be small beside them.
+        """
+        if not self.is_on:
+            return {}
+        return {
+            "account_high_water_mark": amount_text(self.mark),
+            "account_drawdown_bps": format_fixed(self.drawdown(equity), DRAWDOWN_PLACES),
+        }
+
+    def left_texts(self, equity: int) -> dict[str, str]:
+        """Return what is `left` by the limit's name, for the headroom of health and screen.
+
+        The headroom of recorded actions has no such room, so that runs of before stay the same.
+        """
+        left = self.left(equity)
+        if left == UNBOUNDED:
+            return {}
+        return {OF_ACCOUNT_DRAWDOWN.name: format_fixed(left, DRAWDOWN_PLACES)}
 
     def state(self) -> JsonObject:
         """Return mark and tier as canonical JSON values."""

@@ -231,6 +231,24 @@ def test_table_of_a_portfolio_shows_exposure_tier_and_headroom() -> None:
     assert not any(line.startswith("risk ") for line in drawn(alone, 120))
 
 
+def test_table_shows_how_far_the_account_is_from_its_end() -> None:
+    """The night's drawdown is small; that of the account over carried runs may stop the run."""
+    shown = status()
+    headroom = {"exposure": "1500", "account_drawdown_bps": "1.1000"}
+    facts_of(shown, "risk_role").update(
+        exposure="500.00000000",
+        headroom=headroom,
+        account="ACTIVE",
+        account_drawdown_bps="998.9000",
+        account_high_water_mark="10000.00000000",
+    )
+
+    text = " ".join("\n".join(drawn(shown, 120)).split())
+
+    assert "drawdown 3.2 bps" in text
+    assert "998.9 bps below the account's high-water mark of 10,000.00, 1.1 bps left" in text
+
+
 def test_prices_have_the_decimals_of_their_market() -> None:
     """A coin of a hundred-thousandth of a dollar is not 0.00."""
     shown = status()

@@ -14,6 +14,7 @@ from minibot.events.reasons import CONNECTION_LOST, COOLDOWN_PERIOD, STOPLOSS_GU
 from minibot.market.notices import CONNECTED
 from minibot.ops.alerts import status_rules
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
+from minibot.ops.alerts.answers import status_answer
 from minibot.ops.alerts.incident_rules import incident_alert
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import CONNECTION_LOST_S, StatusRules, sharpe_of
@@ -44,8 +45,8 @@ def status(**risk: Any) -> dict[str, Any]:
         "ai_off": False,
         "market": {"market_ms": NOW, "symbols": {}},
         "roles": {
-            RISK_ROLE: {"heartbeat": {"facts": facts}},
-            STRATEGY_ROLE: {"heartbeat": {"facts": {"now": NOW}}},
+            RISK_ROLE: {"running": True, "heartbeat": {"facts": facts}},
+            STRATEGY_ROLE: {"running": True, "heartbeat": {"facts": {"now": NOW}}},
         },
     }
 
@@ -121,6 +122,24 @@ def test_change_of_tier_and_of_a_halt_is_told_once(rules: StatusRules) -> None:
 
     assert changed == [("account", WARNING), ("is_halted", INFO)]
     assert kinds(rules, status(account="REDUCING", is_halted=True)) == []
+
+
+def test_change_of_tier_is_told_with_the_drawdown_of_the_account(rules: StatusRules) -> None:
+    """Tiers count from the mark of all carried runs; the night's drawdown says nothing of them."""
+    account = {
+        "account": "HALTED",
+        "account_drawdown_bps": "359.5000",
+        "account_high_water_mark": "10000.00000000",
+        "headroom": {"account_drawdown_bps": "-109.5000"},
+    }
+
+    (alert,) = rules.look(status(equity="9640.5", **account))
+
+    assert "359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in alert.text
+    assert "drawdown 0" not in alert.text
+    told = {"profile": "nore-demo", "origin_ms": NOW, "quote_asset": "USDT"}
+    said = status_answer({**status(**account), **told})
+    assert "HALTED, 359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in said
 
 
 @pytest.mark.parametrize(

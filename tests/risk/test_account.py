@@ -122,6 +122,50 @@ def test_entries_shrink_then_halt_and_exits_stay() -> None:
     assert actions(sold) == [("EXIT", "signal_exit")]
 
 
+def test_facts_tell_how_far_the_account_has_fallen_and_how_far_it_may() -> None:
+    """A carried mark is far above the night's own, and its hard limit can end the run."""
+    profile = config(risk__account_drawdown_bps_hard=1000, risk__drawdown_bps_soft=300)
+    carried = {"high_water_mark": "10000", "tier": 0}
+    desk = Desk(profile, first=replace(opening("9020"), account=carried)).ready()
+    before = desk.risk.facts()
+    desk.buy()
+    desk.tick("98.10", "98.10")
+
+    fallen = desk.risk.facts()
+
+    assert before["account_high_water_mark"] == "10000.00000000"
+    assert before["account_drawdown_bps"] == "980.0000"
+    assert before["headroom"]["account_drawdown_bps"] == "20.0000"
+    assert fallen["equity"] == "9000.90191000"
+    assert fallen["account_drawdown_bps"] == "999.0981"
+    assert fallen["headroom"]["account_drawdown_bps"] == "0.9019"
+    assert parse_amount(fallen["drawdown_bps"]) < parse_amount("50")
+    assert actions(desk.tick("90", "90")) == [("STOP", "RISK_LIMIT")]
+
+
+def test_facts_tell_what_is_left_before_the_account_is_halted() -> None:
+    """A tier that refuses entries is a limit; while it holds, less than nothing is left."""
+    desk = Desk(config(risk__drawdown_tiers=TIERS)).ready()
+    desk.tick("100", "100")
+    whole = desk.risk.facts()
+    desk.risk._state.budgets.account.open(12_600 * UNIT, 3)
+
+    halted = desk.risk.facts()
+
+    assert whole["headroom"]["account_drawdown_bps"] == "2000.0000"
+    assert halted["account"] == "HALTED"
+    over = parse_amount("1700") - parse_amount(halted["account_drawdown_bps"])
+    assert parse_amount(halted["headroom"]["account_drawdown_bps"]) == over < 0
+
+
+def test_facts_of_a_profile_without_limits_of_the_account_tell_none() -> None:
+    """A figure that nothing limits is left out."""
+    told = Desk(config()).ready().risk.facts()
+
+    assert not {"account", "account_drawdown_bps", "account_high_water_mark"} & told.keys()
+    assert "account_drawdown_bps" not in told["headroom"]
+
+
 @pytest.mark.row("D-27")
 def test_entry_that_sizing_made_small_shrinks_in_reducing_too() -> None:
     """Half of what the entry wants enters, not half of the amount of the profile."""

@@ -18,7 +18,7 @@ from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.data_age import STALE_MARKET_MS
-from minibot.report.entry_notices import entry_notice
+from minibot.report.entry_notices import account_notice, entry_notice
 from minibot.report.figures import (
     NONE,
     clock,
@@ -314,7 +314,7 @@ class View:
         return f"{listed(parts)}, drawdown {NONE if fallen is None else f'{money(fallen, 1)} bps'}"
 
     def _risk(self) -> str:
-        """Return exposure, tier and what is left of some limits; mostly empty.
+        """Return exposure, tier, the account's drawdown and what is left of some limits.
 
         A single symbol under a profile without tiers has its position in its own row.
         """
@@ -326,6 +326,8 @@ class View:
         parts = [f"exposure {money(exposure)} of {money(str(most))}"]
         if "account" in self.risk:
             parts.append(f"account {self.risk['account']}")
+        if notice := account_notice(self.risk):
+            parts.append(notice)
         low = [name for name in HEADROOM if name in left]
         parts += [f"{name.replace('_', ' ')} {money(left[name])} left" for name in low]
         if "orders_per_minute" in left:

@@ -9,7 +9,7 @@ from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
-from minibot.report.entry_notices import entry_notice
+from minibot.report.entry_notices import account_notice, entry_notice
 from minibot.report.figures import counted, duration, money
 from minibot.runtime.clock import wall_ms
 
@@ -37,6 +37,8 @@ def status_answer(status: Status) -> str:
     if "equity" in risk:
         equity, asset = money(risk["equity"]), status["quote_asset"]
         lines.append(f"Equity {equity} {asset}, drawdown {risk['drawdown_bps']} bps")
+        if notice := account_notice(risk):
+            lines.append(f"{risk['account']}, {notice}")
     return "\n".join([*lines, *standing_lines(status)])
 
 

@@ -33,7 +33,7 @@ from minibot.features.correlation import CORRELATION_UNIT, correlation_of
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.data_age import STALE_MARKET_MS, data_age_ms, silence_ms
 from minibot.ops.figures_of_role import facts_of
-from minibot.report.entry_notices import entry_notice
+from minibot.report.entry_notices import account_notice, entry_notice
 from minibot.report.figures import counted, date_clock
 from minibot.report.span_meter import PERIODS_MIN
 from minibot.risk.account import ACTIVE
@@ -195,7 +195,10 @@ class StatusRules:
             if key == "is_halted":
                 title = "entries are halted" if risk[key] else "entries are allowed again"
                 level = INFO
-            equity = f"equity {risk.get('equity')}, drawdown {risk.get('drawdown_bps')} bps"
+            fallen = f"drawdown {risk.get('drawdown_bps')} bps"
+            if key == "account":  # Its tier counts from the mark of all carried runs.
+                fallen = account_notice(risk) or fallen
+            equity = f"equity {risk.get('equity')}, {fallen}"
             event_id = f"{value}@{status['now_ms']}"
             yield self._alert(key, event_id, level, title, f"{former} -> {value}; {equity}")
 

@@ -60,7 +60,8 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         "risk": {
             name: risk.get(name)
             for name in (
-                *("account", "equity", "high_water_mark", "drawdown", "drawdown_bps"),
+                *("account", "account_high_water_mark", "account_drawdown_bps"),
+                *("equity", "high_water_mark", "drawdown", "drawdown_bps"),
                 *("exposure", "headroom", "is_halted", "orders_per_minute"),
             )
         },

@@ -140,13 +140,13 @@ def status_of(night: Night) -> JsonObject:
 def _risk_facts(night: Night) -> JsonObject:
     performance = night.count.performance
     headroom: JsonObject = {}
-    account = None
+    standing: RiskStanding | None = None
     for _, event in night.recorded.events(RISK_ACTIONS):
         said = event.payload
         if isinstance(said, RiskStanding | RiskAction) and said.headroom is not None:
             headroom = dict(said.headroom)
         if isinstance(said, RiskStanding):
-            account = said.state
+            standing = said
     high, equity = performance.high_water_mark, performance.equity
     return {
         "equity": amount_text(equity),
@@ -154,7 +154,10 @@ def _risk_facts(night: Night) -> JsonObject:
         "drawdown": amount_text(high - equity),
         "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
         "headroom": headroom,
-        "account": account,
+        "account": None if standing is None else standing.state,
+        # Over carried runs, as risk told it last.
+        "account_high_water_mark": None if standing is None else standing.high_water_mark,
+        "account_drawdown_bps": None if standing is None else standing.drawdown_bps,
         "entry_stops": night.count.entry_stops.to_json(),
     }
 

@@ -31,7 +31,10 @@ NAME = re.compile(r"\bminibot_[a-z_]+")
 ALERT = re.compile(r"^ *- alert: (\w+)$", re.MULTILINE)
 EXPRESSION = re.compile(r"expr: (?:>-\n((?: {10}.*\n)+)|(.*)\n)")
 WORDS_MAX = 400
-SETS = ('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000")
+SETS = (
+    *('page={"port":0,"required":true}', "ai.enabled=false", "duration_ms=25200000"),
+    "risk.account_drawdown_bps_hard=9000",  # Its metric is told where something limits it.
+)
 SCRAPE = """
 global: {{scrape_interval: 10s, scrape_timeout: 10s, evaluation_interval: 1s}}
 rule_files: [{rules}]

@@ -130,6 +130,10 @@ function show() {
     ["exposure", amount(live.risk.exposure)],
     ["highest equity", amount(live.risk.high_water_mark)],
     ["drawdown", `${amount(live.risk.drawdown)} ${asset}`],
+    ...(live.risk.account_drawdown_bps ? [
+      ["account's highest equity", amount(live.risk.account_high_water_mark)],
+      ["account's drawdown", `${amount(live.risk.account_drawdown_bps, 1)} bps`],
+    ] : []),
     ["entries", live.risk.is_halted ? "halted" : "allowed", live.risk.is_halted ? "bad" : ""],
   ]);
   table("headroom", ["limit", "left"], Object.entries(live.risk.headroom || {}).map(([name, left]) => headroom(name, left, asset)), "not told yet");
