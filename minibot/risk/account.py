@@ -203,7 +203,7 @@ class Account:
         }
 
     def left_texts(self, equity: int) -> dict[str, str]:
-        """Return what is `left` by the limit's name, for the headroom of health and screen.
+        """Return headroom by the limit's name, as health and screen show it.
 
         The headroom of recorded actions has no such room, so that runs of before stay the same.
         """

@@ -298,12 +298,8 @@ class RiskCore(Core):
             # Ticks may have come while this stream was missing, or was quiet before that.
             last_ts = state.positions.of(payload.symbol).ts
             state.exits.on_gap(payload.symbol, max(payload.from_ts, last_ts))
-        elif isinstance(payload, Halt):
-            state.halts.is_halted = True
-        elif isinstance(payload, Resume):
-            state.halts.is_halted = False
-        elif isinstance(payload, LockSymbol):
-            state.halts.lock(payload)
+        elif isinstance(payload, Halt | Resume | LockSymbol):
+            state.halts.take(payload)
         elif isinstance(payload, AveragePrice):
             state.references.take(payload, ts)
         elif isinstance(payload, Book) and state.depth.is_on:
@@ -729,6 +725,7 @@ class RiskCore(Core):
             **({"account": budgets.account.state_name} if self._standing.is_on else {}),
             **budgets.account.texts(budgets.equity),
             **({"locks": protections.listed(state.now)} if protections.is_on else {}),
+            "operator_locks": state.halts.listed(state.now),
             "is_halted": state.halts.is_halted,
             "entry_stops": state.stops.to_json(),
             "reason": state.reason,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from minibot.events.model import JsonObject, LockSymbol
+from minibot.events.model import Halt, JsonObject, LockSymbol, Payload, Resume
+from minibot.events.reasons import SYMBOL_LOCKED
 
 
 @final
@@ -34,6 +35,23 @@ class TradingHalts:
         """Return whether entries in a symbol are forbidden now; at `until_ts` the lock is over."""
         until = self.until.get(symbol, 0)
         return until is None or now < until
+
+    def take(self, order: Payload) -> None:
+        """Take a halt, a resume or a lock; any other event forbids and allows nothing."""
+        if isinstance(order, Halt):
+            self.is_halted = True
+        elif isinstance(order, Resume):
+            self.is_halted = False
+        elif isinstance(order, LockSymbol):
+            self.lock(order)
+
+    def listed(self, now: int) -> list[JsonObject]:
+        """Return the locks that last at `now`, by symbol, as those of protections are listed."""
+        return [
+            {"reason_code": SYMBOL_LOCKED, "scope": symbol, "until_ts": until}
+            for symbol, until in sorted(self.until.items())
+            if self.is_locked(symbol, now)
+        ]
 
     def state(self) -> JsonObject:
         """Return halt and locks as canonical JSON values."""

@@ -367,6 +367,26 @@ def test_notices_stand_in_the_table_and_in_the_sentence() -> None:
     assert "ai OFF" in text
 
 
+def test_locks_and_a_halted_account_are_noticed() -> None:
+    """A lock is said before it refuses an entry, and is gone after its time."""
+    shown = status()
+    until = {"scope": "BTCUSDT", "until_ts": shown["now_ms"] + 15_600}
+    locks = [{"reason_code": "cooldown_period", **until}]
+    ours = [{"reason_code": "symbol_locked", "scope": "ETHUSDT", "until_ts": None}]
+    facts_of(shown, "risk_role").update(locks=locks, operator_locks=ours)
+    facts_of(shown, "risk_role")["account"] = "HALTED"
+
+    found = View(shown).notices()
+
+    assert found == [
+        "account HALTED: no new entries",
+        "no entries of BTCUSDT until 23:57:22 (cooldown_period), "
+        "ETHUSDT to the run's end (symbol_locked)",
+    ]
+    shown["now_ms"] += 15_600
+    assert "BTCUSDT until" not in " ".join(View(shown).notices())
+
+
 def test_roles_are_one_line_until_one_needs_attention() -> None:
     """Healthy machines are no news; a degraded one is named with its backlog."""
     shown = status()

@@ -32,7 +32,6 @@ USES_HIGHER_ROOM = {
     "tests/exchanges/tapes/test_shipped_bars.py": "plays them as a backtest's source",
     "tests/gates/test_chaos_runbook.py": "reads the table of verbs",
     "tests/gates/test_tamper.py": "calls the verb `tamper-demo` too",
-    "tests/ops/web/test_record_page.py": "calls the verb that serves a record",
     "tests/report/test_pages_in_chromium.py": "looks at the page of a backtest too",
     "tests/runtime/test_feed_files.py": "hands what was read to market and strategy",
     "tests/strategies/test_example_library.py": "tries each by a backtest",

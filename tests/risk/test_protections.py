@@ -179,11 +179,14 @@ def test_lock_of_an_operator_that_ends_now_frees_nothing_that_a_limit_locks() ->
     desk = opened(protected({"method": "CooldownPeriod", "stop_duration": 1}))
     bought_and_sold(desk, "100", "101")
     desk.put("control", LockSymbol("operator", "thin", SYMBOL))
+    listed = desk.risk.facts()["operator_locks"]
     locked = entry(desk)
     desk.put("control", LockSymbol("operator", "back", SYMBOL, desk.ts))
     freed = entry(desk)
 
     assert (locked.reason_code, freed.reason_code) == ("symbol_locked", "cooldown_period")
+    assert listed == [{"reason_code": "symbol_locked", "scope": SYMBOL, "until_ts": None}]
+    assert desk.risk.facts()["operator_locks"] == []
 
 
 def test_max_drawdown_allows_its_limit_and_locks_a_hundred_millionth_beyond() -> None:

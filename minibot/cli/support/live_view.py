@@ -18,7 +18,7 @@ from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.data_age import STALE_MARKET_MS
-from minibot.report.entry_notices import account_notice, entry_notice
+from minibot.report.entry_notices import account_notice, bars_of
 from minibot.report.figures import (
     NONE,
     clock,
@@ -137,7 +137,7 @@ class View:
         return [f"{'STOPPED' if ended['kind'] == STOP_KIND else 'ended'} by {code}{why}"]
 
     def notices(self) -> list[str]:
-        """Return notices that an operator should see at once: silence, restarts, a halt.
+        """Return notices that an operator should see at once: silence, restarts, a halt or lock.
 
         One sentence each, the most important first; every further notice belongs here.
         """
@@ -150,10 +150,7 @@ class View:
                 found.append(f"{role} restarted {counted(entry['restarts'], 'time')}")
         if self.status["ai_off"] and AI_ROLE in self.status["roles"]:
             found.append("AI off")
-        if self.risk.get("is_halted"):
-            found.append("halted: no new entries")
-        if notice := entry_notice(self.risk.get("entry_stops")):
-            found.append(notice)
+        found += bars_of(self.risk, self.status["now_ms"])
         if notice := self._silence():
             found.append(notice)
         return found

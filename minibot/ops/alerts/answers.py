@@ -9,7 +9,7 @@ from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
-from minibot.report.entry_notices import account_notice, entry_notice
+from minibot.report.entry_notices import account_notice, bars_of
 from minibot.report.figures import counted, duration, money
 from minibot.runtime.clock import wall_ms
 
@@ -59,9 +59,8 @@ def profit_answer(status: Status) -> str:
 
 def why_answer(status: Status) -> str:
     """Return why nothing is bought right now: what stops all entries, then symbol by symbol."""
-    notice = entry_notice(facts_of(status, RISK_ROLE).get("entry_stops"))
     decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
-    lines = [notice] if notice else []
+    lines = bars_of(facts_of(status, RISK_ROLE), status["now_ms"])
     for symbol, said in list(decisions.items())[:SYMBOLS_MAX]:
         against = said.get("against")
         lines.append(f"{symbol}: {said['reason']}{f' ({against})' if against else ''}")

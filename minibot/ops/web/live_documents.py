@@ -21,7 +21,7 @@ from minibot.events.names import (
 )
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
-from minibot.report.entry_notices import entry_notice
+from minibot.report.entry_notices import bars_of, entries_of, entry_notice, locks_of
 from minibot.report.trades import RoundTrip
 
 PERCENT: Final = Decimal(100)
@@ -64,7 +64,10 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
                 *("equity", "high_water_mark", "drawdown", "drawdown_bps"),
                 *("exposure", "headroom", "is_halted", "orders_per_minute"),
             )
-        },
+        }
+        | {"entries": entries_of(risk, status["now_ms"])},
+        "locks": locks_of(risk, status["now_ms"]),
+        "barred": bars_of(risk, status["now_ms"]),
         "entry_stops": entry_notice(risk.get("entry_stops")) or None,
         "decisions": strategy.get("decisions", {}),
         "decided_ms": strategy.get("now"),

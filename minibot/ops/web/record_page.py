@@ -10,6 +10,7 @@ from minibot.events.decimals import format_fixed
 from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding, Signal
 from minibot.events.money import amount_text
 from minibot.events.names import (
+    CONTROL,
     EXECUTION_ROLE,
     MARKET_ROLE,
     RISK_ACTIONS,
@@ -26,6 +27,7 @@ from minibot.report.night import Night
 from minibot.report.records import UNSEALED
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.trading_halts import TradingHalts
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
@@ -147,6 +149,10 @@ def _risk_facts(night: Night) -> JsonObject:
             headroom = dict(said.headroom)
         if isinstance(said, RiskStanding):
             standing = said
+    halts = TradingHalts()
+    for _, event in night.recorded.events(CONTROL):
+        halts.take(event.payload)
+    now_ms = night.count.market.last_ts or night.manifest.clock_origin_ms
     high, equity = performance.high_water_mark, performance.equity
     return {
         "equity": amount_text(equity),
@@ -158,6 +164,9 @@ def _risk_facts(night: Night) -> JsonObject:
         # Over carried runs, as risk told it last.
         "account_high_water_mark": None if standing is None else standing.high_water_mark,
         "account_drawdown_bps": None if standing is None else standing.drawdown_bps,
+        "locks": list(standing.locks or ()) if standing is not None else [],
+        "operator_locks": halts.listed(now_ms),
+        "is_halted": halts.is_halted,
         "entry_stops": night.count.entry_stops.to_json(),
     }
 

@@ -85,9 +85,9 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
 
     @routes.get("/risk")
     def risk() -> JsonObject:
-        """Return tier, headroom of each limit, and stop and target of each position."""
+        """Return tier, headroom of each limit, locks, and stop and target of each position."""
         live = _live(run)
-        return {**live["risk"], "entry_stops": live["entry_stops"], "exits": live["exits"]}
+        return {**live["risk"], **{name: live[name] for name in ("entry_stops", "locks", "exits")}}
 
     @routes.get("/explain")
     def explain(

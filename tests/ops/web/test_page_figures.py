@@ -148,6 +148,60 @@ def test_prices_of_a_status_without_their_time_are_as_old_as_the_market(page: Se
     assert live_document(status | {"market": {}}, 0)["price_ms"] is None
 
 
+def with_risk(status: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    """Return a status whose risk told some facts more."""
+    heartbeat = status["roles"]["risk_role"]["heartbeat"]
+    changed = {**heartbeat, "facts": {**heartbeat["facts"], **facts}}
+    role = {**status["roles"]["risk_role"], "heartbeat": changed}
+    return {**status, "roles": {**status["roles"], "risk_role": role}}
+
+
+def test_locks_are_told_with_the_time_that_is_left(page: Served) -> None:
+    """Locks of protections and of the operator stand in one list; one that is over is left out."""
+    status = page.status()
+    now = status["now_ms"]
+    locks = [
+        {"reason_code": "cooldown_period", "scope": "BNBUSDT", "until_ts": now + 15_600},
+        {"reason_code": "losses_in_row", "scope": "BTCUSDT", "until_ts": now},
+    ]
+    ours = [{"reason_code": "symbol_locked", "scope": "ETHUSDT", "until_ts": None}]
+
+    live = live_document(with_risk(status, locks=locks, operator_locks=ours), 0)
+
+    assert [(each["scope"], each["left_ms"]) for each in live["locks"]] == [
+        ("BNBUSDT", 15_600),
+        ("ETHUSDT", None),
+    ]
+    assert live["risk"]["entries"] == "allowed"
+    assert live["barred"][0].startswith("no entries of BNBUSDT until ")
+
+
+@pytest.mark.parametrize(
+    ("facts", "entries"),
+    [
+        ({}, "allowed"),
+        ({"is_halted": True}, "halted"),
+        ({"account": "REDUCING"}, "allowed"),
+        ({"account": "HALTED"}, "halted"),
+        ({"locks": [{"reason_code": "x", "scope": "*", "until_ts": 4 * 10**12}]}, "halted"),
+        ({"locks": [{"reason_code": "x", "scope": "BTCUSDT", "until_ts": 4 * 10**12}]}, "allowed"),
+        (
+            {"entry_stops": {"since_ts": 1, "reason_code": "night_loss", "refused": 2}},
+            "refused",
+        ),
+    ],
+)
+def test_entries_are_not_said_to_be_allowed_while_none_may_enter(
+    page: Served, facts: dict[str, Any], entries: str
+) -> None:
+    """A halt, the tier HALTED, a lock of all symbols, and a budget that is used up."""
+    live = live_document(with_risk(page.status(), **facts), 0)
+
+    assert live["risk"]["entries"] == entries
+    if entries != "allowed":
+        assert live["barred"]
+
+
 def test_stopped_run_is_down_with_its_reason(
     short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

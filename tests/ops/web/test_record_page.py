@@ -16,10 +16,12 @@ import pytest
 from minibot.cli.support.packed import ARCHIVE
 from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
+from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.record_page import RecordPage, status_of
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from tests.ops.web.served import Served
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import PROJECT, ShortRun, clean_environ, raw_events, verb
 from tests.waiting import DEADLINE_S
 
@@ -69,6 +71,25 @@ def test_record_counts_signals_and_no_scans(short_run: ShortRun) -> None:
     facts = status_of(night)["roles"]["strategy_role"]["heartbeat"]["facts"]
 
     assert facts["signals"] == len(raw_events(short_run.run_dir, SIGNALS))
+
+
+@pytest.mark.parametrize(("orders", "is_halted"), [(["halt"], True), (["halt", "resume"], False)])
+def test_record_of_a_run_that_was_halted_to_its_end_says_so(
+    tmp_path: Path, orders: list[str], is_halted: bool
+) -> None:
+    """Halt and locks are those that stood at the run's last moment."""
+    given = {"queue": "control", "minute": 1}
+    why = {"who": "operator", "why": "a test"}
+    events = [given | {"type": each, "payload": why} for each in orders]
+    lock = why | {"symbol": "BTCUSDT", "until_ts": None}
+    events.append(given | {"type": "lock_symbol", "payload": lock})
+    night = Night.open(made_run(tmp_path, read_fixture() | {"events": events}))
+
+    live = live_document(status_of(night), 0)
+
+    assert live["risk"]["is_halted"] is is_halted
+    assert live["risk"]["entries"] == ("halted" if is_halted else "allowed")
+    assert [each["scope"] for each in live["locks"]] == ["BTCUSDT"]
 
 
 def test_record_answers_every_figure_and_no_order(page: Served) -> None:

@@ -79,9 +79,7 @@ function figures(id, rows) {
 function verdict() {
   if (live.ended) return `${live.ended.kind === "STOP" ? "STOPPED" : "ended in order"} by ${live.ended.reason_code}: ${live.ended.detail}`;
   if (live.is_stale) return `no news of this run for ${Math.round(live.status_age_ms / 1000)} s: its launcher or its page stands still or is gone`;
-  const notices = [];
-  if (live.risk.is_halted) notices.push("halted: no new entries");
-  if (live.entry_stops) notices.push(live.entry_stops);
+  const notices = [...live.barred];
   if (live.ai.off) notices.push("AI off");
   for (const [role, each] of Object.entries(live.roles)) if (each.restarts) notices.push(`${role} restarted ${each.restarts} times`);
   return notices.length ? notices.join("; ") : "all is well so far";
@@ -134,8 +132,11 @@ function show() {
       ["account's highest equity", amount(live.risk.account_high_water_mark)],
       ["account's drawdown", `${amount(live.risk.account_drawdown_bps, 1)} bps`],
     ] : []),
-    ["entries", live.risk.is_halted ? "halted" : "allowed", live.risk.is_halted ? "bad" : ""],
+    ["entries", live.risk.entries ?? NONE, live.risk.entries && live.risk.entries !== "allowed" ? "bad" : ""],
   ]);
+  table("locks", ["entries of", ["reason", "text"], "until", "left"], live.locks.map((lock) =>
+    [lock.scope === "*" ? "all symbols" : lock.scope, [lock.reason_code, "text"],
+      ...(lock.until_ts === null ? ["the run's end", NONE] : [clock(lock.until_ts), `${Math.ceil(lock.left_ms / 1000)} s`])]), "none");
   table("headroom", ["limit", "left"], Object.entries(live.risk.headroom || {}).map(([name, left]) => headroom(name, left, asset)), "not told yet");
   const ms = (us) => us ? `${(us / 1000).toFixed(1)} ms` : NONE;
   figures("speed", [
