@@ -38,7 +38,7 @@ class EntryStops:
     """Refusals of entries in a row, none of which passed in between.
 
     Attributes:
-        refused: How many for lasting reasons; 0 while entries pass.
+        refused: How many for lasting reasons; 0 while entries pass, and behind the end of a halt.
         since_ts: When the first of them was, Unix ms.
         code: The reason of the last one.
     """
@@ -63,6 +63,11 @@ class EntryStops:
     def on_entry(self) -> None:
         """Forget the refusals: an entry passed."""
         self.refused, self.since_ts, self.code = 0, 0, ""
+
+    def on_resume(self) -> None:
+        """Forget refusals for a halt, which is over; any other reason lasts."""
+        if self.code == HALTED:
+            self.on_entry()
 
     def on_action(self, action: RiskAction, ts: int) -> None:
         """Take a recorded verdict of risk, in the order of its queue."""

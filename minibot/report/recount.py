@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from typing import cast
 
-from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Look, Performance
 from minibot.engine.bookkeeping import tally
 from minibot.engine.price_charts import PriceCharts
+from minibot.engine.recorded_stops import RecordedStops
 from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import (
@@ -66,7 +66,7 @@ class Recount:
         self.actions: Counter[str] = Counter()
         self.intents = 0
         self.block_reasons: Counter[str] = Counter()
-        self.entry_stops = EntryStops()
+        self._stops = RecordedStops(recorded)
         self.results: Counter[str] = Counter()
         self.incidents: list[tuple[int, Incident]] = []
         self.stops: list[tuple[int, StopJournal]] = []
@@ -99,6 +99,7 @@ class Recount:
         for queue in (ORDER_INTENTS, *recorded.roles.queues):
             if queue != TICKS and queue not in self.lines:
                 self._count(queue)
+        self.entry_stops = self._stops.end()
 
     def metrics(self) -> JsonObject:
         """Return the metrics of the run (N-75..N-78)."""
@@ -180,7 +181,7 @@ class Recount:
                 self.hold_reasons[payload.reason_code] += 1
         elif isinstance(payload, RiskAction):
             self.actions[payload.action] += 1
-            self.entry_stops.on_action(payload, event.ts)
+            self._stops.on_action(payload, event.ts)
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
                 self.hours.refused[event.ts // HOUR_MS] += 1

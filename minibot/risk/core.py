@@ -300,6 +300,8 @@ class RiskCore(Core):
             state.exits.on_gap(payload.symbol, max(payload.from_ts, last_ts))
         elif isinstance(payload, Halt | Resume | LockSymbol):
             state.halts.take(payload)
+            if isinstance(payload, Resume):
+                state.stops.on_resume()
         elif isinstance(payload, AveragePrice):
             state.references.take(payload, ts)
         elif isinstance(payload, Book) and state.depth.is_on:

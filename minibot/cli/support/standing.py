@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.accounting.entry_stops import EntryStops
 from minibot.engine.lookup import last_event, last_events
 from minibot.engine.portfolio_at import portfolio_at
 from minibot.engine.recorded_run import Recorded
+from minibot.engine.recorded_stops import entry_stops_of
 from minibot.events.model import (
     Event,
     Halt,
@@ -23,7 +23,6 @@ from minibot.events.model import (
     LockSymbol,
     MarketTick,
     Resume,
-    RiskAction,
     Signal,
 )
 from minibot.events.money import amount_text, parse_amount
@@ -126,7 +125,7 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
         fills=portfolio.fills,
         halted=halted,
         locks={name: lock for name, lock in locks.items() if _holds(lock, now_ms)},
-        entry_stops=_entry_stops(recorded),
+        entry_stops=entry_stops_of(recorded).to_json(),
     )
 
 
@@ -143,14 +142,6 @@ def prices_of(recorded: Recorded, symbols: Sequence[str]) -> dict[str, JsonObjec
             if len(found) == len(symbols):
                 break
     return found
-
-
-def _entry_stops(recorded: Recorded) -> JsonObject | None:
-    stops = EntryStops()
-    for _, event in recorded.events("risk_actions"):
-        if isinstance(event.payload, RiskAction):
-            stops.on_action(event.payload, event.ts)
-    return stops.to_json()
 
 
 def _decision(event: Event) -> JsonObject:
