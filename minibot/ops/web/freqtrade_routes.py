@@ -52,7 +52,8 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
     @routes.get("/status")
     def open_trades() -> list[JsonObject]:
         """Return the open positions with their stops."""
-        return live_documents.open_trades(run.status())
+        trades = run.history.look()
+        return live_documents.open_trades(run.status(), trades, run.history.carried)
 
     @routes.get("/profit")
     def profit() -> JsonObject:
@@ -65,13 +66,12 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
 
         An offset below 0 counts from the end: -500 begins the newest 500.
         """
-        closed = [trade for trade in run.history.look() if trade.is_closed]
+        trips = enumerate(run.history.look(), 1)
+        closed = [(number, trade) for number, trade in trips if trade.is_closed]
         begin = max(0, offset if offset >= 0 else len(closed) + offset)
         shown = closed[begin : begin + max(0, min(limit, TRADES_MAX))]
         return {
-            "trades": [
-                live_documents.closed_trade(begin + n, each) for n, each in enumerate(shown, 1)
-            ],
+            "trades": [live_documents.closed_trade(number, each) for number, each in shown],
             "trades_count": len(shown),
             "offset": begin,
             "total_trades": len(closed),

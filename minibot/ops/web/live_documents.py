@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from minibot.accounting.performance import Carried
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT
 from minibot.events.names import (
@@ -148,13 +149,27 @@ def profit_document(status: Mapping[str, Any], trades: list[RoundTrip]) -> JsonO
     }
 
 
-def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
-    """Return the open positions as freqtrade's `status` lists open trades."""
+def open_trades(
+    status: Mapping[str, Any], trades: list[RoundTrip], carried: Mapping[str, Carried]
+) -> list[JsonObject]:
+    """Return the open positions as freqtrade's `status` lists open trades.
+
+    Args:
+        status: The newest status.
+        trades: The round trips so far in the order of their first fills, which is their number.
+        carried: The opening positions. One that no fill has met is numbered from -1 down, and one
+            of which neither knows yet is 0.
+    """
     exits = facts_of(status, RISK_ROLE).get("exits", {})
+    opened = {symbol: (-n, each.ts) for n, (symbol, each) in enumerate(carried.items(), 1)}
+    for n, trade in enumerate(trades, 1):
+        if not trade.is_closed:
+            opened[trade.symbol] = n, trade.opened_ts
     found = []
-    for number, (symbol, each) in enumerate(sorted(_symbols(status).items()), 1):
+    for symbol, each in sorted(_symbols(status).items()):
         if each["entry"] is None:
             continue
+        number, opened_ts = opened.get(symbol, (0, each["opened_ts"]))
         cost = Decimal(each["qty"]) * Decimal(each["entry"])
         gain = Decimal(each["unrealised"] or 0)
         stop = exits.get(symbol, {}).get("stop")
@@ -166,7 +181,7 @@ def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
                 "amount": float(each["qty"]),
                 "open_rate": float(each["entry"]),
                 "current_rate": float(each["mark"] or each["price"] or 0),
-                "open_timestamp": each["opened_ts"],
+                "open_timestamp": opened_ts,
                 "stake_amount": float(cost),
                 "stop_loss_abs": None if stop is None else float(stop),
                 "profit_abs": float(gain),
@@ -177,7 +192,7 @@ def open_trades(status: Mapping[str, Any]) -> list[JsonObject]:
 
 
 def closed_trade(number: int, trade: RoundTrip) -> JsonObject:
-    """Return a closed round trip as freqtrade's `trades` lists it."""
+    """Return a closed round trip as freqtrade's `trades` does, numbered as in `open_trades`."""
     told = trade.to_json()
     return {
         "trade_id": number,

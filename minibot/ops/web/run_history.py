@@ -12,11 +12,11 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Carried, Performance
 from minibot.cores.input_order import LineSource
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
@@ -113,6 +113,11 @@ class RunHistory:
     def recorded(self) -> Recorded:
         """The run, opened once: to open it takes longer than a look."""
         return self._recorded
+
+    @property
+    def carried(self) -> Mapping[str, Carried]:
+        """The positions of the run's start by symbol, once a look has read its opening."""
+        return {} if self._performance is None else self._performance.carried
 
     # --- what comes in ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -90,6 +91,54 @@ def test_record_of_a_run_that_was_halted_to_its_end_says_so(
     assert live["risk"]["is_halted"] is is_halted
     assert live["risk"]["entries"] == ("halted" if is_halted else "allowed")
     assert [each["scope"] for each in live["locks"]] == ["BTCUSDT"]
+
+
+def eth_fill(minute: int, side: str, qty: str) -> dict[str, Any]:
+    """Return a fill of ETHUSDT beside those of the fixture, which buys it in minute 5."""
+    fill = {"symbol": "ETHUSDT", "side": side, "qty": qty, "price": "2490", "fee": "1"}
+    order = {"order_id": f"x{minute}", "client_order_id": f"x{minute}"}
+    more = {"fee_asset": "USDT", "liquidity": "TAKER", "bid": "2490", "ask": "2491"}
+    return {"queue": "fills", "type": "fill", "minute": minute, "payload": fill | order | more}
+
+
+def trades_of(var: Path, more: list[dict[str, Any]], **data: Any) -> list[dict[str, Any]]:
+    """Return open and closed trades as the page of the fixture's run and some fills tells them."""
+    given = read_fixture()
+    page = RecordPage(
+        Night.open(made_run(var, {**given, "events": [*given["events"], *more], **data})),
+        Var(var),
+        0,
+    )
+    try:
+        served = Served(page.port, Var(var), given["run_id"])
+        closed = served.get("/api/v1/trades").document["trades"]
+        return [*served.get("/api/v1/status").document, *closed]
+    finally:
+        page.close()
+
+
+def test_open_trade_keeps_number_and_time_when_it_is_closed(tmp_path: Path) -> None:
+    """A trade is opened by its first fill, and numbered in that order, open or closed."""
+    bought = [eth_fill(90, "BUY", "1")]
+    before = trades_of(tmp_path / "open", bought)
+    after = trades_of(tmp_path / "closed", [*bought, eth_fill(420, "SELL", "2")])
+
+    opened = read_fixture()["from_ts"] + 5 * 60_000
+    for trades, is_open in ((before, True), (after, False)):
+        (eth,) = [each for each in trades if each["pair"] == "ETHUSDT"]
+        told = (eth["is_open"], eth["trade_id"], eth["open_timestamp"])
+        assert told == (is_open, 2, opened)
+        assert len({each["trade_id"] for each in trades}) == len(trades) == 5
+
+
+def test_carried_position_has_an_id_and_the_time_of_its_oldest_lot(tmp_path: Path) -> None:
+    """No fill of this run has given it a number yet; its id is no trade's of this run."""
+    lot = {"lot_id": "a", "symbol": "SOLUSDT", "qty": "1", "price": "100", "cost": "100", "ts": 7}
+    lots = [lot, lot | {"lot_id": "b", "ts": 9}]
+    trades = trades_of(tmp_path, [], lots=lots)
+
+    (sol,) = [each for each in trades if each["pair"] == "SOLUSDT"]
+    assert (sol["trade_id"], sol["open_timestamp"]) == (-1, 7)
 
 
 def test_record_answers_every_figure_and_no_order(page: Served) -> None:
