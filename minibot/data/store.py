@@ -35,7 +35,8 @@ MANIFEST: Final = "manifest.json"
 LOCK: Final = "download.lock"
 SCHEMA: Final = "minibot.data"
 REST: Final = ".rest.jsonl"
-FORMS: Final = (".zip", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".feather", SUFFIX)
+TEXT_FORMS: Final = (".csv", ".jsonl", ".json")
+FORMS: Final = (*TEXT_FORMS, *(f"{form}.gz" for form in TEXT_FORMS), ".zip", ".feather", SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)

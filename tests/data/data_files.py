@@ -49,7 +49,7 @@ def write_rows(path: Path, rows: list[Row]) -> Path:
         path.write_bytes(zipped(path.stem + ".csv", csv_text(rows)))
         return path
     text = csv_text(rows) if ".csv" in path.name else "\n".join(map(json.dumps, rows)) + "\n"
-    text = json.dumps(rows) if path.suffix == ".json" else text
+    text = json.dumps(rows) if ".json" in path.suffixes else text
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(text.encode()))
     else:

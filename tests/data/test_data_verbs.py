@@ -48,6 +48,23 @@ def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path
     assert "BTCUSDT-1m-b.csv" in said.document["unreadable"][0]
 
 
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "json.gz", "zip"])
+def test_folder_of_data_stands_for_its_files_of_every_form(tmp_path: Path, form: str) -> None:
+    """`data check` and `data convert` of a folder take the rows of all its files."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_rows(folder / "BTCUSDT-1m-a.json", GOOD[:10])
+    write_rows(folder / f"BTCUSDT-1m-b.{form}", GOOD[10:])
+
+    checked = verb(tmp_path, "data", "check", str(folder), "--json")
+    made = verb(tmp_path, "data", "convert", str(folder), "--out", str(tmp_path), "--json")
+
+    assert (checked.code, made.code) == (0, 0), checked.err + made.err
+    assert sum(report["rows"] for report in checked.document["files"]) == len(GOOD)
+    (written,) = made.document
+    assert len(open_klines(Path(written["path"])).klines) == len(GOOD)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
