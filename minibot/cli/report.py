@@ -40,7 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--portfolio", action="store_true", help="what is held, by sector, beta, horizon and exit"
     )
     command.add_argument("--from", dest="from_time", metavar="TIME", help="begin of the span")
-    command.add_argument("--to", dest="to_time", metavar="TIME", help="its end")
+    command.add_argument("--to", dest="to_time", metavar="TIME", help="its end, excluded")
     add_zone(command)
     command.add_argument("--format", choices=("md", "csv"), default="md", help="default: md")
     command.add_argument(
@@ -117,6 +117,7 @@ def _write_page(night: Night, out: Path) -> None:
 
 def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
     """Print or write the performance or portfolio report of a span; 0."""
+    from minibot.cli.replay import window_between
     from minibot.engine.recorded_run import Recorded
     from minibot.replay.time_arguments import Span
     from minibot.report.performance_report import PerformanceReport, ReportSpan
@@ -124,13 +125,8 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
 
     recorded = Recorded.open(run_dir)
     whole = Span.of(recorded, arguments.zone)
-    begin, end = arguments.from_time, arguments.to_time
-    span = ReportSpan(
-        whole.from_ms if begin is None else max(whole.from_ms, whole.moment(begin)),
-        whole.to_ms if end is None else min(whole.to_ms, whole.moment(end, is_end=True)),
-    )
-    if span.from_ts > span.to_ts:
-        raise Refusal(f"{begin} comes after {end}.", f"The run goes from {whole.text}.")
+    asked = window_between(arguments.from_time, arguments.to_time, whole)
+    span = ReportSpan(max(whole.from_ms, asked.from_ms), min(whole.to_ms, asked.to_ms))
     out = _file_of(arguments.outfile)
     if out is not None and out.resolve().is_relative_to(run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Name a file outside of it.")

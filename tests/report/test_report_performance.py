@@ -213,21 +213,24 @@ def test_spans_beside_each_other_add_up_to_the_whole(var: Path) -> None:
 
     whole = verb(var, *words).document
     parts = [
-        verb(var, *words, "--to", "03:59:59.999").document,
-        verb(var, *words, "--from", "2026-01-06T04:00:00.000").document,
+        verb(var, *words, "--to", "04:00").document,
+        verb(var, *words, "--from", "04:00").document,
     ]
 
     for name in ("raw_pnl", "fees", "slippage", "spec_pnl"):
         assert sum(Decimal(part[name]) for part in parts) == Decimal(whole[name])
     assert sum(part["trades"] for part in parts) == whole["trades"]
     assert [part["hours"] for part in parts] == [6, 6]
+    assert parts[0]["to_ts"] + 1 == parts[1]["from_ts"]
     assert all(part["sharpe"] is None for part in parts)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--performance", "--from", "03:00", "--to", "23:00"), "comes after"),
+        (("--performance", "--from", "03:00", "--to", "23:00"), "23:00 is not after 03:00"),
+        (("--performance", "--from", "03:00", "--to", "03:00"), "is not after"),
+        (("--portfolio", "--to", "22:00"), "nothing of this run is before"),
         (("--performance", "--from", "15:00"), "is no time of this run"),
         (("--performance", "--from", "noon"), "is no time"),
         (("--performance", "--portfolio"), "not allowed with"),
