@@ -27,11 +27,10 @@ from minibot.kernel.threads import call_after
 from minibot.market.connections import groups_of
 from minibot.market.recorder import Recorder, RecorderConfig
 from minibot.market.shard import Shard
-from minibot.market.venue_access import new_rest, new_stream, venue_of
+from minibot.market.venue_access import embedded_faults, new_rest, new_stream, venue_of
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.configuration.config import Config
-from minibot.runtime.configuration.config_sections import EMBEDDED
 from minibot.runtime.paths import PROJECT, shown_path
 
 HELP = "record the venue's raw streams onto tapes (gzip, in parts, hashed) that play again"
@@ -135,10 +134,7 @@ def _asked(arguments: argparse.Namespace, config: Config) -> tuple[list[str], fl
         wrong.append(f"--name: {arguments.name!r}; letters, digits, . _ -")
     if arguments.part_mb <= 0:
         wrong.append("--part-mb: above zero")
-    if config.exchange.rest_url == EMBEDDED:
-        wrong.append(
-            f"{config.venue}.rest_url: {EMBEDDED!r} exists inside a run alone; give its address"
-        )
+    wrong += embedded_faults(config)
     if wrong:
         raise ConfigError("record: nothing was recorded.", wrong)
     return symbols, durations[0] or 0, durations[1] or 0

@@ -17,7 +17,7 @@ from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.columns import table_lines
 from minibot.report.figures import date_clock, plain_text
-from minibot.runtime.paths import Var, shown_path
+from minibot.runtime.paths import PROJECT, Var, shown_path
 from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HELP = "rank symbols of a run, source or venue; each filter's value, the nearest reason against"
 EXAMPLE = "minibot scan --source klines:btcusdt-1m --source klines:ethusdt-1m"
+VENUE_PROFILE: Final = PROJECT.joinpath("config", "nore.v1.json").relative_to(PROJECT)
 HEAD: Final = (
     *("rank", "symbol", "score", "momentum", "technical", "volume", "quality", "on-chain"),
     *("social", "model", ""),
@@ -48,7 +49,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--venue",
         action="store_true",
-        help="instead of a run: the newest closed klines of the profile's venue",
+        help="instead of a run: the newest closed klines of the profile's venue (default: "
+        f"{VENUE_PROFILE.as_posix()}'s)",
     )
     command.add_argument(
         "--pairs",
@@ -64,6 +66,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the ranking and write it as csv; 0 also where no symbol has a score."""
+    if arguments.venue and arguments.config is DEFAULT_PROFILE:
+        arguments.config = VENUE_PROFILE
     from minibot.strategies.scanner.settings import ScannerSettings
 
     found = _scanned(arguments, ScannerSettings())

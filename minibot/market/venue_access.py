@@ -8,11 +8,19 @@ from minibot.exchanges.base import Rest, Stream, Venue
 from minibot.exchanges.venues import VENUES
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config_sections import EMBEDDED
 
 
 def venue_of(config: Config) -> Venue:
     """Return the venue that a profile names."""
     return VENUES[config.venue]
+
+
+def embedded_faults(config: Config) -> list[str]:
+    """Return the fault of a profile whose venue cannot be asked outside a run; none for others."""
+    if config.exchange.rest_url != EMBEDDED:
+        return []
+    return [f"{config.venue}.rest_url: {EMBEDDED!r} exists inside a run alone; give its address"]
 
 
 def new_rest(config: Config, base_url: str | None = None) -> Rest:

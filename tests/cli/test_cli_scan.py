@@ -178,6 +178,29 @@ def test_scan_of_the_venue_refuses_by_name(
     assert not (var_dir / "metrics" / SCAN_FILE).exists()
 
 
+@pytest.mark.parametrize("words", [(), ("--pairs", "BTCUSDT")])
+def test_scan_of_the_venue_refuses_a_profile_of_the_embedded_exchange(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """The exchange of the demo exists inside a run alone, so there is none to ask."""
+    answer = verb(var_dir, "scan", "--venue", "--config", "config/nore-demo.v1.json", *words)
+
+    assert answer.code == 4
+    assert "minibot itself" not in answer.err
+    assert "binance.rest_url" in answer.err
+    assert not (var_dir / "metrics" / SCAN_FILE).exists()
+
+
+def test_scan_of_the_venue_without_a_profile_asks_the_nights_own(var_dir: Path) -> None:
+    """The profile of a night names a venue; that of the demo, the default of files, has none."""
+    dead = ("--set", "binance.rest_url=http://127.0.0.1:9")
+
+    answer = verb(var_dir, "scan", "--venue", *dead, "--set", "binance.stream_url=ws://127.0.0.1:9")
+
+    assert answer.code == 2
+    assert "http://127.0.0.1:9 has no usable answer" in answer.err
+
+
 def test_venue_that_cannot_be_reached_is_named(var_dir: Path) -> None:
     """A host that does not answer is named, with what to look at; --pairs alone names no market."""
     answer = of_venue(var_dir, "http://127.0.0.1:9")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from minibot.exchanges.base import LOOK, REFUSED, Candle, Rest, RestError
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.market.history import SETTLE_MS, closed_candles, history_bar
-from minibot.market.venue_access import new_rest
+from minibot.market.venue_access import embedded_faults, new_rest
 
 if TYPE_CHECKING:
     from minibot.events.model import Bar
@@ -27,8 +27,11 @@ def venue_bars(
             and its newest is still open.
 
     Raises:
+        ConfigError: The profile's venue is the embedded exchange.
         Refusal: The venue cannot be reached, or does not know a symbol.
     """
+    if faults := embedded_faults(config):
+        raise ConfigError("--venue: there is no venue to ask.", faults)
     rest = new_rest(config)
     try:
         for symbol in symbols:
