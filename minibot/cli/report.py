@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.output import (
     progress_bar,
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 HELP = "a run on one screen, recomputed from its queues; --full, --html, --out: all of it"
 EXAMPLE = "minibot report latest --html"
+SPANS: Final = "--performance and --portfolio"
+WHOLE_FLAGS: Final = ("full", "html", "out")
+SPAN_FLAGS: Final = ("from_time", "to_time", "zone", "format", "outfile")
+COST_FLAGS: Final = ("no_fees", "no_slippage")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -42,7 +46,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from", dest="from_time", metavar="TIME", help="begin of the span")
     command.add_argument("--to", dest="to_time", metavar="TIME", help="its end, excluded")
     add_zone(command)
-    command.add_argument("--format", choices=("md", "csv"), default="md", help="default: md")
+    command.add_argument("--format", choices=("md", "csv"), help="default: md")
     command.add_argument(
         "--outfile", type=Path, metavar="PATH", help="write it there; --portfolio adds two SVG"
     )
@@ -61,12 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.report.summary import Row, summary_json, summary_rows
 
     run_dir = run_dir_of(arguments)
+    _require_fitting(arguments)
     if arguments.performance or arguments.portfolio:
         return _show_span(run_dir, arguments)
-    for name in ("from_time", "to_time", "outfile"):
-        if getattr(arguments, name) is not None:
-            said = f"--{name.removesuffix('_time')} belongs to --performance and --portfolio."
-            raise Refusal(said, "Give one of these, or --out FILE for the page.")
     out = _file_of(arguments.out)
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
@@ -90,6 +91,22 @@ def run(arguments: argparse.Namespace) -> int:
     written = report if out is None else out
     show_toned([*morning_screen(night)[:-1], (f"page      {shown_path(written)}", "")])
     return 0
+
+
+def _require_fitting(arguments: argparse.Namespace) -> None:
+    """Refuse flags of another report than the one asked for: they would be silently ignored."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    is_span = bool(given & {"performance", "portfolio"})
+    owners = (
+        (WHOLE_FLAGS, not is_span, "the report of a whole run", "A span is written by --outfile."),
+        (SPAN_FLAGS, is_span, SPANS, "Give one of these, or --out FILE for the page."),
+        (COST_FLAGS, arguments.performance, "--performance", "Add it, or leave this flag out."),
+    )
+    for flags, is_asked, owner, remedy in owners:
+        wrong = next((name for name in flags if name in given), None)
+        if wrong is not None and not is_asked:
+            flag = wrong.removesuffix("_time").replace("_", "-")
+            raise Refusal(f"--{flag} belongs to {owner}.", remedy)
 
 
 def _file_of(named: Path | None) -> Path | None:
@@ -130,13 +147,13 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
     out = _file_of(arguments.outfile)
     if out is not None and out.resolve().is_relative_to(run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Name a file outside of it.")
-    files: dict[Path, str] = {}
+    form, files = arguments.format or "md", dict[Path, str]()
     report: PerformanceReport | PortfolioReport
     with progress_bar(f"reading {run_dir.name}") as progress:
         if arguments.performance:
             report = PerformanceReport.of(recorded, span, progress)
             text = report.text(
-                arguments.format,
+                form,
                 has_fees=not arguments.no_fees,
                 has_slippage=not arguments.no_slippage,
             )
@@ -145,7 +162,7 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
             if out is not None:
                 pictures = report.pictures().items()
                 files = {out.with_suffix(f".{name}.svg"): drawn for name, drawn in pictures}
-            text = report.text(arguments.format, [path.name for path in files])
+            text = report.text(form, [path.name for path in files])
     if out is not None:
         for path, content in {**files, out: text}.items():
             _write(path, content)
