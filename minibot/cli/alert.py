@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from minibot.cli.support.output import show
+from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
@@ -24,7 +24,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default="test",
         help="test (also without it): send a message to each target",
     )
-    add_profile(command, default=Path("config/nore.v1.json"))
+    add_profile(command, needed=False, else_=ELSE_OWN)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.ops.alerts.targets import secrets_of
     from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, missing_packages
 
+    take_profile(arguments)
     config = profile_of(arguments, *own_var(arguments))
     if config.alerts is None:
         raise Refusal(f"{config.profile} has no section alerts.", "See docs/OPERATING.md.")

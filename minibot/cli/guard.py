@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from minibot.cli.support.output import say
+from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.errors import Refusal, RunStop
@@ -21,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    add_profile(command, default=Path("config/nore.v1.json"))
+    add_profile(command, needed=False, else_=ELSE_OWN)
     command.add_argument(
         "--url",
         metavar="URL",
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
     from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
 
+    take_profile(arguments)
     config = profile_of(arguments, *own_var(arguments))
     var = var_of(arguments) if arguments.var is not None else config.var
     if config.alerts is None:

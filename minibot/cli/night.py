@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minibot.cli.main import Parser, add_common, guarded
 from minibot.cli.support.idea import SHOWN_MAX, add_idea, fed, judge_played, take_idea
 from minibot.cli.support.output import say
-from minibot.cli.support.own_profile import profile_for_night
+from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
@@ -31,7 +30,7 @@ PAGE: Final = 'page={"port":0,"required":true}'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
-    add_profile(command, needed=False, else_="your own profile here, else the demo")
+    add_profile(command, needed=False, else_=ELSE_OWN)
     add_idea(command, is_night=True)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
@@ -74,9 +73,7 @@ def _config(arguments: argparse.Namespace) -> Config:
     """Return the profile of the night, judged as a start judges it."""
     from minibot.strategies.trial_process import require_runnable
 
-    if arguments.config is None:
-        arguments.config, why = profile_for_night(Path.cwd())
-        say(why)
+    take_profile(arguments)
     take_idea(arguments)
     sets = own_var(arguments)
     config = profile_of_start(arguments, *sets)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.output import say, show, show_json
-from minibot.cli.support.own_profile import profile_for_night
+from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.profile import own_var, profile_of_start
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.errors import Refusal
@@ -31,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "what", nargs="?", default=BOTH, choices=(NIGHT, GUARD, BOTH), help="default: both"
     )
-    add_profile(command, needed=False, else_="your own profile here, else the demo")
+    add_profile(command, needed=False, else_=ELSE_OWN)
     command.add_argument(
         "--every-evening",
         default=EVENING,
@@ -104,9 +103,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     if time_of_day(evening) is None:
         raise Refusal(f"--every-evening {evening}: expected a time of day.", "As 22:00.")
     zone_of(zone)
-    if arguments.config is None:
-        arguments.config, why = profile_for_night(Path.cwd())
-        say(why)
+    take_profile(arguments)
     config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
     if GUARD in names and config.raw.get("alerts") is None:

@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from minibot.cli.support.output import say, show
-from minibot.cli.support.own_profile import profile_for_night
+from minibot.cli.support.output import show
+from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "-c",
         "--config",
         type=Path,
-        help="the run profile (default: your own profile here, else the demo)",
+        help=f"the run profile (default: {ELSE_OWN})",
     )
     command.add_argument(
         "--take-back",
@@ -48,9 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.ops.settings import next_start, settings_document, stage
     from minibot.runtime.configuration.config import load_config
 
-    if arguments.config is None:
-        arguments.config, why = profile_for_night(Path.cwd())
-        say(why)
+    take_profile(arguments)
     file = find(arguments.config)
     # As at a start: the folder that profile and environment name, unless `--var` does.
     is_named = arguments.var is not None

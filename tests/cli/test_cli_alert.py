@@ -82,6 +82,47 @@ def test_profile_without_alerts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_alert_test_without_a_profile_tries_the_one_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Profile, targets and note are those of the nights that start in this folder."""
+    monkeypatch.chdir(tmp_path)
+    with WebHost() as host:
+        write_secrets(tmp_path, HOOK=host.url())
+        words = _own_profile(tmp_path, {"hook": "HOOK"})
+        done = verb(tmp_path / "var", "alert", "test", *words)
+
+    assert done.code == 0, done.err
+    assert len(host.got) == 1
+    assert "my-night.json" in done.err
+
+
+@pytest.mark.process
+def test_guard_without_a_profile_takes_the_one_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command of a guard elsewhere names no profile: targets are those of the own one."""
+    monkeypatch.chdir(tmp_path)
+    write_secrets(tmp_path)
+    words = _own_profile(tmp_path, {"hook": "HOOK"})
+    remote = ("--url", "http://127.0.0.1:9", "--token", "token")
+
+    done = verb(tmp_path / "var", "guard", *remote, *words)
+
+    assert done.code == 2
+    assert "HOOK" in done.err
+    assert "no target can be reached" in done.err
+
+
+def _own_profile(folder: Path, targets: dict[str, str]) -> tuple[str, ...]:
+    """Write the one profile of a folder; return the words that name its secrets."""
+    section = {"required": False, "level_min": "info", "per_minute_max": 5, "targets": targets}
+    head = {"schema": "minibot.config", "extends": "nore.v1.json", "profile": "my-night"}
+    (folder / "my-night.json").write_text(json.dumps({**head, "alerts": section}))
+    return ("--set", f"secrets.path={folder / 'secrets.env'}")
+
+
+@pytest.mark.process
 def test_address_in_the_profile_itself_is_refused(tmp_path: Path) -> None:
     """A manifest would keep it for ever, so an address may not stand in a profile."""
     write_secrets(tmp_path)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Final
 
+from minibot.cli.support.output import say
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config_files import EXTENDS, FILE_BYTES_MAX
 
 DEMO: Final = Path("config/nore-demo.v1.json")
 """The profile of a night where none is named and the working folder holds no own one."""
+
+ELSE_OWN: Final = "your own profile here, else the demo"
+"""Default of `--config` for verbs that call `take_profile`."""
 
 SCHEMA: Final = "minibot.config"
 _SUFFIX: Final = ".json"
@@ -48,3 +53,14 @@ def profile_for_night(folder: Path) -> tuple[Path, str]:
         names = ", ".join(path.name for path in found)
         raise Refusal(f"{len(found)} profiles stand here: {names}.", "Name one with --config.")
     return Path(found[0].name), f"no --config: your profile here, {found[0].name}"
+
+
+def take_profile(arguments: argparse.Namespace) -> None:
+    """Take the profile of a night where `--config` is not given, and say which and why.
+
+    Raises:
+        Refusal: The working folder holds several own profiles.
+    """
+    if arguments.config is None:
+        arguments.config, why = profile_for_night(Path.cwd())
+        say(why)
