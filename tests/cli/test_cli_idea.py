@@ -122,6 +122,23 @@ def test_strategy_is_fed_the_bars_that_it_needs(
     assert "(the strategy needs it)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["two.py", "./two.py", "{}/two.py"])
+def test_strategy_is_also_named_by_its_file(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path that new-strategy and strategy-check print chooses that strategy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
+    words = ["--set", f"strategy.folder={tmp_path}", "--strategy", word.format(tmp_path)]
+    arguments = parser("night").parse_args(["night", "--config", DEMO, *words])
+
+    take_idea(arguments)
+
+    config = profile_of(arguments)
+    assert config.strategy.name == "two"
+    assert config.raw["strategy"]["source"]["text"] == TWO_BARS
+
+
 def test_warm_up_by_interval_is_raised_for_what_the_strategy_reads(tmp_path: Path) -> None:
     """A table keeps its other numbers, and gets those that the strategy needs."""
     (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
@@ -167,6 +184,15 @@ BAD = [
     ("--fee 0.1: expected a share with its unit", ("--fee", "0.1")),
     ("--fee -1%: expected a share with its unit", ("--fee=-1%",)),
     ("--strategy rsi_bnd: no file strategies/rsi_bnd.py; did you mean", ("--strategy", "rsi_bnd")),
+    ("--strategy rsi_bnd: no file strategies/rsi", ("--strategy", "strategies/rsi_bnd.py")),
+    (
+        "--strategy /x/mine.py: no file in strategies; give --strategy mine, and",
+        ("--strategy", "/x/mine.py"),
+    ),
+    (
+        "--strategy mine.py: no file in strategies; give --strategy mine, and",
+        ("--strategy", "mine.py"),
+    ),
 ]
 
 

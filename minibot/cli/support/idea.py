@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ from minibot.exchanges.venues import VENUES
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration, plain_text
 from minibot.runtime.configuration.own_source import name_fault
+from minibot.runtime.paths import find, resolve
 
 if TYPE_CHECKING:
     from minibot.backtest.search.backtest_job import Job
@@ -185,12 +187,24 @@ def _judge_length(timeframe: str, length_ms: int) -> None:
         )
 
 
-def _strategy_sets(name: str | None, config: Config) -> list[str]:
-    if name is None:
+def _strategy_sets(word: str | None, config: Config) -> list[str]:
+    if word is None:
         return []
+    name = _strategy_name(word, config.strategy.folder)
     if why := name_fault({"name": name, "folder": config.strategy.folder}):
         raise _refused(f"--strategy {name[:SHOWN_MAX]}: {why}")
     return [f"strategy.name={name}"]
+
+
+def _strategy_name(word: str, folder: str) -> str:
+    """Return the name of a strategy; of a file in the strategies' folder, its stem."""
+    if not word.endswith(".py"):
+        return word
+    path = find(word)
+    if os.path.realpath(path.parent) == os.path.realpath(resolve(folder)):
+        return path.stem
+    remedy = f"give --strategy {path.stem[:SHOWN_MAX]}, and its folder: --set strategy.folder=DIR"
+    raise _refused(f"--strategy {word[:SHOWN_MAX]}: no file in {folder}; {remedy}")
 
 
 def _timeframe_sets(arguments: argparse.Namespace, config: Config) -> list[str]:
