@@ -57,7 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download; 1 when a file was refused or something is still missing."""
+    """Download; 1 when a file was refused, or a span that ended long ago is still missing."""
     config = profile_of(arguments)
     venue = venue_of(config)
     wanted = list(_wanted(arguments, venue))
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         [each.to_json() for each in fetched],
         [line for f in fetched for line in lines(f)],
     )
-    return 1 if any(each.troubles for each in fetched) else 0
+    return 1 if any(each.troubles or each.not_there for each in fetched) else 0
 
 
 def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
@@ -136,9 +136,13 @@ def lines(fetched: Fetched) -> list[str]:
     brought = f"{len(fetched.files)} files, {fetched.rows} rows" if fetched.files else "nothing new"
     said = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]
     said += [f"  REFUSED {trouble}" for trouble in fetched.troubles]
+    spans = [("not there", span) for span in fetched.not_there]
+    spans += [("not available yet", span) for span in fetched.not_yet]
     said += [
-        f"  not available yet: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
-        for first, end in fetched.missing
+        f"  {word}: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
+        for word, (first, end) in spans
     ]
+    if fetched.not_there and not fetched.troubles:
+        said.append(f"  No host has these: was {wanted.symbol} listed then? See --pairs, --from.")
     said.append(f"  in {shown_path(fetched.folder)}")
     return said

@@ -57,7 +57,10 @@ class Wanted:
 
 @dataclass(slots=True)
 class Fetched:
-    """Result of one download: files and rows received, and the spans still missing."""
+    """Result of one download: files and rows received, and the spans still missing.
+
+    Before `settled_ts` the files of every period are long published: nothing comes by itself.
+    """
 
     wanted: Wanted
     folder: Path
@@ -66,7 +69,20 @@ class Fetched:
     bytes: int = 0
     requests: int = 0
     missing: list[tuple[int, int]] = field(default_factory=list)
+    settled_ts: int = 0
     troubles: list[str] = field(default_factory=list)
+
+    @property
+    def not_there(self) -> list[tuple[int, int]]:
+        """The missing spans that no host brought, although they ended long ago."""
+        at = self.settled_ts
+        return [(first, min(end, at)) for first, end in self.missing if first < at]
+
+    @property
+    def not_yet(self) -> list[tuple[int, int]]:
+        """The missing spans at the open end, which a later call may bring."""
+        at = self.settled_ts
+        return [(max(first, at), end) for first, end in self.missing if end > at]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
@@ -79,6 +95,7 @@ class Fetched:
             "bytes": self.bytes,
             "requests": self.requests,
             "missing": [list(span) for span in self.missing],
+            "not_there": [list(span) for span in self.not_there],
             "troubles": self.troubles,
         }
 
@@ -131,6 +148,7 @@ class Download:
         """
         series = Series.open(self._root, self._venue, wanted.symbol, wanted.interval)
         fetched = Fetched(wanted, series.folder)
+        fetched.settled_ts = self._settled_ts(wanted.interval, self._clock.now_ms())
         for name in series.forget_changed():
             self._tell(f"{name}: not what the manifest says, asked for again")
         if self._archive is not None and self._layout is not None:
@@ -139,6 +157,12 @@ class Download:
             self._from_rest(self._rest, series, wanted, fetched)
         fetched.missing = series.missing(wanted.from_ts, wanted.to_ts)
         return fetched
+
+    def _settled_ts(self, interval: str, now_ts: int) -> int:
+        """Return the end of the last period whose file should long be published."""
+        if self._layout is not None and interval in self._layout.monthly_only:
+            return open_of("1M", now_ts - MONTH_LATE_MS)
+        return open_of("1d", now_ts - DAY_MS)
 
     # --- archive ------------------------------------------------------------------------------
 
@@ -230,6 +254,8 @@ class Download:
             # The venue's clock decides which bars are closed, not this machine's.
             now_ts = self._patience.ask(rest.server_time)
             closed_ts = open_of(wanted.interval, now_ts)
+            settled_ts = self._settled_ts(wanted.interval, now_ts)
+            fetched.settled_ts = min(fetched.settled_ts, settled_ts)
             for from_ts, to_ts in series.missing(wanted.from_ts, min(wanted.to_ts, closed_ts)):
                 for first_ts, end_ts in _rest_spans(wanted.interval, from_ts, to_ts):
                     self._take_span(rest, series, wanted, (first_ts, end_ts), fetched)

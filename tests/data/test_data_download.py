@@ -172,7 +172,24 @@ def test_what_the_archive_does_not_have_is_named_as_missing(
 
     assert len(fetched.files) == 2
     assert fetched.missing == [(stamp("2025-02-10"), stamp("2025-02-12"))]
+    assert fetched.not_there == []
     assert "BTCUSDT-1h-2025-02-10.zip.CHECKSUM" not in server.got(".CHECKSUM")
+
+
+@pytest.mark.parametrize(
+    ("interval", "settled"),
+    [("1h", "2025-02-09"), ("1d", "2025-02-09"), ("1w", "2025-01-01"), ("1M", "2025-01-01")],
+)
+def test_span_whose_file_should_long_be_there_is_told_from_the_open_tail(
+    interval: str, settled: str, desk: Desk
+) -> None:
+    """A day's file may be a day late, a month's ten days; what is older never comes by itself."""
+    wanted = hours("2024-11-01", "2025-02-10", interval)
+    with ArchiveServer(end="2000-01-01", months_end="2000-01-01") as server:
+        fetched = desk.fetch(wanted, archive=server.url)
+
+    assert fetched.not_there == [(fetched.missing[0][0], stamp(settled))]
+    assert fetched.not_yet == [(stamp(settled), fetched.missing[0][1])]
 
 
 def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: Desk) -> None:

@@ -319,7 +319,22 @@ def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> 
 
     assert said.code == 1
     assert "REFUSED BTCUSDT-1m-2025-01-01.zip" in said.out
-    assert "not available yet: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
+    assert "not there: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
+
+
+def test_download_of_a_pair_that_the_archive_does_not_have_exits_1(tmp_path: Path) -> None:
+    """A mistyped pair brings nothing, and a script has to notice; its open tail may yet come."""
+    with ArchiveServer(end="2000-01-01", months_end="2000-01-01") as server:
+        words = ("download-data", "--pairs", "BTCUSTD", "--source", "archive", "--from")
+        address = ("--archive-url", server.url)
+        past = verb(tmp_path, *words, "2025-01-01", "--to", "2025-01-03", *address, "--json")
+        tail = verb(tmp_path, *words, "2025-01-01", *address)
+
+    assert (past.code, tail.code) == (1, 1)
+    assert past.document[0]["not_there"] == past.document[0]["missing"] != []
+    assert past.document[0]["troubles"] == []
+    assert "not there: 2025-01-01 00:00:00 .. " in tail.out
+    assert "not available yet: " in tail.out
 
 
 def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
