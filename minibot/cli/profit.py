@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from minibot.report.records import COPY, UNSEALED, RunRecord, final_performance
 
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
 EXAMPLE = "minibot profit --since 7d --by pair"
-HEAD: Final = ("run", "began (UTC)", "data", "trades", "won", "fees", "result")
+HEAD: Final = ("data", "trades", "won", "fees", "result")
 Kind = tuple[str, str]
 """The kind of a run's data and its quote asset; sums of two kinds are never added."""
 
@@ -46,16 +47,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line for each run or group, and the sums by quote asset; 0 also without any."""
-    var = var_of(arguments)
-    records = filtered(arguments, var)[-arguments.number :]
+    var, (zone, zone_name) = var_of(arguments), zone_of(arguments.zone)
+    records = filtered(arguments, var, zone)[-arguments.number :]
     if arguments.by:
-        return _show_groups(arguments, records)
+        return _show_groups(arguments, records, zone)
     rows = [_row(record) for record in records]
     told = [row for row in rows if row["result"] is not None]
     sums = _sums(told)
-    lines = table_lines(
-        HEAD, [_cells(row) for row in told], f"no result under {var.runs}", whole=(0,)
-    )
+    head = ("run", f"began ({zone_name})", *HEAD)
+    cells = [_cells(row, zone) for row in told]
+    lines = table_lines(head, cells, f"no result under {var.runs}", whole=(0,))
     lines += [f"{row['run_id']}: {row['trouble']}" for row in rows if row["result"] is None]
     lines += [_together(data, asset, each) for (data, asset), each in sums.items()]
     document = [
@@ -69,9 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
 # --- by group ---------------------------------------------------------------------------------
 
 
-def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord]) -> int:
+def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord], zone: tzinfo) -> int:
     """Print the closed trades of sealed runs by group; 0 also without any."""
-    zone, _ = zone_of(arguments.zone)
     trades: dict[Kind, list[ClosedTrade]] = {}
     troubles = []
     with progress_bar("reading trades") as progress:
@@ -160,10 +160,10 @@ def _row(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], zone: tzinfo) -> tuple[str, ...]:
     return (
         row["run_id"],
-        date_clock(row["started_ms"]),
+        date_clock(row["started_ms"], zone),
         row["data"],
         str(row["trades"]),
         str(row["won"]),

@@ -7,7 +7,7 @@ never reads as zero.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -134,9 +134,9 @@ def clock(ms: int) -> str:
     return _utc(ms).strftime("%H:%M:%S")
 
 
-def date_clock(ms: int) -> str:
-    """Return a time in Unix milliseconds with its date, in UTC."""
-    return _utc(ms).strftime("%Y-%m-%d %H:%M:%S")
+def date_clock(ms: int, zone: tzinfo = UTC) -> str:
+    """Return a time in Unix milliseconds with its date, in UTC or in another zone."""
+    return _utc(ms).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def moment(ms: int, span_ms: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -170,3 +172,27 @@ def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:
     assert short_run.run_id in {row["run_id"] for row in earlier.document["runs"]}
     assert none.code == 2
     assert "is no moment" in none.err
+
+
+@pytest.mark.parametrize("by", [(), ("--by", "day")], ids=["runs", "groups"])
+def test_zone_that_is_none_is_refused(short_run: ShortRun, by: tuple[str, ...]) -> None:
+    """A mistyped zone would show times of another one."""
+    said = verb(short_run.var, "profit", "--zone", "Nonsense", *by)
+
+    assert said.code == 2
+    assert "is no time zone" in said.err
+
+
+def test_zone_is_that_of_the_begin_and_of_since(short_run: ShortRun) -> None:
+    """A run began at another clock in Tokyo, and --since says that clock, to the second."""
+    zone, started_ms = ZoneInfo("Asia/Tokyo"), Manifest.load(short_run.run_dir).started_ms
+    began = datetime.fromtimestamp(started_ms // 1000, zone).replace(tzinfo=None)
+    words = ("profit", "--zone", zone.key)
+
+    shown = verb(short_run.var, *words, "--since", str(began))
+    later = verb(short_run.var, *words, "--since", str(began + timedelta(seconds=1)))
+
+    assert f"began ({zone.key})" in shown.out
+    assert str(began) in shown.out
+    assert short_run.run_id in shown.out
+    assert short_run.run_id not in later.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from datetime import UTC, tzinfo
 from typing import Final
 
 from minibot.cli.support.moments import moment_ms
@@ -29,8 +30,8 @@ def add_filters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", metavar="NAME", help="runs of this profile alone")
 
 
-def since_ms(text: str | None) -> int:
-    """Return the moment that `--since` names, Unix ms; 0 without one.
+def since_ms(text: str | None, zone: tzinfo = UTC) -> int:
+    """Return the moment that `--since` names in a zone, Unix ms; 0 without one.
 
     Raises:
         Refusal: It names none.
@@ -40,22 +41,22 @@ def since_ms(text: str | None) -> int:
     if span := _SPAN.fullmatch(text.strip()):
         length_ms = int(span[1]) * (DAY_MS if span[2] == "d" else HOUR_MS)
         return max(0, round(time.time() * 1000) - length_ms)
-    found = moment_ms(text)
+    found = moment_ms(text, zone)
     if found is None:
         raise Refusal(f"--since {text!r} is no moment.", "Such as: 2026-11-01, 7d, 12h")
     return found
 
 
-def filtered(arguments: argparse.Namespace, var: Var) -> list[RunRecord]:
+def filtered(arguments: argparse.Namespace, var: Var, zone: tzinfo = UTC) -> list[RunRecord]:
     """Return the runs of a `var` that the filters name, oldest first.
 
     A run counts by the wall-clock time of its start; one whose manifest is damaged has none, and is
-    left out by `--since` and `--profile` alone.
+    left out by `--since` and `--profile` alone. A time of `--since` is one of the zone.
 
     Raises:
         Refusal: `--since` names no moment.
     """
-    begun_ms, profile = since_ms(arguments.since), arguments.profile
+    begun_ms, profile = since_ms(arguments.since, zone), arguments.profile
     found = []
     for record in read_records(var):
         manifest = record.manifest
