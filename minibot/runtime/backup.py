@@ -121,13 +121,14 @@ class BackupFolder:
         """Take a backup of a run now.
 
         Raises:
-            Refusal: The folder lies in `var`, the disk has too little room, another process backs
-                up here, the run has neither seal nor queues, or its seal has a name that no list
-                may hold.
+            Refusal: The folder is a file or lies in `var`, the disk has too little room, another
+                process backs up here, the run has neither seal nor queues, or its seal has a name
+                that no list may hold.
             Transient: The run's queues did not stand still for one moment; try again.
             RunStop: A file of the run is damaged, or the disk refuses.
         """
         _refuse_inside(self.folder, var)
+        _refuse_file(self.folder)
         run_dir = var.run(run_id)
         with self._locked():
             is_finished = self._files.stat(run_dir / SEAL_FILE) is not None
@@ -400,6 +401,12 @@ def _refuse_inside(folder: Path, var: Var) -> None:
             f"{folder} and {var.root} lie in each other: what takes the one takes the backup.",
             "Name a folder elsewhere, best on another disk.",
         )
+
+
+def _refuse_file(folder: Path) -> None:
+    for path in (folder.parent, folder):
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise Refusal(f"{path} is no folder.", "Name a folder; only its parent has to exist.")
 
 
 def _require_current(var: Var, run_id: str) -> None:

@@ -179,6 +179,20 @@ def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     assert again.code == 2
 
 
+def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_path: Path) -> None:
+    """A mistyped folder is no fault of the disk, and the file that stands there is somebody's."""
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+
+    said = verb(short_run.var, "backup", "latest", "--to", str(file))
+    below = verb(short_run.var, "backup", "latest", "--to", str(file / "backups"))
+
+    assert (said.code, below.code) == (2, 2)
+    assert "notes.txt is no folder" in " ".join(said.err.split())
+    assert "notes.txt is no folder" in " ".join(below.err.split())
+    assert file.read_text() == "mine"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
 def test_latest_run_is_backed_up_whatever_way_var_is_named(
     short_run: ShortRun, tmp_path: Path
