@@ -149,6 +149,8 @@ class BarRows:
         # Of rows that were passed among others': the line of the last tick, and what they moved.
         self._passed_seq: int = 0
         self._moved: i64 = 0
+        # The first tick passed over of the next row; those before it were told.
+        self._rest: int = OPEN
         # Of the row that is walked; filled anew for each.
         self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
         self._read_next()
@@ -427,6 +429,10 @@ class BarRows:
         if self._passed_seq:
             self._settle(self.row - 1 - self._block.first)
 
+    def pass_from(self, tick: int) -> None:
+        """Pass over the next row from one of its four ticks on; those before it were told."""
+        self._rest = tick
+
     def settle_row(self, tick_seq: int) -> None:
         """Tell the last touch of the next row, whose ticks are passed over, ahead of its bars.
 
@@ -434,8 +440,28 @@ class BarRows:
             tick_seq: The line of its last tick.
         """
         self._passed_seq = tick_seq
-        self._moved |= self._block.kinds[self._place]
+        if self._rest == OPEN:
+            self._moved |= self._block.kinds[self._place]
+        else:
+            self._moved |= self._moves_from(self._rest)
+            self._rest = OPEN
         self._settle(self._place)
+
+    def _moves_from(self, tick: int) -> int:
+        """Return which sides of the touch told last one of the next row's ticks changes.
+
+        Of ticks from one of the four on. Earlier moves are not among them: orders that filled at
+        the touch told last have taken from its size since.
+        """
+        exact, moved = self._exact, 0
+        bids, asks = self._block.touches()
+        for number in range(tick, len(PRICES)):
+            cell = CELL * (len(PRICES) * self._place + number)
+            if int_at(bids, cell) != exact.bid:
+                moved |= NEW_BID
+            if int_at(asks, cell) != exact.ask:
+                moved |= NEW_ASK
+        return moved
 
     def _settle(self, place: i64) -> None:
         """Tell the last touch of a row of the block."""

@@ -287,6 +287,8 @@ class PortfolioRows:
         self._open_until(ALL)
         self._heads.clear()
         self._marks = NO_MARKS
+        for number in held:
+            self.rows[number].pass_from(LOW + times.index(from_ts))
         self._held = sorted((*self._held, *held))
         self._passed.join(PassedTicks(self._times(end_ts), self.rows, held), from_ts)
         self._quiet = sorted((*self._quiet, *held))

@@ -250,6 +250,50 @@ def test_positions_that_reach_nothing_move_equity_between_the_ticks_of_others(
     assert rows.derived[-1].event.tick_seq == marked[-1]
 
 
+ONCE: Final = """
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Once(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), history=2, trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        if self.count == 10:
+            return buy("in")
+        return sell("out", qty="0.003") if self.count >= 14 and view.is_long else None
+"""
+
+
+def test_size_that_an_order_took_at_an_open_stays_taken_while_the_touch_stands(
+    tmp_path: Path,
+) -> None:
+    """A fill takes the size of a bar's open; the rest of the bar, passed over, brings none back."""
+    (tmp_path / "once.py").write_text(ONCE)
+    config = bar_profile(
+        *("strategy.name=once", f"strategy.folder={tmp_path}", "portfolio.at_end=carry"),
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
+    )
+    price, past = 40_000.0, 12
+    frozen = [candle(at, [price] * 4, 600.0 if at <= past else 0.06) for at in range(40)]
+    moving = [candle(at, [price, price + 5, price - 5, price]) for at in range(40)]
+    markets = {"P0USDT": frozen, "P1USDT": moving}
+    source = Merged([BarSource(series(each, name), config) for name, each in markets.items()])
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    sold = [each for each in rows.of("fills") if each.payload.symbol == "P0USDT"]  # type: ignore[attr-defined]
+    assert [each.payload.side for each in sold] == ["BUY", "SELL"]  # type: ignore[attr-defined]
+
+
 def test_gaps_past_limits_give_the_same_either_way() -> None:
     """Rests that limits left unsold are sold at the same ticks, by rows and by events."""
     keys = ("risk.exits_at=venue", "risk.stop_limit_bps=0.5")
