@@ -378,6 +378,11 @@ class BarRows:
         self._intrabar.resume(self._at, int_at(block.qty_units, CELL * self._place))
         return self._intrabar.ticks(block.candle(self.row), self._watch)
 
+    @property
+    def is_high_first(self) -> bool:
+        """True when the row whose ticks are told has its high before its low."""
+        return self._intrabar.is_high_first
+
     def show_row(self) -> None:
         """Let the strategy's tick be filled with the last touch of the next row, once it is read.
 

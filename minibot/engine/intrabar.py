@@ -104,7 +104,12 @@ class TouchModel:
 
 
 class Intrabar:
-    """Turns the bars of one symbol into ticks."""
+    """Turns the bars of one symbol into ticks.
+
+    Attributes:
+        is_high_first: True when the bar shown last has its high before its low; known behind the
+            open.
+    """
 
     def __init__(self, symbol: str, rules: OrderRules, model: TouchModel) -> None:
         self._symbol = symbol
@@ -114,6 +119,7 @@ class Intrabar:
         self._model = model
         self._qty = self._qty_min
         self._at = 0
+        self.is_high_first = False
 
     def resume(self, at: int, qty: int) -> None:
         """Go on where bars were passed over: when their last tick came, and the size shown next."""
@@ -135,6 +141,7 @@ class Intrabar:
         price = bar.open
         first, second = bar.low, bar.high
         opens = watch.is_bidding(self._symbol) and not watch.is_held(self._symbol)
+        self.is_high_first = opens
         if opens:
             first, second = second, first
         for following, at in (

@@ -282,6 +282,8 @@ class PortfolioRows:
         for at, number, _, _ in self._heads:
             if at not in times or self._ends[number] != end_ts or number in self._fresh:
                 return False
+            if self.rows[number].is_high_first:
+                return False
         if not self._is_steady([*held, *self._held], end_ts):
             return False
         self._open_until(ALL)

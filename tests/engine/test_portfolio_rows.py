@@ -294,6 +294,22 @@ def test_size_that_an_order_took_at_an_open_stays_taken_while_the_touch_stands(
     assert [each.payload.side for each in sold] == ["BUY", "SELL"]  # type: ignore[attr-defined]
 
 
+def test_low_behind_the_high_at_which_a_maker_took_reaches_equity() -> None:
+    """A bar that went high before low for a resting purchase shows its low to equity as well."""
+    config = bar_profile(
+        *(*BAND, *WIDE, "risk.entry=maker", "risk.maker_patience_market_ms=400"),
+        *("risk.maker_requotes=0", "risk.maker_end=take", "risk.intent_ttl_ms=100000"),
+        "execution.order_ttl_market_ms=3600000",
+    )
+
+    source = Merged([BarSource(series(bars(at, 300), f"P{at}USDT"), config) for at in range(3)])
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    assert rows.of("fills")
+
+
 def test_gaps_past_limits_give_the_same_either_way() -> None:
     """Rests that limits left unsold are sold at the same ticks, by rows and by events."""
     keys = ("risk.exits_at=venue", "risk.stop_limit_bps=0.5")
