@@ -342,10 +342,7 @@ class _Pass:
         return inputs
 
     def _walk(self, stretch: RowSpan, seq: int) -> int:
-        """Feed rows to the cores, the first as line `seq`; return how many they processed.
-
-        A walk goes on after a STOP; the messages of later ticks are dropped (`RowRun.hears`).
-        """
+        """Feed rows to the cores, the first as line `seq`; return how many they processed."""
         walked = self._walked
         if walked is None:
             # Loaded where rows are walked: arrays are a good part of a start.
@@ -354,8 +351,7 @@ class _Pass:
             walked = self._walked = RowRun(
                 stretch, self._lockstep, self._run_id, self.result, self._source.interval_ms
             )
-        walked.walk(stretch.last, seq)
-        last = stretch.last if walked.stop_row is None else walked.stop_row + 1
+        last = walked.walk(stretch.last, seq)
         self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
         return last - stretch.first
 
@@ -423,8 +419,8 @@ class _Pass:
         self._lockstep.process(event, self._controls)
 
     def _on_message(self, message: Message) -> None:
-        if self._walked is not None and not self._walked.hears(message):
-            return
+        if self._walked is not None:
+            self._walked.on_message(message)
         self._said.append(message)
         if self._record is not None and len(self._said) == BATCH:
             self._hand_over(self._record)

@@ -19,9 +19,6 @@ class RowRun:
         run_id: Stands in the event of a tick.
         result: Where equity and candles go.
         interval_ms: As wide as candles are at the beginning.
-
-    Attributes:
-        stop_row: The row at which risk stopped the run, if it did.
     """
 
     def __init__(
@@ -40,31 +37,30 @@ class RowRun:
         self._first = first
         self._is_walking = False
         self._result = result
-        self.stop_row: int | None = None
 
-    def walk(self, last: int, seq: int) -> None:
-        """Walk on up to row `last` (excluded); the first is line `seq` of `market_ticks`."""
+    def walk(self, last: int, seq: int) -> int:
+        """Walk on up to row `last` (excluded) or a STOP; return the next row.
+
+        Args:
+            last: A row of the table.
+            seq: Of the first row, in `market_ticks`.
+        """
         self._is_walking = True
         self._rows.walk(last - self._first, seq)
         self._is_walking = False
+        return self._first + self._rows.row
 
-    def hears(self, message: Message) -> bool:
-        """Take a message; return False for one to be ignored, behind the row of risk's STOP.
-
-        Equity is marked before a fill; the row of a STOP becomes `stop_row`.
-        """
-        row = self._first + (self._rows.at if self._is_walking else self._rows.row - 1)
-        if self.stop_row is not None and row > self.stop_row:
-            return False
+    def on_message(self, message: Message) -> None:
+        """Take a message: equity is marked before a fill, and rows end behind risk's STOP."""
         if message.place == FILLS:
-            self._charts.look(row + 1)
-        elif self._is_walking and stop_in(message):
-            self.stop_row = row
-        return True
+            row = self._rows.at if self._is_walking else self._rows.row - 1
+            self._charts.look(self._first + row + 1)
+        elif stop_in(message):
+            self._rows.is_stopped = True
 
     def end(self) -> None:
         """Look at the rest of the rows, and draw them all."""
-        row = self._first + self._rows.row if self.stop_row is None else self.stop_row + 1
+        row = self._first + self._rows.row
         self._charts.look(row)
         price = self._table.columns["price"]
         if row > self._first:

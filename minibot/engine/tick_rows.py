@@ -46,11 +46,16 @@ class TickRows:
             `flags` also uint8) of one length, in order of time; amounts in hundred-millionths.
         lockstep: Whose cores take the ticks.
         run_id, cmdline_hash: What the event of a tick says, where one is asked for.
+
+    Attributes:
+        is_stopped: True once risk stopped the run, as whoever hears it says: the walk ends behind
+            the row that is walked.
     """
 
     __slots__ = (
         *("_block", "_block_first", "_block_last", "_by_price", "_cmdline_hash", "_columns"),
-        *("_prices", "_run_id", "at", "exact", "lockstep", "row", "rows", "symbol", "tick"),
+        *("_prices", "_run_id", "at", "exact", "is_stopped", "lockstep", "row", "rows"),
+        *("symbol", "tick"),
     )
 
     def __init__(
@@ -69,6 +74,7 @@ class TickRows:
         self.rows: int = len(columns["ts"])
         self.row: int = 0
         self.at: int = 0
+        self.is_stopped: bool = False
         self._block_first: int = 0
         self._block_last: int = 0
         self._block: Block = Block(columns, 0, 0)
@@ -88,17 +94,19 @@ class TickRows:
     def walk(self, last: int, seq: int) -> None:
         """Hand rows to the cores, from where the last walk ended up to row `last` (excluded).
 
+        Ends behind the row at which risk stopped the run.
+
         Args:
             last: At most `rows`.
             seq: Of the first of these rows, in `market_ticks`.
         """
-        while self.row < last:
+        while self.row < last and not self.is_stopped:
             if self.row == self._block_last:
                 self._next_block()
             until = min(last, self._block_last)
-            self._walk_rows(until, seq)
-            seq += until - self.row
-            self.row = until
+            row = self._walk_rows(until, seq)
+            seq += row - self.row
+            self.row = row
 
     def _next_block(self) -> None:
         first = self.row
@@ -108,10 +116,11 @@ class TickRows:
         trades = block.trades
         self._prices = None if trades is None else RowPrices(self.tick, block, trades)
 
-    def _walk_rows(self, until: int, seq: int) -> None:
+    def _walk_rows(self, until: int, seq: int) -> int:
+        """Hand rows of the block to the cores; return the next row."""
         row = self.row
         seq -= row
-        while row < until:
+        while row < until and not self.is_stopped:
             quiet = self.lockstep.quiet_range(self.symbol)
             if quiet is None:
                 self._walk_row(row, seq)
@@ -120,6 +129,7 @@ class TickRows:
                 row = self._walk_prices(self._prices, row, until, seq)
             else:
                 row = self._walk_quiet(quiet, row, until, seq)
+        return row
 
     def _is_within(self, quiet: QuietRange) -> bool:
         """Return whether all rows of the block lie within, as most often, so that none is asked."""

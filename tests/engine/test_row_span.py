@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -81,18 +81,23 @@ def word_of(folder: Path, table: dict[str, Any], kind: str = TICKS) -> str:
     return f"columns:{folder}"
 
 
-def both(word: str, config: Config, span: Span = ALL) -> tuple[BacktestResult, BacktestResult]:
+def both(
+    word: str, config: Config, span: Span = ALL, *, draws: bool = False
+) -> tuple[BacktestResult, BacktestResult]:
     """Return the result by rows and by events."""
     source = open_market([word], config, span)
     assert isinstance(source, Striding)
     assert source.stretches() is not None
-    return run_backtest(source, config), run_backtest(AsEvents(source), config)
+    return (
+        run_backtest(source, config, draws=draws),
+        run_backtest(AsEvents(source), config, draws=draws),
+    )
 
 
 def assert_same(rows: BacktestResult, events: BacktestResult) -> None:
     """Assert that everything in two results but the run time agrees."""
     names = ("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop")
-    for name in (*names, "entered_at_low"):
+    for name in (*names, "entered_at_low", "lines"):
         assert getattr(rows, name) == getattr(events, name), name
     assert rows.performance.to_json() == events.performance.to_json()
 
@@ -170,6 +175,46 @@ def test_a_stop_ends_the_rows_where_it_ends_the_events(tmp_path: Path) -> None:
 
     assert_same(rows, events)
     assert rows.stop
+
+
+PLOTS: Final = """
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Plots(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs()
+
+    def on_tick(self, tick, view):
+        if view.now > LAST:
+            raise ValueError("shown a tick behind the STOP")
+        self.count += 1
+        view.plot("price", tick.price)
+        if self.count % 40 == 20:
+            return sell("turn") if view.is_long else buy("turn")
+        return None
+"""
+
+
+def test_strategy_is_shown_no_tick_behind_a_stop(tmp_path: Path) -> None:
+    """Its lines end at the STOP by rows too, and what it would do later fails no backtest."""
+    word = word_of(tmp_path / "data", made(1))
+    limits = [f"risk.night_loss_{each}=1.3" for each in ("soft", "hard")]
+    rate = [f"risk.orders_per_minute_{each}=60" for each in ("soft", "hard")]
+    sets = ["strategy.name=plots", f"strategy.folder={tmp_path}", *limits, *rate]
+    (tmp_path / "plots.py").write_text(PLOTS.replace("LAST", str(10**15)))
+    rows, events = both(word, load_config(PROFILE, sets, {}), draws=True)
+    assert events.stop == "RISK_LIMIT"
+    (tmp_path / "plots.py").write_text(PLOTS.replace("LAST", str(events.to_ts)))
+
+    strict, _ = both(word, load_config(PROFILE, sets, {}), draws=True)
+
+    assert_same(rows, events)
+    assert (strict.digest, strict.lines) == (events.digest, events.lines)
 
 
 @pytest.mark.parametrize("most", [15, 40, 200])
