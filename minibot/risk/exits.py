@@ -321,13 +321,14 @@ class SymbolExits:
         """Return the levels of a wish, and of a former one where the wish names none.
 
         A multiple of the ATR becomes a distance here, by the ATR of the position if there is one.
+        It is never 0, which would mean no trail: in whole price steps it becomes one step.
         """
         stop, target = wish.stop or former[0], wish.target or former[1]
         if not wish.has_trail:
             return (stop, target, *former[2:])
         gap = wish.trail
         if wish.trail_atr:
-            gap = div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT)
+            gap = max(1, div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT))
         return stop, target, gap, wish.trail_bps, peak
 
     def leaving(self) -> str:

@@ -205,6 +205,26 @@ def test_trail_in_atrs_waits_for_no_later_atr() -> None:
     assert plan_of(one).stop == "99.00000000"
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_trail_of_an_atr_that_is_zero_follows_one_step_below(is_late: bool) -> None:
+    """Bars that never move, as a coin's of many zeros, make a trail all the same, as a stop."""
+    one = Desk(config(**PLANNED))
+    one.instrument()
+    for _ in range(3):
+        one.bar("100", "100", "100", "100")
+    one.tick("100", "100", trade="100")
+    if is_late:
+        one.signal("BUY")
+    else:
+        one.signal("BUY", trail_atr="2")
+    one.tick("100", "100", trade="100")
+    if is_late:
+        assert actions(one.signal("ADJUST", trail_atr="2")) == [("ADJUST", "adjusted")]
+
+    plan = plan_of(one)
+    assert (plan.stop, plan.stop_reason) == ("99.99000000", "signal_stop")
+
+
 def test_wider_trail_is_left_out() -> None:
     """The nearer of two trails counts, whatever each is measured in."""
     one = holder({"trail_distance": "2"})
