@@ -226,7 +226,11 @@ class View:
 
     @property
     def plan(self) -> PlanReading | None:
-        """The levels in force, as of a second ago at most; None when flat or without a plan."""
+        """The levels in force as of the last fill or beat; None when flat or without a plan.
+
+        A beat comes each second. In a backtest of bars one comes behind each bar, so that a level
+        which moved within a bar is read at the next one.
+        """
         plan = self._plan
         if plan is None:
             return None
