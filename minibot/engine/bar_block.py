@@ -25,9 +25,9 @@ from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
 # What each row is, and what it does to the touch.
 NEW_BID: Final = 1
 NEW_ASK: Final = 2
-# Of the bars that close with the row its own comes first, and no other is read.
+# Of the bars that close with the row its own is read, and no other; it comes last.
 HAS_OWN: Final = 4
-# Another is read, too or instead, or stands before its own: all are told in their order.
+# Another is read, too or instead: all are told in their order.
 HAS_MIXED: Final = 8
 # Which lane, and which bar of it.
 Told = tuple[int, int]
@@ -107,7 +107,7 @@ class Lanes:
 
     Args:
         table: The table.
-        intervals: In the profile's order.
+        intervals: The longest first.
         read: Those of which the strategy or risk takes anything.
     """
 
@@ -120,7 +120,7 @@ class Lanes:
     def of(self, first: int, last: int) -> tuple[Array, Array, dict[int, list[Told]]]:
         """Return kinds, counts of bars nobody reads, and mixed bars, of some rows.
 
-        The counts are of rows without mixed bars, and of bars behind the own one.
+        The counts are of rows without mixed bars; these come before the own one.
         """
         own, count = self.own, last - first
         has_own = own >= 0 and self.read[own]
@@ -132,7 +132,7 @@ class Lanes:
             for lane, span in zip(self.all, spans, strict=True)
         ]
         for number, is_read in enumerate(self.read):
-            if is_read or (has_own and number < own):
+            if is_read:
                 if number != own:
                     is_mixed[rows[number]] = True
             else:

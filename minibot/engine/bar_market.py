@@ -23,7 +23,7 @@ class BarMarket:
     Args:
         symbol: The market.
         table: All of its bars.
-        intervals: Of the bars that are told, in the profile's order.
+        intervals: Of the bars that are told, the longest first.
         read: Those of which the strategy or risk takes anything.
         rules: Of the symbol.
         model: How the touch is modelled.

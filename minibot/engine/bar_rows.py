@@ -222,19 +222,20 @@ class BarRows:
                 self._passed(first, place, tick_seq, moved)
                 self._tell_bars(place)
                 return
-            seq = tick_seq + unread[place] + 1
+            seq = tick_seq + unread[place]
             if kind & HAS_OWN:
                 seq += 1
                 self._unshown = place
                 told.bar = self._own_bar(place)
                 told.close_units = int_at(block.close_units, at)
                 told.ts = end_ts
-                said = lockstep.answer(told, tick_seq + 1)
+                said = lockstep.answer(told, seq)
                 if said and not _is_hold(said):
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, said)
                     return
-                lockstep.tell(told, tick_seq + 1, said)
+                lockstep.tell(told, seq, said)
+            seq += 1
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -294,10 +295,9 @@ class BarRows:
 
     def _decided(self, place: i64, said: list[Message]) -> None:
         """Take the strategy's messages on the own bar of the row that was passed last."""
-        self.seq += 1
+        self.seq += self._block.unread[place] + 1
         self._lockstep.tell(self._told, self.seq, said)
         if not self._listener.is_stopped:
-            self.seq += self._block.unread[place]
             self._tell_beat(self._told.ts)
 
     # --- one row at a time, among those of other symbols --------------------------------------
@@ -412,6 +412,7 @@ class BarRows:
             self._read_next()
             return True
         followed = False
+        seq += block.unread[place]
         if kind & HAS_OWN:
             seq += 1
             told.bar = self._own_bar(place)
@@ -425,7 +426,7 @@ class BarRows:
             if followed and self._listener.is_stopped:
                 self.seq = seq
                 return True
-        self.seq = seq + block.unread[place]
+        self.seq = seq
         self._read_next()
         return followed
 
@@ -540,6 +541,7 @@ class BarRows:
         if told is None:
             is_own_read = block.kinds[place] & HAS_OWN != 0
             told = [(market.own, row)] if is_own_read else []
+            self.seq += block.unread[place]
         for lane, number in told:
             self.seq += 1
             if market.is_read(lane):
@@ -551,8 +553,6 @@ class BarRows:
                 self._lockstep.process(whole, self.seq)
                 if self._listener.is_stopped:
                     return
-        if row not in block.mixed:
-            self.seq += block.unread[place]
 
     def _tell_beat(self, ts: int) -> None:
         self.seq += 1

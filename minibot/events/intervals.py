@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
-from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
+from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, NEVER, SECOND_MS, WEEK_MS
 
 INTERVAL_MS: Final[dict[str, int]] = {
     "1s": SECOND_MS,
@@ -27,6 +27,14 @@ WarmupBars: TypeAlias = int | Mapping[str, int]
 
 # The Unix epoch was a Thursday; the venue's weeks begin on Monday.
 _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
+
+
+def longest_first(intervals: Iterable[str]) -> tuple[str, ...]:
+    """Return intervals in the order in which bars that close at one moment are told.
+
+    A strategy that decides on the shorter bar has taken the longer one by then.
+    """
+    return tuple(sorted(intervals, key=lambda name: -INTERVAL_MS.get(name, NEVER)))
 
 
 def align(ts: int, interval_ms: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from minibot.events.intervals import MONTH, REGIME_INTERVAL
+from minibot.events.intervals import MONTH, REGIME_INTERVAL, longest_first
 from minibot.kernel.errors import ConfigError
 from minibot.market.symbol import FeedConfig
 from minibot.market.watched_bars import WatchedConfig
@@ -32,7 +32,7 @@ def feed_config(
         )
     return FeedConfig(
         symbols=symbols,
-        intervals=market.bar_intervals,
+        intervals=longest_first(market.bar_intervals),
         origin_ms=origin_ms,
         grace_ms=max(market.bar_grace_market_ms, int(GRACE_MACHINE_MS_MIN * speed)),
         beat_interval_ms=market.beat_interval_market_ms,

@@ -15,7 +15,13 @@ from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.core_profile import venue_name
 from minibot.cores.wish import Wish
 from minibot.events.decimals import div_up, mul_div_down, round_down
-from minibot.events.intervals import INTERVAL_MS, align, warmup_of, warmup_raised
+from minibot.events.intervals import (
+    INTERVAL_MS,
+    align,
+    longest_first,
+    warmup_of,
+    warmup_raised,
+)
 from minibot.events.model import (
     BUY,
     SELL,
@@ -189,13 +195,13 @@ class Trial:
         lengths = {name: interval_ms(name) for name in self._core.chosen.needs.intervals}
         before = self.now
         self.now += min(lengths.values(), default=MINUTE_MS)
-        for name in reversed(lengths):  # The deciding one last.
+        for name in longest_first(lengths):
             if align(self.now, lengths[name]) > before:
                 self._close_bar(close, name)
 
     def warm_up(self, closes: Sequence[float]) -> None:
         """Hand in as many closed bars of each declared interval as a start of the profile does."""
-        for interval in self._core.chosen.needs.intervals:
+        for interval in longest_first(self._core.chosen.needs.intervals):
             count = warmup_of(self._config["market"]["warmup_bars"], interval)
             for n in range(count):
                 close = closes[n % len(closes)]

@@ -17,7 +17,7 @@ from minibot.engine.bar_series import BarSeries
 from minibot.engine.intrabar import LATENCY_SHARE, Candle, Intrabar, TouchModel
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.decimals import format_fixed, parse_fixed
-from minibot.events.intervals import warmup_of
+from minibot.events.intervals import longest_first, warmup_of
 from minibot.events.model import Bar, Beat, Instrument
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides, next_open, open_of
@@ -279,8 +279,8 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
             [f"strategy.bar_interval: {decides}; allowed: {series.interval} or a multiple of it"],
             f"Try --set strategy.bar_interval={series.interval}",
         )
-    wanted = dict.fromkeys([*config.market.bar_intervals, decides, trend])
-    return [name for name in wanted if name in INTERVALS and divides(series.interval, name)]
+    wanted = longest_first({*config.market.bar_intervals, decides, trend} & INTERVALS.keys())
+    return [name for name in wanted if divides(series.interval, name)]
 
 
 def _too_slow(series: BarSeries, latency_ms: int, most_ms: int) -> ConfigError:

@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
-from minibot.events.intervals import warmup_of
+from minibot.events.intervals import longest_first, warmup_of
 from minibot.events.model import Instrument
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Candle, FrameInvalid
@@ -100,7 +100,7 @@ class FrameSource:
         """Emit the closed bars before the origin, as the market role does at its start."""
         warmup, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
         for symbol in self.symbols:
-            for interval in self._config.market.bar_intervals:
+            for interval in longest_first(self._config.market.bar_intervals):
                 count = warmup_of(warmup, interval)
                 candles = [_candle(bar) for bar in self._past(symbol, interval)]
                 closed = closed_candles(candles, interval, settled_ts=exchange_ts, count=count)
