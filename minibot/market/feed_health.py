@@ -129,7 +129,7 @@ class FeedHealth:
             )
 
     def on_unquoted(self, symbol: str, age_ms: int) -> None:
-        """Stop the run if a symbol that trades has lacked best quotes for too long.
+        """Stop the run if a symbol that moves has lacked best quotes for too long.
 
         Raises:
             FeedLost: FEED_STALE; they are away for as long as an outage may last.
@@ -138,7 +138,7 @@ class FeedHealth:
             raise FeedLost(
                 MARKET_ROLE,
                 FEED_STALE,
-                f"{symbol} trades, but no best quote came for {age_ms} ms, "
+                f"{symbol} moves, but no best quote came for {age_ms} ms, "
                 f"at most {self.limits.outage_stop_ms} ms allowed",
             )
 

@@ -10,8 +10,9 @@ happened. A single stream can be silent while others on the same line flow, whic
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
-connection is given up: both with growing waits. A symbol that trades all the while, and gets no
-quote, ends the run as an outage does. Data with growing delay count as old as they are late.
+connection is given up: both with growing waits. A symbol that trades, or whose book moves, all the
+while, and gets no quote, ends the run as an outage does. Data with growing delay count as old as
+they are late.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ class _Watch:
         owed_ms: When the first sign of a newer touch came that no quote has followed.
         sign_ms: When the last one came.
         top: Top of the proved book.
+        top_ms: When a look last found it moved.
         missed_ms: Since when quotes are found to be missing.
-        traded_ms: When the last trade came while they were.
+        active_ms: When the last trade or move of the book's top came while they were.
     """
 
     quote: BestQuote | None = None
@@ -73,8 +75,9 @@ class _Watch:
     owed_ms: int | None = None
     sign_ms: int = 0
     top: Top | None = None
+    top_ms: int = 0
     missed_ms: int | None = None
-    traded_ms: int = 0
+    active_ms: int = 0
 
 
 def _top_of(feed: SymbolFeed) -> Top | None:
@@ -100,9 +103,10 @@ def _is_quote_owed(watch: _Watch, feed: SymbolFeed, now_ms: int, silence_ms: int
     heard_ms = max(feed.connected_ms or 0, feed.quoted_ms)
     sign_ms = seen_ms.get(TRADE, 0)
     before, watch.top = watch.top, _top_of(feed)
+    if before is not None and watch.top is not None and before != watch.top:
+        watch.top_ms = now_ms
     if quote is None:
-        if before is not None and watch.top is not None and before != watch.top:
-            sign_ms = now_ms
+        sign_ms = max(sign_ms, watch.top_ms)
     else:
         if feed.depth.is_valid:
             heard_ms = max(heard_ms, seen_ms.get(DEPTH, 0))
@@ -173,7 +177,7 @@ class Liveness:
         """Judge every line, and once a second every stream.
 
         Raises:
-            FeedLost: FEED_STALE; a symbol has traded for too long without a quote.
+            FeedLost: FEED_STALE; a symbol has moved for too long without a quote.
         """
         for shard in list(self._connections.shards):
             self._watch_line(shard, now_ms)
@@ -333,7 +337,7 @@ class Liveness:
         return QUOTE if depth_ms is not None and depth_ms - watch.moved_ms >= silence_ms else ""
 
     def _judge_quotes(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
-        """Stop the run when a symbol that trades has lacked quotes for too long.
+        """Stop the run when a symbol that trades or moves has lacked quotes for too long.
 
         Raises:
             FeedLost: FEED_STALE.
@@ -341,9 +345,9 @@ class Liveness:
         watch = self._watches[name]
         if watch.missed_ms is None or watch.missed_ms <= feed.quoted_ms:
             watch.missed_ms = now_ms
-        # Of a look before: a quote that follows a trade of this moment may be on its way.
-        self._link.on_unquoted(name, watch.traded_ms - watch.missed_ms)
-        watch.traded_ms = feed.seen_ms.get(TRADE, 0)
+        # Of a look before: a quote that follows a sign of this moment may be on its way.
+        self._link.on_unquoted(name, watch.active_ms - watch.missed_ms)
+        watch.active_ms = max(feed.seen_ms.get(TRADE, 0), watch.top_ms)
 
     def _may_renew(self, name: str, now_ms: int) -> bool:
         count, free_ms = self._renewals.get(name, (0, 0))

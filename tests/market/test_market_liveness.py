@@ -315,14 +315,21 @@ def test_quotes_that_do_not_come_back_are_asked_for_again() -> None:
 
 
 @pytest.mark.row("F81", "F108")
+@pytest.mark.parametrize("sign", ["trade", "book"])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_symbol_that_trades_without_quotes_for_too_long_ends_the_run(*, frozen: bool) -> None:
-    """Trades without a quote, frozen or none, end the run as soon as an outage has to."""
+def test_symbol_that_moves_without_quotes_for_too_long_ends_the_run(
+    sign: str, *, frozen: bool
+) -> None:
+    """Trades, or moves of the book, without a quote end the run as soon as an outage has to."""
     market = Market(["AUSDT", "BUSDT"], outage_stop_ms=120_000)
 
     def say(second: int) -> None:
         market.answer()
-        market.trade("AUSDT")
+        if sign == "trade":
+            market.trade("AUSDT")
+        else:
+            market.rebook()
+            market.diff("AUSDT", bid_of(second))
         if frozen and second <= 5:
             market.quote("AUSDT", bid_of(second))
         market.quote("BUSDT", bid_of(second))
@@ -341,9 +348,9 @@ def test_symbol_that_trades_without_quotes_for_too_long_ends_the_run(*, frozen: 
     assert "AUSDT" in stop.value.detail
 
 
-@pytest.mark.parametrize("case", ["no trade", "a quote between", "halted", "left"])
+@pytest.mark.parametrize("case", ["no move", "a quote between", "halted", "left"])
 def test_symbol_without_quotes_that_need_not_have_a_touch_ends_nothing(case: str) -> None:
-    """No run ends by a symbol without trades, with a quote between, halted meanwhile, or left."""
+    """No run ends by a symbol that stands still, gets a quote between, is halted, or left."""
     market = Market(["AUSDT", "BUSDT"], outage_stop_ms=120_000)
     floor = market.floor
 
@@ -363,8 +370,8 @@ def test_symbol_without_quotes_that_need_not_have_a_touch_ends_nothing(case: str
         if case in ("halted", "left") and 100 <= second < 500:
             return
         market.rebook()
-        market.diff("AUSDT", bid_of(second))
-        if case != "no trade":
+        market.diff("AUSDT", bid_of(min(second, 100) if case == "no move" else second))
+        if case != "no move":
             market.trade("AUSDT")
         if case == "a quote between" and second % 100 == 0:
             market.quote("AUSDT", bid_of(second))
@@ -390,8 +397,9 @@ def test_quote_that_stands_still_beside_its_book_ends_the_run_if_trades_bring_no
             market.quote("AUSDT", bid_of(second))
         if second == 435:
             market.trade("AUSDT")
-        # Re-subscriptions for the book come first, so that the one for the quote has to wait.
-        if not 5 < second < 210:
+        # Re-subscriptions for the book come first, so that the one for the quote has to wait; then
+        # the book stands as well, and the trade alone is a sign.
+        if second <= 5 or 210 <= second < 330:
             market.diff("AUSDT", bid_of(second))
 
     def go_on() -> None:
