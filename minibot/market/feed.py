@@ -268,6 +268,12 @@ class Feed:
         for feed in self._named(symbols):
             self._emit(feed.on_disconnected(now_ms, why), now_ms)
 
+    def hold_back(self, symbols: Iterable[str], now_ms: int, *, is_late: bool) -> None:
+        """Make no ticks of the given symbols while their data come late."""
+        for feed in self._named(symbols):
+            if feed.is_late != is_late:
+                self._emit(feed.hold_back(now_ms, is_late=is_late), now_ms)
+
     def _named(self, symbols: Iterable[str] | None) -> Iterable[SymbolFeed]:
         if symbols is None:
             return self.symbols.values()

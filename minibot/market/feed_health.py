@@ -142,6 +142,20 @@ class FeedHealth:
                 f"at most {self.limits.outage_stop_ms} ms allowed",
             )
 
+    def on_held_back(self, late_ms: int, age_ms: int) -> None:
+        """Stop the run if a line's data have come too late to trade on for too long.
+
+        Raises:
+            FeedLost: FEED_STALE; they do so for as long as an outage may last.
+        """
+        if age_ms >= self.limits.outage_stop_ms:
+            raise FeedLost(
+                MARKET_ROLE,
+                FEED_STALE,
+                f"data have come late for {age_ms} ms, now by {late_ms} ms, "
+                f"at most {self.limits.outage_stop_ms} ms allowed",
+            )
+
     # --- judgement ----------------------------------------------------------------------------
 
     def judge(self, now_ms: int) -> None:

@@ -167,6 +167,7 @@ class Liveness:
         self._is_asking = False
         self._renewals: dict[str, tuple[int, int]] = {}
         self._delays: dict[int, int] = {}
+        self._late_since: dict[int, int] = {}
         self.silent_streams = 0
 
     def begin(self) -> None:
@@ -177,7 +178,8 @@ class Liveness:
         """Judge every line, and once a second every stream.
 
         Raises:
-            FeedLost: FEED_STALE; a symbol has moved for too long without a quote.
+            FeedLost: FEED_STALE; a symbol has moved for too long without a quote, or data have come
+                late for too long.
         """
         for shard in list(self._connections.shards):
             self._watch_line(shard, now_ms)
@@ -187,6 +189,8 @@ class Liveness:
             self._forget_closed()
             for shard in list(self._connections.shards):
                 self._watch_lateness(shard, now_ms)
+                # A line that was connected anew is on time until it shows otherwise.
+                self._feed.hold_back(shard.groups, now_ms, is_late=shard.line.late_ms > 0)
                 self._watch_streams(shard, now_ms)
             self._ask_trades(now_ms)
 
@@ -243,7 +247,11 @@ class Liveness:
     # --- lateness -----------------------------------------------------------------------------
 
     def _watch_lateness(self, shard: Succession, now_ms: int) -> None:
-        """Set the delay of a line: how far its best symbol is behind its usual delay."""
+        """Set the delay of a line: how far its best symbol is behind its usual delay.
+
+        Raises:
+            FeedLost: FEED_STALE; it has been late for too long.
+        """
         line = shard.line
         delays = [
             feed.seen_ms[TRADE] - feed.order.last_ts
@@ -266,6 +274,11 @@ class Liveness:
             detail = f"trades come {late_ms} ms later than they did, as old as that they are taken"
             self._feed.board.add(now_ms, DATA_LATE, detail)
         line.on_late(late_ms if is_late else 0)
+        if not is_late:
+            self._late_since.pop(shard.number, None)
+        else:
+            since_ms = self._late_since.setdefault(shard.number, now_ms)
+            self._link.on_held_back(late_ms, now_ms - since_ms)
         is_hopeless = is_late and late_ms >= self._limits.silence_ms and not shard.has_successor
         # A venue that is late on every connection gets later by reconnecting: growing waits.
         if is_hopeless and self._may_renew(f"shard {shard.number}", now_ms):

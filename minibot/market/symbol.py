@@ -102,6 +102,7 @@ class SymbolFeed:
         }
         self._average = AverageWindow(symbol, config.intervals)
         self.holds_quotes = False  # Set under overload, see `market.overload`.
+        self.is_late = False
         self.outliers = 0
         self.gaps = 0
         self.late_trades = 0
@@ -180,6 +181,8 @@ class SymbolFeed:
         if before is not None and quote.update_id <= before.update_id:
             anew = self._begin_quotes_anew(before, quote, now_ms)
         self.data_ms = self.seen_ms[QUOTE] = now_ms
+        if self.is_late:
+            return anew
         if anew or self._gap_from:
             return [*anew, *self._end_gap(QUOTE, now_ms), *ticks]
         return ticks
@@ -188,6 +191,19 @@ class SymbolFeed:
         """Forget the touch that a refused quote has ended."""
         self._refused_ms = now_ms
         self.ticks.lose_touch()
+
+    def hold_back(self, now_ms: int, *, is_late: bool) -> Payloads:
+        """Tell no ticks while data come late, or tell them again, from the next quote on.
+
+        Cores trade at no touch behind a gap; bars and book go on from the late data.
+        """
+        self.is_late = is_late
+        self.ticks.on_disconnected()
+        if not is_late:
+            return []
+        self._gap_why = "data come late"
+        self._gap_from.setdefault(QUOTE, self.seen_ms.get(QUOTE, now_ms))
+        return [self._gap(QUOTE, now_ms, now_ms, self._gap_why)]
 
     def _begin_quotes_anew(self, before: Quote, quote: Quote, now_ms: int) -> Payloads:
         """Note that update ids fell: the touch since `before` was of an earlier time."""
@@ -293,7 +309,9 @@ class SymbolFeed:
             )
             self._board.add(self.data_ms, PRINTS_OFF_TOUCH, detail)
         dropped = ticks.dropped
-        payloads += ticks.on_trade(arrival, now_ms)
+        told = ticks.on_trade(arrival, now_ms)
+        if not self.is_late:
+            payloads += told
         if ticks.dropped > dropped:
             detail = f"{self.symbol}: no tick of the oldest of {WAITING_MAX} trades without a quote"
             self._board.add(self.data_ms, TRADES_DROPPED, detail)

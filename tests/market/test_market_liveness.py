@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Gap
+from minibot.events.model import Gap, MarketTick
 from minibot.events.reasons import FEED_STALE
-from minibot.exchanges.base import Candle, Snapshot
+from minibot.exchanges.base import QUOTE, Candle, Snapshot
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.venue_facts import Reply
 from minibot.kernel.errors import FeedLost
@@ -714,6 +714,61 @@ def test_data_that_come_later_and_later_are_as_old_as_they_are_late() -> None:
 
     assert market.kinds() == ["data_late", "connection_lost"]
     assert market.floor.readers[1].is_aborted
+
+
+@pytest.mark.row("F108")
+def test_data_that_come_late_make_no_ticks_until_they_are_on_time() -> None:
+    """Late data make no ticks: a gap takes the touch away, and the first quote on time ends it."""
+    market = Market(["AUSDT"])
+    market.late_ms = 0
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    def go_on(seconds: int) -> list[Any]:
+        market.floor.feed.take()
+        for _ in range(seconds):
+            market.second(say)
+        return [payload for payload, _ in market.floor.feed.take()]
+
+    assert any(isinstance(payload, MarketTick) for payload in go_on(5))
+    market.late_ms = 7_000
+    (lost,) = [payload for payload in go_on(7) if isinstance(payload, Gap)]
+    assert lost.stream == QUOTE
+    assert not [payload for payload in go_on(30) if isinstance(payload, Gap | MarketTick)]
+    market.late_ms = 0
+    go_on(1)
+    gap, tick, *_ = [p for p in go_on(1) if isinstance(p, Gap | MarketTick)]
+
+    assert isinstance(gap, Gap)
+    assert (gap.stream, gap.to_ts - gap.from_ts) == (QUOTE, 33_000)
+    assert isinstance(tick, MarketTick)
+    assert (tick.bid, tick.kind) == (bid_of(44), "quote")
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize("on_time", [False, True])
+def test_data_that_stay_late_for_too_long_end_the_run(*, on_time: bool) -> None:
+    """Late data end the run as soon as an outage has to; data on time in between begin anew."""
+    market = Market(["AUSDT"], outage_stop_ms=120_000)
+
+    def say(second: int) -> None:
+        market.late_ms = 0 if second < 5 or (on_time and second == 100) else 7_000
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    def go_on(seconds: int) -> None:
+        for _ in range(seconds):
+            market.second(say)
+
+    go_on(129)
+    with nullcontext() if on_time else pytest.raises(FeedLost) as stop:
+        go_on(1)
+
+    assert on_time or (stop is not None and stop.value.reason_code == FEED_STALE)
 
 
 @pytest.mark.row("F108", "S-46")
