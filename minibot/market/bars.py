@@ -2,8 +2,8 @@
 
 Bars are aligned in exchange time (trade time). From the first trade on there is one bar for every
 interval, flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a
-trade of a later interval, or by the exchange's clock plus a grace period; a trade that comes later
-is counted, not merged.
+trade of a later interval, or by the exchange's clock plus a grace period, for as long as the line
+brings anything; a trade that comes later is counted, not merged.
 
 A bar that lacks trades is never written: after a break in the stream, intervals that may be
 incomplete become a hole, which klines fill. Volumes are exact integers.

@@ -35,6 +35,7 @@ from minibot.market.notices import (
     NoticeBoard,
 )
 from minibot.market.rules import RulesBook, without_order_counts
+from minibot.market.shard_health import ShardHealth
 from minibot.market.symbol import TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed
 
 # Kinds of frames.
@@ -257,10 +258,12 @@ class Feed:
 
     # --- connection ---------------------------------------------------------------------------
 
-    def on_connected(self, now_ms: int, symbols: Iterable[str] | None = None) -> None:
-        """Note that the given symbols, by default all, have a stream connection."""
+    def on_connected(
+        self, now_ms: int, symbols: Iterable[str] | None = None, line: ShardHealth | None = None
+    ) -> None:
+        """Note that the given symbols, by default all, have a stream connection, of that line."""
         for feed in self._named(symbols):
-            feed.on_connected(now_ms)
+            feed.on_connected(now_ms, line)
             self._learn_due(feed)
 
     def on_disconnected(self, now_ms: int, why: str, symbols: Iterable[str] | None = None) -> None:

@@ -117,13 +117,14 @@ def session_config(context: RoleContext) -> SessionConfig:
     exchange, market = context.config.exchange, context.config.market
     universe = universe_config(context.config, context.manifest.symbols)
     is_chosen = universe is not None and universe.is_dynamic
+    feed = feed_config(
+        context.config,
+        () if is_chosen else context.manifest.symbols,
+        context.manifest.clock_origin_ms,
+        context.clock.speed,
+    )
     return SessionConfig(
-        feed=feed_config(
-            context.config,
-            () if is_chosen else context.manifest.symbols,
-            context.manifest.clock_origin_ms,
-            context.clock.speed,
-        ),
+        feed=feed,
         link=LinkLimits(
             seed=context.config.seed,
             outage_stop_ms=exchange.outage_stop_market_ms,
@@ -137,6 +138,7 @@ def session_config(context: RoleContext) -> SessionConfig:
             tick_stale_ms=exchange.tick_stale_market_ms,
             renew_after_ms=exchange.renew_after_market_ms,
             feed_invalid_max=exchange.feed_invalid_max,
+            bar_grace_ms=feed.grace_ms,
         ),
         warmup_bars=market.warmup_bars,
         ping_interval_ms=exchange.ping_interval_market_ms,

@@ -29,7 +29,10 @@ SILENCE_STALES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
-    """Thresholds of the profile, section of the venue; durations in market milliseconds."""
+    """Thresholds of the profile, section of the venue; durations in market milliseconds.
+
+    `bar_grace_ms` is the feed's `grace_ms`: a longer break in a line may be a lag.
+    """
 
     seed: int
     outage_stop_ms: int
@@ -43,6 +46,7 @@ class LinkLimits:
     tick_stale_ms: int
     renew_after_ms: int
     feed_invalid_max: int
+    bar_grace_ms: int = 500
 
     @property
     def silence_ms(self) -> int:
@@ -71,6 +75,8 @@ class ShardHealth:
         self.data_ms = now_ms
         self.frame_ns = 0  # Machine time of the last data.
         self.late_ms = 0
+        # The last break: when its line was heard before, and when again.
+        self._before_ms = self._resumed_ms = now_ms
         self.is_connected = False
         self.has_data = False
         self.reconnects = 0
@@ -101,6 +107,8 @@ class ShardHealth:
     def on_data(self, now_ms: int) -> None:
         """Note a frame with market data."""
         if now_ms > self.data_ms:
+            if now_ms - self.data_ms > self.limits.bar_grace_ms:
+                self._before_ms, self._resumed_ms = self.data_ms, now_ms
             self.data_ms = now_ms
         if not self.has_data:
             self.has_data = True
@@ -159,6 +167,20 @@ class ShardHealth:
         """Return whether an established connection brings nothing."""
         since = max(self.data_ms, self.connected_ms)
         return self.is_connected and now_ms - since >= self.limits.silence_ms
+
+    @property
+    def settled_ms(self) -> int:
+        """Return when everything that a break in the line has held up is here, ms."""
+        return self._resumed_ms + self.limits.bar_grace_ms
+
+    def heard_ms(self, now_ms: int) -> int:
+        """Return the time up to which the line has brought everything, ms.
+
+        While it is silent nobody knows what is on its way; what a lag has held up comes within a
+        moment.
+        """
+        heard_ms = self.data_ms if now_ms >= self.settled_ms else self._before_ms
+        return heard_ms - self.late_ms
 
     def data_age_ms(self, now_ms: int) -> int:
         """Return the age of the shard's last data, including their delay."""

@@ -223,7 +223,7 @@ class Succession:
 
     def _connected(self, connection: _Connection, now_ms: int) -> None:
         self.line.on_connected(now_ms)
-        self.feed.on_connected(now_ms, connection.carries.held)
+        self.feed.on_connected(now_ms, connection.carries.held, self.line)
 
     def on_frame(self, number: int, kind: str, now_ms: int) -> None:
         """Note the kind of a connection's frame."""
@@ -253,7 +253,7 @@ class Succession:
             if connection.carries.errors >= REFUSALS_MAX:
                 self.on_lost(number, f"control refused: {reply.error}", now_ms)
         elif method == SUBSCRIBE and connection is self._active:
-            self.feed.on_connected(now_ms, names)
+            self.feed.on_connected(now_ms, names, self.line)
 
     def on_shutdown(self, number: int, now_ms: int) -> None:
         """Note that the venue will close this connection, and plan a successor."""
@@ -324,7 +324,8 @@ class Succession:
         # A renewal under way on the old connection gets no answer that counts any more.
         feeds = self.feed.symbols
         held = [name for name in standby.carries.held if name in feeds]
-        self.feed.on_connected(now_ms, [n for n in held if feeds[n].connected_ms is None])
+        missing = [name for name in held if feeds[name].connected_ms is None]
+        self.feed.on_connected(now_ms, missing, self.line)
 
     # --- ends ---------------------------------------------------------------------------------
 

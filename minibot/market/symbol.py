@@ -38,6 +38,7 @@ from minibot.market.notices import (
     NoticeBoard,
 )
 from minibot.market.rules import UNREADABLE
+from minibot.market.shard_health import ShardHealth
 from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
 from minibot.market.trades import ANEW_MS, Arrival, Missing, Passed, TradeOrder
 
@@ -113,6 +114,8 @@ class SymbolFeed:
         self._gap_why = ""
         self._refused_ms = 0
         self.connected_ms: int | None = None
+        self._line: ShardHealth | None = None
+        self._clock_ms = now_ms
         self._is_suspended = False
         self._has_warned = False
         self._has_quotes = has_quotes
@@ -365,9 +368,9 @@ class SymbolFeed:
         self._suspend()
         return [self._gap(DEPTH, self._gap_from.get(DEPTH, now_ms), now_ms, why)] * was_valid
 
-    def on_connected(self, now_ms: int) -> None:
-        """Note that a stream is connected."""
-        self.connected_ms = now_ms
+    def on_connected(self, now_ms: int, line: ShardHealth | None = None) -> None:
+        """Note that a stream is connected; its line says what may still be on its way."""
+        self.connected_ms, self._line = now_ms, line
         self.ticks.drop_waiting()
         self.depth.on_connected(now_ms)
 
@@ -437,6 +440,7 @@ class SymbolFeed:
 
     def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
         """Advance time: held trades, bars that close, a symbol that stayed quiet after a gap."""
+        self._clock_ms = now_ms
         payloads = [*self._pass(self.order.due(now_ms), now_ms)]
         quiet_ms = self._quiet_ms
         if quiet_ms is not None:
@@ -446,6 +450,10 @@ class SymbolFeed:
                     exchange_ts, now_ms, "no trade shows whether any is missing"
                 )
             return payloads
+        if self._line is not None:
+            # Trades that a silent line holds up belong to their bars.
+            late_ms = now_ms - self._line.heard_ms(now_ms) - self._config.grace_ms
+            exchange_ts -= max(0, late_ms)
         for lane in self.lanes.values():
             payloads += lane.on_clock(exchange_ts)
         return payloads
@@ -474,7 +482,13 @@ class SymbolFeed:
         for lane in self.lanes.values():
             close_ts = lane.builder.next_close_ts()
             if close_ts is not None:
-                dues.append(close_ts - skew_ms)
+                due_ms = close_ts - skew_ms
+                if self._line is not None and due_ms <= self._clock_ms:
+                    # Its line is waited for; while that is silent, each beat looks again.
+                    due_ms = self._line.settled_ms
+                    if due_ms <= self._clock_ms:
+                        continue
+                dues.append(due_ms)
         return min(dues, default=None)
 
     # --- prices -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Gap, MarketTick
+from minibot.events.model import Bar, Gap, MarketTick
 from minibot.events.reasons import FEED_STALE
 from minibot.exchanges.base import QUOTE, Candle, Snapshot
 from minibot.exchanges.binance.venue import BINANCE
@@ -621,6 +621,91 @@ def test_slow_start_is_no_silence_of_a_line() -> None:
     assert not market.liveness.is_quiet(line)
     market.floor.tick(60_000)
     assert market.liveness.is_quiet(line)
+
+
+# --- bars ---------------------------------------------------------------------------------------
+
+MINUTE_ENDS_MS = 40_000  # After T0.
+
+
+def bars(market: Market, name: str) -> list[tuple[Bar, int]]:
+    """Return the bars of a symbol that are ready, each with its time after T0."""
+    out = market.floor.feed.take()
+    found = [(payload, ts - T0) for payload, ts in out if isinstance(payload, Bar)]
+    return [(bar, ts) for bar, ts in found if bar.symbol == name]
+
+
+@pytest.mark.parametrize("first", ["trade", "quote"])
+def test_bar_waits_for_trades_of_a_line_that_lags_at_its_end(first: str) -> None:
+    """A lag over a minute's end leaves no trade out of the bar: the clock alone closes none."""
+    market = Market(["AUSDT"])
+    feed = market.floor.feed
+
+    def trade_of(second: int) -> None:
+        market.late_ms = market.floor.now_ms - (T0 + second * 1_000)
+        market.trade("AUSDT")
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        trade_of(second)
+
+    for _ in range(37):
+        market.second(say)
+    for _ in range(5):
+        market.second()
+        feed.advance(market.floor.now_ms)
+        assert feed.next_due_ms > market.floor.now_ms
+    assert bars(market, "AUSDT") == []
+    market.floor.tick(500)
+    if first == "quote":
+        market.quote("AUSDT", "99.5")
+        feed.advance(market.floor.now_ms)
+    for second in range(38, 43):
+        trade_of(second)
+    ((bar, _),) = bars(market, "AUSDT")
+
+    assert bar.trades == 39
+
+
+def test_bar_of_a_symbol_without_trades_closes_in_time_on_a_line_that_lives() -> None:
+    """A quiet symbol's bar waits for its grace alone while its line brings anything."""
+    market = Market(["AUSDT", "BUSDT"])
+    market.trade("BUSDT")
+
+    def say(second: int) -> None:
+        for _ in range(4):
+            market.quote("AUSDT", bid_of(second))
+            market.floor.tick(250)
+            market.floor.feed.advance(market.floor.now_ms)
+
+    for second in range(41):
+        say(second)
+    ((bar, ts),) = bars(market, "BUSDT")
+
+    assert (bar.trades, ts) == (1, MINUTE_ENDS_MS + 500)
+
+
+def test_bar_that_waits_for_a_silent_line_closes_once_it_is_heard_again() -> None:
+    """A line that comes back is waited for as long as a late trade, and a quiet one not at all."""
+    market = Market(["AUSDT", "BUSDT"])
+    market.trade("BUSDT")
+    feed, line = market.floor.feed, market.floor.all.shards[0].line
+    market.floor.tick(MINUTE_ENDS_MS + 3_000)
+    feed.advance(market.floor.now_ms)
+    market.quote("AUSDT", "99.5")
+    feed.advance(market.floor.now_ms)
+    assert bars(market, "BUSDT") == []
+    market.floor.tick(1_000)
+    feed.advance(market.floor.now_ms)
+    ((bar, _),) = bars(market, "BUSDT")
+    assert bar.open_ts == T0 - 20_000
+    market.floor.tick(61_000)
+    line.on_quiet(market.floor.now_ms)
+    feed.advance(market.floor.now_ms)
+    ((bar, _),) = bars(market, "BUSDT")
+
+    assert bar.trades == 0
 
 
 # --- a connection -------------------------------------------------------------------------------
