@@ -210,7 +210,7 @@ class RestScheduler:
         self.breaker.on_answer(now_ms, ok=error.kind in (REFUSED, RATE_LIMITED, BANNED))
         if error.kind not in (RATE_LIMITED, BANNED):
             return 0
-        # Obeyed at once, before any other job is sent.
-        silent_ms = max(error.retry_after_ms, error.until_ms - now_ms)
+        # Obeyed at once, before any other job is sent. The end is on the exchange's clock.
+        silent_ms = max(error.retry_after_ms, error.until_ms - budget.skew_ms - now_ms)
         budget.silence(now_ms, silent_ms, is_ban=error.kind == BANNED)
         return silent_ms

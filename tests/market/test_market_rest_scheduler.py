@@ -201,6 +201,23 @@ def test_silence_holds_for_every_thread_to_the_millisecond(kind: str, *, is_ban:
     assert {ms for name, ms in office.asked if name != "a"} == {30_000}
 
 
+@pytest.mark.row("F106")
+@pytest.mark.parametrize("skew_ms", [-300, 0, 300])
+def test_ban_lasts_as_long_as_the_exchanges_clock_says(skew_ms: int) -> None:
+    """A ban's end is a time of the exchange, whose clock may be ahead of the run's or behind it."""
+    office = Office()
+    office.clock.ms = 1_000_000
+    office.budget.skew_ms = skew_ms
+    office.errors["a"] = error(BANNED, until_ms=1_120_000 + skew_ms)
+    office.gate.set()
+    with office:
+        office.send("a", NEEDED)
+        office.wait(lambda: len(office.answers) == 1, "the ban")
+
+    assert office.answers[0].silent_ms == 120_000
+    assert office.answers[0].silent_until_ms == 1_120_000
+
+
 # --- breaker ------------------------------------------------------------------------------------
 
 
