@@ -99,7 +99,8 @@ class Opening:
         requests = self._session.requests
         for make in (requests.ping, requests.time):
             requests.on_measured(self._ask(make))
-        if requests.skew.is_far:  # One answer may be wrong; a second one stops the run.
+        # One answer may be wrong or slow; a second one stops the run, or is better.
+        if requests.skew.is_far or requests.is_time_unsure:
             requests.on_measured(self._ask(requests.time))
 
     def _choose(self) -> None:

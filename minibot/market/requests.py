@@ -115,9 +115,15 @@ class Requests:
             return
         self._is_measuring = True
         skew = self.skew
-        ask_time = skew.is_awaited or skew.is_far or self._measurements % TIME_EVERY == 0
+        is_wanted = skew.is_awaited or skew.is_far or self.is_time_unsure
+        ask_time = is_wanted or self._measurements % TIME_EVERY == 0
         self._measurements += 1
         self.courier.send(self.time(self._measured) if ask_time else self.ping(self._measured))
+
+    @property
+    def is_time_unsure(self) -> bool:
+        """Return whether the exchange's clock may be wrong by more than a bar waits for trades."""
+        return self.skew.unsure_ms > self.feed.config.grace_ms
 
     def on_pause(self, paused_ms: int) -> None:
         """Measure the exchange's clock anew: the run's may have stood still with this process.
@@ -153,8 +159,10 @@ class Requests:
     def _take_time(self, answer: Answer) -> None:
         if answer.sent_ns < self._resumed_ns:
             return
-        middle_ns = (answer.sent_ns + answer.received_ns) // 2
-        told = self.skew.take(answer.value - self.clock.at_machine_ns(middle_ns))
+        at_machine_ns = self.clock.at_machine_ns
+        middle_ms = at_machine_ns((answer.sent_ns + answer.received_ns) // 2)
+        took_ms = at_machine_ns(answer.received_ns) - at_machine_ns(answer.sent_ns)
+        told = self.skew.take(answer.value - middle_ms, unsure_ms=(took_ms + 1) // 2)
         if told:
             self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, told)
         self.feed.skew_ms = self.courier.budget.skew_ms = self.skew.ms

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, RestError
 from minibot.exchanges.binance.limits import LIMITS, depth_weight
 from minibot.exchanges.binance.venue import BINANCE
@@ -124,6 +125,57 @@ def test_minute_of_weight_is_the_venues(skew_ms: int) -> None:
 
     assert budget.wait_ms(ends - 10, 5, share_percent=80) == 10
     assert budget.wait_ms(ends, 5, share_percent=80) == 0
+
+
+class MachineClock(StepClock):
+    """Run clock that began with the machine's and runs with it."""
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        return moment_ns // NS_PER_MS
+
+
+def told_time(requests: Requests, exchange_ms: int, sent_ms: int, received_ms: int) -> None:
+    """Give the answer of the exchange's time to a request of this round trip."""
+    job = requests.time(lambda answer: None)
+    job.done(
+        Answer(
+            job, value=exchange_ms, sent_ns=sent_ms * NS_PER_MS, received_ns=received_ms * NS_PER_MS
+        )
+    )
+
+
+@pytest.mark.row("F77")
+@pytest.mark.parametrize(("exchange_ms", "skew_ms"), [(0, 0), (4_000, 0), (4_001, 2_001)])
+def test_slow_answer_moves_the_clock_only_by_more_than_it_may_be_wrong(
+    exchange_ms: int, skew_ms: int
+) -> None:
+    """The exchange wrote its time anywhere in the round trip, so half of that proves nothing."""
+    tray = Tray()
+    requests = requests_of(tray)
+    requests.clock = MachineClock()
+    told_time(requests, 0, 0, 0)
+    told_time(requests, exchange_ms, 0, 4_000)
+
+    assert (requests.feed.skew_ms, tray.budget.skew_ms) == (skew_ms, skew_ms)
+
+
+@pytest.mark.row("F77")
+def test_time_that_a_slow_first_answer_told_is_asked_for_again() -> None:
+    """A first time that may be wrong by more than a bar waits is measured until it is better."""
+    tray = Tray()
+    requests = requests_of(tray)
+    requests.clock = MachineClock()
+    told_time(requests, 0, 0, 1_002)
+    requests._measurements = 1
+    requests.measure()
+    requests._is_measuring = False
+    assert tray.jobs[-1].path == LIMITS.time[0]
+    assert requests.feed.skew_ms == -501
+    told_time(requests, 2_000, 2_000, 2_000)
+    requests.measure()
+
+    assert tray.jobs[-1].path == LIMITS.ping[0]
+    assert requests.feed.skew_ms == 0
 
 
 PAUSED_MS = 90_000

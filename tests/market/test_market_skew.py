@@ -92,6 +92,29 @@ def test_noise_within_the_limit_is_followed_and_never_stops(measured: list[int])
         assert skew.ms == skew_ms
 
 
+def test_first_measurement_that_is_made_better_is_no_drift() -> None:
+    """A slow first answer may be far off; a better one within its error is where drift begins."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(4_000, unsure_ms=4_000)
+    skew.take(0, unsure_ms=10)
+
+    assert (skew.ms, skew.unsure_ms) == (0, 10)
+    assert skew.take(-MAX_MS, unsure_ms=10) == ""
+    with pytest.raises(RunStop, match="has drifted by -5001 ms"):
+        skew.take(-MAX_MS - 1)
+
+
+def test_answer_that_may_be_right_about_no_change_confirms_no_jump() -> None:
+    """A slow answer around the believed skew denies a jump that was measured before."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(0)
+    skew.take(9_000)
+    assert skew.take(3_000, unsure_ms=3_000) == ""
+    skew.take(9_000)
+
+    assert skew.ms == 0
+
+
 @pytest.mark.row("F77")
 def test_pauses_of_this_machine_are_no_drift_of_the_exchange() -> None:
     """Behind each the first measurement counts, however far off; drift is counted from there."""
