@@ -189,8 +189,8 @@ class Liveness:
             self._forget_closed()
             for shard in list(self._connections.shards):
                 self._watch_lateness(shard, now_ms)
-                # A line that was connected anew is on time until it shows otherwise.
-                self._feed.hold_back(shard.groups, now_ms, is_late=shard.line.late_ms > 0)
+                is_late = shard.number in self._late_since
+                self._feed.hold_back(shard.groups, now_ms, is_late=is_late)
                 self._watch_streams(shard, now_ms)
             self._ask_trades(now_ms)
 
@@ -253,14 +253,20 @@ class Liveness:
             FeedLost: FEED_STALE; it has been late for too long.
         """
         line = shard.line
+        since_ms = max(now_ms - self._limits.tick_stale_ms, line.connected_ms)
         delays = [
             feed.seen_ms[TRADE] - feed.order.last_ts
             for name in shard.groups
             if (feed := self._feed.symbols.get(name)) is not None
-            and now_ms - feed.seen_ms.get(TRADE, 0) <= self._limits.tick_stale_ms
+            and feed.seen_ms.get(TRADE, 0) >= since_ms
             and feed.order.last_ts
         ]
-        if not delays or not line.is_connected:
+        if not line.is_connected:
+            return
+        if not delays:
+            # A connection after a late one is on time if no trade says otherwise for a while.
+            if since_ms > line.connected_ms and not line.late_ms:
+                self._late_since.pop(shard.number, None)
             return
         delay = min(delays)
         # The exchange's clock is `skew_ms` ahead, so a trade without delay is `-skew_ms` old.
@@ -277,8 +283,8 @@ class Liveness:
         if not is_late:
             self._late_since.pop(shard.number, None)
         else:
-            since_ms = self._late_since.setdefault(shard.number, now_ms)
-            self._link.on_held_back(late_ms, now_ms - since_ms)
+            began_ms = self._late_since.setdefault(shard.number, now_ms)
+            self._link.on_held_back(late_ms, now_ms - began_ms)
         is_hopeless = is_late and late_ms >= self._limits.silence_ms and not shard.has_successor
         # A venue that is late on every connection gets later by reconnecting: growing waits.
         if is_hopeless and self._may_renew(f"shard {shard.number}", now_ms):

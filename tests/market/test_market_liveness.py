@@ -834,6 +834,34 @@ def test_data_that_come_late_make_no_ticks_until_they_are_on_time() -> None:
 
 
 @pytest.mark.row("F108")
+@pytest.mark.parametrize("is_late", [False, True])
+def test_connection_after_a_late_one_makes_ticks_once_it_is_on_time(*, is_late: bool) -> None:
+    """A new connection of a late line is believed by a trade on time, or once none has come."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        market.reopen()
+        market.late_ms = 0 if second < 5 else 40_000
+        market.quote("AUSDT", bid_of(second))
+        if is_late or second <= 10:
+            market.trade("AUSDT")
+
+    def ticks(seconds: int) -> int:
+        market.floor.feed.take()
+        for _ in range(seconds):
+            market.second(say)
+        return sum(isinstance(payload, MarketTick) for payload, _ in market.floor.feed.take())
+
+    ticks(10)
+    assert "data_late" in market.kinds()
+    market.floor.all.shards[0].give_up(market.floor.now_ms, "lost")
+    market.floor.tick(1_000)
+    market.reopen()
+    assert ticks(4) == 0
+    assert bool(ticks(10)) is not is_late
+
+
+@pytest.mark.row("F108")
 @pytest.mark.parametrize("on_time", [False, True])
 def test_data_that_stay_late_for_too_long_end_the_run(*, on_time: bool) -> None:
     """Late data end the run as soon as an outage has to; data on time in between begin anew."""
