@@ -112,14 +112,14 @@ def await_universe(desk: Desk, generation: int) -> Any:
         found = desk.world.of("universe")
         return found[-1] if found and found[-1].generation >= generation else None
 
-    wait_until(lambda: newest() or desk.has_ended, f"universe {generation}", 40)
+    wait_until(lambda: newest() or desk.has_ended, f"universe {generation}")
     found = newest()
     assert found is not None, desk.stopped
     return found
 
 
 def await_kind(desk: Desk, kind: str) -> list[str]:
-    wait_until(lambda: kind in desk.world.kinds() or desk.has_ended, f"incident {kind}", 40)
+    wait_until(lambda: kind in desk.world.kinds() or desk.has_ended, f"incident {kind}")
     return [notice.detail for notice in desk.world.notices if notice.kind == kind]
 
 
@@ -211,11 +211,11 @@ def test_symbol_that_left_is_given_up_after_a_minute_unless_it_is_held(tmp_path:
         for symbol in leaving:
             venue.fault("symbol_break", symbol=symbol, status="BREAK")
         await_universe(desk, 2)
-        wait_until(lambda: leaving[1] not in desk.session.feed.symbols, "given up", 40)
+        wait_until(lambda: leaving[1] not in desk.session.feed.symbols, "given up")
         kept = desk.world.of("universe")[-1].kept
         is_followed = leaving[0] in desk.session.feed.symbols
         held.now = frozenset()
-        wait_until(lambda: leaving[0] not in desk.session.feed.symbols, "given up", 40)
+        wait_until(lambda: leaving[0] not in desk.session.feed.symbols, "given up")
         wait_until(lambda: desk.world.of("universe")[-1].kept == (), "nothing kept")
 
     assert kept == (leaving[0],)
@@ -229,7 +229,7 @@ def test_symbol_that_comes_back_has_a_gap(tmp_path: Path) -> None:
         symbol = first.traded[0]
         venue.fault("symbol_break", symbol=symbol, status="BREAK")
         await_universe(desk, 2)
-        wait_until(lambda: symbol not in desk.session.feed.symbols, "given up", 40)
+        wait_until(lambda: symbol not in desk.session.feed.symbols, "given up")
         venue.fault("symbol_break", symbol=symbol, status="TRADING")
         await_universe(desk, 3)
         count = len(desk.world.lines)
@@ -299,7 +299,7 @@ def await_ticks(desk: Desk, symbol: str) -> None:
     def has_ticks() -> bool:
         return any(tick.symbol == symbol for tick in desk.world.of("market_tick"))
 
-    wait_until(lambda: has_ticks() or desk.has_ended, f"ticks of {symbol}", 40)
+    wait_until(lambda: has_ticks() or desk.has_ended, f"ticks of {symbol}")
 
 
 def test_carried_position_is_followed_while_its_symbol_is_halted(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_carried_position_is_followed_while_its_symbol_is_halted(tmp_path: Path)
     with running(
         tmp_path, config, symbols=config.symbols, halted="XRPUSDT", held=held, rules_ms=60_000
     ) as (venue, desk):
-        wait_until(lambda: "XRPUSDT" in desk.session.feed.symbols or desk.has_ended, "followed", 40)
+        wait_until(lambda: "XRPUSDT" in desk.session.feed.symbols or desk.has_ended, "followed")
         venue.fault("symbol_break", symbol="XRPUSDT", status="TRADING")
         await_kind(desk, "symbol_trading")
         await_ticks(desk, "XRPUSDT")
@@ -524,7 +524,7 @@ def test_universe_without_any_symbol_is_refused_at_the_start(tmp_path: Path) -> 
         config = replace(plain, universe=universe(quote_volume_min=10**30))
         desk = Desk(tmp_path, config, venue.port, speed=SPEED, rest_timeout_s=REST_TIMEOUT_S)
         desk.start()
-        wait_until(lambda: desk.has_ended, "refused", 40)
+        wait_until(lambda: desk.has_ended, "refused")
 
     assert desk.stopped is not None
     assert desk.stopped.reason_code == "CONFIG_INVALID"
@@ -596,7 +596,7 @@ def test_halt_longer_than_an_outage_may_last_does_not_end_the_run(
         venue.fault("symbol_break", status=status)
         await_kind(desk, "symbol_halted")
         until_ms = desk.clock.now_ms() + 130_000
-        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "a long halt", 60)
+        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "a long halt")
         assert not desk.has_ended, desk.stopped
         venue.fault("symbol_break", status="TRADING")
         await_kind(desk, "symbol_trading")
@@ -610,7 +610,7 @@ def test_slow_endpoints_are_asked_at_their_own_cadence(tmp_path: Path) -> None:
     """Listings and volumes are requested once a minute, and once at the start."""
     with running(tmp_path, universe(interval_ms=60_000)) as (venue, desk):
         until_ms = desk.origin_ms + 130_000
-        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "two minutes", 60)
+        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "two minutes")
         requests = venue.status()["requests"]
 
     assert 2 <= requests["/api/v3/ticker/24hr"] <= 3
