@@ -87,15 +87,16 @@ class FeedHealth:
 
     # --- requests and frames ------------------------------------------------------------------
 
-    def on_sample(self, now_ms: int, *, ok: bool) -> None:
+    def on_sample(self, now_ms: int, *, ok: bool, is_throttled: bool = False) -> None:
         """Note the outcome of a scheduled measurement.
 
         While no data come either, the whole exchange is unreachable, which has a limit of its own:
-        such failures do not count towards the error rate.
+        such failures do not count towards the error rate. Neither does a wish for silence, which is
+        obeyed.
         """
         self.last_sample_ok = ok
         is_fed = self.is_connected and self.data_age_ms(now_ms) <= self.limits.tick_stale_ms
-        if ok or is_fed:
+        if ok or (is_fed and not is_throttled):
             self._samples.add(now_ms, ok=ok)
 
     def on_invalid(self, now_ms: int) -> None:

@@ -96,7 +96,7 @@ class Requests:
                 self.errors_in_row = 0
             return
         self.errors_in_row += 1
-        self.throttled += error.kind in (RATE_LIMITED, BANNED)
+        self.throttled += is_throttle(error)
         if error.kind == RATE_LIMITED:
             board.add(now_ms, RATE_LIMITED_NOTICE, str(error), until_ms=answer.silent_until_ms)
             self.address.on_silence(answer.silent_until_ms, is_ban=False)
@@ -332,3 +332,8 @@ class Requests:
 def is_refusal(error: RestError | RunStop | None) -> bool:
     """Return whether the venue understood the request and refused it: a retry is useless."""
     return isinstance(error, RestError) and error.kind == REFUSED
+
+
+def is_throttle(error: RestError | RunStop | None) -> bool:
+    """Return whether the venue wants silence for a while: it works."""
+    return isinstance(error, RestError) and error.kind in (RATE_LIMITED, BANNED)

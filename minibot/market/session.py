@@ -29,7 +29,7 @@ from minibot.market.notices import PAUSED
 from minibot.market.overload import Overload
 from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.reference_refresh import Holder, NothingHeld, ReferenceRefresh
-from minibot.market.requests import Requests
+from minibot.market.requests import Requests, is_throttle
 from minibot.market.rest_scheduler import Answer, RestScheduler
 from minibot.market.shard_health import CLOSED, LinkLimits
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
@@ -348,7 +348,8 @@ class Session:
 
     def _measured(self, answer: Answer) -> None:
         now_ms = self.clock.now_ms()
-        self.link.on_sample(now_ms, ok=answer.error is None)
+        is_throttled = is_throttle(answer.error)
+        self.link.on_sample(now_ms, ok=answer.error is None, is_throttled=is_throttled)
         self.health(latency_us=answer.took_us, endpoint=answer.job.path, ok=answer.error is None)
 
     # --- now and then -------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -434,6 +435,28 @@ def test_429_silences_all_requests_for_as_long_as_told(tmp_path: Path) -> None:
     assert desk.world.kinds().count("rate_limited") == 1
     assert desk.session.link.reconnects == 0
     assert_whole(desk)
+
+
+@pytest.mark.row("F105")
+def test_429s_that_are_obeyed_are_no_errors_of_the_exchange(tmp_path: Path) -> None:
+    """However many a night meets, its stream goes on: no error rate counts them."""
+    limits = link_limits(error_samples_min=4)
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=limits, ping_interval_ms=2_000)
+        requests = desk.session.requests
+
+        def has_met(count: int) -> bool:
+            is_over = requests.throttled == count and not requests.errors_in_row
+            return is_over or desk.has_ended
+
+        for number in range(1, 6):
+            running.fault("429", retry_after=6)
+            wait_until(partial(has_met, number), "a 429, and then an answer")
+        desk.drain()
+
+    assert desk.stopped is None
+    assert desk.exit_code == 0
+    assert requests.throttled == 5
 
 
 @pytest.mark.row("S-47", "F106")
