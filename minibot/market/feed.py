@@ -453,8 +453,10 @@ class Feed:
     # --- figures ------------------------------------------------------------------------------
 
     def data_age_ms(self, now_ms: int) -> int:
-        """Return the age of the last data of the symbol that has been silent for longest."""
-        return max((max(0, now_ms - feed.data_ms) for feed in self.symbols.values()), default=0)
+        """Return the age of the last data of the trading symbol that is silent for longest."""
+        trading = self.rules.is_trading
+        ages = (now_ms - feed.data_ms for name, feed in self.symbols.items() if trading(name))
+        return max(0, max(ages, default=0))
 
     def figures(self) -> dict[str, int]:
         """Return all counters so far, over all symbols."""

@@ -212,7 +212,7 @@ class Liveness:
         if not self.is_quiet(line) or self._machine_ns() - checked_ns < SILENCE_NS_MIN:
             return
         sample = self._sample(shard)
-        if not sample and self._is_halted(shard):
+        if not sample and self.is_halted(shard):
             # None of its symbols trades, so silence is expected; their rules are checked.
             line.on_quiet(now_ms)
             return
@@ -226,7 +226,7 @@ class Liveness:
         known = [name for name in shard.groups if name in feeds and trading(name)]
         return sorted(known, key=lambda name: -feeds[name].data_ms)[:SAMPLE_MAX]
 
-    def _is_halted(self, shard: Succession) -> bool:
+    def is_halted(self, shard: Succession) -> bool:
         """Return whether a shard has symbols, and none of them trades."""
         rules = self._feed.rules
         names = [name for name in shard.groups if name in self._feed.symbols]

@@ -374,9 +374,13 @@ class Session:
     def _set_state(self, now_ms: int) -> None:
         link, stale_ms = self.link, self.config.link.tick_stale_ms
         is_old = any(
-            line.late_ms > 0
-            or (line.data_age_ms(now_ms) > stale_ms and self.liveness.is_quiet(line))
-            for line in link.lines
+            shard.line.late_ms > 0
+            or (
+                shard.line.data_age_ms(now_ms) > stale_ms
+                and self.liveness.is_quiet(shard.line)
+                and not self.liveness.is_halted(shard)
+            )
+            for shard in self.connections.shards
         )
         is_good = self.connections.is_open and link.breaker == CLOSED and link.last_sample_ok
         state = READY if is_good and not is_old else DEGRADED

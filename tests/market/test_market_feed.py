@@ -757,6 +757,20 @@ def test_instrument_is_written_at_the_start_and_on_change() -> None:
     assert [notice.kind for notice in feed.board.take_all()] == ["symbol_halted"]
 
 
+@pytest.mark.row("F118")
+@pytest.mark.parametrize("status", ["DELISTED", "HALT"])
+def test_symbol_that_does_not_trade_makes_no_data_old(status: str) -> None:
+    """A halt is no outage: the age told is that of the symbols that trade."""
+    feed = Feed(FeedConfig(("BTCUSDT", "ETHUSDT"), ("1s",), T0), T0, BINANCE.dialect)
+    feed.on_connected(T0)
+    feed.on_frame(quote_frame(1), T0 + 60_000, 1)
+    feed.on_instruments([instrument("BTCUSDT"), instrument("ETHUSDT")], T0 + 60_000)
+    assert feed.data_age_ms(T0 + 61_000) == 61_000
+    feed.on_instruments([instrument("ETHUSDT", status=status)], T0 + 61_000)
+
+    assert feed.data_age_ms(T0 + 61_000) == 1_000
+
+
 def test_process_that_follows_another_marks_what_it_missed() -> None:
     """After kill -9 bars continue, and the missed time is a gap and a hole."""
     feed = new_feed(now_ms=T0 + 9_000)

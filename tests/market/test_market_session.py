@@ -644,6 +644,23 @@ def test_silent_socket_is_given_up_and_what_was_missed_is_filled(tmp_path: Path)
     assert_whole(desk)
 
 
+@pytest.mark.row("F118")
+def test_halt_of_every_symbol_leaves_the_session_ready(tmp_path: Path) -> None:
+    """A halt is no outage, however long: nothing that should come is missing."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("symbol_break", status="HALT")
+        wait_for_notice(desk, "symbol_halted")
+        wait_until(lambda: desk.world.healths[-1][0] == "READY" or desk.has_ended, "ready")
+        before = len(desk.world.healths)
+        wait_for_market_ms(desk, desk.clock.now_ms() - desk.origin_ms + 60_000)
+        halted = desk.world.healths[before:]
+        desk.drain()
+
+    assert {state for state, _ in halted} == {"READY"}
+    assert {fields["data_age_ms"] for _, fields in halted} == {0}
+
+
 @pytest.mark.row("F108")
 def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
     """Lasting silence ends the run, although reconnecting works."""
