@@ -6,7 +6,7 @@ past. Nothing here blocks: each answer makes the next request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -38,7 +38,7 @@ class SymbolOnboarding:
     warmup_bars: WarmupBars
     _coming: dict[str, int] = field(default_factory=dict)
     _missing: dict[str, set[str]] = field(default_factory=dict)
-    _retries: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    _retries: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 
     def add(self, symbols: Iterable[str]) -> None:
         """Start to add the symbols that are not followed yet."""
@@ -57,7 +57,10 @@ class SymbolOnboarding:
     def on_clock(self, now_ms: int) -> None:
         """Repeat the requests that are due."""
         while self._retries and self._retries[0][0] <= now_ms:
-            self._ask_rules(self._retries.pop(0)[1])
+            self._retries.pop(0)[1]()
+
+    def _ask_again(self, ask: Callable[[], None]) -> None:
+        self._retries.append((self.pace.now_ms() + RETRY_MS, ask))
 
     # --- rules --------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class SymbolOnboarding:
             else:
                 again.append(name)
         if again:
-            self._retries.append((self.pace.now_ms() + RETRY_MS, tuple(again)))
+            self._ask_again(partial(self._ask_rules, tuple(again)))
 
     def _refuse(self, name: str, why: str) -> None:
         self._coming.pop(name, None)
@@ -110,13 +113,21 @@ class SymbolOnboarding:
         intervals = self.feed.config.intervals
         self._missing[name] = set(intervals)
         for interval in intervals:
-            done = partial(self._on_history, name, interval)
-            bars = warmup_of(self.warmup_bars, interval)
-            job = self.requests.history(name, interval, bars, done)
-            self.requests.courier.send(job)
+            self._ask_bars(name, interval, 1)
 
-    def _on_history(self, name: str, interval: str, answer: Answer) -> None:
-        if name not in self._missing:
+    def _ask_bars(self, name: str, interval: str, tries: int) -> None:
+        if interval not in self._missing.get(name, ()):
+            return
+        done = partial(self._on_history, name, interval, tries)
+        bars = warmup_of(self.warmup_bars, interval)
+        job = self.requests.history(name, interval, bars, done)
+        self.requests.courier.send(job)
+
+    def _on_history(self, name: str, interval: str, tries: int, answer: Answer) -> None:
+        if interval not in self._missing.get(name, ()):
+            return
+        if answer.error is not None and not is_refusal(answer.error) and tries < TRIES_MAX:
+            self._ask_again(partial(self._ask_bars, name, interval, tries + 1))
             return
         now_ms = self.clock.now_ms()
         bars = warmup_of(self.warmup_bars, interval)

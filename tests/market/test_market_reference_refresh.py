@@ -177,10 +177,15 @@ def test_watched_symbols_have_closed_bars_and_nothing_else(tmp_path: Path) -> No
 
 
 @pytest.mark.row("F118")
-def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(tmp_path: Path) -> None:
-    """A halted symbol leaves the universe, and another one enters with rules and history."""
+@pytest.mark.parametrize("errors", [0, 2])
+def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(
+    tmp_path: Path, errors: int
+) -> None:
+    """A halted symbol leaves the universe, and another one enters with rules and whole history."""
     with running(tmp_path, universe()) as (venue, desk):
         first = await_universe(desk, 1)
+        if errors:
+            venue.fault("5xx", endpoint="klines", n=errors)
         gone = first.traded[0]
         venue.fault("symbol_break", symbol=gone, status="HALT")
         second = await_universe(desk, 2)
@@ -199,6 +204,8 @@ def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(tmp_path:
     ]
     assert of_newcomer[0] == "instrument"
     assert of_newcomer.index("bar") < of_newcomer.index("market_tick")
+    bars = [bar for bar in desk.world.of("bar") if bar.symbol == come and bar.interval == "1m"]
+    assert sum(bar.is_history for bar in bars) >= 60
 
 
 def test_symbol_that_left_is_given_up_after_a_minute_unless_it_is_held(tmp_path: Path) -> None:
