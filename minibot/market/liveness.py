@@ -338,7 +338,10 @@ class Liveness:
         if connected_ms is None or now_ms - connected_ms < silence_ms:
             watch.ahead_ms = None
             return ""
-        if quote is None or depth_ms is None or depth_ms >= self._looked_ms:
+        # A snapshot that nothing follows shows a stream that is silent from the start; a source
+        # without a book gives none.
+        followed_ms = connected_ms if depth_ms is None and feed.depth.is_valid else depth_ms
+        if quote is None or followed_ms is None or followed_ms >= self._looked_ms:
             watch.ahead_ms = None
         elif watch.ahead_ms is not None and now_ms - watch.ahead_ms >= silence_ms:
             watch.ahead_ms = None

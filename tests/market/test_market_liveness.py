@@ -162,13 +162,14 @@ def bid_of(second: int) -> str:
 
 
 @pytest.mark.row("F108", "S-17")
-def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
-    """Silent depth is renewed while quotes move, as its own age shows."""
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew(seconds: int) -> None:
+    """Depth silent from some time or from the start is renewed, and the cores learn of it."""
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
         market.quote("AUSDT", bid_of(second))
-        if second <= 5:
+        if second <= seconds:
             market.diff("AUSDT", bid_of(second))
 
     for _ in range(14):
@@ -180,6 +181,8 @@ def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
     assert "stream_silent" in market.kinds()
     assert market.sent() == ["UNSUBSCRIBE"]
     assert market.floor.feed.symbols["AUSDT"].depth.keeper.book is None
+    gaps = [payload for payload, _ in market.floor.feed.take() if isinstance(payload, Gap)]
+    assert "depth" in {gap.stream for gap in gaps}
 
 
 @pytest.mark.row("F108", "F115")
@@ -236,6 +239,8 @@ def test_trades_that_prove_no_frozen_touch_ask_for_nothing(price: str, follows: 
     """Trades at the touch, or with a quote or an update of the book behind each, prove nothing."""
     market = Market(["AUSDT"])
     market.quote("AUSDT", "99.5")
+    if follows == "quote":  # Of a source without a book.
+        market.floor.feed.symbols["AUSDT"].depth.keeper.reset()
 
     def say(second: int) -> None:
         if follows == "quote":
@@ -255,6 +260,7 @@ def test_trades_that_prove_no_frozen_touch_ask_for_nothing(price: str, follows: 
 def test_rare_trades_with_a_quote_behind_each_ask_for_nothing() -> None:
     """A quote that follows a rare trade after the look is no silent one, whatever was before."""
     market = Market(["AUSDT"])
+    market.floor.feed.symbols["AUSDT"].depth.keeper.reset()  # A source without a book.
 
     def say(second: int) -> None:
         if second % 120 == 21 and second > 120:
