@@ -22,6 +22,7 @@ from minibot.exchanges.base import (
     Trade,
 )
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, positive
+from minibot.exchanges.venue_facts import DELISTED
 from minibot.market.average import AverageWindow, minutes_of
 from minibot.market.bar_backfill import BarLane
 from minibot.market.bars import Hole
@@ -117,6 +118,7 @@ class SymbolFeed:
         self._line: ShardHealth | None = None
         self._clock_ms = now_ms
         self._is_suspended = False
+        self._is_gone = False
         self._has_warned = False
         self._has_quotes = has_quotes
         # Set when something may be due sooner than `next_due_ms` last returned.
@@ -461,7 +463,8 @@ class SymbolFeed:
     @property
     def _quiet_ms(self) -> int | None:
         """Return when suspended bars go on without a trade, ms; None for not."""
-        if not self._is_suspended or self.connected_ms is None:
+        # The venue has no klines of a symbol that it no longer lists.
+        if not self._is_suspended or self.connected_ms is None or self._is_gone:
             return None
         lower_ms = self.order.lower_since_ms
         since_ms = self.connected_ms if lower_ms is None else lower_ms + ANEW_MS
@@ -494,8 +497,11 @@ class SymbolFeed:
     # --- prices -------------------------------------------------------------------------------
 
     def take_rules(self, rules: Instrument) -> None:
-        """Take the symbol's rules: its average price, and whether it is halted."""
+        """Take the symbol's rules: its average price, and whether it is halted or gone."""
         self.average_over(minutes_of(rules))
+        self._is_gone = rules.status == DELISTED
+        if self._is_gone:
+            self._suspend()
         if rules.status != UNREADABLE:
             self.band.halt(is_halted=rules.status != TRADING)
 

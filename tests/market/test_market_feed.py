@@ -428,6 +428,29 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
     assert of(feed, "bar") == []
 
 
+@pytest.mark.row("F112", "F118")
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_outage_after_a_delisting_asks_for_no_klines(*, is_listed: bool) -> None:
+    """The venue has no klines of a delisted symbol: neither bars nor a hole follow, ever."""
+    feed = new_feed()
+    feed.on_instruments([instrument()], T0)
+    feed.on_frame(trade_frame(1, T0), T0, 0)
+    feed.advance(T0 + 30_000)
+    if not is_listed:
+        feed.on_instruments(feed.rules.missing(["BTCUSDT"]), T0 + 30_000)
+    of(feed, "bar")
+    feed.on_disconnected(T0 + 60_000, "lost")
+    feed.on_connected(T0 + 61_000)
+    asked: list[HoleWanted] = []
+    for now in range(T0 + 62_000, T0 + 300_000, 1_000):
+        feed.advance(now)
+        asked += feed.holes_wanted(now)
+
+    assert bool(asked) is is_listed
+    assert is_listed or not of(feed, "bar")
+    assert is_listed or not feed.figures()["bars_unfilled"]
+
+
 def last_trade_of_the_old_subscription() -> Feed:
     """Return a feed that is subscribing anew, after one more trade of the former streams."""
     feed = new_feed()
