@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from minibot.events.model import AveragePrice
+from minibot.events.model import AveragePrice, Halt, LockSymbol, RiskAction
 from minibot.events.money import UNIT
+from minibot.events.reasons import (
+    HALTED,
+    NIGHT_LOSS,
+    POSITIONS_MAX,
+    RISK_LIMIT,
+    SYMBOL_LOCKED,
+)
 from minibot.replay.explain.size_at import returns_at
 from minibot.replay.explain.size_question import size_now, size_supposed
-from tests.risk.desk import OTHER, SYMBOL, Desk, config
+from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
 from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
 from tests.risk.test_quotes import QUOTED
 
@@ -36,6 +45,42 @@ def test_size_question_judges_a_purchase_at_the_market_by_the_average_price(
     made.put("market_ticks", AveragePrice(SYMBOL, "90", 5, made.ts))
 
     assert size_now(made.profile, made.risk.state(), SYMBOL).reason == reason
+
+
+def stopped_by(reason: str) -> Desk:
+    """Return a desk whose next BUY is refused for a reason that no size mends."""
+    changes: dict[str, dict[str, Any]] = {
+        POSITIONS_MAX: {"risk__positions_max": 1},
+        NIGHT_LOSS: {"risk__night_loss_soft": "5"},
+        # A hard limit without a soft value below it: the order would end the run.
+        RISK_LIMIT: {"risk__night_notional_soft": None, "risk__night_notional_hard": "1500"},
+    }
+    made = Desk(config(**changes.get(reason, {}))).ready()
+    if reason == HALTED:
+        made.put("control", Halt("operator", "news"))
+    elif reason == SYMBOL_LOCKED:
+        made.put("control", LockSymbol("operator", "thin", SYMBOL))
+    elif reason == POSITIONS_MAX:
+        made.instrument(OTHER)
+        made.tick(symbol=OTHER)
+        made.signal("BUY", symbol=OTHER)
+        made.tick(symbol=OTHER)
+        made.tick()
+    else:
+        made.buy()
+        made.tick("99.00", "99.02")
+    return made
+
+
+@pytest.mark.parametrize("reason", [HALTED, SYMBOL_LOCKED, POSITIONS_MAX, NIGHT_LOSS, RISK_LIMIT])
+def test_size_question_says_nothing_where_a_buy_then_buys_nothing(reason: str) -> None:
+    """The answer has the reason code of the decision that follows, and no quantity."""
+    made = stopped_by(reason)
+    answer = size_now(made.profile, made.risk.state(), SYMBOL)
+    (action,) = of(made.signal("BUY"), RiskAction)
+
+    assert (answer.reason, action.reason_code) == (reason, reason)
+    assert (answer.qty, answer.notional) == ("0.00000000", "0.00000000")
 
 
 def test_returns_at_a_time_are_those_that_risk_kept() -> None:

@@ -1,7 +1,7 @@
 """Size question: what an entry would cost now, and every bound on it, for a person who asks.
 
-It asks the same `size_entry` as a decision. Checks that need a signal, such as its age, are not
-part of it: they refuse an entry, and never make one smaller.
+It asks the same `entry_rows` and `size_entry` as a decision. Checks that need a signal, such as its
+age, are not part of it: they refuse an entry, and never make one smaller.
 """
 
 from __future__ import annotations
@@ -13,18 +13,37 @@ from typing import Any, Final
 from minibot.accounting.order_rules import Band, Bounds, OrderRules
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.core_profile import FIXED
-from minibot.events.model import JsonObject
+from minibot.cores.event_id import NOBODY
+from minibot.cores.messages import SIGNALS, SignalMessage
+from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, amount_text
+from minibot.events.reasons import RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.risk.campaign import CAMPAIGN_LOSS
-from minibot.risk.checks import NOT_ASKED, Checklist, Gate
-from minibot.risk.entry_decision import ORDER_NOTIONAL, POSITION_QTY, size_entry
+from minibot.risk.checks import NOT_ASKED, Checklist, Gate, exceeded
+from minibot.risk.entry_decision import (
+    NOT_ENDING,
+    ORDER_NOTIONAL,
+    POSITION_QTY,
+    entry_rows,
+    hard_rows,
+    size_entry,
+)
+from minibot.risk.headroom import Headroom
+from minibot.risk.late_entries import CONFIDENCE
+from minibot.risk.positions import Market
 from minibot.risk.risk_state import RiskState
+from minibot.risk.signal_gates import DECIDED_BEFORE, SIGNAL_AGE, TICK_AGE
 from minibot.risk.sizing import BY_AMOUNT, LOSS_AT_STOP
 
 # Rows that no amount of quote is read from: quantities, the venue's least order, a loss.
 NO_AMOUNTS: Final = frozenset(
     {gate.name for gate in (POSITION_QTY, ORDER_NOTIONAL, LOSS_AT_STOP, CAMPAIGN_LOSS)}
+)
+# Rows left out: those of a signal and of its tick, and the end of the run, as the question about a
+# finished run is what its account would buy.
+NOT_JUDGED: Final = frozenset(
+    {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, CONFIDENCE, TICK_AGE, NOT_ENDING)}
 )
 
 
@@ -89,7 +108,8 @@ def size_now(config: JsonObject, state: Mapping[str, Any], symbol: str) -> SizeA
     Raises:
         Refusal: Nothing is known of the market.
     """
-    return _answer(RiskState.from_state(config, state), symbol)
+    found = RiskState.from_state(config, state)
+    return _answer(found, symbol, _refusal(found, found.positions.of(symbol)))
 
 
 def size_supposed(
@@ -136,7 +156,19 @@ def size_supposed(
     return _answer(state, symbol)
 
 
-def _answer(state: RiskState, symbol: str) -> SizeAnswer:
+def _refusal(state: RiskState, market: Market) -> str:
+    """Return the reason code by which an entry is refused whatever its size; empty without one."""
+    signal = SignalMessage()
+    signal.place, signal.cause, signal.ts, signal.tick_seq = SIGNALS, NOBODY, state.now, None
+    signal.symbol, signal.side, signal.wish = market.symbol, BUY, None
+    signal.confidence, signal.horizon_ms = 0, 0
+    rows = entry_rows(state, market, signal, state.headroom(market.symbol))
+    checks = Checklist()
+    checks.judge(tuple([row for row in rows if row[0].name not in NOT_JUDGED]))
+    return checks.reason
+
+
+def _answer(state: RiskState, symbol: str, refusal: str = "") -> SizeAnswer:
     market = state.positions.of(symbol)
     rules = market.rules
     if rules is None or not market.has_mid:
@@ -149,6 +181,9 @@ def _answer(state: RiskState, symbol: str) -> SizeAnswer:
     is_quoted = state.quotes.rules.is_on
     qty, notional = size_entry(state, market, rules, left, checks, is_quoted=is_quoted)
     gates = [row[0] for row in checks.rows if row[0].name == "size_bound"]
+    reason = refusal or ("" if qty else checks.reason) or _stop_reason(state, left, notional)
+    if reason:
+        qty, notional = 0, 0
     decided = _first_word(gates)
     rows = [
         (place, gate, value, limit)
@@ -186,9 +221,14 @@ def _answer(state: RiskState, symbol: str) -> SizeAnswer:
         amount_text(qty),
         amount_text(notional),
         decided,
-        "" if qty else checks.reason,
+        reason,
         tuple(bounds),
     )
+
+
+def _stop_reason(state: RiskState, left: Headroom, notional: int) -> str:
+    """Return RISK_LIMIT where the order would pass a hard limit, which ends the run; else empty."""
+    return "" if exceeded(hard_rows(state.limits, left, notional)) is None else RISK_LIMIT
 
 
 def _first_word(gates: list[Gate]) -> str:
