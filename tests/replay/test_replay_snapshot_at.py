@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Window
 from minibot.events.model import Event, MarketTick, Payload, PositionPlan, RiskStanding
+from minibot.events.reasons import RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.explanation import Step
@@ -20,6 +23,7 @@ from minibot.replay.explain.lines import event_text, levels_text
 from minibot.replay.explain.rejections import (
     NOTHING,
     WhyNot,
+    _ask_risk,
     next_rejection,
     why_not,
     why_not_lines,
@@ -33,6 +37,7 @@ from minibot.replay.explain.snapshot_at import (
 )
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
+from tests.risk.desk import Desk, config
 from tests.runs import ShortRun, raw_events, verb
 
 
@@ -239,6 +244,30 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
         event["payload"]["side"] == "BUY" for event in raw_events(short_run.run_dir, "fills")
     )
     assert all(sum(item.following.values()) == item.count for item in found.strategy.values())
+
+
+class DeskRun:
+    """What why-not reads of a recorded run, by a desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def events(self, queue: str) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) of a queue."""
+        yield from enumerate(self._desk.events(queue), 1)
+
+
+def test_why_not_counts_the_stop_of_a_hard_limit_as_a_refusal() -> None:
+    """Where an entry would pass a hard limit without a soft value, it is refused by RISK_LIMIT."""
+    desk = Desk(config(risk__night_notional_soft=None, risk__night_notional_hard="1500")).ready()
+    desk.buy()
+    desk.signal("BUY")
+    found = WhyNot("BUY", WHOLE)
+
+    _ask_risk(cast("Recorded", DeskRun(desk)), found, None)
+
+    assert (found.allowed, found.fills) == (1, 1)
+    assert {code: item.count for code, item in found.risk.items()} == {RISK_LIMIT: 1}
 
 
 def test_strategy_that_never_answered_is_called_silent() -> None:

@@ -16,7 +16,17 @@ from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, Window, replay_role
-from minibot.events.model import BUY, HOLD, SELL, Event, JsonObject, MarketTick, RiskAction, Signal
+from minibot.events.model import (
+    BLOCK,
+    BUY,
+    HOLD,
+    SELL,
+    Event,
+    JsonObject,
+    MarketTick,
+    RiskAction,
+    Signal,
+)
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import (
     CONFLICTING,
@@ -34,6 +44,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.replay.explain.checks import check_words, failed_checks
 from minibot.replay.partial_run import PartialRun
 from minibot.replay.time_arguments import Span
+from minibot.risk.drafts import STOP
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.decision import RELATIONS, Decision
 
@@ -254,7 +265,7 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
         if not isinstance(action, RiskAction) or action.signal_id not in signals:
             continue
         unanswered.discard(action.signal_id)
-        if action.action != "BLOCK":
+        if action.action not in (BLOCK, STOP):
             found.allowed += 1
             continue
         checks = [dict(check) for check in action.checks or ()]
