@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.cli.backtest import DEFAULT_PROFILE, named
 from minibot.cli.support.output import progress_bar, say, show
-from minibot.cli.support.profile import profile_of
+from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.cli.support.selection import add_profile, add_run, run_dir_of, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.events.model import JsonObject
@@ -22,6 +22,8 @@ from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
     from minibot.backtest.market_scan import MarketScan
+    from minibot.engine.recorded_run import Recorded
+    from minibot.strategies.scanner.settings import ScannerSettings
 
 HELP = "rank symbols of a run, source or venue; each filter's value, the nearest reason against"
 EXAMPLE = "minibot scan --source klines:btcusdt-1m --source klines:ethusdt-1m"
@@ -58,7 +60,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="with --venue: these (default: the symbols of the profile)",
     )
     command.add_argument(
-        "--interval", metavar="I", help="bars that are compared (default: 15m, or the nearest)"
+        "--interval",
+        metavar="I",
+        help="bars that are compared (default: the scanner's, else 15m, or the nearest)",
     )
     add_profile(command, DEFAULT_PROFILE)
     add_treatment(command)
@@ -68,9 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the ranking and write it as csv; 0 also where no symbol has a score."""
     if arguments.venue and arguments.config is DEFAULT_PROFILE:
         arguments.config = VENUE_PROFILE
-    from minibot.strategies.scanner.settings import ScannerSettings
-
-    found = _scanned(arguments, ScannerSettings())
+    found = _scanned(arguments)
     rows = rows_of(found)
     files = write_csv(var_of(arguments), rows)
     scan = found.scan.to_json()
@@ -79,17 +81,36 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
+def _settings(config: JsonObject) -> ScannerSettings:
+    """Return the settings of a configuration's scanner; without one those of minibot."""
+    from minibot.cores.core_profile import CoreProfile
+    from minibot.strategies.scanner.scans import settings_of
+    from minibot.strategies.scanner.settings import ScannerSettings
+
+    section = CoreProfile.of(config).scanner
+    return ScannerSettings() if section is None else settings_of(section)
+
+
+def _of_run(recorded: Recorded, arguments: argparse.Namespace) -> MarketScan:
+    """Return the scan of a run by its own scanner, which `--set` changes."""
+    from minibot.backtest.market_scan import scan_run
+
+    config = recorded.manifest.config
+    if arguments.set:
+        config = recorded_profile(config, arguments).raw
+    return scan_run(recorded, _settings(config), arguments.interval)
+
+
+def _scanned(arguments: argparse.Namespace) -> MarketScan:
     # Imported here because `--help` needs none of it.
-    from minibot.backtest.market_scan import scan_run, scan_sources
+    from minibot.backtest.market_scan import scan_sources
     from minibot.backtest.sources.source_interval import fitted_sets
     from minibot.backtest.sources.source_spec import open_market, run_of
     from minibot.replay.run_status import open_run
     from minibot.runtime.configuration.config import config_with
 
-    interval = arguments.interval
     if arguments.venue:
-        return _of_venue(arguments, settings)
+        return _of_venue(arguments)
     if arguments.pairs is not None:
         raise Refusal("--pairs names symbols of the venue.", "Add --venue.")
     if arguments.source is None:
@@ -97,21 +118,21 @@ def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
         for notice in status.altered:
             say(f"note: {notice} is not what was sealed.")
         with progress_bar(f"scan {recorded.manifest.run_id}"):
-            return scan_run(recorded, settings, interval)
+            return _of_run(recorded, arguments)
     if arguments.run_name != LATEST:
         raise Refusal("a run and --source name two markets.", f"Leave out {arguments.run_name}.")
     words = [named(word, arguments) for word in arguments.source]
     with progress_bar(f"scan {', '.join(words)}"):
         kept = run_of(words)
         if kept is not None:
-            return scan_run(kept, settings, interval)
+            return _of_run(kept, arguments)
         config = profile_of(arguments)
         config = config_with(config.raw, fitted_sets(words, config))
         market = open_market(words, config, treatment=treatment_of(arguments))
-        return scan_sources(market, config, settings, interval)
+        return scan_sources(market, config, _settings(config.raw), arguments.interval)
 
 
-def _of_venue(arguments: argparse.Namespace, settings: Any) -> MarketScan:
+def _of_venue(arguments: argparse.Namespace) -> MarketScan:
     """Return the scan of the newest closed klines of the profile's venue."""
     from minibot.backtest.market_scan import scan_bars
     from minibot.cli.support.venue_bars import venue_bars
@@ -122,13 +143,14 @@ def _of_venue(arguments: argparse.Namespace, settings: Any) -> MarketScan:
 
     if arguments.source is not None or arguments.run_name != LATEST:
         raise Refusal("--venue and a run or --source name two markets.", "Name one.")
+    config = profile_of(arguments)
+    settings = _settings(config.raw)
     interval = arguments.interval or settings.interval
     if interval not in INTERVAL_MS:
         raise ConfigError(
             f"--interval: {plain_text(interval, 20)} is no length of bars.",
             [f"allowed: {', '.join(INTERVAL_MS)}"],
         )
-    config = profile_of(arguments)
     names = config.exchange.symbols if arguments.pairs is None else arguments.pairs.split(",")
     symbols = list(dict.fromkeys(map(venue_of(config).symbols.read, names)))
     wanted = {interval: BARS_MIN, REGIME_INTERVAL: REGIME_BARS_MIN + 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 from minibot.backtest.market_scan import recommendation_text
 from minibot.cli.scan import OPPORTUNITIES_FILE, SCAN_FILE
 from minibot.events.model import Recommendation
+from minibot.runtime.configuration.config import config_with
+from minibot.runtime.manifest import Manifest
 from minibot.strategies.scanner.factors import BARS_MIN
 from tests.backtest.markets import walk, write_klines
-from tests.runs import Said, verb
+from tests.replay.damaged import copy_of, manifest_says
+from tests.runs import Said, ShortRun, verb
 from tests.simulator.embedded_exchange import Exchange
 
 MINUTES = ("--interval", "1m")
@@ -59,6 +63,24 @@ def test_scan_of_a_source_ranks_it_and_writes_both_files(var_dir: Path, two: lis
     assert kept[0]["score_min_threshold"] == "60"
     passing = [row["symbol"] for row in rows if row["is_opportunity"]]
     assert [row["symbol"] for row in told(var_dir, OPPORTUNITIES_FILE)] == passing
+
+
+OF_RUN = {"bar_interval": "1m", "score_min": "7"}
+STRICT = {"bar_interval": "1m", "score_min": "1", "change_percent_max": "0.1"}
+
+
+def test_scan_of_a_source_is_by_the_scanner_of_the_profile(var_dir: Path, two: list[Path]) -> None:
+    """Its thresholds and bars are those of the profile, as in a run; --interval is stronger."""
+    sets = ("--set", f"scanner={json.dumps(STRICT)}")
+
+    said, longer = scan(var_dir, two, *sets), scan(var_dir, two, *sets, "--interval", "5m")
+
+    assert said.code == longer.code == 0, said.err + longer.err
+    assert (said.document["interval"], longer.document["interval"]) == ("1m", "5m")
+    for row in said.document["rows"]:
+        thresholds = {one["name"]: one["threshold"] for one in row["filters"]}
+        assert thresholds["score_min"] == STRICT["score_min"]
+        assert thresholds["change_percent_max"] == STRICT["change_percent_max"]
 
 
 def test_scan_takes_a_gap_that_an_option_settles(var_dir: Path, tmp_path: Path) -> None:
@@ -116,6 +138,25 @@ def test_scan_of_a_run_reads_the_bars_that_it_wrote(var_dir: Path, project: Path
     (row,) = said.document["rows"]
     assert row["symbol"] == "BTCUSDT"
     assert row["lacks"].endswith("of 97 bars of 1m")
+
+
+def test_scan_of_a_run_is_by_the_scanner_of_the_run(
+    short_run: ShortRun, tmp_path: Path, var_dir: Path
+) -> None:
+    """A run's own thresholds hold, and --set changes them."""
+    copied = copy_of(short_run, tmp_path)
+    ours = config_with(Manifest.load(copied).config, [f"scanner={json.dumps(OF_RUN)}"]).raw
+    manifest_says(copied, config=ours)
+
+    said = verb(var_dir, "scan", str(copied), "--json")
+    other = verb(var_dir, "scan", str(copied), "--json", "--set", "scanner.score_min=8")
+
+    assert said.code == other.code == 0, said.err + other.err
+    found = [
+        {one["name"]: one["threshold"] for one in each.document["rows"][0]["filters"]}["score_min"]
+        for each in (said, other)
+    ]
+    assert found == ["7", "8"]
 
 
 def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() -> None:
