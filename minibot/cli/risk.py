@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from minibot.cli.support.output import show_json, show_rows
+from minibot.cli.support.output import progress_bar, show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
@@ -15,14 +14,14 @@ from minibot.events.model import (
     ALL_SYMBOLS,
     JsonObject,
     PositionPlan,
-    RiskAction,
     RiskStanding,
 )
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.names import RISK_ACTIONS
+from minibot.events.names import RISK_ACTIONS, RISK_ROLE
 from minibot.report.figures import clock, duration, money, plain_text
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
+from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 
 HELP = "the account's tier, what is left of each limit, and how long each lock lasts"
@@ -35,11 +34,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what risk told last; of a finished run as of its last event."""
-    recorded = Recorded.open(run_dir_of(arguments))
+    """Show what risk told last, and what is left now; of a finished run as of its last event."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.risk_at import headroom_at
+    from minibot.replay.run_status import by_this_code, open_run
+
+    recorded, status = open_run(run_dir_of(arguments))
     var = var_of(arguments)
     running = running_run(var)
-    document = risk_of(recorded, now_of(recorded, None if running is None else var.run(running)))
+    folder = None if running is None else var.run(running)
+    now_ms = now_of(recorded, folder)
+    headroom = live_headroom(var, recorded.manifest.run_id) if is_in(recorded, folder) else None
+    if headroom is None:
+        with by_this_code(status), progress_bar("going to that time") as progress:
+            headroom = headroom_at(recorded, now_ms, progress)
+    document = risk_of(recorded, now_ms, headroom)
     if arguments.json:
         show_json(document)
     else:
@@ -55,24 +64,44 @@ def now_of(recorded: Recorded, running: Path | None) -> int:
         running: Folder of the run that is running; a copy of it is another one.
     """
     manifest = recorded.manifest
-    if running is not None and running.resolve() == recorded.run_dir.resolve():
+    if is_in(recorded, running):
         return RunClock(recorded.run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     last = last_event(recorded, "market_ticks")
     return manifest.clock_origin_ms if last is None else last.ts
 
 
-def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
+def is_in(recorded: Recorded, folder: Path | None) -> bool:
+    """Return whether a recorded run stands in a folder itself, and not as a copy of it."""
+    return folder is not None and folder.resolve() == recorded.run_dir.resolve()
+
+
+def live_headroom(var: Var, run_id: str) -> JsonObject | None:
+    """Return the headroom in the live status of a running run; None where that tells none."""
+    from minibot.cli.support.live_view import facts
+    from minibot.ops.live_status import LiveStatus
+
+    live = LiveStatus(var.status)
+    if not live.look() or live.latest is None or live.latest["run_id"] != run_id:
+        return None
+    headroom: JsonObject | None = facts(live.latest, RISK_ROLE).get("headroom")
+    return headroom
+
+
+def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> JsonObject:
     """Return state, headroom and locks of a run as one JSON object.
 
-    Without a `risk_state` the state is null, as the profile has none of what it tells, and headroom
-    is that of the last decision.
+    Without a `risk_state` the state is null, as the profile has none of what it tells.
+
+    Args:
+        recorded: The run.
+        now_ms: The moment, by market time.
+        headroom: How much is left of each limit at that moment.
     """
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.standing import standing_of
 
     told: RiskStanding | None = None
     told_ts: int | None = None
-    headroom: Any = None
     plans: dict[str, PositionPlan] = {}
     for _, event in recorded.events(RISK_ACTIONS):
         payload = event.payload
@@ -80,8 +109,6 @@ def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
             told, told_ts = payload, event.ts
         if isinstance(payload, PositionPlan):
             plans[payload.symbol] = payload
-        if isinstance(payload, RiskStanding | RiskAction) and payload.headroom is not None:
-            headroom = dict(payload.headroom)
     standing = standing_of(recorded, now_ms)
     locks = [
         {**lock, "left_ms": int(lock["until_ts"]) - now_ms}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minibot.cli.risk import campaigns_of, rows_of
 from minibot.events.model import JsonObject, PositionPlan
+from minibot.kernel import canonical
+from tests.runs import ShortRun, verb
 
 NOW: int = 1_772_445_600_000
 TOLD: JsonObject = {
@@ -34,6 +36,18 @@ def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
         "all symbols for 1 min 30 s: max_drawdown",
         "BTCUSDT for this run: thin book",
     ]
+
+
+def test_headroom_of_a_finished_run_is_that_after_its_last_order(short_run: ShortRun) -> None:
+    """What is left is that of the run's end, as told last, and not that before its last order."""
+    status = short_run.var / "ops" / "status.json"
+    last = canonical.decode(status.read_bytes().rstrip(b"\n"))
+    told = last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
+
+    said = verb(short_run.var, "risk", short_run.run_id, "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["headroom"] == told
 
 
 def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -> None:

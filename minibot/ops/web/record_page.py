@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from minibot.accounting.symbol_figures import result_figures, symbol_figures
 from minibot.events.decimals import format_fixed
-from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding, Signal
+from minibot.events.model import Event, JsonObject, RiskStanding, Signal
 from minibot.events.money import amount_text
 from minibot.events.names import (
     CONTROL,
@@ -18,11 +19,13 @@ from minibot.events.names import (
     SIGNALS,
     STRATEGY_ROLE,
 )
+from minibot.kernel.errors import InvariantError
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web.http_server import HttpServer
 from minibot.ops.web.run_history import RunHistory
 from minibot.ops.web.run_view import Live, RunView
 from minibot.replay.explain.checks import failed_checks
+from minibot.replay.risk_at import headroom_at
 from minibot.report.night import Night
 from minibot.report.records import UNSEALED
 from minibot.risk.budgets import drawdown_of
@@ -141,25 +144,25 @@ def status_of(night: Night) -> JsonObject:
 
 def _risk_facts(night: Night) -> JsonObject:
     performance = night.count.performance
-    headroom: JsonObject = {}
+    headroom: JsonObject | None = None
     standing: RiskStanding | None = None
     for _, event in night.recorded.events(RISK_ACTIONS):
         said = event.payload
-        if isinstance(said, RiskStanding | RiskAction) and said.headroom is not None:
-            headroom = dict(said.headroom)
         if isinstance(said, RiskStanding):
             standing = said
     halts = TradingHalts()
     for _, event in night.recorded.events(CONTROL):
         halts.take(event.payload)
     now_ms = night.count.market.last_ts or night.manifest.clock_origin_ms
+    with suppress(InvariantError):  # Other code made the run: what was left is not known here.
+        headroom = headroom_at(night.recorded)
     high, equity = performance.high_water_mark, performance.equity
     return {
         "equity": amount_text(equity),
         "high_water_mark": amount_text(high),
         "drawdown": amount_text(high - equity),
         "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
-        "headroom": headroom,
+        "headroom": headroom or {},
         "account": None if standing is None else standing.state,
         # Over carried runs, as risk told it last.
         "account_high_water_mark": None if standing is None else standing.high_water_mark,

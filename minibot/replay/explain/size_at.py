@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import KELLY, CoreProfile
-from minibot.cores.input_order import LoggedStep
 from minibot.cores.messages import FillMessage
-from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
 from minibot.events.model import Bar, Event, Fill, JsonObject, RunOpening
 from minibot.events.money import parse_amount, parse_rate
-from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_question import SizeAnswer, size_now
-from minibot.risk.core import RiskCore
+from minibot.replay.risk_at import risk_at
 from minibot.risk.exits import ExitRules, Exits
 from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
@@ -49,24 +45,10 @@ def size_at(
     Raises:
         Refusal: The run has no market for the symbol by then.
     """
-    kept: list[RiskCore] = []
-
-    def keep(step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        if not kept and isinstance(core, RiskCore):
-            kept.append(core)
-
-    replay_role(
-        recorded,
-        RISK_ROLE,
-        on_step=keep,
-        on_taken=Counting(recorded, (RISK_ROLE,), progress),
-        window=Window(to_ms=to_ms),
-        result=RoleReplay(RISK_ROLE),
-        is_compared=False,
-    )
-    if not kept:
+    core = risk_at(recorded, to_ms, progress)
+    if "headroom" not in core.facts():
         raise Refusal("risk had read nothing by then.", "Name a later time, or wait a moment.")
-    state = kept[0].state()
+    state = core.state()
     profile = CoreProfile.of(config)
     if profile.risk.sizing == KELLY and CLOSED_TRADES not in state:
         rate = parse_rate(profile.execution.taker_fee_bps)

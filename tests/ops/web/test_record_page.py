@@ -54,7 +54,7 @@ def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRu
     assert found["ended"]["reason_code"] == last["ended"]["reason_code"]
     assert set(found["roles"]) >= set(last["roles"])
     for role, names in (
-        ("risk_role", ("equity", "high_water_mark", "drawdown", "drawdown_bps")),
+        ("risk_role", ("equity", "high_water_mark", "drawdown", "drawdown_bps", "headroom")),
         ("execution_role", ("cash", "equity", "fills", "tick_to_result_us_p95")),
         ("market_role", ("ticks",)),
         ("strategy_role", ("signals",)),
