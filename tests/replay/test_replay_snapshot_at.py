@@ -15,13 +15,14 @@ from msgspec.structs import replace
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Window
 from minibot.events.model import Event, MarketTick, Payload, PositionPlan, RiskStanding
-from minibot.events.reasons import RISK_LIMIT
+from minibot.events.reasons import COOLDOWN, RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.explanation import Step
 from minibot.replay.explain.lines import event_text, levels_text
 from minibot.replay.explain.rejections import (
     NOTHING,
+    Asking,
     WhyNot,
     _ask_risk,
     next_rejection,
@@ -37,6 +38,8 @@ from minibot.replay.explain.snapshot_at import (
 )
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
+from minibot.strategies.decision import Decision, compare, hold
+from minibot.strategies.decision import check as user_check
 from tests.risk.desk import Desk, config
 from tests.runs import ShortRun, raw_events, verb
 
@@ -318,6 +321,24 @@ def test_wish_is_told_by_the_position_that_it_needs() -> None:
     assert wish_of([check("position", False, "flat")]) == "BUY"
     assert wish_of([check("position", False, "long")]) == "SELL"
     assert wish_of([check("setup", False)]) == ""
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        hold("already in", (compare("position", 1, "==", 0),)),
+        hold("already in", (compare("position", 1, "==", 0),), code=COOLDOWN),
+        hold("already in", (user_check("position", "1", "flat", passed=False),)),
+    ],
+)
+def test_hold_of_an_own_strategy_with_a_check_named_position_is_no_wish(held: Decision) -> None:
+    """It stands under its code for either side, and no rule is said to have wanted the other."""
+    for side in ("BUY", "SELL"):
+        found = WhyNot(side, WHOLE)
+        Asking(found, None)._count_hold("BTCUSDT", held, 1)
+
+        assert not found.other
+        assert {code: item.count for code, item in found.strategy.items()} == {held.reason_code: 1}
 
 
 def test_why_not_in_a_part_of_the_run_counts_that_part(recorded: Recorded) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from minibot.cores.input_order import LoggedStep
@@ -61,6 +62,8 @@ UNASKED: Final = {
 }
 # Values that a rule reads; where one is not reached, the rule has no opinion: no refusal.
 READINGS: Final = frozenset({"rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps"})
+# Side that a rule wants, by the threshold of its position check.
+WISHES: Final = MappingProxyType({"flat": BUY, "long": SELL})
 NEXT_SHOWN: Final = 4
 
 
@@ -165,7 +168,8 @@ class Asking:
     def _count_hold(self, symbol: str, decision: Decision, ts: int) -> None:
         found, code = self._found, decision.reason_code
         checks = [check.to_json() for check in decision.checks]
-        wish = wish_of(checks)
+        # A check that a user named position says nothing of a rule.
+        wish = "" if code == OWN_HOLD else wish_of(checks)
         if wish and wish != found.side:
             found.other[_unmet(wish, code)] += 1
             return
@@ -212,7 +216,7 @@ def wish_of(checks: Sequence[Mapping[str, Any]]) -> str:
     """Return the side that a rule wanted, as its position check shows; empty for none."""
     for check in checks:
         if check["name"] == "position":
-            return BUY if check["threshold"] == "flat" else SELL
+            return WISHES.get(str(check["threshold"]), "")
     return ""
 
 
