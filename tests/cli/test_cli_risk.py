@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from minibot.cli.risk import campaigns_of, rows_of
+from minibot.cli.risk import campaigns_of, live_headroom, rows_of
 from minibot.events.model import JsonObject, PositionPlan
 from minibot.kernel import canonical
+from minibot.runtime.paths import Var
 from tests.runs import ShortRun, verb
 
 NOW: int = 1_772_445_600_000
@@ -39,7 +40,7 @@ def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
 
 
 def test_headroom_of_a_finished_run_is_that_after_its_last_order(short_run: ShortRun) -> None:
-    """What is left is that of the run's end, as told last, and not that before its last order."""
+    """Headroom is that of the run's end, as told last, and not that before its last order."""
     status = short_run.var / "ops" / "status.json"
     last = canonical.decode(status.read_bytes().rstrip(b"\n"))
     told = last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
@@ -48,6 +49,17 @@ def test_headroom_of_a_finished_run_is_that_after_its_last_order(short_run: Shor
 
     assert said.code == 0, said.err
     assert said.document["headroom"] == told
+
+
+def test_headroom_of_a_running_run_is_that_of_its_live_status(short_run: ShortRun) -> None:
+    """The status of another run says nothing of this one."""
+    var = Var(short_run.var)
+    last = canonical.decode(var.status.read_bytes().rstrip(b"\n"))
+
+    told = live_headroom(var, short_run.run_id)
+
+    assert told == last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
+    assert live_headroom(var, "20200101_000000") is None
 
 
 def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -> None:

@@ -250,7 +250,7 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
 
 
 class DeskRun:
-    """What why-not reads of a recorded run, by a desk."""
+    """Queues of a recorded run, by a desk."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -261,7 +261,7 @@ class DeskRun:
 
 
 def test_why_not_counts_the_stop_of_a_hard_limit_as_a_refusal() -> None:
-    """Where an entry would pass a hard limit without a soft value, it is refused by RISK_LIMIT."""
+    """An entry beyond a hard limit without a soft value is refused by RISK_LIMIT."""
     desk = Desk(config(risk__night_notional_soft=None, risk__night_notional_hard="1500")).ready()
     desk.buy()
     desk.signal("BUY")
