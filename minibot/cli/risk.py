@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from minibot.cli.support.output import progress_bar, show_json, show_rows
+from minibot.cli.support.output import progress_bar, say, show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
@@ -18,6 +18,7 @@ from minibot.events.model import (
 )
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import RISK_ACTIONS, RISK_ROLE
+from minibot.kernel.errors import Refusal
 from minibot.report.figures import clock, duration, money, plain_text
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
@@ -46,8 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     now_ms = now_of(recorded, folder)
     headroom = live_headroom(var, recorded.manifest.run_id) if is_in(recorded, folder) else None
     if headroom is None:
-        with by_this_code(status), progress_bar("going to that time") as progress:
-            headroom = headroom_at(recorded, now_ms, progress)
+        try:
+            with by_this_code(status), progress_bar("going to that time") as progress:
+                headroom = headroom_at(recorded, now_ms, progress)
+        except Refusal as refusal:  # Tier and locks stand on record all the same.
+            say(f"note: nothing is known of what is left: {refusal}")
     document = risk_of(recorded, now_ms, headroom)
     if arguments.json:
         show_json(document)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from minibot.cli.risk import campaigns_of, live_headroom, rows_of
 from minibot.events.model import JsonObject, PositionPlan
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel import canonical
+from minibot.kernel.errors import InvariantError
+from minibot.replay import risk_at
 from minibot.runtime.paths import Var
+from tests.replay.damaged import copy_of, manifest_says
 from tests.runs import ShortRun, verb
 
 NOW: int = 1_772_445_600_000
@@ -60,6 +68,24 @@ def test_headroom_of_a_running_run_is_that_of_its_live_status(short_run: ShortRu
 
     assert told == last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
     assert live_headroom(var, "20200101_000000") is None
+
+
+def test_run_of_other_code_shows_its_record_without_headroom(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tier and locks of a run are shown also where its code and this one disagree."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, code_sha256="0" * 64)
+
+    def disagree(*_: object) -> None:
+        raise InvariantError("risk", INVARIANT_BROKEN, "risk did not send it")
+
+    monkeypatch.setattr(risk_at, "headroom_at", disagree)
+    said = verb(tmp_path, "risk", str(copied), "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["headroom"] is None
+    assert "made by other code" in said.err
 
 
 def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -> None:
