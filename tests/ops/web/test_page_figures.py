@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import EXIT, Event, RiskAction
+from minibot.events.names import RISK_ACTIONS
 from minibot.ops.data_age import silence_ms
 from minibot.ops.live_status import STALE_MS
 from minibot.ops.web import run_view
@@ -296,6 +299,11 @@ def test_second_that_the_run_has_not_is_refused(page: Served, query: str, status
     assert answer.document["detail"]
 
 
+def is_exit(event: Event) -> bool:
+    """Return whether risk left a position by an action."""
+    return isinstance(event.payload, RiskAction) and event.payload.action == EXIT
+
+
 def test_chart_has_every_mark_of_the_record(page: Served, short_run: ShortRun) -> None:
     """Fills, signals but no HOLD, and exits with their words; another symbol has none."""
     chart = page.get("/api/v1/chart?symbol=BTCUSDT").document
@@ -304,7 +312,11 @@ def test_chart_has_every_mark_of_the_record(page: Served, short_run: ShortRun) -
     assert [fill["id"] for fill in chart["fills"]] == [f for t in trades for f in t["fills"]]
     assert {signal["side"] for signal in chart["signals"]} == {"BUY", "SELL"}
     assert all(exit["words"] for exit in chart["exits"])
-    assert len(chart["exits"]) == len(trades)
+    # One that a slow machine answered too late was asked for again.
+    actions = Recorded.open(short_run.run_dir).events(RISK_ACTIONS)
+    exits = [event.id for _, event in actions if is_exit(event)]
+    assert [exit["id"] for exit in chart["exits"]] == exits
+    assert len(exits) >= len(trades) > 0
     none = page.get("/api/v1/chart?symbol=NOPE").document
     assert not any(none[kind] for kind in ("prices", "fills", "signals", "stops", "exits", "gaps"))
 
