@@ -212,6 +212,8 @@ ESCAPES = [
     "./minibot/evil.py",
     "",
     "minibot/a\nb.py",
+    f"{LIMITS}/below_a_file.py",
+    f"{LIMITS}{deploy.TEMP_SUFFIX}",
 ]
 
 
@@ -415,6 +417,23 @@ def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path
     assert (tree / LIMITS).read_bytes() == b"mine\n"
     (tree / LIMITS).write_bytes(OLD)
     assert deploy.finish(tree) == "completed"
+
+
+def test_stage_finish_that_cannot_put_a_file_in_place_names_it_and_can_be_repeated(
+    tree: Path,
+) -> None:
+    """A file in the place of a folder to come stops the deployment by name, until it is gone."""
+    put_pending(tree, "minibot/risk/later/x.py", NEW)
+    pending = staging.stage(tree, [], replace=False)
+    staging._begin(tree, pending)
+    (tree / "minibot/risk/later").write_bytes(b"a note\n")
+
+    with pytest.raises(deploy.DeploymentStuck, match=r"risk/later/x\.py cannot be put"):
+        deploy.finish(tree)
+
+    (tree / "minibot/risk/later").unlink()
+    assert deploy.finish(tree) == "completed"
+    assert (tree / "minibot/risk/later/x.py").read_bytes() == NEW
 
 
 @pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])

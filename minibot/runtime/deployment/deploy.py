@@ -32,7 +32,7 @@ TEMP_SUFFIX: Final = ".deploying"
 
 
 class DeploymentStuck(Exception):
-    """Deployment that can go neither forward nor back: the named file is neither old nor new."""
+    """Deployment that can go neither forward nor back, because of the named file."""
 
 
 class Entry(NamedTuple):
@@ -53,7 +53,8 @@ def finish(project: Path) -> str | None:
         "completed" or "rolled back", or None when no deployment was under way.
 
     Raises:
-        DeploymentStuck: A file was changed meanwhile by someone else; it is not overwritten.
+        DeploymentStuck: A file was changed meanwhile by someone else, and is not overwritten; or
+            one cannot be put in place.
     """
     journal = project / JOURNAL
     try:
@@ -99,8 +100,13 @@ def _refuse_foreign(project: Path, entries: list[Entry]) -> None:
 def _put(project: Path, entry: Entry, source: Path, sha256: str) -> None:
     target = project / entry.path
     if _sha256(target) != sha256:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(source / entry.path, target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(source / entry.path, target)
+        except OSError as error:
+            raise DeploymentStuck(
+                f"{entry.path} cannot be put in place: {error}; correct that, then repeat"
+            ) from error
 
 
 def _take_back(project: Path, entry: Entry, source: Path) -> None:

@@ -35,7 +35,14 @@ from minibot.kernel.files import (
     write_hashed,
 )
 from minibot.runtime.cmdline import own_cmdline_hash
-from minibot.runtime.deployment.deploy import DEPLOYED, JOURNAL, WORK, DeploymentStuck, finish
+from minibot.runtime.deployment.deploy import (
+    DEPLOYED,
+    JOURNAL,
+    TEMP_SUFFIX,
+    WORK,
+    DeploymentStuck,
+    finish,
+)
 from minibot.runtime.deployment.deployed import (
     CODE_FILES,
     CODE_FOLDERS,
@@ -259,11 +266,15 @@ def _path_problem(project: Path, path: str) -> str | None:
         return "lies outside of what is deployed"
     if any(part.lower().endswith(BYTECODE) for part in plain.parts):
         return "is bytecode, which nobody can read; its source is deployed"
+    if path.endswith(TEMP_SUFFIX):
+        return f"ends in {TEMP_SUFFIX}, as only a deployment's own temporary files do"
     try:
         for parent in (plain, *plain.parents[:-1]):
             for place in (project / parent, project / FILES_FOLDER / parent):
                 if os.path.islink(place):
                     return f"leads through a link, {place.relative_to(project)}"
+                if parent != plain and place.exists() and not place.is_dir():
+                    return f"lies below a file, {place.relative_to(project)}"
         if (project / path).is_dir():
             return "is a folder"
     except OSError as error:
