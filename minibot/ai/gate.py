@@ -1,10 +1,10 @@
 """Gate: decides whether a snapshot may become active, on rows that training never saw.
 
 The candidate must be at least as good as the reference (the active model if it never saw them
-either, else the baseline) and better than a constant answer. Its probabilities come from a
-sandboxed process that does not know the labels; everything here is plain arithmetic on the trusted
-side. No answer, a wrong count or a broken number is a refusal: without proof a snapshot stays
-inactive.
+either, else the baseline), no worse than a constant answer, and none itself. Its probabilities come
+from a sandboxed process that does not know the labels; everything here is plain arithmetic on the
+trusted side. No answer, a wrong count or a broken number is a refusal: without proof a snapshot
+stays inactive.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ def judge_candidate(
         for name, other in scores.items()
         if name != "candidate" and mine.logloss > other.logloss
     ]
+    if len(set(candidate)) == 1:
+        # Its training found nothing in the features; it only guesses the labels' shares again.
+        reasons.append(f"{MODEL_WORSE}: the same answer for every row")
     if mine.accuracy < scores["reference"].accuracy - _ACCURACY_LOSS_MAX:
         reasons.append(
             f"{MODEL_WORSE}: accuracy {mine.accuracy:.3f}, "

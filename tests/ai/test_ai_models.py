@@ -310,6 +310,18 @@ def test_gate_refuses_what_is_no_better_than_always_the_same() -> None:
     assert not judge_candidate(rows, rows, candidate, reference).passed
 
 
+def test_gate_refuses_a_model_that_answers_every_row_alike() -> None:
+    """A constant may be luckier on the later rows than that of the training rows."""
+    train, later = rows_labelled([0, 1, 1, 1, 2] * 12), rows_labelled([1] * 50 + [0] * 5 + [2] * 5)
+    constant = [(100_000, 800_000, 100_000)] * 60
+    informed = [(100_001, 799_999, 100_000), *constant[1:]]
+    verdict = judge_candidate(train, later, constant, [THIRDS] * 60)
+
+    assert verdict.scores["candidate"].logloss < verdict.scores["prior"].logloss
+    assert verdict.reasons == (f"{MODEL_WORSE}: the same answer for every row",)
+    assert judge_candidate(train, later, informed, [THIRDS] * 60).passed
+
+
 def test_gate_needs_rows_and_whole_answers() -> None:
     """The gate refuses too few rows, a missing answer and a sum that is off."""
     rows = rows_labelled([0, 1, 2] * 20)
