@@ -17,6 +17,7 @@ from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import config_of_manifest, load_config
 from minibot.runtime.configuration.config_schema import (
     config_schema,
+    known_keys,
     resolved,
     schema_violations,
 )
@@ -53,16 +54,16 @@ def patterns(schema: Mapping[str, Any], place: Place = ()) -> Iterator[tuple[Pla
 PATTERNS = sorted(set(patterns(config_schema())), key=str)
 
 
-def with_text(node: Any, place: Place, text: str) -> Any:
-    """Return a part of a profile with a text at a place; what the way there lacks is made."""
+def with_value(node: Any, place: Place, value: object) -> Any:
+    """Return a part of a profile with a value at a place; what the way there lacks is made."""
     if not place:
-        return text
+        return value
     if place == (NAME,):
-        return {text: {}}
+        return {value: {}}
     if place[0] == 0:
-        return [with_text(node[0] if isinstance(node, list) else {}, place[1:], text)]
+        return [with_value(node[0] if isinstance(node, list) else {}, place[1:], value)]
     node = dict(node) if isinstance(node, dict) else {}
-    return {**node, place[0]: with_text(node.get(place[0], {}), place[1:], text)}
+    return {**node, place[0]: with_value(node.get(place[0], {}), place[1:], value)}
 
 
 @pytest.mark.row("N-22")
@@ -71,7 +72,7 @@ def test_text_with_a_newline_at_its_end_is_refused_by_its_key() -> None:
     raw = RAW
     for place, pattern in PATTERNS:
         text = next(text for text in ALLOWED if re.fullmatch(pattern, text))
-        raw = with_text(raw, place, text + "\n")
+        raw = with_value(raw, place, text + "\n")
 
     told = schema_violations(raw, {})
 
@@ -106,6 +107,14 @@ def test_profile_has_violations_exactly_where_the_compiled_schema_has_them() -> 
     }
 
 
+def test_each_key_with_a_wrong_value_is_told_with_what_it_allows() -> None:
+    """No key's rule lacks words, also not that of a drill's section, which a night has not."""
+    for key in known_keys():
+        told = schema_violations(with_value(RAW, tuple(key.split(".")), 0.5), {})
+
+        assert key in told, key
+
+
 def test_name_of_the_limits_fits_the_events_that_name_it() -> None:
     """A hundred characters name the limits in the profile and in each decision; one more do not."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
@@ -130,7 +139,7 @@ def test_profile_and_manifest_with_a_newline_behind_a_name_are_refused_by_its_ke
     with pytest.raises(ConfigError) as profile:
         load_config(DEMO, [f'{key}="generator:1\\n"'])
     with pytest.raises(ConfigError) as manifest:
-        config_of_manifest(with_text(RAW, tuple(key.split(".")), "generator:1\n"))
+        config_of_manifest(with_value(RAW, tuple(key.split(".")), "generator:1\n"))
 
     for refusal in (profile, manifest):
         assert len(refusal.value.violations) == 1

@@ -145,7 +145,8 @@ def describe(schema: Mapping[str, Any]) -> str:
 
 def _described_type(name: str, schema: Mapping[str, Any]) -> str:
     if name == "integer":
-        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        bounds = f" from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
+        return f"a whole number{bounds}"
     if name == "array":
         least = schema.get("minItems", 0)
         items = schema.get("items")
