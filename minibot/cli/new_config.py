@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(file=sys.stderr)
         raise Refusal("interrupted.", NOTHING_WRITTEN) from error
     try:
-        write_atomic(path, _text(overlay).encode())
+        # Half a letter, which the check refuses, has no UTF-8: JSON's own escape stands for it.
+        write_atomic(path, _text(overlay).encode(errors="backslashreplace"))
         config = load_config(path)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -205,8 +206,7 @@ def _overlay(name: str, arguments: argparse.Namespace) -> JsonObject:
     """Return the overlay: the keys that are changed first, the answers, and those of `--set`.
 
     Raises:
-        ConfigError: A text of `--set` is none, or names a key inside a value; or an answer cannot
-            be.
+        ConfigError: A text of `--set` cannot be, see `_layers`; or an answer cannot be.
     """
     given = _layers(arguments.set)
     answers = _answers(arguments, given)
@@ -228,15 +228,20 @@ def _overlay(name: str, arguments: argparse.Namespace) -> JsonObject:
     return overlay
 
 
-def _layers(sets: Iterable[str]) -> Layers:
+def _layers(sets: Sequence[str]) -> Layers:
     """Return the base with the texts of `--set` over it.
 
     Raises:
-        ConfigError: A text is none, or names a key inside a value.
+        ConfigError: A text is none, names a key inside a value, or gives a section as a whole.
     """
     base = read_profile(BASE)
     layers = Layers(base.raw, dict(base.origin))
+    sections = {name for name, value in base.raw.items() if isinstance(value, dict)}
     layers.put_texts(sets)
+    for name in sorted(sections.intersection(text.partition("=")[0].strip() for text in sets)):
+        if isinstance(layers.raw[name], dict):
+            # An overlay is merged: the answers in the section would be lost without a word.
+            layers.violations.append(f"{name}: a whole section; set its keys one by one")
     if layers.violations:
         raise ConfigError(f"{SET}:", layers.violations, f"Write {SET} section.key=value.")
     return layers
