@@ -17,7 +17,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from minibot.ai.snapshots import Snapshot, SnapshotRefused, Snapshots
-from minibot.kernel.errors import LockBusy
+from minibot.kernel.errors import IntegrityError, LockBusy
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 
 ACTIVE_FILE: Final = "active.json"
@@ -58,9 +58,9 @@ class Activation:
         """Return the active snapshot; None while there is none.
 
         Raises:
-            SnapshotRefused: It is damaged, or has not passed the gate.
+            SnapshotRefused: It is damaged, or has not passed the gate; or the pointer is damaged.
         """
-        model_id = self.read().model_id
+        model_id = self._known().model_id
         return self.load_passed(model_id) if model_id else None
 
     def load_passed(self, model_id: str) -> Snapshot:
@@ -84,7 +84,8 @@ class Activation:
         """Activate a snapshot and return the new state.
 
         Raises:
-            SnapshotRefused: It is damaged, or has not passed the gate; nothing changed.
+            SnapshotRefused: It is damaged, or has not passed the gate; or the pointer is damaged.
+                Nothing changed.
             LockBusy: Another process has held the lock for longer than `lock_wait_s`.
         """
 
@@ -101,7 +102,8 @@ class Activation:
         """Return to the newest former snapshot that is still intact, or else to the baseline.
 
         Raises:
-            SnapshotRefused: No snapshot is active, so there is nothing to roll back.
+            SnapshotRefused: No snapshot is active, so there is nothing to roll back; or the pointer
+                is damaged.
             LockBusy: Another process has held the lock for longer than 5 s.
         """
 
@@ -129,7 +131,7 @@ class Activation:
         self, choose: Callable[[Active], Active], why: str, lock_wait_s: float = LOCK_WAIT_S
     ) -> Active:
         with self._locked(lock_wait_s):
-            now = self.read()
+            now = self._known()
             chosen = choose(now)
             if chosen != now:
                 write_hashed(
@@ -143,6 +145,14 @@ class Activation:
                     },
                 )
             return chosen
+
+    def _known(self) -> Active:
+        try:
+            return self.read()
+        except IntegrityError as error:
+            raise SnapshotRefused(
+                f"{error}; remove the file, and the baseline answers until a model is activated"
+            ) from error
 
     def _locked(self, wait_s: float) -> AbstractContextManager[object]:
         ensure_folder(self._root)

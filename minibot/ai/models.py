@@ -17,7 +17,7 @@ from minibot.ai.settings import AiSettings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, TrainingFailed, train_snapshot
 from minibot.events.model import ModelActive
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
@@ -47,9 +47,16 @@ class ModelLine:
 
 
 def list_models(ai_root: Path) -> list[ModelLine]:
-    """Return every snapshot with the gate's verdict, oldest first; damaged ones are marked."""
+    """Return every snapshot with the gate's verdict, oldest first; damaged ones are marked.
+
+    Raises:
+        Refusal: The pointer to the active one is damaged.
+    """
     activation = Activation(ai_root)
-    active = activation.read().model_id
+    try:
+        active = activation.read().model_id
+    except IntegrityError as error:
+        raise Refusal(f"{error}.", "Remove the file, then activate a model again.") from error
     lines = [_line(activation, name, active) for name in activation.snapshots.listed()]
     return sorted(lines, key=lambda line: (line.created_ts, line.model_id))
 

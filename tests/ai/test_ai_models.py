@@ -440,6 +440,27 @@ def test_active_pointer_that_was_changed_by_hand_is_a_violation(root: Path) -> N
         activation.read()
 
 
+def test_active_pointer_that_was_changed_by_hand_activates_nothing_and_is_told(root: Path) -> None:
+    """It is a refusal with its remedy, also for a night, which goes on with the baseline."""
+    activation = Activation(root)
+    model_id = passed(root, 1)
+    (root / "active.json").write_bytes(b"lgbm\n")
+
+    for attempt in (
+        activation.load_active,
+        lambda: activation.activate(model_id, "test"),
+        lambda: activation.rollback("test"),
+    ):
+        with pytest.raises(SnapshotRefused, match="remove the file"):
+            attempt()
+    with pytest.raises(Refusal, match="ATOMICITY_VIOLATION"):
+        list_models(root)
+
+    assert (root / "active.json").read_bytes() == b"lgbm\n"
+    (root / "active.json").unlink()
+    assert activation.activate(model_id, "test").model_id == model_id
+
+
 def activate_in_turn(root: Path, ids: list[str]) -> None:
     """Activate each model again and again, as a second program would."""
     activation = Activation(root)

@@ -225,6 +225,21 @@ def test_role_starts_without_an_active_model_of_another_horizon(
     assert one.drain() == 0
 
 
+def test_role_goes_on_with_the_baseline_where_the_active_pointer_is_damaged(
+    stage: Callable[..., Stage],
+) -> None:
+    """Damage of one of the AI's own files ends no night."""
+    one = stage({"train": False, "interval_market_ms": 1000})
+    one.var.ai.mkdir(parents=True, exist_ok=True)
+    (one.var.ai / "active.json").write_bytes(b"lgbm\n")
+    started(one)
+    paced(one, 40, 100, lambda: bool(one.events("recommendations")))
+
+    assert "active.json" in one.detail()
+    assert recommendations(one)[0].model_id == "baseline-v1"
+    assert one.drain() == 0
+
+
 @pytest.mark.parametrize("is_named", [True, False])
 def test_role_recommends_nothing_on_data_that_are_stale(
     stage: Callable[..., Stage], is_named: bool
