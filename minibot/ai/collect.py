@@ -13,7 +13,7 @@ from typing import Final
 
 from minibot.ai.dataset import Dataset, RowMaker, merged
 from minibot.ai.rows import Windows
-from minibot.ai.settings import AiSettings
+from minibot.ai.settings import AiSettings, market_of
 from minibot.events.codec import Codec
 from minibot.events.names import AI_ROLE
 from minibot.events.registry import Contracts
@@ -31,8 +31,8 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
     """Return the labelled rows of finished runs, in order of the runs.
 
     Raises:
-        Refusal: A folder is no sealed run of this `var`, or is named twice: its rows would pass for
-            twice as many.
+        Refusal: A folder is no sealed run of this `var`, is named twice (its rows would pass for
+            twice as many), or played another market than the settings name.
         IntegrityError or ContractError: A queue of a run is damaged or holds foreign events.
     """
     known: set[Path] = set()
@@ -45,6 +45,12 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
 
 def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
     manifest = _own_run(run_dir, runs_root)
+    market, wanted = market_of(manifest.config), settings.training.market
+    if market != wanted:
+        raise Refusal(
+            f"{run_dir.name} played a {market} market, not a {wanted} one as the last run named.",
+            "Train on runs of one kind alone.",
+        )
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     roles = Roles.of_project()
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), AI_ROLE)

@@ -9,7 +9,7 @@ from typing import Any
 
 from minibot.ai.dataset import check_permitted
 from minibot.ai.isolation import level_min_here
-from minibot.ai.training import TrainingSettings
+from minibot.ai.training import REAL, SYNTHETIC, TrainingSettings
 from minibot.ai.worker_supervisor import WorkerLimits
 from minibot.cores.core_profile import venue_name
 
@@ -76,10 +76,18 @@ def ai_settings(
             bar_interval=config["strategy"]["bar_interval"],
             trend_interval=config["strategy"]["trend_interval"],
             label_bps_min=ai["label_bps_min"],
+            market=market_of(config),
             seed=config["seed"],
         ),
         misbehave=_misbehaviour(config.get("chaos")),
     )
+
+
+def market_of(config: Mapping[str, Any]) -> str:
+    """Return the market of a profile: `SYNTHETIC` from a seed, else `REAL`, as a tape's also is."""
+    embedded = config["embedded"]
+    is_made = embedded is not None and embedded["source"].startswith("generator:")
+    return SYNTHETIC if is_made else REAL
 
 
 def _misbehaviour(chaos: Mapping[str, Any] | None) -> str:

@@ -34,6 +34,9 @@ from minibot.ai.snapshots import ASKED, Snapshot, SnapshotRefused
 from minibot.ai.trainer import ROWS_MAX
 from minibot.runtime.interpreter import private_folder, program
 
+REAL: Final = "real"
+SYNTHETIC: Final = "synthetic"
+"""A market whose prices are made from a seed: what a model learns there holds for no other."""
 ROUNDS: Final = 60
 # A sandboxed trainer needs a few seconds for the rows of a whole night; at idle priority on a busy
 # machine it may wait long for CPU time.
@@ -67,6 +70,7 @@ class TrainingSettings:
         horizon_ms: Horizon of the labels.
         bar_interval, trend_interval: Bars that the features are made of.
         label_bps_min: Least move over the horizon that is no HOLD, decimal text.
+        market: Market that the rows come from, `REAL` or `SYNTHETIC`.
         seed: Seed of LightGBM.
     """
 
@@ -77,19 +81,20 @@ class TrainingSettings:
     bar_interval: str
     trend_interval: str
     label_bps_min: str
+    market: str
     seed: int
 
     def asked(self) -> dict[str, Any]:
         """Return the question that a model of this training answers, as its manifest names it."""
-        return {name: getattr(self, name) for name in ASKED}
+        return {name: getattr(self, name) for name in (*ASKED, "market")}
 
     def require_fit(self, snapshot: Snapshot) -> None:
         """Check that a snapshot answers the question of this profile.
 
         Raises:
-            SnapshotRefused: It was made for another horizon, other bars or other labels.
+            SnapshotRefused: It was made for another horizon, other bars, labels or another market.
         """
-        made = snapshot.manifest["training"]
+        made = {"market": REAL, **snapshot.manifest["training"]}  # Older builds do not say.
         differences = [
             f"{name} {made[name]}, the profile has {wanted}"
             for name, wanted in self.asked().items()

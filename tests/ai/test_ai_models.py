@@ -61,6 +61,7 @@ SETTINGS = TrainingSettings(
     bar_interval="1s",
     trend_interval="1m",
     label_bps_min="2.0",
+    market="real",
     seed=1,
 )
 TRAINED = {"rows": 1, "from_ts": 0, "train_to_ts": 0, **SETTINGS.asked()}
@@ -524,6 +525,30 @@ def test_night_uses_a_model_that_was_made_for_its_horizon_and_bars_alone(
     assert clerk.model_id == (model_id if is_used else NO_MODEL)
     differences = ("horizon_ms 30000", "60000", "bar_interval 1s", "trend_interval 1m")
     assert all(said in clerk.model_note for said in differences) != is_used
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "is_used"),
+    [
+        ("tape:demo", {"market": "real"}, True),
+        ("tape:demo", {"market": "synthetic"}, False),
+        ("generator:1", {"market": "synthetic"}, True),
+        ("generator:1", {"market": "real"}, False),
+        ("tape:demo", {}, True),
+    ],
+)
+def test_model_of_a_synthetic_market_answers_no_real_one(
+    root: Path, source: str, made: dict[str, str], is_used: bool
+) -> None:
+    """A paper night without a network learns made-up prices; the next night must not use that."""
+    clerk = clerk_of(root, "nore-demo", f"embedded.source={source}")
+    training = {name: value for name, value in TRAINED.items() if name != "market"} | made
+    model_id = passed(root, 1, training)
+
+    clerk.use_model(model_id)
+
+    assert clerk.model_id == (model_id if is_used else NO_MODEL)
+    assert ("market" in clerk.model_note) != is_used
 
 
 def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -560,6 +561,9 @@ def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..
         collect([run_dir], one.var.root, settings)
     with pytest.raises(Refusal, match="named twice"):
         collect([run_dir, run_dir.parent / ".." / "runs" / RUN_ID], one.var.runs, settings)
+    synthetic = replace(settings, training=replace(settings.training, market="synthetic"))
+    with pytest.raises(Refusal, match="a real market"):
+        collect([run_dir], one.var.runs, synthetic)
 
     inbox = run_dir / "queues" / "market_ticks" / "inbox.jsonl"
     whole = inbox.read_bytes()

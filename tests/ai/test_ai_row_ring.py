@@ -148,7 +148,7 @@ class _Taker:
 
 def tasks(tmp_path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> Tasks:
     """Return tasks that touch no file."""
-    settings = TrainingSettings(64, "jail", 1, 30_000, "1s", "1m", "2.0", 1)
+    settings = TrainingSettings(64, "jail", 1, 30_000, "1s", "1m", "2.0", "real", 1)
     return Tasks(tmp_path, settings, is_cancelled)
 
 
