@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes, read_hashed
-from minibot.runtime.deployment import deploy, staging
+from minibot.runtime.deployment import deploy, deployed, staging
 from minibot.runtime.deployment.deployed import libraries
 from tests.runtime.cut_off_deployment import CUT_OFF, cut_off
 from tests.waiting import DEADLINE_S
@@ -487,6 +489,22 @@ def test_deployed_list_names_each_file_that_differs(
     assert staging.compare(tree) == [f"{path}: {how}"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither in a folder")
+def test_deployed_list_names_what_is_no_file_without_opening_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket cannot be opened, and the opening of a FIFO would wait for its writer for ever."""
+    staging.adopt(tree, None)
+    monkeypatch.chdir(tree / "minibot")  # A socket's path is short.
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("a_socket.py")
+    differs = ["minibot/a_socket.py: not deployed"]
+    assert staging.compare(tree) == differs
+    os.mkfifo("fifo.py")
+
+    assert staging.compare(tree) == [*differs, "minibot/fifo.py: not deployed"]
+
+
 @pytest.mark.row("N-23")
 def test_deployed_list_after_apply_still_shows_what_was_edited_by_hand(tree: Path) -> None:
     """A deployment leaves a hand edit visible in the list."""
@@ -519,6 +537,20 @@ def test_deployed_list_is_passed_over_only_with_a_reason_on_record(tree: Path) -
     assert read_hashed(tree / "staging/deployed.json")["reason"] == "pulled release 0.2"
     (kept,) = (tree / "staging/applied").iterdir()
     assert json.loads(kept.read_bytes())["how"] == "adopt"
+
+
+def test_adopt_that_fails_leaves_the_former_list(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a list the next `adopt` would need no reason."""
+    staging.adopt(tree, None)
+    former = (tree / "staging/deployed.json").read_bytes()
+    monkeypatch.setattr(deployed, "_digest", lambda path: os.stat(path / "gone"))
+
+    with pytest.raises(NotADirectoryError):
+        staging.adopt(tree, "pulled release 0.2")
+
+    assert (tree / "staging/deployed.json").read_bytes() == former
 
 
 def test_deployed_list_that_was_edited_is_refused(tree: Path) -> None:

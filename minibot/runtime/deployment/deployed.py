@@ -157,7 +157,7 @@ def adopt(project: Path, reason: str | None) -> int:
     Raises:
         Refusal: A list exists and no reason was given.
     """
-    target = project / DEPLOYED
+    target, files = project / DEPLOYED, code_manifest(project)
     if target.exists():
         if not reason:
             raise Refusal(
@@ -168,7 +168,6 @@ def adopt(project: Path, reason: str | None) -> int:
         ensure_folder(kept.parent)
         os.replace(target, kept)
     ensure_folder(target.parent)
-    files = code_manifest(project)
     write_hashed(target, deployed_record(files, "adopt", reason))
     return len(files)
 
@@ -190,5 +189,7 @@ def _code_paths(project: Path) -> Iterator[str]:
 def _digest(path: Path) -> str:
     if path.is_symlink():
         return hashlib.sha256(b"link:" + os.fsencode(os.readlink(path))).hexdigest()
+    if not path.is_file():  # Opening a FIFO would wait for ever.
+        return hashlib.sha256(b"no regular file").hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
