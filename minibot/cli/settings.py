@@ -66,12 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _put(changes: list[str]) -> dict[str, str]:
-    put = {}
+    put: dict[str, str] = {}
     for text in changes:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             shown = plain_text(text, 100)
             raise Refusal(f"{shown}: expected SECTION.KEY=VALUE.", f"Such as: {EXAMPLE}")
+        if key.strip() in put:
+            raise Refusal(f"{plain_text(key.strip(), 100)}: given twice.", "Give one value.")
         put[key.strip()] = value
     return put
 

@@ -131,6 +131,17 @@ def test_verb_stages_shows_and_takes_back(ops: Path) -> None:
     assert verb(ops.parent, "settings", "risk.positions_max", *words).code == 2
 
 
+def test_verb_given_one_key_twice_stages_neither_value(ops: Path) -> None:
+    """One of the two is a slip, and the command cannot know which."""
+    twice = ("risk.positions_max=1", " risk.positions_max =2")
+
+    refused = verb(ops.parent, "settings", *twice, "--config", str(FILE))
+
+    assert refused.code == 2
+    assert "risk.positions_max: given twice" in refused.err
+    assert next_start(ops, FILE).staged == {}
+
+
 def test_verb_looks_where_the_profile_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
