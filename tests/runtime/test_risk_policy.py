@@ -34,6 +34,14 @@ WITH = {
 }
 
 
+class Twice(dict[str, Any]):
+    """Object whose JSON has each key twice."""
+
+    def items(self) -> Any:
+        """Return each item twice."""
+        return [*super().items(), *super().items()]
+
+
 def violations(name: str, *sets: str) -> tuple[str, ...]:
     """Return the violations of a shipped profile with some keys set."""
     try:
@@ -105,6 +113,9 @@ def test_each_decision_tells_version_and_hash_of_a_governed_profile() -> None:
         ("minibot.risk_policy", {"balanced": {"positions_max": {"least": 1}}}),
         ("minibot.risk_policy", {"balanced": {"positions_max": 1}}),
         ("other", {"balanced": {"positions_max": {"most": 9}}}),
+        ("minibot.risk_policy", {"balanced": {"positions_mx": {"most": 9}}}),
+        ("minibot.risk_policy", {"balanced": {"profile": {"most": 9}}}),
+        ("minibot.risk_policy", {"balanced": Twice({"positions_max": {"most": 9}})}),
     ],
 )
 def test_damaged_policy_refuses_a_governed_profile(
@@ -117,7 +128,7 @@ def test_damaged_policy_refuses_a_governed_profile(
     risk_policy.risk_policy.cache_clear()
     try:
         load_config(PROJECT / "config" / "nore.v1.json", [], {})
-        with pytest.raises(ConfigError, match="risk policy"):
+        with pytest.raises(ConfigError, match="no risk policy"):
             load_config(PROJECT / "config" / "balanced.v1.json", [], {})
     finally:
         risk_policy.risk_policy.cache_clear()

@@ -9,7 +9,6 @@ high-water mark. A key that is absent or null is in bounds, but a stop has to be
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cache
@@ -18,7 +17,8 @@ from typing import Any, Final, NamedTuple
 from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_files import parse
+from minibot.runtime.configuration.config_schema import config_schema, nearest_key, told
 from minibot.runtime.paths import PROJECT
 
 POLICY_PATH: Final = PROJECT / "config" / "risk_policy.v1.json"
@@ -38,11 +38,12 @@ def risk_policy() -> RiskPolicy:
     """Return the risk policy, read once for each process.
 
     Raises:
-        ConfigError: The file is missing, or is no policy.
+        ConfigError: The file is missing, or is no policy: a bound whose key is misspelt or stands
+            twice would bound nothing.
     """
     try:
         data = POLICY_PATH.read_bytes()
-        policy: Any = json.loads(data)
+        policy: Any = parse(data.decode("utf-8-sig"))
         profiles: Mapping[str, Any] = policy["profiles"]
         is_policy = (policy["schema"], policy["v"]) == ("minibot.risk_policy", 1)
         bounds = [bound for keys in profiles.values() for bound in keys.values()]
@@ -51,10 +52,14 @@ def risk_policy() -> RiskPolicy:
             for bound in bounds
             for kind, most in bound.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_policy() from error
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise _no_policy(repr(error)) from error
     if not (is_policy and is_whole and bounds):
-        raise _no_policy()
+        raise _no_policy("its schema, or a bound, has another form")
+    known = list(config_schema()["properties"]["risk"]["properties"])
+    for key in sorted({key for keys in profiles.values() for key in keys}.difference(known)):
+        near = nearest_key(["risk", key], known)
+        raise _no_policy(f"no profile has risk.{key}" + (f"; did you mean {near}?" if near else ""))
     return RiskPolicy(profiles, hashlib.sha256(data).hexdigest())
 
 
@@ -82,7 +87,11 @@ def policy_violations(
         return
     for key, bound in profiles[name].items():
         value = risk.get(key)
-        if value is not None and Fraction(value) > _limit(bound, cash):
+        try:
+            is_beyond = value is not None and Fraction(value) > _limit(bound, cash)
+        except (TypeError, ValueError) as error:
+            raise _no_policy(f"risk.{key} is no number") from error
+        if is_beyond:
             words = f"allowed by {POLICY_PATH.name} for {name}: {_told(bound, cash, whole)}"
             yield told(["risk", key], value, words, origin)
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
@@ -118,9 +127,9 @@ def _text(limit: Fraction) -> str:
     return f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
 
 
-def _no_policy() -> ConfigError:
+def _no_policy(why: str) -> ConfigError:
     return ConfigError(
-        f"{POLICY_PATH} is no risk policy.",
+        f"{POLICY_PATH} is no risk policy: {why}.",
         (),
         "Restore it: a profile with risk.policy_version is bounded by it.",
     )
