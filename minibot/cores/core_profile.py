@@ -51,6 +51,8 @@ SHARE: Final = "share"
 RISK: Final = "risk"
 KELLY: Final = "kelly"
 """The values of `risk.sizing`."""
+KELLY_PERCENT: Final = 25
+"""A quarter of Kelly's share, where the profile says nothing else."""
 
 TRADES_KEPT: Final = 1_000
 """How many closed trades protections count at most, the newest. All are told in one line, at 145

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from minibot.accounting.order_rules import Bounds
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrips
-from minibot.cores.core_profile import FIXED, KELLY, RISK, SHARE, CoreProfile
+from minibot.cores.core_profile import FIXED, KELLY, KELLY_PERCENT, RISK, SHARE, CoreProfile
 from minibot.cores.messages import FillMessage
 from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down
@@ -55,9 +55,6 @@ from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
-
-KELLY_PERCENT: Final = 25
-"""A quarter of Kelly's share, where the profile says nothing else."""
 
 # The amount wanted is the least of these, so that none of them fails; `cuts` is the reason code if
 # an order of that amount is too small.

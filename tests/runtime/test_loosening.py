@@ -24,6 +24,7 @@ GOVERNED = PROJECT / "config" / "conservative.v1.json"
         ("risk.depth_min", "60", "60.5", 59),
         ("risk.time_exit_ms", 60_000, 59_999, None),
         ("risk.horizon_thesis_bps", "60", None, "59"),
+        ("risk.kelly_fraction_percent", 20, 19, None),
         ("portfolio.cash", "10000", "9999", "10000.01"),
     ],
 )
@@ -44,12 +45,14 @@ def test_limit_is_looser_on_one_side_of_its_own_value(
         ("risk.protections", [{"method": "CooldownPeriod"}], False),
         ("risk.limit_entries_max", 2, True),
         ("risk.sizing", "share", True),
+        ("risk.kelly_fraction_percent", 25, False),
+        ("risk.kelly_fraction_percent", "26", True),
     ],
 )
 def test_limit_that_the_profile_lacks_is_looser_only_where_it_allows_something(
     key: str, value: Any, is_refused: bool
 ) -> None:
-    """A limit more is no loosening, an exemption more is one."""
+    """A limit more is no loosening, an exemption more is one; Kelly's part has a limit anyway."""
     assert is_looser(key, None, value) is is_refused
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from minibot.cores.core_profile import KELLY_PERCENT
 from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.risk_policy import policy_bound
@@ -41,6 +42,9 @@ EXEMPTIONS: Final = frozenset(
     )
 )
 
+# Limits of the risk section that hold without their key.
+UNSAID: Final[Mapping[str, int]] = {"kelly_fraction_percent": KELLY_PERCENT}
+
 
 def is_looser(key: str, own: Any, value: Any) -> bool:
     """Return whether a value of a dotted key may lose more than the profile's own.
@@ -53,6 +57,7 @@ def is_looser(key: str, own: Any, value: Any) -> bool:
         value: The value instead, of the profile's kind or as text.
     """
     name = _limit_of(key)
+    own, value = (UNSAID.get(name) if each is None else each for each in (own, value))
     if not name or value == own:
         return False
     if value is None:
@@ -70,6 +75,7 @@ def own_bound(key: str, own: Any) -> str:
     name = _limit_of(key)
     if not name:
         return ""
+    own = UNSAID.get(name) if own is None else own
     if own is None:
         return "none, as in the profile" if name in EXEMPTIONS else ""
     if number_of(own) is None:
