@@ -29,6 +29,9 @@ BUY: Final = 2
 # A mid further than this from the end of the horizon says nothing about the horizon.
 _OFF_MS_MAX: Final = 5_000
 ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 9 MB.
+HOLDOUT_PERCENT: Final = 25
+TRAIN_ROWS_MAX: Final = ROWS_MAX * (100 - HOLDOUT_PERCENT) // 100
+"""Rows that a night can train on at most."""
 
 
 def check_permitted(queues: Sequence[str]) -> frozenset[str]:
@@ -74,7 +77,7 @@ class Dataset:
     sources: list[Source] = field(default_factory=list)
 
     def split(
-        self, horizon_ms: int, holdout_percent: int = 25
+        self, horizon_ms: int, holdout_percent: int = HOLDOUT_PERCENT
     ) -> tuple[Sequence[Row], Sequence[Row]]:
         """Return (training rows, holdout rows): the holdout is the last part in time, behind a gap.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL, Activation
-from minibot.ai.dataset import RowMaker
+from minibot.ai.dataset import TRAIN_ROWS_MAX, RowMaker
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.patterns import Patterns
@@ -100,13 +100,21 @@ class AiService:
         self._trained_ts = 0
         self._passed: Trained | None = None  # Its activation waits for the lock.
         self._first_ts = 0
-        self._rows_note = ""
-        if settings.trains and settings.uses_model and self.rows.labels_none:
-            # No rule of the configuration: backtests, which train nothing, choose other bars.
-            self._rows_note = (
-                f"no training: ai.horizon_ms {settings.horizon_ms} does not end near the close of "
+        # No rules of the configuration: backtests, which train nothing, choose other bars, and
+        # `minibot train` has the rows of many nights.
+        why = ""
+        if self.rows.labels_none:
+            why = (
+                f"ai.horizon_ms {settings.horizon_ms} does not end near the close of "
                 f"a {settings.bar_interval} bar (strategy.bar_interval)"
             )
+        elif settings.training.rows_min > TRAIN_ROWS_MAX:
+            why = (
+                f"ai.train_min_rows {settings.training.rows_min} is more than the "
+                f"{TRAIN_ROWS_MAX} rows that a night trains on at most"
+            )
+        is_told = why and settings.trains and settings.uses_model
+        self._rows_note = f"no training: {why}" if is_told else ""
         self._notes = [self._rows_note] if self._rows_note else []
 
     # --- events in ----------------------------------------------------------------------------

@@ -664,13 +664,21 @@ def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: P
     assert clerk.activation.read().model_id == model_id
 
 
-@pytest.mark.parametrize(("horizon_ms", "count"), [(90_000, 1), (60_000, 0)])
-def test_clerk_tells_at_its_first_turn_that_its_horizon_labels_nothing(
-    root: Path, horizon_ms: int, count: int
+@pytest.mark.parametrize(
+    ("key", "value", "count"),
+    [
+        ("ai.horizon_ms", 90_000, 1),
+        ("ai.horizon_ms", 60_000, 0),
+        ("ai.train_min_rows", 37_501, 1),
+        ("ai.train_min_rows", 37_500, 0),
+    ],
+)
+def test_clerk_tells_at_its_first_turn_that_it_will_never_have_rows_to_train_on(
+    root: Path, key: str, value: int, count: int
 ) -> None:
     """A night that cannot train for want of rows says so at once, in log and health."""
-    clerk = clerk_of(root, "nore", f"ai.horizon_ms={horizon_ms}")
+    clerk = clerk_of(root, "nore", f"{key}={value}")
     clerk.keeper.state = READY
 
     assert len(clerk._notes) == count
-    assert ("ai.horizon_ms" in clerk.detail()) == bool(count)
+    assert (key in clerk.detail()) == bool(count)
