@@ -11,7 +11,7 @@ from minibot.cli.support.numbers import between
 from minibot.cli.support.output import show
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
-from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files
+from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files, unmarked
 from minibot.runtime.paths import PROJECT, find, is_within, shown_path
 from minibot.strategies.source_check import Finding, source_findings
 from minibot.strategies.trial_process import LIMIT_S, tried
@@ -85,7 +85,7 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
     try:
         if is_endless(path):
             raise ValueError("it is no regular file")
-        data = path.read_bytes()
+        data = unmarked(path.read_bytes())
         text = data.decode("utf-8")
     except (OSError, ValueError) as error:
         what = f"{shown_path(path)} cannot be read: {error}."

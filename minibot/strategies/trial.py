@@ -68,7 +68,7 @@ def findings(path: Path) -> list[str]:
 
     The test that `minibot new-strategy` writes imports it.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     return [finding.told(path.name) for finding in source_findings(text)]
 
 

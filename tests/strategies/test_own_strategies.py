@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
@@ -588,6 +589,26 @@ def test_source_given_by_hand_is_refused(tmp_path: Path, name: str) -> None:
 
     for refused in (told.value, caught.value):
         assert any("strategy.source" in violation for violation in refused.violations)
+
+
+@pytest.mark.process
+def test_file_with_a_byte_order_mark_is_the_same_strategy_as_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python runs such a file of an editor on Windows; no text begins with the mark."""
+    path = written(tmp_path, on_tick("return buy('as it is')"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    plain = load_config(PROFILE, sets).raw
+    path.write_bytes(BOM_UTF8 + path.read_bytes())
+
+    marked = load_config(PROFILE, sets).raw
+
+    assert marked == plain
+    assert own_source.change_since(plain) == ""
+    assert _said(marked) == "BUY: as it is"
+    assert findings(path) == []
+    assert cli(["strategy-check", str(path)]) == 0
+    assert plain["strategy"]["source"]["sha256"] in capsys.readouterr().out
 
 
 def test_profile_holds_the_text_that_decides_whatever_becomes_of_the_file(tmp_path: Path) -> None:

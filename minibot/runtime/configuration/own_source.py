@@ -9,6 +9,7 @@ run.
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePath
@@ -61,6 +62,11 @@ def own_file(section: Mapping[str, str]) -> Path | None:
     return resolve(section["folder"]) / f"{section['name']}.py"
 
 
+def unmarked(data: bytes) -> bytes:
+    """Return a file's bytes without the mark with which editors on Windows may begin a text."""
+    return data.removeprefix(BOM_UTF8)
+
+
 def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     """Put an own strategy's file into a profile; yield the reasons if that is impossible.
 
@@ -92,6 +98,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
             data = file.read(SOURCE_BYTES_MAX + 1)
         if len(data) > SOURCE_BYTES_MAX:
             raise ValueError(f"is larger than {SOURCE_BYTES_MAX} bytes")
+        data = unmarked(data)
         text = data.decode("utf-8")
     except FileNotFoundError:
         yield told(["strategy", "name"], section["name"], _unknown(section), origin)
@@ -117,7 +124,7 @@ def change_since(raw: JsonObject) -> str:
         return ""
     path = resolve(source["path"])
     try:
-        found = _digest(path.read_bytes())
+        found = _digest(unmarked(path.read_bytes()))
     except OSError:
         return f"{source['path']} is gone since; the text that the run recorded is used"
     if found == source["sha256"]:
