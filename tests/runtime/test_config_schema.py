@@ -115,6 +115,13 @@ def test_each_key_with_a_wrong_value_is_told_with_what_it_allows() -> None:
         assert key in told, key
 
 
+def test_list_with_an_item_twice_is_told_that_none_may_be() -> None:
+    """Each item is allowed by itself, so that the sentence has to say what is not."""
+    told = schema_violations(with_value(RAW, ("market", "bar_intervals"), ["1m", "1m"]), {})
+
+    assert told["market.bar_intervals"].endswith(", none twice")
+
+
 def test_name_of_the_limits_fits_the_events_that_name_it() -> None:
     """A hundred characters name the limits in the profile and in each decision; one more do not."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")

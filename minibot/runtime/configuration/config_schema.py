@@ -150,7 +150,8 @@ def _described_type(name: str, schema: Mapping[str, Any]) -> str:
     if name == "array":
         least = schema.get("minItems", 0)
         items = schema.get("items")
-        return f"a list of {least} or more, each {describe(items)}" if items else "a list"
+        once = ", none twice" if schema.get("uniqueItems") else ""
+        return f"a list of {least} or more, each {describe(items)}{once}" if items else "a list"
     words = {"boolean": "true or false", "string": "text", "object": "a section in braces"}
     return words.get(name, name)
 
