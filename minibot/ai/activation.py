@@ -35,6 +35,14 @@ class Active:
     former: tuple[str, ...] = ()
 
 
+RequireFit = Callable[[Snapshot], None]
+"""Raises SnapshotRefused for a snapshot that answers another question than a run asks."""
+
+
+def fits_any(snapshot: Snapshot) -> None:
+    """Let any snapshot be activated, for no certain run."""
+
+
 class Activation:
     """The pointer to the active model of one `var/ai`."""
 
@@ -80,17 +88,24 @@ class Activation:
             raise SnapshotRefused(f"{model_id}: the gate judged another text")
         return snapshot
 
-    def activate(self, model_id: str, why: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Active:
+    def activate(
+        self,
+        model_id: str,
+        why: str,
+        *,
+        require_fit: RequireFit = fits_any,
+        lock_wait_s: float = LOCK_WAIT_S,
+    ) -> Active:
         """Activate a snapshot and return the new state.
 
         Raises:
-            SnapshotRefused: It is damaged, or has not passed the gate; or the pointer is damaged.
-                Nothing changed.
+            SnapshotRefused: It is damaged, has not passed the gate or does not fit; or the pointer
+                is damaged. Nothing changed.
             LockBusy: Another process has held the lock for longer than `lock_wait_s`.
         """
 
         def choose(now: Active) -> Active:
-            self.load_passed(model_id)
+            require_fit(self.load_passed(model_id))
             if now.model_id == model_id:
                 return now
             former = (*now.former, now.model_id) if now.model_id else now.former
@@ -98,8 +113,8 @@ class Activation:
 
         return self._change(choose, why, lock_wait_s)
 
-    def rollback(self, why: str) -> Active:
-        """Return to the newest former snapshot that is still intact, or else to the baseline.
+    def rollback(self, why: str, *, require_fit: RequireFit = fits_any) -> Active:
+        """Return to the newest former snapshot that is intact and fits, or else to the baseline.
 
         Raises:
             SnapshotRefused: No snapshot is active, so there is nothing to roll back; or the pointer
@@ -113,16 +128,16 @@ class Activation:
             former = list(now.former)
             while former:
                 candidate = former.pop()
-                if self.holds(candidate):
+                if self.holds(candidate, require_fit):
                     return Active(candidate, tuple(former))
             return Active()
 
         return self._change(choose, why)
 
-    def holds(self, model_id: str) -> bool:
-        """Return whether a snapshot is intact and has passed the gate."""
+    def holds(self, model_id: str, require_fit: RequireFit = fits_any) -> bool:
+        """Return whether a snapshot is intact, has passed the gate and fits."""
         try:
-            self.load_passed(model_id)
+            require_fit(self.load_passed(model_id))
         except SnapshotRefused:
             return False
         return True

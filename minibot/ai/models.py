@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibot.ai.activation import NO_MODEL, Activation, Active
+from minibot.ai.activation import NO_MODEL, Activation, Active, RequireFit, fits_any
 from minibot.ai.collect import collect
-from minibot.ai.settings import AiSettings
+from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, TrainingFailed, train_snapshot
 from minibot.events.model import ModelActive
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
 
@@ -77,22 +78,46 @@ def _line(activation: Activation, model_id: str, active: str) -> ModelLine:
     )
 
 
-def activate_model(var: Var, model_id: str, why: str, *, running: str | None = None) -> Active:
+def fit_of(manifest: Manifest, ai_root: Path) -> RequireFit:
+    """Return the check that a snapshot answers the question of a run."""
+    settings = ai_settings(
+        manifest.config, run_id=manifest.run_id, root=ai_root, symbols=manifest.symbols
+    )
+    return settings.training.require_fit
+
+
+def activate_model(
+    var: Var,
+    model_id: str,
+    why: str,
+    *,
+    running: str | None = None,
+    require_fit: RequireFit = fits_any,
+) -> Active:
     """Activate a snapshot; with the id of a running run, also request `model_active` there.
 
     Raises:
-        Refusal: The snapshot is damaged or has not passed the gate; nothing changed.
+        Refusal: The snapshot is damaged, has not passed the gate or does not fit; nothing changed.
     """
-    return _change(var, lambda activation: activation.activate(model_id, why), why, running)
+    return _change(
+        var,
+        lambda activation: activation.activate(model_id, why, require_fit=require_fit),
+        why,
+        running,
+    )
 
 
-def rollback_model(var: Var, why: str, *, running: str | None = None) -> Active:
-    """Return to the newest former snapshot that is intact, else to the baseline.
+def rollback_model(
+    var: Var, why: str, *, running: str | None = None, require_fit: RequireFit = fits_any
+) -> Active:
+    """Return to the newest former snapshot that is intact and fits, else to the baseline.
 
     Raises:
         Refusal: No model is active.
     """
-    return _change(var, lambda activation: activation.rollback(why), why, running)
+    return _change(
+        var, lambda activation: activation.rollback(why, require_fit=require_fit), why, running
+    )
 
 
 def _change(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.ai.activation import NO_MODEL, Active
-from minibot.ai.models import ModelLine, activate_model, list_models, rollback_model
+from minibot.ai.activation import NO_MODEL, Active, fits_any
+from minibot.ai.models import (
+    ModelLine,
+    activate_model,
+    fit_of,
+    list_models,
+    rollback_model,
+)
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.ops.operator import who
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.running import running_run
 
 HELP = "list the AI's models, activate one that passed its gate, or roll back"
@@ -33,11 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     why = f"{who()}: {arguments.reason}"
     running = running_run(var)
+    fit = fits_any if running is None else fit_of(Manifest.load(var.run(running)), var.ai)
     if arguments.action == "rollback":
-        return _changed(arguments, rollback_model(var, why, running=running))
+        active = rollback_model(var, why, running=running, require_fit=fit)
+        return _changed(arguments, active)
     if not arguments.model_id:
         raise Refusal("activate needs the id of a snapshot.", "See: minibot model list")
-    return _changed(arguments, activate_model(var, arguments.model_id, why, running=running))
+    active = activate_model(var, arguments.model_id, why, running=running, require_fit=fit)
+    return _changed(arguments, active)
 
 
 def _changed(arguments: argparse.Namespace, active: Active) -> int:

@@ -27,7 +27,7 @@ from minibot.ai.gate import (
     judge_candidate,
     score,
 )
-from minibot.ai.models import activate_model, list_models, rollback_model
+from minibot.ai.models import activate_model, fit_of, list_models, rollback_model
 from minibot.ai.models import train as train_on_runs
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.row_ring import Row
@@ -51,6 +51,7 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from tests.ai.ai_rows import RUN_ID, dataset, model_text
 from tests.ai.ai_stage import LEVEL_HERE
+from tests.manifests import made_manifest
 from tests.waiting import DEADLINE_S
 
 SETTINGS = TrainingSettings(
@@ -502,6 +503,23 @@ def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) 
     assert rollback_model(var, "by hand").model_id == one
     with pytest.raises(Refusal):
         activate_model(var, "lgbm-ffffffffffffffff", "by hand")
+
+
+def test_operator_gives_a_going_run_no_model_that_it_would_refuse(tmp_path: Path) -> None:
+    """A demo's model, or one of made-up prices, is neither activated nor rolled back to."""
+    var = Var(tmp_path / "var")
+    one, late = passed(var.ai, 1), passed(var.ai, 3)
+    other = passed(var.ai, 2, {**TRAINED, "horizon_ms": 60_000, "market": "synthetic"})
+    for model_id in (one, other, late):
+        activate_model(var, model_id, "by hand")
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    require_fit = fit_of(made_manifest(RUN_ID, config, {}, 0), var.ai)
+
+    with pytest.raises(Refusal, match=r"horizon_ms 60000.*market synthetic"):
+        activate_model(var, other, "by hand", require_fit=require_fit)
+
+    assert Activation(var.ai).read().model_id == late
+    assert rollback_model(var, "by hand", require_fit=require_fit).model_id == one
 
 
 def clerk_of(root: Path, profile: str, *sets: str) -> AiService:
