@@ -115,6 +115,8 @@ class AiService:
             )
         is_told = why and settings.trains and settings.uses_model
         self._rows_note = f"no training: {why}" if is_told else ""
+        if TICKS not in settings.permitted:
+            self._rows_note = f"no recommendations: ai.permitted_queues lacks {TICKS}"
         self._notes = [self._rows_note] if self._rows_note else []
 
     # --- events in ----------------------------------------------------------------------------

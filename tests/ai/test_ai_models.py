@@ -689,10 +689,11 @@ def test_model_that_passed_waits_while_another_process_holds_the_pointer(root: P
         ("ai.horizon_ms", 60_000, 0),
         ("ai.train_min_rows", 37_501, 1),
         ("ai.train_min_rows", 37_500, 0),
+        ("ai.permitted_queues", '["fills","signals"]', 1),
     ],
 )
 def test_clerk_tells_at_its_first_turn_that_it_will_never_have_rows_to_train_on(
-    root: Path, key: str, value: int, count: int
+    root: Path, key: str, value: int | str, count: int
 ) -> None:
     """A night that cannot train for want of rows says so at once, in log and health."""
     clerk = clerk_of(root, "nore", f"{key}={value}")
