@@ -62,14 +62,27 @@ class Activation:
         found = read_hashed(self._path)
         return Active(found["model_id"], tuple(found["former"]))
 
-    def load_active(self) -> Snapshot | None:
-        """Return the active snapshot; None while there is none.
+    def load_active(self, require_fit: RequireFit = fits_any) -> Snapshot | None:
+        """Return the newest of the active snapshot and those before it that is intact and fits.
+
+        None while there is none: a demo may have left its own model active, behind a night's.
 
         Raises:
-            SnapshotRefused: It is damaged, or has not passed the gate; or the pointer is damaged.
+            SnapshotRefused: The pointer is damaged, or no snapshot may be used; then of the active
+                one: it is damaged, has not passed the gate, or does not fit.
         """
-        model_id = self._known().model_id
-        return self.load_passed(model_id) if model_id else None
+        now, first = self._known(), None
+        for model_id in filter(None, (now.model_id, *reversed(now.former))):
+            try:
+                snapshot = self.load_passed(model_id)
+                require_fit(snapshot)
+            except SnapshotRefused as refused:
+                first = first or refused
+            else:
+                return snapshot
+        if first is not None:
+            raise first
+        return None
 
     def load_passed(self, model_id: str) -> Snapshot:
         """Return a snapshot that has passed the gate and may be active.

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from minibot.ai.activation import NO_MODEL
 from minibot.ai.drafts import Ask
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
@@ -128,13 +127,22 @@ class AiRole:
         self._tell_health()
 
     def _use_active_model(self) -> None:
-        """Start with the model that is active on disk; later changes come as `model_active`."""
+        """Start with the model that is active on disk; later changes come as `model_active`.
+
+        One before it is used where this run would refuse the active one.
+        """
+        activation = self._clerk.activation
         try:
-            snapshot = self._clerk.activation.load_active()
+            snapshot = activation.load_active(self.settings.training.require_fit)
         except SnapshotRefused as error:
             self._clerk.model_note = f"model refused: {error}"
             return
-        self._clerk.model_id = NO_MODEL if snapshot is None else snapshot.model_id
+        if snapshot is None:
+            return
+        self._clerk.model_id = snapshot.model_id
+        if (active := activation.read().model_id) != snapshot.model_id:
+            said = f"{active} is active, but refused here; {snapshot.model_id} before it answers"
+            self.context.log.warning("ai", detail=said)
 
     # --- after a turn -------------------------------------------------------------------------
 

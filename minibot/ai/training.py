@@ -209,11 +209,9 @@ def _reference(
     have learned from these very rows, on which it would seem better than it is.
     """
     try:
-        active = activation.load_active()
-        if active is not None:
-            tasks.settings.require_fit(active)
-            if _may_know(active.manifest["training"], holdout):
-                active = None
+        active = activation.load_active(tasks.settings.require_fit)
+        if active is not None and _may_know(active.manifest["training"], holdout):
+            active = None
     except SnapshotRefused:
         active = None
     if active is None:

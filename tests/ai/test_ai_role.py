@@ -30,7 +30,7 @@ from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal
-from tests.ai.test_ai_models import passed
+from tests.ai.test_ai_models import TRAINED, passed
 from tests.kernel.kernel_support import drain
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -223,6 +223,21 @@ def test_role_starts_without_an_active_model_of_another_horizon(
 
     assert "model refused" in one.detail()
     assert recommendations(one)[0].model_id == "baseline-v1"
+    assert one.drain() == 0
+
+
+def test_role_starts_with_the_last_model_that_answers_its_question(
+    stage: Callable[..., Stage],
+) -> None:
+    """A demo before the night leaves its own model active, and the last night's before it."""
+    one = stage({"train": False, "interval_market_ms": 1000})
+    fitting = passed(one.var.ai, 1)
+    for model_id in (fitting, passed(one.var.ai, 2, {**TRAINED, "horizon_ms": 20_000})):
+        Activation(one.var.ai).activate(model_id, "test")
+    started(one)
+    paced(one, 40, 100, lambda: bool(one.events("recommendations")))
+
+    assert recommendations(one)[0].model_id == fitting
     assert one.drain() == 0
 
 
