@@ -549,12 +549,14 @@ class Positions:
         """Return whether a booked fill ended a market's position: all is sold, but for dust.
 
         While more of a sale is to be booked, it has not: what is left may be dust by the venue's
-        least quantity alone.
+        least quantity alone. A sale of more than that is refused: the position was sold before it.
         """
         if fill.side != SELL or market.holding is not None:
             return False
+        left = self.portfolio.position_qty(market.symbol)
         for order in self.orders:
-            if order.market is market and order.side == SELL and not order.rests and order.pending:
+            is_sale = order.market is market and order.side == SELL and not order.rests
+            if is_sale and 0 < order.pending <= left:
                 return False
         return True
 

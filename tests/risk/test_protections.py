@@ -30,7 +30,18 @@ from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
 from minibot.risk.protections import Protections
 from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, codec, config, of, opening
+from tests.risk.desk import (
+    OTHER,
+    PROJECT,
+    SYMBOL,
+    Desk,
+    actions,
+    codec,
+    config,
+    of,
+    opening,
+    results,
+)
 from tests.risk.freqtrade_locks import BEGAN, CASES, Case, Closed
 
 MINUTE = 60_000
@@ -391,6 +402,32 @@ def test_stop_at_the_venue_leaves_its_reason_to_no_later_trade(first: str) -> No
     assert [one["reason"] for one in found["trades"]] == ["stop_loss", "signal_exit"]
     assert found["left"] == {}
     assert entry(desk).action == "ALLOW"
+
+
+@pytest.mark.parametrize("fee_asset", [None, "base"])
+@pytest.mark.parametrize("first", ["fills", "order_results"])
+def test_stop_beside_a_refused_sale_closes_its_trade(first: str, fee_asset: str | None) -> None:
+    """A stop sells all in the tick that ends the time; the sale for that, refused, opens none."""
+    profile = protected(
+        GUARD,
+        risk__exits_at="venue",
+        risk__stop_bps="100",
+        risk__time_exit_ms=10_000,
+        execution__latency_market_ms=0,
+        execution__taker_fee_bps="10",
+        **({"execution__fee_asset": fee_asset} if fee_asset else {}),
+    )
+    desk = opened(profile)
+    desk.first = first
+    held_at_venue(desk)
+
+    said = desk.tick("98.90", "98.91", trade="98.90", after_ms=10_000)
+
+    found = desk.risk.state()["protections"]
+    assert actions(said) == [("EXIT", "time_exit"), ("EXIT", "stop_loss")]
+    assert results(said)[-1] == ("REJECTED", "order_ended")
+    assert [one["reason"] for one in found["trades"]] == ["stop_loss"]
+    assert found["trips"] == []
 
 
 def filled(symbol: str, side: str, price: str, ts: int, order: str) -> FillMessage:
