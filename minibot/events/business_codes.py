@@ -182,8 +182,10 @@ LOW_PROFIT_PAIRS: Final = _business(
 )
 ACCOUNT_DRAWDOWN: Final = _business(
     "account_drawdown",
-    "The account is too far below its high-water mark: its tier is HALTED.",
-    "Compare `drawdown_tiers` with the value in the checks; `minibot risk` shows what is left.",
+    "The account is too far below its high-water mark: its tier is HALTED, or it is carried on "
+    "beyond its hard limit.",
+    "Compare `drawdown_tiers` and `account_drawdown_bps_hard` with the value in the checks; "
+    "`minibot risk` shows what is left.",
 )
 DRAWDOWN_TIER: Final = _business(
     "drawdown_tier",

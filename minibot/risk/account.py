@@ -149,26 +149,33 @@ class Account:
         return -((equity - self.mark) * WHOLE // self.mark)
 
     def halting(self) -> int:
-        """Return the drawdown above which no entry is allowed now; `UNBOUNDED` for none."""
+        """Return the drawdown above which no entry is allowed now; `UNBOUNDED` for none.
+
+        Without a HALTED tier it is the hard limit, beyond which a carried account may begin a run.
+        """
         row = self.table[self.place]
         if row.state == HALTED_TIER:
             return row.ends
         for tier in self.table:
             if tier.state == HALTED_TIER:
                 return tier.begins
-        return UNBOUNDED
+        return self.hard
 
     def left(self, equity: int) -> int:
         """Return how much further drawdown may rise before entries are refused or the run ends.
 
         In 10**-4 bps, negative where it has risen further; `UNBOUNDED` where nothing limits it.
         """
-        most = min(self.halting(), self.hard)
+        most = self.halting()
         return UNBOUNDED if most == UNBOUNDED else most - self.drawdown(equity)
 
     def entry_drawdown(self, equity: int) -> int:
-        """Return the drawdown that an entry's check compares; `NOT_ASKED` without a HALTED tier."""
-        return NOT_ASKED if self.halting() == UNBOUNDED else self.drawdown(equity)
+        """Return the drawdown that an entry's check compares.
+
+        Within a hard limit that no HALTED tier stands before it is `NOT_ASKED`.
+        """
+        fallen, most = self.drawdown(equity), self.halting()
+        return NOT_ASKED if most == self.hard and fallen <= most else fallen
 
     @property
     def entry_percent(self) -> int:

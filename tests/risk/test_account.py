@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.cores.scaled_tick import QuietRange
-from minibot.events.model import JsonObject, RiskStanding
+from minibot.events.model import JsonObject, RiskAction, RiskStanding
 from minibot.events.money import UNIT, parse_amount
 from minibot.kernel.errors import ConfigError
 from minibot.risk.account import Account
@@ -243,6 +243,22 @@ def test_hard_drawdown_of_the_account_stops_the_run() -> None:
     assert actions(within) == []
     assert actions(beyond) == [("STOP", "RISK_LIMIT")]
     assert check_of(beyond[0], "account_drawdown_bps_hard")["threshold"] == "1000.0000"
+
+
+def test_account_carried_beyond_its_hard_drawdown_buys_nothing_without_tiers() -> None:
+    """At the limit a purchase passes; a unit beyond it refuses it, before a fill ends the run."""
+    said = []
+    for cash in ("9000.00000000", "8999.99999999"):
+        first = replace(opening(cash), account={"high_water_mark": "10000", "tier": 0})
+        desk = Desk(config(risk__account_drawdown_bps_hard=1000), first=first).ready()
+        said.append(desk.signal("BUY"))
+
+    within, beyond = said
+    assert actions(within) == [("ALLOW", "allowed")]
+    assert actions(beyond) == [("BLOCK", "account_drawdown")]
+    assert check_of(beyond[0], "account_drawdown_bps")["threshold"] == "1000.0000"
+    (allowed,) = of(within, RiskAction)
+    assert "account_drawdown_bps" not in [check.name for check in allowed.checks]
 
 
 @pytest.mark.row("D-27")
