@@ -314,7 +314,8 @@ DUPLICATE: Final = _business(
 )
 MIN_NOTIONAL: Final = _business(
     "min_notional",
-    "The order's value is under the exchange's minimum.",
+    "The order's value is under the exchange's minimum, or an entry's so little above it that its "
+    "sale at the stop would be under it.",
     "Raise `order_notional`, or accept that small rests stay.",
 )
 NOTIONAL_MAX: Final = _business(

@@ -15,9 +15,9 @@ from typing import Final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.wish import Wish
-from minibot.events.decimals import mul_div_down, mul_div_up, round_down, round_up
+from minibot.events.decimals import div_up, mul_div_down, mul_div_up, round_down, round_up
 from minibot.events.model import BLOCK, BUY
-from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
+from minibot.events.money import PLACES, RATE_UNIT, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
     CAMPAIGN_RESERVE,
@@ -31,6 +31,7 @@ from minibot.events.reasons import (
     LOSSES_IN_ROW,
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
+    MIN_NOTIONAL,
     NIGHT_NOTIONAL_PACE,
     NO_PLAN,
     NOT_IN_UNIVERSE,
@@ -67,10 +68,12 @@ from minibot.risk.checks import (
     Row,
     exceeded,
 )
+from minibot.risk.distances import share_distance
 from minibot.risk.drafts import ALLOW, REDUCE, action, approve, bound_by_signal, new_verdict, stop
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom, loss_of
+from minibot.risk.ladder import WHOLE_PERCENT
 from minibot.risk.late_entries import late_rows
 from minibot.risk.limits import (
     OF_ACCOUNT_DRAWDOWN,
@@ -113,11 +116,15 @@ from minibot.risk.sizing import (
     loss_rows,
     sizes_of,
     sizing_rows,
+    stop_distance,
     wish_rows,
 )
 from minibot.risk.vadr_gate import vadr_rows
 
 NO_ROWS: Final[tuple[Row, ...]] = ()
+
+RESERVE_PERCENT: Final = 5
+"""How far below its stop the least entry can still be sold: freqtrade's amount_reserve_percent."""
 
 DEVIATION_UNIT: Final[int] = BPS * BPS
 """All of a price, in 10**-4 bps."""
@@ -417,7 +424,7 @@ def size_entry(
     venue's filters refuse what is left of the order, or the loss at the stop would be too
     large; the reason is then `checks.reason`. A purchase at the market has to meet the bounds on
     value at the touch, so that it can still be sold, and at the average at which the venue judges
-    it; a quote has a price of its own.
+    it; a quote has a price of its own. A first one has to be worth `sellable_notional`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -457,13 +464,15 @@ def size_entry(
             qty = min(qty, fitting)
     if qty != wanted:
         notional = cost_up(qty, ask)
-    worth, refusal = notional, bounds.value_refusal(notional)
+    worth, least, refusal = notional, bounds.notional_min, bounds.value_refusal(notional)
     if refusal is None and not is_quoted:
         average = cost_up(qty, state.references.price(market.symbol, state.now, ask))
         refusal = bounds.value_refusal(average)
         if refusal is not None:
             worth = average
-    checks.judge(((ORDER_NOTIONAL, worth, bounds.notional_min),))
+    if refusal is None and worth < (needed := sellable_notional(state, market, rules)):
+        least, refusal = needed, MIN_NOTIONAL
+    checks.judge(((ORDER_NOTIONAL, worth, least),))
     refusal = refusal or bounds.qty_refusal(qty)
     if sizes is not None:
         checks.judge((bound_row(decided, room),))
@@ -475,6 +484,28 @@ def size_entry(
         return qty, notional
     checks.refuse(binding or refusal)
     return 0, 0
+
+
+def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> int:
+    """Return the least value of an entry that can still be sold at its lowest stop.
+
+    Below it the venue's least notional would refuse the sale, and the position would keep its slot.
+    It is 0 without a stop, and beside a position.
+    """
+    exit_rules, bounds, price = state.exits.rules, rules.market_bounds, market.ask
+    plan = exit_rules.plan
+    if plan.hard_share is not None:
+        down: int | None = share_distance(price, plan.hard_share, rules.price_step)
+    else:
+        exits = market.exits or state.exits_of(market)
+        down = stop_distance(exits, exit_rules, price, rules.price_step)
+    if market.qty or down is None or down >= price:
+        return 0
+    kept = (price - down) * (WHOLE_PERCENT - RESERVE_PERCENT)
+    least = div_up(bounds.notional_min * price * WHOLE_PERCENT, kept)
+    if plan.pays_in_base:  # The fee also leaves less than a step that cannot be sold.
+        least = div_up(least * RATE_UNIT, RATE_UNIT - plan.fee) + cost_up(bounds.qty_step, price)
+    return least
 
 
 def sizes_at(

@@ -34,7 +34,6 @@ from tests.risk.row_world import (
     drawn,
     fallen,
     held_at_end,
-    least,
     nothing,
     orders,
     others,
@@ -44,6 +43,7 @@ from tests.risk.row_world import (
     small,
     status,
     step,
+    unstopped,
     wished,
 )
 
@@ -578,7 +578,7 @@ ENTRIES: Final = (
             "order_notional 1000.00000000 / 1000.00000000",
             "order_notional 1000.00000000 / 1000.00000001",
         ),
-        (least("1000"), least("1000.00000001")),
+        (unstopped("1000"), unstopped("1000.00000001")),
     ),
     _hard(
         "night.hard_gate",

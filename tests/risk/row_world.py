@@ -335,6 +335,16 @@ def least(notional: str) -> Change:
     return lambda world: world.rules(notional_min=notional)
 
 
+def unstopped(notional: str) -> Change:
+    """Return the same change, without a stop at which an entry has to be worth it."""
+
+    def change(world: World) -> None:
+        least(notional)(world)
+        world.state.exits.rules.stop_multiple = None
+
+    return change
+
+
 def others(count: int) -> Change:
     """Return a change of the number of other symbols held."""
     return lambda world: world.others(count)

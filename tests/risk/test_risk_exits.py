@@ -538,11 +538,13 @@ def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None
 def test_exit_refused_right_behind_its_entry_is_told_again_once_it_is_due_again() -> None:
     """An exit that becomes due again after a recovery is refused again on record."""
     made = Desk(config(**ATR))
-    made.instrument(notional_min="950")
+    made.instrument()
     for _ in range(2):
         made.bar("100", "101", "99", "100")
     made.tick("100", "100")
-    made.buy()
+    made.signal("BUY")
+    made.instrument(notional_min="950")
+    made.tick()
 
     first = made.tick("94", "94")
     more = made.tick("93", "93") + made.tick("96", "96")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -76,6 +77,58 @@ def test_entry_is_sized_by_what_every_limit_leaves(
     assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
     checks = said[0].to_json()["payload"]["checks"]
     assert all(check["passed"] for check in checks) == (outcome[0] == "ALLOW")
+
+
+@pytest.mark.parametrize(
+    ("changes", "least", "wanted"),
+    [
+        # 10 / (0.95 x 0.95), with a fee in coins of 1 % over 0.99, and a step; 10 / (0.99 x 0.95).
+        ({"risk__hard_stop_bps": "500"}, "11.1", "11.08033241"),
+        ({"risk__stop_bps": "100"}, "10.7", "10.63264222"),
+        ({"risk__hard_stop_bps": "500", "risk__stop_bps": "100"}, "11.1", "11.08033241"),
+        (
+            {
+                "risk__hard_stop_bps": "500",
+                "execution__fee_asset": "base",
+                "execution__taker_fee_bps": "100",
+            },
+            "11.3",
+            "11.29225496",
+        ),
+    ],
+)
+def test_least_entry_can_still_be_sold_beyond_its_stop(
+    changes: dict[str, Any], least: str, wanted: str
+) -> None:
+    """An entry at the venue's minimum is blocked; the least one is sold where a gap passes a stop.
+
+    Below that the venue would refuse the sale, and the position would keep its slot.
+    """
+    said = {}
+    for order in ("10", str(Decimal(least) - Decimal("0.1")), least):
+        made = desk(risk__order_notional=order, **changes)
+        made.bar("100", "100", "100", "100")
+        made.tick(**FLAT)
+        said[order] = made.signal("BUY")
+    made.tick(**FLAT)
+    stop = "95" if "risk__hard_stop_bps" in changes else "99"
+    sold = made.tick(f"{Decimal(stop) * Decimal('0.955'):.2f}", "100")
+
+    *blocked, allowed = said.values()
+    assert [actions(each) for each in blocked] == [[("BLOCK", "min_notional")]] * 2
+    assert check_of(blocked[0][0], "order_notional")["threshold"] == wanted
+    assert actions(allowed) == [("ALLOW", "allowed")]
+    assert check_of(allowed[0], "order_notional")["threshold"] == "10.00000000"
+    assert [intent.side for intent in intents(sold)] == ["SELL"]
+
+
+def test_entry_beside_a_position_needs_no_more_than_the_venue_takes() -> None:
+    """What is held and what is bought are sold together."""
+    made = holder(risk__order_notional="10", risk__hard_stop_bps="500")
+    made.bar("100", "100", "100", "100")
+    made.tick(**FLAT)
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
 
 
 @pytest.mark.row("D-02", "D-34")
