@@ -155,6 +155,10 @@ def _miscounting(change: pytest.MonkeyPatch) -> None:
     change.setattr(portfolio, "proceeds_down", lambda qty, price: proceeds_down(qty, price) + 1)
 
 
+def _endless(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Positions, "is_left", lambda *words: False)
+
+
 def _forgetful(change: pytest.MonkeyPatch) -> None:
     restore = Plan.from_state
 
@@ -289,6 +293,7 @@ def _unhurried(change: pytest.MonkeyPatch) -> None:
         (_trusting_limits, watch.UNCOVERED, (12, 11)),
         (_limit_above_its_stop, watch.LIMIT_ABOVE, (12, 11)),
         (_miscounting, watch.BOOKS, (8, 0)),
+        (_endless, watch.OPEN_TRADE, (12, 2)),
         (_forgetful, watch.RESTART, (4, 5)),
         (_deaf_to_locks, watch.ENTRY_REFUSED, (8, 4)),
         (_generous, watch.CASH, (12, 9)),

@@ -103,6 +103,7 @@ UNCOVERED = "a unit held without a hard stop behind a triggered limit"
 LIMIT_ABOVE = "a stop whose limit is above it"
 UNCUT = "a sale refused for its size instead of cut"
 BOOKS = "books that differ"
+OPEN_TRADE = "an open trade of which nothing is held"
 RESTART = "a restart changed what followed"
 ENTRY_REFUSED = "an entry while entries were refused"
 LEFT_STANDING = "a quote left standing while entries were refused"
@@ -268,6 +269,9 @@ class Watch:
         told = parse_amount(risk.facts()["cash"])
         if not cash == told == self._cash:
             self._fail(BOOKS, f"cash {cash} of execution, {told} of risk, {self._cash} by fills")
+        for trade in risk.state().get("protections", {}).get("trips", ()):
+            if trade["symbol"] not in ours:
+                self._fail(OPEN_TRADE, str(trade))
 
     # --- risk ---------------------------------------------------------------------------------
 
