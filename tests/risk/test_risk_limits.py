@@ -123,7 +123,7 @@ def test_least_entry_can_still_be_sold_beyond_its_stop(
 
 
 def test_entry_beside_a_position_needs_no_more_than_the_venue_takes() -> None:
-    """What is held and what is bought are sold together."""
+    """Position and entry are sold together."""
     made = holder(risk__order_notional="10", risk__hard_stop_bps="500")
     made.bar("100", "100", "100", "100")
     made.tick(**FLAT)
