@@ -157,16 +157,17 @@ def rest_rows(
     rules, exits = market.rules, market.exits or state.exits_of(market)
     legs = (levels[0] is not None) + (levels[1] is not None)
     has_limit = state.exits.rules.stop_limit_share is not None
+    former, rate = state.positions.resting(market), state.limits.order_rate
+    # The last order of the hard rate is left to a sale, and where an entry is filled in many parts
+    # all beyond the soft one: until there is room, risk itself watches what no order covers.
+    orders_max = rate.hard - 1
+    if former is not None and former.pending < qty:
+        orders_max = min(rate.entry_max, orders_max)
     return (
         (status_gate(rules), not is_tradable(rules), False),
         *trigger_rows(market.last, *levels, *exits.reasons()),
-        *count_rows(
-            *(state, market, rules, legs, state.positions.resting(market)),
-            1 if has_limit and legs > 1 else 0,
-        ),
-        # The last order of the hard rate is left to a sale: until there is room, risk itself
-        # watches what no resting order covers.
-        (REST_RATE, verdict.left.orders + 1, state.limits.order_rate.hard - 1),
+        *count_rows(state, market, rules, legs, former, 1 if has_limit and legs > 1 else 0),
+        (REST_RATE, verdict.left.orders + 1, orders_max),
         (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),
     )
 

@@ -141,9 +141,9 @@ def test_each_partial_fill_of_an_entry_is_covered() -> None:
     assert [order.remaining for order in one.execution.orders] == [10 * 10**8]
 
 
-def in_two_parts(hard: int) -> tuple[Desk, list[tuple[str, str]]]:
+def in_two_parts(hard: int, soft: int = 0) -> tuple[Desk, list[tuple[str, str]]]:
     """Return a desk that bought four coins, then six, and what risk did; its orders are few."""
-    one = desk(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=hard)
+    one = desk(risk__orders_per_minute_soft=soft or hard, risk__orders_per_minute_hard=hard)
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
     said = one.tick(ask_qty="4")
@@ -169,6 +169,19 @@ def test_resting_order_leaves_the_last_order_of_the_hard_rate_to_a_sale(
     assert covered == said
     assert actions(sold) == [("EXIT", "signal_exit")]
     assert [fill.qty for fill in fills(one.tick())] == ["10.000"]
+
+
+def test_parts_of_an_entry_beyond_the_soft_rate_leave_the_hard_one_to_sales() -> None:
+    """The first part is covered up to the hard rate; further ones within the soft rate alone."""
+    covered = [in_two_parts(9, soft)[1] for soft in (1, 2, 3)]
+    one, _ = in_two_parts(9, 2)
+    one.tick(after_ms=60_000)
+
+    assert covered == [
+        *[[("PROTECT", "protected"), ("BLOCK", "order_rate")]] * 2,
+        [("PROTECT", "protected")] * 2,
+    ]
+    assert [order.remaining for order in one.execution.orders] == [10 * 10**8]
 
 
 @pytest.mark.parametrize(
