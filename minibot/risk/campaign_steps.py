@@ -229,12 +229,11 @@ def recover(
 
 
 def part_left(state: RiskState, market: Market, rules: OrderRules, campaign: Campaign) -> int:
-    """Return how much a de-risk sells now; 0 while the hard order rate lacks two orders.
+    """Return how much a de-risk sells now; 0 while the hard order rate lacks room for it.
 
-    Beside a resting order a part takes two. A part may wait: it never ends the run.
+    A part may wait: it never ends the run.
     """
     part = state.positions.free_qty(market) - campaign.keep
     if is_too_small(part, rules.market_bounds, state.sale_price(market)):
         return 0
-    has_room = state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
-    return part if has_room else 0
+    return part if state.has_part_room() else 0

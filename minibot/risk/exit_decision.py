@@ -139,8 +139,8 @@ def wished_qty(wish: Wish, market: Market) -> int:
 def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tuple[Row, ...]:
     """Return the checks of what a strategy wants to sell of a position.
 
-    Beside a resting order a part takes two orders. It is refused before it takes the last order of
-    the hard rate, which is left to a sale of the whole, and so ends no run.
+    A part is refused before it takes the last order of the hard rate, which is left to a sale of
+    the whole, and so ends no run.
 
     Args:
         state: The state.
@@ -148,12 +148,11 @@ def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tup
         orders: The orders of the minute so far; `NOT_ASKED` where all is sold.
         wanted: How much; more than is free is cut.
     """
-    count = 2 if state.exits.rules.rests else 1
     return (
         (PART_QTY, wanted, state.positions.free_qty(market)),
         (
             PART_RATE,
-            NOT_ASKED if orders == NOT_ASKED else orders + count,
+            NOT_ASKED if orders == NOT_ASKED else orders + state.part_orders(),
             state.limits.order_rate.hard - 1,
         ),
     )
@@ -374,14 +373,13 @@ def has_rest(state: RiskState, market: Market, rules: OrderRules, *, is_due: boo
 
 
 def part_due(state: RiskState, market: Market, plan: Plan) -> int:
-    """Return how much the ladder sells at the bid; 0 while the hard order rate lacks two orders.
+    """Return how much the ladder sells at the bid; 0 while the hard order rate lacks room for it.
 
-    Beside a resting order a part takes two. A part may wait: it never ends the run.
+    A part may wait: it never ends the run.
     """
     pending = market.qty - state.positions.free_qty(market)
     part = plan.part(market.bid, pending, state.sale_price(market))
-    has_room = part and state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
-    return part if has_room else 0
+    return part if part and state.has_part_room() else 0
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:

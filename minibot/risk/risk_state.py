@@ -125,6 +125,15 @@ class RiskState:
         """
         return self.references.price(market.symbol, self.now, market.bid)
 
+    def part_orders(self) -> int:
+        """Return how many orders the sale of a part takes: beside a resting order two."""
+        return 2 if self.exits.rules.rests else 1
+
+    def has_part_room(self) -> bool:
+        """Return whether a part leaves the last order of the hard rate to a sale of the whole."""
+        orders = self.budgets.orders(self.now) + self.part_orders()
+        return orders < self.limits.order_rate.hard
+
     def headroom(self, symbol: str | None) -> Headroom:
         """Return the room of each limit before entries are refused; `symbol` may be None."""
         market = None if symbol is None else self.positions.of(symbol)

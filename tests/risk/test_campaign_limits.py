@@ -288,14 +288,14 @@ def test_derisk_keeps_nothing_that_its_stop_could_not_sell() -> None:
     assert [fill[:2] for fill in traded(one)] == [("BUY", "0.212"), ("SELL", "0.212")]
 
 
-@pytest.mark.parametrize("exits_at", ["role", "venue"])
-def test_part_is_all_where_new_filters_make_the_rest_too_small(exits_at: str) -> None:
+@pytest.mark.parametrize(("exits_at", "hard"), [("role", 2), ("venue", 3)])
+def test_part_is_all_where_new_filters_make_the_rest_too_small(exits_at: str, hard: int) -> None:
     """A part of 6 of 10 waits for the order rate; by then the venue takes no less than 5."""
     one = desk(
         risk__recovery=[["500", "de-risk"]],
         risk__recovery_part_percent=60,
         risk__orders_per_minute_soft=1,
-        risk__orders_per_minute_hard=2,
+        risk__orders_per_minute_hard=hard,
         risk__exits_at=exits_at,
     )
     one.buy()

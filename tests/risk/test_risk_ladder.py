@@ -180,6 +180,19 @@ def test_part_waits_where_the_order_rate_has_no_room_and_ends_no_run(at: str) ->
     assert ("EXIT", "ladder_target") in actions(one.tick("103", "103", after_ms=60_000))
 
 
+@pytest.mark.parametrize(("at", "used"), [("role", 3), ("venue", 2)])
+def test_part_leaves_the_last_order_of_the_hard_rate_to_a_sale_of_the_whole(
+    at: str, used: int
+) -> None:
+    """With the orders of a part the hard rate of four would be spent: the part waits, no sale."""
+    one = holder(risk__exits_at=at, risk__orders_per_minute_soft=2, risk__orders_per_minute_hard=4)
+    for number in range(used):
+        one.risk._state.budgets.on_order(one.ts, number)
+
+    assert to(one, "103") == []
+    assert actions(one.signal("SELL")) == [("EXIT", "signal_exit")]
+
+
 def test_part_that_expires_at_the_venue_rests_again() -> None:
     """A part that nobody buys joins the resting order again."""
     one = holder(risk__exits_at="venue")
