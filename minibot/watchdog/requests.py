@@ -22,7 +22,7 @@ from minibot.events.model import (
     Payload,
     Resume,
 )
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.runtime.clock import machine_ns
 
@@ -40,9 +40,9 @@ def take_requests(
 ) -> Iterator[JsonObject]:
     """Yield the requests for this run, oldest first; set those of other runs aside.
 
-    Whatever is no request is set aside too: a damaged file, a folder, a link, a FIFO. It is renamed
-    and neither followed nor opened; one that disappears meanwhile is left out. The reason of a kill
-    stays where it is, see `take_kill`.
+    Whatever is no request is set aside too: a file that is damaged or another user's, a folder, a
+    link, a FIFO. It is renamed and neither followed nor opened; one that disappears meanwhile is
+    left out. The reason of a kill stays where it is, see `take_kill`.
 
     Args:
         folder: `var/requests`.
@@ -50,7 +50,7 @@ def take_requests(
         on_odd: Called with one sentence for each file that is no request.
 
     Raises:
-        RunStop: A regular file cannot be read.
+        RunStop: The disk refuses to read a regular file.
         OSError: The system refuses to rename or remove a file.
     """
     for path, request in _requests(folder, run_id, on_odd):
@@ -84,6 +84,10 @@ def _requests(
                 request = read_hashed(path)
             except IntegrityError:
                 odd = "it is damaged, or no verb of minibot wrote it"
+            except RunStop as error:
+                if not isinstance(error.__cause__, PermissionError):
+                    raise
+                odd = "another user wrote it, as by sudo, and it cannot be read"
         if not odd and request.get("run_id") == run_id:
             yield path, request
         elif _set_aside(path) and odd:

@@ -18,6 +18,7 @@ import pytest
 from minibot.events.model import Halt, RunEnding
 from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.kernel.position import Position
 from minibot.runtime.clock import suspend_ns
@@ -900,6 +901,44 @@ def test_request_that_is_taken_back_meanwhile_is_left_out(
 
     assert taken == ["stays"]
     assert odd == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_request_that_may_not_be_read_is_set_aside_on_record(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another user left, as by sudo, stops neither this run nor the next ones."""
+    scene = staged(scenes, tmp_path / "var")
+    folder, opened = scene.context.var.requests, FILES.open
+    others = leave_request(folder, RUN_ID, "halt", who="root", why="by sudo")
+
+    def open_own(path: Any, access: Access) -> int:
+        if path == others:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, access)
+
+    monkeypatch.setattr(FILES, "open", open_own)
+
+    assert scene.desk._looked(cast(Background, scene.calm)) is None
+
+    scene.context.sync_parts(now=True)
+    (incident,) = scene.stage.envelopes("incidents", "watchdog_role")
+    assert incident["payload"]["kind"] == "REQUEST_REFUSED"
+    assert "another user" in incident["payload"]["detail"]
+    assert not others.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such ids")
+def test_request_to_another_users_run_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is not the run's user is told so: the launcher could not read what he leaves."""
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+
+    with pytest.raises(RunStop, match=f"not by {other}: give the order as that user"):
+        leave_request(tmp_path, RUN_ID, "halt", who="root", why="by sudo")
+
     assert list(tmp_path.iterdir()) == []
 
 
