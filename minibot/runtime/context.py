@@ -344,7 +344,7 @@ class RoleContext:
         )
 
     def _raise_flag(self) -> None:
-        """Raise the flag and release the reserve, each even if the other fails.
+        """Raise the flag, and release the reserve even if that fails.
 
         If even a name needs space (a link costs a tmpfs an inode), the reserve provides it.
         """
@@ -354,10 +354,7 @@ class RoleContext:
                 raise_flag(self.var.stop, self.var.flag, self.name)
             except (OSError, RunStop) as error:
                 failure = error
-            try:
-                release_reserve(self.var.stop, self.name)
-            except OSError as error:
-                failure = failure or error
+            release_reserve(self.var.stop, self.name)
             if failure is None:
                 return
             if is_last:

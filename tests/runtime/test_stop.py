@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +46,19 @@ def test_folder_in_the_place_of_the_operators_file_keeps_no_run_from_its_end(
     disarm_operator(tmp_path)
 
     assert armed_path(tmp_path, OPERATOR).is_dir()
+
+
+def test_disk_that_became_read_only_keeps_no_stop_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reserves that cannot be removed stay: there is nothing left to write with their space."""
+    arm(tmp_path, RUN_ID, "risk_role")
+
+    def refuse(path: Path, **words: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    release_all_reserves(tmp_path)
+
+    assert (tmp_path / "risk_role.reserve").exists()
