@@ -7,6 +7,7 @@ finds that process alive is refused, even if every lock file has been deleted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -17,7 +18,7 @@ import filelock
 
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import FILES, read_hashed, write_hashed
+from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.runtime.paths import Var
 
 CURRENT_FILE: Final = "current.json"
@@ -67,10 +68,11 @@ class RunLock:
         except filelock.Timeout:
             raise
         except OSError as error:
-            raise Refusal(
-                f"{self.path} cannot be locked: {error.strerror or error}.",
-                "It should be an empty file: look what stands there, and remove it.",
-            ) from error
+            remedy = "It should be an empty file: look what stands there, and remove it."
+            if error.errno == errno.EROFS:
+                remedy = "Check the disk and mount it writable, or choose --var DIR."
+            said = f"{self.path} cannot be locked: {error.strerror or error}."
+            raise Refusal(said, remedy) from error
 
     def release(self) -> None:
         """Release the lock; its file stays."""
@@ -98,12 +100,8 @@ def running_run(var: Var, patience_s: float | None = None) -> str | None:
     """
     living = living_run(var)
     if living is None and os.path.lexists(var.lock):
-        lock = RunLock(var, patience_s)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
+        if _is_held(var, patience_s):
             return _noted_run(var)
-        lock.release()
         # A run may have begun meanwhile.
         living = living_run(var)
     return living
@@ -116,13 +114,24 @@ def is_held_unnamed(var: Var, patience_s: float | None = None) -> bool:
         var: The folder.
         patience_s: As of `running_run`.
     """
-    if _note(var) or not os.path.lexists(var.lock):
-        return False
+    return not _note(var) and os.path.lexists(var.lock) and _is_held(var, patience_s)
+
+
+def _is_held(var: Var, patience_s: float | None) -> bool:
+    """Return whether somebody else holds the lock; on a read-only disk it is tried by reading."""
     try:
         with RunLock(var, patience_s):
             return False
     except filelock.Timeout:
         return True
+    except Refusal as refusal:
+        if getattr(refusal.__cause__, "errno", None) != errno.EROFS:
+            raise
+    fd = FILES.open(var.lock, Access.READ)
+    try:
+        return not FILES.try_lock(fd)
+    finally:
+        FILES.close(fd)
 
 
 def living_run(var: Var) -> str | None:

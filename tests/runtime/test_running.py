@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -20,6 +22,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.running import (
     CURRENT_FILE,
     RunLock,
+    is_held_unnamed,
     living_run,
     note_current,
     note_ended,
@@ -238,3 +241,43 @@ def test_second_who_wants_the_lock_is_told_of_the_first(tmp_path: Path) -> None:
     with RunLock(var), pytest.raises(filelock.Timeout):
         RunLock(Var(tmp_path), 0.05).acquire()
     shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disk that became read-only, as after an error: files open to be read alone."""
+    opened = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+        return opened(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no file open to be read alone")
+def test_question_on_a_read_only_disk_is_answered(var: Var, request: pytest.FixtureRequest) -> None:
+    """`status` tells what happened although the disk of the run became read-only."""
+    request.getfixturevalue("read_only")
+
+    assert running_run(var) is None
+    assert not is_held_unnamed(var)
+    with pytest.raises(Refusal, match="Read-only") as refused:
+        RunLock(var).acquire()
+    assert "remove" not in refused.value.remedy
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no file open to be read alone")
+def test_run_is_found_through_a_read_only_mount(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A run whose folder is mounted read-only here, and elsewhere writable, holds its lock."""
+    var = Var(tmp_path)
+    with process(HOLDER, str(tmp_path), RUN_ID) as holder:
+        assert heard(holder) == "held"
+        (var.root / CURRENT_FILE).unlink()
+        request.getfixturevalue("read_only")
+
+        assert is_held_unnamed(var)
