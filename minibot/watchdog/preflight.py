@@ -268,9 +268,10 @@ def root_check(var: Var) -> CheckResult:
 def _writable(var: Var) -> CheckResult:
     try:
         make_folders(var)
-        # A status that cannot be written ends no run: page, alerts and guard would just hear none.
-        for folder in (var.stop, var.ops):
-            write_atomic(folder / "writable", b"yes\n")
+        # Each is written later on, where a link, or a folder of another user, would stop the run;
+        # without `ops` it would go on, but page, alerts and guard would hear nothing.
+        for folder in (var.stop, var.ops, var.runs, var.metrics, var.requests):
+            write_atomic(folder / "writable", b"yes\n", is_durable=False)
             (folder / "writable").unlink()
     except (OSError, RunStop) as error:
         return _no_var(var, error)

@@ -1,7 +1,8 @@
-"""Profile for backtests alone, which keeps a night from starting."""
+"""Profile for backtests alone, and a `var` that no night can write, keep a night from starting."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,20 @@ def test_profile_for_backtests_alone_is_no_nights(
 
     assert [result.passed for result in results if result.name == "profile"] == [passed]
     assert passed or not results[-1].passed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
+@pytest.mark.parametrize("name", ["runs", "metrics", "requests"])
+def test_link_below_var_is_refused_before_the_night(
+    tmp_path: Path, var_dir: Path, name: str
+) -> None:
+    """A folder that leads to another disk is named at the start, not by a STOP hours later."""
+    (tmp_path / "elsewhere").mkdir()
+    var_dir.mkdir(exist_ok=True)
+    (var_dir / name).symlink_to(tmp_path / "elsewhere")
+
+    last = preflight(load_config(SMOKE), Var(var_dir))[-1]
+
+    assert (last.name, last.passed) == ("var", False)
+    assert f"{var_dir / name}: not a folder of its own" in last.found
+    assert list((tmp_path / "elsewhere").iterdir()) == []
