@@ -576,7 +576,7 @@ class _Launch:
         differences = [*run_files.differences(), *run_files.set_aside()]
         try:
             repaired, findings = self._recover_after(record, var, context)
-        except LockBusy as error:
+        except (LockBusy, RunStop) as error:
             return self._left_unsealed(str(error))
         findings += write_closing_accounts(
             var, manifest, context.codec, run_files.put, is_counted=parts.background.is_counted
@@ -629,6 +629,7 @@ class _Launch:
 
         Raises:
             LockBusy: A role is still there, as one that hangs in a call to the disk.
+            RunStop: The system lacks space or descriptors.
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.names import WATCHDOG_ROLE
+from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.canonical import CanonicalError, decode
@@ -53,7 +54,8 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
     """Clear `var/queues` for a new run; return the recovered run, if any.
 
     Raises:
-        RunStop: The former run's own files cannot be read at all.
+        RunStop: The former run's own files cannot be read at all, or the system lacks space or
+            descriptors to recover them.
         LockBusy: A process of it is still there.
         Refusal: Lines stand in `var/queues`, and nothing says of which run.
     """
@@ -83,6 +85,7 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
 
     Raises:
         LockBusy: A process of the run is still there.
+        RunStop: The system lacks space or descriptors.
     """
     repaired: list[str] = []
     findings: list[str] = []
@@ -124,6 +127,7 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
 
     Raises:
         LockBusy: A process of the run is still there.
+        RunStop: The system lacks space or descriptors.
     """
     findings: list[str] = []
     try:
@@ -153,9 +157,13 @@ def _finding(error: RunStop) -> str:
     Raises:
         LockBusy: It is no damage: a process of the run still holds a queue. What it leaves as it
             ends would be sealed unrepaired.
+        RunStop: It is no damage either: the system lacks space or descriptors. The next start
+            recovers all of the run.
     """
     if isinstance(error.__cause__, LockBusy):
         raise error.__cause__
+    if error.reason_code in (IO_ENOSPC, FD_EXHAUSTED):
+        raise error
     return f"{error.reason_code}: {error.detail}"
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from minibot.events.ids import position_id
 from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
+from minibot.kernel import recovery as kernel_recovery
 from minibot.kernel.errors import ContractError, IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
 from minibot.kernel.journal import JournalWriter
@@ -715,6 +716,38 @@ def test_stopped_run_is_left_to_the_next_start_while_one_of_its_roles_still_writ
 
     assert "writer.lock" in unsealed
     assert not (stage.run_dir / "seal.json").exists()
+
+
+@pytest.mark.parametrize("by", ["its launcher", "the next start"])
+def test_run_whose_torn_line_found_no_space_is_sealed_once_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """A full disk is no damage of the record: sealed as such, no night could carry on from it."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    append_raw(stage.var.queues / "fills" / "inbox.jsonl", b"sha256:half a li")
+
+    def refuse(path: Path, data: bytes, **words: Any) -> None:
+        raise RunStop("kernel.files", "IO_ENOSPC", f"write to {path}: No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(kernel_recovery, "write_atomic", refuse)
+        if by == "its launcher":
+            context = stage.context()
+            context.close_outputs()
+            background = cast(Background, SimpleNamespace(is_counted=True))
+            record = StopRecord(WATCHDOG, "IO_ENOSPC", "")
+            assert "No space left" in sealed(stage, context, background, record)
+        else:
+            with pytest.raises(RunStop, match="No space left"):
+                clear_former_run(stage.var, stage.contracts, stage.roles)
+    assert not (stage.run_dir / "seal.json").exists()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert recovered.findings == ()
+    assert list(verify_tree(stage.run_dir)) == []
 
 
 def _hold_until_seal(
