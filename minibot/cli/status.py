@@ -12,6 +12,7 @@ from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
 from minibot.ops.run_health import exit_code, flag_of, needs, roles_of
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         document["roles"] = roles
         document["standing"] = None if standing is None else standing.to_json()
         rows += _running_rows(record, roles, standing)
+    document["backup"] = backup = _backup(var)
+    rows += _backup_rows(backup)
     last = _last_ended(var, run_id)
     if last is not None:
         document["last"] = last.to_json()
@@ -114,6 +117,28 @@ def _running_rows(
 
         rows += standing_rows(standing, str(manifest.config["portfolio"]["quote_asset"]))
     return rows
+
+
+def _backup(var: Var) -> JsonObject | None:
+    """Return what the backups said last, None where there were none."""
+    try:
+        return read_hashed(var.backup_status)
+    except RunStop:
+        return None
+
+
+def _backup_rows(said: JsonObject | None) -> list[Row]:
+    """Return why the last backup failed, or why older ones stay; nothing where all is well."""
+    if said is None:
+        return []
+    moment = f"at {date_clock(said['written_ms'])} UTC"
+    if said.get("failed"):
+        return [Row("backup", f"failed {moment}: {plain_text(said['failed'])}", "bad")]
+    if said.get("keep_failed"):
+        return [
+            Row("backup", f"older ones stay {moment}: {plain_text(said['keep_failed'])}", "bad")
+        ]
+    return []
 
 
 # --- what stands ------------------------------------------------------------------------------

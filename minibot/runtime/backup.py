@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -121,9 +121,9 @@ class BackupFolder:
         """Take a backup of a run now.
 
         Raises:
-            Refusal: The folder is a file or lies in `var`, the disk has too little room, another
-                process backs up here, the run has neither seal nor queues, or its seal has a name
-                that no list may hold.
+            Refusal: The folder is a file or lies in `var`, its parent is missing, the disk has too
+                little room, another process backs up here, the run has neither seal nor queues, or
+                its seal has a name that no list may hold.
             Transient: The run's queues did not stand still for one moment; try again.
             RunStop: A file of the run is damaged, or the disk refuses.
         """
@@ -148,6 +148,18 @@ class BackupFolder:
             write_hashed(path, _listed(taken), generation=1, files=self._files)
         self._last = path
         return taken
+
+    def try_out(self, var: Var) -> None:
+        """Make the folder, and lock it as a backup does, unless one is being taken.
+
+        Raises:
+            Refusal: It is a file, lies in `var`, has no parent, or its file system locks nothing.
+            RunStop: The disk refuses.
+        """
+        _refuse_inside(self.folder, var)
+        _refuse_file(self.folder)
+        with suppress(LockBusy), self._lock():
+            pass
 
     def taken(self) -> list[Path]:
         """Return the lists of all backups here, oldest first."""
@@ -287,15 +299,16 @@ class BackupFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        ensure_below(self.folder.parent, self.folder, files=self._files)
         try:
-            lock = WriterLock(self.folder / LOCK_FILE, files=self._files)
+            lock = self._lock()
         except LockBusy as error:
             raise Refusal(f"another process backs up into {self.folder}.", "Try later.") from error
-        try:
+        with lock:
             yield
-        finally:
-            lock.close()
+
+    def _lock(self) -> closing[WriterLock]:
+        ensure_below(self.folder.parent, self.folder, files=self._files)
+        return closing(WriterLock(self.folder / LOCK_FILE, files=self._files))
 
     def _before_piece(self, size: int) -> None:
         self._pace(size)
@@ -404,9 +417,12 @@ def _refuse_inside(folder: Path, var: Var) -> None:
 
 
 def _refuse_file(folder: Path) -> None:
+    remedy = "Mount its disk, or name another folder; only its parent has to exist."
     for path in (folder.parent, folder):
         if os.path.exists(path) and not os.path.isdir(path):
-            raise Refusal(f"{path} is no folder.", "Name a folder; only its parent has to exist.")
+            raise Refusal(f"{path} is no folder.", remedy)
+    if not os.path.exists(folder.parent):
+        raise Refusal(f"{folder.parent} does not exist.", remedy)
 
 
 def _require_current(var: Var, run_id: str) -> None:

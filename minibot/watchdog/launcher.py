@@ -63,6 +63,7 @@ from minibot.watchdog.opening import opening_by
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.preflight import (
+    WARN,
     ServerTime,
     exchange_checks,
     flag_check,
@@ -196,7 +197,11 @@ def _launch(start: _Start, lock: RunLock) -> Outcome:
     run: _Launch | None = None
     try:
         _refuse_unwritable(start)
-        refuse_failed(preflight(start.config, var))
+        checked = preflight(start.config, var)
+        refuse_failed(checked)
+        for each in checked:
+            if each.level == WARN:
+                start.say(f"WARN {each.name}: {each.found.rstrip('.')}. {each.remedy}")
         _refuse_unlisted(start.config)
         # Again: an operator may have raised it meanwhile.
         refuse_failed([flag_check(var)])

@@ -22,13 +22,14 @@ from minibot.exchanges.loopback import LOOPBACK, is_free
 from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
+from minibot.runtime.backup import BackupFolder
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import program_environ, python_argv
-from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
 from minibot.runtime.stop import FLAG, standing_flags
@@ -46,6 +47,7 @@ SYNC_MS_MAX = 2_000
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 PAGE = "page"
 ALERTS_CHECK = "alerts"
+BACKUP = "backup"
 AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
 FAULTS_MAX = 5
@@ -117,6 +119,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         (AI_JAIL, lambda: _ai_jail(config, var)),
         *(() if config.page is None else ((PAGE, lambda: _page(config)),)),
         *(() if config.alerts is None else ((ALERTS_CHECK, lambda: _alerts(config)),)),
+        *(() if config.backup is None else ((BACKUP, lambda: _backup(config, var)),)),
     )
     results = []
     try:
@@ -254,6 +257,21 @@ def _alerts(config: Config) -> CheckResult:
     if alerts.required:
         return CheckResult(ALERTS_CHECK, False, said, remedy)
     return CheckResult(ALERTS_CHECK, True, f"some or none: {said}", remedy)
+
+
+def _backup(config: Config, var: Var) -> CheckResult:
+    """Try the folder of the backups; a run goes on without them."""
+    backup = config.backup
+    assert backup is not None
+    folder = resolve(backup.folder)
+    try:
+        BackupFolder(folder).try_out(var)
+    except (Refusal, RunStop) as error:
+        said, remedy = str(error), "Name another: --set backup.folder=DIR"
+        if isinstance(error, Refusal):
+            said, remedy = error.message, error.remedy
+        return CheckResult(BACKUP, True, f"none: {said}", remedy)
+    return CheckResult(BACKUP, True, f"into {folder}")
 
 
 def root_check(var: Var) -> CheckResult:

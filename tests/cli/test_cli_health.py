@@ -15,10 +15,12 @@ from minibot.cli import health, status
 from minibot.cli.health import troubles_of
 from minibot.events.names import AI_ROLE, HEALTH
 from minibot.events.roles import Roles
+from minibot.kernel.files import write_hashed
 from minibot.ops import run_health
 from minibot.ops.run_health import silence_s
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
 from tests.runs import ShortRun, verb
 
 ROLES = Roles.of_project().writers(HEALTH)
@@ -62,6 +64,37 @@ def test_nothing_that_runs_is_no_health(tmp_path: Path) -> None:
 
     assert (said.code, said.out) == (3, "FAIL  nothing runs\n")
     assert verb(tmp_path, "status").code == 3
+
+
+@pytest.mark.parametrize(
+    ("failed", "keep_failed", "shown"),
+    [
+        (
+            "/mnt/usb does not exist.",
+            None,
+            "failed at 2025-11-20 00:00:00 UTC: /mnt/usb does not exist.",
+        ),
+        (
+            None,
+            "a list is damaged",
+            "older ones stay at 2025-11-20 00:00:00 UTC: a list is damaged",
+        ),
+        (None, None, ""),
+    ],
+)
+def test_backup_that_failed_is_told(
+    tmp_path: Path, failed: str | None, keep_failed: str | None, shown: str
+) -> None:
+    """Who relies on backups need not look into a log to learn that there are none."""
+    path = Var(tmp_path).backup_status
+    path.parent.mkdir()
+    said = {"written_ms": 1_763_596_800_000, "failed": failed, "keep_failed": keep_failed}
+    write_hashed(path, said)
+
+    told = verb(tmp_path, "status").out
+
+    rows = [line.strip() for line in told.splitlines() if line.strip().startswith("backup")]
+    assert [" ".join(row.split()) for row in rows] == ([f"backup {shown}"] if shown else [])
 
 
 @pytest.mark.row("C-119")

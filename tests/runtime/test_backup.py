@@ -212,7 +212,7 @@ def test_backup_inside_the_var_of_no_run_or_beside_another_is_refused(
         BackupFolder(tmp_path).take(var, RUN)
     with pytest.raises(Refusal):
         BackupFolder(tmp_path / "backups").take(var, "20260106_200000")
-    with pytest.raises(RunStop):
+    with pytest.raises(Refusal, match="not mounted does not exist"):
         BackupFolder(tmp_path / "not mounted" / "backups").take(var, RUN)
     lock = WriterLock(tmp_path / "backups" / LOCK_FILE)
     with pytest.raises(Refusal):
