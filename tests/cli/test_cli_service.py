@@ -69,13 +69,17 @@ def test_unit_runs_the_words_as_they_are(tmp_path: Path, name: str) -> None:
 
 
 def test_unit_restarts_nothing_and_gives_a_night_time_to_end(tmp_path: Path) -> None:
-    """A STOP stays one; a stop of the service reaches the chain alone, and once."""
+    """A STOP stays one; a stop of the service reaches the chain alone, and once.
+
+    A role, or the AI, that the kernel kills for its memory is the watchdog's to judge.
+    """
     text = unit_text(service(tmp_path))
 
     assert setting(text, "Restart") == "no"
     assert setting(text, "KillMode") == "mixed"
     assert setting(text, "KillSignal") == "SIGTERM"
     assert int(setting(text, "TimeoutStopSec")) >= 60
+    assert setting(text, "OOMPolicy") == "continue"
     assert "RestartSec" not in text
 
 

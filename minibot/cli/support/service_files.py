@@ -57,7 +57,8 @@ def unit_text(service: Service) -> str:
             f"{service.argv[0]}: systemd runs no program whose path holds {letters}.",
             "Rename the folder.",
         )
-    # `:` keeps systemd from replacing $NAME in the command.
+    # `:` keeps systemd from replacing $NAME in the command. By default systemd ends the whole unit
+    # when the kernel kills one of its processes for memory.
     command = " ".join(_unit_word(word) for word in service.argv)
     return f"""# {MARK}; minibot service remove takes it away.
 [Unit]
@@ -71,6 +72,7 @@ Restart=no
 KillMode=mixed
 KillSignal=SIGTERM
 TimeoutStopSec={STOP_S}
+OOMPolicy=continue
 
 [Install]
 WantedBy=default.target
