@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -397,3 +398,21 @@ def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(
     assert "not sealed    gone" in said
     assert "Files" not in said
     assert "verify" not in said.splitlines()[-1]
+
+
+def test_stop_of_a_disk_that_answers_nothing_any_more_keeps_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pulled disk fails each look at its files: the STOP is told, and is no mere refusal."""
+    run_dir, stat = tmp_path / "var" / "runs" / "20251120_000000", os.stat
+
+    def fail(path: Any, **words: Any) -> os.stat_result:
+        if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(tmp_path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        return stat(path, **words)
+
+    monkeypatch.setattr(os, "stat", fail)
+    code = judge(outcome(run_dir, 10, "VAR_LOST"), proof=True, as_json=False)
+
+    assert code == 10
+    assert "STOPPED by VAR_LOST" in capsys.readouterr().out

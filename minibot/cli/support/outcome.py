@@ -6,6 +6,7 @@ processes; a run whose proof fails does not exit with 0.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -46,8 +47,9 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
         proof: Whether to verify and replay the run.
         as_json: Print one JSON document on standard output instead of lines.
     """
-    # If the run's folder is gone there is nothing to prove; the summary says so.
-    proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
+    # If the run's folder is gone there is nothing to prove; the summary says so. `Path.exists`
+    # would raise where the disk is gone too.
+    proving = Proving(outcome.run_dir if proof and os.path.exists(outcome.run_dir) else None)
     try:
         with _noted_interrupts() as interrupts:
             code = _tell(outcome, proving, interrupts, as_json=as_json)
@@ -206,7 +208,7 @@ def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:
     return {
         name: shown_path(path)
         for name, path in places.items()
-        if path is not None and path.exists()
+        if path is not None and os.path.exists(path)
     }
 
 
