@@ -5,8 +5,9 @@
 
 A backup of an open run holds its queues as if the machine had died at one moment (`kernel.cut`);
 the operators' stop journal, the flag and the AI's files are read a little later. A backup of a
-finished run is its sealed folder. The list of files is written last: without it nothing counts.
-A file whose name some system could not restore is left out, and the backup says so.
+finished run is its sealed folder, with its STOP where that stands. The list of files is written
+last: without it nothing counts. A file whose name some system could not restore is left out, and
+the backup says so.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from minibot.kernel.files import (
     ensure_below,
     hashed_bytes,
     io_stop,
+    parse_hashed,
     read_hashed,
     read_whole,
     sync_folder,
@@ -135,6 +137,7 @@ class BackupFolder:
             if not is_finished:
                 _require_current(var, run_id)
             named = dict(self._sealed(var, run_dir) if is_finished else self._open(var, run_dir))
+            named |= self._flag(var, run_id if is_finished else None)
             named |= self._tree(var, var.ai)
             found = {place: content for place, content in named.items() if content is not None}
             left_out = tuple(_shown(place) for place in named if place not in found)
@@ -212,13 +215,24 @@ class BackupFolder:
                 yield from self._journal(var, cut)
             else:
                 yield place, None
-        if os.path.lexists(var.flag):
-            # Whatever stands there is a STOP.
-            status = self._files.stat(var.flag)
-            is_file = status is not None and status.is_file
-            data = read_whole(var.flag, files=self._files) if is_file else b""
-            yield FLAG, self.store.put([data])
         yield CURRENT_FILE, self.store.put([hashed_bytes(ended_note(run_dir.name), 1)])
+
+    def _flag(self, var: Var, run_id: str | None) -> _Named:
+        """Yield the flag, where one stands: whatever it is, it is a STOP.
+
+        Args:
+            var: The run's.
+            run_id: The run whose STOP it is to be; a flag that names another is left out then.
+        """
+        if not os.path.lexists(var.flag):
+            return
+        status = self._files.stat(var.flag)
+        is_file = status is not None and status.is_file
+        data = read_whole(var.flag, files=self._files) if is_file else b""
+        with suppress(IntegrityError):
+            if run_id is not None and parse_hashed(data, var.flag).get("run_id") != run_id:
+                return
+        yield FLAG, self.store.put([data])
 
     def _journal(self, var: Var, cut: JournalCut) -> Iterator[tuple[str, Content]]:
         """Yield the files of one journal as they would stand had it ended at the cut."""

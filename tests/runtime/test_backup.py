@@ -12,6 +12,7 @@ from minibot.kernel.codes import IO_ENOSPC
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.lock import WriterLock
+from minibot.kernel.seal import seal_run
 from minibot.kernel.segments import load_segments
 from minibot.runtime import backup as backup_module
 from minibot.runtime.backup import LOCK_FILE, Backup, BackupFolder, read_backup
@@ -231,6 +232,20 @@ def test_standing_flag_is_backed_up_whatever_it_is(var: Var, tmp_path: Path) -> 
     var.flag.write_bytes(b"stopped")
 
     assert read_back(folder, folder.take(var, RUN))["STOP.flag"] == b"stopped"
+
+
+def test_stop_of_a_sealed_run_stands_in_the_restored_var_too(var: Var, tmp_path: Path) -> None:
+    """No night carries on from a stopped one before a person cleared it; another's is not its."""
+    folder = BackupFolder(tmp_path / "backups")
+    seal_run(var.queues, var.run(RUN))
+    assert "STOP.flag" not in folder.take(var, RUN).files
+
+    for run_id, is_inside in ((RUN, True), ("20260106_200000", False)):
+        var.flag.unlink(missing_ok=True)
+        write_hashed(var.flag, {"run_id": run_id, "role": "risk_role"})
+        assert ("STOP.flag" in folder.take(var, RUN).files) is is_inside
+    var.flag.write_bytes(b"by hand")
+    assert read_back(folder, folder.take(var, RUN))["STOP.flag"] == b"by hand"
 
 
 @pytest.mark.parametrize(
