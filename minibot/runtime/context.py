@@ -138,6 +138,7 @@ class RoleContext:
 
     Attributes:
         syncs_parts: Whether `sync_parts` may sync; not in the launcher, whose second thread does.
+        is_flag_refused: True once `stop` could not raise the flag.
         tell: Writes one line to standard error; the launcher's waits for the end of its live table.
     """
 
@@ -178,6 +179,7 @@ class RoleContext:
         self._recoveries: list[tuple[str, int, int]] = []
         self._part_synced_ns = 0
         self.syncs_parts = True
+        self.is_flag_refused = False
         self.tell: Callable[[str], None] = to_stderr
         arm(self.var.stop, self.run_id, name)
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
@@ -358,6 +360,7 @@ class RoleContext:
             if failure is None:
                 return
             if is_last:
+                self.is_flag_refused = True
                 self.tell(f"STOP.flag could not be raised: {failure}")
 
     def _stop_ts(self) -> int:

@@ -183,6 +183,18 @@ def settle_lost(
     return Settled(var, tuple(notes))
 
 
+def leave_refused_stop(held: HeldVar, context: RoleContext, record: StopRecord) -> tuple[str, ...]:
+    """Leave beside `var` a STOP whose flag `var` refused, as on a disk that became read-only.
+
+    Returns:
+        Paths of the notes, and failures to write, one sentence each; empty where the flag stands.
+    """
+    if not context.is_flag_refused:
+        return ()
+    left, failed = held.leave_beside(record, context.stop_event(record))
+    return (*(f"the STOP stands beside var, in {path}" for path in left), *failed)
+
+
 def _journal(var: Var, context: RoleContext, stop: Event) -> None:
     """Append the STOP to the launcher's part of `stop_journal`, unless it is there already."""
     source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=WATCHDOG_ROLE))

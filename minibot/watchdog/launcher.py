@@ -58,7 +58,7 @@ from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
-from minibot.watchdog.holding import HeldVar, settle_lost
+from minibot.watchdog.holding import HeldVar, leave_refused_stop, settle_lost
 from minibot.watchdog.opening import opening_by
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.ops_process import OpsProcess
@@ -509,13 +509,20 @@ class _Launch:
         if record is None:
             record = loop.end_record()
         record = self._write_end(record, context, background)
+        notes = leave_refused_stop(self.held, context, record)
         self.feed.end(loop.status(record))
         unsealed = self._seal(self.var, record, parts)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         if unsealed and exit_code == CLEAN:
             exit_code = UNSEALED
         return Outcome(
-            context.run_dir, exit_code, record.reason_code, record.detail, parts.recovered, unsealed
+            context.run_dir,
+            exit_code,
+            record.reason_code,
+            record.detail,
+            parts.recovered,
+            unsealed,
+            notes,
         )
 
     def _end_lost(self, record: StopRecord, parts: _Parts) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import seal_run
 from minibot.kernel.verify import verify_tree
 from minibot.market.venue_access import server_time
+from minibot.runtime import context as context_module
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import STOPPED, RoleContext
 from minibot.runtime.gate import Gate
@@ -24,7 +26,7 @@ from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock
 from minibot.runtime.stop import STOP_KIND, StopRecord, standing_flags
 from minibot.watchdog.background import Background
-from minibot.watchdog.holding import HeldVar, settle_lost
+from minibot.watchdog.holding import HeldVar, leave_refused_stop, settle_lost
 from minibot.watchdog.launcher import Display, launch
 from minibot.watchdog.operator_stop_log import clear_flag, flagged_stop, note_refused, read_stops
 from minibot.watchdog.recovery import complete_merge
@@ -243,6 +245,28 @@ def test_note_that_cannot_be_left_beside_var_is_told(
 
 
 @pytest.mark.row("N-89")
+def test_stop_whose_flag_the_disk_refuses_stands_beside_var(
+    scene: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a disk became read-only and was mended, no evening begins before a person looked."""
+    record = StopRecord("risk_role", "IO_READONLY", "the disk became read-only")
+    assert leave_refused_stop(scene.held, scene.context, record) == ()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(context_module, "raise_flag", refuse)
+    scene.context.stop(record)
+    notes = leave_refused_stop(scene.held, scene.context, record)
+
+    beside = scene.stage.var.flag_beside
+    assert notes == (f"the STOP stands beside var, in {beside}",)
+    assert standing_flags(scene.stage.var) == [beside]
+    stop = flagged_stop(scene.stage.var)
+    assert stop is not None
+    assert stop["payload"]["reason_code"] == "IO_READONLY"
+
+
 def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene: Held) -> None:
     """Clearing a lost `var` journals STOP and CLEAR in the folder that stands there then."""
     background = Background(scene.context)
