@@ -450,9 +450,10 @@ class _Launch:
         """Install handlers: the first interrupt ends the run in order, the next one stops it.
 
         After `minibot stop` the first one only confirms the end. A hang-up that this process was
-        started to ignore, as under `nohup`, stays ignored.
+        started to ignore, as under `nohup`, stays ignored. So is Ctrl-Z: without leases the roles
+        would stop the run within seconds.
         """
-        names = ("SIGINT", "SIGTERM", "SIGBREAK", HANG_UP)
+        names = ("SIGINT", "SIGTERM", "SIGBREAK", HANG_UP, "SIGTSTP")
         previous: dict[int, Any] = {}
 
         def note(number: int, frame: FrameType | None) -> None:
@@ -463,7 +464,8 @@ class _Launch:
             if number is None or threading.current_thread() is not threading.main_thread():
                 continue
             if name != HANG_UP or signal.getsignal(number) is not signal.SIG_IGN:
-                previous[number] = signal.signal(number, note)
+                handler = signal.SIG_IGN if name == "SIGTSTP" else note
+                previous[number] = signal.signal(number, handler)
         return previous
 
     def _planned_end(

@@ -411,6 +411,19 @@ def test_hang_up_that_the_launcher_was_started_to_ignore_stays_ignored() -> None
     assert launch.interrupts.empty()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no job control")
+def test_ctrl_z_does_not_freeze_the_launcher() -> None:
+    """A launcher that sleeps for seconds, until `bg`, would leave its roles without a lease."""
+    launch, before = object.__new__(_Launch), signal.getsignal(signal.SIGTSTP)
+    launch.interrupts = queue.SimpleQueue()
+    replaced = launch._take_signals()
+    during = signal.getsignal(signal.SIGTSTP)
+    for number, handler in replaced.items():
+        signal.signal(number, handler)
+
+    assert (during, signal.getsignal(signal.SIGTSTP)) == (signal.SIG_IGN, before)
+
+
 # --- flags --------------------------------------------------------------------------------------
 
 
