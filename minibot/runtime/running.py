@@ -164,10 +164,8 @@ def refuse_living(var: Var) -> None:
 def note_current(var: Var, run_id: str) -> None:
     """Note the run whose queues are under `var/queues`, and the process that writes them."""
     pid = os.getpid()
-    write_hashed(
-        var.root / CURRENT_FILE,
-        {"run_id": run_id, "pid": pid, "process": process_mark(pid)},
-    )
+    note = {"run_id": run_id, "pid": pid, "process": process_mark(pid), "space": process_space()}
+    write_hashed(var.root / CURRENT_FILE, note)
 
 
 def note_ended(var: Var, run_id: str) -> None:
@@ -186,13 +184,19 @@ def _noted_run(var: Var) -> str | None:
     """Return the run that `current.json` names; None if its process has ended or died.
 
     With None, the lock is held by a run that starts, by one whose note is gone, or by a deployment.
-    An older minibot names no process.
+    An older minibot names no process; one of another container cannot be seen here.
     """
     note = _note(var)
     is_ended = "pid" in note and (
-        note["pid"] is None or process_mark(note["pid"]) != note["process"]
+        note["pid"] is None or (_is_of_here(note) and process_mark(note["pid"]) != note["process"])
     )
     return None if not note or is_ended else str(note["run_id"])
+
+
+def _is_of_here(note: JsonObject) -> bool:
+    """Return whether the process ids of a note are those of this process's container."""
+    here = process_space()
+    return bool(note.get("space", here) == here)
 
 
 def _note(var: Var) -> JsonObject:
@@ -204,6 +208,12 @@ def _note(var: Var) -> JsonObject:
 
 
 if sys.platform == "linux":
+
+    def process_space() -> str:
+        """Return a text that names the space of process ids, one for each container; or ''."""
+        with suppress(OSError):
+            return os.readlink("/proc/self/ns/pid")
+        return ""
 
     def process_mark(pid: int) -> str | None:
         """Return a mark that tells a process from others with its id; None once it has ended."""
@@ -218,6 +228,10 @@ if sys.platform == "linux":
 
 else:
     import psutil
+
+    def process_space() -> str:
+        """Return the empty text: there is one space of process ids alone."""
+        return ""
 
     def process_mark(pid: int) -> str | None:
         """Return a mark that tells a process from others with its id; None once it has ended."""

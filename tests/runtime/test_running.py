@@ -18,6 +18,7 @@ import pytest
 
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.runtime import running
 from minibot.runtime.paths import Var
 from minibot.runtime.running import (
     CURRENT_FILE,
@@ -190,6 +191,25 @@ def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var:
     note_ended(var, RUN_ID)
     with RunLock(var):
         assert running_run(Var(var.root)) is None
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has namespaces of processes")
+def test_run_of_another_container_is_named_by_its_lock_and_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who cannot see the launcher's process asks, ends and kills all the same."""
+    var = Var(tmp_path)
+    with process(HOLDER, str(tmp_path), RUN_ID) as holder:
+        assert heard(holder) == "held"
+        monkeypatch.setattr(running, "process_mark", lambda pid: None)
+        assert running_run(var) is None  # In its own container it would have died.
+
+        monkeypatch.setattr(running, "process_space", lambda: "pid:[1]")
+        assert running_run(var) == RUN_ID
+        told(holder)
+        assert heard(holder) == "ended"
+        assert running_run(var) is None
 
 
 def test_end_of_a_run_leaves_the_note_of_another_alone(var: Var) -> None:
