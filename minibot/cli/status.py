@@ -13,7 +13,7 @@ from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
-from minibot.ops.run_health import exit_code, flag_of, needs, roles_of
+from minibot.ops.run_health import exit_code, flag_of, needs, refused_last, roles_of
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.report.summary import Row
@@ -58,6 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         document["roles"] = roles
         document["standing"] = None if standing is None else standing.to_json()
         rows += _running_rows(record, roles, standing)
+    refused = refused_last(var) if run_id is None else None
+    document["refused"] = refused
+    if refused is not None:
+        text = f"refused at {date_clock(refused['ts'])} UTC: {plain_text(refused['detail'])}"
+        rows.append(Row("last start", text, "bad"))
     document["backup"] = backup = _backup(var)
     rows += _backup_rows(backup)
     last = _last_ended(var, run_id)

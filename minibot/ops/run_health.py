@@ -15,8 +15,8 @@ from minibot.kernel.errors import RunStop
 from minibot.ops.operator import NOT_RUNNING
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.stop import standing_flags
-from minibot.watchdog.operator_stop_log import flagged_stop
+from minibot.runtime.stop import REFUSED_KIND, standing_flags
+from minibot.watchdog.operator_stop_log import flagged_stop, read_stops
 
 if TYPE_CHECKING:
     from minibot.engine.recorded_run import Recorded
@@ -113,6 +113,17 @@ def flag_of(var: Var) -> JsonObject | None:
         payload = StopJournal.from_json(stop["payload"]).to_json()
         found |= {"run_id": stop["run_id"], "ts": stop["ts"], **payload}
     return found
+
+
+def refused_last(var: Var) -> JsonObject | None:
+    """Return the start that was refused last, None if a stop, an end or a clear followed it."""
+    try:
+        stops = read_stops(var.root)
+    except RunStop:
+        return None
+    if not stops or stops[-1]["payload"].get("kind") != REFUSED_KIND:
+        return None
+    return {"ts": stops[-1]["ts"], "detail": stops[-1]["payload"]["detail"]}
 
 
 def exit_code(

@@ -21,6 +21,7 @@ from minibot.ops.run_health import silence_s
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.watchdog.operator_stop_log import clear_flag, note_refused
 from tests.runs import ShortRun, verb
 
 ROLES = Roles.of_project().writers(HEALTH)
@@ -95,6 +96,25 @@ def test_backup_that_failed_is_told(
 
     rows = [line.strip() for line in told.splitlines() if line.strip().startswith("backup")]
     assert [" ".join(row.split()) for row in rows] == ([f"backup {shown}"] if shown else [])
+
+
+def test_start_that_was_refused_is_told_until_something_followed(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Who looks in the morning learns why there was no night, as of a service nobody watched."""
+    var = Var(Path(shutil.copytree(stopped_run.var, tmp_path / "var")))
+    assert "last start" not in verb(var.root, "status").out
+
+    note_refused(var, "disk: 17 MB free, 512 are needed.")
+
+    told = verb(var.root, "status")
+    (row,) = [line for line in told.out.splitlines() if line.strip().startswith("last start")]
+    assert row.endswith("UTC: disk: 17 MB free, 512 are needed.")
+    said = verb(var.root, "status", "--json").document["refused"]
+    assert said["detail"] == "disk: 17 MB free, 512 are needed."
+
+    clear_flag(var, "anna", "understood")
+    assert "last start" not in verb(var.root, "status").out
 
 
 @pytest.mark.row("C-119")
