@@ -195,18 +195,20 @@ def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
     assert "verify clean" not in out
 
 
+@pytest.mark.parametrize("why", [errno.EPIPE, errno.ENOSPC])
 @pytest.mark.parametrize(("ended", "code"), [(0, 2), (10, 10)])
 def test_night_whose_reader_is_gone_says_so_in_one_line_and_claims_no_proof(
+    why: int,
     ended: int,
     code: int,
     short_run: ShortRun,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`| head -1`: a STOP keeps its exit code, and a run without shown verdicts is not 0."""
+    """`| head -1`, `> full disk`: a STOP keeps its code; without shown verdicts none is 0."""
 
     def closed(rows: object) -> None:
-        raise BrokenPipeError
+        raise OSError(why, os.strerror(why))
 
     monkeypatch.setattr("minibot.cli.support.outcome.show_rows", closed)
     monkeypatch.setattr("minibot.cli.support.outcome.drop_reader", lambda stream: None)

@@ -55,12 +55,13 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
             code = _tell(outcome, proving, interrupts, as_json=as_json)
             sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except OSError as error:
         proving.kill()
         drop_reader(sys.stdout)
         run_id = outcome.run_dir.name
-        text = f"nobody reads the output any more; for {run_id}: minibot report, minibot verify"
-        say(text)
+        is_unread = isinstance(error, BrokenPipeError)
+        why = "nobody reads the output any more" if is_unread else f"nothing can be shown: {error}"
+        say(f"{why}; for {run_id}: minibot report, minibot verify")
         # The verdicts were not printed: 0 would pass for a proven run.
         return outcome.exit_code or UNREAD
     except KeyboardInterrupt:
