@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from operator import itemgetter
 from pathlib import Path
 
 from minibot.cores.input_order import LineSource
@@ -26,7 +27,7 @@ from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, ensure_folder, io_stop, read_hashed, sync_folder
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_reader, open_side_writer
+from minibot.kernel.queue import PARTS, open_reader, open_side_writer
 from minibot.kernel.seal import LOCK_SUFFIX
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import own_cmdline_hash
@@ -85,9 +86,10 @@ def stop_beside(var: Var) -> JsonObject | None:
 def flagged_stop(var: Var) -> JsonObject | None:
     """Return the recorded STOP behind `STOP.flag`, usually the last one.
 
-    None if it is not on record yet, as for a run whose launcher was killed: earlier stops that were
-    cleared do not explain it. Where the flag names its run, its own STOP does all the same: the
-    record of a clear comes before the removal, which may fail.
+    None if it is not on record yet: earlier stops that were cleared do not explain it. Where the
+    flag names its run, its own STOP does all the same: the record of a clear comes before the
+    removal, which may fail. If the run's launcher was killed, the first STOP that its roles
+    recorded stands for it.
     """
     beside = stop_beside(var)
     if beside is not None:
@@ -100,8 +102,19 @@ def flagged_stop(var: Var) -> JsonObject | None:
         elif _kind(envelope) == CLEAR_KIND and flagged is None:
             stops.clear()
     if not stops or (flagged is not None and str(stops[-1]["run_id"]) < flagged):
-        return None
+        return None if flagged is None else _stop_in_parts(var, flagged)
     return stops[-1]
+
+
+def _stop_in_parts(var: Var, run_id: str) -> JsonObject | None:
+    """Return the first STOP in the parts of a run's `stop_journal`; None without a readable one."""
+    found: list[tuple[int, JsonObject]] = []
+    for head in (var.queues / STOP_JOURNAL / PARTS).glob(f"*{HEAD_SUFFIX}"):
+        with suppress(RunStop, ValueError, KeyError, TypeError):  # Damage is for `verify` to name.
+            for envelope in map(canonical.decode, _recorded(var, head.stem)):
+                if _kind(envelope) == STOP_KIND and envelope["run_id"] == run_id:
+                    found.append((int(envelope["ts"]), envelope))
+    return min(found, key=itemgetter(0))[1] if found else None
 
 
 def append_stop(var: Var, json: bytes, tell: Tell = warn) -> None:

@@ -323,6 +323,25 @@ def test_flag_of_a_run_without_a_stop_on_record_is_not_taken_for_a_former_ones(
     assert read_stops(stage.var.root)[-1]["payload"]["stopped_run"] == later
 
 
+def test_flag_of_a_run_whose_launcher_died_is_explained_by_what_its_roles_recorded(
+    tmp_path: Path,
+) -> None:
+    """A killed launcher copied nothing, and no start does it while the flag stands."""
+    stage = Stage(tmp_path / "var")
+    arm(stage.var.stop, RUN_ID, "execution_role")
+    raise_flag(stage.var.stop, stage.var.flag, "execution_role")
+    assert flagged_stop(stage.var) is None
+    stage.leave_stop("execution_role", "WATCHDOG_LOST")
+    damaged = stage.var.queues / "stop_journal" / "parts" / "ai_role.jsonl"
+    append_raw(damaged, b"sha256:half a li")
+
+    stop = flagged_stop(stage.var)
+
+    assert stop is not None
+    assert (stop["run_id"], stop["payload"]["reason_code"]) == (RUN_ID, "WATCHDOG_LOST")
+    assert read_stops(stage.var.root) == []
+
+
 @pytest.mark.row("F71")
 @pytest.mark.parametrize("content", ["", "risk_role\n"])
 def test_flag_that_names_no_run_is_not_explained_by_a_stop_that_was_cleared(
