@@ -125,7 +125,7 @@ def _running_rows(
 
 
 def _backup(var: Var) -> JsonObject | None:
-    """Return what the backups said last, None where there were none."""
+    """Return the last report of the backups, None where there were none."""
     try:
         return read_hashed(var.backup_status)
     except RunStop:

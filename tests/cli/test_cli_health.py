@@ -86,7 +86,7 @@ def test_nothing_that_runs_is_no_health(tmp_path: Path) -> None:
 def test_backup_that_failed_is_told(
     tmp_path: Path, failed: str | None, keep_failed: str | None, shown: str
 ) -> None:
-    """Who relies on backups need not look into a log to learn that there are none."""
+    """An operator who relies on backups need not look into a log to learn of their failure."""
     path = Var(tmp_path).backup_status
     path.parent.mkdir()
     said = {"written_ms": 1_763_596_800_000, "failed": failed, "keep_failed": keep_failed}
@@ -101,7 +101,7 @@ def test_backup_that_failed_is_told(
 def test_start_that_was_refused_is_told_until_something_followed(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Who looks in the morning learns why there was no night, as of a service nobody watched."""
+    """An operator learns in the morning why there was no night, as of a service."""
     var = Var(Path(shutil.copytree(stopped_run.var, tmp_path / "var")))
     assert "last start" not in verb(var.root, "status").out
 

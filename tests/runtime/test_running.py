@@ -198,7 +198,7 @@ def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var:
 def test_run_of_another_container_is_named_by_its_lock_and_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who cannot see the launcher's process asks, ends and kills all the same."""
+    """A question, an end and a kill need not see the launcher's process."""
     var = Var(tmp_path)
     with process(HOLDER, str(tmp_path), RUN_ID) as holder:
         assert heard(holder) == "held"

@@ -43,7 +43,7 @@ def test_folder_that_can_be_written_passes_while_a_backup_is_taken(tmp_path: Pat
 def test_folder_whose_disk_is_not_there_is_told_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who relies on backups hears in the evening that there will be none."""
+    """An operator who relies on backups hears in the evening that there will be none."""
     config = profile(tmp_path, tmp_path / "not mounted" / "backups")
     said: list[str] = []
 

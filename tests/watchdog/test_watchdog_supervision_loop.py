@@ -945,7 +945,7 @@ def test_request_that_may_not_be_read_is_set_aside_on_record(
 def test_request_to_another_users_run_is_refused_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is not the run's user is told so: the launcher could not read what he leaves."""
+    """Another user is told so: the launcher could not read what he leaves."""
     other = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
 
