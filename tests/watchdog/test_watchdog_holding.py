@@ -267,6 +267,7 @@ def test_stop_whose_flag_the_disk_refuses_stands_beside_var(
     assert stop["payload"]["reason_code"] == "IO_READONLY"
 
 
+@pytest.mark.row("N-89")
 def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene: Held) -> None:
     """Clearing a lost `var` journals STOP and CLEAR in the folder that stands there then."""
     background = Background(scene.context)
