@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -19,6 +19,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from minibot.kernel.threads import call_after
+
+# A host has several addresses, and the first may be one that drops everything, as IPv6 does behind
+# many a router: each gets this part of the time, so that another is tried within it.
+ADDRESSES_TRIED: Final = 3
 
 
 class Deadline:

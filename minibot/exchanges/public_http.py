@@ -18,7 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from minibot.exchanges.base import MALFORMED, TIMEOUT, UNREACHABLE, RestError, RestReply
-from minibot.exchanges.deadline import Deadline, new_session
+from minibot.exchanges.deadline import ADDRESSES_TRIED, Deadline, new_session
 from minibot.exchanges.loopback import is_loopback
 from minibot.exchanges.venue_facts import Hosts
 
@@ -32,7 +32,7 @@ class PublicHttp:
 
     Args:
         base_url: Scheme, host and port, such as `https://data-api.binance.vision`.
-        connect_timeout_s: Machine seconds for one connection attempt.
+        connect_timeout_s: Machine seconds for one address of the host, a third of the total at most.
         total_timeout_s: Machine seconds for a whole request with its answer.
         machine_ns: Machine time, for the measured round trip.
 
@@ -63,7 +63,10 @@ class PublicHttp:
         self._base = f"{parts.scheme}://{parts.netloc}"
         self.host = parts.netloc
         self.is_loopback = is_loopback(parts.hostname)
-        self._timeouts = (connect_timeout_s, total_timeout_s)
+        self._timeouts = (
+            min(connect_timeout_s, total_timeout_s / ADDRESSES_TRIED),
+            total_timeout_s,
+        )
         self._machine_ns = machine_ns
         self._deadline = Deadline()
         self._session = new_session(self._deadline, HEADERS)
@@ -125,9 +128,10 @@ class PublicHttp:
 
     def _no_answer(self, path: str, error: Exception) -> RestError:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
-            return RestError(
-                TIMEOUT, f"{self.host}{path}: no whole answer within {self._timeouts[1]} s"
-            )
+            is_open = self._deadline.expired or not isinstance(error, requests.ConnectTimeout)
+            what = "no whole answer" if is_open else "not connected"
+            within_s = self._timeouts[is_open]
+            return RestError(TIMEOUT, f"{self.host}{path}: {what} within {within_s:.3g} s")
         if isinstance(error, requests.ConnectionError | HTTPError | OSError):
             return RestError(UNREACHABLE, f"{self.host}{path}: {root_cause(error)}")
         return RestError(MALFORMED, f"{self.host}{path}: {root_cause(error)}")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from minibot.exchanges.deadline import Deadline, new_session
+from minibot.exchanges.deadline import ADDRESSES_TRIED, Deadline, new_session
 from minibot.exchanges.public_http import root_cause
 from minibot.kernel.errors import Transient
 
@@ -36,7 +36,10 @@ def get(
         with (
             deadline.within(timeout_s),
             session.get(
-                url, timeout=(timeout_s, timeout_s), allow_redirects=False, stream=True
+                url,
+                timeout=(timeout_s / ADDRESSES_TRIED, timeout_s),
+                allow_redirects=False,
+                stream=True,
             ) as response,
         ):
             body = bytearray()

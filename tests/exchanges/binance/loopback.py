@@ -7,7 +7,11 @@ import hashlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
 
 Talk = Callable[[socket.socket, bytes], None]
 Wrap = Callable[[socket.socket], socket.socket]
@@ -61,6 +65,28 @@ class Loopback:
             pass  # The client went away, as many tests want.
         finally:
             sock.close()
+
+
+@contextmanager
+def first_address_dead(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[None]:
+    """Let each name have two addresses: one that drops what comes, and this port of the machine."""
+    with ExitStack() as stack:
+        dead = stack.enter_context(socket.socket())
+        dead.bind(("127.0.0.1", 0))
+        dead.listen(0)
+        for _ in range(3):  # More than its queue takes: further ones get no answer at all.
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(dead.getsockname())
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        found = [(*kind, dead.getsockname()), (*kind, ("127.0.0.1", port))]
+
+        def resolve(*args: Any, **options: Any) -> Any:
+            return found
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        yield
 
 
 def _read_head(sock: socket.socket) -> bytes | None:

@@ -26,8 +26,9 @@ from minibot.exchanges.base import (
 from minibot.exchanges.binance.limits import PING, TIME
 from minibot.exchanges.binance.rest import BinanceRest, judge
 from minibot.exchanges.public_http import ANSWER_BYTES_MAX
+from minibot.exchanges.single_get import get
 from minibot.kernel.errors import RunStop
-from tests.exchanges.binance.loopback import Loopback, Talk, answer
+from tests.exchanges.binance.loopback import Loopback, Talk, answer, first_address_dead
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
@@ -275,6 +276,21 @@ def test_nobody_listening_is_unreachable() -> None:
     with pytest.raises(RestError) as caught:
         rest.ping()
     assert caught.value.kind == UNREACHABLE
+
+
+@pytest.mark.row("F113")
+def test_first_address_that_never_answers_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host whose first address drops everything, as IPv6 may, is reached by its second one."""
+    with Loopback(says(answer(b"{}"))) as server, first_address_dead(monkeypatch, server.port):
+        rest = BinanceRest("http://venue.invalid", connect_timeout_s=3.0, total_timeout_s=3.0)
+        rest.ping()
+        rest.close()
+        status, body = get("http://venue.invalid/", {}, timeout_s=3.0, bytes_max=100)
+
+    assert rest.last.status == status == 200
+    assert body == b"{}"
 
 
 def test_close_ends_a_request_in_flight() -> None:

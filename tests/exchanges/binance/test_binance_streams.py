@@ -27,6 +27,7 @@ from tests.exchanges.binance.loopback import (
     Talk,
     accept,
     answer,
+    first_address_dead,
     frame,
     read_client_frame,
 )
@@ -286,6 +287,25 @@ def test_opening_that_is_over_before_it_has_a_socket_ends(monkeypatch: pytest.Mo
         stream.close()
 
         assert server.requests == []
+
+
+@pytest.mark.row("F113")
+def test_first_address_that_never_answers_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stream whose host's first address drops everything comes from the second one."""
+    with (
+        Loopback(sends(frame(BODY))) as server,
+        first_address_dead(monkeypatch, server.port),
+    ):
+        stream = WebSocketStream(
+            stream_url("ws://venue.invalid", ["BTCUSDT"]), connect_timeout_s=3.0
+        )
+        stream.open()
+        _, data = stream.recv()
+        stream.close()
+
+    assert data == BODY
 
 
 def test_nobody_listening_is_lost() -> None:
