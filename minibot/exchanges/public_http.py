@@ -32,7 +32,7 @@ class PublicHttp:
 
     Args:
         base_url: Scheme, host and port, such as `https://data-api.binance.vision`.
-        connect_timeout_s: Machine seconds for one address of the host, a third of the total at most.
+        connect_timeout_s: Machine seconds for one address, a third of the total at most.
         total_timeout_s: Machine seconds for a whole request with its answer.
         machine_ns: Machine time, for the measured round trip.
 

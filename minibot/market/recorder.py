@@ -173,7 +173,10 @@ class Recorder:
             self._mark(Missed(last_ns, now_ns, everyone, "the recorder did not run"))
 
     def _turn(self) -> None:
-        for item in self._inbox.take(WAIT_S_MAX):
+        items = self._inbox.take(WAIT_S_MAX)
+        if self._clock.has_slept:  # Before times of now are written by the clock of then.
+            self._on_sleep()
+        for item in items:
             if isinstance(item, Frames):
                 self._on_frames(item)
             elif isinstance(item, Answer):
@@ -183,6 +186,17 @@ class Recorder:
             else:
                 self._on_lost(item)
         self._on_clock(self._clock.now_ms())
+
+    def _on_sleep(self) -> None:
+        """Go on after the machine slept: in a part by the clock of now, on new connections."""
+        self._new_part()
+        now_ns = self._clock.now_ns()
+        for shard in self.shards:
+            if shard.is_open:
+                self._mark(Missed(shard.last_ns, now_ns, shard.symbols, "the machine slept"))
+                shard.last_ns = now_ns
+                self._give_up(shard)
+        self._tell("the machine slept; every stream is asked for anew")
 
     def _on_clock(self, now_ms: int) -> None:
         for shard in self.shards:
@@ -204,8 +218,11 @@ class Recorder:
 
     def _watch_silence(self, shard: Shard, now_ms: int) -> None:
         """Give up a connection that brings nothing; its end is reported through the inbox."""
-        is_silent = now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
-        if shard.is_open and is_silent and not shard.is_given_up and shard.reader is not None:
+        if shard.is_open and now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX:
+            self._give_up(shard)
+
+    def _give_up(self, shard: Shard) -> None:
+        if not shard.is_given_up and shard.reader is not None:
             shard.is_given_up = True
             shard.reader.abort()
 

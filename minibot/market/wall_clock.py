@@ -1,15 +1,20 @@
 """Real clock of a recording: Unix nanoseconds that follow the machine's monotonic clock.
 
 Between two calls of `settle` only monotonic time counts, so that a step of the wall clock never
-puts lines of a part out of order; the next part starts from the wall clock again.
+puts lines of a part out of order; the next part starts from the wall clock again. Where monotonic
+time stands while the machine sleeps, a part has to end with the sleep.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Final
 
-from minibot.events.unit_sizes import NS_PER_MS
-from minibot.runtime.clock import machine_ns
+from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
+from minibot.runtime.clock import machine_ns, suspend_ns
+
+# Two clocks are read one after the other, and a thread may have to wait in between.
+SLEEP_NS_MIN: Final = NS_PER_S
 
 
 class WallClock:
@@ -18,12 +23,18 @@ class WallClock:
     is_running = True
 
     def __init__(self) -> None:
-        self._offset_ns = 0
+        self._offset_ns = self._asleep_ns = 0
         self.settle()
 
     def settle(self) -> None:
         """Adopt the wall clock's current time."""
         self._offset_ns = time.time_ns() - machine_ns()
+        self._asleep_ns = suspend_ns() - machine_ns()
+
+    @property
+    def has_slept(self) -> bool:
+        """Return whether machine time has stood, since `settle`, because the machine slept."""
+        return suspend_ns() - machine_ns() - self._asleep_ns >= SLEEP_NS_MIN
 
     def machine_ns(self) -> int:
         """Return machine time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, count, repeat
@@ -16,6 +17,7 @@ from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.lines import MARK, STREAM, kind_of, read_mark, tape_lines
+from minibot.market import wall_clock
 from minibot.market.recorder import (
     ATTEMPTS_MAX,
     SILENCE_MS_MAX,
@@ -24,6 +26,7 @@ from minibot.market.recorder import (
 )
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
+from minibot.runtime.clock import suspend_ns
 
 FRAME = b'{"stream":"btcusdt@trade","data":{}}'
 
@@ -140,6 +143,39 @@ def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -
     assert missed.symbols == ("BTCUSDT",)
     assert (missed.to_ns - missed.from_ns) // 10**9 >= 60
     assert recorder.missed == [missed]
+
+
+def test_sleep_of_the_machine_is_marked_and_ends_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages after a sleep have the times of then, behind a mark of all that was missed."""
+    slept_ns = 3 * 3600 * 10**9
+    made = [Line(3), Line(2)]
+    recorder, _ = new_recorder(tmp_path, iter(made))
+    wall_ns = time.time_ns
+    turns: list[int] = []
+
+    def is_ended() -> bool:
+        turns.append(1)
+        if recorder.lines == 5 and recorder.snapshots == 1 and not recorder.missed:
+            monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + slept_ns)
+            monkeypatch.setattr(wall_clock, "suspend_ns", lambda: suspend_ns() + slept_ns)
+            made[0].bring([FRAME])  # It waited in the socket.
+        is_over = len(recorder.missed) == 2 and recorder.snapshots >= 3
+        return is_over or len(turns) > 5_000
+
+    recorder.run(is_ended)
+    before, after = sorted(tmp_path.glob("tape-*.gz"))
+    slept, lost = recorder.missed
+    marks_after = [line.message for line in tape_lines(after) if kind_of(line.message) == MARK]
+    assert list(map(read_mark, marks_after)) == [slept, lost]
+    assert (slept.why, lost.why) == ("the machine slept", "nothing came any more")
+    assert slept.to_ns - slept.from_ns >= slept_ns
+    assert slept.to_ns <= lost.from_ns
+    assert min(line.at_ns for line in tape_lines(after)) >= max(
+        line.at_ns + slept_ns for line in tape_lines(before)
+    )
+    assert made[0].is_ended
 
 
 def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> None:
