@@ -18,7 +18,6 @@ from minibot.events.model import Instrument
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
-from minibot.exchanges.base import RestError
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
 from minibot.market.history import closed_candles
@@ -308,4 +307,4 @@ class _Ended(Exception):
 
 
 def _status(answer: Answer) -> int:
-    return answer.error.status if isinstance(answer.error, RestError) else 0
+    return answer.error.status if answer.error is not None else 0

@@ -180,7 +180,7 @@ class Recorder:
             if isinstance(item, Frames):
                 self._on_frames(item)
             elif isinstance(item, Answer):
-                item.job.done(item)
+                item.deliver()
             elif isinstance(item, Opened):
                 self._on_opened(item.connection)
             else:

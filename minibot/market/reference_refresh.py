@@ -18,14 +18,14 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from minibot.events.model import Gap, Instrument, Universe
-from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, FrameInvalid, RestError
+from minibot.exchanges.base import DEPTH, QUOTE, TRADE, FrameInvalid
 from minibot.exchanges.venue_facts import Listings, Tickers
 from minibot.market.elapsed_clock import MarketClock, next_due
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.monitor import PriceMonitor
 from minibot.market.notices import UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
-from minibot.market.requests import Requests
+from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.rules import UNREADABLE
 from minibot.market.universe import Resolution, UniverseConfig, listed_universe, resolve
@@ -174,7 +174,7 @@ class ReferenceRefresh:
             self._is_checking = False
             if answer.error is None and not answer.is_skipped:
                 self._feed.on_instruments(answer.value, self._clock.now_ms())
-            elif isinstance(answer.error, RestError) and answer.error.kind == REFUSED:
+            elif is_refusal(answer.error):
                 self._is_checking = True
                 self._requests.courier.send(self.listings(whole))
 

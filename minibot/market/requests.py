@@ -15,7 +15,6 @@ from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Instrument
 from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Book, Rest, RestError, Snapshot
 from minibot.exchanges.venue_facts import Limits
-from minibot.kernel.errors import RunStop
 from minibot.market.address import Address
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed, HoleWanted
@@ -83,13 +82,10 @@ class Requests:
         """Note an answer's status, weight and request for silence.
 
         Raises:
-            RunStop: A path that is no public market data, or a ban that is too long.
+            FeedLost: EXCHANGE_BANNED; the ban is too long.
         """
         self.weight_used = answer.weight_used or self.weight_used
-        error = answer.error
-        if isinstance(error, RunStop):
-            raise error
-        board = self.feed.board
+        error, board = answer.error, self.feed.board
         if error is None:
             if self.errors_in_row and not answer.is_skipped:
                 board.add(now_ms, REST_RECOVERED, f"after {self.errors_in_row} errors")
@@ -329,11 +325,11 @@ class Requests:
             self.fill(wanted)
 
 
-def is_refusal(error: RestError | RunStop | None) -> bool:
+def is_refusal(error: RestError | None) -> bool:
     """Return whether the venue understood the request and refused it: a retry is useless."""
-    return isinstance(error, RestError) and error.kind == REFUSED
+    return error is not None and error.kind == REFUSED
 
 
-def is_throttle(error: RestError | RunStop | None) -> bool:
+def is_throttle(error: RestError | None) -> bool:
     """Return whether the venue wants silence for a while: it works."""
-    return isinstance(error, RestError) and error.kind in (RATE_LIMITED, BANNED)
+    return error is not None and error.kind in (RATE_LIMITED, BANNED)

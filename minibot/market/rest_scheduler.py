@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Rest, RestError
 from minibot.exchanges.weight_budget import WeightBudget
-from minibot.kernel.errors import RunStop
 from minibot.kernel.threads import DaemonThread
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
@@ -44,19 +43,33 @@ BREAKER_MS_MAX: Final = 60_000
 class Answer:
     """Outcome of a job: `value`, or `error`, or neither when it was skipped.
 
+    `failure` is what ended a request otherwise, such as memory that is short: no error of the venue
+    but one of this process, which `deliver` raises.
+
     `sent_ns` and `received_ns` are machine time around the request; `silent_until_ms` is set when
     the venue asked for silence.
     """
 
     job: Job
     value: Any = None
-    error: RestError | RunStop | None = None
+    error: RestError | None = None
+    failure: Exception | None = None
     is_skipped: bool = False
     sent_ns: int = 0
     received_ns: int = 0
     weight_used: int = 0
     silent_until_ms: int = 0
     silent_ms: int = 0
+
+    def deliver(self) -> None:
+        """Pass the answer to its job, in the loop of the role.
+
+        Raises:
+            Exception: The request failed by another error than the venue's.
+        """
+        if self.failure is not None:
+            raise self.failure
+        self.job.done(self)
 
     @property
     def took_us(self) -> int:
@@ -176,12 +189,14 @@ class RestScheduler:
         return max(wait_ms, self.breaker.wait_ms(now_ms))
 
     def _carry(self, job: Job, rest: Rest) -> Answer:
-        value, error = None, None
+        value, error, failure = None, None, None
         sent_ns = self._pace.machine_ns()
         try:
             value = job.call(rest)
-        except (RestError, RunStop) as failure:
-            error = failure
+        except RestError as told:
+            error = told
+        except Exception as other:  # Here it would end this thread alone, and nobody would know.
+            failure = other
         received_ns = self._pace.machine_ns()
         with self._changed:
             silent_ms = self._settle(job, rest, error)
@@ -190,6 +205,7 @@ class RestScheduler:
                 job,
                 value=value,
                 error=error,
+                failure=failure,
                 sent_ns=sent_ns,
                 received_ns=received_ns,
                 weight_used=self.budget.used,
@@ -197,13 +213,13 @@ class RestScheduler:
                 silent_ms=silent_ms,
             )
 
-    def _settle(self, job: Job, rest: Rest, error: RestError | RunStop | None) -> int:
+    def _settle(self, job: Job, rest: Rest, error: RestError | None) -> int:
         """Apply the outcome to breaker and budget; return how long the venue wants silence."""
         budget, now_ms = self.budget, self._pace.now_ms()
         budget.answered(now_ms, job.weight, rest.last.weight_used)
         if rest.weight_limit is not None:
             budget.limit_per_minute = rest.weight_limit
-        if not isinstance(error, RestError):
+        if error is None:
             self.breaker.on_answer(now_ms, ok=True)
             return 0
         # A refused request was understood: the endpoint works.

@@ -282,7 +282,7 @@ class Session:
             self._on_frames(item)
         elif isinstance(item, Answer):
             self.requests.note(item, self.pace.now_ms())
-            item.job.done(item)
+            item.deliver()
         elif isinstance(item, Opened):
             shard = self.connections.of(item.connection)
             if shard is not None:

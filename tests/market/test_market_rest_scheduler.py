@@ -77,7 +77,7 @@ class Office:
         self.lock = threading.Lock()
         self.gate = threading.Event()
         self.asked: list[tuple[str, int]] = []
-        self.errors: dict[str, RestError] = {}
+        self.errors: dict[str, Exception] = {}
         self.error: RestError | None = None
         self.reported: int | None = None
         self.answers: list[Answer] = []
@@ -273,6 +273,23 @@ def test_refusal_is_an_answer() -> None:
         office.wait(lambda: len(office.answers) == 10, "ten refusals")
 
     assert office.courier.breaker.state == breaker.state == CLOSED
+
+
+def test_request_that_fails_by_itself_is_raised_in_the_loop_and_ends_no_thread() -> None:
+    """An error that is not the venue's reaches the loop; silence would pass for health."""
+    office = Office()
+    office.errors["a"] = RuntimeError("thread timer could not start")
+    office.gate.set()
+    office.send("a", NEEDED)
+    office.send("b", NEEDED)
+
+    with office:
+        office.wait(lambda: len(office.answers) == 2, "both answers")
+    failed, fine = office.answers
+
+    assert fine.value == "b"
+    with pytest.raises(RuntimeError, match="timer"):
+        failed.deliver()
 
 
 @pytest.mark.row("C-101", "B-54")
