@@ -10,9 +10,9 @@ happened. A single stream can be silent while others on the same line flow, whic
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to half of a connection, the
-connection is given up: both with growing waits. A symbol that trades, or whose book moves, all the
-while, and gets no quote, ends the run as an outage does. Data with growing delay count as old as
-they are late.
+connection is given up: both with growing waits. A symbol that trades, also by the klines alone, or
+whose book moves, all the while, and gets no quote, ends the run as an outage does. Data with
+growing delay count as old as they are late.
 """
 
 from __future__ import annotations
@@ -132,6 +132,9 @@ class Liveness:
         clock: The run's clock.
         machine_ns: Machine time.
         check_rules: Requests the rules of the followed symbols.
+
+    Attributes:
+        lacks_quotes: Whether a symbol has moved without a quote, as of the last look.
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class Liveness:
         self._delays: dict[int, int] = {}
         self._late_since: dict[int, int] = {}
         self.silent_streams = 0
+        self.lacks_quotes = False
 
     def begin(self) -> None:
         """Count silence from now on: before the run's clock runs, a line owes nothing."""
@@ -192,6 +196,11 @@ class Liveness:
                 is_late = shard.number in self._late_since
                 self._feed.hold_back(shard.groups, now_ms, is_late=is_late)
                 self._watch_streams(shard, now_ms)
+            self.lacks_quotes = any(
+                watch.missed_ms is not None and watch.missed_ms > self._feed.symbols[name].quoted_ms
+                for name, watch in self._watches.items()
+                if name in self._feed.symbols
+            )
             self._ask_trades(now_ms)
 
     def _second_ms(self) -> int:
@@ -310,7 +319,11 @@ class Liveness:
             stream = self._silent_stream(name, feed, now_ms)
             if stream:
                 silent[name] = stream
-            if stream == QUOTE:
+            if stream == TRADE and now_ms - feed.quoted_ms >= self._limits.silence_ms:
+                # A trade always changes the touch, and klines count trades of a while ago.
+                self._watches[name].active_ms = now_ms
+                self._judge_quotes(name, feed, now_ms)
+            elif stream == QUOTE:
                 self._judge_quotes(name, feed, now_ms)
         if len(silent) >= SYMBOLS_OF_A_LINE and 2 * len(silent) >= len(names):
             # A stream that no connection brings is no reason to lose the others again and again.

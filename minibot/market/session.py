@@ -383,7 +383,8 @@ class Session:
             for shard in self.connections.shards
         )
         is_good = self.connections.is_open and link.breaker == CLOSED and link.last_sample_ok
-        state = READY if is_good and not is_old else DEGRADED
+        is_blind = is_old or self.liveness.lacks_quotes
+        state = READY if is_good and not is_blind else DEGRADED
         if state != self.state:
             self.state = state
             self.health()

@@ -354,6 +354,42 @@ def test_symbol_that_moves_without_quotes_for_too_long_ends_the_run(
     assert "AUSDT" in stop.value.detail
 
 
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(("quotes", "trades"), [(0, 7), (900, 7), (0, 0)])
+def test_symbol_that_trades_by_klines_alone_and_gets_no_quote_ends_the_run(
+    quotes: int, trades: int
+) -> None:
+    """A symbol of which no stream brings anything is missed by its klines, as an outage is."""
+    market = Market(["AUSDT", "BUSDT"], outage_stop_ms=120_000)
+    answered: list[str] = []
+
+    def say(second: int) -> None:
+        market.answer()
+        market.rebook()
+        for name in ["BUSDT", *["AUSDT"] * (second <= quotes)]:
+            market.quote(name, bid_of(second))
+            market.diff(name, bid_of(second))
+        for symbol, done in market.questions.trades[len(answered) :]:
+            answered.append(symbol)
+            opened = market.floor.now_ms - 30_000
+            count = trades if symbol == "AUSDT" else 0
+            candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", count, "1")
+            done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
+
+    def go_on() -> None:
+        for _ in range(900):
+            market.second(say)
+
+    is_missed = bool(trades) and not quotes
+    with pytest.raises(FeedLost) if is_missed else nullcontext() as stop:
+        go_on()
+    assert market.liveness.lacks_quotes is is_missed
+    if stop is not None:
+        assert stop.value.reason_code == FEED_STALE
+        assert "AUSDT" in stop.value.detail
+        assert (market.floor.now_ms - T0) // 1_000 < 480
+
+
 @pytest.mark.parametrize("case", ["no move", "a quote between", "halted", "left"])
 def test_symbol_without_quotes_that_need_not_have_a_touch_ends_nothing(case: str) -> None:
     """No run ends by a symbol that stands still, gets a quote between, is halted, or left."""

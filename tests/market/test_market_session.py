@@ -662,6 +662,22 @@ def test_halt_of_every_symbol_leaves_the_session_ready(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("F108")
+def test_session_is_not_ready_while_a_symbol_lacks_quotes(tmp_path: Path) -> None:
+    """One stream that is silent beside others that flow shows in the state, until it is back."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(outage_stop_ms=10_000_000))
+        symbol = running.symbols[0]
+        running.fault("stream_silent", stream="bookTicker", symbol=symbol, ms=10_000_000)
+        wait_for_notice(desk, "stream_silent")
+        wait_until(lambda: desk.world.healths[-1][0] == "DEGRADED" or desk.has_ended, "degraded")
+        running.fault("clear")
+        wait_until(lambda: desk.world.healths[-1][0] == "READY" or desk.has_ended, "ready")
+        desk.drain()
+
+    assert not desk.world.kinds().count("connection_lost")
+
+
+@pytest.mark.row("F108")
 def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
     """Lasting silence ends the run, although reconnecting works."""
     with exchange(tmp_path) as running:
