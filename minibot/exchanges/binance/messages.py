@@ -74,14 +74,15 @@ def parse_frame(data: bytes) -> Message:
         return _message(payload)
     except KeyError as error:
         raise _refusal(f"field {error} is missing", payload) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # The last of a deep value as text.
         raise _refusal(str(error), payload) from error
 
 
 def _refusal(why: str, data: dict[str, Any]) -> FrameInvalid:
-    event = data.get("e")
+    event, symbol = data.get("e"), data.get("s")
     is_quote = event == "bookTicker" or (event is None and data.keys() >= {"u", "b", "a"})
-    return FrameInvalid(why, symbol=str(data.get("s", "")), is_quote=is_quote)
+    named = symbol if isinstance(symbol, str) else ""
+    return FrameInvalid(why, symbol=named, is_quote=is_quote)
 
 
 def _message(data: dict[str, Any]) -> Message:

@@ -33,7 +33,7 @@ def parse_mini_tickers(data: bytes) -> list[LastPrice]:
         raise FrameInvalid("expected an array of mini tickers")
     try:
         return [_mini_ticker(row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FrameInvalid(f"mini ticker: {error}") from error
 
 

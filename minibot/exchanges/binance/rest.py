@@ -136,7 +136,7 @@ class BinanceRest(PublicHttp):
     def _parsed(self, path: str, parse: Callable[[], T], kind: str = MALFORMED) -> T:
         try:
             return parse()
-        except FrameInvalid as error:
+        except (FrameInvalid, RecursionError) as error:  # The latter by a deep value as text.
             raise RestError(kind, f"{path}: {error}", status=self.last.status) from error
 
     # --- one request --------------------------------------------------------------------------
@@ -189,7 +189,8 @@ def error_of(content: bytes) -> tuple[int, str]:
     if not isinstance(body, dict):
         return 0, "no error object"
     code = body.get("code")
-    return code if type(code) is int else 0, str(body.get("msg", ""))[:200]
+    message = body.get("msg")
+    return code if type(code) is int else 0, message[:200] if isinstance(message, str) else ""
 
 
 def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Message, Quote, Shutdown, Trade
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
+from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
 
 # The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -159,6 +160,26 @@ def test_trade_with_wrong_type_is_refused(changes: dict[str, Any]) -> None:
     """A trade with a wrong type is refused: decimals are text, ids and times integers."""
     with pytest.raises(FrameInvalid):
         parse_frame(frame({**TRADE, **changes}))
+
+
+@pytest.mark.row("F88")
+@pytest.mark.parametrize("key", ["e", "s", "t", "p", "T", "m", "error"])
+def test_value_as_deep_as_the_parser_takes_it_is_refused(key: str) -> None:
+    """A list in a list, a thousand times, makes no text for a message, and no crash."""
+    told = frame({**TRADE, key: "DEEP"} if key in TRADE else {key: {"msg": "DEEP"}})
+    deep = told.replace(b'"DEEP"', b"[" * 1000 + b"]" * 1000)
+
+    with pytest.raises(FrameInvalid):
+        parse_frame(deep)
+
+
+@pytest.mark.row("F88")
+def test_ticker_as_deep_as_the_parser_takes_it_is_refused() -> None:
+    """A mini ticker whose time is a list in a list, a thousand times, is refused."""
+    row = b'[{"e":"24hrMiniTicker","s":"BTCUSDT","c":"1","E":%b}]' % (b"[" * 1000 + b"]" * 1000)
+
+    with pytest.raises(FrameInvalid):
+        parse_mini_tickers(row)
 
 
 @pytest.mark.row("F115")

@@ -267,6 +267,22 @@ def test_compressed_answer_is_refused_unread() -> None:
     assert error.kind == MALFORMED
 
 
+@pytest.mark.row("F88")
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+def test_answer_as_deep_as_the_parser_takes_it_is_an_error(status: str) -> None:
+    """A list in a list, a thousand times, where a text belongs, is an answer that is none."""
+    deep = "[" * 1000 + "]" * 1000
+    row = f'[[{deep},"1","1","1","1","1",1,"1",1,"1","1","0"]]'
+    body = row if status.startswith("200") else f'{{"code":-1121,"msg":{deep}}}'
+
+    with Loopback(says(answer(body.encode(), status))) as server:
+        rest = client(server.port)
+        with pytest.raises(RestError) as caught:
+            rest.candles("BTCUSDT", "1m", start=None, end=1, limit=1)
+
+    assert caught.value.kind in (MALFORMED, REFUSED)
+
+
 def test_nobody_listening_is_unreachable() -> None:
     """A refused connection is reported as unreachable, without a retry."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
