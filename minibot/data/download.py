@@ -23,7 +23,7 @@ from minibot.data.store import Piece, Series, StoredFile, rest_period
 from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
 from minibot.exchanges.base import TIMEOUT, UNREACHABLE, Rest, RestError, Venue
 from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
-from minibot.exchanges.venue_facts import Archive, ArchiveFile, ArchiveHost
+from minibot.exchanges.venue_facts import SETTLE_MS, Archive, ArchiveFile, ArchiveHost
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import Refusal
 
@@ -251,8 +251,8 @@ class Download:
 
     def _from_rest(self, rest: Rest, series: Series, wanted: Wanted, fetched: Fetched) -> None:
         try:
-            # The venue's clock decides which bars are closed, not this machine's.
-            now_ts = self._patience.ask(rest.server_time)
+            # The venue's clock decides which bars are final, not this machine's.
+            now_ts = self._patience.ask(rest.server_time) - SETTLE_MS
             closed_ts = open_of(wanted.interval, now_ts)
             settled_ts = self._settled_ts(wanted.interval, now_ts)
             fetched.settled_ts = min(fetched.settled_ts, settled_ts)

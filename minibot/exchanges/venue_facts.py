@@ -80,6 +80,9 @@ def status_of(word: str, trading: str, delisted: Collection[str] = ()) -> str:
 
 # --- requests ---------------------------------------------------------------------------------
 
+# Klines come from a cache of the venue: a row may still change for so long after its end.
+SETTLE_MS: Final = 500
+
 
 class Endpoint(NamedTuple):
     """A public request: the path that it asks for, and the weight of one."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar
 from minibot.exchanges.base import Candle
+from minibot.exchanges.venue_facts import SETTLE_MS as SETTLE_MS
 from minibot.market.bars import Hole
-
-# Klines come from a cache of the venue: a row may still change for so long after its end.
-SETTLE_MS: Final = 500
 
 
 def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:

@@ -27,6 +27,7 @@ from minibot.exchanges.binance.archive_files import archive_files
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.kline_bars import INTERVALS
+from minibot.exchanges.venue_facts import SETTLE_MS
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import read_hashed
@@ -668,6 +669,18 @@ def test_rest_gives_closed_bars_page_by_page(venue: Venue, desk: Desk) -> None:
     assert fetched.rows == (NOW - wanted.from_ts) // HOUR_MS
     assert len(venue.asked) == 3  # One file for each month, each within one page.
     assert all(int(params["limit"]) == 1000 for params in venue.asked)
+
+
+@pytest.mark.parametrize(("past_ms", "bars"), [(SETTLE_MS - 1, 0), (SETTLE_MS, 1)])
+def test_rest_leaves_a_bar_that_may_still_change(
+    past_ms: int, bars: int, venue: Venue, desk: Desk
+) -> None:
+    """The newest kline comes from a cache: its row is final half a second after its end."""
+    venue.now_ms = NOW + past_ms
+
+    fetched = desk.fetch(hours("2025-02-10", "2025-02-11"), rest=venue.url)
+
+    assert fetched.rows == 4 + bars
 
 
 def test_rest_later_call_fetches_the_tail_into_the_same_file(venue: Venue, desk: Desk) -> None:
