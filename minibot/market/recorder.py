@@ -371,6 +371,7 @@ class Recorder:
 
     def _new_part(self) -> None:
         """Close the open part and begin the next: rules first, and new depth of every symbol."""
+        self._part = None  # Nothing is written into it any more, also if there is no next one.
         closed = self.recording.close()
         if closed is not None:
             self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")

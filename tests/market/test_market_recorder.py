@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from minibot.data.recording import Recording
+from minibot.data.recording import Part, Recording
+from minibot.events.reasons import IO_ENOSPC
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.lines import MARK, STREAM, kind_of, read_mark, tape_lines
+from minibot.kernel.errors import RunStop
 from minibot.market import wall_clock
 from minibot.market.recorder import (
     ATTEMPTS_MAX,
@@ -27,6 +30,7 @@ from minibot.market.recorder import (
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 from minibot.runtime.clock import suspend_ns
+from tests.waiting import wait_until
 
 FRAME = b'{"stream":"btcusdt@trade","data":{}}'
 
@@ -176,6 +180,32 @@ def test_sleep_of_the_machine_is_marked_and_ends_its_part(
         line.at_ns + slept_ns for line in tape_lines(before)
     )
     assert made[0].is_ended
+
+
+def test_disk_that_takes_no_further_part_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that still come are not written into the part that was closed before."""
+    full = RunStop("kernel", IO_ENOSPC, "no space left")
+    made = Line(3)
+    recorder, _ = new_recorder(tmp_path, iter([made]))
+
+    def refuse(recording: Recording, now_ns: int) -> Part:
+        made.bring([FRAME])
+        wait_until(made.frames.empty, "a frame that is read")
+        raise full
+
+    def is_ended() -> bool:
+        if recorder.lines == 5:
+            monkeypatch.setattr(Recording, "open", refuse)
+            recorder.config = replace(recorder.config, part_bytes_max=1)
+        return False
+
+    with pytest.raises(RunStop) as stop:
+        recorder.run(is_ended)
+
+    assert stop.value is full
+    assert len(list(tmp_path.glob("tape-*.gz"))) == 1
 
 
 def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> None:
