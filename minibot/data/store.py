@@ -27,6 +27,7 @@ from minibot.kernel.files import (
     is_endless,
     put_atomic,
     read_hashed,
+    remove_temps,
     write_hashed,
 )
 from minibot.kernel.lock import WriterLock
@@ -157,7 +158,8 @@ class Series:
     def receive(self, name: str, pieces: Iterable[bytes]) -> tuple[int, str]:
         """Write a file piece by piece; return its size in bytes and its sha256.
 
-        It is no part of the data before `name` names it in the manifest.
+        It is no part of the data before `name` names it in the manifest. What a killed download has
+        left of it goes.
         """
         digest = hashlib.sha256()
         size = 0
@@ -170,6 +172,7 @@ class Series:
                 yield piece
 
         ensure_folder(self.folder)
+        remove_temps(self.folder / name)
         put_atomic(self.folder / name, counted())
         return size, digest.hexdigest()
 

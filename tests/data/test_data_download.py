@@ -30,7 +30,7 @@ from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.exchanges.venue_facts import SETTLE_MS
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import LockBusy, Refusal
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import TEMP_SUFFIX, read_hashed
 from tests.conftest import PROJECT
 from tests.data.archive_server import ArchiveServer, archive_rows, stamp
 from tests.data.data_files import csv_text, zipped
@@ -217,6 +217,8 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
         download.fetch(wanted)
     stray = desk.series().folder / "BTCUSDT-1h-2025-02-03.zip"
     stray.write_bytes(b"half a file")
+    left = stray.with_name(f"{stray.name}.77-0{TEMP_SUFFIX}")
+    left.write_bytes(b"half a file of a killed download")
     server.paths.clear()
 
     fetched = desk.fetch(wanted, archive=server.url)
@@ -224,6 +226,7 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
     assert server.got() == ["BTCUSDT-1h-2025-02-03.zip", "BTCUSDT-1h-2025-02-04.zip"]
     assert fetched.missing == []
     assert len(opens(desk.series().folder)) == 4 * 24
+    assert not left.exists()
 
 
 def test_file_that_was_removed_is_fetched_again(server: ArchiveServer, desk: Desk) -> None:
