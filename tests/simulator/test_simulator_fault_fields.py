@@ -26,6 +26,12 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("gap", {"factor": 2}, "factor"),
     ("html403", {"endpoints": "time"}, "endpoints"),
     ("stream_silent", {"stream": "trade", "symbol": "FOOUSDT"}, "FOOUSDT"),
+    ("html403", {"endpoint": "/api/v3/depth"}, "endpoint"),
+    ("field_removed", {"endpoint": "depht", "field": "bids"}, "endpoint"),
+    ("field_retyped", {"endpoint": "depth", "field": "bids", "to": "float"}, "float"),
+    ("stream_silent", {"stream": "trades"}, "trades"),
+    ("stream_silent", {"stream": "foousdt@trade"}, "foousdt"),
+    ("garbage", {"kind": "txt"}, "txt"),
     ("earthquake", {}, "no such fault"),
 ]
 IDS = [

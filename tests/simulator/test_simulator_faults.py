@@ -518,12 +518,12 @@ def test_bad_script_is_refused_by_name(text: str, tmp_path: Path) -> None:
 
 
 def test_script_goes_on_after_the_end_of_the_source(tmp_path: Path) -> None:
-    """A script continues after the end of the source; a wrong field ends the process by name."""
+    """A script continues after the end of the source; a rule without a value ends the process."""
     tape = write_tape(tmp_path / "tape.gz", market(1))
     script = tmp_path / "faults.json"
     late = [
         {"at_ms": 2_000, "name": "close_1008"},
-        {"at_ms": 3_000, "name": "garbage", "kind": "x"},
+        {"at_ms": 3_000, "name": "filter", "filter": "LOT_SIZE"},
     ]
     script.write_text(json.dumps(late))
     exchange = Exchange(f"tape:{tape}", "--faults", str(script), speed="20")
@@ -532,7 +532,7 @@ def test_script_goes_on_after_the_end_of_the_source(tmp_path: Path) -> None:
     assert closing_code(socket) == 1008
     assert exchange.process.wait(20) == 4
     _, stderr = exchange.process.communicate()
-    assert "garbage" in stderr
+    assert "cannot be played: filter" in stderr
     assert "Traceback" not in stderr
 
 

@@ -102,6 +102,11 @@ class PaperDesk:
             ("DELETE", "userDataStream"): _Call(self._stop_listening, key, 2, is_signed=False),
         }
 
+    @property
+    def names(self) -> list[str]:
+        """Return the endpoints of the account."""
+        return sorted({name for _, name in self._calls})
+
     def knows(self, method: str, name: str) -> bool:
         """Return whether this call is one of the account's."""
         return (method, name) in self._calls

@@ -8,7 +8,7 @@ docs/EXCHANGE.md lists every fault with its fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -19,12 +19,19 @@ from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import ConfigError
 from minibot.simulator.faults.faults import FRAME_FAULTS, Faults, FrameFault, HttpFault
 from minibot.simulator.faults.garbage import GARBAGE
-from minibot.simulator.faults.payload_faults import KINDS, change_of
+from minibot.simulator.faults.payload_faults import (
+    EVERYTHING,
+    KINDS,
+    STREAM_KINDS,
+    change_of,
+    is_played,
+)
 from minibot.simulator.faults.script import FaultUnknown, check_fault, moment_ms, without_moment
 from minibot.simulator.server import wire
 from minibot.simulator.server.control import SHAPES
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import AddressLimits, Rates
+from minibot.simulator.server.rest import ENDPOINTS
 from minibot.simulator.server.rest_handler import BLOCKED
 from minibot.simulator.venue.listing import ListingUnknown, change_filter, delist
 from minibot.simulator.venue.venue import Venue
@@ -34,6 +41,7 @@ _RESTRICTED: Final = (
     "https://www.binance.com/en/terms. Please contact customer service if you believe you "
     "received this message in error."
 )
+_WORDS: Final[dict[str, Collection[str]]] = {"garbage": GARBAGE, "control_errors": SHAPES}
 
 
 class Gate(Protocol):
@@ -57,9 +65,10 @@ class Injector:
         faults: Faults,
         gate: Gate,
         script: list[dict[str, Any]],
+        endpoints: Collection[str] = (*ENDPOINTS,),
     ) -> None:
         self._venue, self._hub, self._limits = venue, hub, limits
-        self._faults, self._gate = faults, gate
+        self._faults, self._gate, self._endpoints = faults, gate, endpoints
         origin_ms = venue.facts.origin_ms
         self._script = sorted(
             ((moment_ms(item, origin_ms), index, item) for index, item in enumerate(script)),
@@ -124,11 +133,37 @@ class Injector:
         wrong = []
         for _, _, item in self._script:
             try:
-                check_fault(without_moment(item), self._statuses)
+                self._judge(without_moment(item))
             except FaultUnknown as error:
                 wrong.append(f"{item['name']}: {error}")
         if wrong:
             raise ConfigError("The fault script cannot be played.", wrong)
+
+    def _judge(self, fields: Mapping[str, Any]) -> None:
+        """Refuse a fault that cannot be injected, or would change nothing.
+
+        Raises:
+            FaultUnknown: Unknown name, or a field that is unknown or has a wrong value.
+        """
+        check_fault(fields, self._statuses)
+        name = str(fields["name"])
+        allowed = {"endpoint": self._endpoints}
+        if name in KINDS:
+            change_of(name, fields, 1, 0)
+            allowed["endpoint"] = (*self._endpoints, EVERYTHING)
+        if name in _WORDS:
+            allowed["kind"] = _WORDS[name]
+        for key, words in allowed.items():
+            if key in fields and fields[key] not in words:
+                expected = ", ".join(words)
+                raise FaultUnknown(f"{key}: one of {expected} is expected, found {fields[key]!r}")
+        stream = fields.get("stream", EVERYTHING)
+        own = self._venue.facts.streams
+        if stream not in own and not is_played(stream, self._venue.symbols):
+            known = ", ".join(STREAM_KINDS)
+            raise FaultUnknown(
+                f"stream: {stream!r} is none of a symbol played here; kinds: {known}"
+            )
 
     def inject(self, fields: Mapping[str, Any]) -> None:
         """Inject one fault.
@@ -136,7 +171,7 @@ class Injector:
         Raises:
             FaultUnknown: Unknown name, or a field that is unknown or has a wrong value.
         """
-        check_fault(fields, self._statuses)
+        self._judge(fields)
         name = str(fields["name"])
         if name in self._actions:
             self._actions[name](fields)
@@ -221,10 +256,7 @@ class Injector:
         self._faults.changes.add(change_of(kind, fields, *self._duration(fields)))
 
     def _garbage(self, fields: Mapping[str, Any]) -> None:
-        kind = fields.get("kind", "text")
-        if kind not in GARBAGE:
-            raise FaultUnknown(f"kind: one of {', '.join(GARBAGE)} is expected, found {kind!r}")
-        frame = GARBAGE[kind]()
+        frame = GARBAGE[fields.get("kind", "text")]()
         for connection in self._hub.connections:
             connection.write_raw([frame] * fields.get("n", 1))
 
@@ -287,10 +319,7 @@ class Injector:
         self._faults.old_snapshots = fields.get("n", 1)
 
     def _control_errors(self, fields: Mapping[str, Any]) -> None:
-        kind = fields.get("kind", "seen")
-        if kind not in SHAPES:
-            raise FaultUnknown(f"kind: one of {', '.join(SHAPES)} is expected, found {kind!r}")
-        self._hub.error_shape = kind
+        self._hub.error_shape = fields.get("kind", "seen")
 
     def _clear(self, fields: Mapping[str, Any]) -> None:
         faults = self._faults

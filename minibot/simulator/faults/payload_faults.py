@@ -6,13 +6,14 @@ of a list is changed alike; a number selects one place of a list, as klines need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from minibot.simulator.faults.script import FaultUnknown
+from minibot.simulator.venue.ticker_payloads import OF_ALL, OF_SYMBOL
 
 KINDS: Final = ("field_added", "field_removed", "field_retyped", "stream_silent", "kline_unclosed")
 """Names of these faults."""
@@ -21,6 +22,11 @@ TYPES: Final = ("string", "number", "integer", "boolean", "null", "object", "lis
 """Types that a field may get; without a word a text becomes a number and all else a text."""
 
 EVERYTHING: Final = "*"
+STREAM_KINDS: Final = (
+    *("trade", "bookTicker", "aggTrade", "kline", "depth", "depth5", "depth10", "depth20"),
+    *OF_SYMBOL,
+)
+"""Kinds of streams that a fault may name, as `kind_of_stream` returns them."""
 _USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
 
 
@@ -121,6 +127,15 @@ def kind_of_stream(stream: str) -> str:
     """Return the kind in a stream's name: `kline` of `btcusdt@kline_1m`, `depth5`, `ticker_1h`."""
     kind = stream.split("@")[1] if "@" in stream else stream
     return "kline" if kind.startswith("kline_") else kind
+
+
+def is_played(name: str, symbols: Collection[str]) -> bool:
+    """Return whether a fault's stream is one that a client of these symbols may get."""
+    symbol, at, _ = name.partition("@")
+    if name in (EVERYTHING, *OF_ALL):
+        return True
+    is_here = not at or (symbol.upper() in symbols and symbol == symbol.lower())
+    return is_here and kind_of_stream(name) in STREAM_KINDS
 
 
 def _is_meant(item: PayloadFault, stream: str) -> bool:

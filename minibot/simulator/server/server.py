@@ -34,6 +34,7 @@ from minibot.simulator.server.guard import (
 )
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import AddressLimits
+from minibot.simulator.server.rest import ENDPOINTS
 from minibot.simulator.server.rest_handler import RestHandler, not_found
 from minibot.simulator.sources.player import Player
 from minibot.simulator.venue.ticker_payloads import OF_ALL
@@ -76,11 +77,12 @@ class ExchangeServer:
         self.limits = AddressLimits(lambda: venue.rates)
         self.faults = Faults(venue.clock.pace_ms)
         self.hub = Hub(venue, self.faults)
-        self._paper = None
+        self._paper, endpoints = None, [*ENDPOINTS]
         if has_paper_account:
             self._paper = PaperDesk(venue, PaperAccount(venue), self.hub.publish)
+            endpoints += self._paper.names
         self.desk = RestHandler(venue, self.limits, self.faults, self._paper)
-        self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script)
+        self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script, endpoints)
         self.injector.check()
         self.player = Player(venue, self.hub, self.injector, lambda: try_start(self))
         self.port = 0
