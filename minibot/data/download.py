@@ -282,11 +282,11 @@ class Download:
             body = self._page(rest, wanted, at, end_ts)
             fetched.requests += 1
             rows += body
-            is_last = len(body) < self._limits.candles_max
-            at = next_open(wanted.interval, int(body[-1][0])) if body else at
-            # The newest bars may come late; bars missing after a day are a hole.
-            at = end_ts if is_last and is_settled else at
-            if is_last or at >= end_ts:
+            if body:
+                at = next_open(wanted.interval, int(body[-1][0]))
+            elif is_settled:  # The newest bars may come late; bars missing after a day are a hole.
+                at = end_ts
+            if not body or at >= end_ts:
                 break
             if page % self._pages_a_write == 0 and not self._store_rows(
                 series, Piece(name, rows, first_ts, at), fetched

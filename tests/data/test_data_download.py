@@ -618,6 +618,7 @@ class Venue:
         self.now_ms = now_ms
         self.asked: list[dict[str, str]] = []
         self.used = 0
+        self.rows_max = 1000
         self.fault: Callable[[int], bytes | None] = lambda number: None
         self.keep: Callable[[list[Any]], bool] = lambda cells: True
         self.loopback = Loopback(self._talk)
@@ -643,7 +644,7 @@ class Venue:
         start, end = int(params["startTime"]), min(int(params["endTime"]), self.now_ms)
         first = -(-start // INTERVALS[interval]) * INTERVALS[interval]
         cells = [each for each in archive_rows(interval, first, end + 1) if self.keep(each)]
-        rows = [self.row(each) for each in cells[:limit]]
+        rows = [self.row(each) for each in cells[: min(limit, self.rows_max)]]
         weight = {"x-mbx-used-weight-1m": str(self.used)}
         sock.sendall(answer(json.dumps(rows).encode(), headers=weight))
 
@@ -672,6 +673,18 @@ def test_rest_gives_closed_bars_page_by_page(venue: Venue, desk: Desk) -> None:
     assert fetched.rows == (NOW - wanted.from_ts) // HOUR_MS
     assert len(venue.asked) == 3  # One file for each month, each within one page.
     assert all(int(params["limit"]) == 1000 for params in venue.asked)
+
+
+def test_rest_page_that_is_short_is_not_the_last_one(venue: Venue, desk: Desk) -> None:
+    """A host that gives fewer bars at once leaves no hole that would count as the market's own."""
+    venue.rows_max = 300
+    wanted = hours("2025-01-01", "2025-02-01")
+
+    fetched = desk.fetch(wanted, rest=venue.url)
+
+    assert fetched.missing == []
+    assert fetched.requests == 3
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, wanted.to_ts, HOUR_MS))
 
 
 @pytest.mark.parametrize(("past_ms", "bars"), [(SETTLE_MS - 1, 0), (SETTLE_MS, 1)])
