@@ -69,6 +69,11 @@ class AddressFile:
         write_hashed(self._path, {**state, "clock": self._clock})
 
 
+def venue_file(root: Path, venue: str) -> AddressFile:
+    """Return the file below `var` of this machine's address at a real venue."""
+    return AddressFile(root / "exchange" / f"{venue}.json", "unix")
+
+
 class Address:
     """Connection attempts of the address, and the silence that the venue asked for."""
 

@@ -13,7 +13,7 @@ from minibot.events.reasons import CONFIG_INVALID
 from minibot.exchanges.base import Stream
 from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import queue_folder
-from minibot.market.address import AddressFile
+from minibot.market.address import AddressFile, venue_file
 from minibot.market.holdings import Holdings
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
@@ -96,10 +96,10 @@ def address_file(context: RoleContext) -> AddressFile:
     Times of a simulated clock mean nothing to the next run, so the file names its run; the real
     exchange sees the same address in every run.
     """
-    folder = context.var.root / "exchange"
+    root = context.var.root
     if context.manifest.embedded is not None:
-        return AddressFile(folder / "embedded.json", context.manifest.run_id)
-    return AddressFile(folder / f"{context.config.venue}.json", "unix")
+        return AddressFile(root / "exchange" / "embedded.json", context.manifest.run_id)
+    return venue_file(root, context.config.venue)
 
 
 def addresses(context: RoleContext) -> tuple[str, str]:

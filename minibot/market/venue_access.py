@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minibot.exchanges.base import Rest, Stream, Venue
+from minibot.exchanges.base import BANNED, RATE_LIMITED, Rest, RestError, Stream, Venue
 from minibot.exchanges.venues import VENUES
-from minibot.runtime.clock import machine_ns
+from minibot.market.address import Address, venue_file
+from minibot.runtime.clock import machine_ns, wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.configuration.config_sections import EMBEDDED
 
@@ -48,9 +49,17 @@ def new_stream(config: Config, streams: Sequence[str], base_url: str | None = No
 def server_time(config: Config) -> int:
     """Return the venue's clock in Unix milliseconds.
 
+    Before the end of a silence that a run was told, nothing is asked: it would make a ban longer.
+
     Raises:
-        RestError: The host cannot be reached, or has no usable answer.
+        RestError: The host cannot be reached, has no usable answer, or wants silence.
     """
+    now_ms, limits = wall_ms(), venue_of(config).streams.limits
+    address = Address(venue_file(config.var.root, config.venue), now_ms, limits)
+    left_ms = address.silent_until_ms - now_ms
+    if left_ms > 0:
+        kind = BANNED if address.is_banned else RATE_LIMITED
+        raise RestError(kind, f"not asked: it wants silence for {-(-left_ms // 1000)} s more")
     rest = new_rest(config)
     try:
         return rest.server_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from bisect import bisect_left
 from pathlib import Path
 
@@ -9,13 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.exchanges.base import BANNED, RestError
 from minibot.exchanges.binance.limits import CONNECTION_LIMITS as LIMITS
 from minibot.kernel.errors import IntegrityError
 from minibot.market.address import (
     Address,
     AddressFile,
     NoMemory,
+    venue_file,
 )
+from minibot.market.venue_access import server_time
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.configuration.config import load_config
+from tests.conftest import PROJECT
+from tests.exchanges.binance.loopback import Loopback, answer
 
 
 @pytest.mark.row("S-22")
@@ -46,6 +54,30 @@ def test_ban_is_remembered_by_the_next_process(tmp_path: Path) -> None:
     again = Address(AddressFile(path, "unix"), 60_000, LIMITS)
 
     assert (again.silent_until_ms, again.is_banned) == (120_000, True)
+
+
+@pytest.mark.row("F106")
+@pytest.mark.network_mock
+def test_ban_is_known_before_a_start_asks_for_the_time(tmp_path: Path) -> None:
+    """Not one request of a start, or of a look around, falls into a ban that a run was told."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(answer(b'{"serverTime":1700000000000}'))
+
+    with Loopback(talk) as server:
+        host = f"127.0.0.1:{server.port}"
+        sets = [f"paths.var={tmp_path}", f"binance.rest_url=http://{host}"]
+        config = load_config(PROJECT / "config" / "nore.v1.json", sets, {})
+        address = Address(venue_file(tmp_path, "binance"), wall_ms(), LIMITS)
+        asked = server_time(config)
+        address.on_silence(wall_ms() + 3_600_000, is_ban=True)
+        with pytest.raises(RestError) as refused:
+            server_time(config)
+        requests = len(server.requests)
+
+    assert asked == 1_700_000_000_000
+    assert refused.value.kind == BANNED
+    assert requests == 1
 
 
 def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
