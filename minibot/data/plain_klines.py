@@ -29,8 +29,9 @@ Array = Any  # A one-dimensional array of numpy.
 BLOCK_BYTES: Final = 1 << 20
 # All digits of a cell without its point, so that no sum needs more than 63 bits.
 DIGITS_MAX: Final = 18
-# Unix times of so many digits are milliseconds (`kline_rows.time_of`).
-MS_DIGITS: Final = (12, 13, 14)
+# Digits of Unix times and how many make a millisecond (`kline_rows.time_of`): the archive writes
+# microseconds since 2025.
+TIME_DIGITS: Final = (((12, 13, 14), 1), ((15, 16, 17), 1000))
 COMMA, DOT, NEWLINE, ZERO, NINE = b",.\n09"
 AMOUNTS: Final = ("open", "high", "low", "close", "volume")
 LARGEST: Final = (1 << 62) // 10**PLACES
@@ -104,20 +105,23 @@ def _columns(data: bytes) -> dict[str, Array]:
             raise _OtherRows
         at = len(first) + 1
     blocks: list[list[Array]] = []
+    units: set[int] = set()
     while at < len(data):
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1
         if not end:
             raise _OtherRows
-        blocks.append(_block(np.frombuffer(data, np.uint8, end - at, at), width))
+        found, unit = _block(np.frombuffer(data, np.uint8, end - at, at), width)
+        blocks.append(found)
+        units.add(unit)
         at = end
-    if not blocks:
+    if len(units) != 1:
         raise _OtherRows
     columns = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
     return dict(zip(("open_ts", *AMOUNTS), columns, strict=True))
 
 
-def _block(text: Array, width: int) -> list[Array]:
-    """Return open times and amounts of some whole rows.
+def _block(text: Array, width: int) -> tuple[list[Array], int]:
+    """Return open times and amounts of some whole rows, and the unit of their times.
 
     Raises:
         _OtherRows: One of them is not `width` cells of plain numbers.
@@ -158,8 +162,9 @@ def _block(text: Array, width: int) -> list[Array]:
     for whole in (0,) if width == NEEDED else (0, 6, 8):
         if has_point[whole::width].any():
             raise _OtherRows
+    counts, unit = next((each for each in TIME_DIGITS if digits[0] in each[0]), ((), 0))
     for time in (0,) if width == NEEDED else (0, 6):
-        if not np.isin(digits[time::width], MS_DIGITS).all():
+        if not np.isin(digits[time::width], counts).all():
             raise _OtherRows
         if (text[starts[time::width]] == ZERO).any():
             raise _OtherRows
@@ -172,8 +177,10 @@ def _block(text: Array, width: int) -> list[Array]:
             if (units > LARGEST * 10 ** places[cell]).any():
                 raise _OtherRows
             units *= powers
+        else:
+            units //= unit
         found.append(units)
-    return found
+    return found, unit
 
 
 def _units(text: Array, starts: Array, points: Array, ends: Array) -> Array:

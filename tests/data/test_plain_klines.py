@@ -19,14 +19,14 @@ ROWS = 40
 NAME = "BTCUSDT-1m-2025-01.csv"
 
 
-def cells_of(row: int) -> list[str]:
-    """Return a sound row whose numbers have from none to eight places."""
+def cells_of(row: int, end: str = "") -> list[str]:
+    """Return a sound row whose numbers have from none to eight places; `end` ends its times."""
     places = row % 9
     price = f"{100 + row}.{'0' * (places - 1)}5" if places else str(100 + row)
     low, high = f"{99 + row}.00000001", f"{102 + row}"
     start = START + 60_000 * row
     return [
-        *(str(start), price, high, low, price, f"{row + 1}.25", str(start + 59_999)),
+        *(f"{start}{end}", price, high, low, price, f"{row + 1}.25", f"{start + 59_999}{end}"),
         *("1.5", "7", "0.5", "0", "0"),
     ]
 
@@ -49,13 +49,15 @@ def assert_same(path: Path) -> None:
     assert (found.price_increment, found.qty_increment) == increments
 
 
+@pytest.mark.parametrize("end", ["", "000"], ids=["ms", "us"])
 @pytest.mark.parametrize("width", [6, 12])
 @pytest.mark.parametrize("has_header", [False, True], ids=["bare", "header"])
 def test_clean_file_is_read_as_it_is_row_by_row(
-    width: int, has_header: bool, tmp_path: Path
+    width: int, has_header: bool, end: str, tmp_path: Path
 ) -> None:
-    """Plain, packed, with and without a header or a last line break."""
-    rows = [row[:width] for row in ([list(COLUMNS)] if has_header else []) + clean()]
+    """Plain, packed, with and without a header or a last line break, in either unit of time."""
+    sound = [cells_of(row, end) for row in range(ROWS)]
+    rows = [row[:width] for row in ([list(COLUMNS)] if has_header else []) + sound]
     text = text_of(rows)
     plain, packed = tmp_path / NAME, tmp_path / f"{NAME}.gz"
     plain.write_text(text)
