@@ -20,7 +20,7 @@ import orjson
 from minibot.data.klines import inspect_klines
 from minibot.data.patience import Patience
 from minibot.data.store import Piece, Series, StoredFile, rest_period
-from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
+from minibot.data.treatment import KEEP_ALL, ORDER, PRICES, ROWS, UNITS, clock_text
 from minibot.exchanges.base import TIMEOUT, UNREACHABLE, Rest, RestError, Venue
 from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
 from minibot.exchanges.venue_facts import SETTLE_MS, Archive, ArchiveFile, ArchiveHost
@@ -33,8 +33,9 @@ LOOPBACK_VENUE: Final = "embedded"
 VERIFIED, NONE = "verified", "none"
 # A month's file appears on the first Monday of the next; until then its days are requested.
 MONTH_LATE_MS: Final = 10 * 86_400_000
-# Trouble that a venue's published file may not have; gaps and quiet bars are the market's own.
-_NEVER: Final = (ROWS, UNITS, ORDER, MISALIGNED, PRICES)
+# Trouble that a venue's published file may not have; gaps and quiet bars are the market's own, and
+# after some outages of 2017 and 2018 its bars open within others.
+_NEVER: Final = (ROWS, UNITS, ORDER, PRICES)
 # A host that did not answer within all attempts is not asked for the next file or series.
 _GONE: Final = (UNREACHABLE, TIMEOUT)
 # An interruption costs at most this many pages of a thousand rows.
@@ -283,7 +284,7 @@ class Download:
             fetched.requests += 1
             rows += body
             if body:
-                at = next_open(wanted.interval, int(body[-1][0]))
+                at = next_open(wanted.interval, open_of(wanted.interval, int(body[-1][0])))
             elif is_settled:  # The newest bars may come late; bars missing after a day are a hole.
                 at = end_ts
             if not body or at >= end_ts:
@@ -359,7 +360,7 @@ def _examined(series: Series, stored: StoredFile) -> StoredFile:
     report.judge(KEEP_ALL)
     first_end_ts = next_open(series.interval, report.first_ts)
     last_ts = open_of(series.interval, report.end_ts - 1)
-    if first_end_ts <= stored.first_ts or last_ts >= stored.end_ts:
+    if report.rows and (first_end_ts <= stored.first_ts or last_ts >= stored.end_ts):
         span = f"{clock_text(report.first_ts)} .. {clock_text(report.end_ts)}"
         raise Refusal(f"holds bars of another time, {span}.", "")
     return stored.with_figures(report)

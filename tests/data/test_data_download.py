@@ -21,6 +21,7 @@ from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
+from minibot.data.treatment import Treatment
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.archive import ArchiveHost
 from minibot.exchanges.binance.archive_files import archive_files
@@ -856,7 +857,44 @@ def test_rest_piece_that_the_archive_leaves_has_its_own_figures(venue: Venue, de
     assert facts(desk.series())["bars_missing"] == 0
 
 
-@pytest.mark.parametrize(("place", "value"), [(3, "999999"), (0, NOW + 1)])
+@pytest.mark.parametrize("by", ["month", "day", "rest"])
+def test_bars_that_open_within_another_are_the_venues_own(
+    by: str, venue: Venue, server: ArchiveServer, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage of early 2018 the venue's bars open 14 s late, in its archive and by REST.
+
+    Whoever reads them says what becomes of them.
+    """
+    late = range(stamp("2025-01-09T10:00"), stamp("2025-01-12T04:00"))
+    wanted = hours("2025-01-09" if by == "day" else "2025-01-01", "2025-01-20")
+    good = archive_rows
+
+    def rows(interval: str, first_ms: int, end_ms: int) -> list[Any]:
+        found = good(interval, first_ms, end_ms)
+        return [[row[0] + 14_789_000, *row[1:]] if row[0] // 1000 in late else row for row in found]
+
+    monkeypatch.setattr("tests.data.archive_server.archive_rows", rows)
+    monkeypatch.setattr("tests.data.test_data_download.archive_rows", rows)
+    if by == "month":
+        wanted = hours("2025-01-01", "2025-02-01")
+    if by == "rest":
+        monkeypatch.setattr(venue, "rows_max", 300)
+        fetched = desk.fetch(wanted, rest=venue.url)
+    else:
+        fetched = desk.fetch(wanted, archive=server.url)
+    folder = desk.series().folder
+    kept = open_klines(folder, Treatment(misaligned="drop", gaps="keep"))
+
+    assert (fetched.troubles, fetched.missing) == ([], [])
+    assert facts(desk.series())["bars_missing"] == len(late) // HOUR_MS
+    assert [bar.open_ts for bar in kept] == [
+        at for at in range(wanted.from_ts, wanted.to_ts, HOUR_MS) if at not in late
+    ]
+    with pytest.raises(Refusal, match="misaligned"):
+        open_klines(folder)
+
+
+@pytest.mark.parametrize(("place", "value"), [(3, "999999"), (7, "0.0000000001")])
 def test_rest_row_that_is_none_is_told_and_nothing_of_it_stored(
     place: int, value: Any, venue: Venue, desk: Desk
 ) -> None:
@@ -888,7 +926,7 @@ def test_rest_page_with_a_row_that_is_none_is_not_named_though_later_pages_fail(
     desk.pages_a_write = 1
     wanted = hours("2025-01-01", "2025-02-01", "15m")
     rows = [venue.row(each) for each in archive_rows("15m", wanted.from_ts, wanted.to_ts)[:2000]]
-    rows[1500][0] += 1
+    rows[1500][7] = "0.0000000001"
     pages = {1: rows[:1000], 2: rows[1000:]}
     broken = answer(b"{}", "400 Bad Request")
     venue.fault = lambda number: (
