@@ -72,6 +72,12 @@ class Quote(NamedTuple):
     exchange_ts: int | None
 
 
+class NoTouch(NamedTuple):
+    """A side of the book is empty, as of a symbol that is about to go: there is no best quote."""
+
+    symbol: str
+
+
 class Diff(NamedTuple):
     """Absolute new quantities of levels; zero removes a level.
 
@@ -125,7 +131,7 @@ class Trades(NamedTuple):
     trades: tuple[Trade, ...]
 
 
-Message = Trade | Trades | Quote | Diff | StreamedSnapshot | Shutdown | Ignored
+Message = Trade | Trades | Quote | NoTouch | Diff | StreamedSnapshot | Shutdown | Ignored
 
 
 class Candle(NamedTuple):

@@ -21,6 +21,7 @@ from minibot.exchanges.base import (
     Diff,
     FrameInvalid,
     Message,
+    NoTouch,
     Quote,
     Shutdown,
     Snapshot,
@@ -215,6 +216,8 @@ class Feed:
         elif isinstance(message, StreamedSnapshot):
             feed = self._of(message.symbol)
             self._emit(feed.on_streamed_snapshot(message.snapshot, recv_mono_ns, ts), ts)
+        elif isinstance(message, NoTouch):
+            self._of(message.symbol).on_no_touch(ts)
         elif isinstance(message, Shutdown):
             return SHUTDOWN
         else:

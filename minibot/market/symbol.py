@@ -192,6 +192,11 @@ class SymbolFeed:
             return [*anew, *self._end_gap(QUOTE, now_ms), *ticks]
         return ticks
 
+    def on_no_touch(self, now_ms: int) -> None:
+        """Note that a side of the book is empty."""
+        self.data_ms = now_ms
+        self.lose_touch(now_ms)
+
     def lose_touch(self, now_ms: int) -> None:
         """Forget the touch that a refused quote has ended."""
         self._refused_ms = now_ms

@@ -273,6 +273,29 @@ def test_trade_after_a_quote_that_was_refused_waits_for_the_next_touch(refused: 
     ]
 
 
+@pytest.mark.row("F114")
+@pytest.mark.parametrize(
+    "empty",
+    [
+        quote_frame(12, ask="0.00000000").replace(b'"A":"5.0"', b'"A":"0.00000000"'),
+        quote_frame(12, bid="0.00000000").replace(b'"B":"5.0"', b'"B":"0.00000000"'),
+    ],
+)
+def test_quote_with_an_empty_side_is_no_bad_frame_and_ends_the_touch(empty: bytes) -> None:
+    """A symbol whose orders are all cancelled has no touch, and is no reason to end the run."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(10), T0, 1)
+    kind = feed.on_frame(empty, T0 + 1, 2)
+    feed.on_frame(trade_frame(1, T0 + 2), T0 + 2, 3)
+    before = of(feed, "market_tick")
+    feed.on_frame(quote_frame(13, ask="102.00000000"), T0 + 4, 5)
+
+    assert kind == DATA
+    assert feed.figures()["frames_invalid"] == 0
+    assert [(tick.kind, tick.ask) for tick in before] == [("quote", "101.00000000")]
+    assert [tick.kind for tick in of(feed, "market_tick")] == ["quote", "trade"]
+
+
 @pytest.mark.row("F115")
 @pytest.mark.parametrize(
     ("before", "wide", "kind"),

@@ -20,6 +20,7 @@ from minibot.exchanges.base import (
     FrameInvalid,
     Ignored,
     Message,
+    NoTouch,
     Quote,
     Rows,
     Shutdown,
@@ -113,9 +114,15 @@ def _trade(data: dict[str, Any]) -> Trade:
     return _new(Trade, (symbol, trade_id, price, price_units, qty, qty_units, at, side))
 
 
-def _quote(data: dict[str, Any]) -> Quote:
+def _quote(data: dict[str, Any]) -> Quote | NoTouch:
     bid, ask, bid_qty, ask_qty = data["b"], data["a"], data["B"], data["A"]
-    bid_units, ask_units = PRICES[bid], PRICES[ask]
+    try:
+        bid_units, ask_units = PRICES[bid], PRICES[ask]
+    except ValueError:
+        # A side without an order has neither price nor quantity: no wrong price, but no touch.
+        if not any([_is_empty(bid, bid_qty), _is_empty(ask, ask_qty)]):
+            raise
+        return NoTouch(_symbol(data))
     AMOUNTS[bid_qty]
     AMOUNTS[ask_qty]
     if bid_units >= ask_units:
@@ -124,6 +131,18 @@ def _quote(data: dict[str, Any]) -> Quote:
     at = None if exchange_ts is None else time_ms(exchange_ts)
     symbol, update_id = _symbol(data), _integer(data, "u")
     return _new(Quote, (symbol, update_id, bid, bid_units, bid_qty, ask, ask_units, ask_qty, at))
+
+
+def _is_empty(price: str, qty: str) -> bool:
+    """Return whether a side has no order; of any other the price is above zero.
+
+    Raises:
+        ValueError, TypeError: Neither of both.
+    """
+    if AMOUNTS[price] or AMOUNTS[qty]:
+        PRICES[price]
+        return False
+    return True
 
 
 def _diff(data: dict[str, Any]) -> Diff:
