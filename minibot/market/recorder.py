@@ -31,8 +31,8 @@ from minibot.market.wall_clock import WallClock
 FLUSH_MS: Final = 1_000
 WAIT_S_MAX: Final = 0.2
 JOIN_S: Final = 5.0
-# Fewer than a run may make, because a run at the same time shares the address.
-ATTEMPTS_MAX: Final = 200
+# A run at the same time shares the address: its 240 attempts and these stay below the venue's 300.
+ATTEMPTS_MAX: Final = 50
 # No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
 RENEWAL_RETRY_MS: Final = 60_000
