@@ -15,13 +15,14 @@ from minibot.cores.messages import (
     RESULTS,
     ActionMessage,
     Message,
+    ResultMessage,
     SignalMessage,
     ToldMessage,
 )
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
-from minibot.engine.signal_log import SignalLog
-from minibot.events.model import BLOCK, HOLD, Event, RiskStanding, Signal
+from minibot.engine.signal_log import UNFILLED, SignalLog
+from minibot.events.model import BLOCK, HOLD, Event, OrderResult, RiskStanding, Signal
 
 
 class DecisionRecord:
@@ -53,7 +54,7 @@ class DecisionRecord:
         self._keep(messages, event_of)
 
     def _log(self, messages: Sequence[Message]) -> None:
-        """Log signals, and what risk refused."""
+        """Log signals, what risk refused, and orders that ended unfilled."""
         log = self._signals
         for message in messages:
             if isinstance(message, SignalMessage):
@@ -62,6 +63,10 @@ class DecisionRecord:
                     log.add(signal, message.ts)
             elif isinstance(message, ActionMessage) and message.action == BLOCK:
                 log.add_block(message.reason_code)
+            elif isinstance(message, ResultMessage) and message.result in UNFILLED:
+                result = message.payload()
+                if isinstance(result, OrderResult):
+                    log.add_result(result)
 
     def _keep(self, messages: Sequence[Message], event_of: Callable[[Message], Event]) -> None:
         """Keep what a report reads, and that from which it follows."""

@@ -10,7 +10,7 @@ from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.signal_log import SignalLog
-from minibot.events.model import BLOCK, Event, JsonObject, RiskAction, Signal
+from minibot.events.model import BLOCK, Event, JsonObject, OrderResult, RiskAction, Signal
 
 # No process has made these events; the field is part of every event.
 NO_CMDLINE: Final = "0" * 64
@@ -118,7 +118,7 @@ class BacktestResult:
 
     @property
     def log(self) -> SignalLog:
-        """Counts and named values of the signals, gathered when they are first read."""
+        """Counts of signals and unfilled orders, gathered when they are first read."""
         if self._log is None:
             log = SignalLog(has_values=True)
             for event in self.of("signals"):
@@ -127,6 +127,9 @@ class BacktestResult:
             for event in self.of("risk_actions"):
                 if isinstance(event.payload, RiskAction) and event.payload.action == BLOCK:
                     log.add_block(event.payload.reason_code)
+            for event in self.of("order_results"):
+                if isinstance(event.payload, OrderResult):
+                    log.add_result(event.payload)
             self._log = log
         return self._log
 

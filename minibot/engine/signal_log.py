@@ -1,4 +1,4 @@
-"""Signal log: what a report reads of a run's signals, in columns instead of events."""
+"""Signal log: what a report reads of a run's signals and their orders, without their events."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from minibot.events.model import HOLD, Signal
+from minibot.events.model import HOLD, OrderResult, Signal
 
 NUMBER_STARTS: Final = frozenset("+-.0123456789")
 LARGEST: Final = 1e15
+# Results of an order that ended without all of its quantity; none of a cancel that risk sent.
+UNFILLED: Final = frozenset({"EXPIRED", "REJECTED"})
 
 
 class Named(NamedTuple):
@@ -73,7 +75,7 @@ class NamedValues:
 
 
 class SignalLog:
-    """Counts of a run's signals, and the values that the strategy named in them.
+    """Counts of a run's signals and unfilled orders, and the values named in the signals.
 
     Args:
         has_values: Whether the values are kept too, for pictures.
@@ -82,6 +84,7 @@ class SignalLog:
         sides: Number of signals by side.
         holds: Number of holds by reason code.
         blocks: Number of signals that risk refused, by reason code.
+        orders: Number of orders that expired or were rejected, by reason code.
         named: By symbol the values by name, in the strategy's own order.
     """
 
@@ -90,6 +93,7 @@ class SignalLog:
         self.sides: Counter[str] = Counter()
         self.holds: Counter[str] = Counter()
         self.blocks: Counter[str] = Counter()
+        self.orders: Counter[str] = Counter()
         self.named: dict[str, dict[str, NamedValues]] = {}
         self._signals: dict[str, SignalTimes] = {}
 
@@ -124,6 +128,11 @@ class SignalLog:
     def add_block(self, reason_code: str) -> None:
         """Take the next refusal of risk."""
         self.blocks[reason_code] += 1
+
+    def add_result(self, result: OrderResult) -> None:
+        """Take the next result of an order; it is counted where the order ended unfilled."""
+        if result.result in UNFILLED and result.reason_code is not None:
+            self.orders[result.reason_code] += 1
 
 
 def _number(text: str) -> float | None:

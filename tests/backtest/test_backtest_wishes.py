@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.report import tables
+from minibot.backtest.report.review import Review
 from minibot.backtest.sources.bars import BarSource
+from minibot.engine.decision_record import DecisionRecord
 from minibot.events.model import Event
 from tests.backtest.markets import bar_profile, series, walk
 from tests.engine.test_row_span import AsEvents, assert_same
@@ -86,6 +89,41 @@ def test_signal_tells_the_wish_and_risk_narrows_it(tmp_path: Path) -> None:
     assert spent["amount"] == {True}
     assert spent["plain"] == {False}
     assert "share" in spent
+
+
+LIMITS = '''"""Rests a purchase below the bid at each bar."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy
+
+
+class Limits(Strategy):
+    """Bids one percent too little, for as long as the profile lets it stand."""
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        return buy("cheaper", limit=f"{view.bid * 0.99:.2f}")
+'''
+
+
+@pytest.mark.parametrize("record", [None, DecisionRecord(has_values=False)])
+def test_orders_that_end_unfilled_stand_among_the_reasons_for_no_trade(
+    record: DecisionRecord | None, tmp_path: Path
+) -> None:
+    """Each purchase rests until its time is over; the report counts them, from either result."""
+    (tmp_path / "limits.py").write_text(LIMITS, encoding="utf-8")
+    config = bar_profile("strategy.name=limits", f"strategy.folder={tmp_path}")
+
+    result = run_backtest(BarSource(series(walk(60)), config), config, record=record)
+
+    review = Review.of(result)
+    orders = len(result.of("order_intents"))
+    assert orders > 10
+    assert review.refusals["ORDER"] == {"expired": orders}
+    told = tables.refusal_rows(review.to_json()["refusals"])
+    assert ["ORDER", "expired", str(orders)] in [row[:3] for row in told]
 
 
 LEVELS = '''"""Buys with a stop and a target of its own."""

@@ -6,6 +6,7 @@ Tables, page and kept files all read from here, so they cannot contradict each o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from minibot.backtest.report.exposure import Exposure, exposure_of
 from minibot.backtest.report.groups import Group, Stretch, grouped, stretches
@@ -17,6 +18,9 @@ from minibot.events.model import BLOCK, HOLD, JsonObject, OrderIntent
 from minibot.events.money import amount_text
 from minibot.report.market_change import MarketChange
 
+ORDER: Final = "ORDER"
+"""Orders that ended unfilled, among the reasons for which a backtest did not do more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -27,7 +31,8 @@ class Review:
         market: Market of the span, and buy-and-hold in it.
         series: Periods by kind: hour, day, week, month.
         signals: Number of signals by side.
-        refusals: Reasons of the strategy's holds and of risk's refusals, each with its number.
+        refusals: Reasons of the strategy's holds, of risk's refusals, and of orders that ended
+            unfilled, each with its number.
         has_limit_orders: True if an intent has a limit price, so its order may have rested.
     """
 
@@ -130,10 +135,12 @@ class Review:
 
 
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
-    """Return recorded holds of the strategy and refusals by risk, counted by reason."""
+    """Return holds of the strategy, refusals by risk and unfilled orders, counted by reason."""
+    log = result.log
+    found = {HOLD: log.holds, BLOCK: log.blocks, **({ORDER: log.orders} if log.orders else {})}
     return {
         by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        for by, counts in ((HOLD, result.log.holds), (BLOCK, result.log.blocks))
+        for by, counts in found.items()
     }
 
 

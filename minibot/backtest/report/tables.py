@@ -239,13 +239,13 @@ def trade_cells(trade: JsonObject) -> list[str]:
 
 
 def refusal_lines(refusals: JsonObject) -> list[str]:
-    """Return a table of the reasons for holds and refusals, the most frequent first."""
+    """Return a table of reasons for holds, refusals and unfilled orders, most frequent first."""
     rows = refusal_rows(refusals)
     return table_lines(REFUSAL_HEAD, rows, "Nothing was held back.", texts=(0, 1, 3), whole=(0, 1))
 
 
 def refusal_rows(refusals: JsonObject) -> list[list[str]]:
-    """Return up to `REFUSALS_SHOWN` rows each of strategy and risk: reason, count, meaning."""
+    """Return up to `REFUSALS_SHOWN` rows each of strategy, risk and orders: reason and count."""
     return [
         [by, code, f"{number:,}", REASONS[code].meaning if code in REASONS else ""]
         for by, counts in refusals.items()
