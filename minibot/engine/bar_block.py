@@ -17,7 +17,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.scaled_tick import Extremes
 from minibot.engine.bar_table import Array, BarTable
 from minibot.engine.cells import float_cells, int_cells
-from minibot.engine.intrabar import MARGIN_SHARE, PERCENT, Candle, TouchModel
+from minibot.engine.intrabar import LATENCY_SHARE, PERCENT, Candle, TouchModel
 from minibot.engine.tick_table import WIDE_MAX
 from minibot.events.cells import CELL, int_at
 from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
@@ -53,7 +53,7 @@ class Shapes:
         self._spread_bps = model.spread_bps
         self._spread_unit = BPS_UNITS * rules.price_step
         length = table.length_ms
-        self.lag_ms = max(1, min(model.latency_ms, length // MARGIN_SHARE))
+        self.lag_ms = max(1, min(model.latency_ms, length // LATENCY_SHARE))
         # Of a bar's volume: how much stands at either side in the bar after it.
         part, whole = MINUTE_MS * model.size_percent, max(MINUTE_MS, length) * PERCENT
         common = gcd(part, whole)

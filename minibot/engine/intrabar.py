@@ -37,10 +37,8 @@ from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 
-# Of the bar's length: what the open comes late and the close comes early, at most.
-MARGIN_SHARE = 16
-# The longest way of an order, of the bar's length: the open stands still for twice that margin, and
-# a slower order would meet the low in its place.
+# The longest way of an order, of the bar's length; by that way the open comes late and the close
+# early. The open stands still for as long again: a slower order would meet the low in its place.
 LATENCY_SHARE = 8
 PERCENT = 100
 
@@ -134,7 +132,7 @@ class Intrabar:
         of a position that the low has opened.
         """
         length = bar.end_ts - bar.open_ts
-        lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
+        lag = max(1, min(self._model.latency_ms, length // LATENCY_SHARE))
         opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
         before = self._touch(bar.open)
         yield from self._shown(before, opened, lag, watch)

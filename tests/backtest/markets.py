@@ -17,8 +17,11 @@ START_MS = 1_735_689_600_000  # 2025-01-01
 UNIT = 10**8
 
 
-WAITS = ("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000")
-"""Lives of orders that outlast a latency of seconds, so that what is slow fills at all."""
+WAITS = (
+    *("risk.intent_ttl_ms=100000", "execution.order_ttl_market_ms=100000"),
+    *("risk.tick_age_ms_max=100000", "execution.tick_age_ms_max=100000"),
+)
+"""Lives of orders and ticks that outlast a latency of seconds, so that what is slow fills."""
 
 
 def bar_profile(*sets: str, interval: str = "1m", trend: str = "15m") -> Config:
