@@ -11,6 +11,8 @@ from minibot.events.model import HOLD, OrderResult, Signal
 
 NUMBER_STARTS: Final = frozenset("+-.0123456789")
 LARGEST: Final = 1e15
+ORDER: Final = "ORDER"
+"""By whom more was not done, beside HOLD of the strategy and BLOCK of risk."""
 # Results of an order that ended without all of its quantity; none of a cancel that risk sent.
 UNFILLED: Final = frozenset({"EXPIRED", "REJECTED"})
 

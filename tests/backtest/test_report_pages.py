@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
 
@@ -341,6 +342,17 @@ def test_positions_entered_at_a_low_are_counted_everywhere() -> None:
     assert count.search(page(reviews, document))
     assert "entered_at_low" not in bare
     assert "at the low" not in "\n".join(tables.lines(bare)) + page(bare_reviews, bare)
+
+
+def test_reasons_come_the_most_frequent_first_from_a_kept_document_too() -> None:
+    """Keeping sorts a document by names; its table is that of the fresh one."""
+    fresh = {"HOLD": {"warmup": 3}, "BLOCK": {code: at for at, code in enumerate("hgfedcba")}}
+    kept = json.loads(canonical.encode(fresh))
+
+    rows = tables.refusal_rows(kept)
+
+    assert rows == tables.refusal_rows(fresh)
+    assert [row[1] for row in rows] == ["warmup", *"abcdef"]
 
 
 def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:

@@ -6,7 +6,6 @@ Tables, page and kept files all read from here, so they cannot contradict each o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 from minibot.backtest.report.exposure import Exposure, exposure_of
 from minibot.backtest.report.groups import Group, Stretch, grouped, stretches
@@ -14,12 +13,10 @@ from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, per
 from minibot.backtest.report.statistics import figures_of, market_figures, market_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
+from minibot.engine.signal_log import ORDER
 from minibot.events.model import BLOCK, HOLD, JsonObject, OrderIntent
 from minibot.events.money import amount_text
 from minibot.report.market_change import MarketChange
-
-ORDER: Final = "ORDER"
-"""Orders that ended unfilled, among the reasons for which a backtest did not do more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +134,8 @@ class Review:
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     """Return holds of the strategy, refusals by risk and unfilled orders, counted by reason."""
     log = result.log
-    found = {HOLD: log.holds, BLOCK: log.blocks, **({ORDER: log.orders} if log.orders else {})}
-    return {
-        by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        for by, counts in found.items()
-    }
+    orders = {ORDER: dict(log.orders)} if log.orders else {}
+    return {HOLD: dict(log.holds), BLOCK: dict(log.blocks), **orders}
 
 
 def _has_limit_orders(result: BacktestResult) -> bool:

@@ -12,7 +12,8 @@ from typing import Final
 
 from minibot.backtest.report.returns import MONTH
 from minibot.backtest.report.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
-from minibot.events.model import JsonObject
+from minibot.engine.signal_log import ORDER
+from minibot.events.model import BLOCK, HOLD, JsonObject
 from minibot.events.reasons import REASONS
 from minibot.report.columns import WIDTH, filled, table_lines, width_now
 from minibot.report.figures import (
@@ -248,9 +249,14 @@ def refusal_rows(refusals: JsonObject) -> list[list[str]]:
     """Return up to `REFUSALS_SHOWN` rows each of strategy, risk and orders: reason and count."""
     return [
         [by, code, f"{number:,}", REASONS[code].meaning if code in REASONS else ""]
-        for by, counts in refusals.items()
-        for code, number in list(counts.items())[:REFUSALS_SHOWN]
+        for by in (HOLD, BLOCK, ORDER)
+        for code, number in _most(refusals.get(by, {}))[:REFUSALS_SHOWN]
     ]
+
+
+def _most(counts: JsonObject) -> list[tuple[str, int]]:
+    """Return counts, the largest first; a kept document has them by their names."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def stretch_lines(found: Sequence[JsonObject], kind: str) -> list[str]:
