@@ -60,6 +60,32 @@ FLOORED = {**dict.fromkeys(FLOORS, LIMIT), "stop_limit_bps": None}
 WITH_FLOORS = {**PROFILE, "risk": {**PROFILE["risk"], **FLOORED}}
 
 
+CROSSES = '''"""Has two averages, of which one is slower."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy, whole
+
+
+class Crosses(Strategy):
+    """Refuses a fast average that is not faster."""
+
+    PARAMETERS = (
+        whole("fast", 30, low=2, high=200, what="bars"),
+        whole("slow", 40, low=2, high=200, what="bars"),
+    )
+
+    def __init__(self, settings):
+        if settings.whole("fast") >= settings.whole("slow"):
+            raise ValueError("fast is not faster")
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), history=1)
+
+    def on_bar(self, bar, view):
+        return buy("a bar")
+'''
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     """Bars of five hours."""
@@ -228,6 +254,19 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
         "strategy.rsi_period",
         "risk.positions_max",
     }
+
+
+def test_grid_keeps_points_that_are_refused_where_each_value_is_accepted_in_another(
+    job: Job,
+) -> None:
+    """Of two averages the fast one has to be faster: that point is a row, and says so."""
+    axes = [parse_axis("strategy.ema_fast=5,30"), parse_axis("strategy.ema_slow=20,50")]
+
+    rows = run_sweep(job, points_of(job, axes), 1)
+
+    assert [row.stop for row in rows] == ["", "", "CONFIG_INVALID", ""]
+    with pytest.raises(ConfigError):
+        points_of(job, [parse_axis("strategy.ema_fast=5,60"), *axes[1:]])
 
 
 @pytest.mark.process
@@ -574,6 +613,25 @@ def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: 
     judge(job, [parse_range("strategy.rsi_period=5:30", PROFILE)])
 
     for text in ("strategy.rsi_period=0:5", "strategy.ema_fast=5:300"):
+        with pytest.raises(ConfigError):
+            judge(job, [parse_range(text, PROFILE)])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_ends_of_ranges_that_need_each_other_are_searched(
+    own: bool, job: Job, tmp_path: Path
+) -> None:
+    """A fast average as slow as the profile's slow one is fine beside the slower ones."""
+    keys = ("strategy.ema_fast", "strategy.ema_slow")
+    if own:
+        (tmp_path / "crosses.py").write_text(CROSSES, encoding="utf-8")
+        job = job.changed("strategy.name=crosses", f"strategy.folder={tmp_path}")
+        keys = ("strategy.parameters.fast", "strategy.parameters.slow")
+    texts = (f"{keys[0]}=5:60", f"{keys[1]}=20:100")
+
+    judge(job, [parse_range(text, PROFILE) for text in texts])
+
+    for text in texts if own else texts[:1]:
         with pytest.raises(ConfigError):
             judge(job, [parse_range(text, PROFILE)])
 

@@ -20,6 +20,7 @@ from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.engine.collector import spared_collector
 from minibot.engine.decision_record import DecisionRecord
+from minibot.engine.lockstep import fresh_cores
 from minibot.engine.worker_pool import in_parallel
 from minibot.events.model import JsonObject
 from minibot.events.reasons import CONFIG_INVALID
@@ -121,9 +122,12 @@ def _divided(text: str) -> Iterator[str]:
 def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     """Return the settings of each point, the last axis changing fastest.
 
+    Points that are refused become rows that say so, as of two averages the slow one may not be
+    faster, but each value has to be accepted in one point at least.
+
     Raises:
-        ConfigError: A key stands twice, too many points, the length of a night, or points with an
-            invalid profile; each violation is named once, without its point.
+        ConfigError: A key stands twice, too many points, the length of a night, or a value that no
+            point accepts; each violation is named once, without its point.
     """
     refuse_twice("--sweep", [axis.key for axis in axes])
     if any(axis.key == NIGHT for axis in axes):
@@ -142,29 +146,35 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
         tuple(f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True))
         for values in itertools.product(*(axis.values for axis in axes))
     ]
-    violations: dict[str, None] = {}
-    for sets in grid:
-        try:
-            config = job.changed(*sets).config
-            judge(config.raw, config.given)
-        except ConfigError as error:
-            violations |= dict.fromkeys(error.violations)
+    refused = {sets: error for sets in grid if (error := refusal_of(job.changed(*sets)))}
+    accepted = {text for sets in grid if sets not in refused for text in sets}
+    violations = {
+        violation: None
+        for sets, error in refused.items()
+        if not accepted.issuperset(sets)
+        for violation in error.violations
+    }
     if violations:
         raise ConfigError("--sweep: the profile does not allow this.", list(violations))
     return grid
 
 
-def _is_accepted(job: Job) -> bool:
-    """Return whether the profile is valid: values that are fine alone may contradict each other."""
+def refusal_of(job: Job) -> ConfigError | None:
+    """Return why a job's profile or strategy is refused: values may contradict each other."""
     try:
-        return bool(job.config.raw)
-    except ConfigError:
-        return False
+        config = job.config
+        judge(config.raw, config.given)
+        fresh_cores(config.raw)
+    except ConfigError as error:
+        return error
+    except RunStop as error:
+        return ConfigError(f"{' '.join(job.sets)}: refused.", [error.detail])
+    return None
 
 
 def run_row(job: Job) -> Row:
     """Return the row of one backtest, even of one that is stopped, or whose profile is refused."""
-    if not _is_accepted(job):
+    if refusal_of(job) is not None:
         return Row(job.sets, {}, "", CONFIG_INVALID)
     with spared_collector():
         try:

@@ -22,20 +22,18 @@ from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.search.ranges import Range
-from minibot.backtest.search.sweep import Row, refuse_twice, run_row
+from minibot.backtest.search.sweep import Row, refusal_of, refuse_twice, run_row
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import Span
-from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import MarketSource
 from minibot.engine.worker_pool import Workers
 from minibot.events.model import JsonObject
 from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel import canonical
-from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.kernel.errors import Refusal
 from minibot.report.figures import date_clock
-from minibot.strategies.selection import judge as judge_strategy
 
 SCHEMA: Final = "minibot.optimise"
 # Trials drawn before their results are reported to the sampler: the most that run in parallel.
@@ -174,21 +172,19 @@ def _refuse_empty(source: MarketSource, windows: Sequence[Window]) -> None:
 def judge(job: Job, ranges: Sequence[Range]) -> None:
     """Check that the profile and its strategy accept the first and the last value of each range.
 
-    Each is tried with all other keys as in the profile, so no combination of ranges is checked.
+    Each is tried beside the profile's other keys, then beside the first and the last values of the
+    other ranges, as the slow one of two averages has to be above the fast one.
 
     Raises:
-        ConfigError: One of these values is refused, or a key stands twice.
+        ConfigError: One of these values is refused beside each of them, or a key stands twice.
     """
     refuse_twice("--vary", [each.key for each in ranges])
     for each in ranges:
         for place in (0, -1):
-            text = each.set(place)
-            config = job.changed(text).config
-            judge_strategy(config.raw, config.given)
-            try:
-                fresh_cores(config.raw)
-            except RunStop as error:
-                raise ConfigError(f"--vary: {text}: refused.", [error.detail]) from error
+            ends = [[other.set(end) for other in ranges if other is not each] for end in (0, -1)]
+            tried = [refusal_of(job.changed(each.set(place), *sets)) for sets in ([], *ends)]
+            if tried[0] is not None and None not in tried:
+                raise tried[0]
 
 
 def walk_forward(
