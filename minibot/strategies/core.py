@@ -473,7 +473,8 @@ class StrategyCore(Core):
         if "bookTicker" in gap.stream:
             return
         for builder in watched.builders:
-            if builder is watched.builders[-1] or gap.to_ts - gap.from_ts >= builder.length_ms:
+            is_deciding = builder.interval == self.chosen.needs.intervals[0]
+            if is_deciding or gap.to_ts - gap.from_ts >= builder.length_ms:
                 builder.reset(gap.to_ts)
         # Until the next bar nobody decides, and the reason of the last one is no longer true.
         reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"

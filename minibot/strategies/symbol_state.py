@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.events.intervals import longest_first
 from minibot.events.model import Check, FeedValue, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.decision import Decision, decision_of
@@ -17,8 +18,7 @@ class SymbolState:
     """One symbol: its view, its strategy, its bars being built, and what was said last.
 
     Attributes:
-        builders: Bars being made from trades, the deciding interval last; empty unless
-            `strategy.bars_from_ticks`.
+        builders: Bars being made from trades; empty unless `strategy.bars_from_ticks`.
         path: The strategy's file, or the name of a shipped one.
         said, said_ts: The last decision, also one that was not written, and its market time.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
@@ -51,7 +51,7 @@ class SymbolState:
         self.path: str = chosen.path
         intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
         self.builders: list[TickBars] = [
-            TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
+            TickBars(interval, chosen.needs.hole_bars_max) for interval in longest_first(intervals)
         ]
         self.said: Decision | None = None
         self.said_ts: int = -1

@@ -1370,9 +1370,9 @@ BOTH = (
 )
 
 
-def own_feed(tmp_path: Path, **changes: Any) -> Feed:
-    """Return a feed whose core runs the strategy `BOTH`."""
-    written(tmp_path, BOTH)
+def own_feed(tmp_path: Path, body: str = BOTH, **changes: Any) -> Feed:
+    """Return a feed whose core runs a strategy, by default `BOTH`."""
+    written(tmp_path, body)
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
     sets += [f"strategy.{key}={str(value).lower()}" for key, value in changes.items()]
     return Feed(load_config(PROFILE, sets).raw)
@@ -1405,11 +1405,12 @@ def test_bars_that_are_old_or_not_declared_are_not_shown(tmp_path: Path) -> None
     assert seen(feed) == [["1s", True]]
 
 
+@pytest.mark.parametrize("declared", ["('1s', '1m')", "('1m', '1s')"])
 def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
-    tmp_path: Path,
+    declared: str, tmp_path: Path
 ) -> None:
     """A bar made from ticks precedes its tick's answer; bars that fill a hole are not live."""
-    feed = own_feed(tmp_path, bars_from_ticks=True)
+    feed = own_feed(tmp_path, BOTH.replace("('1s', '1m')", declared), bars_from_ticks=True)
     start = feed.ts - feed.ts % 60_000 + 57_000
     for offset in (0, 3_000):
         feed.ts = start + offset
