@@ -127,11 +127,21 @@ def names_of(module: str) -> frozenset[str] | None:
 
 
 def instead_of(name: str) -> str:
-    """Return the replacement for a module, by its first part, or of a builtin."""
-    default = "a strategy has minibot.features, minibot.strategies.protocol and some of the " + (
-        "standard library: docs/STRATEGIES.md lists it"
+    """Return the replacement for a module, by its first part, or of a name."""
+    default = home_of(name) or (
+        "a strategy has minibot.features, minibot.strategies.protocol and some of the standard "
+        "library: docs/STRATEGIES.md lists it"
     )
     return INSTEAD.get(name.partition(".")[0], default)
+
+
+def home_of(name: str) -> str:
+    """Return the import of a name that a strategy may have; empty for one that it may not."""
+    for module in (API, *FEATURES):
+        found = getattr(import_module(module), name, None)
+        if name in _public(module) and (module == API or found.__module__ == module):
+            return f"write: from {module} import {name}"
+    return ""
 
 
 def sum_in_order(values: Iterable[Any], start: Any = 0) -> Any:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from minibot.strategies.allowed import API, BUILTINS, INSTEAD, instead_of, names_of
+from minibot.strategies.allowed import API, BUILTINS, INSTEAD, home_of, instead_of, names_of
 from minibot.strategies.decision import RELATIONS
 from minibot.strategies.source_finding import Finding as Finding
 from minibot.strategies.source_state import state_findings
@@ -109,7 +109,8 @@ def _imports(node: ast.AST) -> Iterator[Finding]:
         module = "." * node.level + (node.module or "")
         names = names_of(module)
         if names is None:
-            yield Finding(node.lineno, f"imports {module}", instead_of(module))
+            home = home_of(node.names[0].name)
+            yield Finding(node.lineno, f"imports {module}", home or instead_of(module))
             return
         for alias in node.names:
             if alias.name == "*":
@@ -122,7 +123,8 @@ def _imports(node: ast.AST) -> Iterator[Finding]:
 def _other_name(module: str, name: str, names: frozenset[str]) -> str:
     if module == "math":
         return INSTEAD["numpy"]
-    return INSTEAD.get(name) or f"of {module} there are: {', '.join(sorted(names))}"
+    there = f"of {module} there are: {', '.join(sorted(names))}"
+    return INSTEAD.get(name) or home_of(name) or there
 
 
 def _bound(tree: ast.Module) -> set[str]:

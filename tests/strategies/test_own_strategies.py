@@ -46,7 +46,7 @@ from minibot.runtime.configuration import own_source
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies import decision, trial_process
 from minibot.strategies import selection as chosen
-from minibot.strategies.allowed import safe_builtins, sum_in_order
+from minibot.strategies.allowed import API, safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
@@ -112,6 +112,19 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("from minibot.kernel.files import write_atomic", "imports minibot.kernel.files", "docs"),
         ("from collections import *", "imports * of collections", "name what"),
         ("from . import other", "imports .", "docs"),
+        ("x = adjust('x', stop='1')", "uses adjust", f"write: from {API} import adjust"),
+        ("x = Macd()", "uses Macd", "write: from minibot.features.macd import Macd"),
+        (
+            *(
+                "from minibot.features.bands import BollingerBands",
+                "imports minibot.features.bands",
+            ),
+            "write: from minibot.features.bollinger import BollingerBands",
+        ),
+        (
+            *("from minibot.features.ema import Sma", "imports Sma of minibot.features.ema"),
+            "write: from minibot.features.sma import Sma",
+        ),
         ("x = open('f')", "uses open", "PARAMETERS"),
         ("x = eval('1')", "uses eval", "interpreter"),
         ("exec('1')", "uses exec", "interpreter"),
