@@ -31,6 +31,8 @@ FEATURES: Final = (
     "minibot.features.vwap",
     "minibot.features.wilder",
 )
+ANSWERING: Final = frozenset({"Ema"})
+"""Indicators whose `update` returns the value; that of all others returns nothing."""
 REASONS: Final = "minibot.events.reasons"
 
 # Names by module; the modules of this project say their own, see `names_of`.

@@ -38,6 +38,7 @@ from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import ANSWERING, failure, own_strategy
 from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
+from minibot.strategies.source_check import lost_answers
 from minibot.strategies.unread_keys import unread_violations
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
@@ -147,6 +148,8 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
             for key, words in parameter_violations(cls.PARAMETERS, values).items()
         ]
         found += unread_violations(config["strategy"], cls.PARAMETERS, given)
+        if (source := section.source) is not None:
+            found += [each.told(source.path) for each in lost_answers(source.text)]
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)

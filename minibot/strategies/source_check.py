@@ -10,7 +10,16 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from minibot.strategies.allowed import API, BUILTINS, INSTEAD, home_of, instead_of, names_of
+from minibot.strategies.allowed import (
+    ANSWERING,
+    API,
+    BUILTINS,
+    FEATURES,
+    INSTEAD,
+    home_of,
+    instead_of,
+    names_of,
+)
 from minibot.strategies.decision import RELATIONS
 from minibot.strategies.source_finding import Finding as Finding
 from minibot.strategies.source_state import state_findings
@@ -280,6 +289,56 @@ def _relation(node: ast.expr) -> Iterator[Finding]:
         yield from _relation(node.orelse)
     elif isinstance(node, ast.Constant) and node.value not in RELATIONS:
         yield Finding(node.lineno, f"compares by {node.value!r}, which is no relation", _RELATION)
+
+
+# --- indicators -----------------------------------------------------------------------------------
+
+
+def lost_answers(text: str) -> list[Finding]:
+    """Return the lines that keep what an indicator's `update` gives, of one that gives nothing.
+
+    A strategy that waits for such a value never says anything.
+
+    Args:
+        text: A file in which `source_findings` finds nothing.
+    """
+    tree = ast.parse(text)
+    silent = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in FEATURES
+        for alias in node.names
+        if alias.name not in ANSWERING
+    }
+    given = [pair for node in ast.walk(tree) for pair in _given(node)]
+    makers: dict[str, set[str]] = {}
+    for target, call in given:
+        if isinstance(call.func, ast.Name):
+            makers.setdefault(ast.unparse(target), set()).add(call.func.id)
+    # One that also names something else somewhere may be that.
+    made = {name for name, found in makers.items() if found <= silent}
+    found = []
+    for _, call in given:
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "update":
+            name = ast.unparse(call.func.value)
+            if name in made:
+                what = f"keeps what {name}.update gives, which is nothing"
+                instead = f"call it on a line of its own, then read {name}.value"
+                found.append(Finding(call.lineno, what, instead))
+    return found
+
+
+def _given(node: ast.AST) -> Iterator[tuple[ast.expr, ast.Call]]:
+    """Yield each name that a statement gives to what a call returns, and the call."""
+    if not isinstance(node, _GIVES_A_NAME) or node.value is None:
+        return
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        pairs: list[tuple[ast.expr, ast.expr]] = [(target, node.value)]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = list(zip(target.elts, node.value.elts, strict=False))
+        for name, value in pairs:
+            if isinstance(value, ast.Call):
+                yield name, value
 
 
 # --- numbers and sets --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -12,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ from minibot.runtime.configuration import own_source
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies import decision, trial_process
 from minibot.strategies import selection as chosen
-from minibot.strategies.allowed import API, safe_builtins, sum_in_order
+from minibot.strategies.allowed import ANSWERING, API, FEATURES, safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
@@ -447,6 +449,58 @@ def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
     assert "line 15: ZeroDivisionError" in caught.value.violations[0]
     trial_process.require_tried(load_config(PROFILE, [*sets, "strategy.parameters.n=1"]).raw)
     trial_process.require_tried(load_config(PROFILE, []).raw)
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "is_lost"),
+    [
+        ("self.macd = Macd()", "value = self.macd.update(bar.close)", True),
+        ("self.sma, self.n = Sma(5), 0", "slow, n = self.sma.update(bar.close), 1", True),
+        ("self.sma = Sma(5)", "slow: float = self.sma.update(bar.close)", True),
+        ("self.ema = Ema(5)", "value = self.ema.update(bar.close)", False),
+        ("self.sma = Sma(5)", "self.sma.update(bar.close)", False),
+        ("self.ema = Ema(5) if settings else Sma(5)", "value = self.ema.update(1.0)", False),
+        ("self.ema = Ema(5)\n    self.sma = self.ema", "value = self.sma.update(1.0)", False),
+        ("self.ma = Sma(5)\n    self.ma = Ema(5)", "value = self.ma.update(1.0)", False),
+        ("self.last = {}", "value = self.last.update(a=1)", False),
+    ],
+)
+def test_value_of_an_update_that_gives_none_is_refused_at_a_start(
+    made: str, used: str, is_lost: bool, tmp_path: Path
+) -> None:
+    """It would stay None, and the strategy silent; a recorded night of such a file stays."""
+    written(tmp_path, f"def __init__(self, settings):\n    {made}\n\n{on_tick('return None')}")
+    path = tmp_path / "mine.py"
+    text = path.read_text(encoding="utf-8").replace("return None", f"bar = tick\n        {used}")
+    imports = "".join(f"from minibot.features.{n.lower()} import {n}\n" for n in SEEN if n in made)
+    path.write_text(text.replace("from minibot", f"{imports}from minibot", 1), encoding="utf-8")
+    config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"])
+
+    chosen.choose(config.raw)
+    if not is_lost:
+        chosen.judge(config.raw)
+        return
+    with pytest.raises(ConfigError) as caught:
+        chosen.judge(config.raw)
+    assert re.search(r"mine\.py, line \d+: keeps what self\.", caught.value.violations[0])
+
+
+SEEN = ("Ema", "Macd", "Sma")
+
+
+def test_updates_that_answer_are_those_that_are_named() -> None:
+    """The list of indicators whose `update` returns a value is that of their files."""
+    answering = {
+        cls.name
+        for module in FEATURES
+        for cls in ast.parse(Path(import_module(module).__file__ or "").read_text("utf-8")).body
+        if isinstance(cls, ast.ClassDef)
+        for item in cls.body
+        if isinstance(item, ast.FunctionDef) and item.name == "update" and item.returns is not None
+        if ast.unparse(item.returns) != "None"
+    }
+
+    assert answering == ANSWERING
 
 
 def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
