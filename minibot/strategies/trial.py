@@ -54,6 +54,8 @@ from minibot.strategies.view import View
 PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
 SYMBOL: Final = "BTCUSDT"
 START_MS: Final = 1_700_000_000_000
+# The bars of a strategy that declares none.
+SECOND: Final = "1s"
 QTY_STEP: Final = UNIT // 100_000
 NOTIONAL_MIN: Final = 5 * UNIT
 # Twice the least value, so that half of it is lost before it can be sold no more.
@@ -177,13 +179,23 @@ class Trial:
         """Let trades happen one after another; return all that is said to them."""
         return [decision for price in prices if (decision := self.trade(price)) is not None]
 
-    def bar(self, close: float, interval: str = "1s", *, is_live: bool = True) -> Decision | None:
-        """Let a bar of one price close, with the touch around it; return what is said to it."""
+    def bar(self, close: float, interval: str = "", *, is_live: bool = True) -> Decision | None:
+        """Let a bar of one price close, with the touch around it; return what is said to it.
+
+        It is one of the first interval that the strategy declares, unless another is given.
+
+        Raises:
+            ValueError: The strategy declares others, so that nobody would be shown this one.
+        """
+        declared = self._core.chosen.needs.intervals
+        interval = interval or next(iter(declared), SECOND)
+        if declared and interval not in declared:
+            raise ValueError(f"a bar of {interval}: the strategy declares {', '.join(declared)}")
         self.now += interval_ms(interval)
         return self._close_bar(close, interval, is_live=is_live)
 
-    def bars(self, closes: Iterable[float], interval: str = "1s") -> list[Decision]:
-        """Let bars close one after another; return all that is said to them."""
+    def bars(self, closes: Iterable[float], interval: str = "") -> list[Decision]:
+        """Let bars close one after another, each as `bar` does; return all that is said to them."""
         said = [self.bar(close, interval) for close in closes]
         return [decision for decision in said if decision is not None]
 

@@ -451,6 +451,19 @@ def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
     trial_process.require_tried(load_config(PROFILE, []).raw)
 
 
+def test_bar_of_a_trial_is_of_the_interval_that_the_strategy_declares(tmp_path: Path) -> None:
+    """A strategy of minutes is shown minutes, and a test that hands in others is told so."""
+    body = BOTH.replace("('1s', '1m')", "('1m',)")
+    trial = Trial(written(tmp_path, body))
+
+    said = trial.bars([100.0, 101.0])
+
+    assert [decision.side for decision in said] == ["BUY", "BUY"]
+    assert len(trial.view.bars("1m")) == 2
+    with pytest.raises(ValueError, match="a bar of 1s: the strategy declares 1m"):
+        trial.bar(100.0, "1s")
+
+
 @pytest.mark.parametrize(
     ("made", "used", "is_lost"),
     [
