@@ -465,11 +465,21 @@ class Wishing(Strategy):
 """
 
 
-@pytest.mark.parametrize("wish", ["limit=half", "valid_ms=half", "stop=half"])
-def test_warm_up_that_moves_a_wish_alone_is_not_enough(wish: str, job: Job, tmp_path: Path) -> None:
-    """After each warm-up it says BUY at the same bars, but at another price or for another time."""
+@pytest.mark.parametrize(
+    ("wish", "sets"),
+    [
+        ("limit=half", ()),
+        ("valid_ms=half", ()),
+        ("stop=half", ()),
+        ("confidence=half % 101", ("risk.confidence_min=50",)),
+    ],
+)
+def test_warm_up_that_moves_a_wish_alone_is_not_enough(
+    wish: str, sets: tuple[str, ...], job: Job, tmp_path: Path
+) -> None:
+    """It says BUY at the same bars, but at another price, for another time, or less surely."""
     (tmp_path / "wishing.py").write_text(WISHING.replace("WISH)", f"{wish})"))
-    own = ("strategy.name=wishing", f"strategy.folder={tmp_path}", "market.warmup_bars=20")
+    own = ("strategy.name=wishing", f"strategy.folder={tmp_path}", "market.warmup_bars=20", *sets)
     middle = job.open().origin_ms + 240 * 60_000
 
     found = check_warmup(job.changed(*own)._replace(span=Span(middle, None)), 1)

@@ -23,7 +23,7 @@ from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.worker_pool import in_parallel
 from minibot.events.intervals import WarmupBars, warmup_of
-from minibot.events.model import Bar, JsonObject
+from minibot.events.model import BUY, Bar, JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.strategies.core import StrategyCore
@@ -67,7 +67,8 @@ class Moved:
     """One named value, or the decision, compared with the longest warm-up.
 
     Attributes:
-        name: Name of the value; `decision` for side, reason, wish and validity.
+        name: Name of the value; `decision` for side, reason, wish and validity, and of a purchase
+            the confidence where risk asks for one.
         readings: Number of readings, one for each decision on a symbol, in which the value stands
             after this warm-up or after the longest. Decisions of a millisecond are compared in
             their order.
@@ -200,16 +201,23 @@ def read_off(job: Job) -> Readings:
     cores = fresh_cores(config.raw)
     strategy = cores[STRATEGY_ROLE]
     assert isinstance(strategy, StrategyCore)
-    market = _ReadOff(with_feeds(job.open(), config), strategy)
+    is_gated = config.raw["risk"].get("confidence_min") is not None
+    market = _ReadOff(with_feeds(job.open(), config), strategy, is_gated=is_gated)
     run_cores(market, config, cores)
     bars = warmup_of(config.market.warmup_bars, config.strategy.bar_interval)
     return Readings(bars, market.history_bars, market.readings)
 
 
 class _ReadOff:
-    """A source that reads the strategy's values after each of its events."""
+    """A source that reads the strategy's values after each of its events.
 
-    def __init__(self, source: MarketSource, strategy: StrategyCore) -> None:
+    Args:
+        source: The market.
+        strategy: The core that is read.
+        is_gated: Whether risk asks for a confidence, which then is part of the decision.
+    """
+
+    def __init__(self, source: MarketSource, strategy: StrategyCore, *, is_gated: bool) -> None:
         self.name, self.symbols = source.name, source.symbols
         self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
         self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
@@ -217,6 +225,7 @@ class _ReadOff:
         self.history_bars = 0
         self._source = source
         self._strategy = strategy
+        self._is_gated = is_gated
         self._read: dict[str, tuple[int, Decision]] = {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
@@ -237,6 +246,8 @@ class _ReadOff:
             facts = self._strategy.facts()["decisions"][symbol]
             wish = () if said.wish is None else said.wish.values()
             decision = f"{facts['side']} {facts['reason_code']} {wish} {said.valid_ms}"
+            if self._is_gated and said.side == BUY:
+                decision += f" {said.confidence}"
             self.readings.append(Reading(ts, symbol, decision, facts["checks"]))
 
     def _is_read(self, symbol: str, ts: int, said: Decision) -> bool:
