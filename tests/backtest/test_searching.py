@@ -313,6 +313,14 @@ def test_ranking_puts_the_better_first_and_what_has_no_figure_last() -> None:
     assert [r.sets[0][9] for r in ranked(rows, "fees")][:2] == ["c", "b"]
 
 
+def test_ranking_puts_what_was_stopped_behind_what_ended() -> None:
+    """A run that risk stopped lost less only because it ended sooner."""
+    stopped, late = replace(row("-1", "s"), stop="RISK_LIMIT"), replace(row("3", "t"), stop="X")
+    rows = [late, row(None, "a"), stopped, row("-5", "b"), row("-2", "c")]
+
+    assert [r.sets[0][9] for r in ranked(rows, "pnl")] == ["c", "b", "t", "s", "a"]
+
+
 def test_row_of_a_run_that_risk_stops_says_so(job: Job) -> None:
     """A row that risk stops is a result of the sweep, not its end."""
     stopped = run_row(job.changed('risk.night_loss_soft="0.1"', 'risk.night_loss_hard="0.2"'))

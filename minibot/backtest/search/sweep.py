@@ -207,14 +207,18 @@ def run_sweep(
 
 
 def ranked(rows: Sequence[Row], key: str) -> list[Row]:
-    """Return the rows, the best by a figure first; rows without it last, ties in given order."""
+    """Return the rows, the best by a figure first, ties in given order.
+
+    Those that were stopped come behind them, as their figures are of a shorter time, and those
+    without the figure last.
+    """
     shown = _shown(key)
 
-    def rank(row: Row) -> tuple[bool, Decimal]:
+    def rank(row: Row) -> tuple[bool, bool, Decimal]:
         value = row.figures.get(key)
         if value is None:
-            return True, Decimal(0)
-        return False, -shown.better * Decimal(str(value))
+            return True, False, Decimal(0)
+        return False, bool(row.stop), -shown.better * Decimal(str(value))
 
     return sorted(rows, key=rank)
 
