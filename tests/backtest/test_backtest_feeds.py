@@ -15,6 +15,7 @@ from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.span import Part, Span
+from minibot.cli.support.checking import verdict_lines
 from minibot.engine.market_source import MarketSource
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import FeedValue, Fill, Signal
@@ -150,6 +151,9 @@ def test_look_ahead_check_passes_a_strategy_that_reads_a_feed(tmp_path: Path) ->
 
     assert (verdict.is_clean, verdict.findings, verdict.modelled) == (True, [], 0)
     assert verdict.decisions > 15
+    # Nothing was altered of them, which the verdict says beside "no look-ahead".
+    assert verdict.feeds == ("mood",)
+    assert [line for line in verdict_lines(verdict) if "values of mood were not altered" in line]
 
 
 def test_values_up_to_the_moment_of_an_alteration_come_even_behind_a_cut_market(

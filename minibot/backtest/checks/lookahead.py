@@ -212,6 +212,7 @@ def check_lookahead(
     ]
     verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
     verdict.reads, verdict.modelled = base.market.reads.found, base.modelled()
+    verdict.feeds = tuple(sorted(job.config.market.feeds or {}))
     for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
         verdict.runs += 1
         if trace != base.trace(probe.change.ts):

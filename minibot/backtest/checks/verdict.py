@@ -59,6 +59,7 @@ class Verdict:
         findings: First difference of each of the first few differing runs.
         reads: Files that the cores opened on unaltered data.
         modelled: Number of signals decided on modelled ticks inside bars.
+        feeds: Names of the feeds whose values were not altered.
     """
 
     moments: int = 0
@@ -68,6 +69,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     modelled: int = 0
+    feeds: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:

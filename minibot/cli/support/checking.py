@@ -77,6 +77,7 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
         "findings": [finding.to_json() for finding in verdict.findings],
         "reads": [{"path": read.path, "ts": read.ts} for read in verdict.reads],
         "modelled": verdict.modelled,
+        "feeds": list(verdict.feeds),
     }
 
 
@@ -97,6 +98,11 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         lines.append(
             f"note: {counted(verdict.modelled, 'signal')} on ticks inside bars, which are modelled "
             "as low before high: test such a strategy on ticks"
+        )
+    if verdict.feeds:
+        lines.append(
+            f"note: values of {', '.join(verdict.feeds)} were not altered: a value whose time is "
+            "before it was known looks ahead, and nothing here shows it"
         )
     if verdict.is_clean:
         return [*lines, "no look-ahead: no event changed that lies before what was altered"]
