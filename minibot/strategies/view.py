@@ -255,7 +255,11 @@ class View:
         return None if text is None else Decimal(text)
 
     def of(self, symbol: str) -> View | None:
-        """Return the view of another symbol, as of now; None before anything was heard of it."""
+        """Return the view of another symbol, as of now; None before anything was heard of it.
+
+        Of bars that close together one symbol's comes first: a backtest's by the order of its
+        sources, a night's as they arrive. The other's is then that of before.
+        """
         other = self._views.get(symbol)
         if other is not None and other.now < self.now:
             other._now = self.now  # It was last told the time at an input of its own.
