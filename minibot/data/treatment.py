@@ -177,6 +177,16 @@ class DataReport:
         )
         raise Refusal(f"{self.path}: {said}.", _remedy([trouble.code for trouble in refused]))
 
+    def settled(self, treatment: Treatment) -> str:
+        """Return in a sentence what was wrong and how it was treated; empty for nothing."""
+        found = [
+            f"{code} {self.troubles[code].count:,} ({treatment.of(code)})"
+            for code in MEANINGS
+            if code in self.troubles
+        ]
+        said = [*([f"settled in its file: {', '.join(found)}"] if found else []), *self.notes]
+        return f"{self.symbol}: {'; '.join(said)}" if said else ""
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON."""
         known = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -19,6 +19,7 @@ class BarSeries:
         first_ts, end_ts: When the first bar opens and the last one ends, Unix ms.
         price_increment, qty_increment: As the numbers show it, for a symbol without known rules.
         candles: Gives them from the beginning, oldest first.
+        settled: Sentence on what was wrong with the data and how it was treated; empty for nothing.
         columns: Gives them as arrays by the names of `Candle`, where they stand as such; None
             where they do not.
     """
@@ -32,3 +33,4 @@ class BarSeries:
     qty_increment: str
     candles: Callable[[], Iterable[Candle]]
     columns: Callable[[], dict[str, Any] | None] = lambda: None
+    settled: str = ""

@@ -17,7 +17,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import Part, Span, parse_span
-from minibot.data.convert import write_ticks
+from minibot.data.convert import convert, write_ticks
 from minibot.data.ticks import table_of_ticks
 from minibot.data.treatment import Treatment
 from minibot.engine.market_source import NOBODY, Root, Watch
@@ -410,6 +410,33 @@ def test_six_months_twice_in_processes_with_other_hash_seeds_give_one_digest(
     assert digest_of(argv, PYTHONHASHSEED="4711", TZ="Asia/Tokyo", LC_ALL="C") == done.digest
     assert done.to_ts - done.from_ts >= 181 * DAY_MS
     assert len(done.of("fills")) > 100
+
+
+def test_report_says_what_was_settled_in_a_file_or_before_it_became_columns(
+    tmp_path: Path,
+) -> None:
+    """A whole file has no such sentence; of trades it stands beside their modelled touch."""
+    bars, keep = walk(30), Treatment(gaps="keep")
+    whole = f"klines:{write_klines(tmp_path, bars)}"
+    torn = write_klines(tmp_path, [*bars[:9], *bars[11:]], "ETHUSDT-1m.csv")
+    trades = tmp_path / "BTCUSDT-trades-2025-01-01.csv"
+    rows = [f"{n},100.0,1.0,100.0,{START_MS + n * 1000},True,True\n" for n in (1, 2, 5, 6)]
+    trades.write_text("".join(rows), encoding="utf-8")
+    convert([torn], tmp_path / "bars", keep)
+    convert([trades], tmp_path / "trades", keep)
+
+    def told(word: str) -> list[str]:
+        market = open_market([word], bar_profile(), treatment=keep)
+        return [text for text in market.assumptions if "gaps" in text]
+
+    assert told(whole) == []
+    assert told(f"klines:{torn}") == ["ETHUSDT: settled in its file: gaps 2 (keep)"]
+    assert told(f"columns:{tmp_path / 'bars'}") == [
+        "ETHUSDT: treated when it was converted: gaps keep"
+    ]
+    assert told(f"columns:{tmp_path / 'trades'}") == [
+        "BTCUSDT: treated when it was converted: gaps keep"
+    ]
 
 
 def test_file_with_a_hole_is_refused_until_told_how_to_treat_it(tmp_path: Path) -> None:

@@ -262,6 +262,7 @@ def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
         "order, a stop or target on the way met at its own price",
         f"{symbol}: spread {spread} bps, at least one price increment; size shown "
         f"{model.size_percent} % of what the bar before traded a minute",
+        *((series.settled,) if series.settled else ()),
     )
 
 

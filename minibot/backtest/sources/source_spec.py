@@ -16,7 +16,7 @@ from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RUN
 from minibot.backtest.sources.span import ALL, Part, Span
 from minibot.data.columns import Columns
 from minibot.data.kline import Kline
-from minibot.data.klines import KLINES, KlineSet, klines_of, open_klines
+from minibot.data.klines import KLINES, KlineSet, klines_of, open_klines, report_of
 from minibot.data.market_source import column_files
 from minibot.data.treatment import Treatment
 from minibot.engine.bar_series import BarSeries
@@ -112,7 +112,9 @@ def _open(word: str, config: Config, span: Span, treatment: Treatment | None) ->
         from minibot.backtest.sources.bars import BarSource
 
         path = find(rest)
-        series = _plain(word, path) or _series(word, open_klines(path, treatment))
+        series = _plain(word, path) or _series(
+            word, open_klines(path, treatment), treatment or Treatment()
+        )
         return BarSource(series, config, span)
     try:
         frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
@@ -163,6 +165,7 @@ def _stored(word: str, columns: Columns) -> BarSeries:
         *(str(header["price_increment"]), str(header["qty_increment"])),
         candles=lambda: (_candle(kline, interval) for kline in klines_of(columns)),
         columns=lambda: _arrays(columns, interval),
+        settled=report_of(columns).settled(Treatment()),
     )
 
 
@@ -198,7 +201,7 @@ def _plain(word: str, path: Path) -> BarSeries | None:
     )
 
 
-def _series(word: str, found: KlineSet) -> BarSeries:
+def _series(word: str, found: KlineSet, treatment: Treatment) -> BarSeries:
     klines = found.klines
     return BarSeries(
         name=word,
@@ -206,6 +209,7 @@ def _series(word: str, found: KlineSet) -> BarSeries:
         interval=found.interval,
         first_ts=klines[0].open_ts,
         end_ts=next_open(found.interval, klines[-1].open_ts),
+        settled=found.report.settled(treatment),
         price_increment=found.report.price_increment,
         qty_increment=found.report.qty_increment,
         candles=lambda: (_candle(kline, found.interval) for kline in klines),

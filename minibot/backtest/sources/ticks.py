@@ -15,8 +15,10 @@ from itertools import chain, islice
 from minibot.accounting.order_rules import OrderRules
 from minibot.backtest.sources.bars import touch_model
 from minibot.data.columns import Columns
+from minibot.data.klines import report_of
 from minibot.data.market_source import Texts, ticks_of, trade_rows
 from minibot.data.ticks import IS_TAKER_SELL, TRADES
+from minibot.data.treatment import Treatment
 from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
 from minibot.engine.row_span import Item
 from minibot.events.decimals import format_fixed
@@ -63,12 +65,15 @@ class TickSource:
         return SIMULATED.rules.parse(symbol_infos(self.symbols, {}, {symbol: sample})[symbol])
 
     def _assumed(self) -> tuple[str, ...]:
+        settled = report_of(self._columns).settled(Treatment())
+        told = (settled,) if settled else ()
         if self._columns.kind != TRADES:
-            return ()
+            return told
         spread = format_fixed(self._model.spread_bps, 2)
         return (
             f"{self.symbols[0]}: trades alone; touch at the trade's price on the taker's side, "
             f"spread {spread} bps, at least one price increment; size shown as large as the trade",
+            *told,
         )
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
