@@ -325,7 +325,8 @@ def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_M
         return 0
     if isinstance(given, bool) or not isinstance(given, Decimal | str | int):
         told = f"expected a Decimal, a whole number or decimal text, found {given!r}"
-        raise ValueError(f"{name}: {told}")
+        remedy = f"; of a float write the places that you mean: f'{{{name}:.2f}}'"
+        raise ValueError(f"{name}: {told}{remedy if isinstance(given, float) else ''}")
     try:
         wanted = Decimal(given)
     except ArithmeticError as error:

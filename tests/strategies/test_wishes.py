@@ -33,6 +33,7 @@ from tests.strategies.strategy_feed import START, SYMBOL, config, event
         ({"trail_bps": 10_001}, "at most 10000"),
         ({"trail_atr": "0.00001"}, "at most 4 places"),
         ({"trail_atr": 2.5}, "a Decimal, a whole number or decimal text"),
+        ({"stop": 93.1}, r"found 93\.1; of a float write the places that you mean: f'{stop:\.2f}'"),
         ({"trail": "3", "trail_bps": "30"}, "one of trail, trail_bps and trail_atr"),
         ({"limit": "0"}, "above zero"),
         ({"limit": "-95"}, "above zero"),
