@@ -147,7 +147,7 @@ class StrategyCore(Core):
                 try:
                     decision = watched.strategy.on_tick(item, view)
                 except Exception as error:  # Stops the run: the same tick would raise it again.
-                    raise failure(error, self.chosen.path) from error
+                    raise failure(error, self.chosen.path, view) from error
             if decision is None and barred is None:  # As mostly.
                 return None
             return self._answer(watched, item, seq, decision, barred)
@@ -189,7 +189,7 @@ class StrategyCore(Core):
                     if decision is not None:
                         break
             except Exception as error:  # Stops the run: the same price would raise it again.
-                raise failure(error, self.chosen.path) from error
+                raise failure(error, self.chosen.path, view) from error
             prices.first = prices.at + CELL
             prices.fill_tick()
             view._now = prices.ts
@@ -383,7 +383,7 @@ class StrategyCore(Core):
         try:
             decision = watched.strategy.on_bar(bar, watched.view)
         except Exception as error:  # Stops the run: the same bar would raise it again.
-            raise failure(error, self.chosen.path) from error
+            raise failure(error, self.chosen.path, watched.view) from error
         return decision if bar.is_live else None
 
     def _weighed(self, watched: SymbolState, decision: Decision, now: int) -> Decision | None:
@@ -411,10 +411,10 @@ class StrategyCore(Core):
         if not isinstance(decision, Decision):
             found = repr(decision) if isinstance(decision, str) else type(decision).__name__
             what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"
-            raise wrong_answer(watched.strategy, what, self.chosen.path)
+            raise wrong_answer(watched.strategy, what, self.chosen.path, watched.view)
         if decision.holds_address:
             what = f"the reason {decision.reason!r} holds an address, another in each process"
-            raise wrong_answer(watched.strategy, what, self.chosen.path)
+            raise wrong_answer(watched.strategy, what, self.chosen.path, watched.view)
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload
@@ -469,7 +469,7 @@ class StrategyCore(Core):
         try:
             watched.strategy.on_gap(gap, watched.view)
         except Exception as error:  # Stops the run: the same gap would raise it again.
-            raise failure(error, self.chosen.path) from error
+            raise failure(error, self.chosen.path, watched.view) from error
         if "bookTicker" in gap.stream:
             return
         for builder in watched.builders:

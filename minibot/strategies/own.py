@@ -24,6 +24,7 @@ from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.verdicts import API_EVALUATED, former_check, former_compare
+from minibot.strategies.view import View
 
 TOLD_MAX: Final = 20
 ERROR_CHARS_MAX: Final = 300
@@ -63,8 +64,10 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
     return _LOADED[key]
 
 
-def failure(error: Exception, path: str) -> RunStop:
+def failure(error: Exception, path: str, view: View | None = None) -> RunStop:
     """Return the STOP for a strategy's error: the same inputs would raise it again.
+
+    Of an own strategy it tells symbol and market time, where a view of them is given.
 
     Of an own strategy it is STRATEGY_ERROR, for the operator to correct; of a shipped one it is
     INVARIANT_BROKEN, for us. A STOP that was raised already keeps its code, but of an own strategy
@@ -73,34 +76,36 @@ def failure(error: Exception, path: str) -> RunStop:
     if isinstance(error, RunStop):
         if error.reason_code not in (CONFIG_INVALID, INVARIANT_BROKEN) or not _is_own(path):
             return RunStop(error.component, error.reason_code, error.detail)
-        return strategy_error(line_of(error, path), error.detail, path)
+        return strategy_error(line_of(error, path), error.detail, path, view)
     told = f"{type(error).__name__}: {error}"
     if _is_own(path):
-        return strategy_error(line_of(error, path), told, path)
+        return strategy_error(line_of(error, path), told, path, view)
     return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{line_of(error, path)}: {told}")
 
 
-def wrong_answer(strategy: Strategy, what: str, path: str) -> RunStop:
+def wrong_answer(strategy: Strategy, what: str, path: str, view: View) -> RunStop:
     """Return the STOP for an answer of the wrong kind; it names the place of the answer."""
     if _is_own(path):
-        return strategy_error(_answers_at(strategy, path), what, path)
+        return strategy_error(_answers_at(strategy, path), what, path, view)
     return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{path}: {what}")
 
 
-def strategy_error(place: str, told: str, path: str) -> RunStop:
-    """Return the STOP of an own strategy's error: where, what, and what to do next.
+def strategy_error(place: str, told: str, path: str, view: View | None = None) -> RunStop:
+    """Return the STOP of an own strategy's error: where, what, when, and what to do next.
 
     Args:
         place: `path, line N`.
         told: What happened; texts of a strategy may be of any length and any characters.
         path: The strategy's file.
+        view: The view that it was shown, if any.
     """
     text = told.encode("utf-8", "backslashreplace").decode()
     text = "".join(c if c.isprintable() else " " for c in text)
     if len(text) > ERROR_CHARS_MAX:
         text = f"{text[:ERROR_CHARS_MAX]}..."
     remedy = f"correct it, then: minibot strategy-check {path}"
-    return RunStop(STRATEGY_ROLE, STRATEGY_ERROR, f"{place}: {text}; {remedy}")
+    when = "" if view is None else f" ({view.symbol} at market time {view.now} ms)"
+    return RunStop(STRATEGY_ROLE, STRATEGY_ERROR, f"{place}: {text}{when}; {remedy}")
 
 
 def _is_own(path: str) -> bool:

@@ -367,7 +367,8 @@ def test_failure_of_a_strategy_stops_with_its_line(
     assert told in stop.detail
     assert stop.reason_code == "STRATEGY_ERROR"
     assert re.search(rf"^{re.escape(str(path))}, line (9|10|11): ", stop.detail)
-    assert stop.detail.endswith(f"; correct it, then: minibot strategy-check {path}")
+    when = "(BTCUSDT at market time 1700000000100 ms)"
+    assert stop.detail.endswith(f" {when}; correct it, then: minibot strategy-check {path}")
 
 
 def test_failure_of_a_shipped_strategy_is_ours() -> None:
