@@ -18,7 +18,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.source_interval import interval_sets
 from minibot.cli.backtest import DEFAULT_PROFILE, as_nights
-from minibot.cli.new_strategy import LIBRARY
+from minibot.cli.new_strategy import LIBRARY, NEEDED
 from minibot.kernel.files import write_atomic
 from minibot.report.figures import share, signed
 from minibot.runtime.configuration.config import config_with, load_config
@@ -28,11 +28,6 @@ PAGE: Final = PROJECT / "docs" / "STRATEGIES.md"
 SOURCES: Final = ("klines:btcusdt-1m", "klines:ethusdt-1m")
 TIMEFRAME: Final = "15m"
 OWN_EXITS: Final = ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null")
-NEEDED: Final = {
-    "trail_pullback": ("risk.hard_stop_bps=1000",),
-    "maker_grid": ("risk.limit_entries_max=3", "execution.order_ttl_market_ms=3600000"),
-}
-"""Keys that an example needs beside the demo's profile, by its name."""
 BEGIN: Final = "<!-- generated: examples, by python -m tools.examples -->"
 END: Final = "<!-- end of generated -->"
 

@@ -31,6 +31,12 @@ LIBRARY = {
 }
 """Examples with a result on the shipped bars (`tools.examples`), by name, with their classes."""
 
+NEEDED = {
+    "trail_pullback": ("risk.hard_stop_bps=1000",),
+    "maker_grid": ("risk.limit_entries_max=3", "execution.order_ttl_market_ms=3600000"),
+}
+"""Keys that an example needs beside the demo's profile, by its name."""
+
 EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBand", **LIBRARY}
 
 TEST = '''"""What {name} promises.
@@ -134,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     show(
         arguments,
         {"strategy": name, "files": [str(path) for path in files]},
-        _next_steps(name, list(files), arguments.folder),
+        _next_steps(name, list(files), arguments.folder, NEEDED.get(arguments.example, ())),
     )
     return 0
 
@@ -167,11 +173,12 @@ def class_of(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _next_steps(name: str, files: list[Path], folder: str) -> list[str]:
+def _next_steps(name: str, files: list[Path], folder: str, needed: tuple[str, ...]) -> list[str]:
     strategy, test = (shown_path(path) for path in files)
     chosen = f"--strategy {name}"
     if folder != FOLDER:
         chosen += f" --set strategy.folder={folder}"
+    chosen += "".join(f" --set {text}" for text in needed)
     return [
         f"written: {strategy} and {test}",
         f"  check     minibot strategy-check {strategy}",

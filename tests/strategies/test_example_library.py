@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from decimal import Decimal
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,9 +14,10 @@ from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
 from minibot.cli.main import run as cli
-from minibot.cli.new_strategy import LIBRARY
+from minibot.cli.new_strategy import LIBRARY, NEEDED
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import RunStop
+from minibot.runtime.configuration.config import load_config
 from minibot.strategies.selection import SHIPPED
 from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.strategies.strategy_feed import PRICE, Feed, config, signals
@@ -52,6 +54,20 @@ def test_example_begun_from_passes_the_test_that_is_written_beside_it(
 
     for test in tests:
         test()
+
+
+@pytest.mark.parametrize("example", [*LIBRARY, "skeleton"])
+def test_commands_of_an_example_begun_from_name_the_keys_that_it_needs(
+    own_folder: Path, example: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typed as printed, each is a backtest and a night in which the example trades."""
+    assert cli(["new-strategy", "my_idea", "--from", example, "--folder", str(own_folder)]) == 0
+
+    printed = [line for line in capsys.readouterr().out.splitlines() if "--strategy" in line]
+    needed = NEEDED.get(example, ())
+    found = [re.findall(r"--set ((?!strategy\.)\S+)", line) for line in printed]
+    assert found == [list(needed), list(needed)]
+    load_config(project / "config" / "nore-demo.v1.json", list(needed))
 
 
 @each_example
@@ -109,7 +125,7 @@ def test_example_with_wishes_trades_by_them_and_looks_at_nothing_ahead(
     }
     config = bar_profile(
         f"strategy.name={example}",
-        *(*small[example], *examples.OWN_EXITS, *examples.NEEDED.get(example, ())),
+        *(*small[example], *examples.OWN_EXITS, *NEEDED.get(example, ())),
         *("risk.order_notional=100", "risk.signal_exit=true"),
     )
     job = Job((f"klines:{path}",), config.raw)
