@@ -27,17 +27,21 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import Span
+from minibot.cli.support.checking import verdict_lines
 from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
 from minibot.engine.intrabar import Candle, Intrabar, Shown
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, Root, Watch
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Bar, Event, JsonObject, MarketTick
 from minibot.exchanges.tapes.frames import Frame
 from minibot.kernel.errors import Refusal
 from minibot.strategies.core import StrategyCore
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
+from tests.runs import ShortRun
 
 pytestmark = pytest.mark.campaign
 
@@ -138,6 +142,18 @@ def test_end_that_no_event_of_the_market_meets_changes_nothing(job: Job) -> None
     verdict = check(ended.changed("portfolio.at_end=close", "portfolio.close_market_ms=90011"))
 
     assert (verdict.is_clean, verdict.findings) == (True, [])
+
+
+def test_recorded_run_is_cut_and_the_verdict_claims_no_more(short_run: ShortRun) -> None:
+    """Its events are finished, so that no moment is tried in three ways that are one."""
+    config = Recorded.open(short_run.run_dir).manifest.config
+    job = Job((f"run:{short_run.run_dir}",), config, order=RULE)
+
+    verdict = check_lookahead(job, 1, decisions=2, random_moments=2)
+
+    assert verdict.is_clean
+    assert verdict.runs == verdict.moments
+    assert "over data that is cut after it" in verdict_lines(verdict)[0]
 
 
 def test_span_without_a_decision_is_refused(job: Job) -> None:

@@ -24,13 +24,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from minibot.backtest.checks.file_access_check import Reads
-from minibot.backtest.checks.perturbation import KINDS, Perturbation, Seen, perturbed
+from minibot.backtest.checks.perturbation import CUT, KINDS, Perturbation, Seen, perturbed
 from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict, as_json
 from minibot.backtest.driver import run_cores
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import Fed, with_feeds
 from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.recorded_run import RunSource
 from minibot.backtest.sources.span import Part
 from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
@@ -206,12 +207,14 @@ def check_lookahead(
             f"{job.config.strategy.bar_interval}.",
         )
     seed = job.config.seed
-    moments = _moments(base, decisions, random_moments, seed)
+    kinds = _kinds(base.market.source)
+    moments = _moments(base, decisions, random_moments, seed, kinds)
     probes = [
         Probe(job, Perturbation(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
     ]
     verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
     verdict.reads, verdict.modelled = base.market.reads.found, base.modelled()
+    verdict.is_cut_alone = kinds == (CUT,)
     verdict.feeds = tuple(sorted(job.config.market.feeds or {}))
     for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
         verdict.runs += 1
@@ -253,8 +256,15 @@ def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]
 # --- moments ----------------------------------------------------------------------------------
 
 
+def _kinds(source: MarketSource) -> tuple[str, ...]:
+    """Return the kinds of alteration that a source knows: finished events can be cut alone."""
+    while isinstance(source, Part | Fed):
+        source = source.source
+    return (CUT,) if isinstance(source, RunSource) else KINDS
+
+
 def _moments(
-    base: _Base, decisions: int | None, random_moments: int, seed: int
+    base: _Base, decisions: int | None, random_moments: int, seed: int, kinds: Sequence[str]
 ) -> list[tuple[int, str]]:
     """Return the moments with the kind of alteration for each, oldest first."""
     decided = sorted({item.event.ts for item in base.derived})
@@ -262,10 +272,10 @@ def _moments(
         last = len(decided) - 1
         places = sorted({round(n * last / max(1, decisions - 1)) for n in range(decisions)})
         decided = [decided[place] for place in places]
-    found = [(ts, KINDS[n % len(KINDS)]) for n, ts in enumerate(decided)]
+    found = [(ts, kinds[n % len(kinds)]) for n, ts in enumerate(decided)]
     stamps = sorted(set(base.market.ts))
     drawn = Random(seed).sample(stamps, min(random_moments, len(stamps)))
-    found += [(ts, kind) for ts in drawn for kind in KINDS]
+    found += [(ts, kind) for ts in drawn for kind in kinds]
     return sorted(dict.fromkeys(found))
 
 

@@ -59,6 +59,8 @@ class Verdict:
         findings: First difference of each of the first few differing runs.
         reads: Files that the cores opened on unaltered data.
         modelled: Number of signals decided on modelled ticks inside bars.
+        is_cut_alone: True for a recorded run, whose finished events are neither shuffled nor
+            replaced.
         feeds: Names of the feeds whose values were not altered.
     """
 
@@ -69,6 +71,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     modelled: int = 0
+    is_cut_alone: bool = False
     feeds: tuple[str, ...] = ()
 
     @property

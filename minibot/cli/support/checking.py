@@ -83,9 +83,10 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """Return the verdict in words."""
+    how = "cut" if verdict.is_cut_alone else "cut, shuffled or replaced"
     lines = [
         f"{counted(verdict.moments, 'moment')}, {verdict.decisions:,} of them of decisions, "
-        f"{counted(verdict.runs, 'run')} over data that is cut, shuffled or replaced after it"
+        f"{counted(verdict.runs, 'run')} over data that is {how} after it"
     ]
     for finding in verdict.findings:
         lines += finding_lines(finding)
