@@ -70,6 +70,12 @@ if TYPE_CHECKING:
 # data came from a cold cache each time, which made a pass an eighth longer.
 BATCH: Final = 512
 
+MODELLED: Final = (
+    "the strategy answers ticks, and those inside a bar are made of its four prices: test it on "
+    "ticks"
+)
+"""Assumption of a backtest whose strategy is shown the ticks of bars."""
+
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]
 """Called with the market time that has passed and its total, ms; an unknown total is 0."""
@@ -176,7 +182,10 @@ class _Pass:
         self.result = BacktestResult(
             config.raw, (source.name,), Performance(self._opening, portfolio.quote_asset)
         )
-        self.result.assumptions = source.assumptions
+        core = cores[STRATEGY_ROLE]
+        is_shown_ticks = isinstance(core, StrategyCore) and not core.is_deaf_to_trades
+        modelled = (MODELLED,) if is_shown_ticks and _has_bars(source) else ()
+        self.result.assumptions = (*source.assumptions, *modelled)
         # Messages of the cores, which are written out when they are read; those that a record has
         # taken are gone.
         self._said: list[Message] = []
@@ -464,6 +473,15 @@ def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
 
 def _type_of(kind: type[Payload]) -> str:
     return kind.TYPE
+
+
+def _has_bars(source: MarketSource) -> bool:
+    """Return whether a market, or a part of it, is made of bars."""
+    if isinstance(source, Fed):
+        return _has_bars(source.source)
+    if isinstance(source, Merged):
+        return any(_has_bars(each) for each in source.sources)
+    return isinstance(source, BarSource)
 
 
 def run_id_of(origin_ms: int) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 
-from minibot.backtest.driver import run_backtest, run_cores
+from minibot.backtest.driver import MODELLED, run_backtest, run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.span import Span
@@ -25,6 +25,19 @@ def result(*sets: str, count: int = 1200) -> BacktestResult:
     """Return the backtest of the walk."""
     config = bar_profile(*sets)
     return run_backtest(BarSource(series(BARS[:count]), config), config)
+
+
+def test_strategy_that_is_shown_ticks_of_bars_is_told_what_they_are() -> None:
+    """One that decides on bars alone is not; a portfolio of bars is one of bars too."""
+    for name, is_told in (("ema_cross", True), ("ma_cross", False), ("nore_strategy_v1", False)):
+        config = bar_profile(f"strategy.name={name}")
+        one, other = (
+            BarSource(series(BARS[:60], symbol), config) for symbol in ("BTCUSDT", "ETHUSDT")
+        )
+        for source in (one, Merged([one, other])):
+            told = run_backtest(source, config).assumptions
+            assert (MODELLED in told) == is_told
+            assert told[: len(source.assumptions)] == source.assumptions
 
 
 def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:
