@@ -32,7 +32,7 @@ from minibot.engine.worker_pool import Workers
 from minibot.events.model import JsonObject
 from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel import canonical
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
 
 SCHEMA: Final = "minibot.optimise"
@@ -184,7 +184,11 @@ def judge(job: Job, ranges: Sequence[Range]) -> None:
             ends = [[other.set(end) for other in ranges if other is not each] for end in (0, -1)]
             tried = [refusal_of(job.changed(each.set(place), *sets)) for sets in ([], *ends)]
             if tried[0] is not None and None not in tried:
-                raise tried[0]
+                raise ConfigError(
+                    f"--vary: {each.set(place)} is refused.",
+                    tried[0].violations,
+                    "Narrow the range, or change what it contradicts by --set or another --vary.",
+                )
 
 
 def walk_forward(
