@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email.policy
 import errno
+import html
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -31,6 +34,7 @@ from minibot.ops.alerts.delivery import Delivery, digest_of
 from minibot.ops.alerts.endings import LOST, stop_alert_of
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.run_alerts import AlertService
+from minibot.ops.alerts.send import send
 from minibot.ops.alerts.targets import (
     REPEAT,
     AddressTarget,
@@ -198,6 +202,40 @@ def test_mail_arrives_with_title_as_its_subject(mails: tuple[int, list[Any]]) ->
     assert len(got) == 1
     assert got[0].rcpt_tos == ["me@example.com"]
     assert b"Subject: title 1" in got[0].content
+
+
+# As a strategy's STOP has it, with a line for each fact and a path with signs of Markdown.
+PLAIN = "TypeError: '<' not supported & <h1>\nMeaning: D:\\my_*bot*\nRemedy: 1 < 2"
+BOT = "tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12345"
+
+
+@pytest.mark.process
+def test_mail_has_the_text_line_by_line_as_it_was_written(mails: tuple[int, list[Any]]) -> None:
+    """A mail is plain text: nothing in it is taken for HTML, and no lines are joined."""
+    port, got = mails
+    url = f"mailto://127.0.0.1:{port}?from=bot@example.com&to=me@example.com&mode=insecure"
+    outcome = AddressTarget("mail", url).send(replace(message(), body=PLAIN))
+
+    assert outcome == Outcome(True)
+    mail = email.message_from_bytes(got[0].content, policy=email.policy.default)
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().splitlines() == PLAIN.splitlines()
+
+
+@pytest.mark.parametrize("form", ["", "?format=markdown"])
+def test_telegram_gets_no_sign_of_the_text_as_markup(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A bot's server refuses a message with `<` that begins no tag, or `_` without its pair."""
+    plugin = pytest.importorskip("apprise.plugins.telegram", reason="apprise is not installed")
+    with WebHost() as host:
+        monkeypatch.setattr(plugin.NotifyTelegram, "notify_url", host.url("http", "/bot"))
+        said = send(f"{BOT}{form}", "title", PLAIN, CRITICAL)
+
+        assert said["ok"], said
+        sent = host.got[-1].json["text"].replace("\r\n", "\n").partition("\n")[2]
+    assert not re.search(r"(?<!\\)[_*`\[]" if form else r"<|&(?!amp;|lt;|gt;)", sent)
+    assert (re.sub(r"\\([_*`\[])", r"\1", sent) if form else html.unescape(sent)) == PLAIN
 
 
 # --- programs ---------------------------------------------------------------------------------

@@ -64,7 +64,12 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     target.redirects = False
     target.socket_connect_timeout = target.socket_read_timeout = SOCKET_S
     target.request_rate_per_sec = 0
-    is_sent = bool(target.notify(body=body, title=title, notify_type=_KINDS[level]))
+    service: Any = apprise.Apprise(asset=asset)
+    service.add(target)
+    # A target alone would take the text for the markup of its host: HTML in a mail or a chat, where
+    # a bare `<` is refused or swallowed, and lines are joined.
+    given = {"notify_type": _KINDS[level], "body_format": apprise.NotifyFormat.TEXT}
+    is_sent = bool(service.notify(body=body, title=title, **given))
     if is_sent:
         return _said(url, True, "")
     everything = " ".join(heard.all)
