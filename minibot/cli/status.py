@@ -14,9 +14,9 @@ from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.ops.run_health import exit_code, flag_of, needs, refused_last, roles_of
-from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
-from minibot.report.records import UNSEALED, RunRecord, read_record
-from minibot.report.summary import Row
+from minibot.report.figures import clock, date_clock, duration, megabytes, plain_text
+from minibot.report.records import UNSEALED, RunRecord, performance_of, read_record
+from minibot.report.summary import Row, open_row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var, shown_path
@@ -71,6 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append(_last_row(last))
     flag = flag_of(var)
     document["flag"] = flag
+    if run_id is None:
+        document["open_positions"] = held = _left_open(last, flag)
+        rows += [open_row(held)] if held else []
     rows += _flag_rows(var, flag)
     if arguments.json:
         show_json(document)
@@ -166,6 +169,13 @@ def _last_row(record: RunRecord) -> Row:
     return Row("last run", f"{record.run_id} {state}{code}{wall}", tone)
 
 
+def _left_open(last: RunRecord | None, flag: JsonObject | None) -> list[JsonObject]:
+    """Return the positions that the last run has left open; without its figures the STOP's."""
+    figures = None if last is None else performance_of(last)
+    told = flag or {} if figures is None else figures
+    return list(told.get("open_positions") or ())
+
+
 def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
     if flag is None:
         return [Row("STOP.flag", "none: a run may start", "good")]
@@ -183,7 +193,4 @@ def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
     rows.append(Row("reason", f"{where}: {plain_text(flag['detail'])}", "bad"))
     if reason is not None:
         rows += [Row("meaning", reason.meaning), Row("what to do", reason.remedy)]
-    positions = flag.get("open_positions") or []
-    if positions:
-        rows.append(Row("open", f"{counted(len(positions), 'position')} at that time"))
     return [*rows, Row("then", 'minibot clear-stop --reason "..."')]

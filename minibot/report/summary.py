@@ -7,6 +7,7 @@ Every figure comes from the queues; `acceptance` judges them and `proof` proves 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -247,7 +248,7 @@ def _result(night: Night) -> list[Row]:
             )
         )
     rows.append(Row("ledger", ledger_text(night.count.books)))
-    rows.append(_open_row(night, figures))
+    rows.append(open_row(figures["open_positions"]))
     return [row for row in rows if row.label or row.text]
 
 
@@ -282,8 +283,8 @@ def why_no_trade(night: Night) -> str:
     return f"It did not trade. {by}, most often ({counted(number, 'time')}): {why}"
 
 
-def _open_row(night: Night, figures: JsonObject) -> Row:
-    positions = figures["open_positions"]
+def open_row(positions: Sequence[JsonObject]) -> Row:
+    """Return the row of the positions that a run has left open."""
     if not positions:
         return Row("still open", "nothing")
     text = "; ".join(

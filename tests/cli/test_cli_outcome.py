@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from minibot.cli import night
+from minibot.cli import night, status
 from minibot.cli.support import outcome as outcome_module
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.selection import var_of
 from minibot.events.reasons import REASONS
+from minibot.ops.run_health import flag_of
 from minibot.report.figures import money, signed
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
@@ -154,6 +155,21 @@ def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortR
         r"STOPPED by RISK_LIMIT; verify clean, replay identical$",
         said.out.splitlines()[-1],
     )
+
+
+def test_status_after_a_stop_names_what_is_still_held_whoever_stopped(
+    stopped_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only risk's own STOP lists positions: of any other they come from the run's last figures."""
+    held = Night.open(stopped_run.run_dir).count.performance.portfolio.open_positions()
+    by_another_role = {**(flag_of(Var(stopped_run.var)) or {}), "open_positions": []}
+    monkeypatch.setattr(status, "flag_of", lambda _: by_another_role)
+
+    said = verb(stopped_run.var, "status")
+    document = verb(stopped_run.var, "status", "--json").document
+
+    assert document["open_positions"] == held
+    assert f"still open    {held[0]['qty']} {held[0]['symbol']} bought at " in said.out
 
 
 @pytest.mark.row("N-79")
