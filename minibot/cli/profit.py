@@ -29,6 +29,7 @@ from minibot.report.records import COPY, UNSEALED, RunRecord, final_performance
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
 EXAMPLE = "minibot profit --since 7d --by pair"
 HEAD: Final = ("data", "trades", "won", "fees", "result")
+UNENDED: Final = "not sealed yet; minibot report counts it so far"
 Kind = tuple[str, str]
 """The kind of a run's data and its quote asset; sums of two kinds are never added."""
 
@@ -77,7 +78,7 @@ def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord], zo
     with progress_bar("reading trades") as progress:
         for number, record in enumerate(records, 1):
             if record.manifest is None or record.is_copy or record.state == UNSEALED:
-                left_out = COPY if record.is_copy else "it has not been sealed"
+                left_out = COPY if record.is_copy else UNENDED
                 troubles.append((record.run_id, record.trouble or left_out))
                 continue
             kind = record.kind, str(record.manifest.config["portfolio"]["quote_asset"])
@@ -148,7 +149,9 @@ def _row(record: RunRecord) -> dict[str, Any]:
     try:
         performance = final_performance(record)
     except (OSError, RunStop) as error:
-        return row | {"trouble": f"no figures: {error}; minibot metrics recomputes them"}
+        damaged = f"{error}; minibot metrics recomputes them"
+        said = UNENDED if record.state == UNSEALED else damaged
+        return row | {"trouble": f"no figures: {said}"}
     return row | {
         "started_ms": manifest.started_ms,
         "data": record.kind,

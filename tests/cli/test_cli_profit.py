@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from minibot.engine.recorded_run import Recorded
+from minibot.events.reasons import ATOMICITY_VIOLATION
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.report.closed_trades import GROUPS, read_trades
 from minibot.report.night import Night
@@ -144,6 +145,22 @@ def test_profit_of_a_damaged_run_names_it_and_shows_the_others(
     assert said.code == 0
     assert [each["run_id"] for each in said.document["left_out"]] == [stopped_run.run_id]
     assert said.document["groups"]
+
+
+@pytest.mark.parametrize("by", [(), ("--by", "pair")])
+def test_run_without_a_seal_is_no_damaged_one(
+    short_run: ShortRun, tmp_path: Path, by: tuple[str, ...]
+) -> None:
+    """A run that goes on has no final figures yet: it is named with the verb that counts so far."""
+    run_dir = tmp_path / "var" / "runs" / short_run.run_id
+    unsealed = shutil.ignore_patterns("seal.json", "metrics.json", "report")
+    shutil.copytree(short_run.run_dir, run_dir, ignore=unsealed, copy_function=shutil.copy)
+
+    said = verb(tmp_path / "var", "profit", *by)
+
+    assert said.code == 0
+    assert "not sealed yet; minibot report counts it so far" in said.out
+    assert ATOMICITY_VIOLATION not in said.out
 
 
 def test_copy_of_a_run_is_named_and_counts_once(short_run: ShortRun, tmp_path: Path) -> None:
