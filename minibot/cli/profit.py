@@ -6,12 +6,17 @@ import argparse
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.run_filters import add_filters, filtered
 from minibot.cli.support.selection import add_zone, var_of
+from minibot.cores.core_profile import CARRY
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import RunOpening
+from minibot.events.names import CONTROL
 from minibot.kernel.errors import RunStop
 from minibot.replay.time_arguments import zone_of
 from minibot.report.closed_trades import (
@@ -54,12 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _show_groups(arguments, records, zone)
     rows = [_row(record) for record in records]
     told = [row for row in rows if row["result"] is not None]
+    _add_between(told)
     sums = _sums(told)
     head = ("run", f"began ({zone_name})", *HEAD)
     cells = [_cells(row, zone) for row in told]
     lines = table_lines(head, cells, f"no result under {var.runs}", whole=(0,))
     lines += [f"{row['run_id']}: {row['trouble']}" for row in rows if row["result"] is None]
-    lines += [_together(data, asset, each) for (data, asset), each in sums.items()]
+    for (data, asset), each in sums.items():
+        lines += [_together(data, asset, each), *_in_all(asset, each)]
     document = [
         {"data": data, "quote_asset": asset, **{name: str(value) for name, value in each.items()}}
         for (data, asset), each in sums.items()
@@ -160,7 +167,33 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "won": performance["wins"],
         "fees": performance["fees"],
         "result": performance["pnl"],
+        "equity_start": performance["equity_start"],
+        "equity": performance["equity"],
+        "from_run": _from_run(record),
     }
+
+
+def _from_run(record: RunRecord) -> str | None:
+    """Return the run whose positions a run has carried on; None for none, or where none is read."""
+    if record.manifest is None or record.manifest.config["portfolio"]["start_from"] != CARRY:
+        return None
+    try:
+        events = [event for _, event in islice(Recorded.open(record.run_dir).events(CONTROL), 1)]
+    except RunStop:  # `verify` tells of the damage; the run's own result stands all the same.
+        return None
+    openings = (event.payload for event in events if isinstance(event.payload, RunOpening))
+    return next((opening.from_run for opening in openings), None)
+
+
+def _add_between(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to each run how far its opening is from the end of the run that it carries on.
+
+    A run's result begins at its first marks, so no run has the move of the price before them.
+    """
+    ends = {row["run_id"]: row["equity"] for row in rows}
+    for row in rows:
+        end = ends.get(row["from_run"])
+        row["between"] = None if end is None else str(Decimal(row["equity_start"]) - Decimal(end))
 
 
 def _cells(row: dict[str, Any], zone: tzinfo) -> tuple[str, ...]:
@@ -181,16 +214,30 @@ def _together(data: str, asset: str, each: dict[str, Any]) -> str:
     return f"together, {data}: {result} {asset} after {fees} of fees, {won}"
 
 
+def _in_all(asset: str, each: dict[str, Any]) -> list[str]:
+    """Return the sum with the moves between runs, where positions were carried over them."""
+    if not each["between"]:
+        return []
+    between, whole = money(str(each["between"])), money(str(each["result"] + each["between"]))
+    carried = f"{between} {asset} between runs, by positions that were carried"
+    return [f"  and {carried}: {whole} {asset} in all"]
+
+
 def _sums(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return sums by kind of data and quote asset; simulated money is never added to real."""
     sums: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         key = row["data"], row["quote_asset"]
         each = sums.setdefault(
-            key, {"trades": 0, "won": 0, "fees": Decimal(0), "result": Decimal(0)}
+            key,
+            {
+                **{"trades": 0, "won": 0},
+                **{name: Decimal(0) for name in ("fees", "result", "between")},
+            },
         )
         each["trades"] += row["trades"]
         each["won"] += row["won"]
         each["fees"] += Decimal(row["fees"])
         each["result"] += Decimal(row["result"])
+        each["between"] += Decimal(row["between"] or 0)
     return sums

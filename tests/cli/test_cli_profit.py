@@ -18,6 +18,7 @@ from minibot.report.closed_trades import GROUPS, read_trades
 from minibot.report.night import Night
 from minibot.report.run_facts import night_facts
 from minibot.runtime.manifest import Manifest
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun, verb
 
 
@@ -177,6 +178,33 @@ def test_copy_of_a_run_is_named_and_counts_once(short_run: ShortRun, tmp_path: P
     assert said["together"][0]["result"] == results[short_run.run_id]
     assert [each["run_id"] for each in grouped["left_out"]] == ["good_night"]
     assert sum(each["trades"] for each in grouped["groups"]) == int(said["together"][0]["trades"])
+
+
+@pytest.mark.parametrize(("start_from", "gap"), [("carry", "2"), ("fresh", None)])
+def test_move_of_carried_positions_between_runs_is_part_of_the_account(
+    tmp_path: Path, start_from: str, gap: str | None
+) -> None:
+    """Each result begins at its run's first marks: what moved before is in none, but in equity."""
+    data, names = read_fixture(), ("20260105_220000", "20260106_220000")
+    equities = (("10000", "9998"), ("10000", "9999"))
+    for name, before, (start, end) in zip(names, (None, names[0]), equities, strict=True):
+        run_dir = made_run(tmp_path, {**data, "run_id": name, "from_run": before})
+        manifest = Manifest.load(run_dir)
+        portfolio = {**manifest.config["portfolio"], "start_from": start_from}
+        (run_dir / "manifest.json").unlink()
+        replace(manifest, config={**manifest.config, "portfolio": portfolio}).write(run_dir)
+        pnl = str(Decimal(end) - Decimal(start))
+        figures = {"equity_start": start, "equity": end, "pnl": pnl, "fees": "0"}
+        performance = {**figures, "round_trips": 0, "wins": 0}
+        write_hashed(run_dir / "metrics.json", {"performance": performance}, generation=1)
+
+    said = verb(tmp_path, "profit")
+    rows = verb(tmp_path, "profit", "--json").document["runs"]
+
+    assert [row["between"] for row in rows] == [None, gap]
+    assert "together, simulated: -3.00 USDT" in said.out
+    told = "and 2.00 USDT between runs, by positions that were carried: -1.00 USDT in all"
+    assert (told in said.out) is (gap is not None)
 
 
 def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:

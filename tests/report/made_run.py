@@ -98,7 +98,8 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
         found.setdefault(queue, []).append(event)
 
     begin = data["from_ts"]
-    add(CONTROL, begin, RunOpening({"USDT": data["cash"]}, tuple(data.get("lots", ())), {}))
+    cash, lots = {"USDT": data["cash"]}, tuple(data.get("lots", ()))
+    add(CONTROL, begin, RunOpening(cash, lots, {}, data.get("from_run")))
     for at, minute in enumerate(data["minutes"]):
         ts = begin + minute * MINUTE_MS
         for symbol, prices in data["prices"].items():
