@@ -25,7 +25,7 @@ from minibot.ops.web.http_server import HttpServer
 from minibot.ops.web.run_history import RunHistory
 from minibot.ops.web.run_view import Live, RunView
 from minibot.replay.explain.checks import failed_checks
-from minibot.replay.risk_at import headroom_at
+from minibot.replay.risk_at import risk_at
 from minibot.report.night import Night
 from minibot.report.records import UNSEALED
 from minibot.risk.budgets import drawdown_of
@@ -34,6 +34,8 @@ from minibot.risk.trading_halts import TradingHalts
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
+AT_END: Final = ("headroom", "exposure", "exits", "orders_per_minute")
+"""Facts of risk at the end of the run, which only its core can tell."""
 ENDED: Final = "ended"
 """Phase of a run that is shown from its record."""
 
@@ -144,7 +146,7 @@ def status_of(night: Night) -> JsonObject:
 
 def _risk_facts(night: Night) -> JsonObject:
     performance = night.count.performance
-    headroom: JsonObject | None = None
+    at_end: JsonObject = {}
     standing: RiskStanding | None = None
     for _, event in night.recorded.events(RISK_ACTIONS):
         said = event.payload
@@ -154,15 +156,15 @@ def _risk_facts(night: Night) -> JsonObject:
     for _, event in night.recorded.events(CONTROL):
         halts.take(event.payload)
     now_ms = night.count.market.last_ts or night.manifest.clock_origin_ms
-    with suppress(InvariantError):  # Other code made the run: what was left is not known here.
-        headroom = headroom_at(night.recorded)
+    with suppress(InvariantError):  # Other code made the run: what it says is not known here.
+        at_end = risk_at(night.recorded).facts()
     high, equity = performance.high_water_mark, performance.equity
     return {
         "equity": amount_text(equity),
         "high_water_mark": amount_text(high),
         "drawdown": amount_text(high - equity),
         "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
-        "headroom": headroom or {},
+        **{name: at_end[name] for name in AT_END if name in at_end},
         "account": None if standing is None else standing.state,
         # Over carried runs, as risk told it last.
         "account_high_water_mark": None if standing is None else standing.high_water_mark,

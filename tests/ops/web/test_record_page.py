@@ -17,8 +17,10 @@ import pytest
 from minibot.cli.support.packed import ARCHIVE
 from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
+from minibot.ops.web import record_page
 from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.record_page import RecordPage, status_of
+from minibot.replay.risk_at import risk_at
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from tests.ops.web.served import Served
@@ -62,6 +64,22 @@ def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRu
         facts, told = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
         for name in names:
             assert facts[name] == told[name], (role, name)
+
+
+def test_record_shows_levels_and_exposure_of_what_is_held_at_its_end(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was stopped with a position has stop, target and exposure on its page."""
+    fills, night = raw_events(short_run.run_dir, "fills"), Night.open(short_run.run_dir)
+    sold = next(fill for fill in fills if fill["payload"]["side"] == "SELL")
+    symbol, held = sold["payload"]["symbol"], risk_at(night.recorded, sold["ts"] - 1)
+    monkeypatch.setattr(record_page, "risk_at", lambda recorded: held)
+
+    shown = live_document(status_of(night), 0)
+
+    assert shown["exits"][symbol]["stop"]
+    assert shown["exits"] == held.facts()["exits"]
+    assert shown["risk"]["exposure"] == held.facts()["exposure"]
 
 
 def test_record_counts_signals_and_no_scans(short_run: ShortRun) -> None:
