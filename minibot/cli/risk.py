@@ -80,12 +80,14 @@ def is_in(recorded: Recorded, folder: Path | None) -> bool:
 
 
 def live_headroom(var: Var, run_id: str) -> JsonObject | None:
-    """Return the headroom in the live status of a running run; None where that tells none."""
+    """Return the headroom in the live status of a running run; None where that tells none now."""
     from minibot.cli.support.live_view import facts
-    from minibot.ops.live_status import LiveStatus
+    from minibot.ops.live_status import STALE_MS, LiveStatus
 
     live = LiveStatus(var.status)
     if not live.look() or live.latest is None or live.latest["run_id"] != run_id:
+        return None
+    if (live.age_ms() or 0) > STALE_MS:  # Its launcher stands still; the queues may have gone on.
         return None
     headroom: JsonObject | None = facts(live.latest, RISK_ROLE).get("headroom")
     return headroom

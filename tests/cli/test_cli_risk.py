@@ -11,7 +11,9 @@ from minibot.events.model import JsonObject, PositionPlan
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel import canonical
 from minibot.kernel.errors import InvariantError
+from minibot.ops.live_status import STALE_MS
 from minibot.replay import risk_at
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
 from tests.replay.damaged import copy_of, manifest_says
 from tests.runs import ShortRun, verb
@@ -59,14 +61,19 @@ def test_headroom_of_a_finished_run_is_that_after_its_last_order(short_run: Shor
     assert said.document["headroom"] == told
 
 
-def test_headroom_of_a_running_run_is_that_of_its_live_status(short_run: ShortRun) -> None:
-    """The status of another run says nothing of this one."""
-    var = Var(short_run.var)
-    last = canonical.decode(var.status.read_bytes().rstrip(b"\n"))
+def test_headroom_of_a_running_run_is_that_of_its_live_status(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An old status, or that of another run, says nothing of what is left of this one now."""
+    var, last = Var(tmp_path), canonical.decode(Var(short_run.var).status.read_bytes().rstrip())
+    var.status.parent.mkdir(parents=True)
 
-    told = live_headroom(var, short_run.run_id)
+    told = []
+    for age_ms in (0, STALE_MS + 1000):
+        var.status.write_bytes(canonical.encode({**last, "written_ms": wall_ms() - age_ms}))
+        told.append(live_headroom(var, short_run.run_id))
 
-    assert told == last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
+    assert told == [last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"], None]
     assert live_headroom(var, "20200101_000000") is None
 
 
