@@ -10,7 +10,7 @@ from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
 from minibot.replay.explain.lines import clock_ms
 from minibot.replay.run_status import open_run
-from minibot.report.figures import counted, money
+from minibot.report.figures import counted, date_clock, money
 
 if TYPE_CHECKING:
     from minibot.replay.diff import Diff, Divergence, Side
@@ -48,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
 def lines(diff: Diff) -> list[str]:
     """Return the comparison in words."""
     said = [f"one      {diff.one.name}", f"other    {diff.other.name}", f"market   {diff.market}"]
+    if diff.span is not None:
+        begin, end = map(date_clock, diff.span)
+        said.append(f"time     {begin} to {end} UTC, which both saw: all below is of it alone")
     said += [
         f"profile  {name}: {_value(one)} -> {_value(other)}"
         for name, (one, other) in diff.changed.items()

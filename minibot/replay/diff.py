@@ -115,6 +115,8 @@ class Diff:
         market: A sentence that compares the markets of both.
         decision: The first decision that differs.
         value: The first event that differs in any value, even if no decision changed with it.
+        span: First and last market time that both saw, Unix ms, of which all of this tells; None
+            where that is the whole of both.
     """
 
     one: Side
@@ -123,6 +125,7 @@ class Diff:
     market: str
     decision: Divergence | None
     value: Divergence | None
+    span: tuple[int, int] | None = None
 
     @property
     def is_same(self) -> bool:
@@ -137,6 +140,7 @@ class Diff:
             "same_decisions": self.is_same,
             "changed": _pairs(self.changed),
             "market": self.market,
+            "span": self.span and {"from_ts": self.span[0], "to_ts": self.span[1]},
             "first_decision": None if self.decision is None else self.decision.to_json(),
             "first_value": None if self.value is None else self.value.to_json(),
         }
@@ -224,6 +228,7 @@ def diff_runs(
         _market_text(markets[0], markets[1]),
         diverging(sides[0].said, sides[1].said, _decision),
         diverging(sides[0].said, sides[1].said, comparable),
+        None if spans[0] == spans[1] else (begin, end),
     )
 
 

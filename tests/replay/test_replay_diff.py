@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from minibot.engine.role_replay import replay_role
 from minibot.events.model import JsonObject
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
+from minibot.replay import diff
 from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
@@ -98,6 +100,24 @@ def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
 
     assert said.code == 0
     assert "decisions the same" in said.out
+
+
+def test_time_that_both_saw_is_named_where_one_run_saw_more(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures of a part of a run are no result of it, so the part is told with them."""
+    whole = span_of(Recorded.open(short_run.run_dir))
+    part = (whole[0], whole[1] - 30_000)
+    spans = iter((whole, part, whole, part, whole, whole))
+    monkeypatch.setattr(diff, "span_of", lambda recorded: next(spans))
+
+    words = ("diff", short_run.run_id, short_run.run_id)
+    said, document = verb(short_run.var, *words).out, verb(short_run.var, *words, "--json").document
+    alike = verb(short_run.var, *words, "--json").document
+
+    assert document["span"] == {"from_ts": part[0], "to_ts": part[1]}
+    assert f"time     {datetime.fromtimestamp(part[0] / 1000, UTC):%Y-%m-%d %H:%M:%S} to " in said
+    assert alike["span"] is None
 
 
 def test_night_is_told_from_the_middle_of_a_position_on(short_run: ShortRun) -> None:
