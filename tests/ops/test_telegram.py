@@ -10,11 +10,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.ops.alerts import answers
 from minibot.ops.alerts import telegram as chats
 from minibot.ops.alerts.answers import ANSWERS
 from minibot.ops.alerts.telegram import TelegramChat, token_and_chat
+from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS, LiveStatus
 from minibot.runtime.paths import Var
 from tests.nights.night import Night
@@ -162,6 +164,18 @@ def test_answer_from_an_old_status_says_so_before_anything_else(
     assert ": running" not in told(STALE_MS + 1)
     assert "No news" not in told(STALE_MS)
     assert "No news" not in told(10**9, ended=ended)
+
+
+def test_why_names_the_condition_that_fails_in_words(short_run: ShortRun) -> None:
+    """The first check that failed is told with what it needs, not as a program holds it."""
+    status = status_of(short_run)
+    decisions = facts_of(status, STRATEGY_ROLE)["decisions"]
+    failed = {"name": "rsi", "value": "41.9", "threshold": "<= 30"}
+    decisions["BTCUSDT"] |= {"reason": "HOLD: no setup", "against": failed}
+
+    said = answers.why_answer(status).splitlines()
+
+    assert "BTCUSDT: HOLD: no setup (rsi 41.9, needs <= 30)" in said
 
 
 def _code(question: str) -> str:

@@ -62,8 +62,10 @@ def why_answer(status: Status) -> str:
     decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
     lines = bars_of(facts_of(status, RISK_ROLE), status["now_ms"])
     for symbol, said in list(decisions.items())[:SYMBOLS_MAX]:
-        against = said.get("against")
-        lines.append(f"{symbol}: {said['reason']}{f' ({against})' if against else ''}")
+        line, failed = f"{symbol}: {said['reason']}", said.get("against")
+        if failed:
+            line += f" ({failed['name']} {failed['value']}, needs {failed['threshold']})"
+        lines.append(line)
     if len(decisions) > SYMBOLS_MAX:
         lines.append(f"and {len(decisions) - SYMBOLS_MAX} more")
     return "\n".join(lines) or "No decision yet."
