@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Event, Health, Incident
-from minibot.events.names import MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE, WATCHDOG_ROLE
+from minibot.events.names import (
+    EXECUTION_ROLE,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STRATEGY_ROLE,
+    WATCHDOG_ROLE,
+)
 from minibot.events.reasons import CONNECTION_LOST, COOLDOWN_PERIOD, STOPLOSS_GUARD
 from minibot.market.notices import CONNECTED
 from minibot.ops.alerts import status_rules
@@ -17,7 +23,12 @@ from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.alerts.answers import status_answer
 from minibot.ops.alerts.incident_rules import incident_alert
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
-from minibot.ops.alerts.status_rules import CONNECTION_LOST_S, StatusRules, sharpe_of
+from minibot.ops.alerts.status_rules import (
+    CONNECTION_LOST_S,
+    StatusRules,
+    positions_of,
+    sharpe_of,
+)
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.watchdog.ending import Phase
@@ -140,6 +151,20 @@ def test_change_of_tier_is_told_with_the_drawdown_of_the_account(rules: StatusRu
     told = {"profile": "nore-demo", "origin_ms": NOW, "quote_asset": "USDT"}
     said = status_answer({**status(**account), **told})
     assert "HALTED, 359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in said
+
+
+def test_halt_and_positions_are_told_in_figures_as_on_every_screen(rules: StatusRules) -> None:
+    """A person reads them on a phone: rounded money and prices, and no word of a program."""
+    held = {"symbol": "BTCUSDT", "qty": "0.00812000", "entry_price_avg": "61556.97000000"}
+    now = status(equity="9640.50123456", drawdown_bps="12.3456", is_halted=True)
+    facts = {"open_positions": [{**held, "resting_stop": "61509.51000000"}]}
+    now["roles"][EXECUTION_ROLE] = {"running": True, "heartbeat": {"facts": facts}}
+
+    (alert,) = rules.look(now)
+
+    assert alert.title.endswith("entries are halted")
+    assert alert.text == "equity 9,640.50, drawdown 12.3 bps"
+    assert positions_of(now) == ["BTCUSDT 0.00812000 at 61,556.97, stop 61,509.51"]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import account_notice, bars_of
-from minibot.report.figures import counted, duration, money
+from minibot.report.figures import counted, duration, money, price
 from minibot.runtime.clock import wall_ms
 
 SYMBOLS_MAX: Final = 15
+LEVELS: Final = ("stop", "target")
 
 Status = Mapping[str, Any]
 
@@ -36,7 +37,7 @@ def status_answer(status: Status) -> str:
     lines = [f"{status['run_id']}, {status['profile']}: {how}, for {passed}"]
     if "equity" in risk:
         equity, asset = money(risk["equity"]), status["quote_asset"]
-        lines.append(f"Equity {equity} {asset}, drawdown {risk['drawdown_bps']} bps")
+        lines.append(f"Equity {equity} {asset}, drawdown {money(risk['drawdown_bps'], 1)} bps")
         if notice := account_notice(risk):
             lines.append(f"{risk['account']}, {notice}")
     return "\n".join([*lines, *standing_lines(status)])
@@ -90,7 +91,7 @@ def stops_answer(status: Status) -> str:
     exits = facts_of(status, RISK_ROLE).get("exits", {})
     for position in facts_of(status, EXECUTION_ROLE).get("open_positions", []):
         levels = exits.get(position["symbol"], {})
-        stop, target = levels.get("stop") or "none", levels.get("target") or "none"
+        stop, target = (price(level) if level else "none" for level in map(levels.get, LEVELS))
         lines.append(f"{position['symbol']} {position['qty']}: stop {stop}, target {target}")
     return "\n".join(lines) or "No position is open."
 

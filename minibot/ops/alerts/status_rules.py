@@ -34,7 +34,7 @@ from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING, Alert
 from minibot.ops.data_age import STALE_MARKET_MS, data_age_ms, silence_ms
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import account_notice, entry_notice
-from minibot.report.figures import counted, date_clock
+from minibot.report.figures import counted, date_clock, money, price
 from minibot.report.span_meter import PERIODS_MIN
 from minibot.risk.account import ACTIVE
 from minibot.runtime.clock import wall_ms
@@ -191,16 +191,16 @@ class StatusRules:
             self._former[key] = value
             if value == former:
                 continue
-            title, level = f"the account is {value}", WARNING
+            words = f"equity {money(risk.get('equity'))}"
+            fallen = f"drawdown {money(risk.get('drawdown_bps'), 1)} bps"
             if key == "is_halted":
                 title = "entries are halted" if risk[key] else "entries are allowed again"
                 level = INFO
-            fallen = f"drawdown {risk.get('drawdown_bps')} bps"
-            if key == "account":  # Its tier counts from the mark of all carried runs.
-                fallen = account_notice(risk) or fallen
-            equity = f"equity {risk.get('equity')}, {fallen}"
+            else:  # Its tier counts from the mark of all carried runs.
+                title, level = f"the account is {value}", WARNING
+                words, fallen = f"{former} -> {value}; {words}", account_notice(risk) or fallen
             event_id = f"{value}@{status['now_ms']}"
-            yield self._alert(key, event_id, level, title, f"{former} -> {value}; {equity}")
+            yield self._alert(key, event_id, level, title, f"{words}, {fallen}")
 
     def _locks(self, locks: Iterable[JsonObject]) -> Iterator[Alert]:
         """Yield an alert for each lock of a protection; one that was made longer is a new one."""
@@ -348,11 +348,11 @@ def positions_of(status: Mapping[str, Any]) -> list[str]:
     lines = []
     for position in facts_of(status, EXECUTION_ROLE).get("open_positions", []):
         rests = [
-            f"{name} {position[key]}"
+            f"{name} {price(position[key])}"
             for name, key in (("stop", "resting_stop"), ("target", "resting_target"))
             if position.get(key)
         ]
-        at = position.get("entry_price_avg")
+        at = price(position.get("entry_price_avg"))
         words = f"{position['symbol']} {position['qty']} at {at}"
         lines.append(", ".join([words, *rests]))
     return lines
