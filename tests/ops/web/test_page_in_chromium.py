@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,6 +331,22 @@ def test_page_fits_a_phone_and_follows_the_readers_colours(
     assert (brightness(ground) < 0.5) == (scheme == "dark")
     assert abs(brightness(ground) - brightness(ink)) > 0.6
     assert chromium.complaints == []
+
+
+def test_locks_are_whole_on_a_phone(chromium: Chromium, record: RecordPage) -> None:
+    """How long nothing may be bought is read without scrolling sideways."""
+    enter(chromium, record.url, record.make_code(), PHONE_PX)
+    lock = {
+        "scope": "BTCUSDT",
+        "reason_code": "stoploss_guard",
+        "until_ts": 0,
+        "left_ms": 5_400_000,
+    }
+    chromium.ask("at('tab-risk').click()")
+    chromium.ask(f"live.locks = [{json.dumps(lock)}], show()")
+
+    assert "5400 s" in text(chromium, "locks")
+    assert chromium.holds("at('locks').scrollWidth <= at('locks').parentElement.clientWidth")
 
 
 def brightness(colour: str) -> float:
