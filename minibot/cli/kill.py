@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     run_id = require_killable(var, PATIENCE_S)
     said = "the reason is recorded"
+    if var.flag.exists():
+        said = "it was being stopped before, and the reason of then stands"
     try:
         leave_request(var.requests, run_id, KILL, who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:

@@ -75,6 +75,8 @@ class Followed:
             raise Refusal(f"there is no queue {plain(queue)!r}.", f"{hint}Queues: {known}.")
         if part and not recorded.roles.queues[name].parts:
             raise Refusal(f"{name} has no parts.", f"Try: minibot tail {name}")
+        if part and part not in (writers := recorded.roles.writers(name)):
+            raise Refusal(f"{name} has no part {plain(part)!r}.", f"Parts: {', '.join(writers)}.")
         self.recorded = recorded
         self.queue = queue
         self.is_of_sealed_run = recorded.queues == recorded.run_dir / "queues"

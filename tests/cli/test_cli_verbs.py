@@ -99,6 +99,22 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     assert read_hashed(var.flag)["role"] == OPERATOR
 
 
+def test_second_kill_says_that_the_first_reason_stands(tmp_path: Path) -> None:
+    """A run is stopped once: who kills it again learns that this reason goes on no record."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop, var.requests):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with RunLock(var):
+        note_current(var, "20251120_000000")
+
+        first, second = (verb(var.root, "kill", "--reason", why) for why in ("smoke", "fire"))
+
+    assert "the reason is recorded" in first.out
+    assert second.code == 0, second.err
+    assert "it was being stopped before, and the reason of then stands" in second.out
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
@@ -261,7 +277,9 @@ def test_tail_leaves_no_descriptor_open(short_run: ShortRun) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("queue", ["nope", "../secrets", "signals/parts/market_role"])
+@pytest.mark.parametrize(
+    "queue", ["nope", "../secrets", "signals/parts/market_role", "health/parts/market"]
+)
 def test_tail_of_what_is_no_queue_is_refused_with_the_names(
     queue: str, short_run: ShortRun
 ) -> None:
