@@ -6,17 +6,12 @@ import argparse
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from decimal import Decimal
-from itertools import islice
 from typing import Any, Final
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.run_filters import add_filters, filtered
 from minibot.cli.support.selection import add_zone, var_of
-from minibot.cores.core_profile import CARRY
-from minibot.engine.recorded_run import Recorded
-from minibot.events.model import RunOpening
-from minibot.events.names import CONTROL
 from minibot.kernel.errors import RunStop
 from minibot.replay.time_arguments import zone_of
 from minibot.report.closed_trades import (
@@ -29,6 +24,7 @@ from minibot.report.closed_trades import (
 )
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock, money, signed
+from minibot.report.night_sum import BETWEEN, moved_between
 from minibot.report.records import COPY, UNSEALED, RunRecord, final_performance
 
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
@@ -57,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     records = filtered(arguments, var, zone)[-arguments.number :]
     if arguments.by:
         return _show_groups(arguments, records, zone)
-    rows = [_row(record) for record in records]
+    moved = moved_between(records)
+    rows = [_row(record) | {"between": moved.get(record.run_id)} for record in records]
     told = [row for row in rows if row["result"] is not None]
-    _add_between(told)
     sums = _sums(told)
     head = ("run", f"began ({zone_name})", *HEAD)
     cells = [_cells(row, zone) for row in told]
@@ -167,33 +163,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "won": performance["wins"],
         "fees": performance["fees"],
         "result": performance["pnl"],
-        "equity_start": performance["equity_start"],
-        "equity": performance["equity"],
-        "from_run": _from_run(record),
     }
-
-
-def _from_run(record: RunRecord) -> str | None:
-    """Return the run whose positions a run has carried on; None for none, or where none is read."""
-    if record.manifest is None or record.manifest.config["portfolio"]["start_from"] != CARRY:
-        return None
-    try:
-        events = [event for _, event in islice(Recorded.open(record.run_dir).events(CONTROL), 1)]
-    except RunStop:  # `verify` tells of the damage; the run's own result stands all the same.
-        return None
-    openings = (event.payload for event in events if isinstance(event.payload, RunOpening))
-    return next((opening.from_run for opening in openings), None)
-
-
-def _add_between(rows: Sequence[dict[str, Any]]) -> None:
-    """Add to each run how far its opening is from the end of the run that it carries on.
-
-    A run's result begins at its first marks, so no run has the move of the price before them.
-    """
-    ends = {row["run_id"]: row["equity"] for row in rows}
-    for row in rows:
-        end = ends.get(row["from_run"])
-        row["between"] = None if end is None else str(Decimal(row["equity_start"]) - Decimal(end))
 
 
 def _cells(row: dict[str, Any], zone: tzinfo) -> tuple[str, ...]:
@@ -219,8 +189,7 @@ def _in_all(asset: str, each: dict[str, Any]) -> list[str]:
     if not each["between"]:
         return []
     between, whole = money(str(each["between"])), money(str(each["result"] + each["between"]))
-    carried = f"{between} {asset} between runs, by positions that were carried"
-    return [f"  and {carried}: {whole} {asset} in all"]
+    return [f"  and {between} {asset} {BETWEEN}: {whole} {asset} in all"]
 
 
 def _sums(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

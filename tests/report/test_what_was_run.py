@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.kernel.files import write_hashed
 from minibot.replay.diff import recorded_side, span_of
+from minibot.report import night_sum as night_sums
 from minibot.report.choices import OVERLAYS, changed_keys, changed_words, differing
 from minibot.report.figures import change
 from minibot.report.night_sum import night_sum, sum_lines
@@ -78,6 +80,7 @@ def counted_run(run: ShortRun, folder: Path, pnl: str, fees: str) -> RunRecord:
     """Return a record as a real night's, accepted, with an id and figures of its own."""
     folder.mkdir()
     figures = {"pnl": pnl, "fees": fees, "round_trips": 3, "wins": 2}
+    figures |= {"equity_start": "1000", "equity": str(1000 + Decimal(pnl))}
     write_hashed(folder / METRICS_FILE, {"performance": figures}, generation=1)
     record = read_record(run.run_dir)
     assert record.manifest is not None
@@ -110,8 +113,23 @@ def test_sum_adds_the_nights_that_count_and_no_others(
     found = night_sum([*nights, copied, read_record(short_run.run_dir)])
 
     assert (found["nights"], found["days"], found["others"]) == (2, 1, 2)
-    assert found["sums"] == {"USDT": {"result": "-0.50", "fees": "1.00", "trades": 6, "won": 4}}
+    sums = {"result": "-0.50", "fees": "1.00", "between": "0", "trades": 6, "won": 4}
+    assert found["sums"] == {"USDT": sums}
     assert "result -0.50 USDT after fees of 1.00, 4 of 6 trades won" in sum_lines(found)
+
+
+def test_sum_tells_what_carried_positions_moved_between_its_nights(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move before a night's first marks is in no night's result."""
+    monkeypatch.setattr(RunRecord, "is_real", property(lambda self: True))
+    monkeypatch.setattr(night_sums, "_from_run", lambda record: {"b": "a"}.get(record.run_id))
+    nights = [counted_run(short_run, tmp_path / name, "1.50", "0.40") for name in ("a", "b")]
+
+    found = night_sum(nights)
+
+    assert found["sums"]["USDT"]["between"] == "-1.50"
+    assert f"  and -1.50 USDT {night_sums.BETWEEN}" in sum_lines(found)
 
 
 def test_night_without_figures_is_named_and_not_taken_for_zero(
