@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from minibot.engine.recorded_run import Recorded
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel import canonical
 from minibot.ops.one_time_code import Codes
 from minibot.ops.web import live_documents, run_routes
@@ -315,6 +316,18 @@ def stage_setting(browser: Chromium, key: str, value: str) -> None:
 def text_of_table(browser: Chromium, name: str) -> str:
     """Return the text of a table, also while it is folded."""
     return str(browser.ask(f"at('{name}').textContent"))
+
+
+def test_trade_opened_on_another_day_has_its_date(chromium: Chromium, record: RecordPage) -> None:
+    """A carried position was not bought tonight, whatever its time of day says."""
+    enter(chromium, record.url, record.make_code())
+    closed_ts = 1_772_445_600_000  # 2026-03-02 10:00 UTC.
+
+    def opened(ago_ms: int) -> object:
+        return chromium.ask(f"opened({{opened_ts: {closed_ts - ago_ms}, closed_ts: {closed_ts}}})")
+
+    assert opened(HOUR_MS) == "09:00:00"
+    assert opened(11 * HOUR_MS) == "2026-03-01 23:00:00"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -16,6 +16,11 @@ let beatMs = 0;
 function clock(ms) {
   return ms === null || ms === undefined ? NONE : new Date(ms).toISOString().slice(11, 19);
 }
+// A position that was carried, or held over midnight, was opened on another day than it was closed.
+function opened(trade) {
+  const [opening, closing] = [whenOf(trade.opened_ts), whenOf(trade.closed_ts)];
+  return opening.slice(0, 10) === closing.slice(0, 10) ? clock(trade.opened_ts) : opening;
+}
 function amount(text, places = 2) {
   if (text === null || text === undefined) return NONE;
   return Number(text).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: Math.max(places, 2) });
@@ -252,7 +257,7 @@ async function past() {
     at("trades-shown").hidden = trades.offset === 0;
     at("trades-shown").textContent = `the newest ${trades.trades_count} of ${trades.total_trades}`;
     table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
-    [each.pair, clock(each.opened_ts), clock(each.closed_ts), average(each.entry_price), average(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
+    [each.pair, opened(each), clock(each.closed_ts), average(each.entry_price), average(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
   }
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
   await Promise.all([charts(), nights()]);
