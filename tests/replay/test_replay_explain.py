@@ -191,6 +191,17 @@ def test_planned_end_that_leaves_a_position_names_it(
     assert not any("nothing had to be closed" in note for note in said.notes)
 
 
+def test_stop_names_what_is_still_held(stopped_run: ShortRun) -> None:
+    """Who asks what led to a STOP is told what it left open, as after a planned end."""
+    recorded = Recorded.open(stopped_run.run_dir)
+    (bought,) = (event.payload.to_json() for _, event in recorded.events("fills"))
+
+    notes = Explainer(recorded).stop().notes
+
+    held = f"{bought['qty'].rstrip('0')} {bought['symbol']}"
+    assert f"a STOP closes nothing; still held: {held}" in notes
+
+
 def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
     """Lookup by number and by id agree with the file, at both ends; unknown ids are not found."""
     recorded = Recorded.open(short_run.run_dir)

@@ -26,13 +26,13 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
-from minibot.events.names import EXECUTION_ROLE, INCIDENTS, STOP_JOURNAL, TICKS
+from minibot.events.names import EXECUTION_ROLE, FILLS, INCIDENTS, STOP_JOURNAL, TICKS
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.checks import departure
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import clock_ms, notes_of, plain
-from minibot.replay.explain.trace import Trace
+from minibot.replay.explain.trace import Trace, short
 from minibot.replay.explain.trips import Trip
 from minibot.replay.graph.lineage import stop_position
 from minibot.replay.partial_run import PartialRun
@@ -228,7 +228,11 @@ class Explainer:
         ]
         self._walk(explanation, [*stops, *actions])
         explanation.steps += self._incidents_before(stops[0][2].ts)
-        explanation.notes += [*self._silence(stops[0][2]), *self._whole.notes(LATER)]
+        explanation.notes += self._silence(stops[0][2])
+        held = [f"{short(qty)} {symbol}" for symbol, qty in sorted(self._trace.held.items())]
+        if held and FILLS not in self._whole.damage:
+            explanation.notes.append(f"a STOP closes nothing; still held: {', '.join(held)}")
+        explanation.notes += self._whole.notes(LATER)
         return explanation
 
     def _planned_end(self, ends: Sequence[tuple[str, int, Event]]) -> Explanation:

@@ -29,6 +29,9 @@ class Trace:
     Args:
         recorded: The run; its fills are used as recorded, and the books end before a damaged one.
 
+    Attributes:
+        held: Quantity of each position that is open after the last fill.
+
     Raises:
         IntegrityError: The first line of `control` is damaged.
         InvariantError: The fills cannot have come from the opening.
@@ -39,6 +42,7 @@ class Trace:
         self.fills = [event for _, event in whole.events("fills")]
         self.closings: list[Trade] = []
         self.trips: list[Trip] = []
+        self.held: dict[str, int] = {}
         self._quote_asset = str(recorded.manifest.config["portfolio"]["quote_asset"])
         self._bookings: list[Booking] = []
         self._performance: Performance | None = None
@@ -59,6 +63,7 @@ class Trace:
             if isinstance(event.payload, Fill):
                 books.on_fill(event.payload, event.ts)
             held.append(_held(books))
+        self.held = held[-1]
         last = last_event(recorded, "market_ticks")
         self._states = books.close(opening[1].ts if last is None else last.ts)
         self._bookings = books.bookings
