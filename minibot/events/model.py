@@ -22,6 +22,7 @@ from typing import (
     Final,
     Literal,
     NamedTuple,
+    Self,
     TypeAlias,
     get_args,
     get_origin,
@@ -126,7 +127,7 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Payload:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the typed payload; KeyError for a missing key.
 
         Further keys, which contracts admit, are dropped.

@@ -173,9 +173,7 @@ class BookFills(FillModel):
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take over what `to_json` returned."""
         for symbol, book in data["books"].items():
-            kept = Book.from_json(book)
-            if isinstance(kept, Book):
-                self._books[symbol] = kept
+            self._books[symbol] = Book.from_json(book)
         self._lost = set(data.get("lost", ()))
         for symbol, taken in data["taken"].items():
             self._taken[symbol] = {_key(price): parse_amount(qty) for price, qty in taken}

@@ -140,9 +140,7 @@ class QueueFills(FillModel):
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take over what `to_json` returned."""
         for symbol, book in data["books"].items():
-            kept = Book.from_json(book)
-            if isinstance(kept, Book):
-                self._books[symbol] = kept
+            self._books[symbol] = Book.from_json(book)
         self._ahead = {
             name: None if text is None else parse_amount(text)
             for name, text in data["ahead"].items()

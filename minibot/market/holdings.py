@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from minibot.cores.messages import FillMessage
 from minibot.events.model import BUY, Fill
@@ -51,7 +51,7 @@ class Holdings:
             for lot in payload["lots"]:
                 self._qty[lot["symbol"]] += parse_amount(lot["qty"])
         elif event["type"] == "fill":
-            fill = FillMessage.read(cast(Fill, Fill.from_json(payload)))
+            fill = FillMessage.read(Fill.from_json(payload))
             if fill.side == BUY:
                 self._qty[fill.symbol] += fill.qty - (fill.fee if fill.pays_in_base else 0)
             else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import Instrument
@@ -89,7 +88,7 @@ def _note_first_rules(tail: ResumePoint, folder: Path) -> None:
 
 
 def _note_rules(tail: ResumePoint, payload: JsonObject) -> None:
-    tail.rules[payload["symbol"]] = cast(Instrument, Instrument.from_json(payload))
+    tail.rules[payload["symbol"]] = Instrument.from_json(payload)
 
 
 def _note(tail: ResumePoint, json: bytes) -> None:

@@ -397,8 +397,7 @@ class View:
         self.risk_action, self.risk_code, headroom = state["risk"]
         self._headroom = dict(headroom)
         self._told = None
-        plan = PositionPlan.from_json(state["plan"]) if "plan" in state else None
-        self._plan = plan if isinstance(plan, PositionPlan) else None
+        self._plan = PositionPlan.from_json(state["plan"]) if "plan" in state else None
         self.sell_ts = state["sell_ts"]
         for name, series in self._series.items():
             series.restore(state["series"][name])

@@ -228,9 +228,7 @@ def as_history(bar: Bar) -> Bar:
     """Return a bar marked as history."""
     if bar.is_history:
         return bar
-    # `from_json` is declared to return any payload; it returns one of its own class.
-    history: Bar = Bar.from_json(bar.to_json() | {"is_history": True})  # type: ignore[assignment]
-    return history
+    return Bar.from_json(bar.to_json() | {"is_history": True})
 
 
 def nothing_in(
