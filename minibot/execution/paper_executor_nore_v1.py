@@ -606,10 +606,8 @@ class PaperExecutorNoreV1(Core):
                 if order.stop_limit is not None:
                     # What its target's quote sells is the trade at the target.
                     self._tell_trigger(order, price, rules, seq, tick, messages)
-                ref, ts = tick.ref(seq), tick.ts
-                if order.intent_ts > ts:
-                    ts = order.intent_ts
-                n = len(messages)
+                # A due order's tick is never older than its intent.
+                ref, ts, n = tick.ref(seq), tick.ts, len(messages)
                 paying = rules.base_asset if is_in_base else rules.quote_asset
                 fill = fill_of(order, found, fee, paying, rules, touch, ts, seq, ref, n)
                 if found.has_depth or not found.is_displayed:
