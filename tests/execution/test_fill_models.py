@@ -480,6 +480,21 @@ def test_book_of_before_a_gap_fills_nothing() -> None:
     assert [part[0] for part in walked(coin(desk))] == ["1.500", "0.500"]
 
 
+def test_book_that_comes_after_a_gap_without_one_is_known() -> None:
+    """A gap before the first book loses nothing, and leaves no trace in the state."""
+    desk = executor("book")
+    before = desk.execution.state()["fill_model"]
+
+    desk.put("market_ticks", Gap(SYMBOL, "trade", desk.ts, desk.ts, "reconnect"))
+    after = desk.execution.state()["fill_model"]
+    book(desk, BIDS, ASKS)
+    coin(desk)
+    desk.intent("BUY", "3")
+
+    assert after == before == {"books": {}, "taken": {}}
+    assert [part[0] for part in walked(coin(desk))] == ["1.000", "1.500", "0.500"]
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_book_levels_stay_taken_over_a_gap(*, is_restarted: bool) -> None:
     """No level gives twice, also as the touch before the next book; one of another size is new."""

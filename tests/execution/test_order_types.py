@@ -25,7 +25,11 @@ LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
 
 def executor(**rules: Any) -> Desk:
     """Return an executor without risk that holds five coins; the touch is 99.99 to 100.01."""
-    keys = {"risk__exits_at": "venue", "execution__order_ttl_market_ms": 600_000}
+    keys: dict[str, Any] = {
+        "risk__exits_at": "venue",
+        "execution__order_ttl_market_ms": 600_000,
+        "execution__left_trading": "hold",
+    }
     desk = Desk(config(**keys), first=opening("10000", (LOT,)), with_risk=False)
     desk.put("market_ticks", instrument(**rules))
     desk.tick()
@@ -179,6 +183,35 @@ def test_trailing_delta_at_a_bound_passes_and_beyond_is_refused(bps: int, reason
     said = desk.intent("SELL", "1", order_type="STOP_LOSS", stop_price="90", trailing_delta=bps)
 
     assert results(said)[-1][1] == reason
+
+
+# --- a symbol that does not trade -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "trade"),
+    [
+        ("STOP_LOSS", {"stop_price": "99"}, "98.99"),
+        ("TAKE_PROFIT", {"target_price": "102"}, "102.01"),
+    ],
+)
+def test_trade_of_a_symbol_that_left_trading_triggers_nothing(
+    kind: str, changes: dict[str, Any], trade: str
+) -> None:
+    """An order keeps resting through a halt, and the first trade behind it triggers it."""
+    desk = executor()
+    desk.intent("SELL", "1", order_type=kind, **changes)
+    desk.tick()
+    desk.instrument(status="BREAK")
+
+    halted = desk.tick(trade, trade, trade=trade)
+    (order,) = desk.execution.orders
+    was_waiting = order.is_waiting
+    desk.instrument()
+    back = desk.tick(trade, trade, trade=trade)
+
+    assert (halted, was_waiting) == ([], True)
+    assert [result for result, _ in results(back)] == ["TRIGGERED", "FILLED"]
 
 
 # --- what does not fit ----------------------------------------------------------------------------

@@ -92,6 +92,27 @@ def test_order_fills_add_up_and_never_exceed_the_quantity() -> None:
             closed.fill(1)
 
 
+@pytest.mark.parametrize(
+    ("triggers", "stop"),
+    [
+        ({"stop": 90, "trail": 1000}, 108),
+        ({"stop": 108, "trail": 1000}, 108),
+        ({"stop": 109, "trail": 1000}, 109),
+        ({"stop": 90}, 90),
+        ({"trail": 1000}, None),
+    ],
+)
+def test_trailing_stop_follows_a_trade_and_a_fixed_one_stays(
+    triggers: dict[str, int], stop: int | None
+) -> None:
+    """A tenth below a trade at 120; it never falls, and what does not trail does not move."""
+    resting = order(OrderState.ACCEPTED, **triggers)
+
+    resting.follow(120, 1)
+
+    assert resting.stop == stop
+
+
 def test_order_survives_its_text_form() -> None:
     """An order restored from its text equals the original."""
     partly = order(OrderState.ACCEPTED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from minibot.cores.messages import IntentMessage
 from minibot.events.model import (
     AveragePrice,
     Event,
@@ -17,6 +18,10 @@ from minibot.events.model import (
     PriceMark,
     RunEnding,
 )
+from minibot.execution.core import core_from_config, core_from_state
+from minibot.execution.intake import field_refusal
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ContractError, InvariantError
 from tests.risk.desk import (
     OTHER,
@@ -83,9 +88,6 @@ def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
 @pytest.mark.parametrize(("field", "value"), [("qty", "NaN"), ("limit_price", "1e3")])
 def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: str) -> None:
     """A text that is no number is rejected, not raised, where a contract did not stop it."""
-    from minibot.cores.messages import IntentMessage
-    from minibot.execution.intake import field_refusal
-
     values: dict[str, Any] = {
         "symbol": SYMBOL,
         "side": "BUY",
@@ -96,6 +98,23 @@ def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: st
 
     message = IntentMessage.of(intent, Event(0, "", "", "", "", intent))
     assert field_refusal(message) in ("qty_invalid", "price_invalid")
+
+
+@pytest.mark.parametrize(("order_type", "limit"), [("MARKET", None), ("LIMIT", "100")])
+def test_time_in_force_that_the_venue_has_not_is_refused(
+    order_type: str, limit: str | None
+) -> None:
+    """An unknown time in force is refused, not read as GTC, where a contract did not stop it."""
+    values: dict[str, Any] = {"order_type": order_type, "limit_price": limit}
+    refusals = []
+    for time_in_force in (None, "IOC", "GTD"):
+        said: Any = time_in_force
+        intent = OrderIntent(
+            SYMBOL, "BUY", "1", client_order_id="c", purpose="ENTRY", time_in_force=said, **values
+        )
+        refusals.append(field_refusal(IntentMessage.of(intent, Event(0, "", "", "", "", intent))))
+
+    assert refusals == [None, None, "order_type_unsupported"]
 
 
 @pytest.mark.row("B-53")
@@ -597,20 +616,53 @@ def test_run_ending_refuses_entries_lets_exits_through_and_expires_the_rest() ->
 
 def test_nothing_is_taken_before_run_opening() -> None:
     """Inputs before `run_opening` raise, because there is no portfolio."""
-    from minibot.execution.core import core_from_config
-
     core = core_from_config(config())
 
     with pytest.raises(InvariantError):
         _ = core.portfolio
 
 
+def test_intent_before_run_opening_stops_the_run_and_becomes_no_order() -> None:
+    """Rules and a touch are no portfolio: nothing may be bought with cash that nobody told."""
+    desk = Desk(with_risk=False)
+    desk.execution = core_from_config(desk.profile)
+    desk.ready()
+
+    with pytest.raises(InvariantError, match="no run_opening"):
+        desk.intent("BUY", "1")
+
+    assert desk.execution.orders == []
+
+
+def test_executor_before_run_opening_has_no_money_to_show_and_keeps_its_state() -> None:
+    """Health shows no cash before it is known; a restart between the two changes no byte."""
+    desk = Desk(with_risk=False)
+    desk.execution = core_from_config(desk.profile)
+    desk.ready()
+    before = encode(desk.execution.state())
+
+    desk.execution = core_from_state(desk.profile, desk.execution.state())
+
+    assert desk.execution.facts() == {"open_orders": 0, "open_positions": []}
+    assert not desk.execution.is_opened
+    assert encode(desk.execution.state()) == before
+    desk.put("control", opening())
+    assert desk.execution.facts()["cash"] == "10000.00000000"
+
+
+def test_order_of_a_state_without_a_portfolio_fills_nothing() -> None:
+    """A damaged state, with an order and no portfolio, stops the run at the order's first tick."""
+    desk = executor()
+    desk.intent("BUY", "1")
+    desk.execution = core_from_state(desk.profile, desk.execution.state() | {"portfolio": None})
+
+    with pytest.raises(InvariantError, match="no run_opening"):
+        desk.tick()
+
+
 @pytest.mark.row("N-112", "N-57")
 def test_execution_role_runs_this_executor_and_no_other() -> None:
     """The execution role loads the file that the specification names."""
-    from minibot.execution.core import core_from_config
-    from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
-
     core = core_from_config(config())
 
     assert type(core) is PaperExecutorNoreV1

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from minibot.engine.role_replay import Recorded, core_of, replay_role
-from minibot.events.model import JsonObject
+from minibot.events.ids import position_id
+from minibot.events.model import JsonObject, RiskAction, RunOpening
 from minibot.events.money import parse_amount
 from minibot.events.names import EXECUTION_ROLE, RISK_ACTIONS
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
@@ -24,7 +25,7 @@ from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import make_queue, open_reader, open_writer, queue_folder
 from minibot.kernel.reader import JournalReader
 from tests.nights.night import Night
-from tests.risk.desk import EXECUTION_INPUTS, RUN_ID, SYMBOL, Desk, codec, config
+from tests.risk.desk import EXECUTION_INPUTS, OTHER, RUN_ID, SYMBOL, Desk, codec, config
 from tests.waiting import wait_until
 
 KEYS: dict[str, Any] = {
@@ -112,6 +113,23 @@ def test_file_shows_levels_of_the_plan_campaign_and_mark(disk: Disk) -> None:
     assert disk.plans.read() == {}  # The next position has no levels before risk tells them.
 
 
+def test_action_whose_profile_is_named_like_a_plan_is_none(tmp_path: Path) -> None:
+    """A user may name a risk profile as he likes; it hides no plan and makes none."""
+    make_queue(tmp_path, RISK_ACTIONS, None)
+    writer = open_writer(tmp_path, RISK_ACTIONS)
+    one = holder(risk__profile="position_plan", **KEYS)
+    said = one.events(RISK_ACTIONS)
+    profiles = [event.payload.profile for event in said if isinstance(event.payload, RiskAction)]
+    writer.append_json([codec().encode(RISK_ACTIONS, event) for event in said])
+
+    told = ToldPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode).read()
+    writer.close()
+
+    assert set(profiles) == {"position_plan"}
+    assert list(told) == [SYMBOL]
+    assert told[SYMBOL]["stop_hard"] == "90.00000000"
+
+
 @pytest.mark.row("B-57")
 def test_file_rebuilt_from_the_queues_has_the_same_bytes(disk: Disk, tmp_path: Path) -> None:
     """A fresh core, or one made from a state, and a fresh reader of plans give the same file."""
@@ -168,6 +186,28 @@ def test_marks_alone_wait_five_seconds_and_the_last_call_waits_for_none(disk: Di
     one.buy()
     disk.save(one)
     assert parse_amount(mark()) == parse_amount("103")
+
+
+def test_campaign_that_another_run_began_stands_beside_its_position(disk: Disk) -> None:
+    """The opening names it; a position that is carried without one has none."""
+    plans: list[JsonObject] = [
+        {"symbol": symbol, "qty": "1", "original_qty": "1", "entry_price": "100"}
+        | {"opened_ts": 1, "age_row": 0}
+        for symbol in (SYMBOL, OTHER)
+    ]
+    state = {"entries": 1, "entries_max": 3, "loss_max": "500", "entered_ts": 1, "spent": "100"}
+    campaign_id = position_id(RUN_ID, "risk_role", "risk_actions", 1)
+    plans[0]["campaign"] = {"id": campaign_id, "received": "0", "qty": "1", "row": 0} | state
+    lots = tuple(
+        [{"symbol": plan["symbol"], "qty": "1", "price": "100", "ts": 1} for plan in plans]
+    )
+    first = RunOpening({"USDT": "10000"}, lots, {}, plans=tuple(plans))
+    one = Desk(config(**CAMPAIGN), first=first)
+    one.restarted()
+
+    listed = {held["symbol"]: held.get("campaign_id") for held in disk.save(one)["positions"]}
+
+    assert listed == {SYMBOL: campaign_id, OTHER: None}
 
 
 def test_profile_without_a_plan_lists_positions_as_before_with_a_mark(disk: Disk) -> None:
