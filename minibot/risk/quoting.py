@@ -106,8 +106,8 @@ def place(
     order = state.positions.orders[-1]
     order.price = price
     intent = messages[-1]
-    if isinstance(intent, AllowedIntent):
-        intent.quote(price, quote.until_ts)
+    assert isinstance(intent, AllowedIntent)
+    intent.quote(price, quote.until_ts)
     if not quote.is_pinned:
         bound_by_signal(state, messages, quote.signal)
     quote.place(order.client, price, state.now + state.quotes.rules.patience_ms)
