@@ -180,9 +180,10 @@ class Budgets:
         """Start a new day at midnight UTC of market time, a week on Monday, a night after its end.
 
         Used amounts of earlier runs end with the day, week or night in which this run began.
+
+        Args:
+            now: At or after `midnight`.
         """
-        if now < self.midnight:
-            return
         day = now // DAY_MS
         self.midnight = (day + 1) * DAY_MS
         if self._night_ends is not None:
@@ -355,7 +356,7 @@ class Budgets:
         Args:
             rest: Equity without the position.
             qty: Quantity of the position, above zero.
-            quiet: The range to narrow; it ends at `midnight` at the latest.
+            quiet: The range to narrow, which ends at `midnight` at the latest.
 
         Returns:
             Whether the bounds are known.
@@ -371,8 +372,6 @@ class Budgets:
         most = 2 * mul_div_up(high - rest + 1, UNIT, qty) - 1
         quiet.least = 2 * mul_div_up(floor - rest, UNIT, qty) if floor > rest else 0
         quiet.most = most if most < NO_BOUND else NO_BOUND
-        if self.midnight < quiet.until:
-            quiet.until = self.midnight
         return True
 
     def room(self) -> tuple[int, int]:
