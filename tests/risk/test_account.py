@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from minibot.cores.scaled_tick import QuietRange
 from minibot.events.model import JsonObject, RiskAction, RiskStanding
 from minibot.events.money import UNIT, parse_amount
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.account import Account
 from minibot.risk.limits import Limits
 from minibot.runtime.configuration.config import load_config
@@ -96,6 +96,44 @@ def test_equities_between_the_bounds_change_nothing() -> None:
             other.low, other.high = 1, 0  # Asks the table, whatever the bounds are.
             other.on_equity(equity)
             assert ((other.mark, other.place) == (one.mark, one.place)) == is_same
+
+
+@pytest.mark.parametrize("mark", ["0", "-1", "-0.00000001"])
+def test_carried_mark_that_is_not_above_zero_stops_the_run_and_changes_nothing(mark: str) -> None:
+    """Of no mark no drawdown can be reckoned: the tiers would never begin."""
+    one = account(1000)
+
+    with pytest.raises(InvariantError, match=f"high_water_mark {mark}, expected above 0"):
+        one.carry({"high_water_mark": mark, "tier": 2})
+
+    assert (one.mark, one.place, one.is_carried) == (1000 * UNIT, 0, False)
+
+
+@pytest.mark.parametrize(("tier", "place"), [(0, 0), (2, 2), (3, 3), (9, 3)])
+def test_carried_tier_that_this_profile_has_not_is_its_deepest(tier: int, place: int) -> None:
+    """A profile with fewer tiers begins in its last one, not in none."""
+    one = account(1000)
+
+    one.carry({"high_water_mark": "2000", "tier": tier})
+
+    assert (one.mark, one.place, one.is_carried) == (2000 * UNIT, place, True)
+
+
+@pytest.mark.parametrize("largest", ["9000", "0"])
+def test_tier_halves_an_order_also_where_the_venue_names_no_largest_quantity(largest: str) -> None:
+    """Zero means no limit at the venue, and is none of the limits that cut an entry."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    desk = Desk(profile).ready()
+    desk.instrument(qty_max=largest)
+    desk.buy()
+    desk.risk._state.budgets.account.open(11_200 * UNIT, 0)
+    desk.tick("99.98", "100.00")
+
+    half = desk.signal("BUY")
+
+    assert actions(half) == [("REDUCE", "reduced")]
+    assert intents(half)[0].qty == "5.000"
+    assert check_of(half[0], "tier_notional")["threshold"] == "500.00000000"
 
 
 @pytest.mark.row("D-35")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.events.model import PositionPlan
-from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of
+from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of, opening
 from tests.watchdog.test_carried_plans import carried, following
 
 TWICE = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
@@ -339,3 +339,22 @@ def test_levels_are_forgotten_with_the_position() -> None:
     one.buy()
 
     assert (plan_of(one).stop, plan_of(one).trail_signal) == ("90.00000000", None)
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_stop_in_atrs_that_no_tick_has_set_yet_counts_before_an_adjusted_one(exits_at: str) -> None:
+    """A carried position waits for its ATR; bars that make it 2 set a stop of 98 at once."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    profile = config(**PLANNED | {"risk__stop_atr_mult": "1"}, risk__exits_at=exits_at)
+    one = Desk(profile, first=opening("9000", (lot,)))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    for _ in range(2):
+        one.bar("100", "101", "99", "100")
+
+    looser = one.signal("ADJUST", stop_price="98")
+    nearer = one.signal("ADJUST", stop_price="98.01")
+
+    assert actions(looser)[0] == ("BLOCK", "looser_level")
+    assert check_of(looser[0], "stop_in_force")["threshold"] == "98.00000000"
+    assert actions(nearer)[0] == ("ADJUST", "adjusted")

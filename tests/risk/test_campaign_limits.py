@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.events.money import RATE_UNIT, UNIT, cost_up, fee_up, parse_amount, proceeds_down
+from minibot.risk import entry_decision
 from minibot.risk.campaign import Campaign, Reserve, part_of
 from tests.risk.desk import Desk, actions, check_of, fills, instrument
 from tests.risk.test_campaign import desk, to, traded
@@ -51,6 +52,19 @@ def test_order_that_the_worst_loss_leaves_too_small_is_refused() -> None:
     one = desk(risk__campaign_entries_max=1, risk__campaign_loss_max="0.01")
 
     assert at(one, "100") == [("BLOCK", "campaign_reserve")]
+
+
+def test_entry_that_would_lose_more_than_its_campaign_may_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken on purpose: without the cut to its reserve the whole order is refused."""
+    monkeypatch.setattr(entry_decision, "reserve_rows", lambda reserve, notional: ())
+    one = desk(risk__order_notional="500", risk__campaign_loss_max="60")
+
+    assert at(one, "100") == [("BLOCK", "campaign_reserve")]
+    (said,) = [each for each in one.events("risk_actions") if each.type == "risk_action"]
+    assert not check_of(said, "campaign_loss_at_stop")["passed"]
+    assert traded(one) == []
 
 
 def test_sizing_names_the_campaign_as_the_bound_that_decided() -> None:

@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.events.model import Event, PositionPlan, RecoveryIntent
+from minibot.events.ids import position_id
+from minibot.events.model import Event, PositionPlan, RecoveryIntent, RunOpening
 from minibot.events.money import parse_amount
-from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument, intents, of, opening
+from tests.risk.desk import (
+    RUN_ID,
+    SYMBOL,
+    Desk,
+    actions,
+    config,
+    fills,
+    instrument,
+    intents,
+    of,
+    opening,
+)
 from tests.risk.test_campaign import CAMPAIGN, RUNGS, desk, steps, traded
 
 ROWS: dict[str, Any] = {
@@ -329,3 +341,32 @@ def test_restart_at_any_moment_of_a_campaign_changes_nothing(
                 each.beat()
         cut.restarted()
     assert one.log_bytes() == cut.log_bytes()
+
+
+@pytest.mark.parametrize(("keep", "left"), [("2", "3.000"), (None, "5.000")])
+def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
+    keep: str | None, left: str
+) -> None:
+    """Four coins were told, of which a de-risk leaves two; one more was bought with the STOP."""
+    lot = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+    campaign: dict[str, Any] = {
+        "id": position_id(RUN_ID, "risk_role", "risk_actions", 1),
+        "entries": 1,
+        "row": 2,
+    }
+    campaign |= {"entries_max": 2, "loss_max": "210", "entered_ts": 1, "spent": "400"}
+    campaign |= {"received": "0", "qty": "4"} | ({} if keep is None else {"keep_qty": keep})
+    plan: dict[str, Any] = {"symbol": SYMBOL, "qty": "4", "original_qty": "4", "entry_price": "100"}
+    plan |= {"opened_ts": 1, "age_row": 0, "stop_hard": "90", "campaign": campaign}
+    first = RunOpening({"USDT": "9500"}, (lot,), {}, plans=(plan,))
+    one = Desk(config(**CAMPAIGN | ROWS), first=first)
+    one.ready()
+
+    walk(one, "98", "98", "98")
+
+    (held,) = one.risk.facts()["open_positions"]
+    found = one.risk._state.exits.of(SYMBOL).campaign
+    assert found is not None
+    assert held["qty"] == f"{left}00000"
+    assert found.spent == parse_amount("500")
+    assert not found.is_parting

@@ -9,6 +9,8 @@ import pytest
 
 from minibot.events.model import Bar, Event
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
+from minibot.risk.checks import NOT_ASKED
+from minibot.risk.late_entries import FatigueBars, LateEntries
 from tests.risk.desk import START, SYMBOL, Desk, actions, check_of, config
 
 BAR_MS = 4 * HOUR_MS
@@ -267,3 +269,25 @@ def test_gates_are_absent_from_checks_without_their_keys() -> None:
     names = "signal_confidence", "closed_bar", "bars_late", "price_move_atr", "fatigue_bars"
     assert actions([said])[0] == ALLOWED
     assert shown(said, *names, "day_change_bps", "fatigue_rsi", "acceleration_bps") == []
+
+
+def test_figures_of_fatigue_are_unknown_before_their_bars() -> None:
+    """Fifteen bars are needed: a change over a day before a seventh, two steps before a third."""
+    bars = FatigueBars(BAR_MS)
+    found = []
+    for place in range(bars.warmup):
+        found.append((bars.change(), bars.acceleration(), bars.rsi()))
+        bars.on_bar(place * BAR_MS, 100.0 + place)
+
+    assert bars.warmup == 15
+    assert [change == NOT_ASKED for change, _, _ in found] == [place < 7 for place in range(15)]
+    assert [step == NOT_ASKED for _, step, _ in found] == [place < 3 for place in range(15)]
+    assert [rsi == NOT_ASKED for _, _, rsi in found] == [True] * 15
+    assert bars.rsi() == 100 * 10_000
+    assert bars.change() == 6 * 100_000_000 // 108
+
+
+def test_bars_of_fatigue_alone_are_asked_for_beside_the_strategys() -> None:
+    """Without the gate no further interval is read."""
+    assert LateEntries(config()).intervals() == ()
+    assert LateEntries(config(**TIRED)).intervals() == ("4h",)

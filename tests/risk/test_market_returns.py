@@ -152,6 +152,19 @@ def test_held_symbol_without_enough_moving_bars_blocks(closes: tuple[str, ...]) 
     assert actions(made.signal("BUY"))[0] == ("BLOCK", "warmup")
 
 
+def test_entry_with_fewer_bars_than_the_held_symbol_counts_its_own() -> None:
+    """The younger of two symbols says how many bars a correlation has."""
+    made = desk(**CORRELATED)
+    bars(made, ETHUSDT=UP_DOWN)
+    bought(made, OTHER)
+    bars(made, ETHUSDT=ALIKE[:2], BTCUSDT=ALIKE[:2])
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("BLOCK", "warmup")]
+    assert text(said[0], "correlation_bars") == "1 / 3"
+
+
 def test_bars_more_than_two_lengths_old_block() -> None:
     """Two seconds behind the close of bars of a second an entry passes; a millisecond later not."""
     outcomes = []
@@ -298,6 +311,22 @@ def test_benchmark_without_bars_blocks_and_one_that_stands_still_too() -> None:
     ]
 
 
+def test_ratio_of_old_bars_is_not_judged_and_blocks_as_missing_ones_do() -> None:
+    """Bars more than two lengths old may hide a storm: their ratio is not asked."""
+    made = desk(**VOLATILE, risk__volatility_ratio_max="9")
+    bars(made, ETHUSDT=("100", "101", "100", "101", "100"))
+    fresh = made.signal("BUY")
+    made.tick(**FLAT, after_ms=2 * SECOND_MS + 1)
+
+    old = made.signal("BUY")
+
+    assert actions(fresh)[0] == ALLOWED
+    assert text(fresh[0], "volatility_ratio").startswith("1.0")
+    assert actions(old) == [("BLOCK", "warmup")]
+    assert text(old[0], "volatility_bars") == "0 / 4"
+    assert "volatility_ratio" not in names(old[0])
+
+
 def test_entry_passes_in_the_first_minute_behind_history() -> None:
     """Bars of history count, so that nothing waits for bars of the night itself."""
     made = desk(**VOLATILE, **CORRELATED, risk__volatility_ratio_max="1.4")
@@ -331,6 +360,30 @@ def test_shifted_returns_block_and_unshifted_ones_do_not() -> None:
     assert outcomes[0] == (("BLOCK", "drift"), "1.0000 / 0.9999")
     assert outcomes[1] == (ALLOWED, "0.5000 / 0.9999")
     assert outcomes[2][0] == ("BLOCK", "drift")
+
+
+def test_drift_of_a_symbol_without_bars_blocks() -> None:
+    """Nothing is known of it, which is no sign that it stands still."""
+    made = desk(**DRIFTING)
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("BLOCK", "warmup")]
+    assert text(said[0], "drift_bars") == "0 / 5"
+    assert "drift" not in names(said[0])
+
+
+def test_two_entries_between_bars_are_judged_by_the_same_figures() -> None:
+    """What the bars say is reckoned once; the next bar changes it."""
+    made = desk(**DRIFTING)
+    bars(made, BTCUSDT=("100", "101", "100", "101", "100", "101"))
+
+    first, second = made.signal("BUY"), made.signal("BUY")
+    bars(made, BTCUSDT=("150", "200"))
+    third = made.signal("BUY")
+
+    assert text(first[0], "drift") == text(second[0], "drift")
+    assert text(third[0], "drift") != text(first[0], "drift")
 
 
 def test_drift_without_enough_bars_blocks() -> None:

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
-from minibot.cores.messages import SignalMessage
+from minibot.cores.messages import Message, SignalMessage
 from minibot.events.ids import position_id
 from minibot.events.model import (
     Event,
     ExitPosition,
+    Fill,
     Halt,
     LockSymbol,
     OrderCancel,
     OrderIntent,
+    OrderResult,
+    Payload,
     Resume,
     RiskAction,
     RunEnding,
@@ -761,3 +764,31 @@ def test_campaign_that_goes_on_by_a_quote_keeps_its_stop_when_rules_are_told_aga
     assert stop == "89.99000000"
     assert actions(said) == [("EXIT", "recovery_exit")]
     assert one.risk.facts()["open_positions"] == []
+
+
+def test_quote_that_ended_is_over_with_the_first_sell_signal_though_its_fills_are_to_come() -> None:
+    """Its result says four of ten coins; a SELL is read, then the fill: nothing is quoted anew."""
+    one = quoted()
+    one.with_risk = False
+    said = one.tick("99.97", "99.99", ask_qty="4") + one.beat(after_ms=LIFE_MS)
+    one.with_risk = True
+
+    def read(kind: type[Payload]) -> list[Message]:
+        """Let risk read what the executor said of one kind."""
+        found: list[Message] = []
+        for event in said:
+            if isinstance(event.payload, kind):
+                found += one.risk.process(event, 1, one.ts) or []
+        return found
+
+    read(OrderResult)
+    (quote,) = one.risk._state.quotes.open[SYMBOL]
+    was_over = quote.is_over
+    sold = [one.signal("SELL"), one.signal("SELL")]
+
+    assert [result for result, _ in results(said)] == ["PARTIALLY_FILLED", "EXPIRED"]
+    assert [[reason for _, reason in actions(each)] for each in sold] == [["no_position"]] * 2
+    assert (was_over, quote.is_over, quote.is_leaving) == (False, True, False)
+    assert read(Fill) == []
+    assert one.risk._state.quotes.open == {}
+    assert len(asked(one)) == 1

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from minibot.cores.event_id import named
 from minibot.events.model import Event, ExitPosition, Gap, OrderCancel, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
 from minibot.kernel.canonical import encode
 from minibot.risk.distances import exact_atr, share_distance, whole_distance
+from minibot.risk.drafts import Verdict, new_verdict
+from minibot.risk.exit_decision import leave, request_rows
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -25,6 +28,7 @@ from tests.risk.desk import (
     opening,
     results,
 )
+from tests.risk.row_world import NOW, World
 
 ATR: dict[str, Any] = {"risk__stop_atr_mult": "3.0", "risk__take_profit_atr_mult": "4.0"}
 LOT = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
@@ -616,3 +620,37 @@ def test_whole_exit_cancels_an_entry_that_still_buys(exits_at: str, asked: str) 
     assert is_by_venue or {one.side for events in behind for one in fills(events)} == {"SELL"}
     assert desk.execution.open_positions() == []
     assert desk.risk.facts()["open_orders"] == 0
+
+
+@pytest.mark.row("B-17")
+def test_position_whose_rules_are_not_told_yet_is_left_as_soon_as_they_are() -> None:
+    """What an operator wants left waits for the venue's steps."""
+    made = Desk(config(), first=opening("9000", (LOT,)))
+    made.tick("100", "100")
+
+    said = made.put("control", ExitPosition(symbol=SYMBOL, who="operator", why="a test"))
+    again = made.tick("100", "100")
+    made.instrument()
+    sold = made.tick("100", "100")
+
+    assert said == again == []
+    assert actions(sold) == [("EXIT", "operator_exit")]
+    assert [intent.qty for intent in intents(sold)] == ["10.000"]
+
+
+def test_exit_without_the_venues_rules_sends_nothing_and_is_told_once() -> None:
+    """Without a step no quantity can be sold, whoever asks for the sale."""
+    world = World()
+    world.hold(5 * UNIT)
+    world.exits.is_asked = True
+    world.market.rules = None
+    (trigger, *_) = request_rows(world.state, world.exits)
+    said = []
+    for number in range(2):
+        verdict = new_verdict(world.state, named(f"tick {number}"), NOW, 5, SYMBOL)
+        said += leave(world.state, world.market, trigger, verdict)
+
+    (told,) = said
+    assert isinstance(told, Verdict)
+    assert (told.action, told.reason_code) == ("BLOCK", "no_instrument")
+    assert world.positions.has_order(SYMBOL) is False

@@ -286,3 +286,27 @@ def test_any_walk_sells_exactly_what_was_bought(steps: list[tuple[int, int, int]
         assert now >= floor or not held or since != opened
         floor, opened = now, since
     assert one.log_bytes() == cut.log_bytes()
+
+
+@pytest.mark.parametrize(
+    ("qty", "prices", "parts"),
+    [
+        (10, (2, 4, 5), (5, 3, 2)),
+        (10, (1, 4, 5), (0, 8, 2)),
+        (10, (1, 4, 4), (0, 10, 0)),
+        (10, (2, 3, 5), (8, 0, 2)),
+        (10, (1, 3, 5), (0, 0, 10)),
+        (10, (2, 4, 4), (5, 5, 0)),
+        (9, (1, 1, 1), (0, 0, 9)),
+    ],
+)
+def test_part_too_small_for_the_venue_joins_another(
+    qty: int, prices: tuple[int, int, int], parts: tuple[int, int, int]
+) -> None:
+    """Ten quote at least: half, three tenths and the rest are valued at their own prices."""
+    bounds = Bounds(UNIT, UNIT, None, 10 * UNIT, None)
+    lower, upper, hard = prices
+
+    found = parts_of(qty * UNIT, bounds, (lower * UNIT, upper * UNIT, hard * UNIT))
+
+    assert found == tuple([part * UNIT for part in parts])

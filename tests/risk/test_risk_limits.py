@@ -417,6 +417,28 @@ def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
 
 
 @pytest.mark.row("N-65", "D-27")
+def test_stop_names_every_hard_limit_that_one_tick_exceeds() -> None:
+    """Two losses and the drawdown are exceeded at once: the STOP shows them, and no other limit."""
+    made = holder(
+        risk__night_loss_soft="50",
+        risk__night_loss_hard="100",
+        risk__day_loss_soft="50",
+        risk__day_loss_hard="100",
+        risk__drawdown_bps_soft=50,
+        risk__drawdown_bps_hard=100,
+    )
+
+    (stopped,) = made.tick("89", "89")
+
+    checks = stopped.to_json()["payload"]["checks"]
+    assert actions([stopped]) == [("STOP", "RISK_LIMIT")]
+    assert [(each["name"], each["value"], each["passed"]) for each in checks] == [
+        ("night_loss_hard", "110.00000000", False),
+        ("day_loss_hard", "110.00000000", False),
+        ("drawdown_bps_hard", "110.0000", False),
+    ]
+
+
 def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
     """Drawdown counts from the night's highest equity, gains included."""
     made = holder(risk__drawdown_bps_hard=500, risk__drawdown_bps_soft=400)

@@ -23,9 +23,10 @@ from minibot.events.money import (
     proceeds_down,
 )
 from minibot.features.atr import WilderAtr
+from minibot.risk import sizing
 from minibot.risk.checks import Checklist
 from minibot.risk.entry_decision import size_entry
-from minibot.risk.sizing import ClosedTrades, Sizing, sizes_of, stop_distance
+from minibot.risk.sizing import ClosedTrades, Sizes, Sizing, sizes_of, stop_distance
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, check_of, config, fills, intents, opening
 from tests.risk.row_world import World
 
@@ -211,6 +212,38 @@ def test_risk_without_a_known_stop_is_refused() -> None:
     made = desk(**{**RISK, "risk__stop_bps": None})
 
     assert actions(made.signal("BUY")) == [("BLOCK", "no_stop")]
+
+
+def test_entry_without_a_stop_names_that_also_where_the_position_is_full() -> None:
+    """The reason that sizing gives comes before a limit on a notional of nothing."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    changes = {"risk__stop_bps": None, "risk__position_notional_max": "500"}
+    said = desk(opening("9000", (lot,)), **{**RISK, **changes}).signal("BUY")
+
+    assert actions(said) == [("BLOCK", "no_stop")]
+    assert not check_of(said[0], "position_notional")["passed"]
+
+
+def test_size_that_would_lose_more_at_the_stop_than_its_share_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken on purpose: what wants twice as much buys nothing, however it came to that."""
+    reckon = sizing._size_by_risk
+
+    def twice(sizes: Sizes, *rest: Any) -> None:
+        reckon(sizes, *rest)
+        sizes.risk = sizes.wanted = 2 * sizes.wanted
+
+    made = desk(**RISK)
+    allowed = made.signal("BUY")
+    monkeypatch.setattr(sizing, "_size_by_risk", twice)
+    made = desk(**RISK)
+    refused = made.signal("BUY")
+
+    assert actions(allowed)[0][0] == "ALLOW"
+    assert actions(refused) == [("BLOCK", "size_risk")]
+    assert intents(refused) == []
+    assert not check_of(refused[0], "loss_at_stop")["passed"]
 
 
 def test_risk_with_a_stop_in_atrs_waits_for_the_atr_and_then_goes_by_it() -> None:

@@ -238,3 +238,15 @@ def test_restart_keeps_the_levels() -> None:
 
     assert one.risk.facts()["exits"][SYMBOL]["stop"] == "97.00000000"
     assert left(one, "97") == [("EXIT", "signal_stop")]
+
+
+def test_levels_of_a_symbol_without_rules_are_shown_as_they_were_wished() -> None:
+    """Without a price step nothing is rounded; the entry is refused for the missing rules."""
+    one = Desk(config(risk__hard_stop_bps="1000"))
+    one.tick("100", "100")
+
+    said = one.signal("BUY", stop_price="97.00000001", target_price="103.99999999")
+
+    assert actions(said) == [("BLOCK", "no_instrument")]
+    assert check_of(said[0], "wished_stop")["value"] == "97.00000001"
+    assert check_of(said[0], "wished_target")["value"] == "103.99999999"

@@ -1,0 +1,71 @@
+"""State of risk beside its core: whole from its text, halts and locks by their own events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibot.cores.event_id import EventId
+from minibot.events.model import Beat, Halt, LockSymbol, Resume, RiskAction
+from minibot.kernel.canonical import decode, encode
+from minibot.risk.drafts import Verdict
+from minibot.risk.risk_state import RiskState
+from minibot.risk.trading_halts import TradingHalts
+from tests.risk.desk import HASH, OTHER, SYMBOL, Desk, config
+
+WHO: dict[str, Any] = {"who": "operator", "why": "a test"}
+
+
+def test_state_from_its_text_has_the_same_bytes() -> None:
+    """Whoever asks about a recorded night restores the state alone, without its core."""
+    desk = Desk(config(risk__hard_stop_bps="1000")).ready()
+    desk.buy()
+    desk.put("control", LockSymbol(symbol=OTHER, **WHO))
+    state = desk.risk._state.state()
+
+    restored = RiskState.from_state(desk.profile, decode(encode(state)))
+
+    assert encode(restored.state()) == encode(state)
+    assert restored.headroom(SYMBOL).texts() == desk.risk._state.headroom(SYMBOL).texts()
+    assert restored.exit_levels() == desk.risk._state.exit_levels() != {}
+
+
+def test_halt_resume_and_lock_are_taken_and_no_other_event_is() -> None:
+    """A beat neither allows entries again nor forbids any."""
+    halts, found = TradingHalts(), []
+    for order in (
+        Beat(n=1, data_age_ms={}),
+        Halt(**WHO),
+        Beat(n=2, data_age_ms={}),
+        LockSymbol(symbol=SYMBOL, until_ts=10, **WHO),
+        Beat(n=3, data_age_ms={}),
+        Resume(**WHO),
+    ):
+        halts.take(order)
+        found.append((halts.is_halted, halts.is_locked(SYMBOL, 9)))
+
+    assert found == [
+        *((False, False), (True, False), (True, False)),
+        *((True, True), (True, True), (False, True)),
+    ]
+    assert not halts.is_locked(SYMBOL, 10)
+    assert not halts.is_locked(OTHER, 9)
+
+
+def test_action_tells_the_headroom_that_its_event_has() -> None:
+    """A strategy that reads the message reads what the record says, and says it again the same."""
+    desk = Desk(config()).ready()
+    signal = [event for queue, event in desk.log if queue == "signals"]
+    assert signal == []
+    desk.with_risk = False
+    desk.signal("BUY")
+    _, event = desk.log[-1]
+
+    messages = desk.risk.process(event, 1, desk.ts) or []
+
+    (verdict,) = [message for message in messages if isinstance(message, Verdict)]
+    payload = verdict.event(HASH).payload
+    assert isinstance(payload, RiskAction)
+    assert verdict.tells_headroom()
+    assert verdict.headroom() == verdict.headroom() == payload.headroom
+    assert (payload.headroom or {})["position_notional"] == "100000.00000000"
+    assert isinstance(verdict.ref(), EventId)
