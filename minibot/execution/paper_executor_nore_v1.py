@@ -219,6 +219,9 @@ class PaperExecutorNoreV1(Core):
         elif isinstance(payload, AveragePrice):
             self._references.take(payload, event.ts)
         elif isinstance(payload, RunOpening):
+            if self._portfolio is not None:
+                detail = "run_opening: expected one, found two"
+                raise InvariantError("execution", INVARIANT_BROKEN, detail)
             self._portfolio = Portfolio.from_opening(payload)
             self._ledger = Ledger.from_opening(payload)
             for plan in payload.plans or ():

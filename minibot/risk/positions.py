@@ -265,12 +265,11 @@ class Positions:
             marks: By symbol, the last price in the run before.
 
         Raises:
-            InvariantError: A mark is of a symbol without a lot, or not above zero.
+            InvariantError: The run is open already; a mark is of a symbol without a lot, or not
+                above zero.
         """
-        for market in self._markets.values():
-            market.qty = market.value = 0
-            market.holding = None
-            market.is_unmarked = False
+        if self.is_open:
+            raise InvariantError("risk", INVARIANT_BROKEN, "run_opening: expected one, found two")
         for symbol in portfolio.symbols():
             self.of(symbol).is_unmarked = True
         self.marks = {symbol: parse_amount(price) for symbol, price in marks.items()}
@@ -278,8 +277,6 @@ class Positions:
             if price <= 0 or portfolio.holding(symbol) is None:
                 detail = f"run_opening: mark {marks[symbol]} of {symbol}, expected a held symbol's"
                 raise InvariantError("risk", INVARIANT_BROKEN, f"{detail} price, above 0")
-        self.held = {}
-        self.worth = 0
         self._hold(portfolio)
         self._count_unseen()
 
@@ -679,13 +676,16 @@ class Positions:
 
 
 def _without_dust(holding: Holding, least: int) -> Holding:
-    """Note how many of the oldest lots are dust together: the position begins after them."""
-    count, qty = 0, 0
-    for lot in holding.lots:
-        qty += lot.qty
-        if qty >= least:
-            break
+    """Note how many of the oldest lots are dust together: the position begins after them.
+
+    Args:
+        holding: Of `least` or more.
+        least: The least quantity that is no dust.
+    """
+    count, qty = 0, holding.lots[0].qty
+    while qty < least:
         count += 1
+        qty += holding.lots[count].qty
     holding.dust_lots = count
     return holding
 

@@ -679,3 +679,14 @@ def test_instrument_that_changes_its_step_in_the_night_leaves_orders_and_money_e
 
     assert (fill.qty, fill.price) == ("0.123", "100.01000000")
     assert results(desk.intent("BUY", "0.123")) == [("REJECTED", "step_size")]
+
+
+def test_second_run_opening_stops_the_run_and_brings_no_cash() -> None:
+    """An opening is the first event of its run: another one would be money out of nowhere."""
+    desk = executor()
+    before = encode(desk.execution.state())
+
+    with pytest.raises(InvariantError, match="found two"):
+        desk.put("control", opening("1000000"))
+
+    assert encode(desk.execution.state()) == before

@@ -622,3 +622,16 @@ def test_limits_read_each_key_of_their_own() -> None:
     assert limits.deviation_max == 16 * BPS
     assert limits.order_notional == parse_amount("17")
     assert limits.position_notional_max == parse_amount("18")
+
+
+def test_second_run_opening_stops_the_run_and_gives_no_budget_back() -> None:
+    """An opening is the first event of its run: another one would forget what is used and held."""
+    made = holder(risk__night_notional_soft="1000")
+    made.signal("BUY")
+    before = made.risk._state.budgets.state()
+
+    with pytest.raises(InvariantError, match="found two"):
+        made.put("control", opening("1000000"))
+
+    assert made.risk._state.budgets.state() == before
+    assert made.risk.facts()["open_positions"] != []
