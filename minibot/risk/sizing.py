@@ -266,8 +266,8 @@ def sizes_of(
         sizes.wanted, sizes.decided = sizes.share, BY_SHARE
     elif mode == RISK:
         _size_by_risk(sizes, sizing, market, price_step, limits, positions, exits, rules, left)
-    elif mode == KELLY:
-        _size_by_kelly(sizes, sizing, active, now)
+    elif sizing.trades is not None:
+        _size_by_kelly(sizes, sizing, sizing.trades, active, now)
     if sizing.full_atr_bps:
         _shrink_by_volatility(sizes, sizing, active, market, exits)
     if bounds.qty_max is not None:
@@ -370,17 +370,15 @@ def stop_distance(
     return distance if distance > found else found
 
 
-def _size_by_kelly(sizes: Sizes, sizing: Sizing, active: int, now: int) -> None:
+def _size_by_kelly(
+    sizes: Sizes, sizing: Sizing, trades: ClosedTrades, active: int, now: int
+) -> None:
     """Want `kelly_percent` of Kelly's share of the active bucket, within least and largest share.
 
     With fewer than `trades_min` trades it is the least share, without an edge nothing, for NO_EDGE.
     """
-    trades = sizing.trades
     sizes.decided = BY_KELLY
     least = sizing.share_bps_min
-    if trades is None:
-        sizes.kelly = sizes.wanted = 0
-        return
     trades.expire(now)
     if trades.count < sizing.trades_min:
         share = least
