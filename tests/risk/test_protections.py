@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from minibot.accounting.lots import Lot
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip
 from minibot.cores.core_profile import TRADES_KEPT
@@ -667,3 +668,107 @@ def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:
     assert second.left("cooldown_period", SYMBOL, now) == 1320 * MINUTE + 1000
     assert third.left("cooldown_period", SYMBOL, now) == 0
     assert [one.symbol for one in third.trades] == [OTHER]
+
+
+# --- trades that wait -----------------------------------------------------------------------------
+
+
+def lot(symbol: str, ts: int = 7) -> Lot:
+    """Return a coin bought at 100."""
+    return Lot.from_json({"symbol": symbol, "qty": "1", "price": "100", "ts": ts})
+
+
+def waiting() -> Protections:
+    """Return protections with two trades that wait for their triggers, one in two fills."""
+    found = Protections(protected(GUARD, {"method": "CooldownPeriod", "stop_duration": 1}))
+    for n, symbol in enumerate((SYMBOL, OTHER)):
+        ts = BEGAN + n * 1000
+        for number in range(2):
+            found.on_fill(filled(symbol, "BUY", "100", ts, f"entry{number}"), False)
+        found.on_fill(filled(symbol, "SELL", "98", ts, f"order{n}"), False, f"order{n}")
+        found.on_fill(filled(symbol, "SELL", "98", ts, f"order{n}"), True, f"order{n}")
+    return found
+
+
+def test_trade_waits_for_the_trigger_of_its_order_and_for_those_closed_before_it() -> None:
+    """The trigger of the second trade judges none; that of the first judges both, in order."""
+    found = waiting()
+    before = len(found.trades)
+    found.on_trigger(OTHER, "order1", "stop_loss")
+    between = len(found.trades)
+    found.on_trigger(SYMBOL, "order0", "take_profit")
+
+    assert (before, between) == (0, 0)
+    assert [(one.symbol, one.reason) for one in found.trades] == [
+        (SYMBOL, "take_profit"),
+        (OTHER, "stop_loss"),
+    ]
+    assert found.waiting == []
+
+
+def test_order_that_sold_in_two_fills_is_waited_for_once() -> None:
+    """One result tells of its trigger: a second place in the list would wait for ever."""
+    assert [one.orders for one in waiting().waiting] == [["order0"], ["order1"]]
+
+
+def test_trades_that_waited_at_the_end_of_a_run_are_judged_by_the_next() -> None:
+    """No order outlives its run: nothing more is told of them, and they lock from their close."""
+    memory = waiting().state()
+    memory["untold"] = {SYMBOL: ["order9"]}
+    later = Protections(protected(GUARD, {"method": "CooldownPeriod", "stop_duration": 1}))
+
+    later.open(Portfolio({}, ()), 0, memory, BEGAN + 2000)
+
+    assert [one.symbol for one in later.trades] == [SYMBOL, OTHER]
+    assert later.left("cooldown_period", SYMBOL, BEGAN + 2000) > 0
+    assert not {"waiting", "untold"} & later.state().keys()
+
+
+def test_carried_position_is_a_trade_from_its_own_purchase() -> None:
+    """Without a memory its trade begins with its oldest lot and has its cost."""
+    found = Protections(protected({"method": "CooldownPeriod", "stop_duration": 1}))
+    found.open(Portfolio({}, [lot(SYMBOL), lot(SYMBOL, 9)]), 0, None, BEGAN)
+    for is_flat in (False, True):
+        found.on_fill(filled(SYMBOL, "SELL", "101", BEGAN, "sale"), is_flat)
+
+    (closed,) = found.trades
+    assert (closed.opened_ts, closed.spent, closed.profit) == (7, 200 * UNIT, 2 * UNIT)
+
+
+def test_open_trade_of_which_nothing_is_held_stops_the_run() -> None:
+    """A memory that tells of a position which the lots have not is of another account."""
+    first = Protections(protected(GUARD))
+    first.on_fill(filled(SYMBOL, "BUY", "100", BEGAN, "entry"), False)
+    later = Protections(protected(GUARD))
+
+    later.open(Portfolio({}, [lot(SYMBOL)]), 0, first.state(), BEGAN)
+    with pytest.raises(InvariantError, match="an open trade of BTCUSDT"):
+        Protections(protected(GUARD)).open(Portfolio({}, [lot(OTHER)]), 0, first.state(), BEGAN)
+
+
+def test_sale_of_dust_that_no_trade_bought_is_no_trade() -> None:
+    """Its profit would be all that it brings, and its return is not defined."""
+    found = Protections(protected({"method": "CooldownPeriod", "stop_duration": 1}))
+    before = found.state()
+
+    found.on_fill(filled(SYMBOL, "SELL", "100", BEGAN, "sale"), True)
+
+    assert found.state() == before
+    assert found.left("cooldown_period", SYMBOL, BEGAN) == 0
+
+
+def test_lasting_lock_of_all_symbols_keeps_the_last_trade_before_it() -> None:
+    """A day's lock of all outlives a profile with one of an hour, and no later run is barred."""
+    row = {"method": "LossesInRow", "trade_limit": 1}
+    day, hour = (protected(row | {"stop_duration": n}) for n in (1440, 60))
+    first, second, third = Protections(day), Protections(hour), Protections(hour)
+    flat, now = Portfolio({}, ()), BEGAN + 120 * MINUTE
+    first.on_trade(trade("1", symbol=OTHER))
+    first.on_trade(trade("-1"))
+    second.open(flat, 0, first.state(), BEGAN)
+    second.on_trade(trade("1", now, symbol=OTHER))
+
+    third.open(flat, 0, second.state(), now)
+
+    assert [(one.symbol, one.closed_ts) for one in second.trades] == [(SYMBOL, BEGAN), (OTHER, now)]
+    assert third.left("losses_in_row", OTHER, now) == 1320 * MINUTE + 1000

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from minibot.events.ids import position_id
 from minibot.events.model import (
@@ -17,7 +18,11 @@ from minibot.events.model import (
     OrderResult,
     RunEnding,
 )
+from minibot.events.money import UNIT
+from minibot.kernel.errors import InvariantError
+from minibot.risk.protection import levels_of, missing
 from tests.risk.desk import (
+    HASH,
     RUN_ID,
     SYMBOL,
     Desk,
@@ -549,3 +554,65 @@ def test_no_moment_of_a_move_is_without_a_stop() -> None:
 
     assert of(moved, OrderReplace)
     assert ("TRIGGERED", "stop_triggered") in results(crashed)
+
+
+# --- what may not rest ----------------------------------------------------------------------------
+
+
+def test_nothing_rests_without_a_position_without_rules_or_without_a_level() -> None:
+    """There is nothing to sell, no step to sell it by, or no price at which to sell."""
+    flat, unknown, bare = desk(), held(), held(risk__stop_bps=None, risk__take_profit_bps=None)
+    found = []
+    for one in (flat, unknown, bare):
+        state = one.risk._state
+        market = state.positions.of(SYMBOL)
+        state.positions.orders.clear()
+        rules, exits = market.rules, state.exits_of(market)
+        assert rules is not None
+        if one is unknown:
+            assert missing(state, market) == (99 * UNIT, 102 * UNIT)
+            market.rules = None
+        found.append((missing(state, market), levels_of(state, market, exits, rules)))
+
+    nothing = (None, None)
+    assert found == [(None, nothing), (None, (99 * UNIT, 102 * UNIT)), (None, nothing)]
+
+
+def test_stop_in_atrs_of_a_carried_position_is_missing_as_soon_as_the_atr_is_known() -> None:
+    """Two bars make it 2: three of them below the entry is where an order is to rest."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    keys = {"risk__stop_bps": None, "risk__take_profit_bps": None, "risk__stop_atr_mult": "3"}
+    one = desk((lot,), **keys)
+    state = one.risk._state
+    market = state.positions.of(SYMBOL)
+    before = missing(state, market)
+    for _ in range(2):
+        one.bar("100", "101", "99", "100")
+
+    assert before is None
+    assert missing(state, market) == (94 * UNIT, None)
+    one.tick("99.99", "100", trade="100")
+    assert [order.stop for order in one.execution.orders] == [94 * UNIT]
+
+
+@pytest.mark.parametrize(("price", "stops"), [("99", False), ("99.01", True), ("101.99", True)])
+def test_trigger_at_no_level_of_its_order_stops_the_run(price: str, stops: bool) -> None:
+    """The executor said that a trade triggered the order, and none of its levels was reached."""
+    one = held()
+    (accepted,) = [
+        event
+        for event in one.events("order_results")
+        if event.payload.client_order_id == one.execution.orders[0].client.text  # type: ignore[attr-defined]
+    ]
+    assert isinstance(accepted.payload, OrderResult)
+    said = changed(
+        accepted.payload, result="TRIGGERED", reason_code="stop_triggered", trigger_price=price
+    )
+    event = changed(accepted, payload=said, id="0" * 32, ts=one.ts)
+
+    if stops:
+        with pytest.raises(InvariantError, match="at no level of it"):
+            one.risk.process(event, 9, one.ts)
+    else:
+        told = one.risk.process(event, 9, one.ts) or []
+        assert [message.event(HASH).payload.action for message in told] == ["EXIT"]  # type: ignore[attr-defined]

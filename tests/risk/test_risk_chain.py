@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from minibot.accounting.portfolio import Portfolio
+from minibot.events.ids import position_id
 from minibot.events.model import (
     Event,
     ExitPosition,
@@ -26,9 +28,10 @@ from minibot.events.model import (
     RunEnding,
     RunOpening,
 )
-from minibot.events.money import parse_amount
+from minibot.events.money import UNIT, parse_amount
 from minibot.kernel.canonical import encode
-from tests.risk.desk import OTHER, SYMBOL, Desk, config, opening
+from tests.risk.desk import OTHER, RUN_ID, SYMBOL, Desk, config, fills, opening, results
+from tests.risk.row_world import World
 
 TERMINAL = {"FILLED", "CANCELLED", "EXPIRED", "REJECTED"}
 ALLOWING = {"ALLOW", "REDUCE", "EXIT"}
@@ -425,3 +428,51 @@ def test_chain_random_nights_reach_every_kind_of_outcome_and_keep_the_invariants
 
     assert seen >= {"ALLOW", "REDUCE", "BLOCK", "EXIT", "STOP"}
     assert seen >= {"ACCEPTED", "PARTIALLY_FILLED", "FILLED", "EXPIRED"}
+
+
+def test_doubled_intent_is_refused_under_its_own_order_id_and_ends_no_order() -> None:
+    """The executor refuses the copy; the order of the first goes on, and its fill is booked."""
+    one = Desk().ready()
+    one.signal("BUY")
+    ((queue, intent),) = [each for each in one.log if isinstance(each[1].payload, OrderIntent)]
+    copy = replace(intent, id=position_id(RUN_ID, "risk_role", queue, 9))
+
+    said = one.take(queue, copy)
+    pending = [order.final_filled for order in one.risk._state.positions.orders]
+    (fill,) = fills(one.tick())
+
+    assert results(said) == [("REJECTED", "duplicate")]
+    assert pending == [None]
+    assert one.risk.facts()["open_positions"][0]["qty"] == f"{fill.qty}00000"
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def test_symbol_that_is_only_being_sold_is_no_company_of_an_entry() -> None:
+    """Beside an entry stand what is held and what is being bought."""
+    world = World()
+    positions = world.positions
+    positions.held = {}
+    for side, symbol in (("SELL", "SOLDUSDT"), ("BUY", "BOUGHTUSDT"), ("BUY", SYMBOL)):
+        world.order(side, UNIT, positions.of(symbol))
+
+    assert positions.beside(SYMBOL) == {OTHER, "BOUGHTUSDT"}
+    positions.held = {"HELDUSDT": positions.of("HELDUSDT"), SYMBOL: world.market}
+    assert positions.beside(SYMBOL) == {OTHER, "BOUGHTUSDT", "HELDUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("atrs", "largest"),
+    [((), None), ((None,), None), ((2, 3), 3), ((3, 2, None), 3), ((None, 2), 2)],
+)
+def test_largest_atr_of_the_open_entries_counts(
+    atrs: tuple[int | None, ...], largest: int | None
+) -> None:
+    """The widest stop of entries on their way bounds what a further one may lose."""
+    world = World()
+    for atr in atrs:
+        world.order("BUY", UNIT)
+        world.positions.orders[-1].atr = atr
+    world.order("SELL", UNIT)
+    world.positions.orders[-1].atr = 9
+
+    assert world.positions.atr_of_entries(world.market) == largest

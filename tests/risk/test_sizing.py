@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.accounting.lots import Holding, lot_of
+from minibot.accounting.lots import Holding, Lot, lot_of
+from minibot.accounting.portfolio import Portfolio
 from minibot.cores.event_id import NOBODY
 from minibot.cores.messages import FillMessage
 from minibot.events.model import Event, Fill, RunOpening
@@ -23,6 +24,7 @@ from minibot.events.money import (
     proceeds_down,
 )
 from minibot.features.atr import WilderAtr
+from minibot.kernel.errors import InvariantError
 from minibot.risk import sizing
 from minibot.risk.checks import Checklist
 from minibot.risk.entry_decision import size_entry
@@ -393,6 +395,31 @@ def test_loss_at_the_stop_never_exceeds_its_share_and_a_step_more_would(
         assert more * per_coin / UNIT + 5 >= loss_max
 
 
+def test_size_that_shrinks_with_the_atr_is_nothing_while_it_is_unknown() -> None:
+    """How wild the market is nobody knows: the bound by volatility decides, and leaves nothing."""
+    world = World(config(risk__size_atr_bps_full=100))
+    state, market, world.exits.atr = world.state, world.market, WilderAtr(14)
+    assert market.rules is not None
+
+    sizes = sizes_of(
+        *(state.sizing, market, market.rules.market_bounds, 1, world.limits, world.positions),
+        *(world.exits, state.exits.rules, state.headroom(SYMBOL), state.now),
+    )
+
+    assert (sizes.wanted, sizes.volatility) == (0, 0)
+    assert sizes.decided.name == "size_volatility"
+
+
+@pytest.mark.parametrize(("largest", "qty"), [("0", "20.000"), ("5", "5.000")])
+def test_venue_without_a_largest_quantity_bounds_no_size(largest: str, qty: str) -> None:
+    """Zero means no limit: the share of the budget, 2,000 of 10,000, is bought whole."""
+    made = desk(**SHARE)
+    made.instrument(qty_max=largest)
+    made.tick(**FLAT)
+
+    assert bought(made.signal("BUY")) == [qty]
+
+
 # --- kelly ----------------------------------------------------------------------------------------
 
 
@@ -751,3 +778,59 @@ def test_no_size_exceeds_cash_exposure_and_caps(
     assert (left.exposure + notional) * 10_000 <= equity * active_bps
     assert left.position + notional <= 4_321 * UNIT
     assert (left.position + notional) * 10_000 <= equity * 2_000
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        {"closed": [], "open": {}},
+        {"closed": [[1, "1"]]},
+        {"closed": [[1]], "open": []},
+        {"closed": [[1, "one"]], "open": []},
+        {"closed": None, "open": []},
+        {"closed": [], "open": [{"symbol": SYMBOL}]},
+        {"closed": [], "open": ["trade"]},
+    ],
+)
+def test_kelly_trades_of_a_damaged_opening_stop_the_run(carried: Any) -> None:
+    """A share that follows from half of the trades would be another share."""
+    if carried["closed"] == [] and carried["open"] == {}:
+        ClosedTrades(1_000).open(Portfolio({}, ()), 0, carried)  # No trade at all is none amiss.
+        return
+
+    with pytest.raises(InvariantError, match="run_opening: trades: "):
+        ClosedTrades(1_000).open(Portfolio({}, ()), 0, carried)
+
+
+def test_kelly_trade_that_is_open_and_of_which_nothing_is_held_stops_the_run() -> None:
+    """The trades are of another account than the lots."""
+    held = Portfolio({}, [Lot.from_json({"symbol": OTHER, "qty": "1", "price": "100", "ts": 1})])
+    first = ClosedTrades(1_000)
+    first.open(held, 0, None)
+    told = first.state()
+
+    ClosedTrades(1_000).open(held, 0, told)
+    with pytest.raises(InvariantError, match=f"an open trade of {OTHER}"):
+        ClosedTrades(1_000).open(Portfolio({}, ()), 0, told)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_kelly_counts_a_carried_trade_from_what_was_told_of_it_else_with_a_fee(
+    is_told: bool,
+) -> None:
+    """A hundred and its fee of 10 bps, or the 90 that the last run told, bring 110."""
+    held = Portfolio({}, [Lot.from_json({"symbol": SYMBOL, "qty": "1", "price": "100", "ts": 1})])
+    rate, trades = RATE_UNIT // 1_000, ClosedTrades(1_000)
+    told = {"symbol": SYMBOL, "opened_ts": 1, "closed_ts": 0, "reason": "", "received": "0"}
+    carried = {"closed": [[5, "0.25"]], "open": [told | {"spent": "90"}]}
+    trades.open(held, rate, carried if is_told else None)
+    sale = Fill("x" * 16, "sale", SYMBOL, "SELL", "1", "110", "0", "USDT", "TAKER")
+
+    trades.on_fill(FillMessage.read(sale, 9), True)
+
+    spent = 90 * UNIT if is_told else 100 * UNIT + UNIT // 10
+    gain = (110 * UNIT - spent) * UNIT // spent
+    assert trades.state() == {
+        "closed": [*([[5, "0.25000000"]] if is_told else []), [9, amount_text(gain)]],
+        "open": [],
+    }

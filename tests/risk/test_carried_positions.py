@@ -1,0 +1,288 @@
+"""Carried positions: what another run opened, by the keys of this one, over its first prices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import JsonObject, RunOpening
+from minibot.events.money import UNIT, amount_text, parse_amount
+from minibot.kernel.canonical import encode
+from minibot.risk.plan import Plan
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config
+
+LOT = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+OTHER_LOT = {"symbol": OTHER, "qty": "10", "price": "100", "ts": 1}
+HARD: dict[str, Any] = {"risk__hard_stop_bps": "1000"}
+TRAIL: dict[str, Any] = {"risk__trail_bps": "1000", "risk__trail_from_bps": "200"}
+LEVELS: JsonObject = {
+    "stop_hard": "90",
+    "stop_entry": "92",
+    "stop_break_even": "93",
+    "stop_trailing": "94",
+    "peak": "104",
+    "stop_signal": "95",
+}
+"""Stops that another run left; the highest of those whose key is on is in force."""
+
+
+def plan(symbol: str = SYMBOL, **said: Any) -> JsonObject:
+    """Return the plan of ten coins bought at 100, as an opening tells it."""
+    held: JsonObject = {"qty": "10", "original_qty": "10", "entry_price": "100", "age_row": 0}
+    return {"symbol": symbol, "opened_ts": 1} | held | said
+
+
+def carrier(*plans: JsonObject, lots: tuple[JsonObject, ...] = (LOT,), **changes: Any) -> Desk:
+    """Return a desk whose run carries ten coins on, with their rules."""
+    first = RunOpening({"USDT": "9000"}, lots, {}, plans=plans or None)
+    one = Desk(config(**changes), first=first)
+    one.instrument()
+    return one
+
+
+def stop(one: Desk) -> str | None:
+    """Return the stop in force, behind a bid that reaches none."""
+    one.tick("100", "100", trade="100")
+    found: str | None = one.risk.facts()["exits"][SYMBOL]["stop"]
+    return found
+
+
+@pytest.mark.row("B-17", "B-43")
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (HARD | TRAIL | {"risk__break_even_bps": "150", "risk__stop_bps": "900"}, "95"),
+        (HARD | TRAIL, "95"),
+        (HARD | {"risk__break_even_bps": "150"}, "95"),
+        (TRAIL | {"risk__stop_bps": "900"}, "95"),
+    ],
+)
+@pytest.mark.parametrize("without", [(), ("stop_signal",)])
+def test_stop_whose_key_is_off_now_is_left_out(
+    keys: dict[str, Any], found: str, without: tuple[str, ...]
+) -> None:
+    """Of the stops that another run left those count that this profile has, the highest first."""
+    said = {name: level for name, level in LEVELS.items() if name not in without}
+    if without:
+        found = "94" if "risk__trail_bps" in keys else "93"
+
+    one = carrier(plan(**said), **keys)
+
+    assert stop(one) == f"{found}.00000000"
+
+
+def test_levels_that_a_profile_without_keys_of_a_plan_gets_are_those_of_the_entry_alone() -> None:
+    """A run that only carries keeps the stop of the entry, and no other of an earlier profile."""
+    one = carrier(plan(**LEVELS), portfolio__at_end="carry", risk__stop_bps="900")
+
+    assert stop(one) == "92.00000000"
+
+
+def test_profile_without_a_plan_takes_over_no_level_and_leaves_what_an_operator_asked_for() -> None:
+    """A request to leave is not a level: it outlasts the profile."""
+    held, left = carrier(plan(**LEVELS)), carrier(plan(leaving="operator_exit", **LEVELS))
+
+    assert held.tick("50", "50") == []
+    assert actions(left.tick("100", "100")) == [("EXIT", "operator_exit")]
+
+
+@pytest.mark.parametrize(("policy", "said"), [("close", [("EXIT", "left_trading")]), ("hold", [])])
+def test_position_that_was_to_be_left_behind_its_halt_is_left_where_this_profile_leaves_such(
+    policy: str, said: list[tuple[str, str]]
+) -> None:
+    """A policy that is off now leaves nothing."""
+    one = carrier(plan(leaving="left_trading"), **HARD, risk__left_trading=policy)
+
+    assert actions(one.tick("100", "100")) == said
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_distance_in_atrs_is_that_of_the_entry_and_not_of_this_runs_bars(
+    is_restarted: bool,
+) -> None:
+    """The entry's ATR of two stands for stop and trail, though this run's bars have four."""
+    one = carrier(plan(atr="2", stop_hard="90"), **HARD, risk__stop_atr_mult="3")
+    for _ in range(3):
+        one.bar("100", "102", "98", "100")
+    if is_restarted:
+        one.restarted()
+
+    assert stop(one) == "94.00000000"
+    assert actions(one.tick("94.01", "94.01")) == []
+    assert actions(one.tick("94", "94")) == [("EXIT", "stop_loss")]
+
+
+def test_trail_in_atrs_stays_where_it_was_left_until_an_atr_is_known() -> None:
+    """A profile that trails by ATRs now knows none of the entry: a new peak moves nothing yet."""
+    one = carrier(plan(stop_trailing="94", peak="99"), **HARD, risk__trail_atr_mult="2")
+    one.tick("105", "105")
+    waiting = stop(one)
+    for _ in range(3):
+        one.bar("105", "106", "104", "105")
+    one.tick("106", "106")
+
+    assert waiting == "94.00000000"
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == "102.00000000"
+
+
+@pytest.mark.parametrize(
+    ("wished", "trail"),
+    [
+        ((0, 0, 5, 0, 110), (1, 110, 109)),
+        ((0, 0, 5, 0, 90), (1, 100, 99)),
+        ((0, 0, 1, 0, 110), (1, 110, 109)),
+        ((0, 0, 0, 50_000, 110), (1, 110, 109)),
+    ],
+)
+def test_wider_trail_that_a_strategy_wants_leaves_the_nearer_one_at_the_higher_peak(
+    wished: tuple[int, int, int, int, int], trail: tuple[int, int, int]
+) -> None:
+    """A trail of one below a peak of 100 is kept beside one of five, and follows to its peak."""
+    one = Plan(True)
+    one._step, one.own_gap, one.own_peak = UNIT, UNIT, 100 * UNIT
+    stop_, target, gap, share, peak = wished
+
+    one.wish((stop_, target, gap * UNIT, share, peak * UNIT))
+
+    assert (one.own_gap, one.own_peak, one.own) == tuple([each * UNIT for each in trail])
+    assert one.own_share == 0
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+def test_plan_of_a_symbol_without_rules_is_told_with_the_first_beat_behind_them() -> None:
+    """Levels stand on price steps: before these are known no plan is told, and none is lost."""
+    one = carrier(plan(**LEVELS), plan(OTHER, **LEVELS), lots=(LOT, OTHER_LOT), **HARD, **TRAIL)
+    for symbol in (SYMBOL, OTHER):
+        one.tick("100", "100", symbol=symbol)
+
+    def told() -> list[tuple[str, tuple[str, ...], str | None]]:
+        """Return symbol, move and stop of the plans that a beat tells."""
+        said = [event.to_json()["payload"] for event in one.beat()]
+        return [(each["symbol"], tuple(each["moved"]), each.get("stop")) for each in said]
+
+    first, second = told(), told()
+    one.instrument(OTHER)
+    one.tick("100", "100", symbol=OTHER)
+    third = told()
+
+    assert first == [(SYMBOL, ("carried",), "95.00000000")]
+    assert second == []
+    assert third == [(OTHER, ("carried",), "95.00000000")]
+
+
+def test_quiet_range_of_a_symbol_ends_with_a_plan_that_is_to_be_told_and_with_no_other() -> None:
+    """A position without rules has nothing to tell; a level that moved is told by a beat."""
+    one = carrier(plan(**LEVELS), plan(OTHER, **LEVELS), lots=(LOT, OTHER_LOT), **HARD, **TRAIL)
+    one.tick("100", "100", symbol=OTHER)
+    one.tick("100", "100")
+    one.beat()
+    one.tick("100", "100")
+    settled = one.risk.quiet_range(SYMBOL, one.ts)
+    one.tick("110", "110")
+    moved = one.risk.quiet_range(SYMBOL, one.ts)
+    one.beat()
+    one.tick("110", "110")
+
+    assert settled is not None
+    assert moved is None
+    assert one.risk.quiet_range(SYMBOL, one.ts) is not None
+
+
+def test_quiet_range_ends_with_new_rules_until_a_tick_has_judged_them() -> None:
+    """A price step that changed may have moved every level."""
+    one = carrier(plan(**LEVELS), **HARD)
+    one.tick("100", "100")
+    one.beat()
+    one.tick("100", "100")
+    before = one.risk.quiet_range(SYMBOL, one.ts)
+    one.instrument(price_increment="0.1")
+    during = one.risk.quiet_range(SYMBOL, one.ts)
+    exits = one.risk._state.exits.of(SYMBOL)
+
+    assert before is not None
+    assert during is None
+    assert exits.bound(one.ts, one.risk._quiet_held) is False
+
+
+# --- what it is worth -----------------------------------------------------------------------------
+
+
+def test_lot_without_a_price_keeps_its_difference_through_a_purchase_of_another() -> None:
+    """Ten coins last seen at 120 are worth 200 more than their cost, until their first price."""
+    first = RunOpening({"USDT": "9000"}, (OTHER_LOT,), {}, marks={OTHER: "120"})
+    one = Desk(config(), first=first)
+    one.ready()
+    positions = one.risk._state.positions
+    before = positions.unseen
+
+    one.buy()
+    between = positions.unseen
+    one.tick("119", "119", symbol=OTHER)
+
+    assert positions.qty_with_orders(positions.of(SYMBOL)) > 0
+    assert (before, between, positions.unseen) == (200 * UNIT, 200 * UNIT, 0)
+    assert positions.marks == {}
+    assert positions.equity == positions.cash + positions.worth
+
+
+def test_dust_that_has_a_price_is_unseen_no_more_and_the_other_lot_is() -> None:
+    """Dust is worth nothing before its price and behind it: it moves no drawdown."""
+    dust = {"symbol": SYMBOL, "qty": "0.0005", "price": "100", "ts": 1}
+    marks = {SYMBOL: "120", OTHER: "90"}
+    first = RunOpening({"USDT": "9000"}, (dust, OTHER_LOT), {}, marks=marks)
+    one = Desk(config(execution__fee_asset="base"), first=first)
+    one.instrument()
+    one.instrument(OTHER)
+    positions = one.risk._state.positions
+    before = positions.unseen
+
+    one.tick("120", "120")
+    one.restarted()
+
+    positions = one.risk._state.positions
+    assert (before, positions.unseen) == (-100 * UNIT, -100 * UNIT)
+    assert positions.equity == 10_000 * UNIT
+    assert amount_text(positions.portfolio.position_qty(SYMBOL)) == "0.00050000"
+
+
+@pytest.mark.parametrize(
+    ("lots", "count", "cost"),
+    [
+        (("0.0004", "0.0005", "1"), 2, "1"),
+        (("0.0004", "0.0006"), 1, "0.0006"),
+        (("1", "0.0004"), 0, "1.0004"),
+    ],
+)
+def test_oldest_lots_that_are_dust_together_are_no_part_of_the_position(
+    lots: tuple[str, ...], count: int, cost: str
+) -> None:
+    """A thousandth is the least sale: the lots before it is reached belong to a former trade."""
+    told = [{"symbol": SYMBOL, "qty": qty, "price": "100", "ts": n} for n, qty in enumerate(lots)]
+    first = RunOpening({"USDT": "9000"}, tuple(told), {})
+    one = Desk(config(execution__fee_asset="base"), first=first)
+    one.instrument(notional_min="0")
+    holding = one.risk._state.positions.of(SYMBOL).holding
+
+    assert holding is not None
+    assert holding.dust_lots == count
+    assert holding.opened_ts == count
+    assert holding.cost_of_newest(parse_amount(cost)) == 100 * parse_amount(cost)
+
+
+def test_state_of_a_carried_run_is_whole_before_and_behind_its_first_prices() -> None:
+    """A snapshot between opening and first price goes on to the same bytes."""
+    plans = (plan(**LEVELS), plan(OTHER, **LEVELS))
+    one, other = [carrier(*plans, lots=(LOT, OTHER_LOT), **HARD, **TRAIL) for _ in range(2)]
+    for step in range(4):
+        other.restarted()
+        for desk in (one, other):
+            if step == 1:
+                desk.instrument(OTHER)
+            desk.tick("100", "100", symbol=(SYMBOL, OTHER)[step % 2])
+            desk.beat()
+
+    assert encode(other.risk.state()) == encode(one.risk.state())
+    assert other.log_bytes() == one.log_bytes()
