@@ -57,6 +57,17 @@ def at(one: Desk, held_ms: int, bid: str = "100") -> list[tuple[str, str]]:
     return actions(one.tick(bid, bid, after_ms=opened_ts(one) + held_ms - one.ts))
 
 
+def test_ratio_of_a_symbol_without_bars_or_a_profile_without_a_horizon_is_unknown() -> None:
+    """Then the horizon is the usual one, whatever other symbols do."""
+    one, other = holder(VOLATILE, **KEYS), holder(VOLATILE)
+    returns = one.risk._state.returns
+
+    assert returns.horizon_ratio(SYMBOL) is not None
+    assert returns.horizon_ratio("NEWUSDT") is None
+    assert other.risk._state.returns.horizon_ratio(SYMBOL) is None
+    assert one.risk._state.exits.of("NEWUSDT").horizon_ms == USUAL
+
+
 def told(events: Iterable[Event]) -> list[PositionPlan]:
     """Return the plans that risk told."""
     return of(events, PositionPlan)

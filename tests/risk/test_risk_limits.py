@@ -15,7 +15,9 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
 from tests.risk.desk import (
+    HASH,
     OTHER,
+    RUN_ID,
     SYMBOL,
     Desk,
     actions,
@@ -629,9 +631,10 @@ def test_second_run_opening_stops_the_run_and_gives_no_budget_back() -> None:
     made = holder(risk__night_notional_soft="1000")
     made.signal("BUY")
     before = made.risk._state.budgets.state()
+    second = Event(made.ts, "0" * 32, "watchdog_role", RUN_ID, HASH, opening("1000000"))
 
     with pytest.raises(InvariantError, match="found two"):
-        made.put("control", opening("1000000"))
+        made.risk.process(second, 2, made.ts)
 
     assert made.risk._state.budgets.state() == before
     assert made.risk.facts()["open_positions"] != []

@@ -58,6 +58,17 @@ def test_mark_values_what_is_held_and_the_next_tick_takes_over() -> None:
     assert equities(desk) == {"1500.00000000"}
 
 
+def test_same_mark_told_again_moves_no_equity_and_leaves_the_touch_dropped() -> None:
+    """The price is as before; nothing is traded on the touch that it has overtaken."""
+    desk = holding()
+    said = mark(desk, "90") + mark(desk, "90")
+    market = desk.risk._state.positions.of(SYMBOL)
+
+    assert said == []
+    assert equities(desk) == {"1450.00000000"}
+    assert (market.bid, market.ask, market.has_mid, market.is_fresh) == (0, 0, False, False)
+
+
 def test_mark_of_what_is_not_held_moves_no_equity() -> None:
     """A mark of a symbol that is not held changes no equity."""
     desk = holding()
