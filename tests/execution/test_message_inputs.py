@@ -118,8 +118,9 @@ def sizes(tick: tuple[str, str, str, str]) -> tuple[tuple[str, str], tuple[str, 
 @pytest.mark.parametrize("name", SERIES)
 @pytest.mark.parametrize("exits_at", ["role", "venue"])
 @pytest.mark.parametrize("symbol", [SYMBOL, OTHER])
+@pytest.mark.parametrize("is_first_taken", [False, True])
 def test_ticks_in_a_row_are_skipped_as_if_each_had_been_taken(
-    symbol: str, exits_at: str, name: str
+    is_first_taken: bool, symbol: str, exits_at: str, name: str
 ) -> None:
     """Touch, sizes that our own orders took, last price and mark are those after all ticks."""
     desk = executor(risk__exits_at=exits_at)
@@ -140,10 +141,14 @@ def test_ticks_in_a_row_are_skipped_as_if_each_had_been_taken(
     skipping.execution = type(desk.execution).from_state(desk.profile, desk.execution.state())
 
     before, is_bid_new, is_ask_new = sizes(TOUCH), False, False
-    for tick in SERIES[name]:
+    for number, tick in enumerate(SERIES[name]):
         desk.tick(*tick[:2], bid_qty=tick[2], ask_qty=tick[3], symbol=symbol)
-        is_bid_new = is_bid_new or sizes(tick)[0] != before[0]
-        is_ask_new = is_ask_new or sizes(tick)[1] != before[1]
+        if is_first_taken and not number:
+            seq = desk.seqs["market_ticks"]
+            assert skipping.execution.process(desk.log[-1][1], seq, desk.ts) is None
+        else:
+            is_bid_new = is_bid_new or sizes(tick)[0] != before[0]
+            is_ask_new = is_ask_new or sizes(tick)[1] != before[1]
         before = sizes(tick)
     last = ScaledTick()
     event = desk.log[-1][1]

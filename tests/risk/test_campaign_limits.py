@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minibot.events.money import RATE_UNIT, UNIT, cost_up, fee_up, parse_amount, proceeds_down
 from minibot.risk import entry_decision
 from minibot.risk.campaign import Campaign, Reserve, part_of
-from tests.risk.desk import Desk, actions, check_of, fills, instrument
+from tests.risk.desk import OTHER, Desk, actions, check_of, fills, instrument, intents
 from tests.risk.test_campaign import desk, to, traded
 
 
@@ -65,6 +65,21 @@ def test_entry_that_would_lose_more_than_its_campaign_may_is_refused(
     (said,) = [each for each in one.events("risk_actions") if each.type == "risk_action"]
     assert not check_of(said, "campaign_loss_at_stop")["passed"]
     assert traded(one) == []
+
+
+def test_entry_of_another_symbol_on_its_way_is_no_loss_of_the_campaign() -> None:
+    """Each campaign reserves its own loss: three coins and no more, whatever else is bought."""
+    alone, beside = [desk(risk__order_notional="500", risk__campaign_loss_max="60") for _ in "ab"]
+    beside.instrument(OTHER)
+    beside.bar("100", "100", "100", "100", symbol=OTHER)
+    beside.tick("100", "100", symbol=OTHER)
+    beside.tick("100", "100")
+    waiting = actions(beside.signal("BUY", symbol=OTHER))
+
+    bought = [intents(one.signal("BUY"))[0].qty for one in (alone, beside)]
+
+    assert waiting == [("REDUCE", "reduced")]
+    assert bought == ["2.999", "2.999"]
 
 
 def test_sizing_names_the_campaign_as_the_bound_that_decided() -> None:

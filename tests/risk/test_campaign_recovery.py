@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minibot.events.ids import position_id
 from minibot.events.model import Event, PositionPlan, RecoveryIntent, RunOpening
 from minibot.events.money import parse_amount
+from minibot.kernel.canonical import encode
 from tests.risk.desk import (
     RUN_ID,
     SYMBOL,
@@ -341,6 +342,24 @@ def test_restart_at_any_moment_of_a_campaign_changes_nothing(
                 each.beat()
         cut.restarted()
     assert one.log_bytes() == cut.log_bytes()
+
+
+def test_restart_keeps_a_campaign_as_it_is_and_none_where_there_is_none() -> None:
+    """Before the first entry, within a campaign and behind a de-risk the state is the same bytes."""
+    one, states = desk(**ROWS), []
+    for step in (
+        lambda: [],
+        one.buy,
+        lambda: walk(one, "95"),
+    ):
+        step()
+        before = encode(one.risk.state())
+        one.restarted()
+        campaign = one.risk._state.exits.of(SYMBOL).campaign
+        states.append(campaign is not None and campaign.is_open)
+        assert encode(one.risk.state()) == before
+
+    assert states == [False, True, True]
 
 
 @pytest.mark.parametrize(("keep", "left"), [("2", "3.000"), (None, "5.000")])

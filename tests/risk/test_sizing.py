@@ -572,6 +572,18 @@ def test_kelly_share_is_that_of_the_textbook_and_nothing_without_an_edge(
         assert trades.kelly_bps(percent) == 0
 
 
+@pytest.mark.parametrize(
+    ("gains", "share"), [((3, -1), 833), ((1, -1), 0), ((1, -2), 0), ((-1,), 0), ((2,), 2_500)]
+)
+def test_kelly_share_without_an_edge_is_nothing(gains: tuple[int, ...], share: int) -> None:
+    """A gain of three beside a loss of one has a third of an edge; the same of both has none."""
+    trades = ClosedTrades(1_000)
+    for gain in gains:
+        trades._add(1, gain * UNIT // 100)
+
+    assert trades.kelly_bps(25) == share
+
+
 def test_kelly_survives_a_restart_in_the_middle() -> None:
     """Restored cores decide as those that went on, with an open trade and closed ones."""
     straight, restarted = desk(**KELLY), desk(**KELLY)
