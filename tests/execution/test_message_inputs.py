@@ -87,7 +87,7 @@ def test_messages_decide_the_same_bytes_as_their_events(exits_at: str) -> None:
 
 
 def test_input_of_an_unknown_kind_is_refused_by_its_name() -> None:
-    """What no queue of the executor has is an error, and nothing follows from it."""
+    """An input that no queue of the executor has is an error, and nothing follows from it."""
     desk = executor()
     before = encode(desk.execution.state())
 

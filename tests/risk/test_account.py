@@ -100,7 +100,7 @@ def test_equities_between_the_bounds_change_nothing() -> None:
 
 @pytest.mark.parametrize("mark", ["0", "-1", "-0.00000001"])
 def test_carried_mark_that_is_not_above_zero_stops_the_run_and_changes_nothing(mark: str) -> None:
-    """Of no mark no drawdown can be reckoned: the tiers would never begin."""
+    """A drawdown needs a mark: without one the tiers would never begin."""
     one = account(1000)
 
     with pytest.raises(InvariantError, match=f"high_water_mark {mark}, expected above 0"):

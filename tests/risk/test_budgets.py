@@ -117,7 +117,7 @@ def test_night_beyond_midnight_leaves_the_day_its_own_beginning() -> None:
 
 
 def test_restart_within_a_later_night_changes_no_byte_and_no_answer() -> None:
-    """What earlier nights bought is remembered: none of it counts in the night of now."""
+    """Purchases of earlier nights are remembered: none of them counts in the night of now."""
     desk = nights(risk__night_notional_soft="1000", risk__night_notional_pace=100)
     asked(desk, START + 1000)
     asked(desk, START + HOUR_MS + 1000)

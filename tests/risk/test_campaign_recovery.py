@@ -345,7 +345,7 @@ def test_restart_at_any_moment_of_a_campaign_changes_nothing(
 
 
 def test_restart_keeps_a_campaign_as_it_is_and_none_where_there_is_none() -> None:
-    """Before the first entry, within a campaign and behind a de-risk the state is the same bytes."""
+    """A snapshot before, within and behind the first entry is the same bytes restored."""
     one, states = desk(**ROWS), []
     for step in (
         lambda: [],

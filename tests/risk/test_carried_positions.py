@@ -62,7 +62,7 @@ def stop(one: Desk) -> str | None:
 def test_stop_whose_key_is_off_now_is_left_out(
     keys: dict[str, Any], found: str, without: tuple[str, ...]
 ) -> None:
-    """Of the stops that another run left those count that this profile has, the highest first."""
+    """Stops that another run left count where this profile has them, the highest first."""
     said = {name: level for name, level in LEVELS.items() if name not in without}
     if without:
         found = "94" if "risk__trail_bps" in keys else "93"

@@ -51,12 +51,12 @@ def levels(one: Desk) -> list[int]:
 def test_levels_are_stop_target_rungs_and_the_next_row_as_far_as_they_are_set(
     changes: dict[str, Any], found: list[int]
 ) -> None:
-    """What the profile has not is no level; a time is none either."""
+    """A key that the profile lacks gives no level; a time is none either."""
     assert levels(holder(**changes)) == found
 
 
 def test_levels_lose_a_rung_that_is_sold_and_a_row_that_is_told() -> None:
-    """What has happened once does not happen at its level again."""
+    """A level that has done its work is none any more."""
     ladder, campaign = holder(**LADDER), holder(**CAMPAIGN | ROWS)
     for _ in range(2):
         ladder.tick("102", "102", trade="102")
@@ -67,7 +67,7 @@ def test_levels_lose_a_rung_that_is_sold_and_a_row_that_is_told() -> None:
 
 
 def test_older_news_of_a_symbol_does_not_lengthen_its_silence() -> None:
-    """What came late was said before: the newest time counts."""
+    """News that comes late is older: the newest time counts."""
     exits, found = Exits(ExitRules(config())), []
     for ts in (5, 10, 7, 10, 11):
         exits.on_data(SYMBOL, ts)

@@ -363,7 +363,7 @@ def test_shifted_returns_block_and_unshifted_ones_do_not() -> None:
 
 
 def test_drift_of_a_symbol_without_bars_blocks() -> None:
-    """Nothing is known of it, which is no sign that it stands still."""
+    """A symbol of which nothing is known may be anything but still."""
     made = desk(**DRIFTING)
 
     said = made.signal("BUY")
@@ -374,7 +374,7 @@ def test_drift_of_a_symbol_without_bars_blocks() -> None:
 
 
 def test_two_entries_between_bars_are_judged_by_the_same_figures() -> None:
-    """What the bars say is reckoned once; the next bar changes it."""
+    """Figures of the bars are reckoned once; the next bar changes them."""
     made = desk(**DRIFTING)
     bars(made, BTCUSDT=("100", "101", "100", "101", "100", "101"))
 

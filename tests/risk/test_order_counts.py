@@ -58,7 +58,7 @@ def test_order_at_the_market_counts_nothing() -> None:
 def test_each_leg_that_waits_is_an_order_and_two_are_a_list(
     levels: dict[str, int], legs: int, lists: int
 ) -> None:
-    """What rests is added to the legs of the order that is to rest."""
+    """Resting legs are added to those of the order that is to rest."""
     world = bounded()
     resting(world, **levels)
 
@@ -132,7 +132,7 @@ def test_bound_that_the_venue_has_not_is_not_asked(name: str) -> None:
 def test_symbol_without_bounds_or_without_rules_has_no_check_of_them(
     rules: OrderRules | None,
 ) -> None:
-    """What the venue does not say refuses nothing by itself; missing rules refuse elsewhere."""
+    """A bound that is not told refuses nothing by itself; missing rules refuse elsewhere."""
     world = World()
 
     assert count_rows(world.state, world.market, rules, 2) == ()

@@ -624,7 +624,7 @@ def test_whole_exit_cancels_an_entry_that_still_buys(exits_at: str, asked: str) 
 
 @pytest.mark.row("B-17")
 def test_position_whose_rules_are_not_told_yet_is_left_as_soon_as_they_are() -> None:
-    """What an operator wants left waits for the venue's steps."""
+    """An operator's request waits for the venue's steps."""
     made = Desk(config(), first=opening("9000", (LOT,)))
     made.tick("100", "100")
 

@@ -396,7 +396,7 @@ def test_loss_at_the_stop_never_exceeds_its_share_and_a_step_more_would(
 
 
 def test_size_that_shrinks_with_the_atr_is_nothing_while_it_is_unknown() -> None:
-    """How wild the market is nobody knows: the bound by volatility decides, and leaves nothing."""
+    """A market may be as wild as it likes then: its bound decides, and leaves nothing."""
     world = World(config(risk__size_atr_bps_full=100))
     state, market, world.exits.atr = world.state, world.market, WilderAtr(14)
     assert market.rules is not None
