@@ -239,6 +239,18 @@ def test_trade_of_a_symbol_that_left_trading_triggers_nothing(
             "order_type_unsupported",
         ),
         ({"order_type": "MARKET", "trailing_delta": 100}, "order_type_unsupported"),
+        ({"order_type": "STOP_LOSS", "stop_price": "0"}, "price_invalid"),
+        ({"order_type": "TAKE_PROFIT", "target_price": "0"}, "price_invalid"),
+        ({"order_type": "OCO", "stop_price": "99", "target_price": "0"}, "price_invalid"),
+        ({"order_type": "OCO", "stop_price": "99", "target_price": "99"}, "price_invalid"),
+        (
+            {"order_type": "STOP_LOSS_LIMIT", "stop_price": "99", "limit_price": "99.01"},
+            "price_invalid",
+        ),
+        (
+            {"order_type": "STOP_LOSS", "stop_price": "99", "time_in_force": "GTC"},
+            "order_type_unsupported",
+        ),
         (
             {
                 "order_type": "OCO",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,13 @@ from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
 
+EARLY = {"early": [2, 88, None]}
 
-def order(state: OrderState = OrderState.NEW, **triggers: int) -> Order:
+
+def order(state: OrderState = OrderState.NEW, **changes: Any) -> Order:
+    """Return an order of a state, by default without a trigger."""
     return Order.from_json(
-        triggers
-        | {
+        {
             "intent_id": "i",
             "intent_ts": 1,
             "order_id": "o",
@@ -34,6 +37,7 @@ def order(state: OrderState = OrderState.NEW, **triggers: int) -> Order:
             "filled": 0,
             "has_met_market": False,
         }
+        | changes
     )
 
 
@@ -111,6 +115,44 @@ def test_trailing_stop_follows_a_trade_and_a_fixed_one_stays(
     resting.follow(120, 1)
 
     assert resting.stop == stop
+
+
+@pytest.mark.parametrize(
+    ("former", "new", "early"),
+    [
+        ({"stop": 90}, {"stop": 95}, (2, 90, None)),
+        ({"stop": 95}, {"stop": 90}, (2, 90, None)),
+        ({"target": 110}, {"target": 105}, (2, None, 110)),
+        ({"target": 105}, {"target": 110}, (2, None, 110)),
+        ({"stop": 90, "target": 110}, {"stop": 91, "target": 109}, (2, 90, 110)),
+        ({"stop": 90}, {"target": 105}, (2, None, None)),
+        ({"stop": 90, "target": 110, "stop_limit": 89}, {"stop": 91, "target": 109}, (2, 90, None)),
+        ({"stop": 90, "target": 110}, {"stop": 91, "target": 109, "stop_limit": 88}, (2, 90, None)),
+        (
+            {"stop": 90, "due_ts": 5, "early": [2, 88, None]},
+            {"stop": 91, "due_ts": 6},
+            (2, 88, None),
+        ),
+        (
+            {"stop": 90, "due_ts": 4, "early": [2, 88, None]},
+            {"stop": 91, "due_ts": 6},
+            (4, 90, None),
+        ),
+        ({}, {"stop": 91}, (None, None, None)),
+        ({"stop": 90}, {}, (None, None, None)),
+        ({"stop": 90}, {"stop": 91, "due_ts": 1}, (None, None, None)),
+    ],
+)
+def test_replacement_on_its_way_acts_at_the_worse_levels_that_both_have(
+    former: dict[str, Any], new: dict[str, Any], early: tuple[int | None, int | None, int | None]
+) -> None:
+    """Until it is there the former order acts, or the one before if that is on its way itself."""
+    resting = order(OrderState.ACCEPTED, **former)
+    follower = order(OrderState.ACCEPTED, **{"intent_ts": 4 if "early" in former else 1} | new)
+
+    follower.take_over(resting)
+
+    assert (follower.early_ts, follower.early_stop, follower.early_target) == early
 
 
 def test_order_survives_its_text_form() -> None:

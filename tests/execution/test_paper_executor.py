@@ -690,3 +690,60 @@ def test_second_run_opening_stops_the_run_and_brings_no_cash() -> None:
         desk.put("control", opening("1000000"))
 
     assert encode(desk.execution.state()) == before
+
+
+# --- late entries, halts and gaps -----------------------------------------------------------------
+
+
+@pytest.mark.row("C-17")
+@pytest.mark.parametrize(("late_by", "first"), [(1, "ACCEPTED"), (0, "REJECTED"), (-1, "REJECTED")])
+def test_intent_too_late_for_its_signal_is_rejected(late_by: int, first: str) -> None:
+    """It is taken a millisecond before it is late, and rejected from then on."""
+    desk = executor()
+
+    said = desk.intent("BUY", "1", late_ts=desk.ts + late_by)
+
+    assert results(said) == [(first, "accepted" if first == "ACCEPTED" else "late_fill")]
+
+
+@pytest.mark.row("C-17")
+@pytest.mark.parametrize(("late_ms", "reason"), [(999, "late_fill"), (1_000, "expired")])
+def test_open_entry_ends_when_it_is_late_or_expired_whichever_is_first(
+    late_ms: int, reason: str
+) -> None:
+    """A limit that waits ends at the earlier of the two times, and says which it was."""
+    desk = executor()
+    order = {"order_type": "LIMIT", "limit_price": "99"}
+    desk.intent("BUY", "1", late_ts=desk.ts + late_ms, expires_ts=desk.ts + 1_000, **order)  # type: ignore[arg-type]
+
+    assert results(desk.tick(after_ms=late_ms - 1)) == []
+    desk.restarted()
+    assert results(desk.tick(after_ms=1)) == [("EXPIRED", reason)]
+
+
+def test_orders_of_a_symbol_that_left_trading_are_cancelled_and_no_others() -> None:
+    """The profile says so; a status that changes to TRADING cancels nothing."""
+    desk = executor(execution__left_trading="cancel", execution__order_ttl_market_ms=600_000)
+    desk.instrument(OTHER)
+    desk.tick(symbol=OTHER)
+    desk.tick()
+    for symbol in (SYMBOL, OTHER):
+        desk.intent("BUY", "1", symbol=symbol, order_type="LIMIT", limit_price="99")
+    kept = results(desk.instrument())
+
+    said = desk.instrument(status="BREAK")
+
+    assert kept == []
+    assert results(said) == [("CANCELLED", "left_trading")]
+    assert [order.symbol for order in desk.execution.orders] == [OTHER]
+    assert desk.execution.facts()["reason"] == "left_trading"
+
+
+def test_gap_of_a_symbol_without_a_touch_changes_nothing() -> None:
+    """Nothing was known of it, so nothing is out of date."""
+    desk = executor()
+    before = encode(desk.execution.state())
+
+    desk.put("market_ticks", Gap(OTHER, "trade", desk.ts, desk.ts, "reconnect"))
+
+    assert encode(desk.execution.state()) == before

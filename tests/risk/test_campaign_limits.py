@@ -68,18 +68,20 @@ def test_entry_that_would_lose_more_than_its_campaign_may_is_refused(
 
 
 def test_entry_of_another_symbol_on_its_way_is_no_loss_of_the_campaign() -> None:
-    """Each campaign reserves its own loss: three coins and no more, whatever else is bought."""
+    """Each campaign reserves its own loss: 3.751 coins enter again, whatever else is bought."""
     alone, beside = [desk(risk__order_notional="500", risk__campaign_loss_max="60") for _ in "ab"]
     beside.instrument(OTHER)
     beside.bar("100", "100", "100", "100", symbol=OTHER)
-    beside.tick("100", "100", symbol=OTHER)
-    beside.tick("100", "100")
-    waiting = actions(beside.signal("BUY", symbol=OTHER))
+    bought = []
+    for one in (alone, beside):
+        at(one, "100")
+        if one is beside:
+            one.tick("100", "100", symbol=OTHER)
+            assert actions(one.signal("BUY", symbol=OTHER)) == [("REDUCE", "reduced")]
+        one.tick("98", "98")
+        bought.append([intent.qty for intent in intents(one.signal("BUY"))])
 
-    bought = [intents(one.signal("BUY"))[0].qty for one in (alone, beside)]
-
-    assert waiting == [("REDUCE", "reduced")]
-    assert bought == ["2.999", "2.999"]
+    assert bought == [["3.751"], ["3.751"]]
 
 
 def test_sizing_names_the_campaign_as_the_bound_that_decided() -> None:

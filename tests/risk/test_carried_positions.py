@@ -8,7 +8,8 @@ import pytest
 
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, parse_amount
-from minibot.kernel.canonical import encode
+from minibot.kernel.canonical import decode, encode
+from minibot.risk.core import core_from_config, core_from_state
 from minibot.risk.plan import Plan
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config
 
@@ -286,3 +287,26 @@ def test_state_of_a_carried_run_is_whole_before_and_behind_its_first_prices() ->
 
     assert encode(other.risk.state()) == encode(one.risk.state())
     assert other.log_bytes() == one.log_bytes()
+
+
+def test_position_that_was_sold_before_its_plan_was_told_is_told_by_nothing() -> None:
+    """A plan that nobody was told of has no end to tell."""
+    one = carrier(plan(**LEVELS), **HARD)
+    one.tick("100", "100")
+    one.signal("SELL")
+
+    said = one.tick("100", "100") + one.beat()
+
+    assert one.risk.facts()["open_positions"] == []
+    assert [event.type for event in said if event.type == "position_plan"] == []
+
+
+def test_state_before_the_opening_is_whole() -> None:
+    """A role that is killed before its first event starts as it did."""
+    profile = config(**HARD)
+    before = core_from_config(profile).state()
+
+    restored = core_from_state(profile, decode(encode(before)))
+
+    assert encode(restored.state()) == encode(before)
+    assert not restored._state.positions.is_open
