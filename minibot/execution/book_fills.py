@@ -176,17 +176,12 @@ class BookFills(FillModel):
             self._books[symbol] = Book.from_json(book)
         self._lost = set(data.get("lost", ()))
         for symbol, taken in data["taken"].items():
-            self._taken[symbol] = {_key(price): parse_amount(qty) for price, qty in taken}
+            self._taken[symbol] = {parse_amount(price): parse_amount(qty) for price, qty in taken}
         for symbol, touched in data.get("touched", {}).items():
             self._touched[symbol] = {
-                _key(price): (parse_amount(shown), parse_amount(qty))
+                parse_amount(price): (parse_amount(shown), parse_amount(qty))
                 for price, shown, qty in touched
             }
-
-
-def _key(price: str) -> int:
-    """Return a price of an ask, or the negated one of a bid, as `to_json` wrote it."""
-    return -parse_amount(price[1:]) if price[0] == "-" else parse_amount(price)
 
 
 def _sizes(book: Book) -> dict[int, int]:
