@@ -637,3 +637,17 @@ def test_book_touch_taken_in_parts_gives_its_size_in_all() -> None:
         desk.intent("BUY", qty)
 
     assert [part[0] for part in walked(coin(desk))] == ["0.400", "0.300", "0.300"]
+
+
+def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order() -> None:
+    """A coin shown at 100 fills the order that rests there; the next one goes deeper."""
+    desk = walker()
+    desk.intent("BUY", "3")  # It leaves half a coin of nothing above 100.05.
+    coin(desk)
+    limit(desk, "BUY", "100.00")
+    coin(desk)
+    desk.intent("BUY", "1")
+
+    said = desk.tick("99.98", "100.00", ask_qty="1")
+
+    assert [part[:2] for part in walked(said)] == [("1.000", "100.00"), ("1.000", "100.05")]

@@ -747,3 +747,79 @@ def test_gap_of_a_symbol_without_a_touch_changes_nothing() -> None:
     desk.put("market_ticks", Gap(OTHER, "trade", desk.ts, desk.ts, "reconnect"))
 
     assert encode(desk.execution.state()) == before
+
+
+# --- fields and cash at their bounds --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({}, None),
+        ({"qty": "0"}, "qty_invalid"),
+        ({"qty": "0.00000001"}, None),
+        ({"stop_price": "0"}, "price_invalid"),
+        ({"stop_price": "0.00000001"}, None),
+        ({"order_type": "TAKE_PROFIT", "stop_price": None, "target_price": "0"}, "price_invalid"),
+        ({"order_type": "TAKE_PROFIT", "stop_price": None, "target_price": "0.00000001"}, None),
+        ({"order_type": "OCO", "target_price": "98.99999999"}, "price_invalid"),
+        ({"order_type": "OCO", "target_price": "99"}, "price_invalid"),
+        ({"order_type": "OCO", "target_price": "99.00000001"}, None),
+        ({"order_type": "STOP_LOSS_LIMIT", "limit_price": "99.00000001"}, "price_invalid"),
+        ({"order_type": "STOP_LOSS_LIMIT", "limit_price": "99"}, None),
+        ({"order_type": "STOP_LOSS_LIMIT", "limit_price": "0"}, "price_invalid"),
+        ({"order_type": "STOP_LOSS_LIMIT", "limit_price": "0.00000001"}, None),
+        ({"side": "BUY"}, "order_type_unsupported"),
+        ({"trailing_delta": 1}, None),
+    ],
+)
+def test_fields_of_a_resting_order_are_judged_at_their_bounds(
+    changes: dict[str, Any], refusal: str | None
+) -> None:
+    """Field by field, before the venue's filters are asked."""
+    values: dict[str, Any] = {"side": "SELL", "qty": "1", "order_type": "STOP_LOSS"}
+    values |= {"stop_price": "99", "client_order_id": "c", "purpose": "EXIT"} | changes
+    intent = OrderIntent(symbol=SYMBOL, **values)
+
+    assert field_refusal(IntentMessage.of(intent, Event(0, "", "", "", "", intent))) == refusal
+
+
+@pytest.mark.parametrize(
+    ("asset", "cash", "filled"),
+    [
+        ("base", "100", ["1.000"]),
+        ("base", "99.99999999", ["0.999"]),
+        ("quote", "100.075", ["1.000"]),
+        ("quote", "100.07499999", ["0.999"]),
+    ],
+)
+def test_purchase_is_filled_whole_by_cash_that_just_pays_it(
+    asset: str, cash: str, filled: list[str]
+) -> None:
+    """A coin at 100 takes 100, and 7.5 cents where the fee is paid in quote; less buys less."""
+    changes = {"execution__fee_asset": asset, "execution__taker_fee_bps": "7.5"}
+    desk = executor(cash=cash, lots=(), **changes)
+    desk.tick("89.99", "90")
+    desk.intent("BUY", "1")
+
+    said = desk.tick("99.99", "100")
+
+    assert [fill.qty for fill in fills(said)] == filled
+    assert results(said)[-1] == (
+        ("FILLED", "filled") if filled == ["1.000"] else ("EXPIRED", "insufficient_cash")
+    )
+
+
+def test_end_of_an_order_is_as_late_as_its_cause_and_never_before_its_intent() -> None:
+    """A beat ends it at the beat's time; one older than the intent ends it at the intent's."""
+    desk = executor(execution__order_ttl_market_ms=1_000)
+    desk.intent("BUY", "1", order_type="LIMIT", limit_price="99")
+    (late,) = [event for event in desk.beat(after_ms=1_500) if event.type == "order_result"]
+    desk.tick()
+    desk.intent("BUY", "1", order_type="LIMIT", limit_price="99")
+    sent = desk.ts
+    desk.ts, desk.lag_ms = sent - 10, 1_010
+    (early,) = [event for event in desk.beat(after_ms=0) if event.type == "order_result"]
+
+    assert (late.payload.result, late.ts) == ("EXPIRED", sent - 100)  # type: ignore[attr-defined]
+    assert (early.payload.result, early.ts) == ("EXPIRED", sent)  # type: ignore[attr-defined]

@@ -161,6 +161,7 @@ def test_file_rebuilt_from_the_queues_has_the_same_bytes(disk: Disk, tmp_path: P
 
 def test_marks_alone_wait_five_seconds_and_the_last_call_waits_for_none(disk: Disk) -> None:
     """A new mark is no reason for a sync each second; a fill is, and so is the end."""
+    assert SHOWN_NS == 5_000_000_000
     one = holder(**KEYS)
     disk.now_ns = 1
     disk.save(one)

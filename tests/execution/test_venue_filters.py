@@ -218,6 +218,7 @@ def placed(desk: Desk, kind: str, **changes: Any) -> str:
         ({"orders": 2}, ["LIMIT", "OCO"], "orders_max"),
         ({"orders": 2}, ["LIMIT", "STOP_LOSS"], "accepted"),
         ({"orders": 1}, ["LIMIT", "LIMIT"], "orders_max"),
+        ({"orders": 2}, ["LIMIT", "LIMIT"], "accepted"),
         ({"orders": 1}, ["LIMIT", "MARKET"], "accepted"),
         ({"orders": 0}, ["LIMIT", "OCO"], "accepted"),
         ({"algo_orders": 3}, ["STOP_LOSS", "OCO"], "accepted"),
