@@ -11,7 +11,7 @@ from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.kernel.canonical import decode, encode
 from minibot.risk.core import core_from_config, core_from_state
 from minibot.risk.plan import Plan
-from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, opening
 
 LOT = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
 OTHER_LOT = {"symbol": OTHER, "qty": "10", "price": "100", "ts": 1}
@@ -310,3 +310,21 @@ def test_state_before_the_opening_is_whole() -> None:
 
     assert encode(restored.state()) == encode(before)
     assert not restored._state.positions.is_open
+
+
+@pytest.mark.row("B-57")
+@pytest.mark.parametrize(
+    ("qty", "is_held"), [("0.00099999", False), ("0.001", True), ("0.00100001", True)]
+)
+def test_holding_is_a_position_from_the_least_quantity_that_can_be_sold(
+    qty: str, is_held: bool
+) -> None:
+    """A thousandth can be sold, and takes a place; what is less is dust, worth nothing."""
+    lot = {"symbol": SYMBOL, "qty": qty, "price": "100", "ts": 1}
+    one = Desk(config(execution__fee_asset="base"), first=opening("9000", (lot,)))
+    one.instrument(notional_min="0")
+    one.tick("100", "100")
+    positions = one.risk._state.positions
+
+    assert (SYMBOL in positions.held) is is_held
+    assert positions.worth == (parse_amount(qty) * 100 if is_held else 0)
