@@ -328,3 +328,23 @@ def test_holding_is_a_position_from_the_least_quantity_that_can_be_sold(
 
     assert (SYMBOL in positions.held) is is_held
     assert positions.worth == (parse_amount(qty) * 100 if is_held else 0)
+
+
+def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_be_dust() -> None:
+    """Of fifteen ten-thousandths ten are sold first: five are too few for an order of their own."""
+    lot = {"symbol": SYMBOL, "qty": "0.0015", "price": "100", "ts": 1}
+    keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
+    protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
+    one = Desk(config(risk__protections=protections, **keys), first=opening("9000", (lot,)))
+    one.instrument(notional_min="0", qty_increment="0.0001")
+    one.tick("100", "100")
+    one.signal("SELL")
+    found = []
+    for size in ("0.001", "1000"):
+        one.tick("100", "100", bid_qty=size)
+        trades = one.risk._state.protections.trades
+        found.append(
+            ([amount_text(trade.received) for trade in trades], one.risk.facts()["open_orders"])
+        )
+
+    assert found == [([], 1), (["0.15000000"], 0)]
