@@ -12,7 +12,7 @@ from minibot.events.model import JsonObject
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.canonical import decode, encode
-from minibot.risk.budgets import Budgets
+from minibot.risk.budgets import Budgets, week_of
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
 from tests.risk.desk import START, SYMBOL, Desk, actions, config, opening
@@ -131,6 +131,14 @@ def test_restart_within_a_later_night_changes_no_byte_and_no_answer() -> None:
     assert asked(desk, START + HOUR_MS + 3000) == [("BLOCK", "night_notional")]
     assert asked(desk, START + 2 * HOUR_MS + 200) == [("ALLOW", "allowed")]
     assert "night_ends" not in Desk(config()).risk.state()["budgets"]
+
+
+def test_week_begins_on_monday() -> None:
+    """1970-01-04 was a Sunday, and so was 2023-11-19."""
+    for sunday in (3, 19_680):
+        weeks = [week_of(sunday + days) for days in (-6, 0, 1, 7, 8)]
+
+        assert [week - weeks[0] for week in weeks] == [0, 0, 1, 1, 2]
 
 
 # --- what may move unseen -------------------------------------------------------------------------

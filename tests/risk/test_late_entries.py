@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Bar, Event
+from minibot.events.model import Bar, Event, Gap
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
 from minibot.risk.checks import NOT_ASKED
 from minibot.risk.late_entries import FatigueBars, LateEntries
@@ -139,6 +139,26 @@ def test_entry_far_from_the_last_close_is_refused_up_and_down(close: str) -> Non
         (ALLOWED, "1.5000 / 1.5000"),
         (("BLOCK", "price_moved"), "1.5000 / 1.4999"),
     ]
+
+
+@pytest.mark.parametrize("happens", ["gap", "crossed"])
+def test_move_is_not_judged_without_a_usable_touch(happens: str) -> None:
+    """A price that nobody may trade at is far from nothing; the entry is refused for the touch."""
+    made = desk(risk__price_move_atr_max="1.5", risk__reference_deviation_bps_max=1_000)
+    for _ in range(14):
+        made.bar("110", "111", "109", "110")
+    made.tick("113", "113", after_ms=0)
+    shown_before = shown(entry(made), "price_move_atr")
+    if happens == "gap":
+        made.put("market_ticks", Gap(SYMBOL, "bookTicker", made.ts, made.ts, "reconnect"))
+    else:
+        made.tick("114", "113", after_ms=0)
+
+    said = entry(made)
+
+    assert shown_before == ["price_move_atr"]
+    assert shown(said, "price_move_atr") == []
+    assert actions([said])[0][0] == "BLOCK"
 
 
 def test_entry_before_the_atr_is_known_is_refused_where_the_move_is_judged() -> None:

@@ -14,7 +14,7 @@ from minibot.events.reasons import REASONS
 from minibot.kernel.canonical import encode
 from minibot.risk.distances import exact_atr, share_distance, whole_distance
 from minibot.risk.drafts import Verdict, new_verdict
-from minibot.risk.exit_decision import leave, request_rows
+from minibot.risk.exit_decision import forget_request, leave, request_rows
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -654,3 +654,29 @@ def test_exit_without_the_venues_rules_sends_nothing_and_is_told_once() -> None:
     assert isinstance(told, Verdict)
     assert (told.action, told.reason_code) == ("BLOCK", "no_instrument")
     assert world.positions.has_order(SYMBOL) is False
+
+
+@pytest.mark.parametrize(
+    ("is_held", "is_asked", "is_entering", "is_forgotten"),
+    [
+        (False, True, False, True),
+        (True, True, False, False),
+        (False, True, True, False),
+        (False, False, False, False),
+    ],
+)
+def test_request_to_leave_is_forgotten_where_nothing_is_held_or_on_its_way(
+    is_held: bool, is_asked: bool, is_entering: bool, is_forgotten: bool
+) -> None:
+    """An entry of later was not asked to be left; one that is on its way was."""
+    world = World()
+    if is_held:
+        world.hold(UNIT)
+    if is_entering:
+        world.order("BUY", UNIT)
+    world.exits.is_asked, world.exits.left = is_asked, "left_trading"
+
+    forget_request(world.state, world.market)
+
+    assert world.exits.is_asked is (is_asked and not is_forgotten)
+    assert (world.exits.left == "") is is_forgotten

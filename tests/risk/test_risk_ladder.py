@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import UNIT, amount_text, cost_up
-from minibot.risk.ladder import parts_of
+from minibot.risk.ladder import is_too_small, parts_of
 from tests.risk.desk import Desk, actions, config, fills, intents
 from tests.risk.test_risk_plan import opened_ts
 
@@ -310,3 +310,24 @@ def test_part_too_small_for_the_venue_joins_another(
     found = parts_of(qty * UNIT, bounds, (lower * UNIT, upper * UNIT, hard * UNIT))
 
     assert found == tuple([part * UNIT for part in parts])
+
+
+@pytest.mark.parametrize(
+    ("qty", "qty_min", "notional_min", "found"),
+    [
+        (0, 0, 0, True),
+        (-1, 0, 0, True),
+        (1, 0, 0, False),
+        (4, 5, 0, True),
+        (5, 5, 0, False),
+        (5, 5, 11, True),
+        (5, 5, 10, False),
+    ],
+)
+def test_quantity_is_too_small_below_the_venues_least_or_without_anything_to_sell(
+    qty: int, qty_min: int, notional_min: int, found: bool
+) -> None:
+    """Both bounds hold at their value; nothing is no sale even where there is no bound."""
+    bounds = Bounds(UNIT, qty_min * UNIT, None, notional_min * UNIT, None)
+
+    assert is_too_small(qty * UNIT, bounds, 2 * UNIT) is found
