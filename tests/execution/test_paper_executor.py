@@ -740,7 +740,7 @@ def test_orders_of_a_symbol_that_left_trading_are_cancelled_and_no_others() -> N
 
 
 def test_gap_of_a_symbol_without_a_touch_changes_nothing() -> None:
-    """Nothing was known of it, so nothing is out of date."""
+    """A symbol that nobody has seen has nothing that is out of date."""
     desk = executor()
     before = encode(desk.execution.state())
 

@@ -331,7 +331,7 @@ def test_holding_is_a_position_from_the_least_quantity_that_can_be_sold(
 
 
 def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_be_dust() -> None:
-    """Of fifteen ten-thousandths ten are sold first: five are too few for an order of their own."""
+    """Ten of fifteen ten-thousandths are sold first: five are too few for an order of their own."""
     lot = {"symbol": SYMBOL, "qty": "0.0015", "price": "100", "ts": 1}
     keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
     protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
