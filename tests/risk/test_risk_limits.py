@@ -418,7 +418,7 @@ def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
     assert check["value"] == "500.0991"
 
 
-@pytest.mark.row("N-65", "D-27")
+@pytest.mark.row("N-65")
 def test_stop_names_every_hard_limit_that_one_tick_exceeds() -> None:
     """Two losses and the drawdown are exceeded at once: the STOP shows them, and no other limit."""
     made = holder(
@@ -441,6 +441,7 @@ def test_stop_names_every_hard_limit_that_one_tick_exceeds() -> None:
     ]
 
 
+@pytest.mark.row("N-65", "D-27")
 def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
     """Drawdown counts from the night's highest equity, gains included."""
     made = holder(risk__drawdown_bps_hard=500, risk__drawdown_bps_soft=400)
