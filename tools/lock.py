@@ -28,6 +28,10 @@ LOCK: Final = PROJECT / "requirements.lock"
 DEV: Final = PROJECT / "requirements-dev.lock"
 # What LightGBM's Python package asks for; its native library, which alone is used, needs neither.
 NOT_NEEDED: Final = ("scipy", "narwhals")
+# What cosmic-ray asks for beside its operators, which alone are used; yattag has no wheel.
+NOT_MUTATING: Final = tuple(
+    "anybadge decorator exit-codes gitdb gitpython smmap toml yattag".split()
+)
 # Wine lacks a function that numpy 2 calls; a real Windows takes the lock above.
 WINE: Final = PROJECT / "requirements-wine.txt"
 WINE_CONSTRAINT: Final = "numpy<2\n"
@@ -76,9 +80,10 @@ def resolve_all(upgrade: bool) -> dict[Path, str]:
         )
         chosen = Path(folder) / LOCK.name
         chosen.write_text(running, encoding="utf-8")
-        shared = [*NOT_NEEDED, *re.findall(r"^([\w.-]+)==", running, re.MULTILINE)]
+        shared = [*NOT_NEEDED, *NOT_MUTATING, *re.findall(r"^([\w.-]+)==", running, re.MULTILINE)]
         dev = [*everywhere, "--extra", "dev", "--constraint", str(chosen), *_without(shared)]
         wine = ["--python-platform", "windows", "--extra", "dev", "--constraint", str(constraint)]
+        wine += _without(NOT_MUTATING)
         return {
             LOCK: HEADER + running,
             DEV: DEV_HEADER + resolve(uv, DEV, dev, upgrade),

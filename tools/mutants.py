@@ -1,25 +1,30 @@
-"""Mutants of risk and execution: what the unit tests of these rooms do not notice.
+"""Mutants of risk and execution: changes that the unit tests of these rooms do not notice.
 
+    python -m coverage run -m pytest -n0 tests/risk tests/execution     which test runs which line
     python -m tools.mutants                     a thousand mutants, drawn by seed 1
     python -m tools.mutants --count 30 --seed 5 --jobs 2
 
 A mutant is one module with one small change: a comparison, a sign, a number, a condition, a loop
-(operators of cosmic-ray). It dies if the unit tests of its room fail on it. Each worker has a copy
-of the project, so that nothing here is touched. Mutants in `ALIKE` behave as the original does, or
-differ in what no unit test may tell; each stands there with its reason. Exit code 1 if fewer than
-95 % of the others die.
+(operators of cosmic-ray). It dies if the unit tests of its room fail on it; of these, the tests
+that run the changed line are asked, by the data of coverage. Each worker has a copy of the project,
+so that nothing here is touched. Mutants in `tools/mutants_alike.toml` behave as the original does,
+or differ in what no unit test may tell; each stands there with its reason. Exit code 1 if fewer
+than 95 % of the others die, or if one that is listed there dies.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
 from pathlib import Path
@@ -29,6 +34,7 @@ from typing import Final, NamedTuple
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
+from coverage import CoverageData
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = ("risk", "execution")
@@ -67,7 +73,11 @@ OPERATORS: Final = tuple(
         "ZeroIterationForLoop",
     )
 )
-ALIKE: Final[dict[tuple[str, str, str], str]] = {}
+ALIKE_FILE: Final = PROJECT / "tools" / "mutants_alike.toml"
+COVERED: Final = PROJECT / "var" / "ci" / "coverage"
+PYTEST: Final = ("-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider")
+
+Alike = Mapping[tuple[str, str, str], str]
 """By module, operator and the changed line: why no unit test has to tell the mutant apart."""
 
 
@@ -92,11 +102,59 @@ class Fate(NamedTuple):
     died: bool
     change: tuple[str, ...]
 
-    @property
-    def alike(self) -> str:
-        """The reason why it need not die; empty where nothing says so."""
+    def reason(self, alike: Alike) -> str:
+        """Return why it need not die; an empty text where nothing says so."""
         line = next((text[1:].strip() for text in self.change if text.startswith("-")), "")
-        return ALIKE.get((self.mutant.module, self.mutant.operator, line), "")
+        return alike.get((self.mutant.module, self.mutant.operator, line), "")
+
+
+class Covered:
+    """Tests by the lines that they run, as coverage has noted them.
+
+    Args:
+        project: The project of which it was noted.
+        path: The data of `coverage run`.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+
+    def __init__(self, project: Path, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing; `coverage run` (see --help) writes it")
+        self._project = project
+        self._data = CoverageData(str(path))
+        self._data.read()
+
+    def tests_of(self, module: str, line: int) -> list[str]:
+        """Return the tests that run a line, by their pytest ids; all of its room for none.
+
+        A line that runs when its module is imported, as that of a constant, concerns all.
+        """
+        path = self._project / module
+        by_line = self._data.contexts_by_lineno(str(path))
+        first = _statement_at(path.read_text("utf-8"), line)
+        found = {name for at in range(first, line + 1) for name in by_line.get(at, ())}
+        files = test_files(self._project, module)
+        if not found or "" in found:
+            return files
+        places = {file.removesuffix(".py").replace("/", "."): file for file in files}
+        tests = []
+        for name in found:
+            place, _, test = name.rpartition(".")
+            if place not in places:
+                return files
+            tests.append(f"{places[place]}::{test}")
+        return sorted(tests, key=lambda each: (files.index(each.partition("::")[0]), each))
+
+
+def _statement_at(source: str, line: int) -> int:
+    """Return the first line of the statement on a line, of one with a body that of its head."""
+    first = 1
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt) and first < node.lineno <= line:
+            first = node.lineno
+    return first
 
 
 def mutants(project: Path) -> Iterator[Mutant]:
@@ -129,7 +187,7 @@ def test_files(project: Path, module: str) -> list[str]:
     return [each.relative_to(project).as_posix() for each in found]
 
 
-def fate_of(copy: Path, mutant: Mutant) -> Fate:
+def fate_of(copy: Path, mutant: Mutant, covered: Covered) -> Fate:
     """Return the fate of a mutant, with the module of a copy of the project changed meanwhile.
 
     Raises:
@@ -141,22 +199,26 @@ def fate_of(copy: Path, mutant: Mutant) -> Fate:
     changed = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
     if changed is None:
         raise ValueError(f"{mutant}: no such place")
-    lines = unified_diff(source.splitlines(), changed.splitlines(), n=0, lineterm="")
+    old, new = source.splitlines(), changed.splitlines()
+    lines = unified_diff(old, new, n=0, lineterm="")
     change = tuple(line for line in lines if line[:3] not in ("---", "+++"))
+    line = next(at for at, (was, now) in enumerate(zip(old, new, strict=False)) if was != now)
+    tests = covered.tests_of(mutant.module, line + 1)
     path.write_bytes(changed.encode())
+    # Its bytecode might be taken for that of the change, by its time and size.
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     try:
-        died = not passes(copy, test_files(copy, mutant.module))
+        died = not passes(copy, tests)
     finally:
         path.write_bytes(before)
     return Fate(mutant, died, change)
 
 
-def passes(copy: Path, files: Sequence[str]) -> bool:
-    """Return whether the unit tests of some files pass; a hang is a failure."""
-    words = ["-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider", *files]
+def passes(copy: Path, tests: Sequence[str]) -> bool:
+    """Return whether unit tests pass in a copy of the project; a hang is a failure."""
     try:
         done = subprocess.run(
-            [sys.executable, "-B", *words],
+            [sys.executable, "-B", *PYTEST, *tests],
             cwd=copy,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -169,7 +231,13 @@ def passes(copy: Path, files: Sequence[str]) -> bool:
 
 
 def copied(folder: Path) -> Path:
-    """Return a copy of the project's files below a folder, without what git ignores."""
+    """Return a copy of the project's files below a folder, without what git ignores.
+
+    Its tests are collected once, so that each mutant finds the bytecode of all but its own module.
+
+    Raises:
+        ValueError: They cannot be collected.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=PROJECT,
@@ -182,10 +250,20 @@ def copied(folder: Path) -> Path:
         if (PROJECT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, copy / name)
+    folders = [f"tests/{room}" for room in ROOMS]
+    done = subprocess.run(
+        [sys.executable, *PYTEST, "--collect-only", *folders],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError(f"the tests of {', '.join(ROOMS)}: {done.stdout[-2000:]}{done.stderr}")
     return copy
 
 
-def fates(chosen: Sequence[Mutant], jobs: int, folder: Path) -> Iterator[Fate]:
+def fates(chosen: Sequence[Mutant], covered: Covered, jobs: int, folder: Path) -> Iterator[Fate]:
     """Yield the fate of each mutant, in the order given."""
     copies: SimpleQueue[Path] = SimpleQueue()
     for number in range(jobs):
@@ -194,12 +272,18 @@ def fates(chosen: Sequence[Mutant], jobs: int, folder: Path) -> Iterator[Fate]:
     def judge(mutant: Mutant) -> Fate:
         copy = copies.get()
         try:
-            return fate_of(copy, mutant)
+            return fate_of(copy, mutant, covered)
         finally:
             copies.put(copy)
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(judge, chosen)
+
+
+def alike_of(path: Path = ALIKE_FILE) -> Alike:
+    """Return the mutants that need not die, each with its reason."""
+    listed = tomllib.loads(path.read_text("utf-8"))["alike"]
+    return {(each["module"], each["operator"], each["line"]): each["why"] for each in listed}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -209,29 +293,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=1000, help="how many mutants")
-    parser.add_argument("--seed", default="1", help="which of them")
+    parser.add_argument("--first", type=int, default=0, help="which of the draw is the first")
+    parser.add_argument("--seed", default="1", help="draws them")
     parser.add_argument("--jobs", type=int, default=1, help="how many at once")
+    parser.add_argument("--covered", type=Path, default=COVERED, help="data of `coverage run`")
     arguments = parser.parse_args(argv)
-    began = time.monotonic()
+    began, alike = time.monotonic(), alike_of()
     every = list(mutants(PROJECT))
-    chosen = drawn(every, arguments.count, arguments.seed)
-    dead = alike = 0
+    chosen = drawn(every, arguments.first + arguments.count, arguments.seed)[arguments.first :]
+    dead = excused = wrong = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        for fate in fates(chosen, arguments.jobs, Path(folder)):
-            dead += fate.died
-            if fate.died:
+        covered = Covered(PROJECT, arguments.covered)
+        for fate in fates(chosen, covered, arguments.jobs, Path(folder)):
+            why = fate.reason(alike)
+            if fate.died and not why:
+                dead += 1
                 continue
-            alike += bool(fate.alike)
-            why = f" (alike: {fate.alike})" if fate.alike else ""
-            print(f"lives: {fate.mutant.module}, {fate.mutant.operator}{why}")
+            excused += bool(why)
+            wrong += fate.died
+            word = "dies, but is listed as alike" if fate.died else "lives"
+            print(
+                f"{word}: {fate.mutant.module}, {fate.mutant.operator}"
+                + (f" ({why})" if why else "")
+            )
             print("\n".join(f"    {line}" for line in fate.change), flush=True)
-    judged = len(chosen) - alike
+    judged = len(chosen) - excused
     percent = 100 * dead / judged if judged else 100.0
     print(
-        f"mutants {len(chosen)} of {len(every)}, dead {dead}, alike {alike}, "
+        f"mutants {len(chosen)} of {len(every)}, dead {dead}, alike {excused}, "
         f"living {judged - dead}: {percent:.1f} % die; {time.monotonic() - began:.0f} s"
     )
-    return 0 if percent >= LEAST_PERCENT else 1
+    return 0 if percent >= LEAST_PERCENT and not wrong else 1
 
 
 if __name__ == "__main__":

@@ -389,3 +389,31 @@ def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
     assert held["qty"] == f"{left}00000"
     assert found.spent == parse_amount("500")
     assert not found.is_parting
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_campaign_whose_coins_become_dust_ends(row: int) -> None:
+    """Coins that the venue does not let be sold are no position; later they begin another campaign.
+
+    Rows that the former had reached are not reached in the new one.
+    """
+    one = holder(execution__fee_asset="base")
+    walk(one, *("97.00", "95.00")[:row], "99")
+    one.beat()
+    former = plans(one.events("risk_actions"))[-1]
+
+    one.put("market_ticks", instrument(qty_min="50"))
+    (held,) = one.risk.facts()["open_positions"]
+    assert held["dust_qty"] == held["qty"]
+    assert one.risk.facts()["exits"] == {}
+    one.beat()
+    one.put("market_ticks", instrument())
+    one.tick("99", "99")
+    one.beat()
+    later = plans(one.events("risk_actions"))[-1]
+
+    assert former.campaign is not None
+    assert later.campaign is not None
+    assert former.campaign["row"] == row
+    assert (later.campaign["row"], later.campaign["entries"]) == (0, 1)
+    assert later.campaign_id != former.campaign_id

@@ -209,3 +209,16 @@ def test_without_the_key_nothing_ends_by_a_horizon(value: str | None) -> None:
 
     assert at(one, 604_800_000) == []
     assert "horizon" not in str(one.risk.state()["exits"])
+
+
+def test_bar_ends_the_quiet_range_of_a_position_with_a_horizon() -> None:
+    """Each bar moves the horizon, so that no ticks behind it may be passed over."""
+    one = holder(UNKNOWN, **KEYS)
+    other = holder(UNKNOWN, risk__hard_stop_bps="1000")
+
+    with_horizon = one.risk.quiet_range(SYMBOL, one.ts)
+    without = other.risk.quiet_range(SYMBOL, other.ts)
+
+    assert with_horizon is not None
+    assert without is not None
+    assert (with_horizon.is_lasting, without.is_lasting) == (False, True)

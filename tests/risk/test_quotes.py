@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minibot.cores.messages import Message, SignalMessage
+from minibot.cores.messages import Message, SignalMessage, stop_in
 from minibot.events.ids import position_id
 from minibot.events.model import (
     Event,
@@ -652,6 +652,40 @@ def test_cancel_that_comes_too_late_changes_nothing() -> None:
     assert len(one.risk.facts()["open_positions"]) == 1
     assert one.risk.facts()["open_orders"] == 0
     assert intents(one.tick(after_ms=LIFE_MS)) == []
+
+
+def test_stop_at_a_tick_with_a_quote_standing_stands_alone() -> None:
+    """The tick that ends the run withdraws nothing more: a STOP is the last word."""
+    lot = {"symbol": SYMBOL, "qty": "50", "price": "100", "ts": 1}
+    one = desk((lot,), risk__night_loss_soft="50", risk__night_loss_hard="100")
+    one.signal("BUY")
+    one.tick()
+
+    said = one.tick("90", "90.02")
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert of(said, OrderCancel) == []
+
+
+def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> None:
+    """What the end of a quote freed is spent in another symbol before its last fill is read.
+
+    Four coins of it are bought, the other symbol's purchase takes 1,000 of 1,500, and the rest of
+    the entry would cost 600 more.
+    """
+    limits = {f"risk__night_notional_{kind}": "1500" for kind in ("soft", "hard")}
+    one = quoted(**limits)
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.with_risk = False
+    (late,) = [e for e in one.tick("99.97", "99.99", ask_qty="4") if isinstance(e.payload, Fill)]
+    one.with_risk = True
+    assert actions(moved(one))[-1] == ("WITHDRAW", "quote_moved")
+    assert actions(one.signal("BUY", symbol=OTHER)) == [("ALLOW", "allowed")]
+
+    said = one.risk.process(late, 1, one.ts) or []
+
+    assert [stop_in(message) for message in said] == ["RISK_LIMIT"]
 
 
 # --- restarts -------------------------------------------------------------------------------------

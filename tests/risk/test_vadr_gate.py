@@ -56,6 +56,12 @@ def text(event: Event, name: str) -> str:
     return f"{check['value']} / {check['threshold']}"
 
 
+def test_bars_of_its_interval_are_read_beside_the_strategys() -> None:
+    """A backtest hands risk the bars that it reads, and no others."""
+    assert desk().risk.bar_intervals == {"1s", "1d"}
+    assert Desk(config()).risk.bar_intervals == {"1s"}
+
+
 @pytest.mark.row("C-16")
 def test_entry_passes_at_the_limit_and_blocks_below_it() -> None:
     """Nineteen days of 1 and one of 1.75: their median is 1."""
