@@ -29,8 +29,8 @@ DEV: Final = PROJECT / "requirements-dev.lock"
 # What LightGBM's Python package asks for; its native library, which alone is used, needs neither.
 NOT_NEEDED: Final = ("scipy", "narwhals")
 # What cosmic-ray asks for beside its operators, which alone are used; yattag has no wheel.
-NOT_MUTATING: Final = tuple(
-    "anybadge decorator exit-codes gitdb gitpython smmap toml yattag".split()
+NOT_MUTATING: Final = (
+    *("anybadge", "decorator", "exit-codes", "gitdb", "gitpython", "smmap", "toml", "yattag"),
 )
 # Wine lacks a function that numpy 2 calls; a real Windows takes the lock above.
 WINE: Final = PROJECT / "requirements-wine.txt"

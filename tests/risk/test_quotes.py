@@ -668,7 +668,7 @@ def test_stop_at_a_tick_with_a_quote_standing_stands_alone() -> None:
 
 
 def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> None:
-    """What the end of a quote freed is spent in another symbol before its last fill is read.
+    """The room that a quote's end freed is spent elsewhere before its last fill is read.
 
     Four coins of it are bought, the other symbol's purchase takes 1,000 of 1,500, and the rest of
     the entry would cost 600 more.

@@ -155,7 +155,7 @@ def test_after_a_stop_nothing_is_said_and_nothing_changes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", INPUTS)
 def test_input_before_the_opening_is_a_broken_invariant(kind: str) -> None:
-    """What a run holds must be known before anything is decided."""
+    """A run decides nothing before it knows what it holds."""
     event, seq = kinds(stopped())[kind]
     core = core_from_config(config())
 

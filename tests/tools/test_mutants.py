@@ -1,0 +1,43 @@
+"""Mutants of risk and execution: which tests are asked, and which mutants need not die."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.product import PROJECT
+from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, mutants
+
+SIZING = "minibot/risk/sizing.py"
+
+
+def test_draw_is_the_same_for_a_seed_and_another_for_another() -> None:
+    """A part of the thousand can be played alone, and played again."""
+    every = list(mutants(PROJECT))
+
+    assert drawn(every, 30, "1") == drawn(every, 1000, "1")[:30]
+    assert drawn(every, 30, "1") != drawn(every, 30, "2")
+    assert {Path(each.module).parent.name for each in drawn(every, 200, "1")} == set(ROOMS)
+
+
+def test_tests_named_as_the_module_are_asked_first() -> None:
+    """A mutant mostly dies by them, and then no other is run."""
+    files = files_of(PROJECT, SIZING)
+
+    assert files[0] == "tests/risk/test_sizing.py"
+    assert all((PROJECT / name).is_file() for name in files)
+    assert all((PROJECT / name).exists() for name in judges())
+
+
+def test_without_data_of_coverage_it_says_how_to_get_them(tmp_path: Path) -> None:
+    """The thousand are not begun without them: each would take a minute."""
+    with pytest.raises(FileNotFoundError, match=r"tools\.mutants --measure"):
+        Covered(PROJECT, tmp_path / "coverage")
+
+
+def test_mutants_that_need_not_die_name_a_line_that_stands() -> None:
+    """A line that was changed since is judged anew."""
+    for module, _, line in alike_of():
+        text = (PROJECT / module).read_text("utf-8")
+        assert line in [each.strip() for each in text.splitlines()], (module, line)
