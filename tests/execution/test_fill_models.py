@@ -534,19 +534,20 @@ def test_book_restored_between_two_books_remembers_what_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("qty", "filled", "ended"),
+    ("tif", "qty", "filled", "ended"),
     [
-        ("95.459", ["50.000", "45.459"], ("FILLED", "filled")),
-        ("95.460", [], ("EXPIRED", "insufficient_cash")),
+        ("FOK", "95.459", ["50.000", "45.459"], ("FILLED", "filled")),
+        ("FOK", "95.460", [], ("EXPIRED", "insufficient_cash")),
+        ("IOC", "95.460", ["50.000", "45.459"], ("EXPIRED", "insufficient_cash")),
     ],
 )
 def test_book_fok_at_the_market_is_paid_whole_or_not_filled(
-    qty: str, filled: list[str], ended: tuple[str, str]
+    tif: str, qty: str, filled: list[str], ended: tuple[str, str]
 ) -> None:
-    """Cash of 10000 pays 50 at 99.99 and 45.459 at 110; a step more fills nothing at all."""
+    """Cash of 10000 pays 50 at 99.99 and 45.459 at 110; a step more fills no FOK at all."""
     desk = walker([("99.99", "50"), ("110", "50")])
     desk.tick("99.98", "99.99")
-    desk.intent("BUY", qty, time_in_force="FOK")
+    desk.intent("BUY", qty, time_in_force=tif)
 
     said = desk.tick("99.98", "99.99", ask_qty="50")
 

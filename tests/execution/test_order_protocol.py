@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from minibot.events.ids import position_id
-from minibot.events.model import Event, Fill, JsonObject, OrderCancel, OrderResult
+from minibot.events.model import Event, Fill, JsonObject, OrderCancel, OrderIntent, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.core import core_from_config
 from minibot.execution.order_protocol import OrderManager
@@ -128,3 +128,20 @@ def test_manager_goes_on_from_its_state(make: Callable[[JsonObject], OrderManage
     assert again.log_bytes() == whole.log_bytes()
     assert again.execution.open_positions() == whole.execution.open_positions()
     assert again.execution.balances() == whole.execution.balances()
+
+
+def test_cancel_ends_the_order_that_it_names_and_no_other(
+    make: Callable[[JsonObject], OrderManager],
+) -> None:
+    """Of three that rest, the second is withdrawn."""
+    desk = desk_of(make)
+    for price in ("95.00", "94.00", "93.00"):
+        desk.intent("BUY", "1.000", order_type="LIMIT_MAKER", limit_price=price)
+    names = [intent.client_order_id for intent in of(desk.events("order_intents"), OrderIntent)]
+    desk.tick()
+
+    said = cancel(desk, names[1])
+
+    assert results(said) == [("CANCELLED", "withdrawn")]
+    left = [order["client_order_id"] for order in desk.execution.state()["orders"]]
+    assert left == [names[0], names[2]]

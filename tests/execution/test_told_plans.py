@@ -84,6 +84,19 @@ def disk(tmp_path: Path) -> Any:
     made.close()
 
 
+def test_generation_of_both_files_counts_the_fills(disk: Disk) -> None:
+    """Files of the same moment bear the same number, the first of a run 1."""
+    one = Desk(config(**KEYS)).ready()
+    found = []
+    for _ in range(3):
+        disk.save(one, is_last=True)
+        files = (disk.root / PORTFOLIO_FILE, disk.root / OPEN_POSITIONS_FILE)
+        found.append([read_hashed(path)["generation"] for path in files])
+        one.buy()
+
+    assert found == [[1, 1], [2, 2], [3, 3]]
+
+
 @pytest.mark.row("B-57")
 def test_file_shows_levels_of_the_plan_campaign_and_mark(disk: Disk) -> None:
     """Levels that rest nowhere stand in it, by their reasons, with the mid of the last touch."""

@@ -26,6 +26,7 @@ from minibot.events.model import (
     RiskStanding,
 )
 from minibot.events.money import UNIT
+from minibot.events.unit_sizes import DAY_MS
 from minibot.execution.core import core_from_config as execution_from_config
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
@@ -633,6 +634,19 @@ def test_protection_counts_as_many_trades_as_are_kept() -> None:
 
     assert locked == [False] * (TRADES_KEPT - 1) + [True] * 10
     assert len(protections.trades) == TRADES_KEPT
+
+
+def test_trade_is_remembered_for_as_long_as_it_counts() -> None:
+    """A guard that looks a day back forgets a trade when it is a day old, and not before."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    protections = Protections(protected(guard | {"trade_limit": 9}))
+    protections.on_trade(trade("-1"))
+    counted = []
+    for age in (DAY_MS - 1, DAY_MS):
+        protections.on_trade(trade("-1", BEGAN + age, symbol=OTHER))
+        counted.append(len(protections.trades))
+
+    assert counted == [2, 2]
 
 
 def test_trade_behind_a_lasting_lock_is_kept_beyond_the_newest() -> None:

@@ -654,6 +654,18 @@ def test_cancel_that_comes_too_late_changes_nothing() -> None:
     assert intents(one.tick(after_ms=LIFE_MS)) == []
 
 
+def test_refusal_by_the_venues_price_bounds_is_told_as_a_failed_check() -> None:
+    """The last row of the quote, whose numbers pass, is the one that fails."""
+    one = desk()
+    one.put("market_ticks", instrument(price_max="99"))
+
+    (said,) = one.signal("BUY")
+
+    assert actions([said]) == [("BLOCK", "price_range")]
+    failed = [check["name"] for check in said.to_json()["payload"]["checks"] if not check["passed"]]
+    assert failed == ["quote_notional"]
+
+
 def test_stop_at_a_tick_with_a_quote_standing_stands_alone() -> None:
     """The tick that ends the run withdraws nothing more: a STOP is the last word."""
     lot = {"symbol": SYMBOL, "qty": "50", "price": "100", "ts": 1}

@@ -58,6 +58,27 @@ def held(**changes: Any) -> Desk:
     return one
 
 
+@pytest.mark.parametrize(
+    ("changes", "algo_orders_max", "rests"),
+    [
+        ({"risk__take_profit_bps": None}, 1, True),
+        ({}, 1, False),
+        ({}, 2, True),
+    ],
+)
+def test_each_trigger_of_an_exit_counts_against_the_venues_number(
+    changes: dict[str, Any], algo_orders_max: int, rests: bool
+) -> None:
+    """A stop alone is one order with a trigger, a stop with a target are two."""
+    one = desk(**changes)
+    one.put("market_ticks", instrument(algo_orders_max=algo_orders_max))
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick()
+
+    assert [order.is_waiting for order in one.execution.orders] == [True] * rests
+
+
 def test_entry_rests_stop_and_target_as_one_order_in_the_step_of_its_fill() -> None:
     """The fill of an entry brings PROTECT and an OCO of all that was bought."""
     one = desk()

@@ -639,3 +639,26 @@ def test_second_run_opening_stops_the_run_and_gives_no_budget_back() -> None:
 
     assert made.risk._state.budgets.state() == before
     assert made.risk.facts()["open_positions"] != []
+
+
+@pytest.mark.parametrize("kind", ["beat", "bar", "tick"])
+def test_first_input_of_a_day_gives_it_its_budgets(kind: str) -> None:
+    """At 00:00 UTC exactly, and not a millisecond before, the day has used nothing."""
+    made = desk(risk__day_notional_soft="1000")
+    made.buy()
+    midnight = (made.ts // DAY_MS + 1) * DAY_MS
+    made.tick(**FLAT, after_ms=midnight - 1_001 - made.ts)
+    made.beat(after_ms=1_000)
+    before = made.risk.facts()["headroom"]["day_notional"]
+    made.ts = midnight - (1_000 if kind == "bar" else 0)
+
+    if kind == "beat":
+        made.beat(after_ms=0)
+    elif kind == "bar":
+        made.bar("100", "100", "100", "100")
+    else:
+        made.tick(**FLAT, after_ms=0)
+
+    assert made.ts == midnight
+    assert before == "0.00000000"
+    assert made.risk.facts()["headroom"]["day_notional"] == "1000.00000000"
