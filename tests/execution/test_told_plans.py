@@ -12,6 +12,7 @@ from minibot.events.ids import position_id
 from minibot.events.model import JsonObject, RiskAction, RunOpening
 from minibot.events.money import parse_amount
 from minibot.events.names import EXECUTION_ROLE, RISK_ACTIONS
+from minibot.execution.core import core_from_config
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.execution.portfolio import (
     OPEN_POSITIONS_FILE,
@@ -82,6 +83,13 @@ def disk(tmp_path: Path) -> Any:
     made = Disk(tmp_path)
     yield made
     made.close()
+
+
+def test_before_the_opening_nothing_is_written(disk: Disk) -> None:
+    """A role that ends before its run is opened leaves no empty portfolio."""
+    save(disk.store, core_from_config(config(**KEYS)), {}, is_last=True)
+
+    assert [path.name for path in disk.root.iterdir() if path.suffix == ".json"] == []
 
 
 def test_generation_of_both_files_counts_the_fills(disk: Disk) -> None:
