@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from minibot.events.model import Event, RiskAction, RunOpening
@@ -662,3 +664,38 @@ def test_first_input_of_a_day_gives_it_its_budgets(kind: str) -> None:
     assert made.ts == midnight
     assert before == "0.00000000"
     assert made.risk.facts()["headroom"]["day_notional"] == "1000.00000000"
+
+
+SIX = tuple(f"{name}USDT" for name in ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"))
+
+
+@pytest.mark.row("B-40")
+@given(
+    most=st.integers(1, 4),
+    deeds=st.lists(
+        st.tuples(st.sampled_from(SIX), st.sampled_from(["BUY", "BUY", "SELL", "tick", "hurry"])),
+        max_size=40,
+    ),
+)
+@settings(max_examples=25, deadline=None)
+def test_positions_held_and_on_their_way_never_exceed_their_number(
+    most: int, deeds: list[tuple[str, str]]
+) -> None:
+    """Whatever is asked of six symbols, in whatever order, before or after the fills."""
+    made = Desk(config(risk__positions_max=most))
+    for symbol in SIX:
+        made.instrument(symbol)
+        made.tick("100", "100", symbol=symbol)
+    seen = 0
+    for symbol, deed in deeds:
+        if deed in ("BUY", "SELL"):
+            made.signal(deed, symbol=symbol)
+        else:
+            made.tick("100", "100", symbol=symbol, after_ms=100 if deed == "tick" else 10)
+        facts = made.risk.facts()
+        held = {position["symbol"] for position in facts["open_positions"]}
+        bought = {order.symbol for order in made.execution.orders if order.side == "BUY"}
+        seen = max(seen, len(held | bought))
+        assert len(held | bought) <= most
+    asked = {symbol for symbol, deed in deeds if deed == "BUY"}
+    assert seen == min(most, len(asked)) or any(deed == "SELL" for _, deed in deeds)

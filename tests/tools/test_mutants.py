@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,18 @@ from tests.product import PROJECT
 from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, mutants
 
 SIZING = "minibot/risk/sizing.py"
+
+
+@pytest.mark.row("B-83")
+def test_ci_fails_below_all_lines_and_branches_of_risk_and_execution() -> None:
+    """The floor stands in the configuration, and a step of CI asks for it."""
+    told = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]
+    script = (PROJECT / ".ci" / "run").read_text("utf-8")
+
+    assert told["run"]["source"] == [f"minibot/{room}" for room in ROOMS]
+    assert (told["run"]["branch"], told["report"]["fail_under"]) == (True, 100)
+    assert "ran tools.mutants --measure" in script
+    assert re.search(r"^steps=.*\bcoverage\b.*\bmutants\b", script, re.MULTILINE)
 
 
 def test_draw_is_the_same_for_a_seed_and_another_for_another() -> None:
