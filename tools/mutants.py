@@ -51,6 +51,7 @@ BESIDE: Final = {
 """Tests that stand in a higher room, as they need it too, and ask risk itself."""
 LEAST_PERCENT: Final = 95
 TESTS_S_MAX: Final = 900.0
+TOLD_EVERY: Final = 50
 # Those of which a person makes mistakes. The others of cosmic-ray change a type, and die at once.
 OPERATORS: Final = tuple(
     f"core/{name}"
@@ -89,7 +90,7 @@ COVERED: Final = PROJECT / "var" / "ci" / "coverage"
 PYTEST: Final = ("-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider")
 
 Alike = Mapping[tuple[str, str, str], str]
-"""By module, operator and the changed line: why no unit test has to tell the mutant apart."""
+"""By module, line and what becomes of it: why no unit test has to tell the mutant apart."""
 
 
 class Mutant(NamedTuple):
@@ -115,8 +116,11 @@ class Fate(NamedTuple):
 
     def reason(self, alike: Alike) -> str:
         """Return why it need not die; an empty text where nothing says so."""
-        line = next((text[1:].strip() for text in self.change if text.startswith("-")), "")
-        return alike.get((self.mutant.module, self.mutant.operator, line), "")
+        was, now = (
+            next((text[1:].strip() for text in self.change if text.startswith(sign)), "")
+            for sign in "-+"
+        )
+        return alike.get((self.mutant.module, was, now), "")
 
 
 class Covered:
@@ -313,7 +317,7 @@ def measured() -> int:
 def alike_of(path: Path = ALIKE_FILE) -> Alike:
     """Return the mutants that need not die, each with its reason."""
     listed = tomllib.loads(path.read_text("utf-8"))["alike"]
-    return {(each["module"], each["operator"], each["line"]): each["why"] for each in listed}
+    return {(each["module"], each["line"], each["becomes"]): each["why"] for each in listed}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -336,7 +340,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     dead = excused = wrong = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         covered = Covered(PROJECT, COVERED)
-        for fate in fates(chosen, covered, arguments.jobs, Path(folder)):
+        for number, fate in enumerate(fates(chosen, covered, arguments.jobs, Path(folder)), 1):
+            if not number % TOLD_EVERY:
+                print(f"{number} of {len(chosen)}", file=sys.stderr, flush=True)
             why = fate.reason(alike)
             if fate.died and not why:
                 dead += 1

@@ -52,6 +52,6 @@ def test_without_data_of_coverage_it_says_how_to_get_them(tmp_path: Path) -> Non
 
 def test_mutants_that_need_not_die_name_a_line_that_stands() -> None:
     """A line that was changed since is judged anew."""
-    for module, _, line in alike_of():
+    for module, line, _ in alike_of():
         text = (PROJECT / module).read_text("utf-8")
         assert line in [each.strip() for each in text.splitlines()], (module, line)
