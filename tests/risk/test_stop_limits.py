@@ -438,6 +438,18 @@ def test_target_out_of_the_percent_band_is_refused_and_risk_watches_both_levels(
     assert actions(said) == [("EXIT", "take_profit")]
 
 
+def test_order_that_is_refused_is_sent_again_at_once_then_a_second_later() -> None:
+    """The second refusal makes it wait, to the millisecond."""
+    one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
+    one.put("market_ticks", instrument(ask_percent_up="1.01"))
+    one.tick("99.99", "100.01", trade="100")
+    sent = []
+    for after_ms in (1, 999, 1):
+        sent.append(len(intents(one.tick("99.99", "100.01", trade="100", after_ms=after_ms))))
+
+    assert sent == [1, 0, 1]
+
+
 @pytest.mark.parametrize(("most", "qty"), [("1020", "10.000"), ("1019.99", "9.999")])
 def test_pair_rests_for_no_more_than_its_target_may_sell(most: str, qty: str) -> None:
     """The venue's largest value is judged at the target, which is worth more than the stop."""
