@@ -8,11 +8,11 @@
 that `pyproject.toml` does not excuse.
 
 A mutant is one module with one small change: a comparison, a sign, a number, a condition, a loop
-(operators of cosmic-ray). It dies if the unit tests of its room fail on it; of these, the tests
-that run the changed line are asked. Each worker has a copy of the project, so that nothing here is
-touched. Mutants in `tools/mutants_alike.toml` behave as the original does,
-or differ in what no unit test may tell; each stands there with its reason. Exit code 1 if fewer
-than 95 % of the others die, or if one that is listed there dies.
+(operators of cosmic-ray). It dies if a unit test of the rooms fails on it; those that run the
+changed line are asked. Each worker has a copy of the project, so that nothing here is touched.
+Mutants in `tools/mutants_alike.toml` behave as the original does, or differ in what no unit test
+may tell; each stands there with its reason. Exit code 1 if fewer than 95 % of the others die, or if
+one that is listed there dies.
 """
 
 from __future__ import annotations
@@ -142,9 +142,10 @@ class Covered:
         self._data.read()
 
     def tests_of(self, module: str, line: int) -> list[str]:
-        """Return the tests that run a line, by their pytest ids; all of its room for none.
+        """Return the tests that run a line, by their pytest ids, those of its room first.
 
-        A line that runs when its module is imported, as that of a constant, concerns all.
+        Of a line that runs when its module is imported, as that of a constant, and of one that none
+        runs, the files of all tests of its room.
         """
         path = self._project / module
         by_line = self._data.contexts_by_lineno(str(path))
@@ -153,14 +154,10 @@ class Covered:
         files = files_of(self._project, module)
         if not found or "" in found:
             return files
-        places = {file.removesuffix(".py").replace("/", "."): file for file in files}
-        tests = []
-        for name in found:
-            place, _, test = name.rpartition(".")
-            if place not in places:
-                return files
-            tests.append(f"{places[place]}::{test}")
-        return sorted(tests, key=lambda each: (files.index(each.partition("::")[0]), each))
+        parted = [name.rpartition(".") for name in found]
+        ids = [f"{path.replace('.', '/')}.py::{test}" for path, _, test in parted]
+        order = {name: place for place, name in enumerate(files)}
+        return sorted(ids, key=lambda each: (order.get(each.partition("::")[0], len(order)), each))
 
 
 def _statement_at(source: str, line: int) -> int:

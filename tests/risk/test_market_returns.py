@@ -177,6 +177,17 @@ def test_bars_more_than_two_lengths_old_block() -> None:
     assert outcomes == [ALLOWED, ("BLOCK", "warmup")]
 
 
+def test_correlation_asked_twice_between_two_bars_is_the_same() -> None:
+    """It is reckoned once for each pair of bars, and then remembered."""
+    made = desk(**CORRELATED)
+    bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
+    bought(made, OTHER)
+
+    said = [made.signal("BUY")[0] for _ in range(2)]
+
+    assert [text(each, "correlation") for each in said] == ["0.9820 / 0.9819"] * 2
+
+
 def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> None:
     """The newest bar of one symbol waits for the other's: the correlation is that of before."""
     made = desk(**CORRELATED)

@@ -14,7 +14,7 @@ import pytest
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.money import UNIT, proceeds_down
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
-from tests.risk.desk import OTHER, START, SYMBOL, Desk, config, opening
+from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, config, opening
 from tests.risk.test_exits_storm import steps_of, take
 
 LIMITS: dict[str, Any] = {
@@ -83,6 +83,28 @@ def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
         last.skip_to(ticks[-1], seq + len(ticks), ticks[-1].ts, True, True)
         assert last.state() == each.state()
     assert tried > 10
+
+
+@pytest.mark.parametrize("tells_bars", [False, True])
+def test_range_of_what_is_held_ends_at_stop_and_target(tells_bars: bool) -> None:
+    """Both are acted on at their own price, also where equity is far from its high and its limits."""
+    lots = [{"symbol": OTHER, "qty": "50", "price": "100", "ts": START - 1, "fill_id": "f"}]
+    keys = {"risk__stop_bps": "100", "risk__take_profit_bps": "200"}
+    desk = Desk(config(**keys), first=opening("5000", lots))
+    for symbol in (SYMBOL, OTHER):
+        desk.instrument(symbol)
+        desk.tick("100", "100", symbol=symbol)
+    desk.tick("90", "90", symbol=OTHER)
+    desk.signal("BUY")
+    desk.tick("100", "100")
+    desk.tick("100", "100")
+
+    found = (desk.risk.quiet_ticks if tells_bars else desk.risk.quiet_range)(SYMBOL, desk.ts)
+
+    assert found is not None
+    assert (found.above, found.below) == (99 * UNIT, 102 * UNIT)
+    assert desk.tick("101.99", "102.01") == []
+    assert actions(desk.tick("102", "102.01")) == [("EXIT", "take_profit")]
 
 
 def test_range_ends_at_midnight_when_budgets_begin_anew() -> None:

@@ -666,6 +666,16 @@ def test_first_input_of_a_day_gives_it_its_budgets(kind: str) -> None:
     assert made.risk.facts()["headroom"]["day_notional"] == "1000.00000000"
 
 
+def test_headroom_of_a_position_is_told_of_the_symbol_that_is_decided_on() -> None:
+    """Ten coins at 100 leave 500 of 1,500 in this symbol; the account as a whole has no such room."""
+    made = holder(risk__position_notional_max="1500")
+
+    (said, *_) = made.signal("BUY")
+
+    assert said.to_json()["payload"]["headroom"]["position_notional"] == "500.00000000"
+    assert "position_notional" not in made.risk.facts()["headroom"]
+
+
 SIX = tuple(f"{name}USDT" for name in ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"))
 
 
