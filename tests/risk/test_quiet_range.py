@@ -87,7 +87,7 @@ def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
 
 @pytest.mark.parametrize("tells_bars", [False, True])
 def test_range_of_what_is_held_ends_at_stop_and_target(tells_bars: bool) -> None:
-    """Both are acted on at their own price, also where equity is far from its high and its limits."""
+    """Both are acted on at their own price, also far below the high of equity."""
     lots = [{"symbol": OTHER, "qty": "50", "price": "100", "ts": START - 1, "fill_id": "f"}]
     keys = {"risk__stop_bps": "100", "risk__take_profit_bps": "200"}
     desk = Desk(config(**keys), first=opening("5000", lots))

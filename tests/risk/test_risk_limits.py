@@ -667,7 +667,7 @@ def test_first_input_of_a_day_gives_it_its_budgets(kind: str) -> None:
 
 
 def test_headroom_of_a_position_is_told_of_the_symbol_that_is_decided_on() -> None:
-    """Ten coins at 100 leave 500 of 1,500 in this symbol; the account as a whole has no such room."""
+    """Ten coins at 100 leave 500 of 1,500; the account as a whole has no such room."""
     made = holder(risk__position_notional_max="1500")
 
     (said, *_) = made.signal("BUY")
