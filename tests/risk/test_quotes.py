@@ -666,14 +666,30 @@ def test_refusal_by_the_venues_price_bounds_is_told_as_a_failed_check() -> None:
     assert failed == ["quote_notional"]
 
 
-def test_stop_at_a_tick_with_a_quote_standing_stands_alone() -> None:
-    """The tick that ends the run withdraws nothing more: a STOP is the last word."""
+@pytest.mark.parametrize(
+    ("changes", "bid"),
+    [
+        ({"risk__night_loss_soft": "50", "risk__night_loss_hard": "100"}, "90"),
+        (
+            {
+                "risk__stop_bps": "100",
+                "risk__orders_per_minute_soft": 1,
+                "risk__orders_per_minute_hard": 1,
+            },
+            "98",
+        ),
+    ],
+)
+def test_stop_at_a_tick_with_a_quote_standing_stands_alone(
+    changes: dict[str, Any], bid: str
+) -> None:
+    """A loss limit, or an exit that finds the order rate spent, withdraws nothing more."""
     lot = {"symbol": SYMBOL, "qty": "50", "price": "100", "ts": 1}
-    one = desk((lot,), risk__night_loss_soft="50", risk__night_loss_hard="100")
-    one.signal("BUY")
+    one = desk((lot,), **changes)
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
     one.tick()
 
-    said = one.tick("90", "90.02")
+    said = one.tick(bid, f"{float(bid) + 0.02:.2f}")
 
     assert actions(said) == [("STOP", "RISK_LIMIT")]
     assert of(said, OrderCancel) == []
