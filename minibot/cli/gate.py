@@ -87,11 +87,7 @@ def _ai_isolation(lab: Path) -> GateReport:
     from minibot.runtime.configuration.config import load_config
 
     level_min = load_config(PROFILE).ai.isolation_min.get(sys.platform, "jail")
-    result = ai_isolation.check_ai_isolation(lab / "ai_isolation", level_min=level_min)
-    findings = [Finding(found.name, found.passed, found.detail) for found in result.findings]
-    asked = f"{result.level}, at least {result.level_min} required"
-    findings.append(Finding("level", result.passed, asked))
-    return GateReport("ai_isolation", tuple(findings), result.level, result.passed)
+    return ai_isolation.check_ai_isolation(lab / ai_isolation.NAME, level_min=level_min)
 
 
 GATES: dict[str, Callable[[Path], GateReport]] = {

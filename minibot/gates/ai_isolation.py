@@ -6,7 +6,7 @@ lets it try to reach the bait and to escape; the operating system must deny ever
 start of a thread, which has to work. Finally it starts a short run whose worker drafts an order:
 the run must end with STOP(AI_ISOLATION_BREACH) and without an order of the AI. Where the profile
 accepts less than a jail (Windows) and the worker reached that level, attempts that were not denied
-are shown and do not fail the gate; its verdict is then that level, such as `advisory`.
+are shown and do not fail the gate; its report names that level, such as `advisory`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from minibot.ai.worker_supervisor import isolation_level
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.reasons import AI_ISOLATION_BREACH
 from minibot.events.roles import Roles
+from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import environ_of_gates
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
@@ -67,70 +67,9 @@ _RUN_S_MAX: Final = 90.0
 _BAIT_VARIABLE: Final = "MINIBOT_GATE_SECRET"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the gate: its subject, and whether it held."""
-
-    name: str
-    passed: bool
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as a JSON object."""
-        return {"name": self.name, "passed": self.passed, "detail": self.detail}
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """Gate result: its findings, the isolation that the worker reached, and the least accepted.
-
-    `level` is `off` where no AI may run, and empty if the worker said none, which is never enough.
-    """
-
-    level: str
-    level_min: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def passed(self) -> bool:
-        """True if the level is enough and all findings hold; without a jail `_ADVISED` may fail."""
-        if not is_enough(self.level, self.level_min):
-            return False
-        failed = [finding for finding in self.findings if not finding.passed]
-        if self.level == JAIL:
-            return not failed
-        return all(finding.name.startswith(_ADVISED) for finding in failed)
-
-    @property
-    def verdict(self) -> str:
-        """`failed`, `passed` in a jail, or the lower level that was enough, such as `advisory`."""
-        if not self.passed:
-            return "failed"
-        return "passed" if self.level == JAIL else self.level
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        return {
-            "gate": NAME,
-            "passed": self.passed,
-            "verdict": self.verdict,
-            "level": self.level,
-            "level_min": self.level_min,
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-
-    def lines(self) -> list[str]:
-        """Return the result for a person: `ok` or `OPEN` for each finding, the verdict last."""
-        said = [
-            f"{'ok  ' if finding.passed else 'OPEN'} {finding.name}: {finding.detail}"
-            for finding in self.findings
-        ]
-        return [*said, f"gate {NAME}: {self.verdict}, isolation {self.level}"]
-
-
 def check_ai_isolation(
     lab: Path, *, level_min: str = JAIL, secrets: Path | None = None, with_run: bool = True
-) -> GateResult:
+) -> GateReport:
     """Run the gate: sources, then worker, then the short run.
 
     Args:
@@ -145,12 +84,31 @@ def check_ai_isolation(
     ensure_folder(lab)
     findings = list(check_sources(PROJECT / "minibot" / "ai"))
     if level_min == OFF:
-        return GateResult(OFF, level_min, tuple(findings))
+        return judged(OFF, level_min, findings)
     level, probed = _probe(lab, _bait(lab, secrets))
     findings += probed
     if with_run:
         findings.append(_order_ends_run(lab / "run"))
-    return GateResult(level, level_min, tuple(findings))
+    return judged(level, level_min, findings)
+
+
+def judged(level: str, level_min: str, findings: Sequence[Finding]) -> GateReport:
+    """Return the report: passed if the level is enough and each finding holds.
+
+    Without a jail findings of `_ADVISED` may fail.
+
+    Args:
+        level: Isolation that the worker reached, `off` where no AI may run; empty if the worker
+            said none, which is never enough.
+        level_min: The least that is accepted.
+        findings: All findings but the one on the level, which the report adds.
+    """
+    failed = [finding for finding in findings if not finding.passed]
+    if level != JAIL:
+        failed = [finding for finding in failed if not finding.name.startswith(_ADVISED)]
+    passed = is_enough(level, level_min) and not failed
+    of_level = Finding("level", passed, f"{level}, at least {level_min} required")
+    return GateReport(NAME, (*findings, of_level), level, passed)
 
 
 # --- sources ------------------------------------------------------------------------------------

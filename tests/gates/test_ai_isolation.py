@@ -14,7 +14,8 @@ from minibot.ai.preflight import check_jail
 from minibot.ai.training import TrainingFailed
 from minibot.ai.worker_supervisor import hello_problem
 from minibot.gates import ai_isolation
-from minibot.gates.ai_isolation import Finding, GateResult, check_ai_isolation, check_sources
+from minibot.gates.ai_isolation import check_ai_isolation, check_sources, judged
+from minibot.gates.result import Finding, GateReport
 from tests.ai.ai_stage import LEVEL_HERE
 
 pytestmark = pytest.mark.process
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.process
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
 
-def failed(result: GateResult) -> list[str]:
+def failed(result: GateReport) -> list[str]:
     """Return the names of failed checks."""
     return [finding.name for finding in result.findings if not finding.passed]
 
@@ -33,12 +34,11 @@ def test_gate_passes_and_shows_that_an_order_ends_the_run(tmp_path: Path) -> Non
     """The gate denies every probe, finds no leak, and stops a run whose worker drafts an order."""
     result = check_ai_isolation(tmp_path / "lab", secrets=tmp_path / "no such secrets")
     assert failed(result) == []
-    assert result.verdict == "passed"
+    assert (result.passed, result.level) == (True, "jail")
     names = {finding.name for finding in result.findings}
     assert {"an order drafted by the worker", "environment is scrubbed", "descriptors"} <= names
     assert "probe files: read secrets path" in names
     assert len([name for name in names if name.startswith("probe ")]) > 80
-    assert result.lines()[-1] == "gate ai_isolation: passed, isolation jail"
 
 
 @linux_only
@@ -100,7 +100,7 @@ def test_gate_fails_when_a_layer_is_missing(
 
     monkeypatch.setattr(ai_isolation, "command", partial)
     result = check_ai_isolation(tmp_path / "lab", with_run=False)
-    assert result.verdict == "failed"
+    assert not result.passed
     assert result.level == "partial"
     assert "layer no_new_privs" in failed(result)
 
@@ -125,16 +125,16 @@ def test_gate_finds_a_forbidden_import(tmp_path: Path, source: str, name: str) -
         assert found == [name]
 
 
-def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
-    """On Windows the gate prints open probes and passes; a leak or an accepted order fails it."""
+def test_gate_on_a_system_that_advises_passes_with_open_probes() -> None:
+    """On Windows the gate passes with open probes; a leak or an accepted order fails it."""
     probe = Finding("probe network: tcp", False, "succeeded")
     leak = Finding("environment is scrubbed", False, "foreign: ['X']")
-    advised = GateResult("advisory", "advisory", (probe,))
-    assert advised.verdict == "advisory"
-    assert "OPEN probe network: tcp: succeeded" in advised.lines()
-    assert GateResult("advisory", "advisory", (leak,)).verdict == "failed"
-    assert GateResult("advisory", "jail", (probe,)).verdict == "failed"
-    assert GateResult("jail", "jail", (probe,)).verdict == "failed"
+    advised = judged("advisory", "advisory", [probe])
+    assert (advised.passed, advised.level) == (True, "advisory")
+    assert failed(advised) == ["probe network: tcp"]
+    assert not judged("advisory", "advisory", [leak]).passed
+    assert not judged("advisory", "jail", [probe]).passed
+    assert not judged("jail", "jail", [probe]).passed
 
 
 def test_ai_that_the_profile_turns_off_here_is_used_by_nobody(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_ai_that_the_profile_turns_off_here_is_used_by_nobody(tmp_path: Path) ->
     with pytest.raises(TrainingFailed, match="turns the AI off"):
         training._check_jail(hello, "off")
     result = check_ai_isolation(tmp_path / "lab", level_min="off")
-    assert (result.passed, result.verdict) == (True, "off")
-    assert {finding.name.split()[0] for finding in result.findings} == {"imports"}
+    assert (result.passed, result.level) == (True, "off")
+    assert {finding.name.split()[0] for finding in result.findings} == {"imports", "level"}
 
 
 def test_worker_that_never_answers_holds_nothing() -> None:
