@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from math import lcm
 from typing import Final
 
-from minibot.events.decimals import Scale
-from minibot.events.instrument import InstrumentRules
+from minibot.events.decimals import PLACES_MAX, Scale, parse_fixed
 from minibot.events.model import BUY, Instrument
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount, qty_for
 from minibot.events.reasons import (
@@ -40,6 +39,9 @@ LIMIT: Final = "LIMIT"
 STOP_LOSS: Final = "STOP_LOSS"
 STOP_LOSS_LIMIT: Final = "STOP_LOSS_LIMIT"
 OCO: Final = "OCO"
+
+# The finest step of a venue without an increment: Binance counts in 10**-8.
+OFF_INCREMENT: Final = "0.00000001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +142,29 @@ class OrderRules:
         """Return the filters of an `instrument` event.
 
         Raises:
-            NumberError: A value is no plain decimal.
+            NumberError: A value is no plain decimal, an increment is negative, or a sum of money
+                has more than eight places. Other negative values pass; the contract refuses them.
             InvariantError: An increment is finer than the scale of eight places.
         """
-        rules = InstrumentRules.of(instrument)
-        price, qty = rules.price_increment, rules.qty_increment
-        price_step, qty_step = _step(rules.symbol, price), _step(rules.symbol, qty)
-        qty_min, qty_max = rules.qty_min * qty_step, _scaled(rules.qty_max, qty_step)
-        notional_min, notional_max = rules.notional_min, rules.notional_max
+        price, qty = _scale(instrument.price_increment), _scale(instrument.qty_increment)
+        price_step, qty_step = _step(instrument.symbol, price), _step(instrument.symbol, qty)
+        qty_min = qty.parse_up(instrument.qty_min) * qty_step
+        qty_max = _maximum(instrument.qty_max, qty, qty_step)
+        market_qty_max = _maximum(instrument.market_qty_max, qty, qty_step)
+        notional_min = parse_amount(instrument.notional_min)
+        notional_max = parse_amount(instrument.notional_max or "0") or None
         # A market order has to meet the rules of any order and its own.
         market_step = parse_amount(instrument.market_qty_increment or "0")
         market_min, market_max = instrument.market_notional_min, notional_max
         if instrument.market_notional_max is not None:
             market_max = parse_amount(instrument.market_notional_max) or None
-        market_qty_max = _scaled(rules.market_qty_max, qty_step)
         if market_qty_max is None or (qty_max is not None and qty_max < market_qty_max):
             market_qty_max = qty_max
         return cls(
-            symbol=rules.symbol,
-            base_asset=rules.base_asset,
-            quote_asset=rules.quote_asset,
-            status=rules.status,
+            symbol=instrument.symbol,
+            base_asset=instrument.base_asset,
+            quote_asset=instrument.quote_asset,
+            status=instrument.status,
             price_step=price_step,
             price_places=price.places,
             qty_step=qty_step,
@@ -250,6 +254,14 @@ def mid_down(bid: int, ask: int) -> int:
     return (bid + ask) // 2
 
 
+def _is_off(text: str) -> bool:
+    return parse_fixed(text, PLACES_MAX) == 0
+
+
+def _scale(increment: str) -> Scale:
+    return Scale.of(OFF_INCREMENT if _is_off(increment) else increment)
+
+
 def _step(symbol: str, scale: Scale) -> int:
     if scale.places > PLACES:
         raise InvariantError(
@@ -265,8 +277,11 @@ def _text(value: int, places: int) -> str:
     return amount_text(value, PLACES if value % int(10 ** (PLACES - places)) else places)
 
 
-def _scaled(units: int | None, step: int) -> int | None:
-    return None if units is None else units * step
+def _maximum(text: str | None, scale: Scale, step: int) -> int | None:
+    if text is None or _is_off(text):
+        return None
+    # A maximum below one increment gives 0: nothing may be ordered. None means no limit.
+    return scale.parse_down(text) * step
 
 
 def _multiple(text: str | None) -> int | None:

@@ -18,9 +18,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-QUOTE_PLACES: Final = 8
-"""Places of scaled quote: money is an integer count of hundred-millionths."""
-
 PLACES_MAX: Final = 18
 DIGITS_MAX: Final = 40
 """Characters of a plain decimal without its sign; a point counts."""
@@ -39,10 +36,9 @@ class NumberError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Scale: converts between decimal strings and whole units of one increment.
+    """Scale: gives decimal strings in whole units of one increment.
 
-    `step` is the increment as an integer at 10**-places; `increment` its shortest text. Texts
-    that `format` writes have as many places as the increment.
+    `step` is the increment as an integer at 10**-places; `increment` its shortest text.
     """
 
     increment: str
@@ -63,18 +59,6 @@ class Scale:
             step, places = step // 10, places - 1
         return cls(format_fixed(step, places), places, step)
 
-    def parse(self, text: str) -> int:
-        """Return the value in units of the increment.
-
-        Raises:
-            NumberError: It is not a plain decimal, or no whole multiple of the increment.
-        """
-        value = parse_fixed(text, self.places)
-        units, rest = divmod(value, self.step)
-        if rest:
-            raise NumberError(f"{text!r} is no multiple of {self.increment}")
-        return units
-
     def parse_down(self, text: str) -> int:
         """Return the largest number of units that is not above the value."""
         value, places = _digits(text)
@@ -84,10 +68,6 @@ class Scale:
         """Return the smallest number of units that is not below the value."""
         value, places = _digits(text)
         return -(_scaled_down(-value, places, self.places) // self.step)
-
-    def format(self, units: int) -> str:
-        """Return the decimal string of a number of units."""
-        return format_fixed(units * self.step, self.places)
 
 
 def parse_fixed(text: str, places: int) -> int:
@@ -115,11 +95,6 @@ def format_fixed(value: int, places: int) -> str:
     if len(digits) <= places:
         digits = digits.zfill(places + 1)
     return f"{digits[:-places]}.{digits[-places:]}"
-
-
-def parse_quote(text: str) -> int:
-    """Return an amount of money as scaled quote; refuses more than eight places."""
-    return parse_fixed(text, QUOTE_PLACES)
 
 
 def div_down(numerator: int, denominator: int) -> int:

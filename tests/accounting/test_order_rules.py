@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from minibot.accounting.order_rules import LIMIT, MARKET, Bounds, OrderRules
+from minibot.events.business_codes import QTY_MAX
+from minibot.events.decimals import NumberError
 from minibot.events.model import BUY, SELL, Instrument
 from minibot.events.money import amount_text, parse_amount
 
@@ -152,3 +155,64 @@ def test_percent_band_equals_fractions(
     refusal = given_rules.limit_refusal(side, price, reference)
 
     assert refusal == ("price_band" if is_low or is_high else None)
+
+
+# As recorded from Binance, 2021-10-11.
+BTCUSDT = Instrument(
+    symbol="BTCUSDT",
+    base_asset="BTC",
+    quote_asset="USDT",
+    status="TRADING",
+    price_increment="0.01000000",
+    qty_increment="0.00001000",
+    qty_min="0.00001000",
+    qty_max="9000.00000000",
+    notional_min="10.00000000",
+    origin="exchange",
+    market_qty_max="100.05381873",
+)
+
+
+def test_rules_of_a_recorded_symbol_are_hundred_millionths() -> None:
+    """Quantities are multiples of their increment; a maximum is never above what is allowed."""
+    found = OrderRules.of(BTCUSDT)
+
+    assert (found.qty_step, found.qty_min) == (1_000, 1_000)
+    assert found.limit_bounds.qty_max == units("9000")
+    assert found.market_bounds.qty_max == units("100.05381")
+    assert found.limit_bounds.notional_min == units("10")
+    assert found.limit_bounds.notional_max is None
+    assert (found.price_text(units("61837.63")), found.qty_text(units("0.02"))) == (
+        "61837.63",
+        "0.02000",
+    )
+
+
+def test_rules_given_as_zero_are_off() -> None:
+    """A rule of zero is off, as Binance writes a rule that does not apply."""
+    found = OrderRules.of(
+        replace(BTCUSDT, price_increment="0.00000000", qty_max="0.00000000", notional_min="0")
+    )
+
+    assert (found.price_step, found.price_places) == (1, 8)
+    assert found.limit_bounds.qty_max is None
+    assert found.limit_bounds.notional_min == 0
+    assert found.trigger_refusal(12_345_678) is None
+
+
+def test_maximum_below_one_increment_allows_nothing() -> None:
+    """A maximum that no quantity meets forbids every order; it is not taken for an off rule."""
+    tight = OrderRules.of(replace(BTCUSDT, qty_max="0.00000900", market_qty_max="0.00000001"))
+
+    for each in (tight.limit_bounds, tight.market_bounds):
+        assert each.qty_max == 0
+        assert each.qty_refusal(each.qty_step) == QTY_MAX
+        assert each.qty_down(10**12) == 0
+
+
+@pytest.mark.parametrize("change", ["price_increment", "qty_increment"])
+@pytest.mark.parametrize("text", ["-0.01", "1e-5", ""])
+def test_increment_that_is_no_decimal_above_zero_is_refused(change: str, text: str) -> None:
+    """An increment below zero, with an exponent, or of no digits is refused."""
+    with pytest.raises(NumberError):
+        OrderRules.of(replace(BTCUSDT, **{change: text}))

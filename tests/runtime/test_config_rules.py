@@ -13,8 +13,9 @@ import pytest
 
 from minibot.cores.core_profile import ExecutionSection, RiskSection
 from minibot.cores.profile_keys import DECIMAL, DECIMAL_POSITIVE, FEE_BPS
-from minibot.events.decimals import QUOTE_PLACES, NumberError, parse_fixed
+from minibot.events.decimals import NumberError
 from minibot.events.field_types import NUMBER
+from minibot.events.money import parse_amount
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import config_of_manifest, load_config
 from minibot.runtime.configuration.config_rules import CASH_DIGITS_MAX
@@ -694,14 +695,14 @@ def test_amount_with_more_places_than_are_counted_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("key", DECIMALS)
 def test_amount_with_more_zeros_than_a_reader_takes_is_refused(key: str) -> None:
-    """Zeros behind the point count: a profile allows as many as `parse_fixed` takes."""
+    """Zeros behind the point count: a profile allows as many as `parse_amount` takes."""
     for zeros, is_taken in ((18, True), (19, False)):
         text = f"1.{'0' * zeros}"
         told = [line for line in violations(PORTFOLIO, f'{key}="{text}"') if "places" in line]
 
         assert [line.split(" ")[0] for line in told] == ([] if is_taken else [key])
         with nullcontext() if is_taken else pytest.raises(NumberError):
-            parse_fixed(text, QUOTE_PLACES)
+            parse_amount(text)
 
 
 def test_cash_has_as_many_digits_as_an_event_holds() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.instrument import InstrumentRules
+from minibot.accounting.order_rules import OrderRules
 from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.filters import (
@@ -183,10 +183,10 @@ def test_every_recorded_spot_symbol_gives_usable_rules(shared_data: Path, name: 
     """Every recorded spot symbol's rules are read as exact integers."""
     infos = [item for item in recorded_infos(shared_data, name) if is_spot(item)]
 
-    rules = [InstrumentRules.of(parse_instrument(item)) for item in infos]
+    rules = [OrderRules.of(parse_instrument(item)) for item in infos]
 
     assert len(rules) > 50
-    assert all(rule.price_increment.step > 0 and rule.qty_increment.step > 0 for rule in rules)
+    assert all(rule.price_step > 0 and rule.qty_step > 0 for rule in rules)
 
 
 @pytest.mark.row("B-02")
