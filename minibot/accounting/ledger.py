@@ -10,7 +10,6 @@ rebuilt rather than repaired.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, final
 
 from minibot.accounting.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
@@ -20,17 +19,6 @@ from minibot.events.native import mypyc_attr
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import InvariantError
-
-
-@dataclass(frozen=True, slots=True)
-class HourBalance:
-    """Cash of one asset over one hour of market time: `opening + moved = closing`."""
-
-    hour_ts: int
-    asset: str
-    opening: int
-    moved: int
-    closing: int
 
 
 @mypyc_attr(acyclic=True)
@@ -173,24 +161,9 @@ class Ledger:
             if account.has_entries
         }
 
-    def total(self, account: str) -> int:
-        """Return the sum of an account's entries."""
-        found = self._accounts.get(account)
-        return 0 if found is None else found.total
-
     def closing(self, asset: str) -> int:
         """Return an asset's opening cash plus all its entries."""
         return self._closing.get(asset, 0)
-
-    def hours(self, asset: str) -> list[HourBalance]:
-        """Return the balance of each hour in which something was booked, oldest first."""
-        balances: list[HourBalance] = []
-        opening = self._opening.get(asset, 0)
-        for hour_ts in sorted(self._hours):
-            moved = self._hours[hour_ts].get(asset, 0)
-            balances.append(HourBalance(hour_ts, asset, opening, moved, opening + moved))
-            opening += moved
-        return balances
 
     def to_json(self) -> JsonObject:
         """Return the ledger as canonical JSON values."""
