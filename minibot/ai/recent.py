@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from minibot.ai.rows import BAR, Row
 
@@ -43,12 +43,3 @@ class Recent:
         """Return the remembered rows, bars first."""
         bars = [row for kept in self._bars.values() for row in kept]
         return [*bars, *self._newest.values()]
-
-    def state(self) -> list[Any]:
-        """Return the rows as canonical JSON values."""
-        return self.rows()
-
-    def restore(self, state: list[Any]) -> None:
-        """Take the rows of `state`."""
-        for row in state:
-            self.take(row)

@@ -231,7 +231,7 @@ class AiRole:
         context.heartbeat.position = self._intake.taken
         context.heartbeat.waiting = self._intake.backlog() if took else 0
         context.heartbeat.facts = self._clerk.facts()
-        self._intake.housekeep(self._clerk.recent.state)
+        self._intake.housekeep(self._clerk.recent.rows)
         self._said.write_when_due(self._intake.now)
         moment = machine_ns()
         if moment - self._synced_ns >= _SYNC_NS:
