@@ -1,7 +1,7 @@
 """Round trips of a backtest, each with its entry and exit reason.
 
-`report.trades` decides which fills make a trip and what it earned, for nights and backtests alike;
-this module follows fills back to their causes: fill, intent, then signal or risk action.
+`report.trades` decides which fills make a trip and what it earned, `report.trade_reasons` why it
+was entered and left, for nights and backtests alike.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.report import ratios
-from minibot.events.model import EXIT, Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
+from minibot.events.model import Event, Fill, JsonObject
 from minibot.events.money import UNIT, parse_amount
-from minibot.replay.explain.checks import left_words
-from minibot.report.trades import CARRIED, RoundTrip, TradeLog
+from minibot.events.names import FILLS, ORDER_INTENTS
+from minibot.report.trade_reasons import TradeReasons
+from minibot.report.trades import RoundTrip, TradeLog
 
 if TYPE_CHECKING:
     from minibot.engine.run_result import BacktestResult
@@ -83,17 +84,24 @@ class Trade:
 
 def trades_of(result: BacktestResult) -> list[Trade]:
     """Return the round trips of a result in order of their entries; a symbol's last may be open."""
-    log = TradeLog(result.performance.carried)
-    fills: dict[str, Fill] = {}
-    for event in result.of("fills"):
+    log, reasons = TradeLog(result.performance.carried), TradeReasons()
+    for event in result.of(FILLS):
         log.on_fill(event)
-        if isinstance(event.payload, Fill):
-            fills[event.id] = event.payload
-    why = _Why(result)
-    return [
-        Trade(number, trip, *why.of([fills[fill_id] for fill_id in trip.fills], trip.is_closed))
-        for number, trip in enumerate(log.trips, start=1)
-    ]
+    for event in result.of(ORDER_INTENTS):
+        reasons.take(event)
+    for item in result.derived:
+        if item.queue != ORDER_INTENTS:
+            reasons.take(item.event)
+    return [_trade(number, trip, reasons) for number, trip in enumerate(log.trips, start=1)]
+
+
+def _trade(number: int, trip: RoundTrip, reasons: TradeReasons) -> Trade:
+    entered = reasons.entered_because(trip) or UNKNOWN
+    if not trip.is_closed:
+        return Trade(number, trip, entered, OPEN)
+    action = reasons.exit_of(trip)
+    left = UNKNOWN if action is None else action.reason_code
+    return Trade(number, trip, entered, left, reasons.left_because(trip))
 
 
 def traded_notional(fills: Iterable[Event]) -> int:
@@ -103,53 +111,3 @@ def traded_notional(fills: Iterable[Event]) -> int:
         for event in fills
         if isinstance(event.payload, Fill)
     )
-
-
-class _Why:
-    """Index from a fill to the reason codes behind it."""
-
-    def __init__(self, result: BacktestResult) -> None:
-        self._causes: dict[str, Event] = {}
-        self._intents: dict[str, Event] = {}
-        self._triggers: dict[str, RiskAction] = {}
-        for item in result.derived:
-            payload = item.event.payload
-            if isinstance(payload, Signal | RiskAction):
-                self._causes[item.event.id] = item.event
-                if isinstance(payload, RiskAction) and payload.action == EXIT:
-                    # A triggered exit names the intent of the resting order as its cause.
-                    named = dict.fromkeys(item.event.cause_ids or (), payload)
-                    self._triggers.update(named)
-            elif isinstance(payload, OrderIntent):
-                self._intents[payload.client_order_id] = item.event
-
-    def of(self, fills: list[Fill], is_closed: bool) -> tuple[str, str, str]:
-        """Return the entry and exit reason of a trip's fills, and the exit that was hit."""
-        entries = [fill for fill in fills if fill.side == "BUY"]
-        exits = [fill for fill in fills if fill.side != "BUY"]
-        entry = self._cause(entries[0], Signal) if entries else None
-        if not is_closed or not exits:
-            return _code(entry, entries), OPEN, ""
-        left = self._cause(exits[-1], RiskAction)
-        words = left_words(left) if isinstance(left, RiskAction) else ""
-        return _code(entry, entries), _code(left, exits), words
-
-    def _cause(
-        self, fill: Fill, kind: type[Signal] | type[RiskAction]
-    ) -> Signal | RiskAction | None:
-        intent = self._intents.get(fill.client_order_id)
-        trigger = None if intent is None else self._triggers.get(intent.id)
-        if trigger is not None and isinstance(trigger, kind):
-            return trigger
-        causes = () if intent is None else intent.cause_ids or ()
-        for cause in causes:
-            event = self._causes.get(cause)
-            if event is not None and isinstance(event.payload, kind):
-                return event.payload
-        return None
-
-
-def _code(cause: Signal | RiskAction | None, fills: list[Fill]) -> str:
-    if cause is not None:
-        return str(cause.reason_code)
-    return UNKNOWN if fills else CARRIED
