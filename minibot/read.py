@@ -115,8 +115,7 @@ class Rows:
         opening = next(self._recorded.events("control"), None)
         if opening is None or not isinstance(opening[1].payload, RunOpening):
             return [], []
-        asset = self._recorded.manifest.config["portfolio"]["quote_asset"]
-        performance = Performance(opening[1].payload, asset)
+        performance = Performance(opening[1].payload, self._recorded.quote_asset)
         log = TradeLog(performance.carried)
         points = [(opening[1].ts, performance.equity, performance.high_water_mark)]
 

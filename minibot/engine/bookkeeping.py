@@ -23,11 +23,9 @@ from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import RoleReplay, Window
-from minibot.events.model import Event, Fill, Health, JsonObject, RunOpening
+from minibot.events.model import Event, Fill, Health, JsonObject
 from minibot.events.names import TICKS
-from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
-from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, read_whole
 from minibot.kernel.line import decode_line
 from minibot.kernel.queue import open_reader
@@ -102,16 +100,10 @@ class Bookkeeper:
     """
 
     def __init__(self, recorded: Recorded) -> None:
-        first = next(recorded.events("control"), None)
-        if first is None or not isinstance(first[1].payload, RunOpening):
-            detail = "control does not begin with run_opening"
-            raise IntegrityError("replay", SCHEMA_INVALID, detail)
-        opening = first[1]
-        quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-        self.books = HourlyAccounts(recorded.manifest.run_id, first[1].payload, opening.ts)
-        self.market = MarketProjection(Performance(first[1].payload, quote_asset))
+        self._opened_ts, opening = recorded.opening()
+        self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
+        self.market = MarketProjection(Performance(opening, recorded.quote_asset))
         self._recorded = recorded
-        self._opened_ts = opening.ts
         self._core: Core | None = None
 
     def on_taken(self, step: LoggedStep) -> None:

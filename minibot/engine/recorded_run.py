@@ -17,11 +17,13 @@ from minibot.engine.intact_prefix import open_intact
 from minibot.engine.lines_ahead import Place, batches, batches_ahead
 from minibot.events.codec import Codec
 from minibot.events.fast_codec import TAIL_BYTES, Row
-from minibot.events.model import Ack, Event
-from minibot.events.names import TICKS
+from minibot.events.model import Ack, Event, RunOpening
+from minibot.events.names import CONTROL, TICKS
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.cursor import position_of
+from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, reader_folder
@@ -68,6 +70,23 @@ class Recorded:
         if is_sealed or sealed.exists():  # A sealed run's queues stand nowhere else.
             return sealed
         return self.run_dir.parents[1] / "queues"
+
+    @property
+    def quote_asset(self) -> str:
+        """Asset in which the run's money is counted."""
+        return str(self.manifest.config["portfolio"]["quote_asset"])
+
+    def opening(self) -> tuple[int, RunOpening]:
+        """Return the opening of the run, with its time, Unix ms.
+
+        Raises:
+            IntegrityError: `control` is damaged, or does not begin with the opening.
+        """
+        _, first = next(self.events(CONTROL), (0, None))
+        if first is None or not isinstance(first.payload, RunOpening):
+            detail = "control does not begin with run_opening"
+            raise IntegrityError("replay", SCHEMA_INVALID, detail)
+        return first.ts, first.payload
 
     def decode(self, queue: str, line: Line) -> Event:
         """Return the event of one line."""

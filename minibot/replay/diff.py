@@ -260,8 +260,7 @@ def recorded_side(
         IntegrityError: A recorded line is damaged.
     """
     found = _derived(recorded, begin, end)
-    quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-    performance = Performance(_opening_at(recorded, begin), quote_asset)
+    performance = Performance(_opening_at(recorded, begin), recorded.quote_asset)
     fills = by_tick(said.event for said in found)
     market = _market(recorded, MarketProjection(performance, fills), (begin, end), progress)
     return Side(recorded.manifest.run_id, found, performance, _digest(found)), market

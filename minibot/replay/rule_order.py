@@ -22,8 +22,6 @@ from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import PROGRESS_EVERY
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.names import CONTROL, TICKS
-from minibot.events.reasons import SCHEMA_INVALID
-from minibot.kernel.errors import IntegrityError
 
 Progress = Callable[[int, int], None]
 
@@ -89,18 +87,6 @@ def _once(recorded: Recorded, queue: str) -> Iterator[World]:
             yield World(queue, seq, event)
 
 
-def opening_of(recorded: Recorded) -> RunOpening:
-    """Return the opening of a run.
-
-    Raises:
-        IntegrityError: The run has no opening.
-    """
-    first = next((event.payload for _, event in recorded.events(CONTROL)), None)
-    if not isinstance(first, RunOpening):
-        raise IntegrityError("replay", SCHEMA_INVALID, "control:1: expected run_opening")
-    return first
-
-
 def rule_order(
     recorded: Recorded, config: JsonObject, progress: Progress = lambda done, whole: None
 ) -> RulePass:
@@ -110,7 +96,8 @@ def rule_order(
         IntegrityError: A line is damaged, or the run has no opening.
         RunStop: A core found something that cannot be.
     """
-    done = RulePass(Performance(opening_of(recorded), config["portfolio"]["quote_asset"]))
+    _, opening = recorded.opening()
+    done = RulePass(Performance(opening, config["portfolio"]["quote_asset"]))
     digest = DecisionDigest()
     root = 0
 

@@ -11,12 +11,10 @@ from typing import Any, Final
 from minibot.accounting.performance import Performance
 from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import HOLD, Fill, JsonObject, RunOpening
+from minibot.events.model import HOLD, Fill, JsonObject
 from minibot.events.money import amount_text
-from minibot.events.names import CONTROL, FILLS, ORDER_INTENTS, RISK_ACTIONS, SIGNALS, TICKS
-from minibot.events.reasons import SCHEMA_INVALID
+from minibot.events.names import FILLS, ORDER_INTENTS, RISK_ACTIONS, SIGNALS, TICKS
 from minibot.events.unit_sizes import SECOND_MS
-from minibot.kernel.errors import IntegrityError
 from minibot.report.records import RunRecord, facts_of
 from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trades import TradeLog
@@ -125,11 +123,7 @@ def read_trades(recorded: Recorded) -> list[ClosedTrade]:
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
-    first = next(recorded.events(CONTROL), None)
-    if first is None or not isinstance(first[1].payload, RunOpening):
-        raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
-    asset = recorded.manifest.config["portfolio"]["quote_asset"]
-    performance = Performance(first[1].payload, asset)
+    performance = Performance(recorded.opening()[1], recorded.quote_asset)
     log, reasons = TradeLog(performance.carried), TradeReasons()
     for _, event in recorded.events(FILLS):
         if isinstance(event.payload, Fill):

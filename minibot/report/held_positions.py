@@ -42,7 +42,6 @@ from minibot.replay.explain.lines import levels_text, plain
 from minibot.report.figures import NONE, date_clock
 from minibot.report.minute_returns import MinuteReturns
 from minibot.report.recount import Progress
-from minibot.report.span_meter import opening_of, quote_asset_of
 from minibot.runtime.configuration.config_files import parse
 from minibot.runtime.stop import STOP_KIND
 
@@ -147,8 +146,8 @@ def holdings_at(
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
-    asset, opening = quote_asset_of(recorded), opening_of(recorded)
-    performance, moves = Performance(opening, asset), MinuteReturns()
+    _, opening = recorded.opening()
+    performance, moves = Performance(opening, recorded.quote_asset), MinuteReturns()
     fills = (event for _, event in recorded.events(FILLS) if event.ts <= to_ts)
     market = MarketProjection(performance, lambda: next(fills, None))
     for seq, event in recorded.events(TICKS):
@@ -172,7 +171,7 @@ def holdings_at(
         _position(performance, symbol, plans.get(symbol), resting.get(symbol, []), alerts, moves)
         for symbol in performance.portfolio.symbols()
     )
-    cash = performance.portfolio.cash(asset)
+    cash = performance.portfolio.cash(recorded.quote_asset)
     return Holdings(at_ts, positions, cash, performance.equity, alerts, moves)
 
 

@@ -21,7 +21,7 @@ from minibot.report.figures import NONE, counted, date_clock, listed
 from minibot.report.recount import Progress
 from minibot.report.result_lines import FEES_PAID, SLIPPAGE
 from minibot.report.run_kind import read_seal
-from minibot.report.span_meter import SpanMeter, measured_span, quote_asset_of
+from minibot.report.span_meter import SpanMeter, measured_span
 
 MARKDOWN: Final = "md"
 CSV: Final = "csv"
@@ -65,7 +65,7 @@ class PerformanceReport(NamedTuple):
             "profile": manifest.profile,
             "strategy": strategy_of(manifest.config),
             "symbols": list(manifest.symbols),
-            "asset": quote_asset_of(self.recorded),
+            "asset": self.recorded.quote_asset,
             "from_ts": self.span.from_ts,
             "to_ts": self.span.to_ts,
             "hours": len(meter.levels) - 1,

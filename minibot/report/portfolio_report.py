@@ -31,7 +31,6 @@ from minibot.report.performance_report import (
 )
 from minibot.report.recount import Progress
 from minibot.report.run_kind import read_seal
-from minibot.report.span_meter import quote_asset_of
 
 COLUMNS: Final = (
     *("symbol", "quantity", "entry_price", "mark", "value", "share", "unrealised", "sector"),
@@ -86,7 +85,7 @@ class PortfolioReport(NamedTuple):
         held, manifest = self.holdings, self.recorded.manifest
         return {
             "run_id": manifest.run_id,
-            "asset": quote_asset_of(self.recorded),
+            "asset": self.recorded.quote_asset,
             "from_ts": self.span.from_ts,
             "at_ts": held.at_ts,
             "equity": amount_text(held.equity),
@@ -142,7 +141,7 @@ class PortfolioReport(NamedTuple):
             "run_id": manifest.run_id,
             "profile": markdown_cell(manifest.profile),
             "strategy": markdown_cell(strategy_of(manifest.config)),
-            "asset": quote_asset_of(self.recorded),
+            "asset": self.recorded.quote_asset,
             "at": date_clock(held.at_ts),
             "from": date_clock(self.span.from_ts),
             "equity": amount_text(held.equity),

@@ -30,14 +30,11 @@ from minibot.events.model import (
     OrderIntent,
     Payload,
     RiskAction,
-    RunOpening,
     Signal,
     StopJournal,
 )
 from minibot.events.names import AI_ROLE, FILLS, ORDER_INTENTS, TICKS
-from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
-from minibot.kernel.errors import IntegrityError
 from minibot.report.curve import EquityCurve
 from minibot.report.night_hours import HourTally
 from minibot.report.result_lines import CostTally
@@ -81,10 +78,9 @@ class Recount:
         self.hours = HourTally()
         self.gaps: list[Gap] = []
         self.tally = tally(recorded)
-        opening, self._opened_ts = _opening(recorded)
+        self._opened_ts, opening = recorded.opening()
         self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
-        quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-        self.performance = Performance(opening, quote_asset)
+        self.performance = Performance(opening, recorded.quote_asset)
         fills = self._events(FILLS)
         self.market = MarketProjection(
             self.performance, lambda: next(fills, None), self._on_marks, self._on_fill
@@ -222,11 +218,3 @@ def recount(recorded: Recorded) -> JsonObject:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
     return Recount(recorded).metrics()
-
-
-def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
-    """Return the opening of the run and its time."""
-    first = next(recorded.events("control"), None)
-    if first is None or not isinstance(first[1].payload, RunOpening):
-        raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
-    return first[1].payload, first[1].ts

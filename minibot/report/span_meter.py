@@ -15,11 +15,9 @@ from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import PROGRESS_EVERY
-from minibot.events.model import Event, Fill, RunOpening
-from minibot.events.names import CONTROL, FILLS, TICKS
-from minibot.events.reasons import SCHEMA_INVALID
+from minibot.events.model import Event, Fill
+from minibot.events.names import FILLS, TICKS
 from minibot.events.unit_sizes import BPS, HOUR_MS
-from minibot.kernel.errors import IntegrityError
 from minibot.report.recount import Progress
 from minibot.report.result_lines import DIGITS, CostTally, ResultLines
 
@@ -201,7 +199,7 @@ def measured_span(
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
-    performance = Performance(opening_of(recorded), quote_asset_of(recorded))
+    performance = Performance(recorded.opening()[1], recorded.quote_asset)
     meter = SpanMeter(performance, from_ts, to_ts)
 
     def on_fill(event: Event) -> None:
@@ -226,20 +224,3 @@ def measured_span(
     market.book_before(None)
     meter.close(market.last_ts if end_ts is None else end_ts)
     return meter
-
-
-def quote_asset_of(recorded: Recorded) -> str:
-    """Return the quote asset of a run."""
-    return str(recorded.manifest.config["portfolio"]["quote_asset"])
-
-
-def opening_of(recorded: Recorded) -> RunOpening:
-    """Return the opening of a run.
-
-    Raises:
-        IntegrityError: Its first event is none.
-    """
-    first = next(recorded.events(CONTROL), None)
-    if first is None or not isinstance(first[1].payload, RunOpening):
-        raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
-    return first[1].payload

@@ -223,8 +223,7 @@ class RunHistory:
                 return
             if not isinstance(opening.payload, RunOpening):
                 raise IntegrityError("ops", SCHEMA_INVALID, "control has no run_opening")
-            asset = self._recorded.manifest.config["portfolio"]["quote_asset"]
-            self._performance = Performance(opening.payload, asset)
+            self._performance = Performance(opening.payload, self._recorded.quote_asset)
             self._log = TradeLog(self._performance.carried)
         for event in self._events(FILLS):
             fill = event.payload

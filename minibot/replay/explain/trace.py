@@ -43,7 +43,7 @@ class Trace:
         self.closings: list[Trade] = []
         self.trips: list[Trip] = []
         self.held: dict[str, int] = {}
-        self._quote_asset = str(recorded.manifest.config["portfolio"]["quote_asset"])
+        self._quote_asset = recorded.quote_asset
         self._bookings: list[Booking] = []
         self._performance: Performance | None = None
         self._number = {event.id: n for n, event in enumerate(self.fills, 1)}

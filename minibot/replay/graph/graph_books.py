@@ -17,11 +17,10 @@ from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import is_stopped
-from minibot.events.model import Fill, RunOpening
+from minibot.events.model import Fill
 from minibot.events.names import FILLS
-from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
-from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_whole
 from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.seal import SEAL_FILE
@@ -58,10 +57,8 @@ def graph_of(
 
 def _add_books(recorded: Recorded, events: EventGraph) -> None:
     graph = events.graph
-    opening = next(recorded.events("control"), None)
-    if opening is None or not isinstance(opening[1].payload, RunOpening):
-        raise IntegrityError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
-    books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
+    opened_ts, opening = recorded.opening()
+    books = HourlyAccounts(recorded.manifest.run_id, opening, opened_ts)
     entries: list[tuple[int, str]] = []
     for said in events.fills():
         event = recorded.codec.decode(FILLS, canonical.encode(said))
@@ -74,7 +71,7 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
                 entries.append((booking.fill_n, node.key))
     last = last_event(recorded, "market_ticks")
     before = ""
-    states = books.close(opening[1].ts if last is None else last.ts)
+    states = books.close(opened_ts if last is None else last.ts)
     standing = _standing(recorded)
     for state in states:
         raw = standing[state.n - 1] if state.n <= len(standing) else None
