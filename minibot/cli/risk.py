@@ -81,7 +81,7 @@ def is_in(recorded: Recorded, folder: Path | None) -> bool:
 
 def live_headroom(var: Var, run_id: str) -> JsonObject | None:
     """Return the headroom in the live status of a running run; None where that tells none now."""
-    from minibot.cli.support.live_view import facts
+    from minibot.ops.figures_of_role import facts_of
     from minibot.ops.live_status import STALE_MS, LiveStatus
 
     live = LiveStatus(var.status)
@@ -89,7 +89,7 @@ def live_headroom(var: Var, run_id: str) -> JsonObject | None:
         return None
     if (live.age_ms() or 0) > STALE_MS:  # Its launcher stands still; the queues may have gone on.
         return None
-    headroom: JsonObject | None = facts(live.latest, RISK_ROLE).get("headroom")
+    headroom: JsonObject | None = facts_of(live.latest, RISK_ROLE).get("headroom")
     return headroom
 
 

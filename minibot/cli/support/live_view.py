@@ -18,6 +18,7 @@ from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.data_age import STALE_MARKET_MS
+from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import account_notice, bars_of
 from minibot.report.figures import (
     NONE,
@@ -59,11 +60,11 @@ class View:
 
     def __init__(self, status: Status) -> None:
         self.status = status
-        self.feed = facts(status, MARKET_ROLE)
-        self.strategy = facts(status, STRATEGY_ROLE)
-        self.risk = facts(status, RISK_ROLE)
-        self.execution = facts(status, EXECUTION_ROLE)
-        self.ai = facts(status, AI_ROLE)
+        self.feed = facts_of(status, MARKET_ROLE)
+        self.strategy = facts_of(status, STRATEGY_ROLE)
+        self.risk = facts_of(status, RISK_ROLE)
+        self.execution = facts_of(status, EXECUTION_ROLE)
+        self.ai = facts_of(status, AI_ROLE)
         market = status.get("market") or {}
         self.symbols: dict[str, Any] = market.get("symbols", {})
         self.result: dict[str, Any] = market.get("result", NO_RESULT)
@@ -389,11 +390,4 @@ def _row(
         line.append(f"{'' if number else label:<{LABEL_WIDTH}} ", style="dim")
         line.append(part, style=style)
         found.append(line)
-    return found
-
-
-def facts(status: Status, role: str) -> dict[str, Any]:
-    """Return the facts in a role's last heartbeat."""
-    heartbeat = status["roles"].get(role, {}).get("heartbeat", {})
-    found: dict[str, Any] = heartbeat.get("facts", {})
     return found
