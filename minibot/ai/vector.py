@@ -18,6 +18,7 @@ from minibot.features.rate_of_change import RateOfChange
 from minibot.features.rsi import WilderRsi
 from minibot.features.touch import mid, spread_bps
 from minibot.features.volatility import RealisedVolatility
+from minibot.features.window import total
 
 FEATURES_VERSION: Final = "features-v1"
 FEATURES: Final = (
@@ -126,7 +127,7 @@ class FeatureWindow:
     def take_book(self, bid_qtys: list[float], ask_qtys: list[float]) -> None:
         """Take the newest book as the sizes of its levels, best first."""
         self._book_imbalance = _imbalance(
-            _total(bid_qtys[:_BOOK_LEVELS]), _total(ask_qtys[:_BOOK_LEVELS])
+            total(bid_qtys[:_BOOK_LEVELS]), total(ask_qtys[:_BOOK_LEVELS])
         )
 
     def vector(self) -> tuple[int, ...] | None:
@@ -177,23 +178,15 @@ class FeatureWindow:
 
     def _volume_ratio(self) -> float:
         """Return the mean volume of the last 5 bars relative to that of the window; 1 if none."""
-        window = _total(self._volumes) / _WINDOW_BARS
+        window = total(self._volumes) / _WINDOW_BARS
         if window <= 0.0:
             return 1.0
-        return _total(list(self._volumes)[-5:]) / 5 / window
+        return total(list(self._volumes)[-5:]) / 5 / window
 
     def _taker_buy_share(self, bars: int) -> float:
         """Return the share of volume bought by takers; a half if nothing was traded."""
-        volume = _total(list(self._volumes)[-bars:])
-        return 0.5 if volume <= 0.0 else _total(list(self._taker_buys)[-bars:]) / volume
-
-
-def _total(values: list[float] | deque[float]) -> float:
-    # Added from the oldest on: `sum` compensates on later Pythons, so its result would differ.
-    total = 0.0
-    for value in values:
-        total = total + value
-    return total
+        volume = total(list(self._volumes)[-bars:])
+        return 0.5 if volume <= 0.0 else total(list(self._taker_buys)[-bars:]) / volume
 
 
 def _imbalance(bid_qty: float, ask_qty: float) -> float:

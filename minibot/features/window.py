@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import sqrt
 
 from minibot.features.indicator import period_of
@@ -75,3 +76,11 @@ class Window:
         """Take over the values that `state` described."""
         self.values.clear()
         self.values.extend(floats_from(state))
+
+
+def total(values: Sequence[float]) -> float:
+    """Return the sum from the first to the last, rounded at each step, in every version alike."""
+    found = 0.0
+    for value in values:
+        found = found + value
+    return found

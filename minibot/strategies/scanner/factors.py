@@ -12,6 +12,7 @@ from math import sqrt
 from typing import Final, NamedTuple
 
 from minibot.cores.closed_bar import ClosedBar
+from minibot.features.window import total
 
 MOMENTUM_BARS: Final = (4, 16, 48, 96)
 MOMENTUM_WEIGHTS: Final = (0.20, 0.35, 0.30, 0.15)
@@ -132,14 +133,6 @@ def quality(closes: Sequence[float]) -> float:
     for at in range(len(closes) - PATH_BARS, len(closes)):
         path = path + abs(closes[at] - closes[at - 1])
     return 0.0 if path == 0.0 else abs(closes[-1] - closes[-1 - PATH_BARS]) / path
-
-
-def total(values: Sequence[float]) -> float:
-    """Return the sum from the first to the last, rounded at each step, in every version alike."""
-    found = 0.0
-    for value in values:
-        found = found + value
-    return found
 
 
 def is_noise(size: float, beside: float) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Final
 
-from minibot.strategies.scanner.factors import is_noise, total
+from minibot.features.window import total
+from minibot.strategies.scanner.factors import is_noise
 
 DISTANCE_MAX: Final = 3.0
 """Deviations at which a distance is cut: one symbol's outlier must not be all that counts."""

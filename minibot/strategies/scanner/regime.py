@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from minibot.events.decimals import decimal_text, parse_fixed
 from minibot.events.unit_sizes import HOUR_MS
-from minibot.strategies.scanner.factors import PERCENT, total
+from minibot.features.window import total
+from minibot.strategies.scanner.factors import PERCENT
 
 REGIME_MS: Final = 4 * HOUR_MS
 VOLATILITY_BARS: Final = 42
