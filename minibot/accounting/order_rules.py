@@ -36,6 +36,7 @@ from minibot.kernel.errors import InvariantError
 TRADING: Final = "TRADING"
 MARKET: Final = "MARKET"
 LIMIT: Final = "LIMIT"
+LIMIT_MAKER: Final = "LIMIT_MAKER"
 STOP_LOSS: Final = "STOP_LOSS"
 STOP_LOSS_LIMIT: Final = "STOP_LOSS_LIMIT"
 OCO: Final = "OCO"

@@ -24,7 +24,6 @@ ACTIVE_FILE: Final = "active.json"
 LOCK_FILE: Final = "active.lock"
 LOCK_WAIT_S: Final = 5.0
 FORMER_MAX: Final = 20
-NO_MODEL: Final = "baseline-v1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibot.ai.activation import NO_MODEL, Activation, Active, RequireFit, fits_any
+from minibot.ai.activation import Activation, Active, RequireFit, fits_any
+from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.collect import collect
 from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
@@ -135,7 +136,7 @@ def _change(
             ModelActive.TYPE,
             who="operator",
             why=why,
-            model_id=active.model_id or NO_MODEL,
+            model_id=active.model_id or BASELINE_ID,
         )
     return active
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.ai.activation import NO_MODEL, Activation
+from minibot.ai.activation import Activation
+from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.dataset import TRAIN_ROWS_MAX, RowMaker
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.jailed_process import JailedProcess
@@ -84,9 +85,9 @@ class AiService:
         self.workshop = TrainingJobs(
             self.activation, settings.root, settings.training, before_start
         )
-        self.model_id = NO_MODEL
+        self.model_id = BASELINE_ID
         self.model_note = ""
-        self._expected = Expected(frozenset({NO_MODEL}), NO_MODEL, settings.horizon_ms)
+        self._expected = Expected(frozenset({BASELINE_ID}), BASELINE_ID, settings.horizon_ms)
         self.keeper = WorkerSupervisor(
             settings.limits, start_worker, self._introduce, self._expected, machine_ns
         )
@@ -225,7 +226,7 @@ class AiService:
         """Let the worker use a snapshot, or the baseline, also in place of one that is refused."""
         text = None
         self.model_note = ""
-        if model_id and model_id != NO_MODEL and self.settings.uses_model:
+        if model_id and model_id != BASELINE_ID and self.settings.uses_model:
             try:
                 snapshot = self.activation.load_passed(model_id)
                 self.settings.training.require_fit(snapshot)
@@ -233,14 +234,14 @@ class AiService:
             except SnapshotRefused as error:
                 self.model_note = f"model refused: {error}"
                 self._notes.append(self.model_note)
-        self.model_id = model_id if text is not None else NO_MODEL
+        self.model_id = model_id if text is not None else BASELINE_ID
         # Answers under way may still name the former model; the worker's confirmation ends that.
         self._expect({*self._expected.model_ids, self.model_id})
         self.keeper.say({"t": "model", "id": self.model_id, "text": text})
 
     def _expect(self, model_ids: set[str]) -> None:
-        ids = frozenset({*model_ids, NO_MODEL})
-        self._expected = Expected(ids, NO_MODEL, self.settings.horizon_ms)
+        ids = frozenset({*model_ids, BASELINE_ID})
+        self._expected = Expected(ids, BASELINE_ID, self.settings.horizon_ms)
         self.keeper.expected = self._expected
 
     def _introduce(self) -> None:
@@ -262,7 +263,7 @@ class AiService:
         starts = range(0, len(rows), _ROWS_PER_FRAME)
         self._missed = deque(rows[at : at + _ROWS_PER_FRAME] for at in starts)
         self._flush()
-        if self.model_id != NO_MODEL:
+        if self.model_id != BASELINE_ID:
             self.use_model(self.model_id)
         if settings.misbehave:
             self.keeper.say({"t": "misbehave", "how": settings.misbehave})
@@ -306,7 +307,7 @@ class AiService:
         if answer.get("ok") is not True:
             self.model_note = f"model {self.model_id} does not load: {str(answer.get('why'))[:200]}"
             self._notes.append(self.model_note)
-            self.model_id = NO_MODEL
+            self.model_id = BASELINE_ID
         self._expect({self.model_id})
 
     # --- training -----------------------------------------------------------------------------

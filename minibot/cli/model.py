@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.ai.activation import NO_MODEL, Active, fits_any
+from minibot.ai.activation import Active, fits_any
+from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.models import (
     ModelLine,
     activate_model,
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _changed(arguments: argparse.Namespace, active: Active) -> int:
-    model_id = active.model_id or NO_MODEL
+    model_id = active.model_id or BASELINE_ID
     show(
         arguments,
         {"model_id": model_id, "former": list(active.former)},

@@ -13,9 +13,6 @@ from typing import Final
 from minibot.events.decimals import parse_fixed
 from minibot.events.money import PLACES
 
-# The largest id and the last time that an event may carry; anything larger is nonsense.
-COUNT_MAX: Final = 2**53 - 1
-TIME_MS_MAX: Final = 9_999_999_999_999
 QUOTE_VOLUME_PLACES: Final = 2 * PLACES
 """A price times a quantity, exactly."""
 # The contracts' decimal: no sign, no leading zeros, limited digits.

@@ -49,7 +49,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, final
 
-from minibot.accounting.order_rules import OCO, OrderRules
+from minibot.accounting.order_rules import LIMIT_MAKER, OCO, OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, JsonObject
@@ -68,7 +68,7 @@ GTC: Final = "GTC"
 IOC: Final = "IOC"
 FOK: Final = "FOK"
 
-MAKER_ONLY: Final = "LIMIT_MAKER"
+MAKER_ONLY: Final = LIMIT_MAKER
 """Stands for the time in force of an order that waits like GTC, but may not take."""
 
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.accounting.hourly_accounts import HourlyState
+from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, HourlyState
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.protocol import Core
 from minibot.engine.bookkeeping import Bookkeeper
@@ -28,7 +28,6 @@ from minibot.replay.proof import Proof, prove
 from minibot.replay.run_status import RunStatus, require_ended
 
 SCHEMA: Final = "minibot.replay_manifest"
-STATE_FILE: Final = "hourly_state.jsonl"
 DIGEST_FILE: Final = "hour.json"
 
 
@@ -238,7 +237,7 @@ def _write(
 ) -> JsonObject:
     ensure_folder(folder)
     files = {f"{queue}.jsonl": b"".join(found) for queue, found in sorted(lines.items())}
-    files[STATE_FILE] = b"" if state is None else encode_line(state.encoded())
+    files[HOURLY_STATE_FILE] = b"" if state is None else encode_line(state.encoded())
     for name, data in files.items():
         write_atomic(folder / name, data)
     document: JsonObject = {

@@ -39,6 +39,7 @@ from minibot.events.names import (
 )
 from minibot.replay.explain.checks import price_text
 from minibot.replay.explain.lines import levels_text, plain
+from minibot.replay.explain.snapshot_at import OPEN_RESULTS
 from minibot.report.figures import NONE, date_clock
 from minibot.report.minute_returns import MinuteReturns
 from minibot.report.recount import Progress
@@ -47,8 +48,6 @@ from minibot.runtime.stop import STOP_KIND
 
 BENCHMARK: Final = "BTCUSDT"
 SECTORS_FILE: Final = Path(__file__).resolve().parent / "sectors.v1.json"
-# A triggered stop with a limit rests until its limit is met.
-RESTING: Final = frozenset({"ACCEPTED", "TRIGGERED", "PARTIALLY_FILLED"})
 STOPS_OF_PLAN: Final = {
     "stop_hard": "hard stop",
     "stop_entry": "entry stop",
@@ -236,7 +235,7 @@ def _resting_exits(recorded: Recorded, to_ts: int) -> dict[str, list[OrderIntent
             last[told.client_order_id] = told.result
     found: dict[str, list[OrderIntent]] = {}
     for name, order in orders.items():
-        if last.get(name) in RESTING:
+        if last.get(name) in OPEN_RESULTS:
             found.setdefault(order.symbol, []).append(order)
     return found
 

@@ -19,13 +19,12 @@ from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN
-from minibot.events.unit_sizes import BPS, DAY_MS, MINUTE_MS
+from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
-from minibot.risk.account import Account
+from minibot.risk.account import WHOLE, Account
 from minibot.risk.checks import NOT_ASKED, Checklist, Row, exceeded
-from minibot.risk.limits import DRAWDOWN_PLACES, Limits
+from minibot.risk.limits import Limits
 
-WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
 BUDGETS: Final = (
     *("night_notional", "day_notional", "night_loss", "day_loss"),
     *("week_notional", "week_loss"),

@@ -7,6 +7,7 @@ from typing import Final, final
 from msgspec.structs import asdict
 
 from minibot.accounting.order_rules import (
+    LIMIT_MAKER,
     MARKET,
     OCO,
     STOP_LOSS,
@@ -54,7 +55,6 @@ PROTECT: Final = "PROTECT"
 WITHDRAW: Final = "WITHDRAW"
 
 TAKE_PROFIT: Final = "TAKE_PROFIT"
-LIMIT_MAKER: Final = "LIMIT_MAKER"
 
 
 @mypyc_attr(acyclic=True)

@@ -21,12 +21,11 @@ from minibot.events.names import RECOMMENDATIONS
 from minibot.kernel.errors import ContractError
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_side_writer
+from minibot.kernel.queue import DEAD_LETTERS, open_side_writer
 from minibot.runtime.clock import RunClock
 
 LINE_CHARS_MAX: Final = 4096
 # Side queue of all dead letters, also of an AI worker's drafts, which are lines of no queue.
-SIDE_QUEUE: Final = "deadletter"
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:
@@ -35,10 +34,10 @@ def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int
     for queue, folder in folders.items():
         if not (folder / "deadletter.head").exists():
             continue
-        with closing(JournalReader(folder, SIDE_QUEUE)) as reader:
+        with closing(JournalReader(folder, DEAD_LETTERS)) as reader:
             source = LineSource(reader)
             while (line := source.next()) is not None:
-                payload = codec.decode(f"{queue}/{SIDE_QUEUE}", line.json).payload
+                payload = codec.decode(f"{queue}/{DEAD_LETTERS}", line.json).payload
                 if isinstance(payload, DeadLetter):
                     named.add((payload.queue, payload.seq))
     return named
@@ -98,8 +97,8 @@ class DeadLetters:
         self._append(beside, _letter(RECOMMENDATIONS, 0, 0, draft, reason_code, detail))
 
     def _append(self, queue: str, about: DeadLetter) -> None:
-        name = f"{queue.partition('/')[0]}/{SIDE_QUEUE}"
-        with closing(open_side_writer(self._folders[queue], SIDE_QUEUE, sync=True)) as writer:
+        name = f"{queue.partition('/')[0]}/{DEAD_LETTERS}"
+        with closing(open_side_writer(self._folders[queue], DEAD_LETTERS, sync=True)) as writer:
             event = Event(
                 ts=self._clock.now_ms(),
                 id=position_id(self._run_id, self._role, name, writer.position.seq + 1),

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.ai import snapshots
-from minibot.ai.activation import LOCK_FILE, NO_MODEL, Activation, Active
+from minibot.ai.activation import LOCK_FILE, Activation, Active
+from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
 from minibot.ai.gate import (
@@ -540,7 +541,7 @@ def test_night_uses_a_model_that_was_made_for_its_horizon_and_bars_alone(
 
     clerk.use_model(model_id)
 
-    assert clerk.model_id == (model_id if is_used else NO_MODEL)
+    assert clerk.model_id == (model_id if is_used else BASELINE_ID)
     differences = ("horizon_ms 30000", "60000", "bar_interval 1s", "trend_interval 1m")
     assert all(said in clerk.model_note for said in differences) != is_used
 
@@ -565,7 +566,7 @@ def test_model_of_a_synthetic_market_answers_no_real_one(
 
     clerk.use_model(model_id)
 
-    assert clerk.model_id == (model_id if is_used else NO_MODEL)
+    assert clerk.model_id == (model_id if is_used else BASELINE_ID)
     assert ("market" in clerk.model_note) != is_used
 
 
@@ -583,7 +584,7 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
         clerk.turn(0)
         expected.append(clerk.keeper.expected.model_ids)
 
-    assert expected == [{one, two, NO_MODEL}, {two, NO_MODEL}]
+    assert expected == [{one, two, BASELINE_ID}, {two, BASELINE_ID}]
     assert (clerk.model_id, clerk.model_note) == (two, "")
 
 
@@ -656,7 +657,7 @@ def test_model_of_an_older_build_is_refused_until_it_is_trained_again(root: Path
     assert (line.is_active, line.passed) == (True, False)
     for said in (clerk.model_note, *line.reasons):
         assert "train it again" in said
-    assert clerk.model_id == NO_MODEL
+    assert clerk.model_id == BASELINE_ID
     with pytest.raises(SnapshotRefused, match="train it again"):
         activation.activate(model_id, "test")
     assert passed(root, 1) == model_id

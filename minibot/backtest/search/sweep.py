@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
+from minibot.backtest.report.tables import BAND_KEYS
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.engine.collector import spared_collector
 from minibot.engine.decision_record import DecisionRecord
@@ -38,7 +39,6 @@ OPTIMISE_FILE: Final = "optimise.json"
 KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
 POINTS_MAX: Final = 10_000
 NIGHT: Final = "duration_ms"
-SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
 HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
 
 OnDone = Callable[[int, int], None]
@@ -256,7 +256,7 @@ def kept_searches(var: Var) -> list[Path]:
 
 def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
     """Return the rows as a table, the best by a figure first."""
-    keys = list(dict.fromkeys([key, *SHOWN_KEYS]))
+    keys = list(dict.fromkeys([key, *BAND_KEYS]))
     columns = [_shown(name) for name in keys]
     head = ("set", *(HEADS.get(shown.key, shown.label) for shown in columns), "digest")
     cells = [

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from minibot.events.decimals import parse_fixed
+from minibot.events.field_types import MS_MAX, WHOLE_MAX
 from minibot.events.model import BUY, SELL
 from minibot.events.parse_cache import ParseCache
 from minibot.exchanges.base import (
@@ -28,9 +29,7 @@ from minibot.exchanges.base import (
     Trade,
 )
 from minibot.exchanges.units import (
-    COUNT_MAX,
     QUOTE_VOLUME_PLACES,
-    TIME_MS_MAX,
     not_negative,
     plain,
     positive,
@@ -171,7 +170,7 @@ def _symbol(data: dict[str, Any]) -> str:
 
 def _integer(data: dict[str, Any], key: str) -> int:
     value = data[key]
-    if type(value) is not int or not 0 <= value <= COUNT_MAX:
+    if type(value) is not int or not 0 <= value <= WHOLE_MAX:
         raise TypeError(f"{key}: expected an integer from 0 to 2**53, found {str(value)[:40]!r}")
     return value
 
@@ -182,10 +181,10 @@ def time_ms(value: Any) -> int:
     Raises:
         TypeError: Not an integer from 0, or a time after the year 2286.
     """
-    if type(value) is not int or not 0 <= value <= COUNT_MAX:
+    if type(value) is not int or not 0 <= value <= WHOLE_MAX:
         raise TypeError(f"expected a time in milliseconds, found {str(value)[:40]!r}")
     at = value // 1000 if value >= MICROSECONDS_FROM else value
-    if at > TIME_MS_MAX:
+    if at > MS_MAX:
         raise TypeError(f"expected a time in milliseconds, found {value}")
     return at
 
@@ -233,7 +232,7 @@ def _candle(row: Any) -> Candle:
         raise ValueError(f"high {row[2]} and low {row[3]} do not bracket open and close")
     not_negative(row[5])
     not_negative(row[9])
-    if type(row[8]) is not int or not 0 <= row[8] <= COUNT_MAX:
+    if type(row[8]) is not int or not 0 <= row[8] <= WHOLE_MAX:
         raise TypeError("expected a count of trades")
     parse_fixed(plain(row[7]), QUOTE_VOLUME_PLACES)
     return Candle(

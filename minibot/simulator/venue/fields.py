@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from minibot.events.field_types import MS_MAX, WHOLE_MAX
 from minibot.events.parse_cache import ParseCache
-from minibot.exchanges.units import COUNT_MAX, TIME_MS_MAX, not_negative, plain, positive
+from minibot.exchanges.units import not_negative, plain, positive
 
 # Prices and quantities repeat: a cached one costs a quarter of a parsed one.
 _TEXTS_MAX: Final = 1 << 13
@@ -24,7 +25,7 @@ def whole(value: Any) -> int:
     Raises:
         TypeError: Not an integer from 0 to 2**53.
     """
-    if type(value) is not int or not 0 <= value <= COUNT_MAX:
+    if type(value) is not int or not 0 <= value <= WHOLE_MAX:
         raise TypeError(f"expected an integer from 0 to 2**53, found {str(value)[:40]!r}")
     return value
 
@@ -37,6 +38,6 @@ def moment(value: Any) -> int:
         ValueError: After the year 2286.
     """
     time_ms = whole(value)
-    if time_ms > TIME_MS_MAX:
+    if time_ms > MS_MAX:
         raise ValueError(f"expected a time in milliseconds, found {time_ms}")
     return time_ms
