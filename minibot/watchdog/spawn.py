@@ -9,50 +9,35 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 if sys.platform == "win32":
-
-    def spawn_role(
-        argv: Sequence[str], environ: Mapping[str, str], error_fd: int
-    ) -> subprocess.Popen[bytes]:
-        """Start a role with pipes for control and heartbeat, without the launcher's console."""
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=error_fd,
-            env=environ,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS,
-        )
-
-    def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start the live table on the operator's terminal."""
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            env=environ,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-        )
-
+    _OF_TABLE: Final = subprocess.CREATE_NEW_PROCESS_GROUP
+    _OF_ROLE: Final = _OF_TABLE | subprocess.DETACHED_PROCESS
 else:
+    _OF_TABLE: Final = 0
+    _OF_ROLE: Final = 0
 
-    def spawn_role(
-        argv: Sequence[str], environ: Mapping[str, str], error_fd: int
-    ) -> subprocess.Popen[bytes]:
-        """Start a role with pipes for control and heartbeat, in a session of its own."""
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=error_fd,
-            env=environ,
-            start_new_session=True,
-        )
 
-    def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start the live table on the operator's terminal.
+def spawn_role(
+    argv: Sequence[str], environ: Mapping[str, str], error_fd: int
+) -> subprocess.Popen[bytes]:
+    """Start a role with pipes for control and heartbeat, apart from the launcher's terminal."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=error_fd,
+        env=environ,
+        creationflags=_OF_ROLE,
+        start_new_session=sys.platform != "win32",
+    )
 
-        It stays in the launcher's process group, as a background group could not write to some
-        terminals; it ignores SIGINT itself.
-        """
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, env=environ)
+
+def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the live table on the operator's terminal.
+
+    Elsewhere than on Windows it stays in the launcher's process group, as a background group could
+    not write to some terminals; it ignores SIGINT itself.
+    """
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, env=environ, creationflags=_OF_TABLE)
