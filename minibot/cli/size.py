@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.cli.support.selection import add_profile, add_run, add_zone, run_dir_of
-from minibot.events.decimals import NumberError
+from minibot.events.decimals import NumberError, unpadded
 from minibot.events.model import JsonObject
 from minibot.events.money import parse_amount
 from minibot.events.reasons import REASONS
@@ -103,27 +103,23 @@ def _amount(flag: str, text: str) -> int:
 
 def _lines(arguments: argparse.Namespace, answer: SizeAnswer, document: JsonObject) -> list[str]:
     when = f" on {document['at']}" if document else ""
-    head = f"{answer.symbol} at {_short(answer.ask)}{when}, equity {_short(answer.equity)}: "
+    head = f"{answer.symbol} at {unpadded(answer.ask)}{when}, equity {unpadded(answer.equity)}: "
     if answer.reason:
         meaning = REASONS[answer.reason].meaning
         lines = [f"{head}nothing ({answer.reason}): {meaning}"]
     else:
-        bought = f"buys {_short(answer.qty)} for {_short(answer.notional)}"
+        bought = f"buys {unpadded(answer.qty)} for {unpadded(answer.notional)}"
         lines = [f"{head}{bought}; {answer.decided} decides"]
     if not arguments.explain:
         return lines
     rows = [
         (
             bound.name,
-            _short(bound.value),
-            _short(bound.limit),
-            "-" if bound.leaves is None else _short(bound.leaves),
+            unpadded(bound.value),
+            unpadded(bound.limit),
+            "-" if bound.leaves is None else unpadded(bound.leaves),
             "decides" if bound.decides else "" if bound.passed else "cuts too",
         )
         for bound in answer.bounds
     ]
     return [*lines, "", *table_lines(HEAD, rows, "no bound")]
-
-
-def _short(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text

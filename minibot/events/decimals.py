@@ -97,6 +97,11 @@ def format_fixed(value: int, places: int) -> str:
     return f"{digits[:-places]}.{digits[-places:]}"
 
 
+def unpadded(text: str) -> str:
+    """Return a decimal string without the zeros at its end."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def div_down(numerator: int, denominator: int) -> int:
     """Return the quotient rounded towards minus infinity; the denominator is above zero."""
     return numerator // denominator

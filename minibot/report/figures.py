@@ -49,6 +49,11 @@ def price(text: str | None) -> str:
     return f"{whole}.{decimals.rstrip('0').ljust(PRICE_PLACES_MIN, '0')}"
 
 
+def quantity(text: str | None) -> str:
+    """Return a quantity without the zeros at its end; a dash for a missing one."""
+    return NONE if text is None else f"{Decimal(text).normalize():,f}"
+
+
 def signed(amount: str, places: int = 2) -> str:
     """Return an amount with its sign, `+` for a gain."""
     text = money(amount, places)

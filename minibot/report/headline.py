@@ -6,13 +6,12 @@ The whole chain, with ids, checks and bookings, is `explanation_lines`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final
 
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import event_text, plain
 from minibot.replay.explain.trips import TradeStory
-from minibot.report.figures import money, price, short_duration, signed
+from minibot.report.figures import price, quantity, short_duration, signed
 
 # Their lines repeat what intents, results and prices of the same order say.
 LEFT_OUT: Final = frozenset({"order_intent", "order_result", "market_tick", "bar", "book"})
@@ -73,8 +72,3 @@ def headline_lines(explanation: Explanation, clock: Callable[[int], str]) -> lis
 
 def _line(step: Step, clock: Callable[[int], str]) -> str:
     return f"  {clock(step.event.ts)}  {step.event.type:<12} {event_text(step.event)}"
-
-
-def quantity(text: str | None) -> str:
-    """Return a quantity without the zeros at its end."""
-    return money(text) if text is None else f"{Decimal(text).normalize():,f}"

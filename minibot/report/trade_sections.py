@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Final
 
 from minibot.engine.run_result import PriceBar
 from minibot.events.unit_sizes import DAY_MS
-from minibot.report.figures import clock, counted, date_clock, duration, money, price, signed
+from minibot.report.figures import (
+    clock,
+    counted,
+    date_clock,
+    duration,
+    money,
+    price,
+    quantity,
+    signed,
+)
 from minibot.report.markup import folded, paragraph, subheading, table
 from minibot.report.price_chart import (
     TIPS_MAX,
@@ -81,7 +89,7 @@ def trips_table(marked: Sequence[Marked]) -> str:
                 said(trip.opened_ts),
                 said(trip.closed_ts) if trip.is_closed else OPEN,
                 duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-",
-                f"{Decimal(shown['qty']).normalize():,f}",
+                quantity(shown["qty"]),
                 price(shown["entry_price"]),
                 price(shown["exit_price"]),
                 money(shown["fees"]),

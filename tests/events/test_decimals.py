@@ -24,6 +24,7 @@ from minibot.events.decimals import (
     parse_fixed,
     round_down,
     round_up,
+    unpadded,
 )
 from minibot.events.money import UNIT, cost_up, parse_amount, proceeds_down
 from minibot.kernel import canonical
@@ -179,3 +180,11 @@ def test_amount_fits_canonical_json_and_comes_back(value: int) -> None:
 
     assert int(canonical.decode(canonical.encode({"amount": written}))["amount"]) == value
     assert (type(written) is int) == (-(2**63) <= value < 2**64)
+
+
+@pytest.mark.parametrize(
+    ("text", "short"), [("1.50", "1.5"), ("100.00", "100"), ("100", "100"), ("0.00000000", "0")]
+)
+def test_unpadded_leaves_out_zeros_behind_the_point_alone(text: str, short: str) -> None:
+    """Zeros before the point stay."""
+    assert unpadded(text) == short

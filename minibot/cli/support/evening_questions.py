@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from minibot.cli.support.idea import SHOWN_MAX
 from minibot.cores.core_profile import VENUE
+from minibot.events.decimals import unpadded
 from minibot.events.model import JsonObject
+from minibot.events.money import UNIT, amount_text
 from minibot.exchanges.venues import VENUES
 from minibot.report.figures import plain_text
 from minibot.runtime.configuration.config_files import SHIPPED, read_profile
@@ -40,7 +42,6 @@ COMMAND: Final = "run"
 
 _LOCAL: Final = "local"
 _PER_MINUTE: Final = 10
-_PLACES: Final = 10**8
 _CASH: Final = re.compile(r"(0|[1-9][0-9]{0,14})([.][0-9]{1,8})?", re.ASCII)
 # The smallest share of the cash in any risk profile, 75 basis points, has to be an amount.
 _CASH_MIN: Final = Fraction(1, 1000)
@@ -295,8 +296,7 @@ def is_amount(key: str, value: Any) -> bool:
 
 def scaled(amount: str, ratio: Fraction) -> str:
     """Return an amount times a ratio as a decimal text, rounded down to eight places."""
-    whole, rest = divmod(int(Fraction(amount) * ratio * _PLACES), _PLACES)
-    return f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
+    return unpadded(amount_text(int(Fraction(amount) * ratio * UNIT)))
 
 
 def _symbols_rule() -> JsonObject:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from minibot.cli.support.fitted_text import cut
-from minibot.report.figures import NONE, money, plain_text
+from minibot.report.figures import NONE, money, plain_text, quantity
 
 PLACES_MIN, PLACES_MAX = 2, 8
 GAP, GAP_NARROW = 2, 1
@@ -104,11 +104,6 @@ def price_places(figures: Figures) -> int:
         if text is not None and "." in text:
             found = max(found, len(text.partition(".")[2].rstrip("0")))
     return min(found, PLACES_MAX)
-
-
-def quantity(text: str) -> str:
-    """Return a quantity without the zeros at its end."""
-    return f"{Decimal(text).normalize():,f}"
 
 
 def packed(cells: Mapping[str, Mapping[str, str]], width: int) -> list[list[str]]:

@@ -17,6 +17,7 @@ from minibot.cores.protocol import Core
 from minibot.engine.portfolio_at import portfolio_after
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
+from minibot.events.decimals import unpadded
 from minibot.events.model import (
     HOLD,
     Bar,
@@ -367,23 +368,18 @@ def _saw_lines(saw: JsonObject, span: Span, to_ms: int) -> list[str]:
         whose = f" by the exchange's clock, {AHEAD}" if bar["close_ts"] > to_ms else ""
         lines.append(
             f"            {interval} bar closed {span.clock(bar['close_ts'])}{whose}: "
-            f"open {_short(bar['open'])} high {_short(bar['high'])} low {_short(bar['low'])} "
-            f"close {_short(bar['close'])} volume {_short(bar['volume'])}"
+            f"open {unpadded(bar['open'])} high {unpadded(bar['high'])} low {unpadded(bar['low'])} "
+            f"close {unpadded(bar['close'])} volume {unpadded(bar['volume'])}"
         )
     if not saw["book_usable"]:
         lines.append("            the book was not usable")
     return lines
 
 
-def _short(text: str) -> str:
-    """Return a decimal without the zeros at its end."""
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _held_line(held: JsonObject) -> str:
     if held["qty"].strip("0.") == "":
         return "  held      nothing"
-    average = held["entry_price_avg"].rstrip("0").rstrip(".")
+    average = unpadded(held["entry_price_avg"])
     return f"  held      {held['qty'].rstrip('0')} bought at {average} on average"
 
 

@@ -14,6 +14,7 @@ from minibot.accounting.performance import Performance
 from minibot.accounting.portfolio import Booking
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
+from minibot.events.decimals import unpadded
 from minibot.events.model import BUY, Event, Fill, RunOpening
 from minibot.events.money import amount_text
 from minibot.kernel.errors import Refusal
@@ -179,5 +180,4 @@ def _held(books: HourlyAccounts) -> dict[str, int]:
 
 def short(amount: int) -> str:
     """Return an amount without trailing zeros."""
-    text = amount_text(amount)
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return unpadded(amount_text(amount))

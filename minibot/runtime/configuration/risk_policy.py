@@ -14,7 +14,9 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from minibot.events.decimals import unpadded
 from minibot.events.model import JsonObject
+from minibot.events.money import UNIT, amount_text
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config_files import parse
@@ -123,8 +125,7 @@ def _told(bound: Mapping[str, int], cash: Fraction, whole: str) -> str:
 
 def _text(limit: Fraction) -> str:
     """Return a limit as a decimal number, rounded down to eight places."""
-    whole, rest = divmod(limit.numerator * 10**8 // limit.denominator, 10**8)
-    return f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
+    return unpadded(amount_text(limit.numerator * UNIT // limit.denominator))
 
 
 def _no_policy(why: str) -> ConfigError:
