@@ -39,9 +39,7 @@ class EnvelopeTarget:
     name = "envelope"
 
     def __init__(self) -> None:
-        self._contracts = Contracts.load(
-            PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
-        )
+        self._contracts = Contracts.of_project()
         roles = Roles.load(PROJECT / "config" / "roles.v1.json")
         self._examples = [_example(kind)["valid"] for kind in PAYLOAD_CLASSES]
         run_id = self._examples[0]["run_id"]

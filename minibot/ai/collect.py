@@ -22,7 +22,6 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import PROJECT
 
 _BATCH: Final = 1024
 
@@ -51,7 +50,7 @@ def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
             f"{run_dir.name} played a {market} market, not a {wanted} one as the last run named.",
             "Train on runs of one kind alone.",
         )
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.of_project()
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), AI_ROLE)
     maker = RowMaker(

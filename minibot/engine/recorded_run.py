@@ -29,7 +29,6 @@ from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, reader_folder
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import PROJECT
 
 # What every core reads.
 SHARED = frozenset({TICKS})
@@ -42,7 +41,7 @@ _tail: Final = itemgetter(slice(-TAIL_BYTES, None))  # In which a line's type st
 @cache
 def _contracts() -> Contracts:
     """Return the project's contracts, compiled once by each process."""
-    return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    return Contracts.of_project()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 
 ERRORS_MAX: Final = 20
+PROJECT: Final = Path(__file__).resolve().parents[2]
 
 _PREFIX: Final = "contracts/"
 _WORDS: Final = frozenset({"title", "description", "$defs"})
@@ -51,6 +52,11 @@ class Contracts:
             for type_, schema in self.schemas.items()
         }
         self._oracles: dict[str, Any] = {}
+
+    @staticmethod
+    def of_project() -> Contracts:
+        """Return the contracts of this build; see `load`."""
+        return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
 
     @classmethod
     def load(cls, contracts_dir: Path, config_path: Path) -> Contracts:

@@ -21,12 +21,11 @@ from typing import Any, Final
 from minibot.events.class_schemas import envelope_schema, payload_schema
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.events.reference_pages import reasons_page, with_contracts, with_writers
-from minibot.events.registry import schema_sha256
+from minibot.events.registry import PROJECT, schema_sha256
 from minibot.events.roles import PATH, Roles
 from minibot.events.skeletons import skeleton
 from minibot.kernel.files import write_atomic
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
 SUFFIX: Final = ".v1.schema.json"
 
 

@@ -16,7 +16,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import FILES, ensure_folder, put_atomic
 from minibot.kernel.store import Store
 from minibot.runtime.backup import CONTENT, Backup, BackupFolder, read_backup
-from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.paths import Var
 from minibot.runtime.running import CURRENT_FILE
 from minibot.watchdog.recovery import FormerRun, clear_former_run
 
@@ -64,7 +64,7 @@ def restore(backup: Backup, target: Path) -> FormerRun | None:
     if backup.is_finished:
         return None
     roles = Roles.of_project()
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     return clear_former_run(Var(target), contracts, roles)
 
 

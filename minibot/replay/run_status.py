@@ -220,7 +220,7 @@ def _code_notices(manifest: Manifest, here: str) -> list[str]:
             f"made by other code ({manifest.code_sha256[:SHORT]} then, {here[:SHORT]} here): an "
             "identical replay says that this code decides the same; a difference may be the code's."
         )
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     if manifest.contracts_sha256 != contracts.sha256:
         notices.append(
             f"made under other contracts ({manifest.contracts_sha256[:SHORT]} then, "

@@ -152,7 +152,7 @@ class RoleContext:
         self.clock = RunClock(run_dir, self.manifest.clock_origin_ms, self.manifest.clock_speed)
         self.roles = Roles.of_project()
         self.spec: RoleSpec = self.roles.roles[name]
-        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        contracts = Contracts.of_project()
         self.codec = Codec(
             contracts, self.roles, self.run_id, self.manifest.cmdline_hashes(), component=name
         )

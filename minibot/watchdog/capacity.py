@@ -139,7 +139,7 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
 
 def sample_codec(component: str = "probe") -> Codec:
     """Return the codec of a made-up run for measurements."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.of_project()
     return Codec(contracts, roles, RUN_ID, {MARKET_ROLE: {HASH}}, component)
 

@@ -284,9 +284,7 @@ class _Launch:
         self.held = held
         self.var = var = self.config.var
         self.roles = Roles.of_project()
-        self.contracts = Contracts.load(
-            PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
-        )
+        self.contracts = Contracts.of_project()
         self.feed = LiveFeed(display.argv, StatusFile(var.status))
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sync_us = sync_us_p50(var.stop)

@@ -66,7 +66,7 @@ class Stage:
         for name, entry in self.roles.queues.items():
             parts = self.roles.writers(name) if entry.parts else ()
             make_queue(self.var.queues, name, entry.primary_reader, parts=parts)
-        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        contracts = Contracts.of_project()
         self.codec = Codec(contracts, self.roles, RUN_ID, self.manifest.cmdline_hashes())
         self._outputs = {
             name: self._output(name, role)

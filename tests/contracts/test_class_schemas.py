@@ -22,7 +22,7 @@ from minibot.events.registry import Contracts
 from minibot.events.skeletons import skeleton
 
 PROJECT = Path(__file__).resolve().parents[2]
-CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+CONTRACTS = Contracts.of_project()
 FIXTURES = PROJECT / "tests" / "fixtures" / "contracts"
 
 # By hand: values one step beyond a field's bounds, beside the recorded examples.

@@ -19,7 +19,7 @@ REQUIRED = ("schema", "v", "ts", "id", "source", "type", "run_id", "cmdline_hash
 
 @pytest.fixture(scope="module")
 def contracts() -> Contracts:
-    return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    return Contracts.of_project()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ INVALID = [
 
 @pytest.fixture(scope="module")
 def contracts() -> Contracts:
-    return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    return Contracts.of_project()
 
 
 @pytest.fixture(scope="module")

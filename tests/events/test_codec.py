@@ -44,7 +44,7 @@ EVENT = Event(
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     hashes = {"market_role": {HASH}, "risk_role": {"b" * 64}}
     return Codec(contracts, roles, RUN_ID, hashes, component="strategy_role")

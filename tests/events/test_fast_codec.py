@@ -24,7 +24,7 @@ from minibot.kernel.errors import InvariantError
 pytestmark = pytest.mark.campaign
 
 PROJECT = Path(__file__).resolve().parents[2]
-CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+CONTRACTS = Contracts.of_project()
 ROLES = Roles.load(PROJECT / "config" / "roles.v1.json")
 QUEUES = {
     **dict.fromkeys(("market_tick", "bar", "book", "beat"), "market_ticks"),

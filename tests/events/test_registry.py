@@ -22,7 +22,7 @@ from minibot.events.registry import Contracts, schema_sha256
 from minibot.kernel.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
-CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+CONTRACTS = Contracts.of_project()
 TYPES = tuple(PAYLOAD_CLASSES)
 VALID = {
     type_: json.loads(

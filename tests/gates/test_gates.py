@@ -173,7 +173,7 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
 ) -> None:
     """The schema gate passes on a run, and fails for a contract that allows too much."""
     assert schema.check(short_run.run_dir).passed
-    recorded = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    recorded = Contracts.of_project()
     _, event = next(Recorded.open(short_run.run_dir).events("fills"))
     envelope = event.to_json()
     assert schema.is_valid(recorded, envelope)

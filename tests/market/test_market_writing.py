@@ -73,7 +73,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     return Codec(contracts, roles, RUN_ID, {ROLE: {HASH}})
 

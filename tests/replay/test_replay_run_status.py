@@ -257,7 +257,7 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     path = run_dir / "hourly_state.jsonl"
     before = path.read_bytes()
     path.unlink()
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
 
     clear_former_run(Var(var_dir), contracts, Roles.load(PROJECT / "config" / "roles.v1.json"))
 

@@ -69,7 +69,7 @@ def made_run(var: Path, data: dict[str, Any] | None = None) -> Path:
     )
     manifest.write(run_dir)
     roles = Roles.of_project()
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "test")
     hashes = {role: process.cmdline_hash for role, process in manifest.processes.items()}
     events = _events(data, hashes)

@@ -121,7 +121,7 @@ def demo_profile() -> JsonObject:
 @cache
 def codec() -> Codec:
     """Return the codec of the tests' run."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     return Codec(contracts, roles, RUN_ID, {name: {HASH} for name in WRITERS.values()})
 

@@ -21,7 +21,6 @@ from minibot.runtime.configuration.config_schema import (
     resolved,
     schema_violations,
 )
-from minibot.runtime.paths import PROJECT
 
 DEMO = "config/nore-demo.v1.json"
 RAW = load_config(DEMO).raw
@@ -124,7 +123,7 @@ def test_list_with_an_item_twice_is_told_that_none_may_be() -> None:
 
 def test_name_of_the_limits_fits_the_events_that_name_it() -> None:
     """A hundred characters name the limits in the profile and in each decision; one more do not."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     limits = "a" * 100
     said = RiskAction("EXIT", "stop_loss", profile=limits)
     id_ = position_id("20260301_200000", "risk_role", "risk_actions", 1)

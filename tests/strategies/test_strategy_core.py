@@ -599,9 +599,9 @@ def test_horizon_lies_between_a_second_and_a_day(
 
 
 @pytest.mark.row("B-04", "B-05", "N-59")
-def test_signals_satisfy_their_contract(project: Path) -> None:
+def test_signals_satisfy_their_contract() -> None:
     """Every signal passes the registered schema, holds included."""
-    contracts = Contracts.load(project / "contracts", project / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     feed = Feed()
     drafts = feed.bars([*flat(40), dip(), *flat(20), jump(), *stairs(30, 2.0, 1.0)])
     feed.take_lot("0.1")

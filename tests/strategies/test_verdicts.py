@@ -176,9 +176,9 @@ def test_strategy_check_finds_a_relation_that_is_none(
 # --- check ----------------------------------------------------------------------------------------
 
 
-def test_check_without_a_word_has_no_verdict_and_may_be_journaled(project: Path) -> None:
+def test_check_without_a_word_has_no_verdict_and_may_be_journaled() -> None:
     """A check without verdict is journaled as null."""
-    contracts = Contracts.load(project / "contracts", project / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     said = check("trend", "up", "up").to_json()
     assert said["passed"] is None
 

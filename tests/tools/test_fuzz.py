@@ -137,7 +137,7 @@ def test_strict_reader_refuses_every_other_form(text: str) -> None:
 
 def test_strict_judge_of_contracts_agrees_with_the_oracle_on_every_example() -> None:
     """The strict judge agrees with the oracle on every example and knows every keyword."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     for path in sorted((PROJECT / "tests" / "fixtures" / "contracts").glob("*.json")):
         page = json.loads(path.read_text(encoding="utf-8"))
         schema = contracts.schemas[path.stem]
@@ -150,7 +150,7 @@ def test_strict_judge_of_contracts_agrees_with_the_oracle_on_every_example() -> 
 
 def test_values_made_by_a_contract_mostly_fit_it() -> None:
     """Values made by a contract mostly fit it, so that inputs pass the first check."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     rnd = Random(3)
     for kind, schema in contracts.schemas.items():
         payload = schema["properties"]["payload"]

@@ -36,7 +36,7 @@ def opening_behind(
     run_dir: Path, origin_ms: int, *, has_week: bool = False, trades_ms: int | None = None
 ) -> RunOpening:
     """Return the opening of a run that carries on the one in a folder."""
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     return carried_opening(
         run_dir, contracts, roles, origin_ms, has_week=has_week, trades_ms=trades_ms

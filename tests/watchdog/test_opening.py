@@ -167,7 +167,7 @@ def test_account_that_is_carried_bounds_the_limits_and_not_a_starting_cash_above
     put_ended(run_dir, Desk(first=first))
     replace(Manifest.load(run_dir), simulated=False).write(run_dir)
     monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
 
     def opened(*sets: str) -> RunOpening:
         carried = ("portfolio.start_from=carry", *sets)
@@ -189,7 +189,7 @@ def test_account_in_another_quote_asset_is_no_opening(
     put_ended(run_dir, Desk(first=opening("9000", [lot])))
     replace(Manifest.load(run_dir), simulated=False).write(run_dir)
     monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
     in_euro = ("portfolio.quote_asset=EUR", 'binance.symbols=["BTCEUR"]')
     sets = ("portfolio.start_from=carry", *in_euro)
     config = load_config(PROJECT / "config" / "nore.v1.json", sets, {})
@@ -208,7 +208,7 @@ def test_account_is_refused_unless_the_first_event_of_the_run_fits_a_line(
     put_ended(run_dir, Desk(first=opening("9000", lots)))
     replace(Manifest.load(run_dir), simulated=False).write(run_dir)
     monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
 
     def opened(*sets: str) -> RunOpening:
         config = load_config(

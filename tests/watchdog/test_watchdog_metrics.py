@@ -18,7 +18,7 @@ from minibot.kernel import canonical
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.context import RoleContext
-from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import note_current
 from minibot.watchdog import closing_accounts, metrics
@@ -101,7 +101,7 @@ def test_run_that_broke_off_is_sealed_with_the_figures_of_its_end(
     """The last figures of a killed launcher lack what came after them: they are counted anew."""
     var, final, _ = ended_run(short_run, var_dir)
     assert final["performance"]["round_trips"] > 0
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    contracts = Contracts.of_project()
 
     recovered = clear_former_run(var, contracts, Roles.of_project())
 

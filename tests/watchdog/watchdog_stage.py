@@ -125,9 +125,7 @@ class Stage:
             folder.mkdir(mode=0o700)
         self.config = load_config(PROJECT / "config" / "nore-smoke.v1.json", sets, {})
         self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-        self.contracts = Contracts.load(
-            PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
-        )
+        self.contracts = Contracts.of_project()
         self.manifest = self._manifest()
         self.run_files = RunFiles(self.run_dir)
         self.run_files.put_hashed(MANIFEST_FILE, self.manifest.to_json())

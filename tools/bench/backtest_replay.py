@@ -51,7 +51,7 @@ from minibot.events.roles import Roles
 from minibot.runtime.paths import PROJECT
 import importlib
 roles = Roles.of_project()
-contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+contracts = Contracts.of_project()
 Codec(contracts, roles, "20240101_000000", {"market_role": {"0" * 64}}, "bench")
 given = json.load(open(sys.argv[1]))
 for role, state in given["states"].items():
