@@ -153,13 +153,6 @@ class Connections:
             shard.abort()
             self._left.append(shard)
 
-    def renew(self, names: Sequence[str], why: str, now_ms: int) -> None:
-        """Subscribe again to the streams of these groups."""
-        for shard in self.shards:
-            own = [name for name in names if name in shard.groups]
-            if own:
-                shard.renew(own, why, now_ms)
-
     def _connect(self, groups: Groups, now_ms: int) -> tuple[Reader, Subscriptions]:
         self._address.on_attempt(now_ms)
         self._connections += 1

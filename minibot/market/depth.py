@@ -297,11 +297,6 @@ def bounds_of(book: KeptBook) -> Bounds | None:
     return low, twice_mid * (100 + DEPTH_PERCENT) // 200
 
 
-def depth_of(book: KeptBook) -> JsonObject:
-    """Return the depth of a book within 2 % of its mid, as fields of a `book` event."""
-    return depth_within(book, bounds_of(book))
-
-
 def depth_within(book: KeptBook, bounds: Bounds | None) -> JsonObject:
     """Return the depth of a book within bounds, as fields of a `book` event.
 

@@ -331,11 +331,6 @@ class Feed:
             for kind, detail in told:
                 self.board.add(now_ms, kind, detail)
 
-    @property
-    def is_trading(self) -> bool:
-        """Return True while every symbol is open for trading, by its rules as last read."""
-        return not self.rules.closed()
-
     def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
         """Write the warm-up bars of one symbol and interval and return their number."""
         bars: list[Bar] = self.symbols[symbol].take_history(interval, candles)

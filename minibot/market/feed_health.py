@@ -75,11 +75,6 @@ class FeedHealth:
         """Return True while every line is connected."""
         return all(line.is_connected for line in self.lines)
 
-    @property
-    def has_data(self) -> bool:
-        """Return True when every line has brought data since it was connected."""
-        return all(line.has_data for line in self.lines)
-
     def data_age_ms(self, now_ms: int) -> int:
         """Return the age of the last data of the line that has been silent for longest."""
         ages = [line.data_age_ms(now_ms) for line in self.lines]

@@ -26,7 +26,7 @@ class PriceMonitor:
     def __init__(self, board: NoticeBoard) -> None:
         """Start without any price; disagreements are reported on the board."""
         self._board = board
-        self._heard: dict[str, tuple[int, int]] = {}
+        self._heard: dict[str, int] = {}
         self._since: dict[str, int] = {}
         self._told: set[str] = set()
         self.disagreements = 0
@@ -37,7 +37,7 @@ class PriceMonitor:
         Prices are hundred-millionths; 0 for none yet.
         """
         for ticker in tickers:
-            self._heard[ticker.symbol] = (ticker.close_units, now_ms)
+            self._heard[ticker.symbol] = now_ms
             price = prices.get(ticker.symbol, 0)
             if price:
                 self._compare(ticker, price, now_ms)
@@ -60,15 +60,10 @@ class PriceMonitor:
         )
         self._board.add(now_ms, PRICE_DISAGREES, detail)
 
-    def price(self, symbol: str) -> int | None:
-        """Return the last ticker price of a symbol in hundred-millionths; None without any."""
-        heard = self._heard.get(symbol)
-        return None if heard is None else heard[0]
-
     def heard(self, symbols: Iterable[str], now_ms: int) -> int:
         """Return for how many of the symbols a ticker came within the last minute."""
         return sum(
             1
             for symbol in symbols
-            if (heard := self._heard.get(symbol)) is not None and now_ms - heard[1] <= HEARD_MS
+            if (heard_ms := self._heard.get(symbol)) is not None and now_ms - heard_ms <= HEARD_MS
         )

@@ -119,7 +119,6 @@ class SymbolFeed:
         self._clock_ms = now_ms
         self._is_suspended = False
         self._is_gone = False
-        self._has_warned = False
         self._has_quotes = has_quotes
         # Set when something may be due sooner than `next_due_ms` last returned.
         self.has_new_due = False

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from minibot.events.model import Book
+from minibot.events.model import Book, JsonObject
 from minibot.exchanges.base import Book as KeptBook
 from minibot.exchanges.base import Diff, Snapshot
 from minibot.exchanges.binance.book import LEVELS_MAX, BookKeeper, LocalBook
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.kraken.book import KrakenBook
 from minibot.exchanges.units import units_down
-from minibot.market.depth import SymbolDepth, depth_of
+from minibot.market.depth import SymbolDepth, bounds_of, depth_within
 from minibot.market.feed import Feed
 from minibot.market.symbol import FeedConfig
 from tests.exchanges.madeup import venue as madeup
@@ -26,6 +26,11 @@ T0 = 1_700_000_000_000
 # 101 * 1 + 102 * 0.25 = 126.5.
 BIDS = [["99", "2"], ["98", "0.5"], ["97.99999999", "1000"]]
 ASKS = [["101", "1"], ["102", "0.25"], ["102.00000001", "1000"]]
+
+
+def depth_of(book: KeptBook) -> JsonObject:
+    """Return the depth of a book within 2 % of its mid."""
+    return depth_within(book, bounds_of(book))
 
 
 def kraken(bids: list[list[str]], asks: list[list[str]], depth: int = 10) -> KeptBook:

@@ -93,6 +93,10 @@ class Floor:
         assert shard is not None
         return shard
 
+    def renew(self, name: str) -> None:
+        (shard,) = (shard for shard in self.all.shards if name in shard.groups)
+        shard.renew([name], "depth stream silent", self.now_ms)
+
     def open(self, number: int) -> None:
         self.shard(number).on_opened(number, self.now_ms)
 
@@ -356,7 +360,7 @@ def test_renewed_symbol_is_a_gap_until_the_venue_answers() -> None:
     """A renewed symbol loses its book at once, and gets it again after the venue's answer."""
     floor = Floor(FOUR)
     name = next(iter(floor.shard(1).groups))
-    floor.all.renew([name], "depth stream silent", 0)
+    floor.renew(name)
     assert name not in floor.connected()
     for _ in range(2):
         floor.tick(1_000)
@@ -374,7 +378,7 @@ def test_successor_that_takes_over_amid_a_renewal_connects_its_symbols() -> None
     floor.shard(1).on_shutdown(1, floor.now_ms)
     floor.tick()
     floor.open(3)
-    floor.all.renew([name], "depth stream silent", floor.now_ms)
+    floor.renew(name)
     assert name not in floor.connected()
     floor.tick(1_000)
     floor.data(3)

@@ -192,7 +192,8 @@ def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
     """Mini tickers of the simulator mark a symbol whose own streams fall silent."""
     config = universe(mode="static", symbols=("BTCUSDT", "ETHUSDT"))
     with running(tmp_path, config, source=MARKET) as (venue, desk):
-        wait_until(lambda: desk.session.upkeep.monitor.price("ETHUSDT"), "a ticker")
+        monitor, clock = desk.session.upkeep.monitor, desk.session.clock
+        wait_until(lambda: monitor.heard(["ETHUSDT"], clock.now_ms()), "a ticker")
         for stream in ("trade", "bookTicker", "depth"):
             venue.fault("stream_silent", stream=stream, symbol="ETHUSDT", ms=60_000)
         wait_until(lambda: len(_marked_beside_own_data(desk)) > 3, "marks")
