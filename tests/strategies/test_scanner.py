@@ -172,7 +172,7 @@ def test_symbol_whose_newest_bar_is_too_old_has_no_score() -> None:
 def test_filters_tell_value_and_threshold_and_the_nearest_reason_against() -> None:
     """A rise of 13.2 % of 12 % allowed is the nearest reason, though the score is far too low."""
     measured = {
-        "AUSDT": Measured(factors(1.0), change_percent=13.2),
+        "AUSDT": Measured(factors(1.0)._replace(change_percent=13.2)),
         "BUSDT": Measured(factors(1.0)),
     }
     settings = SETTINGS._replace(score_min="45")
@@ -190,7 +190,7 @@ def test_filters_tell_value_and_threshold_and_the_nearest_reason_against() -> No
 def test_filter_at_its_threshold_passes_and_beyond_it_does_not(rise: float, passes: bool) -> None:
     """The value as told is the one that is judged."""
     settings = SETTINGS._replace(score_min="0")
-    measured = {"AUSDT": Measured(factors(1.0), change_percent=rise)}
+    measured = {"AUSDT": Measured(factors(1.0)._replace(change_percent=rise))}
 
     (row,) = ranked(measured, EQUAL, settings)
 
@@ -205,7 +205,6 @@ def test_order_in_which_symbols_come_does_not_change_a_byte() -> None:
 def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
     """A snapshot in the middle, through JSON, then further bars and values to both."""
     kept = full()
-    kept.take_change("AUSDT", 3.25, MIDNIGHT)
     kept.take_value("social_cusdt", 2.5, MIDNIGHT)
     kept.take_value("social_zusdt", 1.5, MIDNIGHT)
     kept.watch(SYMBOLS[:-1], kept=SYMBOLS[-1:])

@@ -131,14 +131,12 @@ class Measured(NamedTuple):
     Attributes:
         factors: From its bars; None where one is missing.
         lacks: Which bars are missing.
-        change_percent: The venue's change of 24 hours, where it came; None takes that of the bars.
         social: Points that a local feed gives; None without one.
         onchain: Its on-chain volume; None without one.
     """
 
     factors: Factors | None
     lacks: str = ""
-    change_percent: float | None = None
     social: float | None = None
     onchain: float | None = None
 
@@ -245,9 +243,7 @@ def _social(value: float | None) -> int:
 
 def _filters(one: Measured, score: int | None, settings: ScannerSettings) -> tuple[Filter, ...]:
     factors = one.factors
-    rise = one.change_percent
-    if rise is None and factors is not None:
-        rise = factors.change_percent
+    rise = None if factors is None else factors.change_percent
     mean_range = None if factors is None else factors.range_bps
     return (
         _filter("score_min", None if score is None else _text(score), ">=", settings.score_min),

@@ -49,11 +49,6 @@ class Scan(NamedTuple):
         """The ranked symbols, best first."""
         return tuple(row.symbol for row in self.rows if row.rank is not None)
 
-    @property
-    def opportunities(self) -> tuple[Ranked, ...]:
-        """The symbols that pass every filter, best first."""
-        return tuple(row for row in self.rows if row.is_opportunity)
-
     def to_json(self) -> JsonObject:
         """Return it as one JSON object."""
         regime = self.regime
@@ -66,14 +61,13 @@ class Scan(NamedTuple):
 
 @final
 class _Scanned:
-    """One symbol: its bars, and the venue's change of 24 hours with its time."""
+    """One symbol's bars, and their figures."""
 
-    __slots__ = ("_factors", "_is_stale", "bars", "change", "regime_bars")
+    __slots__ = ("_factors", "_is_stale", "bars", "regime_bars")
 
     def __init__(self, interval: str) -> None:
         self.bars: BarSeries = BarSeries(interval, BARS_MIN, 0)
         self.regime_bars: BarSeries = BarSeries(REGIME_INTERVAL, REGIME_BARS_MIN + 1, 0)
-        self.change: tuple[float, int] | None = None
         self._is_stale: bool = True
         self._factors: Factors | None = None
 
@@ -94,18 +88,11 @@ class _Scanned:
 
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
-        change = self.change
-        return {
-            "bars": self.bars.state(),
-            "change": None if change is None else [float_text(change[0]), change[1]],
-            "regime_bars": self.regime_bars.state(),
-        }
+        return {"bars": self.bars.state(), "regime_bars": self.regime_bars.state()}
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
-        change = state["change"]
         self.bars.restore(state["bars"])
-        self.change = None if change is None else (float_from(change[0]), change[1])
         self.regime_bars.restore(state["regime_bars"])
         self._is_stale = True
 
@@ -152,10 +139,6 @@ class Scanner:
             self._of(symbol).add(bar)
         if bar.interval == REGIME_INTERVAL:
             self._of(symbol).regime_bars.add(bar)
-
-    def take_change(self, symbol: str, percent: float, ts: int) -> None:
-        """Take the venue's change of 24 hours in percent, as of a market time."""
-        self._of(symbol).change = percent, ts
 
     def take_value(self, feed: str, value: float, ts: int) -> None:
         """Take a value of a local feed, as of a market time; feeds of other names are passed over.
@@ -264,12 +247,10 @@ class Scanner:
         if factors is None:
             return Measured(None, f"nothing was traded in {BARS_MIN - 1} bars")
         name = symbol.lower()
-        fresh_ms = self.settings.bars_age_max * self._length_ms
         feed_ms = self.settings.feed_age_ms_max
         return Measured(
             factors,
             "",
-            _fresh(scanned.change, ts, fresh_ms),
             _fresh(self._values.get(SOCIAL + name), ts, feed_ms),
             _fresh(self._values.get(ONCHAIN + name), ts, feed_ms),
         )
