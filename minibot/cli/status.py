@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if run_id is None:
         document["open_positions"] = held = _left_open(last, flag)
         rows += [open_row(held)] if held else []
-    rows += _flag_rows(var, flag)
+    rows += _flag_rows(flag)
     if arguments.json:
         show_json(document)
     else:
@@ -176,7 +176,7 @@ def _left_open(last: RunRecord | None, flag: JsonObject | None) -> list[JsonObje
     return list(told.get("open_positions") or ())
 
 
-def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
+def _flag_rows(flag: JsonObject | None) -> list[Row]:
     if flag is None:
         return [Row("STOP.flag", "none: a run may start", "good")]
     rows = [

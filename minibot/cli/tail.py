@@ -79,7 +79,6 @@ class Followed:
             raise Refusal(f"{name} has no part {plain(part)!r}.", f"Parts: {', '.join(writers)}.")
         self.recorded = recorded
         self.queue = queue
-        self.is_of_sealed_run = recorded.queues == recorded.run_dir / "queues"
         root = recorded.queues
         self._part = part or None
         total = open_reader(root, name, part=self._part).head().lines

@@ -91,7 +91,6 @@ class DrillRun:
         self.exit_code: int | None = None
         self.injected_ns = 0
         self.flagged_ns = 0
-        self.ended_ns = 0
         self.quiet_bytes: dict[str, int] | None = None
         self.complaints: list[str] = []
         self.launcher: subprocess.Popen[bytes] | None = None
@@ -115,7 +114,7 @@ class DrillRun:
         The run is up only when `wait_for_run` or `wait_for_trading` returns.
         """
         self.exit_code = None
-        self.flagged_ns = self.ended_ns = 0
+        self.flagged_ns = 0
         self.quiet_bytes = None
         self.launcher = self.spawn(self.argv(), "launcher")
         self.crew.sessions.add(self.launcher.pid)
@@ -206,8 +205,6 @@ class DrillRun:
             }
         if self.exit_code is None and self.launcher is not None:
             self.exit_code = self.launcher.poll()
-            if self.exit_code is not None:
-                self.ended_ns = moment
         return self.exit_code is not None
 
     # --- conditions ---------------------------------------------------------------------------

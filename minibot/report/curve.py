@@ -10,9 +10,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minibot.events.model import JsonObject
-from minibot.events.money import amount_text
-
 STRETCHES_MAX = 600
 STRETCH_MS_START = 100
 
@@ -79,15 +76,3 @@ class EquityCurve:
             else:
                 wider.append(Point(start, point.low, point.last, point.drawdown))
         self.points = wider
-
-    def to_json(self) -> list[JsonObject]:
-        """Return the stretches, oldest first, amounts as decimal strings."""
-        return [
-            {
-                "ts": point.ts,
-                "low": amount_text(point.low),
-                "last": amount_text(point.last),
-                "drawdown": amount_text(point.drawdown),
-            }
-            for point in self.points
-        ]

@@ -24,8 +24,6 @@ HOURS_HEAD: Final = (
     *("hour, UTC", "result", "at the mid", "slippage", "fees", "equity at its end"),
     *("orders filled", "trades closed", "refused", "incidents", "outage"),
 )
-FEES_COLUMN: Final = HOURS_HEAD.index("fees")
-SLIPPAGE_COLUMN: Final = HOURS_HEAD.index("slippage")
 
 
 class HourTally:

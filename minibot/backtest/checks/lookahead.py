@@ -221,7 +221,7 @@ def check_lookahead(
         if trace != base.trace(probe.change.ts):
             verdict.differing += 1
             if len(verdict.findings) < TOLD_MAX:
-                verdict.findings.append(_finding(base, probe))
+                verdict.findings.append(_finding(probe))
         on_done(verdict.runs, len(probes))
     return verdict
 
@@ -327,7 +327,7 @@ def _way(last: _Bid, following: _Bid, ts: int) -> int:
 # --- differences ------------------------------------------------------------------------------
 
 
-def _finding(base: _Base, probe: Probe) -> Finding:
+def _finding(probe: Probe) -> Finding:
     """Return the first event that differs; both runs are repeated and keep all events."""
     again = Probe(probe.job, Perturbation(probe.change.ts, "", 0), probe.make_cores)
     plain = _plain_run(again)

@@ -214,10 +214,6 @@ class Parameters:
             raise not_valid("timeZone")
         return offset_ms
 
-    def values(self) -> dict[str, Any]:
-        """Return all parameters that were sent, by name."""
-        return dict(self._values)
-
 
 def known_symbol(value: str, known: Container[str]) -> str:
     """Return the symbol if it is well-formed and listed.
