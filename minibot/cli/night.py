@@ -19,7 +19,6 @@ from minibot.runtime.paths import find
 
 if TYPE_CHECKING:
     from minibot.runtime.configuration.config import Config
-    from minibot.watchdog.launcher import Display
 
 HELP = "run a night: six processes on paper, from preflight to sealed proof; or one every evening"
 EXAMPLE = "minibot night --config config/nore-demo.v1.json"
@@ -65,7 +64,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     if arguments.open:
         _open_page(config)
-    outcome = launch(config, find(arguments.config), _display(arguments), say, server_time)
+    outcome = launch(config, find(arguments.config), _table(arguments), say, server_time)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 
 
@@ -120,14 +119,12 @@ def _run_evenings(arguments: argparse.Namespace) -> int:
         return chain(Evenings(at, zone, words, carries), clock, clock.play, say)
 
 
-def _display(arguments: argparse.Namespace) -> Display:
-    from minibot.watchdog.launcher import Display
-
+def _table(arguments: argparse.Namespace) -> tuple[str, ...]:
     if arguments.quiet:
-        return Display()
+        return ()
     argv = tuple(python_argv("minibot.cli.support.live"))
     # With --json standard output holds one document and nothing else.
-    return Display((*argv, "--stderr") if arguments.json else argv)
+    return (*argv, "--stderr") if arguments.json else argv
 
 
 run = run_parsed

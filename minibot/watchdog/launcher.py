@@ -14,7 +14,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -110,19 +110,12 @@ class Outcome:
     var: Var | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Display:
-    """Display of the run while it runs: the command of the table process, or none."""
-
-    argv: tuple[str, ...] = ()
-
-
 class _Start(NamedTuple):
     """Arguments of `launch`."""
 
     config: Config
     profile: Path
-    display: Display
+    table: Sequence[str]
     say: Callable[[str], None]
     server_time: ServerTime
 
@@ -130,7 +123,7 @@ class _Start(NamedTuple):
 def launch(
     config: Config,
     profile: Path,
-    display: Display,
+    table: Sequence[str],
     say: Callable[[str], None],
     server_time: ServerTime,
 ) -> Outcome:
@@ -139,7 +132,7 @@ def launch(
     Args:
         config: The resolved profile.
         profile: Its file; pinned while the run lives.
-        display: The table process.
+        table: Command of the process that shows the run while it runs; empty for none.
         say: Prints one line for the operator; called before and after, never while supervising.
         server_time: Asks the venue for its clock.
 
@@ -158,7 +151,7 @@ def launch(
         raise _held(var) from error
     try:
         refuse_living(var)
-        return _launch_alone(_Start(config, profile, display, say, server_time), lock)
+        return _launch_alone(_Start(config, profile, table, say, server_time), lock)
     finally:
         lock.release()
 
@@ -280,12 +273,12 @@ class _Launch:
     """One run, from recovery of the former one to its own seal."""
 
     def __init__(self, start: _Start, held: HeldVar) -> None:
-        self.config, self.profile, display, self.say, self.server_time = start
+        self.config, self.profile, table, self.say, self.server_time = start
         self.held = held
         self.var = var = self.config.var
         self.roles = Roles.of_project()
         self.contracts = Contracts.of_project()
-        self.feed = LiveFeed(display.argv, StatusFile(var.status))
+        self.feed = LiveFeed(table, StatusFile(var.status))
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sync_us = sync_us_p50(var.stop)
         self.code = CodeStand(PROJECT)

@@ -273,7 +273,7 @@ def test_night_that_asks_for_the_list_unseen_is_refused(
     monkeypatch.setattr(launcher, "preflight", lambda *_: [])
 
     with pytest.raises(Refusal, match="not been held to the list"):
-        launcher.launch(config, project / "config", launcher.Display(), print, server_time)
+        launcher.launch(config, project / "config", (), print, server_time)
 
 
 def test_list_of_a_private_folder_is_the_one_that_was_deployed_at_its_start(

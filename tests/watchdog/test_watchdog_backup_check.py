@@ -12,7 +12,7 @@ from minibot.kernel.lock import WriterLock
 from minibot.runtime.backup import LOCK_FILE
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.watchdog import launcher
-from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.launcher import launch
 from minibot.watchdog.preflight import BACKUP, OK, WARN, CheckResult, preflight
 
 PROFILE = Path("config/nore-smoke.v1.json")
@@ -52,7 +52,7 @@ def test_folder_whose_disk_is_not_there_is_told_at_the_start(
 
     monkeypatch.setattr(launcher, "HeldVar", end_here)
     with pytest.raises(Refusal, match="the test ends here"):
-        launch(config, PROFILE, Display(), said.append, lambda config: 0)
+        launch(config, PROFILE, (), said.append, lambda config: 0)
 
     found = check(config)
     assert found.level == WARN

@@ -27,7 +27,7 @@ from minibot.runtime.running import RunLock
 from minibot.runtime.stop import STOP_KIND, StopRecord, standing_flags
 from minibot.watchdog.background import Background
 from minibot.watchdog.holding import HeldVar, leave_refused_stop, settle_lost
-from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.launcher import launch
 from minibot.watchdog.operator_stop_log import clear_flag, flagged_stop, note_refused, read_stops
 from minibot.watchdog.recovery import complete_merge
 from minibot.watchdog.supervision_loop import SupervisionLoop
@@ -288,7 +288,7 @@ def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene:
 def start(var: Var) -> None:
     """Start a night on a folder."""
     config = load_config(PROFILE, [f"paths.var={var.root}", "ai.enabled=false"], {})
-    launch(config, PROFILE, Display(), lambda line: None, server_time)
+    launch(config, PROFILE, (), lambda line: None, server_time)
 
 
 @pytest.mark.row("N-89", "F70")

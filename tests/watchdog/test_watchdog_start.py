@@ -30,7 +30,7 @@ from minibot.watchdog import exchange as exchange_module
 from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
 from minibot.watchdog.exchange import EmbeddedExchange
-from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.launcher import launch
 from minibot.watchdog.operator_stop_log import note_refused, read_stops
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 from minibot.watchdog.run_manifest import child_environ
@@ -101,7 +101,7 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
 
     monkeypatch.setattr(launcher_module, "preflight", look_and_stop)
     with pytest.raises(Refusal, match=r"STOP\.flag .*stands"):
-        launch(bare(var), PROFILE, Display(), lambda line: None, server_time)
+        launch(bare(var), PROFILE, (), lambda line: None, server_time)
 
     assert not list(var.runs.iterdir())
 
@@ -120,7 +120,7 @@ def test_refusal_that_cannot_be_put_on_record_is_told_all_the_same(
         launcher_module, "preflight", lambda *_: [CheckResult("x", False, "odd", "mend it")]
     )
     with pytest.raises(Refusal, match="odd"):
-        launch(bare(var), PROFILE, Display(), said.append, server_time)
+        launch(bare(var), PROFILE, (), said.append, server_time)
 
     assert said == ["the refusal could not be put on record: not encodable"]
 
@@ -162,7 +162,7 @@ def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
         closing(open_writer(stage.var.queues, "signals")),
         pytest.raises(Refusal) as refused,
     ):
-        launch(bare(stage.var), PROFILE, Display(), lambda line: None, server_time)
+        launch(bare(stage.var), PROFILE, (), lambda line: None, server_time)
 
     assert "a process of a former run is still there" in refused.value.message
     assert "writer.lock" in refused.value.message
@@ -181,7 +181,7 @@ def test_start_during_a_deployment_is_told_of_the_deployment(
 
     def refusal() -> str:
         with pytest.raises(Refusal) as refused:
-            launch(bare(var), PROFILE, Display(), lambda line: None, server_time)
+            launch(bare(var), PROFILE, (), lambda line: None, server_time)
         return refused.value.message
 
     with RunLock(var):
