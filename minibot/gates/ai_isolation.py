@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.reasons import AI_ISOLATION_BREACH
 from minibot.events.roles import Roles
 from minibot.gates.result import Finding, GateReport
-from minibot.gates.smoke_run import environ_of_gates
+from minibot.gates.smoke_run import run_smoke
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
 from minibot.runtime.interpreter import private_folder, program
@@ -63,7 +62,6 @@ CODE_CARRIERS: Final = frozenset(
 # Beginnings of findings that may fail where the worker has less than a jail and that is enough.
 _ADVISED: Final = ("probe ", "layer ")
 _WAIT_S: Final = 30.0
-_RUN_S_MAX: Final = 90.0
 _BAIT_VARIABLE: Final = "MINIBOT_GATE_SECRET"
 
 
@@ -241,44 +239,23 @@ def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
 def _order_ends_run(lab: Path) -> Finding:
     """Run the smoke profile with a worker that drafts an order; return the one finding.
 
-    It holds if the run ends with exit code 10 and STOP(AI_ISOLATION_BREACH) within `_RUN_S_MAX`,
-    and no queue holds a line of `ai_role` that it may not write.
+    It holds if the run ends with exit code 10 and STOP(AI_ISOLATION_BREACH), and no queue holds a
+    line of `ai_role` that it may not write.
     """
-    argv = [
-        sys.executable,
-        "-m",
-        "minibot.nore_run_v1",
-        "--config",
-        str(PROJECT / "config" / "nore-smoke.v1.json"),
-        "--var",
-        str(lab),
-        "--set",
-        'chaos={"ai_worker":"order_intent"}',
-    ]
     name = "an order drafted by the worker"
-    try:
-        ended = subprocess.run(
-            argv,
-            cwd=PROJECT,
-            env=environ_of_gates(),
-            capture_output=True,
-            timeout=_RUN_S_MAX,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(name, False, f"the run went on for {_RUN_S_MAX:.0f} s")
+    ended = run_smoke(lab, ['chaos={"ai_worker":"order_intent"}'])
     journal = lab / "stop_journal.jsonl"
     stopped = (
         journal.exists()
         and f'"reason_code":"{AI_ISOLATION_BREACH}"'.encode() in journal.read_bytes()
     )
     orders = _intents_of_ai(lab)
-    if ended.returncode == 10 and stopped and not orders:
+    if ended.exit_code == 10 and stopped and not orders:
         return Finding(
             name, True, f"refused, STOP({AI_ISOLATION_BREACH}), exit code 10, no order from the AI"
         )
-    tail = ended.stderr.decode("utf-8", "replace")[-300:]
-    return Finding(name, False, f"exit code {ended.returncode}, {len(orders)} orders, {tail!r}")
+    detail = f"exit code {ended.exit_code}, {len(orders)} orders, {ended.said[-300:]!r}"
+    return Finding(name, False, detail)
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
