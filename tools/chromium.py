@@ -199,13 +199,6 @@ class Chromium:
         shot = self._call("Page.captureScreenshot", {"format": "png"})
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    def pdf(self, path: Path) -> None:
-        """Write the page as it is printed."""
-        printed = self._call(
-            "Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True}
-        )
-        path.write_bytes(base64.b64decode(printed["data"]))
-
     # --- the pipe -----------------------------------------------------------------------------
 
     def _call(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -36,7 +36,6 @@ ERRORS = "error-bodies/binance_errors.jsonl"
 ERRORS_ORIGIN = "github.com/ccxt/ccxt/issues/14639, quoted briefly"
 
 SNAPSHOT_LINE, QUOTE_LINE, TRADE_LINE, INFO_LINE, KLINE_LINE, BAN_LINE = 8, 3, 4, 1, 2592, 1
-OTHER_TICK = "00000000-0000-4000-8000-000000000000"
 
 # For types that several roles write, or that a reader writes beside its queue.
 ONE_OF_SEVERAL = {

@@ -27,7 +27,6 @@ PAIR: dict[str, Any] = {
     "limit_price": "98.50",
     "target_price": "102",
 }
-LEGS = {"stop": 99 * 10**8, "limit": 9850 * 10**6, "target": 102 * 10**8}
 CAUSES = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
 
 

@@ -17,11 +17,8 @@ from tempfile import TemporaryFile
 from typing import Any, Final
 
 from minibot.kernel import canonical
-from minibot.kernel.cursor import cursor_json
-from minibot.kernel.files import write_hashed
 from minibot.kernel.line import encode_line
-from minibot.kernel.position import ZERO
-from minibot.kernel.queue import open_side_writer, open_writer
+from minibot.kernel.queue import open_writer
 from minibot.runtime.clock import suspend_ns
 from tests.kernel.independent import published
 from tests.kernel.injection import PROJECT, Said
@@ -130,21 +127,6 @@ class Again:
         writer = open_writer(self.queues, queue)
         writer.append([encode_line(canonical.encode(event)) for event in events])
         writer.close()
-
-    def cut_acks(self, folder: Path, keep: int) -> None:
-        """Keep only the first ranges in the acks of a folder, consistently."""
-        kept = published(folder, "acks")[:keep]
-        for path in folder.glob("acks*"):
-            path.unlink()
-        writer = open_side_writer(folder, "acks", sync=True)
-        writer.append([encode_line(json) for json in kept])
-        writer.close()
-
-    def restore_cursor(self, path: Path, reader: str) -> None:
-        """Replace a reader's cursor by one from the run's beginning."""
-        path.unlink()
-        obj = cursor_json(self.run_dir.name, path.parent.name, reader, ZERO)
-        write_hashed(path, obj)
 
 
 def _drain(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:

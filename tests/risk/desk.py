@@ -390,3 +390,9 @@ def check_of(event: Event, name: str) -> Mapping[str, Any]:
     checks: list[dict[str, Any]] = event.to_json()["payload"]["checks"]
     (found,) = [check for check in checks if check["name"] == name]
     return found
+
+
+def check_text(event: Event, name: str) -> str:
+    """Return value and limit of one check of a risk_action."""
+    check = check_of(event, name)
+    return f"{check['value']} / {check['threshold']}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Book, Event, Gap
-from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, actions, check_of, config
+from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, actions, check_text, config
 
 ALLOWED = ("ALLOW", "allowed")
 DEEP: dict[str, Any] = {"risk__depth_min": "100000", "market__book_depth": True}
@@ -36,12 +36,6 @@ def book(made: Desk, bid: str | None, ask: str | None, **changes: Any) -> list[E
     return made.put("market_ticks", Book(**(values | changes)))
 
 
-def text(event: Event, name: str) -> str:
-    """Return value and limit of a check."""
-    check = check_of(event, name)
-    return f"{check['value']} / {check['threshold']}"
-
-
 @pytest.mark.row("C-19", "C-86", "B-42")
 @pytest.mark.parametrize(
     ("bid", "ask", "outcome", "shown"),
@@ -61,8 +55,8 @@ def test_lesser_side_passes_at_the_limit_and_blocks_below_it(
     said = made.signal("BUY")
 
     assert actions(said)[0] == outcome
-    assert text(said[0], "depth_notional") == f"{shown} / 100000.00000000"
-    assert text(said[0], "book_venue") == "binance / binance"
+    assert check_text(said[0], "depth_notional") == f"{shown} / 100000.00000000"
+    assert check_text(said[0], "book_venue") == "binance / binance"
 
 
 def test_book_that_falls_short_passes_with_enough_and_blocks_with_less() -> None:
@@ -99,7 +93,7 @@ def test_missing_depth_blocks(bid: str | None) -> None:
     said = made.signal("BUY")
 
     assert actions(said)[0] == ("BLOCK", "no_book")
-    assert text(said[0], "book_venue") == "none / binance"
+    assert check_text(said[0], "book_venue") == "none / binance"
 
 
 def test_book_as_old_as_a_tick_may_be_passes_and_older_blocks() -> None:
@@ -140,7 +134,7 @@ def test_depth_of_another_venue_blocks_whatever_it_is_worth(venue: str) -> None:
 
     for said in (foreign.signal("BUY"), ruled_said):
         assert actions(said)[0] == ("BLOCK", "foreign_venue")
-        assert text(said[0], "book_venue") == f"{venue} / binance"
+        assert check_text(said[0], "book_venue") == f"{venue} / binance"
     assert actions(ruled.signal("BUY"))[0] == ALLOWED
 
 

@@ -11,7 +11,7 @@ from minibot.events.model import Bar, Event, Gap
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
 from minibot.risk.checks import NOT_ASKED
 from minibot.risk.late_entries import FatigueBars, LateEntries
-from tests.risk.desk import START, SYMBOL, Desk, actions, check_of, config
+from tests.risk.desk import START, SYMBOL, Desk, actions, check_text, config
 
 BAR_MS = 4 * HOUR_MS
 ALLOWED = ("ALLOW", "allowed")
@@ -70,12 +70,6 @@ def entry(made: Desk, **said: Any) -> Event:
     return made.signal("BUY", **said)[0]
 
 
-def text(action: Event, name: str) -> str:
-    """Return value and limit of a check."""
-    check = check_of(action, name)
-    return f"{check['value']} / {check['threshold']}"
-
-
 def shown(action: Event, *names: str) -> list[str]:
     """Return which checks of these names an action has."""
     checks = action.to_json()["payload"]["checks"]
@@ -93,7 +87,7 @@ def test_signal_of_too_little_confidence_is_refused_with_value_and_limit() -> No
 
     assert actions([passing])[0] == ALLOWED
     assert actions([failing])[0] == ("BLOCK", "low_confidence")
-    assert text(failing, "signal_confidence") == "70 / 71"
+    assert check_text(failing, "signal_confidence") == "70 / 71"
 
 
 # --- freshness ------------------------------------------------------------------------------------
@@ -108,7 +102,7 @@ def test_entry_on_an_old_bar_is_refused_with_its_age() -> None:
         closed_ts = made.ts // SECOND_MS * SECOND_MS - bars_ago * SECOND_MS
         bar(made, "1s", SECOND_MS, closed_ts - SECOND_MS, "113")
         said = entry(made)
-        outcomes.append((actions([said])[0], text(said, "bars_late")))
+        outcomes.append((actions([said])[0], check_text(said, "bars_late")))
 
     assert outcomes == [(ALLOWED, "2 / 2"), (("BLOCK", "stale_bar"), "3 / 2")]
 
@@ -118,7 +112,7 @@ def test_entry_without_any_bar_is_refused() -> None:
     said = entry(desk(risk__bars_late_max=2))
 
     assert actions([said])[0] == ("BLOCK", "stale_bar")
-    assert text(said, "closed_bar") == "none / some"
+    assert check_text(said, "closed_bar") == "none / some"
 
 
 @pytest.mark.row("C-18")
@@ -133,7 +127,7 @@ def test_entry_far_from_the_last_close_is_refused_up_and_down(close: str) -> Non
             made.bar(close, str(int(close) + 1), low, close)
         made.tick("113", "113", after_ms=0)
         said = entry(made)
-        outcomes.append((actions([said])[0], text(said, "price_move_atr")))
+        outcomes.append((actions([said])[0], check_text(said, "price_move_atr")))
 
     assert outcomes == [
         (ALLOWED, "1.5000 / 1.5000"),
@@ -184,9 +178,9 @@ def test_symbol_that_rose_far_is_high_and_slows_down_is_refused() -> None:
     said = entry(history(desk(**TIRED), SLOW))
 
     assert actions([said])[0] == ("BLOCK", "fatigue")
-    assert text(said, "day_change_bps") == "1300.0000 / 1200.0000"
-    assert text(said, "fatigue_rsi") == "81.2500 / 81.0000"
-    assert text(said, "acceleration_bps") == "-13.9800 / 200.0000"
+    assert check_text(said, "day_change_bps") == "1300.0000 / 1200.0000"
+    assert check_text(said, "fatigue_rsi") == "81.2500 / 81.0000"
+    assert check_text(said, "acceleration_bps") == "-13.9800 / 200.0000"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +222,7 @@ def test_missing_bars_block(closes: tuple[str, ...], older: int, counted: int) -
 
     expected = ALLOWED if counted == 15 else ("BLOCK", "warmup")
     assert actions([said])[0] == expected
-    assert text(said, "fatigue_bars") == f"{counted} / 15"
+    assert check_text(said, "fatigue_bars") == f"{counted} / 15"
 
 
 def test_hole_begins_the_figures_anew() -> None:
@@ -238,7 +232,7 @@ def test_hole_begins_the_figures_anew() -> None:
     for _ in range(2):
         bar(made, "4h", BAR_MS, newest, "113")
 
-    assert text(entry(made), "fatigue_bars") == "1 / 15"
+    assert check_text(entry(made), "fatigue_bars") == "1 / 15"
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -263,7 +257,7 @@ def test_entry_passes_all_gates_in_the_first_minute_after_history() -> None:
     said = entry(all_gates(FAST))
 
     assert actions([said])[0] == ALLOWED
-    assert text(said, "price_move_atr") == "0.0000 / 1.5000"
+    assert check_text(said, "price_move_atr") == "0.0000 / 1.5000"
 
 
 def test_restart_at_any_bar_changes_nothing() -> None:

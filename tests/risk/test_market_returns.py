@@ -8,7 +8,7 @@ import pytest
 
 from minibot.events.model import Bar, Event
 from minibot.risk.core import core_from_state
-from tests.risk.desk import OTHER, SYMBOL, Desk, actions, check_of, config, intents
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, check_text, config, intents
 
 THIRD = "SOLUSDT"
 SECOND_MS = 1_000
@@ -85,12 +85,6 @@ def bought(made: Desk, symbol: str) -> Desk:
     return made
 
 
-def text(event: Event, name: str) -> str:
-    """Return value and limit of a check."""
-    check = check_of(event, name)
-    return f"{check['value']} / {check['threshold']}"
-
-
 def names(event: Event) -> set[str]:
     """Return the names of the checks of an action."""
     return {check["name"] for check in event.to_json()["payload"]["checks"]}
@@ -106,7 +100,7 @@ def test_entry_that_moves_like_a_held_symbol_is_refused_with_value_and_limit() -
         made = desk(**{**CORRELATED, "risk__correlation_max": most})
         bars(made, BTCUSDT=UP_DOWN, ETHUSDT=closes)
         said = bought(made, OTHER).signal("BUY")
-        outcomes.append((actions(said)[0], text(said[0], "correlation")))
+        outcomes.append((actions(said)[0], check_text(said[0], "correlation")))
 
     assert outcomes == [
         (ALLOWED, "0.9820 / 0.9820"),
@@ -131,8 +125,11 @@ def test_entry_beside_nothing_shows_the_bars_and_no_correlation() -> None:
     bars(made, BTCUSDT=UP_DOWN)
     late = made.signal("BUY")
 
-    assert (actions(early)[0], text(early[0], "correlation_bars")) == (("BLOCK", "warmup"), "0 / 3")
-    assert (actions(late)[0], text(late[0], "correlation_bars")) == (ALLOWED, "3 / 3")
+    assert (actions(early)[0], check_text(early[0], "correlation_bars")) == (
+        ("BLOCK", "warmup"),
+        "0 / 3",
+    )
+    assert (actions(late)[0], check_text(late[0], "correlation_bars")) == (ALLOWED, "3 / 3")
     assert "correlation" not in names(late[0])
 
 
@@ -162,7 +159,7 @@ def test_entry_with_fewer_bars_than_the_held_symbol_counts_its_own() -> None:
     said = made.signal("BUY")
 
     assert actions(said) == [("BLOCK", "warmup")]
-    assert text(said[0], "correlation_bars") == "1 / 3"
+    assert check_text(said[0], "correlation_bars") == "1 / 3"
 
 
 def test_bars_more_than_two_lengths_old_block() -> None:
@@ -200,7 +197,7 @@ def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> 
     made.tick(**FLAT, after_ms=0)
 
     said = made.signal("BUY")
-    assert text(said[0], "correlation") == "0.9820 / 0.9819"
+    assert check_text(said[0], "correlation") == "0.9820 / 0.9819"
 
 
 @pytest.mark.row("B-42")
@@ -216,9 +213,9 @@ def test_correlation_with_the_benchmark_is_asked_of_all_but_itself() -> None:
     opposed = made.signal("BUY", symbol=THIRD)
 
     assert actions(alike)[0] == ("BLOCK", "benchmark_correlation")
-    assert text(alike[0], "benchmark_correlation") == "0.9820 / 0.9000"
+    assert check_text(alike[0], "benchmark_correlation") == "0.9820 / 0.9000"
     assert (actions(itself)[0], names(itself[0]) & {"benchmark_correlation"}) == (ALLOWED, set())
-    assert (actions(opposed)[0], text(opposed[0], "benchmark_bars")) == (ALLOWED, "3 / 3")
+    assert (actions(opposed)[0], check_text(opposed[0], "benchmark_bars")) == (ALLOWED, "3 / 3")
 
 
 # --- clusters -------------------------------------------------------------------------------------
@@ -231,8 +228,8 @@ def test_entry_is_cut_to_what_its_cluster_has_left() -> None:
     said = bought(made, OTHER).signal("BUY")
 
     assert actions(said)[0] == REDUCED
-    assert text(said[0], "cluster_notional") == "2000.00000000 / 1500.00000000"
-    assert text(said[0], "size_bound") == "cluster_notional / 500.00000000"
+    assert check_text(said[0], "cluster_notional") == "2000.00000000 / 1500.00000000"
+    assert check_text(said[0], "size_bound") == "cluster_notional / 500.00000000"
     assert [intent.qty for intent in intents(said)] == ["5.000"]
 
 
@@ -251,7 +248,7 @@ def test_cluster_counts_entries_on_their_way_and_its_own_symbol() -> None:
         REDUCED,
         ("BLOCK", "cluster_limit"),
     ]
-    assert text(third[0], "cluster_notional") == "2500.00000000 / 1500.00000000"
+    assert check_text(third[0], "cluster_notional") == "2500.00000000 / 1500.00000000"
 
 
 def test_cluster_leaves_out_what_moves_otherwise_and_takes_in_what_is_unknown() -> None:
@@ -298,7 +295,7 @@ def test_volatile_benchmark_blocks_entries_in_all_symbols() -> None:
         bars(made, ETHUSDT=("1000", "1100", "990", "990", "1089"), BTCUSDT=("100",) * 5)
         for symbol in (SYMBOL, OTHER):
             said = made.signal("BUY", symbol=symbol)
-            outcomes.append((actions(said)[0], text(said[0], "volatility_ratio")))
+            outcomes.append((actions(said)[0], check_text(said[0], "volatility_ratio")))
 
     assert outcomes == [
         *((ALLOWED, "0.8165 / 0.8165"),) * 2,
@@ -315,7 +312,7 @@ def test_benchmark_without_bars_blocks_and_one_that_stands_still_too() -> None:
     bars(made, ETHUSDT=("110", "100", "100", "110"), BTCUSDT=("100",) * 4)
     said.append(made.signal("BUY"))
 
-    assert [(actions(one)[0], text(one[0], "volatility_bars")) for one in said] == [
+    assert [(actions(one)[0], check_text(one[0], "volatility_bars")) for one in said] == [
         (("BLOCK", "warmup"), "0 / 4"),
         (("BLOCK", "warmup"), "3 / 4"),
         (ALLOWED, "4 / 4"),
@@ -332,9 +329,9 @@ def test_ratio_of_old_bars_is_not_judged_and_blocks_as_missing_ones_do() -> None
     old = made.signal("BUY")
 
     assert actions(fresh)[0] == ALLOWED
-    assert text(fresh[0], "volatility_ratio").startswith("1.0")
+    assert check_text(fresh[0], "volatility_ratio").startswith("1.0")
     assert actions(old) == [("BLOCK", "warmup")]
-    assert text(old[0], "volatility_bars") == "0 / 4"
+    assert check_text(old[0], "volatility_bars") == "0 / 4"
     assert "volatility_ratio" not in names(old[0])
 
 
@@ -366,7 +363,7 @@ def test_shifted_returns_block_and_unshifted_ones_do_not() -> None:
         made = desk(**DRIFTING)
         bars(made, BTCUSDT=closes)
         said = made.signal("BUY")
-        outcomes.append((actions(said)[0], text(said[0], "drift")))
+        outcomes.append((actions(said)[0], check_text(said[0], "drift")))
 
     assert outcomes[0] == (("BLOCK", "drift"), "1.0000 / 0.9999")
     assert outcomes[1] == (ALLOWED, "0.5000 / 0.9999")
@@ -380,7 +377,7 @@ def test_drift_of_a_symbol_without_bars_blocks() -> None:
     said = made.signal("BUY")
 
     assert actions(said) == [("BLOCK", "warmup")]
-    assert text(said[0], "drift_bars") == "0 / 5"
+    assert check_text(said[0], "drift_bars") == "0 / 5"
     assert "drift" not in names(said[0])
 
 
@@ -393,8 +390,8 @@ def test_two_entries_between_bars_are_judged_by_the_same_figures() -> None:
     bars(made, BTCUSDT=("150", "200"))
     third = made.signal("BUY")
 
-    assert text(first[0], "drift") == text(second[0], "drift")
-    assert text(third[0], "drift") != text(first[0], "drift")
+    assert check_text(first[0], "drift") == check_text(second[0], "drift")
+    assert check_text(third[0], "drift") != check_text(first[0], "drift")
 
 
 def test_drift_without_enough_bars_blocks() -> None:
@@ -406,8 +403,8 @@ def test_drift_without_enough_bars_blocks() -> None:
     bars(made, BTCUSDT=("101",))
     hole = made.signal("BUY")
 
-    assert (actions(early)[0], text(early[0], "drift_bars")) == (("BLOCK", "warmup"), "4 / 5")
-    assert (actions(hole)[0], text(hole[0], "drift_bars")) == (("BLOCK", "warmup"), "0 / 5")
+    assert (actions(early)[0], check_text(early[0], "drift_bars")) == (("BLOCK", "warmup"), "4 / 5")
+    assert (actions(hole)[0], check_text(hole[0], "drift_bars")) == (("BLOCK", "warmup"), "0 / 5")
 
 
 # --- state ----------------------------------------------------------------------------------------

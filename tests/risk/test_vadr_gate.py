@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Bar, Event
+from minibot.events.model import Bar
 from minibot.events.unit_sizes import DAY_MS
 from minibot.features.vadr import Vadr
 from minibot.kernel.errors import ConfigError
 from minibot.risk.core import core_from_state
 from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import OTHER, PROJECT, START, SYMBOL, Desk, actions, check_of, config
+from tests.risk.desk import OTHER, PROJECT, START, SYMBOL, Desk, actions, check_text, config
 
 ALLOWED = ("ALLOW", "allowed")
 ON: dict[str, Any] = {
@@ -50,12 +50,6 @@ def desk(**changes: Any) -> Desk:
     return Desk(config(**{**ON, **changes})).ready()
 
 
-def text(event: Event, name: str) -> str:
-    """Return value and limit of a check."""
-    check = check_of(event, name)
-    return f"{check['value']} / {check['threshold']}"
-
-
 def test_bars_of_its_interval_are_read_beside_the_strategys() -> None:
     """A backtest hands risk the bars that it reads, and no others."""
     assert desk().risk.bar_intervals == {"1s", "1d"}
@@ -70,7 +64,7 @@ def test_entry_passes_at_the_limit_and_blocks_below_it() -> None:
         made = desk(risk__vadr_min=least)
         days(made, *[USUAL] * 19, LIVELY)
         said = made.signal("BUY")
-        outcomes.append((actions(said)[0], text(said[0], "vadr_ratio")))
+        outcomes.append((actions(said)[0], check_text(said[0], "vadr_ratio")))
 
     assert outcomes == [
         (ALLOWED, "1.7500 / 1.7500"),
@@ -87,7 +81,7 @@ def test_too_few_bars_freeze_it_and_the_check_says_so(count: int) -> None:
     said = made.signal("BUY")
 
     assert actions(said)[0] == ("BLOCK", "vadr_frozen")
-    assert text(said[0], "vadr_readings") == f"{count} / 20"
+    assert check_text(said[0], "vadr_readings") == f"{count} / 20"
     assert "vadr_ratio" not in {check["name"] for check in said[0].to_json()["payload"]["checks"]}
 
 
@@ -106,7 +100,7 @@ def test_late_bars_and_bars_that_never_moved_freeze_it() -> None:
 
     assert outcomes == [ALLOWED, ("BLOCK", "vadr_frozen")]
     assert actions(said)[0] == ("BLOCK", "vadr_frozen")
-    assert text(said[0], "vadr_readings") == "19 / 20"
+    assert check_text(said[0], "vadr_readings") == "19 / 20"
 
 
 def test_bars_of_other_lengths_and_symbols_do_not_count() -> None:
@@ -117,7 +111,7 @@ def test_bars_of_other_lengths_and_symbols_do_not_count() -> None:
     made.tick()
     said = made.signal("BUY")
 
-    assert text(said[0], "vadr_readings") == "0 / 20"
+    assert check_text(said[0], "vadr_readings") == "0 / 20"
 
 
 @pytest.mark.row("C-88")
@@ -136,9 +130,9 @@ def test_each_venue_has_its_own_value_and_none_is_blended() -> None:
     kraken.instrument(venue="kraken")
     days(kraken, *quiet)
 
-    assert text(changed[0], "vadr_readings") == "0 / 20"
-    assert [text(one, "vadr_ratio") for one in said] == ["1.7500 / 1.7500"] * 2
-    assert text(kraken.signal("BUY")[0], "vadr_ratio") == "0.6666 / 0.5000"
+    assert check_text(changed[0], "vadr_readings") == "0 / 20"
+    assert [check_text(one, "vadr_ratio") for one in said] == ["1.7500 / 1.7500"] * 2
+    assert check_text(kraken.signal("BUY")[0], "vadr_ratio") == "0.6666 / 0.5000"
     state = both.risk.state()["vadr"]
     assert state == alone.risk.state()["vadr"]
 

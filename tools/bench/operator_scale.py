@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from tools.bench.frame import percentile
-
 SURE: Final = 0.95
 
 
@@ -56,8 +54,3 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def ratios(over: Sequence[float], base: Sequence[float]) -> list[float]:
     """Return the ratio of each pair; a pair with nothing in it is left out."""
     return [a / b for a, b in zip(over, base, strict=True) if a and b]
-
-
-def p50_p99(values: Sequence[float]) -> tuple[float, float]:
-    """Return the median and what 99 % of the values do not exceed; zeros without any."""
-    return (percentile(values, 0.5), percentile(values, 0.99)) if values else (0.0, 0.0)
