@@ -57,8 +57,8 @@ def column_files(path: Path) -> list[Columns]:
     return [Columns(each) for each in paths]
 
 
-def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Iterator[MarketTick]:
-    """Yield the market ticks of rows `first` to `last` (excluded); `ts` stands in the column.
+def ticks_of(columns: Columns) -> Iterator[MarketTick]:
+    """Yield the market ticks of all rows; `ts` stands in the column.
 
     Raises:
         Refusal: The file holds no market ticks: mere trades have no touch.
@@ -67,7 +67,7 @@ def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Itera
         what = f"holds {columns.kind}, not ticks with their touch"
         raise Refusal(f"{columns.path}: {what}.", "Convert a run or a tape.")
     texts, symbol = Texts(), columns.symbol
-    for row in columns.walk(TICK_COLUMNS, first, last):
+    for row in columns.walk(TICK_COLUMNS):
         ts, price, qty, trade_id, flags, bid, bid_qty, ask, ask_qty, exchange_ts = row
         is_trade = flags & IS_TRADE
         yield MarketTick(

@@ -98,7 +98,7 @@ class RoleReplay:
         inputs: All that it took; `compared` are those in the window.
         now: Market time at which it took its last input, Unix ms.
         clock: The `ts` of the last market event that it came to; the window goes by this one.
-        is_cut: Whether inputs were left, behind the window or behind `until` of `replay_role`.
+        is_cut: Whether inputs were left, behind the window or behind `until` of `Taking`.
         missing: How many derived events have no line left in their queue.
         unproven: How many recorded lines no logged input led to.
     """
@@ -163,7 +163,6 @@ def replay_role(
     on_taken: OnTaken | None = None,
     listener: Listener | None = None,
     window: Window = WHOLE,
-    until: Mapping[str, int] | None = None,
     result: RoleReplay | None = None,
     is_compared: bool = True,
     without: Collection[str] = (),
@@ -178,7 +177,6 @@ def replay_role(
         on_taken: Called before each input, also for one that is a known double and not applied.
         listener: Told of inputs in a row; many times quicker than to be asked for each.
         window: What is compared; nothing behind its end is taken.
-        until: By queue, the last line to take, for a run that is still going.
         result: Filled as the replay goes, so that it stands also when the record breaks off.
         is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
         without: Types of events that are counted and not processed; none of `market_ticks`.
@@ -190,7 +188,6 @@ def replay_role(
         recorded.desk(),
         0,
         window,
-        until,
         core=core,
         on_step=on_step,
         on_taken=on_taken,
@@ -211,7 +208,8 @@ class Taking:
         result: Filled on the way.
         desk: Where the role reads.
         reader: Its number there.
-        window, until, core, on_step, on_taken, listener: As `replay_role` takes them.
+        window, core, on_step, on_taken, listener: As `replay_role` takes them.
+        until: By queue, the last line to take, for a run that is still going.
         is_compared, without: Likewise.
 
     Attributes:

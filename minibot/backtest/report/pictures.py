@@ -31,6 +31,7 @@ VALUES_MAX: Final = 10
 # This share of values at either end is drawn at the edge: an outlier would flatten the rest.
 OUTLIERS: Final = 0.01
 DOTS_MAX: Final = 800
+FEES_POINTS_MAX: Final = 400
 LABEL_ROOM: Final = 14
 
 
@@ -112,11 +113,11 @@ def exposure_chart(steps: Sequence[Held], from_ts: int, to_ts: int) -> str:
     return picture("Share of equity in the market over time", draw)
 
 
-def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int, points: int = 400) -> str:
+def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int) -> str:
     """Return the picture of realised P&L, gross and net; the area between is the fees."""
     if not curve:
         return "<p>No trade was closed, so no fee was earned back or lost.</p>"
-    step = -(-len(curve) // points)
+    step = -(-len(curve) // FEES_POINTS_MAX)
     shown = [Earned(from_ts, 0, 0), *curve[::step], curve[-1], curve[-1]._replace(ts=to_ts)]
     low = min(min(each.net, each.before_fees) for each in shown)
     high = max(max(each.net, each.before_fees) for each in shown)
