@@ -18,19 +18,16 @@ from minibot.events.reasons import ATOMICITY_VIOLATION
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.system import machine_ns as machine_ns
 
 CLOCK_FILE = "clock.json"
 
 if sys.platform == "win32":
     import ctypes
 
-    def machine_ns() -> int:
-        """Return monotonic time in nanoseconds; `time.monotonic` steps by 15.6 ms on Windows."""
-        return time.perf_counter_ns()
-
     def suspend_ns() -> int:
         """Return nanoseconds on a clock that runs through suspend."""
-        return time.perf_counter_ns()
+        return machine_ns()
 
     def awake_ns() -> int:
         """Return nanoseconds on a clock that pauses while the machine sleeps, in steps of ms."""
@@ -39,11 +36,6 @@ if sys.platform == "win32":
         return 100 * ticks.value
 
 else:
-
-    def machine_ns() -> int:
-        """Return monotonic time in nanoseconds."""
-        return time.monotonic_ns()
-
     _SUSPEND_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
     def suspend_ns() -> int:
