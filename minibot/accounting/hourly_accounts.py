@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from minibot.accounting.bookings import CASH, FEES, POSITION, REALISED_PNL, Booking
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.lots import Lot, Trade
-from minibot.accounting.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
+from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
 from minibot.events.reasons import INVARIANT_BROKEN

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from minibot.accounting.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
+from minibot.accounting.bookings import CASH, FEES, POSITION, REALISED_PNL, Booking
+from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.native import mypyc_attr

@@ -13,12 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minibot.accounting.bookings import CASH as CASH
-from minibot.accounting.bookings import FEES as FEES
-from minibot.accounting.bookings import POSITION as POSITION
-from minibot.accounting.bookings import REALISED_PNL as REALISED_PNL
-from minibot.accounting.bookings import Booking as Booking
-from minibot.accounting.bookings import DayTotals
+from minibot.accounting.bookings import Booking, DayTotals
 from minibot.accounting.lots import Holding, Lot, Trade, lot_of
 from minibot.cores.messages import FillMessage
 from minibot.events.decimals import mul_div_down

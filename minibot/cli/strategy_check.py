@@ -13,7 +13,8 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files, unmarked
 from minibot.runtime.paths import PROJECT, find, is_within, shown_path
-from minibot.strategies.source_check import Finding, source_findings
+from minibot.strategies.source_check import source_findings
+from minibot.strategies.source_finding import Finding
 from minibot.strategies.trial_process import LIMIT_S, tried
 
 HELP = "check a strategy's file: what it may not do, by line; then load and try it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from minibot.accounting.order_rules import OrderRules
+from minibot.cores.closed_bar import ClosedBar
 from minibot.data.columns import BLOCK_ROWS
 from minibot.engine.bar_block import BarBlock, Lanes, Shapes
 from minibot.engine.bar_series import BarSeries
@@ -14,7 +15,6 @@ from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import Root
 from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.exchanges.tapes.kline_bars import INTERVALS
-from minibot.strategies.bars import ClosedBar
 
 
 class BarMarket:

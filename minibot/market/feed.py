@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from minibot.events.model import Bar, Beat, Instrument, Payload
+from minibot.events.reasons import FRAME_INVALID
 from minibot.exchanges.base import (
     Candle,
     Dialect,
@@ -30,11 +31,7 @@ from minibot.exchanges.base import (
     Trades,
 )
 from minibot.market.bars import Hole
-from minibot.market.notices import (
-    BOOK_UNAVAILABLE,
-    FRAME_INVALID,
-    NoticeBoard,
-)
+from minibot.market.notices import BOOK_UNAVAILABLE, NoticeBoard
 from minibot.market.rules import RulesBook, without_order_counts
 from minibot.market.shard_health import ShardHealth
 from minibot.market.symbol import TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.events.reasons import CONNECTION_LOST as CONNECTION_LOST
-from minibot.events.reasons import FRAME_INVALID as FRAME_INVALID
-from minibot.events.reasons import PRICE_OUTLIER as PRICE_OUTLIER
-from minibot.events.reasons import RATE_LIMITED as RATE_LIMITED
-from minibot.events.reasons import SEQUENCE_GAP as SEQUENCE_GAP
+from minibot.events.reasons import FRAME_INVALID, PRICE_OUTLIER
 
 BANNED: Final = "banned"
 REST_ERRORS: Final = "rest_errors"

@@ -16,12 +16,17 @@ from minibot.accounting.order_rules import TRADING
 from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.model import Instrument
 from minibot.events.names import MARKET_ROLE
-from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
+from minibot.events.reasons import (
+    CONFIG_INVALID,
+    EXCHANGE_BANNED,
+    EXCHANGE_UNREACHABLE,
+    RATE_LIMITED,
+)
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
 from minibot.market.history import closed_candles
-from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY, SYMBOL_DELISTED
+from minibot.market.notices import BANNED, BARS_MISSING, REST_RETRY, SYMBOL_DELISTED
 from minibot.market.requests import is_refusal
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.session import Session

@@ -13,6 +13,7 @@ from typing import Final
 
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Instrument
+from minibot.events.reasons import RATE_LIMITED as RATE_LIMITED_NOTICE
 from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Book, Rest, RestError, Snapshot
 from minibot.exchanges.venue_facts import Limits
 from minibot.market.address import Address
@@ -27,9 +28,6 @@ from minibot.market.notices import (
     CLOCK_SKEW,
     REST_ERRORS,
     REST_RECOVERED,
-)
-from minibot.market.notices import (
-    RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
 from minibot.market.rest_scheduler import (
     DEPTH,

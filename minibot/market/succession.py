@@ -13,16 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from minibot.events.reasons import CONNECTION_LOST
 from minibot.exchanges.base import LOOK, LOOK_AFTER_MS
 from minibot.exchanges.venue_facts import SUBSCRIBE, Reply
 from minibot.market.feed import DATA, UNREADABLE, Feed
-from minibot.market.notices import (
-    CONNECTED,
-    CONNECTION_LOST,
-    CONTROL_REFUSED,
-    RENEWAL,
-    SERVER_SHUTDOWN,
-)
+from minibot.market.notices import CONNECTED, CONTROL_REFUSED, RENEWAL, SERVER_SHUTDOWN
 from minibot.market.reader import Reader
 from minibot.market.shard_health import ShardHealth
 from minibot.market.sharding import Groups

@@ -9,6 +9,7 @@ from typing import Final
 from minibot.accounting.order_rules import TRADING
 from minibot.events.model import Bar, Gap, Instrument, Payload
 from minibot.events.money import PLACES
+from minibot.events.reasons import PRICE_OUTLIER, SEQUENCE_GAP
 from minibot.exchanges.base import (
     DEPTH,
     QUOTE,
@@ -32,9 +33,7 @@ from minibot.market.notices import (
     BARS_MISSING,
     BOOK_LOST,
     BOOK_RESYNC,
-    PRICE_OUTLIER,
     PRINTS_OFF_TOUCH,
-    SEQUENCE_GAP,
     TRADES_DROPPED,
     NoticeBoard,
 )

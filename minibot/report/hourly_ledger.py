@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minibot.accounting.bookings import CASH
 from minibot.accounting.hourly_accounts import HourlyAccounts
-from minibot.accounting.portfolio import CASH
 from minibot.events.money import amount_text
 from minibot.report.figures import clock, counted, money, signed
 

@@ -5,12 +5,13 @@ They are fed by closed bars alone, in rising order of `open_ts`, each once.
 
 from __future__ import annotations
 
+from minibot.cores.closed_bar import ClosedBar
 from minibot.events.model import JsonObject
 from minibot.features.atr import WilderAtr
 from minibot.features.ema import Ema
 from minibot.features.rate_of_change import RateOfChange
 from minibot.features.rsi import WilderRsi
-from minibot.strategies.bars import ClosedBar, interval_ms
+from minibot.strategies.bars import interval_ms
 from minibot.strategies.parameters import StrategyParameters
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minibot.cores.closed_bar import ClosedBar as ClosedBar
+from minibot.cores.closed_bar import ClosedBar
 from minibot.events.intervals import align
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE

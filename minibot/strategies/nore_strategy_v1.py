@@ -44,10 +44,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.cores.closed_bar import ClosedBar
 from minibot.events.model import HOLD, Gap, JsonObject
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.strategies.bar_indicators import BarIndicators
-from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
 from minibot.strategies.nore_evaluation import Evaluation

@@ -21,7 +21,7 @@ from minibot.strategies.allowed import (
     names_of,
 )
 from minibot.strategies.decision import RELATIONS
-from minibot.strategies.source_finding import Finding as Finding
+from minibot.strategies.source_finding import Finding
 from minibot.strategies.source_state import state_findings
 
 PYTHON: Final = (3, 11)

@@ -17,6 +17,7 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any, Final, final
 
+from minibot.cores.closed_bar import ClosedBar
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
@@ -24,7 +25,6 @@ from minibot.features.lossless import float_from, float_text
 from minibot.kernel.canonical import DEPTH_MAX
 from minibot.kernel.errors import RunStop
 from minibot.strategies import allowed
-from minibot.strategies.bars import ClosedBar
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple, final
 
+from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.messages import ActionMessage
 from minibot.events.decimals import PLACES_MAX, parse_fixed
 from minibot.events.model import FeedValue, Instrument, JsonObject, PositionPlan
@@ -16,7 +17,7 @@ from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
-from minibot.strategies.bars import BarSeries, ClosedBar
+from minibot.strategies.bars import BarSeries
 from minibot.strategies.declaration import Needs
 from minibot.strategies.plots import Plots
 from minibot.strategies.position import UNITS, Position

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.reasons import RATE_LIMITED
 from minibot.kernel.errors import FeedLost
 from minibot.market.backoff import Backoff
 from minibot.market.feed_health import FeedHealth
-from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
+from minibot.market.notices import GATHER_MS, REST_ERRORS, NoticeBoard
 from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, ShardHealth
 from minibot.market.sliding_window import Window
 from tests.market.market_desk import link_limits

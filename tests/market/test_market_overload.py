@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.events.model import MarketTick
+from minibot.events.reasons import SEQUENCE_GAP
 from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import Snapshot, StreamLost
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
-from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED, SEQUENCE_GAP, TRADES_DROPPED
+from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED, TRADES_DROPPED
 from minibot.market.overload import Overload
 from minibot.market.session import MESSAGES_AT_ONCE, Session
 from minibot.market.symbol import FeedConfig

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cli.main import run as cli
+from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.messages import FillMessage, drafts_of
 from minibot.events.intervals import align
 from minibot.events.model import (
@@ -49,7 +50,7 @@ from minibot.runtime.configuration.config import load_config
 from minibot.strategies import decision, trial_process
 from minibot.strategies import selection as chosen
 from minibot.strategies.allowed import ANSWERING, API, FEATURES, safe_builtins, sum_in_order
-from minibot.strategies.bars import BarSeries, ClosedBar
+from minibot.strategies.bars import BarSeries
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import ScannerSection
 from minibot.cores.messages import SIGNALS, Message
 from minibot.events.ids import position_id
@@ -27,7 +28,6 @@ from minibot.events.model import (
     Universe,
 )
 from minibot.kernel.canonical import decode, encode
-from minibot.strategies.bars import ClosedBar
 from minibot.strategies.core import StrategyCore, core_from_config
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings

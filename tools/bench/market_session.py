@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from minibot.events.model import Payload
+from minibot.events.reasons import CONNECTION_LOST
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import combined_url
@@ -27,7 +28,6 @@ from minibot.kernel.errors import RunStop
 from minibot.market.elapsed_clock import MarketClock
 from minibot.market.notices import (
     CONNECTED,
-    CONNECTION_LOST,
     CONTROL_REFUSED,
     DATA_LATE,
     RENEWAL,

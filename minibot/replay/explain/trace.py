@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from minibot.accounting.bookings import Booking
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.lots import Trade
 from minibot.accounting.performance import Performance
-from minibot.accounting.portfolio import Booking
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.events.decimals import unpadded

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from minibot.accounting.bookings import Booking
 from minibot.accounting.lots import is_dust_before, is_dust_left
 from minibot.accounting.performance import Carried
-from minibot.accounting.portfolio import Booking, pays_in_base
+from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount, proceeds_down
 

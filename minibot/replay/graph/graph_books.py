@@ -10,8 +10,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
+from minibot.accounting.bookings import Booking
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
-from minibot.accounting.portfolio import Booking
 from minibot.engine.bookkeeping import STATES_BYTES_MAX, states_path
 from minibot.engine.field_differences import NULL_IN_ONE, differing_fields
 from minibot.engine.lookup import last_event
