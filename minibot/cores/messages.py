@@ -76,11 +76,6 @@ class Message:
         self._ref = named(event.id, event.run_id)
         self._payload = event.payload
 
-    @property
-    def role(self) -> str:
-        """The source of its event."""
-        return WRITERS[self.place]
-
     def ref(self) -> EventId:
         """Return the id of its event."""
         ref = self._ref

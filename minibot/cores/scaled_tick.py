@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, final
 
-from minibot.cores.event_id import EventId, named, of_line, place_id
+from minibot.cores.event_id import EventId, named, of_line
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.native import mypyc_attr
@@ -68,10 +68,6 @@ class ScaledTick:
         self.bid_qty = parse_amount(payload.bid_qty)
         self.ask = parse_amount(payload.ask)
         self.ask_qty = parse_amount(payload.ask_qty)
-
-    def event_id(self, seq: int) -> str:
-        """Return the id of its event: its own, or its place in the queue without an event."""
-        return self.id or place_id(seq)
 
     def ref(self, seq: int) -> EventId:
         """Return a reference to its event."""
