@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -59,13 +59,7 @@ class Criterion:
 
     def to_json(self) -> JsonObject:
         """Return the criterion as one JSON object."""
-        return {
-            "row": self.row,
-            "name": self.name,
-            "threshold": self.threshold,
-            "found": self.found,
-            "verdict": self.verdict,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
