@@ -182,7 +182,7 @@ def test_correlation_asked_twice_between_two_bars_is_the_same() -> None:
 
     said = [made.signal("BUY")[0] for _ in range(2)]
 
-    assert [text(each, "correlation") for each in said] == ["0.9820 / 0.9819"] * 2
+    assert [check_text(each, "correlation") for each in said] == ["0.9820 / 0.9819"] * 2
 
 
 def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> None:

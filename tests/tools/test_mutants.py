@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.product import PROJECT
+from tests.runs import PROJECT
 from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, mutants
 
 SIZING = "minibot/risk/sizing.py"
