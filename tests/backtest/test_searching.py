@@ -259,7 +259,7 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
 def test_grid_keeps_points_that_are_refused_where_each_value_is_accepted_in_another(
     job: Job,
 ) -> None:
-    """Of two averages the fast one has to be faster: that point is a row, and says so."""
+    """A point whose fast average is the slower one is a row, and says so."""
     axes = [parse_axis("strategy.ema_fast=5,30"), parse_axis("strategy.ema_slow=20,50")]
 
     rows = run_sweep(job, points_of(job, axes), 1)

@@ -133,7 +133,7 @@ def test_manager_goes_on_from_its_state(make: Callable[[JsonObject], OrderManage
 def test_cancel_ends_the_order_that_it_names_and_no_other(
     make: Callable[[JsonObject], OrderManager],
 ) -> None:
-    """Of three that rest, the second is withdrawn."""
+    """The second of three that rest is withdrawn."""
     desk = desk_of(make)
     for price in ("95.00", "94.00", "93.00"):
         desk.intent("BUY", "1.000", order_type="LIMIT_MAKER", limit_price=price)

@@ -192,7 +192,7 @@ def test_planned_end_that_leaves_a_position_names_it(
 
 
 def test_stop_names_what_is_still_held(stopped_run: ShortRun) -> None:
-    """Who asks what led to a STOP is told what it left open, as after a planned end."""
+    """The answer about a STOP names what it left open, as after a planned end."""
     recorded = Recorded.open(stopped_run.run_dir)
     (bought,) = (event.payload.to_json() for _, event in recorded.events("fills"))
 

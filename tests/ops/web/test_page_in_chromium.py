@@ -347,7 +347,7 @@ def test_page_fits_a_phone_and_follows_the_readers_colours(
 
 
 def test_locks_are_whole_on_a_phone(chromium: Chromium, record: RecordPage) -> None:
-    """How long nothing may be bought is read without scrolling sideways."""
+    """The end of a lock is read without scrolling sideways."""
     enter(chromium, record.url, record.make_code(), PHONE_PX)
     lock = {
         "scope": "BTCUSDT",
