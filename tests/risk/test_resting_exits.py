@@ -74,9 +74,11 @@ def test_each_trigger_of_an_exit_counts_against_the_venues_number(
     one.put("market_ticks", instrument(algo_orders_max=algo_orders_max))
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
-    one.tick()
+    said = one.tick()
 
     assert [order.is_waiting for order in one.execution.orders] == [True] * rests
+    # Risk asks nothing that the executor would refuse.
+    assert (("BLOCK", "algo_orders_max") in actions(said)) == (not rests)
 
 
 def test_entry_rests_stop_and_target_as_one_order_in_the_step_of_its_fill() -> None:
