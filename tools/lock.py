@@ -83,7 +83,8 @@ def resolve_all(upgrade: bool) -> dict[Path, str]:
         shared = [*NOT_NEEDED, *NOT_MUTATING, *re.findall(r"^([\w.-]+)==", running, re.MULTILINE)]
         dev = [*everywhere, "--extra", "dev", "--constraint", str(chosen), *_without(shared)]
         wine = ["--python-platform", "windows", "--extra", "dev", "--constraint", str(constraint)]
-        wine += _without(NOT_MUTATING)
+        # Its builder asks pip for what each package needs, and nothing is mutated there.
+        wine += _without(("cosmic-ray", *NOT_MUTATING))
         return {
             LOCK: HEADER + running,
             DEV: DEV_HEADER + resolve(uv, DEV, dev, upgrade),
