@@ -307,9 +307,20 @@ def _binance_message(data: Mapping[str, Any]) -> Plain:
         _need(type(data["b"]) is list and type(data["a"]) is list, "levels")
         return ("diff", _symbol(data), data["U"], data["u"], data["b"], data["a"], None)
     if kind == "bookTicker" or (kind is None and {"u", "b", "a"} <= data.keys()):
-        bid, ask = _above_zero(data["b"]), _above_zero(data["a"])
+        quantities = [_number(_carried(data[side])) for side in "BA"]
+        _need(min(quantities) >= 0, "negative")
+        empty = [
+            not qty and not _number(_carried(data[side]))
+            for side, qty in zip("ba", quantities, strict=True)
+        ]
+        prices = [
+            0 if is_empty else _above_zero(data[side])
+            for side, is_empty in zip("ba", empty, strict=True)
+        ]
+        if any(empty):
+            return ("notouch", _symbol(data))
+        bid, ask = prices
         _need(bid < ask, "crossed")
-        _need(_number(_carried(data["B"])) >= 0 and _number(_carried(data["A"])) >= 0, "negative")
         at = None if data.get("T") is None else _ms(data["T"])
         sides = data["b"], bid, data["B"], data["a"], ask, data["A"]
         return ("quote", _symbol(data), _count(data["u"]), *sides, at)

@@ -86,7 +86,7 @@ OPERATORS: Final = tuple(
     )
 )
 ALIKE_FILE: Final = PROJECT / "tools" / "mutants_alike.toml"
-COVERED: Final = PROJECT / "var" / "ci" / "coverage"
+COVERED: Final = PROJECT / "var" / "coverage" / "lines"
 PYTEST: Final = ("-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider")
 
 Alike = Mapping[tuple[str, str, str], str]

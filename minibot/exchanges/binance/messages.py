@@ -138,7 +138,7 @@ def _is_empty(price: str, qty: str) -> bool:
     Raises:
         ValueError, TypeError: Neither of both.
     """
-    if AMOUNTS[price] or AMOUNTS[qty]:
+    if any([AMOUNTS[price], AMOUNTS[qty]]):  # A list, so that both are judged.
         PRICES[price]
         return False
     return True
