@@ -44,3 +44,13 @@ def test_affordable_notional_is_the_largest_that_cash_pays(
         most = rates.affordable(cash, liquidity)
 
         assert rates.with_fee(most, liquidity) <= cash < rates.with_fee(most + 1, liquidity)
+
+
+@pytest.mark.parametrize("is_interpreted", [True, False])
+def test_least_fee_of_the_least_amount_is_one_unit(
+    is_interpreted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small the part of a hundred-millionth, it is paid."""
+    monkeypatch.setattr(fees, "IS_INTERPRETED", is_interpreted)
+
+    assert FeeRates(1, 1).fee(1, MAKER) == 1

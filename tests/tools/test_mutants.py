@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs import PROJECT
-from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, mutants
+from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, living_max, mutants
 
 SIZING = "minibot/risk/sizing.py"
 
@@ -33,6 +33,12 @@ def test_draw_is_the_same_for_a_seed_and_another_for_another() -> None:
     assert drawn(every, 30, "1") == drawn(every, 1000, "1")[:30]
     assert drawn(every, 30, "1") != drawn(every, 30, "2")
     assert {Path(each.module).parent.name for each in drawn(every, 200, "1")} == set(ROOMS)
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 0), (30, 6), (300, 28), (1000, 50), (2000, 100)])
+def test_small_draw_is_not_red_by_chance(count: int, most: int) -> None:
+    """Thirty of which two live prove nothing; a thousand are held to five in a hundred."""
+    assert living_max(count) == most
 
 
 def test_tests_named_as_the_module_are_asked_first() -> None:
