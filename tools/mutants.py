@@ -336,7 +336,11 @@ def measured() -> int:
 def alike_of(path: Path = ALIKE_FILE) -> Alike:
     """Return the mutants that need not die, each with its reason."""
     listed = tomllib.loads(path.read_text("utf-8"))["alike"]
-    return {(each["module"], each["line"], each["becomes"]): each["why"] for each in listed}
+    return {
+        (each["module"], each["line"], becomes): each["why"]
+        for each in listed
+        for becomes in each["becomes"]
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

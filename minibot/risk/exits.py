@@ -481,16 +481,15 @@ class Exits:
         self, exits: SymbolExits, bounds: tuple[int, int, int]
     ) -> tuple[int, int, int]:
         """Narrow `bounds` to bids and a time within which no level is reached or moves either."""
-        plan = exits.plan
+        plan, campaign = exits.plan, exits.campaign
         if plan is None:
             return bounds
-        if plan.gap_ts != NO_GAP or plan.silent_ts != NO_GAP:
+        is_parting = campaign is not None and campaign.is_parting
+        if is_parting or plan.gap_ts != NO_GAP or plan.silent_ts != NO_GAP:
             return 0, 0, 0
         stop, target, ends = bounds
         moves = plan.moves_at(self.rules.plan)
-        if exits.campaign is not None:
-            if exits.campaign.is_parting:
-                return 0, 0, 0
+        if campaign is not None:
             stop = max(stop, self.next_recovery(exits))
         return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
 

@@ -119,8 +119,8 @@ class FatigueBars:
         # The change over the bar before the newest.
         self._former: float | None = None
         self.count: int = 0
-        # An acceleration takes the changes of two bars.
-        self.warmup: int = max(self._rsi.warmup, self._day.warmup, 3)
+        # More bars than the two changes of an acceleration take.
+        self.warmup: int = max(self._rsi.warmup, self._day.warmup)
 
     def on_bar(self, open_ts: int, close: float) -> None:
         """Take a closed bar; a bar seen before is left out."""

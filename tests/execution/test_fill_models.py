@@ -101,11 +101,17 @@ def test_worse_limit_is_never_passed_and_fills_once_the_touch_is_an_increment_th
 
 
 def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
-    """A worse sale at a bid of one cent gets nothing, as no price lies below."""
+    """A worse sale at a bid of one increment gets nothing, as no price lies below; at two it does.
+
+    The increment is the smallest price that there is, a hundred-millionth.
+    """
     desk = executor("worse")
+    desk.instrument(price_increment="0.00000001", notional_min="0")
     desk.intent("SELL", "1")
 
-    assert fills(desk.tick("0.01", "0.02")) == []
+    assert fills(desk.tick("0.00000001", "0.00000002")) == []
+    (fill,) = fills(desk.tick("0.00000002", "0.00000003"))
+    assert fill.price == "0.00000001"
 
 
 # --- queue ------------------------------------------------------------------------------------
@@ -640,15 +646,72 @@ def test_book_touch_taken_in_parts_gives_its_size_in_all() -> None:
     assert [part[0] for part in walked(coin(desk))] == ["0.400", "0.300", "0.300"]
 
 
-def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order() -> None:
+@pytest.mark.parametrize(
+    ("side", "touch", "deeper"),
+    [
+        ("BUY", {"bid": "99.98", "ask": "100.00", "ask_qty": "1"}, "100.05"),
+        ("SELL", {"bid": "100.00", "ask": "100.02", "bid_qty": "1"}, "99.90"),
+    ],
+)
+def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order(
+    side: str, touch: dict[str, str], deeper: str
+) -> None:
     """A coin shown at 100 fills the order that rests there; the next one goes deeper."""
     desk = walker()
-    desk.intent("BUY", "3")  # It leaves half a coin of nothing above 100.05.
+    desk.intent(side, "3")  # It leaves half a coin of nothing before the third level.
     coin(desk)
-    limit(desk, "BUY", "100.00")
+    limit(desk, side, "100.00")
     coin(desk)
+    desk.intent(side, "1")
+
+    said = desk.tick(**touch)
+
+    assert [part[:2] for part in walked(said)] == [("1.000", "100.00"), ("1.000", deeper)]
+
+
+@pytest.mark.parametrize(
+    ("side", "touch", "better"),
+    [
+        ("BUY", ("99.98", "100.00"), ("99.98", "99.99")),
+        ("SELL", ("100.00", "100.02"), ("100.01", "100.02")),
+    ],
+)
+def test_book_touch_that_a_quote_took_gives_nothing_behind_a_better_one(
+    side: str, touch: tuple[str, str], better: tuple[str, str]
+) -> None:
+    """The coin at 100 that filled our quote is gone also once the book shows it as a level."""
+    desk = walker()
+    limit(desk, side, "100.00")
+    quoted = walked(desk.tick("99.97", "100.03")) + walked(
+        desk.tick(*touch, bid_qty="1", ask_qty="1")
+    )
+    shown = [("100.00", "1")]
+    book(desk, shown if side == "SELL" else BIDS, shown if side == "BUY" else ASKS)
+    desk.intent(side, "2")
+
+    said = walked(desk.tick(*better, bid_qty="0.5", ask_qty="0.5"))
+
+    assert [part[:2] for part in quoted] == [("1.000", "100.00")]
+    assert [part[0] for part in said] == ["0.500"]
+
+
+def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
+    """A touch that shows another size than before has lost our new coin alone, and no unit more."""
+    finest = {"qty_increment": "0.00000001", "qty_min": "0.00000001", "notional_min": "0"}
+    desk = executor("book")
+    desk.instrument(**finest)
+    book(desk, BIDS, [("100.01", "3"), ("100.02", "5")])
     desk.intent("BUY", "1")
+    desk.tick("99.99", "100.01", ask_qty="3")
+    desk.intent("BUY", "1")
+    desk.tick("99.99", "100.01", ask_qty="2.5")
+    book(desk, BIDS, [("100.01", "2.5"), ("100.02", "5")])
+    desk.intent("BUY", "20")
 
-    said = desk.tick("99.98", "100.00", ask_qty="1")
+    said = desk.tick("99.99", "100.00", ask_qty="0.5")
 
-    assert [part[:2] for part in walked(said)] == [("1.000", "100.00"), ("1.000", "100.05")]
+    assert [part[:2] for part in walked(said)] == [
+        ("0.50000000", "100.00"),
+        ("1.50000000", "100.01"),
+        ("5.00000000", "100.02"),
+    ]

@@ -64,18 +64,18 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
         1001 * UNIT,
     ):
         one.on_equity(equity)
-        found.append((one.state_name, one.place))
+        found.append((one.state_name, one.place, one.entry_percent))
 
     assert found == [
-        ("ACTIVE", 0),
-        ("REDUCING", 1),
-        ("REDUCING", 1),
-        ("ACTIVE", 0),
-        ("HALTED", 3),
-        ("HALTED", 3),
-        ("REDUCING", 2),
-        ("REDUCING", 1),
-        ("ACTIVE", 0),
+        ("ACTIVE", 0, 100),
+        ("REDUCING", 1, 50),
+        ("REDUCING", 1, 50),
+        ("ACTIVE", 0, 100),
+        ("HALTED", 3, 0),
+        ("HALTED", 3, 0),
+        ("REDUCING", 2, 25),
+        ("REDUCING", 1, 50),
+        ("ACTIVE", 0, 100),
     ]
     assert one.mark == 1001 * UNIT
 
@@ -255,6 +255,21 @@ def test_entry_that_a_limit_made_small_shrinks_in_reducing_too(
         bought.append(intent.qty)
 
     assert bought == ["4.000", "2.000"]
+
+
+def test_least_entry_that_a_limit_leaves_is_halved_in_reducing_and_so_refused() -> None:
+    """Half of ten, the least that the venue takes, is too small, though more was wanted."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    profile["risk"] |= {"position_notional_max": "10"}
+    said = []
+    for percent, place in ((100, 0), (112, 1)):
+        desk = Desk(profile)
+        desk.instrument()
+        desk.risk._state.budgets.account.open(10_000 * UNIT * percent // 100, place)
+        desk.tick("99.98", "100.00")
+        said.append(actions(desk.signal("BUY")))
+
+    assert said == [[("REDUCE", "reduced")], [("BLOCK", "drawdown_tier")]]
 
 
 @pytest.mark.row("D-27")

@@ -12,7 +12,7 @@ from minibot.events.model import JsonObject
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.canonical import decode, encode
-from minibot.risk.budgets import Budgets, week_of
+from minibot.risk.budgets import BUDGETS, Budgets, drawdown_of, week_of
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
 from tests.risk.desk import START, SYMBOL, Desk, actions, config, opening
@@ -209,6 +209,46 @@ def test_bounds_of_a_touch_are_those_of_the_equity_that_it_makes(
         assert moved(quiet.least - 1) < -fall <= moved(quiet.least)
     else:
         assert rest * UNIT >= 990 * UNIT - fall
+
+
+def test_nothing_used_so_far_is_a_valid_opening_and_no_mark_is_no_drawdown() -> None:
+    """A budget of exactly zero is not a negative one."""
+    budgets = Budgets(Limits(config()))
+
+    budgets.open(dict.fromkeys(BUDGETS, "0"), 1000 * UNIT, START)
+
+    assert budgets.night_notional == budgets.day_notional == budgets.week_notional == 0
+    assert drawdown_of(0, -UNIT) == drawdown_of(0, 0) == 0
+
+
+def test_each_amount_of_earlier_runs_counts_against_its_own_budget() -> None:
+    """No budget is charged with what another one has used."""
+    used = {name: str(number) for number, name in enumerate(BUDGETS, 1)}
+    budgets = Budgets(Limits(config()))
+
+    budgets.open(used, 1000 * UNIT, START)
+
+    charged = {
+        "night_notional": budgets.night_notional,
+        "day_notional": budgets.day_notional,
+        "week_notional": budgets.week_notional,
+        "night_loss": budgets.night_level - 1000 * UNIT,
+        "day_loss": budgets.day_level - 1000 * UNIT,
+        "week_loss": budgets.week_level - 1000 * UNIT,
+    }
+    assert charged == {name: int(amount) * UNIT for name, amount in used.items()}
+
+
+def test_lack_of_a_lot_without_a_price_moves_the_floor_of_equity_at_once() -> None:
+    """What a lot was worth beyond its cost when it was last seen is no fall of the account."""
+    budgets = budgets_at(1000 * UNIT, risk__account_drawdown_bps_hard=1000)
+    budgets.account.carry({"high_water_mark": "1100", "tier": 0})
+    budgets.on_equity(1000 * UNIT, 0)
+    before, _ = budgets.room()
+
+    budgets.on_equity(1000 * UNIT, 20 * UNIT)
+
+    assert (before, budgets.room()[0]) == (10 * UNIT, 30 * UNIT)
 
 
 def test_room_is_unknown_before_the_first_equity_and_once_a_budget_is_spent() -> None:

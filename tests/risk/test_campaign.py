@@ -76,6 +76,8 @@ def test_dip_and_recovery_is_one_campaign_of_partial_exit_reentry_and_final_exit
     assert actions(again)[0] == ("ALLOW", "allowed")
     assert check_of(again[0], "campaign_at_risk")["value"] == "40.00000000"
     assert check_of(again[0], "campaign_entries")["value"] == "2"
+    shown = {check["name"] for check in again[0].to_json()["payload"]["checks"]}
+    assert "campaign_wait_ms" not in shown  # The profile does not have it.
     assert to(one, "110") == [("EXIT", "take_profit")]
 
     assert traded(one) == [

@@ -230,11 +230,14 @@ def test_low_profit_locks_below_the_required_sum_and_not_at_it() -> None:
 
 
 def test_losses_in_row_lock_at_the_limit_and_again_until_a_trade_wins() -> None:
-    """Two losses lock, a third locks again, break-even changes nothing, a win begins anew."""
+    """Two losses lock, a third locks again, break-even changes nothing, a win begins anew.
+
+    A hundred-millionth lost is a loss like any other.
+    """
     rule = {"method": "LossesInRow", "trade_limit": 2, "stop_duration": 1}
     protections = Protections(protected(rule))
     locked = []
-    for n, profit in enumerate(("-1", "0", "-1", "-1", "2", "-1", "-1")):
+    for n, profit in enumerate(("-1", "0", "-0.00000001", "-1", "2", "-1", "-0.00000001")):
         now = BEGAN + n * 10 * MINUTE
         symbol = (SYMBOL, OTHER)[n % 2]
         protections.on_trade(trade(profit, now, symbol=symbol, reason="signal_exit"))

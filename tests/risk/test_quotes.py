@@ -199,6 +199,18 @@ def test_quote_follows_a_bid_that_moved_away_once_its_patience_is_over() -> None
     assert check_of(again, "entry_age_ms")["threshold"] == str(LIFE_MS)
 
 
+def test_quote_waits_its_patience_also_where_the_first_bid_that_it_meets_has_moved() -> None:
+    """The patience counts from the order, not from the first tick after it."""
+    one = desk()
+    one.signal("BUY")
+
+    early = [*moved(one, after_ms=100), *moved(one, after_ms=800)]
+    said = moved(one, after_ms=200)
+
+    assert actions(early) == []
+    assert actions(said)[0] == ("WITHDRAW", "quote_moved")
+
+
 @pytest.mark.parametrize("bid", ["99.99", "99.95"])
 def test_quote_stays_where_no_bid_stands_above_it(bid: str) -> None:
     """A quote at or above the best bid keeps its place, patience after patience."""
@@ -423,12 +435,17 @@ def universe(*symbols: str) -> Universe:
 def test_quote_is_withdrawn_in_the_step_and_nothing_is_bought_after_it(
     happens: Any, reason: str, end_key: str
 ) -> None:
-    """Whatever refuses an entry for longer cancels its quote at once, for good."""
+    """Whatever refuses an entry for longer cancels its quote at once, for good.
+
+    What the market says goes back to its own line, what others say to the line of the touch.
+    """
     one = quoted(risk__maker_end=end_key, execution__left_trading="hold")
+    before = [queue for queue, _ in one.log].count("market_ticks")
 
     said = happens(one)
 
-    assert ("WITHDRAW", reason) in actions(said)
+    (withdrawn,) = [event for event in said if actions([event]) == [("WITHDRAW", reason)]]
+    assert withdrawn.tick_seq == before + (happens in (drop, stop_trading))
     assert ("CANCELLED", "withdrawn") in results(said)
     one.put("control", Resume(who="operator", why="test"))
     after = [*moved(one), *one.tick("99.00", "99.02", after_ms=LIFE_MS), *one.beat()]

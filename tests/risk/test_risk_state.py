@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from minibot.cores.event_id import EventId
 from minibot.events.model import Beat, Halt, LockSymbol, Resume, RiskAction
 from minibot.kernel.canonical import decode, encode
+from minibot.risk.core import core_from_config
 from minibot.risk.drafts import Verdict
 from minibot.risk.risk_state import RiskState
 from minibot.risk.trading_halts import TradingHalts
@@ -27,6 +30,40 @@ def test_state_from_its_text_has_the_same_bytes() -> None:
     assert encode(restored.state()) == encode(state)
     assert restored.headroom(SYMBOL).texts() == desk.risk._state.headroom(SYMBOL).texts()
     assert restored.exit_levels() == desk.risk._state.exit_levels() != {}
+
+
+def numbers(value: object) -> Iterator[object]:
+    """Yield every number of JSON values, amounts as `Decimal`."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from numbers(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from numbers(each)
+    elif isinstance(value, str):
+        yield Decimal(value or "0")
+    elif value is not None:
+        yield value
+
+
+def test_risk_that_has_heard_nothing_counts_nothing() -> None:
+    """Every amount, count and time of a first state is zero, with all limits of a profile on."""
+    limits = {
+        "risk__week_notional_soft": "1000",
+        "risk__week_notional_hard": "2000",
+        "risk__night_notional_pace": 10,
+        "risk__drawdown_tiers": [
+            {"state": "HALTED", "drawdown_bps": 2000, "back_bps": 1700},
+        ],
+        "risk__protections": [{"method": "LossesInRow", "trade_limit": 2, "stop_duration": 1}],
+    }
+    profile = config(**limits) | {"backtest": {"night_ms": 3_600_000}}
+
+    first = core_from_config(profile).state()
+
+    assert {"week", "account", "night_from"} <= set(first["budgets"])
+    assert "protections" in first
+    assert set(numbers(first)) == {0}
 
 
 def test_halt_resume_and_lock_are_taken_and_no_other_event_is() -> None:
