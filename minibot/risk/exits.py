@@ -142,6 +142,8 @@ class SymbolExits:
     """
 
     __slots__ = (
+        "_atr_exact",
+        "_atr_read",
         "asked",
         "atr",
         "atr_step",
@@ -177,6 +179,9 @@ class SymbolExits:
         self, atr: WilderAtr, plan: Plan | None = None, campaign: Campaign | None = None
     ) -> None:
         self.atr: WilderAtr = atr
+        # The value of the ATR that was converted last, and what it is exactly.
+        self._atr_read: float = -1.0
+        self._atr_exact: int = 0
         # The levels that move; None where the profile has no such.
         self.plan: Plan | None = plan
         # Entries and exits of the symbol from flat to flat; None where the profile has no such. It
@@ -335,11 +340,21 @@ class SymbolExits:
         """Return why the symbol is to be left once it can be sold, a code; empty to hold it."""
         return OPERATOR_EXIT if self.is_asked else self.left
 
+    def last_atr(self) -> int | None:
+        """Return the ATR of the last bar in hundred-millionths; None while it is not known."""
+        value = self.atr.value
+        if value is None:
+            return None
+        # Entries between two bars ask for the same one, and its text takes time.
+        if value != self._atr_read:
+            self._atr_read, self._atr_exact = value, exact_atr(value)
+        return self._atr_exact
+
     def atr_now(self) -> int:
         """Return the ATR of the position, else that of the last bar; 0 while none is known."""
         if self.plan is not None and self.plan.atr is not None:
             return self.plan.atr
-        return 0 if self.atr.value is None else exact_atr(self.atr.value)
+        return self.last_atr() or 0
 
     def forget(self) -> None:
         """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
@@ -632,7 +647,7 @@ class Exits:
         the ATR of its entry, and one whose entry was sized by an ATR has that. Distances in basis
         points are set by `bounds` and follow the average entry price.
         """
-        plan, atr = exits.plan, exits.atr.value
+        plan, atr = exits.plan, exits.last_atr()
         if plan is not None and plan.atr is not None:
             distances = self._in_atrs(plan.atr, price_step)
         elif sized is not None:
@@ -644,10 +659,10 @@ class Exits:
                 if atr is None:
                     return
                 exits.atr_step = price_step
-                exits.atr_stop, exits.atr_target = self._in_atrs(exact_atr(atr), price_step)
+                exits.atr_stop, exits.atr_target = self._in_atrs(atr, price_step)
             distances = exits.atr_stop, exits.atr_target
             if plan is not None and atr is not None:
-                plan.atr = exact_atr(atr)
+                plan.atr = atr
         exits.is_guarded = True
         exits.stop_distance, exits.target_distance = distances
 

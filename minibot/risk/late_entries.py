@@ -24,7 +24,6 @@ from minibot.features.lossless import optional_from, optional_text
 from minibot.features.rsi import WilderRsi
 from minibot.features.span_change import SpanChange
 from minibot.risk.checks import AT_LEAST, NONE, NOT_ASKED, Gate, Row
-from minibot.risk.distances import exact_atr
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.market_returns import AGE_BARS, PLACES_4
 
@@ -234,11 +233,11 @@ class LateEntries:
         if exits.close != UNKNOWN:
             closed_ts = exits.bar_open_ts + rules.bar_ms
             found.bars_late = max(0, now - closed_ts) // rules.bar_ms
-            atr = exits.atr.value
+            atr = exits.last_atr()
             if atr is not None and price > 0:
                 apart = price - exits.close
                 # An ATR of nothing forbids any move.
-                scale = max(exact_atr(atr), 1)
+                scale = max(atr, 1)
                 found.move = mul_div_up(apart if apart > 0 else -apart, BPS, scale)
         bars = self._symbols.get(symbol)
         if bars is not None:

@@ -14,7 +14,7 @@ from minibot.events.money import amount_text
 from minibot.risk.book_depth import BookDepth
 from minibot.risk.budgets import Budgets
 from minibot.risk.campaign import Campaign
-from minibot.risk.distances import NEVER, exact_atr
+from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.late_entries import LateEntries
@@ -113,10 +113,9 @@ class RiskState:
         Its stop keeps this distance, whatever bars come before its fill: another one would lose
         more than the size allows.
         """
-        atr = (market.exits or self.exits_of(market)).atr.value
-        if self.sizing.mode != RISK or self.exits.rules.stop_multiple is None or atr is None:
+        if self.sizing.mode != RISK or self.exits.rules.stop_multiple is None:
             return None
-        return exact_atr(atr)
+        return (market.exits or self.exits_of(market)).last_atr()
 
     def sale_price(self, market: Market) -> int:
         """Return the price at which the venue values a sale at the market now.

@@ -50,7 +50,7 @@ from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.campaign import ROUNDED
 from minibot.risk.checks import NOT_ASKED, Gate, Row
-from minibot.risk.distances import exact_atr, share_distance, whole_distance
+from minibot.risk.distances import share_distance, whole_distance
 from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
@@ -358,13 +358,12 @@ def stop_distance(
     if rules.stop_share is not None:
         found = share_distance(price, rules.stop_share, price_step)
     elif rules.stop_multiple is not None:
-        atr = exits.atr.value
+        atr = exits.last_atr()
         if atr is None:
             return None
-        exact = exact_atr(atr)
-        if atr_open is not None and atr_open > exact:
-            exact = atr_open
-        found = whole_distance(exact, rules.stop_multiple, price_step)
+        if atr_open is not None and atr_open > atr:
+            atr = atr_open
+        found = whole_distance(atr, rules.stop_multiple, price_step)
     if found is None or distance is None:
         return found
     return distance if distance > found else found
@@ -399,16 +398,15 @@ def _shrink_by_volatility(
 
     An ATR of twice that halves the size. Kelly's least share stays the least.
     """
-    atr = exits.atr.value
+    atr = exits.last_atr()
     if atr is None:
         sizes.volatility = 0
         sizes._take(BY_VOLATILITY, 0)
         return
-    exact = exact_atr(atr)
     full = mul_div_down(market.price, sizing.full_atr_bps, BPS)
-    if exact <= full:
+    if atr <= full:
         return
-    room = mul_div_down(sizes.wanted, full, exact)
+    room = mul_div_down(sizes.wanted, full, atr)
     if sizing.mode == KELLY and sizes.wanted > 0:
         room = max(room, mul_div_down(active, sizing.share_bps_min, BPS))
     sizes.volatility = room
