@@ -348,3 +348,16 @@ def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_b
         )
 
     assert found == [([], 1), (["0.15000000"], 0)]
+
+
+def test_position_without_the_venues_rules_has_no_levels_to_watch() -> None:
+    """A walk over bars stops at levels; before the rules are told there is none, and then two."""
+    one = Desk(config(**HARD, risk__take_profit_bps="500"), first=opening("9000", (LOT,)))
+    watch = one.risk.watch
+    before = watch.levels(SYMBOL), watch.levels(OTHER)
+
+    one.instrument()
+    one.tick("100", "100", trade="100")
+
+    assert before == ((), ())
+    assert {amount_text(level) for level in watch.levels(SYMBOL)} >= {"90.00000000", "105.00000000"}
