@@ -649,12 +649,12 @@ def test_book_touch_taken_in_parts_gives_its_size_in_all() -> None:
 @pytest.mark.parametrize(
     ("side", "touch", "deeper"),
     [
-        ("BUY", {"bid": "99.98", "ask": "100.00", "ask_qty": "1"}, "100.05"),
-        ("SELL", {"bid": "100.00", "ask": "100.02", "bid_qty": "1"}, "99.90"),
+        ("BUY", ("99.98", "100.00"), "100.05"),
+        ("SELL", ("100.00", "100.02"), "99.90"),
     ],
 )
 def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order(
-    side: str, touch: dict[str, str], deeper: str
+    side: str, touch: tuple[str, str], deeper: str
 ) -> None:
     """A coin shown at 100 fills the order that rests there; the next one goes deeper."""
     desk = walker()
@@ -664,7 +664,7 @@ def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order(
     coin(desk)
     desk.intent(side, "1")
 
-    said = desk.tick(**touch)
+    said = desk.tick(*touch, bid_qty="1", ask_qty="1")
 
     assert [part[:2] for part in walked(said)] == [("1.000", "100.00"), ("1.000", deeper)]
 
