@@ -121,12 +121,13 @@ class Checklist:
         """Append rows and judge each of them; return whether all that apply passed."""
         first, passed = len(self.rows), True
         self.rows.extend(rows)
-        for place, (gate, value, limit) in enumerate(rows, first):
+        # Counted from 0: the compiler makes a plain loop of that alone.
+        for place, (gate, value, limit) in enumerate(rows):
             # Most checks pass by this alone: no other value is as low as `NOT_ASKED`.
             if value <= limit and gate.is_most:
                 continue
             if value != NOT_ASKED and not gate.admits(value, limit):
-                self.failed.append(place)
+                self.failed.append(first + place)
                 self.refuse(gate.reason)
                 passed = False
         return passed
