@@ -257,6 +257,22 @@ def test_entry_that_a_limit_made_small_shrinks_in_reducing_too(
     assert bought == ["4.000", "2.000"]
 
 
+def test_position_counts_against_the_venues_largest_one_in_reducing_too() -> None:
+    """Two coins enter in REDUCING of the four that the venue takes beside the two that are held."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    lot = {"symbol": SYMBOL, "qty": "2", "price": "100", "ts": 1}
+    bought = []
+    for percent, place in ((100, 0), (112, 1)):
+        desk = Desk(profile, first=opening("9800", (lot,)))
+        desk.instrument(position_max="6")
+        desk.risk._state.budgets.account.open(10_000 * UNIT * percent // 100, place)
+        desk.tick("99.98", "100.00")
+        (intent,) = intents(desk.signal("BUY"))
+        bought.append(intent.qty)
+
+    assert bought == ["4.000", "2.000"]
+
+
 def test_least_entry_that_a_limit_leaves_is_halved_in_reducing_and_so_refused() -> None:
     """Half of ten, the least that the venue takes, is too small, though more was wanted."""
     profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
