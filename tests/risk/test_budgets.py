@@ -181,6 +181,7 @@ def test_equity_within_the_room_changes_nothing_and_a_unit_beyond_does(name: str
         fall, rise = budgets_at(equity, **PROFILES[name]).room()
         assert fall >= 0
         assert rise >= 0
+        assert budgets_at(equity - fall, **PROFILES[name]).room()[0] == 0
         for moved, is_same in ((-fall, True), (-fall - 1, False), (rise, True), (rise + 1, False)):
             budgets = budgets_at(equity, **PROFILES[name])
             before = noted(budgets)

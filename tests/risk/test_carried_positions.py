@@ -73,6 +73,16 @@ def test_stop_whose_key_is_off_now_is_left_out(
     assert stop(one) == f"{found}.00000000"
 
 
+@pytest.mark.parametrize(("keys", "found"), [({}, "90"), ({"risk__stop_bps": "900"}, "92")])
+def test_stop_of_the_entry_is_left_out_by_a_profile_with_a_hard_stop_alone(
+    keys: dict[str, Any], found: str
+) -> None:
+    """A hard stop is no stop at the entry."""
+    one = carrier(plan(stop_hard="90", stop_entry="92"), **HARD, **keys)
+
+    assert stop(one) == f"{found}.00000000"
+
+
 def test_levels_that_a_profile_without_keys_of_a_plan_gets_are_those_of_the_entry_alone() -> None:
     """A run that only carries keeps the stop of the entry, and no other of an earlier profile."""
     one = carrier(plan(**LEVELS), portfolio__at_end="carry", risk__stop_bps="900")

@@ -8,9 +8,10 @@ import pytest
 
 from minibot.events.model import RunOpening
 from minibot.watchdog.carried_plans import carried_plans
-from tests.risk.desk import Desk, actions, instrument, opening
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, instrument, opening
 from tests.risk.test_campaign import desk, steps
 from tests.risk.test_campaign_recovery import holder, plans, walk
+from tests.risk.test_carried_positions import OTHER_LOT, plan
 
 
 def following(one: Desk, first: RunOpening | None = None, **changes: Any) -> Desk:
@@ -48,6 +49,29 @@ def test_campaign_goes_on_in_the_next_run() -> None:
     third = following(other)
     assert third.events("control")[0].payload == following(other).events("control")[0].payload
     assert steps(walk(third, "93")) == ["de-risk", "recovery_part"]
+
+
+def test_position_without_a_campaign_keeps_no_other_from_its_own() -> None:
+    """Of two carried positions the first has none, as an older run bought it; the second has."""
+    one = holder()
+    one.beat()
+    carried = following(one).events("control")[0].payload
+    assert isinstance(carried, RunOpening)
+    assert carried.plans is not None
+    (own,) = carried.plans
+    other = plan(OTHER)
+    first = RunOpening(carried.cash, (OTHER_LOT, *carried.lots), {}, plans=(other, own))
+
+    both = Desk(one.profile, first=first)
+    both.ts = one.ts + 60_000
+    for symbol in (OTHER, SYMBOL):
+        both.instrument(symbol)
+        both.tick("100", "100", symbol=symbol)
+    both.beat()
+
+    told = {each.symbol: each.campaign_id for each in plans(both.events("risk_actions"))}
+    assert told[SYMBOL] == own["campaign"]["id"]
+    assert told[OTHER] != told[SYMBOL]
 
 
 def test_fill_that_ended_the_run_is_of_its_campaign_in_the_next() -> None:
