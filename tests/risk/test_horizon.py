@@ -10,7 +10,8 @@ import pytest
 from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import Event, PositionPlan
 from minibot.risk.horizon import HorizonRules
-from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, of, opening
+from tests.risk.desk import START, SYMBOL, Desk, actions, check_of, config, of, opening
+from tests.risk.test_carried_positions import carrier, plan
 
 USUAL, LEAST, MOST = 60_000, 20_000, 200_000
 KEYS: dict[str, Any] = {
@@ -189,6 +190,18 @@ def test_carried_position_is_as_old_as_it_is() -> None:
     one.instrument()
 
     assert actions(one.tick("100", "100")) == [("EXIT", "horizon_exit")]
+
+
+@pytest.mark.parametrize(
+    ("thesis", "said"), [({}, [("EXIT", "horizon_exit")]), ({"has_thesis": True}, [])]
+)
+def test_thesis_of_a_carried_position_held_only_where_the_run_before_says_so(
+    thesis: dict[str, Any], said: list[tuple[str, str]]
+) -> None:
+    """Behind its horizon a position without a gain is left, unless its thesis held before."""
+    one = carrier(plan(stop_hard="90", **thesis) | {"opened_ts": START}, **THESIS)
+
+    assert actions(one.tick("100", "100", after_ms=START + USUAL - one.ts)) == said
 
 
 def test_time_stop_stands_beside_the_horizon() -> None:

@@ -40,6 +40,7 @@ from tests.risk.desk import (
     actions,
     codec,
     config,
+    intents,
     of,
     opening,
     results,
@@ -772,6 +773,27 @@ def test_sale_of_dust_that_no_trade_bought_is_no_trade() -> None:
 
     assert found.state() == before
     assert found.left("cooldown_period", SYMBOL, BEGAN) == 0
+
+
+def test_trade_that_leaves_dust_is_closed_whatever_another_symbol_buys() -> None:
+    """An order for less of another coin than the dust is no part of the sale that left it."""
+    rule = {"method": "CooldownPeriod", "stop_duration": 1}
+    held = {"symbol": SYMBOL, "qty": "1.0009", "price": "100", "ts": 1}
+    profile = protected(rule, risk__order_notional="0.05", execution__fee_asset="quote")
+    desk = Desk(profile, first=opening("9000", (held,)))
+    desk.instrument()
+    desk.instrument(OTHER, qty_increment="0.0001", qty_min="0.0001", notional_min="0")
+    for symbol in (SYMBOL, OTHER):
+        desk.tick("100", "100", symbol=symbol)
+    bought = intents(desk.signal("BUY", symbol=OTHER))
+    sold = intents(desk.signal("SELL"))
+
+    desk.tick("100", "100")
+
+    assert ([each.qty for each in bought], [each.qty for each in sold]) == (["0.0005"], ["1.000"])
+    assert desk.risk.facts()["open_orders"] == 1
+    (closed,) = desk.risk.state()["protections"]["trades"]
+    assert closed["symbol"] == SYMBOL
 
 
 def test_lasting_lock_of_all_symbols_keeps_the_last_trade_before_it() -> None:
