@@ -236,10 +236,13 @@ def test_stale_touch_at_limit_is_accepted_and_a_millisecond_older_is_rejected() 
     assert results(desk.intent("BUY", "1"))[0] == ("REJECTED", "stale_tick")
 
 
-def test_gap_forbids_orders_until_the_next_tick() -> None:
-    """A gap forbids orders until the next tick."""
+@pytest.mark.parametrize("bid", ["99.99", "0.00000001"])
+def test_gap_forbids_orders_until_the_next_tick(bid: str) -> None:
+    """A gap forbids orders until the next tick, also over a restart and at the smallest price."""
     desk = executor()
+    desk.tick(bid)
     desk.put("market_ticks", Gap(SYMBOL, "bookTicker", desk.ts, desk.ts, "reconnect"))
+    desk.restarted()
 
     assert results(desk.intent("BUY", "1")) == [("REJECTED", "no_mark")]
     desk.tick()
