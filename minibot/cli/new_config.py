@@ -13,7 +13,9 @@ from typing import Any, Final
 from minibot.cli.support.evening_questions import QUESTIONS, Question, default_of, values_of
 from minibot.cli.support.output import say, show
 from minibot.cli.support.own_profile import SCHEMA
+from minibot.events.decimals import unpadded
 from minibot.events.model import JsonObject
+from minibot.events.money import parse_amount
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import write_atomic
 from minibot.runtime.configuration.config import Config, load_config
@@ -30,7 +32,7 @@ SHOWN = (
     "duration_ms",
     "binance.symbols",
     "strategy.name",
-    "risk.order_notional",
+    "risk.position_notional_max",
     "portfolio.cash",
 )
 ANSWERED: Final = "the answers"
@@ -88,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Half a letter, which the check refuses, has no UTF-8: JSON's own escape stands for it.
         write_atomic(path, _text(overlay).encode(errors="backslashreplace"))
         config = load_config(path)
+        load_config(path, arguments.set)  # What is typed is judged as typed, too.
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -109,9 +112,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _risk_text(config: Config) -> str:
-    """Return the largest order and the loss that stops a night, in the quote asset."""
-    risk, quote = config.risk, config.portfolio.quote_asset
-    return f"orders up to {risk.order_notional} {quote}; a loss of {risk.night_loss_hard} stops it"
+    """Return the dearest entry and the loss that stops a night, in the quote asset."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.explain.size_question import largest_entry
+
+    bounds = (largest_entry(config.raw, symbol) for symbol in config.exchange.symbols)
+    most = max((bound.leaves or "" for bound in bounds), key=parse_amount)
+    quote, loss = config.portfolio.quote_asset, config.risk.night_loss_hard
+    return f"entries up to {unpadded(most)} {quote}; a loss of {loss} stops it"
 
 
 def _alert_lines(config: Config, name: str) -> Iterator[str]:

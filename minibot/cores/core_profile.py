@@ -391,7 +391,11 @@ class RiskSection:
         "section has to be, however it was changed. Each risk_action then tells the version and "
         "the sha256 of the section. Without the key nothing is bounded.",
     ] = field(default=None, metadata=OPTIONAL)
-    order_notional: Annotated[str, DECIMAL_POSITIVE, "Quote amount of one entry."]
+    order_notional: Annotated[
+        str,
+        DECIMAL_POSITIVE,
+        "Quote amount of one entry with sizing fixed; in another mode of no effect.",
+    ]
     position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
     positions_max: Annotated[int, whole(1, 1000), "Positions open at a time."]
     exposure_ratio_max_bps: Annotated[

@@ -316,12 +316,12 @@ MIN_NOTIONAL: Final = _business(
     "min_notional",
     "The order's value is under the exchange's minimum, or an entry's so little above it that its "
     "sale at the stop would be under it.",
-    "Raise `order_notional`, or accept that small rests stay.",
+    "Let an entry cost more, see `minibot size SYMBOL --explain`; or accept that small rests stay.",
 )
 NOTIONAL_MAX: Final = _business(
     "notional_max",
     "The order's value is over the exchange's maximum.",
-    "Lower `order_notional`.",
+    "Let an entry cost less, see `minibot size SYMBOL --explain`.",
 )
 STEP_SIZE: Final = _business(
     "step_size",
@@ -331,12 +331,12 @@ STEP_SIZE: Final = _business(
 QTY_MIN: Final = _business(
     "qty_min",
     "The quantity is under the exchange's minimum.",
-    "Raise `order_notional`.",
+    "Let an entry cost more, see `minibot size SYMBOL --explain`.",
 )
 QTY_MAX: Final = _business(
     "qty_max",
     "The quantity is over the exchange's maximum.",
-    "Lower `order_notional`.",
+    "Let an entry cost less, see `minibot size SYMBOL --explain`.",
 )
 QTY_INVALID: Final = _business(
     "qty_invalid",

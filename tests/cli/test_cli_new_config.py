@@ -213,6 +213,29 @@ def test_set_is_stronger_than_an_answer_and_answers_its_question(folder: Path) -
     assert config.risk.order_notional == "200"
 
 
+@pytest.mark.parametrize(
+    ("risk", "most"), [("careful", "400"), ("standard", "800"), ("bold", "2000")]
+)
+def test_dearest_entry_is_told_as_risk_would_size_it(folder: Path, risk: str, most: str) -> None:
+    """By the bounds of the profile's sizing, not by an amount that this sizing does not read."""
+    said = verb(folder / "var", "new-config", "mine", "--defaults", "--risk", risk)
+    words = ("BTCUSDT", "--config", "mine.json", "--price", "100000", "--atr", "1")
+    sized = verb(folder / "var", "size", *words)
+
+    assert f"entries up to {most} USDT" in said.out
+    assert f" for {most};" in sized.out
+
+
+def test_typed_amount_that_sizes_nothing_is_refused(folder: Path) -> None:
+    """An amount an order that the risk profile's sizing would not heed makes no file."""
+    sets = ("--set", "risk.order_notional=100")
+    said = verb(folder / "var", "new-config", "mine", "--defaults", *sets)
+
+    assert said.code == 4
+    assert "risk.order_notional" in said.err
+    assert not (folder / "mine.json").exists()
+
+
 def test_own_strategy_gets_no_key_that_it_does_not_read(folder: Path) -> None:
     """Another cash and another strategy make a profile that starts."""
     config = written(folder, "--cash", "1000", "--set", "strategy.name=rsi_band")

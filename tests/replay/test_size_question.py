@@ -16,7 +16,7 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
 )
 from minibot.replay.explain.size_at import returns_at
-from minibot.replay.explain.size_question import size_now, size_supposed
+from minibot.replay.explain.size_question import largest_entry, size_now, size_supposed
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
 from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
 from tests.risk.test_quotes import QUOTED
@@ -45,6 +45,33 @@ def test_size_question_judges_a_purchase_at_the_market_by_the_average_price(
     made.put("market_ticks", AveragePrice(SYMBOL, "90", 5, made.ts))
 
     assert size_now(made.profile, made.risk.state(), SYMBOL).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("keys", "bound", "leaves"),
+    [
+        ({}, "size_fixed", "1000.00000000"),
+        ({"risk__sizing": "share", "risk__positions_max": 4}, "size_share", "2500.00000000"),
+        (
+            {
+                "risk__sizing": "kelly",
+                "risk__kelly_window_market_ms": 86_400_000,
+                "risk__kelly_trades_min": 5,
+                "risk__position_share_bps_min": 10,
+                "risk__position_share_bps_max": 500,
+            },
+            "position_share",
+            "500.00000000",
+        ),
+    ],
+)
+def test_largest_entry_is_that_of_the_tightest_cap(
+    keys: dict[str, Any], bound: str, leaves: str
+) -> None:
+    """It comes from the mode's own amount or from a cap, and grows with no closed trade."""
+    found = largest_entry(config(**keys), SYMBOL)
+
+    assert (found.name, found.leaves) == (bound, leaves)
 
 
 def stopped_by(reason: str) -> Desk:

@@ -407,6 +407,11 @@ KELLY = [
             "risk.sizing",
         ),
         (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
+        (
+            ["risk.sizing=fixed", "risk.order_notional=90"],
+            ["risk.sizing=share", "risk.order_notional=90"],
+            "risk.order_notional",
+        ),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),
         (MAKER, MAKER[1:], "risk.entry"),

@@ -16,7 +16,7 @@ from minibot.cores.core_profile import FIXED
 from minibot.cores.event_id import NOBODY
 from minibot.cores.messages import SIGNALS, SignalMessage
 from minibot.events.model import BUY, JsonObject
-from minibot.events.money import PLACES, amount_text
+from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
 from minibot.events.reasons import RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.risk.campaign import CAMPAIGN_LOSS
@@ -34,7 +34,7 @@ from minibot.risk.late_entries import CONFIDENCE
 from minibot.risk.positions import Market
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import DECIDED_BEFORE, SIGNAL_AGE, TICK_AGE
-from minibot.risk.sizing import BY_AMOUNT, LOSS_AT_STOP
+from minibot.risk.sizing import BY_AMOUNT, BY_KELLY, LOSS_AT_STOP
 
 # Rows that no amount of quote is read from: quantities, the venue's least order, a loss.
 NO_AMOUNTS: Final = frozenset(
@@ -45,6 +45,8 @@ NO_AMOUNTS: Final = frozenset(
 NOT_JUDGED: Final = frozenset(
     {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, CONFIDENCE, TICK_AGE, NOT_ENDING)}
 )
+_ANY_PRICE: Final = 100 * UNIT
+_CALM_ATR: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,22 @@ def size_supposed(
         for _ in range(exits.atr.warmup):  # The mean of equal ranges is the range.
             exits.atr.update(atr, 0.0, 0.0)
     return _answer(state, symbol)
+
+
+def largest_entry(config: JsonObject, symbol: str) -> SizeBound:
+    """Return the bound that leaves a first entry the least, whatever the price and its range.
+
+    Kelly's share is left out: it grows with closed trades.
+
+    Args:
+        config: The whole resolved configuration.
+        symbol: The market.
+    """
+    cash = parse_amount(config["portfolio"]["cash"])
+    # The stop of a calm market is near, so that no loss at it makes the entry smaller.
+    bounds = size_supposed(config, symbol, _ANY_PRICE, cash, _CALM_ATR).bounds
+    amounts = [bound for bound in bounds if bound.leaves and bound.name != BY_KELLY.name]
+    return min(amounts, key=lambda bound: parse_amount(bound.leaves or ""))
 
 
 def _refusal(state: RiskState, market: Market) -> str:

@@ -19,6 +19,7 @@ from minibot.cores.core_profile import (
     CAMPAIGN,
     DE_RISK,
     FATIGUE_RSI_PERIOD,
+    FIXED,
     HALTED_TIER,
     KELLY,
     LADDER,
@@ -38,7 +39,7 @@ from minibot.events.names import AI_ROLE
 from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.events.unit_sizes import BPS, BPS_UNITS, DAY_MS
 from minibot.runtime.channels import LEASE_INTERVAL_MS
-from minibot.runtime.configuration.config_layers import MANIFEST, SET
+from minibot.runtime.configuration.config_layers import MANIFEST, SET, STAGED, is_variable
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
 from minibot.runtime.configuration.risk_policy import policy_violations
@@ -93,7 +94,7 @@ _SHARED: Final = ("position_share_bps_max",)
 _MAKER_KEYS: Final = ("maker_patience_market_ms", "maker_requotes", "maker_end")
 _BUCKETS: Final = ("bucket_active_bps", "bucket_reserve_bps", "bucket_buffer_bps")
 _SIZING_KEYS: Final = (
-    *("sizing", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
+    *("sizing", "order_notional", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
     *(key for keys in _SIZED_BY.values() for key in keys),
 )
 
@@ -360,6 +361,13 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             if mode is None and key not in _SHARED and risk.get(key) is not None:
                 words = f"allowed: only where risk.sizing is given, for {owner}"
                 yield told(["risk", key], risk[key], words, origin)
+    layer = origin.get("risk.order_notional", "")
+    if mode not in (None, FIXED) and (layer in (SET, STAGED) or is_variable(layer)):
+        words = (
+            f"allowed: no change beside risk.sizing {mode}, where it sizes no entry; "
+            "risk.position_notional_max bounds one"
+        )
+        yield told(["risk", "order_notional"], risk["order_notional"], words, origin)
     if mode == RISK and risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = "allowed: risk where risk.stop_atr_mult or risk.stop_bps gives a stop"
         yield told(["risk", "sizing"], mode, words, origin)
