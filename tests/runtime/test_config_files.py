@@ -30,14 +30,15 @@ BASE = "nore.v1.json"
 NIGHT = PROJECT / "config" / BASE
 # What the shipped profiles come to. Since issue 18 night and paper decide on minutes, with the cost
 # gate on and a pace (`i18-night`, `i18-pace` in docs/DECISIONS.md); in demo and smoke both are off.
+# The three governed ones have had a hard stop since 2026-11-27.
 DIGESTS = {
     "nore": "ed78ee17d27edd6cc00351ac071c44b5e47ca7c91ff7d82744756b946a916e2b",
     "nore-demo": "a270d173e115a67c0ffe45ffb1525808220569f2008c3889184b66bdf9fc99ca",
     "nore-smoke": "2446bb4c17bdf259185314529994d08657405ed9d919d49a60cb5f59c8472a42",
     "paper": "30087e29de249728186699aaa46d38417f92cae8b483df082f43fcdf94b28f7e",
-    "conservative": "404c92d39dbe8e142898f03c58e1de607c1b6ce0a756b29c722ec432e48ef2f2",
-    "balanced": "4a595fcd1a6152130566abd520eb6e849026355359a77398558c708b2386fe46",
-    "aggressive": "89d5a5e94e55d9f569ca6959ae3d4e4e984df832c94f5c8b1c59d45c34a79ad8",
+    "conservative": "5f22a7ee8a7b88b7963e4fca583f90a65610a0e4ccdab0d21b6d1a743003ade8",
+    "balanced": "d0871e723f7cfbe2d07b982f7f0d23919b4359acf286a49dd54f8eb62d95c687",
+    "aggressive": "9f62a6f69d60d97f785f200e9bef9d9a4a8c892c7f77805d149e636e8cece883",
 }
 # Two profiles as JSON: values, and sections of values, some of them objects.
 VALUES = st.recursive(

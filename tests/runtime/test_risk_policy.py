@@ -34,6 +34,18 @@ WITH = {
 }
 
 
+def test_each_governed_profile_has_a_hard_stop() -> None:
+    """A position whose bars are missing, and with them its stop in ATRs, is never without one."""
+    loaded = [
+        load_config(path)
+        for path in sorted((PROJECT / "config").glob("*.v1.json"))
+        if b'"policy_version"' in path.read_bytes() and path.name != "config.v1.schema.json"
+    ]
+
+    assert {config.risk.profile for config in loaded} == set(NAMES)
+    assert all(config.risk.hard_stop_bps for config in loaded)
+
+
 class Twice(dict[str, Any]):
     """Object whose JSON has each key twice."""
 
