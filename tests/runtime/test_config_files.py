@@ -344,6 +344,18 @@ def test_keys_of_an_own_overlay_are_chosen_and_those_of_its_base_are_not(tmp_pat
     }
 
 
+def test_editors_lock_beside_a_shipped_profile_refuses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of a whole section are compared with shipped profiles, not with a link to nothing."""
+    (tmp_path / "nore.v1.json").write_bytes(NIGHT.read_bytes())
+    (tmp_path / ".#nore.v1.json").symlink_to("ana@desk.123:456")
+    monkeypatch.setattr("minibot.runtime.configuration.config.SHIPPED", tmp_path)
+    code = json.dumps(night()["code"])
+
+    assert load_config(NIGHT, [f"code={code}"]).given == {}
+
+
 # --- other readers of profiles -----------------------------------------------------------------
 
 

@@ -77,6 +77,7 @@ def test_code_that_changed_is_named(
         write("minibot/risk/__pycache__/limits.cpython-311.pyc"),
         write("minibot/risk/.limits.py.swp"),
         write("minibot/risk/notes.txt"),
+        lambda tree: (tree / "minibot/risk/.#limits.py").symlink_to("ana@desk.123:456"),
     ],
 )
 def test_code_that_is_the_same_stops_nothing(tree: Path, change: Callable[[Path], object]) -> None:

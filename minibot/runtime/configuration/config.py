@@ -262,7 +262,7 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
         elif origin in (chosen, SET, STAGED) or is_variable(origin):
             given[key] = origin
     if copied:
-        shipped = [read_profile(path).raw for path in sorted(SHIPPED.glob("*.v1.json"))]
+        shipped = [read_profile(path).raw for path in sorted(SHIPPED.glob("[!.]*.v1.json"))]
         for key, origin in copied.items():
             keys = key.split(".")
             value = _value(layers.raw, keys)

@@ -57,7 +57,10 @@ def code_sha256(project: Path, config: Mapping[str, bytes] | None = None) -> str
 
 
 def digests_below(project: Path, folder: str) -> dict[str, bytes]:
-    """Return path -> sha256 of all `.py` and `.json` files below a folder, sorted by path."""
+    """Return path -> sha256 of all `.py` and `.json` files below a folder, sorted by path.
+
+    A link to nothing, which some editors put beside a file with unsaved changes, is no file.
+    """
     found: list[list[str]] = []
     # Hundreds of paths as text: as objects they take longer to list and sort than to hash.
     for at, folders, names in os.walk(project / folder):
@@ -67,6 +70,7 @@ def digests_below(project: Path, folder: str) -> dict[str, bytes]:
     return {
         "/".join(path): hashlib.sha256(project.joinpath(*path).read_bytes()).digest()
         for path in sorted(found)
+        if os.path.isfile(os.path.join(project, *path))
     }
 
 

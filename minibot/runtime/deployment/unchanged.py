@@ -102,7 +102,10 @@ def _stamps(project: Path) -> dict[str, Stamp]:
                 if entry.name != CACHE:
                     folders.append(entry.path)
             elif entry.name.endswith(suffixes):
-                seen = os.stat(entry.path) if entry.is_symlink() else entry.stat()
+                try:
+                    seen = os.stat(entry.path) if entry.is_symlink() else entry.stat()
+                except FileNotFoundError:
+                    continue  # An editor's lock, which is a link to nothing; or gone just now.
                 stamp = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
                 found[entry.path[start:].replace(os.sep, "/")] = stamp
     return found
