@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from minibot.ai.dataset import check_permitted
 from minibot.ai.isolation import level_min_here
 from minibot.ai.training import REAL, SYNTHETIC, TrainingSettings
 from minibot.ai.worker_supervisor import WorkerLimits
 from minibot.cores.core_profile import venue_name
+from minibot.kernel.errors import MinibotError
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import find
+
+# A run that plays a run, and so on; an edited manifest may name itself.
+_RUNS_OF_RUNS_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +90,25 @@ def ai_settings(
 
 
 def market_of(config: Mapping[str, Any]) -> str:
-    """Return the market of a profile: `SYNTHETIC` from a seed, else `REAL`, as a tape's also is."""
-    embedded = config["embedded"]
-    is_made = embedded is not None and embedded["source"].startswith("generator:")
-    return SYNTHETIC if is_made else REAL
+    """Return the market of a profile: `SYNTHETIC` where its prices may come from a seed, or `REAL`.
+
+    A recorded run played again has the market of that run; where nothing tells it, prices count as
+    made. So do those of a server on this machine. A tape is taken for real.
+    """
+    for _ in range(_RUNS_OF_RUNS_MAX):
+        embedded = config["embedded"]
+        if embedded is None:
+            # Only hosts of this machine are spoken to without TLS.
+            is_here = config[venue_name(dict(config))]["rest_url"].startswith("http:")
+            return SYNTHETIC if is_here else REAL
+        kind, _, rest = embedded["source"].partition(":")
+        if kind != "run":
+            return SYNTHETIC if kind == "generator" else REAL
+        try:
+            config = Manifest.load(find(rest)).config
+        except (OSError, MinibotError):
+            break
+    return SYNTHETIC
 
 
 def _misbehaviour(chaos: Mapping[str, Any] | None) -> str:

@@ -33,7 +33,7 @@ from minibot.ai.models import train as train_on_runs
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.row_ring import Row
 from minibot.ai.service import AiService, Outcome
-from minibot.ai.settings import ai_settings
+from minibot.ai.settings import ai_settings, market_of
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.trainer import ROWS_MAX
 from minibot.ai.training import (
@@ -568,6 +568,39 @@ def test_model_of_a_synthetic_market_answers_no_real_one(
 
     assert clerk.model_id == (model_id if is_used else BASELINE_ID)
     assert ("market" in clerk.model_note) != is_used
+
+
+@pytest.mark.parametrize(
+    ("played", "market"),
+    [
+        (("embedded.source=generator:1",), "synthetic"),
+        (("embedded.source=tape:demo",), "real"),
+        (("embedded.source=run:{itself}",), "synthetic"),
+        ((), "synthetic"),
+    ],
+)
+def test_run_that_is_played_again_has_the_market_that_it_had(
+    tmp_path: Path, played: tuple[str, ...], market: str
+) -> None:
+    """Prices made from a seed stay made, and so do those of a run that tells nothing any more."""
+    run_dir = tmp_path / RUN_ID
+    demo = PROJECT / "config" / "nore-demo.v1.json"
+    if played:
+        run_dir.mkdir()
+        recorded = load_config(demo, [text.format(itself=run_dir) for text in played], {}).raw
+        made_manifest(RUN_ID, recorded, {}, 0).write(run_dir)
+
+    assert market_of(load_config(demo, [f"embedded.source=run:{run_dir}"], {}).raw) == market
+
+
+@pytest.mark.parametrize(
+    ("host", "market"), [("https://api.example", "real"), ("http://127.0.0.1:1", "synthetic")]
+)
+def test_exchange_on_this_machine_is_no_real_market(host: str, market: str) -> None:
+    """`minibot exchange` may play anything to a night that is pointed at it."""
+    sets = (f"binance.rest_url={host}", f"binance.stream_url={host.replace('http', 'ws')}")
+
+    assert market_of(load_config(PROJECT / "config" / "nore.v1.json", sets, {}).raw) == market
 
 
 def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Path) -> None:
