@@ -80,6 +80,9 @@ DE_RISK: Final = "de-risk"
 LEAVE: Final = "exit"
 """The choices of a row of `risk.recovery`."""
 
+MIXED: Final = "mixed"
+"""The regime of a market of which too few bars of 4 hours are known, among others."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
@@ -872,7 +875,7 @@ class RiskSection:
     ] = field(default=None, metadata=OPTIONAL)
     entry_regimes: Annotated[
         tuple[str, ...] | None,
-        listed(one_of("trending", "choppy", "highvol", "mixed"), 1, 4),
+        listed(one_of("trending", "choppy", "highvol", MIXED), 1, 4),
         "Regimes of the market in which entries are allowed (blocks; also before the first scan). "
         "Needs the section scanner.",
     ] = field(default=None, metadata=OPTIONAL)

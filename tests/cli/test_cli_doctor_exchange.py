@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +96,22 @@ def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) ->
     assert any(kind == "unknown" and path == "zz" for _, kind, path in found)
     for path in ("BRAND_NEW", "LOT_SIZE", "zz"):
         assert path in bad.out
+
+
+def test_doctor_asks_the_host_for_the_least_order_that_an_entry_has_to_reach(
+    port: int, tmp_path: Path
+) -> None:
+    """An account too small for the venue's filter is warned of before the night, by symbol."""
+    sets = (
+        f"binance.rest_url=http://127.0.0.1:{port}",
+        f"binance.stream_url=ws://127.0.0.1:{port}",
+    )
+    words = [word for text in (*sets, "portfolio.cash=10") for word in ("--set", text)]
+    said = run_command(["minibot", "doctor", "--json", "--var", str(tmp_path / "var"), *words])
+
+    (check,) = [each for each in said.document["checks"] if each["name"] == "least order"]
+    assert check["level"] == "WARN"
+    assert "BTCUSDT: at most 2, least 5" in check["found"]
 
 
 def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:

@@ -408,6 +408,16 @@ KELLY = [
         ),
         (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
         (
+            ["risk.late_fill_market_ms=1000", "execution.latency_market_ms=999"],
+            ["risk.late_fill_market_ms=1000", "execution.latency_market_ms=1000"],
+            "execution.latency_market_ms",
+        ),
+        (
+            ["risk.late_fill_market_ms=1000", "execution.latency_drawn_market_ms=[9,2000]"],
+            ["risk.late_fill_market_ms=1000", "execution.latency_drawn_market_ms=[1000,2000]"],
+            "execution.latency_drawn_market_ms.1",
+        ),
+        (
             ["risk.sizing=fixed", "risk.order_notional=90"],
             ["risk.sizing=share", "risk.order_notional=90"],
             "risk.order_notional",
@@ -645,10 +655,29 @@ def test_scanner_reads_bars_that_are_made_and_a_range_that_exists(
 def test_entries_by_regime_need_a_scan_in_each_regime(every_ms: int, refused: list[str]) -> None:
     """A regime holds four hours, and only a scan decides the next one."""
     scanner = f'scanner={{"bar_interval":"1m","every_market_ms":{every_ms}}}'
-    found = violations(NIGHT, scanner, 'risk.entry_regimes=["trending"]')
+    bars = 'market.bar_intervals=["1m","1h","4h"]'
+    found = violations(NIGHT, scanner, bars, 'risk.entry_regimes=["trending"]')
 
     assert [text.split(" ")[0] for text in found] == refused
     assert violations(NIGHT, scanner) == ()
+
+
+@pytest.mark.parametrize(
+    ("regimes", "bars", "refused"),
+    [
+        ('["trending","mixed"]', '["1m","1h"]', []),
+        ('["trending"]', '["1m","1h","4h"]', []),
+        ('["trending"]', '["1m","1h"]', ["risk.entry_regimes"]),
+    ],
+)
+def test_entries_by_regime_need_bars_of_which_one_is_told(
+    regimes: str, bars: str, refused: list[str]
+) -> None:
+    """Without bars of 4h the regime is mixed for ever, so a profile without it never enters."""
+    sets = (f"risk.entry_regimes={regimes}", f"market.bar_intervals={bars}")
+    found = violations(NIGHT, 'scanner={"bar_interval":"1m"}', *sets)
+
+    assert [text.split(" ")[0] for text in found] == refused
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import pytest
 
 from minibot.cores.closed_bar import ClosedBar
+from minibot.cores.core_profile import MIXED
 from minibot.events.intervals import REGIME_INTERVAL
 from minibot.strategies.scanner.regime import (
     CHOPPY,
     HIGHVOL,
-    MIXED,
     REGIME_BARS_MIN,
     REGIME_MS,
     TRENDING,

@@ -1,4 +1,4 @@
-"""Checks of `minibot doctor`: set-up, machine, the AI's jail, last night, trials, the exchange."""
+"""Checks of `minibot doctor`: set-up, machine, AI's jail, last night, trials, entries, exchange."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import platform
 import sys
 from collections.abc import Iterator
 
+from minibot.cli.support.entry_checks import LEAST_ORDER, entry_checks, least_order_check
 from minibot.cli.support.leftover_checks import leftover_checks
 from minibot.cli.support.machine_checks import machine_checks
 from minibot.cli.support.trial_checks import trial_checks
-from minibot.exchanges.base import StreamLost
+from minibot.exchanges.base import RestError, StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
-from minibot.market.venue_access import new_stream, server_time, venue_of
+from minibot.market.venue_access import new_rest, new_stream, server_time, venue_of
 from minibot.report.summary import Row
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
@@ -36,7 +37,7 @@ NO_AI = "Run without it: --set ai.enabled=false --set ai.required=false"
 
 
 def examine(config: Config, var: Var, words: str = "") -> Iterator[CheckResult]:
-    """Yield every check: set-up, this machine, the AI's jail, last night, trials, the exchange.
+    """Yield every check: set-up, machine, the AI's jail, last night, trials, entries, exchange.
 
     Args:
         config: The profile.
@@ -51,6 +52,7 @@ def examine(config: Config, var: Var, words: str = "") -> Iterator[CheckResult]:
     yield from machine_checks(config, var)
     yield from leftover_checks(var)
     yield from trial_checks(config, var, words)
+    yield from entry_checks(config)
     yield from _market_data(config)
 
 
@@ -84,7 +86,10 @@ def _market_data(config: Config) -> Iterator[CheckResult]:
     if config.embedded is not None:
         yield _source(config)
         return
-    yield from exchange_checks(config, server_time)
+    found = exchange_checks(config, server_time)
+    yield from found
+    if found[0].passed:
+        yield _least_order(config)
     yield _stream(config)
 
 
@@ -99,6 +104,16 @@ def _source(config: Config) -> CheckResult:
         return CheckResult("market data", False, f"{word}: {error}", remedy)
     symbols = ", ".join(facts.symbols)
     return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
+
+
+def _least_order(config: Config) -> CheckResult:
+    rest = new_rest(config)
+    try:
+        return least_order_check(config, rest.instruments(config.exchange.symbols))
+    except RestError as error:
+        return CheckResult(LEAST_ORDER, True, f"not checked: {error}", "minibot doctor, again")
+    finally:
+        rest.close()
 
 
 def _stream(config: Config) -> CheckResult:

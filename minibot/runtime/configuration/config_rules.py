@@ -25,6 +25,7 @@ from minibot.cores.core_profile import (
     LADDER,
     LEAVE,
     MAKER,
+    MIXED,
     RISK,
     VENUE,
     ScannerSection,
@@ -417,6 +418,10 @@ def _latency_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     if longest >= ttl:
         words = f"allowed: below {key} ({ttl}), by which a sale expires before it may fill"
         yield told(path, longest, words, origin)
+    late, least = raw["risk"].get("late_fill_market_ms"), min(drawn or [longest])
+    if late is not None and least >= late:
+        words = f"allowed: below risk.late_fill_market_ms ({late}), as no entry would fill"
+        yield told(path, longest, words, origin)
 
 
 def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -806,6 +811,12 @@ def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         words = "allowed: only with the section scanner, which tells the regime"
         yield told(["risk", "entry_regimes"], regimes, words, origin)
         return
+    if MIXED not in regimes and REGIME_INTERVAL not in raw["market"]["bar_intervals"]:
+        words = (
+            f"allowed: only with {MIXED}, or where market.bar_intervals has {REGIME_INTERVAL}: "
+            f"without its bars the regime is {MIXED}"
+        )
+        yield told(["risk", "entry_regimes"], regimes, words, origin)
     every_ms = section_of(ScannerSection, raw["scanner"]).every_market_ms
     if every_ms > longest_ms:
         words = (
@@ -935,7 +946,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("risk.stop_limit_bps", "risk.exits_at"), _stop_limit_violations),
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals", "universe"), _scanner_violations),
-    (("risk.entry_regimes", "scanner"), _regime_violations),
+    (("risk.entry_regimes", "scanner", "market.bar_intervals"), _regime_violations),
     (("risk.depth_min", "market.book_depth"), _depth_violations),
     (
         (
@@ -965,7 +976,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (
         (
             *("execution.latency_market_ms", "execution.latency_drawn_market_ms"),
-            *("execution.order_ttl_market_ms", "risk.intent_ttl_ms"),
+            *("execution.order_ttl_market_ms", "risk.intent_ttl_ms", "risk.late_fill_market_ms"),
         ),
         _latency_violations,
     ),

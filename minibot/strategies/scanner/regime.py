@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any, Final, NamedTuple
 
+from minibot.cores.core_profile import MIXED
 from minibot.events.decimals import decimal_text, parse_fixed
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.features.window import total
@@ -27,7 +28,6 @@ BARS_A_YEAR: Final = 365.0 * 6.0
 TRENDING: Final = "trending"
 CHOPPY: Final = "choppy"
 HIGHVOL: Final = "highvol"
-MIXED: Final = "mixed"
 
 WEIGHTS: Final[dict[str, tuple[int, int, int, int]]] = {
     TRENDING: (50, 20, 20, 10),

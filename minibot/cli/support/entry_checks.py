@@ -1,0 +1,121 @@
+"""Checks of `minibot doctor` on a profile that would not buy, or whose exits would not act.
+
+Each is a warning: a profile may be meant so, but seven hours without a trade should not be a
+surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.core_profile import AT_VENUE, MAKER
+from minibot.events.decimals import unpadded
+from minibot.events.intervals import INTERVAL_MS, warmup_of
+from minibot.events.model import Instrument
+from minibot.events.money import amount_text, parse_amount
+from minibot.replay.explain.size_question import largest_entry
+from minibot.report.figures import duration, listed
+from minibot.runtime.configuration.config import Config
+from minibot.strategies import nore_strategy_v1
+from minibot.strategies.bar_indicators import BarIndicators
+from minibot.strategies.parameters import StrategyParameters
+from minibot.watchdog.preflight import CheckResult
+
+ENTRIES, EXITS, LEAST_ORDER = "entries", "exits", "least order"
+WARMUP_MAX: Final = 1_000
+# Gains in the same unit, of which one at or beyond the target is never reached.
+_GAINS: Final = ("trail_from_{}", "break_even_{}", "ladder_1_{}", "ladder_2_{}")
+
+
+def entry_checks(config: Config) -> Iterator[CheckResult]:
+    """Yield what keeps a profile from buying, and the exits that cannot act; needs no exchange."""
+    found = [*_bars(config), *_benchmark(config)]
+    yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
+    yield from _exits(config)
+
+
+def _bars(config: Config) -> Iterator[CheckResult]:
+    """Yield how long nothing is bought, as bars are missing that no start fetches."""
+    needed, key = max(_needed(config), default=(0, ""))
+    interval = config.strategy.bar_interval
+    has = warmup_of(config.market.warmup_bars, interval)
+    if needed <= has:
+        return
+    wait_ms = (needed - has) * INTERVAL_MS[interval]
+    until = "this whole run" if wait_ms >= config.duration_ms else f"the first {duration(wait_ms)}"
+    text = f"none in {until}: {key} needs {needed} bars of {interval}, a start fetches {has}"
+    remedy = f"Raise market.warmup_bars to {needed}." if needed <= WARMUP_MAX else f"Lower {key}."
+    yield CheckResult(ENTRIES, True, text, remedy)
+
+
+def _needed(config: Config) -> Iterator[tuple[int, str]]:
+    """Yield how many bars must have closed before an entry, each with the key that asks it."""
+    strategy, risk = config.strategy, config.risk
+    if strategy.name == nore_strategy_v1.NAME:
+        parameters = StrategyParameters.from_config(config.raw)
+        bars = BarIndicators(strategy.bar_interval, parameters)
+        yield bars.rsi.warmup, "strategy.rsi_period"
+        yield bars.slow.warmup, "strategy.ema_slow"
+        yield bars.atr.warmup, "strategy.atr_period"
+        yield bars.momentum.warmup, "strategy.return_bars"
+    # As many returns as these keys say come from one bar more.
+    yield (risk.correlation_bars or 0) + 1, "risk.correlation_bars"
+    yield (risk.volatility_bars_long or 0) + 1, "risk.volatility_bars_long"
+    compared = (risk.drift_bars or 0) + (risk.drift_reference_bars or 0)
+    yield compared + 1, "risk.drift_reference_bars"
+
+
+def _benchmark(config: Config) -> Iterator[CheckResult]:
+    """Yield that the benchmark, without whose bars nothing is bought, is not followed."""
+    benchmark, symbols = config.risk.benchmark_symbol, config.exchange.symbols
+    is_fixed = config.universe is None or config.universe.mode == "static"
+    if benchmark is None or benchmark in symbols or config.embedded is not None or not is_fixed:
+        return
+    text = f"none: the bars of risk.benchmark_symbol {benchmark} never come"
+    yield CheckResult(ENTRIES, True, text, f"Add {benchmark} to {config.venue}.symbols.")
+
+
+def _exits(config: Config) -> Iterator[CheckResult]:
+    """Yield gains that are taken only behind the target, and a target that pays no fees."""
+    for unit in ("bps", "atr_mult"):
+        target = getattr(config.risk, f"take_profit_{unit}")
+        keys = [name.format(unit) for name in _GAINS]
+        given = [(key, getattr(config.risk, key)) for key in keys]
+        idle = [f"risk.{key}" for key, gain in given if gain and _is_at_least(gain, target)]
+        if idle:
+            text = f"risk.take_profit_{unit} ({target}) ends a position before {listed(idle)}"
+            yield CheckResult(EXITS, True, text, "Raise the target, or set it to null.")
+    risk, execution = config.risk, config.execution
+    maker, taker = Decimal(execution.maker_fee_bps), Decimal(execution.taker_fee_bps)
+    fees = maker if risk.entry == MAKER else taker
+    fees += maker if risk.exits_at == AT_VENUE else taker
+    target = risk.take_profit_bps
+    if target is not None and Decimal(target) <= fees:
+        text = f"each sale at risk.take_profit_bps ({target}) loses: fees both ways take {fees}"
+        yield CheckResult(EXITS, True, text, "Raise the target above the fees.")
+
+
+def _is_at_least(gain: str, target: str | None) -> bool:
+    return target is not None and Decimal(gain) >= Decimal(target)
+
+
+def least_order_check(config: Config, rules: Sequence[Instrument]) -> CheckResult:
+    """Return whether the dearest entry reaches the exchange's least order, in every symbol.
+
+    Args:
+        config: The profile.
+        rules: Rules of its symbols, as the exchange told them.
+    """
+    small = []
+    for each in rules:
+        most = largest_entry(config.raw, each.symbol).leaves or "0"
+        least = OrderRules.of(each).market_bounds.notional_min
+        if parse_amount(most) < least:
+            words = f"{each.symbol}: at most {unpadded(most)}, least {unpadded(amount_text(least))}"
+            small.append(words)
+    text = f"an entry never reaches it; {'; '.join(small)}" if small else "entries can reach it"
+    remedy = "See what bounds them: minibot size SYMBOL --explain" if small else ""
+    return CheckResult(LEAST_ORDER, True, text, remedy)

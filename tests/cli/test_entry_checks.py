@@ -1,0 +1,97 @@
+"""`minibot doctor` about a profile that would not buy, or whose exits would not act."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.cli.support.entry_checks import (
+    ENTRIES,
+    EXITS,
+    entry_checks,
+    least_order_check,
+)
+from minibot.runtime.configuration.config import Config, load_config
+from minibot.watchdog.preflight import WARN
+from tests.instruments import instrument
+from tests.runs import PROJECT
+
+BENCHMARK = ("risk.benchmark_correlation_max=0.5", "risk.correlation_bars=59")
+TARGET = ("risk.take_profit_atr_mult=null", "risk.hard_stop_bps=500")
+
+
+def profile(*sets: str, name: str = "nore") -> Config:
+    """Return a shipped profile with changes."""
+    return load_config(PROJECT / "config" / f"{name}.v1.json", sets)
+
+
+def warned(config: Config) -> list[str]:
+    """Return the names of the checks that warn."""
+    return [each.name for each in entry_checks(config) if each.level == WARN]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nore", "nore-demo", "nore-smoke", "paper"),
+        *("portfolio", "conservative", "balanced", "aggressive"),
+    ],
+)
+def test_no_shipped_profile_is_warned_of(name: str) -> None:
+    """Every profile that minibot brings can buy, and all of its exits can act."""
+    assert warned(profile(name=name)) == []
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "names"),
+    [
+        # A start fetches sixty bars; a correlation of n returns needs n + 1.
+        (("strategy.ema_slow=60",), ("strategy.ema_slow=61",), [ENTRIES]),
+        (("strategy.rsi_period=59",), ("strategy.rsi_period=60",), [ENTRIES]),
+        (
+            ("risk.correlation_bars=59", "risk.correlation_max=0.5"),
+            ("risk.correlation_bars=60", "risk.correlation_max=0.5"),
+            [ENTRIES],
+        ),
+        (
+            (*BENCHMARK, "risk.benchmark_symbol=BTCUSDT"),
+            (*BENCHMARK, "risk.benchmark_symbol=ETHUSDT"),
+            [ENTRIES],
+        ),
+        (
+            (*TARGET, "risk.take_profit_bps=50", "risk.break_even_bps=49"),
+            (*TARGET, "risk.take_profit_bps=50", "risk.break_even_bps=50"),
+            [EXITS],
+        ),
+        (
+            (*TARGET, "risk.take_profit_bps=20.0001"),
+            (*TARGET, "risk.take_profit_bps=20"),
+            [EXITS],
+        ),
+    ],
+)
+def test_profile_that_would_not_act_is_warned_of_on_one_side_of_the_line(
+    good: tuple[str, ...], bad: tuple[str, ...], names: list[str]
+) -> None:
+    """Bars that no start fetches, a benchmark that nobody follows, gains behind the target."""
+    assert warned(profile(*good)) == []
+    assert warned(profile(*bad)) == names
+
+
+def test_bars_for_longer_than_the_run_are_said_to_end_its_entries() -> None:
+    """A wait within the run is told in minutes, a longer one as the whole run."""
+    short, whole = (
+        next(entry_checks(profile(f"strategy.ema_slow={bars}"))).found for bars in (90, 480)
+    )
+
+    assert "the first 30 min" in short
+    assert "this whole run" in whole
+
+
+@pytest.mark.parametrize(("cash", "is_warned"), [("25", False), ("24.99", True)])
+def test_account_whose_entries_stay_under_the_least_order_is_warned_of(
+    cash: str, is_warned: bool
+) -> None:
+    """A fifth of the cash, which the night may expose, against a least order of five."""
+    found = least_order_check(profile(f"portfolio.cash={cash}"), [instrument(notional_min="5")])
+
+    assert (found.level == WARN) is is_warned
