@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,9 @@ MEMORY_MB_DEFAULT: Final = 512
 TASKS: Final = ("infer", "train", "score", "probe")
 # After the trading roles; trainer and scorer only get otherwise idle CPU time.
 NICENESS: Final = {"infer": 10, "train": 19, "score": 19, "probe": 10}
+
+# Where memory runs out, the kernel ends the process with the highest score: this one, and no role.
+OOM_SCORE: Final = 1000
 
 
 def command(
@@ -102,8 +106,10 @@ def _load_native() -> tuple[LightGbm | None, str]:
 
 
 def _be_last(task: str) -> None:
-    """Let every other process have the CPU first; where that is not possible, go on."""
+    """Let every other process have CPU and memory first; where that is not possible, go on."""
     if sys.platform == "linux":
+        with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
+            score.write(b"%d" % OOM_SCORE)
         os.nice(NICENESS[task])
         if task in ("train", "score"):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -15,7 +15,7 @@ import pytest
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.jailed_process import JailedProcess
-from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.nore_ai_worker_v1 import TASKS, command
 from minibot.ai.recent import BARS_KEPT
 from minibot.ai.rows import BAR, Row, row_of
 from minibot.ai.service import AiService
@@ -209,6 +209,21 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
     assert hello["isolation"]["level"] == LEVEL_HERE
     assert hello["leaks"]["variables"] == []
     assert set(hello["rooms"]).isdisjoint({"execution", "risk", "strategies", "exchanges"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: oom_score_adj")
+@pytest.mark.parametrize("task", TASKS)
+def test_jailed_process_is_the_first_to_go_where_memory_runs_out(tmp_path: Path, task: str) -> None:
+    """A worker or trainer that eats the machine's memory costs no role."""
+    argv = command(sys.executable, tmp_path / "ai", 256, task)
+    child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
+    try:
+        wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
+        score = Path(f"/proc/{child.pid}/oom_score_adj").read_text()
+    finally:
+        child.kill()
+
+    assert int(score) == 1000
 
 
 @pytest.mark.row("N-101")
