@@ -13,6 +13,7 @@ from typing import Any, Final
 from minibot.cli.support.evening_questions import QUESTIONS, Question, default_of, values_of
 from minibot.cli.support.output import say, show
 from minibot.cli.support.own_profile import SCHEMA
+from minibot.cli.support.profile import as_typed
 from minibot.events.decimals import unpadded
 from minibot.events.model import JsonObject
 from minibot.events.money import parse_amount
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Half a letter, which the check refuses, has no UTF-8: JSON's own escape stands for it.
         write_atomic(path, _text(overlay).encode(errors="backslashreplace"))
         config = load_config(path)
-        load_config(path, arguments.set)  # What is typed is judged as typed, too.
+        as_typed(load_config(path, arguments.set))
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -23,6 +23,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config, load_config, value_of
 from minibot.runtime.configuration.config_files import printable, read_profile
 from minibot.runtime.configuration.config_layers import parse_value
+from minibot.runtime.configuration.config_rules import typed_violations
 from minibot.runtime.configuration.config_schema import NEAR_MIN, config_schema, describe, resolved
 from minibot.runtime.configuration.loosening import own_bound
 from minibot.runtime.configuration.risk_policy import POLICY_PATH, policy_bound
@@ -145,6 +146,8 @@ def stage(
         kept = {key: value for key, value in now.staged.items() if key not in gone}
         wished = {key: parse_value(text) for key, text in put.items()}
         config = load_config(file, staged={**kept, **wished})
+        if violations := list(typed_violations(config.raw, config.origin)):
+            raise ConfigError("settings: nothing was staged.", violations, "")
         require_runnable(config)
         # As the profile holds them: 5 for a decimal is the text "5".
         values = {key: value_of(config.raw, key) for key in wished}

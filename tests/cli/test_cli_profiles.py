@@ -188,6 +188,17 @@ def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_para
     assert fine.code == 0, fine.err
 
 
+@pytest.mark.parametrize("name", ["backtest", "config", "doctor", "night", "size"])
+def test_verb_refuses_an_amount_that_the_sizing_does_not_read(name: str, var_dir: Path) -> None:
+    """An order of 100 that would be one of 800 is refused, not bought."""
+    words = ("--set", "risk.sizing=share", "--set", "risk.order_notional=100")
+
+    said = started(name, var_dir, *words)
+
+    assert said.code == 4
+    assert 'risk.order_notional = "100" (--set): of no effect, as risk.sizing is' in said.err
+
+
 @pytest.mark.parametrize("name", ["backtest", "config", "doctor", "night", "optimise"])
 def test_verb_that_runs_a_strategy_refuses_a_key_that_it_does_not_read(
     name: str, var_dir: Path

@@ -89,6 +89,7 @@ def test_value_that_is_put_and_taken_back_and_holds_already_changes_nothing(ops:
         ("risk.night_notional_pace", "null", "at most 10, the profile's own; to loosen it"),
         ("risk.left_trading", "hold", "the profile's own alone; to loosen it"),
         ("portfolio.cash", "10000.01", "at most 10000, the profile's own; to loosen it"),
+        ("risk.order_notional", "90", "of no effect, as risk.sizing is risk"),
         ("strategy.score_min", "-1", "a whole number from 0 to 110"),
         ("strategy.score_mim", "60", "did you mean strategy.score_min?"),
         ("risk.policy_version", "null", "cannot be changed here"),

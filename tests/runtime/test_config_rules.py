@@ -417,11 +417,6 @@ KELLY = [
             ["risk.late_fill_market_ms=1000", "execution.latency_drawn_market_ms=[1000,2000]"],
             "execution.latency_drawn_market_ms.1",
         ),
-        (
-            ["risk.sizing=fixed", "risk.order_notional=90"],
-            ["risk.sizing=share", "risk.order_notional=90"],
-            "risk.order_notional",
-        ),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),
         (MAKER, MAKER[1:], "risk.entry"),

@@ -28,7 +28,20 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
     # Imported here because `--help` needs none of it.
     from minibot.runtime.configuration.config import load_config
 
-    return load_config(arguments.config, [*arguments.set, *sets], os.environ)
+    return as_typed(load_config(arguments.config, [*arguments.set, *sets], os.environ))
+
+
+def as_typed(config: Config) -> Config:
+    """Return a profile unless a typed value of it has no effect.
+
+    Raises:
+        ConfigError: It has; with every violation.
+    """
+    from minibot.runtime.configuration.config_rules import typed_violations
+
+    if found := tuple(typed_violations(config.raw, config.origin)):
+        raise ConfigError("this profile does not read all that is typed.", found, "")
+    return config
 
 
 def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
@@ -48,7 +61,7 @@ def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
     if not staged:
         return config
     try:
-        return load_config(arguments.config, [*arguments.set, *sets], os.environ, staged)
+        return as_typed(load_config(arguments.config, [*arguments.set, *sets], os.environ, staged))
     except ConfigError as error:
         remedy = "Take staged settings back: minibot settings --take-back-all; then start again."
         raise ConfigError(error.message, error.violations, remedy) from error
@@ -76,4 +89,4 @@ def recorded_profile(raw: JsonObject, arguments: argparse.Namespace) -> Config:
     """
     from minibot.runtime.configuration.config import config_with
 
-    return config_with(raw, arguments.set, os.environ)
+    return as_typed(config_with(raw, arguments.set, os.environ))

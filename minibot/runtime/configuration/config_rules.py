@@ -95,7 +95,7 @@ _SHARED: Final = ("position_share_bps_max",)
 _MAKER_KEYS: Final = ("maker_patience_market_ms", "maker_requotes", "maker_end")
 _BUCKETS: Final = ("bucket_active_bps", "bucket_reserve_bps", "bucket_buffer_bps")
 _SIZING_KEYS: Final = (
-    *("sizing", "order_notional", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
+    *("sizing", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
     *(key for keys in _SIZED_BY.values() for key in keys),
 )
 
@@ -182,6 +182,21 @@ def rule_violations(
     for needs, rule in _RULES:
         if not any(_touches(need, key) for need in needs for key in refused):
             yield from rule(raw, origin)
+
+
+def typed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    """Yield one sentence for each value of a person that the rest of the profile does not read.
+
+    A file may hold it beside a mode that it once had; who types it now expects an effect.
+    """
+    key, mode = "risk.order_notional", raw["risk"].get("sizing") or FIXED
+    layer = origin.get(key, "")
+    if mode != FIXED and (layer in (SET, STAGED) or is_variable(layer)):
+        words = (
+            f"of no effect, as risk.sizing is {mode}; "
+            "allowed: risk.position_notional_max, which bounds an entry"
+        )
+        yield told(key.split("."), raw["risk"]["order_notional"], words, origin)
 
 
 def _touches(need: str, key: str) -> bool:
@@ -362,13 +377,6 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             if mode is None and key not in _SHARED and risk.get(key) is not None:
                 words = f"allowed: only where risk.sizing is given, for {owner}"
                 yield told(["risk", key], risk[key], words, origin)
-    layer = origin.get("risk.order_notional", "")
-    if mode not in (None, FIXED) and (layer in (SET, STAGED) or is_variable(layer)):
-        words = (
-            f"allowed: no change beside risk.sizing {mode}, where it sizes no entry; "
-            "risk.position_notional_max bounds one"
-        )
-        yield told(["risk", "order_notional"], risk["order_notional"], words, origin)
     if mode == RISK and risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = "allowed: risk where risk.stop_atr_mult or risk.stop_bps gives a stop"
         yield told(["risk", "sizing"], mode, words, origin)
