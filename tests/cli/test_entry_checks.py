@@ -67,6 +67,12 @@ def test_no_shipped_profile_is_warned_of(name: str) -> None:
             (*TARGET, "risk.take_profit_bps=20"),
             [EXITS],
         ),
+        # Entries are made at a spread of up to eight basis points.
+        (
+            ("risk.stop_atr_mult=null", "risk.stop_bps=8.1"),
+            ("risk.stop_atr_mult=null", "risk.stop_bps=8"),
+            [EXITS],
+        ),
     ],
 )
 def test_profile_that_would_not_act_is_warned_of_on_one_side_of_the_line(

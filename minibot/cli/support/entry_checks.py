@@ -79,7 +79,7 @@ def _benchmark(config: Config) -> Iterator[CheckResult]:
 
 
 def _exits(config: Config) -> Iterator[CheckResult]:
-    """Yield gains that are taken only behind the target, and a target that pays no fees."""
+    """Yield gains that are taken only behind the target, and exits that cost whatever happens."""
     for unit in ("bps", "atr_mult"):
         target = getattr(config.risk, f"take_profit_{unit}")
         keys = [name.format(unit) for name in _GAINS]
@@ -96,6 +96,21 @@ def _exits(config: Config) -> Iterator[CheckResult]:
     if target is not None and Decimal(target) <= fees:
         text = f"each sale at risk.take_profit_bps ({target}) loses: fees both ways take {fees}"
         yield CheckResult(EXITS, True, text, "Raise the target above the fees.")
+    widest = _widest_spread(config)
+    for key in ("stop_bps", "hard_stop_bps"):
+        stop = getattr(risk, key)
+        if stop is not None and widest is not None and Decimal(stop) <= widest:
+            text = f"risk.{key} ({stop}) may lie within the spread of an entry ({widest} at most)"
+            yield CheckResult(EXITS, True, f"{text}, which is then sold at once", "Widen the stop.")
+
+
+def _widest_spread(config: Config) -> Decimal | None:
+    """Return the widest spread in basis points at which an entry is made, None without a bound."""
+    asked = config.risk.entry_spread_bps_max
+    bounds = [] if asked is None else [Decimal(asked)]
+    if config.strategy.name == nore_strategy_v1.NAME:
+        bounds.append(Decimal(config.strategy.spread_bps_max))
+    return min(bounds, default=None)
 
 
 def _is_at_least(gain: str, target: str | None) -> bool:
