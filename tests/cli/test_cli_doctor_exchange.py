@@ -98,20 +98,31 @@ def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) ->
         assert path in bad.out
 
 
+def checked(port: int, folder: Path, *texts: str) -> dict[str, Any]:
+    """Return the checks of `minibot doctor` for a local port, by name."""
+    host = f"127.0.0.1:{port}"
+    sets = (f"binance.rest_url=http://{host}", f"binance.stream_url=ws://{host}", *texts)
+    words = [word for text in sets for word in ("--set", text)]
+    said = run_command(["minibot", "doctor", "--json", "--var", str(folder / "var"), *words])
+    return {each["name"]: each for each in said.document["checks"]}
+
+
 def test_doctor_asks_the_host_for_the_least_order_that_an_entry_has_to_reach(
     port: int, tmp_path: Path
 ) -> None:
     """An account too small for the venue's filter is warned of before the night, by symbol."""
-    sets = (
-        f"binance.rest_url=http://127.0.0.1:{port}",
-        f"binance.stream_url=ws://127.0.0.1:{port}",
-    )
-    words = [word for text in (*sets, "portfolio.cash=10") for word in ("--set", text)]
-    said = run_command(["minibot", "doctor", "--json", "--var", str(tmp_path / "var"), *words])
+    check = checked(port, tmp_path, "portfolio.cash=10")["least order"]
 
-    (check,) = [each for each in said.document["checks"] if each["name"] == "least order"]
     assert check["level"] == "WARN"
     assert "BTCUSDT: at most 2, least 5" in check["found"]
+
+
+def test_doctor_fails_for_a_market_that_the_host_does_not_list(port: int, tmp_path: Path) -> None:
+    """A night would be STOPPED for it in its first seconds, when nobody looks any more."""
+    check = checked(port, tmp_path, 'binance.symbols=["FOOUSDT"]')["symbols"]
+
+    assert check["level"] == "FAIL"
+    assert "binance.symbols" in check["remedy"]
 
 
 def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:

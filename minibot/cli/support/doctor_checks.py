@@ -10,7 +10,7 @@ from minibot.cli.support.entry_checks import LEAST_ORDER, entry_checks, least_or
 from minibot.cli.support.leftover_checks import leftover_checks
 from minibot.cli.support.machine_checks import machine_checks
 from minibot.cli.support.trial_checks import trial_checks
-from minibot.exchanges.base import RestError, StreamLost
+from minibot.exchanges.base import REFUSED, RestError, StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
 from minibot.market.venue_access import new_rest, new_stream, server_time, venue_of
@@ -88,7 +88,8 @@ def _market_data(config: Config) -> Iterator[CheckResult]:
         return
     found = exchange_checks(config, server_time)
     yield from found
-    if found[0].passed:
+    # A dynamic universe names its symbols by what is listed.
+    if found[0].passed and (config.universe is None or config.universe.mode == "static"):
         yield _least_order(config)
     yield _stream(config)
 
@@ -111,6 +112,9 @@ def _least_order(config: Config) -> CheckResult:
     try:
         return least_order_check(config, rest.instruments(config.exchange.symbols))
     except RestError as error:
+        if error.kind == REFUSED:  # As a start would be, after it has made a run and a flag.
+            remedy = f"Correct {config.venue}.symbols, which name a market that is not listed."
+            return CheckResult("symbols", False, str(error), remedy)
         return CheckResult(LEAST_ORDER, True, f"not checked: {error}", "minibot doctor, again")
     finally:
         rest.close()
