@@ -111,15 +111,15 @@ def test_doctor_asks_the_host_for_the_least_order_that_an_entry_has_to_reach(
     port: int, tmp_path: Path
 ) -> None:
     """An account too small for the venue's filter is warned of before the night, by symbol."""
-    check = checked(port, tmp_path, "portfolio.cash=10")["least order"]
+    check = checked(port, tmp_path, "portfolio.cash=10")["markets"]
 
     assert check["level"] == "WARN"
-    assert "BTCUSDT: at most 2, least 5" in check["found"]
+    assert "BTCUSDT: an entry costs 2 at most, the least order is 5" in check["found"]
 
 
 def test_doctor_fails_for_a_market_that_the_host_does_not_list(port: int, tmp_path: Path) -> None:
     """A night would be STOPPED for it in its first seconds, when nobody looks any more."""
-    check = checked(port, tmp_path, 'binance.symbols=["FOOUSDT"]')["symbols"]
+    check = checked(port, tmp_path, 'binance.symbols=["FOOUSDT"]')["markets"]
 
     assert check["level"] == "FAIL"
     assert "binance.symbols" in check["remedy"]

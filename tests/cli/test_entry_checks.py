@@ -8,7 +8,7 @@ from minibot.cli.support.entry_checks import (
     ENTRIES,
     EXITS,
     entry_checks,
-    least_order_check,
+    market_check,
 )
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.watchdog.preflight import WARN
@@ -98,6 +98,14 @@ def test_account_whose_entries_stay_under_the_least_order_is_warned_of(
     cash: str, is_warned: bool
 ) -> None:
     """A fifth of the cash, which the night may expose, against a least order of five."""
-    found = least_order_check(profile(f"portfolio.cash={cash}"), [instrument(notional_min="5")])
+    found = market_check(profile(f"portfolio.cash={cash}"), [instrument(notional_min="5")])
+
+    assert (found.level == WARN) is is_warned
+
+
+@pytest.mark.parametrize(("status", "is_warned"), [("TRADING", False), ("BREAK", True)])
+def test_symbol_that_is_not_traded_now_is_warned_of(status: str, is_warned: bool) -> None:
+    """A market that the venue has halted or taken away buys nothing in this night."""
+    found = market_check(profile(), [instrument(status=status)])
 
     assert (found.level == WARN) is is_warned

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 
-from minibot.cli.support.entry_checks import LEAST_ORDER, entry_checks, least_order_check
+from minibot.cli.support.entry_checks import MARKETS, entry_checks, market_check
 from minibot.cli.support.leftover_checks import leftover_checks
 from minibot.cli.support.machine_checks import machine_checks
 from minibot.cli.support.trial_checks import trial_checks
@@ -90,7 +90,7 @@ def _market_data(config: Config) -> Iterator[CheckResult]:
     yield from found
     # A dynamic universe names its symbols by what is listed.
     if found[0].passed and (config.universe is None or config.universe.mode == "static"):
-        yield _least_order(config)
+        yield _markets(config)
     yield _stream(config)
 
 
@@ -107,15 +107,15 @@ def _source(config: Config) -> CheckResult:
     return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
 
 
-def _least_order(config: Config) -> CheckResult:
+def _markets(config: Config) -> CheckResult:
     rest = new_rest(config)
     try:
-        return least_order_check(config, rest.instruments(config.exchange.symbols))
+        return market_check(config, rest.instruments(config.exchange.symbols))
     except RestError as error:
         if error.kind == REFUSED:  # As a start would be, after it has made a run and a flag.
             remedy = f"Correct {config.venue}.symbols, which name a market that is not listed."
-            return CheckResult("symbols", False, str(error), remedy)
-        return CheckResult(LEAST_ORDER, True, f"not checked: {error}", "minibot doctor, again")
+            return CheckResult(MARKETS, False, str(error), remedy)
+        return CheckResult(MARKETS, True, f"not checked: {error}", "minibot doctor, again")
     finally:
         rest.close()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
-from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.order_rules import TRADING, OrderRules
 from minibot.cores.core_profile import AT_VENUE, MAKER
 from minibot.events.decimals import unpadded
 from minibot.events.intervals import INTERVAL_MS, warmup_of
@@ -24,7 +24,7 @@ from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.parameters import StrategyParameters
 from minibot.watchdog.preflight import CheckResult
 
-ENTRIES, EXITS, LEAST_ORDER = "entries", "exits", "least order"
+ENTRIES, EXITS, MARKETS = "entries", "exits", "markets"
 WARMUP_MAX: Final = 1_000
 # Gains in the same unit, of which one at or beyond the target is never reached.
 _GAINS: Final = ("trail_from_{}", "break_even_{}", "ladder_1_{}", "ladder_2_{}")
@@ -117,20 +117,22 @@ def _is_at_least(gain: str, target: str | None) -> bool:
     return target is not None and Decimal(gain) >= Decimal(target)
 
 
-def least_order_check(config: Config, rules: Sequence[Instrument]) -> CheckResult:
-    """Return whether the dearest entry reaches the exchange's least order, in every symbol.
+def market_check(config: Config, rules: Sequence[Instrument]) -> CheckResult:
+    """Return whether each symbol is traded now, and the dearest entry reaches its least order.
 
     Args:
         config: The profile.
         rules: Rules of its symbols, as the exchange told them.
     """
-    small = []
+    found = []
     for each in rules:
+        if each.status != TRADING:
+            found.append(f"{each.symbol} is not traded now: {each.status}")
         most = largest_entry(config.raw, each.symbol).leaves or "0"
         least = OrderRules.of(each).market_bounds.notional_min
         if parse_amount(most) < least:
-            words = f"{each.symbol}: at most {unpadded(most)}, least {unpadded(amount_text(least))}"
-            small.append(words)
-    text = f"an entry never reaches it; {'; '.join(small)}" if small else "entries can reach it"
-    remedy = "See what bounds them: minibot size SYMBOL --explain" if small else ""
-    return CheckResult(LEAST_ORDER, True, text, remedy)
+            amounts = f"{unpadded(most)} at most, the least order is {unpadded(amount_text(least))}"
+            found.append(f"{each.symbol}: an entry costs {amounts}")
+    text = "; ".join(found) or "each is traded now, and an entry reaches its least order"
+    remedy = "Choose other symbols, or see: minibot size SYMBOL --explain" if found else ""
+    return CheckResult(MARKETS, True, text, remedy)
