@@ -67,6 +67,9 @@ def test_no_shipped_profile_is_warned_of(name: str) -> None:
             (*TARGET, "risk.take_profit_bps=20"),
             [EXITS],
         ),
+        (("strategy.score_min=100",), ("strategy.score_min=101",), [ENTRIES]),
+        (("strategy.confidence_min=99",), ("strategy.confidence_min=100",), [ENTRIES]),
+        (("risk.confidence_min=99",), ("risk.confidence_min=100",), [ENTRIES]),
         # Entries are made at a spread of up to eight basis points.
         (
             ("risk.stop_atr_mult=null", "risk.stop_bps=8.1"),

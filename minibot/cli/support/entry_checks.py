@@ -21,18 +21,21 @@ from minibot.report.figures import duration, listed
 from minibot.runtime.configuration.config import Config
 from minibot.strategies import nore_strategy_v1
 from minibot.strategies.bar_indicators import BarIndicators
+from minibot.strategies.nore_evaluation import ENTRY_POINTS, QUALITY_POINTS, TREND_POINTS
 from minibot.strategies.parameters import StrategyParameters
+from minibot.strategies.rules import RSI_POINTS, STRENGTH_POINTS
 from minibot.watchdog.preflight import CheckResult
 
 ENTRIES, EXITS, MARKETS = "entries", "exits", "markets"
 WARMUP_MAX: Final = 1_000
+_CONFIDENCE_KINDS: Final = 5
 # Gains in the same unit, of which one at or beyond the target is never reached.
 _GAINS: Final = ("trail_from_{}", "break_even_{}", "ladder_1_{}", "ladder_2_{}")
 
 
 def entry_checks(config: Config) -> Iterator[CheckResult]:
     """Yield what keeps a profile from buying, and the exits that cannot act; needs no exchange."""
-    found = [*_bars(config), *_benchmark(config)]
+    found = [*_bars(config), *_benchmark(config), *_thresholds(config)]
     yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
     yield from _exits(config)
 
@@ -76,6 +79,23 @@ def _benchmark(config: Config) -> Iterator[CheckResult]:
         return
     text = f"none: the bars of risk.benchmark_symbol {benchmark} never come"
     yield CheckResult(ENTRIES, True, text, f"Add {benchmark} to {config.venue}.symbols.")
+
+
+def _thresholds(config: Config) -> Iterator[CheckResult]:
+    """Yield thresholds above what the night's own strategy can say of any market."""
+    if config.strategy.name != nore_strategy_v1.NAME:
+        return
+    # A confidence is the sum of equal points; all of one kind come without a spread alone.
+    score = ENTRY_POINTS + STRENGTH_POINTS + RSI_POINTS + TREND_POINTS
+    confidence = _CONFIDENCE_KINDS * QUALITY_POINTS - 1
+    for key, asked, most in (
+        ("strategy.score_min", config.strategy.score_min, score),
+        ("strategy.confidence_min", config.strategy.confidence_min, confidence),
+        ("risk.confidence_min", config.risk.confidence_min or 0, confidence),
+    ):
+        if asked > most:
+            text = f"none: {key} ({asked}) is above the best there is ({most})"
+            yield CheckResult(ENTRIES, True, text, f"Lower {key}.")
 
 
 def _exits(config: Config) -> Iterator[CheckResult]:
