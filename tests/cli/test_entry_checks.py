@@ -67,6 +67,12 @@ def test_no_shipped_profile_is_warned_of(name: str) -> None:
             (*TARGET, "risk.take_profit_bps=20"),
             [EXITS],
         ),
+        (("portfolio.close_market_ms=1000",), ("portfolio.close_market_ms=999",), [EXITS]),
+        (
+            ("portfolio.close_market_ms=0", "portfolio.at_end=carry"),
+            ("portfolio.close_market_ms=4000", "execution.latency_market_ms=4000"),
+            [EXITS],
+        ),
         (("strategy.score_min=100",), ("strategy.score_min=101",), [ENTRIES]),
         (("strategy.confidence_min=99",), ("strategy.confidence_min=100",), [ENTRIES]),
         (("risk.confidence_min=99",), ("risk.confidence_min=100",), [ENTRIES]),

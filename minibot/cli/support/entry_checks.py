@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING, OrderRules
-from minibot.cores.core_profile import AT_VENUE, MAKER
+from minibot.cores.core_profile import AT_VENUE, CARRY, MAKER
 from minibot.events.decimals import unpadded
 from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.model import Instrument
@@ -38,6 +38,7 @@ def entry_checks(config: Config) -> Iterator[CheckResult]:
     found = [*_bars(config), *_benchmark(config), *_thresholds(config)]
     yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
     yield from _exits(config)
+    yield from _end(config)
 
 
 def _bars(config: Config) -> Iterator[CheckResult]:
@@ -131,6 +132,17 @@ def _widest_spread(config: Config) -> Decimal | None:
     if config.strategy.name == nore_strategy_v1.NAME:
         bounds.append(Decimal(config.strategy.spread_bps_max))
     return min(bounds, default=None)
+
+
+def _end(config: Config) -> Iterator[CheckResult]:
+    """Yield that the end leaves no time for its sales: a beat tells it, an order takes its way."""
+    portfolio, execution = config.portfolio, config.execution
+    ways = execution.latency_drawn_market_ms or (execution.latency_market_ms,)
+    least = max(config.market.beat_interval_market_ms, max(ways) + 1)
+    if portfolio.at_end != CARRY and portfolio.close_market_ms < least:
+        text = f"portfolio.close_market_ms ({portfolio.close_market_ms}) is too short to close"
+        remedy = f"Raise it to {least} or more; else positions stay open at the end."
+        yield CheckResult(EXITS, True, text, remedy)
 
 
 def _is_at_least(gain: str, target: str | None) -> bool:
