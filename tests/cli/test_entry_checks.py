@@ -73,6 +73,7 @@ def test_no_shipped_profile_is_warned_of(name: str) -> None:
             ("portfolio.close_market_ms=4000", "execution.latency_market_ms=4000"),
             [EXITS],
         ),
+        (("risk.signal_age_ms_max=100",), ("risk.signal_age_ms_max=99",), [ENTRIES]),
         (("strategy.score_min=100",), ("strategy.score_min=101",), [ENTRIES]),
         (("strategy.confidence_min=99",), ("strategy.confidence_min=100",), [ENTRIES]),
         (("risk.confidence_min=99",), ("risk.confidence_min=100",), [ENTRIES]),

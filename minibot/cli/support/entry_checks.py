@@ -18,7 +18,7 @@ from minibot.events.model import Instrument
 from minibot.events.money import amount_text, parse_amount
 from minibot.replay.explain.size_question import largest_entry
 from minibot.report.figures import duration, listed
-from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config import Config, value_of
 from minibot.strategies import nore_strategy_v1
 from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.nore_evaluation import ENTRY_POINTS, QUALITY_POINTS, TREND_POINTS
@@ -29,13 +29,15 @@ from minibot.watchdog.preflight import CheckResult
 ENTRIES, EXITS, MARKETS = "entries", "exits", "markets"
 WARMUP_MAX: Final = 1_000
 _CONFIDENCE_KINDS: Final = 5
+_AGES: Final = ("strategy.tick_age_ms_max", "risk.tick_age_ms_max", "risk.signal_age_ms_max")
+_AGE_MS_MIN: Final = 100
 # Gains in the same unit, of which one at or beyond the target is never reached.
 _GAINS: Final = ("trail_from_{}", "break_even_{}", "ladder_1_{}", "ladder_2_{}")
 
 
 def entry_checks(config: Config) -> Iterator[CheckResult]:
     """Yield what keeps a profile from buying, and the exits that cannot act; needs no exchange."""
-    found = [*_bars(config), *_benchmark(config), *_thresholds(config)]
+    found = [*_bars(config), *_benchmark(config), *_thresholds(config), *_ages(config)]
     yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
     yield from _exits(config)
     yield from _end(config)
@@ -97,6 +99,15 @@ def _thresholds(config: Config) -> Iterator[CheckResult]:
         if asked > most:
             text = f"none: {key} ({asked}) is above the best there is ({most})"
             yield CheckResult(ENTRIES, True, text, f"Lower {key}.")
+
+
+def _ages(config: Config) -> Iterator[CheckResult]:
+    """Yield ages in milliseconds that look like seconds: prices and messages are older at once."""
+    for key in _AGES:
+        age_ms = value_of(config.raw, key)
+        if age_ms < _AGE_MS_MIN:
+            text = f"hardly any: {key} is {age_ms} ms, which prices and messages soon exceed"
+            yield CheckResult(ENTRIES, True, text, "Give milliseconds: a second is 1000.")
 
 
 def _exits(config: Config) -> Iterator[CheckResult]:
