@@ -70,6 +70,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> Config:
     """Return the profile of the night, judged as a start judges it."""
+    from minibot.cli.support.entry_checks import warned_lines
     from minibot.strategies.trial_process import require_runnable
 
     take_profile(arguments)
@@ -84,6 +85,8 @@ def _config(arguments: argparse.Namespace) -> Config:
     config = fed(arguments, config)
     judge_played(arguments, config)
     require_runnable(config)
+    for line in warned_lines(config):
+        say(line)
     return config
 
 

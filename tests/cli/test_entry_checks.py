@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from minibot.cli.support.entry_checks import (
@@ -13,7 +15,7 @@ from minibot.cli.support.entry_checks import (
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.watchdog.preflight import WARN
 from tests.instruments import instrument
-from tests.runs import PROJECT
+from tests.runs import PROJECT, verb
 
 BENCHMARK = ("risk.benchmark_correlation_max=0.5", "risk.correlation_bars=59")
 TARGET = ("risk.take_profit_atr_mult=null", "risk.hard_stop_bps=500")
@@ -119,3 +121,16 @@ def test_symbol_that_is_not_traded_now_is_warned_of(status: str, is_warned: bool
     found = market_check(profile(), [instrument(status=status)])
 
     assert (found.level == WARN) is is_warned
+
+
+@pytest.mark.process
+def test_night_says_before_it_starts_that_it_will_not_buy(tmp_path: Path) -> None:
+    """A night that nobody asked doctor about names key and remedy; here it then finds no source."""
+    profile_file = str(PROJECT / "config" / "nore-demo.v1.json")
+    sets = ("strategy.score_min=110", "embedded.source=tape:none")
+    words = [word for text in sets for word in ("--set", text)]
+
+    said = verb(tmp_path / "var", "night", "--config", profile_file, *words)
+
+    assert said.code != 0
+    assert "warning: entries: none: strategy.score_min (110) is above" in said.err

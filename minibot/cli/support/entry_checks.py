@@ -16,7 +16,6 @@ from minibot.events.decimals import unpadded
 from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.model import Instrument
 from minibot.events.money import amount_text, parse_amount
-from minibot.replay.explain.size_question import largest_entry
 from minibot.report.figures import duration, listed
 from minibot.runtime.configuration.config import Config, value_of
 from minibot.strategies import nore_strategy_v1
@@ -24,7 +23,7 @@ from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.nore_evaluation import ENTRY_POINTS, QUALITY_POINTS, TREND_POINTS
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.rules import RSI_POINTS, STRENGTH_POINTS
-from minibot.watchdog.preflight import CheckResult
+from minibot.watchdog.preflight import WARN, CheckResult
 
 ENTRIES, EXITS, MARKETS = "entries", "exits", "markets"
 WARMUP_MAX: Final = 1_000
@@ -41,6 +40,12 @@ def entry_checks(config: Config) -> Iterator[CheckResult]:
     yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
     yield from _exits(config)
     yield from _end(config)
+
+
+def warned_lines(config: Config) -> list[str]:
+    """Return a line for each of these checks that warns, for a start."""
+    checks = [each for each in entry_checks(config) if each.level == WARN]
+    return [f"warning: {each.name}: {each.found}. {each.remedy}" for each in checks]
 
 
 def _bars(config: Config) -> Iterator[CheckResult]:
@@ -167,6 +172,9 @@ def market_check(config: Config, rules: Sequence[Instrument]) -> CheckResult:
         config: The profile.
         rules: Rules of its symbols, as the exchange told them.
     """
+    # Imported here because a start, which asks no rules, needs none of it.
+    from minibot.replay.explain.size_question import largest_entry
+
     found = []
     for each in rules:
         if each.status != TRADING:
