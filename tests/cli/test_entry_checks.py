@@ -18,6 +18,10 @@ from tests.instruments import instrument
 from tests.runs import PROJECT, verb
 
 BENCHMARK = ("risk.benchmark_correlation_max=0.5", "risk.correlation_bars=59")
+REGIMES = (
+    *('scanner={"bar_interval": "1m"}', 'market.bar_intervals=["1m", "1h", "4h"]'),
+    'risk.entry_regimes=["trending"]',
+)
 TARGET = ("risk.take_profit_atr_mult=null", "risk.hard_stop_bps=500")
 
 
@@ -79,6 +83,11 @@ def test_no_shipped_profile_is_warned_of(name: str) -> None:
         (("strategy.score_min=100",), ("strategy.score_min=101",), [ENTRIES]),
         (("strategy.confidence_min=99",), ("strategy.confidence_min=100",), [ENTRIES]),
         (("risk.confidence_min=99",), ("risk.confidence_min=100",), [ENTRIES]),
+        (
+            (*REGIMES, 'market.warmup_bars={"1m": 60, "4h": 43}'),
+            (*REGIMES, 'market.warmup_bars={"1m": 60, "4h": 42}'),
+            [ENTRIES],
+        ),
         # Entries are made at a spread of up to eight basis points.
         (
             ("risk.stop_atr_mult=null", "risk.stop_bps=8.1"),

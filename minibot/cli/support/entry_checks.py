@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING, OrderRules
-from minibot.cores.core_profile import AT_VENUE, CARRY, MAKER
+from minibot.cores.core_profile import AT_VENUE, CARRY, MAKER, MIXED
 from minibot.events.decimals import unpadded
-from minibot.events.intervals import INTERVAL_MS, warmup_of
+from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL, warmup_of
 from minibot.events.model import Instrument
 from minibot.events.money import amount_text, parse_amount
 from minibot.report.figures import duration, listed
@@ -23,6 +23,7 @@ from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.nore_evaluation import ENTRY_POINTS, QUALITY_POINTS, TREND_POINTS
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.rules import RSI_POINTS, STRENGTH_POINTS
+from minibot.strategies.scanner.regime import REGIME_BARS_MIN
 from minibot.watchdog.preflight import WARN, CheckResult
 
 ENTRIES, EXITS, MARKETS = "entries", "exits", "markets"
@@ -50,33 +51,38 @@ def warned_lines(config: Config) -> list[str]:
 
 def _bars(config: Config) -> Iterator[CheckResult]:
     """Yield how long nothing is bought, as bars are missing that no start fetches."""
-    needed, key = max(_needed(config), default=(0, ""))
-    interval = config.strategy.bar_interval
-    has = warmup_of(config.market.warmup_bars, interval)
-    if needed <= has:
+    warmup, waits = config.market.warmup_bars, []
+    for needed, interval, key in _needed(config):
+        has = warmup_of(warmup, interval)
+        waits.append(((needed - has) * INTERVAL_MS[interval], needed, has, interval, key))
+    wait_ms, needed, has, interval, key = max(waits)
+    if wait_ms <= 0:
         return
-    wait_ms = (needed - has) * INTERVAL_MS[interval]
     until = "this whole run" if wait_ms >= config.duration_ms else f"the first {duration(wait_ms)}"
     text = f"none in {until}: {key} needs {needed} bars of {interval}, a start fetches {has}"
-    remedy = f"Raise market.warmup_bars to {needed}." if needed <= WARMUP_MAX else f"Lower {key}."
+    remedy = f"Raise market.warmup_bars to {needed} for {interval}."
+    remedy = remedy if needed <= WARMUP_MAX else f"Lower {key}."
     yield CheckResult(ENTRIES, True, text, remedy)
 
 
-def _needed(config: Config) -> Iterator[tuple[int, str]]:
-    """Yield how many bars must have closed before an entry, each with the key that asks it."""
+def _needed(config: Config) -> Iterator[tuple[int, str, str]]:
+    """Yield how many bars of which length an entry needs, each with the key that asks them."""
     strategy, risk = config.strategy, config.risk
+    interval = strategy.bar_interval
     if strategy.name == nore_strategy_v1.NAME:
         parameters = StrategyParameters.from_config(config.raw)
-        bars = BarIndicators(strategy.bar_interval, parameters)
-        yield bars.rsi.warmup, "strategy.rsi_period"
-        yield bars.slow.warmup, "strategy.ema_slow"
-        yield bars.atr.warmup, "strategy.atr_period"
-        yield bars.momentum.warmup, "strategy.return_bars"
+        bars = BarIndicators(interval, parameters)
+        yield bars.rsi.warmup, interval, "strategy.rsi_period"
+        yield bars.slow.warmup, interval, "strategy.ema_slow"
+        yield bars.atr.warmup, interval, "strategy.atr_period"
+        yield bars.momentum.warmup, interval, "strategy.return_bars"
     # As many returns as these keys say come from one bar more.
-    yield (risk.correlation_bars or 0) + 1, "risk.correlation_bars"
-    yield (risk.volatility_bars_long or 0) + 1, "risk.volatility_bars_long"
+    yield (risk.correlation_bars or 0) + 1, interval, "risk.correlation_bars"
+    yield (risk.volatility_bars_long or 0) + 1, interval, "risk.volatility_bars_long"
     compared = (risk.drift_bars or 0) + (risk.drift_reference_bars or 0)
-    yield compared + 1, "risk.drift_reference_bars"
+    yield compared + 1, interval, "risk.drift_reference_bars"
+    if MIXED not in (risk.entry_regimes or (MIXED,)):
+        yield REGIME_BARS_MIN, REGIME_INTERVAL, "risk.entry_regimes"
 
 
 def _benchmark(config: Config) -> Iterator[CheckResult]:
