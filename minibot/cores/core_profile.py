@@ -81,7 +81,7 @@ LEAVE: Final = "exit"
 """The choices of a row of `risk.recovery`."""
 
 MIXED: Final = "mixed"
-"""The regime of a market of which too few bars of 4 hours are known, among others."""
+"""The regime of a market without another one, and while too few 4-hour bars are known."""
 
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""

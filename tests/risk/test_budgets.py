@@ -241,7 +241,7 @@ def test_each_amount_of_earlier_runs_counts_against_its_own_budget() -> None:
 
 
 def test_lack_of_a_lot_without_a_price_moves_the_floor_of_equity_at_once() -> None:
-    """What a lot was worth beyond its cost when it was last seen is no fall of the account."""
+    """A carried lot without a price counts at its last mark, so its absence is no fall."""
     budgets = budgets_at(1000 * UNIT, risk__account_drawdown_bps_hard=1000)
     budgets.account.carry({"high_water_mark": "1100", "tier": 0})
     budgets.on_equity(1000 * UNIT, 0)

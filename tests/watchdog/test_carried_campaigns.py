@@ -52,7 +52,7 @@ def test_campaign_goes_on_in_the_next_run() -> None:
 
 
 def test_position_without_a_campaign_keeps_no_other_from_its_own() -> None:
-    """Of two carried positions the first has none, as an older run bought it; the second has."""
+    """Two positions are carried: one that an older run bought has none, the other has its own."""
     one = holder()
     one.beat()
     carried = following(one).events("control")[0].payload
