@@ -117,6 +117,13 @@ def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
 # --- queue ------------------------------------------------------------------------------------
 
 
+def sides(desk: Desk, side: str, levels: list[tuple[str, str]]) -> str:
+    """Show levels on the side of a limit order, and return the side of those who take it."""
+    is_buy = side == "BUY"
+    book(desk, levels if is_buy else [("99.99", "1")], [("100.01", "1")] if is_buy else levels)
+    return "SELL" if is_buy else "BUY"
+
+
 def test_queue_market_order_takes_the_touch() -> None:
     """A market order takes the touch, because a taker waits behind nobody."""
     desk = executor("queue")
@@ -156,28 +163,50 @@ def test_queue_and_book_outlive_a_restart() -> None:
     assert [fill.qty for fill in fills(trade(desk, "99.95", "6"))] == ["2.000", "1.000"]
 
 
-def test_queue_behind_the_touch_is_what_the_recorded_book_displays() -> None:
+@pytest.mark.parametrize(
+    ("side", "levels", "price", "nearer"),
+    [
+        ("BUY", [("99.99", "1"), ("99.95", "3"), ("99.90", "8")], "99.95", ("99.95", "99.97")),
+        (
+            "SELL",
+            [("100.01", "1"), ("100.05", "3"), ("100.10", "8")],
+            "100.05",
+            ("100.03", "100.05"),
+        ),
+    ],
+)
+def test_queue_behind_the_touch_is_what_the_recorded_book_displays(
+    side: str, levels: list[tuple[str, str]], price: str, nearer: tuple[str, str]
+) -> None:
     """The queue behind the touch is the size that the recorded book displays at that level."""
     desk = executor("queue")
-    levels = [("99.99", "1"), ("99.95", "3"), ("99.90", "8")]
-    book(desk, levels, [("100.01", "1")])
-    limit(desk, "BUY", "99.95", "1")
+    taker = sides(desk, side, levels)
+    limit(desk, side, price, "1")
     desk.tick()
-    desk.tick("99.95", "99.97")
+    desk.tick(*nearer)
 
-    assert fills(trade(desk, "99.95", "3")) == []
-    assert [fill.qty for fill in fills(trade(desk, "99.95", "0.4"))] == ["0.400"]
+    assert fills(trade(desk, price, "3", taker)) == []
+    assert [fill.qty for fill in fills(trade(desk, price, "0.4", taker))] == ["0.400"]
 
 
-def test_queue_between_two_displayed_levels_is_empty() -> None:
+@pytest.mark.parametrize(
+    ("side", "levels", "price", "nearer"),
+    [
+        ("BUY", [("99.99", "1"), ("99.95", "3")], "99.97", ("99.97", "99.98")),
+        ("SELL", [("100.01", "1"), ("100.05", "3")], "100.03", ("100.02", "100.03")),
+    ],
+)
+def test_queue_between_two_displayed_levels_is_empty(
+    side: str, levels: list[tuple[str, str]], price: str, nearer: tuple[str, str]
+) -> None:
     """A price between two displayed levels has nobody ahead."""
     desk = executor("queue")
-    book(desk, [("99.99", "1"), ("99.95", "3")], [("100.01", "1")])
-    limit(desk, "BUY", "99.97")
+    taker = sides(desk, side, levels)
+    limit(desk, side, price)
     desk.tick()
-    desk.tick("99.97", "99.98", bid_qty="900")
+    desk.tick(*nearer, bid_qty="900", ask_qty="900")
 
-    assert [fill.qty for fill in fills(trade(desk, "99.97", "0.3"))] == ["0.300"]
+    assert [fill.qty for fill in fills(trade(desk, price, "0.3", taker))] == ["0.300"]
 
 
 @pytest.mark.parametrize("with_book", [False, True])
