@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -135,13 +136,16 @@ class Recording:
         """
         found = []
         for path in sorted(self.folder.glob(f"tape-*.gz{OPEN}")):
-            lines = list(_whole_lines(path))
             target = path.with_name(path.name.removesuffix(OPEN))
-            if lines:
-                mended = path.with_name(f"{target.name}.mended")
-                put_atomic(mended, packed(lines), files=self._files)
+            mended = path.with_name(f"{target.name}.mended")
+            last: deque[Line] = deque(maxlen=1)
+            # A part unpacks to gigabytes, so its lines pass one by one.
+            put_atomic(mended, packed(_noted(_whole_lines(path), last)), files=self._files)
+            if last:
                 self._list(mended, target)
-                found.append((target, len(lines), lines[-1].at_ns))
+                found.append((target, last[0].number, last[0].at_ns))
+            else:
+                self._files.unlink(mended)
             self._files.unlink(path)
         self._list_forgotten()
         return found
@@ -175,6 +179,13 @@ def _whole_lines(path: Path) -> Iterator[Line]:
         for number, line in enumerate(bounded_lines(path, file), 1):
             if line.endswith(b"\n"):
                 yield Line(number, *split_line(path, number, line, BRACKETS))
+
+
+def _noted(lines: Iterable[Line], last: deque[Line]) -> Iterator[Line]:
+    """Yield lines, and leave the last of them in `last`."""
+    for line in lines:
+        last.append(line)
+        yield line
 
 
 def packed(lines: Iterable[Line]) -> Iterator[bytes]:

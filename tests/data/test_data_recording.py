@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,24 @@ def test_line_that_lacks_its_end_is_not_saved(tmp_path: Path) -> None:
 
     assert (count, last_ns) == (1, NOW_NS)
     assert [line.message for line in tape_lines(target)] == [b'{"a":1}']
+
+
+def test_part_left_open_is_saved_in_the_memory_of_a_few_lines(tmp_path: Path) -> None:
+    """A part of 256 MB unpacks to gigabytes: what a crash left open is never whole in memory."""
+    part = Recording(tmp_path).open(NOW_NS)
+    for number in range(20_000):
+        part.add(NOW_NS + number, b'{"number":%d,"text":"%s"}' % (number, b"x" * 200))
+    part.flush()
+    tracemalloc.start()
+    try:
+        ((target, count, last_ns),) = Recording(tmp_path).saved()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (count, last_ns) == (20_000, NOW_NS + 19_999)
+    assert sum(1 for _ in tape_lines(target)) == 20_000
+    assert peak < 1_500_000
 
 
 def test_part_closed_right_before_a_crash_is_listed_at_the_next_start(tmp_path: Path) -> None:
