@@ -34,6 +34,8 @@ FIVE = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
 MARKET = f"generator:1:{','.join(FIVE)},BTCUSDC"
 # These tests do not depend on how fast the exchange makes its history.
 REST_TIMEOUT_S = 20.0
+# Nor on the outage of a busy machine: at this speed the night's two minutes are six seconds of it.
+OUTAGE_MS = int(DEADLINE_S) * 1000 * int(SPEED)
 
 
 class Held:
@@ -71,6 +73,7 @@ def running(
     held: Held | None = None,
     rules_ms: int = 600_000,
     watched: WatchedConfig | None = None,
+    outage_ms: int = OUTAGE_MS,
 ) -> Iterator[tuple[ExchangeProcess, Desk]]:
     """Run a session with a universe, and drain it at the end."""
     with ExchangeProcess(tmp_path, source, SPEED, "--rate", "60") as venue:
@@ -79,7 +82,7 @@ def running(
         is_chosen = config is not None and config.is_dynamic
         symbols = () if is_chosen else symbols or venue.symbols
         # Errors here come from slow answers, and no test is about their rate.
-        limits = link_limits(error_rate_max_percent=100)
+        limits = link_limits(error_rate_max_percent=100, outage_stop_ms=outage_ms)
         plain: SessionConfig = session_config(symbols, venue.origin_ms, link=limits)
         whole = replace(plain, universe=config, instrument_interval_ms=rules_ms, watched=watched)
         desk = Desk(
@@ -274,7 +277,8 @@ def test_static_universe_is_followed_exactly_and_a_carried_position_besides(
     config = universe(mode="static", symbols=("ETHUSDT", "SOLUSDT"))
     with ExchangeProcess(tmp_path, MARKET, SPEED, "--rate", "60") as venue:
         learn_past(venue)
-        plain = session_config(config.symbols, venue.origin_ms)
+        limits = link_limits(outage_stop_ms=OUTAGE_MS)
+        plain = session_config(config.symbols, venue.origin_ms, link=limits)
         desk = Desk(
             tmp_path,
             replace(plain, universe=config),
@@ -599,7 +603,7 @@ def test_halt_longer_than_an_outage_may_last_does_not_end_the_run(
     tmp_path: Path, status: str
 ) -> None:
     """A symbol's halt longer than the allowed outage does not end the run."""
-    with running(tmp_path, None, source="generator:1") as (venue, desk):
+    with running(tmp_path, None, source="generator:1", outage_ms=120_000) as (venue, desk):
         venue.fault("symbol_break", status=status)
         await_kind(desk, "symbol_halted")
         until_ms = desk.clock.now_ms() + 130_000
