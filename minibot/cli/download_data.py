@@ -19,7 +19,7 @@ from minibot.exchanges.venue_facts import SYMBOL
 from minibot.exchanges.venues import VENUES
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import ConfigError
-from minibot.market.venue_access import new_rest, venue_of
+from minibot.market.venue_access import heeding_rest, venue_of
 from minibot.runtime.paths import PROJECT, shown_path
 
 HELP = (
@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.source == "archive" and venue.archive is None:
         why = f"--source archive: {venue.name} publishes no files; its klines come by REST"
         raise ConfigError("download-data: nothing was asked for.", [why])
+    var = var_of(arguments)
     archive = rest = None
     try:
         if arguments.source != "rest" and venue.archive is not None:
@@ -74,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
                 total_timeout_s=ARCHIVE_TIMEOUT_S,
             )
         if arguments.source != "archive":
-            rest = new_rest(config, arguments.rest_url)
+            rest = heeding_rest(config, var.root, arguments.rest_url)
     except ValueError as error:
         raise ConfigError("download-data: an address is none.", [str(error)]) from error
-    root = var_of(arguments).root / "data"
+    root = var.root / "data"
     share = config.exchange.weight_share_max_percent
     budget = WeightBudget(share, venue.limits.weight_per_minute)
     with locked(root):

@@ -27,7 +27,7 @@ from minibot.kernel.threads import call_after
 from minibot.market.connections import groups_of
 from minibot.market.recorder import Recorder, RecorderConfig
 from minibot.market.shard import Shard
-from minibot.market.venue_access import embedded_faults, new_rest, new_stream, venue_of
+from minibot.market.venue_access import embedded_faults, heeding_rest, new_stream, venue_of
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.configuration.config import Config
@@ -61,13 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when told to end, 1 when the disk is nearly full."""
     config = profile_of(arguments)
     symbols, part_s, end_s = _asked(arguments, config)
-    folder = var_of(arguments).root / "tapes" / arguments.name
+    root = var_of(arguments).root
+    folder = root / "tapes" / arguments.name
     lock = WriterLock(folder / LOCK)
     try:
         recorder = recorder_of(
             config,
             symbols,
             folder,
+            heeding_rest(config, root),
             part_bytes_max=arguments.part_mb * 1_000_000,
             part_ms_max=round(part_s * 1000),
         )
@@ -82,14 +84,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def recorder_of(
-    config: Config, symbols: list[str], folder: Path, *, part_bytes_max: int, part_ms_max: int
+    config: Config,
+    symbols: list[str],
+    folder: Path,
+    rest: Rest,
+    *,
+    part_bytes_max: int,
+    part_ms_max: int,
 ) -> Recorder:
     """Return a recorder of the configured hosts into a folder that the caller holds.
 
     Raises:
         Refusal: The venue cannot be reached, or does not know a symbol.
     """
-    exchange, rest = config.exchange, new_rest(config)
+    exchange = config.exchange
     return Recorder(
         RecorderConfig(
             part_bytes_max=part_bytes_max,

@@ -155,7 +155,7 @@ def _of_venue(arguments: argparse.Namespace) -> MarketScan:
     symbols = list(dict.fromkeys(map(venue_of(config).symbols.read, names)))
     wanted = {interval: BARS_MIN, REGIME_INTERVAL: REGIME_BARS_MIN + 1}
     with progress_bar(f"scan {config.venue}"):
-        bars = venue_bars(config, symbols, list(wanted.items()))
+        bars = venue_bars(config, var_of(arguments).root, symbols, list(wanted.items()))
         return scan_bars(symbols, bars, settings._replace(interval=interval))
 
 

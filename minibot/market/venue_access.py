@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 from minibot.exchanges.base import BANNED, RATE_LIMITED, Rest, RestError, Stream, Venue
 from minibot.exchanges.venues import VENUES
@@ -46,21 +48,70 @@ def new_stream(config: Config, streams: Sequence[str], base_url: str | None = No
     )
 
 
+class _HeedingRest:
+    """Requests of a verb: none before the end of a silence that a process here was told.
+
+    A request during a ban makes it longer, whoever was told of it; what these are told is
+    remembered for the next process. All but the requests themselves is the venue's own client.
+    """
+
+    def __init__(self, rest: Rest, address: Callable[[], Address]) -> None:
+        self._rest = rest
+        self._address = address
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._rest, name)
+        if not callable(found) or name == "close":
+            return found
+
+        def ask(*args: Any, **named: Any) -> Any:
+            self._heed()
+            try:
+                return found(*args, **named)
+            except RestError as error:
+                self._remember(error)
+                raise
+
+        return ask
+
+    def _heed(self) -> None:
+        address = self._address()
+        left_ms = address.silent_until_ms - wall_ms()
+        if left_ms > 0:
+            kind = BANNED if address.is_banned else RATE_LIMITED
+            why = f"not asked: the host wants silence for {-(-left_ms // 1000)} s more"
+            raise RestError(kind, why, retry_after_ms=left_ms)
+
+    def _remember(self, error: RestError) -> None:
+        if error.kind in (BANNED, RATE_LIMITED):
+            until_ms = max(wall_ms() + error.retry_after_ms, error.until_ms)
+            self._address().on_silence(until_ms, is_ban=error.kind == BANNED)
+
+
+def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Rest:
+    """Return requests to the profile's host, or to another one, for a verb outside a run.
+
+    A request in a silence that any process was told raises `RestError` without being sent, and a
+    silence that is told is remembered below `root`, the folder `var`.
+
+    Raises:
+        ValueError: The address is none.
+    """
+    limits = venue_of(config).streams.limits
+
+    def address() -> Address:
+        return Address(venue_file(root, config.venue), wall_ms(), limits)
+
+    return cast(Rest, _HeedingRest(new_rest(config, base_url), address))
+
+
 def server_time(config: Config) -> int:
     """Return the venue's clock in Unix milliseconds.
-
-    Before the end of a silence that a run was told, nothing is asked: it would make a ban longer.
 
     Raises:
         RestError: The host cannot be reached, has no usable answer, or wants silence.
     """
-    now_ms, limits = wall_ms(), venue_of(config).streams.limits
-    address = Address(venue_file(config.var.root, config.venue), now_ms, limits)
-    left_ms = address.silent_until_ms - now_ms
-    if left_ms > 0:
-        kind = BANNED if address.is_banned else RATE_LIMITED
-        raise RestError(kind, f"not asked: it wants silence for {-(-left_ms // 1000)} s more")
-    rest = new_rest(config)
+    rest = heeding_rest(config, config.var.root)
     try:
         return rest.server_time()
     finally:

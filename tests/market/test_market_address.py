@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.base import BANNED, RestError
+from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError
 from minibot.exchanges.binance.limits import CONNECTION_LIMITS as LIMITS
 from minibot.kernel.errors import IntegrityError
 from minibot.market.address import (
@@ -19,7 +19,7 @@ from minibot.market.address import (
     NoMemory,
     venue_file,
 )
-from minibot.market.venue_access import server_time
+from minibot.market.venue_access import heeding_rest, server_time
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import load_config
 from tests.conftest import PROJECT
@@ -78,6 +78,40 @@ def test_ban_is_known_before_a_start_asks_for_the_time(tmp_path: Path) -> None:
     assert asked == 1_700_000_000_000
     assert refused.value.kind == BANNED
     assert requests == 1
+
+
+@pytest.mark.row("F105", "F106")
+@pytest.mark.network_mock
+@pytest.mark.parametrize(
+    ("status", "kind"), [("418 I'm a teapot", BANNED), ("429 Too Many", RATE_LIMITED)]
+)
+def test_silence_told_outside_a_run_is_heeded_by_the_next_process(
+    tmp_path: Path, status: str, kind: str
+) -> None:
+    """Whoever was told of a silence, nobody asks before its end, and a night's role knows it."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(answer(b"{}", status, {"Retry-After": "3600"}))
+
+    told: list[RestError] = []
+    with Loopback(talk) as server:
+        sets = [f"binance.rest_url=http://127.0.0.1:{server.port}"]
+        config = load_config(PROJECT / "config" / "nore.v1.json", sets, {})
+        for _ in range(2):
+            rest = heeding_rest(config, tmp_path)
+            for ask in (rest.ping, rest.server_time):
+                with pytest.raises(RestError) as refused:
+                    ask()
+                told.append(refused.value)
+            rest.close()
+        requests = len(server.requests)
+
+    assert requests == 1
+    assert {error.kind for error in told} == {kind}
+    assert all(3_500_000 < error.retry_after_ms <= 3_600_000 for error in told)
+    known = Address(venue_file(tmp_path, "binance"), wall_ms(), LIMITS)
+    assert known.silent_until_ms > wall_ms() + 3_500_000
+    assert known.is_banned == (kind == BANNED)
 
 
 def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:

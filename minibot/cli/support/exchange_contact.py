@@ -18,7 +18,7 @@ from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.contact_report import Report, lines_of, quantile
 from minibot.exchanges.venues import first_contact
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.market.venue_access import new_rest, new_stream, venue_of
+from minibot.market.venue_access import heeding_rest, new_stream, venue_of
 from minibot.report.summary import Row
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
@@ -49,7 +49,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
             (),
             "minibot doctor without --exchange looks whether it answers.",
         )
-    rest = new_rest(config)
+    rest = heeding_rest(config, config.var.root)
     contact = meet(
         rest,
         partial(new_stream, config),

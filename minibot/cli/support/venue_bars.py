@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minibot.exchanges.base import LOOK, REFUSED, Candle, Rest, RestError
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.market.history import SETTLE_MS, closed_candles, history_bar
-from minibot.market.venue_access import embedded_faults, new_rest
+from minibot.market.venue_access import embedded_faults, heeding_rest
 
 if TYPE_CHECKING:
     from minibot.events.model import Bar
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def venue_bars(
-    config: Config, symbols: Sequence[str], wanted: Sequence[tuple[str, int]]
+    config: Config, root: Path, symbols: Sequence[str], wanted: Sequence[tuple[str, int]]
 ) -> Iterator[Bar]:
     """Yield closed bars of each symbol, oldest first, interval by interval.
 
     Args:
         config: The profile, whose venue and host are asked.
+        root: The folder `var`, which remembers a silence that the venue asked for.
         symbols: As the venue writes them.
         wanted: Interval and number of bars; at most 999 of each, as the venue's answer holds 1,000
             and its newest is still open.
@@ -32,7 +34,7 @@ def venue_bars(
     """
     if faults := embedded_faults(config):
         raise ConfigError("--venue: there is no venue to ask.", faults)
-    rest = new_rest(config)
+    rest = heeding_rest(config, root)
     try:
         for symbol in symbols:
             settled_ts = _server_time(rest, config) - SETTLE_MS

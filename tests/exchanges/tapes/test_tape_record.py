@@ -22,6 +22,7 @@ from minibot.exchanges.tapes.tape import Tape
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.lock import WriterLock
 from minibot.market.recorder import Recorder
+from minibot.market.venue_access import new_rest
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from tests.simulator.embedded_exchange import Exchange, take
@@ -60,9 +61,8 @@ def record(exchange: Exchange, folder: Path, is_ended: Callable[[Recorder], bool
     """Record in this process until a function returns true."""
     ensure_folder(folder)
     config = load_config(PROFILE, sets(exchange))
-    recorder = recorder_of(
-        config, ["BTCUSDT", "ETHUSDT"], folder, part_bytes_max=10**9, part_ms_max=HOUR_MS
-    )
+    limits = {"part_bytes_max": 10**9, "part_ms_max": HOUR_MS}
+    recorder = recorder_of(config, ["BTCUSDT", "ETHUSDT"], folder, new_rest(config), **limits)
     recorder.run(lambda: is_ended(recorder))
     return recorder
 
