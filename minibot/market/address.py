@@ -82,15 +82,17 @@ class Address:
         self._limits = limits
         state = memory.load()
         try:
-            stamps = [min(int(stamp), now_ms) for stamp in state.get("attempts_ms", ())]
+            stamps = sorted(int(stamp) for stamp in state.get("attempts_ms", ()))
             silent_until_ms = int(state.get("silent_until_ms", 0))
             self.is_banned = bool(state.get("is_banned", False))
         except (TypeError, ValueError) as error:
             raise IntegrityError(
                 MARKET_ROLE, ATOMICITY_VIOLATION, f"state of the address: {error}"
             ) from error
-        self._attempts: deque[int] = deque(sorted(stamps))
+        self._attempts = deque(min(stamp, now_ms) for stamp in stamps)
         self.silent_until_ms = min(silent_until_ms, now_ms + limits.ban_ms_max)
+        if self.silent_until_ms < silent_until_ms or (stamps and stamps[-1] > now_ms):
+            self._save()  # A clock was ahead; else every later start would wait for as long again.
 
     def attempts(self, now_ms: int) -> int:
         """Return how many attempts the venue's window holds now."""

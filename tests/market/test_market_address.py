@@ -114,6 +114,25 @@ def test_silence_told_outside_a_run_is_heeded_by_the_next_process(
     assert known.is_banned == (kind == BANNED)
 
 
+@pytest.mark.row("F106")
+def test_ban_from_a_clock_that_was_ahead_ends_after_the_longest_time(tmp_path: Path) -> None:
+    """Each start waits for the same end, so that a wrong stamp does not lock out for ever."""
+    path = tmp_path / "a.json"
+    ahead = Address(AddressFile(path, "unix"), 10**13, LIMITS)
+    for _ in range(LIMITS.attempts_max):
+        ahead.on_attempt(10**13)
+    ahead.on_silence(10**13 + 120_000, is_ban=True)
+
+    starts = [
+        Address(AddressFile(path, "unix"), now_ms, LIMITS)
+        for now_ms in (1_000, 60_000, LIMITS.ban_ms_max + 1_000)
+    ]
+
+    assert [each.silent_until_ms for each in starts] == [1_000 + LIMITS.ban_ms_max] * 3
+    assert starts[1].free_at_ms(60_000) == 1_000 + LIMITS.attempts_ms
+    assert starts[2].attempts(LIMITS.ban_ms_max + 1_000) == 0
+
+
 def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
     """A 429 during a ban does not shorten it."""
     address = Address(AddressFile(tmp_path / "a.json", "unix"), 0, LIMITS)
