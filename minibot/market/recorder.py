@@ -23,6 +23,7 @@ from minibot.market.backoff import Backoff
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.inbox import Inbox
 from minibot.market.reader import Frames, FromReader, Lost, Opened, Reader
+from minibot.market.requests import is_refusal
 from minibot.market.rest_scheduler import Answer, Job, RestScheduler
 from minibot.market.shard import Shard
 from minibot.market.succession import OVERLAP_MS
@@ -359,6 +360,9 @@ class Recorder:
         )
 
     def _on_depth(self, symbol: str, answer: Answer) -> None:
+        if is_refusal(answer.error):  # Such as of a symbol that is listed no longer.
+            self._tell(f"{symbol}: no depth ({answer.error}); asked for again in the next part")
+            return
         if answer.error is not None:
             self._tell(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
             self._retries.append((self._clock.now_ms() + RETRY_MS, symbol))

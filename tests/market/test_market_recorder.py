@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
@@ -15,7 +15,7 @@ import pytest
 
 from minibot.data.recording import Part, Recording
 from minibot.events.reasons import IO_ENOSPC
-from minibot.exchanges.base import StreamLost
+from minibot.exchanges.base import REFUSED, RestError, StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.lines import MARK, STREAM, kind_of, read_mark, tape_lines
@@ -106,7 +106,11 @@ class Rest(BinanceRest):
 
 
 def new_recorder(
-    folder: Path, *lines: Iterator[Line], renew_ms: int = 80_000_000
+    folder: Path,
+    *lines: Iterator[Line],
+    renew_ms: int = 80_000_000,
+    rest: Rest | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Recorder, Clock]:
     """Return a recorder with a shard for each iterator of connections, and its clock."""
     clock = Clock()
@@ -115,7 +119,8 @@ def new_recorder(
     shards = [Shard((name,), partial(next, each)) for name, each in zip(names, lines, strict=False)]
     rules = b'{"symbols":[]}'
     recording = Recording(folder)
-    return Recorder(config, BINANCE, recording, Rest(), shards, rules, clock, lambda _: None), clock
+    rest = rest or Rest()
+    return Recorder(config, BINANCE, recording, rest, shards, rules, clock, tell), clock
 
 
 def streamed(folder: Path) -> list[bytes]:
@@ -206,6 +211,30 @@ def test_disk_that_takes_no_further_part_is_told_as_such(
 
     assert stop.value is full
     assert len(list(tmp_path.glob("tape-*.gz"))) == 1
+
+
+def test_symbol_that_the_venue_lists_no_longer_is_asked_for_once_a_part(tmp_path: Path) -> None:
+    """A refusal does not pass: asking every five seconds would use up the night's weight."""
+    asked: list[str] = []
+
+    class Refusing(Rest):
+        def get(self, path: str, params: Any) -> Any:
+            asked.append(path)
+            raise RestError(REFUSED, "Invalid symbol.", status=400, code=-1121)
+
+    told: list[str] = []
+    recorder, clock = new_recorder(tmp_path, iter([Line(3)]), rest=Refusing(), tell=told.append)
+
+    def is_ended() -> bool:
+        if len(told) > 1:
+            clock.added_ns += 10**9
+        return clock.added_ns > 30 * 10**9
+
+    recorder.run(is_ended)
+
+    assert len(asked) == 1
+    assert "BTCUSDT: no depth" in told[1]
+    assert "next part" in told[1]
 
 
 def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> None:
