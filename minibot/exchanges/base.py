@@ -46,7 +46,10 @@ TOO_OLD: Final = "too_old"
 
 
 class Trade(NamedTuple):
-    """One execution. `trade_ts` is the venue's own time in Unix milliseconds."""
+    """One execution. `trade_ts` is the venue's own time in Unix milliseconds.
+
+    The ids of a symbol step by one: a jump means that trades are missing.
+    """
 
     symbol: str
     trade_id: int
@@ -270,7 +273,7 @@ class Rest(Protocol):
     ) -> list[Candle]:
         """Return at most `limit` klines that open within start..end, oldest first.
 
-        Without `start`, the newest ones up to `end`.
+        Of more, those from `start` on; without `start`, the newest ones up to `end`.
         """
 
     def snapshot(self, symbol: str, limit: int) -> Snapshot:
@@ -285,7 +288,7 @@ class Rest(Protocol):
     def candle_rows(
         self, symbol: str, interval: str, *, start: int, end: int, limit: int
     ) -> list[list[Any]]:
-        """Return klines as rows of a kline file, after a look at each."""
+        """Return the result of `candles` as rows of a kline file, after a look at each."""
 
 
 class Stream(Protocol):

@@ -30,7 +30,10 @@ def gone(before: Instrument) -> Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One symbol as the venue lists it; `instrument` is None where its rules cannot be used."""
+    """One symbol as the venue lists it; `instrument` is None where its rules cannot be used.
+
+    `status` is TRADING, as in `Instrument`, for a symbol that trades, and another word for others.
+    """
 
     symbol: str
     base_asset: str

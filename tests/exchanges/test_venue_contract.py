@@ -21,6 +21,7 @@ from minibot.exchanges.base import (
     GAP,
     IGNORED,
     REFUSED,
+    SERVER,
     SYNCED,
     TOO_OLD,
     UNREACHABLE,
@@ -28,14 +29,17 @@ from minibot.exchanges.base import (
     Diff,
     FrameInvalid,
     RestError,
+    Shutdown,
     StreamedSnapshot,
     Trade,
     Trades,
 )
-from minibot.exchanges.units import positive
+from minibot.exchanges.units import positive, units_down
 from minibot.exchanges.venue_facts import DELISTED, SUBSCRIBE, UNSUBSCRIBE, Endpoint
 from minibot.exchanges.venues import VENUES
 from minibot.kernel.errors import RunStop
+from minibot.market.recorder import SHUTDOWN_BYTES_MAX
+from minibot.market.session import SHUTDOWN_WITHIN
 from minibot.runtime.configuration import config_sections
 from tests.exchanges.binance.loopback import Loopback, answer
 from tests.exchanges.venue_cases import (
@@ -118,6 +122,37 @@ def test_book_follows_its_diffs_and_stays_in_order(
     assert set(results) <= {APPLIED, IGNORED}
     assert counts == sorted(counts)
     assert not keeper.wants_snapshot
+    book = keeper.book
+    assert book is not None
+    for side, last in ((book.bids, 0), (book.asks, 2**62)):
+        levels = side.top(10**6)
+        assert side.worth(last) == sum(positive(price) * units_down(qty) for price, qty in levels)
+
+
+@pytest.mark.process
+@pytest.mark.row("C-82")
+@by_dialect
+def test_book_that_is_refreshed_goes_on_until_the_next_snapshot_replaces_it(
+    case: DialectCase, tmp_path: Path, shared_data: Path
+) -> None:
+    """A refresh costs no moment without a book, and its snapshot joins the updates since."""
+    keeper, applied = case.dialect.new_keeper(), 0
+    with case.connect(tmp_path, shared_data) as connection:
+        rest = connection.rest
+        if rest is None:
+            return  # Books come on the stream alone.
+        for diff in diffs(case, connection, keeper):
+            if not keeper.wants_snapshot and not applied:
+                keeper.refresh()
+                assert keeper.wants_snapshot
+            before = keeper.book
+            applied += keeper.on_diff(diff) == APPLIED
+            assert keeper.book is before
+            if applied > 1 and keeper.on_snapshot(rest.snapshot(case.symbol, 100)) == SYNCED:
+                break
+
+    assert keeper.book is not before
+    assert not keeper.wants_snapshot
 
 
 @pytest.mark.process
@@ -174,6 +209,8 @@ def test_trades_carry_the_venues_own_characters(
     assert all(trade.symbol == case.symbol for trade in trades)
     assert all(positive(trade.price) == trade.price_units for trade in trades)
     assert all(positive(trade.qty) == trade.qty_units for trade in trades)
+    first = trades[0].trade_id if trades else 0
+    assert [trade.trade_id - first for trade in trades] == [*range(len(trades))]
     assert trades or connection.rest is None
 
 
@@ -320,12 +357,46 @@ def test_control_messages_name_streams_and_their_answers_are_known(case: VenueCa
 def test_streams_of_a_symbol_are_carried_by_one_connection(case: VenueCase, tmp_path: Path) -> None:
     """One connection carries a symbol's streams, named in its address or subscribed."""
     symbol, parse = next(iter(case.symbols)), case.venue.dialect.parse_frame
-    with case.serve(tmp_path) as port, joined(case.venue, port, symbol) as stream:
+    names = case.venue.streams.names(symbol)
+    with case.serve(tmp_path) as port, joined(case.venue, port, names) as stream:
         found: set[str] = set()
         while not {"Diff", "Trade"} <= found:
             data = stream.recv()[1]
             found.add(type(parse(data)).__name__)
             assert not data.startswith(case.venue.streams.market_wide)
+
+
+@pytest.mark.process
+@by_venue
+def test_last_prices_of_the_market_are_told_from_the_frames_of_a_symbol(
+    case: VenueCase, tmp_path: Path
+) -> None:
+    """A frame of the whole market is known by its beginning; it has the venue's own texts."""
+    tickers, symbol = case.venue.tickers, next(iter(case.symbols))
+    if tickers is None:
+        return
+    with case.serve(tmp_path) as port, joined(case.venue, port, [tickers.stream]) as stream:
+        found = {}
+        while symbol not in found:
+            data = stream.recv()[1]
+            if case.venue.streams.reply_of(data) is None:
+                assert data.startswith(case.venue.streams.market_wide)
+                found = {price.symbol: price for price in tickers.parse(data)}
+
+    assert positive(found[symbol].close) == found[symbol].close_units
+    assert found[symbol].exchange_ts > 10**12
+    with pytest.raises(FrameInvalid):
+        tickers.parse(data[:-1])
+
+
+@by_venue
+def test_end_of_a_connection_is_known_by_the_beginning_of_its_frame(case: VenueCase) -> None:
+    """The word by which the market role and a recorder know a shutdown stands in its frame."""
+    word, frame = case.venue.streams.shutdown, case.shutdown
+
+    assert isinstance(case.venue.dialect.parse_frame(frame), Shutdown)
+    assert word in frame[:SHUTDOWN_WITHIN]
+    assert b'"' + word + b'"' in frame[:SHUTDOWN_BYTES_MAX]
 
 
 # --- requests -------------------------------------------------------------------------------------
@@ -354,7 +425,10 @@ def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path)
         rest.close()
 
     assert (rules.symbol, rules.status) == (symbol, TRADING)
-    assert listed.by_symbol[symbol].instrument == rules
+    listing = listed.by_symbol[symbol]
+    assert listing.instrument == rules
+    assert (listing.status, listing.is_spot) == (TRADING, True)
+    assert (listing.base_asset, listing.quote_asset) == (rules.base_asset, rules.quote_asset)
     assert symbol in volumes
     times = [candle.open_ts for candle in candles]
     assert times == sorted(times)
@@ -370,6 +444,44 @@ def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path)
     assert symbol.lower() in text.decode().lower().replace(":", "")
     assert unknown.value.kind == nonsense.value.kind == REFUSED
     assert 400 <= unknown.value.status < 500
+
+
+@pytest.mark.process
+@by_venue
+def test_candles_from_a_start_are_the_oldest_from_there(case: VenueCase, tmp_path: Path) -> None:
+    """A download and a hole are filled page by page from their start; both bounds are included."""
+    symbol = next(iter(case.symbols))
+    with case.serve(tmp_path) as port:
+        rest = requests_to(case.venue, port)
+        end = rest.server_time()
+        start = end // 60_000 * 60_000 - 600_000
+        found = rest.candles(symbol, "1m", start=start, end=end, limit=3)
+        rows = rest.candle_rows(symbol, "1m", start=start, end=end, limit=3)
+        (one,) = rest.candles(symbol, "1m", start=start, end=start, limit=3)
+        rest.close()
+
+    wanted = [start + number * 60_000 for number in range(3)]
+    assert [candle.open_ts for candle in found] == wanted
+    assert one == found[0]
+    assert [row[0] for row in rows] == wanted
+    for candle, row in zip(found, rows, strict=True):
+        assert row[1:6] == [*candle[2:7]]
+        assert (row[6], row[7], row[8], row[9]) == (candle.close_ts, *candle[7:])
+        assert len(row) == 12
+
+
+@by_venue
+@pytest.mark.parametrize("status", ["500 Broken", "502 Bad Gateway", "503 Down"])
+def test_fault_of_the_host_is_no_refusal_of_what_was_asked(case: VenueCase, status: str) -> None:
+    """A refusal delists a symbol and is not asked again; a host's own trouble passes."""
+    said = answer(b"<html>", status)
+    with Loopback(lambda sock, request: sock.sendall(said)) as server:
+        rest = requests_to(case.venue, server.port)
+        with pytest.raises(RestError) as error:
+            rest.instruments([next(iter(case.symbols))])
+        rest.close()
+
+    assert (error.value.kind, error.value.status) == (SERVER, int(status[:3]))
 
 
 @pytest.mark.row("F105", "F106")

@@ -61,6 +61,7 @@ class VenueCase:
         answers: Replies to control message 7: accepted, refused.
         silence: Statuses and headers of answers that ask for silence, with their kind and time.
         unknown: Symbol that the server lacks.
+        shutdown: A frame that announces the end of its connection.
     """
 
     venue: Venue
@@ -70,6 +71,7 @@ class VenueCase:
     answers: tuple[bytes, bytes]
     silence: Sequence[tuple[str, dict[str, str], str, int]]
     unknown: str
+    shutdown: bytes
 
 
 def requests_to(venue: Venue, port: int) -> Rest:
@@ -79,17 +81,16 @@ def requests_to(venue: Venue, port: int) -> Rest:
 
 
 @contextmanager
-def joined(venue: Venue, port: int, symbol: str) -> Iterator[Stream]:
-    """Yield a connection that carries a symbol's streams, in the venue's own way."""
-    groups = {symbol: venue.streams.names(symbol)}
-    named = [name for group in venue.streams.named_in_address(groups) for name in groups[group]]
+def joined(venue: Venue, port: int, streams: Sequence[str]) -> Iterator[Stream]:
+    """Yield a connection that carries streams, in the venue's own way."""
+    named = list(streams) if venue.streams.named_in_address({"all": streams}) else []
     base = f"ws://127.0.0.1:{port}"
     stream = venue.streams.new(base, named, connect_timeout_s=TIMEOUT_S)
     timer = threading.Timer(60, stream.abort)
     timer.start()
     try:
         stream.open()
-        rest = [name for name in groups[symbol] if name not in named]
+        rest = [name for name in streams if name not in named]
         if rest:
             stream.send(venue.streams.control(SUBSCRIBE, rest, 7))
         yield stream
@@ -102,10 +103,11 @@ def joined(venue: Venue, port: int, symbol: str) -> Iterator[Stream]:
 def _live(case: VenueCase) -> DialectCase:
     """Return the dialect of a venue, with frames from its server."""
     venue, symbol = case.venue, next(iter(case.symbols))
+    names = venue.streams.names(symbol)
 
     @contextmanager
     def connect(tmp_path: Path, shared_data: Path) -> Iterator[Connection]:
-        with case.serve(tmp_path) as port, joined(venue, port, symbol) as stream:
+        with case.serve(tmp_path) as port, joined(venue, port, names) as stream:
             rest = requests_to(venue, port)
             yield Connection((stream.recv()[1] for _ in iter(int, 1)), rest)
             rest.close()
@@ -184,6 +186,7 @@ VENUE_CASES: Final = (
             ("418 I'm a teapot", {"Retry-After": "130"}, BANNED, 130_000),
         ),
         "NONEUSDT",
+        b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
     ),
     VenueCase(
         MADEUP,
@@ -196,6 +199,7 @@ VENUE_CASES: Final = (
             ("420 Gone Fishing", {"x-wait-ms": "90000"}, BANNED, 90_000),
         ),
         "NONEUSDT",
+        b'{"bye":"maintenance"}',
     ),
 )
 DIALECT_CASES: Final = (

@@ -84,14 +84,15 @@ class Market:
         return zlib.crc32("|".join(f"{p}x{q}" for side in best for p, q in side).encode())
 
     def candles(self, seconds: int, since: int, until: int, count: int) -> list[dict[str, Any]]:
-        """Return candles that open within since..until, only the newest if too many."""
+        """Return candles that open within since..until; if too many, the oldest after a since."""
         found: dict[int, list[tuple[int, int, int, bool]]] = {}
         for done in self.trades:
             at = done[0] // 1000 // seconds * seconds
             if since <= at * 1000 <= until:
                 found.setdefault(at, []).append(done)
         rows = []
-        for at, trades in sorted(found.items())[-count:]:
+        of = sorted(found.items())
+        for at, trades in of[:count] if since else of[-count:]:
             prices = [done[1] for done in trades]
             lots, bought = sum(t[2] for t in trades), sum(t[2] for t in trades if t[3])
             value = sum(t[1] * t[2] for t in trades) * 5  # 1e-4
