@@ -18,6 +18,8 @@ from minibot.data.kline import Kline
 from minibot.data.klines import (
     KLINES,
     KlineSet,
+    audit_klines,
+    first_interval,
     inspect_klines,
     merged,
     open_klines,
@@ -31,10 +33,11 @@ from minibot.data.ticks import (
     joined,
     open_trades,
 )
-from minibot.data.treatment import DataReport, Treatment
+from minibot.data.treatment import ORDER, DataReport, Treatment
 from minibot.events.money import PLACES
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
+from minibot.simulator.sources.kline_files import named_interval
 
 _EXACT: Final = frozenset({"open_ts", "close_ts", "trades"})
 
@@ -187,4 +190,9 @@ def check(path: Path, treatment: Treatment, *, symbol: str = "", interval: str =
             return report_of(columns)
     if is_trades_file(path):
         return inspect_trades(path, treatment, symbol=symbol).report
+    named = interval or (first_interval(path) if named_interval(path) else "")
+    if named:
+        report = audit_klines(path, treatment, symbol=symbol, interval=named)
+        if ORDER not in report.troubles:  # Once sorted, rows have other holes.
+            return report
     return inspect_klines(path, treatment, symbol=symbol, interval=interval).report

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.data.klines import inspect_klines
+from minibot.data.klines import audit_klines
 from minibot.data.patience import Patience
 from minibot.data.store import Piece, Series, StoredFile, rest_period
 from minibot.data.treatment import KEEP_ALL, ORDER, PRICES, ROWS, UNITS, clock_text
@@ -353,7 +353,7 @@ def _examined(series: Series, stored: StoredFile) -> StoredFile:
         Refusal: The file failed the check.
     """
     path = series.folder / stored.name
-    report = inspect_klines(path, KEEP_ALL, symbol=series.symbol, interval=series.interval).report
+    report = audit_klines(path, KEEP_ALL, symbol=series.symbol, interval=series.interval)
     wrong = {code: report.troubles[code] for code in _NEVER if code in report.troubles}
     for trouble in wrong.values():
         raise Refusal(f"{trouble.count} x {trouble.code}, {trouble.places[0].text()}.", "")

@@ -15,7 +15,7 @@ from typing import Final
 
 from minibot.data.columns import SUFFIX, Columns
 from minibot.data.kline import Kline, kline_of
-from minibot.data.mending import Numbered, treat
+from minibot.data.mending import Numbered, audit, treat
 from minibot.data.store import data_files
 from minibot.data.treatment import (
     DAMAGED,
@@ -82,7 +82,7 @@ def open_klines(
     found = inspect_klines(path, treatment, **names)
     found.report.judge(treatment)
     if not found.klines:
-        raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
+        raise _no_row(path)
     return found
 
 
@@ -97,10 +97,25 @@ def inspect_klines(
     report = DataReport(path, KLINES, symbol or symbol_of(path))
     rows = list(_read(path, report))
     if not rows and not report.troubles:
-        raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
+        raise _no_row(path)
     report.interval = interval or interval_of(path, [kline.open_ts for _, kline in rows])
     klines = treat(rows, report, treatment)
     return KlineSet(report.symbol, report.interval, klines, report)
+
+
+def audit_klines(path: Path, treatment: Treatment, *, symbol: str, interval: str) -> DataReport:
+    """Return the report of `inspect_klines`, for a known interval, in the memory of a few rows.
+
+    Rows that are not in order are counted, and nothing else is counted by their order.
+
+    Raises:
+        Refusal: Missing, empty, or other columns altogether.
+    """
+    report = DataReport(path, KLINES, symbol or symbol_of(path), interval)
+    audit(_read(path, report), report, treatment)
+    if not report.rows and not report.troubles:
+        raise _no_row(path)
+    return report
 
 
 def first_interval(path: Path) -> str:
@@ -138,6 +153,10 @@ def interval_of(path: Path, opens: list[int]) -> str:
         f"{path}: rows {step_ms} ms apart are no interval of the venue.",
         f"Known: {', '.join(INTERVALS)}.",
     )
+
+
+def _no_row(path: Path) -> Refusal:
+    return Refusal(f"{path}: a kline file without any row.", "Name another one.")
 
 
 # --- reading ---------------------------------------------------------------------------------

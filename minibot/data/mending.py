@@ -5,7 +5,8 @@ All trouble is counted in the report with its place, also trouble that the treat
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from math import gcd
 from typing import Final
 
 from minibot.data.kline import Kline, bars_between, flat_bars, increment
@@ -33,50 +34,74 @@ Numbered = tuple[int, Kline]
 """A kline with the number of its row, from 1."""
 
 
-def treat(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
+def treat(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
     """Return the klines after the treatment, in order; all trouble is in the report.
 
     Raises:
         Refusal: A hole is too long to be filled.
     """
-    rows = _in_order(rows, report)
-    rows = _once(rows, report, treatment)
-    rows = [row for row in rows if _is_sound(row, report, treatment)]
-    klines = _without_holes(rows, report, treatment)
-    report.rows = len(klines)
-    if klines:
-        report.first_ts = klines[0].open_ts
-        report.end_ts = next_open(report.interval, klines[-1].open_ts)
-        report.price_increment = increment(
-            amount
-            for kline in klines
-            for amount in (kline.open, kline.high, kline.low, kline.close)
-        )
-        report.qty_increment = increment(kline.volume for kline in klines)
-    return klines
+    ordered = list(_watched(rows, report))
+    if ORDER in report.troubles:
+        ordered.sort(key=lambda row: row[1].open_ts)
+    return list(_treated(ordered, report, treatment))
 
 
-def _in_order(rows: list[Numbered], report: DataReport) -> list[Numbered]:
-    is_sorted = True
-    for (_, former), (number, later) in pairwise(rows):
-        if later.open_ts < former.open_ts:
-            is_sorted = False
-            report.add(ORDER, number, later.open_ts, f"after {clock_text(former.open_ts)}")
-    return rows if is_sorted else sorted(rows, key=lambda row: row[1].open_ts)
+def audit(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) -> None:
+    """Complete the report of rows that nobody keeps, in the memory of a few.
+
+    Where some are older than the one before, which is counted, other trouble is as they stand.
+
+    Raises:
+        Refusal: A hole is too long to be filled.
+    """
+    for _ in _treated(_watched(rows, report), report, treatment):
+        pass
 
 
-def _once(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Numbered]:
-    kept: list[Numbered] = []
-    for number, kline in rows:
-        if not kept or kept[-1][1].open_ts != kline.open_ts:
-            kept.append((number, kline))
+def _treated(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) -> Iterator[Kline]:
+    """Yield the klines of rows one by one; with the last of them the report is whole."""
+    sound = (row for row in _once(rows, report, treatment) if _is_sound(row, report, treatment))
+    report.rows = price = qty = 0
+    for kline in _without_holes(sound, report, treatment):
+        if not report.rows:
+            report.first_ts = kline.open_ts
+        report.rows += 1
+        if price != 1:
+            price = gcd(price, kline.open, kline.high, kline.low, kline.close)
+        if qty != 1:
+            qty = gcd(qty, kline.volume)
+        yield kline
+    if report.rows:
+        report.end_ts = next_open(report.interval, kline.open_ts)
+        report.price_increment, report.qty_increment = increment([price]), increment([qty])
+
+
+def _watched(rows: Iterable[Numbered], report: DataReport) -> Iterator[Numbered]:
+    """Yield rows as they are, and count those that are older than the one before."""
+    former_ts = 0
+    for row in rows:
+        open_ts = row[1].open_ts
+        if open_ts < former_ts:
+            report.add(ORDER, row[0], open_ts, f"after {clock_text(former_ts)}")
+        former_ts = open_ts
+        yield row
+
+
+def _once(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) -> Iterator[Numbered]:
+    kept: Numbered | None = None
+    for row in rows:
+        number, kline = row
+        if kept is None or kept[1].open_ts != kline.open_ts:
+            if kept is not None:
+                yield kept
+            kept = row
             continue
-        former = kept[-1]
-        how = "identical to" if former[1] == kline else "contradicts"
-        report.add(DUPLICATES, number, kline.open_ts, f"{how} row {former[0]}")
+        how = "identical to" if kept[1] == kline else "contradicts"
+        report.add(DUPLICATES, number, kline.open_ts, f"{how} row {kept[0]}")
         if treatment.duplicates == "last":
-            kept[-1] = (number, kline)
-    return kept
+            kept = row
+    if kept is not None:
+        yield kept
 
 
 def _is_sound(row: Numbered, report: DataReport, treatment: Treatment) -> bool:
@@ -104,13 +129,14 @@ def _prices_text(kline: Kline) -> str:
     return ", ".join(f"{name} {format_fixed(getattr(kline, name), PLACES)}" for name in names)
 
 
-def _without_holes(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
+def _without_holes(
+    rows: Iterable[Numbered], report: DataReport, treatment: Treatment
+) -> Iterator[Kline]:
     """Count the holes, fill them if the treatment says so, and give each bar a close time."""
     interval = report.interval
-    klines: list[Kline] = []
-    due = rows[0][1].open_ts if rows else 0
+    due = close = 0
     for number, kline in rows:
-        if kline.open_ts > due:
+        if due and kline.open_ts > due:
             missing = bars_between(interval, due, kline.open_ts)
             what = f"{missing} missing from {clock_text(due)}"
             report.add(GAPS, number, kline.open_ts, what, missing)
@@ -120,7 +146,6 @@ def _without_holes(rows: list[Numbered], report: DataReport, treatment: Treatmen
                         f"{report.path}: row {number}: {what}, more than --gaps flat fills.",
                         "Divide the file there, or keep the hole: --gaps keep.",
                     )
-                klines += flat_bars(klines[-1].close, interval, due, kline.open_ts)
-        due = next_open(interval, kline.open_ts)
-        klines.append(kline if kline.close_ts else kline._replace(close_ts=due - 1))
-    return klines
+                yield from flat_bars(close, interval, due, kline.open_ts)
+        due, close = next_open(interval, kline.open_ts), kline.close
+        yield kline if kline.close_ts else kline._replace(close_ts=due - 1)

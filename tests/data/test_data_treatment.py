@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.data.convert import check
 from minibot.data.kline import Kline
 from minibot.data.klines import inspect_klines, merged, open_klines
 from minibot.data.mending import treat
-from minibot.data.treatment import CHOICES, REFUSE, DataReport, Treatment
+from minibot.data.treatment import CHOICES, KEEP_ALL, REFUSE, DataReport, Treatment
 from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel.errors import ConfigError, Refusal
 from tests.data.data_files import MINUTE_MS, OPEN_MS, Row, row, write_rows
@@ -86,6 +88,29 @@ def test_trouble_is_counted_placed_and_refused(
     assert f"{count} x {code}" in refusal.value.message
     assert f"row {place}" in refusal.value.message
     assert f"--{code.replace('_', '-')}" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("rows", [case[2] for case in CASES], ids=[case[0] for case in CASES])
+def test_check_of_a_file_tells_what_reading_it_tells(rows: list[Row], tmp_path: Path) -> None:
+    """A file that is checked row by row is judged as one whose klines are all held."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.csv", rows)
+
+    for treatment in (Treatment(), KEEP_ALL):
+        assert check(path, treatment) == inspect_klines(path, treatment).report
+
+
+def test_check_takes_the_memory_of_a_few_rows(tmp_path: Path) -> None:
+    """A month of seconds has 2.7 million rows: nothing of it is kept while it is checked."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.zip", [row(number) for number in range(20_000)])
+    tracemalloc.start()
+    try:
+        report = check(path, Treatment())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (report.rows, report.is_clean) == (20_000, True)
+    assert peak < 1_500_000
 
 
 @pytest.mark.parametrize(
