@@ -78,6 +78,16 @@ def weight_limit(body: Any) -> int | None:
     return None
 
 
+def joined_rules(parts: Sequence[Any]) -> dict[str, Any]:
+    """Return several exchangeInfo answers as one: the first, with the symbols of all.
+
+    Raises:
+        FrameInvalid: One of them is no exchangeInfo.
+    """
+    infos = [info for part in parts for info in _by_symbol(part).values()]
+    return {**parts[0], "symbols": infos}
+
+
 def _by_symbol(body: Any) -> dict[str, Mapping[str, Any]]:
     try:
         return {info["symbol"]: info for info in body["symbols"]}

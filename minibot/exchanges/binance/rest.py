@@ -25,7 +25,7 @@ from minibot.exchanges.base import (
     RestError,
     Snapshot,
 )
-from minibot.exchanges.binance.filters import parse_instruments, weight_limit
+from minibot.exchanges.binance.filters import joined_rules, parse_instruments, weight_limit
 from minibot.exchanges.binance.limits import (
     BAN_MS_MIN,
     DAY_TICKERS,
@@ -33,6 +33,7 @@ from minibot.exchanges.binance.limits import (
     EXCHANGE_INFO,
     HOSTS,
     KLINES,
+    LIMITS,
     PING,
     TIME,
 )
@@ -114,8 +115,10 @@ class BinanceRest(PublicHttp):
     # --- in the venue's own words -------------------------------------------------------------
 
     def rules_text(self, symbols: Sequence[str]) -> bytes:
-        """Return the exchangeInfo of the given symbols."""
-        return orjson.dumps(self._rules(symbols))
+        """Return the exchangeInfo of the given symbols, of many as one of all answers."""
+        size = LIMITS.instruments_max
+        parts = [self._rules(symbols[at : at + size]) for at in range(0, len(symbols), size)]
+        return self._parsed(EXCHANGE_INFO, lambda: orjson.dumps(joined_rules(parts)))
 
     def snapshot_body(self, symbol: str, limit: int) -> dict[str, Any]:
         """Return a book as the venue sends it."""

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -60,6 +61,28 @@ def error_of(talk: Talk, total_s: float = DEADLINE_S) -> RestError:
             rest.ping()
         rest.close()
     return caught.value
+
+
+def test_rules_of_many_symbols_come_by_requests_of_a_hundred() -> None:
+    """A request line that names four hundred symbols is longer than a server takes."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        asked = parse_qs(urlsplit(request.split(b" ")[1].decode()).query)["symbols"][0]
+        infos = [{"symbol": name, "status": "TRADING"} for name in json.loads(asked)]
+        sock.sendall(answer(json.dumps({"timezone": "UTC", "symbols": infos}).encode()))
+
+    names = [f"COIN{number}USDT" for number in range(450)]
+    with Loopback(talk) as server:
+        rest = client(server.port)
+        body = json.loads(rest.rules_text(names))
+        one = json.loads(rest.rules_text(names[:1]))
+        rest.close()
+
+    assert [info["symbol"] for info in body.pop("symbols")] == names
+    assert body == {"timezone": "UTC"}
+    assert one == {"timezone": "UTC", "symbols": [{"symbol": names[0], "status": "TRADING"}]}
+    assert len(server.requests) == 6
+    assert max(map(len, server.requests)) < 8_000
 
 
 def test_good_answers_are_typed() -> None:
