@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, zip_longest
 from typing import Any, Final
 
 import requests
@@ -17,12 +18,53 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from minibot.kernel.threads import call_after
 
-# A host has several addresses, and the first may be one that drops everything, as IPv6 does behind
-# many a router: each gets this part of the time, so that another is tried within it.
+# A host has several addresses, and the first may be one that drops everything: each gets this part
+# of the time, so that another is tried within it.
 ADDRESSES_TRIED: Final = 3
+
+
+def connected(host: str, port: int, timeout_s: float | None) -> socket.socket:
+    """Return a connection to the first address of a host that takes one, IPv6 and IPv4 by turns.
+
+    Behind many a router IPv6 leads nowhere, and a host may have eight such addresses before its
+    first of the other kind.
+
+    Args:
+        host: Name or address.
+        port: Of the host.
+        timeout_s: Machine seconds for one address.
+
+    Raises:
+        OSError: The name is unknown, or no address took the connection; the last one's error.
+    """
+    found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    first = [each for each in found if each[0] == found[0][0]]
+    other = [each for each in found if each[0] != found[0][0]]
+    failed = OSError(f"{host}: no address")
+    for each in filter(None, chain.from_iterable(zip_longest(first, other))):
+        try:
+            return _connected_to(each[:3], each[4], timeout_s)
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+def _connected_to(
+    kind: tuple[int, int, int], address: Any, timeout_s: float | None
+) -> socket.socket:
+    sock = socket.socket(*kind)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class Deadline:
@@ -65,18 +107,29 @@ class Deadline:
                 continue  # Closed already: no thread reads it.
 
 
+def _opened(connection: HTTPConnection, deadline: Deadline) -> socket.socket:
+    """Return the watched socket of a connection; what fails is an error of the library's own."""
+    timeout_s = connection.timeout
+    try:
+        sock = connected(connection.host, connection.port or 0, timeout_s)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, f"not within {timeout_s} s") from error
+    except OSError as error:
+        raise NewConnectionError(connection, str(error)) from error
+    deadline.watch(sock)
+    return sock
+
+
 def _connection_classes(deadline: Deadline) -> dict[str, type[Any]]:
     class WatchedHTTP(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            deadline.watch(sock)
-            return sock
+            return _opened(self, deadline)
 
     class WatchedHTTPS(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            deadline.watch(sock)
-            return sock
+            return _opened(self, deadline)
 
         def connect(self) -> None:
             super().connect()

@@ -21,7 +21,7 @@ from websocket import ABNF, WebSocket, WebSocketException
 from websocket._abnf import frame_buffer
 
 from minibot.exchanges.base import StreamLost
-from minibot.exchanges.deadline import ADDRESSES_TRIED
+from minibot.exchanges.deadline import ADDRESSES_TRIED, connected
 from minibot.exchanges.unread_bytes import unread_bytes
 from minibot.kernel.threads import call_after
 
@@ -203,11 +203,9 @@ class WebSocketStream:
         host = parts.hostname or ""
         is_secure = parts.scheme == "wss"
         port = parts.port or (443 if is_secure else 80)
-        each_s = self._connect_timeout_s / ADDRESSES_TRIED
-        sock = socket.create_connection((host, port), timeout=each_s)
+        sock = connected(host, port, self._connect_timeout_s / ADDRESSES_TRIED)
         sock.settimeout(self._connect_timeout_s)
         self._keep(sock)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not is_secure:
             return sock

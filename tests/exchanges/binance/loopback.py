@@ -67,20 +67,34 @@ class Loopback:
             sock.close()
 
 
+several_dead = pytest.mark.parametrize(
+    ("count", "family"), [(1, socket.AF_INET), (6, socket.AF_INET6)], ids=["one", "all-of-IPv6"]
+)
+
+
 @contextmanager
-def first_address_dead(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[None]:
-    """Let each name have two addresses: one that drops what comes, and this port of the machine."""
+def first_address_dead(
+    monkeypatch: pytest.MonkeyPatch,
+    port: int,
+    count: int = 1,
+    family: socket.AddressFamily = socket.AF_INET,
+) -> Iterator[None]:
+    """Let each name have addresses that drop what comes, and behind them this port."""
     with ExitStack() as stack:
-        dead = stack.enter_context(socket.socket())
-        dead.bind(("127.0.0.1", 0))
+        dead = stack.enter_context(socket.socket(family))
+        try:
+            dead.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        except OSError as error:
+            pytest.skip(f"this machine has no such address: {error}")
         dead.listen(0)
         for _ in range(3):  # More than its queue takes: further ones get no answer at all.
-            waiting = stack.enter_context(socket.socket())
+            waiting = stack.enter_context(socket.socket(family))
             waiting.setblocking(False)
             with suppress(BlockingIOError):
                 waiting.connect(dead.getsockname())
-        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-        found = [(*kind, dead.getsockname()), (*kind, ("127.0.0.1", port))]
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        found = [(family, *kind, dead.getsockname())] * count
+        found.append((socket.AF_INET, *kind, ("127.0.0.1", port)))
 
         def resolve(*args: Any, **options: Any) -> Any:
             return found

@@ -29,7 +29,13 @@ from minibot.exchanges.binance.rest import BinanceRest, judge
 from minibot.exchanges.public_http import ANSWER_BYTES_MAX
 from minibot.exchanges.single_get import get
 from minibot.kernel.errors import RunStop
-from tests.exchanges.binance.loopback import Loopback, Talk, answer, first_address_dead
+from tests.exchanges.binance.loopback import (
+    Loopback,
+    Talk,
+    answer,
+    first_address_dead,
+    several_dead,
+)
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
@@ -318,11 +324,15 @@ def test_nobody_listening_is_unreachable() -> None:
 
 
 @pytest.mark.row("F113")
+@several_dead
 def test_first_address_that_never_answers_leaves_time_for_the_next(
-    monkeypatch: pytest.MonkeyPatch,
+    count: int, family: socket.AddressFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host whose first address drops everything, as IPv6 may, is reached by its second one."""
-    with Loopback(says(answer(b"{}"))) as server, first_address_dead(monkeypatch, server.port):
+    """A host whose addresses of IPv6 all drop everything is reached by its first of IPv4."""
+    with (
+        Loopback(says(answer(b"{}"))) as server,
+        first_address_dead(monkeypatch, server.port, count, family),
+    ):
         rest = BinanceRest("http://venue.invalid", connect_timeout_s=3.0, total_timeout_s=3.0)
         rest.ping()
         rest.close()

@@ -30,6 +30,7 @@ from tests.exchanges.binance.loopback import (
     first_address_dead,
     frame,
     read_client_frame,
+    several_dead,
 )
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -290,13 +291,14 @@ def test_opening_that_is_over_before_it_has_a_socket_ends(monkeypatch: pytest.Mo
 
 
 @pytest.mark.row("F113")
+@several_dead
 def test_first_address_that_never_answers_leaves_time_for_the_next(
-    monkeypatch: pytest.MonkeyPatch,
+    count: int, family: socket.AddressFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream whose host's first address drops everything comes from the second one."""
+    """A stream comes from the first address that answers, one of each family by turns."""
     with (
         Loopback(sends(frame(BODY))) as server,
-        first_address_dead(monkeypatch, server.port),
+        first_address_dead(monkeypatch, server.port, count, family),
     ):
         stream = WebSocketStream(
             stream_url("ws://venue.invalid", ["BTCUSDT"]), connect_timeout_s=3.0
