@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from requests import adapters
 from websocket import ABNF, WebSocket, WebSocketException
 from websocket._abnf import frame_buffer
 
@@ -209,7 +210,11 @@ class WebSocketStream:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not is_secure:
             return sock
-        secure = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        context = ssl.create_default_context()
+        # Some systems have no list of issuers, as with Python of python.org on macOS: that of our
+        # requests goes for streams too.
+        context.load_verify_locations(adapters.DEFAULT_CA_BUNDLE_PATH)
+        secure = context.wrap_socket(sock, server_hostname=host)
         self._keep(secure)
         return secure
 

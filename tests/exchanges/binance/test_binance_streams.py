@@ -347,6 +347,35 @@ def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
         assert server.requests == []
 
 
+@pytest.mark.row("F113")
+def test_streams_trust_the_issuers_that_requests_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python of python.org for macOS has no issuers of the system: requests and streams work."""
+    issuer = Path(__file__).parent / "untrusted_localhost.pem"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issuer)
+    wrap = partial(context.wrap_socket, server_side=True)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(issuer))
+
+    with Loopback(lambda sock, request: sock.sendall(answer(b"{}")), wrap) as server:
+        rest = BinanceRest(
+            f"https://localhost:{server.port}",
+            connect_timeout_s=DEADLINE_S,
+            total_timeout_s=DEADLINE_S,
+        )
+        rest.ping()
+        rest.close()
+    with Loopback(sends(frame(BODY)), wrap) as server:
+        stream = WebSocketStream(
+            stream_url(f"wss://localhost:{server.port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
+        )
+        stream.open()
+        _, data = stream.recv()
+        stream.close()
+
+    assert rest.last.status == 200
+    assert data == BODY
+
+
 def test_messages_of_one_read_come_together_and_a_torn_one_with_the_next() -> None:
     """Whole messages of a read are handed over at once; a torn one waits for its rest."""
     messages = [b'{"n":%d,"x":"%s"}' % (n, b"y" * (40 * n)) for n in range(8)]
