@@ -160,11 +160,11 @@ class Recording:
 
     def last_ns(self) -> int:
         """Return the receive time of the last line of the last closed part; 0 without any."""
-        closed = sorted(self.folder.glob("tape-*.gz"), key=_number)
-        last = 0
-        for line in _whole_lines(closed[-1]) if closed else ():
-            last = max(last, line.at_ns)
-        return last
+        for path in sorted(self.folder.glob("tape-*.gz"), key=_number)[-1:]:
+            with suppress(Refusal):
+                for line in deque(_ended_lines(path), maxlen=1):  # Within a part, time never falls.
+                    return split_line(path, 0, line, BRACKETS)[0]
+        return 0
 
 
 def _number(path: Path) -> int:
@@ -175,10 +175,16 @@ def _number(path: Path) -> int:
 
 def _whole_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of a gzip file that may end anywhere, up to the first damage."""
+    with suppress(Refusal):
+        for number, line in enumerate(_ended_lines(path), 1):
+            yield Line(number, *split_line(path, number, line, BRACKETS))
+
+
+def _ended_lines(path: Path) -> Iterator[bytes]:
     with gzip.open(path, "rb") as file, suppress(EOFError, gzip.BadGzipFile, zlib.error, Refusal):
-        for number, line in enumerate(bounded_lines(path, file), 1):
+        for line in bounded_lines(path, file):
             if line.endswith(b"\n"):
-                yield Line(number, *split_line(path, number, line, BRACKETS))
+                yield line
 
 
 def _noted(lines: Iterable[Line], last: deque[Line]) -> Iterator[Line]:

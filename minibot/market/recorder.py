@@ -163,7 +163,7 @@ class Recorder:
         saved = self.recording.saved()
         for path, lines, _ in saved:
             self._tell(f"{path.name}: saved {lines} lines that a crash had left open")
-        last_ns = self.recording.last_ns()
+        last_ns = max((at_ns for *_, at_ns in saved), default=0) or self.recording.last_ns()
         self._new_part()
         everyone = tuple(symbol for shard in self.shards for symbol in shard.symbols)
         self._tell(f"recording {len(everyone)} symbols into {self.recording.folder}")

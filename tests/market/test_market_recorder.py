@@ -187,6 +187,22 @@ def test_sleep_of_the_machine_is_marked_and_ends_its_part(
     assert made[0].is_ended
 
 
+def test_recorder_after_a_crash_reads_the_part_of_the_crash_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving a part tells its last time: while one is read, nothing is recorded."""
+    part = Recording(tmp_path).open(10**18)
+    part.add(10**18 + 7, FRAME)
+    part.flush()
+    monkeypatch.setattr(Recording, "last_ns", lambda recording: pytest.fail("read again"))
+    recorder, _ = new_recorder(tmp_path, iter([Line(1)]))
+
+    recorder.run(lambda: recorder.snapshots == 1)
+
+    assert [missed.why for missed in recorder.missed] == ["the recorder did not run"]
+    assert recorder.missed[0].from_ns == 10**18 + 7
+
+
 def test_disk_that_takes_no_further_part_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
