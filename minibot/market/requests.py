@@ -286,18 +286,17 @@ class Requests:
     def check_quiet(self, symbols: Sequence[str], done: Callable[[bool], None]) -> None:
         """Find out whether streams are silent because the market is quiet.
 
-        `done` gets True when the venue's book of every symbol has the same update id as ours, so
-        that nothing was missed. In any doubt it gets False.
+        `done` gets True when the venue's book of every symbol has the same update id as ours, or
+        the same best levels where it has none, so that nothing was missed. In any doubt it gets
+        False.
         """
         feeds = self.feed.symbols
         books = {name: feeds[name].depth.keeper.book for name in symbols if name in feeds}
         verdicts: list[bool] = []
 
         def take(answer: Answer, book: Book) -> None:
-            is_same = isinstance(answer.value, Snapshot) and (
-                answer.value.last_update_id == book.book_id
-            )
-            verdicts.append(is_same)
+            told = answer.value
+            verdicts.append(isinstance(told, Snapshot) and _is_as_of(told, book))
             if len(verdicts) == len(books):
                 done(all(verdicts))
 
@@ -321,6 +320,17 @@ class Requests:
         self.snapshots(self.feed.snapshots_wanted(now_ms))
         for wanted in self.feed.holes_wanted(now_ms):
             self.fill(wanted)
+
+
+def _is_as_of(told: Snapshot, book: Book) -> bool:
+    """Return whether a book of few levels is the one that is kept."""
+    if told.last_update_id:
+        return told.last_update_id == book.book_id
+    sides = ((told.bids, book.bids), (told.asks, book.asks))
+    return all(
+        rows[:TOUCH_LEVELS] == [[*level] for level in kept.top(TOUCH_LEVELS)]
+        for rows, kept in sides
+    )
 
 
 def is_refusal(error: RestError | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, RestError
+from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, Diff, RestError, Snapshot
 from minibot.exchanges.binance.limits import LIMITS, depth_weight
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.weight_budget import WeightBudget
@@ -60,6 +60,26 @@ def requests_of(tray: Tray, **options: Any) -> Requests:
         lambda answer: None,
         **options,
     )
+
+
+@pytest.mark.row("C-82")
+@pytest.mark.parametrize(("asks", "is_quiet"), [("3", True), ("3.1", False)])
+def test_quiet_market_of_a_venue_without_update_numbers_is_known_by_its_touch(
+    asks: str, is_quiet: bool
+) -> None:
+    """Best levels say that nothing has happened where no number does."""
+    tray, verdicts = Tray(), list[bool]()
+    requests = requests_of(tray)
+    keeper = requests.feed.symbols[SYMBOLS[0]].depth.keeper
+    keeper.on_snapshot(Snapshot(0, [["2", "1"]], [["3", "1"], ["4", "1"]], True))
+    keeper.on_diff(Diff(SYMBOLS[0], 1, 9, [["1", "5"]], []))  # Its own count, not the venue's.
+
+    requests.check_quiet(SYMBOLS[:1], verdicts.append)
+    (job,) = tray.jobs
+    told = Snapshot(0, [["2", "1"], ["1", "5"]], [[asks, "1"], ["4", "1"]], True)
+    job.done(Answer(job, value=told))
+
+    assert verdicts == [is_quiet]
 
 
 @pytest.mark.row("S-46")
