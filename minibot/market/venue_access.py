@@ -69,7 +69,7 @@ class _HeedingRest:
             try:
                 return found(*args, **named)
             except RestError as error:
-                self._remember(error)
+                remember_silence(error, self._address())
                 raise
 
         return ask
@@ -82,10 +82,12 @@ class _HeedingRest:
             why = f"not asked: the host wants silence for {-(-left_ms // 1000)} s more"
             raise RestError(kind, why, retry_after_ms=left_ms)
 
-    def _remember(self, error: RestError) -> None:
-        if error.kind in (BANNED, RATE_LIMITED):
-            until_ms = max(wall_ms() + error.retry_after_ms, error.until_ms)
-            self._address().on_silence(until_ms, is_ban=error.kind == BANNED)
+
+def remember_silence(error: RestError, address: Address) -> None:
+    """Note for the next process how long the venue wants silence, if it does."""
+    if error.kind in (BANNED, RATE_LIMITED):
+        until_ms = max(wall_ms() + error.retry_after_ms, error.until_ms)
+        address.on_silence(until_ms, is_ban=error.kind == BANNED)
 
 
 def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Rest:
@@ -97,12 +99,13 @@ def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Res
     Raises:
         ValueError: The address is none.
     """
-    limits = venue_of(config).streams.limits
+    rest = _HeedingRest(new_rest(config, base_url), lambda: address_of(config, root))
+    return cast(Rest, rest)
 
-    def address() -> Address:
-        return Address(venue_file(root, config.venue), wall_ms(), limits)
 
-    return cast(Rest, _HeedingRest(new_rest(config, base_url), address))
+def address_of(config: Config, root: Path) -> Address:
+    """Return the address of this machine at the profile's venue, as of now."""
+    return Address(venue_file(root, config.venue), wall_ms(), venue_of(config).streams.limits)
 
 
 def server_time(config: Config) -> int:

@@ -42,5 +42,31 @@ def test_verb_sends_no_request_during_a_remembered_ban(
     assert "wants silence" in "".join(capsys.readouterr())
 
 
+def test_first_contact_ends_with_the_answer_that_bans_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A ban in the middle ends the contact, which would go on to ask, and the next one too."""
+    bodies = {b"/api/v3/ping": b"{}", b"/api/v3/time": b'{"serverTime":1700000000000}'}
+    asked: list[bytes] = []
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        asked.append(request.split(b" ")[1].partition(b"?")[0])
+        body = bodies.get(asked[-1])
+        if body is None:
+            sock.sendall(answer(b"{}", "418 I'm a teapot", {"Retry-After": "3600"}))
+        else:
+            sock.sendall(answer(body))
+
+    with Loopback(talk) as server:
+        host = f"binance.rest_url=http://127.0.0.1:{server.port}"
+        words = [*VERBS["doctor"].split(), "--var", str(tmp_path), "--set", host]
+        codes = run(words), run(words)
+
+    assert codes[0] == codes[1] != 0
+    assert asked.count(b"/api/v3/exchangeInfo") == 1
+    assert asked[-1] == b"/api/v3/exchangeInfo"
+    assert "wants silence" in "".join(capsys.readouterr())
+
+
 def _answer(sock: socket.socket) -> None:
     sock.sendall(answer(b'{"serverTime":1700000000000}'))

@@ -18,7 +18,13 @@ from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.contact_report import Report, lines_of, quantile
 from minibot.exchanges.venues import first_contact
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.market.venue_access import heeding_rest, new_stream, venue_of
+from minibot.market.venue_access import (
+    address_of,
+    heeding_rest,
+    new_stream,
+    remember_silence,
+    venue_of,
+)
 from minibot.report.summary import Row
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
@@ -64,7 +70,10 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
         with progress_bar("first contact") as bar:
             report = contact.run(seconds, lambda part: bar(round(part * 100), 100))
     except (RestError, StreamLost) as error:
-        host = exchange.stream_url if isinstance(error, StreamLost) else exchange.rest_url
+        host = exchange.stream_url
+        if isinstance(error, RestError):  # It may come of an answer whose status was looked at.
+            host = exchange.rest_url
+            remember_silence(error, address_of(config, config.var.root))
         raise Refusal(
             f"{host} cannot be reached: {error}.",
             "Check the network, a proxy, and whether the host is blocked where you are.",

@@ -17,7 +17,13 @@ import orjson
 
 from minibot.events.names import CONTROL
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.exchanges.base import FrameInvalid, RestError, StreamLost
+from minibot.exchanges.base import (
+    BANNED,
+    RATE_LIMITED,
+    FrameInvalid,
+    RestError,
+    StreamLost,
+)
 from minibot.exchanges.binance import expected
 from minibot.exchanges.binance.filters import parse_instruments
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, TIME, weight_of
@@ -91,7 +97,8 @@ class FirstContact:
         """Test the host for so many machine seconds; `say` is called with the progress, 0 to 1.
 
         Raises:
-            RestError: The first request had no answer: the host cannot be reached.
+            RestError: The first request had no answer: the host cannot be reached. Or the host
+                wants silence, and further requests would lead to a ban or make it longer.
             StreamLost: The first connection of the streams could not be opened.
         """
         self._rest.ping()
@@ -112,6 +119,7 @@ class FirstContact:
         try:
             server_ms = self._rest.server_time()
         except RestError as error:
+            _heed(error)
             self._tell(TIME, ANSWER, "(whole)", "serverTime", str(error), hinders=True)
             return
         after = self._wall_ms()
@@ -152,6 +160,7 @@ class FirstContact:
         try:
             body = judge(path, status, headers, content)
         except RestError as error:
+            _heed(error)
             self._tell(path, ANSWER, "(whole)", "a good answer", str(error), hinders=True)
             return
         self._compare(path, expected.ENDPOINTS[path], body)
@@ -347,6 +356,7 @@ class FirstContact:
             try:
                 body = self._rest.snapshot_body(symbol, SNAPSHOT_LEVELS)
             except RestError as error:
+                _heed(error)
                 self._tell(DEPTH, ANSWER, symbol, "a snapshot", str(error), hinders=True)
                 continue
             self._lines += 1
@@ -381,6 +391,12 @@ class FirstContact:
         self, where: str, kind: str, path: str, wanted: str, found: str, *, hinders: bool = True
     ) -> None:
         self.report.tell(where, Difference(kind, path, wanted, _bounded(found), hinders))
+
+
+def _heed(error: RestError) -> None:
+    """End the contact by an answer that wants silence."""
+    if error.kind in (BANNED, RATE_LIMITED):
+        raise error
 
 
 def _bounded(text: str) -> str:
