@@ -238,13 +238,13 @@ def test_losses_in_row_lock_at_the_limit_and_again_until_a_trade_wins() -> None:
     rule = {"method": "LossesInRow", "trade_limit": 2, "stop_duration": 1}
     protections = Protections(protected(rule))
     locked = []
-    for n, profit in enumerate(("-1", "0", "-0.00000001", "-1", "2", "-1", "-0.00000001")):
+    for n, profit in enumerate(("-1", "0", "-0.00000001", "0", "-1", "2", "-1", "-0.00000001")):
         now = BEGAN + n * 10 * MINUTE
         symbol = (SYMBOL, OTHER)[n % 2]
         protections.on_trade(trade(profit, now, symbol=symbol, reason="signal_exit"))
         locked.append(protections.left("losses_in_row", SYMBOL, now) > 0)
 
-    assert locked == [False, False, True, True, False, False, True]
+    assert locked == [False, False, True, False, True, False, False, True]
 
 
 def test_trade_is_a_position_from_flat_to_flat_after_all_fees() -> None:
