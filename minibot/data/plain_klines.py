@@ -33,6 +33,7 @@ DIGITS_MAX: Final = 18
 # microseconds since 2025.
 TIME_DIGITS: Final = (((12, 13, 14), 1), ((15, 16, 17), 1000))
 COMMA, DOT, NEWLINE, ZERO, NINE = b",.\n09"
+NEXT_CELL: Final = bytes.maketrans(b"\n", b",")
 AMOUNTS: Final = ("open", "high", "low", "close", "volume")
 LARGEST: Final = (1 << 62) // 10**PLACES
 """Above every amount that is certain to fit when it is counted in hundred-millionths."""
@@ -128,36 +129,28 @@ def _block(text: Array, width: int) -> tuple[list[Array], int]:
     """
     is_comma, is_end, is_dot = text == COMMA, text == NEWLINE, text == DOT
     is_digit = (text >= ZERO) & (text <= NINE)
-    if not (is_digit | is_dot | is_comma | is_end).all():
+    is_mark = is_comma | is_end | is_dot
+    if not (is_digit | is_mark).all():
         raise _OtherRows
-    ends = np.flatnonzero(is_comma | is_end)
+    marks = np.flatnonzero(is_mark)
+    ends = marks[~is_dot[marks]]
     if len(ends) % width or not is_end[ends[width - 1 :: width]].all():
         raise _OtherRows
     if is_end.sum() * width != len(ends):
         raise _OtherRows
     starts = np.concatenate(([0], ends[:-1] + 1))
     # A point in a cell, and at most one; the place behind the last digit where there is none.
-    dots = np.flatnonzero(is_dot)
-    cells = np.searchsorted(ends, dots)
+    dots = np.flatnonzero(is_dot[marks])
+    cells = dots - np.arange(len(dots))
     if (cells[1:] == cells[:-1]).any():
         raise _OtherRows
     points = ends.copy()
-    points[cells] = dots
+    points[cells] = marks[dots]
     has_point = points < ends
     places = np.where(has_point, ends - points - 1, 0)
     digits = ends - starts - has_point
-    is_whole = points > starts
-    if width == len(COLUMNS):
-        is_whole[width - 1 :: width] = True  # Of which nobody takes anything.
-        digits = digits.reshape(-1, width)
-        digits[:, -1] = 1
-        digits = digits.ravel()
-        places = places.reshape(-1, width)
-        has_point = has_point.reshape(-1, width)
-        places[:, -1], has_point[:, -1] = 0, False
-        places, has_point = places.ravel(), has_point.ravel()
-    is_sound = is_whole & (places <= PLACES) & (digits <= DIGITS_MAX) & (~has_point | (places > 0))
-    if not is_sound.all():
+    is_sound = (points > starts) & (places <= PLACES) & (digits <= DIGITS_MAX)
+    if not (is_sound & (~has_point | (places > 0))).all():
         raise _OtherRows
     for whole in (0,) if width == NEEDED else (0, 6, 8):
         if has_point[whole::width].any():
@@ -168,30 +161,15 @@ def _block(text: Array, width: int) -> tuple[list[Array], int]:
             raise _OtherRows
         if (text[starts[time::width]] == ZERO).any():
             raise _OtherRows
-    found = []
-    for number in range(NEEDED):
-        cell = slice(number, None, width)
-        units = _units(text, starts[cell], points[cell], ends[cell])
-        if number:
-            powers = 10 ** (PLACES - places[cell])
-            if (units > LARGEST * 10 ** places[cell]).any():
-                raise _OtherRows
-            units *= powers
-        else:
-            units //= unit
-        found.append(units)
+    # The digits of each cell as a whole number, as if there were no point.
+    units = np.fromstring(text.tobytes().translate(NEXT_CELL, b"."), np.int64, sep=",")
+    found = [units[::width] // unit]
+    for number in range(1, NEEDED):
+        amounts, powers = units[number::width], 10 ** places[number::width]
+        if (amounts > LARGEST * powers).any():
+            raise _OtherRows
+        found.append(amounts * (10**PLACES // powers))
     return found, unit
-
-
-def _units(text: Array, starts: Array, points: Array, ends: Array) -> Array:
-    """Return the digits of cells as whole numbers, as if there were no point."""
-    found = np.zeros(len(starts), np.int64)
-    for step in range(int((ends - starts).max())):
-        at = starts + step
-        is_in = (at < ends) & (at != points)
-        digit = text[np.minimum(at, len(text) - 1)].astype(np.int64) - ZERO
-        found = np.where(is_in, found * 10 + digit, found)
-    return found
 
 
 def _is_clean(columns: dict[str, Array], interval: str) -> bool:
