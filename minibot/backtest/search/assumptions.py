@@ -101,7 +101,7 @@ def _twin_of(name: str, others: Sequence[str]) -> str | None:
 
 def review_of(job: Job) -> Review:
     """Return the review of a job with its digest, without events and candles."""
-    with spared_collector():
+    with spared_collector(is_last=True):
         result = run_job(job, DecisionRecord(has_values=False))
         review = Review.of(result)
         result.forget_events()
