@@ -248,16 +248,15 @@ class Lockstep:
             if said:
                 if self._is_heard:
                     self._show(said)
-                waiting += said
+                for message in said:  # Each behind all that come before it.
+                    rank, place = ranks[message.place], len(waiting)
+                    while place and ranks[waiting[place - 1].place] > rank:
+                        place -= 1
+                    waiting.insert(place, message)
                 said = None
             if not waiting:
                 return
-            first = 0
-            if len(waiting) > 1:
-                for place in range(1, len(waiting)):
-                    if ranks[waiting[place].place] < ranks[waiting[first].place]:
-                        first = place
-            message = waiting.pop(first)
+            message = waiting.pop(0)
             for port in readers[message.place]:
                 answer = port.core.process(message, message.number, ts + port.delay_ms)
                 if answer:
