@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import compress
 from typing import Final, NamedTuple
 
 from minibot.events.model import HOLD, OrderResult, Signal
@@ -13,6 +14,8 @@ NUMBER_STARTS: Final = frozenset("+-.0123456789")
 LARGEST: Final = 1e15
 ORDER: Final = "ORDER"
 """By whom more was not done, beside HOLD of the strategy and BLOCK of risk."""
+KEPT_MAX: Final = 4_096
+"""Signals of a symbol whose values are kept, of HOLDs and of all others: a picture shows 800."""
 # Results of an order that ended without all of its quantity; none of a cancel that risk sent.
 UNFILLED: Final = frozenset({"EXPIRED", "REJECTED"})
 
@@ -26,7 +29,10 @@ class Named(NamedTuple):
 
 
 class SignalTimes:
-    """Time and side of the signals of one symbol, in order, and their values by name.
+    """Time and side of the kept signals of one symbol, in order, and their values by name.
+
+    Of each kind, HOLDs and all others, every signal is kept at first. Where there are more than
+    `KEPT_MAX`, every second is dropped, and from then on every second of those that come.
 
     Attributes:
         ts: Times, Unix ms.
@@ -34,19 +40,47 @@ class SignalTimes:
         told: Values by name, with those that had no number yet.
     """
 
-    __slots__ = ("sides", "told", "ts")
+    __slots__ = ("_came", "_steps", "sides", "told", "ts")
 
     def __init__(self) -> None:
         self.ts = array("q")
         self.sides: list[str] = []
         self.told: dict[str, NamedValues] = {}
+        # By kind, HOLDs second: how many came, and of how many one is kept.
+        self._came = [0, 0]
+        self._steps = [1, 1]
+
+    def keep(self, side: str, ts: int) -> bool:
+        """Take the next signal; return whether its values are kept."""
+        kind = int(side == HOLD)
+        number, step = self._came[kind], self._steps[kind]
+        self._came[kind] = number + 1
+        if number % step:
+            return False
+        if number == KEPT_MAX * step:
+            self._drop(is_hold=side == HOLD)
+            self._steps[kind] = 2 * step
+        self.ts.append(ts)
+        self.sides.append(side)
+        return True
+
+    def _drop(self, *, is_hold: bool) -> None:
+        """Drop every second signal of a kind."""
+        kind = [at for at, side in enumerate(self.sides) if (side == HOLD) is is_hold]
+        dropped = set(kind[1::2])
+        left = [at for at in range(len(self.sides)) if at not in dropped]
+        places = {at: place for place, at in enumerate(left)}
+        self.ts = array("q", [self.ts[at] for at in left])
+        self.sides = [self.sides[at] for at in left]
+        for values in self.told.values():
+            values.move(places)
 
 
 class NamedValues:
     """The values of one name at the signals of one symbol, in order.
 
     Args:
-        signals: Time and side of all signals of the symbol.
+        signals: Time and side of the kept signals of the symbol.
 
     Attributes:
         values: The values that are numbers.
@@ -62,6 +96,12 @@ class NamedValues:
         self.at = array("q")
         self.text = ""
         self.value: float | None = None
+
+    def move(self, places: Mapping[int, int]) -> None:
+        """Keep the values of some signals, whose places are others now."""
+        kept = [at in places for at in self.at]
+        self.values = array("d", compress(self.values, kept))
+        self.at = array("q", [places[at] for at in compress(self.at, kept)])
 
     def chosen(self, places: range | list[int]) -> Iterator[Named]:
         """Yield the values at some places."""
@@ -110,10 +150,9 @@ class SignalLog:
         signals = self._signals.get(signal.symbol)
         if signals is None:
             signals = self._signals[signal.symbol] = SignalTimes()
-        at, told = len(signals.sides), signals.told
-        signals.ts.append(ts)
-        signals.sides.append(side)
-        # A year of bars has millions of checks, so that nothing is called for each but `append`.
+        if not signals.keep(side, ts):
+            return
+        at, told = len(signals.sides) - 1, signals.told
         for check in signal.checks:
             name, text = check.name, check.value
             found = told.get(name)

@@ -10,7 +10,7 @@ from minibot.backtest.report.curves import named_values
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.engine.decision_record import DecisionRecord
-from minibot.engine.signal_log import Named, SignalLog
+from minibot.engine.signal_log import KEPT_MAX, Named, SignalLog
 from minibot.events.model import BLOCK, HOLD, Check, RiskAction, Signal
 from tests.backtest.markets import bar_profile, walk, write_klines
 
@@ -67,6 +67,27 @@ def test_values_are_named_in_the_order_of_their_first_number() -> None:
     assert list(named["rsi"].chosen(range(1))) == [Named(1, 30.0, HOLD)]
     assert list(named["trend"].chosen(range(2))) == [Named(2, 2.5, "BUY"), Named(3, 2.5, "SELL")]
     assert (log.sides, log.holds) == ({HOLD: 1, "BUY": 1, "SELL": 1}, {"no_setup": 1})
+
+
+@pytest.mark.parametrize(("count", "step"), [(0, 1), (1, 2), (KEPT_MAX, 2), (KEPT_MAX + 1, 4)])
+@pytest.mark.parametrize(("many", "few"), [(HOLD, "BUY"), ("SELL", HOLD)])
+def test_values_of_too_many_signals_of_a_kind_are_kept_evenly(
+    many: str, few: str, count: int, step: int
+) -> None:
+    """All signals are counted, and none of the other kind is left out."""
+    log = SignalLog(has_values=True)
+    log.add(signal(few, ("rsi", "7")), 0)
+    last = KEPT_MAX + count
+    for at in range(1, last + 1):
+        log.add(signal(many, ("rsi", str(at)), ("state", "open")), at)
+    log.add(signal(few, ("rsi", "8")), last + 1)
+
+    rsi = log.named["BTCUSDT"]["rsi"]
+    kept = list(rsi.chosen(rsi.places(is_hold=many == HOLD)))
+    assert kept == [Named(at, float(at), many) for at in range(1, last + 1, step)]
+    others = list(rsi.chosen(rsi.places(is_hold=few == HOLD)))
+    assert others == [Named(0, 7.0, few), Named(last + 1, 8.0, few)]
+    assert log.sides == {many: last, few: 2}
 
 
 @pytest.mark.parametrize(("count", "places"), [(4, [0, 2, 3, 5]), (3, [0, 2, 5]), (2, [2, 5])])
