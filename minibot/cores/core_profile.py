@@ -400,7 +400,11 @@ class RiskSection:
         "Quote amount of one entry with sizing fixed; in another mode of no effect.",
     ]
     position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
-    positions_max: Annotated[int, whole(1, 1000), "Positions open at a time."]
+    positions_max: Annotated[
+        int,
+        whole(1, 1000),
+        "Positions open at a time; one worth less than the venue's least order does not count.",
+    ]
     exposure_ratio_max_bps: Annotated[
         int,
         whole(1, 10_000),

@@ -14,10 +14,21 @@ from decimal import Decimal
 from typing import Any
 
 from minibot.accounting.order_rules import OrderRules
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Performance, mid_of
 from minibot.accounting.portfolio import pays_in_base
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import BUY, Event, Fill, Instrument, OrderIntent, RiskAction, RunOpening
+from minibot.events.model import (
+    BUY,
+    Event,
+    Fill,
+    Instrument,
+    MarketTick,
+    OrderIntent,
+    Payload,
+    PriceMark,
+    RiskAction,
+    RunOpening,
+)
 from minibot.events.money import UNIT
 from minibot.events.names import TICKS
 from minibot.events.unit_sizes import BPS, MINUTE_MS
@@ -43,7 +54,8 @@ def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:
     )
     carried = _carried(recorded)
     least = _least_quantities(recorded, fills, carried)
-    found = [*_order_rate(intents, limits), *_positions(fills, limits, carried, least)]
+    market = _Market(recorded)
+    found = [*_order_rate(intents, limits), *_positions(fills, limits, carried, least, market)]
     if not was_stopped:
         found += _budgets(fills, limits, performance)
     return found
@@ -65,10 +77,12 @@ def _positions(
     limits: dict[str, Any],
     carried: dict[str, Decimal],
     least: dict[str, Decimal],
+    market: _Market,
 ) -> Iterator[str]:
     """Yield a sentence where a position was larger than allowed, or more was sold than held.
 
-    A holding of less than can be sold, by `least`, takes no place: fees in coins leave such dust.
+    A holding of less than can be sold takes no place: by `least`, as fees in coins leave such dust,
+    or by its value in the market.
     """
     # Risk values a position as it allows the order; the price may have moved this far by the fill.
     slack = Decimal(limits["reference_deviation_bps_max"]) / BPS
@@ -93,13 +107,59 @@ def _positions(
             if held[fill.symbol] < 0:
                 yield f"more {fill.symbol} sold than held at fill {event.id}"
         number = _number(held, least)
-        if number > number_max:
-            yield f"{number} positions at fill {event.id}, {limits['positions_max']} allowed"
+        if fill.side == BUY and number > number_max:
+            number -= market.scraps(_sellable(held, least), event.ts, slack)
+            if number > number_max:
+                yield f"{number} positions at fill {event.id}, {limits['positions_max']} allowed"
+
+
+class _Market:
+    """Prices and least order values of a run along its time, read once one is asked for."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._events = recorded.events(TICKS)
+        self._ahead: Event | None = None
+        self._prices: dict[str, Decimal] = {}
+        self._notional_min: dict[str, Decimal] = {}
+
+    def scraps(self, held: dict[str, Decimal], ts: int, slack: Decimal) -> int:
+        """Return how many holdings are worth less than the venue's least order at a time.
+
+        Args:
+            held: By symbol.
+            ts: Unix ms, no earlier than that of the call before.
+            slack: How far a price may have risen since risk looked at it, as a share.
+        """
+        while self._ahead is None or self._ahead.ts <= ts:
+            if self._ahead is not None:
+                self._take(self._ahead.payload)
+            _, self._ahead = next(self._events, (0, None))
+            if self._ahead is None:
+                break
+        known = held.keys() & self._prices.keys() & self._notional_min.keys()
+        most = {symbol: self._notional_min[symbol] * (1 + slack) for symbol in known}
+        return sum(held[symbol] * self._prices[symbol] < most[symbol] for symbol in known)
+
+    def _take(self, payload: Payload) -> None:
+        if isinstance(payload, MarketTick):
+            mid = mid_of(payload)
+            if mid is not None:
+                self._prices[payload.symbol] = Decimal(mid) / UNIT
+        elif isinstance(payload, PriceMark):
+            self._prices[payload.symbol] = Decimal(payload.price)
+        elif isinstance(payload, Instrument):
+            least = OrderRules.of(payload).market_bounds.notional_min
+            self._notional_min[payload.symbol] = Decimal(least) / UNIT
+
+
+def _sellable(held: dict[str, Decimal], least: dict[str, Decimal]) -> dict[str, Decimal]:
+    """Return the holdings of a quantity that can be sold."""
+    return {name: qty for name, qty in held.items() if qty > 0 and qty >= least.get(name, 0)}
 
 
 def _number(held: dict[str, Decimal], least: dict[str, Decimal]) -> int:
     """Return the number of positions among holdings."""
-    return sum(1 for symbol, qty in held.items() if qty > 0 and qty >= least.get(symbol, 0))
+    return len(_sellable(held, least))
 
 
 def _carried(recorded: Recorded) -> dict[str, Decimal]:

@@ -248,7 +248,7 @@ def entry_rows(
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
         (ORDER_PENDING, _is_pending(state, signal) if has_touch else NOT_ASKED, False),
         (LIMIT_ENTRIES, _limits_open(state, signal), limits.limit_entries_max),
-        (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
+        (POSITIONS, _count(positions, symbol) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
         # The book of the venue itself.
@@ -373,10 +373,9 @@ def _is_outside(symbol: str, universe: frozenset[str] | None) -> int:
     return NOT_ASKED if universe is None else symbol not in universe
 
 
-def _count(positions: Positions, market: Market) -> int:
+def _count(positions: Positions, symbol: str) -> int:
     """Return how many symbols would be held, counting those being bought and this one."""
-    count = len(positions.held) + (0 if market.qty else 1)
-    return count + positions.count_bought(market.symbol) if positions.orders else count
+    return positions.count_beside(symbol) + 1
 
 
 def _is_governed(state: RiskState) -> bool:

@@ -476,10 +476,17 @@ class Positions:
         found.discard(symbol)
         return found
 
-    def count_bought(self, beside: str) -> int:
-        """Return how many symbols are being bought and not held yet, `beside` not counted."""
-        bought = {order.market.symbol for order in self.orders if order.side == BUY}
-        return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
+    def count_beside(self, symbol: str) -> int:
+        """Return how many symbols other than one are held or being bought.
+
+        One that is worth less than the venue sells is not held: nothing ends such a position.
+        """
+        found = {name for name, market in self.held.items() if not is_scrap(market)}
+        for order in self.orders:
+            if order.side == BUY:
+                found.add(order.market.symbol)
+        found.discard(symbol)
+        return len(found)
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled.
@@ -673,6 +680,12 @@ class Positions:
             positions.orders.append(order)
         positions._count_unseen()
         return positions
+
+
+def is_scrap(market: Market) -> bool:
+    """Return whether a position is worth less than the venue's least order at the market."""
+    rules = market.rules
+    return rules is not None and market.value < rules.market_bounds.notional_min
 
 
 def _without_dust(holding: Holding, least: int) -> Holding:

@@ -293,8 +293,7 @@ def _share(
     """
     free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
     free = free if free < cash else cash
-    taken = len(positions.held) + positions.count_bought(market.symbol)
-    slots = limits.positions_max - taken + (1 if market.qty else 0)
+    slots = limits.positions_max - positions.count_beside(market.symbol)
     return free // slots if free > 0 and slots > 0 else 0
 
 

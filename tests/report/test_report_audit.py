@@ -103,11 +103,11 @@ def traded(
     }  # fmt: skip
 
 
-def rules(symbol: str, least: str) -> JsonObject:
+def rules(symbol: str, least: str, notional_min: str = "0.1") -> JsonObject:
     """Return the rules of a symbol for `made_run`, with a least quantity."""
     names = {"symbol": symbol, "base_asset": symbol.removesuffix("USDT"), "quote_asset": "USDT"}
     bounds = {"price_increment": "0.01", "qty_increment": least, "qty_min": least}
-    said = {**names, **bounds, "qty_max": "0", "notional_min": "0.1", "status": "TRADING"}
+    said = {**names, **bounds, "qty_max": "0", "notional_min": notional_min, "status": "TRADING"}
     said["origin"] = "exchange"
     return {"queue": "market_ticks", "type": "instrument", "minute": 0, "payload": said}
 
@@ -191,5 +191,22 @@ def test_audit_takes_carried_dust_for_no_position(
         risk={"positions_max": 1},
         execution={"fee_asset": "base"},
     )
+
+    assert [each.partition(" at fill")[0] for each in sentences] == found
+
+
+@pytest.mark.row("B-75")
+@pytest.mark.parametrize(("left", "found"), [("0.4", []), ("0.9", ["2 positions"])])
+def test_audit_takes_what_is_worth_too_little_to_sell_for_no_position(
+    left: str, found: list[str], tmp_path: Path
+) -> None:
+    """Four USDT of a coin at 10 hold no place where the venue sells from five on; nine do."""
+    events = [
+        rules("ABCUSDT", "0.1", notional_min="5"),
+        traded("ABCUSDT", "BUY", left, 2),
+        traded("ETHUSDT", "BUY", "10", 4),
+    ]
+
+    sentences = audited(tmp_path, events, risk={"positions_max": 1})
 
     assert [each.partition(" at fill")[0] for each in sentences] == found

@@ -201,6 +201,27 @@ def test_positions_max_counts_held_and_ordered_symbols(most: int, action: str) -
     assert actions(made.signal("BUY", symbol=OTHER))[0][0] == action
 
 
+@pytest.mark.parametrize(("qty", "action"), [("0.099", "ALLOW"), ("0.100", "BLOCK")])
+def test_position_worth_less_than_the_least_order_takes_no_slot(qty: str, action: str) -> None:
+    """A slot of what is below 10 USDT, and cannot be sold, would be lost from night to night."""
+    lot = {"symbol": OTHER, "qty": qty, "price": "100", "ts": 1}
+    made = desk(opening("9991", (lot,)), risk__positions_max=1)
+    made.instrument(OTHER)
+
+    assert actions(made.signal("BUY"))[0][0] == action
+
+
+def test_position_too_small_for_a_slot_takes_one_while_it_is_bought() -> None:
+    """A purchase beside what is too little to sell is on its way to be a position."""
+    lot = {"symbol": OTHER, "qty": "0.099", "price": "100", "ts": 1}
+    made = desk(opening("9991", (lot,)), risk__positions_max=1)
+    made.instrument(OTHER)
+    made.tick(**FLAT, symbol=OTHER)
+    made.signal("BUY", symbol=OTHER)
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "positions_max")]
+
+
 # --- night and day notional -------------------------------------------------------------------
 
 

@@ -624,7 +624,7 @@ class Watch:
         if held + pending + order.cost > self._position_max:
             self._fail(CAP, f"position {held} + {pending} + {order.cost} > {self._position_max}")
         symbols = {symbol} | {e.symbol for e in self._working.values() if e.side == BUY}
-        symbols |= {name for name in self._known if self._held(name)}
+        symbols |= {name for name in self._known if self._takes_slot(name)}
         if len(symbols) > self._positions_max:
             self._fail(CAP, f"{sorted(symbols)} held of {self._positions_max}")
         if self._bought + self._buying() + order.cost > self._notional_max:
@@ -633,8 +633,16 @@ class Watch:
         if self._known_cash - reserved - fee_up(reserved, self._taker) < -len(self._working) - 1:
             self._fail(CASH, f"{self._known_cash} for {reserved} with fee")
 
+    def _takes_slot(self, symbol: str) -> bool:
+        """Return whether a position is worth as much as the venue sells."""
+        rules, price = self._rules.get(symbol), self._prices.get(symbol)
+        held = self._held(symbol)
+        if not held or rules is None or price is None:
+            return bool(held)
+        return proceeds_down(held, price) >= rules.market_bounds.notional_min
+
     def _least(self, symbol: str) -> int:
-        """Return the least holding that takes a slot."""
+        """Return the least holding that is a position."""
         rules = self._rules.get(symbol)
         return rules.market_bounds.qty_least if rules is not None and self._has_dust else 1
 
