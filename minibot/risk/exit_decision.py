@@ -19,11 +19,14 @@ from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
     END_EXIT,
     LEFT_TRADING,
+    MIN_NOTIONAL,
     NO_POSITION,
     OPERATOR_EXIT,
     ORDER_RATE,
     PENDING_ORDER,
     PROTECTED,
+    QTY_INVALID,
+    QTY_MIN,
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
@@ -87,6 +90,9 @@ PART_RATE: Final = Gate("part_orders_per_minute", ORDER_RATE)
 LOTS: Final = Gate("position_lots", NO_POSITION, passes=AT_LEAST)
 EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER, words=IS_NOT)
 EXIT_QTY: Final = Gate("exit_qty", places=PLACES, passes=AT_LEAST)
+
+TOO_SMALL: Final = frozenset({MIN_NOTIONAL, QTY_INVALID, QTY_MIN})
+"""Reasons for which nothing of a position can be sold."""
 
 
 # --- on a signal ----------------------------------------------------------------------------------
@@ -437,6 +443,8 @@ def level_rows(
 def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
     """Return the messages of an exit that is due; a refusal is a BLOCK, told once per reason.
 
+    A request to leave ends with the refusal of what is too little to sell.
+
     Args:
         state: The state.
         market: The market of an open position.
@@ -465,6 +473,8 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
             if most is not None and most < market.qty:
                 return _part(state, trigger[0].reason, market, rules, qty, verdict)
             return _exit(state, trigger[0].reason, market, rules, qty, verdict)
+    if checks.reason in TOO_SMALL and not is_entering(state, market):
+        exits.drop_requests()
     if exits.told == checks.reason:
         return []
     exits.told = checks.reason  # Said once: with the next tick nothing has changed.

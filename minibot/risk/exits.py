@@ -336,6 +336,12 @@ class SymbolExits:
             gap = max(1, div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT))
         return stop, target, gap, wish.trail_bps, peak
 
+    def drop_requests(self) -> None:
+        """Forget the requests of `CARRIED_EXITS`, which else end with the position alone."""
+        self.is_asked = False
+        if self.left == LEFT_TRADING:
+            self.left = ""
+
     def leaving(self) -> str:
         """Return why the symbol is to be left once it can be sold, a code; empty to hold it."""
         return OPERATOR_EXIT if self.is_asked else self.left

@@ -539,6 +539,56 @@ def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None
     assert actions(sold) == [("EXIT", "time_exit")]
 
 
+def left_over(**changes: Any) -> Desk:
+    """Return a desk that holds 0.05 coins, as its operator's exit sold only 9.95 of ten."""
+    made = holder(**changes)
+    made.tick(bid_qty="9.95")
+    made.put("control", ExitPosition("operator", "out", SYMBOL))
+    made.tick(bid_qty="9.95")
+    made.tick(after_ms=5_000)
+    assert made.risk.facts()["open_positions"][0]["qty"] == "0.05000000"
+    assert actions(made.tick()) == [("BLOCK", "min_notional")]
+    return made
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_request_to_leave_ends_with_what_is_too_little_to_sell(restarts: bool) -> None:
+    """The refusal is its answer: the symbol may be entered again, and all of it is kept then."""
+    made = left_over()
+    if restarts:
+        made.restarted()
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+    assert actions(made.tick() + made.tick()) == []
+    assert made.risk.facts()["open_positions"][0]["qty"] == "10.05000000"
+
+
+def test_mark_to_leave_a_symbol_that_halted_ends_with_what_is_too_little_to_sell() -> None:
+    """A position of five USDT would else keep its symbol from entries for good."""
+    lot = {"symbol": SYMBOL, "qty": "0.05", "price": "100", "ts": 1}
+    made = Desk(config(risk__left_trading="close"), first=opening("9000", (lot,)))
+    for status in ("TRADING", "HALT", "TRADING"):
+        made.instrument(status=status)
+        made.tick("100", "100")
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_request_to_leave_stands_while_a_purchase_may_make_it_possible() -> None:
+    """What an entry on its way buys is sold too, as the operator asked."""
+    lot = {"symbol": SYMBOL, "qty": "0.05", "price": "100", "ts": 1}
+    made = Desk(config(), first=opening("9000", (lot,)))
+    made.instrument()
+    made.tick("100", "100")
+    made.signal("BUY")
+    refused = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    made.tick()
+
+    assert actions(refused) == [("BLOCK", "min_notional")]
+    assert actions(made.tick() + made.tick()) == [("EXIT", "operator_exit")]
+    assert made.risk.facts()["open_positions"] == []
+
+
 def test_exit_refused_right_behind_its_entry_is_told_again_once_it_is_due_again() -> None:
     """An exit that becomes due again after a recovery is refused again on record."""
     made = Desk(config(**ATR))
