@@ -82,7 +82,7 @@ from minibot.risk.exit_decision import (
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.plan import NOTHING_WISHED
 from minibot.risk.plan_telling import PlanTelling
-from minibot.risk.positions import NO_PRICE, Market
+from minibot.risk.positions import NO_PRICE, Market, is_scrap
 from minibot.risk.protection import REJECTED, on_answer, protect
 from minibot.risk.requoting import on_event, on_input, on_quote_ended, on_sell_signal
 from minibot.risk.risk_state import RiskState
@@ -632,7 +632,8 @@ class RiskCore(Core):
     def _on_bought(self, fill: FillMessage) -> int | None:
         """Want the levels of an entry with its first fill, which is not booked yet.
 
-        So does a later one behind the sale of all that the entry had bought.
+        So does a later one behind the sale of all that the entry had bought. A purchase beside what
+        is too little to sell has levels of its own.
 
         Returns:
             The ATR by which the entry was sized; None where none was, or of a later fill.
@@ -643,6 +644,8 @@ class RiskCore(Core):
             return None
         market, quote = order.market, state.quotes.of(order)
         exits = market.exits or state.exits_of(market)
+        if market.holding is not None and exits.campaign is None and is_scrap(market):
+            exits.begin_anew(fill.ts)
         if quote is None or not quote.is_pinned:
             exits.take_asked(is_flat=market.holding is None)
         elif quote.signal.wish is not None:

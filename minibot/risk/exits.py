@@ -201,7 +201,8 @@ class SymbolExits:
         self.target_distance: int | None = None
         self.is_guarded: bool = False
         self.is_asked: bool = False
-        # Of a position without a plan that was sold in part; 0 while its lots tell them.
+        # Of a position without a plan that was sold in part, and the time of one that began beside
+        # what was too little to sell; 0 while its lots tell them.
         self.entry: int = 0
         self.opened_ts: int = 0
         # What the strategy wants of the plan.
@@ -255,7 +256,7 @@ class SymbolExits:
         return self.entry or holding.price_avg()
 
     def opened_of(self, holding: Holding) -> int:
-        """Return when a position without a plan was opened, Unix ms."""
+        """Return when a position was opened, Unix ms; a plan remembers it."""
         return self.opened_ts or holding.opened_ts
 
     def on_order_ended(self, was_refused: bool, now: int) -> None:
@@ -335,6 +336,12 @@ class SymbolExits:
         if wish.trail_atr:
             gap = max(1, div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT))
         return stop, target, gap, wish.trail_bps, peak
+
+    def begin_anew(self, ts: int) -> None:
+        """Forget the levels of what is too little to sell: a purchase opens a position, at `ts`."""
+        is_asked, left = self.is_asked, self.left
+        self.forget()
+        self.is_asked, self.left, self.opened_ts = is_asked, left, ts
 
     def drop_requests(self) -> None:
         """Forget the requests of `CARRIED_EXITS`, which else end with the position alone."""
@@ -600,7 +607,7 @@ class Exits:
             if self.rules.follows_entry:
                 self._follow(exits, exits.entry_of(holding), step)
             return self.bounds_set(exits, holding, step)
-        plan.count(holding)
+        plan.count(holding, exits.opened_of(holding))
         if self.rules.follows_entry:
             self._follow(exits, plan.entry, step)
         down, up = exits.stop_distance, exits.target_distance

@@ -245,13 +245,13 @@ class Plan:
 
     # --- what moves it ------------------------------------------------------------------------
 
-    def count(self, holding: Holding) -> None:
+    def count(self, holding: Holding, opened_ts: int) -> None:
         """Take the quantity held; a purchase changes the entry price, a sale does not."""
         qty = holding.qty
         if qty == self.qty:
             return
         if not self.qty:
-            self.opened_ts = holding.opened_ts
+            self.opened_ts = opened_ts
         if qty > self.qty:
             self.entry = holding.price_avg()
             self.original += qty - self.qty

@@ -563,6 +563,43 @@ def test_request_to_leave_ends_with_what_is_too_little_to_sell(restarts: bool) -
     assert made.risk.facts()["open_positions"][0]["qty"] == "10.05000000"
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"risk__hard_stop_bps": "500", "risk__stop_bps": "500", "risk__time_exit_ms": 60_000},
+        {"risk__stop_bps": "500", "risk__time_exit_ms": 60_000},
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_purchase_beside_what_is_too_little_to_sell_has_levels_of_its_own(
+    keys: dict[str, Any], restarts: bool
+) -> None:
+    """A stop above the bid, and the time of 0.05 coins left, would sell all at once."""
+    made = left_over(**keys)
+    made.ts += 60_000
+    made.tick("90", "90")
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+    made.tick("90", "90")
+    if restarts:
+        made.restarted()
+
+    # 11.111 coins at 90 and 0.05 at 100: a stop five percent below 90.05, in whole cents.
+    assert actions(made.tick("85.55", "85.55")) == []
+    assert actions(made.tick("85.54", "85.54")) == [("EXIT", "stop_loss")]
+
+
+def test_purchase_beside_what_is_too_little_to_sell_is_held_as_long_as_any() -> None:
+    """Its time counts from its own fill."""
+    made = left_over(risk__time_exit_ms=60_000)
+    made.ts += 60_000
+    made.tick()
+    made.buy()
+
+    assert actions(made.tick(after_ms=59_999)) == []
+    assert actions(made.tick(after_ms=1)) == [("EXIT", "time_exit")]
+
+
 def test_mark_to_leave_a_symbol_that_halted_ends_with_what_is_too_little_to_sell() -> None:
     """A position of five USDT would else keep its symbol from entries for good."""
     lot = {"symbol": SYMBOL, "qty": "0.05", "price": "100", "ts": 1}
