@@ -4,9 +4,11 @@ Assumptions, so that a reader of results can doubt them. An order meets the firs
 symbol whose `ts` is at least the intent's `ts` plus the latency. It trades against the best price
 alone and takes no more than is displayed there, less what our own orders took since that price or
 size last changed. The rest of a GTC order waits for a later tick; an IOC or FOK order ends with
-that first tick. We move no price and nobody reacts to us. A limit order that crosses the touch when
-it first meets it is a taker at the touch; one that rests is filled as a maker at its own limit,
-never better, once the opposite touch reaches it. Nobody is queued before us.
+that first tick. An order at the market that no tick meets in time meets the touch that stands, with
+the last beat or two before its end. We move no price and nobody reacts to us. A limit order that
+crosses the touch when it first meets it is a taker at the touch; one that rests is filled as a
+maker at its own limit, never better, once the opposite touch reaches it. Nobody is queued before
+us.
 
 That is the fill model `touch`, class `FillModel`. `WorseFills` doubts the price: everything happens
 one price increment further away. `execution.queue_fills` doubts that nobody is queued before us,

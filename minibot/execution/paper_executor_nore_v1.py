@@ -12,7 +12,7 @@ in exactly one terminal result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import MARKET, OrderRules, mid_down
@@ -104,6 +104,9 @@ from minibot.execution.orders import (
     order_of,
 )
 from minibot.kernel.errors import InvariantError
+
+LAST_LOOK_MS: Final = 1_500
+"""How long before its end an order at the market meets the touch that stands: a beat and a half."""
 
 
 class PaperExecutorNoreV1(Core):
@@ -506,7 +509,7 @@ class PaperExecutorNoreV1(Core):
         return messages
 
     def _on_beat(self, seq: int, event: Event, now: int) -> list[Message]:
-        """Take a beat, line `seq` of `market_ticks`; return which orders end with it."""
+        """Take a beat, line `seq` of `market_ticks`; return what becomes of orders with it."""
         ts = event.ts
         until = self._ending_until
         if until is not None and ts >= until:
@@ -520,11 +523,35 @@ class PaperExecutorNoreV1(Core):
             if self._is_ended or now >= order.expires_ts:
                 reason = RUN_ENDING if self._is_ended else order.end_reason
                 self._expire(order, reason, seq, ts, ref, messages)
-            else:
+            elif not self._meet_standing(order, seq, event, now, messages):
                 still_open.append(order)
         self.orders = still_open
         self._fill_model.keep(still_open)
         return messages
+
+    def _meet_standing(
+        self, order: Order, seq: int, event: Event, now: int, messages: list[Message]
+    ) -> bool:
+        """Let an order at the market, which no tick has met in time, meet the touch that stands.
+
+        It is asked at the last beat or two before the order expires: the venue fills such an order
+        however long its market is quiet.
+
+        Returns:
+            Whether the order has ended.
+        """
+        if order.limit is not None or order.has_met_market or order.expires_ts > now + LAST_LOOK_MS:
+            return False
+        if self._touch is None or order.symbol != self._symbol:
+            self._turn_to(order.symbol)
+        rules, touch = self._trading, self._touch
+        if rules is None or touch is None or not touch.is_usable or event.ts < order.due_ts:
+            return False
+        if now - touch.ts > self._tick_age_ms_max:
+            return False
+        beat = ScaledTick(order.symbol, None, event.run_id)
+        beat.id, beat.ts = event.id, event.ts
+        return self._meet(order, rules, touch, seq, beat, messages)
 
     def _trigger(self, order: Order, seq: int, tick: ScaledTick, messages: list[Message]) -> None:
         """Trigger a resting order if the tick is a trade at its stop or target.

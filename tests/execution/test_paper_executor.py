@@ -443,6 +443,88 @@ def test_rest_of_an_order_expires_at_its_time_to_live_on_a_tick_or_a_beat() -> N
     assert results(desk.tick(after_ms=5000)) == [("EXPIRED", "expired")]
 
 
+# --- a quiet market ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "price"), [("SELL", "99.99"), ("BUY", "100.01")])
+def test_market_order_that_no_tick_meets_in_time_meets_the_touch_that_stands(
+    side: str, price: str
+) -> None:
+    """A venue fills it at once, however quiet; here the last beat or two before its end do."""
+    desk = executor()
+    desk.intent(side, "2")
+
+    assert desk.beat(after_ms=3_499) == []
+    desk.restarted()
+    said = desk.beat(after_ms=1)
+
+    assert [(fill.qty, fill.price, fill.liquidity) for fill in fills(said)] == [
+        ("2.000", price, "TAKER")
+    ]
+    assert results(said) == [("FILLED", "filled")]
+    beat = desk.events("market_ticks")[-1]
+    assert {(event.cause_ids or ())[-1] for event in said} == {beat.id}
+
+
+def test_market_order_meets_no_more_of_a_touch_that_stands_than_it_shows() -> None:
+    """The rest behind the displayed size ends with the order's time."""
+    desk = executor()
+    desk.tick(bid_qty="1.5")
+    desk.intent("SELL", "2")
+
+    said = desk.beat(after_ms=3_600) + desk.beat()
+
+    assert [fill.qty for fill in fills(said)] == ["1.500"]
+    assert results(said) == [("PARTIALLY_FILLED", "partial")]
+    assert results(desk.beat()) == [("EXPIRED", "expired")]
+
+
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ("gap", {}),
+        ("halt", {}),
+        ("", {"execution__tick_age_ms_max": 3_599}),
+        ("", {"execution__latency_market_ms": 3_700}),
+        ("partial", {}),
+    ],
+)
+def test_market_order_expires_where_no_touch_stands_for_it(
+    before: str, changes: dict[str, Any]
+) -> None:
+    """One behind a gap, of a halt, too old, not yet reached, or met before is none."""
+    desk = executor(**changes)
+    desk.intent("SELL", "2")
+    if before == "gap":
+        desk.put("market_ticks", Gap(SYMBOL, "quote", desk.ts, desk.ts, "test"))
+    if before == "halt":
+        desk.instrument(status="HALT")
+    if before == "partial":
+        desk.tick(bid_qty="1.5")
+
+    assert desk.beat(after_ms=3_600) == []
+
+
+def test_limit_order_meets_no_touch_with_a_beat() -> None:
+    """A limit waits for a tick, as before."""
+    desk = executor()
+    desk.intent("SELL", "2", order_type="LIMIT", limit_price="99.99")
+
+    assert desk.beat(after_ms=3_600) == []
+    assert results(desk.beat(after_ms=1_400)) == [("EXPIRED", "expired")]
+
+
+def test_order_at_the_market_of_another_symbol_meets_the_touch_of_its_own() -> None:
+    """A beat is of no symbol."""
+    desk = executor(lots=(LOT, LOT | {"symbol": OTHER}))
+    desk.put("market_ticks", instrument(OTHER))
+    desk.tick("50", "51", symbol=OTHER)
+    desk.intent("SELL", "2", symbol=OTHER)
+    desk.tick("99", "101")
+
+    assert [fill.price for fill in fills(desk.beat(after_ms=3_600))] == ["50.00"]
+
+
 # --- limit orders -----------------------------------------------------------------------------
 
 

@@ -524,6 +524,19 @@ def test_stale_tick_sells_nothing_and_a_fresh_one_does() -> None:
     assert actions(made.tick("94", "94")) == [("EXIT", "stop_loss")]
 
 
+def test_stop_sells_in_a_market_that_is_quieter_than_an_order_lives() -> None:
+    """Ticks six seconds apart met no order that lives five: no stop was ever executed."""
+    made = holder(risk__stop_bps="500")
+    said = made.tick("90", "91", after_ms=6_000)
+    for _ in range(5):
+        said += made.beat()
+    said += made.tick("90", "91", after_ms=1_000)
+
+    assert actions(said) == [("EXIT", "stop_loss")]
+    assert [fill.price for fill in fills(said)] == ["90.00"]
+    assert made.risk.facts()["open_positions"] == []
+
+
 def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None:
     """A position below the venue's minimum gives one refusal, silence, then the sale."""
     lot = {"symbol": SYMBOL, "qty": "0.15", "price": "100", "ts": 1}
@@ -612,7 +625,7 @@ def test_mark_to_leave_a_symbol_that_halted_ends_with_what_is_too_little_to_sell
 
 
 def test_request_to_leave_stands_while_a_purchase_may_make_it_possible() -> None:
-    """What an entry on its way buys is sold too, as the operator asked."""
+    """The purchase of an entry on its way is sold too, as the operator asked."""
     lot = {"symbol": SYMBOL, "qty": "0.05", "price": "100", "ts": 1}
     made = Desk(config(), first=opening("9000", (lot,)))
     made.instrument()
