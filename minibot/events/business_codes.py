@@ -395,8 +395,8 @@ REFERENCE_DEVIATION: Final = _business(
 )
 SPREAD_LIMIT: Final = _business(
     "spread_limit",
-    "The spread is wider than risk allows for an entry.",
-    "Compare `entry_spread_bps_max` with the value in the checks.",
+    "The spread is wider than risk allows for an entry, or than its stop is away.",
+    "Compare `entry_spread_bps_max`, or the stop, with the value in the checks.",
 )
 NO_BOOK: Final = _business(
     "no_book",

@@ -89,7 +89,7 @@ from minibot.risk.limits import (
     Limits,
 )
 from minibot.risk.market_returns import return_rows
-from minibot.risk.positions import Market, Positions
+from minibot.risk.positions import Market, Positions, is_scrap
 from minibot.risk.protections import (
     OF_COOLDOWN_PERIOD,
     OF_LOSSES_IN_ROW,
@@ -137,6 +137,7 @@ ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER, words=IS_NOT)
 POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
+STOP_AT_ASK: Final = Gate("stop_at_ask", SPREAD_LIMIT, PLACES, passes=BELOW)
 REFERENCE_BARS: Final = Gate("reference_bars", WARMUP, passes=AT_LEAST)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
 KEEPS_LEVELS: Final = Gate("keeps_levels", NO_PLAN, words=IS_SO)
@@ -251,6 +252,7 @@ def entry_rows(
         (POSITIONS, _count(positions, symbol) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
+        (STOP_AT_ASK, _stop_at_ask(state, market, signal) if has_touch else NOT_ASKED, market.bid),
         # The book of the venue itself.
         *sides,
         # Without a close nothing tells how far the price has gone.
@@ -402,6 +404,28 @@ def _spread(market: Market, limits: Limits) -> int:
     if not limits.entry_spread_max:
         return NOT_ASKED
     return mul_div_up(market.ask - market.bid, DEVIATION_UNIT, market.price)
+
+
+def _stop_at_ask(state: RiskState, market: Market, signal: SignalMessage) -> int:
+    """Return the highest stop of a first purchase at the ask, if the bid has reached it.
+
+    Such a purchase would be sold with the next tick, for the price of the spread. Else, and where
+    a purchase rests at its own side, it is `NOT_ASKED`.
+    """
+    exits, exit_rules = market.exits or state.exits_of(market), state.exits.rules
+    rules, plan, ask = market.rules, exit_rules.plan, market.ask
+    is_quoted = state.quotes.rules.is_on or (signal.wish is not None and signal.wish.limit > 0)
+    if rules is None or is_quoted or (market.qty and not is_scrap(market)):
+        return NOT_ASKED
+    step = rules.price_step
+    downs = [stop_distance(exits, exit_rules, ask, step)]
+    if plan.hard_share is not None:
+        downs.append(share_distance(ask, plan.hard_share, step))
+    if not plan.trail_from.is_set:
+        downs.append(plan.trail.of(ask, exits.atr_now() or None, step))
+    found = [down for down in downs if down is not None]
+    stop = round_up(ask - min(found), step) if found else 0
+    return stop if stop >= market.bid else NOT_ASKED
 
 
 # --- how large is it? -----------------------------------------------------------------------------

@@ -26,10 +26,10 @@ Said = list[tuple[str, int, Event]]
 # Stops and targets within a few cents, and in the end a loss that stops the run.
 TIGHT = (
     *CASES["ema"],
-    "risk.stop_atr_mult=0.02",
-    "risk.take_profit_atr_mult=0.03",
-    "risk.night_loss_soft=3",
-    "risk.night_loss_hard=3",
+    "risk.stop_atr_mult=0.04",
+    "risk.take_profit_atr_mult=0.05",
+    "risk.night_loss_soft=2",
+    "risk.night_loss_hard=2",
 )
 # No fee, so that a loss comes with a tick and not with a fill.
 LOSING = (

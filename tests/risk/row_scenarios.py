@@ -418,6 +418,12 @@ ENTRIES: Final = (
         ),
     ),
     _entry(
+        "STOP_AT_ASK",
+        "spread_limit",
+        ("", "stop_at_ask 94.00000000 / 94.00000000"),
+        (put(market__bid=94 * UNIT + 1), put(market__bid=94 * UNIT)),
+    ),
+    _entry(
         "REFERENCE_BARS",
         "warmup",
         ("", "reference_bars 0 / 1"),

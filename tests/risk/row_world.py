@@ -137,6 +137,7 @@ class World:
         market.value = 3 * UNIT
         self.exits = state.exits_of(market)
         self.exits.close, self.exits.atr.count = 100 * UNIT, 19
+        self.exits.atr._mean = 2.0
         self.others(2)
         self.order(BUY, UNIT // 10, self.positions.of(OTHER))
         self.positions.worth, self.positions.cash = 5 * UNIT, 50_000 * UNIT

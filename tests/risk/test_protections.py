@@ -272,7 +272,7 @@ def test_snapshot_between_trades_locks_as_without_it() -> None:
     profile = protected(
         rule,
         {"method": "LossesInRow", "trade_limit": 1, "unlock_at": "23:00"},
-        risk__stop_bps="100",
+        risk__stop_bps="150",
     )
     desk = opened(profile, SYMBOL)
     bought_and_sold(desk, "100", "99.5")

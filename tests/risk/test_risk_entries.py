@@ -301,6 +301,78 @@ def test_spread_at_its_limit_passes_and_a_wider_one_is_blocked() -> None:
     assert outcomes == [("ALLOW", "allowed"), ("BLOCK", "spread_limit")]
 
 
+HARD: dict[str, Any] = {"risk__hard_stop_bps": "500"}
+
+
+def at(bid: str, **changes: Any) -> Desk:
+    """Return a desk with an ATR of two and a touch of so much to 100."""
+    made = Desk(config(**changes))
+    made.instrument()
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick(bid, "100")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "stop"),
+    [
+        (HARD, "95.00"),
+        (HARD | {"risk__stop_bps": "300"}, "97.00"),
+        (HARD | {"risk__stop_atr_mult": "3.0"}, "95.00"),
+        ({"risk__stop_atr_mult": "3.0"}, "94.00"),
+        (HARD | {"risk__trail_bps": "200"}, "98.00"),
+        (HARD | {"risk__trail_atr_mult": "0.5"}, "99.00"),
+    ],
+)
+def test_purchase_whose_stop_the_bid_has_reached_is_blocked(
+    changes: dict[str, Any], stop: str
+) -> None:
+    """It would be sold with the next tick, for the spread and two fees."""
+    above = f"{float(stop) + 0.01:.2f}"
+
+    said = at(stop, **changes).signal("BUY")
+
+    assert actions(said) == [("BLOCK", "spread_limit")]
+    assert check_of(said[0], "stop_at_ask")["value"] == f"{stop}000000"
+    assert actions(at(above, **changes).signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wish"),
+    [
+        ({}, {}),
+        (HARD | {"risk__trail_bps": "200", "risk__trail_from_bps": "100"}, {}),
+        (HARD | {"risk__trail_bps": "200"}, {"limit_price": "98"}),
+        (
+            HARD
+            | {
+                "risk__trail_bps": "200",
+                "risk__entry": "maker",
+                "risk__maker_patience_market_ms": 1_000,
+                "risk__maker_requotes": 2,
+                "risk__maker_end": "give_up",
+            },
+            {},
+        ),
+    ],
+)
+def test_purchase_without_a_stop_at_its_ask_is_allowed_at_a_wide_spread(
+    changes: dict[str, Any], wish: dict[str, Any]
+) -> None:
+    """No stop, a trail that begins later, and a purchase that rests at its own side have none."""
+    assert len(intents(at("97", **changes).signal("BUY", **wish))) == 1
+
+
+def test_purchase_beside_a_position_asks_for_no_stop_at_its_ask() -> None:
+    """The stop of a position is that of its average price."""
+    made = at("99", **HARD, risk__trail_bps="300")
+    made.buy()
+    made.tick("97.01", "100.01")
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
 def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
     """An entry without ATR for its stop is blocked, with the number of bars."""
     made = desk(risk__stop_atr_mult="3.0", strategy__atr_period=2)
