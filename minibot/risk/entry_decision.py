@@ -406,6 +406,11 @@ def _spread(market: Market, limits: Limits) -> int:
     return mul_div_up(market.ask - market.bid, DEVIATION_UNIT, market.price)
 
 
+def _has_position(market: Market) -> bool:
+    """Return whether a purchase adds to a position; what is too little to sell is none."""
+    return market.qty > 0 and not is_scrap(market)
+
+
 def _stop_at_ask(state: RiskState, market: Market, signal: SignalMessage) -> int:
     """Return the highest stop of a first purchase at the ask, if the bid has reached it.
 
@@ -415,7 +420,7 @@ def _stop_at_ask(state: RiskState, market: Market, signal: SignalMessage) -> int
     exits, exit_rules = market.exits or state.exits_of(market), state.exits.rules
     rules, plan, ask = market.rules, exit_rules.plan, market.ask
     is_quoted = state.quotes.rules.is_on or (signal.wish is not None and signal.wish.limit > 0)
-    if rules is None or is_quoted or (market.qty and not is_scrap(market)):
+    if rules is None or is_quoted or _has_position(market):
         return NOT_ASKED
     step = rules.price_step
     downs = [stop_distance(exits, exit_rules, ask, step)]
@@ -513,7 +518,7 @@ def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> in
     """Return the least value of an entry that can still be sold at its lowest stop.
 
     Below it the venue's least notional would refuse the sale, and the position would keep its slot.
-    It is 0 without a stop, and beside a position.
+    It is 0 without a stop, and beside a position that can be sold.
     """
     exit_rules, bounds, price = state.exits.rules, rules.market_bounds, market.ask
     plan = exit_rules.plan
@@ -522,7 +527,7 @@ def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> in
     else:
         exits = market.exits or state.exits_of(market)
         down = stop_distance(exits, exit_rules, price, rules.price_step)
-    if market.qty or down is None or down >= price:
+    if _has_position(market) or down is None or down >= price:
         return 0
     kept = (price - down) * (WHOLE_PERCENT - RESERVE_PERCENT)
     least = div_up(bounds.notional_min * price * WHOLE_PERCENT, kept)

@@ -613,6 +613,18 @@ def test_purchase_beside_what_is_too_little_to_sell_is_held_as_long_as_any() -> 
     assert actions(made.tick(after_ms=1)) == [("EXIT", "time_exit")]
 
 
+@pytest.mark.parametrize(("notional", "said"), [("11.10", "BLOCK"), ("11.11", "ALLOW")])
+def test_purchase_beside_what_is_too_little_to_sell_is_worth_its_own_sale(
+    notional: str, said: str
+) -> None:
+    """Ten USDT of 0.111 coins are left five percent below a stop at 95, of 0.110 they are not."""
+    first = opening("9000", ({"symbol": SYMBOL, "qty": "0.001", "price": "100", "ts": 1},))
+    made = Desk(config(risk__hard_stop_bps="500", risk__order_notional=notional), first=first)
+    made.ready()
+
+    assert actions(made.signal("BUY"))[0][0] == said
+
+
 def test_mark_to_leave_a_symbol_that_halted_ends_with_what_is_too_little_to_sell() -> None:
     """A position of five USDT would else keep its symbol from entries for good."""
     lot = {"symbol": SYMBOL, "qty": "0.05", "price": "100", "ts": 1}
