@@ -481,10 +481,13 @@ class Positions:
 
         One that is worth less than the venue sells is not held: nothing ends such a position.
         """
-        found = {name for name, market in self.held.items() if not is_scrap(market)}
-        for order in self.orders:
-            if order.side == BUY:
-                found.add(order.market.symbol)
+        held = [
+            name for name, market in self.held.items() if name != symbol and not is_scrap(market)
+        ]
+        if not self.orders:
+            return len(held)
+        found = {order.market.symbol for order in self.orders if order.side == BUY}
+        found.update(held)
         found.discard(symbol)
         return len(found)
 
