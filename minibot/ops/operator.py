@@ -8,7 +8,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import Var
 from minibot.runtime.running import is_held_unnamed, running_run
-from minibot.runtime.stop import OPERATOR, armed_path
+from minibot.runtime.stop import OPERATOR, armed_path, is_disarmed
 
 NOT_RUNNING = 3
 # Longest text that is recorded whole, in characters; a contract accepts up to 4096.
@@ -26,7 +26,7 @@ def require_running(var: Var, patience_s: float | None = None) -> str:
         raise Refusal(
             f"no run is running on {var.root}.", "See what stands: minibot status", NOT_RUNNING
         )
-    if not armed_path(var.stop, OPERATOR).exists():
+    if is_disarmed(var.stop):
         raise ended(run_id)
     return run_id
 

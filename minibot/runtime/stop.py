@@ -17,6 +17,7 @@ from pathlib import Path
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Event, RiskAction, StopJournal
+from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, StrPath, read_whole, write_atomic, write_hashed
 from minibot.runtime.paths import Var
@@ -104,17 +105,25 @@ def disarm_operator(stop_folder: Path) -> None:
     _remove(armed_path(stop_folder, OPERATOR))
 
 
+def is_disarmed(stop_folder: Path) -> bool:
+    """Return whether the launcher has removed the file that `minibot kill` links to the flag.
+
+    Its own file stands then. Where both are gone, somebody emptied the folder and the run goes on.
+    """
+    launchers = armed_path(stop_folder, WATCHDOG_ROLE)
+    return launchers.exists() and not armed_path(stop_folder, OPERATOR).exists()
+
+
 def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
     """Raise the flag for an operator; False if no run is left to be killed."""
-    armed = armed_path(stop_folder, OPERATOR)
     try:
-        FILES.link(armed, flag)
+        FILES.link(armed_path(stop_folder, OPERATOR), flag)
     except FileExistsError:
         return True
     except OSError:
-        if not armed.exists():
+        if is_disarmed(stop_folder):
             return False
-        # No hard links here, or no space for a name: the reserve provides it.
+        # No hard links here, no prepared file, or no space for a name: the reserve provides it.
         release_reserve(stop_folder, OPERATOR)
         raise_flag(stop_folder, flag, OPERATOR)
     return True

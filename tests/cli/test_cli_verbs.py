@@ -15,10 +15,11 @@ import pytest
 from minibot.cli.main import ALIASES, verbs
 from minibot.cli.risk import now_of
 from minibot.engine.recorded_run import Recorded
+from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock, note_current
-from minibot.runtime.stop import OPERATOR, arm, disarm_operator
+from minibot.runtime.stop import OPERATOR, arm, disarm_operator, read_word
 from tests.replay.forged import edited
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
@@ -70,7 +71,8 @@ def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop, var.requests):
         folder.mkdir(mode=0o700)
-    arm(var.stop, "20251120_000000", OPERATOR)
+    for role in (OPERATOR, WATCHDOG_ROLE):
+        arm(var.stop, "20251120_000000", role)
     with RunLock(var):
         note_current(var, "20251120_000000")
         disarm_operator(var.stop)
@@ -97,6 +99,22 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     assert said.code == 0, said.err
     assert "the reason could not be written (" in said.out
     assert read_hashed(var.flag)["role"] == OPERATOR
+
+
+@pytest.mark.usefixtures("run_goes_on")
+def test_kill_and_halt_reach_a_run_whose_prepared_files_were_removed(tmp_path: Path) -> None:
+    """A run whose folder of STOP files was removed has not ended: it is halted, and killed."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.requests):
+        folder.mkdir(mode=0o700)
+    with RunLock(var):
+        note_current(var, "20251120_000000")
+
+        halt, kill = verb(var.root, "halt"), verb(var.root, "kill")
+
+    assert (halt.code, kill.code) == (0, 0), halt.err + kill.err
+    assert [path.name[:4] for path in sorted(var.requests.iterdir())] == ["halt", "kill"]
+    assert read_word(var.flag) == OPERATOR
 
 
 def test_second_kill_says_that_the_first_reason_stands(tmp_path: Path) -> None:
