@@ -126,6 +126,10 @@ class DiskCalls:
         """Return the monotonic time in ns at which the oldest call began; 0 without one."""
         return min(list(self._begun_ns.values()), default=0)
 
+    def has(self, thread: int) -> bool:
+        """Return whether a thread, by its identifier, is in such a call."""
+        return thread in self._begun_ns
+
 
 DISK_CALLS: Final = DiskCalls()
 

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import traceback
+from contextlib import closing
 from urllib.parse import urlsplit
 
 from minibot.cores.input_order import LineSource
@@ -49,7 +50,7 @@ from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar
 from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.requests import END, control_payload, take_kill, take_requests
-from minibot.watchdog.supervisor import Supervisor
+from minibot.watchdog.supervisor import DiskLeases, Supervisor
 
 TURN_S = 0.05
 HANG_UP, TERMINATE = "SIGHUP", "SIGTERM"
@@ -112,8 +113,18 @@ class SupervisionLoop:
     def supervise(self, background: Background) -> StopRecord | None:
         """Return the STOP that ended the run, or None when it drained as planned."""
         self._background = background
+        leases = DiskLeases(self.supervisor.lease, self.context.config.queues.sync_ms_max)
+        record = leases.start()
+        if record is not None:
+            self.context.stop(record)
+            return record
+        with closing(leases):
+            return self._supervised(background, leases)
+
+    def _supervised(self, background: Background, leases: DiskLeases) -> StopRecord | None:
         pause = threading.Event()
         while True:
+            leases.turn()
             is_last = self._is_last()
             self.context.heartbeat.turns += 1
             found = self._looked(background)
@@ -196,7 +207,8 @@ class SupervisionLoop:
             self.end.rearm()
             if self._ops is not None:
                 self._ops.rearm()
-            detail = f"everything stood still for {self._pause.pause_ms} ms; deadlines count anew"
+            still_ms = self._pause.pause_ms
+            detail = f"machine or disk stood still for {still_ms} ms; deadlines count anew"
             self.context.incident("PAUSED", detail)
         return record
 

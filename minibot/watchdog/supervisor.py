@@ -7,6 +7,7 @@ by our own handles.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, WATCHDOG_ROLE
@@ -19,6 +20,8 @@ from minibot.events.reasons import (
     RUN_FILE_CHANGED,
 )
 from minibot.events.unit_sizes import NS_PER_MS
+from minibot.kernel.files import DISK_CALLS
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.channels import DRAIN, LEASE, LEASE_INTERVAL_MS, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
@@ -29,6 +32,8 @@ from minibot.watchdog.child import Child
 
 STOP_S = 1.0
 """How long execution may take to end at a STOP; then it is killed."""
+LOOK_S = 0.2
+"""Time between two looks whether supervision waits for the disk."""
 
 
 class Supervisor:
@@ -319,3 +324,51 @@ class Supervisor:
         """Tell one role to process its backlog and end."""
         self.drained.add(name)
         self.children[name].send(DRAIN)
+
+
+class DiskLeases:
+    """Leases while the supervising thread waits for the disk, which no role may have to pay for.
+
+    Orders and ends are journaled durably in a turn of supervision; on a slow disk that takes longer
+    than execution goes without a lease. A thread sends it meanwhile.
+
+    Args:
+        lease: Sends every child its lease, see `Supervisor.lease`.
+        wait_ms_max: Longest turn for which it does, wall-clock time: `queues.sync_ms_max`.
+    """
+
+    def __init__(self, lease: Callable[[], None], wait_ms_max: int) -> None:
+        self._lease = lease
+        self._wait_ns_max = wait_ms_max * NS_PER_MS
+        self._supervising = threading.get_ident()
+        self._turned_ns = machine_ns()
+        self._ended = threading.Event()
+        self._thread = DaemonThread(self._work, "leases")
+
+    def start(self) -> StopRecord | None:
+        """Start the thread; return a STOP if the system provides none."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            detail = f"{WATCHDOG_ROLE}: no leases beside it: {error}"
+            return StopRecord(WATCHDOG_ROLE, ROLE_CRASH_LOOP, detail)
+        return None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    def turn(self) -> None:
+        """Note that a turn begins; only the supervising thread calls this."""
+        self._turned_ns = machine_ns()
+
+    def look(self) -> None:
+        """Send leases if the supervising thread is in a disk call, and its turn is not too long."""
+        is_short = machine_ns() - self._turned_ns <= self._wait_ns_max
+        if is_short and DISK_CALLS.has(self._supervising):
+            self._lease()
+
+    def _work(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self.look()

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from minibot.events.model import Halt, RunEnding
 from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
+from minibot.kernel.files import DISK_CALLS, FILES, Access, read_hashed, write_hashed
 from minibot.kernel.position import Position
 from minibot.runtime.clock import suspend_ns
 from minibot.runtime.configuration.config_sections import Chaos
@@ -29,6 +30,7 @@ from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog import checks, supervision_loop
 from minibot.watchdog import feed as feed_module
+from minibot.watchdog import supervisor as supervisor_module
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
 from minibot.watchdog.child import Child
@@ -38,7 +40,7 @@ from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, KILL, control_payload, take_requests
 from minibot.watchdog.supervision_loop import ECHO_NS, HANG_UP, SupervisionLoop
-from minibot.watchdog.supervisor import Supervisor
+from minibot.watchdog.supervisor import DiskLeases, Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
@@ -46,6 +48,10 @@ pytestmark = pytest.mark.process
 
 CLOSE_MS = 1000  # How long before a planned end no entry is allowed.
 SHORT = (f"portfolio.close_market_ms={CLOSE_MS}",)
+
+
+# Length of a turn, whether it is in a disk call, and whether leases are sent beside it.
+LEASES = [(0, True, True), (30_000, True, True), (30_001, True, False), (0, False, False)]
 
 
 class Calm:
@@ -690,6 +696,53 @@ def test_pause_of_everything_is_an_incident_and_no_hang(
     scene.context.sync_parts(now=True)
     told = scene.stage.envelopes("incidents", "watchdog_role")
     assert [event["payload"]["kind"] for event in told] == ["PAUSED"]
+
+
+@pytest.mark.row("F59", "N-35")
+@pytest.mark.fault("F59", by="an order whose sync in the launcher goes on and on", ends="SURVIVE")
+def test_leases_go_on_while_an_order_waits_for_the_disk(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync of an order ends only once execution has had two more leases: the run goes on."""
+    scene = staged(scenes, tmp_path / "var", {"execution_role": "leased"})
+    execution, sync = scene.supervisor.children["execution_role"], FILES.datasync
+    wait_until(lambda: execution.heartbeat.get("facts"), "execution")
+    leave_request(scene.context.var.requests, RUN_ID, "halt", who="anna", why="thin book")
+    late: list[int] = []
+
+    def leases() -> int:
+        return int(execution.heartbeat["facts"]["leases"])
+
+    def sync_late(fd: int) -> None:
+        if not late:
+            late.append(before := leases())
+            wait_until(lambda: leases() >= before + 2, "two leases during the sync")
+            scene.interrupts.put("SIGINT")
+        sync(fd)
+
+    monkeypatch.setattr(FILES, "datasync", sync_late)
+
+    assert scene.supervise() is None
+    assert late
+    assert [event["type"] for event in scene.stage.envelopes("control")] == ["halt", "run_ending"]
+
+
+@pytest.mark.row("F59", "F68")
+@pytest.mark.parametrize(("turn_ms", "is_waiting", "is_sent"), LEASES)
+def test_leases_beside_supervision_are_sent_in_a_disk_call_of_a_turn_that_is_not_too_long(
+    monkeypatch: pytest.MonkeyPatch, turn_ms: int, is_waiting: bool, is_sent: bool
+) -> None:
+    """A turn that waits for nothing, or longer than a sync may take, has no leases beside it."""
+    moment, sent = 0, []
+    monkeypatch.setattr(supervisor_module, "machine_ns", lambda: moment)
+    leases = DiskLeases(lambda: sent.append(moment), 30_000)
+    leases.turn()
+    moment = turn_ms * 1_000_000
+
+    with DISK_CALLS if is_waiting else nullcontext():
+        leases.look()
+
+    assert bool(sent) == is_sent
 
 
 @pytest.mark.row("F81")

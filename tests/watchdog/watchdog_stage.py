@@ -39,14 +39,16 @@ ROLES = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role
 ACTOR = """
 import json, os, sys, threading, time
 name, how = sys.argv[1], sys.argv[2]
-turns = position = 0
+turns = position = leases = 0
 last = threading.Event()
 def say(**fields):
     fields = {"role": name, "state": "READY", "turns": turns, "position": position, "waiting": 0,
               "sync_ns": 0, "market_ready": False, "facts": {}, **fields}
     print(json.dumps(fields, sort_keys=True, separators=(",", ":")), flush=True)
 def listen():
+    global leases
     for line in sys.stdin:
+        leases += line.startswith("lease")
         if line.startswith("stop") and how != "deaf":
             last.code = 10
             last.set()
@@ -74,6 +76,9 @@ while not last.wait(0.05):
     elif how == "ready":
         turns += 1
         say(market_ready=True)
+    elif how == "leased":
+        turns += 1
+        say(facts={"leases": leases})
     elif how == "silent":
         pass
     elif how == "spinning":
