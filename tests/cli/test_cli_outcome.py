@@ -22,6 +22,7 @@ from minibot.cli.support import outcome as outcome_module
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.selection import var_of
 from minibot.events.reasons import REASONS
+from minibot.kernel.errors import Refusal
 from minibot.ops.run_health import flag_of
 from minibot.report.figures import money, signed
 from minibot.report.night import Night
@@ -355,6 +356,20 @@ def test_var_of_a_person_is_meant_from_the_working_folder(
 
     assert var_of(argparse.Namespace(var=typed)).root == tmp_path / meant
     assert var_of(argparse.Namespace(var=str(tmp_path / "x"))).root == tmp_path / "x"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_var_of_another_user_is_refused_and_never_looks_empty(tmp_path: Path) -> None:
+    """A user who may not look into a folder is told so, not that nothing runs or stands there."""
+    closed = tmp_path / "var"
+    closed.mkdir(mode=0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # Root may look into everything.
+    try:
+        with pytest.raises(Refusal, match="closed to this user"):
+            var_of(argparse.Namespace(var=str(closed)))
+    finally:
+        os.seteuid(user)
 
 
 def test_night_takes_dry_run_for_granted() -> None:

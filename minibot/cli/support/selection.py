@@ -21,10 +21,25 @@ def var_of(arguments: argparse.Namespace) -> Var:
 
     A leading `minibot/` is handled as in every other path (X-16). A typed `..` is meant; profiles,
     into which the path goes, refuse it.
+
+    Raises:
+        Refusal: Only another user may look into it. To this one it would look empty: no run, no
+            STOP.
     """
     if arguments.var is not None:
-        return Var(Path(os.path.abspath(plain(arguments.var))))
-    return Var(resolve("var"))
+        root = Path(os.path.abspath(plain(arguments.var)))
+    else:
+        root = resolve("var")
+    try:
+        os.stat(os.path.join(root, os.curdir))
+    except PermissionError as error:
+        raise Refusal(
+            f"{root} is closed to this user: what runs there cannot be seen.",
+            "Give the command as the user of that folder, or name another one: --var DIR",
+        ) from error
+    except OSError:
+        pass  # It is not there yet, or no folder: verbs say what that means.
+    return Var(root)
 
 
 def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
