@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from minibot.cli.support.output import say, show, show_json
@@ -91,7 +92,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
 
     Raises:
         ConfigError: The profile is not valid.
-        Refusal: The time or the zone is none.
+        Refusal: The time or the zone is none, or the profile rests on this shell's environment.
     """
     from minibot.cli.support.evenings import time_of_day
     from minibot.cli.support.service_files import Service
@@ -103,6 +104,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     if time_of_day(evening) is None:
         raise Refusal(f"--every-evening {evening}: expected a time of day.", "As 22:00.")
     zone_of(zone)
+    _refuse_environment(os.environ)
     take_profile(arguments)
     config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
@@ -134,3 +136,19 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
         ),
     }
     return [made[name] for name in names]
+
+
+def _refuse_environment(environ: Mapping[str, str]) -> None:
+    """Refuse variables of this shell that a profile follows: a service does not have them.
+
+    Raises:
+        Refusal: Names them.
+    """
+    from minibot.runtime.configuration.config_layers import is_variable
+    from minibot.runtime.secrets import ENVIRONMENT_KEY
+
+    if names := sorted(name for name in environ if is_variable(name) or name == ENVIRONMENT_KEY):
+        raise Refusal(
+            f"{', '.join(names)}: set in this shell, and a service would run without.",
+            f"Write the values into the profile ({ENVIRONMENT_KEY}: secrets.path), or unset them.",
+        )

@@ -346,6 +346,20 @@ def test_install_refuses_what_the_night_would_refuse(
     assert not unit_folder().exists()
 
 
+@pytest.mark.parametrize("name", ["MINIBOT__PORTFOLIO__CASH", "MINIBOT_SECRETS_FILE"])
+def test_install_refuses_a_profile_that_rests_on_the_shells_variables(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A service has no variable of the shell: its nights would trade with other values."""
+    monkeypatch.setenv(name, "500")
+
+    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
+
+    assert said.code == 2
+    assert f"{name}: set in this shell" in said.err
+    assert not unit_folder().exists()
+
+
 @pytest.mark.process
 def test_guard_is_left_out_where_it_could_tell_nobody(machine: Machine, tmp_path: Path) -> None:
     """A profile without alerts gets the night alone, and is told; the guard alone is refused."""
