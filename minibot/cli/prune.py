@@ -10,7 +10,7 @@ from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
-from minibot.report.pruning import Fate, fates, left_metrics, remove
+from minibot.report.pruning import Fate, fates, left_metrics, remove, unpacked_bundles
 from minibot.report.records import bytes_of
 from minibot.runtime.clock import wall_ms
 
@@ -39,20 +39,21 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     found = fates(var, wall_ms(), keep=arguments.keep, days=arguments.older_than)
     doomed = [fate for fate in found if not fate.stays]
-    left = left_metrics(var, doomed)
-    frees = sum(fate.frees for fate in doomed) + sum(map(bytes_of, left))
+    left, unpacked = left_metrics(var, doomed), unpacked_bundles(var)
+    frees = sum(fate.frees for fate in doomed) + sum(map(bytes_of, (*left, *unpacked)))
     if arguments.yes:
         remove(var, doomed)
     total = f"{frees:,} bytes"
     runs = counted(len(doomed), "run")
     runs += f" and {counted(len(left), 'file')} of figures" if left else ""
+    runs += f" and {counted(len(unpacked), 'unpacked bundle')}" if unpacked else ""
     said = f"{runs} removed, {total} freed" if arguments.yes else f"{runs} would go: {total}"
     lines = table_lines(
         HEAD, [_cells(fate) for fate in found], f"no run under {var.runs}", texts=(0, 1, 3)
     )
     if doomed:
         lines += ["", f"reports {'are' if arguments.yes else 'stay'} in {var.pruned}"]
-    if (doomed or left) and not arguments.yes:
+    if (doomed or left or unpacked) and not arguments.yes:
         said += "; remove them: the same with --yes"
     show(
         arguments,

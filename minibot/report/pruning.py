@@ -2,7 +2,7 @@
 
 A run goes in two steps. Its folder moves from `var/runs` to `var/pruned` at once, so that no half
 run is ever found; then all but its report is removed there, and its figures under `var/metrics`.
-The next removal ends one that died.
+The next removal ends one that died. Unpacked copies of bundles go in the same way.
 """
 
 from __future__ import annotations
@@ -96,21 +96,30 @@ def left_metrics(var: Var, doomed: Sequence[Fate]) -> list[Path]:
     return found
 
 
+def unpacked_bundles(var: Var, files: Files = FILES) -> list[Path]:
+    """Return the unpacked copies of bundles; a verb that is given a bundle unpacks it again."""
+    if files.stat(var.unpacked) is None:
+        return []
+    return [var.unpacked / name for name in files.listdir(var.unpacked)]
+
+
 def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
     """Remove runs but for their reports, their timed figures, and what a dead removal has left.
+
+    All unpacked copies of bundles go too.
 
     Raises:
         RunStop: The disk refuses; call again.
     """
     place = var.pruned
-    for fate in doomed:
+    for path in [*(fate.record.run_dir for fate in doomed), *unpacked_bundles(var, files)]:
         ensure_folder(place, files=files)
         try:
-            files.replace(fate.record.run_dir, place / fate.record.run_id)
+            files.replace(path, place / path.name)
         except OSError as error:
-            raise io_stop(error, "move", fate.record.run_dir) from error
+            raise io_stop(error, "move", path) from error
         sync_folder(files, place)
-        sync_folder(files, var.runs)
+        sync_folder(files, path.parent)
     for path in left_metrics(var, ()):
         _remove(path, files)
     if files.stat(place) is None:

@@ -107,6 +107,7 @@ class Var:
         self.queues = root / "queues"
         self.runs = root / "runs"
         self.pruned = root / "pruned"
+        self.unpacked = root / "unpacked"
         self.stop = root / "stop"
         self.requests = root / "requests"
         self.logs = root / "logs"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
-from minibot.report.pruning import fates, left_metrics, remove
+from minibot.kernel.system import Files, StrPath
+from minibot.report.pruning import fates, left_metrics, remove, unpacked_bundles
 from minibot.runtime.paths import Var
 from tests.manifests import made_manifest
 
@@ -57,3 +61,28 @@ def test_figures_of_runs_that_are_gone_go_too(tmp_path: Path) -> None:
         f"{doomed}-1.json",
         f"{doomed}-2.json",
     ]
+
+
+def test_unpacked_copies_of_bundles_go_and_half_a_removal_leaves_none_to_be_found(
+    tmp_path: Path,
+) -> None:
+    """A copy is moved away whole before any of its files is removed; the bundle makes it again."""
+    var = Var(tmp_path)
+    copy = var.unpacked / "0123456789abcdef"
+    put_sealed(copy / "20260301_200000", "20260301_200000")
+    (copy / "complete").write_text("20260301_200000")
+
+    assert unpacked_bundles(var) == [copy]
+    with pytest.raises(RunStop):
+        remove(var, (), files=Unwilling())
+    assert unpacked_bundles(var) == []
+
+    remove(var, ())
+    assert list(var.pruned.iterdir()) == []
+
+
+class Unwilling(Files):
+    """System that removes no file."""
+
+    def unlink(self, path: StrPath) -> None:
+        raise PermissionError(path)

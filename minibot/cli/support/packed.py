@@ -52,7 +52,7 @@ def unpacked(archive: Path, var: Path) -> Path:
     from minibot.report.bundle import BROKEN, opened
     from minibot.runtime.runfiles import is_run_folder
 
-    folder = var / "unpacked" / hash_file(archive)[1][:16]
+    folder = Var(var).unpacked / hash_file(archive)[1][:16]
     stamp = folder / "complete"
     if stamp.is_file():
         return folder / stamp.read_text(encoding="utf-8")
