@@ -153,7 +153,7 @@ def _strategy(section: JsonObject) -> str:
 
 def _ended_by(night: Night) -> list[Row]:
     end = night.end
-    if night.is_interrupted:
+    if night.is_interrupted and not night.stops:
         return [Row("ended by", "nothing: the run was interrupted and recovered by a start", "bad")]
     if end is None:
         return [Row("ended by", "it has not ended", "dim")]

@@ -129,11 +129,17 @@ def test_summary_of_a_night_without_a_trade_says_what_kept_it(
     assert said in words(night)
 
 
+def killed(night: Night) -> Night:
+    """Return the night with a launcher that was killed, as its roles noticed."""
+    return sealed(with_stop(night, "WATCHDOG_LOST"), state="interrupted")
+
+
 @pytest.mark.parametrize(
     ("change", "label", "said"),
     [
         (lambda night: with_stop(night, "RISK_LIMIT"), "STOPPED by", "RISK_LIMIT: "),
         (lambda night: sealed(night, state="interrupted"), "ended by", "interrupted"),
+        (killed, "STOPPED by", "WATCHDOG_LOST: "),
         (lambda night: with_incident(night, "AI_OFF", "ai_role is hung"), "AI", "off: ai_role"),
     ],
 )
