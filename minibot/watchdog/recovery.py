@@ -19,7 +19,7 @@ from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.canonical import CanonicalError, decode
-from minibot.kernel.errors import LockBusy, Refusal, RunStop
+from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
@@ -57,10 +57,18 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
         RunStop: The former run's own files cannot be read at all, or the system lacks space or
             descriptors to recover them.
         LockBusy: A process of it is still there.
-        Refusal: Lines stand in `var/queues`, and nothing says of which run.
+        Refusal: Lines stand in `var/queues`, and nothing says of which run; or its note, its seal
+            or what was sealed is damaged.
     """
     marker = var.root / CURRENT_FILE
-    run_id = str(read_hashed(marker)["run_id"]) if marker.exists() else _run_of_lines(var, roles)
+    try:
+        noted = read_hashed(marker) if marker.exists() else None
+    except IntegrityError as error:
+        raise Refusal(
+            f"the note of the former run is damaged: {error}.",
+            "Move it to another place, and keep it: a start knows the run by its lines, too.",
+        ) from error
+    run_id = _run_of_lines(var, roles) if noted is None else str(noted["run_id"])
     if run_id is None:
         return None
     run_dir = var.runs / run_id
@@ -69,7 +77,14 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
     if not is_sealed and (is_run_folder(run_dir) or _has_lines(var.queues)):
         recovered = _recover(var, run_dir, contracts, roles)
     if is_sealed or recovered is not None:
-        release(var.queues, run_dir)
+        try:
+            release(var.queues, run_dir)
+        except IntegrityError as error:
+            raise Refusal(
+                f"the queues of {run_id} are not released: {error}.",
+                f"Look who wrote there. Then move {var.queues} and {marker} to another place, and"
+                f" keep them; the record of the run is {run_dir}.",
+            ) from error
     marker.unlink(missing_ok=True)
     return recovered
 

@@ -547,6 +547,51 @@ def test_lines_of_no_known_run_refuse_the_start(tmp_path: Path) -> None:
     assert lines.read_bytes() == b"sha256:half a li"
 
 
+def test_damaged_note_of_the_former_run_refuses_the_start_until_it_is_moved_away(
+    tmp_path: Path,
+) -> None:
+    """The refusal's remedy is enough: the run is then known by its lines, recovered and sealed."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_incidents("risk_role", 2)
+    merging = merger(stage)
+    merging.merge()
+    merging.close()
+    note = stage.var.root / "current.json"
+    note.write_bytes(b"")
+
+    with pytest.raises(Refusal) as refused:
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+    note.rename(tmp_path / "kept.json")
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert str(note) in refused.value.message
+    assert "Move it to another place" in refused.value.remedy
+    assert recovered is not None
+
+
+@pytest.mark.parametrize("harmed", ["seal.json", "queues/control/inbox.jsonl"])
+def test_queues_that_are_not_as_sealed_refuse_the_start_until_they_are_moved_away(
+    tmp_path: Path, harmed: str
+) -> None:
+    """A changed file is not removed; once the queues are elsewhere the next run may begin."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    seal_run(stage.var.queues, stage.run_dir)
+    with (stage.run_dir / harmed).open("ab") as file:
+        file.write(b"x")
+
+    with pytest.raises(Refusal) as refused:
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+    for name in ("queues", "current.json"):
+        path = stage.var.root / name
+        assert str(path) in refused.value.remedy
+        path.rename(tmp_path / name)
+
+    assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+    assert (tmp_path / "queues" / "control" / "inbox.jsonl").exists()
+
+
 @pytest.mark.row("N-06", "N-88")
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_stops_of_a_run_without_its_manifest_reach_the_operators_journal(
