@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import psutil
 from minibot.events.model import STARTING, JsonObject
 from minibot.events.unit_sizes import NS_PER_MS
 from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import ensure_below
 from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
@@ -73,6 +76,9 @@ class Child:
         self.heartbeat = {}
         self.said_stop = None
         self._ended_ns = 0
+        logs = self._error_log.parent
+        with suppress(RunStop):  # The open fails then, and says why.
+            ensure_below(logs.parent, logs)
         descriptor = os.open(
             self._error_log,
             # O_NONBLOCK: a FIFO in its place is an error and keeps nothing waiting.

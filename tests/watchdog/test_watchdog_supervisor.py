@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -289,6 +290,25 @@ def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
     assert record.reason_code == "RUN_FILE_CHANGED"
     assert record.detail.startswith("clock.json is gone")
     assert watch.incidents() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a folder of open files stays")
+def test_role_is_restarted_though_somebody_removed_the_folder_of_logs(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """Whoever cleans up logs at night does not cost the next crash the whole run."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    wait_until(watch.supervisor.are_all_there, "all roles")
+    child = watch.supervisor.children["risk_role"]
+    shutil.rmtree(watch.stage.var.logs)
+    child.kill()
+    wait_until(lambda: child.final_code() is not None, "its end")
+
+    assert watch.supervisor.check() is None
+
+    wait_until(watch.supervisor.are_all_there, "all roles again")
+    assert (watch.stage.var.logs / "risk_role.err.log").exists()
 
 
 @pytest.mark.row("N-20", "N-02")
