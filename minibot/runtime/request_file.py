@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from minibot.kernel.files import unsafe, write_hashed
+from minibot.kernel.files import ensure_below, unsafe, write_hashed
 from minibot.runtime.clock import machine_ns
 
 
@@ -23,6 +23,7 @@ def leave_request(folder: Path, run_id: str, kind: str, **fields: object) -> Pat
             raise unsafe(
                 folder, f"owned by user {owner}, not by {user}: give the order as that user"
             )
+    ensure_below(folder.parent, folder)
     path = folder / f"{kind}-{os.getpid()}-{machine_ns()}.json"
     write_hashed(path, {"run_id": run_id, "kind": kind, **fields})
     return path

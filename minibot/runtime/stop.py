@@ -19,7 +19,14 @@ from minibot.events.ids import derive_id
 from minibot.events.model import Event, RiskAction, StopJournal
 from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import FILES, StrPath, read_whole, write_atomic, write_hashed
+from minibot.kernel.files import (
+    FILES,
+    StrPath,
+    ensure_below,
+    read_whole,
+    write_atomic,
+    write_hashed,
+)
 from minibot.runtime.paths import Var
 
 FLAG = "STOP.flag"
@@ -90,6 +97,7 @@ def armed_path(stop_folder: Path, role: str) -> Path:
 
 def arm(stop_folder: Path, run_id: str, role: str) -> None:
     """Prepare the flag file and the reserve of a role while there is still space."""
+    ensure_below(stop_folder.parent, stop_folder)
     write_hashed(
         armed_path(stop_folder, role),
         {"role": role, "run_id": run_id, "stop_id": stop_id(run_id, role)},

@@ -13,7 +13,7 @@ from minibot.accounting.symbol_figures import result_figures, symbol_figures
 from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.kernel.cursor import Cursor
-from minibot.kernel.files import write_hashed
+from minibot.kernel.files import ensure_below, write_hashed
 from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns, wall_ms
 from minibot.runtime.context import RoleContext
@@ -86,8 +86,9 @@ class MetricsKeeper:
         }
 
     def _write(self, name: str) -> None:
-        figures = self._figures.to_json(self._context.clock.now_ms())
-        write_hashed(self._context.var.metrics / name, figures)
+        figures, var = self._figures.to_json(self._context.clock.now_ms()), self._context.var
+        ensure_below(var.root, var.metrics)  # Somebody may have tidied it away.
+        write_hashed(var.metrics / name, figures)
 
     def _snapshot(self) -> None:
         self._write(f"{self._context.run_id}-{wall_ms()}.json")

@@ -13,7 +13,7 @@ from pathlib import Path
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.files import ensure_below, ensure_folder, write_atomic
 from minibot.kernel.threads import DaemonThread
 from minibot.runtime.clock import wall_ms
 
@@ -72,6 +72,7 @@ class StatusFile:
 
     def _write(self, status: JsonObject) -> None:
         try:
+            ensure_below(self._path.parent.parent, self._path.parent)
             write_atomic(self._path, canonical.encode(status) + b"\n", is_durable=False)
         except (RunStop, OSError):
             return  # A full disk ends the run elsewhere, with its reason.

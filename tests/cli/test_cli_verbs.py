@@ -90,6 +90,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
+    var.requests.write_bytes(b"no folder")
     arm(var.stop, "20251120_000000", OPERATOR)
     with RunLock(var):
         note_current(var, "20251120_000000")
@@ -103,10 +104,9 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
 
 @pytest.mark.usefixtures("run_goes_on")
 def test_kill_and_halt_reach_a_run_whose_prepared_files_were_removed(tmp_path: Path) -> None:
-    """A run whose folder of STOP files was removed has not ended: it is halted, and killed."""
+    """A run whose folders of STOP files and requests were removed is halted and killed."""
     var = Var(tmp_path / "var")
-    for folder in (var.root, var.requests):
-        folder.mkdir(mode=0o700)
+    var.root.mkdir(mode=0o700)
     with RunLock(var):
         note_current(var, "20251120_000000")
 

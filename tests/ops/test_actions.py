@@ -20,6 +20,7 @@ def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: 
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
+    var.requests.write_bytes(b"no folder")
     arm(var.stop, "20251120_000000", OPERATOR)
     with RunLock(var):
         note_current(var, "20251120_000000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from minibot.kernel.threads import DaemonThread
 from minibot.ops import process
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.channels import SilentHeartbeat
+from minibot.watchdog.status_file import StatusFile
 from tests.runs import ShortRun
-from tests.waiting import DEADLINE_S
+from tests.waiting import DEADLINE_S, wait_until
 
 
 class Closing:
@@ -68,6 +70,22 @@ def test_status_file_is_read_once_for_each_status(tmp_path: Path) -> None:
     (tmp_path / "next").replace(path)
     assert not status.look()
     assert status.latest == {"run_id": "a", "written_ms": 1}
+
+
+def test_status_comes_again_after_somebody_removed_its_folder(tmp_path: Path) -> None:
+    """Guard and watch go on hearing of a run whose `var/ops` was tidied away."""
+    (tmp_path / "var").mkdir()
+    path = tmp_path / "var" / "ops" / "status.json"
+    file, status = StatusFile(path), LiveStatus(path)
+    file.start()
+    file.show({"run_id": "a"})
+    wait_until(status.look, "the first status")
+    shutil.rmtree(path.parent)
+
+    file.show({"run_id": "a"})
+    wait_until(status.look, "the status behind it")
+
+    file.end(None)
 
 
 def test_night_without_a_section_for_ops_starts_none(short_run: ShortRun) -> None:

@@ -37,6 +37,13 @@ def test_folder_in_the_place_of_a_reserve_keeps_no_stop_from_its_end(tmp_path: P
     assert planted.is_dir()
 
 
+def test_role_arms_itself_again_where_the_folder_was_removed(tmp_path: Path) -> None:
+    """A role that is restarted after a tidying hand prepares its STOP all the same."""
+    arm(tmp_path / "stop", RUN_ID, "risk_role")
+
+    assert armed_path(tmp_path / "stop", "risk_role").is_file()
+
+
 def test_folder_in_the_place_of_the_operators_file_keeps_no_run_from_its_end(
     tmp_path: Path,
 ) -> None:

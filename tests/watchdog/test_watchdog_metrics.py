@@ -15,6 +15,7 @@ from minibot.events.model import Beat, Event
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.context import RoleContext
@@ -49,6 +50,24 @@ def test_every_timed_file_of_a_night_is_kept(
     kept = sorted(older.parent.glob("*.json"))
     assert len(kept) == NIGHT_MINUTES + 1
     assert read_hashed(kept[-1])["run_id"] == short_run.run_id
+
+
+def test_folder_of_figures_that_was_removed_is_made_again_and_stops_no_run(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The figures are no proof: they are written again, unless `var` itself is gone."""
+    var = Var(tmp_path / "var")
+    keeper = keeper_of(short_run, var)
+    var.root.mkdir(exist_ok=True)
+
+    keeper._write(METRICS_FILE)
+    shutil.rmtree(var.metrics)
+    keeper._write(METRICS_FILE)
+
+    assert read_hashed(var.metrics / METRICS_FILE)["run_id"] == short_run.run_id
+    shutil.rmtree(var.root)
+    with pytest.raises(RunStop):
+        keeper._write(METRICS_FILE)
 
 
 def test_count_that_is_told_to_end_leaves_the_rest_to_the_end_of_the_run(
