@@ -19,6 +19,7 @@ from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
+from minibot.kernel.canonical import JsonObject
 from minibot.kernel.codes import ATOMICITY_VIOLATION
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import (
@@ -64,14 +65,18 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
         progress: Told the bytes that were read so far.
 
     Raises:
-        Refusal: The run is not sealed, the file exists, or it cannot be written.
+        Refusal: The run is not sealed, a file of it is not as sealed, the bundle exists, or it
+            cannot be written.
+        IntegrityError: The seal is damaged.
     """
     if not (run_dir / SEAL_FILE).is_file():
         raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
     if out.exists():
         raise Refusal(f"{out} exists already.", "Name another file with --out.")
+    seal = read_hashed(run_dir / SEAL_FILE)
+    sealed = {**seal.get("run_files", {}), **seal.get("files", {})}
     try:
-        put_atomic(out, _packed(run_dir, progress))
+        put_atomic(out, _packed(run_dir, sealed, progress))
     except RunStop as error:
         raise Refusal(
             f"{out} was not written: {error.detail}.", "Free space, or name another place."
@@ -79,23 +84,41 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
     return out.stat().st_size
 
 
-def _packed(run_dir: Path, progress: Progress) -> Iterator[bytes]:
-    """Yield the bundle's bytes; told how many of the run have gone in."""
+def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[bytes]:
+    """Yield the bundle's bytes; told how many of the run have gone in.
+
+    Args:
+        run_dir: The run's folder.
+        sealed: Size and sha256 of each sealed file by name; emptied as they are found.
+        progress: As for `write_bundle`.
+    """
     # The header of gzip has no time, so that the same run gives the same bytes.
     pack = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | GZIP_FORMAT)
     done = 0
     for path in _ordered(run_dir):
-        name = PurePosixPath(run_dir.name, path.relative_to(run_dir).as_posix())
-        member = tarfile.TarInfo(str(name))
+        name, digest = path.relative_to(run_dir).as_posix(), sha256()
+        member = tarfile.TarInfo(str(PurePosixPath(run_dir.name, name)))
         member.size, member.mode = path.stat().st_size, 0o600
         yield pack.compress(member.tobuf(tarfile.USTAR_FORMAT))
         for chunk in chunks_of(path):
+            digest.update(chunk)
             yield pack.compress(chunk)
+        if name in sealed and sealed.pop(name)["sha256"] != digest.hexdigest():
+            raise _not_as_sealed(run_dir, name)
         yield pack.compress(bytes(-member.size % tarfile.BLOCKSIZE))
         done += member.size
         progress(done)
+    for name in sealed:
+        raise _not_as_sealed(run_dir, name)
     yield pack.compress(bytes(2 * tarfile.BLOCKSIZE))
     yield pack.flush()
+
+
+def _not_as_sealed(run_dir: Path, name: str) -> Refusal:
+    return Refusal(
+        f"{name} of {run_dir.name} is not as sealed, so its bundle would verify nowhere.",
+        f"See all that is amiss: minibot verify {run_dir.name}. Keep a copy of {run_dir} instead.",
+    )
 
 
 def _ordered(run_dir: Path) -> list[Path]:

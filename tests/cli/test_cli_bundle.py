@@ -212,3 +212,19 @@ def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_pat
     assert standing.read_bytes() == b"mine"
     with pytest.raises(Refusal, match="was not written"):
         write_bundle(short_run.run_dir, tmp_path / "no" / "folder" / "b.tar.gz")
+
+
+@pytest.mark.parametrize("harm", [lambda file: file.write_bytes(b"x"), lambda file: file.unlink()])
+def test_run_that_is_not_as_sealed_is_not_packed(
+    short_run: ShortRun, tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    """Whoever hands a bundle on learns now that it would verify nowhere; no file is left."""
+    damaged = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, damaged)
+    harm(damaged / FILLS_FILE)
+
+    said = verb(tmp_path / "var", "bundle", "latest", "--no-report", "--out", str(tmp_path / "b"))
+
+    assert said.code == 2
+    assert f"{FILLS_FILE} of {short_run.run_id} is not as sealed" in said.err
+    assert not (tmp_path / "b").exists()
