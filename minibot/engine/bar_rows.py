@@ -390,6 +390,18 @@ class BarRows:
         """
         self._unshown = self._place
 
+    def show_tick(self, tick: int, ts: int) -> None:
+        """Fill the strategy's tick with one of the next row's four ticks, whose time is `ts`."""
+        block, shown, place = self._block, self._tick, self._place
+        bids, asks = block.touches()
+        cell = CELL * (len(PRICES) * place + tick)
+        self._unshown = SHOWN
+        shown.ts = shown.exchange_ts = ts
+        shown.price = shown.bid = int_at(bids, cell) / UNIT
+        shown.ask = int_at(asks, cell) / UNIT
+        shown.bid_qty = shown.ask_qty = float_at(block.qty, CELL * place)
+        shown.is_trade = True
+
     def pass_row(self, tick_seq: int, seq: int) -> bool:
         """Pass over the ticks of the next row and tell its bars; return whether anything followed.
 

@@ -134,10 +134,13 @@ class PortfolioRows:
     def walk(self) -> bool:
         """Walk one step; return whether there are more and risk has not stopped the run."""
         opens, calm, rows = self._opens, self._calm, self.rows
-        begin_ts = self._begin_ts = min(opens)
-        if begin_ts == NEVER and not self._heads:
+        begin_ts = min(opens)
+        for at, _, _, _ in self._heads:  # Behind their row's end; no later row comes before them.
+            begin_ts = min(begin_ts, at - at % self._length_ms)
+        self._begin_ts = begin_ts
+        if begin_ts == NEVER:
             return False
-        end_ts = NEVER if begin_ts == NEVER else begin_ts + self._length_ms
+        end_ts = begin_ts + self._length_ms
         members = loud = self._opening(begin_ts)
         quiet: list[int] = []
         is_passing = end_ts < self._close_ts
@@ -185,8 +188,6 @@ class PortfolioRows:
     def _opening(self, ts: int) -> list[int]:
         """Return the symbols whose next row opens at a time: most often all of them."""
         opens = self._opens
-        if ts == NEVER:
-            return NO_SYMBOLS
         if opens.count(ts) == len(opens):
             return self._numbers
         return [number for number, opens_ts in enumerate(opens) if opens_ts == ts]
@@ -393,6 +394,11 @@ class PortfolioRows:
     def _close_late(self, number: int, ts: int, end_ts: int) -> None:
         """Tell the bars of a row whose ticks went on into the next one, and begin that."""
         key, rows = (ts, number), self.rows[number]
+        # Its strategy may read the touch of every symbol.
+        for other in self._quiet:
+            if count := self._passed.before_of(other, key):
+                tick = self.rows[other].ticks_in_row()[count - 1]
+                self.rows[other].show_tick(tick, self._times(end_ts)[tick])
         before = self.seq + len(self._told) + self._passed.before(key)
         rows.tell_closed(before)
         self._told += [key] * (rows.seq - before)
@@ -402,9 +408,10 @@ class PortfolioRows:
             self._told.append(key)
             self._tell_beat(self._ends[number], rows.seq + 1)
         opens = self._opens[number] = rows.opens_ts
-        if opens == end_ts - self._length_ms:
-            self._joined.append(number)
-            self._begin(number, end_ts)
+        if opens < end_ts:
+            if opens + self._length_ms == end_ts:
+                self._joined.append(number)
+            self._begin(number, opens + self._length_ms)
 
     def _cut(self, base: int) -> None:
         """Count the ticks up to the one at which risk stopped the run."""

@@ -391,6 +391,32 @@ def test_strategy_sees_the_last_touches_of_all_symbols_at_a_bar(
     assert rows.of("fills")
 
 
+@pytest.mark.parametrize("latency", [7_500, 60_000])
+def test_ticks_that_outlast_their_bar_come_before_later_bars_where_some_are_missing(
+    latency: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No symbol's later bar overtakes them, and their strategy sees the others' newest touches."""
+    (tmp_path / "sees.py").write_text(SEES.replace("INTERVAL", "1m"))
+    monkeypatch.setattr("minibot.backtest.sources.bars.LATENCY_SHARE", 1)
+    config = bar_profile(
+        *("strategy.name=sees", f"strategy.folder={tmp_path}", *BAND[5:], *LADDER, *WAITS),
+        *(f"execution.latency_market_ms={latency}", "execution.fill_model=worse"),
+    )
+    markets = {
+        f"P{at}USDT": [
+            bar._replace(volume=bar.volume // 200) for bar in bars(at + 5, 300 - 7 * at, 0.3)
+        ]
+        for at in range(3)
+    }
+    source = Merged([BarSource(series(each, name), config) for name, each in markets.items()])
+
+    rows, events = both(config, source)
+
+    for name in ("derived", "digest", "inputs", "to_ts", "stop"):
+        assert getattr(rows, name) == getattr(events, name), name
+    assert rows.of("fills")
+
+
 HEARS: Final = """
 from minibot.strategies.protocol import Needs, Strategy, hold
 
