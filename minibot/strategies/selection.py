@@ -39,6 +39,7 @@ from minibot.strategies.own import ANSWERING, failure, own_strategy
 from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.source_check import lost_answers
+from minibot.strategies.source_state import changed_bars
 from minibot.strategies.unread_keys import unread_violations
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
@@ -149,7 +150,8 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         ]
         found += unread_violations(config["strategy"], cls.PARAMETERS, given)
         if (source := section.source) is not None:
-            found += [each.told(source.path) for each in lost_answers(source.text)]
+            findings = [*lost_answers(source.text), *changed_bars(source.text)]
+            found += [each.told(source.path) for each in findings]
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)

@@ -16,6 +16,7 @@ from minibot.strategies.source_finding import Finding
 
 _SHARED: Final = "make it in __init__, as an attribute of self, or write a tuple"
 _READ_ONLY: Final = "a strategy changes nothing but its own attributes"
+_CHANGED: Final = "risk reads it too: keep numbers of your own"
 _REFILLED: Final = "keep the numbers that you need: the object is refilled at the next call"
 
 _DISPLAYS: Final = (
@@ -35,6 +36,9 @@ _FROZEN_BASES: Final = frozenset(
 _KEEPING: Final = frozenset({"append", "appendleft", "add", "insert", "extend"})
 _SHOWN: Final = frozenset({"tick", "view", "bar", "gap", "settings"})
 _KEPT: Final = frozenset({"tick", "view"})
+BAR_FIELDS: Final = frozenset(
+    {"close", "high", "interval", "is_live", "low", "open", "open_ts", "volume"}
+)
 # The core calls these of an object; `needs` is one of the class, which no attribute hides.
 _CALLED: Final = frozenset({"on_bar", "on_gap", "on_price", "on_tick", "restore", "state"})
 
@@ -188,6 +192,32 @@ def _hidden(strategy: ast.ClassDef) -> Iterator[Finding]:
         ):
             what = f"self.{node.attr} hides the method {node.attr}"
             yield Finding(node.lineno, what, "take another name")
+
+
+def changed_bars(text: str) -> list[Finding]:
+    """Return the lines that change a closed bar, whatever they call it.
+
+    In a backtest risk reads the same object, in a night one of its own.
+
+    Args:
+        text: A file in which `source_findings` finds nothing.
+    """
+    tree = ast.parse(text)
+    strategies = _strategies(tree)
+    fields = set(BAR_FIELDS)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not any(
+            isinstance(base, ast.Name) and base.id in strategies for base in node.bases
+        ):  # A record of the file has fields of these names.
+            fields -= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+            fields -= {name.attr for name in ast.walk(node) if isinstance(name, ast.Attribute)}
+    return [
+        Finding(node.lineno, f"changes the {node.attr} of a bar", _CHANGED)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        if node.attr in fields
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    ]
 
 
 def _kept(node: ast.AST) -> Iterator[Finding]:

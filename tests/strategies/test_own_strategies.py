@@ -56,6 +56,7 @@ from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
 from minibot.strategies.protocol import Needs
 from minibot.strategies.source_check import source_findings
+from minibot.strategies.source_state import BAR_FIELDS
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
 from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings, wave_fault
@@ -498,6 +499,50 @@ def test_value_of_an_update_that_gives_none_is_refused_at_a_start(
     with pytest.raises(ConfigError) as caught:
         chosen.judge(config.raw)
     assert re.search(r"mine\.py, line \d+: keeps what self\.", caught.value.violations[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "is_changed"),
+    [
+        ("for one in view.bars('1s'): one.close = (one.high + one.low) / 2.0", True),
+        ("last = bar; last.high += 1.0", True),
+        ("self.bars[-1].low = 1.0", True),
+        ("self.close = bar.close; high = bar.high", False),
+        ("mean = Mean(1.0); mean.open = bar.open", False),
+    ],
+)
+def test_change_of_a_closed_bar_is_refused_at_a_start(
+    line: str, is_changed: bool, tmp_path: Path
+) -> None:
+    """Risk of a backtest reads the same bar; a recorded night of such a file stays."""
+    path = written(tmp_path, f"def on_bar(self, bar, view):\n    {line}\n\n{NEEDS}")
+    path.write_text(path.read_text("utf-8").replace("\nclass", f"{MEAN}\nclass", 1), "utf-8")
+    config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"])
+
+    chosen.choose(config.raw)
+    if not is_changed:
+        chosen.judge(config.raw)
+        return
+    with pytest.raises(ConfigError) as caught:
+        chosen.judge(config.raw)
+    assert re.search(r"mine\.py, line \d+: changes the \w+ of a bar", caught.value.violations[0])
+
+
+NEEDS = """@staticmethod
+def needs(settings):
+    return Needs(intervals=(settings.interval,), history=5)"""
+MEAN = """from dataclasses import dataclass
+
+@dataclass
+class Mean:
+    open: float
+
+"""
+
+
+def test_fields_that_nobody_changes_are_those_of_a_closed_bar() -> None:
+    """The check of a strategy's file knows each by its name."""
+    assert frozenset(ClosedBar.__slots__) == BAR_FIELDS
 
 
 SEEN = ("Ema", "Macd", "Sma")
