@@ -63,6 +63,8 @@ COST_MIN: Final = 2 * NOTIONAL_MIN
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
 CUT: Final = 317
+TORN: Final = 211
+"""Where trades are missing."""
 
 
 def findings(path: Path) -> list[str]:
@@ -89,7 +91,10 @@ def wave_fault(make: Callable[[], Trial], path: str) -> str:
             if n == CUT:
                 parted.restart()
             for trial in (whole, parted):
+                if n == TORN:
+                    trial.gap()
                 trial.trade(price)
+                trial.quote(price)
                 trial.declared_bars(price)
         parted.restart()
     except ConfigError as error:
@@ -172,6 +177,15 @@ class Trial:
         """
         self.now += 100
         tick = self._at(price, qty)
+        self._fill(price)
+        return self._show(tick)
+
+    def quote(self, price: float) -> Decision | None:
+        """Let the touch move to around a price; return what is said to it."""
+        self.now += 100
+        traded = self.view.price
+        tick = self._at(price, 0.0)
+        tick.price, tick.is_trade = traded, False
         self._fill(price)
         return self._show(tick)
 

@@ -91,6 +91,9 @@ def on_tick(*lines: str) -> str:
     return "\n".join(["def on_tick(self, tick, view):", *(f"    {line}" for line in lines)])
 
 
+QUOTES = "@staticmethod\ndef needs(settings):\n    return Needs(trades=False)\n\n"
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> None:
     """The shipped examples pass the check."""
@@ -1385,11 +1388,14 @@ def test_state_of_a_strategy_without_feeds_names_none(tmp_path: Path) -> None:
 
 def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> None:
     """A strategy without trades is called for quotes alone, by events and by ticks."""
-    needs = "@staticmethod\ndef needs(settings):\n    return Needs(trades=False)\n\n"
-    answer = on_tick("return buy(f'{tick.is_trade} {tick.price}')")
-    path = written(tmp_path, needs + answer)
+    answer = on_tick("return buy(f'{tick.is_trade} {tick.price} {tick.bid}')")
+    path = written(tmp_path, QUOTES + answer)
+    trial = Trial(path)
 
-    assert Trial(path).trade(100.0) is None
+    assert trial.trade(100.0) is None
+    quoted = trial.quote(101.0)
+    assert quoted is not None
+    assert quoted.reason == "BUY: False 100.0 100.99"
     core = Trial(path)._core
     tick = core.view(SYMBOL).tick
     said = {}
@@ -1698,11 +1704,26 @@ def test_strategy_check_finds_what_is_kept_only_late(
 ) -> None:
     """`strategy check` finds state that fails only after the restart, by a last snapshot."""
     body = "def __init__(self, settings):\n    self.n = 0\n\n" + on_tick(
-        "self.n += 1", "if self.n == 500:", "    self.rule = lambda: 1"
+        "self.n += 1", "if self.n == 1_000:", "    self.rule = lambda: 1"
     )
 
     assert cli(["strategy-check", str(written(tmp_path, body))]) == 1
     assert "Mine.rule holds a function" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        QUOTES + on_tick("return buy(tick.spread)"),
+        on_tick("return None if tick.is_trade else buy(1 / 0)"),
+        on_tick("return None") + "\n\ndef on_gap(self, gap, view):\n    self.torn = gap.until_ts",
+    ],
+)
+def test_trial_of_a_check_brings_quotes_and_a_gap(body: str, tmp_path: Path) -> None:
+    """An error in what only they bring would else end a night at the first of them."""
+    path = written(tmp_path, body)
+
+    assert re.search(r"mine\.py, line \d+: \w+Error: ", wave_fault(lambda: Trial(path), path.name))
 
 
 @pytest.mark.parametrize("name", ["ema_cross.py", "mine.txt"])
