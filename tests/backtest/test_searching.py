@@ -20,6 +20,8 @@ from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.search.ranges import Range, parse_range
 from minibot.backtest.search.sweep import (
     Row,
+    broken_lines,
+    idle_axes,
     parse_axis,
     points_of,
     ranked,
@@ -48,7 +50,7 @@ from minibot.engine.worker_pool import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.runtime.configuration.loosening import FLOORS
-from tests.backtest.markets import bar_profile, walk, write_klines
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
 from tests.runs import ShortRun
 from tests.waiting import wait_until
 
@@ -327,6 +329,27 @@ def test_row_of_a_run_that_risk_stops_says_so(job: Job) -> None:
 
     assert stopped.stop == "RISK_LIMIT"
     assert stopped.figures["fills"] >= 1
+
+
+FALLS = CROSSES.replace('buy("a bar")', "1 / 0").replace("Crosses", "Falls")
+
+
+def test_strategy_that_fails_at_every_point_is_told_with_its_line(job: Job, tmp_path: Path) -> None:
+    """A table of dashes says nothing of the mistake, and no key is idle where nothing was run."""
+    (tmp_path / "falls.py").write_text(FALLS)
+    own = job.changed("strategy.name=falls", f"strategy.folder={tmp_path}")
+    axes = [parse_axis("strategy.parameters.fast=5,6")]
+    span = Span(START_MS, START_MS + 300 * MINUTE_MS)
+
+    rows = run_sweep(own, points_of(own, axes), 1)
+
+    (told,) = broken_lines(rows)
+    assert told.startswith("STRATEGY_ERROR: ")
+    assert "falls.py, line 23: ZeroDivisionError" in told
+    assert idle_axes(axes, rows) == []
+    fast = parse_range("strategy.parameters.fast=5:9", own.config.raw)
+    with pytest.raises(Refusal, match=r"falls\.py, line 23"):
+        walk_forward(own, [fast], [Window(span, span)], figure="pnl", trials=2, jobs=1)
 
 
 # --- warm-up ----------------------------------------------------------------------------------

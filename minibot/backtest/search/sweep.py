@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ SWEEP_FILE: Final = "sweep.json"
 OPTIMISE_FILE: Final = "optimise.json"
 KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
 POINTS_MAX: Final = 10_000
+BROKEN_MAX: Final = 5
 NIGHT: Final = "duration_ms"
 HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
 
@@ -56,13 +57,15 @@ class Row:
     """One point of the grid: its settings and its results.
 
     `stop` is a reason code if risk or a core stopped the backtest, or if its profile was refused;
-    else it is empty. With a core's stop or a refused profile, figures and digest are empty.
+    else it is empty. With a core's stop or a refused profile, figures and digest are empty, and
+    `why` says what happened and where, for a person alone.
     """
 
     sets: tuple[str, ...]
     figures: JsonObject
     digest: str
     stop: str
+    why: str = ""
 
     def to_json(self) -> JsonObject:
         """Return the row as one JSON object."""
@@ -174,13 +177,13 @@ def refusal_of(job: Job) -> ConfigError | None:
 
 def run_row(job: Job) -> Row:
     """Return the row of one backtest, even of one that is stopped, or whose profile is refused."""
-    if refusal_of(job) is not None:
-        return Row(job.sets, {}, "", CONFIG_INVALID)
+    if (refused := refusal_of(job)) is not None:
+        return Row(job.sets, {}, "", CONFIG_INVALID, "; ".join(refused.violations))
     with spared_collector():
         try:
             result = run_job(job, DecisionRecord(has_values=False))
         except RunStop as error:
-            return Row(job.sets, {}, "", error.reason_code)
+            return Row(job.sets, {}, "", error.reason_code, error.detail)
         return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
 
 
@@ -201,7 +204,7 @@ def run_sweep(
     rows: list[Row] = []
     for row in in_parallel(run_row, [job.changed(*sets) for sets in points], jobs):
         # Settings that all rows share stand in the profile of the sweep.
-        rows.append(Row(row.sets[len(job.sets) :], row.figures, row.digest, row.stop))
+        rows.append(replace(row, sets=row.sets[len(job.sets) :]))
         on_done(len(rows), len(points))
     return rows
 
@@ -280,7 +283,13 @@ def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
             digests.setdefault(others, set()).add(row.digest or row.stop)
         if len(axis.values) > 1 and all(len(each) == 1 for each in digests.values()):
             found.append(axis.key)
-    return found
+    return found if any(row.digest for row in rows) else []
+
+
+def broken_lines(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each different reason why rows have no figures, the first few."""
+    told = dict.fromkeys(f"{row.stop}: {row.why}" for row in rows if row.why)
+    return list(told)[:BROKEN_MAX]
 
 
 def short(text: str) -> str:

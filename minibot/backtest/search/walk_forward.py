@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
@@ -22,7 +22,7 @@ from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.search.ranges import Range
-from minibot.backtest.search.sweep import Row, refusal_of, refuse_twice, run_row
+from minibot.backtest.search.sweep import Row, broken_lines, refusal_of, refuse_twice, run_row
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_words import RULE
@@ -241,7 +241,7 @@ def walk_forward(
 
 
 def _bare(row: Row, job: Job) -> Row:
-    return Row(row.sets[len(job.sets) :], row.figures, row.digest, row.stop)
+    return replace(row, sets=row.sets[len(job.sets) :])
 
 
 class _Study:
@@ -304,9 +304,10 @@ class _Study:
         """
         valued = [(value, row) for row in rows if (value := self.value(row)) is not None]
         if not valued:
+            why = next(iter(broken_lines(rows)), "all stopped, or the windows are too short.")
             raise Refusal(
-                f"no trial has a figure {self._figure}: all stopped, or the windows are too short.",
-                "Take another --figure, or more history.",
+                f"no trial has a figure {self._figure}: {why}",
+                "Correct that, or take another --figure, or more history.",
             )
         return max(valued, key=lambda pair: pair[0])[1]
 

@@ -95,12 +95,13 @@ def _judge(arguments: argparse.Namespace) -> None:
 
 
 def sweep(arguments: argparse.Namespace, job: Job) -> int:
-    """Run a sweep and keep it unless told otherwise; 0 even if risk stopped single rows."""
+    """Run a sweep and keep it unless told otherwise; 0 if any row has figures, else 1."""
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report.documents import unchanged
     from minibot.backtest.search.assumptions import KEY
     from minibot.backtest.search.sweep import (
         SWEEP_FILE,
+        broken_lines,
         keep_search,
         parse_axis,
         points_of,
@@ -121,6 +122,7 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
     lines = [
         f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
         *sweep_lines(rows, arguments.sort_by),
+        *broken_lines(rows),
         *idle_lines(axes, rows),
         "The best of many is partly luck: see minibot optimise for figures out of sample.",
     ]
@@ -128,7 +130,7 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
         path = keep_search(document, SWEEP_FILE, var_of(arguments))
         lines.append(f"kept          {shown_path(path)}")
     show(arguments, document, lines)
-    return 0
+    return 0 if any(row.figures for row in rows) else 1
 
 
 def idle_lines(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
