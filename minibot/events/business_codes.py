@@ -742,8 +742,8 @@ PARTIAL: Final = _business(
 )
 EXPIRED: Final = _business(
     "expired",
-    "The order outlived its time without being filled whole.",
-    "Nothing to do; `intent_ttl_ms` and `order_ttl_market_ms` set the times.",
+    "The order outlived its time, at most `execution.order_ttl_market_ms`, not filled whole.",
+    "Nothing to do, or raise that key; `risk.intent_ttl_ms` and a wish's `valid_ms` shorten it.",
 )
 LATE_FILL: Final = _business(
     "late_fill",
