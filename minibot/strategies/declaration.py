@@ -111,7 +111,7 @@ def choice(name: str, default: str, *, options: Sequence[str], what: str) -> Par
 class Settings:
     """The values of a strategy's parameters in one profile, by name and kind.
 
-    `profile` is the whole resolved profile.
+    `profile` is a copy of the whole resolved profile: what a strategy does to it moves no limit.
     """
 
     __slots__ = ("_values", "profile")
@@ -119,7 +119,7 @@ class Settings:
     def __init__(self, values: Mapping[str, Any], profile: JsonObject) -> None:
         """Take values that were judged."""
         self._values: dict[str, Any] = dict(values)
-        self.profile: JsonObject = profile
+        self.profile: JsonObject = _copied(profile)
 
     @property
     def interval(self) -> str:
@@ -145,6 +145,13 @@ class Settings:
     def choice(self, name: str) -> str:
         """Return the chosen word."""
         return str(self._values[name])
+
+
+def _copied(value: Any) -> Any:
+    """Return a JSON value whose objects and lists are new."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def settings_of(

@@ -504,6 +504,27 @@ def test_value_of_an_update_that_gives_none_is_refused_at_a_start(
     assert re.search(r"mine\.py, line \d+: keeps what self\.", caught.value.violations[0])
 
 
+WIDENS = """@staticmethod
+def needs(settings):
+    risk = settings.profile["risk"]
+    risk["order_notional"] = "5000"
+    return Needs(intervals=(settings.interval,), history=5)
+
+"""
+
+
+def test_change_of_the_profile_by_a_strategy_moves_no_limit(tmp_path: Path) -> None:
+    """Risk reads the profile too: another name for a section of it widens nothing."""
+    written(tmp_path, WIDENS + "def on_bar(self, bar, view):\n    return buy('a bar')")
+    config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"])
+    before = encode(config.raw)
+
+    chosen.judge(config.raw)
+    chosen.choose(config.raw).make(SYMBOL)
+
+    assert encode(config.raw) == before
+
+
 @pytest.mark.parametrize(
     ("line", "is_changed"),
     [
