@@ -80,6 +80,11 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
     assert one.mark == 1001 * UNIT
 
 
+def test_equity_above_the_mark_is_no_drawdown() -> None:
+    """An entry may be judged before the equity of now has raised the mark."""
+    assert account(1000).drawdown(1100 * UNIT) == 0
+
+
 @pytest.mark.slow
 def test_equities_between_the_bounds_change_nothing() -> None:
     """Within `low` and `high` neither mark nor tier moves; one unit beyond either of them does."""

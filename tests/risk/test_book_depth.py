@@ -68,6 +68,7 @@ def test_book_that_falls_short_passes_with_enough_and_blocks_with_less() -> None
         ("250000", "99999", "is_ask_whole"),
         ("99999", "250000", "is_ask_whole"),
         ("99999", "99999", "is_ask_whole"),
+        ("99999", "99999", "is_bid_whole"),
     ):
         made = desk()
         book(made, bid, ask, **{short: False})
@@ -77,6 +78,7 @@ def test_book_that_falls_short_passes_with_enough_and_blocks_with_less() -> None
         ALLOWED,
         ("BLOCK", "short_book"),
         ("BLOCK", "short_book"),
+        ("BLOCK", "thin_book"),
         ("BLOCK", "thin_book"),
         ("BLOCK", "thin_book"),
     ]

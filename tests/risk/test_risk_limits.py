@@ -375,7 +375,8 @@ def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day()
 
 
 @pytest.mark.parametrize(
-    "used", [{"weekly_loss": "1"}, {"night_loss": "-1"}, {"day_notional": "-1"}]
+    "used",
+    [{"weekly_loss": "1"}, {"night_loss": "-1"}, {"day_notional": "-0.00000001"}],
 )
 def test_unknown_or_negative_budget_in_the_opening_is_refused(used: dict[str, str]) -> None:
     """An unknown budget is refused, and a negative one where no gain can stand."""
