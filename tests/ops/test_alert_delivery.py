@@ -74,24 +74,32 @@ def delivery_of(tmp_path: Path, targets: Sequence[Target], per_minute_max: int =
 
 
 class Wire:
-    """Target in memory that keeps what it got, and fails while `is_down`."""
+    """Target in memory that keeps what it got, fails while `is_down`, and refuses a title."""
 
-    def __init__(self, name: str = "wire") -> None:
+    def __init__(self, name: str = "wire", refused: str = "\0") -> None:
         self.name = name
         self.got: list[Message] = []
         self.is_down = False
         self.tries = 0
+        self._refused = refused
 
     def send(self, message: Message) -> Outcome:
         """Keep a message."""
         self.tries += 1
         if self.is_down:
             return Outcome(False, "down")
+        if self._refused in f"{message.title}\n{message.body}":
+            return Outcome(False, "refused")
         self.got.append(message)
         return Outcome(True)
 
     def cancel(self) -> None:
         """Have nothing under way."""
+
+
+def told_by(wire: Wire) -> list[str]:
+    """Return the ids of all alerts that a target got, in order."""
+    return [each.id for got in wire.got for each in got.alerts]
 
 
 # --- addresses --------------------------------------------------------------------------------
@@ -363,6 +371,56 @@ def test_flood_becomes_a_digest_and_a_stop_passes_it(tmp_path: Path) -> None:
     assert any(len(got.alerts) > 3 for got in wire.got)
     stop = next(got for got in wire.got if got.alerts[0].is_urgent)
     assert len(stop.alerts) == 1
+
+
+@pytest.mark.parametrize("is_urgent", [False, True])
+@pytest.mark.parametrize("others", [2, 6])
+def test_message_that_is_refused_for_good_lets_others_pass(
+    tmp_path: Path, others: int, is_urgent: bool
+) -> None:
+    """A host may dislike one text for ever: what else waits arrives, also where it is summed up."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    outbox.put(alert(0, CRITICAL, is_urgent=is_urgent), ["wire"])
+    for number in range(1, 1 + others):
+        outbox.put(alert(number), ["wire"])
+    wire = Wire(refused="title 0")
+
+    delivery = Delivery(outbox, [wire], per_minute_max=5, pause_s=0.05)
+    wait_until(lambda: len(told_by(wire)) >= 5 or len(told_by(wire)) == others, "others arrive")
+    delivery.close(0.0)
+
+    assert told_by(wire) == [alert(number).id for number in range(1, 1 + len(told_by(wire)))]
+
+
+def test_stop_passes_an_urgent_message_that_is_refused(tmp_path: Path) -> None:
+    """A new STOP goes before all that failed, and waits for no pause of theirs."""
+    wire = Wire(refused="title 0")
+    delivery = Delivery(Outbox(tmp_path / "ops", OUTBOX, RUN), [wire], 5, pause_s=600.0)
+    delivery.put(alert(0, CRITICAL, is_urgent=True))
+    wait_until(lambda: delivery.failures, "it is refused")
+    delivery.put(alert(1))
+    delivery.put(alert(2, CRITICAL, is_urgent=True))
+    wait_until(lambda: wire.got, "the STOP arrives")
+    first = wire.got[0]
+    delivery.close(0.0)
+
+    assert first.title == "title 2"
+
+
+def test_urgent_alerts_that_piled_up_are_summed_up(tmp_path: Path) -> None:
+    """A phone that was away all night gets one message of a hundred alarms, the newest on top."""
+    outbox = Outbox(tmp_path / "ops", OUTBOX, RUN)
+    for number in range(100):
+        made = replace(alert(number, CRITICAL, is_urgent=True), made_ms=number)
+        outbox.put(made, ["wire"])
+    wire = Wire()
+
+    delivery = Delivery(outbox, [wire], per_minute_max=5)
+    wait_until(lambda: delivery.is_done, "all arrive")
+    delivery.close(0.0)
+
+    assert [len(each.alerts) for each in wire.got] == [100]
+    assert wire.got[0].body.splitlines()[1] == "critical: title 99"
 
 
 def test_repeat_says_that_it_is_one(tmp_path: Path) -> None:

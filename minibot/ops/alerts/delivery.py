@@ -2,7 +2,7 @@
 
 A target gets urgent alerts first and at once. Other alerts keep to its messages a minute;
 when more wait than the minute has room for, one message sums up all that wait. A failed message
-is tried again after growing pauses.
+is tried again after growing pauses, and others pass it: a host may refuse one for good.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAUSE_S: Final = 2.0
 PAUSE_S_MAX: Final = 300.0
 """First and longest pause after a failure; each is twice the one before."""
 DIGEST_LINES: Final = 25
-"""Lines of a digest that name an alert each; the others are counted."""
+"""Lines of a digest that name an alert each, the newest of the gravest; the others are counted."""
 CANCEL_S: Final = 1.0
 
 
@@ -124,6 +124,9 @@ class _Line:
         self._sent_s: deque[float] = deque()
         self._failed = 0
         self._again_s = 0.0
+        # Failures by the alert's id, and the alerts of the last message if that failed.
+        self._failures: Counter[str] = Counter()
+        self._last_failed: tuple[Alert, ...] = ()
         self._changed = threading.Condition()
         self._is_urgent = False
         self._is_last = False
@@ -180,16 +183,16 @@ class _Line:
         if self._is_last or self._is_urgent:
             return 0.0
         now_s = time.monotonic()
-        pause_s = self._again_s - now_s
-        return max(0.0, pause_s if waiting[0][0].is_urgent else max(pause_s, self._full_s(now_s)))
+        pause_s = max(0.0, self._again_s - now_s)
+        if waiting[0][0].is_urgent or self._room(now_s) > 0:
+            return pause_s
+        return max(pause_s, self._sent_s[0] + MINUTE_S - now_s)
 
-    def _full_s(self, now_s: float) -> float:
-        """Return the seconds until the minute has room for a message; 0 while it has."""
+    def _room(self, now_s: float) -> int:
+        """Return how many more messages the minute has room for; urgent ones may go beyond."""
         while self._sent_s and now_s - self._sent_s[0] >= MINUTE_S:
             self._sent_s.popleft()
-        if len(self._sent_s) < self._per_minute_max:
-            return 0.0
-        return self._sent_s[0] + MINUTE_S - now_s
+        return self._per_minute_max - len(self._sent_s)
 
     def _send_next(self) -> bool:
         """Send one message; return whether it was delivered."""
@@ -203,10 +206,15 @@ class _Line:
             self.has_sent = True
             self._sent_s.append(now_s)
             self._failed, self.failure, self._again_s = 0, "", 0.0
+            self._last_failed = ()
+            for alert in alerts:
+                del self._failures[alert.id]
             return True
         self._outbox.failed(self.target.name, alerts, outcome.why, in_doubt=outcome.in_doubt)
         pause_s = min(PAUSE_S_MAX, self._pause_s * 2 ** min(self._failed, 20))
         self._failed, self._again_s = self._failed + 1, now_s + pause_s
+        self._last_failed = alerts
+        self._failures.update(alert.id for alert in alerts)
         if self.failure != outcome.why:
             self.failure = outcome.why
             words = f"{self.target.name}: {outcome.why}; tried again in {pause_s:.0f} s"
@@ -214,13 +222,23 @@ class _Line:
         return False
 
     def _next(self) -> Message:
-        """Return the next message: an urgent alert, one alert, or a digest of all that wait."""
+        """Return the next message: one alert, or a digest where many wait.
+
+        Urgent alerts come first, and of either kind what failed least. An urgent one that has just
+        failed lets another pass, and after a digest that failed comes one alert.
+        """
         waiting = self._outbox.waiting(self.target.name)
-        first, is_repeat = waiting[0]
-        room = self._per_minute_max - len(self._sent_s)
-        if first.is_urgent or len(waiting) <= max(1, room):
+        waiting.sort(key=lambda pair: self._failures[pair[0].id])
+        room, failed = self._room(time.monotonic()), self._last_failed
+        urgent = [pair for pair in waiting if pair[0].is_urgent]
+        due = [pair for pair in waiting if not pair[0].is_urgent]
+        is_passed = failed and failed[0].is_urgent and due and room > 0
+        if urgent and not (is_passed and self._failures[urgent[0][0].id]):
+            due = urgent
+        first, is_repeat = due[0]
+        if len(due) <= max(1, room) or len(failed) > 1:
             return message_of(first, is_repeat=is_repeat)
-        return digest_of(waiting, self._outbox.left_out[self.target.name])
+        return digest_of(due, self._outbox.left_out[self.target.name])
 
 
 def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Message:
@@ -236,7 +254,8 @@ def digest_of(waiting: Sequence[tuple[Alert, bool]], left_out: int = 0) -> Messa
         f"{kind} {number}" if number > 1 else kind
         for kind, number in Counter(alert.kind for alert in alerts).most_common()
     )
-    gravest = sorted(alerts, key=lambda alert: -LEVELS.index(alert.level))[:DIGEST_LINES]
+    newest = sorted(alerts, key=lambda alert: -alert.made_ms)
+    gravest = sorted(newest, key=lambda alert: -LEVELS.index(alert.level))[:DIGEST_LINES]
     lines = [kinds, *(f"{alert.level}: {alert.title}" for alert in gravest)]
     if len(alerts) > len(gravest):
         lines.append(f"and {len(alerts) - len(gravest)} more")
