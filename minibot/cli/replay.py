@@ -23,7 +23,7 @@ from minibot.replay.run_status import (
     require_ended,
 )
 from minibot.replay.time_arguments import Span
-from minibot.report.figures import counted
+from minibot.report.figures import counted, listed
 from minibot.report.proof import what_is_left
 from minibot.runtime.manifest import MANIFEST_FILE
 from minibot.runtime.runfiles import missing_of
@@ -65,7 +65,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="what would have been different under a changed profile (rule order)",
+        help="what would have been different under a changed profile (rule order); cash, market "
+        "and end stay the run's own",
     )
     add_zone(command)
 
@@ -145,9 +146,12 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded, condition: 
     title = f"replaying {recorded.manifest.run_id} twice"
     with by_this_code(condition), progress_bar(title) as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
-    notices = condition.notices
+    notices = list(condition.notices)
+    if diff.idle:
+        kept = "a replay keeps the run's own cash, market and end"
+        notices.append(f"no effect can show of {listed(diff.idle)}: {kept}.")
     said = [*(f"note: {notice}" for notice in notices), *diff_lines(diff)]
-    show(arguments, {**diff.to_json(), "notices": list(notices)}, said)
+    show(arguments, {**diff.to_json(), "notices": notices}, said)
     return 0
 
 

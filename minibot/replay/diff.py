@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from minibot.accounting.market_projection import MarketProjection, by_tick
 from minibot.accounting.performance import Performance
+from minibot.cores.core_profile import CoreProfile
 from minibot.engine.decisions import DecisionDigest, decided
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.lookup import event_at, last_event
@@ -43,6 +44,10 @@ DECIDES: Final = (
     *("trail_distance", "trail_bps", "trail_atr", "notional", "share_bps"),
     *("result", "qty", "price", "fee", "reason_code"),
 )
+CORE_KEYS: Final = frozenset({"duration_ms", "seed", *(each.name for each in fields(CoreProfile))})
+"""Sections and keys of a profile that cores read."""
+RECORDED: Final = frozenset({"portfolio.cash", "portfolio.close_market_ms"})
+"""Keys of such sections that only the launcher reads: what came of them is in the record."""
 DERIVED: Final = ("signals", "risk_actions", "order_intents", "fills", "order_results")
 
 Progress = Callable[[int, int], None]
@@ -131,6 +136,15 @@ class Diff:
     def is_same(self) -> bool:
         """True when both decided the same."""
         return self.decision is None
+
+    @property
+    def idle(self) -> list[str]:
+        """Changed keys that no core reads, so that one recorded run shows no effect of them."""
+        return [
+            name
+            for name in self.changed
+            if name in RECORDED or name.partition(".")[0] not in CORE_KEYS
+        ]
 
     def to_json(self) -> JsonObject:
         """Return the comparison as JSON."""

@@ -78,6 +78,20 @@ def test_changed_profile_names_the_first_decision_that_differs_and_its_effect(
     assert before == {path: path.stat().st_mtime_ns for path in short_run.run_dir.rglob("*")}
 
 
+def test_key_that_no_core_reads_is_told_to_have_no_effect(short_run: ShortRun) -> None:
+    """A trader who asks about another cash is told that the answer is of the recorded one."""
+    sets = ("portfolio.cash=500", 'binance.symbols=["ETHUSDT"]', "risk.order_notional=200")
+    words = [word for each in sets for word in ("--set", each)]
+    said = verb(short_run.var, "replay", short_run.run_id, *words)
+    document = verb(short_run.var, "replay", short_run.run_id, *words, "--json").document
+    alone = verb(short_run.var, "replay", short_run.run_id, *words[-2:], "--json").document
+
+    notice = "no effect can show of binance.symbols, portfolio.cash: a replay keeps the run's own"
+    assert said.out.startswith(f"note: {notice}")
+    assert document["notices"][0].startswith(notice)
+    assert alone["notices"] == []
+
+
 def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: ShortRun) -> None:
     """A changed profile shows the difference of states before the first other decision."""
     diff = rerun_with(Recorded.open(short_run.run_dir), ["strategy.rsi_period=5"])
