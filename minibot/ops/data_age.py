@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from minibot.events.model import STARTING
+from minibot.report.figures import clock
 
 STALE_MARKET_MS: Final = 30_000
 """Age from which market data are old, and least silence that counts, market ms."""
@@ -43,3 +45,24 @@ def data_age_ms(
     silent_ms = now_ms - told_ms
     is_silent = silent_ms >= most_ms and state != STARTING
     return (told_age_ms or 0) + (silent_ms if is_silent else 0)
+
+
+def price_ms_of(status: Mapping[str, Any]) -> int | None:
+    """Return the market time of a status's newest price, Unix ms; None before the first."""
+    market = status["market"]
+    # A launcher of an older release tells no `price_ms`.
+    found: int | None = market.get("price_ms", market.get("market_ms"))
+    return found
+
+
+def silence_of(status: Mapping[str, Any]) -> list[str]:
+    """Say since when a real market sends no price, and what to do; empty while it does."""
+    host, price_ms = status.get("host"), price_ms_of(status)
+    if price_ms is None or host is None or status["ended"] is not None:
+        return []
+    if status["now_ms"] - price_ms < STALE_MARKET_MS:
+        return []
+    return [
+        f"no price from {host} since {clock(price_ms)}: check the network, a proxy, and whether "
+        "the host is blocked where you are"
+    ]

@@ -178,6 +178,18 @@ def test_why_names_the_condition_that_fails_in_words(short_run: ShortRun) -> Non
     assert "BTCUSDT: HOLD: no setup (rsi 41.9, needs <= 30)" in said
 
 
+@pytest.mark.parametrize("command", ["status", "why"])
+def test_answer_says_that_a_real_market_sends_no_price(short_run: ShortRun, command: str) -> None:
+    """A run without prices is not told as one that only finds no setup."""
+    status = status_of(short_run) | {"host": "stream.example:443", "ended": None}
+    answer = answers.ANSWERS[command]
+    fresh = status | {"market": status["market"] | {"price_ms": status["now_ms"] - 29_999}}
+    silent = status | {"market": status["market"] | {"price_ms": status["now_ms"] - 30_000}}
+
+    assert "no price from" not in answer(fresh)
+    assert "no price from stream.example:443 since " in answer(silent)
+
+
 def _code(question: str) -> str:
     """Return the confirmation that a question asks for."""
     return question.rpartition(": ")[2]

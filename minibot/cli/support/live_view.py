@@ -17,7 +17,7 @@ from minibot.cli.support.market_table import by_interest, cells_of, market_lines
 from minibot.events.business_codes import DAY_LOSS, NIGHT_LOSS
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
-from minibot.ops.data_age import STALE_MARKET_MS
+from minibot.ops.data_age import price_ms_of, silence_of
 from minibot.ops.figures_of_role import facts_of
 from minibot.report.entry_notices import account_notice, bars_of
 from minibot.report.figures import (
@@ -68,8 +68,7 @@ class View:
         market = status.get("market") or {}
         self.symbols: dict[str, Any] = market.get("symbols", {})
         self.result: dict[str, Any] = market.get("result", NO_RESULT)
-        # A launcher of an older release tells no `price_ms`.
-        self.price_ms: int | None = market.get("price_ms", market.get("market_ms"))
+        self.price_ms = price_ms_of(status)
         self.ranked: list[str] = self.strategy.get("ranked", [])
         # The launcher's own table hears each status as it is told.
         self.is_stale = bool(status.get("is_stale"))
@@ -152,21 +151,7 @@ class View:
         if self.status["ai_off"] and AI_ROLE in self.status["roles"]:
             found.append("AI off")
         found += bars_of(self.risk, self.status["now_ms"])
-        if notice := self._silence():
-            found.append(notice)
-        return found
-
-    def _silence(self) -> str:
-        """Return since when a real market sends no price, and what to do; empty while it does."""
-        host = self.status.get("host")
-        if self.price_ms is None or host is None or self.status["ended"] is not None:
-            return ""
-        if self.status["now_ms"] - self.price_ms < STALE_MARKET_MS:
-            return ""
-        return (
-            f"no price from {host} since {clock(self.price_ms)}: check the network, a proxy, and "
-            "whether the host is blocked where you are"
-        )
+        return found + silence_of(self.status)
 
     def verdict(self) -> str:
         """Return how the night stands, in a few words."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
+from minibot.ops.data_age import silence_of
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import account_notice, bars_of
@@ -40,7 +41,7 @@ def status_answer(status: Status) -> str:
         lines.append(f"Equity {equity} {asset}, drawdown {money(risk['drawdown_bps'], 1)} bps")
         if notice := account_notice(risk):
             lines.append(f"{risk['account']}, {notice}")
-    return "\n".join([*lines, *standing_lines(status)])
+    return "\n".join([*lines, *silence_of(status), *standing_lines(status)])
 
 
 def profit_answer(status: Status) -> str:
@@ -61,7 +62,7 @@ def profit_answer(status: Status) -> str:
 def why_answer(status: Status) -> str:
     """Return why nothing is bought right now: what stops all entries, then symbol by symbol."""
     decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
-    lines = bars_of(facts_of(status, RISK_ROLE), status["now_ms"])
+    lines = [*bars_of(facts_of(status, RISK_ROLE), status["now_ms"]), *silence_of(status)]
     for symbol, said in list(decisions.items())[:SYMBOLS_MAX]:
         line, failed = f"{symbol}: {said['reason']}", said.get("against")
         if failed:

@@ -20,6 +20,7 @@ from minibot.events.names import (
     RISK_ROLE,
     STRATEGY_ROLE,
 )
+from minibot.ops.data_age import price_ms_of, silence_of
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import bars_of, entries_of, entry_notice, locks_of
@@ -53,8 +54,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         "planned_ms": status["planned_ms"],
         "quote_asset": status["quote_asset"],
         "market_ms": status["market"].get("market_ms"),
-        # A launcher of an older release tells no `price_ms`.
-        "price_ms": status["market"].get("price_ms", status["market"].get("market_ms")),
+        "price_ms": price_ms_of(status),
         "result": status["market"].get("result"),
         "symbols": status["market"].get("symbols", {}),
         "exits": risk.get("exits", {}),
@@ -68,7 +68,7 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
         }
         | {"entries": entries_of(risk, status["now_ms"])},
         "locks": locks_of(risk, status["now_ms"]),
-        "barred": bars_of(risk, status["now_ms"]),
+        "barred": [*bars_of(risk, status["now_ms"]), *silence_of(status)],
         "entry_stops": entry_notice(risk.get("entry_stops")) or None,
         "decisions": strategy.get("decisions", {}),
         "decided_ms": strategy.get("now"),

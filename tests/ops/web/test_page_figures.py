@@ -151,6 +151,20 @@ def test_prices_of_a_status_without_their_time_are_as_old_as_the_market(page: Se
     assert live_document(status | {"market": {}}, 0)["price_ms"] is None
 
 
+def test_real_market_that_sends_no_price_is_not_all_well(page: Served) -> None:
+    """The page's first line tells of it, as the table in the terminal does."""
+    status = page.status() | {"host": "stream.example:443", "ended": None}
+
+    def barred(silent_ms: int) -> Any:
+        market = status["market"] | {"price_ms": status["now_ms"] - silent_ms}
+        return live_document(status | {"market": market}, 0)["barred"]
+
+    assert barred(29_999) == []
+    assert [each.partition(" since ")[0] for each in barred(30_000)] == [
+        "no price from stream.example:443"
+    ]
+
+
 def with_risk(status: dict[str, Any], **facts: Any) -> dict[str, Any]:
     """Return a status whose risk told some facts more."""
     heartbeat = status["roles"]["risk_role"]["heartbeat"]
