@@ -96,6 +96,7 @@ class Recount:
             if queue != TICKS and queue not in self.lines:
                 self._count(queue)
         self.entry_stops = self._stops.end()
+        self.stops.sort(key=lambda each: each[0])
 
     def metrics(self) -> JsonObject:
         """Return the metrics of the run (N-75..N-78)."""
@@ -162,11 +163,19 @@ class Recount:
     # --- the other queues ---------------------------------------------------------------------
 
     def _count(self, queue: str) -> None:
-        count = 0
+        count, known = 0, set[str]()
+        parts = self._recorded.parts(queue)
         for event in self._events(queue):
             count += 1
             self._take(event)
+            if parts:
+                known.add(event.id)
         self.lines[queue] = count
+        # A launcher that was killed has merged nothing since.
+        for part in parts:
+            for _, event in self._recorded.events(part):
+                if event.id not in known:
+                    self._take(event)
 
     def _take(self, event: Event) -> None:
         self.reasons.take(event)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -24,8 +25,10 @@ from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
 from minibot.report.closed_trades import ClosedTrade
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
 from minibot.report.night import Night
+from minibot.report.summary import summary_rows
+from tests.replay.damaged import add, copy_of, unmerge
 from tests.report.nights import opened, sealed, with_incident, with_stop
-from tests.runs import PROJECT, ShortRun, clean_environ, verb
+from tests.runs import PROJECT, ShortRun, clean_environ, raw_events, verb
 from tests.waiting import DEADLINE_S
 
 HOUR_MS = 3_600_000
@@ -184,6 +187,38 @@ def test_screen_of_an_interrupted_night_fails_and_of_an_open_one_waits(night: Ni
     """An interrupted night lost its power, an open one has not ended: neither is a PASS."""
     assert text_of(sealed(night, state="interrupted")).startswith("FAIL: interrupted")
     assert text_of(replace(night, seal={})).startswith("NOT ENDED: ")
+
+
+def test_stop_of_a_night_whose_launcher_was_killed_is_told(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Before the next start its STOP stands in the roles' parts alone."""
+    copied = copy_of(stopped_run, tmp_path)
+    (copied / "seal.json").unlink()
+    for queue in ("stop_journal", "incidents"):
+        unmerge(copied, queue)
+
+    killed, whole = Night.open(copied), opened(stopped_run)
+
+    assert text_of(killed).startswith("STOPPED: RISK_LIMIT, raised by ")
+    assert killed.stops == whole.stops
+    for night in (killed, sealed(whole, state="interrupted")):
+        assert [row.text[:10] for row in summary_rows(night) if row.label == "STOPPED by"] == [
+            "RISK_LIMIT"
+        ]
+
+
+def test_stops_are_told_in_their_order_whatever_the_order_of_their_merge(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """A start that seals a killed night merges one role's part after the other."""
+    copied = copy_of(stopped_run, tmp_path)
+    (later,) = (event for event in raw_events(copied, "stop_journal"))
+    add(copied, "stop_journal", later | {"id": str(uuid4()), "ts": later["ts"] - 1000})
+
+    times = [ts for ts, _ in Night.open(copied).stops]
+
+    assert times == [later["ts"] - 1000, later["ts"]]
 
 
 @pytest.mark.row("C-105")
