@@ -154,6 +154,12 @@ def test_summary_says_how_it_ended_and_what_went_off(
     assert tone == "bad"
 
 
+def test_summary_of_a_night_without_a_seal_tells_no_sync(night: Night) -> None:
+    """The seal alone has the time of a disk sync, and a dash is none."""
+    assert "five disk syncs of " in words(night)
+    assert "disk syncs of" not in words(replace(night, seal={}))
+
+
 def test_summary_gathers_incidents_by_kind_and_counts_them(night: Night) -> None:
     """Incidents are one row for each kind, with a count."""
     for _ in range(100):
