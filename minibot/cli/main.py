@@ -150,7 +150,9 @@ def run(argv: Sequence[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return _parsed_and_run(argv)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
         return _unheard()
     except ConfigError as error:  # The parser of a verb may read names from `config`.
         return _refused(error)
@@ -255,7 +257,7 @@ def guarded(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         return _unheard()
     except KeyboardInterrupt:
-        return _debug(arguments, CANNOT_RUN)
+        return _debug(arguments, _interrupted())
     except OSError as error:
         _say(f"refused: {_told_system(error)}")
         try:
@@ -293,6 +295,12 @@ def _refused(error: ConfigError) -> int:
     for violation in error.violations:
         _say(f"  {violation}")
     return CONFIGURATION
+
+
+def _interrupted() -> int:
+    """Say that the verb did not finish, and return its exit code."""
+    _say("interrupted: it did not finish. The same command begins anew.")
+    return CANNOT_RUN
 
 
 def _unheard() -> int:

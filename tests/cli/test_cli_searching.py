@@ -331,6 +331,7 @@ def test_interrupted_sweep_leaves_no_process_and_no_file(
 
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 2, said
+    assert said.splitlines()[-1].startswith(b"interrupted: it did not finish.")
     assert b"Traceback" not in said
     gone, alive = psutil.wait_procs(children, timeout=DEADLINE_S)
     assert len(gone) >= 3
