@@ -403,6 +403,37 @@ def test_table_of_trades_holds_the_newest_and_says_how_many_there_are(
     assert chromium.ask("at('trades').rows.length") - 1 == 1
 
 
+def test_trade_is_named_by_its_number_and_shows_its_result_on_a_phone(
+    chromium: Chromium, record: RecordPage, short_run: ShortRun
+) -> None:
+    """The number is what `explain --trade` takes; what it earned needs no scrolling sideways."""
+    enter(chromium, record.url, record.make_code(), PHONE_PX)
+    wait_until(lambda: "BTCUSDT" in text_of_table(chromium, "trades"), "the trades are there")
+    number, symbol, net, *_ = (
+        chromium.ask(f"at('trades').rows[1].cells[{each}].innerText") for each in range(3)
+    )
+    story = verb(short_run.var, "explain", short_run.run_id, "--trade", number).out
+
+    assert f"Trade {number}: " in story
+    assert symbol in story.splitlines()[0]
+    assert f"net {net} " in story
+    assert chromium.holds(
+        "at('trades').rows[1].cells[2].getBoundingClientRect().right < innerWidth"
+    )
+
+
+def test_small_amounts_are_not_told_as_zero(chromium: Chromium, record: RecordPage) -> None:
+    """A loss of less than a cent is none of nothing, and no quantity has an exponent."""
+    enter(chromium, record.url, record.make_code())
+
+    assert chromium.ask("amount('-0.00042')") == "-0.00042"
+    assert chromium.ask("amount('-0.005')") == "-0.01"
+    assert chromium.ask("amount('0')") == "0.00"
+    assert chromium.ask("amount('1234.5')") == "1,234.50"
+    assert chromium.ask("quantity('0.00000010')") == "0.0000001"
+    assert chromium.ask("quantity('1500000.0')") == "1,500,000"
+
+
 def test_chart_takes_many_points_and_shows_every_extreme(
     chromium: Chromium, record: RecordPage
 ) -> None:

@@ -23,7 +23,13 @@ function opened(trade) {
 }
 function amount(text, places = 2) {
   if (text === null || text === undefined) return NONE;
-  return Number(text).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: Math.max(places, 2) });
+  const value = Number(text), most = Math.max(places, 2);
+  // A loss never reads as zero.
+  const isTiny = value !== 0 && Math.abs(value) < 0.5 / 10 ** most;
+  return value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: isTiny ? 8 : most });
+}
+function quantity(text) {
+  return Number(text).toLocaleString("en", { maximumFractionDigits: 8 });
 }
 function price(text) {
   if (text === null || text === undefined) return NONE;
@@ -120,7 +126,7 @@ function show() {
       const each = live.symbols[name];
       // Risk hears of a sale a moment before or after the books: a symbol that is flat has no levels.
       const exits = (each.entry !== null && live.exits[name]) || {};
-      return [name, price(each.price ?? each.mark), each.entry === null ? NONE : String(Number(each.qty)), average(each.entry),
+      return [name, price(each.price ?? each.mark), each.entry === null ? NONE : quantity(each.qty), average(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
     }), "no price yet");
   table("why", ["symbol", "since", ["decision", "text"], ["nearest condition that fails", "text"]],
@@ -201,7 +207,7 @@ async function charts() {
     for (const each of found.prices) kept.prices.push(each);
     for (const each of found.stops) if (each[0] > behind(kept.stops)) kept.stops.push(each);
     const marks = [
-      ...found.fills.map((mark) => ({ ...mark, style: mark.side === "BUY" ? "good" : "bad", kind: `fill: ${mark.side}`, words: `${Number(mark.qty)} at ${price(mark.price)}` })),
+      ...found.fills.map((mark) => ({ ...mark, style: mark.side === "BUY" ? "good" : "bad", kind: `fill: ${mark.side}`, words: `${quantity(mark.qty)} at ${price(mark.price)}` })),
       ...found.signals.map((mark) => ({ ...mark, style: mark.side === "BUY" ? "good" : "bad", kind: `signal: ${mark.side}` })),
       ...found.exits.map((mark) => ({ ...mark, style: "accent", isLow: true, kind: "exit by risk" })),
     ];
@@ -256,8 +262,8 @@ async function past() {
   if (trades) {
     at("trades-shown").hidden = trades.offset === 0;
     at("trades-shown").textContent = `the newest ${trades.trades_count} of ${trades.total_trades}`;
-    table("trades", ["symbol", "opened", "closed", "entry", "exit", "net"], trades.trades.slice().reverse().map((each) =>
-    [each.pair, opened(each), clock(each.closed_ts), average(each.entry_price), average(each.exit_price), [amount(each.net), tone(each.net)]]), "none yet");
+    table("trades", ["trade", "symbol", "net", "quantity", "opened", "closed", "entry", "exit"], trades.trades.slice().reverse().map((each) =>
+    [String(each.trade_id), each.pair, [amount(each.net), tone(each.net)], quantity(each.qty), opened(each), clock(each.closed_ts), average(each.entry_price), average(each.exit_price)]), "none yet");
   }
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
   await Promise.all([charts(), nights()]);
