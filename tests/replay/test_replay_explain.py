@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -308,6 +309,20 @@ def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_pat
     ids = [{step["event"]["id"] for step in each.document["steps"]} for each in (said, whole)]
     assert ids[0] == ids[1]
     assert said.document["steps"][0]["place"].startswith("stop_journal/parts/")
+
+
+def test_second_after_a_stop_says_that_no_order_passes(stopped_run: ShortRun) -> None:
+    """A STOP is why nothing was bought then, whatever the strategy said."""
+    (stop, *_) = (event["ts"] for event in raw_events(stopped_run.run_dir, "stop_journal"))
+
+    def notes(ts: int) -> list[str]:
+        clock = f"{datetime.fromtimestamp(ts / 1000, UTC):%H:%M:%S}.{ts % 1000:03d}"
+        said = verb(stopped_run.var, "explain", "latest", "--at", clock, "--json")
+        return list(said.document["notes"])
+
+    assert notes(stop - 1) == []
+    assert "STOPPED since " in notes(stop)[0]
+    assert "no order passes: RISK_LIMIT by risk_role: " in notes(stop)[0]
 
 
 def test_trade_begins_with_its_whole_story_in_one_sentence(short_run: ShortRun) -> None:

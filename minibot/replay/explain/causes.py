@@ -37,6 +37,7 @@ from minibot.replay.explain.trips import Trip
 from minibot.replay.graph.lineage import stop_position
 from minibot.replay.partial_run import PartialRun
 from minibot.replay.run_status import called
+from minibot.runtime.stop import STOP_KIND
 
 # Events that led to a STOP are rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
@@ -82,6 +83,14 @@ class Explainer:
         self._whole.require_until(ts)
         known = self._known.values()
         return [Step(queue, seq, event) for queue, seq, event in known if event.ts <= ts]
+
+    def stop_until(self, ts: int) -> Event | None:
+        """Return the run's first STOP up to a time, also one that no launcher has merged."""
+        for _, _, event in self._whole.merged(STOP_JOURNAL):
+            payload = event.payload
+            if isinstance(payload, StopJournal) and payload.kind == STOP_KIND and event.ts <= ts:
+                return event
+        return None
 
     def behind(self) -> list[str]:
         """Return one sentence for each queue that is damaged after the time given to `until`."""
@@ -216,7 +225,7 @@ class Explainer:
         ]
         # A line that breaks its contract is often why the run was stopped, and hides no other.
         self._whole.require_bytes()
-        stops = [end for end in ends if end[2].payload.to_json()["kind"] == "STOP"]
+        stops = [end for end in ends if end[2].payload.to_json()["kind"] == STOP_KIND]
         if not ends:
             self._whole.require_whole(STOP_JOURNAL, *self._recorded.parts(STOP_JOURNAL))
             raise Refusal("nothing has ended this run: no STOP, no END.", "See: minibot status")

@@ -32,6 +32,7 @@ from minibot.events.model import (
     Resume,
     RiskAction,
     Signal,
+    StopJournal,
 )
 from minibot.events.money import amount_text
 from minibot.events.names import STRATEGY_ROLE
@@ -157,7 +158,11 @@ def snapshot_of_second(
         steps=tuple(
             step for step in before if step.event.ts >= from_ms and _is_about(step.event, symbols)
         ),
-        notes=(*_standing_orders(before, to_ms, span), *explainer.behind()),
+        notes=(
+            *_stop_note(explainer.stop_until(to_ms), span),
+            *_standing_orders(before, to_ms, span),
+            *explainer.behind(),
+        ),
     )
 
 
@@ -300,6 +305,15 @@ def _levels(symbol: str, before: Sequence[Step]) -> JsonObject | None:
             is_open = plan.original_qty is not None
             return {"ts": step.event.ts, **plan.to_json()} if is_open else None
     return None
+
+
+def _stop_note(stop: Event | None, span: Span) -> list[str]:
+    """Return since when a STOP stood; empty before it."""
+    if stop is None or not isinstance(stop.payload, StopJournal):
+        return []
+    said = stop.payload
+    since = f"STOPPED since {span.clock(stop.ts)}, no order passes: {said.reason_code}"
+    return [plain(f"{since} by {said.component}: {said.detail}")]
 
 
 def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
