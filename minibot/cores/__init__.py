@@ -1,1 +1,1 @@
-"""Parts that the cores of strategy, risk and execution share: inputs, messages, ids, comparison."""
+"""Parts shared by the cores of strategy, risk and execution: inputs, messages, ids, comparison."""

@@ -1,4 +1,4 @@
-"""Closed bars: as strategies and indicators read them, and as a core takes one without an event."""
+"""Closed bars: the form for strategies and indicators, and the input of cores without an event."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ INFINITE: Final = float("inf")
 @mypyc_attr(acyclic=True)
 @final
 class ClosedBar:
-    """A closed bar in floats; nobody changes one.
+    """A closed bar in floats; it is never changed.
 
     Attributes:
         interval: Its length as the profile writes it, such as `1m`.
-        open_ts: Its beginning, ms of exchange time.
+        open_ts: When it opened, ms of exchange time.
         open, high, low, close: Prices.
-        volume: Traded amount, base.
-        is_live: It closed just now, and none that closed with it is newer. A bar of history, or
-            one that only fills a hole, is not: nobody can act on it any more.
+        volume: Traded amount of base.
+        is_live: Whether it closed just now and is the newest of the bars closed with it. A bar of
+            history, or one that only fills a hole, is not live: it is too late to act on it.
     """
 
     __slots__ = ("close", "high", "interval", "is_live", "low", "open", "open_ts", "volume")
@@ -48,11 +48,11 @@ class ClosedBar:
         self.is_live: bool = is_live
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the other one is the same bar, to the last bit."""
+        """Return whether the other bar is the same, to the last bit."""
         return isinstance(other, ClosedBar) and self.state() == other.state()
 
     def __hash__(self) -> int:
-        """Return the same for equal bars, and in every process: the hash of a text is not."""
+        """Return a hash that is the same in every process, unlike the hash of a text."""
         return self.open_ts
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class ClosedBar:
 
     @property
     def is_sound(self) -> bool:
-        """Tell whether the prices are finite and above zero, the close inside the range."""
+        """True if the prices are finite and above zero, and the close is inside the range."""
         return 0.0 < self.low <= self.close <= self.high < INFINITE
 
     @classmethod
@@ -96,13 +96,13 @@ class ClosedBar:
 @mypyc_attr(acyclic=True)
 @final
 class BarInput:
-    """One closed bar as the cores take it where no event was made; refilled for the next.
+    """One closed bar as input of the cores, without an event; refilled for the next bar.
 
     Attributes:
         symbol: The market.
         bar: The bar.
         close_units: Its last price in hundred-millionths.
-        ts: When it is told, market time.
+        ts: Market time of the event that it would be.
     """
 
     __slots__ = ("_run_id", "bar", "close_units", "symbol", "ts")

@@ -1,8 +1,9 @@
 """Comparison of derived events with the recorded lines of their queues, line by line.
 
-Restart, role replay and joint replay use the same one. Each derived event is held against the next
-line of its queue: the same bytes, none left, or a difference with its place. Once an event is
-missing from any queue, no later line counts as equal: lines may be missing only at the end.
+Restart, role replay and joint replay all use it. Each derived event is compared with the next line
+of its queue: the bytes are equal, no line is left, or there is a difference, reported with its
+place. Once an event is missing from any queue, no later line counts as equal, because lines may be
+missing only at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ OnMissing = Callable[[str, Event, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first event that replay derives differently, and what the core held before it."""
+    """The first event that replay derives differently, and the core's state before it."""
 
     role: str
     queue: str
@@ -34,12 +35,12 @@ class Difference:
 
 
 class Compared(NamedTuple):
-    """One derived event beside the line that should hold it.
+    """One derived event and the line that should hold it.
 
     Attributes:
-        seq: Of that line; where none is left, the number that it would have.
+        seq: Number of that line, or the number that a missing line would have.
         expected: The event as it is written.
-        found: The line's JSON; None where none is left.
+        found: The line's JSON; None if no line is left.
         is_equal: Whether the line holds the event.
     """
 
@@ -50,7 +51,7 @@ class Compared(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Tell whether no line is left for the event."""
+        """True if no line is left for the event."""
         return self.found is None
 
     def difference(
@@ -61,16 +62,16 @@ class Compared(NamedTuple):
 
 
 class Comparison:
-    """Derived events of one writer against what its queues hold.
+    """Comparison of the events of one writer with the lines of its queues.
 
     Args:
-        encode: Writes an event of a queue, as `Codec.encode` does.
+        encode: Writes an event of a queue, like `Codec.encode`.
         sources: The recorded lines of each queue.
-        skips_repeats: Leave out lines that a restarted writer wrote twice.
-        on_missing: Append the missing event of a queue; its line is read then as any other.
+        skips_repeats: Whether to skip lines that a restarted writer wrote twice.
+        on_missing: Appends a missing event to its queue; its line is then read like any other.
 
     Attributes:
-        missing: How many events no line was left for.
+        missing: Number of events without a line.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Comparison:
 
         Args:
             queue: One of the sources.
-            event: What was derived.
-            is_id_enough: Accept a line with the event's id, whatever else it says.
+            event: The derived event.
+            is_id_enough: Whether a line with the event's id is accepted, whatever else it says.
         """
         expected = self._encode(queue, event)
         line = self._next(queue)
@@ -109,7 +110,7 @@ class Comparison:
         return Compared(seq, expected, line.json, is_equal=is_same and not self.missing)
 
     def rest(self) -> Iterator[tuple[str, Line]]:
-        """Yield each line that no event was derived for, with its queue."""
+        """Yield each line without a derived event, with its queue."""
         for queue, source in self._sources.items():
             while (line := source.next()) is not None:
                 yield queue, line

@@ -1,7 +1,6 @@
-"""Lazily derived event ids: the hash is computed on first use, which most ids never see.
+"""Event ids, derived lazily: the hash is computed on first use, and most ids are never used.
 
-In a backtest most ids are never read. Derived ids are compared by what they derive from, which
-decides equality without a hash.
+Derived ids are compared by the ids from which they derive, which needs no hash.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from minibot.events.native import mypyc_attr
 
 
 def place_id(seq: int) -> str:
-    """Return the id of a tick without an event: the line that it would have in its queue."""
+    """Return the id of a tick without an event, made from the line it would have in its queue."""
     return f"{TICKS}:{seq}"
 
 
@@ -26,7 +25,7 @@ class EventId:
 
     Attributes:
         run_id: The run of its event; empty for an id from which nothing is derived.
-        root: The line of `market_ticks` that it derives from; 0 for an id that came as text.
+        root: The line of `market_ticks` from which it derives; 0 for an id given as text.
     """
 
     __slots__ = ("_of", "_ordinal", "_role", "_text", "root", "run_id")
@@ -40,7 +39,7 @@ class EventId:
 
     @property
     def text(self) -> str:
-        """The id itself."""
+        """The id as text."""
         if not self._text and self._of is not None:
             self._text = derive_id(self.run_id, self._role, self._of.text, self._ordinal)
         elif not self._text and self._ordinal:
@@ -49,7 +48,7 @@ class EventId:
 
     @property
     def is_derived(self) -> bool:
-        """True for the id of what a core made of another event."""
+        """True for the id of an event that a core derived from another."""
         return self._of is not None
 
     def is_same(self, other: EventId) -> bool:
@@ -69,7 +68,7 @@ class EventId:
 
 
 def named(text: str, run_id: str = "") -> EventId:
-    """Return an id given as text; with its run if other ids derive from it."""
+    """Return an id given as text; its run is needed if other ids derive from it."""
     ref = EventId()
     ref._text = text
     ref.run_id = run_id
@@ -90,7 +89,7 @@ def of_line(seq: int, run_id: str) -> EventId:
 
 
 def derived(role: str, of: EventId, ordinal: int) -> EventId:
-    """Return the id that `events.ids.derive_id` gives for these; `of` is its input's id and run."""
+    """Return the id that `events.ids.derive_id` gives for a role, the input's id and an ordinal."""
     ref = EventId()
     ref._text = ""
     ref.run_id = of.run_id
@@ -102,20 +101,20 @@ def derived(role: str, of: EventId, ordinal: int) -> EventId:
 
 
 NOBODY: Final = named("")
-"""Of what has no id yet."""
+"""Placeholder where there is no id yet."""
 
 LINE_MAX: Final = 1 << 60
 """Above every line and every time."""
 
 ROOM: Final = 16
-"""How many remembered ids may stand anyhow before somebody looks which are forgotten."""
+"""Number of remembered ids below which expired ones are not looked for."""
 
 
 @final
 class RecentIds:
-    """Recent ids with a time each, in order of arrival; `has` looks through them one by one.
+    """Recent ids, each with a time, in order of arrival; `has` searches them one by one.
 
-    Forgotten ids are removed in bulk: before a look-up, or when many may have arrived.
+    Expired ids are removed in bulk: before a look-up, or when the list has grown.
     """
 
     __slots__ = ("_before", "_room", "_root_max", "_times")
@@ -123,11 +122,11 @@ class RecentIds:
     def __init__(self) -> None:
         """Start with none."""
         self._times: dict[EventId, int] = {}
-        # Ids with an earlier time are forgotten, even if they still stand here.
+        # Ids with an earlier time have expired, even if they are still listed.
         self._before: int = -LINE_MAX
-        # How many may stand here before the forgotten ones are removed.
+        # Number of listed ids at which the expired ones are removed.
         self._room: int = ROOM
-        # No id goes back to a later line than this; ids that came as text have no known line.
+        # The highest root of the listed ids; an id given as text has no known root.
         self._root_max: int = 0
 
     def has(self, ref: EventId) -> bool:
@@ -143,7 +142,7 @@ class RecentIds:
         return False
 
     def admit(self, ref: EventId, ts: int, since: int) -> bool:
-        """Forget ids with a time before `since`, add this one and return whether it is new."""
+        """Let ids with a time before `since` expire, add this id and return whether it is new."""
         if ref.root <= self._root_max:
             if since > self._before:
                 self._before = since
@@ -153,7 +152,7 @@ class RecentIds:
         return True
 
     def note(self, ref: EventId, ts: int, since: int) -> None:
-        """Forget ids with a time before `since`, and remember this one if it is new."""
+        """Let ids with a time before `since` expire, and remember this id."""
         if since > self._before:
             self._before = since
         if ts < self._before or len(self._times) >= self._room:
@@ -166,7 +165,7 @@ class RecentIds:
         self._times[ref] = ts
 
     def _take_off(self) -> None:
-        """Remove all forgotten ids, so that none is left."""
+        """Remove all expired ids."""
         before = self._before
         if before == -LINE_MAX:
             return

@@ -1,4 +1,4 @@
-"""Drafts made into events: ids derived, causes resolved; one way for night, replay and backtest."""
+"""Drafts turned into events, with ids and causes, alike in night, replay and backtest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def finish(
 def finish_of(
     drafts: Sequence[Draft], cause_id: str, *, run_id: str, role: str, cmdline_hash: str
 ) -> list[tuple[str, Event]]:
-    """Return the events of a step, as `finish` does, by the id of the event it took.
+    """Return the events of a step, like `finish`, given the id of its input.
 
     Raises:
         InvariantError: A draft names a later draft, or has no cause.

@@ -1,10 +1,10 @@
 """Order in which a role takes its inputs: chosen live, logged, and read back.
 
-Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
-before the `market_ticks` line it goes back to, ticks last. The input log records the events taken
-as ranges (`ack` events). `logged_steps` reads them back, so that a restart and a replay take the
-same events at the same times. Both sides number inputs, drop duplicates and compute `now` by the
-same code, which is what makes a replay byte-identical.
+Live, `Inputs` chooses the next event: nothing before `run_opening`, no event before the
+`market_ticks` line from which it follows, ticks last. The input log records the events taken as
+ranges (`ack` events). `logged_steps` reads them back, so that a restart and a replay take the same
+events at the same times. Both number inputs, drop duplicates and compute `now` with the same code:
+that makes a replay byte-identical.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 KNOWN_IDS_MAX: Final = 4096
 DIGEST_BYTES: Final = 32
 
-# How many lines may be decoded before they are taken.
+# Most lines that are decoded before they are taken.
 AHEAD_MAX: Final = 256
 
 Decode = Callable[[str, Line], Event]
@@ -42,7 +42,7 @@ DecodeAll = Callable[[str, Sequence[bytes]], list[Event]]
 
 
 class Taken(NamedTuple):
-    """One input as a role took it; a known id is counted, not applied."""
+    """One input that a role took; a repeated one (`is_known`) is counted, not applied."""
 
     queue: str
     line: Line
@@ -56,7 +56,7 @@ class Taken(NamedTuple):
 
 
 class KnownIds:
-    """Recent events of each queue, to drop duplicates that a restarted writer repeats.
+    """Recent events of each queue, to drop the ones that a restarted writer repeats.
 
     Args:
         known: A former `state()`, by queue: id and sha256 of each event's JSON, oldest first.
@@ -64,19 +64,19 @@ class KnownIds:
 
     def __init__(self, known: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
         self._order: dict[str, deque[str]] = {}
-        # The JSON itself, or its digest if it came from a snapshot: duplicate ids are rare, so
-        # nothing is hashed before one occurs. Of queues that take a night to fill their window only
-        # the digest is kept, so that memory stays flat.
+        # For ticks the JSON itself, so that nothing is hashed before a repeat, which is rare; for
+        # other queues and after a snapshot its digest. The other queues take a night to fill their
+        # window, and would let memory grow.
         self._known: dict[str, dict[str, bytes]] = {}
         for queue, listed in (known or {}).items():
             self._known[queue] = {event_id: bytes.fromhex(digest) for event_id, digest in listed}
             self._order[queue] = deque(self._known[queue])
 
     def admit(self, queue: str, event_id: str, json: bytes) -> bool:
-        """Return False for an event that was seen in this queue; remember it otherwise.
+        """Return False for an event seen in this queue before; else remember it.
 
         Raises:
-            IntegrityError: EVENT_ID_CONFLICT, the id is known with different content.
+            IntegrityError: EVENT_ID_CONFLICT, the id was seen with different content.
         """
         known = self._known.setdefault(queue, {})
         before = known.get(event_id)
@@ -128,7 +128,7 @@ class LineSource:
 
 
 class _Ahead:
-    """Look-ahead on one journal: lines decoded many at a time where possible, taken one by one."""
+    """Look-ahead on one journal: lines are decoded in batches if possible, and taken one by one."""
 
     def __init__(
         self,
@@ -166,10 +166,10 @@ class _Ahead:
         return True
 
     def prepare(self, decode_all: DecodeAll) -> bool:
-        """Decode the lines behind the last one, published or not; return whether any is new.
+        """Decode the lines after the last one, published or not; return whether any is new.
 
-        Nothing is handed out. `look` uses an event from here only for exactly the same bytes, and
-        events that it cannot use at once are forgotten.
+        No event is taken. `look` uses an event from here only for exactly the same bytes, and
+        drops those that it cannot use at once.
         """
         jsons = self._reader.preview()
         if not jsons or jsons[-1] in self._prepared:
@@ -199,11 +199,11 @@ class _Ahead:
 
     @property
     def first(self) -> Event | None:
-        """The waiting event; None for a line that is left out. Only after `look`."""
+        """The waiting event; None for a line that is skipped. Only after `look`."""
         return self._waiting[0][1]
 
     def take(self) -> tuple[Line, Event | None]:
-        """Return the waiting line and event, and step over them. Only after `look`."""
+        """Return the waiting line and event, and advance. Only after `look`."""
         self._reader.take(1)
         return self._waiting.popleft()
 
@@ -214,8 +214,8 @@ class Inputs:
     Args:
         readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
         decode: Returns the event of a queue's name and line; raises `ContractError`.
-        decode_many: Returns the events of the first of several lines, where that is faster; None if
-            each line has to be decoded by itself.
+        decode_many: Returns the events of the first lines of several, if that is faster; None if
+            each line has to be decoded separately.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class Inputs:
         self.readers = dict(readers)
         self.is_opened = is_opened
         self.tick_seq = tick_seq
-        self._ticks_published = 0  # As of the last look at the head for an event that waits.
+        self._ticks_published = 0  # As of the last read of the head for a waiting event.
         self._known = known
         self._ahead = {
             name: _Ahead(name, reader, decode, decode_many) for name, reader in readers.items()
@@ -248,29 +248,28 @@ class Inputs:
         return any([ahead.look() for ahead in self._ahead.values()])
 
     def prepare(self, name: str, decode_all: DecodeAll) -> bool:
-        """Decode lines that a queue's writer has written and is syncing; return whether any is new.
+        """Decode lines that a queue's writer is still syncing; return whether any is new.
 
-        This only saves time later: no event is taken, or seen by `next`, before it is published.
+        This only saves time later: `next` sees no event before it is published.
 
         Args:
             name: The queue.
-            decode_all: Returns the events of a queue's name and lines, without a trace of those
-                that it refuses.
+            decode_all: Returns the events of a queue's name and lines; a refusal leaves no trace.
         """
         return self._ahead[name].prepare(decode_all)
 
     def has_news(self, name: str) -> bool:
-        """Return whether a queue has published more than was taken; only its head is read."""
+        """Return whether a queue has published lines that were not taken; reads only its head."""
         return self.readers[name].backlog() > 0
 
     def next(self) -> Taken | None:
-        """Return the next event by the taking rule, or None when nothing may be taken now.
+        """Return the next event in the order of the module's rule, or None if none may be taken.
 
-        It sees what the last `poll` saw, and later lines of the queue from which it takes.
+        It sees the lines of the last `poll`, and later lines of the queue from which it takes.
 
         Raises:
-            IntegrityError: The first event is no `run_opening`, an id stands for two contents, or a
-                waiting event goes back to a tick that is not published.
+            IntegrityError: The first event is no `run_opening`, an id has two contents, or a
+                waiting event follows from a tick that is not published.
         """
         for name in self._priority:
             ahead = self._ahead[name]
@@ -290,10 +289,10 @@ class Inputs:
         return False
 
     def _check_tick(self, name: str, tick_seq: int) -> None:
-        """Refuse a waiting event of a tick that is not published; it would wait for ever.
+        """Refuse a waiting event whose tick is not published: it would wait forever.
 
-        Roles take published ticks alone, so a tick is published before anything goes back to it.
-        The head of the ticks is read here, after that event was, so it covers that tick.
+        Roles take only published ticks, so a tick is published before any event follows from it.
+        The head of the ticks is read here, after that event, so it must cover the tick.
         """
         if tick_seq <= self._ticks_published or TICKS not in self.readers:
             return
@@ -320,7 +319,7 @@ class Inputs:
 
     @property
     def waits(self) -> bool:
-        """True if an event is waiting as of the last look; no file is read."""
+        """True if an event was waiting at the last look; reads no file."""
         return any([ahead.waits for ahead in self._ahead.values()])
 
     def backlog(self) -> int:
@@ -329,13 +328,13 @@ class Inputs:
 
 
 class Now:
-    """Market time of one role's inputs: never goes back, live and in replay alike."""
+    """Market time of one role's inputs; it never goes back, live or in replay."""
 
     def __init__(self, now: int = 0) -> None:
         self.value = now
 
     def of(self, taken_ts: int, event: Event) -> int:
-        """Return `now` for an event: the larger of its range's `taken_ts` and its own `ts`."""
+        """Return `now` for an event: the larger of its range's `taken_ts` and its `ts`."""
         self.value = max(self.value, taken_ts, event.ts)
         return self.value
 
@@ -364,16 +363,16 @@ def logged_steps(
 
     Args:
         ranges: The acks of the input log, in file order.
-        open_source: Returns the lines of a queue from where the reading starts.
+        open_source: Returns the lines of a queue from the starting position.
         decode: Returns the event of a queue's name and line.
         known: The ids known at the start; kept up to date.
         now: Market time at the start; kept up to date.
         taken_before: Running number of the last input before the first range.
-        skip: True for a line that a dead letter of this input log names.
+        skip: Returns True for a line that a dead letter of this input log names.
         decode_many: As for `Inputs`.
 
     Raises:
-        IntegrityError: A range does not follow the one before, or names a line that is not there.
+        IntegrityError: A range does not follow the one before, or names a missing line.
     """
     sources: dict[str, _Ahead] = {}
     n = taken_before
@@ -428,8 +427,8 @@ def read_ranges(
         start: Where to begin; the position in a snapshot.
 
     Raises:
-        IntegrityError: The acks are damaged; CURSOR_CORRUPT if the cursor that they could replace
-            is missing too, so that the inputs taken are no longer known.
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT if the cursor is missing too, so that
+            the inputs taken are no longer known.
     """
     source = LineSource(JournalReader(folder, "acks", start))
     while (line := _next_range(source, folder)) is not None:
@@ -447,7 +446,7 @@ def _next_range(source: LineSource, folder: Path) -> Line | None:
 
 
 def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
-    """Raise if the cursor that a reader's damaged acks could replace is missing; else return.
+    """Raise if a reader has damaged acks and no cursor that could replace them; else return.
 
     Raises:
         IntegrityError: CURSOR_CORRUPT, as the inputs taken are no longer known.

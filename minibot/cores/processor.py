@@ -1,9 +1,9 @@
-"""Processor: one role, one input after another, from the line to the events that follow from it.
+"""Processor: takes the inputs of one role one by one and makes the events that follow.
 
-Live shell, restart, role replay and joint replay keep a role's place and make its events with this
-class, so that all of them drop the same repeats, count the same and derive the same ids. Only plain
-rows of market events in a role replay reach the core without it (`engine.replay_rows`), and
-backtests (`engine.lockstep`). It knows no role by name. The AI, which has no core, uses `Progress`.
+Live shell, restart, role replay and joint replay all use this class, so that they drop the same
+repeats, count the same inputs and derive the same ids. Two ways reach a core without it: plain rows
+of market events in a role replay (`engine.replay_rows`), and backtests (`engine.lockstep`). It
+names no role. The AI, which has no core, uses `Progress`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Progress:
     Attributes:
         known: Ids of the last events of each queue.
         now: Market time of the last input.
-        taken: Number of inputs, repeats included.
+        taken: Number of inputs, including repeats.
         tick_seq: Number of the last line of `market_ticks` that was taken.
-        is_opened: True once an input of a queue read was taken; the first one is `run_opening`.
+        is_opened: True after the first input of a queue in `reads`, which is `run_opening`.
         dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
         order: Position in the input log; None before the first input.
-        inputs: How far each queue is read.
+        inputs: Position in each queue.
     """
 
     def __init__(self, reads: Collection[str]) -> None:
@@ -62,10 +62,10 @@ class Progress:
         self._reads = frozenset(reads)
 
     def admit(self, taken: Taken) -> bool:
-        """Note an input; return whether it is to be processed: no repeat, and of a queue read.
+        """Count an input; return whether to process it: no repeat, and from a queue in `reads`.
 
         Raises:
-            IntegrityError: A second `run_opening`; taken, it would forget what the role holds.
+            IntegrityError: A second `run_opening`, which would erase the role's state.
         """
         if taken.queue == TICKS:
             self.tick_seq = taken.seq
@@ -88,13 +88,12 @@ class Progress:
         skip: Skip,
         decode_many: DecodeMany,
     ) -> Iterator[tuple[LoggedStep, bool]]:
-        """Yield the inputs behind this place in logged order, and whether each is admitted.
+        """Yield the inputs after this position in logged order, and whether each is admitted.
 
-        The place counts a range once all its inputs were yielded, lines that `skip` leaves out
-        included.
+        A range is counted once all its inputs were yielded, including lines that `skip` omits.
 
         Raises:
-            IntegrityError: A range does not follow the one before, or names a line that is missing.
+            IntegrityError: A range does not follow the one before, or names a missing line.
         """
         for step in logged_steps(
             self._counted(ranges),
@@ -109,7 +108,7 @@ class Progress:
             yield step, self.admit(step.taken)
 
     def _counted(self, ranges: Iterator[Ack]) -> Iterator[Ack]:
-        """Yield ranges; count their lines as taken, also those that are left out."""
+        """Yield ranges; count their lines as taken, including skipped ones."""
         for ack in ranges:
             yield ack
             self.taken = ack.n + ack.to_seq - ack.from_seq
@@ -117,11 +116,11 @@ class Progress:
                 self.tick_seq = ack.to_seq
 
     def state(self, order: Position, inputs: Mapping[str, Position]) -> JsonObject:
-        """Return the place as canonical JSON values, for a snapshot.
+        """Return the position as canonical JSON values, for a snapshot.
 
         Args:
-            order: How far the input log is written.
-            inputs: How far each queue is read.
+            order: Position up to which the input log is written.
+            inputs: Position up to which each queue is read.
         """
         return {
             "taken": self.taken,
@@ -133,10 +132,10 @@ class Progress:
         }
 
     def restore(self, data: JsonObject) -> None:
-        """Take over the place of a snapshot; nothing is changed where it cannot be read.
+        """Take over the position of a snapshot; change nothing if it cannot be read.
 
         Raises:
-            KeyError, TypeError, ValueError: It is none.
+            KeyError, TypeError, ValueError: The data is no such position.
         """
         known, now = KnownIds(data["known"]), Now(data["now"])
         order = position_from_json(data["order"])
@@ -148,17 +147,17 @@ class Progress:
 
 
 def second_opening(queue: str, seq: int) -> IntegrityError:
-    """Return the error of a line that opens a run again."""
+    """Return the error for a line that opens a run again."""
     return IntegrityError("runtime", SCHEMA_INVALID, f"{queue}:{seq} is a second run_opening")
 
 
 class Processor(Progress):
-    """One role's core on its way through its inputs.
+    """Processor of one role: its core, and its position in its inputs.
 
     Args:
-        core: Decides.
+        core: The core of the role.
         reads: The queues that the role reads.
-        run_id, role, cmdline_hash: Stand in every event that follows.
+        run_id, role, cmdline_hash: Fields of every event that it makes.
     """
 
     def __init__(
@@ -171,15 +170,15 @@ class Processor(Progress):
         self._cmdline_hash = cmdline_hash
 
     def process(self, taken: Taken, now: int) -> list[tuple[str, Event]]:
-        """Give an admitted input to the core; return the events that follow, with their queues."""
+        """Pass an admitted input to the core; return the events that follow, with their queues."""
         messages = self.core.process(taken.event, taken.seq, now)
         return self.finalize(messages, taken.event) if messages else []
 
     def finalize(self, messages: Sequence[Message], cause: Event) -> list[tuple[str, Event]]:
-        """Return the events of what the core said because of one input: ids and causes resolved.
+        """Return the events of the core's messages for one input, with ids and causes.
 
         Raises:
-            InvariantError: A message names a later one as its cause, or has none.
+            InvariantError: A message has no cause, or names a later one as its cause.
         """
         return finish(
             drafts_of(messages),

@@ -61,30 +61,30 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
         "title": "a decimal number as text from 0 to 100",
     },
 }
-"""Rules by name in `$defs`: a decimal number is text, exact as it is written."""
+"""Rules by their names in `$defs`; decimal numbers are text, so that they stay exact."""
 
 _SECTION: Final = "section"
 _ITEM: Final = "item"
 
 LATER: Final = {"later": True}
-"""Metadata of a key that came later: its default is what older runs meant without it."""
+"""Metadata of a key that was added later: its default keeps the meaning of older runs."""
 
 OPTIONAL: Final = {"optional": True}
-"""Metadata of a key that a profile may lack; its default is None, which no profile may write."""
+"""Metadata of a key that a profile may omit; its default is None, which no profile may write."""
 
 OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}
-"""Metadata of a key that a profile may lack, or write as null."""
+"""Metadata of a key that a profile may omit, or write as null."""
 
 
 _PLACES_4: Final = "0[.]([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])0*"
-"""The pattern of a decimal number between 0 and 1 with at most four places that count."""
+"""The pattern of a decimal number between 0 and 1 with at most four significant places."""
 
 
 def distance(digits: int, title: str) -> Rule:
     """Return the rule for an exact distance: text above zero with four places, or null for off.
 
     Args:
-        digits: Most digits before the point.
+        digits: Largest number of digits before the point.
         title: The rule in words.
     """
     return {
@@ -147,18 +147,18 @@ def listing(section: type[Any]) -> dict[str, Any]:
 
 
 def item_type(key: dataclasses.Field[Any]) -> type[Any] | None:
-    """Return the section class of a list's items, None for a key that holds no such list."""
+    """Return the section class of a list's items; None for a key without such a list."""
     found: type[Any] | None = key.metadata.get(_ITEM)
     return found
 
 
 def is_optional(key: dataclasses.Field[Any]) -> bool:
-    """Return whether a profile may lack a key."""
+    """Return whether a profile may omit a key."""
     return OPTIONAL.items() <= key.metadata.items()
 
 
 def later_keys(section: type[Any]) -> dict[str, Any]:
-    """Return the values that keys added later have in older runs' sections."""
+    """Return the defaults of the keys that were added later, for sections of older runs."""
     found = {}
     for key in dataclasses.fields(section):
         if LATER.items() <= key.metadata.items():
@@ -170,7 +170,7 @@ def later_keys(section: type[Any]) -> dict[str, Any]:
 def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
     """Return a section of a validated profile; its lists become tuples.
 
-    Missing keys get their defaults: they were added later, or are optional.
+    Missing keys, which are optional or were added later, get their defaults.
     """
     made = {}
     for name, read in _readers(cls):  # type: ignore[arg-type]  # A class is hashable.
@@ -181,7 +181,7 @@ def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def section_type(hint: Any) -> type[Any] | None:
-    """Return the section class that a key of this type holds, None if it holds a value."""
+    """Return the section class that a key of this type holds; None if it holds a value."""
     for part in (hint, *get_args(hint)):
         if isinstance(part, type) and dataclasses.is_dataclass(part):
             return part
@@ -190,10 +190,10 @@ def section_type(hint: Any) -> type[Any] | None:
 
 @cache
 def _readers(cls: type[Any]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
-    """Return the keys of a section, each with what turns its JSON into its value.
+    """Return the keys of a section, each with the function that turns its JSON into its value.
 
-    Every core reads its sections, which have some hundred keys; to ask each key each time for what
-    it holds took a third of the time of making a core.
+    The result is cached: sections have about a hundred keys, and finding these functions each time
+    took a third of the time of making a core.
     """
     return tuple((key.name, _reader(key)) for key in dataclasses.fields(cls))
 

@@ -1,10 +1,10 @@
-"""Core: what strategy, risk and execution are to everybody who feeds one.
+"""Core: the interface of strategy, risk and execution towards every caller.
 
-A core has one entry, `process`. It may say of a symbol that ticks within a range change nothing
-(`quiet_range`); whoever has such ticks in a row then tells it of the last one alone (`skip_to`).
-Nothing else feeds a core, so that an event, a message of another core, a tick without an event (in
-floats to the strategy, in whole numbers to the others), trades in a row and a closed bar take the
-same way live, in replay and in a backtest.
+A core has one entry, `process`. For each symbol it may name a range in which ticks change nothing
+(`quiet_range`); a caller with several such ticks in a row then passes only the last (`skip_to`).
+There is no other way in. Events, messages of other cores, ticks without an event (in floats for the
+strategy, in whole numbers for the others) and closed bars therefore take the same way live, in
+replay and in a backtest.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from minibot.kernel.errors import InvariantError
 
 
 class ShownTick:
-    """A tick as the strategy reads it, filled by whoever shows it; a base class.
+    """A tick in the form that the strategy reads, filled by its source; a base class.
 
     Attributes:
         ts: Market time at which it was received, ms; -1 before the first tick.
-        scaled: The same tick in whole numbers, as the other cores read it.
+        scaled: The same tick in whole numbers, for the other cores.
     """
 
     __slots__ = ("scaled", "ts")
@@ -36,7 +36,7 @@ class ShownTick:
 
 
 Input = Event | Message | ScaledTick | ShownTick | BarInput
-"""Input of a core; it refuses the form that is not its own (`ShownTick` or `ScaledTick`)."""
+"""Input of a core; the strategy refuses `ScaledTick`, risk and execution refuse `ShownTick`."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -44,10 +44,10 @@ class Core:
     """State plus one function from an input to messages; the same object live and in replay.
 
     Attributes:
-        TAKES: Which kinds of message it processes, by place in `cores.messages.QUEUES`.
-        TAKES_BARS: Whether closed bars without events are handed to it.
-        TAKES_MARKS: Whether it values positions, so that ticks within `quiet_ticks` are of use to
-            it one by one where other inputs come between them.
+        TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`.
+        TAKES_BARS: Whether it takes closed bars without events.
+        TAKES_MARKS: Whether it values positions, and so also takes single ticks within
+            `quiet_ticks` when inputs of other symbols come between them.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
@@ -56,48 +56,48 @@ class Core:
     __slots__ = ()
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Process one input; return what follows from it, None or empty for nothing.
+        """Process one input; return the messages that follow, None or an empty list for none.
 
         Args:
             item: The input.
             seq: The number of its line.
-            now: Market time in ms, never going back.
+            now: Market time in ms, which never goes back.
         """
         raise NotImplementedError
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
-        """Return within which touches of a symbol ticks change nothing; None for none.
+        """Return the range of touches in which a symbol's ticks change nothing; None for none.
 
-        After ticks in a row that it contains, `skip_to` with the last of them leaves the core as
-        `process` of each would. What is returned holds until the next question.
+        For ticks in a row within the range, `skip_to` with the last one leaves the core in the same
+        state as `process` with each. The returned object is valid until the next call.
         """
         return None
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the same for one who tells each bar and each beat at its time.
+        """Return the same for a caller that passes each bar and each beat at its time.
 
-        Ticks of other symbols may be told between those that are passed over. Of a held symbol this
-        is so as long as all positions together keep to `fall` and `rise` of the range.
+        The core may get ticks of other symbols between the skipped ones. For a held symbol the
+        range is valid only while all positions together stay within its `fall` and `rise`.
         """
         return self.quiet_range(symbol, now)
 
     def skip_to(
         self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
     ) -> None:
-        """Take the last of ticks in a row that lie within the quiet range.
+        """Take the last of several ticks in a row within the quiet range.
 
         Args:
-            tick: The last one.
+            tick: The last tick.
             seq: The number of its line.
             now: Market time in ms.
-            is_bid_new: Whether price or size of the bid changed in the row, if only for a moment.
-            is_ask_new: The same of the ask.
+            is_bid_new: Whether price or size of the bid changed among these ticks, even briefly.
+            is_ask_new: The same for the ask.
 
         Raises:
-            InvariantError: Something followed from it.
+            InvariantError: A message followed from the tick.
         """
         if self.process(tick, seq, now):
-            detail = f"market_ticks:{seq} was said to change nothing"
+            detail = f"market_ticks:{seq}: expected no message in the quiet range, found some"
             raise InvariantError(type(self).__name__, INVARIANT_BROKEN, detail)
 
     def state(self) -> JsonObject:
@@ -105,5 +105,5 @@ class Core:
         raise NotImplementedError
 
     def facts(self) -> JsonObject:
-        """Return a few values for health and the live table."""
+        """Return the values shown in health and the live table."""
         raise NotImplementedError

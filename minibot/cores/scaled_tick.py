@@ -1,8 +1,8 @@
-"""Scaled tick: one tick in exact numbers, reused for the next; read by risk and execution.
+"""Scaled tick: one tick in exact numbers for risk and execution; the object is reused.
 
-A core fills its own from each `market_tick` event. A backtest that has ticks without events fills
-one from columns and hands it to both. No one keeps it. The event behind it is made only when a
-message follows from it, which for most ticks is never.
+A core fills its own from each `market_tick` event. A backtest fills one from columns, without
+events, and passes it to both cores. No one may keep it. The event of a tick is made only if a
+message follows from it, which is rare.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minibot.events.native import mypyc_attr
 
 
 class Maker(Protocol):
-    """Maker of ticks without events, which can say which event a tick would have been."""
+    """Source of ticks without events, which can make the event of a tick when it is needed."""
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was filled last, as line `seq` of its queue."""
@@ -31,7 +31,7 @@ class ScaledTick:
         symbol: The exchange's name of the market, such as BTCUSDT.
         ts: Market time at which it was received, ms.
         bid, bid_qty, ask, ask_qty: The touch.
-        id: Id of its event; empty without one, where its place in the queue is its id.
+        id: Id of its event; empty without an event, as its line then gives the id.
         run_id: Run of its event.
     """
 
@@ -51,13 +51,13 @@ class ScaledTick:
         self.id: str = ""
         self.run_id: str = run_id
         self._event: Event | None = None
-        # Reference to the line that was asked for last.
+        # The id returned last, and its line.
         self._ref: EventId | None = None
         self._named: int = 0
         self._maker: Maker | None = maker
 
     def fill(self, payload: MarketTick, event: Event) -> None:
-        """Take over an event and its touch."""
+        """Take an event and its touch."""
         self._event = event
         self._ref = None
         self.id = event.id
@@ -70,7 +70,7 @@ class ScaledTick:
         self.ask_qty = parse_amount(payload.ask_qty)
 
     def ref(self, seq: int) -> EventId:
-        """Return a reference to its event."""
+        """Return the id of its event."""
         ref = self._ref
         if ref is None or self._named != seq:
             ref = self._ref = named(self.id, self.run_id) if self.id else of_line(seq, self.run_id)
@@ -78,7 +78,7 @@ class ScaledTick:
         return ref
 
     def event(self, seq: int) -> Event:
-        """Return the event from which it was filled, or the one that it would have been.
+        """Return the event from which it was filled, or else its source's event for it.
 
         Raises:
             ValueError: It has not been filled.
@@ -86,11 +86,11 @@ class ScaledTick:
         if self._event is not None:
             return self._event
         if self._maker is None:
-            raise ValueError("a tick that nobody has filled")
+            raise ValueError("scaled tick: expected a filled one, found an empty one")
         return self._maker.event(seq)
 
     def last(self, seq: int) -> int:
-        """Return the last trade's price, before the first trade the bid, as its event says it."""
+        """Return the price of the last trade as its event has it; the bid before any trade."""
         payload = self.event(seq).payload
         return parse_amount(payload.price) if isinstance(payload, MarketTick) else 0
 
@@ -102,7 +102,7 @@ class ScaledTick:
 
 NO_BOUND: Final = 1 << 60
 Extremes = tuple[int, int, int, int, int]
-"""Of some ticks, as `QuietRange.contains_all` takes them."""
+"""Extremes of some ticks: the arguments of `QuietRange.contains_all`."""
 
 
 @mypyc_attr(acyclic=True)
@@ -110,18 +110,17 @@ Extremes = tuple[int, int, int, int, int]
 class QuietRange:
     """Range of touches and time in which a tick changes nothing; filled by the cores.
 
-    As long as this holds, ticks in a row leave risk and execution as the last of them does, so that
-    they need to be told of that one alone.
+    Of several ticks in a row within it, risk and execution need only the last.
 
     Attributes:
-        above, below: The bid lies between, neither included.
-        least, most: Of bid and ask together, both included.
+        above, below: Bounds on the bid, both excluded.
+        least, most: Bounds on bid plus ask, both included.
         until: Market time at which it ends.
-        is_lasting: Whether it outlasts a closed bar.
-        qty: Quantity held, hundred-millionths; 0 where the ticks move no equity.
-        value: What the quantity is worth now, hundred-millionths of the quote asset.
-        fall, rise: How far all positions together may lose or gain from now on; negative for not at
-            all. Only `Core.quiet_ticks` sets these four.
+        is_lasting: Whether it stays valid after a closed bar.
+        qty: Quantity held in hundred-millionths; 0 if the ticks do not move equity.
+        value: Present value of the quantity in hundred-millionths of the quote asset.
+        fall, rise: How much all positions together may lose or gain; negative if nothing at all.
+            Only `Core.quiet_ticks` sets qty, value, fall and rise.
     """
 
     __slots__ = (
@@ -153,14 +152,14 @@ class QuietRange:
     def contains_all(
         self, bid_least: int, bid_most: int, sum_least: int, sum_most: int, ts: int
     ) -> bool:
-        """Return whether all of some ticks, none of them crossed, change nothing.
+        """Return whether several ticks, none of them crossed, all change nothing.
 
         Args:
-            bid_least: The lowest of their bids.
-            bid_most: The highest of them.
-            sum_least: The least sum of bid and ask.
-            sum_most: The highest such sum.
-            ts: Market time of the last of them, or later.
+            bid_least: The lowest bid.
+            bid_most: The highest bid.
+            sum_least: The lowest sum of bid and ask.
+            sum_most: The highest sum of bid and ask.
+            ts: Market time of the last tick, or later.
         """
         return (
             self.above < bid_least
@@ -172,4 +171,4 @@ class QuietRange:
 
 
 ANY_TOUCH: Final = QuietRange()
-"""Of a core to which no tick of a symbol matters; nobody narrows it."""
+"""Range of a core that no tick of a symbol can change; it must not be narrowed."""

@@ -1,4 +1,4 @@
-"""Wish of a strategy: size, limit and levels beside its signal; risk only narrows it."""
+"""Wish of a strategy: size, limit and levels given with its signal; risk may only narrow it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from minibot.events.native import mypyc_attr
 @mypyc_attr(acyclic=True)
 @final
 class Wish:
-    """Bounds on the size of an order, of which all hold, and levels of a position.
+    """Bounds on the size of an order, all of which apply, and levels of a position.
 
     Attributes:
         notional: Quote amount in hundred-millionths; 0 for none.
-        share_bps: Share in basis points of what positions may take together, of a sale that of the
-            position; 0 for none.
+        share_bps: Share in basis points: of the largest exposure for an entry, of the position for
+            a sale; 0 for none.
         qty: Quantity of a sale in hundred-millionths; 0 for none.
         stop, target: Prices in hundred-millionths; 0 for none.
         trail: Distance of a stop below the highest bid in hundred-millionths of quote; 0 for none.
         trail_bps: The same in ten-thousandths of a basis point of that bid.
-        trail_atr: The same in ten-thousandths of the ATR; one of the three is above 0 at most.
+        trail_atr: The same in ten-thousandths of the ATR; at most one of the three is above 0.
         limit: Price in hundred-millionths at which an entry rests; 0 for one at the market.
     """
 
@@ -41,7 +41,7 @@ class Wish:
         limit: int = 0,
         qty: int = 0,
     ) -> None:
-        """Take what is wanted, of which at least one is above zero."""
+        """Take the wanted values, of which at least one is above zero."""
         self.notional: int = notional
         self.share_bps: int = share_bps
         self.stop: int = stop
@@ -54,21 +54,21 @@ class Wish:
 
     @property
     def has_size(self) -> bool:
-        """True where it bounds the cost."""
+        """True if it bounds the size of an entry."""
         return self.notional > 0 or self.share_bps > 0
 
     @property
     def has_trail(self) -> bool:
-        """True where a stop shall follow the bid."""
+        """True if it wants a stop that follows the bid."""
         return self.trail > 0 or self.trail_bps > 0 or self.trail_atr > 0
 
     @property
     def has_levels(self) -> bool:
-        """True where it names a level of a position."""
+        """True if it names a level of the position."""
         return self.stop > 0 or self.target > 0 or self.has_trail
 
     def values(self) -> tuple[int, ...]:
-        """Return all of it, as the constructor takes it."""
+        """Return all values, in the order of the constructor."""
         return (
             *(self.notional, self.share_bps, self.stop, self.target),
             *(self.trail, self.trail_bps, self.trail_atr, self.limit, self.qty),
