@@ -1,15 +1,15 @@
-"""The fill model `book`: an order that takes walks the recorded levels, and no deeper.
+"""The fill model `book`: a taking order walks the recorded levels and goes no deeper.
 
-Assumptions. The best price and its size are the touch's, which is newer than any book. Behind it
-stand the levels of the last recorded `book` event, as far as they are worse than the touch. An
-order that takes consumes them one after another, each at its own price, up to its limit; nothing is
-filled that no recorded level holds. What our own orders took of a level stays taken until a book
-shows another size there, also where a level becomes the touch with that size, or the touch a level;
-what they took of the touch is also free once the touch has passed its price. Behind a gap in market
-data only the touch trades until the next book. A limit order that rests is filled as in the model
-`touch`, less what our own orders took of that level.
+Assumptions. Best price and size come from the touch, which is newer than any book. Then come the
+levels of the last recorded `book` event that are worse than the touch. A taking order consumes
+them one after another, each at its own price, up to its limit; it never gets more than the recorded
+levels hold. The size that our own orders took from a level stays taken until a book shows another
+size there, also if the level becomes the touch at that size or the touch becomes a level. Size
+taken from the touch is free again once the touch has passed its price. After a gap in market data
+only the touch trades, until the next book. A resting limit order is filled as in the model `touch`,
+less the size that our own orders took from that level.
 
-A FOK order is filled only where touch and levels hold all of it.
+A FOK order is filled only if touch and levels hold all of it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from minibot.execution.fills import FillModel, Touch, crosses
 from minibot.execution.orders import FOK, Order
 
 Level = tuple[int, int, int]
-"""Price, size shown, and how much of it our own orders left."""
+"""Price, displayed size, and the part of it that our own orders have not taken."""
 
 
 class BookFills(FillModel):
-    """The last book of each symbol, and what our own orders took of its levels; see the module."""
+    """The last book of each symbol, and the sizes that our own orders took; see the module."""
 
     def __init__(self) -> None:
         """Start with no book."""
         super().__init__()
         self.has_depth = True
         self._books: dict[str, Book] = {}
-        # The symbols whose last book is from before a gap: its levels are held against the next.
+        # Symbols whose last book is from before a gap; it is only compared with the next one.
         self._lost: set[str] = set()
-        # By symbol, then by price; the price of a bid is negated.
+        # Sizes taken, by symbol and price; the price of a bid is negated.
         self._taken: dict[str, dict[int, int]] = {}
-        # The same of prices that were the touch, each after the size that it showed.
+        # The same for prices that were the touch: displayed size, and size taken.
         self._touched: dict[str, dict[int, tuple[int, int]]] = {}
-        # The level found last, and the size that it showed.
+        # The level matched last: symbol, price and displayed size.
         self._level: tuple[str, int, int] = ("", 0, 0)
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
-        """Find what the next level with anything left gives to an order."""
+        """Match an order with the next level that has size left."""
         if order.limit is not None and order.has_met_market:
             self.is_displayed, self.shown = True, 0
             if not super().match(order, touch, price_step):
@@ -109,7 +109,7 @@ class BookFills(FillModel):
     def _touched_before(
         self, symbol: str, best: int, *, is_buy: bool
     ) -> dict[int, tuple[int, int]]:
-        """Return the sizes taken of touches, less those that this side's touch has passed."""
+        """Return the sizes taken from touches; drop those that this side's touch has passed."""
         touched = self._touched.get(symbol)
         if not touched:
             return {}
@@ -119,7 +119,7 @@ class BookFills(FillModel):
         return touched
 
     def on_fill(self) -> None:
-        """Remember what our own order took of a level, or of the touch that a book may show."""
+        """Remember the size taken from a level, or from the touch, which a book may show later."""
         symbol, price, shown = self._level
         if not self.is_displayed:
             taken = self._taken.setdefault(symbol, {})
@@ -130,7 +130,7 @@ class BookFills(FillModel):
             touched[price] = (shown, self.qty + (was_taken if was_shown == shown else 0))
 
     def on_book(self, book: Book) -> None:
-        """Keep the last levels of a symbol; a level of the same size keeps what our orders took."""
+        """Keep the last levels of a symbol; a level of unchanged size keeps its taken size."""
         symbol, before = book.symbol, self._books.get(book.symbol)
         ours, touched = self._taken.pop(symbol, {}), self._touched.pop(symbol, {})
         self._books[symbol] = book
@@ -146,12 +146,12 @@ class BookFills(FillModel):
             self._touched[symbol] = same
 
     def on_gap(self, symbol: str) -> None:
-        """Trade with the book no more: it may be out of date. What is taken stays taken."""
+        """Stop trading with the book, which may be out of date; taken sizes stay taken."""
         if symbol in self._books:
             self._lost.add(symbol)
 
     def to_json(self) -> JsonObject:
-        """Return the books, and how much of levels and touches our own orders took."""
+        """Return the books, and the sizes that our own orders took from levels and touches."""
         touched = {
             symbol: [
                 [amount_text(price), amount_text(shown), amount_text(qty)]

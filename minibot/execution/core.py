@@ -1,4 +1,4 @@
-"""The core that `execution_role` runs: the paper executor of the NORE night, and no other."""
+"""The core that `execution_role` runs: always the paper executor of the NORE night."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Execution reports of an order: moves, refusals and fills, written out when they are read."""
+"""Execution reports of an order: state changes, refusals and fills, formatted when read."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from minibot.execution.orders import STATE_TEXTS, Order, OrderState
 @mypyc_attr(acyclic=True)
 @final
 class OrderMove(ResultMessage):
-    """An order as it stands after a move; `move_of` makes one."""
+    """Report of an order after a change of its state; `move_of` makes one."""
 
     _reason: str
-    _of: Order  # The order moves on; only its constants are read: symbol, quantity, places.
+    _of: Order  # It may change later, so only its constants are read: symbol, quantity, places.
     _price_text: str | None = None
 
     def _written(self) -> Payload:
@@ -53,9 +53,9 @@ def move_of(
     also: EventId | None,
     ordinal: int,
 ) -> OrderMove:
-    """Return the report of an order that has just moved, after `ordinal` others of its step.
+    """Return the report of an order whose state has just changed, message `ordinal` of the step.
 
-    Its causes are the order's intent and, where another event moved the order, `also`.
+    Its causes are the order's intent and, if another event changed the order, `also`.
     """
     move = OrderMove()
     move.place = RESULTS
@@ -83,7 +83,7 @@ def triggered_by(
     tick: EventId,
     ordinal: int,
 ) -> OrderMove:
-    """Return the report of an order that a trade at a price, line `seq`, has just triggered."""
+    """Return the report of an order just triggered by a trade at `price`, line `seq`."""
     move = move_of(order, reason, max(order.intent_ts, ts), seq, tick, ordinal)
     move.trigger = price
     move._price_text = rules.price_text(price)
@@ -93,7 +93,7 @@ def triggered_by(
 @mypyc_attr(acyclic=True)
 @final
 class CancelRefused(ResultMessage):
-    """The answer to a cancel of an order that has ended or sells at the market: no change."""
+    """Refusal of a cancel, because its order has ended or already sells at the market."""
 
     def __init__(self, cancel: CancelMessage, order: EventId, reason: str) -> None:
         self.place = RESULTS
@@ -120,7 +120,7 @@ class CancelRefused(ResultMessage):
 @mypyc_attr(acyclic=True)
 @final
 class IntentRefused(ResultMessage):
-    """An intent that became no order."""
+    """Refusal of an intent, which becomes no order."""
 
     def __init__(
         self, intent: IntentMessage, order: EventId, state: OrderState, reason: str, is_whole: bool
@@ -135,7 +135,7 @@ class IntentRefused(ResultMessage):
         self.filled = 0
         self._intent: IntentMessage = intent
         self._reason: str = reason
-        # Whether its numbers make sense, so that what remains can be said.
+        # Whether its fields are valid, so that the remaining quantity can be reported.
         self._is_whole: bool = is_whole
 
     def _written(self) -> Payload:
@@ -198,7 +198,7 @@ def fill_of(
     tick: EventId,
     ordinal: int,
 ) -> PaperFill:
-    """Return the fill of what a model found for an order at a tick, line `seq`."""
+    """Return the fill of an order by the model's last match, at the tick of line `seq`."""
     fill = PaperFill()
     fill.place = FILLS
     fill.ts = ts

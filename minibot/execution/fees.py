@@ -1,10 +1,10 @@
 """Fees of paper fills: a rate on the notional, or on the coins that a purchase brings.
 
-Without `execution.fee_asset` both sides pay in quote. Binance takes a buyer's fee from the coins it
-delivers; taking the same value from the quote balance costs the same at the fill and keeps
-positions whole multiples of the venue's step, so that what was bought can be sold to the last unit
-(docs/accounting.md). With `base` a purchase pays in coins, as at Binance: the coins that remain are
-no multiple of the step, and a sale leaves dust.
+Without `execution.fee_asset` both sides pay in quote. Binance takes a buyer's fee from the coins
+bought; taking the same value from the quote balance costs the same at the fill and keeps positions
+whole multiples of the venue's step, so that all of them can be sold (docs/accounting.md). With
+`base` a purchase pays in coins, as at Binance: the remaining coins are no multiple of the step, and
+a sale leaves dust.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FeeRates:
     """Fee rates of takers and makers, as rates of `events.money`.
 
     Attributes:
-        is_in_base: Whether a purchase pays in the coins that it brings.
+        is_in_base: Whether a purchase pays its fee in the coins bought.
     """
 
     __slots__ = ("is_in_base", "maker", "taker")
@@ -53,11 +53,11 @@ class FeeRates:
         return mul_div_up(notional, rate, RATE_UNIT)
 
     def with_fee(self, notional: int, liquidity: str) -> int:
-        """Return how much cash a purchase takes: its notional, and its fee if paid in quote."""
+        """Return the cash that a purchase needs: its notional, plus its fee if paid in quote."""
         return notional if self.is_in_base else notional + self.fee(notional, liquidity)
 
     def affordable(self, cash: int, liquidity: str) -> int:
-        """Return the largest notional that cash pays, with the fee if that is paid in quote."""
+        """Return the largest notional that cash can pay, with the fee if it is paid in quote."""
         if self.is_in_base:
             return cash
         return notional_paid_by(cash, self.maker if liquidity == MAKER else self.taker)

@@ -12,10 +12,10 @@ from minibot.execution.queue_fills import QueueFills
 from minibot.kernel.errors import RunStop
 
 FILL_MODELS: Final = (TOUCH, WORSE, QUEUE)
-"""Models of a backtest's band; a profile without the key has the first."""
+"""Models that a backtest compares; a profile without the key uses the first."""
 
 BY_NAME: Final = (*FILL_MODELS, BOOK)
-"""All names; `book` needs recorded books, so that not every band can have it."""
+"""All names; `book` needs recorded books, so not every backtest can use it."""
 
 
 def fill_model_of(name: str) -> FillModel:

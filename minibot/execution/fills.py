@@ -37,7 +37,7 @@ BOOK: Final = "book"
 
 @final
 class Touch:
-    """Best bid and ask of a symbol, and what our own orders took of them."""
+    """Best bid and ask of a symbol, and the sizes that our own orders took from them."""
 
     __slots__ = (
         *("_mark_before", "ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id"),
@@ -48,7 +48,7 @@ class Touch:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
 
         `is_usable`: both sides have a price, the bid is not above the ask, and no gap came since.
-        `last`: the last trade's price where orders rest with the executor, else 0.
+        `last`: price of the last trade if orders rest with the executor, else 0.
         """
         self.last: int = 0
         self.bid: int = 0
@@ -64,7 +64,7 @@ class Touch:
         self._mark_before: int = 0
 
     def take(self, tick: ScaledTick, seq: int) -> None:
-        """Take over a tick; a side whose price or size changed shows its whole size again."""
+        """Take a tick; a side whose price or size changed has its whole size available again."""
         bid, ask = tick.bid, tick.ask
         if self.bid_taken and (bid != self.bid or tick.bid_qty != self.bid_qty):
             self.bid_taken = 0
@@ -84,17 +84,17 @@ class Touch:
         self.ts = tick.ts
 
     def distrust(self) -> None:
-        """Be unusable until the next tick; what our own orders took stays taken."""
+        """Make the touch unusable until the next tick; taken sizes stay taken."""
         self.is_usable = False
         self.last = self._mark_before = 0
 
     @property
     def mark(self) -> int:
-        """The mid; while the touch is unusable, the last usable mid, 0 before any."""
+        """The mid; while the touch is unusable the last usable mid, 0 before the first."""
         return mid_down(self.bid, self.ask) if self.is_usable else self._mark_before
 
     def price(self, side: str) -> int:
-        """Return the price that an order of this side meets."""
+        """Return the price at which a taking order of this side trades."""
         return self.ask if side == BUY else self.bid
 
     def to_json(self) -> JsonObject:
@@ -124,17 +124,17 @@ class Touch:
 
 
 class FillModel:
-    """Fill model `touch`: what an order gets at the touch, before its cash is checked.
+    """Fill model `touch`: the fill of an order at the touch, before its cash is checked.
 
     Attributes:
-        qty, price, liquidity: What `match` found last.
+        qty, price, liquidity: Result of the last `match`.
         is_displayed: True if the quantity comes from the size of the touch, which the caller then
-            lowers; False if from a trade or a deeper level: the caller then calls `on_fill`, as for
-            every fill with depth.
+            lowers; False if it comes from a trade or a deeper level: the caller then calls
+            `on_fill`, as for every fill with depth.
         has_queues: Whether the model follows orders from tick to tick: the caller then calls
-            `begin` before a tick is met, and `keep` once orders have ended.
-        has_depth: Whether `match` may be asked again with the same tick, for the next level.
-        shown: The size shown at the level that gave; 0 stands for the size of the touch.
+            `begin` before orders meet a tick, and `keep` once orders have ended.
+        has_depth: Whether `match` may be called again with the same tick, for the next level.
+        shown: Displayed size of the matched level; 0 for the size of the touch.
     """
 
     __slots__ = (
@@ -158,14 +158,14 @@ class FillModel:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
-        """Find quantity and price that an order gets at a tick; return False for nothing.
+        """Find quantity and price of an order's fill at a tick; return False for no fill.
 
         Args:
             order: Open and due; a limit order with `has_met_market` is a maker.
-            touch: Of its symbol, usable.
+            touch: The usable touch of its symbol.
             price_step: The symbol's price increment.
         """
-        # At this price a taker trades, and a limit has to reach it.
+        # A taker trades at this price; a limit has to reach it.
         if order.side == BUY:
             price, qty = touch.ask, touch.ask_qty - touch.ask_taken
             if self._is_worse:
@@ -194,11 +194,11 @@ class FillModel:
         return True
 
     def parts(self, order: Order, touch: Touch) -> list[tuple[int, int]]:
-        """Return quantity and price of each part that a tick gives a taker; none without depth."""
+        """Return quantity and price of each level that a taker would get; empty without depth."""
         return []
 
     def on_fill(self) -> None:
-        """Remember the fill of what `match` found."""
+        """Remember the fill of the last match."""
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""
@@ -207,10 +207,10 @@ class FillModel:
         """Forget what was displayed before market data went missing."""
 
     def keep(self, orders: list[Order]) -> None:
-        """Forget every order but these."""
+        """Forget all orders except these."""
 
     def to_json(self) -> JsonObject:
-        """Return the model's memory as canonical JSON values; empty for most."""
+        """Return the model's state as canonical JSON values; empty for models without state."""
         return {}
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -218,7 +218,7 @@ class FillModel:
 
 
 class WorseFills(FillModel):
-    """The model `worse`: one price increment against us, everywhere.
+    """The model `worse`: every price is one increment worse than displayed.
 
     A taker pays one increment more, or gets one less, than the touch shows; a resting order fills
     only once the opposite touch has gone one increment past its limit. A sale at the smallest

@@ -1,7 +1,7 @@
-"""Funds: whether they cover an order, and how much of each asset is free or reserved.
+"""Funds: the check that they cover an order, and the free and reserved balance of each asset.
 
-An open purchase reserves what remains of it at its reserve price, with the taker's fee if that is
-paid in quote; an open sale, also an OCO with its two legs, reserves its remaining coins once.
+An open purchase reserves its remaining quantity at its reserve price, with the taker's fee if that
+is paid in quote. An open sale reserves its remaining coins once, also an OCO with its two legs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def funds_refusal(
     qty: int,
     notional: int,
 ) -> str | None:
-    """Return why funds or the largest position forbid an order, or None; exactly enough is enough.
+    """Return the reason code if funds or the venue's largest position forbid an order, or None.
 
     Args:
-        portfolio: What is held.
-        orders: The open orders, of all symbols.
-        fees: Of a purchase, which reserves the taker's fee too.
-        rules: The symbol's; they name the quote asset that pays, and the largest position.
+        portfolio: Cash and holdings.
+        orders: The open orders of all symbols.
+        fees: Fee rates; a purchase also reserves the taker's fee.
+        rules: The venue's rules for the symbol, with its quote asset and largest position.
         side: BUY or SELL.
         qty: Ordered quantity.
         notional: Cost of the quantity at the limit, or at the touch for a market order.
@@ -41,7 +41,7 @@ def funds_refusal(
         needed, bought = fees.with_fee(notional, TAKER), 0
         for order in orders:
             if order.side == BUY:
-                needed += _set_aside(order, fees)
+                needed += _reserved_cash(order, fees)
                 if order.symbol == rules.symbol:
                     bought += order.remaining
         if rules.position_max is not None:
@@ -56,7 +56,7 @@ def funds_refusal(
     return SHORT_SALE if promised > portfolio.position_qty(rules.symbol) else None
 
 
-def _set_aside(order: Order, fees: FeeRates) -> int:
+def _reserved_cash(order: Order, fees: FeeRates) -> int:
     """Return the cash that an open purchase reserves."""
     return fees.with_fee(cost_up(order.remaining, order.reserve_price), TAKER)
 
@@ -64,16 +64,16 @@ def _set_aside(order: Order, fees: FeeRates) -> int:
 def balances_of(
     portfolio: Portfolio, orders: list[Order], fees: FeeRates, rules: Mapping[str, OrderRules]
 ) -> dict[str, tuple[int, int]]:
-    """Return how much of each asset is free and how much is reserved, sorted by asset.
+    """Return the free and the reserved balance of each asset, sorted by asset.
 
-    Both together are the balance. No more than the balance is reserved, even where the price of a
-    purchase ran away.
+    Their sum is the balance: at most the balance is reserved, even if the price of a purchase has
+    risen.
 
     Args:
         portfolio: Cash and holdings.
-        orders: The open orders, of all symbols.
-        fees: Of purchases.
-        rules: By symbol; a holding without rules is free, listed under its symbol.
+        orders: The open orders of all symbols.
+        fees: Fee rates of purchases.
+        rules: By symbol; a holding without rules is free, and listed under its symbol.
     """
     totals, reserved = dict(portfolio.balances), dict.fromkeys(portfolio.balances, 0)
     for symbol in portfolio.symbols():
@@ -83,7 +83,7 @@ def balances_of(
     for order in orders:
         of = rules[order.symbol]
         if order.side == BUY:
-            asset, amount = of.quote_asset, _set_aside(order, fees)
+            asset, amount = of.quote_asset, _reserved_cash(order, fees)
         else:
             asset, amount = of.base_asset, order.remaining
         reserved[asset] = reserved.get(asset, 0) + amount

@@ -1,8 +1,7 @@
-"""Intake of intents as orders: every base field is checked again, whatever risk decided.
+"""Intake of intents as orders: every basic field is checked again, whatever risk decided.
 
-A refusal for the sake of business is a value, the reason code, and the run goes on. An intent event
-without the two causes that risk gives it is no such case: somebody went round risk, and the run
-stops.
+A business refusal is a value, the reason code, and the run goes on. An intent event without the two
+causes that risk gives it means that it bypassed risk: the run stops.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
 
 TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
-"""The empty one is GTC."""
+"""The times in force of an intent; an empty one means GTC."""
 
 TRIGGERS: Final = {
     STOP_LOSS: ((True, False, False),),
@@ -43,7 +42,7 @@ TRIGGERS: Final = {
     STOP_LOSS_LIMIT: ((True, False, True),),
     "TAKE_PROFIT_LIMIT": ((False, True, True),),
 }
-"""Whether a resting order has a stop, a target, and a limit, by its type; an OCO has two forms."""
+"""By type of a resting order, whether it has a stop, a target and a limit; an OCO has two forms."""
 
 CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
@@ -52,8 +51,8 @@ CAUSES_MIN: Final = 2
 def require_lineage(event: Event) -> None:
     """Raise unless the intent names two different causes, as risk does.
 
-    Their number is checked here, before anything is traded; that they are an allowing risk_action
-    and the event behind it, is checked in the queues (`verify --lineage`).
+    Only their number is checked here, before any trade. `verify --lineage` checks in the queues
+    that they are an allowing risk_action and the event from which it follows.
 
     Raises:
         ContractError: STOP with SOURCE_FORBIDDEN.
@@ -70,10 +69,10 @@ def require_lineage(event: Event) -> None:
 def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of an invalid field, or None.
 
-    In a valid intent quantity, limit and triggers are above zero, and exactly the types with LIMIT
-    have a limit, as an OCO may. A resting order is a sale with the triggers of its type, the stop
-    below the target and a limit of it at most at the stop; only a STOP_LOSS trails. A resting order
-    and a LIMIT_MAKER name no time in force.
+    In a valid intent quantity, limit and triggers are above zero. The types with LIMIT in their
+    name have a limit, an OCO may have one, other types have none. A resting order is a sale with
+    the triggers of its type; its stop is below its target, and the limit of the stop at or below
+    the stop. Only a STOP_LOSS may trail. A resting order and a LIMIT_MAKER have no time in force.
     """
     if intent.qty <= 0:
         return QTY_INVALID
@@ -107,12 +106,12 @@ def field_refusal(intent: IntentMessage) -> str | None:
 
 
 def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str | None:
-    """Return why the triggers of a sale may not stand while the last trade was at `last`, or None.
+    """Return the reason code if the triggers of a sale are not allowed now, or None.
 
     Args:
-        order: Its fields make sense.
-        rules: Of its symbol.
-        last: 0 before the first trade, which triggers nothing.
+        order: An intent with valid fields.
+        rules: The venue's rules for its symbol.
+        last: Price of the last trade; 0 before the first.
     """
     for price in (order.stop, order.target):
         refusal = None if price is None else rules.trigger_refusal(price)
@@ -128,10 +127,10 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
 
 
 def count_refusal(order: IntentMessage, others: list[Order], rules: OrderRules) -> str | None:
-    """Return why an order may not rest beside the others of its symbol, or None.
+    """Return the reason code if a symbol has too many resting orders for one more, or None.
 
-    An OCO is two orders and one list; both have a trigger, but for a target that is a quote. An
-    order at the market, also a triggered one, does not rest and is not counted.
+    An OCO counts as two orders and one list; both of its legs have a trigger, except a target that
+    is a quote. A market order, also a triggered one, does not rest and is not counted.
     """
     legs = (order.stop is not None) + (order.target is not None)
     orders, algos, lists = max(1, legs), legs - is_quoted_pair(order), legs // 2
@@ -149,6 +148,6 @@ def is_quoted_pair(order: IntentMessage) -> bool:
 
 
 def side_refusal(intent: IntentMessage) -> str:
-    """Return why an intent is refused whose side is not that of its purpose."""
+    """Return the reason code for an intent whose side does not fit its purpose."""
     is_short = intent.purpose == ENTRY and intent.side == SELL
     return SHORT_SALE if is_short else ORDER_TYPE_UNSUPPORTED

@@ -2,7 +2,7 @@
 
 It is fixed, or drawn for each order from a table of measured latencies. The draw is the sha256 of
 the profile's seed and the intent's id, so that a replay, a backtest in rows and a restarted role
-draw the same without keeping anything.
+draw the same latency without any state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Latency:
     __slots__ = ("_drawn", "_fixed", "_seed", "most")
 
     def __init__(self, execution: ExecutionSection, seed: int) -> None:
-        """Take the fixed latency of a profile, or its measured ones, which replace it."""
+        """Take the fixed latency of a profile, or its measured latencies, which replace it."""
         self._fixed: int = execution.latency_market_ms
         self._drawn: tuple[int, ...] = execution.latency_drawn_market_ms or ()
         self._seed: int = seed

@@ -1,8 +1,8 @@
 """Order manager: takes intents, cancels and replaces, and answers them with results and fills.
 
-The paper executor is the only one; `execution.core` alone names it. Code that keeps files or shows
-facts uses this protocol alone, so that another manager would be another class, with the same suite
-of tests (tests/execution/test_order_protocol.py).
+The paper executor is the only one, and only `execution.core` names it. Code that writes files or
+shows values uses this protocol, so that another manager would be just another class, with the same
+test suite (tests/execution/test_order_protocol.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from minibot.events.model import JsonObject
 class OrderManager(Protocol):
     """Manager of the orders of one run: intents in, results and fills out.
 
-    Each intent, cancel and replace is answered in its own step; an intent ends in one terminal
-    result; fills stand before the result that tells of them. A manager made from a `state()` goes
-    on where the former one stood.
+    Each intent, cancel and replace is answered in its own step. An intent ends in one terminal
+    result. Fills come before the result that counts them. A manager made from a `state()` continues
+    where the former one stopped.
     """
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:

@@ -1,46 +1,46 @@
-"""A paper order and the moves it may make, as a table that can be read whole.
+"""A paper order and its state changes, as one table.
 
-An order is identified by its intent; every move it makes becomes one `order_result`. A move that
-the table lacks raises and changes nothing. Quantities add up at every moment: filled and remaining
-are the ordered quantity. Amounts are hundred-millionths (`events.money`).
+An order is identified by its intent; each change of state becomes one `order_result`. A change that
+the table does not contain raises and changes nothing. Filled and remaining quantity always add up
+to the ordered quantity. Amounts are hundred-millionths (`events.money`).
 
-A resting order waits, ACCEPTED, for a trade at its stop or below, or at its target or above. An OCO
-is one order with both: it sets its quantity aside once, and the trade that triggers one of them
-ends the other, before anything is filled. Only then, TRIGGERED, it trades, as a market order from
-the touch of that very tick on, at any price behind a gap. Nothing but a fill, the end of the run
-and the symbol's halt ends a triggered order. STOP_LOSS_LIMIT and TAKE_PROFIT_LIMIT become limit
-orders: behind a gap past the limit they stay unsold until the price is back, and they may be
-cancelled and replaced. A trailing stop follows the highest trade.
+A resting order waits, ACCEPTED, for a trade at or below its stop, or at or above its target. An OCO
+is one order with both: it reserves its quantity once, and the trade that triggers one leg ends the
+other before anything is filled. Then the order is TRIGGERED and trades as a market order, from the
+touch of that same tick on, at any price after a gap. Only a fill, the end of the run or the
+symbol's halt ends it. STOP_LOSS_LIMIT and TAKE_PROFIT_LIMIT become limit orders instead: after a
+gap past the limit they stay unsold until the price is back, and they may be cancelled and replaced.
+A trailing stop follows the highest trade.
 
-An OCO with a limit is the venue's pair of STOP_LOSS_LIMIT and LIMIT_MAKER: the limit is that of the
-stop, and the target rests as a quote that may not take. No trade triggers that quote: it fills as
-the fill model says, and its first fill, however small, is the trade at the target that triggers the
-order and ends the stop. A trade at the stop ends the quote. What the one leg that is left does not
-sell keeps resting, until risk replaces it (`risk.protection`).
+An OCO with a limit is the venue's pair of STOP_LOSS_LIMIT and LIMIT_MAKER: the limit belongs to the
+stop, and the target rests as a maker-only quote. No trade triggers that quote: it fills by the fill
+model, and its first fill, however small, counts as the trade at the target that triggers the order
+and ends the stop. A trade at the stop ends the quote. The quantity that the remaining leg does not
+sell keeps resting until risk replaces it (`risk.resting_exits`).
 
-Which of two wins that meet in one tick is a matter of what the executor takes first; its input log
-says so. In a lockstep a tick comes before what risk makes of it.
+If two inputs compete in one tick, the one that the executor takes first wins; its input log records
+the order. In a lockstep a tick comes before risk's answer to it.
 
 | taken first | then | outcome |
 | --- | --- | --- |
-| trade at a trigger | `order_cancel` | order sells on; `CANCEL_REJECTED`, `order_triggered` |
-| trade at a trigger | `order_replace` | order sells on; the new one `REJECTED`, `order_triggered` |
+| trade at a trigger | `order_cancel` | order keeps selling; `CANCEL_REJECTED`, `order_triggered` |
+| trade at a trigger | `order_replace` | the same; the new one is `REJECTED`, `order_triggered` |
 | last fill | `order_cancel` | `CANCEL_REJECTED`, `order_ended` |
 | last fill | `order_replace` | the new one `REJECTED`, `order_ended` |
 | partial fill of an entry | `order_cancel` | the rest `CANCELLED`; the fill stands |
 | `order_cancel` of an entry's quote | an ask at its limit | nothing: it is `CANCELLED` |
 | end of a quote's time | an ask at its limit | nothing: it is `EXPIRED` |
 | `order_cancel` | trade at a trigger | nothing: the order is `CANCELLED` |
-| `order_replace` that is refused | trade at a trigger | the former one triggers: it never ended |
-| `order_replace` that is accepted | trade at its trigger | it triggers once its latency is over |
+| refused `order_replace` | trade at a trigger | the former order triggers: it never ended |
+| accepted `order_replace` | trade at its trigger | it triggers after its latency |
 | the same, during its latency | trade at triggers of both | it triggers, and sells at once |
-| trade at stop and target at once | - | the stop: a trade is one price, and stop < target |
+| trade at stop and target at once | - | cannot be: a trade has one price, and stop < target |
 | first part of its target's quote | trade at its stop | the rest stays quoted; the stop has ended |
 | STOP | anything | nothing: resting orders stay as they are, listed |
 | planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
 
-Under `carry` risk rests stop and target anew in the next run. When risk cancels an entry's quote:
-`risk.quotes`.
+Under `carry` risk places stop and target again in the next run. `risk.quotes` lists when risk
+cancels an entry's quote.
 """
 
 from __future__ import annotations
@@ -69,22 +69,22 @@ IOC: Final = "IOC"
 FOK: Final = "FOK"
 
 MAKER_ONLY: Final = LIMIT_MAKER
-"""Stands for the time in force of an order that waits like GTC, but may not take."""
+"""Time in force of an order that waits like GTC, but may not take."""
 
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
-"""Why an order that may not wait ends with the tick that it met."""
+"""Reason codes of orders that end with their first tick."""
 
 RESTS_UNTIL: Final = 1 << 60
 """Expiry of a resting order: later than any run."""
 
 ORDER_ROLE: Final = "paper_executor_nore_v1"
-"""Stands where ids of drafts name a role, so that no order id equals an event's id."""
+"""Takes the place of a role in order ids, so that none equals the id of an event."""
 
 
 class OrderState(StrEnum):
-    """State of an order; NEW is an intent before it is judged, all others stand in results.
+    """State of an order; NEW is an intent before it is judged, all others appear in results.
 
-    An `Order` is made ACCEPTED; an intent that is refused or late never becomes an order.
+    An `Order` begins as ACCEPTED; an intent that is refused or late never becomes an order.
     """
 
     NEW = "NEW"
@@ -96,14 +96,14 @@ class OrderState(StrEnum):
     EXPIRED = "EXPIRED"
     REJECTED = "REJECTED"
 
-    # An enum hashes its name anew each time; a text knows its hash.
+    # An enum hashes its name each time; a text caches its hash.
     __hash__ = str.__hash__
 
 
 STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for state in OrderState}
-"""Name of a state in results, without asking the enum."""
+"""Name of each state in results, without a look-up in the enum."""
 
-# The enum searches for a member each time that it is asked for one.
+# Members as constants, as the enum searches for a member at each access.
 _ACCEPTED: Final = OrderState.ACCEPTED
 _TRIGGERED: Final = OrderState.TRIGGERED
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
@@ -146,7 +146,7 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 FILLABLE_STATES: Final = frozenset(
     {state for state, after in NEXT_STATES.items() if {_PARTIALLY_FILLED, _FILLED} <= after}
 )
-"""States from which a fill may lead on, to PARTIALLY_FILLED and to FILLED."""
+"""States in which an order may be filled."""
 
 
 @mypyc_attr(acyclic=True)
@@ -156,27 +156,29 @@ class Order:
 
     Attributes:
         intent, intent_ts: The id of the `order_intent` event, and its `ts`.
-        order, client: Its own id, derived from the intent, and the one that risk chose.
-        qty, limit: The ordered quantity, and its worst price; None is a market order.
-        qty_places, qty_step: The venue's quantity step, and its places for texts; every fill is a
+        order, client: Its own id, derived from the intent, and the id that risk chose.
+        qty, limit: The ordered quantity, and its worst price; None for a market order.
+        qty_places, qty_step: The venue's quantity step, and its places in texts; every fill is a
             multiple of it.
-        reserve_price: At which price cash is set aside for what remains of a purchase.
+        reserve_price: Price at which cash is reserved for the rest of a purchase.
         time_in_force: GTC, IOC or FOK.
-        due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
+        due_ts: Earliest `ts` of a tick that may fill it, after the modelled latency.
         expires_ts: Market time from which it expires; `RESTS_UNTIL` for a resting order.
-        is_late_at_end: Whether it is too late for its signal then, rather than outlived.
-        state: Where it stands; `move` and `fill` alone change it.
-        filled: The quantity that is executed.
-        has_met_market: Whether it met a tick; a limit order is a maker from then on.
-        stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
-        rests: Whether it has one of them.
-        trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
-        stop_limit: The limit of the stop of an OCO whose target rests as a quote, at `limit`, while
-            it waits; None for any other order.
-        was_reached: Whether the last trade while it is on its way is one that triggers it, which
-            the first tick after its latency then does, even a quote.
-        early_ts: From when a trade at `early_stop` or `early_target` triggers it before it is due;
-            see `take_over`. None for an order that takes no resting order's place.
+        is_late_at_end: Whether it ends then as too late for its signal, not as expired.
+        state: Its state; only `move` and `fill` change it.
+        filled: The executed quantity.
+        has_met_market: Whether it has met a tick; from then on a limit order is a maker.
+        stop, target: A trade at or below the stop, or at or above the target, triggers a resting
+            order; None for off.
+        rests: Whether it has a stop or a target.
+        trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
+            stop.
+        stop_limit: The limit of the stop of a waiting OCO whose target rests as a quote at `limit`;
+            None for any other order.
+        was_reached: Whether the last trade during its latency would trigger it; then the first tick
+            after the latency does, even a quote.
+        early_ts: Time from which a trade at `early_stop` or `early_target` triggers it before it is
+            due, see `take_over`; None for an order that replaces no resting order.
     """
 
     __slots__ = (
@@ -216,39 +218,39 @@ class Order:
 
     @property
     def order_id(self) -> str:
-        """Its own id."""
+        """Its own id as text."""
         return self.order.text
 
     @property
     def remaining(self) -> int:
-        """The quantity that is not filled."""
+        """The quantity that is not filled yet."""
         return self.qty - self.filled
 
     @property
     def is_waiting(self) -> bool:
-        """True while it rests: nothing has triggered it."""
+        """True while it rests and has not been triggered."""
         return self.rests and self.state is _ACCEPTED
 
     @property
     def is_triggered(self) -> bool:
-        """True for a resting order that a trade has triggered, and that sells at the market now.
+        """True for a resting order that a trade has triggered and that now sells at the market.
 
-        One with a limit is a limit order from then on, like any other.
+        A triggered order with a limit is an ordinary limit order instead.
         """
         return self.rests and self.limit is None and self.state is not _ACCEPTED
 
     def is_reached(self, price: int) -> bool:
-        """Return whether a trade at a price triggers it; none triggers a target that is a quote."""
+        """Return whether a trade at a price triggers it; a target that is a quote is ignored."""
         stop, target = self.stop, self.target
         if stop is not None and price <= stop:
             return True
         return target is not None and price >= target and self.stop_limit is None
 
     def take_over(self, former: Order) -> None:
-        """Act at the levels that a replaced resting order has too while this one is on its way.
+        """During the latency, trigger at the levels that the replaced resting order shares.
 
         At the venue the former order acts until its replacement arrives. A target that is a quote
-        is not among them: meanwhile it gets nothing.
+        does not act meanwhile.
         """
         if not self.rests or not former.is_waiting or self.due_ts <= self.intent_ts:
             return
@@ -269,14 +271,14 @@ class Order:
         return (stop is not None and price <= stop) or (target is not None and price >= target)
 
     def would_take(self, price: int) -> bool:
-        """Return whether a LIMIT_MAKER order that is new to the market would take at a price."""
+        """Return whether a LIMIT_MAKER order at its first tick would take at a price."""
         limit = self.limit
         if limit is None or self.has_met_market or self.time_in_force != MAKER_ONLY:
             return False
         return price <= limit if self.side == BUY else price >= limit
 
     def follow(self, price: int, price_step: int) -> None:
-        """Raise a trailing stop behind a trade: rounded up to a whole step, never lowered."""
+        """Raise a trailing stop after a trade, rounded up to a whole step; it is never lowered."""
         if self.trail is None or self.stop is None:
             return
         stop = -(-(price * (BPS - self.trail)) // (BPS * price_step)) * price_step
@@ -284,24 +286,27 @@ class Order:
             self.stop = stop
 
     def trigger(self, is_stop: bool) -> None:
-        """Take the state TRIGGERED, by the stop or the target; of two legs with limits one goes on.
+        """Set the state TRIGGERED; of an OCO with a limit, one leg continues as a limit order.
+
+        Args:
+            is_stop: Whether the stop was reached, else the target.
 
         Raises:
-            InvariantError: Nothing waits for a trigger.
+            InvariantError: The order does not wait for a trigger.
         """
         self.move(_TRIGGERED)
         if self.stop_limit is None:
             return
         if is_stop:
-            # A limit order that is new to the market: it takes what is as good as its limit.
+            # It is a limit order at its first tick: it takes prices as good as its limit.
             self.limit, self.has_met_market = self.stop_limit, False
         self.stop_limit, self.time_in_force = None, GTC
 
     def move(self, state: OrderState) -> None:
-        """Take the next state.
+        """Set the next state.
 
         Raises:
-            InvariantError: The table has no such move, or nothing waits for a trigger.
+            InvariantError: The table has no such change, or the order has no trigger.
         """
         if state not in NEXT_STATES[self.state] or (state is _TRIGGERED and not self.rests):
             raise self._no_move(state)
@@ -315,10 +320,11 @@ class Order:
         )
 
     def fill(self, qty: int) -> bool:
-        """Add an executed quantity and take the state that follows; return whether that is all.
+        """Add an executed quantity and set the state; return whether the order is filled.
 
         Raises:
-            InvariantError: Nothing, or more than remains.
+            InvariantError: The quantity is not above zero or more than remains, or the state allows
+                no fill.
         """
         filled = self.filled + qty
         left = self.qty - filled
@@ -338,11 +344,11 @@ class Order:
 
     @property
     def end_reason(self) -> str:
-        """Reason code of its end at `expires_ts`."""
+        """The reason code of its end at `expires_ts`."""
         return LATE_FILL if self.is_late_at_end else EXPIRED
 
     def to_json(self) -> JsonObject:
-        """Return the order as canonical JSON values; triggers only of a resting one."""
+        """Return the order as canonical JSON values; triggers only for a resting order."""
         triggers: JsonObject = {}
         if self.rests:
             triggers = {"stop": self.stop, "target": self.target}
@@ -417,8 +423,8 @@ def order_of(
 ) -> Order:
     """Return the order of an intent with valid fields: accepted, nothing filled.
 
-    A resting order never expires by time. `rules` are the symbol's; the attributes of `Order`
-    explain the other arguments.
+    A resting order never expires by time. `rules` are the venue's for the symbol; the attributes of
+    `Order` explain the other arguments.
     """
     order = Order()
     asked = order.intent = intent.ref()

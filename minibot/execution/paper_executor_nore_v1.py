@@ -1,9 +1,9 @@
-"""The paper executor of the NORE night: intents in, results and fills out, no order anywhere else.
+"""The paper executor of the NORE night: intents in, results and fills out, no real orders.
 
-It keeps its own portfolio and ledger from `run_opening` and its own fills, judges every intent
-again, and meets the market as its fill model assumes (`execution.fills`). Results come in the
-order of the table in `execution.orders`; a fill stands before the result that tells of it. Nothing
-here can reach an exchange: it returns messages.
+It keeps its own portfolio and ledger from `run_opening` and its fills, judges every intent again,
+and fills orders as its fill model assumes (`execution.fills`). The table in `execution.orders`
+gives the results; a fill comes before the result that counts it. It returns messages and cannot
+reach an exchange.
 
 Invariants: quantities of an order add up; cash and positions never fall below zero; an intent ends
 in exactly one terminal result.
@@ -113,8 +113,7 @@ class PaperExecutorNoreV1(Core):
     """The core of `execution_role`; see the module.
 
     Attributes:
-        orders: Open orders, oldest first, for reading alone. Without any, nothing follows from a
-            tick.
+        orders: Open orders, oldest first, read-only. Without open orders a tick causes no message.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset({INTENTS})
@@ -145,7 +144,7 @@ class PaperExecutorNoreV1(Core):
         self._latency: Latency = Latency(execution, config.get("seed", 0))
         self._tick_age_ms_max: int = execution.tick_age_ms_max
         self._order_ttl_ms: int = execution.order_ttl_market_ms
-        # Whether orders rest here, so that the last trade's price is asked for.
+        # Whether orders rest here, so that the price of the last trade is needed.
         self._keeps_last: bool = profile.risk.exits_at == AT_VENUE
         self._cancels_halted: bool = execution.left_trading == "cancel"
         self._fees: FeeRates = FeeRates.of(execution)
@@ -158,7 +157,7 @@ class PaperExecutorNoreV1(Core):
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
         self._tick: ScaledTick = ScaledTick()
-        # Ticks of one symbol come in rows, so the touch and rules found last are kept at hand. The
+        # Ticks of one symbol often follow each other, so the last touch and rules are kept. The
         # rules are None for a symbol that does not trade.
         self._symbol: str = ""
         self._touch: Touch | None = None
@@ -177,12 +176,12 @@ class PaperExecutorNoreV1(Core):
     # --- one step -----------------------------------------------------------------------------
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Process one input at market time `now`; return results and fills, not yet written out.
+        """Process one input at market time `now`; return results and fills as messages.
 
         Raises:
-            InvariantError: Something came before `run_opening`, or a state that cannot be.
-            ContractError: An event of `order_intents` that names fewer than two causes:
-                SOURCE_FORBIDDEN. A message of risk's core is not checked for that.
+            InvariantError: An input came before `run_opening`, or the state became impossible.
+            ContractError: SOURCE_FORBIDDEN, an event of `order_intents` names fewer than two
+                causes. Messages of risk's core are not checked for that.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
@@ -235,7 +234,7 @@ class PaperExecutorNoreV1(Core):
         return None
 
     def _distrust(self, symbol: str) -> None:
-        """Trade at the last touch of a symbol, which may be out of date, no more."""
+        """Stop trading at the last touch of a symbol, which may be out of date."""
         touch = self._touches.get(symbol)
         if touch is not None:
             if touch.mark:
@@ -244,7 +243,7 @@ class PaperExecutorNoreV1(Core):
         self._fill_model.on_gap(symbol)
 
     def marks(self) -> dict[str, int]:
-        """Return the value of a unit of each symbol: the mid of its touch, else its last mark."""
+        """Return the mark of each symbol: the mid of its touch, else its last mark."""
         marks = dict(self._marks)
         for symbol, touch in self._touches.items():
             if touch.mark:
@@ -275,18 +274,17 @@ class PaperExecutorNoreV1(Core):
     # --- intents ------------------------------------------------------------------------------
 
     def _on_intent(self, intent: IntentMessage, now: int) -> list[Message]:
-        """Take an intent whose lineage needs no check any more; return its first result.
+        """Take an intent whose lineage is checked; return its first result.
 
-        An order that it replaces ends first, and only if it becomes an order.
-
-        The checks stand in a fixed order and the first that fails gives the reason. What comes too
-        late is EXPIRED, whatever else is refused is REJECTED; the rest becomes an open order.
+        The checks have a fixed order, and the first failure gives the reason. An intent that comes
+        too late is EXPIRED, any other refusal is REJECTED; else it becomes an open order. An order
+        that it replaces ends first, and only if the intent becomes an order.
         """
         ts, symbol, side = intent.ts, intent.symbol, intent.side
         expires_ts = ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
-        # An id is remembered until its order's end: the same intent told again is late after it.
+        # An id is remembered until its order expires: a repeated intent is too late after that.
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
         refusal = field_refusal(intent)
         if refusal is not None:
@@ -305,7 +303,7 @@ class PaperExecutorNoreV1(Core):
             if intent.purpose == ENTRY:
                 return self._refuse(intent, RUN_ENDING)
         if self._touch is None or symbol != self._symbol:
-            self._turn_to(symbol)
+            self._select(symbol)
         rules, touch = self._trading, self._touch
         if rules is None:
             return self._refuse(intent, self._untraded(symbol))
@@ -324,7 +322,7 @@ class PaperExecutorNoreV1(Core):
         if limit is not None:
             bounds, price = rules.limit_bounds, limit
         else:
-            # A resting order is one at the market once it is triggered.
+            # A triggered resting order trades at the market.
             bounds, price = rules.market_bounds, touch.ask if side == BUY else touch.bid
             price = price if least is None else least
         refusal = bounds.qty_refusal(qty)
@@ -346,7 +344,7 @@ class PaperExecutorNoreV1(Core):
                 raise _unopened()
             worth = notional
             if intent.order_type == MARKET:
-                # As the venue values it; it is still paid for at the touch.
+                # The venue values it so; it is still paid for at the touch.
                 worth = cost_up(qty, self._references.price(symbol, now, price))
             refusal = bounds.value_refusal(worth) or funds_refusal(
                 portfolio, others, self._fees, rules, side, qty, notional
@@ -369,7 +367,7 @@ class PaperExecutorNoreV1(Core):
         return messages
 
     def _on_cancel(self, cancel: CancelMessage) -> ResultMessage:
-        """Take a cancel whose lineage needs no check any more; return what becomes of its order."""
+        """Take a cancel whose lineage is checked; return the result for its order."""
         order = self._open(cancel.client)
         if order is None or order.is_triggered:
             self._reason = ORDER_ENDED if order is None else ORDER_TRIGGERED
@@ -382,14 +380,14 @@ class PaperExecutorNoreV1(Core):
         return move_of(order, WITHDRAWN, cancel.ts, cancel.tick_seq, cancel.ref(), 0)
 
     def _open(self, client: EventId) -> Order | None:
-        """Return the open order of risk's id, None without one."""
+        """Return the open order with risk's id; None without one."""
         for order in self.orders:
             if order.client is client or order.client.is_same(client):
                 return order
         return None
 
     def _untraded(self, symbol: str) -> str:
-        """Return why a symbol does not trade."""
+        """Return the reason code for a symbol that does not trade."""
         if symbol in self._rules:
             return NOT_TRADING
         return NO_INSTRUMENT if symbol in self.marks() else SYMBOL_UNKNOWN
@@ -405,10 +403,10 @@ class PaperExecutorNoreV1(Core):
     # --- the market ---------------------------------------------------------------------------
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
-        """Take one tick at market time `now`; return what follows, None or an empty list."""
+        """Take one tick at market time `now`; return the messages that follow, or None."""
         symbol, touch = tick.symbol, self._touch
         if touch is None or symbol != self._symbol:
-            touch = self._find(symbol)
+            touch = self._touch_of(symbol)
         touch.take(tick, seq)
         if self._keeps_last:
             touch.last = tick.last(seq)
@@ -421,7 +419,7 @@ class PaperExecutorNoreV1(Core):
             self._fill_model.begin(tick, seq)
         rules = self._trading
         if not touch.is_usable or now - ts > self._tick_age_ms_max:
-            rules = None  # Nothing is traded on such a touch.
+            rules = None  # No trade on such a touch.
         still_open: list[Order] = []
         for order in self.orders:
             if order.symbol == symbol:
@@ -445,11 +443,11 @@ class PaperExecutorNoreV1(Core):
         return messages
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of all touches while no order is open; else None."""
+        """Return the range of all touches if no order is open; else None."""
         return None if self.orders else ANY_TOUCH
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of all touches while no order of the symbol is open; else None."""
+        """Return the range of all touches if no order of the symbol is open; else None."""
         orders = self.orders
         if orders and self._fill_model.has_queues:
             return None
@@ -461,13 +459,13 @@ class PaperExecutorNoreV1(Core):
     def skip_to(
         self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
     ) -> None:
-        """Take the last of ticks in a row while it has no open order; see `Core.skip_to`.
+        """Take the last of several ticks in a row without open orders; see `Core.skip_to`.
 
-        A side that has changed shows its whole size again.
+        A side that has changed has its whole size available again.
         """
         touch = self._touch
         if touch is None or tick.symbol != self._symbol:
-            touch = self._find(tick.symbol)
+            touch = self._touch_of(tick.symbol)
         if is_bid_new:
             touch.bid_taken = 0
         if is_ask_new:
@@ -476,21 +474,21 @@ class PaperExecutorNoreV1(Core):
         if self._keeps_last:
             touch.last = tick.last(seq)
 
-    def _turn_to(self, symbol: str) -> None:
-        """Find touch and rules of another symbol."""
+    def _select(self, symbol: str) -> None:
+        """Make a symbol the current one, with its touch and rules."""
         rules = self._rules.get(symbol)
         self._symbol, self._touch = symbol, self._touches.get(symbol)
         self._trading = rules if rules is not None and rules.is_trading else None
 
-    def _find(self, symbol: str) -> Touch:
-        """Return the touch of another symbol, which may be its first."""
-        self._turn_to(symbol)
+    def _touch_of(self, symbol: str) -> Touch:
+        """Make a symbol the current one and return its touch, which may be new."""
+        self._select(symbol)
         if self._touch is None:
             self._touch = self._touches[symbol] = Touch()
         return self._touch
 
     def _on_status(self, symbol: str, seq: int, event: Event) -> list[Message]:
-        """End the open orders of a symbol that left TRADING, where the profile says so."""
+        """Cancel the open orders of a symbol that left TRADING, if the profile says so."""
         messages: list[Message] = []
         if self._rules[symbol].is_trading or not self._cancels_halted:
             return messages
@@ -543,7 +541,7 @@ class PaperExecutorNoreV1(Core):
         if order.limit is not None or order.has_met_market or order.expires_ts > now + LAST_LOOK_MS:
             return False
         if self._touch is None or order.symbol != self._symbol:
-            self._turn_to(order.symbol)
+            self._select(order.symbol)
         rules, touch = self._trading, self._touch
         if rules is None or touch is None or not touch.is_usable or event.ts < order.due_ts:
             return False
@@ -556,8 +554,8 @@ class PaperExecutorNoreV1(Core):
     def _trigger(self, order: Order, seq: int, tick: ScaledTick, messages: list[Message]) -> None:
         """Trigger a resting order if the tick is a trade at its stop or target.
 
-        So does the first tick after its latency if the last trade was one there. The tick's age and
-        touch matter to the fills alone.
+        The first tick after its latency triggers it too, if the last trade was such a trade. Age
+        and touch of the tick matter only for fills.
         """
         rules, price = self._trading, tick.last(seq)
         if rules is None:
@@ -568,7 +566,7 @@ class PaperExecutorNoreV1(Core):
             if not order.is_reached_early(price, tick.ts):
                 order.was_reached = order.is_reached(price)
                 return
-            # The former order, which is at the venue, would sell now.
+            # At the venue the former order is still there and would sell now.
             order.due_ts = max(order.intent_ts, tick.ts)
         was_reached, order.was_reached = order.was_reached, False
         if not order.is_reached(price):
@@ -577,9 +575,9 @@ class PaperExecutorNoreV1(Core):
             return
         if not was_reached and not tick.is_trade(seq):
             return
-        self._tell_trigger(order, price, rules, seq, tick, messages)
+        self._trigger_at(order, price, rules, seq, tick, messages)
 
-    def _tell_trigger(
+    def _trigger_at(
         self,
         order: Order,
         price: int,
@@ -613,7 +611,7 @@ class PaperExecutorNoreV1(Core):
             return True
         is_short = False
         if order.side == BUY and order.time_in_force == FOK:
-            # All levels are paid, or none is taken.
+            # Cash has to cover all levels.
             parts = [cost_up(qty, price) for qty, price in found.parts(order, touch)]
             needed = sum([self._fees.with_fee(notional, TAKER) for notional in parts])
             is_short = needed > portfolio.balances.get(rules.quote_asset, 0)
@@ -625,17 +623,17 @@ class PaperExecutorNoreV1(Core):
             if is_buy:
                 cash = portfolio.balances.get(rules.quote_asset, 0)
                 if notional + (0 if is_in_base else fee) > cash:
-                    # As much as the cash pays, in whole steps.
+                    # As much as the cash covers, in whole steps.
                     is_short = True
                     paid = qty_for(self._fees.affordable(cash, liquidity), price)
                     qty = found.qty = round_down(paid, order.qty_step)
                     fee = self._fees.fee(qty if is_in_base else cost_up(qty, price), liquidity)
                 if is_in_base and fee >= qty:
-                    qty = 0  # A purchase that its fee, rounded up, would eat whole.
+                    qty = 0  # The fee, rounded up, would consume the whole purchase.
             if qty and not (is_short and order.time_in_force == FOK):
                 if order.stop_limit is not None:
-                    # What its target's quote sells is the trade at the target.
-                    self._tell_trigger(order, price, rules, seq, tick, messages)
+                    # The sale by its target's quote is the trade at the target.
+                    self._trigger_at(order, price, rules, seq, tick, messages)
                 # A due order's tick is never older than its intent.
                 ref, ts, n = tick.ref(seq), tick.ts, len(messages)
                 paying = rules.base_asset if is_in_base else rules.quote_asset
@@ -677,7 +675,7 @@ class PaperExecutorNoreV1(Core):
         self._reason = reason
         messages.append(move_of(order, reason, ts, seq, cause, len(messages)))
 
-    # --- what others see ----------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     def open_positions(self) -> list[dict[str, str]]:
         """Return the open positions, each with the order that rests for it."""
@@ -706,7 +704,7 @@ class PaperExecutorNoreV1(Core):
         }
 
     def facts(self) -> JsonObject:
-        """Return cash, equity and what is open, for health and the live table."""
+        """Return cash, equity, open orders and positions, for health and the live table."""
         if self._portfolio is None:
             return {"open_orders": 0, "open_positions": []}
         portfolio = self._portfolio
@@ -767,4 +765,4 @@ class PaperExecutorNoreV1(Core):
 
 
 def _unopened() -> InvariantError:
-    return InvariantError("execution", INVARIANT_BROKEN, "no run_opening was taken")
+    return InvariantError("execution", INVARIANT_BROKEN, "no run_opening before this input")

@@ -1,11 +1,11 @@
 """The virtual portfolio on disk: `portfolio.json` and `open_positions.json` in the run's `var`.
 
 Both are projections for people and programs that do not read queues; the fills are the truth. They
-are written atomically after the fills they tell of are durable, and can be deleted at any time:
-`run_opening`, fills and results give the same bytes again. How often is the shell's affair: it asks
-once a second and at the end. A `portfolio.json` that contradicts the fills is
-STOP(NONDETERMINISM); `open_positions.json` holds a part of it, with the orders that rest, campaign,
-levels of the plan and mark, and is only written, never compared.
+are written atomically once their fills are durable, and can be deleted at any time: `run_opening`,
+fills and results give the same bytes again. The shell writes them once a second and at the end. A
+`portfolio.json` that contradicts the fills is STOP(NONDETERMINISM). `open_positions.json` holds the
+positions with resting orders, campaign, levels of the plan and mark; it is only written, never
+compared.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SHOWN_NS: Final = 5_000_000_000
 class PortfolioStore:
     """Store of the two files of one run; `check` reads `portfolio.json` alone.
 
-    The generation of both files is one more than the fills they hold, so equal portfolios of a run
-    are equal files.
+    The generation of both files is one more than their number of fills, so equal portfolios of a
+    run give equal files.
     """
 
     def __init__(self, folder: Path, run_id: str, clock_ns: Callable[[], int] = machine_ns) -> None:
-        """Write below `folder`; what stands there of another run is replaced."""
+        """Write below `folder`; files of another run there are replaced."""
         self._portfolio = folder / PORTFOLIO_FILE
         self._open_positions = folder / OPEN_POSITIONS_FILE
         self._run_id = run_id
@@ -59,20 +59,20 @@ class PortfolioStore:
     ) -> None:
         """Write both files if fills, resting orders or balances changed since the last time.
 
-        Where levels or marks alone moved, `open_positions.json` follows every five seconds: each
-        atomic file is a commit of the file system, for which the syncs of decisions wait.
+        If only levels or marks moved, `open_positions.json` is written every five seconds: each
+        atomic write is a commit of the file system, which delays the syncs of decisions.
 
         Args:
-            portfolio: As it is now.
-            ledger: As it is now.
-            listed: Open positions with the orders that rest for them; None for positions alone.
-            balances: Free and reserved by asset; None where the profile lists none.
-            levels: Of the plans, by symbol; dust has none.
-            marks: The value of a unit, by symbol.
-            is_last: Whether levels and marks are written, however long ago they were.
+            portfolio: The present portfolio.
+            ledger: The present ledger.
+            listed: Open positions with the orders that rest for them; None for positions only.
+            balances: Free and reserved balance by asset; None if the profile lists none.
+            levels: Levels of the plans, by symbol; dust has none.
+            marks: Marks by symbol.
+            is_last: Whether levels and marks are written regardless of the five seconds.
 
         Raises:
-            IntegrityError: The first time, when the file of this run contradicts the portfolio.
+            IntegrityError: At the first call, the file of this run contradicts the portfolio.
             RunStop: The disk refuses.
         """
         positions = portfolio.open_positions() if listed is None else listed
@@ -98,9 +98,9 @@ class PortfolioStore:
         self._shown, self._shown_ns = shown, now_ns
 
     def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
-        """Compare `portfolio.json` with a portfolio made from at least the fills that it holds.
+        """Compare `portfolio.json` with a portfolio made from at least as many fills.
 
-        No file, the file of another run, and one with fewer fills pass: it is only behind.
+        A missing file, a file of another run and a file with fewer fills pass.
 
         Raises:
             IntegrityError: NONDETERMINISM where it contradicts the fills; ATOMICITY_VIOLATION
@@ -127,7 +127,7 @@ class PortfolioStore:
 def _shown(
     position: Mapping[str, str], levels: Mapping[str, JsonObject], marks: Mapping[str, int]
 ) -> JsonObject:
-    """Return levels and mark of a listed position, as far as they are known."""
+    """Return levels and mark of a listed position, if they are known."""
     symbol = position["symbol"]
     found: JsonObject = {}
     if symbol in levels and "dust_qty" not in position:

@@ -1,19 +1,20 @@
-"""The fill model `queue`: a resting limit order waits behind what is displayed at its price.
+"""The fill model `queue`: a resting limit order waits behind the size displayed at its price.
 
-Assumptions. Orders that take at once (market orders, limits that cross when they first meet the
-market) trade as in the model `touch`. A limit order that rests joins the end of the queue: before
-it stands all that the venue displays at its price at that moment, as the touch says where the limit
-is the best price, else as the last recorded `book` event says; nobody where the limit betters the
-touch. From then on
+Assumptions. Orders that take at once (market orders, limits that cross at their first tick) trade
+as in the model `touch`. A resting limit order joins the end of the queue. Ahead of it is the size
+displayed at its price at that moment: the size of the touch if the limit is the best price, else
+the size in the last recorded `book` event; nothing if the limit is better than the touch. From then
+on
 
-* a trade at its price by a taker of the other side first consumes the queue ahead, then fills us;
-* a trade through its price, or the opposite touch at its price, proves the queue gone: it fills us;
+* a trade at its price by a taker of the other side first consumes the queue ahead, then fills it;
+* a trade through its price, or the opposite touch at its price, proves that the queue is gone and
+  fills it;
 * neither gives more than the trade's quantity or the displayed size, and always at the limit.
 
-Doubt counts against us. Whoever cancels was behind us. Where no book reaches down to the price the
-queue is unknown, and trades at the price fill nothing until touch or book show it; then all that
-they show is ahead. A gap in market data shortens no queue. A trade at the price whose taker is not
-known counts for nobody; a trade through the price fills whoever took.
+Doubt counts against our orders. Cancelled size was behind them. If no book reaches the price, the
+queue is unknown: trades at the price fill nothing until touch or book show it, and then all that
+they show is ahead. A gap in market data shortens no queue. A trade at the price with an unknown
+taker fills nothing; a trade through the price fills whichever side took.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class QueueFills(FillModel):
         self._taker_side: str = ""
 
     def begin(self, tick: ScaledTick, seq: int) -> None:
-        """Take the tick; all our orders together share the quantity of its trade."""
+        """Take the tick; all our orders share the quantity of its trade."""
         self._trade_left = 0
         said = tick.event(seq).payload
         if isinstance(said, MarketTick) and said.kind == "trade" and said.qty is not None:
@@ -53,7 +54,7 @@ class QueueFills(FillModel):
             self._taker_side = said.taker_side or ""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
-        """Find what the touch gives, or the trade once the queue ahead is consumed."""
+        """Match an order with the touch, or with the trade once the queue ahead is consumed."""
         limit = order.limit
         if limit is None or crosses(order.side, limit, touch.price(order.side)):
             self.is_displayed = True
@@ -62,8 +63,8 @@ class QueueFills(FillModel):
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
             return False
         if self._ahead.get(order.order_id) is None:
-            # The queue is known from now on, or still not. A size shown now has this tick's trade
-            # behind it, so the trade must not shorten it; only one through the price counts.
+            # The queue is known from now on, or still unknown. A size shown now already includes
+            # this tick's trade, which must not shorten it; only a trade through the price counts.
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
             if not self._is_through(order.side, limit):
                 return False
@@ -72,7 +73,7 @@ class QueueFills(FillModel):
         return self.qty > 0
 
     def _given(self, order: Order, limit: int) -> int:
-        """Return the quantity that this tick's trade leaves for an order, and move its queue on."""
+        """Return the quantity of this tick's trade for an order, and shorten its queue."""
         if self._trade_left <= 0:
             return 0
         if self._is_through(order.side, limit):
@@ -91,7 +92,7 @@ class QueueFills(FillModel):
         return self._trade_price < limit if side == BUY else self._trade_price > limit
 
     def _displayed(self, order: Order, limit: int, touch: Touch) -> int | None:
-        """Return the size displayed at a limit that does not cross; None where nobody knows."""
+        """Return the size displayed at a limit that does not cross; None if unknown."""
         is_buy = order.side == BUY
         best, size = (touch.bid, touch.bid_qty) if is_buy else (touch.ask, touch.ask_qty)
         if limit == best:
@@ -110,7 +111,7 @@ class QueueFills(FillModel):
         return None
 
     def on_fill(self) -> None:
-        """Take a fill out of the trade that gave it."""
+        """Subtract the fill from the quantity of its trade."""
         self._trade_left -= self.qty
 
     def on_book(self, book: Book) -> None:
@@ -128,7 +129,7 @@ class QueueFills(FillModel):
             self._ahead = {name: ahead for name, ahead in self._ahead.items() if name in kept}
 
     def to_json(self) -> JsonObject:
-        """Return books and queues; the rest of a trade lasts for its step alone."""
+        """Return books and queues; the rest of a trade only lasts for its step."""
         return {
             "books": {symbol: book.to_json() for symbol, book in self._books.items()},
             "ahead": {

@@ -1,8 +1,8 @@
-"""Told plans: the levels of each position as risk told them last, for the file of positions.
+"""Reported plans: the levels that risk reported last for each position, for the positions file.
 
-They are no input of the executor, and nothing it decides follows from them: its process reads them
-from the queue `risk_actions`, behind its own inputs, when it writes the file. Execution ends after
-risk, so that at a planned end the levels are the last that risk told.
+They are no input of the executor, and none of its decisions depends on them: its process reads them
+from the queue `risk_actions`, apart from its inputs, when it writes the file. Execution ends after
+risk, so at a planned end the levels are the last ones reported.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LEVELS: Final = (
     *("stop", "stop_reason", "target", "target_reason", "rungs", "until_ts", "stop_hard"),
     *("stop_entry", "stop_break_even", "stop_trailing", "stop_signal", "target_signal", "peak"),
 )
-"""Fields of `position_plan` that are levels, and what they follow."""
+"""Fields of `position_plan` that are copied: the levels, their reasons and the peak."""
 BATCH: Final = 1_000
 _PLAN: Final = f'"{PositionPlan.TYPE}"'.encode()
 
 
-class ToldPlans:
-    """Reader of the plans that risk told.
+class ReportedPlans:
+    """Reader of the plans that risk reported.
 
     Args:
-        reader: Of the queue of risk's actions, from its first line.
+        reader: Reader of the queue `risk_actions`, from its first line.
         decode: Returns the event of a queue's name and line.
     """
 
@@ -39,11 +39,11 @@ class ToldPlans:
         self._levels: dict[str, JsonObject] = {}
 
     def read(self) -> Mapping[str, JsonObject]:
-        """Return the levels told last of each open position, by symbol.
+        """Return the levels reported last for each open position, by symbol.
 
         Raises:
             IntegrityError: The queue is damaged.
-            ContractError: A plan is against its contract.
+            ContractError: A plan breaks its contract.
         """
         while lines := self._reader.read(BATCH):
             for line in lines:
@@ -54,7 +54,7 @@ class ToldPlans:
     def _take(self, event: Event) -> None:
         plan = event.payload
         if not isinstance(plan, PositionPlan):
-            return  # Another event that has the word in a text.
+            return  # Another event whose text contains the word.
         if plan.original_qty is None:
             self._levels.pop(plan.symbol, None)  # Closed.
             return

@@ -1,4 +1,4 @@
-"""The process of `execution_role`: the paper executor in the shell, its portfolio on disk."""
+"""The process of `execution_role`: the paper executor in the shell, with its files on disk."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from minibot.execution.core import core_from_config, core_from_state
 from minibot.execution.order_protocol import OrderManager
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.execution.portfolio import PortfolioStore
-from minibot.execution.told_plans import ToldPlans
+from minibot.execution.reported_plans import ReportedPlans
 from minibot.runtime.context import RoleContext
 from minibot.runtime.shell import run_core
 
 
 def main(context: RoleContext) -> int:
-    """Run the paper executor until it is told to end or has to stop; return the exit code."""
+    """Run the paper executor until the run ends or stops; return the exit code."""
     store = PortfolioStore(context.var.root, context.run_id)
-    plans = ToldPlans(context.open_input(RISK_ACTIONS), context.codec.decode)
+    plans = ReportedPlans(context.open_input(RISK_ACTIONS), context.codec.decode)
 
     def keep(core: Core, is_last: bool) -> None:
         if isinstance(core, PaperExecutorNoreV1):
@@ -35,13 +35,13 @@ def save(
     *,
     is_last: bool,
 ) -> None:
-    """Put portfolio and open positions of an opened run on disk, where they changed.
+    """Write portfolio and open positions of an opened run to disk, if they changed.
 
     Args:
-        store: Of the two files.
+        store: The store of the two files.
         manager: The manager of the run's orders.
-        levels: What risk told of each position, by symbol.
-        is_last: Whether no later call follows, so that no change may wait.
+        levels: The levels that risk reported for each position, by symbol.
+        is_last: Whether this is the last call, so that no change may wait.
     """
     if manager.is_opened:
         store.save(

@@ -20,8 +20,8 @@ from minibot.execution.portfolio import (
     SHOWN_NS,
     PortfolioStore,
 )
+from minibot.execution.reported_plans import ReportedPlans
 from minibot.execution.role import save
-from minibot.execution.told_plans import ToldPlans
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import make_queue, open_reader, open_writer, queue_folder
 from minibot.kernel.reader import JournalReader
@@ -60,7 +60,7 @@ class Disk:
         make_queue(root, RISK_ACTIONS, None)
         self.writer = open_writer(root, RISK_ACTIONS)
         self.store = PortfolioStore(root, RUN_ID, lambda: self.now_ns)
-        self.plans = ToldPlans(open_reader(root, RISK_ACTIONS), codec().decode)
+        self.plans = ReportedPlans(open_reader(root, RISK_ACTIONS), codec().decode)
 
     def save(self, one: Desk, *, is_last: bool = False) -> JsonObject:
         """Publish what risk said, let the store save, and return the file of positions."""
@@ -143,7 +143,7 @@ def test_action_whose_profile_is_named_like_a_plan_is_none(tmp_path: Path) -> No
     profiles = [event.payload.profile for event in said if isinstance(event.payload, RiskAction)]
     writer.append_json([codec().encode(RISK_ACTIONS, event) for event in said])
 
-    told = ToldPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode).read()
+    told = ReportedPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode).read()
     writer.close()
 
     assert set(profiles) == {"position_plan"}
@@ -173,7 +173,7 @@ def test_file_rebuilt_from_the_queues_has_the_same_bytes(disk: Disk, tmp_path: P
     for number, core in enumerate((again.execution, one.execution)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        plans = ToldPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode)
+        plans = ReportedPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode)
         save(PortfolioStore(folder, RUN_ID), core, plans.read(), is_last=True)
         assert (folder / OPEN_POSITIONS_FILE).read_bytes() == before
     assert b'"levels"' in before
@@ -263,7 +263,7 @@ def test_file_of_a_night_is_rebuilt_from_its_record_to_the_same_bytes(tmp_path: 
     core = core_of(EXECUTION_ROLE, recorded.manifest.config)
     assert isinstance(core, PaperExecutorNoreV1)
     replay_role(recorded, EXECUTION_ROLE, core=core)
-    plans = ToldPlans(
+    plans = ReportedPlans(
         JournalReader(queue_folder(recorded.queues, RISK_ACTIONS), "inbox"), recorded.codec.decode
     )
     rebuilt = tmp_path / "rebuilt"
