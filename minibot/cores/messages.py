@@ -1,9 +1,9 @@
-"""Messages between cores, in whole numbers; an event is made only where one is read.
+"""Messages between cores, in whole numbers; an event is made only when one is needed.
 
-A core answers with messages. `draft` gives the text form of one: payload, checks, amounts and ids
-are formatted when it is called, so a message that is neither journaled nor compared costs no text.
-An event is parsed once into the same message (`of`), so that a core has one way for both. Amounts
-are hundred-millionths (`events.money`).
+A core answers with messages. `draft` formats one as text: payload, checks, amounts and ids, so a
+message that is neither journaled nor compared costs no formatting. An event is parsed once into
+the same kind of message (`of`), so that a core handles both in one way. Amounts are
+hundred-millionths (`events.money`).
 """
 
 from __future__ import annotations
@@ -35,24 +35,23 @@ RESULTS: Final = 1
 SIGNALS: Final = 2
 INTENTS: Final = 3
 ACTIONS: Final = 4
-"""The kind of a message as a number, for tables; the roles say which kind is taken first."""
+"""Kinds of messages as numbers, for tables; `roles.v1.json` says which kind is taken first."""
 
 
 @mypyc_attr(acyclic=True)
 class Message:
     """Message of a core; subclasses add its content.
 
-    Except in risk, messages are made without a constructor, by a function that sets their
-    attributes: `__init__` takes an interpreter twice the time, and each fill is six messages.
+    Except in risk, a function makes messages by setting their attributes, without a constructor:
+    `__init__` takes twice as long when interpreted, and each fill causes six messages.
 
     Attributes:
         place: Index of its kind in `QUEUES` and `WRITERS`.
         ts: The highest `ts` among its causes.
-        tick_seq: The line of `market_ticks` to which it goes back.
-        cause, also: Events from which it follows; the last of them is the input at which its role
-            sent this message.
-        behind: An earlier message of the same step, its first cause.
-        ordinal: Its index in its step.
+        tick_seq: The line of `market_ticks` from which it follows.
+        cause, also: Events from which it follows; the last one set is the input of the step.
+        behind: An earlier message of the same step that is its first cause.
+        ordinal: Its index in the step.
         number: Its line in its queue, if it is written.
     """
 
@@ -67,8 +66,8 @@ class Message:
     _ref: EventId | None = None
     _payload: Payload | None = None
 
-    def came(self, place: int, event: Event) -> None:
-        """Take over id, times and payload of the event that this message stands for."""
+    def take_event(self, place: int, event: Event) -> None:
+        """Take over id, times and payload of the event that this message represents."""
         self.place = place
         self.ts = event.ts
         self.tick_seq = event.tick_seq
@@ -147,7 +146,7 @@ class SignalMessage(Message):
     def of(signal: Signal, event: Event) -> SignalMessage:
         """Return the message of an event."""
         message = SignalMessage()
-        message.came(SIGNALS, event)
+        message.take_event(SIGNALS, event)
         message.symbol = signal.symbol
         message.side = signal.side
         message.confidence = signal.confidence
@@ -184,7 +183,7 @@ class ActionMessage(Message):
     def of(action: RiskAction, event: Event) -> ActionMessage:
         """Return the message of an event."""
         message = ActionMessage()
-        message.came(ACTIONS, event)
+        message.take_event(ACTIONS, event)
         message.symbol = action.symbol
         message.action = action.action
         message.reason_code = action.reason_code
@@ -201,32 +200,35 @@ class ActionMessage(Message):
 
 
 @mypyc_attr(acyclic=True)
-class ToldMessage(Message):
-    """Account's standing, position's plan, scan or regime: told; of these risk keeps the regime."""
+class ReportMessage(Message):
+    """Report: standing of the account, plan of a position, recovery, scan or regime.
 
-    told: Payload
+    Reports inform; no order follows from one, except that risk keeps the regime for its gate.
+    """
+
+    report: Payload
 
     @staticmethod
-    def because(
+    def caused_by(
         cause: EventId,
         ts: int,
         tick_seq: int | None,
         ordinal: int,
-        told: Payload,
+        report: Payload,
         place: int = ACTIONS,
-    ) -> ToldMessage:
-        """Return the message of a step, at its place in it, because of an event."""
-        message = ToldMessage()
+    ) -> ReportMessage:
+        """Return the message with a report caused by an event, number `ordinal` of the step."""
+        message = ReportMessage()
         message.place = place
         message.ts = ts
         message.tick_seq = tick_seq
         message.cause = cause
         message.ordinal = ordinal
-        message.told = told
+        message.report = report
         return message
 
     def _written(self) -> Payload:
-        return self.told
+        return self.report
 
 
 @mypyc_attr(acyclic=True)
@@ -234,14 +236,15 @@ class IntentMessage(Message):
     """Order intent: an order that risk allowed.
 
     Attributes:
-        qty, limit: In numbers; a market order has no limit. A text that is not a number, or too
-            fine, gives 0.
-        stop, target: Prices of trades that trigger a resting order; None where it has no such.
-        trail: How far a stop follows the highest trade, in basis points; None for a fixed one.
-        expires_ts: Market time from which nothing of it is filled any more.
-        late_ts: The same for an entry whose signal is too old then; None without such a bound.
+        qty, limit: Quantity and limit; a market order has no limit. A text that is not a number, or
+            has too many places, becomes 0.
+        stop, target: Prices of trades that trigger a resting order; None for off.
+        trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
+            stop.
+        expires_ts: Market time from which no part of it is filled any more.
+        late_ts: Market time from which its signal is too old for a fill; None without such a bound.
         client: Risk's id for the order.
-        replaces: The id of the open order in whose place it comes.
+        replaces: The id of the open order that it replaces.
         campaign: The id of its campaign; None without one.
     """
 
@@ -268,7 +271,7 @@ class IntentMessage(Message):
     def of(intent: OrderIntent, event: Event) -> IntentMessage:
         """Return the message of an event."""
         message = IntentMessage()
-        message.came(INTENTS, event)
+        message.take_event(INTENTS, event)
         message.symbol = intent.symbol
         message.side = intent.side
         message.qty = _number(intent.qty)
@@ -291,7 +294,7 @@ class IntentMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class CancelMessage(Message):
-    """Order cancel: the end of an open order, asked for by risk."""
+    """Order cancel: risk's request to end an open order."""
 
     symbol: str
     client: EventId
@@ -300,7 +303,7 @@ class CancelMessage(Message):
     def of(cancel: OrderCancel, event: Event) -> CancelMessage:
         """Return the message of an event."""
         message = CancelMessage()
-        message.came(INTENTS, event)
+        message.take_event(INTENTS, event)
         message.symbol = cancel.symbol
         message.client = named(cancel.client_order_id)
         return message
@@ -310,7 +313,7 @@ class CancelMessage(Message):
 
 
 TRIGGERED: Final = "TRIGGERED"
-"""The result of a resting order that is sold at the market from then on."""
+"""The result of a resting order when a trade triggers it; from then on it sells."""
 
 CANCEL_REJECTED: Final = "CANCEL_REJECTED"
 """The result of a cancel that changes nothing."""
@@ -337,7 +340,7 @@ class ResultMessage(Message):
     def of(result: OrderResult, event: Event) -> ResultMessage:
         """Return the message of an event."""
         message = ResultMessage()
-        message.came(RESULTS, event)
+        message.take_event(RESULTS, event)
         message.client = named(result.client_order_id)
         message.order = named(result.order_id)
         message.result = result.result
@@ -390,7 +393,7 @@ class FillMessage(Message):
     def of(fill: Fill, event: Event) -> FillMessage:
         """Return the message of an event."""
         message = FillMessage.read(fill)
-        message.came(FILLS, event)
+        message.take_event(FILLS, event)
         return message
 
     @property
@@ -407,9 +410,9 @@ class FillMessage(Message):
 
 
 def tells_fee_in_base(symbol: str, base_asset: str) -> bool:
-    """Return whether `pays_in_base` can see a fee in the base asset of a symbol.
+    """Return whether `pays_in_base` can detect a fee in the base asset of a symbol.
 
-    It cannot of TUSDT: T begins its name and ends it, as a quote asset would.
+    It cannot for TUSDT, whose name both begins and ends with its base asset T.
     """
     return not symbol.endswith(base_asset)
 
@@ -417,14 +420,14 @@ def tells_fee_in_base(symbol: str, base_asset: str) -> bool:
 _KINDS: Final = (FillMessage, ResultMessage, SignalMessage, IntentMessage, ActionMessage)
 
 QUEUES: Final = tuple([kind.QUEUE for kind in _KINDS])
-"""Where a message of each kind is written, by place."""
+"""Queue of each kind of message, by place."""
 
 WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
 """Writer of each queue, by place: each queue has one."""
 
 
 def stop_in(message: Message) -> str:
-    """Return the reason code if risk stops the run with this message, else an empty text."""
+    """Return the reason code if this message is a STOP of risk, else an empty text."""
     if isinstance(message, ActionMessage) and message.action == "STOP":
         return message.reason_code
     return ""

@@ -1,8 +1,8 @@
-"""Decision record: what a report reads of a run, written out while the run decides.
+"""Decision record: the parts of a run that a report reads, recorded while the run decides.
 
-A year of one-minute bars is hundreds of thousands of decisions, of which a report needs the digest,
-counts and the trades. So each one is written once, digested and let go: holds, what risk refused,
-order results and the account's standing are not kept, and no event is made of them.
+A year of one-minute bars has hundreds of thousands of decisions; a report needs their digest,
+counts and the trades. So each decision is encoded once, added to the digest and dropped: holds,
+refusals of risk, order results and the account's standing are not kept, and become no events.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from minibot.cores.messages import (
     RESULTS,
     ActionMessage,
     Message,
+    ReportMessage,
     ResultMessage,
     SignalMessage,
-    ToldMessage,
 )
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
@@ -29,7 +29,7 @@ class DecisionRecord:
     """Record of one pass.
 
     Args:
-        has_values: Whether the values that the strategy named are kept too, for pictures.
+        has_values: Whether the values that the strategy named are kept as well, for pictures.
     """
 
     def __init__(self, *, has_values: bool) -> None:
@@ -42,10 +42,10 @@ class DecisionRecord:
         self._causes: set[EventId] = set()
 
     def take(self, messages: Sequence[Message], event_of: Callable[[Message], Event]) -> None:
-        """Take the next messages; they stand for nothing that changes later.
+        """Take the next messages, whose contents do not change later.
 
-        Each step takes all of them: from message to message, its code would come from a cold cache,
-        which made writing a quarter longer.
+        Each step goes through all of them: switching steps for each message made it a quarter
+        slower, as code left the processor's cache.
         """
         for message in messages:
             message.payload()
@@ -54,7 +54,7 @@ class DecisionRecord:
         self._keep(messages, event_of)
 
     def _log(self, messages: Sequence[Message]) -> None:
-        """Log signals, what risk refused, and orders that ended unfilled."""
+        """Log signals, refusals of risk, and orders that ended unfilled."""
         log = self._signals
         for message in messages:
             if isinstance(message, SignalMessage):
@@ -69,15 +69,15 @@ class DecisionRecord:
                     log.add_result(result)
 
     def _keep(self, messages: Sequence[Message], event_of: Callable[[Message], Event]) -> None:
-        """Keep what a report reads, and that from which it follows."""
+        """Keep the messages that a report reads, and their causes."""
         kept, causes = self._kept, self._causes
         for message in messages:
             if isinstance(message, SignalMessage):
-                if message.side != HOLD:  # Nothing follows from a hold.
+                if message.side != HOLD:  # A hold causes nothing.
                     kept[message.ref()] = message
             elif isinstance(message, ActionMessage) and message.action == BLOCK:
                 for cause in message.causes():
-                    # A fill may cause one too, as where what it left is too little to protect.
+                    # A fill may cause a refusal too, if the position left is too small to protect.
                     if cause not in causes and isinstance(kept.get(cause), SignalMessage):
                         del kept[cause]
             elif message.place != RESULTS and not _is_standing(message):
@@ -89,7 +89,7 @@ class DecisionRecord:
                 kept[message.ref()] = _written(message, event_of)
 
     def give(self, result: BacktestResult, event_of: Callable[[Message], Event]) -> None:
-        """Put the recorded events, signals and digest into the result of the pass."""
+        """Store the recorded events, signals and digest in the result of the pass."""
         result.derived = [
             _written(each, event_of) if isinstance(each, SignalMessage) else each
             for each in self._kept.values()
@@ -99,7 +99,7 @@ class DecisionRecord:
 
 
 def _is_standing(message: Message) -> bool:
-    return isinstance(message, ToldMessage) and isinstance(message.told, RiskStanding)
+    return isinstance(message, ReportMessage) and isinstance(message.report, RiskStanding)
 
 
 def _written(message: Message, event_of: Callable[[Message], Event]) -> Derived:

@@ -1,11 +1,10 @@
-"""Account: equity against its high-water mark over carried runs, and the state that follows.
+"""Account: its drawdown over carried runs, and the tier that follows from it.
 
-The drawdown limit of a night counts from the night's own mark; tiers count from the account's,
-which no run lowers. In ACTIVE entries keep their size, in REDUCING they are cut to a share of it,
-in HALTED they are refused; exits are never held back. The tiers are one table, a row each, from
-ACTIVE down. A row begins once the drawdown is above its first bound and ends once it is at most its
-second, lower one, so that no state flutters. Where drawdown falls or rises past several rows at
-once, the last of them holds.
+The drawdown limit of a night counts from the night's own high-water mark; tiers count from the
+account's, which no run lowers. ACTIVE leaves entries their size, REDUCING cuts them to a share of
+it, HALTED refuses them; exits are always allowed. A tier begins above its first bound and ends at
+or below its second, lower one; the distance between them keeps the state from switching to and fro.
+If the drawdown passes several tiers at once, the last of them applies.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ UNIT: Final[int] = 10**DRAWDOWN_PLACES
 
 
 class Tier(NamedTuple):
-    """Row of the table: a state, its bounds, and the share of an entry's amount that may enter.
+    """Tier: a state, its bounds, and the share of an entry's size that it allows.
 
-    It holds once drawdown is above `begins`, until drawdown is at most `ends`; both in
-    ten-thousandths of a basis point.
+    It begins above the drawdown `begins` and ends at or below `ends`; both in ten-thousandths of a
+    basis point.
     """
 
     state: str
@@ -41,8 +40,8 @@ class Tier(NamedTuple):
     entry_percent: int
 
 
-def table_of(sections: tuple[DrawdownTierSection, ...]) -> tuple[Tier, ...]:
-    """Return the table of the profile's tiers; its first row is ACTIVE."""
+def tiers_of(sections: tuple[DrawdownTierSection, ...]) -> tuple[Tier, ...]:
+    """Return the tiers of the profile, in order of drawdown; the first is ACTIVE."""
     rows = [Tier(ACTIVE, -1, -1, 100)]
     for tier in sections:
         share = 0 if tier.state == HALTED_TIER else tier.entry_percent or 0
@@ -50,13 +49,13 @@ def table_of(sections: tuple[DrawdownTierSection, ...]) -> tuple[Tier, ...]:
     return tuple(rows)
 
 
-def tier_at(table: tuple[Tier, ...], place: int, drawdown: int) -> int:
-    """Return the index of the row that holds at a drawdown, if `place` held before."""
-    while place + 1 < len(table) and drawdown > table[place + 1].begins:
-        place += 1
-    while place and drawdown <= table[place].ends:
-        place -= 1
-    return place
+def tier_at(tiers: tuple[Tier, ...], tier: int, drawdown: int) -> int:
+    """Return the index of the tier at a drawdown; `tier` is the index before."""
+    while tier + 1 < len(tiers) and drawdown > tiers[tier + 1].begins:
+        tier += 1
+    while tier and drawdown <= tiers[tier].ends:
+        tier -= 1
+    return tier
 
 
 @final
@@ -65,98 +64,98 @@ class Account:
 
     Attributes:
         is_on: Whether the profile has tiers, or a hard limit on the drawdown of the account.
-        table: The rows of `table_of`.
-        mark: The highest equity of all carried runs.
-        place: The index of the row that holds.
-        is_carried: Whether the mark came from an earlier run.
-        unseen: The worth less the value in equity of carried lots that wait for their first price,
-            at the last prices of the run before; a carried mark alone counts it.
+        tiers: All tiers, as `tiers_of` returns them.
+        high_water_mark: The highest equity of all carried runs.
+        tier: Index of the present tier.
+        is_carried: Whether the high-water mark came from an earlier run.
+        unpriced: Value that carried lots without a price yet would add to equity at the last prices
+            of the run before; it counts only against a carried high-water mark.
         hard: The hard limit on drawdown; `UNBOUNDED` for none.
-        low, high: Between these equities, both included, mark and tier stay and the hard limit
-            holds.
+        low, high: Within these equities, both included, high-water mark and tier stay as they are
+            and the hard limit is kept.
     """
 
     __slots__ = (
-        *("hard", "high", "is_carried", "is_on", "low", "mark", "place", "table", "unseen"),
+        *("hard", "high", "high_water_mark", "is_carried", "is_on", "low", "tier", "tiers"),
+        "unpriced",
     )
 
     def __init__(self, limits: Limits) -> None:
-        """Start without a mark."""
-        self.table: tuple[Tier, ...] = table_of(limits.drawdown_tiers)
+        """Start without a high-water mark."""
+        self.tiers: tuple[Tier, ...] = tiers_of(limits.drawdown_tiers)
         self.hard: int = limits.account_drawdown.hard
-        self.is_on: bool = len(self.table) > 1 or self.hard < UNBOUNDED
-        self.mark: int = 0
-        self.place: int = 0
+        self.is_on: bool = len(self.tiers) > 1 or self.hard < UNBOUNDED
+        self.high_water_mark: int = 0
+        self.tier: int = 0
         self.is_carried: bool = False
-        self.unseen: int = 0
+        self.unpriced: int = 0
         self.low: int = 0
         self.high: int = 0
 
     @property
     def state_name(self) -> str:
-        """The state of the tier that holds."""
-        return self.table[self.place].state
+        """The state of the present tier."""
+        return self.tiers[self.tier].state
 
-    def open(self, mark: int, place: int) -> None:
-        """Set the high-water mark and the index of the row that holds, and find the bounds."""
-        self.mark, self.place = mark, place
+    def open(self, high_water_mark: int, tier: int) -> None:
+        """Set the high-water mark and the index of the tier, and compute the bounds."""
+        self.high_water_mark, self.tier = high_water_mark, tier
         self._bound()
 
     def carry(self, carried: Mapping[str, Any]) -> None:
-        """Take over the mark and the tier that the last run left.
+        """Take over the high-water mark and the tier of the run before.
 
-        Where this profile has fewer tiers than the carried index, its deepest one holds until the
-        first equity.
+        If this profile has fewer tiers, its deepest one applies until the first equity.
 
         Raises:
-            InvariantError: The mark is not above zero.
+            InvariantError: The high-water mark is not above zero.
         """
         mark = parse_amount(carried["high_water_mark"])
         if mark <= 0:
             detail = f"run_opening: high_water_mark {carried['high_water_mark']}, expected above 0"
             raise InvariantError("risk", INVARIANT_BROKEN, detail)
         self.is_carried = True
-        self.open(mark, min(carried["tier"], len(self.table) - 1))
+        self.open(mark, min(carried["tier"], len(self.tiers) - 1))
 
     def rebase(self, difference: int) -> None:
-        """Move the high-water mark, as a carried lot met its first price in this run.
+        """Move the high-water mark when a carried lot gets its first price in this run.
 
-        A carried mark stays: it is an equity of an earlier run, at the prices of then.
+        A carried high-water mark stays: it is an equity of an earlier run at that run's prices.
         """
         if not self.is_carried:
-            self.open(self.mark + difference, self.place)
+            self.open(self.high_water_mark + difference, self.tier)
 
-    def value_unseen(self, unseen: int) -> None:
-        """Take the `unseen` of now; a mark that is not carried moves with these lots instead."""
+    def set_unpriced(self, unpriced: int) -> None:
+        """Set `unpriced`; a mark that is not carried moves with these lots instead."""
         if self.is_carried:
-            self.unseen = unseen
+            self.unpriced = unpriced
             self._bound()
 
     def on_equity(self, equity: int) -> None:
-        """Take the equity of now, which may raise the mark and change the tier."""
+        """Take the present equity, which may raise the high-water mark and change the tier."""
         if self.low <= equity <= self.high:
             return
-        if equity + self.unseen > self.mark:
-            self.mark = equity + self.unseen
-        self.place = tier_at(self.table, self.place, self.drawdown(equity))
+        if equity + self.unpriced > self.high_water_mark:
+            self.high_water_mark = equity + self.unpriced
+        self.tier = tier_at(self.tiers, self.tier, self.drawdown(equity))
         self._bound()
 
     def drawdown(self, equity: int) -> int:
-        """Return how far equity is below the mark, in 10**-4 bps, rounded up."""
-        equity += self.unseen
-        if self.mark <= 0 or equity >= self.mark:
+        """Return how far equity is below the high-water mark, in 10**-4 bps, rounded up."""
+        equity += self.unpriced
+        if self.high_water_mark <= 0 or equity >= self.high_water_mark:
             return 0
-        return -((equity - self.mark) * WHOLE // self.mark)
+        return -((equity - self.high_water_mark) * WHOLE // self.high_water_mark)
 
     def halting(self) -> int:
         """Return the drawdown above which no entry is allowed now; `UNBOUNDED` for none.
 
-        Without a HALTED tier it is the hard limit, beyond which a carried account may begin a run.
+        Without a HALTED tier it is the hard limit; a carried account may begin a run beyond it.
         """
-        row = self.table[self.place]
+        row = self.tiers[self.tier]
         if row.state == HALTED_TIER:
             return row.ends
-        for tier in self.table:
+        for tier in self.tiers:
             if tier.state == HALTED_TIER:
                 return tier.begins
         return self.hard
@@ -172,47 +171,47 @@ class Account:
     def entry_drawdown(self, equity: int) -> int:
         """Return the drawdown that an entry's check compares.
 
-        Within a hard limit that no HALTED tier stands before it is `NOT_ASKED`.
+        It is `NOT_ASKED` while only the hard limit stands and the drawdown is within it.
         """
         fallen, most = self.drawdown(equity), self.halting()
         return NOT_ASKED if most == self.hard and fallen <= most else fallen
 
     @property
     def entry_percent(self) -> int:
-        """Share of an entry's amount that may enter now, in percent."""
-        return self.table[self.place].entry_percent
+        """Percentage of an entry's amount that the present tier allows."""
+        return self.tiers[self.tier].entry_percent
 
     def _bound(self) -> None:
-        """Find `low` and `high`."""
-        mark, place, table = self.mark, self.place, self.table
+        """Compute `low` and `high`."""
+        mark, tier, tiers = self.high_water_mark, self.tier, self.tiers
         self.high = mark
         worst = self.hard
-        if place:
-            back = mark - _share(mark, table[place].ends)
+        if tier:
+            back = mark - _share(mark, tiers[tier].ends)
             self.high = min(mark, back - 1)
-        if place + 1 < len(table):
-            worst = min(worst, table[place + 1].begins)
-        self.high -= self.unseen
-        self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst) - self.unseen
+        if tier + 1 < len(tiers):
+            worst = min(worst, tiers[tier + 1].begins)
+        self.high -= self.unpriced
+        self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst) - self.unpriced
 
     # --- as text --------------------------------------------------------------------------------
 
     def texts(self, equity: int) -> JsonObject:
-        """Return mark and drawdown for health and screen; empty in a profile that limits neither.
+        """Return high-water mark and drawdown for health and screen; empty if neither is limited.
 
-        Both count over carried runs: the night's own drawdown may be small beside them.
+        Both count over carried runs: the night's own drawdown may be much smaller.
         """
         if not self.is_on:
             return {}
         return {
-            "account_high_water_mark": amount_text(self.mark),
+            "account_high_water_mark": amount_text(self.high_water_mark),
             "account_drawdown_bps": format_fixed(self.drawdown(equity), DRAWDOWN_PLACES),
         }
 
     def left_texts(self, equity: int) -> dict[str, str]:
         """Return headroom by the limit's name, as health and screen show it.
 
-        The headroom of recorded actions has no such room, so that runs of before stay the same.
+        Recorded actions leave it out, so that older runs replay unchanged.
         """
         left = self.left(equity)
         if left == UNBOUNDED:
@@ -220,9 +219,9 @@ class Account:
         return {OF_ACCOUNT_DRAWDOWN.name: format_fixed(left, DRAWDOWN_PLACES)}
 
     def state(self) -> JsonObject:
-        """Return mark and tier as canonical JSON values."""
+        """Return high-water mark and tier as canonical JSON values."""
         carried: JsonObject = {"is_carried": True} if self.is_carried else {}
-        return {"mark": amount_text(self.mark), "place": self.place, **carried}
+        return {"mark": amount_text(self.high_water_mark), "place": self.tier, **carried}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
@@ -231,5 +230,5 @@ class Account:
 
 
 def _share(mark: int, drawdown: int) -> int:
-    """Return a drawdown as an amount of its mark, rounded down; 0 without a mark."""
+    """Return a drawdown as an amount of its high-water mark, rounded down; 0 without a mark."""
     return mul_div_down(mark, drawdown, WHOLE) if mark > 0 else 0

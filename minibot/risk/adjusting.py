@@ -1,9 +1,9 @@
-"""Adjusting: levels of a position that its strategy moves, a stop only up, a target either way.
+"""Adjusting: a strategy moves the levels of its position, a stop only up, a target either way.
 
-A stop or target that is reached already refuses the whole wish. A stop at or below the one in
-force, or a trail wider than the strategy's former one, is left out, and its check fails; where
-nothing else is wanted, that refuses the wish. A nearer trail stands below the highest bid that the
-former followed, which may sell at once. A target above one of the profile stands behind it.
+A stop or target that the price has already reached refuses the whole adjustment. A stop at or below
+the one in force, or a trail wider than the strategy's present one, is skipped and its check fails;
+if nothing else is wanted, the adjustment is refused. A tighter trail keeps the peak of the former
+trail, so it may sell at once. A target above the profile's is kept, but the lower one is in force.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from minibot.risk.signal_gates import (
     tick_age,
 )
 
-# What is left out refuses nothing by itself.
+# A level that fails one of these is skipped; the adjustment itself is not refused.
 STOP_RISES: Final = Gate("stop_in_force", places=PLACES, passes=ABOVE)
 TRAIL_NEARS: Final = Gate("trail_in_force", places=PLACES, passes=BELOW)
 TARGET_COUNTS: Final = Gate("target_in_force", places=PLACES)
 
 
 def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return ADJUST where a level was taken, else BLOCK.
+    """Return ADJUST if a level was changed, else BLOCK.
 
-    A raised stop that rests with the executor is replaced with the next tick.
+    A raised stop that rests with the executor is replaced at the next tick.
     """
     ref, wish = signal.ref(), signal.wish or Wish()
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
@@ -79,7 +79,7 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
 
 
 def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[Row, ...]:
-    """Return the checks that an ADJUST signal has to pass before its levels are looked at."""
+    """Return the checks that an ADJUST signal has to pass before its levels are judged."""
     now, limits, wish = state.now, state.limits, signal.wish or Wish()
     exits, holding = market.exits or state.exits_of(market), market.holding
     has_touch = market.is_fresh and market.has_mid
@@ -96,7 +96,7 @@ def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tupl
 
 
 def reached_rows(wish: Wish, market: Market, stop: int, target: int) -> tuple[Row, ...]:
-    """Return the checks that no level is reached already; both are in whole price steps."""
+    """Return the checks that the price has reached no level; both are in whole price steps."""
     return (
         (WISHED_STOP, stop or NOT_ASKED, market.bid),
         (WISHED_TARGET, target if wish.target else NOT_ASKED, market.ask),
@@ -104,13 +104,13 @@ def reached_rows(wish: Wish, market: Market, stop: int, target: int) -> tuple[Ro
 
 
 def taken_rows(plan: Plan, stop: int, target: int, distance: int) -> tuple[Row, Row, Row]:
-    """Return the checks of stop, trail and target against what is in force; they refuse nothing.
+    """Return the checks of stop, trail and target against the levels in force; none refuses.
 
     Args:
-        plan: Of the position, brought up to date.
-        stop: In whole price steps; 0 for none.
-        target: 0 for none.
-        distance: Of the trail at the present peak; 0 for none.
+        plan: The plan of the position, brought up to date.
+        stop: The new stop in whole price steps; 0 for none.
+        target: The new target; 0 for none.
+        distance: Distance of the new trail at the present peak; 0 for none.
     """
     ceiling = min(plan.target, plan.age)
     nearest = plan.own_distance() if plan.has_trail else NOT_ASKED

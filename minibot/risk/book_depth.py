@@ -1,10 +1,10 @@
-"""Depth of the book beside an entry: what bids and asks near the mid are worth, and whose they are.
+"""Depth of the book, as a gate for entries: the value of bids and asks near the mid, by venue.
 
-An entry buys from the asks and its exit sells to the bids, so the lesser of the two counts. Values
-come from `book` events alone, and only from those that name the profile's own venue: a book that
-names another one, such as an aggregator, or none lets nothing enter, and neither do rules that name
-another. A book that does not reach 2 % of the mid gives a lower bound, which is enough where it
-reaches the limit. A missing book, one from before a gap or one that is too old lets nothing enter.
+An entry buys from the asks and its exit sells to the bids, so the smaller side counts. Only `book`
+events of the profile's own venue count: no entry is allowed where the book or the symbol's rules
+name another venue, such as an aggregator, or where the book names none. A book that does not reach
+2 % of the mid gives a lower bound, which passes if it meets the limit. A book that is missing, too
+old or from before a gap allows no entry.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SHORT: Final = Gate("depth_notional", SHORT_BOOK, PLACES, passes=AT_LEAST)
 @mypyc_attr(acyclic=True)
 @final
 class DepthReading:
-    """Reading of one entry: the last book of its symbol.
+    """Figures of one entry, from the last book of its symbol.
 
     Attributes:
         own: The venue of the profile.
-        venue: The other venue that the rules name, else that of the book; empty without a book
-            that tells its depth, and where the book names none.
-        age_ms: Age of the book in ms of market time; `NOT_ASKED` without one.
-        notional: What the lesser side is worth in hundred-millionths; `NOT_ASKED` without a book.
-        is_whole: Whether the lesser side reaches 2 % of the mid.
+        venue: The foreign venue that the rules name, else the venue of the book; empty without a
+            book with depth values, or if the book names no venue.
+        age_ms: Age of the book in ms of market time; `NOT_ASKED` without a book.
+        notional: Value of the smaller side in hundred-millionths; `NOT_ASKED` without a book.
+        is_whole: Whether the smaller side reaches 2 % of the mid.
     """
 
     __slots__ = ("age_ms", "is_whole", "notional", "own", "venue")
@@ -50,23 +50,23 @@ class DepthReading:
 
 
 def venue_gate(reading: DepthReading) -> Gate:
-    """Return the check that there is a book of the profile's venue, with the word for another."""
+    """Return the check that there is a book of the profile's venue; it shows the venue found."""
     reason = FOREIGN_VENUE if reading.venue else NO_BOOK
     return Gate("book_venue", reason, words=(reading.own, reading.venue or NONE))
 
 
 def depth_gate(reading: DepthReading) -> Gate:
-    """Return the check of depth: THIN_BOOK for a whole side, SHORT_BOOK where more may be there."""
+    """Return the check of depth: THIN_BOOK for a complete side, SHORT_BOOK for a lower bound."""
     return THIN if reading.is_whole else SHORT
 
 
 def depth_rows(reading: DepthReading, age_ms_max: int, least: int) -> tuple[Row, ...]:
-    """Return the checks of an entry by its reading.
+    """Return the checks of an entry by its figures.
 
     Args:
-        reading: The book.
-        age_ms_max: The oldest book that counts.
-        least: The least value of either side in hundred-millionths.
+        reading: The figures.
+        age_ms_max: Largest age of a book that counts.
+        least: Smallest allowed value of either side in hundred-millionths.
     """
     return (
         (venue_gate(reading), reading.venue != reading.own, False),
@@ -82,9 +82,9 @@ class SideValues:
 
     Attributes:
         ts: Time of the book, Unix ms.
-        bid, ask: What either side is worth in hundred-millionths.
-        is_bid_whole, is_ask_whole: Whether that is all there is within 2 % of the mid.
-        venue: Whose book it is; empty where the event did not say, which lets nothing enter.
+        bid, ask: Value of each side in hundred-millionths.
+        is_bid_whole, is_ask_whole: Whether the kept levels cover all of 2 % of the mid.
+        venue: The venue of the book; empty if the event names none, which allows no entry.
     """
 
     __slots__ = ("ask", "bid", "is_ask_whole", "is_bid_whole", "ts", "venue")
@@ -105,11 +105,11 @@ class BookDepth:
     """The last book of each symbol as far as depth goes.
 
     Attributes:
-        least: Of the profile, in hundred-millionths; 0 where depth is not asked.
-        is_on: Whether it is asked.
+        least: Smallest allowed value of a side in hundred-millionths; 0 if the gate is off.
+        is_on: Whether the profile has the gate.
         own: The venue of the profile.
-        books: By symbol; none before the first book, after a gap, and of a book without depth.
-        foreign: Venues that the rules of a symbol name, where they are not the profile's.
+        books: By symbol; missing before the first book, after a gap, or without depth values.
+        foreign: By symbol, the venue that its rules name, if it is not the profile's.
     """
 
     __slots__ = ("books", "foreign", "is_on", "least", "own")
@@ -124,7 +124,7 @@ class BookDepth:
         self.foreign: dict[str, str] = {}
 
     def on_book(self, book: Book, ts: int) -> None:
-        """Take a book of time `ts`; one that does not tell its depth is none."""
+        """Take a book of time `ts`; one without depth values counts as no book."""
         bid, ask = book.bid_depth, book.ask_depth
         if bid is None or ask is None:
             self.books.pop(book.symbol, None)
@@ -139,7 +139,7 @@ class BookDepth:
         )
 
     def on_gap(self, symbol: str) -> None:
-        """Trust the last book of a symbol no longer."""
+        """Drop the last book of a symbol: it may be out of date."""
         self.books.pop(symbol, None)
 
     def on_instrument(self, instrument: Instrument) -> None:
@@ -151,7 +151,7 @@ class BookDepth:
             self.foreign[instrument.symbol] = venue
 
     def reading(self, symbol: str, now: int) -> DepthReading:
-        """Return age, venue and lesser side of the last book at market time `now`."""
+        """Return age, venue and smaller side of the last book at market time `now`."""
         found, book = DepthReading(self.own), self.books.get(symbol)
         if book is None:
             return found

@@ -1,11 +1,10 @@
 """Budgets and their use: notional and loss of night, day and week, drawdown, orders per minute.
 
-The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
-own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time, the week
-begins on Monday. The amounts that former runs used come with `run_opening`; what they gained in day
-or week is a negative loss. Losses are measured on equity, so fees and open positions count. A lot
-that was carried into the run counts from its first mark in this run on: what it lost before belongs
-to the night before.
+The night is the run. A backtest longer than a night is a sequence of nights (`backtest.night_ms`),
+each with its own budgets, like consecutive runs. The day is the UTC day of market time; the week
+begins on Monday. `run_opening` brings the amounts that earlier runs used; a gain of theirs in the
+day or week is a negative loss. Losses are measured on equity, so fees and open positions count. A
+carried lot counts from its first mark in this run: earlier losses belong to the night before.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ class Budgets:
         account: High-water mark and tier over carried runs.
         equity: Equity after the last price or fill.
         high_water_mark: The highest equity of the night.
-        night_notional, day_notional, week_notional: Notional that entries of the night, the UTC day
-            and its week bought, without fees, with the share that earlier runs used.
-        night_level, day_level, week_level: Equity at the start of night, UTC day or week plus the
-            loss that earlier runs used: the used loss is the level less equity.
-        midnight: When the next day or night begins: a step from then on calls `roll`. It is 0
-            before the run is open and once it is stopped, so that each step looks for these first.
+        night_notional, day_notional, week_notional: Notional bought in the night, the UTC day and
+            the week, without fees, including earlier runs.
+        night_level, day_level, week_level: Equity at the start of night, UTC day or week, plus the
+            loss of earlier runs in it: the used loss is the level less equity.
+        midnight: When the next day or night begins; a step at or after it calls `roll`. It is 0
+            before the run is open and after a STOP, so that each step then checks for both.
     """
 
     __slots__ = (
@@ -85,10 +84,10 @@ class Budgets:
     )
 
     def __init__(self, limits: Limits) -> None:
-        """Start with nothing used; `open` sets where the run starts."""
+        """Start with nothing used; `open` sets the amounts with which the run begins."""
         self.limits: Limits = limits
         self.account: Account = Account(limits)
-        # What earlier runs used, by the names of `BUDGETS`.
+        # Amounts that earlier runs used, in the order of `BUDGETS`.
         self._night_notional_used: int = 0
         self._day_notional_used: int = 0
         self._night_loss_used: int = 0
@@ -98,17 +97,17 @@ class Budgets:
         self._opening_day: int = 0
         self._day: int = 0
         self.midnight: int = 0
-        # The least equity at which no hard limit is exceeded, while all else stays as it is.
+        # The lowest equity at which no hard limit is exceeded, all else unchanged.
         self._floor: int = 0
         self._is_floor_known: bool = False
-        # When this night ends, None where the run is one night; and what earlier nights bought.
+        # End of this night, None if the run is one night; notional that earlier nights bought.
         self._night_ends: int | None = None
         self._bought_before: int = 0
-        # When this night began, for its pace.
+        # Start of this night, for its pace.
         self._night_from: int = 0
         self._night_base: int = 0
         self._day_base: int = 0
-        # Equity at the start of the week, what it bought, and what the run had bought before it.
+        # Equity at the start of the week, notional bought in it, and by the run before it.
         self._week_base: int = 0
         self._week_bought: int = 0
         self._week_bought_before: int = 0
@@ -125,11 +124,11 @@ class Budgets:
         self._order_times: list[int] = []
 
     def open(self, used: Mapping[str, str], equity: int, now: int) -> None:
-        """Start the run with what earlier runs used of its budgets.
+        """Start the run with the amounts of its budgets that earlier runs used.
 
         Raises:
-            InvariantError: A budget is unknown, or its used amount negative without being the loss
-                of day or week, where it is a gain of earlier runs.
+            InvariantError: A budget is unknown, or its used amount is negative. Only the loss of
+                day or week may be negative: a gain of earlier runs.
         """
         for name, text in used.items():
             is_negative = parse_amount(text) < 0
@@ -149,7 +148,7 @@ class Budgets:
         self._week_base = equity
         if self.account.is_on:
             self.account.open(equity, 0)
-        self._reckon()
+        self._recompute()
 
     def _carry(self, used: Mapping[str, str]) -> None:
         """Take over the amounts that earlier runs used; a budget not named starts at 0."""
@@ -158,7 +157,7 @@ class Budgets:
         self._night_loss_used, self._day_loss_used = amounts[2], amounts[3]
         self._week_notional_used, self._week_loss_used = amounts[4], amounts[5]
 
-    def _reckon(self) -> None:
+    def _recompute(self) -> None:
         """Recompute used notional and levels after a base or an amount of earlier runs changed."""
         is_opening_day = self._day == self._opening_day
         self.night_notional = self._night_notional_used + self._night_bought
@@ -197,7 +196,7 @@ class Budgets:
             self._day = day
             self._day_base = self.equity
             self._day_bought = 0
-            self._reckon()
+            self._recompute()
 
     def _begin_night(self, ended: int, now: int) -> None:
         """Start a night with nothing used, as a run that follows another one does."""
@@ -208,12 +207,12 @@ class Budgets:
         self._bought_before += self._night_bought
         self._night_bought = 0
         self._night_base = self.high_water_mark = self.equity
-        self._reckon()
+        self._recompute()
 
     def _rebase(self, difference: int, moved: int) -> None:
-        """Move all bases, as the first price of a carried lot differs from its cost.
+        """Move all bases when the first price of a carried lot differs from its cost.
 
-        What moved since the run before stays a gain or loss of day and week.
+        The part `moved` since the run before stays a gain or loss of day and week.
         """
         self._night_base += difference
         self._day_base += difference - moved
@@ -221,7 +220,7 @@ class Budgets:
         self.high_water_mark += difference
         if self.account.is_on:
             self.account.rebase(difference)
-        self._reckon()
+        self._recompute()
 
     def on_bought(self, portfolio: Portfolio) -> None:
         """Update the used notional from the portfolio, which has booked a purchase."""
@@ -238,23 +237,23 @@ class Budgets:
             self._is_floor_known = False
 
     def on_equity(
-        self, equity: int, unseen: int, rebased: int = 0, moved: int = 0
+        self, equity: int, unpriced: int, rebased: int = 0, moved: int = 0
     ) -> Checklist | None:
         """Take a new equity; return a failed check for every hard limit exceeded, or None.
 
         Args:
             equity: Cash plus positions at their last prices.
-            unseen: Its lack for carried lots without a price, as in `Positions`.
-            rebased: Value less cost of a carried lot that met its first price now: all bases move
+            unpriced: Value that carried lots without a price would add, as in `Positions`.
+            rebased: Value less cost of a carried lot that got its first price now: all bases move
                 by it, so that it is no loss of this run.
-            moved: The part of it that came about since the run before: day and week count it.
+            moved: The part of it since the run before, which day and week count.
         """
         if rebased or moved:
             self._rebase(rebased, moved)
         self.equity = equity
         account = self.account
-        if account.is_carried and unseen != account.unseen:
-            account.value_unseen(unseen)
+        if account.is_carried and unpriced != account.unpriced:
+            account.set_unpriced(unpriced)
             self._is_floor_known = False
         if account.is_on and not account.low <= equity <= account.high:
             account.on_equity(equity)
@@ -267,7 +266,7 @@ class Budgets:
         return self._breaches()
 
     def on_order(self, now: int, recent: int) -> None:
-        """Count an order sent now; keep the last `recent` before it, as many as `orders` found."""
+        """Count an order sent now; keep the last `recent` before it, the number from `orders`."""
         times = self._order_times
         over = len(times) - recent
         if over:
@@ -286,11 +285,11 @@ class Budgets:
         return len(self._order_times) - over
 
     def paced(self, now: int) -> int:
-        """Return how much notional the night's pace allows to have been used by now, rounded down.
+        """Return the notional that the night's pace allows by now, rounded down.
 
-        It is soft x min(1, head start + elapsed / planned): `night_notional_soft`, the share of
-        `night_notional_pace`, and the time of the night that has passed of the one planned. With
-        a head start of 10 percent a tenth may be used at once, and all after nine tenths of it.
+        It is `night_notional_soft` x min(1, head start + elapsed / planned time of the night); the
+        head start is `night_notional_pace`. With 10 percent, a tenth may be used at once, and all
+        of it after nine tenths of the night.
         """
         limits = self.limits
         planned, soft = limits.pace_ms, limits.night_notional.entry_max
@@ -307,7 +306,7 @@ class Budgets:
         return exceeded(self.hard_rows())
 
     def hard_rows(self) -> tuple[Row, ...]:
-        """Return the hard limits on notional, loss and drawdown, any failure of which is a STOP."""
+        """Return the hard limits on notional, loss and drawdown; any failure is a STOP."""
         limits, equity, account = self.limits, self.equity, self.account
         fallen = account.drawdown(equity) if account.is_on else NOT_ASKED
         week, week_loss, whole = limits.week_notional, limits.week_loss, limits.account_drawdown
@@ -334,7 +333,7 @@ class Budgets:
         )
 
     def _equity_floor(self) -> int:
-        """Return the least equity at which neither loss nor drawdown exceeds its hard value."""
+        """Return the lowest equity at which neither loss nor drawdown exceeds its hard value."""
         limits, high = self.limits, self.high_water_mark
         night = self.night_level - limits.night_loss.hard
         day = self.day_level - limits.day_loss.hard
@@ -343,14 +342,14 @@ class Budgets:
         week = self.week_level - limits.week_loss.hard
         floor = floor if floor > week else week
         if limits.account_drawdown.is_on:
-            mark = self.account.mark
+            mark = self.account.high_water_mark
             account = mark - mul_div_down(mark, limits.account_drawdown.hard, WHOLE)
-            account -= self.account.unseen
+            account -= self.account.unpriced
             floor = floor if floor > account else account
         return floor if floor > drawdown else drawdown
 
     def bound(self, rest: int, qty: int, quiet: QuietRange) -> bool:
-        """Bound bid plus ask so that equity exceeds no hard limit and no high-water mark.
+        """Bound bid plus ask so that equity breaks no hard limit and sets no high-water mark.
 
         Args:
             rest: Equity without the position.
@@ -374,9 +373,9 @@ class Budgets:
         return True
 
     def room(self) -> tuple[int, int]:
-        """Return how far equity may fall and rise without a hard limit or a high-water mark passed.
+        """Return how far equity may fall and rise before a hard limit or high-water mark is passed.
 
-        Both are negative where that is not known.
+        Both are negative if that is unknown.
         """
         high, floor = self.high_water_mark, self._floor
         if self.account.is_on:
@@ -450,7 +449,7 @@ class Budgets:
             budgets._week_bought_before = parse_amount(week["bought_before"])
         if budgets.account.is_on:
             budgets.account.restore(state["account"])
-        budgets._reckon()
+        budgets._recompute()
         return budgets
 
 

@@ -1,13 +1,13 @@
 """Campaign: the entries and exits of a symbol from flat to flat, with one worst loss for all.
 
-It begins with an allowed entry while nothing is held and nothing is on its way, and ends where both
-are so again; dust is nothing. How many entries it may have and how much it may lose at its stop are
-fixed at the first of them. Each entry that risk allows counts, even one that buys nothing. The
-first one has its share of the worst loss, as if all of them had its size; a later one has all that
-is left, so that averaging down adds no risk.
+It begins with an allowed entry while no position and no open order exists, and ends when that is so
+again; dust is no position. The number of entries and the worst loss at the stop are fixed at the
+first entry. Each entry that risk allows counts, even one that buys nothing. The first entry may use
+an equal share of the worst loss; a later one may use all that is left, so that averaging down adds
+no risk.
 
-Amounts are hundred-millionths. Losses are reckoned with the taker's fees, a purchase at the ask of
-its decision and a sale at the stop: a dearer fill and a gap through the stop lose more.
+Amounts are hundred-millionths. Losses are computed with the taker's fees, a purchase at the ask of
+its decision and a sale at the stop. A worse fill, or a gap through the stop, loses more.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from minibot.risk.distances import SHARE_UNIT, share_distance
 from minibot.risk.ladder import WHOLE_PERCENT, is_too_small
 
 ALL: Final = -1
-"""The quantity that a campaign keeps while no part is to be sold."""
+"""Value of `Campaign.keep` while no part is to be sold."""
 
 NO_LEVEL: Final = 0
-"""The price of a recovery row that is not there: every bid is above it."""
+"""The price of a recovery row that does not exist: every bid is above it."""
 
 ROUNDED: Final = 4
 """The most by which rounding raises a loss, in hundred-millionths: cost, proceeds and both fees are
@@ -57,15 +57,15 @@ ENTRIES: Final = Gate("campaign_entries", CAMPAIGN_FULL)
 ENTRY_WAIT: Final = Gate("campaign_wait_ms", CAMPAIGN_COOLDOWN, passes=AT_LEAST)
 AT_RISK: Final = Gate("campaign_at_risk", CAMPAIGN_RESERVE, PLACES, passes=BELOW)
 RECOVERY_PRICE: Final = Gate("recovery_price", RECOVERY_HOLD, PLACES, passes=ABOVE)
-# A limit that makes the order smaller, and the proof of what it leaves.
+# A limit that makes the order smaller, and the check of the loss that remains.
 CAMPAIGN_NOTIONAL: Final = Gate("campaign_notional", places=PLACES, cuts=CAMPAIGN_RESERVE)
 CAMPAIGN_LOSS: Final = Gate("campaign_loss_at_stop", CAMPAIGN_RESERVE, PLACES)
-# A position is reduced because it fails.
+# A failure reduces the position.
 RECOVERY_QTY: Final = Gate("recovery_qty", RECOVERY_PART, PLACES)
 
 
 class RecoveryRow(NamedTuple):
-    """Row of `risk.recovery`: a loss in ten-thousandths of a basis point, and the choice there."""
+    """Row of `risk.recovery`: a loss in ten-thousandths of a basis point, and the choice at it."""
 
     share: int
     choice: str
@@ -77,11 +77,11 @@ class CampaignRules:
 
     Attributes:
         is_on: Whether the exit policy is a campaign.
-        entries_max: Entries of one campaign.
+        entries_max: Most entries of one campaign.
         loss_max: The worst loss of one campaign.
         wait_ms: Least time between two entries of a campaign; 0 for none.
-        rows: What to do at which loss from the average entry; losses rise.
-        part_percent: How much of what is held a de-risk sells.
+        rows: The choices by loss from the average entry; losses rise.
+        part_percent: Share of the position that a de-risk sells.
         hard_share: Distance of the hard stop, as in `PlanRules`.
         fee: The taker's rate.
     """
@@ -114,7 +114,7 @@ class CampaignRules:
         """Return the bid at or below which a row is reached, in whole price steps.
 
         Args:
-            place: The index of the row; `NO_LEVEL` for one that is not there.
+            place: Index of the row; past the last row the level is `NO_LEVEL`.
             entry: The average entry price.
             step: The venue's price step.
         """
@@ -123,7 +123,7 @@ class CampaignRules:
         return entry * (SHARE_UNIT - self.rows[place].share) // SHARE_UNIT // step * step
 
     def held_below(self, entry: int, step: int) -> int:
-        """Return the bid at or below which no entry is allowed: the level of the first `hold`."""
+        """Return the bid at or below which no entry is allowed: the level of the first HOLD row."""
         for place, row in enumerate(self.rows):
             if row.choice == HOLD:
                 return self.level(place, entry, step)
@@ -135,17 +135,18 @@ class Campaign:
     """The campaign of a symbol.
 
     Attributes:
-        ref: The event id of its first allowing action; None where there is no campaign. A position
-            that no entry of the run opened, nor a carried campaign, has an id of its own.
-        entries, entries_max: Entries so far, and how many there may be.
+        ref: Its id, the event id of the action that allowed its first entry; None without a
+            campaign. A position that neither an entry of this run nor a carried campaign opened
+            has an id of its own.
+        entries, entries_max: Entries so far, and the most that are allowed.
         loss_max: Its worst loss.
         entered_ts: Market time of the last entry.
         spent, received: Cost of purchases and proceeds of sales so far, with fees.
-        qty: How much of the purchases is held; dust of a former position is no part of it.
-        stop: The stop by which its last entry was sized; 0 where nothing was held, as the fill sets
-            one.
-        row: How many rows of `risk.recovery` were reached at the deepest.
-        keep: The quantity to which a de-risk reduces the position; `ALL` for none.
+        qty: Quantity bought and still held, without the dust of a former position.
+        stop: The stop by which its last entry was sized; 0 if nothing was held then, as the fill
+            sets the stop.
+        row: Most rows of `risk.recovery` reached so far.
+        keep: The quantity to which a de-risk reduces the position; `ALL` while none does.
     """
 
     __slots__ = (
@@ -167,7 +168,7 @@ class Campaign:
         self.end()
 
     def end(self) -> None:
-        """Forget everything: nothing is held and nothing is on its way."""
+        """Forget everything: neither a position nor an open order is left."""
         self.ref: EventId | None = None
         self.entries: int = 0
         self.entries_max: int = 0
@@ -186,8 +187,8 @@ class Campaign:
         return self.ref is not None
 
     @property
-    def is_parting(self) -> bool:
-        """True while a de-risk has something left to sell."""
+    def is_reducing(self) -> bool:
+        """True while a de-risk still has a quantity to sell."""
         return self.keep != ALL
 
     def begin(self, ref: EventId, rules: CampaignRules) -> None:
@@ -197,17 +198,17 @@ class Campaign:
         self.entries_max, self.loss_max = rules.entries_max, rules.loss_max
 
     def enter(self, now: int, stop: int) -> None:
-        """Count an allowed entry, and keep the stop that sized it; 0 where its fill sets one."""
+        """Count an allowed entry, and keep the stop that sized it; 0 if its fill sets the stop."""
         self.entries += 1
         self.entered_ts, self.stop = now, stop
 
     def adopt(self, ref: EventId, rules: CampaignRules, qty: int, cost: int, now: int) -> None:
-        """Begin with a position that no campaign opened, as if its purchase were the first entry.
+        """Begin with a position that no campaign opened; its purchase counts as the first entry.
 
         Args:
             ref: The id of the campaign.
             rules: The campaign of the profile.
-            qty: How much is held.
+            qty: Quantity held.
             cost: Its cost without fees.
             now: Market time.
         """
@@ -216,14 +217,14 @@ class Campaign:
         self.add(rules, qty, cost)
 
     def add(self, rules: CampaignRules, qty: int, cost: int) -> None:
-        """Take coins bought before this run, and their cost without fees."""
+        """Add coins bought before this run, and their cost without fees."""
         self.qty += qty
         self.spent += cost + fee_up(cost, rules.fee)
         if self.keep != ALL:
             self.keep += qty
 
     def on_fill(self, fill: FillMessage) -> None:
-        """Take a fill of the symbol; of a sale beyond `qty` the rest is dust, and counts not."""
+        """Take a fill of the symbol; the part of a sale beyond `qty` is dust and does not count."""
         qty, fee = fill.qty, 0 if fill.pays_in_base else fill.fee
         if fill.side == BUY:
             got = qty - fill.fee if fill.pays_in_base else qty
@@ -237,24 +238,24 @@ class Campaign:
         self.received += mul_div_down(proceeds_down(qty, fill.price) - fee, own, qty)
 
     def keep_all(self) -> None:
-        """End a de-risk, as nothing is held."""
+        """End a de-risk: nothing is held."""
         self.keep = ALL
 
     def on_held(self, qty: int) -> None:
-        """Take the quantity held after a fill: a de-risk ends once no more than `keep` is held."""
+        """Take the quantity held after a fill; a de-risk ends at `keep` or less."""
         if qty <= self.keep:
             self.keep = ALL
 
     def at_risk(self, stop: int, fee: int) -> int:
         """Return the loss of the whole campaign, with fees, if its coins are sold at a stop.
 
-        What its sales have gained or lost so far is part of it; a gain is negative.
+        It includes the gains and losses of its sales so far; a gain is negative.
         """
         proceeds = proceeds_down(self.qty, stop)
         return self.spent - self.received - proceeds + fee_up(proceeds, fee)
 
     def reached(self, rules: CampaignRules, entry: int, step: int, bid: int) -> int:
-        """Return how many rows are reached at a bid, or were before."""
+        """Return the number of rows reached at this bid or earlier."""
         place = self.row
         while place < len(rules.rows) and bid <= rules.level(place, entry, step):
             place += 1
@@ -265,22 +266,22 @@ class Campaign:
         return rules.level(self.row, entry, step)
 
     def leaves(self, rules: CampaignRules) -> bool:
-        """Return whether a row was reached at which the position is left."""
+        """Return whether the deepest row reached closes the position."""
         rows = rules.rows[: self.row]
         return bool(rows) and rows[-1].choice == LEAVE
 
     def reach(
         self, rules: CampaignRules, row: int, qty: int, bounds: Bounds, price: int, stop: int
     ) -> str:
-        """Take the deepest row that is reached now; return its choice.
+        """Apply the deepest row that is reached now; return its choice.
 
         Args:
             rules: The campaign of the profile.
-            row: How many rows are reached.
-            qty: How much is held.
+            row: Number of rows reached.
+            qty: Quantity held.
             bounds: The venue's bounds on an order at the market.
             price: The price at which the venue values a sale.
-            stop: The hard stop, at which what is kept can still be sold.
+            stop: The hard stop; the quantity kept must still be large enough to sell there.
         """
         self.row = row
         choice = rules.rows[row - 1].choice
@@ -312,9 +313,9 @@ class Campaign:
 
         Args:
             ref: Its id.
-            rules: The campaign of this run's profile; rows that it lacks are not reached.
-            said: As `carried` returned it.
-            held: How much is held.
+            rules: The campaign of this run's profile; rows that it lacks count as not reached.
+            said: The campaign as `carried` returned it.
+            held: Quantity held.
         """
         self.ref = ref
         self.entries, self.entries_max = said["entries"], said["entries_max"]
@@ -337,11 +338,11 @@ class Campaign:
 
 @final
 class Reserve:
-    """Loss that an entry may bring within its campaign.
+    """Loss that an entry may add to its campaign.
 
     Args:
-        at_risk: The loss of the campaign, if what is held is sold at the stop.
-        most: The most that may be lost with the entry.
+        at_risk: The loss of the campaign if the present position is sold at the stop.
+        most: The largest loss allowed with the entry.
         ask: The price of the entry.
         stop: The price of the stop.
         fee: The taker's rate.
@@ -366,19 +367,19 @@ class Reserve:
         return proceeds_down(left // max(self._per_unit, 1), self.ask)
 
     def loss(self, qty: int) -> int:
-        """Return the loss if all that is held, and `qty` more, is sold at the stop."""
+        """Return the loss if the position and `qty` more are sold at the stop."""
         return self.at_risk - (-qty * self._per_unit // (UNIT * RATE_UNIT)) + ROUNDED
 
 
 def first_stop(rules: CampaignRules, price: int, step: int) -> int:
-    """Return the hard stop of a first purchase at a price, not rounded up to whole steps yet."""
+    """Return the hard stop of a first purchase at a price, not yet rounded up to whole steps."""
     return price - share_distance(price, rules.hard_share, step)
 
 
 def part_of(qty: int, percent: int, bounds: Bounds, price: int, stop: int) -> int:
-    """Return how much a de-risk sells of a quantity, in whole steps, rounded down.
+    """Return the part of a quantity that a de-risk sells, in whole steps, rounded down.
 
-    It is the whole where the part is too small to sell now, or what it leaves at the stop.
+    It is the whole quantity if the part is too small to sell now, or the rest at the stop.
     """
     part = qty * percent // WHOLE_PERCENT // bounds.qty_step * bounds.qty_step
     if is_too_small(part, bounds, price) or is_too_small(qty - part, bounds, stop):
@@ -396,10 +397,10 @@ def campaign_rows(
 
     Args:
         rules: The campaign of the profile.
-        campaign: That of the symbol, which may not have begun.
-        at_risk: The loss of the campaign, if what is held is sold at its stop; `NOT_ASKED` where
-            nothing is held.
-        bid: The price of a sale; `NOT_ASKED` where nothing is held.
+        campaign: The campaign of the symbol, which may not have begun.
+        at_risk: The loss of the campaign if its position is sold at the stop; `NOT_ASKED` without
+            a position.
+        bid: The price of a sale; `NOT_ASKED` without a position.
         level: The bid at or below which no entry is allowed.
         now: Market time.
     """
@@ -415,20 +416,20 @@ def campaign_rows(
 
 
 def reserve_rows(reserve: Reserve, notional: int) -> tuple[Row, ...]:
-    """Return the limit on the notional of an entry by what its campaign may lose."""
+    """Return the limit on the notional of an entry by the worst loss of its campaign."""
     return ((CAMPAIGN_NOTIONAL, notional, reserve.room()),)
 
 
 def reserve_loss_rows(reserve: Reserve, qty: int) -> tuple[Row, ...]:
-    """Return the check of the campaign's loss at its stop with `qty` more."""
+    """Return the check of the campaign's loss at its stop if `qty` more is bought."""
     return ((CAMPAIGN_LOSS, reserve.loss(qty) if qty else NOT_ASKED, reserve.most),)
 
 
 def recovery_rows(campaign: Campaign, qty: int) -> tuple[Row, ...]:
-    """Return the check that no more is held than a de-risk keeps: a failure sells the rest.
+    """Return the check that no more is held than a de-risk keeps; a failure sells the rest.
 
     Args:
-        campaign: That of the symbol.
-        qty: How much is held and not being sold; `NOT_ASKED` where no part can be sold now.
+        campaign: The campaign of the symbol.
+        qty: Quantity held and not being sold; `NOT_ASKED` if no part can be sold now.
     """
     return ((RECOVERY_QTY, qty, campaign.keep),)

@@ -1,10 +1,10 @@
-"""Steps of a campaign: its entries as risk judges and counts them, and the rows of its recovery.
+"""Steps of a campaign: judging and counting its entries, and acting on its recovery rows.
 
-A row of `risk.recovery` is reached by the bid of a judged tick, above the stop in force: at the
-stop itself the position is left for that. It is told once, as `recovery_intent`, before the action
-that it causes: EXIT with RECOVERY_PART for a de-risk, EXIT with RECOVERY_EXIT for an exit. A `hold`
-refuses entries and withdraws their quotes while the bid is at or below its level, and no longer. A
-sale that is not possible yet is made as soon as it is.
+A row of `risk.recovery` is reached when the bid of a judged tick falls to its level while still
+above the stop in force; at the stop, the stop itself closes the position. A reached row is reported
+once, as `recovery_intent`, before the action that it causes: EXIT with RECOVERY_PART for a de-risk,
+EXIT with RECOVERY_EXIT for an exit. A HOLD row refuses entries and withdraws their quotes while the
+bid is at or below its level. A sale that is not possible yet is made as soon as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import LEAVE
 from minibot.cores.event_id import EventId, derived
-from minibot.cores.messages import Message, ToldMessage
+from minibot.cores.messages import Message, ReportMessage
 from minibot.events.decimals import format_fixed, mul_div_down
 from minibot.events.model import BUY, RecoveryIntent
 from minibot.events.money import amount_text, cost_up, fee_up, proceeds_down
@@ -35,14 +35,14 @@ from minibot.risk.positions import Market
 from minibot.risk.risk_state import RiskState
 
 CAMPAIGN_ROLE: Final = "risk_role/campaign"
-"""Stands where ids of events name a role, in the id of a campaign that no action began."""
+"""Takes the place of a role in the id of a campaign that no action began."""
 
 
 # --- entries --------------------------------------------------------------------------------------
 
 
 def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
-    """Return the checks of a campaign that an entry has to pass; none where there is no such."""
+    """Return the checks of a campaign that an entry has to pass; empty without campaigns."""
     exits, rules = market.exits or state.exits_of(market), state.exits.rules.campaign
     campaign, order_rules = exits.campaign, market.rules
     if campaign is None or order_rules is None:
@@ -58,10 +58,10 @@ def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
 
 
 def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve | None:
-    """Return the loss that an entry may bring to its campaign; None where there is no such.
+    """Return the loss that an entry may add to its campaign; None without campaigns.
 
-    A first entry, with all its quotes, has its share of the worst loss at the hard stop. A later
-    one has what is left of it at the stop in force, and nothing at a bid that has reached that.
+    A first entry, with all its quotes, may use its share of the worst loss, at the hard stop. A
+    later one may use the rest of it, at the stop in force, and nothing once the bid is there.
     """
     exits, campaign_rules = market.exits or state.exits_of(market), state.exits.rules.campaign
     campaign = exits.campaign
@@ -86,16 +86,16 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
 
 
 def _is_quoted(state: RiskState, market: Market) -> bool:
-    """Return whether the entry of a market is being quoted, so that its rest is sized again."""
+    """Return whether the entry of a market is quoted, so that its rest is sized again."""
     return any([not quote.is_pinned for quote in state.quotes.open.get(market.symbol, ())])
 
 
 def _resting_loss(
     state: RiskState, market: Market, rules: CampaignRules, stop: int, step: int
 ) -> int:
-    """Return the loss, with both fees, of entries on their way that are bought and stopped out.
+    """Return the loss, with both fees, if the open entries are filled and then stopped out.
 
-    One far below the stop in force has at least the hard stop of its own price.
+    An entry far below the stop in force is stopped out at the hard stop of its own price.
     """
     loss = 0
     for order in state.positions.orders:
@@ -108,13 +108,13 @@ def _resting_loss(
 
 
 def enter(state: RiskState, market: Market, rules: OrderRules, ref: EventId) -> EventId | None:
-    """Count an entry that is allowed now; return its campaign's id, None where there is no such.
+    """Count an entry that is allowed now; return the id of its campaign, None without campaigns.
 
     Args:
         state: The state.
         market: The market of the entry.
-        rules: The venue's, of its symbol.
-        ref: The id of the action that allows it, which begins a campaign where there is none.
+        rules: The venue's rules for the symbol.
+        ref: The id of the action that allows the entry; it begins a campaign if none is open.
     """
     exits = market.exits or state.exits_of(market)
     campaign = exits.campaign
@@ -148,13 +148,13 @@ def _plan_of(state: RiskState, market: Market, rules: OrderRules) -> Plan | None
 
 
 def adopt(state: RiskState, market: Market, cause: EventId, ordinal: int) -> None:
-    """Begin a campaign for a position that none opened, as it was carried or was dust.
+    """Begin a campaign for a position that none opened, because it was carried or was dust.
 
     Args:
         state: The state.
-        market: Its market.
-        cause: The event by which it is a position.
-        ordinal: The number of such a position of this event.
+        market: The market of the position.
+        cause: The event that makes it a position.
+        ordinal: Number of the position among those of this event.
     """
     exits, holding = market.exits or state.exits_of(market), market.holding
     campaign = exits.campaign
@@ -167,7 +167,7 @@ def adopt(state: RiskState, market: Market, cause: EventId, ordinal: int) -> Non
 
 
 def on_flat(state: RiskState, market: Market) -> None:
-    """Keep the stop of a campaign that goes on by an entry on its way, and its wish to leave."""
+    """Keep stop and pending exit of a campaign that an open entry keeps alive while flat."""
     campaign = state.campaign_of(market)
     exits = market.exits or state.exits_of(market)
     if campaign is None or exits.plan is None:
@@ -175,7 +175,7 @@ def on_flat(state: RiskState, market: Market) -> None:
     campaign.keep_all()
     exits.plan.hard = campaign.stop
     if campaign.leaves(state.exits.rules.campaign):
-        exits.left = RECOVERY_EXIT
+        exits.policy_exit = RECOVERY_EXIT
 
 
 # --- recovery -------------------------------------------------------------------------------------
@@ -184,20 +184,20 @@ def on_flat(state: RiskState, market: Market) -> None:
 def recover(
     state: RiskState, market: Market, cause: EventId, ts: int, tick_seq: int
 ) -> Message | None:
-    """Return the intent of the deepest recovery row that a tick reaches, and take its choice.
+    """Return the report of the deepest recovery row that a tick reaches, and apply its choice.
 
     Args:
-        state: The state, which has taken the tick.
-        market: Of an open position.
+        state: The state, after the tick.
+        market: The market of an open position.
         cause: The tick.
-        ts: Its time.
-        tick_seq: Its line.
+        ts: Time of the tick.
+        tick_seq: Line of the tick.
     """
     exits, rules = market.exits or state.exits_of(market), market.rules
     campaign, table = exits.campaign, state.exits.rules.campaign
     if campaign is None or campaign.ref is None or rules is None or not table.rows:
         return None
-    if not market.is_fresh or not market.has_mid or exits.is_asked or exits.left:
+    if not market.is_fresh or not market.has_mid or exits.is_exit_requested or exits.policy_exit:
         return None
     if state.now - market.ts > state.limits.tick_age_ms_max:
         return None
@@ -225,13 +225,13 @@ def recover(
         entry_price=amount_text(plan.entry),
         bid=amount_text(bid),
     )
-    return ToldMessage.because(cause, ts, tick_seq, 0, told)
+    return ReportMessage.caused_by(cause, ts, tick_seq, 0, told)
 
 
 def part_left(state: RiskState, market: Market, rules: OrderRules, campaign: Campaign) -> int:
-    """Return how much a de-risk sells now; 0 while the hard order rate lacks room for it.
+    """Return the quantity that a de-risk sells now; 0 while the hard order rate has no room.
 
-    A part may wait: it never ends the run.
+    A partial sale may wait: it never ends the run.
     """
     part = state.positions.free_qty(market) - campaign.keep
     if is_too_small(part, rules.market_bounds, state.sale_price(market)):

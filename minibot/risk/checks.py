@@ -1,8 +1,7 @@
 """Checks of a decision: rows of gate, value and limit, judged from top to bottom.
 
-A decision writes its checks as rows, each of which names its gate, its value and its limit. The
-gate says how the two compare, and which reason code a failure has. Rows stay numbers until somebody
-reads the action that they belong to.
+Each row names its gate, its value and its limit. The gate defines the comparison and the reason
+code of a failure. Rows stay numbers; they become text only when their action is read.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from minibot.events.native import mypyc_attr
 
 NONE: Final = "none"
 NOT_ASKED: Final[int] = -(1 << 60)
-"""The value of a row that does not apply: it is neither judged nor written."""
+"""Value of a row that does not apply: such a row is neither judged nor written."""
 IS_NOT: Final = ("no", "yes")
-"""Words of a gate that passes while its value is false."""
+"""Words of a yes-or-no gate that passes on "no"; its value is the statement in its name."""
 IS_SO: Final = ("yes", "no")
-"""Words of a gate whose name states what has to be true: its value is whether that is false."""
+"""Words of a yes-or-no gate that passes on "yes"; its value is the negation of its name."""
 
 AT_MOST: Final = "<="
 AT_LEAST: Final = ">="
@@ -33,12 +32,12 @@ class Gate:
     """A kind of check: name, comparison, reason code, and how value and limit are written.
 
     Args:
-        name: Name of the check, as it is written.
-        reason: The reason code of a failure; empty where a failed check alone refuses nothing.
+        name: Name of the check in the record.
+        reason: The reason code of a failure; empty if a failure alone refuses nothing.
         places: Value and limit are scaled by 10**places.
-        passes: The comparison of value with limit by which the check passes.
-        cuts: For a limit that makes an order smaller: the reason code of the refusal if what is
-            left is too small. The smaller order itself is a REDUCE with reason code REDUCED.
+        passes: The check passes if the value compares so with the limit.
+        cuts: For a limit that makes an order smaller: the reason code if the order becomes too
+            small and is refused. The smaller order itself is a REDUCE with reason code REDUCED.
         words: For a yes-or-no check: the text of 0, which passes and is the limit, and of 1.
     """
 
@@ -65,7 +64,7 @@ class Gate:
         self.is_strict: bool = passes in (BELOW, ABOVE)
         self.cuts: str = cuts
         self.words: tuple[str, str] | None = words
-        # What was written last: limits rarely change, and of many checks neither does the value.
+        # The row written last: limits rarely change, and often the value does not either.
         self._value: int = NOT_ASKED
         self._limit: int = NOT_ASKED
         self._limit_text: str = ""
@@ -105,7 +104,7 @@ class Checklist:
 
     Attributes:
         rows: In the order of judging, with those that do not apply.
-        failed: The places of the rows that failed.
+        failed: The indices of the rows that failed.
         reason: The reason code of the first failure that has one; empty without any.
     """
 
@@ -121,9 +120,9 @@ class Checklist:
         """Append rows and judge each of them; return whether all that apply passed."""
         first, passed = len(self.rows), True
         self.rows.extend(rows)
-        # Counted from 0: the compiler makes a plain loop of that alone.
+        # Counted from 0: only then does the compiler make a plain loop.
         for place, (gate, value, limit) in enumerate(rows):
-            # Most checks pass by this alone: no other value is as low as `NOT_ASKED`.
+            # Most checks pass here; so does `NOT_ASKED`, as no value is lower.
             if value <= limit and gate.is_most:
                 continue
             if value != NOT_ASKED and not gate.admits(value, limit):
@@ -132,18 +131,18 @@ class Checklist:
                 passed = False
         return passed
 
-    def show(self, row: Row) -> None:
-        """Append a check as failed that refuses nothing: it is the reason of an exit or a STOP."""
+    def add_failed(self, row: Row) -> None:
+        """Append a failed check that refuses nothing: the reason of an exit or a STOP."""
         self.failed.append(len(self.rows))
         self.rows.append(row)
 
     def fail_last(self, reason: str) -> None:
-        """Fail the row judged last for a reason that its numbers do not show."""
+        """Fail the row judged last, for a reason that its numbers do not show."""
         self.failed.append(len(self.rows) - 1)
         self.refuse(reason)
 
     def refuse(self, reason: str) -> None:
-        """Set the reason to refuse, unless an earlier one stands."""
+        """Set the reason to refuse, unless there is an earlier one."""
         if not self.reason:
             self.reason = reason
 
@@ -164,7 +163,7 @@ def exceeded(rows: tuple[Row, ...]) -> Checklist | None:
         if not gate.admits(value, limit):
             if found is None:
                 found = Checklist()
-            found.show(row)
+            found.add_failed(row)
     return found
 
 

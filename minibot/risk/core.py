@@ -1,12 +1,12 @@
 """The core of `risk_role`: signals in, judged actions and allowed intents out.
 
-It alone writes `order_intents`, each in the same step as the `risk_action` that allows it and after
-it. Entries pass gates, then are sized; exits are allowed even where entries are refused. A hard
-limit ends the run: one `risk_action` STOP, no intent in that step, and nothing after it.
+It alone writes `order_intents`. Each intent follows the `risk_action` that allows it, in the same
+step. Entries pass gates and are then sized; exits are allowed even where entries are refused. A
+hard limit ends the run: one `risk_action` STOP, no intent in that step, and nothing after it.
 
-Invariants: no intent without ALLOW, REDUCE, EXIT or PROTECT before it; no quantity is sold twice
-while a sale is on its way; never more orders in a minute than the hard limit, cancels aside; no
-entry beyond cash, position, exposure or notional limits.
+Invariants: no intent without ALLOW, REDUCE, EXIT or PROTECT before it; no quantity is offered for
+sale twice; never more orders in a minute than the hard limit, not counting cancels; no entry beyond
+cash, position, exposure or notional limits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from minibot.cores.messages import (
     SIGNALS,
     FillMessage,
     Message,
+    ReportMessage,
     ResultMessage,
     SignalMessage,
-    ToldMessage,
 )
 from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
@@ -73,18 +73,18 @@ from minibot.risk.exit_decision import (
     is_entering,
     leave,
     leave_all,
-    leave_bought,
-    leave_dropped,
-    leave_halted,
+    mark_bought_for_exit,
+    mark_dropped_for_exit,
+    mark_halted_for_exit,
     on_exit_position,
     on_sell,
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.plan import NOTHING_WISHED
-from minibot.risk.plan_telling import PlanTelling
+from minibot.risk.plan_reports import PlanReports
 from minibot.risk.positions import NO_PRICE, Market, is_scrap
-from minibot.risk.protection import REJECTED, on_answer, protect
-from minibot.risk.requoting import on_event, on_input, on_quote_ended, on_sell_signal
+from minibot.risk.requoting import on_quote_ended, on_sell_signal, review_all_quotes, review_quotes
+from minibot.risk.resting_exits import REJECTED, on_answer, protect
 from minibot.risk.risk_state import RiskState
 from minibot.risk.standing import Standing
 from minibot.risk.watch import RiskWatch
@@ -100,12 +100,12 @@ class RiskCore(Core):
     )
 
     def __init__(self, config: JsonObject) -> None:
-        """Take limits and exits from the resolved configuration; nothing is known of the world."""
+        """Take limits and exits from the resolved configuration; the run is not open yet."""
         self._state: RiskState = RiskState(config)
         self._standing: Standing = Standing(self._state)
-        self._plans: PlanTelling = PlanTelling(self._state)
+        self._plans: PlanReports = PlanReports(self._state)
         self._tick: ScaledTick = ScaledTick()
-        # Overwritten by the next `quiet_range`: for a symbol that is not held, and for one that is.
+        # Reused by each `quiet_range`: one for a symbol that is not held, one for a held one.
         self._quiet_flat: QuietRange = QuietRange()
         self._quiet_held: QuietRange = QuietRange()
         self._quiet_part: QuietRange = QuietRange()
@@ -113,8 +113,8 @@ class RiskCore(Core):
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
         """Process one input at market time `now`; return the messages that follow, or None.
 
-        They are actions, intents, cancels, plans and standings. After a STOP every input gives
-        None.
+        The messages are actions, intents, cancels, plans and account reports. After a STOP the
+        answer to every input is None.
 
         Raises:
             InvariantError: The input came before `run_opening`, or contradicts the state.
@@ -133,9 +133,9 @@ class RiskCore(Core):
             return self._on_result(item, now)
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
-        if isinstance(item, ToldMessage):
-            if isinstance(item.told, MarketRegime):
-                self._state.regimes.regime = item.told.name
+        if isinstance(item, ReportMessage):
+            if isinstance(item.report, MarketRegime):
+                self._state.regimes.regime = item.report.name
             return None
         raise TypeError(f"{type(item).__name__} is no input of risk")
 
@@ -182,7 +182,7 @@ class RiskCore(Core):
                 return None
             positions = state.positions
             breaches = state.budgets.on_equity(
-                positions.equity, positions.unseen, rebased, positions.moved
+                positions.equity, positions.unpriced, rebased, positions.moved
             )
             if breaches is None:
                 return None
@@ -191,7 +191,7 @@ class RiskCore(Core):
             return [stop(state, breaches, verdict)]
         if isinstance(payload, Instrument) and state.exits.rules.campaign.is_on:
             market = state.positions.of(payload.symbol)
-            state.campaign_of(market)  # One that has ended does not go on with what was dust.
+            state.campaign_of(market)  # Ends a finished campaign: former dust begins a new one.
             self._take(payload, event.ts)
             adopt(state, market, named(event.id, event.run_id), 0)
         else:
@@ -202,21 +202,22 @@ class RiskCore(Core):
     def _with_quotes(
         self, event: Event, messages: list[Message], tick_seq: int | None = None
     ) -> list[Message] | None:
-        """Return the messages of an event, and behind them what it makes of quotes."""
+        """Return the messages of an event, followed by those about quotes."""
         state = self._state
         if state.quotes.open and not state.is_stopped:
-            messages += on_event(state, event, tick_seq, len(messages))
+            messages += review_all_quotes(state, event, tick_seq, len(messages))
         return self._alone(messages)
 
     def _alone(self, messages: list[Message]) -> list[Message] | None:
-        """Return the messages of a step; a STOP, which is the last of them, stands alone."""
+        """Return the messages of a step; after a STOP only that, which is the last of them."""
         return (messages[-1:] if self._state.is_stopped else messages) or None
 
     def _open(self, opening: RunOpening, now: int) -> None:
-        """Start the run with what it holds, and with what earlier runs used and locked.
+        """Start the run with its portfolio and with the used budgets and locks of earlier runs.
 
         Raises:
-            InvariantError: The opening contradicts itself, as by a plan of a symbol not held.
+            InvariantError: The opening contradicts itself, for example a plan of a symbol that is
+                not held.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -227,14 +228,14 @@ class RiskCore(Core):
         budgets.open(opening.budgets_used, positions.equity, now)
         if budgets.account.is_on and opening.account is not None:
             budgets.account.carry(opening.account)
-            budgets.account.value_unseen(positions.unseen)
+            budgets.account.set_unpriced(positions.unpriced)
         if budgets.account.is_on and not positions.held:
             budgets.account.on_equity(positions.equity)
         if state.protections.is_on:
             state.protections.open(positions.portfolio, positions.equity, opening.memory, now)
         for plan in opening.plans or ():
             if plan["symbol"] not in positions.held:
-                detail = f"run_opening: plan of {plan['symbol']}, of which nothing is held"
+                detail = f"run_opening: plan of {plan['symbol']}, expected a held symbol"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail)
             state.exits.carry(plan["symbol"], plan)
         if state.exits.rules.plan.silent_ms is not None:
@@ -242,7 +243,7 @@ class RiskCore(Core):
                 state.exits.on_data(symbol, now)
 
     def _open_campaigns(self, opening: RunOpening, cause: EventId) -> None:
-        """Go on with the campaigns of earlier runs; a position without one gets its own."""
+        """Continue the campaigns of earlier runs; a position without one begins its own."""
         state = self._state
         rules = state.exits.rules.campaign
         for plan in opening.plans or ():
@@ -253,7 +254,7 @@ class RiskCore(Core):
             exits.campaign.carry(named(said["id"]), rules, said, market.qty)
             untold = market.qty - parse_amount(plan["qty"])
             if untold > 0 and market.holding is not None:
-                # A run that ends at once, as by a limit, tells no plan of its last fills.
+                # A run that a STOP ends reports no plan after its last fills.
                 exits.campaign.add(rules, untold, market.holding.cost_of_newest(untold))
             if exits.campaign.leaves(rules):
                 state.exits.mark_for_exit(plan["symbol"], RECOVERY_EXIT)
@@ -261,11 +262,11 @@ class RiskCore(Core):
             adopt(state, state.positions.of(symbol), cause, number)
 
     def _take(self, payload: Payload, ts: int) -> None:
-        """Apply an event that changes the state and asks for no decision; ignore any other type.
+        """Apply an event that changes the state without a decision; ignore any other type.
 
         Args:
-            payload: The event's.
-            ts: Its time.
+            payload: Payload of the event.
+            ts: Time of the event.
         """
         state = self._state
         if isinstance(payload, Instrument):
@@ -274,7 +275,7 @@ class RiskCore(Core):
             rebased = state.positions.on_instrument(payload)
             if rebased:
                 positions = state.positions
-                state.budgets.on_equity(positions.equity, positions.unseen, rebased)
+                state.budgets.on_equity(positions.equity, positions.unpriced, rebased)
             if state.depth.is_on:
                 state.depth.on_instrument(payload)
             if state.vadr.is_on:
@@ -282,20 +283,20 @@ class RiskCore(Core):
             state.exits.invalidate_quiet_range()
             exits = state.exits.find(payload.symbol)
             if exits is not None and was_held and market.holding is None:
-                # What is too little to sell now is no position; an entry on its way goes on.
-                is_asked = exits.is_asked and is_entering(state, market)
+                # Too little to sell by the new rules is no position; an open entry stays.
+                is_asked = exits.is_exit_requested and is_entering(state, market)
                 exits.forget()
-                exits.is_asked = is_asked
+                exits.is_exit_requested = is_asked
                 if exits.campaign is not None:
                     on_flat(state, market)
-            leave_halted(state, payload.symbol)
+            mark_halted_for_exit(state, payload.symbol)
         elif isinstance(payload, Universe):
             state.universe = frozenset(payload.traded)
-            leave_dropped(state)
+            mark_dropped_for_exit(state)
         elif isinstance(payload, Gap):
             state.positions.on_gap(payload.symbol)
             state.depth.on_gap(payload.symbol)
-            # Ticks may have come while this stream was missing, or was quiet before that.
+            # The last tick may be later than the start of the gap.
             last_ts = state.positions.of(payload.symbol).ts
             state.exits.on_gap(payload.symbol, max(payload.from_ts, last_ts))
         elif isinstance(payload, Halt | Resume | LockSymbol):
@@ -324,7 +325,7 @@ class RiskCore(Core):
         return True
 
     def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
-        """Take a signal; return the action on it and the intents it allows; None on HOLD.
+        """Take a signal; return the action on it and the intents that it allows; None for HOLD.
 
         Raises:
             InvariantError: The signal came before `run_opening`.
@@ -364,7 +365,7 @@ class RiskCore(Core):
         rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
             breaches = budgets.on_equity(
-                positions.equity, positions.unseen, rebased, positions.moved
+                positions.equity, positions.unpriced, rebased, positions.moved
             )
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
@@ -383,9 +384,9 @@ class RiskCore(Core):
         return self._on_held_tick(market, tick, seq)
 
     def _on_held_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
-        """Return the exit of a position that is due, or the order that is to rest for it.
+        """Return the exit that is due for a position, or the order that is to rest for it.
 
-        What a recovery row that the tick reaches asks for comes first, and is told before it.
+        If the tick reaches a recovery row, its report comes first, then the exit that it causes.
         """
         state = self._state
         if state.exits.rules.campaign.rows:
@@ -400,7 +401,7 @@ class RiskCore(Core):
     def _leave(
         self, market: Market, tick: ScaledTick, seq: int, ordinal: int
     ) -> list[Message] | None:
-        """Return the exit that is due, or the order to rest, at its place in the step."""
+        """Return the exit that is due, or the order to rest, from message `ordinal` of the step."""
         state = self._state
         if state.exits.rules.rests:
             return protect(state, market, tick.ref(seq), tick.ts, seq, ordinal)
@@ -412,18 +413,19 @@ class RiskCore(Core):
         return leave(state, market, trigger, verdict)
 
     def _on_quoted_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
-        """Return the messages of a tick where a quote stands: the exit's, then the quote's."""
+        """Return the messages of a tick while an entry is quoted: exits first, then quotes."""
         state = self._state
         messages = (self._on_held_tick(market, tick, seq) if market.qty else None) or []
         if not state.is_stopped:
-            messages += on_input(state, market, tick.ref(seq), tick.ts, seq, len(messages))
+            messages += review_quotes(state, market, tick.ref(seq), tick.ts, seq, len(messages))
         return self._alone(messages)
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
         """Return the range of touches in which a symbol's ticks cause no message; None without one.
 
-        Of several such ticks the last alone leaves the core as all of them do: price and equity are
-        those of the last, and no high-water mark rises. The caller may narrow the range.
+        Processing only the last of several such ticks leaves the core in the same state as
+        processing all: price and equity are those of the last, and no high-water mark rises. The
+        caller may narrow the range.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -454,10 +456,10 @@ class RiskCore(Core):
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of a symbol without a quote, for one who tells bars and beats; or None.
+        """Return the range for a caller that passes every bar and beat; None while quoted.
 
-        What is held has its part in equity, which the ticks of other positions move too: the range
-        says how far all of them together may move it.
+        A held position is part of equity, which the ticks of other positions move too: the range
+        limits how far all of them together may move equity.
         """
         state = self._state
         positions = state.positions
@@ -477,24 +479,24 @@ class RiskCore(Core):
         return quiet
 
     def _bound_exits(self, market: Market, now: int, quiet: QuietRange) -> bool:
-        """Bound bid and time by the exits of a held market; return whether bounds are known."""
+        """Bound bid and time by the exits of a held market; return whether they are known."""
         state, exits = self._state, market.exits
         if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
             return False
         longest = state.exits.rules.plan.silent_ms
         if longest is not None:
-            # No tick before that can end a silence as long as this.
+            # No tick before that time can end a silence that is too long.
             quiet.until = min(quiet.until, state.exits.heard_ts(exits, market.ts) + longest)
         return now < quiet.until
 
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, ts: int, now: int) -> None:
-        """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.
+        """Take a closed bar, live or of history; ignore one whose interval nothing uses.
 
         Args:
             symbol: The market.
-            bar: The bar as indicators take it.
+            bar: The bar in floats, for indicators.
             close_units: Its close in hundred-millionths.
-            ts: When it is told.
+            ts: Time of its event.
             now: Market time.
 
         Raises:
@@ -509,7 +511,7 @@ class RiskCore(Core):
         if bar.interval == rules.bar_interval:
             exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
             if rules.plan.silent_ms is not None and bar.is_live and bar.volume > 0:
-                # A bar without a trade closes by the clock: no data came.
+                # A bar without a trade closes by the clock, which is no sign of data.
                 exits.on_data(symbol, ts)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
@@ -521,7 +523,7 @@ class RiskCore(Core):
             state.vadr.on_bar(symbol, bar)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
-        """Take a beat at market time `now`; return plans that moved, and the standing if due.
+        """Take a beat at market time `now`; return plans that moved, and the account if due.
 
         Raises:
             InvariantError: The beat came before `run_opening`.
@@ -537,16 +539,17 @@ class RiskCore(Core):
         cause = named(event.id, event.run_id)
         messages = plans.on_beat(state, cause, event.ts, seq) if plans.is_on else []
         if is_due:
-            told = standing.tell(state, cause, event.ts, seq, len(messages), has_memory=False)
-            messages.append(told)
+            messages.append(
+                standing.report(state, cause, event.ts, seq, len(messages), has_memory=False)
+            )
         if state.quotes.open:
-            messages += on_event(state, event, seq, len(messages))
+            messages += review_all_quotes(state, event, seq, len(messages))
         return self._alone(messages)
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
-        """Take a fill; return the STOP of a hard limit, else what the profile asks for.
+        """Take a fill; return the STOP of a hard limit, else the messages that the profile has on.
 
-        That is the order to rest, or an exit that is due at once; the plan; the standing.
+        These are the order to rest, or an exit that is already due; the plan; the account.
 
         Raises:
             InvariantError: The fill came before `run_opening`, or risk sent no such order.
@@ -568,19 +571,20 @@ class RiskCore(Core):
             exits.campaign.on_fill(fill)
             exits.campaign.on_held(market.qty)
         trades = state.sizing.trades
-        is_left = positions.is_left(market, fill)
+        is_closed = positions.closes(market, fill)
         if trades is not None:
-            trades.on_fill(fill, is_left)
+            trades.on_fill(fill, is_closed)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         if state.protections.is_on:
             order = positions.find(fill.client) if state.exits.rules.rests else None
-            untold = fill.client.text if order is not None and order.is_untold else ""
-            state.protections.on_fill(fill, is_left, untold)
-        breaches = budgets.on_equity(positions.equity, positions.unseen)
+            is_unreported = order is not None and order.is_trigger_unknown
+            unreported = fill.client.text if is_unreported else ""
+            state.protections.on_fill(fill, is_closed, unreported)
+        breaches = budgets.on_equity(positions.equity, positions.unpriced)
         holding, rules = market.holding, market.rules
         if holding is None:
-            if fill.side == SELL:  # A purchase may begin with what is dust by itself.
+            if fill.side == SELL:  # The first fill of a purchase may be dust by itself.
                 exits.forget()
                 if exits.campaign is not None:
                     on_flat(state, market)
@@ -588,8 +592,8 @@ class RiskCore(Core):
                 forget_request(state, market)
         elif rules is not None:
             if fill.side == BUY:
-                leave_bought(state, market.symbol)
-                exits.behind_purchase(holding)
+                mark_bought_for_exit(state, market.symbol)
+                exits.after_purchase(holding)
                 if sized is not None and not exits.is_guarded:
                     state.exits.guard(exits, rules.price_step, sized)
             state.exits.on_fill(exits, holding, rules)
@@ -615,7 +619,7 @@ class RiskCore(Core):
             if self._standing.is_on and not state.is_stopped:
                 messages = messages or []
                 messages.append(
-                    self._standing.tell(
+                    self._standing.report(
                         *(state, fill.ref(), fill.ts, fill.tick_seq, len(messages)), has_memory=True
                     )
                 )
@@ -624,19 +628,19 @@ class RiskCore(Core):
         return [stop(state, breaches, verdict)]
 
     def _before_sale(self, fill: FillMessage) -> None:
-        """Keep what the levels of a position are reckoned from, as a sale is not booked yet."""
+        """Keep entry price and opening time of a position before a sale is booked."""
         market = self._state.positions.of(fill.symbol)
         if market.holding is not None:
             (market.exits or self._state.exits_of(market)).before_sale(market.holding)
 
     def _on_bought(self, fill: FillMessage) -> int | None:
-        """Want the levels of an entry with its first fill, which is not booked yet.
+        """Set the levels that an entry's strategy wants at its first fill, before it is booked.
 
         So does a later one behind the sale of all that the entry had bought. A purchase beside what
         is too little to sell has levels of its own.
 
         Returns:
-            The ATR by which the entry was sized; None where none was, or of a later fill.
+            The ATR by which the entry was sized; None if it was not, or at a later fill.
         """
         state = self._state
         order = state.positions.find(fill.client)
@@ -647,14 +651,14 @@ class RiskCore(Core):
         if market.holding is not None and exits.campaign is None and is_scrap(market):
             exits.begin_anew(fill.ts)
         if quote is None or not quote.is_pinned:
-            exits.take_asked(is_flat=market.holding is None)
+            exits.set_entry_levels(is_flat=market.holding is None)
         elif quote.signal.wish is not None:
             peak = min(quote.limit, market.bid)
             exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
         return order.atr
 
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
-        """Take an order result; where exits rest with the executor, return what follows.
+        """Take an order result; return the messages that follow from it, or None.
 
         Raises:
             InvariantError: The result came before `run_opening`.
@@ -666,7 +670,7 @@ class RiskCore(Core):
         order = state.positions.find(result.client)
         if order is None:
             return None
-        # An intent that came too late is EXPIRED without having stood: that is a refusal as well.
+        # An intent that came too late is EXPIRED without becoming an order: also a refusal.
         was_refused = result.result == REJECTED or order.order is None
         is_ended = state.positions.on_result(order, result)
         if is_ended and order.side == BUY:
@@ -686,24 +690,24 @@ class RiskCore(Core):
             return self._alone(messages)
         return messages
 
-    # --- what others see ----------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     @property
     def bar_intervals(self) -> set[str]:
-        """Intervals whose closed bars risk takes, by name."""
+        """Intervals of the closed bars that risk uses."""
         state = self._state
         found = {state.exits.rules.bar_interval, *state.late.intervals()}
         return found | {state.vadr.bar_interval} if state.vadr.is_on else found
 
     @property
     def watch(self) -> RiskWatch:
-        """Watch by which a market of bars asks risk for levels and open orders."""
+        """Levels and open orders of risk, for a market made from bars."""
         return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, orders, positions, headroom and locks, for health and screen.
 
-        Before `run_opening` it returns only that no order and no position is open.
+        Before `run_opening` there is neither an order nor a position, and no other value.
         """
         state = self._state
         if not state.positions.is_open:
@@ -763,5 +767,5 @@ def core_from_config(config: JsonObject) -> RiskCore:
 
 
 def core_from_state(config: JsonObject, state: JsonObject) -> RiskCore:
-    """Return the core whose `state()` this is."""
+    """Return the core that a `state()` described."""
     return RiskCore.from_state(config, state)

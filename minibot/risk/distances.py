@@ -21,14 +21,14 @@ class Distance:
     """A distance of the profile: a share of a price, a multiple of the ATR, or neither.
 
     Attributes:
-        share: In ten-thousandths of a basis point of the price; None for none.
-        multiple: Of the ATR, in ten-thousandths; None for none, or beside a share.
+        share: Share of the price in ten-thousandths of a basis point; None for none.
+        multiple: Multiple of the ATR in ten-thousandths; None for none, or if a share is set.
     """
 
     __slots__ = ("multiple", "share")
 
     def __init__(self, bps: str | None, atr_mult: str | None) -> None:
-        """Take both keys of the profile; where both are given, the share alone counts."""
+        """Take both keys of the profile; if both are given, only the share counts."""
         self.share: int | None = None if bps is None else parse_rate(bps)
         self.multiple: int | None = None
         if bps is None and atr_mult is not None:
@@ -40,7 +40,7 @@ class Distance:
         return self.share is not None or self.multiple is not None
 
     def of(self, price: int, atr: int | None, price_step: int) -> int | None:
-        """Return the distance at a price, in whole steps; None if off, or waiting for the ATR."""
+        """Return the distance at a price, in whole steps; None if off or without the ATR."""
         if self.share is not None:
             return share_distance(price, self.share, price_step)
         if self.multiple is None or atr is None:
@@ -49,7 +49,7 @@ class Distance:
 
 
 def exact_atr(atr: float) -> int:
-    """Return an ATR in hundred-millionths, as its decimal text says it."""
+    """Return an ATR in hundred-millionths, exactly as its decimal text."""
     return parse_fixed(decimal_text(atr, PLACES), PLACES)
 
 

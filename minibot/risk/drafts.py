@@ -1,4 +1,4 @@
-"""Drafts of risk: a judged action, and the intent that an action allows."""
+"""Outputs of risk: the judged action, and the order intent that an action allows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 
 ORDER_ROLE: Final = "risk_role/client_order"
-"""Stands where ids of drafts name a role, so that no client order id equals an event's id."""
+"""Takes the place of a role in client order ids, so that none equals the id of an event."""
 
 WRITER: Final = WRITERS[INTENTS]
 
@@ -79,7 +79,7 @@ class Verdict(ActionMessage):
         signal: EventId | None,
         left: Headroom,
     ) -> None:
-        """Start without a check and without an outcome; `new_verdict` has the arguments."""
+        """Start without a check and without an outcome; `new_verdict` explains the arguments."""
         self.place = ACTIONS
         self.ts = ts
         self.tick_seq = tick_seq
@@ -92,7 +92,7 @@ class Verdict(ActionMessage):
         self.checks = Checklist()
 
     def tells_headroom(self) -> bool:
-        """Return True: every action of risk tells how much of each limit remains."""
+        """Return True: every action of risk states how much of each limit remains."""
         return True
 
     def headroom(self) -> dict[str, str] | None:
@@ -118,9 +118,9 @@ class Verdict(ActionMessage):
 @mypyc_attr(acyclic=True)
 @final
 class AllowedIntent(IntentMessage):
-    """The `order_intent` of an order, behind the verdict that allows it: at the market.
+    """The `order_intent` that follows the verdict which allows it; a market order at first.
 
-    After `rest` it waits for a trigger instead, after `quote` at its limit. With `replaces` set it
+    `rest` makes it wait for a trigger, `quote` makes it rest at its limit. With `replaces` set it
     is an `order_replace`.
 
     Args:
@@ -130,8 +130,8 @@ class AllowedIntent(IntentMessage):
         qty: Quantity in hundred-millionths of base.
         client: The client order id.
         rules: The venue's rules for the symbol.
-        expires_ts: Market time from which the executor refuses the intent, or expires what is
-            still open of its order; an order that rests has no such end.
+        expires_ts: Market time from which the executor refuses the intent, or expires the rest of
+            its order; a resting order does not expire.
     """
 
     rules: OrderRules
@@ -152,7 +152,7 @@ class AllowedIntent(IntentMessage):
         self.tick_seq = verdict.tick_seq
         self.cause = cause
         self.also = verdict.also
-        # The executor asks for it.
+        # The executor uses it at once.
         self._ref = derived(WRITER, cause if verdict.also is None else verdict.also, ordinal)
         self.behind = verdict
         self.ordinal = ordinal
@@ -171,7 +171,7 @@ class AllowedIntent(IntentMessage):
     def rest(self, stop: int | None, target: int | None, limit: int | None) -> None:
         """Make it wait for a trade: OCO with both levels, else STOP_LOSS or TAKE_PROFIT.
 
-        With a limit of the stop it is a STOP_LOSS_LIMIT, or an OCO whose target is a quote.
+        If the stop has a limit, it is a STOP_LOSS_LIMIT, or an OCO whose target is a quote.
         """
         self.stop, self.target, self.limit = stop, target, limit
         self.order_type = STOP_LOSS if limit is None else STOP_LOSS_LIMIT
@@ -179,7 +179,7 @@ class AllowedIntent(IntentMessage):
             self.order_type = TAKE_PROFIT if stop is None else OCO
 
     def quote(self, limit: int, expires_ts: int) -> None:
-        """Make it an order that rests at a price, and takes nothing, until a market time."""
+        """Make it a maker-only order that rests at a price until a market time."""
         self.order_type, self.limit, self.expires_ts = LIMIT_MAKER, limit, expires_ts
 
     def _written(self) -> Payload:
@@ -206,7 +206,7 @@ class AllowedIntent(IntentMessage):
 
 
 def cancel_of(order: WorkingOrder, verdict: Verdict, ordinal: int) -> CancelMessage:
-    """Return the `order_cancel` of an open order behind a verdict, at its place in the step."""
+    """Return the `order_cancel` of an open order, as message `ordinal` after a verdict."""
     cancel = CancelMessage()
     cancel.place = INTENTS
     cancel.ts = verdict.ts
@@ -228,15 +228,15 @@ def new_verdict(
     symbol: str,
     signal: EventId | None = None,
 ) -> Verdict:
-    """Return an undecided action because of an event, with the headroom of now.
+    """Return an undecided action caused by an event, with the present headroom.
 
     Args:
         state: The state.
-        cause: The event's id.
-        ts: The event's time.
-        tick_seq: The tick that the event goes back to; None for none.
+        cause: Id of the event.
+        ts: Time of the event.
+        tick_seq: Line of the tick from which the event follows; None for none.
         symbol: The market.
-        signal: The event's id again if it is a signal; else None.
+        signal: Id of the event again if it is a signal; else None.
     """
     verdict = Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
     if state.exits.rules.campaign.is_on:
@@ -246,23 +246,23 @@ def new_verdict(
 
 
 def verdict_for_tick(state: RiskState, tick: ScaledTick, seq: int) -> Verdict:
-    """Return an undecided action because of a tick, line `seq` of its queue."""
+    """Return an undecided action caused by a tick, line `seq` of its queue."""
     return new_verdict(state, tick.ref(seq), tick.ts, seq, tick.symbol)
 
 
 def verdict_for_event(state: RiskState, event: Event, symbol: str) -> Verdict:
-    """Return an undecided action because of a price or a control event."""
+    """Return an undecided action caused by a price mark or a control event."""
     return new_verdict(state, named(event.id, event.run_id), event.ts, event.tick_seq, symbol)
 
 
 def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdict:
-    """Decide a `risk_action` and return it.
+    """Set action and reason of a verdict, and return it.
 
     Args:
         state: The state.
         kind: The action, such as BLOCK.
         reason: A reason code.
-        verdict: The action so far.
+        verdict: The undecided action.
     """
     state.reason = reason
     verdict.action = kind
@@ -271,18 +271,18 @@ def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdic
 
 
 def bound_by_signal(state: RiskState, messages: list[Message], signal: SignalMessage) -> None:
-    """Set in an entry's intent, the last message, from when it is too late after its signal."""
+    """Set when the entry of the last message becomes too late for its signal."""
     intent = messages[-1]
     if state.limits.late_fill_ms and isinstance(intent, AllowedIntent):
         intent.late_ts = signal.ts + state.limits.late_fill_ms
 
 
 def stop(state: RiskState, breaches: Checklist, verdict: Verdict) -> Verdict:
-    """Return the `risk_action` STOP of exceeded hard limits; no input has an answer after it."""
+    """Return the `risk_action` STOP of exceeded hard limits; later inputs get no answer."""
     state.is_stopped = True
-    state.budgets.midnight = 0  # From now on every step asks whether the run is open.
+    state.budgets.midnight = 0  # From now on every step checks whether the run is stopped.
     verdict.checks = breaches
-    verdict.ordinal = 0  # It stands alone.
+    verdict.ordinal = 0  # It is the only message of its step.
     return action(state, STOP, RISK_LIMIT, verdict)
 
 
@@ -309,10 +309,10 @@ def approve(
         qty: Quantity of the order.
         market: Market of the order, valued at the ask for BUY, at the bid for SELL.
         rules: The venue's rules for the symbol.
-        verdict: The action so far.
+        verdict: The undecided action.
         former: The resting order that this one replaces; None for none.
-        stop: A trade at or below it triggers the order. Without stop and target it is no resting
-            order but one at the market.
+        stop: A trade at or below it triggers the order. Without stop and target it is a market
+            order.
         target: A trade at or above it triggers the order.
     """
     taken = verdict.cause if verdict.also is None else verdict.also

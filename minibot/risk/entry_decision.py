@@ -1,11 +1,11 @@
 """The decision on a BUY signal: the checks of an entry, its size, then the order or the refusal.
 
-First come the checks that an entry has to pass at all. All of them are judged, so that a refusal
-shows everything that speaks against the entry; its reason is the first failure. Then the size that
-the profile wants is checked against every limit on size, and cut down to the room that the limits
-leave, in whole steps of the venue; less than the venue takes is refused. Last come the hard limits
-without a soft value: an order beyond one ends the run. A value at its limit passes, but for the
-loss that a campaign has at risk and the bid at a recovery row to hold.
+First come the checks that every entry has to pass. All of them are judged, so that a refusal shows
+everything against the entry; its reason is the first failure. Then the wanted size is checked
+against every limit on size and cut to the room that the limits leave, in whole steps of the venue;
+an order that becomes smaller than the venue accepts is refused. Last come the hard limits without a
+soft value: an order beyond one ends the run. A value at its limit passes, with two exceptions: the
+loss of a campaign at risk, and the bid at the level of a HOLD row.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ from minibot.risk.checks import (
 )
 from minibot.risk.distances import share_distance
 from minibot.risk.drafts import ALLOW, REDUCE, action, approve, bound_by_signal, new_verdict, stop
-from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
+from minibot.risk.exit_decision import NO_EXIT_REQUEST, policy_gate
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.ladder import WHOLE_PERCENT
@@ -124,10 +124,11 @@ from minibot.risk.vadr_gate import vadr_rows
 NO_ROWS: Final[tuple[Row, ...]] = ()
 
 RESERVE_PERCENT: Final = 5
-"""How far below its stop the least entry can still be sold: freqtrade's amount_reserve_percent."""
+"""Reserve below the stop at which the smallest entry can still be sold, as freqtrade's
+amount_reserve_percent."""
 
 DEVIATION_UNIT: Final[int] = BPS * BPS
-"""All of a price, in 10**-4 bps."""
+"""A whole price in 10**-4 bps."""
 
 NOT_ENDING: Final = Gate("run_ending", RUN_ENDING, words=(NONE, NONE))
 IS_HALTED: Final = Gate("halted", HALTED, words=IS_NOT)
@@ -148,7 +149,7 @@ WISHED_TARGET: Final = Gate("wished_target", WISH_REACHED, PLACES, passes=ABOVE)
 TRAIL_BARS: Final = Gate("trail_atr_bars", WARMUP, passes=AT_LEAST)
 PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
-# Gates of the size have no reason: an order that is too large is made smaller before it is refused.
+# Gates of the size have no reason: an order that is too large is made smaller, not refused.
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
 CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
@@ -158,7 +159,7 @@ ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
 
 
 def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return ALLOW (ALLOWED) or REDUCE (REDUCED) with an intent, BLOCK alone, or STOP alone."""
+    """Return ALLOW or REDUCE with an intent, BLOCK alone, or STOP alone."""
     ref, limits, rules = signal.ref(), state.limits, market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks, left = verdict.checks, verdict.left
@@ -181,10 +182,10 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
-    if not limit:  # A limit has its levels in its quote.
-        (market.exits or state.exits_of(market)).ask(signal.wish, market.bid)
+    if not limit:  # The levels of a limit entry are kept in its quote.
+        (market.exits or state.exits_of(market)).keep_entry_levels(signal.wish, market.bid)
     verdict.campaign = enter(state, market, rules, verdict.ref())
-    # A check that failed without refusing made the order smaller.
+    # A failed check that did not refuse made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     if limit or state.quotes.rules.is_on:
         return first_quote(state, kind, reason, qty, market, rules, verdict, signal)
@@ -193,7 +194,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     return messages
 
 
-# --- may there be an entry at all? ----------------------------------------------------------------
+# --- is an entry allowed? -------------------------------------------------------------------------
 
 
 def entry_rows(
@@ -204,8 +205,8 @@ def entry_rows(
     Args:
         state: The state.
         market: The market of the signal.
-        signal: The BUY.
-        left: How much of each limit is used.
+        signal: The BUY signal.
+        left: Use and headroom of each limit.
     """
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
@@ -238,12 +239,12 @@ def entry_rows(
         (IS_LOCKED, halts.is_locked(symbol, now), False),
         (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
         (state.regimes.gate(), state.regimes.value(), False),
-        # A position that is to be left as soon as it can be sold.
-        (NOT_ASKED_FOR, exits.is_asked or NOT_ASKED, False),
-        (policy_gate(exits.left), exits.left != "" or NOT_ASKED, False),
+        # A position that is to be closed as soon as it can be sold.
+        (NO_EXIT_REQUEST, exits.is_exit_requested or NOT_ASKED, False),
+        (policy_gate(exits.policy_exit), exits.policy_exit != "" or NOT_ASKED, False),
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
-        # A market that cannot be traded; open orders, the count of positions, the touch.
+        # Status and touch of the market, open orders, number of positions, deviation, spread.
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
@@ -255,18 +256,18 @@ def entry_rows(
         (STOP_AT_ASK, _stop_at_ask(state, market, signal) if has_touch else NOT_ASKED, market.bid),
         # The book of the venue itself.
         *sides,
-        # Without a close nothing tells how far the price has gone.
+        # The deviation needs a closed bar.
         (REFERENCE_BARS, 0 if lacks_close else NOT_ASKED, 1),
-        # Without the ATR a position could not be guarded, or an entry not be sized.
+        # Stop, target or size need the ATR.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
-        # A signal of little confidence, an entry that comes late.
+        # The signal's confidence; entries that come too late.
         *comes_late,
-        # Levels of the strategy's own, which a plan has to keep and the touch not to have reached.
+        # Levels that the strategy wants: the profile has a plan, and the price is short of them.
         *levels,
-        # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
+        # Figures over closed bars: correlation, benchmark, volatility, drift; VADR.
         *moves,
         *lively,
-        # Locks of protections, by how long they still last.
+        # Locks of protections, by the time that they still last.
         (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
         (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),
         (OF_MAX_DRAWDOWN, locks.left(MAX_DRAWDOWN, symbol, now), 0),
@@ -281,7 +282,7 @@ def entry_rows(
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
         # The campaign of the symbol.
         *campaign_rows_of(state, market),
-        # An order of full size ahead of the night's pace is refused, and not made smaller.
+        # An order of full size ahead of the night's pace is refused, not made smaller.
         (PACE, _paced(state, market, left, usable, signal.wish), usable),
     )
 
@@ -289,12 +290,12 @@ def entry_rows(
 def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...]:
     """Return the checks of the levels that a strategy wants for its position.
 
-    Stop and target are judged in the price steps in which a plan keeps them.
+    Stop and target are judged in whole price steps, as a plan keeps them.
 
     Args:
-        wish: The strategy's.
+        wish: The strategy's wish.
         market: The market of the entry; without a touch the levels are not judged.
-        exits: State of its exits: by the profile it keeps levels or not.
+        exits: State of its exits, which keeps levels if the profile has a plan.
     """
     has_touch, atr, limit = market.is_fresh and market.has_mid, exits.atr, wish.limit
     bid, ask, rules = market.bid, market.ask, market.rules
@@ -307,7 +308,7 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
             round_down(limit, step),
         )
     if limit:
-        # Levels of a purchase that rests are judged where it is made; those of a position as well.
+        # A resting purchase is judged at its limit; with a position, at the touch as well.
         bid, ask = min(bid, price), ask if market.qty else price
     return (
         (KEEPS_LEVELS, not exits.keeps_levels if wish.has_levels else NOT_ASKED, False),
@@ -319,9 +320,9 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
 
 
 def _is_pending(state: RiskState, signal: SignalMessage) -> bool:
-    """Return whether an order of a symbol is on its way, or an entry is to be quoted anew.
+    """Return whether an order of a symbol is open, or an entry is about to be quoted again.
 
-    Where the profile lets several limits of a strategy rest, these do not bar each other.
+    If the profile allows several resting limits per symbol, these do not block each other.
     """
     symbol, quotes = signal.symbol, state.quotes
     if _limits_open(state, signal) == NOT_ASKED:
@@ -335,23 +336,23 @@ def _is_pending(state: RiskState, signal: SignalMessage) -> bool:
 
 
 def _limits_open(state: RiskState, signal: SignalMessage) -> int:
-    """Return how many limits of a symbol would rest; `NOT_ASKED` where one is the most."""
+    """Return how many limits of a symbol would rest; `NOT_ASKED` if only one order may."""
     if not state.limits.limit_entries_max or signal.wish is None or not signal.wish.limit:
         return NOT_ASKED
     return len(state.quotes.open.get(signal.symbol, ())) + 1
 
 
 def _week_loss(limits: Limits, left: Headroom) -> int:
-    """Return the loss of the week; `NOT_ASKED` where the profile does not limit it."""
+    """Return the loss of the week; `NOT_ASKED` if the profile does not limit it."""
     return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
 
 
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: Wish | None) -> int:
     """Return the notional that the night has used and reserved, plus an order of full size.
 
-    That is `order_notional`, or with sizing or a wish the amount wanted, up to
-    `position_notional_max`. It is `NOT_ASKED` once the pace allows the whole budget: the
-    limit itself is checked anyway.
+    The full size is `order_notional`, or with sizing or a wish the wanted amount, up to
+    `position_notional_max`. Returns `NOT_ASKED` once the pace allows the whole budget, as the limit
+    itself has its own check.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
@@ -365,7 +366,7 @@ def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: 
 
 
 def _ending_gate(until: int | None) -> Gate:
-    """Return the check that the run is not ending; a failure is written as the time of the end."""
+    """Return the check that the run is not ending; a failure shows the time of the end."""
     if until is None:
         return NOT_ENDING
     return Gate("run_ending", RUN_ENDING, words=(NONE, str(until)))
@@ -381,15 +382,15 @@ def _count(positions: Positions, symbol: str) -> int:
 
 
 def _is_governed(state: RiskState) -> bool:
-    """Return whether a risk policy or a hard stop governs the profile."""
+    """Return whether the profile has a risk policy or a hard stop."""
     return state.limits.policy_version is not None or state.exits.rules.plan.has_levels
 
 
 def _away(market: Market, close: int) -> int:
     """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
 
-    It is `NOT_ASKED` before the first bar, for which a profile that is governed waits, and
-    `UNBOUNDED` beside a close of 0.
+    It is `NOT_ASKED` before the first bar (`REFERENCE_BARS` makes a governed profile wait for it),
+    and `UNBOUNDED` for a close of 0.
     """
     if close == UNKNOWN:
         return NOT_ASKED
@@ -448,11 +449,12 @@ def size_entry(
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 
-    The quantity is at most `most`, and costs at most what the strategy wishes. Both are 0 where the
-    venue's filters refuse what is left of the order, or the loss at the stop would be too
-    large; the reason is then `checks.reason`. A purchase at the market has to meet the bounds on
-    value at the touch, so that it can still be sold, and at the average at which the venue judges
-    it; a quote has a price of its own. A first one has to be worth `sellable_notional`.
+    The quantity is at most `most`, and costs at most the amount that the strategy wishes. Both are
+    0, with the reason in `checks.reason`, if the venue's filters refuse the reduced order or the
+    loss at the stop would be too large. The value of a market purchase has to meet the venue's
+    bounds at the touch, so that it can still be sold, and at the average price by which the venue
+    judges it; a quote is judged at its own price. A first purchase has to be worth at least
+    `sellable_notional`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -470,7 +472,7 @@ def size_entry(
     notional, binding = cost_up(wanted, ask), ""
     decided, room, tiered = BY_AMOUNT, amount, amount
     if sizes is not None:
-        # If the order is too small, the bound that decided gives the reason; a fixed amount none.
+        # If the order is too small, the deciding bound gives the reason; a fixed amount has none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
     reserve = reserve_of(state, market, rules)
     if left.tier_percent != NOT_ASKED:
@@ -515,7 +517,7 @@ def size_entry(
 
 
 def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> int:
-    """Return the least value of an entry that can still be sold at its lowest stop.
+    """Return the smallest value of an entry that can still be sold at its lowest stop.
 
     Below it the venue's least notional would refuse the sale, and the position would keep its slot.
     It is 0 without a stop, and beside a position that can be sold.
@@ -531,7 +533,7 @@ def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> in
         return 0
     kept = (price - down) * (WHOLE_PERCENT - RESERVE_PERCENT)
     least = div_up(bounds.notional_min * price * WHOLE_PERCENT, kept)
-    if plan.pays_in_base:  # The fee also leaves less than a step that cannot be sold.
+    if plan.pays_in_base:  # The fee leaves a remainder below one step, which cannot be sold.
         least = div_up(least * RATE_UNIT, RATE_UNIT - plan.fee) + cost_up(bounds.qty_step, price)
     return least
 
@@ -541,7 +543,7 @@ def sizes_at(
 ) -> Sizes:
     """Return the size that an entry wants by profile and wish, and its caps; see `sizes_of`.
 
-    The cap of its cluster is `_cap_cluster`: many symbols are compared for it, once an entry.
+    The cap of its cluster is left to `_cap_cluster`, which compares many symbols.
     """
     sizes = sizes_of(
         state.sizing,
@@ -561,7 +563,7 @@ def sizes_at(
 
 
 def _cap_cluster(sizes: Sizes, state: RiskState, market: Market, left: Headroom) -> None:
-    """Set what the entry's cluster has and may have, if the profile caps it."""
+    """Set notional and cap of the entry's cluster, if the profile has a cap."""
     share = state.returns.rules.cluster_bps
     if share:
         cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)
@@ -570,11 +572,11 @@ def _cap_cluster(sizes: Sizes, state: RiskState, market: Market, left: Headroom)
 
 
 def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tuple[Row, ...]:
-    """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`.
+    """Return the limits on notional to which an order is cut; the hard ones are `hard_rows`.
 
     Args:
         limits: The limits of the profile.
-        left: How much of each limit is used.
+        left: Use and headroom of each limit.
         notional: Notional of the order, its quantity in whole steps.
         amount: The amount of the entry in ACTIVE; the account's tier allows a share of it.
     """
@@ -601,7 +603,7 @@ def _cut_rows(
     notional: int,
     amount: int,
 ) -> tuple[Row, ...]:
-    """Return the rows of `size_rows` between those of sizing and of the campaign's reserve."""
+    """Return the rows of sizing, then `size_rows`, then the row of the campaign's reserve."""
     rows = size_rows(limits, left, notional, amount)
     if sizes is not None:
         rows = sizing_rows(sizes, left, notional) + rows
@@ -611,15 +613,16 @@ def _cut_rows(
 def _active_amount(
     rows: tuple[Row, ...], amount: int, market: Market, rules: OrderRules, positions: Positions
 ) -> int:
-    """Return the amount of an entry in ACTIVE: the one wanted, cut by all limits but the tier's.
+    """Return the amount of an entry in ACTIVE: the wanted amount, cut by all limits but the tier.
 
-    Where they leave less than the venue takes, it is the one wanted: the tier is not the reason.
+    If the limits leave less than the venue accepts, it is the wanted amount, so that the tier does
+    not appear as the reason.
 
     Args:
-        rows: The limits on notional, for an order of the amount wanted.
-        amount: The amount wanted.
+        rows: The limits on notional, for an order of the wanted amount.
+        amount: The wanted amount.
         market: The market of the entry.
-        rules: The venue's, of its symbol.
+        rules: The venue's rules for the symbol.
         positions: All positions.
     """
     bounds, ask, position_max = rules.market_bounds, market.ask, rules.position_max
@@ -632,9 +635,9 @@ def _active_amount(
 
 
 def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:
-    """Return the least notional, from 0 on, that a failed limit leaves, and that limit's gate.
+    """Return the smallest notional that a failed limit leaves, at least 0, and that limit's gate.
 
-    Of two limits that leave the same, the first counts. Without a failure it is all that is wanted.
+    Of two limits that leave the same, the first counts. Without a failure it is `wanted`.
     """
     least, binding = wanted, BY_AMOUNT
     for gate, value, limit in rows:
@@ -646,14 +649,14 @@ def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:
     return least, binding
 
 
-# --- would it pass a hard limit? ------------------------------------------------------------------
+# --- hard limits ----------------------------------------------------------------------------------
 
 
 def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     """Return the hard limits on notional and order rate with this entry; a failure ends the run.
 
-    An entry was cut or refused by every soft value below a hard one, so that only limits without
-    such a soft value fail here.
+    Only limits without a soft value below the hard one can fail here: all others have already cut
+    or refused the entry.
     """
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
     week = limits.week_notional

@@ -1,9 +1,8 @@
-"""The decision to leave a position: on a SELL signal, or because an exit is due.
+"""The decision to close a position: on a SELL signal, or because an exit is due.
 
 Exits are allowed where entries are refused: no halt, lock, loss or notional limit keeps a position
-open. An exit needs a position, a symbol that trades, a fresh touch, and no sale of the symbol on
-its way, but for a part. Beyond the hard order rate it is a STOP, and the position
-stays open.
+open. An exit needs a position, a symbol that trades, a fresh touch, and no open sale of the symbol
+other than a partial one. Beyond the hard order rate an exit is a STOP, and the position stays open.
 """
 
 from __future__ import annotations
@@ -75,15 +74,15 @@ from minibot.risk.signal_gates import (
 )
 from minibot.risk.trigger_rows import trigger_rows, unsold_rows
 
-# A position is left because one of these fails; the reason is that of the exit.
-NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
+# A failure of one of these closes a position; its reason code is the reason of the exit.
+NO_EXIT_REQUEST: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
 HELD: Final = Gate("policy", words=("hold", "close"))
 NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
 
-# The bid of a stop that is not there: every bid is above it.
+# The price of a stop that is off: every bid is above it.
 NO_STOP: Final = 0
 
-# An exit is refused because one of these fails.
+# A failure of one of these refuses an exit.
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
 PART_QTY: Final = Gate("part_qty", places=PLACES)
 PART_RATE: Final = Gate("part_orders_per_minute", ORDER_RATE)
@@ -135,7 +134,7 @@ def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[
 
 
 def wished_qty(wish: Wish, market: Market) -> int:
-    """Return how much of a position a strategy wants to sell."""
+    """Return the quantity of a position that a strategy wants to sell."""
     share = mul_div_down(market.qty, wish.share_bps, BPS)
     if wish.share_bps and wish.qty:
         return min(share, wish.qty)
@@ -143,16 +142,16 @@ def wished_qty(wish: Wish, market: Market) -> int:
 
 
 def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tuple[Row, ...]:
-    """Return the checks of what a strategy wants to sell of a position.
+    """Return the checks of the quantity that a strategy wants to sell.
 
-    A part is refused before it takes the last order of the hard rate, which is left to a sale of
-    the whole, and so ends no run.
+    A partial sale may not take the last order of the hard rate: that is kept for a sale of the
+    whole position, so that no part ends the run.
 
     Args:
         state: The state.
-        market: Of the position.
-        orders: The orders of the minute so far; `NOT_ASKED` where all is sold.
-        wanted: How much; more than is free is cut.
+        market: The market of the position.
+        orders: The orders of the minute so far; `NOT_ASKED` if all is sold.
+        wanted: The wanted quantity; it is cut to the free quantity.
     """
     return (
         (PART_QTY, wanted, state.positions.free_qty(market)),
@@ -165,7 +164,7 @@ def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tup
 
 
 def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) -> int | None:
-    """Return how much of a position is sold; None for all, also where the rest were too small."""
+    """Return the quantity to sell; None for all, also if the rest would be too small to sell."""
     free = state.positions.free_qty(market)
     plan = (market.exits or state.exits_of(market)).plan
     price = market.bid if plan is None else plan.hard or market.bid
@@ -180,8 +179,8 @@ def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) ->
 def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Message]:
     """Return the answer to an operator's request: the exit, its refusal, or BLOCK if none is held.
 
-    The list is empty while the exit has to wait: the request stands, and ticks ask again. It also
-    stands for an entry that is on its way, which is withdrawn; quotes are by what follows.
+    The list is empty while the exit has to wait: the request stays, and each tick tries again. It
+    also stays for an open entry, which is cancelled here; `requoting` withdraws a quoted one.
     """
     verdict = verdict_for_event(state, event, symbol)
     market = state.positions.of(symbol)
@@ -195,7 +194,7 @@ def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Messag
         if symbol in state.quotes.open or trigger is None or not state.positions.entries(market):
             return []
         verdict.tick_seq = market.seq
-        verdict.checks.show(trigger)
+        verdict.checks.add_failed(trigger)
         told: Message = action(state, WITHDRAW, OPERATOR_EXIT, verdict)
         return [told, *cancel_entries(state, market, verdict, 1)]
     verdict.checks.judge(((LOTS, 0, 1),))
@@ -203,19 +202,19 @@ def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Messag
 
 
 def is_entering(state: RiskState, market: Market) -> bool:
-    """Return whether an entry of a market is on its way, or quoted."""
+    """Return whether a market has an open or quoted entry."""
     return market.symbol in state.quotes.open or state.positions.has_order(market.symbol, BUY)
 
 
 def forget_request(state: RiskState, market: Market) -> None:
-    """Forget an operator's request to leave once nothing is held, and no entry is on its way."""
+    """Forget an operator's request to exit once there is neither a position nor an open entry."""
     exits = market.exits or state.exits_of(market)
-    if market.holding is None and exits.is_asked and not is_entering(state, market):
+    if market.holding is None and exits.is_exit_requested and not is_entering(state, market):
         exits.forget()
 
 
 def leave_all(state: RiskState, event: Event) -> list[Message]:
-    """Return the exits that are due in any symbol; if one of them is a STOP, that alone."""
+    """Return the exits that are due in all symbols; only the STOP if one of them is a STOP."""
     messages: list[Message] = []
     for symbol in state.positions.portfolio.symbols():
         market = state.positions.of(symbol)
@@ -230,10 +229,10 @@ def leave_all(state: RiskState, event: Event) -> list[Message]:
     return messages
 
 
-def leave_halted(state: RiskState, symbol: str) -> None:
-    """Mark a position for exit whose symbol left TRADING, where `left_trading` is `close`.
+def mark_halted_for_exit(state: RiskState, symbol: str) -> None:
+    """Mark a position for exit if its symbol left TRADING and `left_trading` is `close`.
 
-    It is sold once the symbol trades again, which does not take the mark back.
+    It is sold once the symbol trades again; that does not remove the mark.
     """
     positions, exits = state.positions, state.exits
     rules = positions.of(symbol).rules
@@ -243,8 +242,8 @@ def leave_halted(state: RiskState, symbol: str) -> None:
         exits.mark_for_exit(symbol, LEFT_TRADING)
 
 
-def leave_dropped(state: RiskState) -> None:
-    """Mark for exit all positions outside the universe, where `left_universe` is `close`.
+def mark_dropped_for_exit(state: RiskState) -> None:
+    """Mark all positions outside the universe for exit, if `left_universe` is `close`.
 
     A symbol that is back in the universe loses this mark.
     """
@@ -258,22 +257,22 @@ def leave_dropped(state: RiskState) -> None:
             exits.mark_for_exit(symbol, UNIVERSE_EXIT)
 
 
-def leave_bought(state: RiskState, symbol: str) -> None:
-    """Mark a position for exit whose symbol was left while its entry was on its way."""
+def mark_bought_for_exit(state: RiskState, symbol: str) -> None:
+    """Mark a new position for exit if its symbol was dropped or halted before the entry filled."""
     universe, exits = state.universe, state.exits
     if universe is not None and exits.rules.leaves_dropped and symbol not in universe:
         exits.mark_for_exit(symbol, UNIVERSE_EXIT)
-    leave_halted(state, symbol)
+    mark_halted_for_exit(state, symbol)
 
 
 def due(state: RiskState, market: Market) -> Row | None:
-    """Return the failed check for which a position is to be left now; None to hold it.
+    """Return the failed check for which a position is to be closed now; None to hold it.
 
-    Ticks, an operator's request and the announced end ask for it, so that a time that has passed
-    is an exit with the next of them; where exits rest, fills and results ask as well. Requests to
-    leave are checked before levels. No exit is due without a touch that is fresh enough, before the
-    next attempt may be made, or with a sale on its way that leaves nothing else to sell. What a
-    triggered limit left unsold comes before all other reasons.
+    It is called for each tick, operator's request and announced end, so that a time limit acts at
+    the next of these; with resting exits also for each fill and result. Exit requests are checked
+    before levels, and the quantity that a triggered limit left unsold before all else. No exit is
+    due without a fresh touch, before the next attempt is allowed, or while an open sale leaves
+    nothing else to sell.
     """
     exits, now = market.exits or state.exits_of(market), state.now
     rules, holding = market.rules, market.holding
@@ -283,7 +282,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     step, plan = rules.price_step, exits.plan
     if plan is not None:
-        # Stops follow the bid even where nothing can be sold now; the quiet range is for old ones.
+        # Stops follow the bid even if nothing can be sold now, so the quiet range is out of date.
         exits.quiet_until = 0
         if not exits.is_guarded:
             state.exits.guard(exits, step)
@@ -296,7 +295,7 @@ def due(state: RiskState, market: Market) -> Row | None:
     if now < exits.retry_ts or (is_selling and not has_rest(state, market, rules)):
         return None
     if unsold is not None:
-        return first_failure(unsold_rows(unsold.pending, unsold.left_for))
+        return first_failure(unsold_rows(unsold.pending, unsold.trigger_reason))
     trigger = first_failure(request_rows(state, exits))
     if trigger is not None:
         return trigger
@@ -323,12 +322,12 @@ def due(state: RiskState, market: Market) -> Row | None:
         target = bounds[1] if exits.has_target(bounds[1]) else None
         stop_why, target_why = exits.reasons()
         trigger = first_failure(trigger_rows(market.last, stop, target, stop_why, target_why))
-    if trigger is None and exits.campaign is not None and exits.campaign.is_parting:
+    if trigger is None and exits.campaign is not None and exits.campaign.is_reducing:
         is_left = part_left(state, market, rules, exits.campaign)
         free = state.positions.free_qty(market) if is_left else NOT_ASKED
         trigger = first_failure(recovery_rows(exits.campaign, free))
     if trigger is not None:
-        # A core restored from its state knows no range: both judge the tick behind a refusal.
+        # A core restored from its state has no range: both must judge the tick after a refusal.
         exits.quiet_until = 0
         return trigger
     if plan is not None:
@@ -337,16 +336,16 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     if state.exits.ending_until is None and (bid == NOT_ASKED or not state.exits.rules.rests):
         exits.set_quiet_range(state.exits.quiet_bounds(exits, bounds))
-    exits.told = ""
+    exits.last_refusal = ""
     return None
 
 
 def unsold_order(state: RiskState, market: Market) -> WorkingOrder | None:
-    """Return the triggered order with a limit that left something unsold; None for no such.
+    """Return the triggered limit order that leaves a quantity unsold; None without one.
 
-    That is so once a part of it was sold, and once the bid is below the limit of its stop. From
-    then on it gives way to a sale at the market, however the price goes on: its stop has ended.
-    While the bid is at the limit or above, what is shown there is sold by the order itself.
+    An order counts as such once a part of it was sold, or the bid is below the limit of its stop.
+    From then on a sale at the market replaces it, however the price moves, as its stop has ended.
+    While the bid is at or above the limit, the order itself sells what is bid there.
     """
     if state.exits.rules.stop_limit_share is None:
         return None
@@ -354,17 +353,17 @@ def unsold_order(state: RiskState, market: Market) -> WorkingOrder | None:
     if order is None:
         return None
     limit = order.limit or 0
-    is_past = market.seq > order.left_seq and market.has_mid and market.bid < limit
+    is_past = market.seq > order.trigger_seq and market.has_mid and market.bid < limit
     if order.booked or is_past:
         order.is_unsold = True
     return order if order.is_unsold else None
 
 
 def has_rest(state: RiskState, market: Market, rules: OrderRules, *, is_due: bool = True) -> bool:
-    """Return whether an order beside the present sales is possible, and wanted.
+    """Return whether another sale beside the open ones is wanted and possible.
 
-    Wanted are parts, where the profile sells such, what a triggered limit left unsold, and whatever
-    is due beside the parts that a strategy sells: a stop waits for no order without a bid.
+    It is wanted if the profile sells in parts, if a triggered limit left a quantity unsold, or if
+    an exit is due while only parts are being sold: a stop must not wait for a limit without bids.
     """
     positions = state.positions
     is_wanted = (
@@ -379,9 +378,9 @@ def has_rest(state: RiskState, market: Market, rules: OrderRules, *, is_due: boo
 
 
 def part_due(state: RiskState, market: Market, plan: Plan) -> int:
-    """Return how much the ladder sells at the bid; 0 while the hard order rate lacks room for it.
+    """Return the quantity that the ladder sells at the bid; 0 while the hard rate has no room.
 
-    A part may wait: it never ends the run.
+    A partial sale may wait: it never ends the run.
     """
     pending = market.qty - state.positions.free_qty(market)
     part = plan.part(market.bid, pending, state.sale_price(market))
@@ -389,9 +388,9 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
-    """Return whether a resting order sells all but dust, at the levels in force or nearer ones.
+    """Return whether a resting order covers all but dust, at the levels in force or tighter.
 
-    It does so too beside the part that is on its way.
+    A part that is being sold is not counted.
     """
     resting = positions.resting(market)
     if resting is None or positions.free_qty(market) - resting.pending > positions.dust_max(market):
@@ -403,18 +402,18 @@ def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
 
 
 def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
-    """Return the requests to leave a position at any price, as checks that no request stands."""
+    """Return the checks that nothing requests an exit at any price."""
     until = state.exits.ending_until
     is_closing = until is not None and state.exits.rules.closes_at_end
     return (
-        (NOT_ASKED_FOR, exits.is_asked, False),
-        (policy_gate(exits.left), exits.left != "", False),
+        (NO_EXIT_REQUEST, exits.is_exit_requested, False),
+        (policy_gate(exits.policy_exit), exits.policy_exit != "", False),
         (NOT_ENDING, state.now if is_closing else NOT_ASKED, until or 0),
     )
 
 
 def policy_gate(reason: str) -> Gate:
-    """Return the check that the profile's policy holds a position, with its reason to leave."""
+    """Return the check that the profile's policy holds a position; `reason` is why it does not."""
     if not reason:
         return HELD
     return Gate("policy", reason, words=("hold", "close"))
@@ -423,13 +422,13 @@ def policy_gate(reason: str) -> Gate:
 def level_rows(
     exits: SymbolExits, bounds: tuple[int, int, int], opened_ts: int, bid: int, now: int
 ) -> tuple[Row, ...]:
-    """Return stop, target and time, as checks that none of them is reached.
+    """Return the checks that neither stop, target nor time limit is reached.
 
     Args:
         exits: The exits of the symbol.
-        bounds: Bid of the stop, bid of the target, and the time from which it is left.
+        bounds: Bid of the stop, bid of the target, and the time from which it is closed.
         opened_ts: When the position was opened.
-        bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
+        bid: The price of a sale; `NOT_ASKED` while the levels rest with the executor.
         now: Market time.
     """
     stop_price, target_price, ends = bounds
@@ -441,20 +440,20 @@ def level_rows(
 
 
 def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
-    """Return the messages of an exit that is due; a refusal is a BLOCK, told once per reason.
+    """Return the messages of an exit that is due; a refusal is a BLOCK, recorded once per reason.
 
     A request to leave ends with the refusal of what is too little to sell.
 
     Args:
         state: The state.
         market: The market of an open position.
-        trigger: Why it is left, as `due` found it.
+        trigger: The failed check that `due` returned.
         verdict: Undecided, caused by the tick or the control event, with its place in this step;
             its `tick_seq` becomes that of the touch by which the exit was judged.
     """
     exits, rules, checks = market.exits or state.exits_of(market), market.rules, verdict.checks
     verdict.tick_seq = market.seq
-    checks.show(trigger)
+    checks.add_failed(trigger)
     checks.judge(((status_gate(rules), not is_tradable(rules), False),))
     if rules is not None:
         plan, most = exits.plan, None
@@ -463,21 +462,21 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
         if exits.campaign is not None and trigger[0] is RECOVERY_QTY:
             most = part_left(state, market, rules, exits.campaign)
         if most is not None and plan is not None:
-            # Filters may have changed since the part was reckoned.
+            # Filters may have changed since the part was computed.
             kept = state.positions.free_qty(market) - most
             if is_too_small(kept, rules.market_bounds, plan.hard or market.bid):
                 most = None
         qty = size_exit(state, market, rules, checks, most)
         if not checks.reason:
-            exits.told = ""
+            exits.last_refusal = ""
             if most is not None and most < market.qty:
                 return _part(state, trigger[0].reason, market, rules, qty, verdict)
             return _exit(state, trigger[0].reason, market, rules, qty, verdict)
     if checks.reason in TOO_SMALL and not is_entering(state, market):
         exits.drop_requests()
-    if exits.told == checks.reason:
+    if exits.last_refusal == checks.reason:
         return []
-    exits.told = checks.reason  # Said once: with the next tick nothing has changed.
+    exits.last_refusal = checks.reason  # Recorded once, not at every tick.
     return [action(state, BLOCK, checks.reason, verdict)]
 
 
@@ -493,11 +492,11 @@ def size_exit(
     *,
     is_due: bool = True,
 ) -> int:
-    """Judge whether a position can be sold; return the quantity of the one order that sells it.
+    """Judge whether a position can be sold; return the quantity of one order that sells it.
 
-    It is the position less what is being sold, or `most`, in whole steps and up to the venue's
-    largest quantity and value; more than that needs another exit. If it cannot be sold,
-    `checks.reason` says why.
+    The quantity is the position less open sales, or `most`, in whole steps and up to the venue's
+    maximum quantity and value; more than that needs another exit. If it cannot be sold,
+    `checks.reason` holds the reason.
     """
     positions, bounds, price = state.positions, rules.market_bounds, state.sale_price(market)
     is_pending = positions.has_order(market.symbol, SELL)
@@ -513,10 +512,10 @@ def size_exit(
 def rest_qty(
     rules: OrderRules, qty: int, stop: int | None, target: int | None, limit: int | None
 ) -> int:
-    """Return how much of a quantity one order may rest for, valued at its stop, else its target.
+    """Return the part of a quantity that one order may rest for, valued at its stop or target.
 
-    With a limit of the stop it also meets the bounds of limit orders, valued at the target: what
-    is left of it has to be sellable at the market all the same.
+    If the stop has a limit, the quantity also meets the bounds of limit orders, valued at the
+    target; its rest must still be sellable at the market.
     """
     if limit is not None:
         qty = rules.limit_bounds.sale_down(qty, (stop if target is None else target) or 0)
@@ -526,25 +525,25 @@ def rest_qty(
 def _part(
     state: RiskState, reason: str, market: Market, rules: OrderRules, qty: int, verdict: Verdict
 ) -> list[Message]:
-    """Return the sale of a part, after replacing the resting order by one for the remainder.
+    """Return the sale of a part, after the resting order is replaced by one for the remainder.
 
-    The replacement comes first, so that both orders together never sell more than the position. A
-    remainder too small to rest is sold with the part.
+    The replacement comes first, so that both orders never sell more than the position. A remainder
+    too small to rest is sold with the part.
     """
     former, free = state.positions.resting(market), state.positions.free_qty(market)
     if former is None or former.pending <= free - qty:
         return _exit(state, reason, market, rules, qty, verdict, is_whole=False)
-    # Filters may have changed since it rests.
+    # Filters may have changed since that order was placed.
     limit = state.exits.rules.limit_of(former.stop, rules.price_step)
     left = rest_qty(rules, former.pending - qty, former.stop, former.target, limit)
     if former.is_unsold:
-        left = 0  # Its trigger has come: all of it is sold.
+        left = 0  # It was triggered: all of it is sold.
     if _is_too_small_to_rest(rules, left, former, limit, market.bid):
         whole = rules.market_bounds.sale_down(free, state.sale_price(market))
         return _exit(state, reason, market, rules, whole, verdict)
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
-    rest.checks.show(verdict.checks.rows[0])
+    rest.checks.add_failed(verdict.checks.rows[0])
     messages = approve(
         *(state, PROTECT, PROTECTED, SELL, left, market, rules, rest, former),
         *(former.stop, former.target),
@@ -558,9 +557,9 @@ def _part(
 def _is_too_small_to_rest(
     rules: OrderRules, qty: int, former: WorkingOrder, limit: int | None, bid: int
 ) -> bool:
-    """Return whether a remainder cannot be sold at the bid, or cannot rest in an order's place.
+    """Return whether a remainder is too small to be sold at the bid, or to rest.
 
-    The executor values what rests at its limit, else at its stop, else at its target.
+    The executor values a resting order at its limit, else at its stop, else at its target.
     """
     if is_too_small(qty, rules.market_bounds, bid):
         return True
@@ -581,8 +580,8 @@ def _exit(
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP alone beyond the hard order rate.
 
-    A sale of the whole position cancels the open entries of its market: they would buy behind it.
-    Where exits rest with the executor, it also replaces the resting order.
+    A sale of the whole position cancels the open entries of its market, which would buy after it,
+    and replaces the order that rests for the position.
     """
     rate = state.limits.order_rate
     breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
@@ -603,9 +602,9 @@ def cancel_entries(
 ) -> list[Message]:
     """Return a cancel for each open entry of a market, as messages from `ordinal` on.
 
-    A quoted entry ends for good.
+    A quoted entry is not quoted again.
     """
     entries = state.positions.entries(market)
     if state.quotes.open:
-        entries = state.quotes.leave(market.symbol, entries)
+        entries = state.quotes.end_all(market.symbol, entries)
     return [cancel_of(order, verdict, ordinal + n) for n, order in enumerate(entries)]

@@ -1,12 +1,12 @@
-"""Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
+"""Exits: stop and target of each position, exit requests, and the ranges in which no exit is due.
 
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
-of the ATR. The ATR at the entry, or the first one known after it in the run, counts until the
-position is closed, so that a stop does not wander with the market; of an entry that is sized by
-its stop it is the ATR of that size. The ATR comes from bars as
-float64 by one fixed order of operations (`features.atr`); it becomes a price in
-`distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and target at the bid, the
-price of a sale. Levels that move are in `risk.plan`.
+of the ATR. The ATR at the entry, or the first one known after it, counts until the position is
+closed, so that the stop does not move with the market's volatility; an entry sized by its stop
+keeps the ATR of that size. The ATR is computed from bars as float64 in one fixed order of
+operations (`features.atr`) and becomes a price only in `distances.exact_atr`, as decimal text.
+`exit_decision` judges stop and target at the bid, the price of a sale. Levels that move are in
+`risk.plan`.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
 LASTING: Final = (LEFT_TRADING, RECOVERY_EXIT)
-"""The reasons to leave a symbol that nothing takes back but the end of its position."""
+"""Exit reasons that stay until the position ends."""
 
 CARRIED_EXITS: Final = (OPERATOR_EXIT, LEFT_TRADING)
-"""The reasons to leave a symbol that the next run cannot find by itself."""
+"""Exit reasons that the next run has to be told, as it cannot find them by itself."""
 
 
 @final
 class ExitRules:
     """Exit rules of the profile; a multiple, a share or a time that is None is off.
 
-    A share is in ten-thousandths of a basis point of the entry price; beside it no multiple counts.
+    A share is in ten-thousandths of a basis point of the entry price and overrides the multiple.
     """
 
     __slots__ = (
@@ -100,7 +100,7 @@ class ExitRules:
             self.target_multiple = _multiple(risk.take_profit_atr_mult)
         # Whether stop and target rest with the executor.
         self.rests: bool = risk.exits_at == AT_VENUE
-        # How far below a resting stop its limit stands; None for a stop without a limit.
+        # Distance of a resting stop's limit below the stop; None for a stop without a limit.
         limit = risk.stop_limit_bps
         self.stop_limit_share: int | None = None if limit is None else parse_rate(limit)
         self.signal_exit: bool = risk.signal_exit
@@ -108,9 +108,9 @@ class ExitRules:
         self.closes_at_end: bool = profile.portfolio.at_end == "close"
         self.leaves_halted: bool = risk.left_trading == "close"
         self.leaves_dropped: bool = risk.left_universe == "close"
-        # Whether a distance changes with the average entry price.
+        # Whether a distance follows the average entry price.
         self.follows_entry: bool = stop is not None or target is not None
-        # Whether a position cannot be guarded before the ATR is known.
+        # Whether stop or target cannot be set before the ATR is known.
         self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
         # The keys of levels that move.
         self.plan: PlanRules = PlanRules(profile)
@@ -120,7 +120,7 @@ class ExitRules:
         self.horizon: HorizonRules = HorizonRules(risk)
 
     def limit_of(self, stop: int | None, price_step: int) -> int | None:
-        """Return the limit of a resting stop, at least one step; None where it has none."""
+        """Return the limit of a resting stop, at least one step; None if it has none."""
         share = self.stop_limit_share
         if stop is None or share is None:
             return None
@@ -131,20 +131,20 @@ class ExitRules:
 class SymbolExits:
     """Exit state of one symbol.
 
-    While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
-    is due. `quiet_until` is 0 where this range has to be found anew: after a fill, a request to
-    leave, an exit that was due, the announced end of the run or new rules, and after a bar while
-    the position still waits for the ATR.
+    No exit is due while the bid is between `quiet_above` and `quiet_below` and the time is before
+    `quiet_until`. `quiet_until` is 0 when this range has to be computed again: after a fill, an
+    exit request, an exit that was due, the announced end of the run or new rules, and after a bar
+    while the position still waits for the ATR.
 
-    `refusals` counts the refused exits in a row, `retry_ts` is the time of the next attempt, `told`
-    the reason of the refusal told last; `rest_refusals`, `rest_retry_ts` and `rest_told` are the
-    same of orders that were to rest.
+    `refusals` counts the refused exits in a row, `retry_ts` is the time of the next attempt, and
+    `last_refusal` the reason of the refusal recorded last. `rest_refusals`, `rest_retry_ts` and
+    `last_rest_refusal` are the same for orders that were to rest.
     """
 
     __slots__ = (
         "_atr_exact",
         "_atr_read",
-        "asked",
+        "are_entry_levels_set",
         "atr",
         "atr_step",
         "atr_stop",
@@ -153,25 +153,25 @@ class SymbolExits:
         "campaign",
         "close",
         "entry",
+        "entry_levels",
         "heard_ts",
         "horizon_ms",
-        "is_asked",
+        "is_exit_requested",
         "is_guarded",
-        "is_taken",
-        "left",
+        "last_refusal",
+        "last_rest_refusal",
         "opened_ts",
         "plan",
+        "policy_exit",
         "quiet_above",
         "quiet_below",
         "quiet_until",
         "refusals",
         "rest_refusals",
         "rest_retry_ts",
-        "rest_told",
         "retry_ts",
         "stop_distance",
         "target_distance",
-        "told",
         "wished",
     )
 
@@ -179,52 +179,52 @@ class SymbolExits:
         self, atr: WilderAtr, plan: Plan | None = None, campaign: Campaign | None = None
     ) -> None:
         self.atr: WilderAtr = atr
-        # The value of the ATR that was converted last, and what it is exactly.
+        # The float ATR converted last, and its exact value.
         self._atr_read: float = -1.0
         self._atr_exact: int = 0
-        # The levels that move; None where the profile has no such.
+        # The levels that move; None if the profile has none.
         self.plan: Plan | None = plan
-        # Entries and exits of the symbol from flat to flat; None where the profile has no such. It
-        # outlasts the position while an order is on its way.
+        # Entries and exits from flat to flat; None if the profile has no campaigns. It outlasts the
+        # position while an order is open.
         self.campaign: Campaign | None = campaign
-        # The distances that the ATR gives at a price step; 0 until it is asked after a bar.
+        # Distances in ATRs by the last bar, and the price step they were computed for; 0 before.
         self.atr_step: int = 0
         self.atr_stop: int | None = None
         self.atr_target: int | None = None
         self.bar_open_ts: int = -1
         self.close: int = UNKNOWN
-        # When data other than a tick came last, or the run opened; kept for a silence alone.
+        # Time of the last data other than a tick, or of the run's opening; for silences only.
         self.heard_ts: int = 0
-        # How long a position may be held by the volatility of the newest bars.
+        # Longest time to hold a position, by the volatility of the newest bars.
         self.horizon_ms: int = NEVER
         self.stop_distance: int | None = None
         self.target_distance: int | None = None
         self.is_guarded: bool = False
-        self.is_asked: bool = False
+        self.is_exit_requested: bool = False
         # Of a position without a plan that was sold in part, and the time of one that began beside
         # what was too little to sell; 0 while its lots tell them.
         self.entry: int = 0
         self.opened_ts: int = 0
-        # What the strategy wants of the plan.
+        # Levels that the strategy wants for the position.
         self.wished: Wished = NOTHING_WISHED
-        # The same of the last entry at the market, or at the best bid, and whether a fill took it.
-        self.asked: Wished = NOTHING_WISHED
-        self.is_taken: bool = False
-        # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
-        self.left: str = ""
+        # Levels wanted with the last entry at the market or best bid; set with its first fill.
+        self.entry_levels: Wished = NOTHING_WISHED
+        self.are_entry_levels_set: bool = False
+        # Reason code why the profile's policy closes the position; empty to hold it.
+        self.policy_exit: str = ""
         self.refusals: int = 0
         self.retry_ts: int = 0
-        self.told: str = ""
-        # The same of orders that are to rest: none of them delays a sale at the market.
+        self.last_refusal: str = ""
+        # The same for orders that are to rest: their refusals do not delay a sale at the market.
         self.rest_refusals: int = 0
         self.rest_retry_ts: int = 0
-        self.rest_told: str = ""
+        self.last_rest_refusal: str = ""
         self.quiet_above: int = 0
         self.quiet_below: int = 0
         self.quiet_until: int = 0
 
     def bound(self, now: int, quiet: QuietRange) -> bool:
-        """Set bids and time of `quiet` to the range without an exit; False if none is known."""
+        """Set bids and time of `quiet` to the range without an exit; return whether it is known."""
         above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
         if now >= until:
             return False
@@ -235,24 +235,24 @@ class SymbolExits:
         return True
 
     def set_quiet_range(self, bounds: tuple[int, int, int]) -> None:
-        """Remember the bids between which, and the time before which, no exit is due."""
+        """Set the range of bids and the time before which no exit is due."""
         self.quiet_above, self.quiet_below, self.quiet_until = bounds
 
     def before_sale(self, holding: Holding) -> None:
-        """Keep entry price and opening time of a position that has no plan: a sale moves neither.
+        """Keep entry price and opening time of a position without a plan: a sale changes neither.
 
-        The lots that a sale leaves are the newest.
+        The lots that remain after a sale are the newest, so they no longer show them.
         """
         if self.plan is None and not self.opened_ts:
             self.entry, self.opened_ts = holding.price_avg(), holding.opened_ts
 
-    def behind_purchase(self, holding: Holding) -> None:
-        """Take the entry price of a position behind a purchase, if a part was sold before."""
+    def after_purchase(self, holding: Holding) -> None:
+        """Update the kept entry price after a purchase, if a part was sold before."""
         if self.opened_ts:
             self.entry = holding.price_avg()
 
     def entry_of(self, holding: Holding) -> int:
-        """Return the entry price from which a position without a plan has its levels."""
+        """Return the entry price from which the levels of a position without a plan count."""
         return self.entry or holding.price_avg()
 
     def opened_of(self, holding: Holding) -> int:
@@ -260,32 +260,32 @@ class SymbolExits:
         return self.opened_ts or holding.opened_ts
 
     def on_order_ended(self, was_refused: bool, now: int) -> None:
-        """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
+        """Take the end of an exit order; each refusal in a row delays the next attempt longer.
 
         The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
-        market time: a venue that says no ten times a second is not asked ten times a second. Any
-        other end sets the count back to 0.
+        market time, so that a venue that refuses is not asked at every tick. Any other end resets
+        the count.
         """
         self.refusals = self.refusals + 1 if was_refused else 0
         self.retry_ts = _retry_ts(self.refusals, now)
 
     def on_rest_ended(self, was_refused: bool, now: int) -> None:
-        """Take acceptance or end of an order that was to rest; waits are as of `on_order_ended`."""
+        """Take acceptance or end of an order that was to rest; waits are as in `on_order_ended`."""
         self.rest_refusals = self.rest_refusals + 1 if was_refused else 0
         self.rest_retry_ts = _retry_ts(self.rest_refusals, now)
         self.quiet_until = 0
 
     @property
     def keeps_levels(self) -> bool:
-        """True where a strategy may want levels of its position."""
+        """True if a strategy may set levels for its position."""
         return self.plan is not None and self.plan.has_levels
 
     def has_stop(self, stop: int) -> bool:
-        """Return whether `stop`, as `Exits.bounds` gave it, is a stop that is set."""
+        """Return whether a stop is set; `stop` is the one from `Exits.bounds`."""
         return self.stop_distance is not None if self.plan is None else stop > 0
 
     def has_target(self, target: int) -> bool:
-        """Return whether `target`, as `Exits.bounds` gave it, is a target that is set."""
+        """Return whether a target is set; `target` is the one from `Exits.bounds`."""
         return self.target_distance is not None if self.plan is None else target < NEVER
 
     def reasons(self) -> tuple[str, str]:
@@ -296,38 +296,47 @@ class SymbolExits:
         return plan.floor_reason(), plan.ceiling_reason()
 
     def rest_state(self) -> JsonObject:
-        """Return the state of refused orders that were to rest; empty where none was refused."""
-        if not self.rest_refusals and not self.rest_told:
+        """Return the state of refused orders that were to rest; empty if none was refused."""
+        if not self.rest_refusals and not self.last_rest_refusal:
             return {}
-        return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
+        return {"rest": [self.rest_refusals, self.rest_retry_ts, self.last_rest_refusal]}
 
-    def ask(self, wish: Wish | None, peak: int) -> None:
-        """Keep the levels that an allowed entry's strategy wants, until the next entry.
+    def entry_state(self) -> JsonObject:
+        """Return the state of the levels of the last entry; empty if it wanted none."""
+        if not any(self.entry_levels):
+            return {}
+        is_taken: JsonObject = {"is_taken": True} if self.are_entry_levels_set else {}
+        return {"asked": list(map(amount_json, self.entry_levels)), **is_taken}
+
+    def keep_entry_levels(self, wish: Wish | None, peak: int) -> None:
+        """Keep the levels that the strategy wants with an allowed entry, until the next entry.
 
         Args:
-            wish: The strategy's.
+            wish: The strategy's wish.
             peak: The price from which a trail follows the bid.
         """
-        self.asked = NOTHING_WISHED if wish is None else self.wished_by(wish, NOTHING_WISHED, peak)
-        self.is_taken = False
+        self.entry_levels = NOTHING_WISHED
+        if wish is not None:
+            self.entry_levels = self.wished_by(wish, NOTHING_WISHED, peak)
+        self.are_entry_levels_set = False
 
-    def take_asked(self, *, is_flat: bool) -> None:
-        """Want the asked levels with the first fill of their entry, and with any while flat."""
-        if is_flat or not self.is_taken:
-            self.on_bought(self.asked)
-            self.is_taken = True
+    def set_entry_levels(self, *, is_flat: bool) -> None:
+        """Set the levels of the last entry with its first fill, and with any fill while flat."""
+        if is_flat or not self.are_entry_levels_set:
+            self.on_bought(self.entry_levels)
+            self.are_entry_levels_set = True
 
-    def on_bought(self, asked: Wished) -> None:
-        """Want the levels of an entry that is filled; one that it names none of stays."""
+    def on_bought(self, levels: Wished) -> None:
+        """Set the levels of a filled entry; a level that it does not name stays as it was."""
         former = self.wished
-        trail = asked[2:] if asked[2] or asked[3] else former[2:]
-        self.wished = (asked[0] or former[0], asked[1] or former[1], *trail)
+        trail = levels[2:] if levels[2] or levels[3] else former[2:]
+        self.wished = (levels[0] or former[0], levels[1] or former[1], *trail)
 
     def wished_by(self, wish: Wish, former: Wished, peak: int) -> Wished:
-        """Return the levels of a wish, and of a former one where the wish names none.
+        """Return the levels of a wish; a level that it does not name comes from the former one.
 
         A multiple of the ATR becomes a distance here, by the ATR of the position if there is one.
-        It is never 0, which would mean no trail: in whole price steps it becomes one step.
+        The distance is never 0, which would mean no trail; the plan rounds it to at least one step.
         """
         stop, target = wish.stop or former[0], wish.target or former[1]
         if not wish.has_trail:
@@ -339,46 +348,46 @@ class SymbolExits:
 
     def begin_anew(self, ts: int) -> None:
         """Forget the levels of what is too little to sell: a purchase opens a position, at `ts`."""
-        is_asked, left = self.is_asked, self.left
+        is_requested, policy_exit = self.is_exit_requested, self.policy_exit
         self.forget()
-        self.is_asked, self.left, self.opened_ts = is_asked, left, ts
+        self.is_exit_requested, self.policy_exit, self.opened_ts = is_requested, policy_exit, ts
 
     def drop_requests(self) -> None:
         """Forget the requests of `CARRIED_EXITS`, which else end with the position alone."""
-        self.is_asked = False
-        if self.left == LEFT_TRADING:
-            self.left = ""
+        self.is_exit_requested = False
+        if self.policy_exit == LEFT_TRADING:
+            self.policy_exit = ""
 
     def leaving(self) -> str:
-        """Return why the symbol is to be left once it can be sold, a code; empty to hold it."""
-        return OPERATOR_EXIT if self.is_asked else self.left
+        """Return the reason code of the exit that waits until it can be sold; empty for none."""
+        return OPERATOR_EXIT if self.is_exit_requested else self.policy_exit
 
     def last_atr(self) -> int | None:
-        """Return the ATR of the last bar in hundred-millionths; None while it is not known."""
+        """Return the ATR of the last bar in hundred-millionths; None while unknown."""
         value = self.atr.value
         if value is None:
             return None
-        # Entries between two bars ask for the same one, and its text takes time.
+        # Entries between two bars use the same ATR; converting it takes time.
         if value != self._atr_read:
             self._atr_read, self._atr_exact = value, exact_atr(value)
         return self._atr_exact
 
     def atr_now(self) -> int:
-        """Return the ATR of the position, else that of the last bar; 0 while none is known."""
+        """Return the ATR of the position, else the one of the last bar; 0 while unknown."""
         if self.plan is not None and self.plan.atr is not None:
             return self.plan.atr
         return self.last_atr() or 0
 
     def forget(self) -> None:
-        """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
+        """Forget levels, requests and refusals of a closed position; the ATR stays."""
         self.wished = NOTHING_WISHED
         self.entry = self.opened_ts = 0
         self.stop_distance = self.target_distance = None
-        self.is_guarded = self.is_asked = False
-        self.left = ""
+        self.is_guarded = self.is_exit_requested = False
+        self.policy_exit = ""
         self.quiet_until = 0
-        self.refusals, self.retry_ts, self.told = 0, 0, ""
-        self.rest_refusals, self.rest_retry_ts, self.rest_told = 0, 0, ""
+        self.refusals, self.retry_ts, self.last_refusal = 0, 0, ""
+        self.rest_refusals, self.rest_retry_ts, self.last_rest_refusal = 0, 0, ""
         if self.plan is not None:
             self.plan.forget()
 
@@ -398,7 +407,7 @@ class Exits:
         """Start without bars and without requests."""
         self.rules: ExitRules = rules
         self._symbols: dict[str, SymbolExits] = {}
-        # Bars and ticks of one symbol come in rows: the one found last is most often the next one.
+        # Bars and ticks of one symbol often follow each other, so the last one found is kept.
         self._symbol: str = ""
         self._found: SymbolExits | None = None
         self.ending_until: int | None = None
@@ -425,7 +434,7 @@ class Exits:
     def on_bar(
         self, symbol: str, open_ts: int, high: float, low: float, close: float, units: int
     ) -> None:
-        """Take a closed bar of the ATR's interval; ignore one that is no newer than the last.
+        """Take a closed bar of the ATR's interval; ignore one that is not newer than the last.
 
         Args:
             symbol: The market.
@@ -437,27 +446,27 @@ class Exits:
         """
         exits = self._found
         if exits is None or symbol != self._symbol:
-            # One look-up: among bars of many symbols this one is not the next one either.
+            # One look-up: with bars of many symbols, caching this one would not help.
             exits = self._symbols.get(symbol) or self.of(symbol)
         if open_ts <= exits.bar_open_ts:
             return
         exits.bar_open_ts = open_ts
         exits.close = units
         if not exits.is_guarded:
-            # Stop and target wait for the ATR; where they stand, no bar moves them.
+            # Stop and target wait for the ATR; once set, no bar moves them.
             exits.quiet_until = 0
         exits.atr.update(high, low, close)
         exits.atr_step = 0
 
     def carry(self, symbol: str, said: Mapping[str, Any]) -> None:
-        """Take over plan and exit of a position that another run opened; see `Plan.carry`.
+        """Take over plan and pending exit of a position that another run opened; see `Plan.carry`.
 
-        A policy that is off now leaves nothing.
+        An exit by a policy that is off in this run is dropped.
         """
         exits, rules, leaving = self.of(symbol), self.rules, said.get("leaving")
-        exits.is_asked = leaving == OPERATOR_EXIT
+        exits.is_exit_requested = leaving == OPERATOR_EXIT
         if leaving == LEFT_TRADING and rules.leaves_halted:
-            exits.left = LEFT_TRADING
+            exits.policy_exit = LEFT_TRADING
         if exits.plan is not None:
             exits.plan.carry(rules.plan, rules.has_entry_stop, said)
             exits.plan.has_thesis = rules.horizon.thesis.is_set and said.get("has_thesis", False)
@@ -467,41 +476,41 @@ class Exits:
                 exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.
 
     def request_exit(self, symbol: str) -> None:
-        """Note an operator's request to leave a symbol; refusals so far count no longer."""
+        """Note an operator's request to close a position; earlier refusals no longer count."""
         exits = self.of(symbol)
-        exits.is_asked = True
+        exits.is_exit_requested = True
         exits.quiet_until = 0
-        exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
+        exits.refusals, exits.retry_ts, exits.last_refusal = 0, 0, ""
 
     def mark_for_exit(self, symbol: str, reason: str) -> None:
-        """Note that the profile's policy leaves a symbol once it can be sold.
+        """Mark a position for exit by the profile's policy, once it can be sold.
 
-        It replaces a mark, but for one of `LASTING`, which nothing takes back.
+        It replaces an earlier mark, except one of `LASTING`.
         """
         exits = self.of(symbol)
-        if exits.left in LASTING:
+        if exits.policy_exit in LASTING:
             return
-        exits.left = reason
+        exits.policy_exit = reason
         exits.quiet_until = 0
 
     def clear_exit(self, symbol: str, reason: str) -> None:
-        """Take back the mark for exit if the last one was set for this reason."""
+        """Remove the mark for exit if it was set for this reason."""
         exits = self.of(symbol)
-        if exits.left == reason:
-            exits.left = ""
+        if exits.policy_exit == reason:
+            exits.policy_exit = ""
 
     def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
-        """Guard an open position, and find the range in which no exit is due.
+        """Guard an open position, and compute the range in which no exit is due.
 
-        No range is set with a request, a mark for exit, a refusal told or an announced end.
+        There is no range with an exit request, a mark for exit, a refused exit or an announced end.
         """
         exits.quiet_until = 0
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
         bounds = self.bounds(exits, holding, rules)
-        if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
+        if exits.last_refusal or exits.leaving() or self.ending_until is not None:
             return
-        if exits.campaign is not None and exits.campaign.is_parting:
+        if exits.campaign is not None and exits.campaign.is_reducing:
             return
         exits.set_quiet_range(self.quiet_bounds(exits, bounds))
 
@@ -512,8 +521,8 @@ class Exits:
         plan, campaign = exits.plan, exits.campaign
         if plan is None:
             return bounds
-        is_parting = campaign is not None and campaign.is_parting
-        if is_parting or plan.gap_ts != NO_GAP or plan.silent_ts != NO_GAP:
+        is_reducing = campaign is not None and campaign.is_reducing
+        if is_reducing or plan.gap_ts != NO_GAP or plan.silent_ts != NO_GAP:
             return 0, 0, 0
         stop, target, ends = bounds
         moves = plan.moves_at(self.rules.plan)
@@ -524,7 +533,7 @@ class Exits:
     def next_recovery(self, exits: SymbolExits) -> int:
         """Return the bid at which a campaign reaches its next recovery row; `NO_LEVEL` for none.
 
-        The plan has been brought up to date before.
+        The plan must be up to date.
         """
         plan, campaign = exits.plan, exits.campaign
         if plan is None or campaign is None or not campaign.is_open:
@@ -532,7 +541,7 @@ class Exits:
         return campaign.next_level(self.rules.campaign, plan.entry, plan.price_step)
 
     def on_gap(self, symbol: str, from_ts: int) -> None:
-        """Note since when data of a held symbol is missing, if `stale_exit_ms` is set."""
+        """Note the start of a data gap of a held symbol, if `stale_exit_ms` is set."""
         exits = self.find(symbol)
         if exits is None or exits.plan is None or not exits.plan.qty:
             return
@@ -541,7 +550,7 @@ class Exits:
             exits.quiet_until = 0
 
     def on_data(self, symbol: str, ts: int) -> None:
-        """Note that data of a symbol came that is no tick, or that the run opened with it."""
+        """Note data of a symbol other than a tick, or that the run opened with the symbol held."""
         exits = self.of(symbol)
         if ts > exits.heard_ts:
             exits.heard_ts = ts
@@ -554,19 +563,19 @@ class Exits:
             exits.quiet_until = 0
 
     def horizon_of(self, exits: SymbolExits) -> int:
-        """Return how long the position of a symbol may be held; `NEVER` for no horizon."""
+        """Return the longest time to hold a position by its horizon; `NEVER` for no horizon."""
         plan = exits.plan
         return self.rules.horizon.most if plan is not None and plan.has_thesis else exits.horizon_ms
 
     def held_max(self, exits: SymbolExits) -> int:
-        """Return how long a position with a plan may be held at most; `NEVER` without a limit."""
+        """Return the longest time to hold a position with a plan; `NEVER` without a limit."""
         horizon, longest = self.horizon_of(exits), self.rules.time_exit_ms
         return horizon if longest is None or horizon < longest else longest
 
     def judge_thesis(self, exits: SymbolExits, bid: int, now: int) -> None:
-        """Ask at a judged tick behind the horizon whether the thesis holds; once it does, it did.
+        """Judge the thesis at a judged tick after the horizon; once it has held, it stays so.
 
-        The plan has been brought up to date before.
+        The plan must be up to date.
         """
         plan = exits.plan
         if plan is None or plan.has_thesis or now < plan.opened_ts + exits.horizon_ms:
@@ -575,16 +584,16 @@ class Exits:
         plan.has_thesis = gain is not None and bid >= plan.entry + gain
 
     def heard_ts(self, exits: SymbolExits, tick_ts: int) -> int:
-        """Return since when nothing came of a held symbol, whose last tick came at `tick_ts`."""
+        """Return the time of the last data of a held symbol, whose last tick came at `tick_ts`."""
         return max(tick_ts, exits.heard_ts)
 
     def on_held_tick(self, exits: SymbolExits, before: int, ts: int) -> None:
-        """Note a silence that a tick of a held symbol ends, if it was too long.
+        """Note the silence that a tick of a held symbol ends, if it was too long.
 
         Args:
             exits: The exits of the symbol.
-            before: Time of the tick before it.
-            ts: Its own time.
+            before: Time of the tick before.
+            ts: Time of this tick.
         """
         plan, longest = exits.plan, self.rules.plan.silent_ms
         if plan is None or longest is None or plan.silent_ts != NO_GAP:
@@ -597,10 +606,10 @@ class Exits:
     def bounds(
         self, exits: SymbolExits, holding: Holding, rules: OrderRules
     ) -> tuple[int, int, int]:
-        """Return bid of stop, bid of target and time from which an open position is left.
+        """Return stop, target and closing time of an open position; bring its plan up to date.
 
-        Distances in basis points and the plan are brought up to date first. A stop that is off is
-        0, a target or time that is off is `NEVER`.
+        Distances in basis points are updated too. A stop that is off is 0; a target or time that is
+        off is `NEVER`.
         """
         plan, step = exits.plan, rules.price_step
         if plan is None:
@@ -617,7 +626,7 @@ class Exits:
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
-        """Return `bounds` by the distances as they are set, and change nothing."""
+        """Return the same as `bounds` by the distances as they are, and change nothing."""
         plan = exits.plan
         if plan is not None:
             longest = self.held_max(exits)
@@ -625,7 +634,7 @@ class Exits:
             return plan.floor(), plan.ceiling(), ends
         entry = exits.entry_of(holding)
         down, up = exits.stop_distance, exits.target_distance
-        # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
+        # In whole steps: the stop is rounded up, so that it acts early rather than late, the target
         # down, so that it can be reached.
         stop = 0 if down is None else -((down - entry) // step) * step
         target = NEVER if up is None else (entry + up) // step * step
@@ -634,12 +643,12 @@ class Exits:
         return stop, target, ends
 
     def invalidate_quiet_range(self) -> None:
-        """Discard cached quiet ranges so that the next tick re-evaluates every exit."""
+        """Discard all quiet ranges, so that the next tick judges every exit."""
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
     def levels(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
-        """Return the bids of stop, target, rungs and next recovery row, as far as they are set."""
+        """Return the bids of stop, target, rungs and next recovery row, those that are set."""
         stop, target, _ = self.bounds(exits, holding, rules)
         found = []
         if exits.has_stop(stop):
@@ -654,11 +663,11 @@ class Exits:
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int, sized: int | None = None) -> None:
-        """Set the distances in ATRs of a position; while the ATR is unknown nothing happens.
+        """Set the distances in ATRs of a position; do nothing while a needed ATR is unknown.
 
-        Where none is in ATRs, nothing waits for the ATR. A position that another run opened keeps
-        the ATR of its entry, and one whose entry was sized by an ATR has that. Distances in basis
-        points are set by `bounds` and follow the average entry price.
+        A position that another run opened keeps the ATR of its entry, and one whose entry was sized
+        by an ATR keeps that one. Distances in basis points are set by `bounds` and follow the
+        average entry price.
         """
         plan, atr = exits.plan, exits.last_atr()
         if plan is not None and plan.atr is not None:
@@ -711,11 +720,11 @@ class Exits:
                     "stop_distance": _text(exits.stop_distance),
                     "target_distance": _text(exits.target_distance),
                     "is_guarded": exits.is_guarded,
-                    "is_asked": exits.is_asked,
-                    "left": exits.left,
+                    "is_asked": exits.is_exit_requested,
+                    "left": exits.policy_exit,
                     "refusals": exits.refusals,
                     "retry_ts": exits.retry_ts,
-                    "told": exits.told,
+                    "told": exits.last_refusal,
                     **exits.rest_state(),
                     **({"kept": [exits.entry, exits.opened_ts]} if exits.opened_ts else {}),
                     **(
@@ -723,8 +732,7 @@ class Exits:
                         if any(exits.wished)
                         else {}
                     ),
-                    **({"asked": list(map(amount_json, exits.asked))} if any(exits.asked) else {}),
-                    **({"is_taken": True} if exits.is_taken and any(exits.asked) else {}),
+                    **exits.entry_state(),
                     **({} if exits.plan is None else {"plan": exits.plan.state()}),
                     **({} if exits.campaign is None else {"campaign": exits.campaign.state()}),
                 }
@@ -754,29 +762,30 @@ class Exits:
             exits.stop_distance = _amount(data["stop_distance"])
             exits.target_distance = _amount(data["target_distance"])
             exits.is_guarded = data["is_guarded"]
-            exits.is_asked = data["is_asked"]
-            exits.left = data.get("left", "")
+            exits.is_exit_requested = data["is_asked"]
+            exits.policy_exit = data.get("left", "")
             exits.wished = _wished(data.get("wished"))
-            exits.asked = _wished(data.get("asked"))
-            exits.is_taken = data.get("is_taken", False)
+            exits.entry_levels = _wished(data.get("asked"))
+            exits.are_entry_levels_set = data.get("is_taken", False)
             exits.entry, exits.opened_ts = data.get("kept", (0, 0))
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
-            exits.told = data["told"]
-            refusals, retry_ts, told = data.get("rest", (0, 0, ""))
-            exits.rest_refusals, exits.rest_retry_ts, exits.rest_told = refusals, retry_ts, told
+            exits.last_refusal = data["told"]
+            exits.rest_refusals, exits.rest_retry_ts, exits.last_rest_refusal = data.get(
+                "rest", (0, 0, "")
+            )
         return restored
 
 
 def _wished(data: Sequence[int | str] | None) -> Wished:
-    """Return the strategy's wish from a state; one of before has no trail."""
+    """Return the strategy's levels from a state; older states have no trail."""
     found = [int(each) for each in data or ()]
     stop, target, gap, share, peak = (*found, *NOTHING_WISHED[len(found) :])
     return stop, target, gap, share, peak
 
 
 def _retry_ts(refusals: int, now: int) -> int:
-    """Return when the next attempt may be made after so many refusals in a row; 0 for at once."""
+    """Return the time of the next attempt after a number of refusals in a row; 0 for at once."""
     if not refusals:
         return 0
     if refusals == 1:

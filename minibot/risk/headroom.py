@@ -17,22 +17,20 @@ from minibot.risk.positions import Market, Positions
 @mypyc_attr(acyclic=True)
 @final
 class Headroom:
-    """The room of each limit before entries are refused; negative is overdrawn.
-
-    It keeps the used amounts of the time when it was made, from which `texts` finds the rest.
+    """Use of each limit at the time of a decision; `texts` computes how much of each remains.
 
     Attributes:
-        market: The market of the decision; None for a look at the whole account.
+        market: The market of the decision; None for the whole account.
         limits: The limits of the profile.
-        equity, high_water_mark: Equity and the night's highest one.
+        equity, high_water_mark: Equity, and its highest value of the night.
         night_notional, day_notional, week_notional, orders: Used notional, orders of the minute.
         night_level, day_level, week_level: As in `Budgets`: the used loss is the level less equity.
         reserved: The notional that open entries may still buy, without fees.
-        exposure: The worth of all positions plus `reserved`.
+        exposure: Value of all positions plus `reserved`.
         cash_free: Cash less the notional and fees of open entries.
-        tier_percent: Percent of an entry's amount that the account's tier allows; `NOT_ASKED` while
-            ACTIVE.
-        position: The worth of the market's position plus its open entries; 0 without a market.
+        tier_percent: Percentage of an entry's amount that the account's tier allows; `NOT_ASKED`
+            in ACTIVE.
+        position: Value of the market's position plus its open entries; 0 without a market.
     """
 
     __slots__ = (
@@ -58,7 +56,7 @@ class Headroom:
     def __init__(
         self, market: Market | None, positions: Positions, budgets: Budgets, now: int
     ) -> None:
-        """Read how much is used at market time `now`."""
+        """Read the use of each limit at market time `now`."""
         self.market: Market | None = market
         self.limits: Limits = budgets.limits
         self.equity: int = budgets.equity
@@ -70,7 +68,7 @@ class Headroom:
         self.week_level: int = budgets.week_level
         self.week_notional: int = budgets.week_notional
         account = budgets.account
-        self.tier_percent: int = account.entry_percent if account.place else NOT_ASKED
+        self.tier_percent: int = account.entry_percent if account.tier else NOT_ASKED
         self.orders: int = budgets.orders(now)
         self.reserved: int = 0
         self.exposure: int = positions.worth
@@ -85,15 +83,15 @@ class Headroom:
                 self.position += positions.reserved(market.symbol)
 
     def exposure_max(self) -> int:
-        """Return how much of equity may be in positions, rounded down and never below 0."""
+        """Return the largest exposure allowed by equity, rounded down and never below 0."""
         most = mul_div_down(self.equity, self.limits.exposure_bps_max, BPS)
         return most if most > 0 else 0
 
     def texts(self) -> dict[str, str]:
-        """Return the room of each limit as text, by the limit's name."""
+        """Return how much of each limit remains, as text by its name; negative is overdrawn."""
         if self._texts is None:
             limits, equity = self.limits, self.equity
-            # By the order of names, in which they are digested twice as fast.
+            # In the order of names, which makes the digest twice as fast.
             left = {"cash": format_fixed(self.cash_free, PLACES)}
             _write(left, limits.day_loss, loss_of(self.day_level, equity))
             _write(left, limits.day_notional, self.day_notional)
@@ -112,7 +110,7 @@ class Headroom:
 
 
 def _write(left: dict[str, str], limit: Limit, value: int) -> None:
-    """Write how much of a limit remains, if the profile has it."""
+    """Add how much of a limit remains, if the profile has it."""
     if limit.is_on:
         left[limit.name] = limit.left_text(value)
 

@@ -1,11 +1,11 @@
-"""Horizon of a position: how long it may be held, by its symbol's volatility and by its thesis.
+"""Horizon of a position: the longest time to hold it, by volatility and by its thesis.
 
-The horizon follows the volatility ratio of the position's own symbol (`features.volatility_ratio`)
-with each closed bar of the strategy's interval: a market that moves more than usual reaches stop or
-target sooner, so that the horizon shrinks; in a calm one it grows. The thesis of an entry is that
-the price rises: where the bid is far enough above the entry price at the first judged tick behind
-the horizon, the thesis holds, and the position is held to the largest horizon. Stops, targets and
-the time stop stand beside it.
+With each closed bar of the strategy's interval the horizon follows the volatility ratio of the
+position's symbol (`features.volatility_ratio`): a market that moves more than usual reaches stop or
+target sooner and gets a shorter horizon, a calm one a longer one. The thesis of an entry is that
+the price rises. If the bid is far enough above the entry price at the first judged tick after the
+horizon, the thesis holds and the position is held to the largest horizon. Stops, targets and the
+time stop apply independently.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HorizonRules:
 
     Attributes:
         is_on: Whether the profile has one.
-        usual: The horizon where the symbol is as volatile as usual, market ms; so are the others.
+        usual: The horizon at usual volatility; all times are in ms of market time.
         least, most: Its bounds.
         thesis: Gain over the entry price at which the thesis holds; off without its key.
     """
@@ -44,14 +44,14 @@ class HorizonRules:
         self.thesis: Distance = Distance(risk.horizon_thesis_bps, None)
 
     def length(self, ratio: int | None) -> int:
-        """Return how long a position may be held at a volatility ratio, market ms.
+        """Return the horizon at a volatility ratio, in ms of market time.
 
         Args:
             ratio: In ten-thousandths; None while too few bars are known, or none of them moved.
 
         Formula:
             horizon_ms * 10,000 / ratio, rounded down, at least horizon_ms_min and at most
-            horizon_ms_max. An unknown ratio counts as 10,000. At 0, as no bar of late moved, it is
+            horizon_ms_max. An unknown ratio counts as 10,000. At 0, when no recent bar moved, it is
             horizon_ms_max.
         """
         if not self.is_on or ratio is None:

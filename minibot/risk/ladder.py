@@ -1,4 +1,4 @@
-"""Ladder: how a position is left in parts, half of it first, then three tenths, then the rest."""
+"""Ladder: a position sold in three parts, half of it first, then three tenths, then the rest."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Parts = tuple[int, int, int]
 
 
 def parts_of(original: int, bounds: Bounds, prices: tuple[int, int, int]) -> Parts:
-    """Return the parts of a quantity in whole steps; together they are all of its whole steps.
+    """Return the parts of a quantity in whole steps; their sum is the quantity in whole steps.
 
-    The first two parts are rounded down. A rest too small to sell joins the second part, a second
-    part too small the first; a first part that is too small even so joins the next one not empty.
+    The first two parts are rounded down. A rest too small to sell joins the second part, and a
+    second part too small joins the first. A first part still too small joins the next that is not
+    empty.
 
     Args:
-        original: The quantity bought in all.
+        original: Total quantity bought.
         bounds: The venue's bounds on an order at the market.
         prices: The prices that value the parts: lower rung, upper rung, hard stop.
     """
@@ -43,5 +44,5 @@ def parts_of(original: int, bounds: Bounds, prices: tuple[int, int, int]) -> Par
 
 
 def is_too_small(qty: int, bounds: Bounds, price: int) -> bool:
-    """Return whether the venue's least quantity or notional refuses a quantity at a price."""
+    """Return whether a quantity at a price is below the venue's minimum quantity or notional."""
     return qty <= 0 or qty < bounds.qty_min or cost_up(qty, price) < bounds.notional_min

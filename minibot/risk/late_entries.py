@@ -1,9 +1,9 @@
-"""Late entries: what tells an entry that comes too late, or with too little confidence.
+"""Late entries: gates against entries that come too late or with too little confidence.
 
 Four gates, each off without its keys: the signal's confidence, the age of the newest closed bar,
-how far the price has moved since that bar closed, and fatigue. A symbol is tired when it rose far
-in a day and its RSI is high, unless the rise still gains speed. Bars that are missing, too old or
-behind a hole let nothing enter.
+the price move since that bar closed, and fatigue. A symbol is fatigued if it rose far in a day and
+its RSI is high, unless the rise still accelerates. Where bars are missing, too old or follow a
+hole, no entry is allowed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class LateRules:
     """The keys of late entries; a limit that is `NOT_ASKED` is off.
 
     Attributes:
-        confidence_min: Least confidence of a signal, 0 to 100.
-        bars_late_max: By how many bars of the strategy's interval the newest may be late.
+        confidence_min: Lowest allowed confidence of a signal, 0 to 100.
+        bars_late_max: Number of bars of the strategy's interval by which the newest may be late.
         bar_ms: Length of such a bar.
         move_max: Largest move since its close, in ten-thousandths of the ATR.
-        fatigue_interval: Bars of fatigue; empty for none.
+        fatigue_interval: Interval of the bars for fatigue; empty for none.
         change_max, acceleration_min: In ten-thousandths of a basis point.
         rsi_max: In ten-thousandths.
     """
@@ -78,12 +78,12 @@ class LateRules:
 
     @property
     def needs_atr(self) -> bool:
-        """True where an entry cannot be judged before the ATR is known."""
+        """True if an entry cannot be judged before the ATR is known."""
         return self.move_max != NOT_ASKED
 
     @property
     def is_on(self) -> bool:
-        """True where the profile has any of the gates."""
+        """True if the profile has any of the gates."""
         asked = self.confidence_min, self.bars_late_max, self.move_max
         return self.fatigue_interval != "" or any([limit != NOT_ASKED for limit in asked])
 
@@ -95,12 +95,12 @@ def _asked(limit: int | None, unit: int = 1) -> int:
 @mypyc_attr(acyclic=True)
 @final
 class FatigueBars:
-    """Fatigue of one symbol, from its closed bars; a hole begins it anew.
+    """Fatigue of one symbol, from its closed bars; it restarts after a hole.
 
     Attributes:
         open_ts: When the newest bar opened; -1 before the first.
         count: Bars since the last hole.
-        warmup: Bars until all figures are known: those of the RSI, of a day, and three.
+        warmup: Bars until all figures are known: the more of RSI and a day.
     """
 
     __slots__ = ("_day", "_former", "_length_ms", "_rsi", "_step", "count", "open_ts", "warmup")
@@ -115,14 +115,14 @@ class FatigueBars:
         self._rsi: WilderRsi = WilderRsi(FATIGUE_RSI_PERIOD)
         self._day: SpanChange = SpanChange(self._length_ms, DAY_MS)
         self._step: SpanChange = SpanChange(self._length_ms, self._length_ms)
-        # The change over the bar before the newest.
+        # The change over the second newest bar.
         self._former: float | None = None
         self.count: int = 0
-        # More bars than the two changes of an acceleration take.
+        # This is more bars than acceleration needs.
         self.warmup: int = max(self._rsi.warmup, self._day.warmup)
 
     def on_bar(self, open_ts: int, close: float) -> None:
-        """Take a closed bar; a bar seen before is left out."""
+        """Take a closed bar; ignore one seen before."""
         if open_ts <= self.open_ts:
             return
         if self.open_ts >= 0 and open_ts != self.open_ts + self._length_ms:
@@ -135,7 +135,7 @@ class FatigueBars:
         self._step.update(open_ts, close)
 
     def known(self, now: int) -> int:
-        """Return how many bars count at market time `now`, up to `warmup`; 0 for old ones."""
+        """Return the number of bars that count at market time `now`, up to `warmup`; 0 if stale."""
         if self.open_ts < 0 or now - self.open_ts > (1 + AGE_BARS) * self._length_ms:
             return 0
         return min(self.count, self.warmup)
@@ -150,7 +150,7 @@ class FatigueBars:
         return NOT_ASKED if value is None else floor(value * BPS)
 
     def acceleration(self) -> int:
-        """Return how much more the newest bar rose than the one before, in the unit of `change`."""
+        """Return the change of the newest bar less that of the bar before, in units of `change`."""
         newest, former = self._step.value, self._former
         if newest is None or former is None:
             return NOT_ASKED
@@ -204,7 +204,7 @@ class LateEntries:
         self._symbols: dict[str, FatigueBars] = {}
 
     def intervals(self) -> tuple[str, ...]:
-        """Return the intervals of bars that are read beside the strategy's."""
+        """Return the intervals of the bars needed in addition to the strategy's."""
         return (self.rules.fatigue_interval,) if self._length_ms else ()
 
     def on_bar(self, symbol: str, bar: ClosedBar) -> None:
@@ -223,9 +223,9 @@ class LateEntries:
 
         Args:
             symbol: The market.
-            confidence: That of the signal.
+            confidence: Confidence of the signal.
             price: The mid in hundred-millionths.
-            exits: State of the symbol's exits: its newest bar and ATR.
+            exits: State of the symbol's exits, which has its newest bar and ATR.
             now: Market time.
         """
         rules, found = self.rules, LateReading()
@@ -236,7 +236,7 @@ class LateEntries:
             atr = exits.last_atr()
             if atr is not None and price > 0:
                 apart = price - exits.close
-                # An ATR of nothing forbids any move.
+                # An ATR of 0 allows no move.
                 scale = max(atr, 1)
                 found.move = mul_div_up(apart if apart > 0 else -apart, BPS, scale)
         bars = self._symbols.get(symbol)
@@ -266,8 +266,8 @@ class LateReading:
 
     Attributes:
         confidence: The signal's, 0 to 100.
-        bars_late: Whole bars since the newest closed; `NOT_ASKED` without one.
-        move: From its close to the mid, in ten-thousandths of the ATR; `NOT_ASKED` if unknown.
+        bars_late: Whole bars since the newest closed; `NOT_ASKED` without a bar.
+        move: Move from its close to the mid in ten-thousandths of the ATR; `NOT_ASKED` if unknown.
         fatigue_bars, warmup: The bars that count, and those needed.
         change, rsi, acceleration: As in `FatigueBars`; `NOT_ASKED` without enough bars.
     """
@@ -298,8 +298,8 @@ class LateReading:
 def late_rows(reading: LateReading, rules: LateRules, has_touch: bool) -> tuple[Row, ...]:
     """Return the checks of late entries; without a usable touch the move is not judged.
 
-    Change, RSI and acceleration each let an entry pass alone: of them the first that does is shown;
-    where none does, all of them are, as failed.
+    One of change, RSI and acceleration is enough to pass: the first that passes is shown. If none
+    passes, all three are shown as failed.
     """
     asks_bar, asks_move = rules.bars_late_max != NOT_ASKED, rules.move_max != NOT_ASKED
     asks_confidence = rules.confidence_min != NOT_ASKED

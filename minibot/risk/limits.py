@@ -1,9 +1,9 @@
-"""Limits of risk: every limit of the profile, soft and hard, as one value each.
+"""Limits of risk: every limit of the profile with its soft and its hard value.
 
-A soft value refuses or shrinks entries; exceeding a hard value ends the run. A limit without a soft
-value, or with one that is not below the hard one, is hard at once: an entry that would exceed it is
-neither refused nor made smaller, but ends the run. A value at its limit passes, always. Notional
-counts purchases alone: sales use no budget of notional, but count as orders.
+A soft value refuses or shrinks entries; exceeding a hard value ends the run. If a limit has no soft
+value below the hard one, an entry that would exceed it is neither refused nor made smaller: it ends
+the run. A value at its limit passes. Notional counts purchases only; sales use no notional budget,
+but count as orders.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from minibot.kernel.canonical import encode
 from minibot.risk.checks import NOT_ASKED, Gate
 
 DRAWDOWN_PLACES: Final = 4
-"""Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
+"""Drawdown is computed in ten-thousandths of a basis point, so that its bounds are exact."""
 
 UNBOUNDED: Final[int] = 1 << 60
-"""The hard value of a limit that the profile does not have."""
+"""Hard value of a limit that the profile does not have."""
 
 # The check of an entry against each limit. Notional gives no reason: an order that is too large is
-# made smaller before it is refused.
+# made smaller, not refused.
 OF_NIGHT_NOTIONAL: Final = Gate("night_notional", places=PLACES, cuts=NIGHT_NOTIONAL)
 OF_DAY_NOTIONAL: Final = Gate("day_notional", places=PLACES, cuts=DAY_NOTIONAL)
 OF_NIGHT_LOSS: Final = Gate("night_loss", NIGHT_LOSS, PLACES)
@@ -55,7 +55,7 @@ class Limit:
 
     Attributes:
         is_on: Whether the profile has the limit.
-        is_hard_at_once: Whether no soft value stands before the hard one.
+        is_hard_at_once: Whether the limit has no soft value below the hard one.
         entry_max: The largest value at which an entry is still allowed.
         hard_gate: The check whose failure ends the run.
     """
@@ -81,7 +81,7 @@ class Limit:
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
         self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
-        # What was written last: of most limits as much is left as before.
+        # The text written last: most limits rarely change.
         self._left: int = NOT_ASKED
         self._left_text: str = ""
 
@@ -93,7 +93,7 @@ class Limit:
         return self._left_text
 
     def entry_value(self, value: int) -> int:
-        """Return the value that an entry's check compares; `NOT_ASKED` without a soft value."""
+        """Return `value` for an entry's check, or `NOT_ASKED` without a soft value."""
         return NOT_ASKED if self.is_hard_at_once else value
 
 
@@ -148,7 +148,7 @@ class Limits:
         self.order_notional: int = parse_amount(risk.order_notional)
         self.position_notional_max: int = parse_amount(risk.position_notional_max)
         self.positions_max: int = risk.positions_max
-        # Spot knows no leverage: more than the whole equity is never exposed.
+        # Spot has no leverage: exposure never exceeds equity.
         self.exposure_bps_max: int = min(risk.exposure_ratio_max_bps, BPS)
         self.night_notional: Limit = _money(
             OF_NIGHT_NOTIONAL, risk.night_notional_soft, risk.night_notional_hard
@@ -174,22 +174,22 @@ class Limits:
         self.signal_age_ms_max: int = risk.signal_age_ms_max
         self.tick_age_ms_max: int = risk.tick_age_ms_max
         self.intent_ttl_ms: int = risk.intent_ttl_ms
-        # How long after its signal an entry may still be filled; 0 for no such bound.
+        # Longest time from a signal to a fill of its entry; 0 for no bound.
         self.late_fill_ms: int = risk.late_fill_market_ms or 0
         self.order_ttl_ms: int = profile.execution.order_ttl_market_ms
-        # How many entries of a symbol may rest at limits of its strategy; 0 for one order in all.
+        # Most entries of a symbol that may rest at limits of its strategy; 0 for one order in all.
         self.limit_entries_max: int = risk.limit_entries_max or 0
-        # In ten-thousandths of a basis point, as it is reckoned.
+        # In ten-thousandths of a basis point.
         self.deviation_max: int = risk.reference_deviation_bps_max * BPS
-        # In the same unit; 0 where no spread is asked.
+        # In the same unit; 0 if the spread is not limited.
         self.entry_spread_max: int = (risk.entry_spread_bps_max or 0) * BPS
         self.taker_rate: int = parse_rate(profile.execution.taker_fee_bps)
-        # Whether a holding that no order may sell is no position.
+        # Whether a holding too small to sell counts as dust and not as a position.
         self.leaves_dust: bool = profile.execution.fee_asset is not None
         self.quote_asset: str = profile.portfolio.quote_asset
-        # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
+        # Length of a night in a backtest of several nights; 0 if the run is one night.
         self.night_ms: int = profile.backtest.night_ms or 0
-        # The head start of the night's pace, 0 where it has none; the night over which it runs.
+        # Head start of the night's pace in percent, 0 for no pace; length of the night it covers.
         self.pace_percent: int = risk.night_notional_pace or 0
         self.pace_ms: int = 0
         if self.pace_percent:

@@ -1,12 +1,12 @@
-"""Market returns: figures over the moves of closed bars, which judge entries.
+"""Market returns: gates for entries by figures over the returns of closed bars.
 
-Four figures, each off without its keys: correlation of the entry's symbol with those that are held,
+Four figures, each off without its keys: correlation of the entry's symbol with held symbols,
 correlation with the benchmark, the benchmark's volatility ratio, and drift of the symbol's own
-returns. Correlated symbols also form a cluster, whose notional is capped. All of them are reckoned
+returns. Correlated symbols also form a cluster, whose notional is capped. All figures are computed
 from closed bars of `strategy.bar_interval` in whole numbers, so that a night, its replay and a
-backtest decide alike. Bars that are missing or too old let nothing enter, nor do bars without any
-move, but for drift, which is then 0. A held symbol without them counts into every cluster, and
-draws all others into it.
+backtest decide alike. Where bars are missing, too old or without any move, no entry is allowed;
+only drift is then 0. A held symbol without enough bars belongs to every cluster and joins all
+others to it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PLACES_4: Final = 4
 """Correlations, ratios and distances are in ten-thousandths."""
 
 AGE_BARS: Final = 2
-"""Bars by which the newest may be late: one is closing, one may be on its way."""
+"""Bars by which the newest may be late: one is still open, one may not have arrived yet."""
 
 OF_CORRELATION: Final = Gate(CORRELATION, CORRELATION, PLACES_4)
 OF_BENCHMARK: Final = Gate(BENCHMARK_CORRELATION, BENCHMARK_CORRELATION, PLACES_4)
@@ -54,16 +54,16 @@ class ReturnRules:
     """The keys of market returns; a limit that is `NOT_ASKED` is off, a count of bars 0.
 
     Attributes:
-        benchmark: The market that stands for all; empty for none.
-        correlation_bars: Returns of a correlation.
+        benchmark: The market that represents all others; empty for none.
+        correlation_bars: Number of returns in a correlation.
         correlation_max, benchmark_max: Largest correlation with held symbols, with the benchmark.
-        cluster_min: Correlation from which two symbols are of one cluster.
+        cluster_min: Correlation from which two symbols belong to one cluster.
         cluster_bps: Largest share of equity in a cluster.
-        short, long: Returns of the volatility ratio.
-        volatility_max: Its limit.
-        recent, reference: Returns of drift: of late, and those before.
-        drift_max: Its limit.
-        horizon_short, horizon_long: Returns of the ratio that a position's horizon follows.
+        short, long: Numbers of returns in the volatility ratio.
+        volatility_max: Largest volatility ratio.
+        recent, reference: Numbers of returns in drift: the newest, and those before.
+        drift_max: Largest drift.
+        horizon_short, horizon_long: Numbers of returns in the ratio for a position's horizon.
     """
 
     __slots__ = (
@@ -102,10 +102,10 @@ class ReturnRules:
         self.horizon_long: int = risk.horizon_bars_long or 0
 
     def period(self) -> int:
-        """Return how many returns of a symbol are kept; 0 where nothing asks for any."""
+        """Return how many returns of a symbol are kept; 0 if no figure needs any."""
         most = max(self.long, self.recent + self.reference, self.horizon_long)
         if self.correlation_bars:
-            # So that symbols whose bars come one behind the other stand side by side.
+            # Bars of two symbols arrive one after another: the same span is still there in both.
             most = max(most, self.correlation_bars + AGE_BARS)
         return most
 
@@ -117,17 +117,16 @@ def _limit(text: str | None) -> int:
 @mypyc_attr(acyclic=True)
 @final
 class Reading:
-    """Reading of one entry: its figures, `NOT_ASKED` where one is off or not known.
+    """Figures of one entry; each is `NOT_ASKED` if it is off or unknown.
 
     Attributes:
         with_held: The highest correlation with a symbol that is held or being bought.
-        with_benchmark: The correlation with the benchmark; not asked of the benchmark itself.
+        with_benchmark: The correlation with the benchmark; off for the benchmark itself.
         ratio: The benchmark's volatility ratio.
         shift: The drift of the entry's symbol.
-        correlation_bars, benchmark_bars, volatility_bars, drift_bars: The bars that count for each:
-            the least of the symbols concerned, up to what is needed. Those of a correlation are of
-            the entry's symbol alone where nothing else is held. A market that does not move has too
-            few for a correlation or a ratio.
+        correlation_bars, benchmark_bars, volatility_bars, drift_bars: The number of bars that
+            count for each figure: the smallest among its symbols, up to the number needed. A
+            market that does not move counts as one with too few bars for correlation and ratio.
     """
 
     __slots__ = (
@@ -142,7 +141,7 @@ class Reading:
     )
 
     def __init__(self) -> None:
-        """Start with nothing asked."""
+        """Start with all figures off."""
         self.with_held: int = NOT_ASKED
         self.correlation_bars: int = NOT_ASKED
         self.with_benchmark: int = NOT_ASKED
@@ -154,7 +153,7 @@ class Reading:
 
 
 def return_rows(reading: Reading, rules: ReturnRules) -> tuple[Row, ...]:
-    """Return the checks of an entry by its reading; bars first, then the figure over them."""
+    """Return the checks of an entry's figures: for each the number of bars, then the figure."""
     return (
         (CORRELATION_BARS, reading.correlation_bars, rules.correlation_bars),
         (OF_CORRELATION, reading.with_held, rules.correlation_max),
@@ -172,8 +171,8 @@ class MarketReturns:
     """The returns of each symbol's closed bars, and the figures over them.
 
     Attributes:
-        rules: Of the profile.
-        is_on: Whether any figure is asked.
+        rules: The keys of the profile.
+        is_on: Whether the profile uses any figure.
         symbols: The returns by symbol.
     """
 
@@ -197,13 +196,13 @@ class MarketReturns:
         if self.is_on:
             self._length_ms = INTERVAL_MS[CoreProfile.of(config).strategy.bar_interval]
         self.symbols: dict[str, BarReturns] = {}
-        # Figures already reckoned, with the bars that they are of; reckoned anew after a restart.
+        # Figures computed so far, with the newest bars they include; not kept over a restart.
         self._pairs: dict[tuple[str, str], tuple[int, int, int | None]] = {}
         self._ratios: dict[str, tuple[int, int | None]] = {}
         self._shifts: dict[str, tuple[int, int | None]] = {}
 
     def on_bar(self, symbol: str, open_ts: int, close: int) -> None:
-        """Take a closed bar of the strategy's interval; a bar seen before is left out.
+        """Take a closed bar of the strategy's interval; ignore one seen before.
 
         Args:
             symbol: The market.
@@ -236,7 +235,7 @@ class MarketReturns:
             found.volatility_bars = self._count(rules.benchmark, rules.long, now)
             ratio = self._ratio(rules.benchmark)
             if ratio is None:
-                # Enough bars of a market that stands still are no better than none.
+                # Bars of a market that does not move count as too few.
                 found.volatility_bars = min(found.volatility_bars, rules.long - 1)
             elif found.volatility_bars == rules.long:
                 found.ratio = ratio
@@ -248,19 +247,19 @@ class MarketReturns:
         return found
 
     def _count(self, symbol: str, needed: int, now: int) -> int:
-        """Return how many returns of a symbol count, up to those needed; 0 for old ones."""
+        """Return the number of returns of a symbol that count, up to `needed`; 0 if stale."""
         returns = self.symbols.get(symbol)
         if returns is None or now - returns.closed_ts > AGE_BARS * self._length_ms:
             return 0
         return min(returns.count, needed)
 
     def _compared(self, symbol: str, own: int, other: str, now: int) -> tuple[int, int]:
-        """Return the bars of two symbols that count, and their correlation if it is known.
+        """Return the number of bars of two symbols that count, and their correlation if known.
 
         Args:
-            symbol: The first one.
-            own: Its `_count` for a correlation, the same for each other symbol.
-            other: The second one.
+            symbol: The first symbol.
+            own: Its `_count` for a correlation.
+            other: The second symbol.
             now: Market time.
         """
         needed = self.rules.correlation_bars
@@ -275,7 +274,7 @@ class MarketReturns:
     # --- clusters -----------------------------------------------------------------------------
 
     def cluster_notional(self, symbol: str, positions: Positions, now: int) -> int:
-        """Return the notional that the other symbols of a cluster hold and may still buy."""
+        """Return the notional of the other symbols in a symbol's cluster, with open purchases."""
         notional = 0
         for other in self.cluster(symbol, positions.beside(symbol), now):
             notional += positions.reserved(other)
@@ -285,13 +284,13 @@ class MarketReturns:
         return notional
 
     def cluster(self, symbol: str, beside: set[str], now: int) -> set[str]:
-        """Return the symbols beside the entry's that are of its cluster.
+        """Return the other symbols in the cluster of an entry's symbol.
 
-        One belongs to it that correlates enough with the entry's symbol, or with another that
-        belongs to it. One whose correlation is not known belongs to it as well.
+        A symbol belongs to the cluster if it correlates enough with the entry's symbol or with
+        another member, or if that correlation is unknown.
 
         Args:
-            symbol: The entry's.
+            symbol: The entry's symbol.
             beside: The other symbols that are held or being bought.
             now: Market time.
         """
@@ -334,7 +333,7 @@ class MarketReturns:
         return value
 
     def horizon_ratio(self, symbol: str) -> int | None:
-        """Return the volatility ratio that the horizon of a symbol follows; None while unknown."""
+        """Return the volatility ratio for the horizon of a symbol; None while unknown."""
         returns, rules = self.symbols.get(symbol), self.rules
         if returns is None or not rules.horizon_long:
             return None
@@ -358,9 +357,9 @@ class MarketReturns:
         return {symbol: returns.state() for symbol, returns in self.symbols.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned, where it was kept by the same keys.
+        """Take over what `state` returned, if the keys are the same.
 
-        Other keys need other bars: nothing is known then.
+        Other keys need other bars: then nothing is known.
         """
         for symbol, data in state.items():
             returns = BarReturns.from_state(data)

@@ -1,8 +1,8 @@
-"""Order counts: how many orders of a symbol may rest, by the venue's bounds of that symbol.
+"""Order counts: the venue's bounds on how many orders of a symbol may rest.
 
-An OCO is two orders and one list; both have a trigger, but for a target that is a quote, beside a
-stop with a limit. An order at the market, also a triggered one, does not rest. The executor counts
-again (`execution.intake`): what it holds may differ from what risk has been told.
+An OCO counts as two orders and one list. Both of its legs have a trigger, unless the stop has a
+limit: then the target is a quote without a trigger. A market order, also a triggered one, does not
+rest. The executor counts again (`execution.intake`), as its orders may be ahead of risk's.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def count_rows(
     former: WorkingOrder | None = None,
     quotes: int = 0,
 ) -> tuple[Row, ...]:
-    """Return the venue's bounds on an order that is to rest, with those that rest already.
+    """Return the checks of the venue's order counts for an order that is to rest.
 
     Args:
         state: The state.
-        market: Of the order.
-        rules: The venue's, of its symbol; without a bound nothing is asked.
-        algos: How many legs it has that wait: 0 for a quote, 2 for an OCO.
-        former: The resting order in whose place it comes.
-        quotes: How many of these legs are quotes, without a trigger.
+        market: The market of the order.
+        rules: The venue's rules for the symbol; without a bound there is no check.
+        algos: Number of its legs that wait for a trigger: 0 for a quote, 2 for an OCO.
+        former: The resting order that it replaces.
+        quotes: Number of these legs that are quotes, without a trigger.
     """
     orders, lists = max(1, algos), algos // 2
     algos -= quotes

@@ -1,16 +1,15 @@
 """Plan of a position: the levels that move while it is held.
 
-A plan exists where the profile has `risk.hard_stop_bps`, which every other key of a plan needs, and
-where it carries, so that the next run has the stop of the entry and an exit that waits. Its stops
-are five: the stop of the entry, the hard stop, the stop at break-even, the trailing stop and
-one that the strategy wanted. No stop falls while the position is held, and the highest is in force.
-Its targets are that of the entry, that of the age and one that the strategy wanted, of which the
-lowest is in force; two rungs, where parts are sold, stand
-beside them. A run that carries a position goes on with the stops that risk told last, as far as its
-profile has them.
+Positions have a plan if the profile has `risk.hard_stop_bps`, which every other key of a plan
+needs, or if it carries positions, so that the next run knows the entry's stop and a pending exit.
+A plan has five stops: the entry's stop, the hard stop, the break-even stop, the trailing stop and
+the strategy's stop. No stop falls while the position is held, and the highest one is in force. It
+has three targets: the entry's, the one by age and the strategy's; the lowest one is in force. A
+ladder adds two rungs, at which parts are sold. A run that takes over a position continues with the
+stops reported last, those that its profile has.
 
-Prices are hundred-millionths. Levels move with the bid of a judged tick, a fill, new filters, the
-first ATR or market time alone, so the same inputs give the same plan.
+Prices are hundred-millionths. Levels move only with the bid of a judged tick, a fill, new filters,
+the first ATR or market time, so the same inputs give the same plan.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from minibot.risk.distances import NEVER, Distance, share_distance
 from minibot.risk.ladder import Parts, is_too_small, parts_of
 
 NONE: Final = 0
-"""The price of a stop that is not there."""
+"""The price of a stop that is off."""
 NO_GAP: Final = -1
 
 Wished = tuple[int, int, int, int, int]
-"""Wish of a strategy: stop, target, distance of a trail in quote, the same in ten-thousandths of
-a basis point, and the bid from which it follows; 0 for each that is not wanted."""
+"""Levels that a strategy wants: stop, target, distance of a trail in quote, the same in
+ten-thousandths of a basis point, and the bid from which it follows; 0 for each unwanted one."""
 NOTHING_WISHED: Final[Wished] = (0, 0, 0, 0, 0)
 
 
@@ -53,25 +52,26 @@ class PlanRules:
     """The keys of a plan.
 
     Attributes:
-        is_on: Whether positions have a plan: the profile has any of them, or carries.
-        has_levels: Whether the profile has any of them.
+        is_on: Whether positions have a plan: the profile has one of these keys, or carries.
+        has_levels: Whether the profile has one of these keys.
         needs_atr: Whether a distance waits for the ATR.
         hard_share: Distance of the hard stop in ten-thousandths of a basis point of the entry.
         trail: Distance of the trailing stop below the peak.
-        trail_from: Gain over the entry price from which it trails; without one, from the purchase.
-        even_from: Gain from which a stop stands at break-even: the price at which a sale pays for
-            the entry and both fees, rounded up.
+        trail_from: Gain over the entry price from which it trails; if off, from the purchase on.
+        even_from: Gain from which the break-even stop is set: the price, rounded up, at which a
+            sale pays for the entry and both fees.
         first_rung, second_rung: Gains at which the ladder sells its parts.
         ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
             gains fall.
-        is_ladder: Whether a position is left in parts, at its two rungs.
-        sells_parts: Whether a part may be sold for any reason, so that another sale may be sent
-            beside it.
-        stale_ms: A gap of data of this length or more is an exit, with the first tick after it;
-            None for no such exit.
-        silent_ms: The same of a time without a tick or a bar with a trade, whatever gaps are told.
+        is_ladder: Whether a position is sold in parts at two rungs.
+        sells_parts: Whether any part of a position may be sold alone, so that a second sale may be
+            open at the same time.
+        stale_ms: Length of a data gap from which the position is closed, at the first tick after
+            it; None for off.
+        silent_ms: The same for a time without a tick or a bar with a trade, even if no gap is
+            reported.
         fee: The taker's rate.
-        pays_in_base: Whether a purchase pays its fee with coins that it brings.
+        pays_in_base: Whether a purchase pays its fee in the coins bought.
     """
 
     __slots__ = (
@@ -125,47 +125,45 @@ class PlanRules:
             or self.stale_ms is not None
             or self.silent_ms is not None
         )
-        # A position also stays behind a STOP, whatever the end was to be.
+        # A STOP leaves positions open too, whatever `at_end` says.
         self.is_on: bool = self.has_levels or profile.portfolio.carries
 
     def price_for(self, entry: int, gain: int, price_step: int) -> int:
-        """Return the least price at which a sale brings a gain after both fees, in whole steps.
+        """Return the lowest price at which a sale brings a gain after both fees, in whole steps.
 
         Args:
             entry: The average entry price, before fees.
-            gain: In ten-thousandths of a basis point of what the purchase cost.
+            gain: In ten-thousandths of a basis point of the cost of the purchase.
             price_step: The venue's price step.
         """
         kept, paid = RATE_UNIT - self.fee, entry * (RATE_UNIT + gain)
-        if self.pays_in_base:  # For each coin held more than one was paid for.
+        if self.pays_in_base:  # More coins were paid for than are held.
             return round_up(div_up(paid * RATE_UNIT, kept * kept), price_step)
         return round_up(div_up(paid * (RATE_UNIT + self.fee), kept * RATE_UNIT), price_step)
 
 
 @final
 class Plan:
-    """The plan of one position; all of it is forgotten with the position.
+    """The plan of one position; it ends with the position.
 
     Attributes:
-        has_levels: Whether the profile has a key of a plan, so that a strategy may want levels.
+        has_levels: Whether the profile has a key of a plan, so that a strategy may set levels.
         opened_ts: When the position was opened.
         qty, entry: Quantity held, and average entry price as of the last purchase.
-        original: Quantity bought in all.
-        atr: The ATR when this run first guarded the position, a carried one before that; None
-            until it is known.
-        peak: The highest bid since the trailing stop began, and at least the entry price where it
-            begins with the purchase; 0 before that.
-        hard, stop, even, trail, own: The five stops, `own` the strategy's; 0 for one that is not
-            there.
-        own_gap, own_share, own_peak: Distance in quote or share of the peak at which `own` follows
-            the highest bid, and that bid; 0 where it does not.
-        target, age, own_target: The target of the entry, that of the age, and the strategy's;
-            `NEVER` for none.
-        age_until: When the target of the age changes next; `NEVER` for no more.
+        original: Total quantity bought.
+        atr: The ATR when the position was first guarded, or the carried one; None while unknown.
+        peak: The highest bid since the trailing stop began, and at least the entry price if it
+            begins with the purchase; 0 before.
+        hard, stop, even, trail, own: The five stops; `stop` is the entry's and `own` the
+            strategy's; 0 for off.
+        own_gap, own_share, own_peak: Distance of `own` below the highest bid, in quote or as a
+            share of it, and that bid; 0 if it does not follow.
+        target, age, own_target: Targets of the entry, by age and of the strategy; `NEVER` for off.
+        age_until: When the target by age changes next; `NEVER` if it does not.
         moved_ts: When an order with these levels was last sent to rest.
-        gap_ts: Since when data is missing, until a tick is judged; -1 for no gap.
-        silent_ts: When the data before a silence came that is an exit; -1 for none.
-        has_thesis: Whether the thesis held when the horizon was over.
+        gap_ts: Start of a data gap, until a tick is judged; -1 for no gap.
+        silent_ts: Time of the last data before a silence that closes the position; -1 for none.
+        has_thesis: Whether the thesis held at the end of the horizon.
     """
 
     __slots__ = (
@@ -231,7 +229,7 @@ class Plan:
         self.silent_ts: int = NO_GAP
         self.has_thesis: bool = False
         self.moved_ts: int = 0
-        # What follows from the above, from rules and steps: found anew where any of them changes.
+        # Derived from the above, from rules and steps; computed again when any of them changes.
         self.age_until: int = 0
         self._age: int = -1
         self._even_at: int = NEVER
@@ -243,7 +241,7 @@ class Plan:
         self._order_rules: OrderRules | None = None
         self._is_guarded: bool = False
 
-    # --- what moves it ------------------------------------------------------------------------
+    # --- moving levels ------------------------------------------------------------------------
 
     def count(self, holding: Holding, opened_ts: int) -> None:
         """Take the quantity held; a purchase changes the entry price, a sale does not."""
@@ -267,9 +265,9 @@ class Plan:
         target: int | None,
         wished: Wished = NOTHING_WISHED,
     ) -> None:
-        """Set all levels from the entry price, after a fill, new filters or the first ATR.
+        """Set all levels from the entry price after a fill, new filters or the first ATR.
 
-        Otherwise it changes nothing. The five stops only rise; targets and rungs are set anew.
+        Otherwise nothing changes. The five stops only rise; targets and rungs are recomputed.
 
         Args:
             rules: The keys.
@@ -277,7 +275,7 @@ class Plan:
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
             target: Distance of the target of the entry; None for none.
-            wished: What the strategy wants.
+            wished: The levels that the strategy wants.
         """
         if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return
@@ -316,10 +314,10 @@ class Plan:
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
     def wish(self, wished: Wished) -> None:
-        """Take the levels that a strategy wants: the stop rises, the nearer trail counts.
+        """Take the levels that a strategy wants: the stop only rises, the tighter trail counts.
 
-        A nearer trail follows from its own peak, so that an entry is not sold by a bid from before
-        it; of the former trail the stop remains.
+        A tighter trail follows from its own peak, so that a bid from before an entry does not sell
+        it. The stop that the former trail had reached remains.
         """
         stop, target, gap, share, peak = wished
         step = self._step
@@ -336,11 +334,11 @@ class Plan:
 
     @property
     def has_trail(self) -> bool:
-        """True where the strategy's stop follows the bid."""
+        """True if the strategy's stop follows the bid."""
         return self.own_gap > 0 or self.own_share > 0
 
     def own_distance(self) -> int:
-        """Return how far below its peak the strategy's stop follows, in whole steps."""
+        """Return the distance of the strategy's trailing stop below its peak, in whole steps."""
         return trail_distance(self.own_gap, self.own_share, self.own_peak, self._step)
 
     def _raise_own(self) -> None:
@@ -351,7 +349,7 @@ class Plan:
         return self._order_rules is not None and self._order_rules is order_rules
 
     def advance(self, rules: PlanRules, bid: int, now: int) -> None:
-        """Raise trailing and break-even stop by a judged bid, set the age's target by time."""
+        """Raise trailing and break-even stops by a judged bid; set the target by age."""
         step = self._step
         if rules.trail.is_set and bid > self.peak and (self.peak or bid >= self._trail_at):
             self.peak = bid
@@ -373,9 +371,9 @@ class Plan:
             self.trail = raised(self.trail, self.peak - distance, step)
 
     def _set_age(self, rules: PlanRules, step: int, now: int | None = None) -> None:
-        """Set the target of the age: a sale there brings its gain after both fees, or more.
+        """Set the target by age: a sale there brings at least its gain after both fees.
 
-        Given `now`, it first finds the row of `ages` that holds; else the former one stays.
+        With `now`, the row of `ages` is found first; else it stays as it was.
         """
         if now is not None:
             held = now - self.opened_ts
@@ -416,11 +414,11 @@ class Plan:
     def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened.
 
-        Targets and rungs are set anew from its entry price; which row of `risk.targets_by_age`
-        holds follows from the time held, at the first tick, as this run's rows may be others.
+        Targets and rungs are computed again from its entry price. The row of `risk.targets_by_age`
+        follows from the time held, at the first tick, as the rows of this run may differ.
 
         Args:
-            rules: The keys of this run; a stop whose key is off now is left out.
+            rules: The keys of this run; a stop whose key is off now is dropped.
             has_entry_stop: Whether this run's profile sets a stop at an entry.
             said: The quantity and the fields of `carried`, as `run_opening` has them.
         """
@@ -443,7 +441,7 @@ class Plan:
             self.trail = parse_amount(said.get("stop_trailing", "0"))
             self.peak = parse_amount(said.get("peak", "0"))
 
-    # --- what is in force ---------------------------------------------------------------------
+    # --- levels in force ----------------------------------------------------------------------
 
     @property
     def price_step(self) -> int:
@@ -451,11 +449,11 @@ class Plan:
         return self._step
 
     def floor(self) -> int:
-        """Return the highest stop: a bid at or below it is an exit; 0 for none."""
+        """Return the highest stop, at or below which a bid closes the position; 0 for none."""
         return max(self.hard, self.stop, self.even, self.trail, self.own)
 
     def ceiling(self) -> int:
-        """Return the lowest target: a bid at or above it is an exit; `NEVER` for none."""
+        """Return the lowest target, at or above which a bid closes the position; or `NEVER`."""
         return min(self.age, self.target, self.own_target)
 
     def rungs(self) -> list[int]:
@@ -468,13 +466,13 @@ class Plan:
         return found[0] if found else NEVER
 
     def part(self, bid: int, pending: int, price: int) -> int:
-        """Return how much the ladder sells at a bid; 0 if that is nothing, or too little to sell.
+        """Return the quantity that the ladder sells at a bid; 0 if it is too small to sell.
 
-        It is the parts of all rungs reached, less all that was sold or is being sold.
+        It is the parts of all rungs reached, less the quantity sold or being sold.
 
         Args:
             bid: The price of a sale.
-            pending: The quantity of sales on their way.
+            pending: The quantity of open sales.
             price: The price at which the venue values a sale.
         """
         lower, upper = self._rungs
@@ -490,7 +488,7 @@ class Plan:
         return rules.market_bounds.sale_down(wanted, price)
 
     def floor_reason(self) -> str:
-        """Return the reason code of the stop in force; of equal ones the entry's, then the hard."""
+        """Return the reason code of the stop in force; of equal stops the entry's comes first."""
         floor = self.floor()
         if floor == self.stop:
             return STOP_LOSS
@@ -501,14 +499,14 @@ class Plan:
         return BREAK_EVEN if floor == self.even else TRAILING_STOP
 
     def ceiling_reason(self) -> str:
-        """Return the reason code of the lowest target; of equal ones the entry's comes first."""
+        """Return the reason code of the lowest target; of equal targets the entry's comes first."""
         ceiling = self.ceiling()
         if ceiling == self.target:
             return TAKE_PROFIT
         return AGE_TARGET if ceiling == self.age else SIGNAL_TARGET
 
     def moves_at(self, rules: PlanRules) -> int:
-        """Return the least bid that would raise a stop."""
+        """Return the lowest bid that would raise a stop."""
         at = NEVER
         if rules.trail.is_set:
             at = self.peak + 1 if self.peak else self._trail_at
@@ -547,7 +545,7 @@ class Plan:
 
     @staticmethod
     def from_state(state: Mapping[str, Any], has_levels: bool) -> Plan:
-        """Return the plan of `state`; the next `settle` finds targets, rungs and parts."""
+        """Return the plan of `state`; the next `settle` computes targets, rungs and parts."""
         plan = Plan(has_levels)
         plan.opened_ts = state["opened_ts"]
         plan.qty, plan.entry = parse_amount(state["qty"]), parse_amount(state["entry"])
@@ -572,10 +570,10 @@ def _price(price: int) -> str | None:
 
 
 def trail_distance(gap: int, share: int, peak: int, step: int) -> int:
-    """Return how far a strategy's stop stands below a peak, in whole steps, at least one.
+    """Return the distance of a strategy's stop below a peak, in whole steps, at least one.
 
     Args:
-        gap: Distance in quote; 0 where `share` counts.
+        gap: Distance in quote; 0 if `share` counts.
         share: In ten-thousandths of a basis point of the peak.
         peak: The highest bid.
         step: The venue's price step.

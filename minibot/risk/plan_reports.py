@@ -1,9 +1,9 @@
-"""Telling of plans: the levels of each position, and the names of those that moved.
+"""Plan reports: the levels of each position, and the names of those that moved.
 
-A profile with a plan, as each that carries, tells `position_plan` after each fill, unless the
-venue's rules for the symbol are unknown, and at the first beat after a level has moved, so once a
-second of market time at most. The last one of a position has quantity 0. Under `carry` the next run
-starts with the plan that was told last.
+A profile with a plan, or one that carries positions, writes `position_plan` after each fill, unless
+the venue's rules for the symbol are unknown, and at the first beat after a level moved, so at most
+once a second of market time. The last report of a position has quantity 0. Under `carry` the next
+run starts with the plan reported last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Any, Final, final
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import Message, ToldMessage
+from minibot.cores.messages import Message, ReportMessage
 from minibot.events.model import JsonObject, PositionPlan
 from minibot.events.money import amount_text, parse_amount
 from minibot.risk.distances import NEVER
@@ -29,12 +29,12 @@ PLAN_NAMES: Final = (
     *("stop_signal", "trail_signal", "trail_signal", "target", "target_age", "target_signal"),
     *("rungs", "rungs"),
 )
-"""Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
-that the sale of a part moves them as well as `qty`."""
+"""Names of the values of `levels_of`, in its order; `rungs` are only those with a part left to
+sell, so that the sale of a part changes both `rungs` and `qty`."""
 CAMPAIGN_NAMES: Final = ("entries", "recovery", "recovery")
 VOLATILITY: Final = "horizon_volatility"
 THESIS: Final = "horizon_thesis"
-"""Why the horizon moved: with the volatility, or to its longest as the thesis held."""
+"""Why the horizon moved: the volatility changed, or the thesis held."""
 LEAVING: Final = "leaving"
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
@@ -42,8 +42,8 @@ CLOSED: Final = ("closed",)
 
 
 @final
-class PlanTelling:
-    """Telling of the plans of one run.
+class PlanReports:
+    """Plan reports of one run.
 
     Attributes:
         is_on: Whether positions have a plan under the profile.
@@ -52,20 +52,20 @@ class PlanTelling:
     __slots__ = ("_told", "is_on")
 
     def __init__(self, state: RiskState) -> None:
-        """Start with nothing told."""
+        """Start with nothing reported."""
         self.is_on: bool = state.exits.rules.plan.is_on
         self._told: dict[str, Levels] = {}
 
     def is_due(self, state: RiskState) -> bool:
-        """Return whether a beat would tell a plan: a level moved, or a position has ended."""
+        """Return whether a beat would report a plan: a level moved, or a position has ended."""
         held = state.positions.held
         for symbol, market in held.items():
             plan = _plan_of(state, market)
             if plan is None:
                 continue
-            # After a restart or new filters the next beat sets the levels first.
+            # After a restart or new filters the levels are set by the next beat.
             told = self._told.get(symbol)
-            if not plan.is_settled(market.rules) or told != told_of(state, market, plan):
+            if not plan.is_settled(market.rules) or told != reported_values(state, market, plan):
                 return True
         return any([symbol not in held for symbol in self._told])
 
@@ -74,7 +74,7 @@ class PlanTelling:
         messages: list[Message] = []
         for symbol in sorted(state.positions.held.keys() | self._told.keys()):
             market = state.positions.of(symbol)
-            # A plan not told yet was carried: one of this run was told with its first fill.
+            # A plan without a report was carried: this run's own are reported at their first fill.
             told = self._tell(state, market, cause, ts, seq, len(messages), CARRIED)
             if told is not None:
                 messages.append(told)
@@ -89,7 +89,7 @@ class PlanTelling:
         tick_seq: int | None,
         ordinal: int,
     ) -> Message | None:
-        """Return the plan to tell after a fill, at its place in the step; None if nothing moved."""
+        """Return the report after a fill, at its place in the step; None if nothing moved."""
         return self._tell(state, market, cause, ts, tick_seq, ordinal, OPENED)
 
     def _tell(
@@ -102,7 +102,7 @@ class PlanTelling:
         ordinal: int,
         moved: tuple[str, ...],
     ) -> Message | None:
-        """Return the plan of a position if it moved; `moved` is the word for the first telling."""
+        """Return the report of a position's plan if it moved; `moved` is for the first report."""
         symbol, plan = market.symbol, _plan_of(state, market)
         campaign = (market.exits or state.exits_of(market)).campaign
         before = self._told.get(symbol)
@@ -117,12 +117,12 @@ class PlanTelling:
                 moved=CLOSED,
                 campaign_id=None if ref is None else ref.text,
             )
-            return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
+            return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, payload)
         exits = state.exits.find(symbol)
         if plan is None or exits is None or market.rules is None:
             return None
         state.exits.bounds(exits, market.holding, market.rules)
-        now = told_of(state, market, plan)
+        now = reported_values(state, market, plan)
         if now == before:
             return None
         self._told[symbol] = now
@@ -131,10 +131,10 @@ class PlanTelling:
             names = zip(_names(state, market, plan), values, strict=False)
             moved = tuple(dict.fromkeys([name for name, (was, to) in names if was != to]))
         payload = _payload(state, market, plan, moved)
-        return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
+        return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, payload)
 
     def state(self) -> JsonObject:
-        """Return the levels told last, by symbol, as canonical JSON values."""
+        """Return the levels reported last, by symbol, as canonical JSON values."""
         return {
             symbol: [amount_text(level) for level in levels]
             for symbol, levels in self._told.items()
@@ -149,7 +149,7 @@ class PlanTelling:
 
 
 def levels_of(plan: Plan) -> Levels:
-    """Return the values whose moves are told, in the order of `PLAN_NAMES`."""
+    """Return the values whose moves are reported, in the order of `PLAN_NAMES`."""
     rungs = plan.rungs()
     return (
         plan.qty,
@@ -169,10 +169,10 @@ def levels_of(plan: Plan) -> Levels:
     )
 
 
-def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
-    """Return the values of `levels_of`, those of a campaign and of a horizon where there is one.
+def reported_values(state: RiskState, market: Market, plan: Plan) -> Levels:
+    """Return the values of `levels_of`, then those of campaign and horizon, if there are any.
 
-    The last, where there is one, is the place of the reason to leave in `CARRIED_EXITS`, from 1.
+    The last value, if an exit is pending, is the place of its reason in `CARRIED_EXITS`, from 1.
     """
     campaign, levels = state.campaign_of(market), levels_of(plan)
     exits = market.exits or state.exits_of(market)
@@ -183,18 +183,18 @@ def told_of(state: RiskState, market: Market, plan: Plan) -> Levels:
     leaving = _leaving(exits)
     if leaving is not None:
         return (*levels, CARRIED_EXITS.index(leaving) + 1)
-    # Without its zero it is as snapshots of before theses and exits were told have it.
+    # Older snapshots, from before theses and exits were reported, do not have the final zero.
     return levels if plan.has_thesis or not state.exits.rules.horizon.is_on else levels[:-1]
 
 
 def _leaving(exits: SymbolExits) -> str | None:
-    """Return why the next run is to leave a position, if this one no longer can; else None."""
+    """Return the reason code of a pending exit that the next run has to make; else None."""
     leaving = exits.leaving()
     return leaving if leaving in CARRIED_EXITS else None
 
 
 def _names(state: RiskState, market: Market, plan: Plan) -> tuple[str, ...]:
-    """Return the names of the values of `told_of`, in its order."""
+    """Return the names of the values of `reported_values`, in its order."""
     campaign = () if state.campaign_of(market) is None else CAMPAIGN_NAMES
     has_horizon = state.exits.rules.horizon.is_on
     horizon = (THESIS if plan.has_thesis else VOLATILITY, THESIS) if has_horizon else ()
@@ -202,7 +202,7 @@ def _names(state: RiskState, market: Market, plan: Plan) -> tuple[str, ...]:
 
 
 def _plan_of(state: RiskState, market: Market) -> Plan | None:
-    """Return the plan of an open position whose rules of the venue are known; else None."""
+    """Return the plan of an open position if the venue's rules are known; else None."""
     exits = state.exits.find(market.symbol)
     if exits is None or exits.plan is None or market.holding is None or market.rules is None:
         return None

@@ -1,6 +1,6 @@
-"""Plan rows: stops, targets, missing data and time of a position, as checks that none is reached.
+"""Plan rows: the checks that no stop, target, data gap or time limit of a position is reached.
 
-Only the highest stop and the lowest target are asked, as they are reached first.
+Only the highest stop and the lowest target are judged, as they are reached first.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
 def plan_rows(
     plan: Plan, rules: PlanRules, bid: int, rung_bid: int, now: int, ends: int, horizon: int
 ) -> tuple[Row, ...]:
-    """Return the levels of a plan as checks that none of them is reached.
+    """Return the checks that no level of a plan is reached.
 
     Args:
         plan: The plan.
         rules: The keys of the plan.
-        bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
-        rung_bid: The price of a part; `NOT_ASKED` where no part is to be sold now.
+        bid: The price of a sale; `NOT_ASKED` while the levels rest with the executor.
+        rung_bid: The price of a partial sale; `NOT_ASKED` if no part can be sold now.
         now: Market time.
-        ends: The time from which the position is left; `NEVER` for no such limit.
-        horizon: How long it may be held; `NEVER` for no horizon.
+        ends: The time from which the position is closed; `NEVER` for no limit.
+        horizon: The longest time to hold it; `NEVER` for no horizon.
     """
     floor, ceiling = plan.floor(), plan.ceiling()
     asked = bid if floor > 0 else NOT_ASKED

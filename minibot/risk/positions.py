@@ -1,7 +1,7 @@
 """Positions, markets and working orders as risk knows them.
 
-An order stays open here until its terminal result and all fills that result speaks of have been
-taken, whichever queue was read first. So nothing is sent twice while an answer is on its way.
+An order stays open here until its terminal result and all fills counted in that result have
+arrived, whichever queue was read first. So nothing is sent twice while an answer is pending.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from minibot.risk.exits import SymbolExits
 
 NO_PRICE: Final = -1
 UNSEEN: Final = -1
-"""The time of no tick."""
+"""Time of the last tick while there was none."""
 LEVEL_REASONS: Final = (STOP_LOSS, TAKE_PROFIT)
 """The reason codes of stop and target of the entry."""
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
@@ -33,22 +33,22 @@ TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED
 
 @final
 class Market:
-    """The last touch and price of a symbol, and what is held of it.
+    """Market of a symbol: its last touch and price, and the position in it.
 
     Attributes:
         symbol: Its name.
-        rules: The venue's rules for the symbol, as told last; None before that.
+        rules: The venue's latest rules for the symbol; None before the first.
         bid, ask: The last touch; 0 before a tick, and after a price mark.
-        ts, seq: Time and line of the last tick; `ts` is `UNSEEN` while none came.
+        ts, seq: Time and line of the last tick; `ts` is `UNSEEN` before the first.
         is_fresh: True from a tick until the next gap or price mark.
-        has_mid: Whether bid and ask are there and not crossed.
-        price: The last mid, or a newer price mark; `NO_PRICE` before there is one.
-        qty: Quantity held; 0 for dust alone.
-        holding: The position with its lots and their cost; None for nothing.
-        value: The worth of the position at `price`, or its cost while there is no price.
+        has_mid: Whether bid and ask are both there and not crossed.
+        price: The last mid, or a newer price mark; `NO_PRICE` before the first.
+        qty: Quantity held; 0 for dust.
+        holding: The position with its lots and their cost; None for no position.
+        value: Value of the position at `price`, or its cost while there is no price.
         is_unmarked: Whether a carried lot waits for its first mark.
-        last: The last trade's price where exits rest with the executor, else 0.
-        exits: The state of its exits, once `RiskState.exits_of` was called.
+        last: Price of the last trade if exits rest with the executor, else 0.
+        exits: State of its exits; None before the first call of `RiskState.exits_of`.
     """
 
     __slots__ = (
@@ -91,28 +91,28 @@ class Market:
 @mypyc_attr(acyclic=True)
 @final
 class WorkingOrder:
-    """An order of an intent that was sent, until it has ended and all its fills are booked.
+    """An order that was sent, until it has ended and all its fills are booked.
 
     Attributes:
-        client: The client order id, which risk gave.
+        client: The client order id, chosen by risk.
         market: The market of the order.
         price: The touch on its side when it was sent, which values an entry.
         order: The executor's id, once a result named it.
-        booked: The quantity whose fills were read.
-        final_filled: The filled quantity by its terminal result; None before that.
+        booked: Quantity of the fills taken so far.
+        final_filled: Filled quantity in its terminal result; None before that.
         pending: The quantity still to be booked: of `qty`, or of `final_filled` once it ended.
-        stop, target: The triggers of an order that rests with the executor; None for no such.
+        stop, target: The triggers of an order that rests with the executor; None for off.
         limit: The limit of its stop; None for a sale at the market.
-        reasons: The reason codes of these two.
+        reasons: The reason codes of stop and target.
         intent: The event that placed a resting order; None for other orders.
         is_replacing: Whether it is to replace a resting order, until the executor answers.
-        is_triggered: Whether it rested and is sold now, at the market or at its limit.
-        left_for: Why it was triggered, once that is told of an order with a limit; else empty.
-        left_seq: Ticks behind this line tell by their bid whether a gap jumped past its limit;
+        is_triggered: Whether it rested and now sells, at the market or at its limit.
+        trigger_reason: Reason code of the trigger of an order with a limit; empty before that.
+        trigger_seq: Line after which the bid of a tick shows whether a gap jumped past the limit;
             `NEVER` for a target, whose quote no gap jumps past.
-        is_unsold: Whether it left something unsold, and gives way to a sale at the market.
-        is_part: Whether it sells a part, so that what is due may be sold beside it.
-        atr: The ATR by which an entry was sized; None where none was.
+        is_unsold: Whether it left a quantity unsold, so that a sale at the market replaces it.
+        is_part: Whether it is a partial sale, so that an exit that is due may be sold as well.
+        atr: The ATR by which an entry was sized; None if it was not.
     """
 
     __slots__ = (
@@ -125,8 +125,6 @@ class WorkingOrder:
         "is_replacing",
         "is_triggered",
         "is_unsold",
-        "left_for",
-        "left_seq",
         "limit",
         "market",
         "order",
@@ -137,6 +135,8 @@ class WorkingOrder:
         "side",
         "stop",
         "target",
+        "trigger_reason",
+        "trigger_seq",
     )
 
     def __init__(self, client: EventId, market: Market, side: str, qty: int, price: int) -> None:
@@ -157,34 +157,34 @@ class WorkingOrder:
         self.is_replacing: bool = False
         self.is_triggered: bool = False
         self.limit: int | None = None
-        self.left_for: str = ""
-        self.left_seq: int = 0
+        self.trigger_reason: str = ""
+        self.trigger_seq: int = 0
         self.is_unsold: bool = False
         self.is_part: bool = False
         self.atr: int | None = None
 
     @property
     def rests(self) -> bool:
-        """True from sending to trigger of an order that has one; not while it is replacing."""
+        """True while an order waits for its trigger; not while it is still replacing another."""
         has_trigger = self.stop is not None or self.target is not None
         return has_trigger and not self.is_triggered and not self.is_replacing
 
     @property
-    def is_untold(self) -> bool:
-        """True for an order with a trigger until a result says that it was triggered."""
+    def is_trigger_unknown(self) -> bool:
+        """True for an order with a trigger until a result reports that it was triggered."""
         return (self.stop is not None or self.target is not None) and not self.is_triggered
 
     @property
     def has_quote(self) -> bool:
-        """True for an OCO with a limit: its target is a quote, without a trigger."""
+        """True for an OCO with a limit, whose target is a quote without a trigger."""
         return self.limit is not None and self.target is not None
 
     @property
     def gives_way(self) -> bool:
-        """True for an order in whose place a sale comes: one that rests, or left a rest unsold."""
+        """True for an order that a sale replaces: it rests, or left a quantity unsold."""
         return self.rests or self.is_unsold
 
-    def is_as(self, qty: int, stop: int | None, target: int | None, limit: int | None) -> bool:
+    def matches(self, qty: int, stop: int | None, target: int | None, limit: int | None) -> bool:
         """Return whether the order has this open quantity, these triggers and this limit."""
         is_so = self.pending == qty and self.stop == stop and self.target == target
         return is_so and self.limit == limit
@@ -196,13 +196,14 @@ class Positions:
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
-        marks: The last price in the run before, of each carried symbol that waits for its first.
-        moved: What that first price, if the last one taken is one, changed of the position's value
-            since the run before; else 0.
-        market: The market found last: inputs of one symbol mostly come one after another.
+        marks: Last prices of the run before, of carried symbols without a price in this run.
+        moved: If the last price was the first of a carried symbol, the change of its position's
+            value since the run before; else 0.
+        market: The market found last, as inputs of one symbol often follow each other.
         held: The markets of open positions, by symbol.
         worth, cash, equity: Value of all positions; balance in the quote asset; both together.
-        unseen: How much more the symbols of `marks` without a price are worth at these; or less.
+        unpriced: Value that symbols without a price would add to equity at their `marks`; may be
+            negative.
         orders: The orders sent and not settled, oldest first.
     """
 
@@ -221,7 +222,7 @@ class Positions:
         "moved",
         "orders",
         "portfolio",
-        "unseen",
+        "unpriced",
         "worth",
     )
 
@@ -238,7 +239,7 @@ class Positions:
         self.equity: int = 0
         self.marks: dict[str, int] = {}
         self.moved: int = 0
-        self.unseen: int = 0
+        self.unpriced: int = 0
         self._instruments: dict[str, Instrument] = {}
         self._markets: dict[str, Market] = {}
         self.market: Market = Market("")
@@ -255,18 +256,17 @@ class Positions:
         self.market = found
         return found
 
-    # --- what comes in ------------------------------------------------------------------------
+    # --- inputs -------------------------------------------------------------------------------
 
     def open(self, portfolio: Portfolio, marks: Mapping[str, str]) -> None:
         """Start the run with a portfolio; its lots wait for their first mark.
 
         Args:
-            portfolio: What the run starts with.
+            portfolio: The portfolio at the start of the run.
             marks: By symbol, the last price in the run before.
 
         Raises:
-            InvariantError: The run is open already; a mark is of a symbol without a lot, or not
-                above zero.
+            InvariantError: The run is already open, or a mark has no lot or is not above zero.
         """
         if self.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, "run_opening: expected one, found two")
@@ -278,10 +278,10 @@ class Positions:
                 detail = f"run_opening: mark {marks[symbol]} of {symbol}, expected a held symbol's"
                 raise InvariantError("risk", INVARIANT_BROKEN, f"{detail} price, above 0")
         self._hold(portfolio)
-        self._count_unseen()
+        self._count_unpriced()
 
     def _hold(self, portfolio: Portfolio) -> None:
-        """Take over a portfolio and value all its holdings."""
+        """Set the portfolio and value all its holdings."""
         self.is_open = True
         self.portfolio = portfolio
         for symbol in portfolio.symbols():
@@ -290,9 +290,9 @@ class Positions:
         self.equity = self.cash + self.worth
 
     def _weigh(self, market: Market) -> None:
-        """Value a holding anew at the last price; the caller brings equity up to date.
+        """Value a holding at the last price; the caller updates equity.
 
-        Dust is no position and worth nothing, as it cannot be sold.
+        Dust is no position and has no value, as it cannot be sold.
         """
         symbol, qty, value = market.symbol, 0, 0
         holding, least = self.portfolio.holding(symbol), self.dust_max(market) + 1
@@ -312,7 +312,7 @@ class Positions:
         """Take the rules of a symbol, new or changed.
 
         Returns:
-            The change of equity because a holding is dust by the new rules, or is so no longer.
+            The change of equity if a holding becomes dust, or stops being dust, by the new rules.
         """
         self._instruments[instrument.symbol] = instrument
         market = self.of(instrument.symbol)
@@ -323,31 +323,31 @@ class Positions:
         self._weigh(market)
         market.is_unmarked = market.holding is not None and market.price == NO_PRICE
         self.equity = self.cash + self.worth
-        self._count_unseen()
+        self._count_unpriced()
         return market.value - before
 
     def dust_max(self, market: Market) -> int:
-        """Return the largest holding of a market that is dust; 0 where the profile has none."""
+        """Return the largest holding of a market that is dust; 0 if the profile has no dust."""
         rules = market.rules
         return rules.market_bounds.qty_least - 1 if self._leaves_dust and rules is not None else 0
 
     def on_gap(self, symbol: str) -> None:
-        """Trust the last touch no longer; the position keeps its value."""
+        """Mark the last touch as stale; the position keeps its value."""
         self.of(symbol).is_fresh = False
 
     def on_tick(self, market: Market, tick: ScaledTick, seq: int) -> int | None:
-        """Take a touch of a market; one that is crossed or lacks a side leaves the price as it is.
+        """Take a touch; if it is crossed or lacks a side, the price stays as it was.
 
         Returns:
-            None when the price is as before or nothing is held. Else, at the first price of a
-            carried lot, the value of the position less its cost; 0 at every later price.
+            None if the price is unchanged or nothing is held. Else the value of the position less
+            its cost at the first price of a carried lot, and 0 at every other price.
         """
         bid, ask = tick.bid, tick.ask
         market.ts = tick.ts
         market.seq = seq
         market.is_fresh = True
         if bid == market.bid and ask == market.ask:
-            return None  # The mid is that of the last touch, or there was none and is none.
+            return None  # The mid is unchanged.
         market.bid = bid
         market.ask = ask
         if bid <= 0 or ask < bid:
@@ -361,7 +361,7 @@ class Positions:
         return self._revalue(market) if market.qty else None
 
     def on_price(self, symbol: str, price: int) -> int | None:
-        """Take a price mark, which is newer than the last touch: it values the position, no more.
+        """Take a price mark, newer than the last touch; it only values the position.
 
         The touch is dropped, so that nothing is bought or sold before the next tick.
 
@@ -390,23 +390,23 @@ class Positions:
         carried = self.marks.pop(market.symbol, NO_PRICE)
         if carried != NO_PRICE:
             self.moved = value - proceeds_down(market.qty, carried)
-            self._count_unseen()
+            self._count_unpriced()
         return value - self.portfolio.position_cost(market.symbol)
 
-    def _count_unseen(self) -> None:
-        """Bring `unseen` up to date."""
-        self.unseen = 0
+    def _count_unpriced(self) -> None:
+        """Update `unpriced`."""
+        self.unpriced = 0
         for symbol, price in self.marks.items():
             market = self._markets.get(symbol)
             if market is not None and market.price == NO_PRICE:
-                self.unseen += proceeds_down(market.qty, price) - market.value
+                self.unpriced += proceeds_down(market.qty, price) - market.value
 
     def on_fill(self, fill: FillMessage) -> Market:
         """Book a fill and return its market.
 
         Raises:
-            InvariantError: Risk sent no such order, or the fill is of another symbol or side, or
-                beyond the quantity still to be booked.
+            InvariantError: Risk did not send the order, the symbol or side differs, or the fill
+                exceeds the quantity still to be booked.
         """
         client, qty = fill.client, fill.qty
         for order in self.orders:
@@ -420,7 +420,7 @@ class Positions:
         portfolio.book(fill, fill.ts)
         self._weigh(market)
         if self.marks:
-            self._count_unseen()
+            self._count_unpriced()
         self.cash = portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
@@ -430,15 +430,15 @@ class Positions:
         return market
 
     def on_result(self, order: WorkingOrder, result: ResultMessage) -> bool:
-        """Take a result of an order, as `find` returns it; return whether it ends the order."""
+        """Take a result of an order that `find` returned; return whether it ends the order."""
         ref = result.order
         if result.result == CANCEL_REJECTED:
-            return False  # The order itself has results of its own.
+            return False  # It is about the cancel; the order has its own results.
         order.is_replacing = False
         if order.order is None:
             order.order = ref
         elif order.order is not ref and not order.order.is_same(ref):
-            return False  # A doubled intent was refused under an order id of its own.
+            return False  # A repeated intent was refused under another order id.
         if result.result == TRIGGERED:
             order.is_triggered = True
         if result.result not in TERMINAL_RESULTS:
@@ -449,7 +449,7 @@ class Positions:
             self.orders.remove(order)
         return True
 
-    # --- what is known ------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     def reserved(self, symbol: str | None = None) -> int:
         """Return the remaining cost of open entries, without fees, in one symbol or in all."""
@@ -468,7 +468,7 @@ class Positions:
         return reserved
 
     def beside(self, symbol: str) -> set[str]:
-        """Return the symbols other than one that are held or being bought."""
+        """Return the symbols that are held or being bought, without this one."""
         found = set(self.held)
         for order in self.orders:
             if order.side == BUY:
@@ -494,8 +494,8 @@ class Positions:
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled.
 
-        Resting orders do not count: they wait for a trigger, and give way to a sale. Nor does one
-        whose rest is unsold, where sales are asked for.
+        Orders that a sale replaces do not count: a resting order never, one that left a quantity
+        unsold not if a side is given.
         """
         for order in self.orders:
             is_asked = order.market.symbol == symbol and (side is None or order.side == side)
@@ -504,7 +504,7 @@ class Positions:
         return False
 
     def sells_only_parts(self, market: Market) -> bool:
-        """Return whether no sale of a market is on its way but those of parts."""
+        """Return whether all open sales of a market are partial ones."""
         for order in self.orders:
             is_sale = order.market is market and order.side == SELL
             if is_sale and not order.gives_way and not order.is_part:
@@ -519,10 +519,10 @@ class Positions:
         return None
 
     def resting(self, market: Market) -> WorkingOrder | None:
-        """Return the resting order of a position; None while there is none.
+        """Return the order that rests for a position; None while there is none.
 
-        An order that is being replaced still rests; `has_order` tells of its replacement until the
-        executor answers. One whose rest is unsold is here too.
+        An order that is being replaced still rests; until the executor answers, `has_order` counts
+        its replacement. An order that left a quantity unsold is returned too.
         """
         for order in self.orders:
             if order.market is market and order.gives_way:
@@ -530,9 +530,9 @@ class Positions:
         return None
 
     def triggered(self, market: Market) -> WorkingOrder | None:
-        """Return the triggered order with a limit that has not sold all; None for no such."""
+        """Return the triggered limit order that has not sold all yet; None without one."""
         for order in self.orders:
-            if order.market is market and order.left_for and order.final_filled is None:
+            if order.market is market and order.trigger_reason and order.final_filled is None:
                 return order if order.pending > 0 else None
         return None
 
@@ -552,11 +552,11 @@ class Positions:
                 found = order.atr
         return found
 
-    def is_left(self, market: Market, fill: FillMessage) -> bool:
-        """Return whether a booked fill ended a market's position: all is sold, but for dust.
+    def closes(self, market: Market, fill: FillMessage) -> bool:
+        """Return whether a booked fill closed a market's position: all but dust is sold.
 
-        While more of a sale is to be booked, it has not: what is left may be dust by the venue's
-        least quantity alone. A sale of more than that is refused: the position was sold before it.
+        While an open sale can still fill from what is left, the position is not closed, though the
+        rest is small enough to be dust. A sale of more than that will be refused.
         """
         if fill.side != SELL or market.holding is not None:
             return False
@@ -568,7 +568,7 @@ class Positions:
         return True
 
     def qty_with_orders(self, market: Market) -> int:
-        """Return the holding, with any dust, plus what open entries may still buy."""
+        """Return the quantity held, with any dust, plus the open quantity of entries."""
         qty = self.portfolio.position_qty(market.symbol) if self._leaves_dust else market.qty
         for order in self.orders:
             if order.market is market and order.side == BUY:
@@ -576,7 +576,7 @@ class Positions:
         return qty
 
     def free_qty(self, market: Market) -> int:
-        """Return the position less what open exits may sell; who gives way does not count."""
+        """Return the position less the open quantity of sales; `gives_way` orders do not count."""
         free = market.qty
         for order in self.orders:
             if order.market is market and order.side == SELL and not order.gives_way:
@@ -681,7 +681,7 @@ class Positions:
             if said[8:]:
                 _restore_rest(order, said[8])
             positions.orders.append(order)
-        positions._count_unseen()
+        positions._count_unpriced()
         return positions
 
 
@@ -692,11 +692,11 @@ def is_scrap(market: Market) -> bool:
 
 
 def _without_dust(holding: Holding, least: int) -> Holding:
-    """Note how many of the oldest lots are dust together: the position begins after them.
+    """Set how many of the oldest lots together are dust: the position begins after them.
 
     Args:
-        holding: Of `least` or more.
-        least: The least quantity that is no dust.
+        holding: A holding of at least `least`.
+        least: The smallest quantity that is not dust.
     """
     count, qty = 0, holding.lots[0].qty
     while qty < least:
@@ -707,7 +707,7 @@ def _without_dust(holding: Holding, least: int) -> Holding:
 
 
 def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
-    """Return the state of an order's own kind: a part, sized by an ATR, or with a trigger."""
+    """Return the state that only some orders have: of a part, a size by ATR, or a trigger."""
     if order.is_part:
         return ({"is_part": True},)
     if order.atr is not None:
@@ -723,8 +723,8 @@ def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
             "is_triggered": order.is_triggered,
             **({} if order.limit is None else {"limit": amount_text(order.limit)}),
             **(
-                {"left": [order.left_for, order.left_seq, order.is_unsold]}
-                if order.left_for
+                {"left": [order.trigger_reason, order.trigger_seq, order.is_unsold]}
+                if order.trigger_reason
                 else {}
             ),
             **({} if order.reasons == LEVEL_REASONS else {"reasons": list(order.reasons)}),
@@ -745,7 +745,7 @@ def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
     order.is_replacing = data["is_replacing"]
     order.is_triggered = data["is_triggered"]
     order.limit = None if data.get("limit") is None else parse_amount(data["limit"])
-    order.left_for, order.left_seq, order.is_unsold = data.get("left", ("", 0, False))
+    order.trigger_reason, order.trigger_seq, order.is_unsold = data.get("left", ("", 0, False))
     stop_why, target_why = data.get("reasons", LEVEL_REASONS)
     order.reasons = stop_why, target_why
 

@@ -1,17 +1,17 @@
-"""Protections: closed trades that lock a symbol, or all of them, against entries until a time.
+"""Protections: locks of a symbol, or of all symbols, against entries, caused by closed trades.
 
-Methods, parameters and their meaning are those of freqtrade 2026.9; `ProtectionSection` tells them
-and `tests/risk/freqtrade_locks.py` holds what freqtrade's own code locks. Differences:
+Methods, parameters and their meaning are those of freqtrade 2026.9; `ProtectionSection` explains
+them, and `tests/risk/freqtrade_locks.py` records the locks of freqtrade's own code. Differences:
 
 * A trade's ratio is exact and rounded down at the eighth place (`accounting.round_trips`).
-* Trades are judged at the time of the closing fill, which is the trade's own close.
-* Freqtrade locks a symbol until its bar ends after each exit; here a CooldownPeriod says so.
-* LossesInRow is ours. Weekly bars begin on Monday, as the venue's do.
+* Trades are judged at the time of the closing fill, which is the trade's close.
+* Freqtrade locks a symbol until its bar ends after each exit; here that needs a CooldownPeriod.
+* LossesInRow is an addition. Weekly bars begin on Monday, like the venue's.
 
-Locks come from closed trades alone, so that they can be computed again from the fills and the
-reasons of exits. No command lifts a lock. Trades are judged in the order of their closes, in
-whatever order queues are read: a trade with a fill of a resting order waits until a result has told
-the trigger of that order, and the trades after it wait as well.
+Locks follow from closed trades only, so they can be recomputed from fills and exit reasons. No
+command lifts a lock. Trades are judged in the order of their closes, whichever queue is read first:
+a trade with a fill of a resting order waits for the result that reports the trigger of that order,
+and later trades wait behind it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
 STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, SIGNAL_STOP, STOP_LOSS, TRAILING_STOP})
-"""Reasons of exits that StoplossGuard counts: any of the four stops."""
+"""Reasons of exits that StoplossGuard counts: any stop."""
 
 OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)
 OF_COOLDOWN_PERIOD: Final = Gate("cooldown_period_ms", COOLDOWN_PERIOD)
@@ -64,19 +64,19 @@ METHODS: Final[dict[str, str]] = {
 """The reason code of each method's locks."""
 
 LINE_BYTES: Final = 248 * 1024
-"""How much of a line trades, locks, streaks and open trades may take: the shipped
-`queues.line_bytes_max` less 8 KiB for all else that is told with them."""
+"""Bytes of a line for trades, locks, streaks and open trades: the shipped `queues.line_bytes_max`
+less 8 KiB for the rest of the event."""
 
 OPEN_BYTES: Final = 160
-"""An open trade in that line, with the reason for which it is left."""
+"""Bytes of an open trade in that line, with the reason of its exit."""
 
 OPEN_MAX: Final = 400
-"""How many open trades it has room for: as many symbols may be traded at a time."""
+"""Number of open trades that have room in it: so many symbols may be traded at a time."""
 
 TRADE_BYTES: Final = 220
 LOCK_BYTES: Final = 130
 STREAK_BYTES: Final = 40
-"""Most bytes of a closed trade, of a lock, which is told twice, and of a streak."""
+"""Most bytes of a closed trade, of a lock, which is written twice, and of a streak."""
 
 
 @final
@@ -88,12 +88,13 @@ class Protection:
         lookback_ms: How long a trade counts after its close; 0 for a method without a lookback.
         stop_ms: How long a lock lasts after the last counted trade; 0 with `unlock_ms`.
         unlock_ms: The UTC time of day until which a lock lasts; None with `stop_ms`.
-        trade_limit: The least number of counted trades (losses in a row, for LossesInRow) that
-            locks; a CooldownPeriod locks after every trade.
-        required: The ratio below which a trade counts, or the sum of a symbol's ratios locks.
-        drawdown_max: The largest drawdown that locks nothing.
+        trade_limit: Number of counted trades from which it locks (losses in a row for LossesInRow);
+            a CooldownPeriod locks after every trade.
+        required: Ratio below which a trade counts, or below which the sum of a symbol's ratios
+            locks.
+        drawdown_max: The largest drawdown without a lock.
         is_equity: Whether drawdown is of equity; else of the sum of the trades' ratios.
-        is_local: Whether each symbol is counted and locked alone.
+        is_local: Whether each symbol is counted and locked separately.
     """
 
     __slots__ = (
@@ -134,13 +135,13 @@ class Protection:
     def until(self, closed_ts: int, bar_ms: int) -> int:
         """Return the end of a lock whose last counted trade closed at `closed_ts`.
 
-        It is the end of the bar that contains the end of the duration, or the time of day. A bar
-        contains its first moment, so that a duration of whole bars from there lasts one bar more.
-        A lock that would end later than events can tell ends at their last time.
+        The lock ends with the bar that contains the end of the duration, or the time of day. A bar
+        contains its first moment, so a duration of whole bars that starts there lasts one bar more.
+        A lock never ends later than the last time that an event can hold.
         """
         until = closed_ts + self.stop_ms
         if self.unlock_ms is not None:
-            # Seconds stay as they are, as freqtrade sets hour and minute alone.
+            # Seconds stay as they are: freqtrade sets only hour and minute.
             until = closed_ts // DAY_MS * DAY_MS + self.unlock_ms + closed_ts % MINUTE_MS
             if until < closed_ts:
                 until += DAY_MS
@@ -157,14 +158,14 @@ class Waiting:
     """Closed trade that waits to be judged.
 
     Attributes:
-        trade: The trade, with the reason that risk said last.
-        orders: The resting orders that sold of it and whose trigger no result has told yet.
+        trade: The trade, with the reason that risk gave last.
+        orders: The resting orders that sold part of it and whose trigger is not reported yet.
     """
 
     __slots__ = ("orders", "trade")
 
     def __init__(self, trade: RoundTrip, orders: list[str]) -> None:
-        """Take a trade and the orders that it waits for."""
+        """Take a trade and the orders for which it waits."""
         self.trade: RoundTrip = trade
         self.orders: list[str] = orders
 
@@ -187,11 +188,10 @@ class Protections:
         rules: The protections in the order of the profile.
         trips: The open round trips.
         trades: The closed trades that may still count, in the order of their closes, `TRADES_KEPT`
-            at most, and fewer where a line has no room for them; beside them the last one behind
-            each lock.
+            at most and no more than fit in a line, and also the last trade behind each lock.
         closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
-        locks: The end of each lock by reason code and scope (a symbol or all); some are over.
+        locks: The end of each lock by reason code and scope (a symbol or all), also of past ones.
         streaks: The losses in a row by scope; a gain ends a streak.
         waiting: Closed trades that are not judged yet.
     """
@@ -199,9 +199,9 @@ class Protections:
     __slots__ = (
         "_bar_ms",
         "_bytes_max",
+        "_exit_reasons",
         "_kept_ms",
-        "_left",
-        "_untold",
+        "_unreported",
         "closed",
         "is_on",
         "locks",
@@ -220,7 +220,7 @@ class Protections:
         self.is_on: bool = len(sections) > 0
         self._bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval] if self.is_on else 0
         self.rules: list[Protection] = [Protection(item, self._bar_ms) for item in sections]
-        # A trade is kept as long as it counts, and as long as a lock lasts that it caused.
+        # A trade is kept while it counts, or while a lock that it caused lasts.
         self._kept_ms: int = max([rule.kept_ms(self._bar_ms) for rule in self.rules], default=0)
         open_max = min(profile.risk.positions_max, OPEN_MAX)
         self._bytes_max: int = LINE_BYTES - open_max * OPEN_BYTES
@@ -230,19 +230,19 @@ class Protections:
         self.start: int = 0
         self.locks: dict[str, dict[str, int]] = {rule.code: {} for rule in self.rules}
         self.streaks: dict[str, int] = {}
-        # Why risk last left each symbol.
-        self._left: dict[str, str] = {}
-        # The orders that sold of each open trip before a result told of their trigger.
-        self._untold: dict[str, list[str]] = {}
+        # Reason of the last exit of each symbol.
+        self._exit_reasons: dict[str, str] = {}
+        # Orders that sold part of each open trip and whose trigger is not reported yet.
+        self._unreported: dict[str, list[str]] = {}
         self.waiting: list[Waiting] = []
 
     def open(
         self, portfolio: Portfolio, equity: int, memory: Mapping[str, Any] | None, now: int
     ) -> None:
-        """Start the run with its portfolio, its equity, and the memory that the last run told.
+        """Start the run with its portfolio, its equity, and the memory of the last run.
 
         With a memory the equity of the first run stays. Locks of methods that the profile no longer
-        has are dropped. Trades of the last run that wait are judged now, by the times of their
+        has are dropped. Waiting trades of the last run are judged now, by the times of their
         closes.
 
         Raises:
@@ -257,21 +257,21 @@ class Protections:
                 detail = f"run_opening: memory: {type(error).__name__}: {error}"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
             self._check(now)
-            # No order outlives its run: nothing more is told of these trades.
-            self._untold = {}
+            # No order outlives its run: no result will report these triggers.
+            self._unreported = {}
             for waiting in self.waiting:
                 waiting.orders.clear()
             self._judge()
         for symbol in portfolio.symbols():
             self.trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
         for symbol in [one for one in self.trips.open if not portfolio.has_lots(one)]:
-            raise _contradiction(f"an open trade of {symbol}, of which nothing is held")
+            raise _contradiction(f"an open trade of {symbol}, expected a held symbol")
 
     def _check(self, now: int) -> None:
         """Check the memory.
 
         Raises:
-            InvariantError: A trade has no cost, or a lasting lock no trade that may have caused it.
+            InvariantError: A trade has no cost, or no trade can have caused a lasting lock.
         """
         for trade in self.trades + [waiting.trade for waiting in self.waiting]:
             if trade.spent <= 0 or trade.received < 0:
@@ -283,8 +283,8 @@ class Protections:
                 )
 
     def on_exit(self, symbol: str, reason: str) -> None:
-        """Take the reason code for which risk leaves a position; a later one replaces it."""
-        self._left[symbol] = reason
+        """Take the reason code of an exit; a later one replaces it."""
+        self._exit_reasons[symbol] = reason
 
     def on_trigger(self, symbol: str, order: str, reason: str) -> None:
         """Take the reason code of a triggered resting order, before its fills or after them."""
@@ -294,34 +294,34 @@ class Protections:
                 waiting.trade.reason = reason
                 self._judge()
                 return
-        untold = self._untold.get(symbol)
-        if untold is not None and order in untold:
-            untold.remove(order)
-        self._left[symbol] = reason
+        unreported = self._unreported.get(symbol)
+        if unreported is not None and order in unreported:
+            unreported.remove(order)
+        self._exit_reasons[symbol] = reason
 
-    def on_fill(self, fill: FillMessage, is_flat: bool, untold: str = "") -> None:
+    def on_fill(self, fill: FillMessage, is_flat: bool, unreported: str = "") -> None:
         """Take a fill; if it closes the trade of its symbol, the trade is judged or waits.
 
         Args:
             fill: The fill.
             is_flat: Whether nothing of the symbol is held after it.
-            untold: The fill's order, if it rested and no result has told its trigger yet; else "".
+            unreported: The fill's order, if it rested and its trigger is not reported yet; else "".
         """
         symbol = fill.symbol
-        if untold:
-            orders = self._untold.setdefault(symbol, [])
-            if untold not in orders:
-                orders.append(untold)
-        trade = self.trips.on_fill(fill, is_flat, self._left.get(symbol, ""))
+        if unreported:
+            orders = self._unreported.setdefault(symbol, [])
+            if unreported not in orders:
+                orders.append(unreported)
+        trade = self.trips.on_fill(fill, is_flat, self._exit_reasons.get(symbol, ""))
         if trade is not None:
-            self._left.pop(symbol, None)
-            orders = self._untold.pop(symbol, [])
-            if trade.spent > 0:  # Else dust of an earlier trade was sold, which counts no more.
+            self._exit_reasons.pop(symbol, None)
+            orders = self._unreported.pop(symbol, [])
+            if trade.spent > 0:  # Else dust of an earlier trade was sold, which does not count.
                 self.waiting.append(Waiting(trade, orders))
                 self._judge()
 
     def _judge(self) -> None:
-        """Judge closed trades in their order, up to one whose reason is not told yet."""
+        """Judge closed trades in their order, up to one whose reason is not known yet."""
         while self.waiting and not self.waiting[0].orders:
             self.on_trade(self.waiting.pop(0).trade)
 
@@ -346,10 +346,10 @@ class Protections:
         self._fit(now)
 
     def _forget(self, now: int) -> None:
-        """Forget trades that can no longer count, but for the last one that caused a lasting lock.
+        """Forget trades that no longer count, except the last one behind each lasting lock.
 
-        A lock of an earlier profile may last longer than any trade counts in this one. Of those
-        that count it leaves the newest, and a place for the one that is judged now.
+        A lock of an earlier profile may last longer than any trade counts in this one. Of the
+        trades that count, the newest are kept, with room for the one that is judged now.
         """
         since = now - self._kept_ms
         counting = [one for one in self.trades if one.closed_ts > since]
@@ -372,9 +372,9 @@ class Protections:
         self.trades = [one for one in old if one in causes] + kept
 
     def _fit(self, now: int) -> None:
-        """Forget the oldest trades until a line has room for the others and the locks.
+        """Forget the oldest trades until the others and the locks fit in a line.
 
-        The newest stays, and the last one behind each lasting lock.
+        The newest trade stays, and so does the last one behind each lasting lock.
         """
         locks = sum([len(scopes) for scopes in self.locks.values()])
         most = len(self.trades) * TRADE_BYTES + locks * LOCK_BYTES
@@ -400,7 +400,7 @@ class Protections:
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how many ms a method still locks a symbol or all; 0 for no lock.
 
-        It is `NOT_ASKED` for a method that the profile has not.
+        It is `NOT_ASKED` for a method that is not in the profile.
         """
         if not self.is_on:
             return NOT_ASKED
@@ -411,7 +411,7 @@ class Protections:
         return until - now if until > now else 0
 
     def listed(self, now: int) -> list[JsonObject]:
-        """Return the locks that last at `now`, in the order of reason code and scope."""
+        """Return the locks in force at `now`, in the order of reason code and scope."""
         return [
             {"reason_code": code, "scope": scope, "until_ts": until}
             for code in sorted(self.locks)
@@ -419,7 +419,7 @@ class Protections:
             if until > now
         ]
 
-    # --- what counts ----------------------------------------------------------------------------
+    # --- counting -------------------------------------------------------------------------------
 
     def _count_losses(self, trade: RoundTrip) -> None:
         """Count the losses in a row; a trade that breaks even changes nothing."""
@@ -430,7 +430,7 @@ class Protections:
                 self.streaks.pop(scope, None)
 
     def _last_counted(self, rule: Protection, trade: RoundTrip) -> int | None:
-        """Return the close of the last counted trade, if a protection locks now; else None."""
+        """Return the close of the last counted trade if a protection locks now; else None."""
         now, code = trade.closed_ts, rule.code
         if code == COOLDOWN_PERIOD:
             return now
@@ -454,7 +454,7 @@ class Protections:
         return counted[-1].closed_ts
 
     def _is_drawn(self, rule: Protection, trades: list[RoundTrip]) -> bool:
-        """Return whether the trades, one after another, drew down by more than is allowed."""
+        """Return whether the drawdown over the trades, in order, is larger than allowed."""
         total = high = 0
         base = RATIO_UNIT
         if rule.is_equity:
@@ -473,21 +473,21 @@ class Protections:
         """Return all of it as canonical JSON values."""
         return {
             "closed": amount_text(self.closed),
-            "left": dict(self._left),
+            "left": dict(self._exit_reasons),
             "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
             "start": amount_text(self.start),
             "streaks": dict(self.streaks),
             "trades": [trade.to_json() for trade in self.trades],
             "trips": self.trips.state(),
-            **self._behind(),
+            **self._unjudged(),
         }
 
-    def _behind(self) -> JsonObject:
-        """Return the sales and trades that wait for results; empty where none waits."""
+    def _unjudged(self) -> JsonObject:
+        """Return the sales and trades that wait for results; empty if none waits."""
         found: JsonObject = {}
-        untold = {symbol: list(orders) for symbol, orders in self._untold.items() if orders}
-        if untold:
-            found["untold"] = untold
+        unreported = {symbol: list(orders) for symbol, orders in self._unreported.items() if orders}
+        if unreported:
+            found["untold"] = unreported
         if self.waiting:
             found["waiting"] = [waiting.to_json() for waiting in self.waiting]
         return found
@@ -508,9 +508,9 @@ class Protections:
         self.start = parse_amount(state["start"])
         self.locks = {code: dict(state["locks"].get(code, {})) for code in self.locks}
         self.streaks = dict(state["streaks"])
-        self._left = dict(state["left"])
-        untold = state.get("untold", {})
-        self._untold = {symbol: list(orders) for symbol, orders in untold.items()}
+        self._exit_reasons = dict(state["left"])
+        unreported = state.get("untold", {})
+        self._unreported = {symbol: list(orders) for symbol, orders in unreported.items()}
         self.waiting = [Waiting.from_json(item) for item in state.get("waiting", ())]
 
 

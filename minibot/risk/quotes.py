@@ -1,25 +1,25 @@
 """Quotes: entries that rest at the best bid as LIMIT_MAKER, with `risk.entry: maker`.
 
-An entry is one quote at a time. A quote that has to move is cancelled, and the next one is sent for
-what is left once the executor has told its end and every fill of it is booked: with an
-`order_replace` a fill on its way would be bought twice. `risk.quoting` places quotes,
-`risk.requoting` says what becomes of them; here is what they remember.
+An entry has one quote at a time. A quote that has to move is cancelled; the next one is sent for
+the rest, once the executor has reported the end and every fill of the first is booked. An
+`order_replace` would not do, as a fill still to arrive would be bought twice. `risk.quoting` places
+quotes and `risk.requoting` moves and ends them; this module holds their state.
 
-| while a quote rests | what risk does |
+| while a quote rests | risk's answer |
 | --- | --- |
-| the best bid is above it after `maker_patience_market_ms` | cancels it and quotes anew |
-| it would have traded at once | quotes anew, which counts |
-| it is rejected | quotes anew after `maker_patience_market_ms`, which counts as well |
+| the best bid is above it after `maker_patience_market_ms` | cancels it and quotes again |
+| it would have traded at once | quotes again, which counts |
+| it is rejected | quotes again after `maker_patience_market_ms`, which counts as well |
 | re-quotes or time are used up | gives up, or buys the rest at the market: `maker_end` |
 | a signal to buy the symbol | refuses it: `pending_order` |
 | a sale of the symbol, also by its resting stop | cancels it for good, in the same step |
 | a halt, a lock, a loss or drawdown limit, the announced end | the same |
-| a bid at or below a recovery row to hold, with a position | the same |
+| a bid at or below a HOLD row of recovery, with a position | the same |
 | the symbol leaves TRADING or the universe | the same |
-| a signal to sell, or an operator's request to leave | the same; what is bought is sold |
+| a signal to sell, or an operator's request to exit | the same; the quantity bought is sold |
 | a fill that comes before its cancel | keeps it, with its exits |
-| STOP | nothing more: it is left as it stands, and no fill follows |
-| planned end, also under `carry` | it was cancelled at the announcement; no run begins with one |
+| STOP | nothing more: the quote stays as it is, and no fill follows |
+| planned end, also under `carry` | cancelled at the announcement; no run begins with a quote |
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class QuoteRules:
     Attributes:
         is_on: Whether entries are quoted.
         patience_ms: How long a quote waits before it follows the best bid.
-        requotes_max: How often an entry is quoted anew.
-        takes: Whether what is unfilled in the end is bought at the market.
+        requotes_max: Most times that an entry is quoted again.
+        takes: Whether the quantity unfilled at the end is bought at the market.
     """
 
     __slots__ = ("is_on", "patience_ms", "requotes_max", "takes")
@@ -65,29 +65,29 @@ class QuoteRules:
 
 @final
 class Quote:
-    """One entry that is quoted, from its first quote until nothing of it is on its way.
+    """One quoted entry, from its first quote until no order of it is open.
 
     Attributes:
         signal: The signal to buy.
-        started_ts, until_ts: Market time of the first quote, and from which none is sent.
-        qty: What the entry was to buy in all.
-        cost: What it may cost in all: its whole quantity at the ask of the first quote.
-        filled, spent: What its ended quotes bought, and the cost of that.
-        requotes: How often it was quoted anew.
-        client: The order of the quote that stands.
-        limit: Its price.
-        patient_until: Until when it waits where it is.
-        is_leaving: Whether its cancel was sent.
-        is_over: Whether nothing more is bought once it has ended.
-        is_waiting: Whether none stands, as the last one was refused.
-        is_pinned: Whether it stands at the strategy's own limit, and is never quoted anew.
+        started_ts, until_ts: Market time of the first quote, and from which no quote is sent.
+        qty: Total quantity to buy.
+        cost: Most that it may cost: its whole quantity at the ask of the first quote.
+        filled, spent: Quantity that its ended quotes bought, and the cost of it.
+        requotes: How often it was quoted again.
+        client: The order of the present quote.
+        limit: Price of the present quote.
+        patient_until: Market time until which the quote waits at its price.
+        is_cancelling: Whether its cancel was sent.
+        is_over: Whether the entry ends with the present quote.
+        is_waiting: Whether there is no quote now, because the last one was refused.
+        is_pinned: Whether it rests at the strategy's own limit, and is never quoted again.
     """
 
     __slots__ = (
         "client",
         "cost",
         "filled",
-        "is_leaving",
+        "is_cancelling",
         "is_over",
         "is_pinned",
         "is_waiting",
@@ -114,25 +114,25 @@ class Quote:
         self.client: EventId = signal.ref()
         self.limit: int = 0
         self.patient_until: int = now
-        self.is_leaving: bool = False
+        self.is_cancelling: bool = False
         self.is_over: bool = False
         self.is_waiting: bool = False
         self.is_pinned: bool = signal.wish is not None and signal.wish.limit > 0
 
     @property
     def rest(self) -> int:
-        """The quantity that its ended quotes have left."""
+        """The quantity that its ended quotes did not buy."""
         return self.qty - self.filled
 
     def place(self, client: EventId, limit: int, patient_until: int) -> None:
-        """Take the order of a quote that was sent."""
+        """Set the order and price of a quote that was sent."""
         self.client = client
         self.limit = limit
         self.patient_until = patient_until
-        self.is_leaving = self.is_waiting = False
+        self.is_cancelling = self.is_waiting = False
 
     def end(self, qty: int) -> None:
-        """Take what its quote has bought, at its price."""
+        """Add the quantity that its ended quote bought, at its price."""
         self.filled += qty
         self.spent += cost_up(qty, self.limit)
 
@@ -159,7 +159,7 @@ class Quote:
             "client": self.client.text,
             "limit": amount_text(self.limit),
             "patient_until": self.patient_until,
-            "is_leaving": self.is_leaving,
+            "is_leaving": self.is_cancelling,
             "is_over": self.is_over,
             "is_waiting": self.is_waiting,
         }
@@ -178,18 +178,18 @@ class Quote:
         quote.until_ts, quote.spent = data["until_ts"], parse_amount(data["spent"])
         quote.filled, quote.requotes = parse_amount(data["filled"]), data["requotes"]
         quote.place(named(data["client"]), parse_amount(data["limit"]), data["patient_until"])
-        quote.is_leaving, quote.is_over = data["is_leaving"], data["is_over"]
+        quote.is_cancelling, quote.is_over = data["is_leaving"], data["is_over"]
         quote.is_waiting = data["is_waiting"]
         return quote
 
 
 @final
 class Quotes:
-    """The entries of a run that rest: one quote in a symbol at most, or limits of its strategy.
+    """The resting entries of a run: at most one quote per symbol, or limits of its strategy.
 
     Attributes:
         rules: The keys.
-        open: By symbol, oldest first; a symbol without any is not there.
+        open: By symbol, oldest first; a symbol without quotes has no key.
     """
 
     __slots__ = ("open", "rules")
@@ -200,7 +200,7 @@ class Quotes:
         self.open: dict[str, list[Quote]] = {}
 
     def add(self, quote: Quote) -> None:
-        """Take an entry whose first quote is to be placed."""
+        """Add an entry whose first quote is to be placed."""
         self.open.setdefault(quote.signal.symbol, []).append(quote)
 
     def remove(self, quote: Quote) -> None:
@@ -213,28 +213,28 @@ class Quotes:
             del self.open[symbol]
 
     def of(self, order: WorkingOrder) -> Quote | None:
-        """Return the entry whose quote an order is; None for any other order."""
+        """Return the entry to which the order of a quote belongs; None for any other order."""
         for quote in self.open.get(order.market.symbol, ()):
             if not quote.is_waiting and quote.client.is_same(order.client):
                 return quote
         return None
 
-    def leave(self, symbol: str, entries: list[WorkingOrder]) -> list[WorkingOrder]:
-        """End the entries of a symbol for good; return those open ones that need a cancel yet."""
+    def end_all(self, symbol: str, entries: list[WorkingOrder]) -> list[WorkingOrder]:
+        """End the quoted entries of a symbol; return the open orders that still need a cancel."""
         needed = list(entries)
         for quote in list(self.open.get(symbol, ())):
             if quote.is_waiting:
                 self.remove(quote)
                 continue
-            if quote.is_leaving:
+            if quote.is_cancelling:
                 needed = [order for order in needed if not quote.client.is_same(order.client)]
-            quote.is_leaving = quote.is_over = True
+            quote.is_cancelling = quote.is_over = True
         return needed
 
     def listed(self) -> JsonObject:
-        """Return each quote by its symbol: its price, what is bought, and until when it rests.
+        """Return each quote by its symbol: price, quantities, re-quotes and end.
 
-        Of several in a symbol, those behind the first have their number behind it.
+        The second and later quotes of a symbol have their number after its name.
         """
         return {
             symbol if not number else f"{symbol} {number + 1}": {

@@ -1,4 +1,4 @@
-"""Quoting: the price of an entry's quote, its checks there, and the order that rests."""
+"""Quoting: the price of an entry's quote, its checks, and the order that rests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUOTE_NOTIONAL: Final = Gate("quote_notional", places=PLACES, passes=AT_LEAST)
 
 
 def quote_price(market: Market, rules: OrderRules) -> int:
-    """Return the lower of best bid and ask less a price step, rounded down to the venue's steps."""
+    """Return the best bid, but at most the ask less one price step, in whole price steps."""
     price, step = market.bid, rules.price_step
     if price > market.ask - step:
         price = market.ask - step
@@ -28,27 +28,27 @@ def quote_price(market: Market, rules: OrderRules) -> int:
 
 
 def limit_price(limit: int, rules: OrderRules) -> int:
-    """Return a strategy's limit in the venue's price steps: rounded down, it pays no more."""
+    """Return a strategy's limit in whole price steps, rounded down."""
     return limit // rules.price_step * rules.price_step
 
 
 def quote_rows(rules: OrderRules, qty: int, price: int) -> tuple[Row, ...]:
-    """Return the check that a quote is worth an order at its price, which is less than the ask."""
+    """Return the check that a quote reaches the minimum notional at its own price."""
     notional = cost_up(qty, max(0, price))
     return ((QUOTE_NOTIONAL, notional, rules.limit_bounds.notional_min),)
 
 
 def life_rows(valid_ms: int, order_ttl_ms: int) -> tuple[Row, ...]:
-    """Return the check that a limit rests as long as its strategy wants; else it rests less."""
+    """Return the check that a limit may rest as long as its strategy wants; else it rests less."""
     return ((LIMIT_MS, valid_ms, order_ttl_ms),)
 
 
 def judge_quote(
     state: RiskState, market: Market, rules: OrderRules, qty: int, price: int, checks: Checklist
 ) -> bool:
-    """Return whether the venue's rules admit a quote; the reason is in the checks if not.
+    """Return whether the venue's rules allow a quote; if not, the checks hold the reason.
 
-    The band around the average price is the executor's to judge.
+    The executor judges the band around the average price.
     """
     bounds = rules.limit_bounds
     has_room = checks.judge(count_rows(state, market, rules, 0))
@@ -76,11 +76,11 @@ def first_quote(
         state: The state.
         kind: ALLOW or REDUCE.
         reason: A reason code.
-        qty: How much.
-        market: Its market.
-        rules: The venue's, of its symbol.
-        verdict: The action so far.
-        signal: The BUY.
+        qty: Quantity of the entry.
+        market: Market of the entry.
+        rules: The venue's rules for the symbol.
+        verdict: The undecided action.
+        signal: The BUY signal.
     """
     quote = Quote(signal, qty, cost_up(qty, market.ask), state.now, state.quotes.rules.life_ms)
     state.quotes.add(quote)
@@ -100,7 +100,7 @@ def place(
     verdict: Verdict,
     quote: Quote,
 ) -> list[Message]:
-    """Return an action and the order of a quote, at the bid or its limit; see `first_quote`."""
+    """Return an action and the order of a quote, at the bid or at its limit; see `first_quote`."""
     price = quote.limit if quote.is_pinned else quote_price(market, rules)
     messages = approve(state, kind, reason, BUY, qty, market, rules, verdict)
     order = state.positions.orders[-1]

@@ -1,6 +1,6 @@
-"""Regime as a gate: entries only in the regimes of the market that a profile names.
+"""Regime gate: entries only in the market regimes that a profile names.
 
-Strategy tells the regime with its scans. Before the first one nothing enters.
+The strategy role reports the regime with its scans. Before the first one no entry is allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minibot.risk.checks import NONE, NOT_ASKED, Gate
 
 NAME: Final = "market_regime"
 OFF: Final = Gate(NAME, REGIME_EXCLUDED, words=(NONE, NONE))
-"""The check of a profile without `risk.entry_regimes`, which is not asked."""
+"""The check of a profile without `risk.entry_regimes`, which does not apply."""
 
 
 @final
@@ -22,7 +22,7 @@ class RegimeGate:
     """Gate by the market's regime; off without `risk.entry_regimes`.
 
     Attributes:
-        regime: The regime that strategy told last; empty before the first.
+        regime: The regime reported last; empty before the first.
     """
 
     __slots__ = ("_allowed", "_words", "regime")
@@ -36,11 +36,11 @@ class RegimeGate:
 
     @property
     def is_on(self) -> bool:
-        """True where the profile names regimes."""
+        """True if the profile names regimes."""
         return self._words != ""
 
     def gate(self) -> Gate:
-        """Return the check, with the words of this moment."""
+        """Return the check, which shows the present regime."""
         if not self.is_on:
             return OFF
         if self.regime in self._allowed:
@@ -48,5 +48,5 @@ class RegimeGate:
         return Gate(NAME, REGIME_EXCLUDED, words=(self._words, self.regime or NONE))
 
     def value(self) -> int:
-        """Return 1 where the regime refuses entries, else 0; `NOT_ASKED` without the key."""
+        """Return 1 if the regime refuses entries, else 0; `NOT_ASKED` without the key."""
         return int(self.regime not in self._allowed) if self.is_on else NOT_ASKED

@@ -1,9 +1,9 @@
-"""Requoting: what becomes of an entry's quote while it stands, and once it has ended.
+"""Requoting: moving, withdrawing and renewing the quotes of entries.
 
-A quote that stands is judged by each tick of its symbol, each beat and each control event: what
-refuses an entry for longer than a moment withdraws it for good, and a best bid that has moved away
-withdraws it to follow. Once a quote has ended, the rest of its entry passes the gates of an entry
-again, but for those of the signal's age, and is sized again, never above what is left.
+An open quote is judged at each tick of its symbol, each beat and each control event. A lasting
+reason to refuse entries withdraws it for good; a best bid that has moved away withdraws it in order
+to follow. After a quote has ended, the rest of its entry passes the gates of an entry again, except
+those on the signal's age, and is sized again, never above the rest.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from minibot.risk.entry_decision import (
     hard_rows,
     size_entry,
 )
-from minibot.risk.exit_decision import HELD, NOT_ASKED_FOR, forget_request
+from minibot.risk.exit_decision import HELD, NO_EXIT_REQUEST, forget_request
 from minibot.risk.limits import (
     OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
@@ -100,44 +100,46 @@ WITHDRAWING: Final = frozenset(
     {
         gate.name
         for gate in (
-            *(NOT_ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, NOT_ASKED_FOR, HELD, IS_TRADING),
+            *(NOT_ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, NO_EXIT_REQUEST, HELD, IS_TRADING),
             *(OF_STOPLOSS_GUARD, OF_COOLDOWN_PERIOD, OF_MAX_DRAWDOWN, OF_LOW_PROFIT_PAIRS),
             *(OF_LOSSES_IN_ROW, OF_NIGHT_LOSS, OF_DAY_LOSS, OF_WEEK_LOSS),
             *(OF_ACCOUNT_DRAWDOWN, OF_DRAWDOWN, RECOVERY_PRICE),
         )
     }
 )
-"""The gates of an entry that withdraw a quote which stands; others refuse only a new one."""
+"""The gates of an entry that withdraw an open quote; all others only refuse a new one."""
 
 OF_FIRST: Final = frozenset(
     {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, ORDER_PENDING, PACE, ENTRIES, ENTRY_WAIT)}
 )
-"""The gates that an entry passes once, with its first quote."""
+"""The gates that an entry passes only once, with its first quote."""
 
 
-# --- while it stands ------------------------------------------------------------------------------
+# --- while a quote is open ------------------------------------------------------------------------
 
 
-def on_event(state: RiskState, event: Event, tick_seq: int | None, ordinal: int) -> list[Message]:
-    """Return the messages of all quotes that a beat or a control event moves or ends.
+def review_all_quotes(
+    state: RiskState, event: Event, tick_seq: int | None, ordinal: int
+) -> list[Message]:
+    """Return the messages for all quotes that a beat or a control event moves or ends.
 
     Args:
-        state: The state, which has taken the event.
+        state: The state, after the event.
         event: The event.
-        tick_seq: The tick that it goes back to.
-        ordinal: How many messages its step has already.
+        tick_seq: Line of the tick from which the event follows.
+        ordinal: Number of messages that the step has so far.
     """
     messages: list[Message] = []
     cause = named(event.id, event.run_id)
     for symbol in list(state.quotes.open):
         market = state.positions.of(symbol)
-        messages += on_input(state, market, cause, event.ts, tick_seq, ordinal + len(messages))
+        messages += review_quotes(state, market, cause, event.ts, tick_seq, ordinal + len(messages))
         if state.is_stopped:
             break
     return messages
 
 
-def on_input(
+def review_quotes(
     state: RiskState,
     market: Market,
     cause: EventId,
@@ -145,28 +147,28 @@ def on_input(
     tick_seq: int | None,
     ordinal: int,
 ) -> list[Message]:
-    """Return the withdrawal of a market's quotes that may not stand, or have to follow the bid.
+    """Return the withdrawal of a market's quotes that are no longer allowed or must follow the bid.
 
-    A quote that was refused is sent anew here, after its wait.
+    A quote that was refused is sent again here, after its wait.
 
     Args:
-        state: The state, which has taken the input.
-        market: Of the quote.
+        state: The state, after the input.
+        market: The market of the quotes.
         cause: The input.
-        ts: Its time.
-        tick_seq: The tick that it goes back to.
-        ordinal: How many messages its step has already.
+        ts: Time of the input.
+        tick_seq: Line of the tick from which the input follows.
+        ordinal: Number of messages that the step has so far.
     """
     messages: list[Message] = []
     for quote in list(state.quotes.open.get(market.symbol, ())):
         at = ordinal + len(messages)
-        messages += _on_input(state, market, quote, cause, ts, tick_seq, at)
+        messages += _review_quote(state, market, quote, cause, ts, tick_seq, at)
         if state.is_stopped:
             break
     return messages
 
 
-def _on_input(
+def _review_quote(
     state: RiskState,
     market: Market,
     quote: Quote,
@@ -175,9 +177,9 @@ def _on_input(
     tick_seq: int | None,
     ordinal: int,
 ) -> list[Message]:
-    """Return the messages of `on_input` about one quote."""
+    """Return the messages of `review_quotes` about one quote."""
     rules = market.rules
-    if quote.is_leaving or quote.is_over:
+    if quote.is_cancelling or quote.is_over:
         return []
     verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
     rows = entry_rows(state, market, quote.signal, verdict.left)
@@ -196,8 +198,8 @@ def _on_input(
     is_last = first_failure((*late_rows(state, quote), *again)) is not None
     rate = state.limits.order_rate
     if is_last or verdict.left.orders + 1 > min(rate.entry_max, rate.hard - 1):
-        # It stays where it is, until its time is over or the rate has room, and leaves an order of
-        # the hard rate to a sale.
+        # It stays until its time is over or the rate has room: the last order of the hard rate is
+        # kept for a sale.
         return []
     return _withdraw(state, market, quote, row, verdict, is_over=False)
 
@@ -205,7 +207,7 @@ def _on_input(
 def on_sell_signal(
     state: RiskState, market: Market, signal: SignalMessage, ordinal: int
 ) -> list[Message]:
-    """Return the withdrawal of a market's quotes because of a signal to sell, if it is fresh."""
+    """Return the withdrawal of a market's quotes because of a fresh signal to sell."""
     messages: list[Message] = []
     if not state.exits.rules.signal_exit:
         return messages
@@ -213,7 +215,7 @@ def on_sell_signal(
         return messages
     ref, ts, seq = signal.ref(), signal.ts, signal.tick_seq
     for quote in list(state.quotes.open.get(market.symbol, ())):
-        if quote.is_leaving:
+        if quote.is_cancelling:
             quote.is_over = True
         elif not quote.is_over:
             verdict = _verdict(state, market, quote, ref, ts, seq, ordinal + len(messages))
@@ -225,7 +227,7 @@ def on_sell_signal(
 def moved_rows(
     state: RiskState, market: Market, rules: OrderRules, quote: Quote
 ) -> tuple[Row, ...]:
-    """Return the check that the price of a new quote is not above the one that stands."""
+    """Return the check that a new quote would not be above the open one."""
     is_known = market.is_fresh and market.has_mid
     is_known = is_known and state.now - market.ts <= state.limits.tick_age_ms_max
     price = quote_price(market, rules) if is_known else quote.limit
@@ -235,13 +237,13 @@ def moved_rows(
 def _withdraw(
     state: RiskState, market: Market, quote: Quote, row: Row, verdict: Verdict, *, is_over: bool
 ) -> list[Message]:
-    """Return the action WITHDRAW and the cancel of a quote, unless it has ended already."""
+    """Return the action WITHDRAW and the cancel of a quote, unless it has already ended."""
     order = state.positions.find(quote.client)
     if not quote.is_waiting and (order is None or order.final_filled is not None):
         quote.is_over = quote.is_over or is_over
         return []
-    quote.is_leaving, quote.is_over = True, is_over
-    verdict.checks.show(row)
+    quote.is_cancelling, quote.is_over = True, is_over
+    verdict.checks.add_failed(row)
     told: list[Message] = [action(state, WITHDRAW, row[0].reason, verdict)]
     if quote.is_waiting or order is None:
         _forget(state, market, quote)
@@ -258,7 +260,7 @@ def _verdict(
     tick_seq: int | None,
     ordinal: int,
 ) -> Verdict:
-    """Return an undecided action on an entry, because of its signal and of what came now."""
+    """Return an undecided action on an entry, caused by its signal and the present input."""
     signal = quote.signal
     ts = ts if ts > signal.ts else signal.ts
     seq = market.seq if tick_seq is None else tick_seq
@@ -267,7 +269,7 @@ def _verdict(
     return verdict
 
 
-# --- once it has ended ----------------------------------------------------------------------------
+# --- after a quote has ended ----------------------------------------------------------------------
 
 
 def on_quote_ended(
@@ -279,16 +281,16 @@ def on_quote_ended(
     ordinal: int,
     was_refused: bool = False,
 ) -> list[Message]:
-    """Return the messages behind a result or fill that settled the order of a quote.
+    """Return the messages after a result or fill that settled the order of a quote.
 
     Args:
-        state: The state, which has taken it.
-        order: Of an entry.
+        state: The state, after the result or fill.
+        order: The order of an entry.
         cause: The result or fill.
-        ts: Its time.
-        tick_seq: The tick that it goes back to.
-        ordinal: How many messages its step has already.
-        was_refused: Whether the order never stood.
+        ts: Time of the result or fill.
+        tick_seq: Line of the tick from which it follows.
+        ordinal: Number of messages that the step has so far.
+        was_refused: Whether the order was refused.
     """
     quote, market = state.quotes.of(order), order.market
     if quote is None or order.final_filled is None or order.pending > 0:
@@ -298,8 +300,8 @@ def on_quote_ended(
         _forget(state, market, quote)
         return []
     if was_refused and first_failure(late_rows(state, quote)) is None:
-        # Whatever it is refused for may last: the order rate is not spent on asking.
-        quote.is_waiting, quote.is_leaving = True, False
+        # The reason of the refusal may last: trying at once would use up the order rate.
+        quote.is_waiting, quote.is_cancelling = True, False
         quote.patient_until = state.now + state.quotes.rules.patience_ms
         return []
     verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
@@ -307,13 +309,13 @@ def on_quote_ended(
 
 
 def late_rows(state: RiskState, quote: Quote) -> tuple[Row, ...]:
-    """Return the check that an entry is not too late for its signal, as the executor asks it."""
+    """Return the check that an entry is not too late for its signal, like the executor's."""
     most = state.limits.late_fill_ms
     return ((ENTRY_LATE, state.now - quote.signal.ts if most else NOT_ASKED, most),)
 
 
 def again_rows(state: RiskState, quote: Quote, requotes: int) -> tuple[Row, ...]:
-    """Return the checks that an entry may be quoted so many times anew, and now."""
+    """Return the checks of an entry's number of re-quotes and of its age."""
     return (
         (REQUOTES, requotes, state.quotes.rules.requotes_max),
         (ENTRY_AGE, state.now - quote.started_ts, quote.until_ts - quote.started_ts),
@@ -325,7 +327,7 @@ def rest_rows(state: RiskState, market: Market, quote: Quote, verdict: Verdict) 
     rows = entry_rows(state, market, quote.signal, verdict.left)
     return (
         (REST_COST, cost_up(quote.rest, market.ask), quote.cost - quote.spent),
-        # A spent rate ends the entry, and no run.
+        # A used-up order rate ends the entry, not the run.
         (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
         (OTHER_PENDING, is_traded(state.positions, market), False),
         *[row for row in rows if row[0].name not in OF_FIRST],
@@ -333,7 +335,7 @@ def rest_rows(state: RiskState, market: Market, quote: Quote, verdict: Verdict) 
 
 
 def is_traded(positions: Positions, market: Market) -> bool:
-    """Return whether an order of a market is on its way, beside those that guard its position."""
+    """Return whether a market has an open order other than those that guard its position."""
     for order in positions.orders:
         guards = order.stop is not None or order.target is not None
         if order.market is market and (not guards or order.is_triggered):
@@ -363,7 +365,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
         checks.judge(rest_rows(state, market, quote, verdict))
     if checks.reason or rules is None or not is_tradable(rules):
         return [action(state, BLOCK, checks.reason, verdict)]
-    # What was bought and what is left cost no more than the whole entry might.
+    # The whole entry, with the quantity bought so far, may not cost more than `cost`.
     paid = qty_for(max(0, quote.cost - quote.spent), market.ask)
     qty, notional = size_entry(
         state, market, rules, verdict.left, checks, min(rest, paid), is_quoted=not is_last
@@ -387,6 +389,6 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
 
 
 def _forget(state: RiskState, market: Market, quote: Quote) -> None:
-    """Forget an entry that has ended; a request to leave ends with it where nothing is held."""
+    """Forget an entry that has ended, and an exit request if no position is held."""
     state.quotes.remove(quote)
     forget_request(state, market)

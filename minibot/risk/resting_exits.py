@@ -1,29 +1,29 @@
-"""Protection: stop and target of a position as an order that rests with the executor.
+"""Resting exits: stop and target of a position as an order that rests with the executor.
 
-With `risk.exits_at: "venue"` one order of the whole position waits there, an OCO where it has stop
-and target. Risk rests it in the step in which a fill opens the position, and replaces it whenever
-quantity or levels change: after each further fill, by the average entry price, when the venue's
-price step changes, and as often as the order rate allows where a level moves (`risk.plan`). Each is
-a `risk_action` PROTECT with its checks, followed by an `order_intent` (STOP_LOSS, TAKE_PROFIT or
-OCO, with `risk.stop_limit_bps` STOP_LOSS_LIMIT or an OCO with the limit of its stop, whose target
-is a quote) or an `order_replace`.
+With `risk.exits_at: "venue"` one order for the whole position rests there, an OCO if it has both
+stop and target. Risk places it in the step of the fill that opens the position, and replaces it
+whenever quantity or levels change: after each further fill, when the venue's price step changes,
+and when a level moves (`risk.plan`), as often as the order rate allows. Each placement is a
+`risk_action` PROTECT with its checks, followed by an `order_intent` or an `order_replace`. The
+order is a STOP_LOSS, TAKE_PROFIT or OCO; with `risk.stop_limit_bps` a STOP_LOSS_LIMIT, or an OCO
+whose stop has a limit and whose target is a quote.
 
-The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
-an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
-an `order_replace` of the resting order by one at the market, so that nothing is sold twice and one
-of them always stands; while a new one is on its way, a trade that reaches its levels and those of
-the former triggers it. Which of two wins is a table in `execution.orders`.
+The last trade triggers the order. Risk answers with a `risk_action` EXIT that names the trigger,
+and cancels what an entry may still buy. Every other exit (signal, time, operator, end) replaces the
+resting order by a market order, so that nothing is sold twice and one of the two always exists.
+While a replacement is pending, a trade that reaches the levels of both triggers it. The table in
+`execution.orders` says which event wins.
 
-A triggered order with a limit is no hard stop: a gap jumps past it, and the other leg has ended. So
-what it leaves unsold is sold at the market in its place, by an EXIT of the same reason with the
-check `unsold_qty`, and however the price goes on: with the first tick whose bid is below the limit,
-which may be that of the trigger, and in the step of its first fill where this was a part. A refusal
-is tried again like that of any exit; until one is accepted the limit stands.
+A limit makes a stop unsafe: a gap jumps past it, and the other leg has ended. So the quantity that
+a triggered limit order leaves unsold is sold at the market in its place, however the price moves
+on: an EXIT with the same reason and the check `unsold_qty`, at the first tick whose bid is below
+the limit (which may be the trigger's), or in the step of its first partial fill. A refused sale is
+tried again like any exit; until one is accepted, the limit order stays.
 
-A position that no resting order covers is watched by risk itself, by the bid and the last trade:
-where its quantity is too small to rest, or too large for one order, venue or order rate let no
-further order rest, its order was refused and waits for the next attempt, or its symbol is halted.
-Under `carry` the next run rests stop and target anew with its first tick of the symbol.
+Risk itself watches a position that no resting order covers, by the bid and the last trade: if its
+quantity is too small to rest or too large for one order, if venue or order rate allow no further
+order, while a refused order waits for the next attempt, or while its symbol is halted. Under
+`carry` the next run places stop and target again at its first tick of the symbol.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ACCEPTED: Final = "ACCEPTED"
 REST_RATE: Final = Gate("rest_orders_per_minute", ORDER_RATE)
 
 STOP_NAMES: Final = frozenset([gate.name for gate in STOP_TRADES.values()])
-"""The names of the checks that a trade has reached no stop."""
+"""Names of the checks that the last trade is above each stop."""
 
 Levels = tuple[int | None, int | None]
 """Stop and target of an order that is to rest."""
@@ -68,15 +68,15 @@ def protect(
     tick_seq: int | None,
     ordinal: int = 0,
 ) -> list[Message] | None:
-    """Return the exit of a position that is due, else the order to rest for it, else None.
+    """Return the exit that is due for a position, else the order to rest for it, else None.
 
     Args:
         state: The state.
         market: The market of the position.
-        cause: The tick, fill or result taken just now.
-        ts: The time of that event.
-        tick_seq: The tick that the event goes back to.
-        ordinal: How many messages its step has already.
+        cause: The tick, fill or result being processed.
+        ts: Time of that event.
+        tick_seq: Line of the tick from which the event follows.
+        ordinal: Number of messages that the step has so far.
     """
     trigger = due(state, market)
     if trigger is not None:
@@ -92,11 +92,11 @@ def protect(
 
 
 def missing(state: RiskState, market: Market) -> Levels | None:
-    """Return the levels of the order that is to rest; None if it rests already, or none may now.
+    """Return the levels of the order that is to rest; None if it rests already, or may not now.
 
-    None may rest without levels, beside a sale on its way, after the end, before the next attempt
-    is allowed, while the order rate lets no level move, and where the last trade has reached a
-    level: `due` then sells at the market.
+    No order may rest without levels, during an open sale, after the end, before the next attempt is
+    allowed, while the order rate has no room for a move, or once the last trade has reached a
+    level: then `due` sells at the market.
     """
     exits, rules = market.exits or state.exits_of(market), market.rules
     positions, until, now = state.positions, state.exits.ending_until, state.now
@@ -109,9 +109,9 @@ def missing(state: RiskState, market: Market) -> Levels | None:
         return None
     limit = state.exits.rules.limit_of(stop, rules.price_step)
     resting, qty = positions.resting(market), rest_qty(rules, market.qty, stop, target, limit)
-    if resting is not None and (resting.is_as(qty, stop, target, limit) or resting.is_unsold):
+    if resting is not None and (resting.matches(qty, stop, target, limit) or resting.is_unsold):
         return None
-    exits.quiet_until = 0  # Until it rests as it should, each tick asks again.
+    exits.quiet_until = 0  # Each tick tries again until the order rests as it should.
     if now < exits.rest_retry_ts or (until is not None and now >= until):
         return None
     if positions.has_order(market.symbol, SELL):
@@ -123,11 +123,11 @@ def missing(state: RiskState, market: Market) -> Levels | None:
 
 
 def may_move(state: RiskState, exits: SymbolExits) -> bool:
-    """Return whether the order rate leaves room to move the levels of an order that rests.
+    """Return whether the order rate leaves room to move the levels of a resting order.
 
-    Moves have half of the soft rate, evenly spread over time and positions. With all orders of the
-    minute no move exceeds the soft rate, or takes the last order of the hard rate, which is left to
-    a sale. Until a move the former order rests, and risk itself watches the levels in force.
+    Moves may use half of the soft rate, spread evenly over time and positions. No move exceeds the
+    soft rate with all orders of the minute, or takes the last order of the hard rate, which is kept
+    for a sale. Until a move the former order rests, and risk itself watches the levels in force.
     Without a plan there is always room.
     """
     plan, rate = exits.plan, state.limits.order_rate
@@ -140,7 +140,7 @@ def may_move(state: RiskState, exits: SymbolExits) -> bool:
 
 
 def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: OrderRules) -> Levels:
-    """Return stop and target of an open position; None for one that is not set or not above 0."""
+    """Return stop and target of an open position; None for a level that is off or not above 0."""
     if market.holding is None:
         return None, None
     stop, target, _ = state.exits.bounds(exits, market.holding, rules)
@@ -153,13 +153,13 @@ def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: Order
 def rest_rows(
     state: RiskState, market: Market, qty: int, levels: Levels, verdict: Verdict
 ) -> tuple[Row, ...]:
-    """Return the checks that an order has to pass before it rests; the last one is of its size."""
+    """Return the checks that an order has to pass before it rests; the last one is its size."""
     rules, exits = market.rules, market.exits or state.exits_of(market)
     legs = (levels[0] is not None) + (levels[1] is not None)
     has_limit = state.exits.rules.stop_limit_share is not None
     former, rate = state.positions.resting(market), state.limits.order_rate
-    # The last order of the hard rate is left to a sale, and where an entry is filled in many parts
-    # all beyond the soft one: until there is room, risk itself watches what no order covers.
+    # The last order of the hard rate is kept for a sale. If an entry fills in many parts, all above
+    # the soft rate is: until there is room, risk itself watches what the order does not cover.
     orders_max = rate.hard - 1
     if former is not None and former.pending < qty:
         orders_max = min(rate.entry_max, orders_max)
@@ -175,7 +175,7 @@ def rest_rows(
 def _rest(
     state: RiskState, market: Market, rules: OrderRules, levels: Levels, verdict: Verdict
 ) -> list[Message]:
-    """Return the action PROTECT and its intent, or BLOCK, which is told once per reason."""
+    """Return the action PROTECT and its intent, or BLOCK, which is recorded once per reason."""
     exits, checks = market.exits or state.exits_of(market), verdict.checks
     stop, target = levels
     bounds, limit = rules.market_bounds, state.exits.rules.limit_of(stop, rules.price_step)
@@ -189,11 +189,11 @@ def _rest(
     if refusal is not None:
         checks.fail_last(refusal)
     if checks.reason:
-        if exits.rest_told == checks.reason:
+        if exits.last_rest_refusal == checks.reason:
             return []
-        exits.rest_told = checks.reason
+        exits.last_rest_refusal = checks.reason
         return [action(state, BLOCK, checks.reason, verdict)]
-    exits.rest_told = ""
+    exits.last_rest_refusal = ""
     former = state.positions.resting(market)
     messages = approve(
         *(state, PROTECT, PROTECTED, SELL, qty, market, rules, verdict, former, stop, target)
@@ -204,7 +204,7 @@ def _rest(
     return messages
 
 
-# --- what becomes of it ---------------------------------------------------------------------------
+# --- answers of the executor ----------------------------------------------------------------------
 
 
 def on_answer(
@@ -214,14 +214,14 @@ def on_answer(
     is_ended: bool,
     was_refused: bool,
 ) -> list[Message] | None:
-    """Take a result of an order that was open before it; return what follows, or None.
+    """Take a result of an order that was open; return the messages that follow, or None.
 
-    A trigger is answered by EXIT, with a sale of what its limit left unsold. After an order that
-    ended, and was not refused, a position that is still open is left or given a resting order, as
-    by `protect`.
+    A trigger is answered by EXIT, with a sale of the quantity that its limit left unsold. After an
+    order that ended without being refused, `protect` closes the position that is still open, or
+    gives it a resting order.
 
     Args:
-        state: The state, which has taken the result.
+        state: The state, after the result.
         order: The order of the result.
         result: The result.
         is_ended: Whether the result ended the order.
@@ -233,7 +233,7 @@ def on_answer(
     has_trigger = order.stop is not None or order.target is not None
     if has_trigger:
         if result.result == TRIGGERED:
-            return _left(state, order, result)
+            return _on_trigger(state, order, result)
         if is_ended or result.result == ACCEPTED:
             exits.on_rest_ended(was_refused, state.now)
     elif is_ended and order.side == SELL:
@@ -243,11 +243,11 @@ def on_answer(
     return protect(state, market, result.ref(), result.ts, result.tick_seq)
 
 
-def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[Message]:
+def _on_trigger(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[Message]:
     """Return the action EXIT for a resting order that a trade has triggered, and cancel entries.
 
-    No intent follows it: the order itself is the sale. Where it has a limit, and left something
-    unsold as far as is known, the sale of that follows.
+    It has no intent, as the order itself is the sale. If an order with a limit is known to have
+    left a quantity unsold, the sale of that follows.
 
     Raises:
         InvariantError: The trade has reached none of the order's levels.
@@ -258,19 +258,19 @@ def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[
     row = first_failure(trigger_rows(result.trigger, order.stop, order.target, *order.reasons))
     if row is None:
         price = amount_text(result.trigger)
-        detail = f"order {order.client.text}: triggered by a trade at {price}, at no level of it"
+        detail = f"order {order.client.text}: triggered by a trade at {price}, not at its levels"
         raise InvariantError("risk", INVARIANT_BROKEN, detail)
-    verdict.checks.show(row)
+    verdict.checks.add_failed(row)
     if state.protections.is_on:
         state.protections.on_trigger(market.symbol, order.client.text, row[0].reason)
     told = action(state, EXIT, row[0].reason, verdict)
     messages: list[Message] = [told]
     if order.limit is not None:
-        order.left_for, order.left_seq = row[0].reason, NEVER
+        order.trigger_reason, order.trigger_seq = row[0].reason, NEVER
         if row[0].name in STOP_NAMES:
-            # Where risk is ahead, a fill of the trigger's tick may be on its way.
+            # If risk has read further ticks, a fill of the trigger's tick may still arrive.
             is_same = market.seq == result.tick_seq
-            order.left_seq = market.seq - 1 if is_same else market.seq
+            order.trigger_seq = market.seq - 1 if is_same else market.seq
         sale = protect(state, market, result.ref(), result.ts, result.tick_seq, 1) or []
         if state.is_stopped:
             return sale

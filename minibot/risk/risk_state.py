@@ -1,4 +1,4 @@
-"""Risk state: limits, positions, budgets, exits, halts, and the time of this step."""
+"""Risk state: limits, positions, budgets, exits, halts, and the time of the present step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RiskState:
     )
 
     def __init__(self, config: JsonObject) -> None:
-        """Take limits and exits from the resolved configuration; nothing is known of the world."""
+        """Take limits and exits from the resolved configuration; the run is not open yet."""
         self.limits: Limits = Limits(config)
         self.exits: Exits = Exits(ExitRules(config))
         self.budgets: Budgets = Budgets(self.limits)
@@ -74,15 +74,15 @@ class RiskState:
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         self.references: References = References()
-        # The signals that an order followed, each until it is stale anyway.
+        # Signals that led to an order, kept until they are stale anyway.
         self.decided: RecentIds = RecentIds()
         # Market time of this step; the reason code of the last action.
         self.now: int = 0
         self.reason: str = ""
-        # Since when entries are refused for a used budget or a halt, and how many.
+        # Time and number of refusals for a used-up budget or a halt.
         self.stops: EntryStops = EntryStops()
         self.is_stopped: bool = False
-        # The symbols that entries are allowed in; None while no `universe` event has come.
+        # The symbols in which entries are allowed; None before the first `universe` event.
         self.universe: frozenset[str] | None = None
 
     def exits_of(self, market: Market) -> SymbolExits:
@@ -93,7 +93,7 @@ class RiskState:
     def campaign_of(self, market: Market) -> Campaign | None:
         """Return the campaign of a market; None without one.
 
-        One that has neither a position nor an order on its way any more ends here.
+        A campaign without a position and without an open order ends here.
         """
         exits = market.exits or self.exits_of(market)
         campaign = exits.campaign
@@ -104,13 +104,13 @@ class RiskState:
         if any([order.market is market for order in self.positions.orders]):
             return campaign
         campaign.end()
-        exits.forget()  # Its stop and its wish to leave outlasted the position.
+        exits.forget()  # Its stop and its pending exit outlasted the position.
         return None
 
     def sized_atr(self, market: Market) -> int | None:
-        """Return the ATR by which an entry is sized now, where its stop follows from it; or None.
+        """Return the ATR by which an entry is sized now, if its stop is in ATRs; else None.
 
-        Its stop keeps this distance, whatever bars come before its fill: another one would lose
+        The stop keeps this distance whatever bars come before the fill: a wider stop would lose
         more than the size allows.
         """
         if self.sizing.mode != RISK or self.exits.rules.stop_multiple is None:
@@ -120,31 +120,29 @@ class RiskState:
     def sale_price(self, market: Market) -> int:
         """Return the price at which the venue values a sale at the market now.
 
-        It is the average of the last minutes, the bid where no average holds.
+        It is the average of the last minutes, or the bid without a valid average.
         """
         return self.references.price(market.symbol, self.now, market.bid)
 
     def part_orders(self) -> int:
-        """Return how many orders the sale of a part takes: beside a resting order two."""
+        """Return how many orders a partial sale takes: two if an order rests for the position."""
         return 2 if self.exits.rules.rests else 1
 
     def has_part_room(self) -> bool:
-        """Return whether a part leaves the last order of the hard rate to a sale of the whole."""
+        """Return whether a partial sale leaves one order of the hard rate for a full sale."""
         orders = self.budgets.orders(self.now) + self.part_orders()
         return orders < self.limits.order_rate.hard
 
     def headroom(self, symbol: str | None) -> Headroom:
-        """Return the room of each limit before entries are refused; `symbol` may be None."""
+        """Return the use of each limit now, for a symbol or, with None, the whole account."""
         market = None if symbol is None else self.positions.of(symbol)
         return Headroom(market, self.positions, self.budgets, self.now)
 
     def exit_levels(self) -> JsonObject:
-        """Return stop, target and latest time of each open position, by symbol; None for off.
+        """Return stop, target and closing time of each open position, by symbol; None for off.
 
-        One that waits to be left also has the reason.
-
-        A position that no tick has reached yet may be missing. The call changes nothing: heartbeats
-        show the levels, and they come by wall-clock time.
+        A position with a pending exit also has its reason. A position without a tick yet may be
+        missing. The call changes nothing, as heartbeats, which come by wall-clock time, use it.
         """
         found: JsonObject = {}
         for symbol, market in self.positions.held.items():
@@ -207,13 +205,13 @@ class RiskState:
         return restored
 
     def restore(self, config: JsonObject, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned, into a state that nothing was told yet."""
+        """Take over what `state` returned, into a fresh state."""
         limits = self.limits
         self.positions = Positions.from_state(
             limits.quote_asset, limits.taker_rate, limits.leaves_dust, state["positions"]
         )
         self.budgets = Budgets.from_state(limits, state["budgets"])
-        self.budgets.account.value_unseen(self.positions.unseen)
+        self.budgets.account.set_unpriced(self.positions.unpriced)
         self.exits = Exits.from_state(self.exits.rules, state["exits"])
         if self.sizing.trades is not None:
             self.sizing.trades.restore(state["closed_trades"])

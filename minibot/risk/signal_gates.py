@@ -33,7 +33,7 @@ MARK_CROSSED: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, "crossed"))
 
 
 def status_gate(rules: OrderRules | None) -> Gate:
-    """Return the check of a symbol's status, with the venue's word for one other than TRADING."""
+    """Return the check of a symbol's status; a failure shows the venue's word for it."""
     if rules is None:
         return NO_RULES
     if rules.status == TRADING:
@@ -42,14 +42,14 @@ def status_gate(rules: OrderRules | None) -> Gate:
 
 
 def mark_gate(market: Market) -> Gate:
-    """Return the check of the last touch, with the word for its fault; its age is `TICK_AGE`."""
+    """Return the check of the last touch; a failure shows its fault. `TICK_AGE` is its age."""
     if market.ts == UNSEEN:
         return MARK_UNSEEN
     return MARK_CROSSED if market.is_fresh else MARK_AFTER_GAP
 
 
 def is_tradable(rules: OrderRules | None) -> bool:
-    """Return whether the rules of a symbol are known and the venue takes orders in it."""
+    """Return whether the rules of a symbol are known and the venue accepts orders in it."""
     return rules is not None and rules.status == TRADING
 
 

@@ -1,9 +1,10 @@
-"""Sizing: how much quote an entry should cost, and which bound decides it.
+"""Sizing: the notional that an entry wants, and the bound that decides it.
 
 Each mode of `risk.sizing` gives the notional of an entry: a fixed amount, a share of the free
 budget, the amount that the loss at the stop allows, or a percentage of Kelly's share. Volatility
-and the venue's largest order make it smaller. This is the amount wanted; caps of bucket, position
-and symbol, and the limits of `entry_decision`, then cut it. Amounts are rounded down, costs up.
+and the venue's largest order make it smaller. The result is the wanted amount; caps on bucket,
+position, symbol and cluster, and the limits of `entry_decision`, then cut it. Amounts are rounded
+down, costs up.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
 
-# The amount wanted is the least of these, so that none of them fails; `cuts` is the reason code if
-# an order of that amount is too small.
+# The wanted amount is the smallest of these, so none of them fails; `cuts` is the reason code if an
+# order of that amount is too small.
 BY_AMOUNT: Final = Gate("size_fixed", places=PLACES)
 BY_SHARE: Final = Gate(SIZE_SHARE, places=PLACES, cuts=SIZE_SHARE)
 BY_RISK: Final = Gate(SIZE_RISK, places=PLACES, cuts=SIZE_RISK)
@@ -71,19 +72,19 @@ BUCKET: Final = Gate("bucket_active", places=PLACES, cuts=BUCKET_LIMIT)
 SHARE_OF_BUCKET: Final = Gate(POSITION_SHARE, places=PLACES, cuts=POSITION_SHARE)
 SYMBOL_CAP: Final = Gate("symbol_notional", places=PLACES, cuts=SYMBOL_LIMIT)
 CLUSTER: Final = Gate("cluster_notional", places=PLACES, cuts=CLUSTER_LIMIT)
-# The proof of the size by risk.
+# The check of the loss at the stop, for sizing by risk.
 LOSS_AT_STOP: Final = Gate("loss_at_stop", SIZE_RISK, PLACES)
 
 
 @final
 class Sizing:
-    """The sizing of the profile, and the closed trades that Kelly's share is reckoned from.
+    """The sizing of the profile, and the closed trades from which Kelly's share is computed.
 
     Attributes:
-        mode: The word of `risk.sizing`.
-        is_plain: Whether nothing but the fixed amount and the limits size an entry.
+        mode: The value of `risk.sizing`.
+        is_plain: Whether only the fixed amount and the limits size an entry.
         needs_atr: Whether an entry cannot be sized before the ATR is known.
-        trades: The closed trades; None where the mode needs none.
+        trades: The closed trades; None if the mode needs none.
     """
 
     __slots__ = (
@@ -106,7 +107,7 @@ class Sizing:
         risk = CoreProfile.of(config).risk
         self.mode: str = risk.sizing or FIXED
         self.risk_bps: int = risk.risk_per_trade_bps or 0
-        # 0 where there are no buckets: all that may be exposed is active.
+        # 0 for no buckets: then the whole allowed exposure is active.
         self.active_bps: int = risk.bucket_active_bps or 0
         self.share_bps_min: int = risk.position_share_bps_min or 0
         self.share_bps_max: int = risk.position_share_bps_max or 0
@@ -130,7 +131,7 @@ class Sizing:
             self.trades = ClosedTrades(risk.kelly_window_market_ms or 0)
 
     def active(self, left: Headroom) -> int:
-        """Return how much may be in positions: the active bucket, at most the exposure limit."""
+        """Return the largest exposure: the active bucket, at most the exposure limit."""
         most = left.exposure_max()
         if not self.active_bps or left.equity <= 0:
             return most
@@ -138,7 +139,7 @@ class Sizing:
         return active if active < most else most
 
 
-# --- what an entry wants --------------------------------------------------------------------------
+# --- the wanted size ------------------------------------------------------------------------------
 
 
 @final
@@ -149,18 +150,18 @@ class Sizes:
         share, risk, kelly: The amount by the mode of this name; the fixed amount is
             `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
-        wish, allowed: The amount that the strategy wants, and the one wanted without a wish: a
-            larger wish buys that, as a REDUCE.
-        wanted: The least of the amount of the profile's mode and of these bounds.
-        decided: The gate of the least.
-        reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
+        wish, allowed: The amount that the strategy wants, and the amount without a wish, which is
+            bought, as a REDUCE, if the wish is larger.
+        wanted: The smallest of the amount of the profile's mode and of these bounds.
+        decided: The gate of that amount.
+        reason: NO_STOP or NO_EDGE if nothing is wanted for that reason; else empty.
         active, share_max, symbol_max: The caps: notional of all positions, of this one by its share
             of the bucket, and of this symbol.
         cluster, cluster_max: Notional of the entry's cluster without the entry, and its cap.
-        loss_max: The most that may be lost at the stop.
-        loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and rate
-            of a fee, by which a loss at the stop is reckoned.
-        held: Quantity that is held, with any dust, and that open entries may still buy.
+        loss_max: The largest loss allowed at the stop.
+        loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and fee
+            rate, from which a loss at the stop is computed.
+        held: Quantity held, with any dust, plus the open quantity of entries.
     """
 
     __slots__ = (
@@ -188,7 +189,7 @@ class Sizes:
     )
 
     def __init__(self, wanted: int) -> None:
-        """Start with an amount that is wanted, and no bound."""
+        """Start with a wanted amount and no bound."""
         self.share: int = NOT_ASKED
         self.risk: int = NOT_ASKED
         self.kelly: int = NOT_ASKED
@@ -217,7 +218,7 @@ class Sizes:
         return -(-(self.held + qty) * per_unit // (UNIT * RATE_UNIT)) + ROUNDED
 
     def take_wish(self, wish: Wish, active: int) -> None:
-        """Want no more than a strategy does; `active` is what positions may take together."""
+        """Cut the wanted amount to the strategy's wish; `active` is the largest exposure."""
         self.allowed = self.wanted
         if not wish.has_size:
             return
@@ -228,7 +229,7 @@ class Sizes:
         self._take(BY_WISH, self.wish)
 
     def _take(self, gate: Gate, amount: int) -> None:
-        """Take a bound on what is wanted; the first of equal ones decides."""
+        """Apply a bound to the wanted amount; the first of equal bounds decides."""
         if amount < self.wanted:
             self.wanted, self.decided = amount, gate
 
@@ -256,7 +257,7 @@ def sizes_of(
         positions: All positions.
         exits: The exit state of the market.
         rules: The exit rules of the profile.
-        left: How much of each limit is used.
+        left: Use and headroom of each limit.
         now: Market time.
     """
     active, mode = sizing.active(left), sizing.mode
@@ -287,9 +288,10 @@ def sizes_of(
 def _share(
     active: int, limits: Limits, positions: Positions, market: Market, left: Headroom
 ) -> int:
-    """Return free budget or, if less, free cash, divided by the free slots with this entry's.
+    """Return the smaller of free budget and free cash, divided by the free slots.
 
-    Free budget is `active` less exposure; free cash leaves room for the fee.
+    Free budget is `active` less exposure; free cash leaves room for the fee. The slot of this entry
+    counts as free.
     """
     free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
     free = free if free < cash else cash
@@ -308,11 +310,11 @@ def _size_by_risk(
     rules: ExitRules,
     left: Headroom,
 ) -> None:
-    """Want a size that, with position and open entries, loses `risk_bps` of equity at the stop.
+    """Set the size that, with position and open entries, loses `risk_bps` of equity at the stop.
 
-    The loss is reckoned from the dearer of ask and average entry, to a stop that is not rounded up
-    yet: the real loss is no larger, unless the price jumps past the stop. Without a stop nothing is
-    wanted, for NO_STOP.
+    The loss is computed from the higher of ask and average entry down to a stop that is not yet
+    rounded up: the real loss is no larger, unless the price jumps past the stop. Without a stop the
+    size is 0, with NO_STOP.
     """
     price, holding = market.ask, market.holding
     if holding is not None and holding.qty:
@@ -343,12 +345,12 @@ def stop_distance(
 ) -> int | None:
     """Return the distance of the stop below a purchase; None without a stop or without the ATR.
 
-    A position keeps its distance in ATRs, as an entry does: the largest counts.
+    A position and an open entry keep their distances in ATRs, so the largest one counts.
 
     Args:
         exits: The exit state of the market.
         rules: The exit rules of the profile.
-        price: Of the purchase.
+        price: Price of the purchase.
         price_step: The venue's price step.
         atr_open: The largest ATR by which an open entry of the market was sized; None for none.
     """
@@ -371,9 +373,10 @@ def stop_distance(
 def _size_by_kelly(
     sizes: Sizes, sizing: Sizing, trades: ClosedTrades, active: int, now: int
 ) -> None:
-    """Want `kelly_percent` of Kelly's share of the active bucket, within least and largest share.
+    """Set `kelly_percent` of Kelly's share of the active bucket, within the bounds on the share.
 
-    With fewer than `trades_min` trades it is the least share, without an edge nothing, for NO_EDGE.
+    With fewer than `trades_min` trades it is the smallest share; without an edge it is 0, with
+    NO_EDGE.
     """
     sizes.decided = BY_KELLY
     least = sizing.share_bps_min
@@ -393,9 +396,9 @@ def _size_by_kelly(
 def _shrink_by_volatility(
     sizes: Sizes, sizing: Sizing, active: int, market: Market, exits: SymbolExits
 ) -> None:
-    """Want less where the ATR is more than `full_atr_bps` of the price; nothing without the ATR.
+    """Cut the size if the ATR is above `full_atr_bps` of the price; without the ATR it is 0.
 
-    An ATR of twice that halves the size. Kelly's least share stays the least.
+    An ATR of twice that halves the size. Kelly's smallest share remains the lower bound.
     """
     atr = exits.last_atr()
     if atr is None:
@@ -416,7 +419,7 @@ def _shrink_by_volatility(
 
 
 def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
-    """Return the bounds of sizing on an order of this notional: those wanted, then the caps."""
+    """Return the bounds of sizing on an order of this notional: wanted amounts, then caps."""
     held = left.position + notional
     return (
         (BY_SHARE, _asked(notional, sizes.share), sizes.share),
@@ -433,12 +436,12 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
 
 
 def wish_rows(sizes: Sizes) -> tuple[Row, ...]:
-    """Return the check of a strategy's wish, whose failure refuses nothing: see `Sizes.allowed`."""
+    """Return the check of a strategy's wish; a failure refuses nothing, see `Sizes.allowed`."""
     return ((BY_WISH, sizes.wish, sizes.allowed),)
 
 
 def loss_rows(sizes: Sizes, qty: int) -> tuple[Row, ...]:
-    """Return the check of the loss at the stop with `qty` more; not asked in other modes."""
+    """Return the check of the loss at the stop with `qty` more; only for sizing by risk."""
     is_asked = qty and sizes.loss_max != NOT_ASKED
     return ((LOSS_AT_STOP, sizes.loss(qty) if is_asked else NOT_ASKED, sizes.loss_max),)
 
@@ -459,13 +462,13 @@ def _asked(value: int, limit: int) -> int:
 class ClosedTrades:
     """Net returns of the round trips that ended within a window of market time.
 
-    A return is the ratio of `accounting.round_trips`. Trades of former runs count where the run's
-    opening tells them. A carried position whose trade is not told counts from its cost and a fee.
+    A return is the ratio of `accounting.round_trips`. Trades of earlier runs count if `run_opening`
+    lists them. A carried position without a listed trade counts from its cost plus a fee.
 
     Attributes:
         window_ms: How long a trade counts.
-        count, wins: The number of trades within the window, and of those that gained.
-        gained, lost: The sums of their gains and of their losses, ratios in hundred-millionths.
+        count, wins: Number of trades within the window, and of those with a gain.
+        gained, lost: Sums of their gains and of their losses, ratios in hundred-millionths.
     """
 
     __slots__ = ("_ended", "_returns", "_trips", "count", "gained", "lost", "window_ms", "wins")
@@ -482,15 +485,15 @@ class ClosedTrades:
         self.lost: int = 0
 
     def open(self, portfolio: Portfolio, rate: int, carried: Mapping[str, Any] | None) -> None:
-        """Start with the positions of a portfolio and the trades of former runs.
+        """Start with the positions of a portfolio and the trades of earlier runs.
 
         Args:
-            portfolio: What the run starts with.
-            rate: The fee rate of a purchase whose trade is not told.
+            portfolio: The portfolio at the start of the run.
+            rate: The fee rate of a purchase without a listed trade.
             carried: The field `trades` of `run_opening`.
 
         Raises:
-            InvariantError: The trades are damaged, or one is open of which nothing is held.
+            InvariantError: The trades are damaged, or one is open in a symbol that is not held.
         """
         if carried is not None:
             try:
@@ -499,20 +502,20 @@ class ClosedTrades:
                 detail = f"run_opening: trades: {type(error).__name__}: {error}"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
         for symbol in [one for one in self._trips.open if not portfolio.has_lots(one)]:
-            detail = f"run_opening: an open trade of {symbol}, of which nothing is held"
+            detail = f"run_opening: an open trade of {symbol}, expected a held symbol"
             raise InvariantError("risk", INVARIANT_BROKEN, detail)
         for symbol in portfolio.symbols():
             cost = portfolio.position_cost(symbol)
             self._trips.carry(symbol, 0, cost + fee_up(cost, rate))
 
     def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
-        """Take a fill; one that leaves its symbol flat ends a trade."""
+        """Take a fill; a fill that leaves its symbol flat ends a trade."""
         trip = self._trips.on_fill(fill, is_flat, "")
         if trip is not None and trip.spent > 0:
             self._add(trip.closed_ts, trip.ratio)
 
     def _add(self, ts: int, gain: int) -> None:
-        # The clock of a carried run may have been ahead of this one's.
+        # The clock of an earlier run may have been ahead of this run's.
         place = bisect_right(self._ended, ts)
         self._ended.insert(place, ts)
         self._returns.insert(place, gain)
@@ -527,7 +530,7 @@ class ClosedTrades:
             self.lost -= by * gain
 
     def expire(self, now: int) -> None:
-        """Forget the trades that ended a window or longer ago."""
+        """Forget the trades that ended outside the window."""
         since, over = now - self.window_ms, 0
         for ts in self._ended:  # In rising order.
             if ts > since:

@@ -1,9 +1,9 @@
-"""Standing of the account: tier, headroom and locks, told on a change and each minute.
+"""Standing of the account: a report of tier, headroom and locks, on each change and each minute.
 
-A profile with protections, tiers, a drawdown limit of the account or week budgets tells it: after
-each fill that stops no run, with the memory of protections for the next run; at the first beat
-after a change of tier or of the account's mark; and at the first beat of each minute of market
-time. Other profiles tell nothing, nor does any after a STOP.
+A profile with protections, tiers, a drawdown limit of the account or week budgets writes it: after
+each fill that causes no STOP, with the memory of protections for the next run; at the first beat
+after a change of tier or of the account's high-water mark; and at the first beat of each minute of
+market time. Other profiles write none, and nothing follows a STOP.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import ToldMessage
+from minibot.cores.messages import ReportMessage
 from minibot.events.decimals import format_fixed
 from minibot.events.model import JsonObject, RiskStanding
 from minibot.events.money import amount_text, parse_amount
@@ -23,17 +23,17 @@ from minibot.risk.risk_state import RiskState
 
 @final
 class Standing:
-    """Telling of the standing: when it was told last, and with which mark and tier.
+    """Reports of the standing: time, high-water mark and tier of the last one.
 
     Attributes:
-        is_on: Whether the profile makes it told at all.
-        next_ts: The next full minute of market time, from which a beat tells it again.
+        is_on: Whether the profile writes reports.
+        next_ts: The next full minute of market time, from which a beat reports again.
     """
 
-    __slots__ = ("_mark", "_place", "is_on", "next_ts")
+    __slots__ = ("_high_water_mark", "_tier", "is_on", "next_ts")
 
     def __init__(self, state: RiskState) -> None:
-        """Start with nothing told."""
+        """Start with nothing reported."""
         limits = state.limits
         self.is_on: bool = (
             state.protections.is_on
@@ -42,15 +42,16 @@ class Standing:
             or limits.week_loss.is_on
         )
         self.next_ts: int = 0
-        self._mark: int = 0
-        self._place: int = 0
+        self._high_water_mark: int = 0
+        self._tier: int = 0
 
     def is_due(self, state: RiskState, now: int) -> bool:
-        """Return whether a beat at market time `now` tells it."""
+        """Return whether a beat at market time `now` reports."""
         account = state.budgets.account
-        return now >= self.next_ts or account.mark != self._mark or account.place != self._place
+        is_moved = account.high_water_mark != self._high_water_mark or account.tier != self._tier
+        return is_moved or now >= self.next_ts
 
-    def tell(
+    def report(
         self,
         state: RiskState,
         cause: EventId,
@@ -59,42 +60,43 @@ class Standing:
         ordinal: int,
         *,
         has_memory: bool,
-    ) -> ToldMessage:
-        """Return the message that tells it, and remember that it was told.
+    ) -> ReportMessage:
+        """Return the report, and remember its contents.
 
         Args:
             state: The state.
-            cause: The event because of which it is told.
-            ts: The event's time.
-            tick_seq: The tick that the event goes back to.
-            ordinal: The place of the message in its step.
-            has_memory: Whether the message carries the state of protections for the next run.
+            cause: The event that causes the report.
+            ts: Time of the event.
+            tick_seq: Line of the tick from which the event follows.
+            ordinal: Number of the message in its step.
+            has_memory: Whether the report carries the state of protections for the next run.
         """
         self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
         account = state.budgets.account
-        self._mark, self._place = account.mark, account.place
+        self._high_water_mark, self._tier = account.high_water_mark, account.tier
         told = standing_of(state, has_memory=has_memory)
-        return ToldMessage.because(cause, ts, tick_seq, ordinal, told)
+        return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, told)
 
     def state(self) -> JsonObject:
-        """Return the next minute, and the mark and tier told last, as canonical JSON values."""
-        return {"next_ts": self.next_ts, "mark": amount_text(self._mark), "place": self._place}
+        """Return the next minute and the last report's contents as canonical JSON values."""
+        mark = amount_text(self._high_water_mark)
+        return {"next_ts": self.next_ts, "mark": mark, "place": self._tier}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.next_ts, self._place = state["next_ts"], state["place"]
-        self._mark = parse_amount(state["mark"])
+        self.next_ts, self._tier = state["next_ts"], state["place"]
+        self._high_water_mark = parse_amount(state["mark"])
 
 
 def standing_of(state: RiskState, *, has_memory: bool) -> RiskStanding:
-    """Return the standing of now."""
+    """Return the present standing."""
     budgets, protections = state.budgets, state.protections
     account = budgets.account
     return RiskStanding(
         state=account.state_name,
-        tier=account.place,
+        tier=account.tier,
         equity=amount_text(budgets.equity),
-        high_water_mark=amount_text(account.mark) if account.is_on else None,
+        high_water_mark=amount_text(account.high_water_mark) if account.is_on else None,
         drawdown_bps=(
             format_fixed(account.drawdown(budgets.equity), DRAWDOWN_PLACES)
             if account.is_on

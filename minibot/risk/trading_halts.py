@@ -1,4 +1,4 @@
-"""Trading halts: an operator forbids entries as a whole, or in one symbol until a time."""
+"""Trading halts: an operator forbids all entries, or those of one symbol until a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from minibot.events.reasons import SYMBOL_LOCKED
 
 @final
 class TradingHalts:
-    """The halt and the symbol locks of one run; exits are never held back.
+    """The halt and the symbol locks of one run; exits are always allowed.
 
-    A `resume` ends the halt alone; a lock ends by its time.
+    A `resume` ends only the halt; a lock ends by its time.
 
     Attributes:
-        is_halted: Whether no entry is allowed.
-        until: The end of each symbol's lock, None for the rest of the run; some are over.
+        is_halted: Whether all entries are forbidden.
+        until: The end of each symbol's lock, None for the rest of the run; past ones too.
     """
 
     __slots__ = ("is_halted", "until")
@@ -37,7 +37,7 @@ class TradingHalts:
         return until is None or now < until
 
     def take(self, order: Payload) -> None:
-        """Take a halt, a resume or a lock; any other event forbids and allows nothing."""
+        """Take a halt, a resume or a lock; ignore any other event."""
         if isinstance(order, Halt):
             self.is_halted = True
         elif isinstance(order, Resume):
@@ -46,7 +46,7 @@ class TradingHalts:
             self.lock(order)
 
     def listed(self, now: int) -> list[JsonObject]:
-        """Return the locks that last at `now`, by symbol, as those of protections are listed."""
+        """Return the locks in force at `now`, by symbol, in the form of `Protections.listed`."""
         return [
             {"reason_code": SYMBOL_LOCKED, "scope": symbol, "until_ts": until}
             for symbol, until in sorted(self.until.items())

@@ -1,6 +1,6 @@
-"""Trigger rows: stop and target against the last trade, as the executor judges a resting order.
+"""Trigger rows: the last trade against stop and target, as the executor judges a resting order.
 
-What a triggered order with a limit has not sold is a row of its own.
+The quantity that a triggered limit order has not sold is a row of its own.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ TARGET_TRADES: Final[Mapping[str, Gate]] = {
 UNSOLD: Final[Mapping[str, Gate]] = {
     reason: Gate("unsold_qty", reason, PLACES) for reason in (*STOP_TRADES, *TARGET_TRADES)
 }
-"""Rest that a triggered limit leaves unsold, by the reason for which it was triggered."""
+"""Check that a triggered limit order left nothing unsold, by the reason of its trigger."""
 
 
 def unsold_rows(qty: int, why: str) -> tuple[Row, ...]:
-    """Return the check that a triggered order with a limit left nothing unsold.
+    """Return the check that a triggered limit order left nothing unsold.
 
     Args:
-        qty: How much it left; `NOT_ASKED` while it may still sell, or for no such order.
-        why: The reason code for which it was triggered.
+        qty: Unsold quantity; `NOT_ASKED` while it may still sell, or without such an order.
+        why: Reason code of its trigger.
     """
     return ((UNSOLD[why], qty, 0),)
 
@@ -56,10 +56,10 @@ def trigger_rows(
     stop_why: str = STOP_LOSS,
     target_why: str = TAKE_PROFIT,
 ) -> tuple[Row, ...]:
-    """Return the levels as checks that the last trade has reached none of them.
+    """Return the checks that the last trade has reached neither stop nor target.
 
     Args:
-        last: The price of the last trade; 0 while there was none.
+        last: The price of the last trade; 0 before the first.
         stop: A trade at or below it triggers; None for no stop.
         target: A trade at or above it triggers; None for no target.
         stop_why: Reason code of the stop.

@@ -1,8 +1,8 @@
-"""VADR as a gate: entries only where the market is livelier today than it usually is.
+"""VADR gate: entries only while the market is livelier than usual.
 
-The ratio is reckoned per symbol from closed bars of `risk.vadr_bar_interval`, of one venue alone:
-rules that name another venue than before begin the symbol anew. With too few readings it is frozen,
-and so it is where bars are late or did not move; then nothing enters, and the check says so.
+The ratio is computed per symbol from closed bars of `risk.vadr_bar_interval` of a single venue: if
+the rules of a symbol name another venue than before, its readings start again. With too few
+readings, late bars or bars without movement the ratio is frozen: the check fails and shows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.risk.checks import AT_LEAST, NOT_ASKED, Gate, Row
 from minibot.risk.market_returns import AGE_BARS, PLACES_4
 
 VADR_UNIT: Final[int] = 10**PLACES_4
-"""A ratio of one: as lively as ever."""
+"""A ratio of one: as lively as usual."""
 
 READINGS: Final = Gate("vadr_readings", VADR_FROZEN, passes=AT_LEAST)
 OF_VADR: Final = Gate("vadr_ratio", VADR_LOW, PLACES_4, passes=AT_LEAST)
@@ -32,10 +32,10 @@ OF_VADR: Final = Gate("vadr_ratio", VADR_LOW, PLACES_4, passes=AT_LEAST)
 @mypyc_attr(acyclic=True)
 @final
 class VadrReading:
-    """Reading of one entry.
+    """Figures of one entry.
 
     Attributes:
-        count: The readings that count, fewer than needed where bars are late or do not move.
+        count: The readings that count; fewer than needed if bars are late or do not move.
         ratio: VADR in ten-thousandths, rounded down; `NOT_ASKED` while it is frozen.
     """
 
@@ -48,12 +48,12 @@ class VadrReading:
 
 
 def vadr_rows(reading: VadrReading, needed: int, least: int) -> tuple[Row, ...]:
-    """Return the checks of an entry by its reading; readings first, then the ratio over them.
+    """Return the checks of an entry's figures: the number of readings, then the ratio.
 
     Args:
-        reading: What closed bars say.
-        needed: The readings of the median.
-        least: The least ratio in ten-thousandths.
+        reading: The figures.
+        needed: Number of readings in the median.
+        least: Lowest allowed ratio in ten-thousandths.
     """
     return (
         (READINGS, reading.count, needed),
@@ -66,12 +66,12 @@ class VadrGate:
     """VADR of each symbol.
 
     Attributes:
-        is_on: Whether the profile asks for it.
-        bar_interval: Bars that it is reckoned from; empty where it is off.
-        needed: The readings of the median.
-        least: The least ratio in ten-thousandths.
-        symbols: By symbol.
-        venues: The venue that the rules of a symbol named last, where they named one.
+        is_on: Whether the profile has the gate.
+        bar_interval: Interval of its bars; empty if it is off.
+        needed: Number of readings in the median.
+        least: Lowest allowed ratio in ten-thousandths.
+        symbols: The VADR by symbol.
+        venues: The venue that the rules of a symbol named last, if they named one.
     """
 
     __slots__ = ("_length_ms", "bar_interval", "is_on", "least", "needed", "symbols", "venues")
@@ -89,14 +89,14 @@ class VadrGate:
         self.venues: dict[str, str] = {}
 
     def on_bar(self, symbol: str, bar: ClosedBar) -> None:
-        """Take a closed bar of the gate's interval; a bar seen before is left out."""
+        """Take a closed bar of the gate's interval; ignore one seen before."""
         vadr = self.symbols.get(symbol)
         if vadr is None:
             vadr = self.symbols[symbol] = Vadr(self._length_ms, self.needed)
         vadr.update(bar.open_ts, bar.high, bar.low, bar.close, bar.volume)
 
     def on_instrument(self, instrument: Instrument) -> None:
-        """Begin a symbol anew whose rules name another venue than before."""
+        """Forget the readings of a symbol if its rules name another venue than before."""
         symbol, venue = instrument.symbol, instrument.venue
         if venue is None:
             return
@@ -114,7 +114,7 @@ class VadrGate:
             return found
         value = vadr.value
         if value is None or not is_finite(value):
-            # Enough bars of a market that stands still are no better than none.
+            # Bars of a market that does not move count as too few.
             found.count = self.needed - 1
         else:
             found.ratio = int(value * VADR_UNIT)
@@ -130,9 +130,9 @@ class VadrGate:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned, where it was kept by the same keys.
+        """Take over what `state` returned, if the keys are the same.
 
-        Other keys need other bars: nothing is known then.
+        Other keys need other bars: then nothing is known.
         """
         for symbol, data in state.get("symbols", {}).items():
             if (data["length_ms"], data["period"]) == (self._length_ms, self.needed):

@@ -1,4 +1,4 @@
-"""Watch of risk: questions of a market of bars, to choose the ticks that matter to risk."""
+"""Watch of risk: queries by which a market of bars finds the ticks that matter to risk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RiskWatch:
         state: The state of the core, which is not copied.
 
     Attributes:
-        entered_at_low: How many positions a purchase opened at the low of a bar, behind its high.
+        entered_at_low: Number of positions opened at the low of a bar, after its high.
     """
 
     __slots__ = ("_state", "entered_at_low")
@@ -26,7 +26,7 @@ class RiskWatch:
         self.entered_at_low: int = 0
 
     def levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which a position acts: stop, target, rungs, next recovery row, if set.
+        """Return the bids at which risk acts on a position: stop, target, rungs, recovery row.
 
         The tuple is empty without a position, or while the venue's rules are unknown.
         """
@@ -38,7 +38,7 @@ class RiskWatch:
         return state.exits.levels(exits, market.holding, market.rules)
 
     def until(self, symbol: str) -> int:
-        """Return when the target of a position's age changes next, or a time never reached."""
+        """Return when the target by age of a position changes next; `NEVER` if it does not."""
         market = self._state.positions.held.get(symbol)
         exits = None if market is None else market.exits
         if exits is None or exits.plan is None or not exits.plan.qty:
@@ -60,5 +60,5 @@ class RiskWatch:
         return any([not quote.is_waiting for quote in quotes])
 
     def on_entry_at_low(self) -> None:
-        """Count a position that a purchase opened at the low of a bar, behind its high."""
+        """Count a position opened at the low of a bar, after its high."""
         self.entered_at_low += 1

@@ -31,7 +31,7 @@ from minibot.cores.messages import (
     ActionMessage,
     FillMessage,
     Message,
-    ToldMessage,
+    ReportMessage,
 )
 from minibot.cores.protocol import Core, Input
 from minibot.events.cells import CELL, float_at
@@ -164,10 +164,10 @@ class StrategyCore(Core):
             self._on_fill(item, now)
         elif isinstance(item, ActionMessage):
             self._on_action(item)
-        elif not isinstance(item, ToldMessage):
+        elif not isinstance(item, ReportMessage):
             raise TypeError(f"{type(item).__name__} is no input of the strategy")
-        elif isinstance(item.told, PositionPlan):
-            self._find(item.told.symbol).view.take_plan(item.told)
+        elif isinstance(item.report, PositionPlan):
+            self._find(item.report.symbol).view.take_plan(item.report)
         return None
 
     def _on_prices(self, prices: Prices) -> list[Message] | None:
@@ -566,7 +566,7 @@ def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | No
         return None
     cause, ts = named(event.id, event.run_id), event.ts
     return [
-        ToldMessage.because(cause, ts, seq, ordinal, payload, SIGNALS)
+        ReportMessage.caused_by(cause, ts, seq, ordinal, payload, SIGNALS)
         for ordinal, payload in enumerate(payloads)
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from minibot.cores.event_id import of_line
-from minibot.cores.messages import SIGNALS, ToldMessage
+from minibot.cores.messages import SIGNALS, ReportMessage
 from minibot.engine.decisions import DecisionDigest, decided
 from minibot.events.model import PAYLOAD_CLASSES, Event, JsonObject
 from minibot.kernel.canonical import encode
@@ -51,9 +51,9 @@ def test_digest_of_each_type_is_that_of_its_canonical_decision(
     event = Event(9, "e", "role", "run", "0" * 64, type(event.payload)(**fields), ("a", "b"), 7)
     digest = DecisionDigest()
     digest.note("fills", 3, "b")
-    first = ToldMessage.because(of_line(8, "run"), 9, 8, 0, event.payload, SIGNALS)
+    first = ReportMessage.caused_by(of_line(8, "run"), 9, 8, 0, event.payload, SIGNALS)
     first.number = 2
-    then = ToldMessage.because(first.ref(), 9, 8, 0, event.payload, SIGNALS)
+    then = ReportMessage.caused_by(first.ref(), 9, 8, 0, event.payload, SIGNALS)
 
     digest.add("signals", 1, event)
     digest.add_messages([first, then])

@@ -365,16 +365,16 @@ ENTRIES: Final = (
         (put(state__universe=None), put(state__universe=frozenset())),
     ),
     _entry(
-        "NOT_ASKED_FOR",
+        "NO_EXIT_REQUEST",
         "operator_exit",
         ("", "exit_position asked / none"),
-        (nothing, put(exits__is_asked=True)),
+        (nothing, put(exits__is_exit_requested=True)),
     ),
     _entry(
-        "policy_gate(exits.left)",
+        "policy_gate(exits.policy_exit)",
         "left_trading",
         ("", "policy close / hold"),
-        (nothing, put(exits__left="left_trading")),
+        (nothing, put(exits__policy_exit="left_trading")),
     ),
     *(_entry(*row) for row in SHARED),
     _entry(
@@ -720,13 +720,13 @@ EXITS: Final = (
         "EXIT_QTY", "qty_min", over("exit_qty", "0.00200000", "0.00100000"), (small(2), small(1))
     ),
     _request(
-        "NOT_ASKED_FOR",
+        "NO_EXIT_REQUEST",
         "operator_exit",
         over("exit_position", "none", "asked"),
-        (nothing, put(exits__is_asked=True)),
+        (nothing, put(exits__is_exit_requested=True)),
     ),
     _request(
-        "policy_gate(exits.left)",
+        "policy_gate(exits.policy_exit)",
         "universe_exit",
         over("policy", "hold", "close"),
         (held_at_end, closing("universe_exit")),

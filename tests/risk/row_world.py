@@ -290,7 +290,7 @@ def fallen(equity: int) -> Change:
     def both(world: World) -> None:
         change(world)
         world.budgets.high_water_mark = equity
-        world.budgets.account.mark = EQUITY
+        world.budgets.account.high_water_mark = EQUITY
 
     return both
 
@@ -300,8 +300,8 @@ def reducing(percent: int) -> Change:
 
     def change(world: World) -> None:
         account = world.budgets.account
-        account.table = (account.table[0], Tier("REDUCING", 1, 0, percent))
-        account.place = 1
+        account.tiers = (account.tiers[0], Tier("REDUCING", 1, 0, percent))
+        account.tier = 1
 
     return change
 
@@ -383,6 +383,6 @@ def closing(reason: str) -> Change:
 
     def change(world: World) -> None:
         held_at_end(world)
-        world.exits.left = reason
+        world.exits.policy_exit = reason
 
     return change

@@ -64,7 +64,7 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
         1001 * UNIT,
     ):
         one.on_equity(equity)
-        found.append((one.state_name, one.place, one.entry_percent))
+        found.append((one.state_name, one.tier, one.entry_percent))
 
     assert found == [
         ("ACTIVE", 0, 100),
@@ -77,7 +77,7 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
         ("REDUCING", 1, 50),
         ("ACTIVE", 0, 100),
     ]
-    assert one.mark == 1001 * UNIT
+    assert one.high_water_mark == 1001 * UNIT
 
 
 def test_equity_above_the_mark_is_no_drawdown() -> None:
@@ -94,13 +94,15 @@ def test_equities_between_the_bounds_change_nothing() -> None:
         one.on_equity(chance.randrange(700, 1100) * UNIT + chance.randrange(UNIT))
         for equity, is_same in (
             *((one.low, True), (one.high, True)),
-            *((one.low - 1, one.place == 3), (one.high + 1, False)),
+            *((one.low - 1, one.tier == 3), (one.high + 1, False)),
         ):
             other = account(1000)
-            other.open(one.mark, one.place)
+            other.open(one.high_water_mark, one.tier)
             other.low, other.high = 1, 0  # Asks the table, whatever the bounds are.
             other.on_equity(equity)
-            assert ((other.mark, other.place) == (one.mark, one.place)) == is_same
+            assert (
+                (other.high_water_mark, other.tier) == (one.high_water_mark, one.tier)
+            ) == is_same
 
 
 @pytest.mark.parametrize("mark", ["0", "-1", "-0.00000001"])
@@ -111,7 +113,7 @@ def test_carried_mark_that_is_not_above_zero_stops_the_run_and_changes_nothing(m
     with pytest.raises(InvariantError, match=f"high_water_mark {mark}, expected above 0"):
         one.carry({"high_water_mark": mark, "tier": 2})
 
-    assert (one.mark, one.place, one.is_carried) == (1000 * UNIT, 0, False)
+    assert (one.high_water_mark, one.tier, one.is_carried) == (1000 * UNIT, 0, False)
 
 
 @pytest.mark.parametrize(("tier", "place"), [(0, 0), (2, 2), (3, 3), (9, 3)])
@@ -121,7 +123,7 @@ def test_carried_tier_that_this_profile_has_not_is_its_deepest(tier: int, place:
 
     one.carry({"high_water_mark": "2000", "tier": tier})
 
-    assert (one.mark, one.place, one.is_carried) == (2000 * UNIT, place, True)
+    assert (one.high_water_mark, one.tier, one.is_carried) == (2000 * UNIT, place, True)
 
 
 @pytest.mark.parametrize("largest", ["9000", "0"])
@@ -356,7 +358,7 @@ def test_old_loss_of_a_carried_lot_counts_against_a_carried_mark_alone(carried: 
         assert actions(said) == [("STOP", "RISK_LIMIT")]
     else:
         assert actions(said) == []
-        assert (found.mark, found.state_name) == (7500 * UNIT, "ACTIVE")
+        assert (found.high_water_mark, found.state_name) == (7500 * UNIT, "ACTIVE")
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -438,7 +440,7 @@ def test_mark_of_a_fresh_account_follows_the_lot_that_is_marked_behind_a_snapsho
 
         desk.tick("50.00", "50.00")
 
-        assert desk.risk._state.budgets.account.mark == mark * UNIT
+        assert desk.risk._state.budgets.account.high_water_mark == mark * UNIT
 
 
 @pytest.mark.row("B-09")
@@ -490,11 +492,11 @@ def test_quiet_range_ends_where_a_tier_begins() -> None:
     least = quiet.least
 
     desk.tick(f"{least // 2 / UNIT:.8f}", f"{(least - least // 2) / UNIT:.8f}")
-    before = state.budgets.account.place
+    before = state.budgets.account.tier
     cent = UNIT // 100
     desk.tick(f"{(least // 2 - cent) / UNIT:.8f}", f"{(least - least // 2 - cent) / UNIT:.8f}")
 
-    assert (before, state.budgets.account.place) == (0, 1)
+    assert (before, state.budgets.account.tier) == (0, 1)
 
 
 @pytest.mark.row("D-38")

@@ -168,7 +168,7 @@ def budgets_at(equity: int, **changes: Any) -> Budgets:
 
 def noted(budgets: Budgets) -> tuple[int, int, int]:
     """Return the two marks and the tier."""
-    return budgets.high_water_mark, budgets.account.mark, budgets.account.place
+    return budgets.high_water_mark, budgets.account.high_water_mark, budgets.account.tier
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -273,7 +273,7 @@ def test_mark_that_is_set_behind_the_last_equity_leaves_no_room_until_the_next()
     assert budgets.room() == (-1, -1)
     assert not budgets.bound(0, UNIT, QuietRange())
     budgets.on_equity(1000 * UNIT, 0)
-    assert budgets.account.place == 1
+    assert budgets.account.tier == 1
     assert budgets.room() != (-1, -1)
     assert budgets.bound(0, UNIT, QuietRange())
 

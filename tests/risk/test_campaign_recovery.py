@@ -388,7 +388,7 @@ def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
     assert found is not None
     assert held["qty"] == f"{left}00000"
     assert found.spent == parse_amount("500")
-    assert not found.is_parting
+    assert not found.is_reducing
 
 
 @pytest.mark.parametrize("row", [0, 2])

@@ -227,14 +227,14 @@ def test_lot_without_a_price_keeps_its_difference_through_a_purchase_of_another(
     one = Desk(config(), first=first)
     one.ready()
     positions = one.risk._state.positions
-    before = positions.unseen
+    before = positions.unpriced
 
     one.buy()
-    between = positions.unseen
+    between = positions.unpriced
     one.tick("119", "119", symbol=OTHER)
 
     assert positions.qty_with_orders(positions.of(SYMBOL)) > 0
-    assert (before, between, positions.unseen) == (200 * UNIT, 200 * UNIT, 0)
+    assert (before, between, positions.unpriced) == (200 * UNIT, 200 * UNIT, 0)
     assert positions.marks == {}
     assert positions.equity == positions.cash + positions.worth
 
@@ -248,13 +248,13 @@ def test_dust_that_has_a_price_is_unseen_no_more_and_the_other_lot_is() -> None:
     one.instrument()
     one.instrument(OTHER)
     positions = one.risk._state.positions
-    before = positions.unseen
+    before = positions.unpriced
 
     one.tick("120", "120")
     one.restarted()
 
     positions = one.risk._state.positions
-    assert (before, positions.unseen) == (-100 * UNIT, -100 * UNIT)
+    assert (before, positions.unpriced) == (-100 * UNIT, -100 * UNIT)
     assert positions.equity == 10_000 * UNIT
     assert amount_text(positions.portfolio.position_qty(SYMBOL)) == "0.00050000"
 

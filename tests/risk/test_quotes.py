@@ -867,7 +867,7 @@ def test_quote_that_ended_is_over_with_the_first_sell_signal_though_its_fills_ar
 
     assert [result for result, _ in results(said)] == ["PARTIALLY_FILLED", "EXPIRED"]
     assert [[reason for _, reason in actions(each)] for each in sold] == [["no_position"]] * 2
-    assert (was_over, quote.is_over, quote.is_leaving) == (False, True, False)
+    assert (was_over, quote.is_over, quote.is_cancelling) == (False, True, False)
     assert read(Fill) == []
     assert one.risk._state.quotes.open == {}
     assert len(asked(one)) == 1

@@ -20,7 +20,7 @@ from minibot.events.model import (
 )
 from minibot.events.money import UNIT
 from minibot.kernel.errors import InvariantError
-from minibot.risk.protection import levels_of, missing
+from minibot.risk.resting_exits import levels_of, missing
 from tests.risk.desk import (
     HASH,
     RUN_ID,
@@ -634,7 +634,7 @@ def test_trigger_at_no_level_of_its_order_stops_the_run(price: str, stops: bool)
     event = changed(accepted, payload=said, id="0" * 32, ts=one.ts)
 
     if stops:
-        with pytest.raises(InvariantError, match="at no level of it"):
+        with pytest.raises(InvariantError, match="not at its levels"):
             one.risk.process(event, 9, one.ts)
     else:
         told = one.risk.process(event, 9, one.ts) or []

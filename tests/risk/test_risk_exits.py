@@ -754,7 +754,7 @@ def test_exit_without_the_venues_rules_sends_nothing_and_is_told_once() -> None:
     """Without a step no quantity can be sold, whoever asks for the sale."""
     world = World()
     world.hold(5 * UNIT)
-    world.exits.is_asked = True
+    world.exits.is_exit_requested = True
     world.market.rules = None
     (trigger, *_) = request_rows(world.state, world.exits)
     said = []
@@ -786,9 +786,9 @@ def test_request_to_leave_is_forgotten_where_nothing_is_held_or_on_its_way(
         world.hold(UNIT)
     if is_entering:
         world.order("BUY", UNIT)
-    world.exits.is_asked, world.exits.left = is_asked, "left_trading"
+    world.exits.is_exit_requested, world.exits.policy_exit = is_asked, "left_trading"
 
     forget_request(world.state, world.market)
 
-    assert world.exits.is_asked is (is_asked and not is_forgotten)
-    assert (world.exits.left == "") is is_forgotten
+    assert world.exits.is_exit_requested is (is_asked and not is_forgotten)
+    assert (world.exits.policy_exit == "") is is_forgotten

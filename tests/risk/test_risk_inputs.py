@@ -11,7 +11,7 @@ import pytest
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.event_id import named
-from minibot.cores.messages import FillMessage, ResultMessage, SignalMessage, ToldMessage
+from minibot.cores.messages import FillMessage, ReportMessage, ResultMessage, SignalMessage
 from minibot.cores.protocol import Input
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import (
@@ -52,7 +52,7 @@ def without_event(event: Event, seq: int) -> Input:
     if isinstance(payload, OrderResult):
         return ResultMessage.of(payload, event)
     if isinstance(payload, MarketRegime):
-        return ToldMessage.because(named(event.id, event.run_id), event.ts, seq, 0, payload)
+        return ReportMessage.caused_by(named(event.id, event.run_id), event.ts, seq, 0, payload)
     return event
 
 
@@ -104,7 +104,7 @@ def test_scan_says_nothing_to_risk() -> None:
     ref = named("scan", "run")
 
     assert desk.put("signals", scan, tick_seq=desk.seqs["market_ticks"]) == []
-    assert desk.risk.process(ToldMessage.because(ref, desk.ts, 1, 0, scan), 1, desk.ts) is None
+    assert desk.risk.process(ReportMessage.caused_by(ref, desk.ts, 1, 0, scan), 1, desk.ts) is None
     assert desk.risk.state() == before
 
 

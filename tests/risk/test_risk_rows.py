@@ -30,9 +30,9 @@ from minibot.risk import (
     market_returns,
     order_counts,
     plan_rows,
-    protection,
     quoting,
     requoting,
+    resting_exits,
     sizing,
     trigger_rows,
     vadr_gate,
@@ -56,7 +56,7 @@ SCENARIOS: Final = {
     budgets: EQUITY_LIMITS,
     plan_rows: PLANS,
     trigger_rows: TRIGGERS,
-    protection: RESTS,
+    resting_exits: RESTS,
     market_returns: RETURN_ROWS,
     late_entries: LATE_ROWS,
     book_depth: DEPTH_ROWS,
@@ -185,7 +185,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (trigger_rows, "unsold_rows"): lambda module, world: judged(
         module.unsold_rows(world.qty, world.reasons[0])
     ),
-    (protection, "rest_rows"): rested,
+    (resting_exits, "rest_rows"): rested,
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)
     ),

@@ -21,7 +21,7 @@ from minibot.risk import (
     exit_decision,
     late_entries,
     plan,
-    plan_telling,
+    plan_reports,
     requoting,
 )
 from minibot.risk.campaign import Campaign, CampaignRules, Reserve
@@ -156,7 +156,7 @@ def _miscounting(change: pytest.MonkeyPatch) -> None:
 
 
 def _endless(change: pytest.MonkeyPatch) -> None:
-    change.setattr(Positions, "is_left", lambda *words: False)
+    change.setattr(Positions, "closes", lambda *words: False)
 
 
 def _forgetful(change: pytest.MonkeyPatch) -> None:
@@ -193,8 +193,8 @@ def _uncut(change: pytest.MonkeyPatch) -> None:
 
 
 def _misleading(change: pytest.MonkeyPatch) -> None:
-    told = plan_telling._payload
-    change.setattr(plan_telling, "_payload", lambda *words: replace(told(*words), stop="1"))
+    told = plan_reports._payload
+    change.setattr(plan_reports, "_payload", lambda *words: replace(told(*words), stop="1"))
 
 
 def _steadfast(change: pytest.MonkeyPatch) -> None:

@@ -290,7 +290,7 @@ def test_opening_with_a_plan_of_no_position_is_a_stop() -> None:
         portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=(wrong,)
     )
 
-    with pytest.raises(InvariantError, match="ETHUSDT, of which nothing is held"):
+    with pytest.raises(InvariantError, match="ETHUSDT, expected a held symbol"):
         Desk(one.profile, first=first)
 
 

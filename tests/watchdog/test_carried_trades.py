@@ -224,7 +224,7 @@ def test_sale_in_parts_closes_its_trade_with_the_last() -> None:
                     }
                 ],
             },
-            f"an open trade of {SYMBOL}, of which nothing is held",
+            f"an open trade of {SYMBOL}, expected a held symbol",
         ),
     ],
 )

@@ -18,9 +18,9 @@ from minibot.cores.messages import (
     FillMessage,
     IntentMessage,
     Message,
+    ReportMessage,
     ResultMessage,
     SignalMessage,
-    ToldMessage,
     stop_in,
 )
 from minibot.cores.protocol import Core, Input
@@ -144,7 +144,7 @@ class Working:
     is_quote: bool = False
     stop: int = 0
     limit: int = 0
-    is_leaving: bool = False
+    is_cancelling: bool = False
     is_triggered: bool = False
     filled: int = 0
     ends_at: int | None = None
@@ -397,11 +397,11 @@ class Watch:
                 if isinstance(message, IntentMessage):
                     self._on_intent(message, now)
                 elif message.client.text in self._working:
-                    self._working[message.client.text].is_leaving = True
-            elif isinstance(message, ToldMessage) and isinstance(message.told, PositionPlan):
-                self._on_plan(message.told)
-            elif isinstance(message, ToldMessage) and isinstance(message.told, RecoveryIntent):
-                self._on_recovery(message.told)
+                    self._working[message.client.text].is_cancelling = True
+            elif isinstance(message, ReportMessage) and isinstance(message.report, PositionPlan):
+                self._on_plan(message.report)
+            elif isinstance(message, ReportMessage) and isinstance(message.report, RecoveryIntent):
+                self._on_recovery(message.report)
 
     def _on_too_large(self, message: ActionMessage) -> None:
         """Judge a refusal for size: a purchase may be refused so, a sale has to be cut."""
@@ -605,7 +605,7 @@ class Watch:
     def _require_withdrawn(self, now: int) -> None:
         """Require that no quote stands, and none is left to itself, where entries are refused."""
         for order in self._working.values():
-            if not order.is_quote or order.is_leaving or order.ends_at is not None:
+            if not order.is_quote or order.is_cancelling or order.ends_at is not None:
                 continue
             if self._is_halted or self._is_ending or self._is_locked(order.symbol, now):
                 self._fail(LEFT_STANDING, f"{order.left} {order.symbol}")
