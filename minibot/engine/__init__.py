@@ -1,1 +1,1 @@
-"""Drivers of all cores: replay of one role or of all, lockstep, walkers over arrays of prices."""
+"""Drivers of the cores: replay of one or all roles, lockstep, walkers over arrays of prices."""

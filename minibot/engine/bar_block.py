@@ -1,8 +1,8 @@
 """Block of rows of a bar table, prepared for walking: all ticks inside its bars at once.
 
-The model is `intrabar`: open, low, high and close, each a touch around its price, sizes from the
-bar before. Here it is for whole arrays, of bars in which nobody waits for anything; any
-other bar is asked of `intrabar` itself.
+The model is the one of `intrabar`: open, low, high and close, each a touch around its price, with
+sizes from the bar before. Here it is computed for whole arrays of bars in which no order or level
+can act; `intrabar` itself computes all other bars.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from minibot.engine.tick_table import WIDE_MAX
 from minibot.events.cells import CELL, int_at
 from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
 
-# What each row is, and what it does to the touch.
+# Bits of a row: its kind, and its changes of the touch.
 NEW_BID: Final = 1
 NEW_ASK: Final = 2
-# Of the bars that close with the row its own is read, and no other; it comes last.
+# Of the bars that close with the row, only its own is read; it comes last.
 HAS_OWN: Final = 4
-# Another is read, too or instead: all are told in their order.
+# Another bar is read too, or instead: all are delivered in their order.
 HAS_MIXED: Final = 8
-# Which lane, and which bar of it.
+# Lane, and bar of the lane.
 Told = tuple[int, int]
 PRICES: Final = ("open", "low", "high", "close")
-"""In the order in which a bar's ticks show them."""
+"""Names of a bar's prices, in the order of its ticks."""
 OPEN: Final = 0
 LOW: Final = 1
 HIGH: Final = 2
@@ -40,21 +40,21 @@ CLOSE: Final = 3
 
 
 class Shapes:
-    """Shapes of the ticks that a table's bars are turned into.
+    """Shapes of the ticks made from a table's bars.
 
     Attributes:
-        lag_ms: What the open comes late and the close comes early.
+        lag_ms: Delay of the open after the bar's beginning, and of its end after the close.
     """
 
     def __init__(self, table: BarTable, rules: OrderRules, model: TouchModel) -> None:
-        """Take the table and how its touch is modelled."""
+        """Take the table and the model of its touch."""
         self.table = table
         self.rules = rules
         self._spread_bps = model.spread_bps
         self._spread_unit = BPS_UNITS * rules.price_step
         length = table.length_ms
         self.lag_ms = max(1, min(model.latency_ms, length // LATENCY_SHARE))
-        # Of a bar's volume: how much stands at either side in the bar after it.
+        # Share of a bar's volume that is displayed at either side in the next bar.
         part, whole = MINUTE_MS * model.size_percent, max(MINUTE_MS, length) * PERCENT
         common = gcd(part, whole)
         self._part, self._whole = part // common, whole // common
@@ -77,9 +77,9 @@ class Shapes:
         return bid, bid + spread
 
     def around(self, price: Array) -> tuple[Array, Array]:
-        """Return bid and spread around prices, whatever their shape."""
+        """Return bid and spread around prices, an array of any shape."""
         step, unit = self.rules.price_step, self._spread_unit
-        # Rounded up to a whole number and then to a whole step is rounded up to a step at once.
+        # Rounding up to a whole number and then to a whole step equals rounding up to a step.
         spread = price * self._spread_bps
         spread += unit - 1
         spread //= unit
@@ -103,12 +103,12 @@ class Shapes:
 
 
 class Lanes:
-    """The bars that a table's rows close: a lane for each interval, in the order of telling.
+    """The bars that close with a table's rows: a lane for each interval, in order of delivery.
 
     Args:
         table: The table.
-        intervals: The longest first.
-        read: Those of which the strategy or risk takes anything.
+        intervals: All intervals, the longest first.
+        read: The intervals that the strategy or risk uses.
     """
 
     def __init__(self, table: BarTable, intervals: Sequence[str], read: Collection[str]) -> None:
@@ -118,9 +118,9 @@ class Lanes:
         self.own = own.index(True) if any(own) else -1
 
     def of(self, first: int, last: int) -> tuple[Array, Array, dict[int, list[Told]]]:
-        """Return kinds, counts of bars nobody reads, and mixed bars, of some rows.
+        """Return kinds, numbers of unread bars, and mixed bars of some rows.
 
-        The counts are of rows without mixed bars; these come before the own one.
+        The numbers are for rows without mixed bars; unread bars come before the row's own.
         """
         own, count = self.own, last - first
         has_own = own >= 0 and self.read[own]
@@ -136,7 +136,7 @@ class Lanes:
                 if number != own:
                     is_mixed[rows[number]] = True
             else:
-                # Of the array's own kind: of another one each would be converted by itself.
+                # Of the array's own type: each value of another type would be converted separately.
                 np.add.at(unread, rows[number], np.uint8(1))
         mixed: dict[int, list[Told]] = {}
         for number, span in enumerate(spans if is_mixed.any() else ()):
@@ -150,22 +150,22 @@ class Lanes:
 
 @final
 class BarBlock:
-    """Rows of a table, and what their ticks do: a byte a row, or a cell of `events.cells`.
+    """Rows of a table and figures of their ticks: a byte per row, or a cell of `events.cells`.
 
     Attributes:
         first, last: The rows, `last` excluded.
-        kinds: Bytes: the bits of this module, the touch against the row before.
-        counts: Bytes: how many ticks each has.
+        kinds: Bytes: the bits of this module, the touch compared with the row before.
+        counts: Bytes: number of ticks of each row.
         lows: Bytes: whether one of them is at the low.
-        unread: Bytes: how many bars that nobody reads close with it; not for `HAS_MIXED`.
-        mixed: All bars of a row with `HAS_MIXED`, in the order in which they are told.
+        unread: Bytes: number of unread bars that close with it; not for `HAS_MIXED`.
+        mixed: All bars of a row with `HAS_MIXED`, in order of delivery.
         open_ts: Whole numbers, Unix ms.
         close_units, bid_units, ask_units, qty_units: The close, and the touch and size of the last
             tick, in hundred-millionths.
-        least_bid, most_bid, least_sum, most_sum: What the bid, and bid and ask together, are at
-            least and at most at any of its ticks; hundred-millionths.
-        extremes: The same of all rows, and when the last one is over.
-        open, high, low, close, volume, bid, ask, qty: The amounts that strategies take, as floats.
+        least_bid, most_bid, least_sum, most_sum: Lowest and highest bid, and sum of bid and ask,
+            over all its ticks; hundred-millionths.
+        extremes: The same over all rows, and the end of the last one.
+        open, high, low, close, volume, bid, ask, qty: The amounts for strategies, as floats.
     """
 
     def __init__(self, shapes: Shapes, lanes: Lanes, first: int, last: int) -> None:
@@ -183,8 +183,8 @@ class BarBlock:
         self._volumes: Array = columns["volume"]
         self._bids: Array = bids
         self._spreads: Array = spreads
-        # The spread grows with the price, and the bid too while the spread does not: between low
-        # and high the bid leaves theirs by no more than the spread grows.
+        # The spread grows with the price, and so does the bid while the spread stays: between low
+        # and high the bid is outside theirs by no more than the growth of the spread.
         narrow, wide = spreads[LOW], spreads[HIGH]
         least_bid, most_bid = bids[LOW] - (wide - narrow), bids[HIGH] + (wide - narrow)
         is_moved = prices[1:3] != prices[:2]
@@ -233,7 +233,7 @@ class BarBlock:
         return Candle(start, start + self._length_ms, *ends, volume)
 
     def shown_bids(self, row: int) -> list[int]:
-        """Return the bids of a row's ticks where nobody acts: low and high if the price moves."""
+        """Return the bids of a row's ticks without orders: low and high only if the price moves."""
         place = row - self.first
         prices, bids = self._prices[:, place].tolist(), self._bids[:, place].tolist()
         return [
@@ -243,7 +243,7 @@ class BarBlock:
         ]
 
     def mids(self, first: int, last: int) -> bytes:
-        """Return the middle of the touch at each of the four ticks of some rows, as cells."""
+        """Return the mid at each of the four ticks of some rows, as cells."""
         if self._mids is None:
             self._mids = int_cells((self._bids + (self._spreads >> 1)).T)
         size = CELL * len(PRICES)
@@ -259,13 +259,13 @@ class BarBlock:
 def _moves(
     bids: Array, asks: Array, qtys: Array, before: tuple[Array, Array, Array] | None
 ) -> Array:
-    """Return for each row which sides of the touch are others at any of its ticks.
+    """Return for each row which sides of the touch change at any of its ticks.
 
     Args:
         bids: A line for each tick of a row.
         asks: Likewise.
-        qtys: Of each row.
-        before: Bid, ask and size of the last tick before them; None for none.
+        qtys: Size of each row.
+        before: Bid, ask and size of the last tick before; None for none.
     """
     is_other = np.ones(len(qtys), dtype=bool)
     np.not_equal(qtys[1:], qtys[:-1], out=is_other[1:])

@@ -1,7 +1,7 @@
 """Charts of bars in columns: candles and equity, made when they are drawn.
 
-Between two fills a position stands still, so that equity as a candle begins is what is held at the
-mid of its first tick. Candles are those of `drawing`.
+Between two fills the position does not change, so equity at a candle's beginning is cash plus
+position at the mid of its first tick. Candles are those of `drawing`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class BarCharts:
 
     Args:
         market: The bars.
-        performance: Knows what is held.
+        performance: Performance of the run, with its positions.
 
     Attributes:
-        first: The row with which the market begins.
+        first: The first row of the market.
     """
 
     def __init__(self, market: BarMarket, performance: Performance) -> None:
         self.first = market.first
         self._market = market
         self._performance = performance
-        # From which row on: cash and quantity held.
+        # First row, cash and quantity held from there on.
         self._held: list[tuple[int, int, int]] = [(self.first, *self._now())]
 
     def _now(self) -> tuple[int, int]:
@@ -49,7 +49,7 @@ class BarCharts:
         return cash, portfolio.position_qty(self._market.symbol)
 
     def on_fill(self, row: int) -> None:
-        """Note that the position has changed from a row on."""
+        """Note that the position changes from a row on."""
         self._held.append((row, *self._now()))
 
     def equity(self, last: int) -> EquityList:
@@ -60,8 +60,8 @@ class BarCharts:
         """Return the candles of the rows before `last`.
 
         Args:
-            last: The row behind the last one that began.
-            shown: The bids of the last row, if it did not come to its end.
+            last: The row after the last one that began.
+            shown: The bids of the last row, if it was cut short.
         """
         return LazyList(lambda: self._candles(last, shown))
 

@@ -1,4 +1,4 @@
-"""Market of a bar series as rows to walk: where they begin and end, and which bars close."""
+"""Market of a bar series as rows to walk: their bounds, and the bars that close with them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class BarMarket:
 
     Args:
         symbol: The market.
-        table: All of its bars.
-        intervals: Of the bars that are told, the longest first.
-        read: Those of which the strategy or risk takes anything.
-        rules: Of the symbol.
-        model: How the touch is modelled.
-        span: When the part that is traded begins, and ends; Unix ms.
+        table: All bars of the symbol.
+        intervals: Intervals of the bars that are delivered, the longest first.
+        read: The intervals that the strategy or risk uses.
+        rules: The rules of the symbol.
+        model: Model of the touch.
+        span: Beginning and end of the traded part; Unix ms.
 
     Attributes:
         first, last: The rows that are traded, `last` excluded.
-        own: Which of the intervals is that of the table, -1 for none.
-        opening: What comes before them: rules and history.
+        own: Index of the table's own interval, -1 for none.
+        opening: Events before these rows: rules and history.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BarMarket:
         self.last = max(self.first, int(ends.searchsorted(span[1], side="right")))
 
     def history(self, warmup: WarmupBars) -> Iterator[tuple[str, Candle]]:
-        """Yield the last bars of each interval before those that are traded, at most `warmup`."""
+        """Yield the last bars of each interval before the traded rows, at most `warmup`."""
         if self.first == self.table.rows:
             return
         for lane in self.lanes.all:
@@ -74,19 +74,19 @@ class BarMarket:
         return int(close[self.first]), int(close[max(self.first, last - 1)])
 
     def block(self, first: int) -> BarBlock:
-        """Return rows from `first` on, made ready."""
+        """Return rows from `first` on, prepared for walking."""
         return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))
 
     def intrabar(self) -> Intrabar:
-        """Return the market's only walker, which shows one bar at a time tick by tick."""
+        """Return the market's only `Intrabar`, which turns one bar at a time into ticks."""
         return self._intrabar
 
     def is_read(self, lane: int) -> bool:
-        """Return whether anybody takes anything of an interval's bars."""
+        """Return whether the strategy or risk uses an interval's bars."""
         return self.lanes.read[lane]
 
     def bar(self, lane: int, place: int) -> tuple[ClosedBar, int]:
-        """Return a bar of one of the intervals as the strategy takes it, and its exact close."""
+        """Return a bar of one of the intervals in the strategy's form, and its exact close."""
         found = self.lanes.all[lane]
         candle = found.candle(place)
         opened, high, low, close, volume = map(exact_quotient, candle[2:])
@@ -102,9 +102,9 @@ def market_of(
     model: TouchModel,
     span: tuple[int, int],
 ) -> BarMarket | None:
-    """Return the market of a series; None where it has to go as events.
+    """Return the market of a series; None if it has to be delivered as events.
 
-    That is where bars have no fixed length on a grid of it (weeks, months), or numbers do not fit.
+    That is so if the bars have no fixed length on its grid (weeks, months), or numbers do not fit.
     """
     if any(not INTERVALS[name] for name in (series.interval, *intervals)):
         return None

@@ -1,11 +1,10 @@
 """Walk of bars in columns through the cores: no events, no texts, and only ticks with an effect.
 
-As long as nothing is ordered, and the cores say that the touches of a bar change nothing
-(`Lockstep.quiet_range`), the bar's ticks are passed over. The strategy and risk take each closed
-bar, the strategy with the bar's last touch; risk and execution take one touch, the last of all bars
-passed over. A hold, from which nothing follows, does not end this. Any other bar goes tick by tick,
-as `intrabar` shows it to a bot that has something on its way. A strategy that wants trades is told
-each of them, always.
+While no order is open and the touches of a bar change nothing for the cores
+(`Lockstep.quiet_range`), the bar's ticks are skipped. Strategy and risk take each closed bar, the
+strategy with the bar's last touch; risk and execution take one touch, the last of all skipped bars.
+A hold has no effect and does not end this. Any other bar is delivered tick by tick, as `intrabar`
+makes them. A strategy that takes trades always gets each of them.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ from minibot.strategies.tick import Tick
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-# No core reads which beat it is.
+# No core reads the number of a beat.
 BEAT: Final = Beat(1, {})
 SHOWN: Final = -1
-"""The place of no row: the tick is filled."""
+"""Marks that the tick is filled already."""
 FOUR_TICKS: Final[tuple[int, ...]] = (OPEN, LOW, HIGH, CLOSE)
 NO_LOW: Final[tuple[int, ...]] = (OPEN, HIGH, CLOSE)
 NO_HIGH: Final[tuple[int, ...]] = (OPEN, LOW, CLOSE)
 FLAT: Final[tuple[int, ...]] = (OPEN, CLOSE)
-"""The ticks of rows where nobody acts: no low or high that is the price before it."""
+"""The ticks of a row whose price does not move."""
 NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
@@ -67,22 +66,22 @@ class Listener:
         raise NotImplementedError
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
-        """Take rows `first` to `last` (excluded), passed over; their last touch is told next.
+        """Take the skipped rows `first` to `last` (excluded); their last touch is delivered next.
 
-        The bars that close with them were told, except perhaps those of the last row.
+        The bars that close with them were delivered, except perhaps those of the last row.
         """
         raise NotImplementedError
 
     def on_row(self, row: int) -> None:
-        """Begin a row whose ticks come one by one."""
+        """Begin a row whose ticks are delivered one by one."""
         raise NotImplementedError
 
     def on_shown(self, shown: Shown) -> None:
-        """Take the tick that is told next."""
+        """Take the tick that is delivered next."""
         raise NotImplementedError
 
     def on_time(self, ts: int) -> None:
-        """Take the time of the bars and the beat that come next, Unix ms."""
+        """Take the time of the bars and the beat that are delivered next, Unix ms."""
         raise NotImplementedError
 
 
@@ -92,19 +91,19 @@ class BarRows:
 
     Args:
         market: The bars.
-        lockstep: Whose cores take them.
-        run_id: Stands in the event of a tick, where one is asked for.
-        watch: Knows what the bot waits for.
-        listener: Is told what is walked.
-        close_ts: When the end is announced: nothing is passed over from then on.
+        lockstep: The lockstep of the cores.
+        run_id: The run in the event of a tick, if one is needed.
+        watch: Levels and open orders of risk.
+        listener: Receives the rows that are walked.
+        close_ts: When the end is announced: from then on nothing is skipped.
 
     Attributes:
-        row: The next one.
-        seq: The line of `market_ticks` that was told or counted last.
-        ticks, beats: How many were told or counted.
-        opens_ts: When the next row opens, Unix ms; `NEVER` behind the last one. This and the next
-            are kept where rows are walked among those of other symbols.
-        count: How many ticks the next row has where nobody acts.
+        row: The next row.
+        seq: The last line of `market_ticks` that was delivered or counted.
+        ticks, beats: Numbers of those delivered or counted.
+        opens_ts: When the next row opens, Unix ms; `NEVER` after the last row. This and the next
+            are set only while rows of several symbols are walked together.
+        count: Number of ticks of the next row, without orders or levels in it.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class BarRows:
         self.beats: int = 0
         self.opens_ts: int = NEVER
         self.count: int = 0
-        self._place: i64 = 0  # Of the next row in the block; kept likewise.
+        self._place: i64 = 0  # Index of the next row in the block; set likewise.
         self._symbol: str = market.symbol
         self._interval: str = market.interval
         self._length_ms: int = market.length_ms
@@ -136,7 +135,7 @@ class BarRows:
         self._to_close_ms: int = market.length_ms - 1 - market.lag_ms
         self._intrabar: Intrabar = market.intrabar()
         self._block: BarBlock = market.block(self.row)
-        # When the last tick came.
+        # Time of the last tick.
         self._at: int = 0
         core = lockstep.strategy.core
         self._is_deaf: bool = isinstance(core, StrategyCore) and core.is_deaf_to_trades
@@ -144,19 +143,19 @@ class BarRows:
         self._exact: ScaledTick = ScaledTick(market.symbol, self, run_id)
         self._tick.scaled = self._exact
         self._tick.filler = self
-        # The row of the block whose last touch fills the tick once it is read.
+        # Row of the block whose last touch fills the tick as soon as it is read.
         self._unshown: i64 = SHOWN
-        # Of rows that were passed among others': the line of the last tick, and what they moved.
+        # Of rows skipped among other symbols': line of the last tick, and the sides that moved.
         self._passed_seq: int = 0
         self._moved: i64 = 0
-        # The first tick passed over of the next row; those before it were told.
+        # The first skipped tick of the next row; those before it were delivered.
         self._rest: int = OPEN
-        # Of the row that is walked; filled anew for each.
+        # Bar of the present row; refilled for each.
         self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
         self._read_next()
 
     def event(self, seq: int) -> Event:
-        """Return the event of the tick that was told last."""
+        """Return the event of the tick that was delivered last."""
         exact = self._exact
         shown = Shown(exact.bid, exact.ask, exact.bid_qty, exact.ts)
         payload = shown.payload(self._symbol)
@@ -168,7 +167,7 @@ class BarRows:
         return int_at(block.open_ts, CELL * (row - block.first)) + self._length_ms
 
     def walk(self) -> bool:
-        """Walk on for some rows; return whether there are more and risk has not stopped the run."""
+        """Walk some rows; return whether there are more and risk has not stopped the run."""
         row = self.row
         if row >= self._market.last:
             return False
@@ -182,17 +181,17 @@ class BarRows:
             self.row = row + 1
         return not self._listener.is_stopped
 
-    # --- bars that nothing but a decision on them follows from --------------------------------
+    # --- skipped rows ---------------------------------------------------------------------------
 
     def _pass(self, quiet: QuietRange, first: int) -> None:
-        """Hand rows to the strategy as long as nothing else follows from them."""
+        """Pass rows only to the strategy, as long as they have no other effect."""
         block, lockstep, told = self._block, self._lockstep, self._told
         kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
         least_bid, most_bid = block.least_bid, block.most_bid
         least_sum, most_sum = block.least_sum, block.most_sum
         length: i64 = self._length_ms
         close_ts: i64 = self._close_ts
-        # Most often all rows of the block lie within, so that none has to be looked at.
+        # Usually all rows of the block are within the range, and none has to be examined.
         bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
         is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
         seq: i64 = self.seq
@@ -201,7 +200,7 @@ class BarRows:
         place: i64 = first - block.first
         last: i64 = block.last - block.first
         if self._at >= int_at(opened, CELL * place) + self._lag_ms:
-            return  # What was told last came later than this row's open would.
+            return  # The last delivered event is later than this row's open would be.
         while place < last:
             at = CELL * place
             end_ts = int_at(opened, at) + length
@@ -243,7 +242,7 @@ class BarRows:
             self.beats += 1
 
     def fill_tick(self) -> None:
-        """Fill the strategy's tick with the last touch of a row, if it is not yet."""
+        """Fill the strategy's tick with the last touch of a row, if that is still due."""
         if self._unshown != SHOWN:
             self._show(self._unshown)
 
@@ -258,7 +257,7 @@ class BarRows:
         tick.is_trade = True
 
     def _own_bar(self, place: i64) -> ClosedBar:
-        """Return the bar of a row as the strategy takes it."""
+        """Return the bar of a row in the strategy's form."""
         block, at = self._block, CELL * place
         return ClosedBar(
             self._interval,
@@ -272,13 +271,13 @@ class BarRows:
         )
 
     def _passed(self, first: int, place: i64, seq: int, moved: i64) -> None:
-        """Take rows that were passed, their bars but the last row's told; tell the last touch.
+        """Count skipped rows and deliver their last touch; the bars but the last row's were sent.
 
         Args:
             first: The first of them.
-            place: The last one in the block.
-            seq: Of its last tick.
-            moved: What they did to the touch.
+            place: Index of the last one in the block.
+            seq: Line of its last tick.
+            moved: Sides of the touch that they moved.
         """
         block, exact, at = self._block, self._exact, CELL * place
         self._show(place)
@@ -294,7 +293,7 @@ class BarRows:
         self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
     def _decided(self, place: i64, said: list[Message]) -> None:
-        """Take the strategy's messages on the own bar of the row that was passed last."""
+        """Deliver the strategy's messages on the own bar of the last skipped row."""
         self.seq += self._block.unread[place] + 1
         self._lockstep.tell(self._told, self.seq, said)
         if not self._listener.is_stopped:
@@ -322,7 +321,7 @@ class BarRows:
         self.count = block.counts[place]
 
     def ticks_in_row(self) -> tuple[int, ...]:
-        """Return which of its four ticks the next row has where nobody acts, in their order."""
+        """Return which of its four ticks the next row has without orders or levels, in order."""
         if self.count == len(FOUR_TICKS):
             return FOUR_TICKS
         if self.count == len(FLAT):
@@ -330,21 +329,21 @@ class BarRows:
         return NO_HIGH if self._block.lows[self._place] else NO_LOW
 
     def bids_in_row(self, count: int) -> list[int]:
-        """Return the bids of the first ticks of the next row where nobody acts."""
+        """Return the bids of the first ticks of the next row without orders or levels."""
         return self._block.shown_bids(self.row)[:count]
 
     def mid_in_row(self, tick: int) -> bytes:
-        """Return the middle of the touch at one of the next row's four ticks, as a cell."""
+        """Return the mid at one of the next row's four ticks, as a cell."""
         mids = self._block.mids(self.row, self.row + 1)
         return mids[CELL * tick : CELL * (tick + 1)]
 
     def mark(self, tick: int, at: int, seq: int) -> None:
-        """Tell one of the next row's four ticks to those who value positions, and nobody else.
+        """Deliver one of the next row's four ticks only to the cores that value positions.
 
         Args:
-            tick: Which of them.
-            at: Its time, Unix ms.
-            seq: Its line.
+            tick: Index of the tick.
+            at: Time of the tick, Unix ms.
+            seq: Line of the tick.
         """
         block, exact, place = self._block, self._exact, self._place
         bids, asks = block.touches()
@@ -359,8 +358,8 @@ class BarRows:
         """Return how far a position may fall and rise within the next row; None if it is not quiet.
 
         Args:
-            quiet: The range of the symbol, with what is held.
-            end_ts: When the row is over.
+            quiet: The quiet range of the symbol, with its position.
+            end_ts: End of the row.
         """
         block, at = self._block, CELL * self._place
         least, most = int_at(block.least_sum, at), int_at(block.most_sum, at)
@@ -372,7 +371,7 @@ class BarRows:
         return max(0, fall), max(0, rise)
 
     def shown_in_row(self) -> Iterator[Shown]:
-        """Return the ticks of the next row, as `intrabar` shows them one by one."""
+        """Return the ticks of the next row one by one, as `intrabar` makes them."""
         self.settle()
         block = self._block
         self._intrabar.resume(self._at, int_at(block.qty_units, CELL * self._place))
@@ -380,13 +379,13 @@ class BarRows:
 
     @property
     def is_high_first(self) -> bool:
-        """True when the row whose ticks are told has its high before its low."""
+        """True when the row whose ticks are delivered has its high before its low."""
         return self._intrabar.is_high_first
 
     def show_row(self) -> None:
-        """Let the strategy's tick be filled with the last touch of the next row, once it is read.
+        """Mark the strategy's tick to be filled with the last touch of the next row when read.
 
-        Its ticks are passed over; strategies of other symbols may read it ahead of its bars.
+        The row's ticks are skipped; strategies of other symbols may read the touch before its bars.
         """
         self._unshown = self._place
 
@@ -403,9 +402,9 @@ class BarRows:
         shown.is_trade = True
 
     def pass_row(self, tick_seq: int, seq: int) -> bool:
-        """Pass over the ticks of the next row and tell its bars; return whether anything followed.
+        """Skip the ticks of the next row and deliver its bars; return whether any message followed.
 
-        `show_row` came before it.
+        Call `show_row` first.
 
         Args:
             tick_seq: The line of its last tick.
@@ -443,16 +442,16 @@ class BarRows:
         return followed
 
     def settle(self) -> None:
-        """Tell the last touch of rows that were passed over, if any were since the last time."""
+        """Deliver the last touch of the rows skipped since the last call, if any."""
         if self._passed_seq:
             self._settle(self.row - 1 - self._block.first)
 
     def pass_from(self, tick: int) -> None:
-        """Pass over the next row from one of its four ticks on; those before it were told."""
+        """Skip the next row from one of its four ticks on; those before it were delivered."""
         self._rest = tick
 
     def settle_row(self, tick_seq: int) -> None:
-        """Tell the last touch of the next row, whose ticks are passed over, ahead of its bars.
+        """Deliver the last touch of the next row, whose ticks are skipped, before its bars.
 
         Args:
             tick_seq: The line of its last tick.
@@ -466,10 +465,10 @@ class BarRows:
         self._settle(self._place)
 
     def _moves_from(self, tick: int) -> int:
-        """Return which sides of the touch told last one of the next row's ticks changes.
+        """Return which sides of the last delivered touch change in the next row from a tick on.
 
-        Of ticks from one of the four on. Earlier moves are not among them: orders that filled at
-        the touch told last have taken from its size since.
+        Earlier moves do not count: orders filled at the last delivered touch have taken from its
+        size since.
         """
         exact, moved = self._exact, 0
         bids, asks = self._block.touches()
@@ -482,7 +481,7 @@ class BarRows:
         return moved
 
     def _settle(self, place: i64) -> None:
-        """Tell the last touch of a row of the block."""
+        """Deliver the last touch of a row of the block."""
         seq, moved = self._passed_seq, self._moved
         self._passed_seq = self._moved = 0
         block, exact = self._block, self._exact
@@ -495,21 +494,21 @@ class BarRows:
         self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
     def tell_shown(self, shown: Shown, seq: int) -> None:
-        """Tell a tick of the next row as a line."""
+        """Deliver a tick of the next row as a line."""
         self.seq = seq - 1
         self._tell(shown)
 
     def tell_closed(self, seq: int) -> None:
-        """Tell the bars that close with the next row, behind line `seq`; its ticks were told."""
+        """Deliver the bars that close with the next row, after line `seq` and after its ticks."""
         self.row += 1
         self.seq = seq
         self._tell_closed(self._place)
         self._read_next()
 
-    # --- bars of which everything is told -----------------------------------------------------
+    # --- rows delivered tick by tick ----------------------------------------------------------
 
     def _tell_row(self, row: int) -> None:
-        """Tell the ticks of a row one by one, then what closes with it."""
+        """Deliver the ticks of a row one by one, then the bars that close with it."""
         listener, intrabar = self._listener, self._intrabar
         listener.on_row(row)
         place = row - self._block.first
@@ -538,13 +537,13 @@ class BarRows:
         self._lockstep.process(tick, self.seq)
 
     def _tell_bars(self, place: i64) -> None:
-        """Tell the bars that close with a row of the block, and the beat behind it."""
+        """Deliver the bars that close with a row of the block, and the beat after them."""
         self._tell_closed(place)
         if not self._listener.is_stopped:
             self._tell_beat(int_at(self._block.open_ts, CELL * place) + self._length_ms)
 
     def _tell_closed(self, place: i64) -> None:
-        """Tell the bars that close with a row of the block."""
+        """Deliver the bars that close with a row of the block."""
         block, market = self._block, self._market
         row, at = block.first + place, CELL * place
         end_ts = int_at(block.open_ts, at) + self._length_ms
@@ -574,6 +573,6 @@ class BarRows:
 
 
 def _is_hold(said: list[Message]) -> bool:
-    """Return whether the strategy holds: what was quiet before is quiet behind it."""
+    """Return whether the strategy holds, so that a quiet range stays valid."""
     first = said[0]
     return len(said) == 1 and isinstance(first, SignalMessage) and first.side == HOLD

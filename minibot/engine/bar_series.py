@@ -14,14 +14,14 @@ class BarSeries:
     """Series of bars of one symbol, independent of their storage.
 
     Attributes:
-        name: The word that a person used.
-        interval: Of the venue, such as `1m`.
+        name: The source word as it was given.
+        interval: Interval by its name at the venue, such as `1m`.
         first_ts, end_ts: When the first bar opens and the last one ends, Unix ms.
-        price_increment, qty_increment: As the numbers show it, for a symbol without known rules.
-        candles: Gives them from the beginning, oldest first.
-        settled: Sentence on what was wrong with the data and how it was treated; empty for nothing.
-        columns: Gives them as arrays by the names of `Candle`, where they stand as such; None
-            where they do not.
+        price_increment, qty_increment: Derived from the numbers, for a symbol without known rules.
+        candles: Yields the bars from the beginning, oldest first.
+        settled: Sentence on faults of the data and their treatment; empty for none.
+        columns: Returns the bars as arrays by the names of `Candle`, if they are stored so; None
+            if not.
     """
 
     name: str

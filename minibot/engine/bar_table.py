@@ -1,7 +1,7 @@
 """Table of bars in columns: a whole file as arrays, and longer bars aggregated from it.
 
-What a source of bars says as events, bar by bar, it says as rows of this table too. Rows are handed
-to the cores by `bar_rows`; both ways are one market, which a test holds against each other.
+A source of bars gives the same market as events, bar by bar, or as rows of this table. `bar_rows`
+passes the rows to the cores; a test compares both ways.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Longer:
 
     Args:
         interval: Of the venue, such as `15m`.
-        rows: With which row of the table each of them closes, in rising order.
-        gather: Gives `columns`, when somebody reads them: some bars are only counted.
+        rows: The row of the table with which each of them closes, in rising order.
+        gather: Computes `columns` when they are read, as some bars are only counted.
     """
 
     def __init__(self, interval: str, rows: Array, gather: Callable[[], Columns]) -> None:
@@ -44,7 +44,7 @@ class Longer:
         return self._gather()
 
     def candle(self, place: int) -> Candle:
-        """Return one of them."""
+        """Return one of the bars."""
         start = int(self.columns["open_ts"][place])
         length = INTERVALS[self.interval]
         rest = (int(self.columns[name][place]) for name in BAR_COLUMNS[2:])
@@ -56,9 +56,9 @@ class BarTable:
 
     Attributes:
         interval: Of the venue, such as `1m`.
-        length_ms: How long each is.
-        columns: By the names of `Candle`, arrays of one length; amounts in hundred-millionths.
-        rows: How many.
+        length_ms: Length of each bar.
+        columns: Arrays of equal length by the names of `Candle`; amounts in hundred-millionths.
+        rows: Number of bars.
     """
 
     def __init__(self, interval: str, columns: Columns) -> None:
@@ -69,12 +69,12 @@ class BarTable:
         self.rows = len(columns["open_ts"])
 
     def is_sound(self, longest_ms: int) -> bool:
-        """Return whether they are bars of one length on its grid, in order, that can be gathered.
+        """Return whether the bars have one length on its grid, are in order and can be aggregated.
 
-        Of each, low and high hold what lies between them.
+        Open and close of each must lie between low and high.
 
         Args:
-            longest_ms: The longest interval that they are gathered to: its sums have to fit.
+            longest_ms: The longest interval to which they are aggregated: its sums have to fit.
         """
         opened, length = self.columns["open_ts"], self.length_ms
         if not self.rows or not length:
@@ -93,10 +93,10 @@ class BarTable:
         )
 
     def _gathers(self, volume: Array, longest_ms: int) -> bool:
-        """Return whether the volumes of any bars as long as this fit one number together."""
+        """Return whether the volumes within any span of this length fit one number when summed."""
         if int(volume.max()) * max(1, longest_ms // self.length_ms) <= WIDE_MAX:
             return True
-        # Bars of that length lie within two neighbours of any grid of it.
+        # A span of that length lies within two neighbouring cells of any such grid.
         group = self.columns["open_ts"] // longest_ms
         heads = np.concatenate(([0], np.flatnonzero(group[1:] != group[:-1]) + 1))
         sums = np.add.reduceat(volume.astype(np.float64), heads)
@@ -107,10 +107,10 @@ class BarTable:
         return Candle(*(int(self.columns[name][row]) for name in BAR_COLUMNS))
 
     def longer(self, interval: str) -> Longer:
-        """Return the bars of an interval that has a fixed length, as `bars` gathers them.
+        """Return the bars of a longer interval of fixed length, aggregated like those of `bars`.
 
-        The first bar of the table may lie in the middle of a longer one, which is then left out. A
-        longer one that lacks its last bars closes with the next bar that there is.
+        If the first bar of the table lies inside a longer one, that one is left out. A longer bar
+        that lacks its last bars closes with the next existing bar.
         """
         columns = self.columns
         if interval == self.interval:
@@ -153,11 +153,11 @@ def columns_of(candles: Iterable[Candle]) -> Columns:
 
 
 def stored(columns: Stored, interval: str) -> Columns | None:
-    """Return klines of a file of columns, mapped and not read; None where they have to be scaled.
+    """Return the klines of a column file, mapped and not read; None if they have to be scaled.
 
     Args:
-        columns: Open, of klines.
-        interval: Theirs, of a fixed length.
+        columns: The open file.
+        interval: Interval of the klines, of fixed length.
     """
     names = BAR_COLUMNS[2:]
     if any(columns.places(name) != PLACES for name in names):

@@ -1,9 +1,9 @@
 """Batches of a role's logged inputs: many lines of a queue at once, decoded once for all roles.
 
-`input_order.logged_steps` says one input at a time, as a role that restarts needs it. A replay
-takes millions: here lines are read, verified and decoded by the hundred, and what several roles
-read in one process is decoded for the first of them. Numbers, times and what is left out are the
-same, which a test holds against `logged_steps`.
+`input_order.logged_steps` yields one input at a time, as a restarting role needs it. A replay takes
+millions: here lines are read, verified and decoded by the hundred, and lines that several roles
+read in one process are decoded only once. Numbers, times and skipped lines are the same; a test
+compares them with `logged_steps`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.queue import ACKS
 
 LINES_MAX: Final = 1024
-# So many last bytes of a line tell its type, which stands last but one.
+# Number of last bytes of a line that show its type, the last but one field.
 TAIL_BYTES: Final = 20
 
 
 class Piece(NamedTuple):
-    """Lines of one queue in a row with their events; None for one that cannot be decoded."""
+    """Consecutive lines of one queue with their events; None for a line that cannot be decoded."""
 
     first_seq: int
     lines: list[Line]
@@ -46,10 +46,10 @@ class Piece(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Inputs in a row of one logged range.
+    """Consecutive inputs of one logged range.
 
     Attributes:
-        n: The running number of the first.
+        n: The running number of the first input.
         taken_ts: Market time at which the range was taken.
     """
 
@@ -64,10 +64,10 @@ class Reading:
     """One queue read piece by piece; pieces are kept until every one of its readers has them.
 
     Args:
-        queue: Its name.
-        reader: From its beginning.
-        codec: Of the run.
-        readers: How many read it in this process.
+        queue: Name of the queue.
+        reader: Reader of the queue from its beginning.
+        codec: Codec of the run.
+        readers: Number of roles that read it in this process.
     """
 
     def __init__(self, queue: str, reader: JournalReader, codec: Codec, readers: int) -> None:
@@ -83,11 +83,11 @@ class Reading:
         self._at[reader] = NEVER
 
     def piece(self, number: int, reader: int) -> Piece | None:
-        """Return a piece, counted from 0; None where nothing more is published.
+        """Return a piece, counted from 0; None if nothing more is published.
 
         Args:
-            number: Never less than what this reader asked for before.
-            reader: Who asks; what all have gone past is forgotten.
+            number: Never less than in this reader's last call.
+            reader: Number of the reader; pieces that all readers have passed are dropped.
 
         Raises:
             IntegrityError: The journal is damaged here.
@@ -108,14 +108,14 @@ class Reading:
 
 
 def whole_queue(name: str) -> str:
-    """Return the queue that a name stands for: a part of one is judged as the queue itself."""
+    """Return the queue of a name: a part is judged like its whole queue."""
     return name.partition("/")[0]
 
 
 def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | None]:
-    """Return the events of lines; None for one that the codec refuses.
+    """Return the events of lines; None for a line that the codec refuses.
 
-    To take such a line, decode it alone: that raises the reason.
+    Decoding such a line alone raises the reason.
     """
     found: list[Event | None] = [None] * len(lines)
     by_tail: dict[bytes, list[int]] = {}
@@ -127,7 +127,7 @@ def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | N
         while done < len(places):
             events = codec.decode_many(queue, jsons[done:]) if len(places) > done + 1 else None
             if events is None:
-                # None is for reading alone, so that the invariance of `list` does no harm.
+                # The list is only read, so that the invariance of `list` does no harm.
                 events = [_decoded(codec, queue, jsons[done])]  # type: ignore[list-item]
             for event in events:
                 found[places[done]] = event
@@ -149,9 +149,9 @@ class Desk:
         amounts: Amounts by their text, read once for all roles.
 
     Args:
-        codec: Of the run.
-        open_queue: Gives a reader of a queue from its beginning.
-        readers: How many roles read here.
+        codec: Codec of the run.
+        open_queue: Returns a reader of a queue from its beginning.
+        readers: Number of roles that read here.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Desk:
         self._left: set[int] = set()
 
     def reading(self, queue: str, *, is_shared: bool) -> Reading:
-        """Return the reading of a queue: one for all roles, or one of its own."""
+        """Return the reading of a queue: shared by all roles, or separate for one."""
         if not is_shared:
             return Reading(queue, self._open(queue), self.codec, 1)
         reading = self._readings.get(queue)
@@ -177,7 +177,7 @@ class Desk:
         return reading
 
     def leave(self, reader: int) -> None:
-        """Note that a role reads no more, also of a queue whose reading has not begun."""
+        """Note that a role has stopped reading, also queues whose reading has not begun."""
         self._left.add(reader)
         for reading in self._readings.values():
             reading.leave(reader)
@@ -194,7 +194,7 @@ class _Place:
         self._next = 0
 
     def take(self, seq: int, count: int) -> tuple[list[Line], list[Event | None]] | None:
-        """Return lines from `seq` on, at most `count`, in one piece; None where there are none."""
+        """Return at most `count` lines from `seq` on, in one piece; None if there are none."""
         while self._piece is None or self._next >= len(self._piece.lines):
             if self._piece is not None:
                 self._number += 1
@@ -212,7 +212,7 @@ class _Place:
         return piece.lines[first:last], piece.events[first:last]
 
     def waits(self) -> int:
-        """Return the number of the line that waits here, as far as is known; 0 for none."""
+        """Return the number of the line that waits here, if known; 0 for none."""
         piece = self._piece
         return (
             0 if piece is None or self._next >= len(piece.lines) else piece.first_seq + self._next
@@ -220,10 +220,10 @@ class _Place:
 
 
 class ManyIds(KnownIds):
-    """Known ids, to which many can be added at once if none of them is known."""
+    """Known ids, to which many new ids can be added at once."""
 
     def admit_all(self, queue: str, events: Sequence[Event], lines: Sequence[Line]) -> bool:
-        """Remember events; False, and nothing is remembered, where each has to be asked for."""
+        """Remember new events; if any needs a separate check, remember none and return False."""
         known = self._known.setdefault(queue, {})
         ids = [event.id for event in events]
         if len(ids) > KNOWN_IDS_MAX or not known.keys().isdisjoint(ids):
@@ -239,10 +239,10 @@ class ManyIds(KnownIds):
 
 
 def ranges_of(folder: Path, queue: str, codec: Codec) -> Iterator[Ack]:
-    """Yield the ranges of the input log in a reader's folder, as `read_ranges` does.
+    """Yield the ranges of the input log in a reader's folder, like `read_ranges`.
 
     Raises:
-        IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor is missing too.
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT if the cursor is missing too.
     """
     reader, name = IntactReader(folder, ACKS), f"{queue}/{ACKS}"
     while True:
@@ -267,12 +267,12 @@ def logged_runs(
 
     Args:
         ranges: The input log, in file order.
-        desk: Where the queues are read.
+        desk: The desk that reads the queues.
         reader: The number of this role at the desk.
         shared: Queues that every role at the desk reads.
 
     Raises:
-        IntegrityError: A range does not follow the one before, or names a line that is not there.
+        IntegrityError: A range does not follow the one before, or names a missing line.
     """
     places: dict[str, _Place] = {}
     n = 0
@@ -308,10 +308,10 @@ def steps_of(
     now: Now,
     named: set[tuple[str, int]],
 ) -> Iterator[LoggedStep]:
-    """Yield the inputs of a run one by one, less what dead letters name.
+    """Yield the inputs of a run one by one, without lines that dead letters name.
 
     Raises:
-        ContractError: One that is to be taken cannot be decoded.
+        ContractError: An input cannot be decoded.
     """
     queue = run.queue
     for n, (line, found) in enumerate(zip(run.lines, run.events, strict=True), run.n):

@@ -1,8 +1,8 @@
 """Bookkeeping of a replay: lots, trades, ledger, hourly states and figures, recomputed.
 
-The books are fed with the fills that the replayed executor derives, never with recorded ones, and
-compared with what the run wrote at its end: `hourly_state.jsonl` and `metrics.json`. The
-executor's own portfolio and ledger have to say the same.
+The books take the fills that the replayed executor derives, never recorded ones. They are compared
+with the files that the run wrote at its end, `hourly_state.jsonl` and `metrics.json`, and with the
+executor's own portfolio and ledger.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.kernel.queue import open_reader
 from minibot.runtime.runfiles import METRICS_FILE
 
 STATES_BYTES_MAX = 1 << 30
-# What metrics.json says besides what queues tell: of the moment of its writing, of other runs.
+# Fields of metrics.json that do not follow from the queues: time of writing, other runs.
 OF_THE_MOMENT = frozenset({"schema", "generation", "sha256", "market_ms", "stop"})
 
 
@@ -117,7 +117,7 @@ class Bookkeeper:
         self.on_made(core, events)
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
-        """Take inputs of the executor in a row."""
+        """Take consecutive inputs of the executor."""
         if queue == TICKS:
             times, payloads = [one.ts for one in events], [one.payload for one in events]
             self.market.take_all(first_seq, times, payloads)
@@ -136,9 +136,9 @@ class Bookkeeper:
         """Compare the books with those that the run wrote.
 
         Args:
-            window: Of which hours the states are compared.
-            role: What replaying the executor gave; where that was cut off, only the hours that
-                were over by then count.
+            window: The hours whose states are compared.
+            role: Result of replaying the executor; if it was cut off, only the hours before that
+                count.
         """
         books = self.books
         if role.is_cut:
@@ -160,14 +160,14 @@ class Bookkeeper:
         return result
 
     def _take_rest(self) -> None:
-        """Process the market events that the executor no longer reached."""
+        """Process the market events that the executor did not reach."""
         for line in lines_from(self._recorded, TICKS, self.market.seq + 1):
             self.market.take(line.seq, self._recorded.decode(TICKS, line))
 
     def _against_core(self) -> str:
         """Return the differences of the executor's own portfolio and ledger from the books.
 
-        One that has not taken the opening has neither yet: a STOP came before, and nothing differs.
+        An executor that a STOP ended before the opening has neither: then nothing differs.
         """
         state = {} if self._core is None else self._core.state()
         if state.get("portfolio") is None:
@@ -240,7 +240,7 @@ def states_path(run_dir: Path) -> Path:
 
 
 def recorded_states(run_dir: Path) -> list[bytes] | None:
-    """Return the JSON of each hourly state that a run wrote; None where it wrote none.
+    """Return the JSON of each hourly state that a run wrote; None if it wrote none.
 
     Raises:
         LineError: A line fails its own hash.
@@ -263,7 +263,7 @@ def _state_difference(state: HourlyState, found: bytes) -> str:
 
 
 def _balance(state: HourlyState) -> JsonObject:
-    """Return opening, entries and closing of the cash accounts of an hour."""
+    """Return opening, entries and closing of the cash accounts in an hour."""
     accounts = state.to_json()["accounts"]
     return {
         "n": state.n,

@@ -8,33 +8,33 @@ import numpy as np
 
 from minibot.events.money import UNIT
 
-# Up to here whole numbers are floats exactly, so that one division rounds once.
+# Whole numbers up to this are exact floats, so that one division rounds only once.
 EXACT_MAX: Final = 2**53
 
 Array = Any  # Of numpy.
 
 
 def int_cells(values: Array) -> bytes:
-    """Return whole numbers as `int_at` reads them."""
+    """Return whole numbers as cells for `int_at`."""
     cells: bytes = values.astype("<i8", copy=False).tobytes()
     return cells
 
 
 def float_cells(units: Array) -> bytes:
-    """Return amounts in hundred-millionths as `float_at` reads them."""
+    """Return amounts in hundred-millionths as cells for `float_at`."""
     cells: bytes = floats_of(units).astype("<f8", copy=False).tobytes()
     return cells
 
 
 def exact_quotient(units: int) -> float:
-    """Return an amount, however large, as the float next to it."""
+    """Return an amount of any size as the nearest float."""
     return units / UNIT
 
 
 def floats_of(units: Array) -> Array:
-    """Return amounts of one column as the floats next to them."""
+    """Return amounts of one column as the nearest floats."""
     if len(units) and max(int(units.max()), -int(units.min())) > EXACT_MAX:
-        # Numpy would round such a whole number to a float, and then the quotient.
+        # Numpy would round twice: such a whole number to a float, then the quotient.
         return np.array([exact_quotient(whole) for whole in units.tolist()])
     return units / UNIT
 

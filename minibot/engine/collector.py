@@ -1,4 +1,4 @@
-"""Garbage collector while a process keeps most of what it makes, as in a backtest."""
+"""Garbage collector settings for a process that keeps most of its objects, as in a backtest."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-# Young objects, among which a cycle is found soon; and how many such rounds an older one waits.
+# Number of young objects that starts a round, and of rounds before older objects are searched.
 YOUNG: Final = 50_000
 ROUNDS: Final = 1_000
 
 
 @contextmanager
 def spared_collector(*, is_last: bool = False) -> Iterator[None]:
-    """Look for cycles among young objects alone, and seldom.
+    """Search for cycles only among young objects, and seldom.
 
-    A backtest makes hundreds of thousands of decisions without a cycle, and keeps them. Looked
-    through again and again, as by default, they cost a third of its time.
+    A backtest makes and keeps hundreds of thousands of decisions without a cycle. Searching them
+    again and again, as by default, takes a third of its time.
 
     Args:
-        is_last: Whether the process ends soon after. What was made is then not looked through at
-            the end, which takes half a second for a year of one-minute bars.
+        is_last: Whether the process ends soon after. Its objects are then not searched at the end,
+            which would take half a second for a year of one-minute bars.
     """
     before = gc.get_threshold()
     gc.set_threshold(YOUNG, ROUNDS, ROUNDS)
     try:
         yield
     finally:
-        # Both steps together make all objects old ones without a look at them, and would thaw what
+        # Both steps together make all objects old without searching them, and would thaw those that
         # the process has frozen.
         if is_last and not gc.get_freeze_count():
             gc.freeze()

@@ -1,8 +1,8 @@
 """Decision digest: the decisions of a run, without fields that differ between any two runs.
 
-An event counts with its type and its payload, without ids and without the hash of the strategy's
-parameters; causes count as ordinals, that is as (queue, number). Ids, `run_id`, `cmdline_hash` and
-`ts` are left out (`docs/ARCH.md`, section 4).
+Type and payload of an event count, without ids and without the hash of the strategy's parameters;
+causes count as ordinals, that is as (queue, number). Ids, `run_id`, `cmdline_hash` and `ts` are
+left out (`docs/ARCH.md`, section 4).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from minibot.cores.event_id import EventId
 from minibot.cores.messages import QUEUES, Message, SignalMessage
 from minibot.events.model import HOLD, Event, JsonObject, Payload
 
-# Writes what `canonical.encode` writes, but takes structs as they are instead of as dicts.
+# Writes the same as `canonical.encode`, but takes structs directly instead of dicts.
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 # Ids are derived from the run's id, so that they differ between two runs that decide the same; the
-# hash of the parameters says who decided, not what.
+# hash of the parameters identifies the strategy, not its decision.
 LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "replaces", "signal_id"})
 
 _Said: Final = msgspec.defstruct(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 NULL_IN_ONE: Final = "a field is null in one and missing in the other"
-"""The difference of two unlike objects without differing fields: null is taken for missing."""
+"""Difference of two unequal objects without differing fields: one has null, one no field."""
 
 
 def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:
-    """Return (one's, two's) value of every leaf in which two JSON values differ, by path."""
+    """Return both values of every leaf in which two JSON values differ, by path."""
     return dict(_fields("", one, two))
 
 
@@ -25,7 +25,7 @@ def _fields(prefix: str, one: Any, two: Any) -> list[tuple[str, tuple[Any, Any]]
 
 
 def _is_same(one: Any, two: Any) -> bool:
-    """Return whether two values are one in JSON, where true is no 1."""
+    """Return whether two values are equal in JSON, where true is not 1."""
     if one != two or isinstance(one, bool) is not isinstance(two, bool):
         return False
     if isinstance(one, dict):

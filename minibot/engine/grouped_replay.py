@@ -1,7 +1,7 @@
-"""Replay of several roles of a run together, in step: their common queue is read once.
+"""Replay of several roles of a run together, in step, so that their common queue is read once.
 
-A group is what one process does of a proof, so that it can be sent to another one and comes back as
-plain values: what each role gave, where it broke off, and the books if the executor was among them.
+A group is the part of a proof that one process does. It can be sent to another process and returns
+plain values: each role's result, where it broke off, and the books if the executor was among them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import RunStop
 from minibot.kernel.line import LineError
 
-# So many lines one role may be ahead of the others before they follow: what is held in memory.
+# Lines by which a role may be ahead of the others: these are kept in memory.
 AHEAD_MAX: Final = 2048
 
 Progress = Callable[[int, int], None]
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Break of a replay that could not go on; `clock` is the last market time its role reached."""
+    """Break of a replay that could not continue; `clock` is the last market time of its role."""
 
     role: str
     inputs: int
@@ -54,9 +54,10 @@ class Task(NamedTuple):
     """Task of a replay: the run and its roles.
 
     Attributes:
-        roles: Some of those that have a core; books and figures need the executor.
-        window: What is compared.
-        is_running: Whether the run is still going: then only what its roles are done with counts.
+        roles: Roles with a core; books and figures need the executor.
+        window: The time that is compared.
+        is_running: Whether the run is still going: then only inputs that its roles have finished
+            count.
         has_figures: Whether it ended as planned, so that its figures can be counted again.
     """
 
@@ -72,9 +73,9 @@ class Group:
     """Results of replaying a group of roles.
 
     Attributes:
-        breaks: Those of roles.
-        ledger, figures: None where nothing was compared, or the comparison broke off.
-        books_break: The break of such a comparison.
+        breaks: The breaks of roles.
+        ledger, figures: None if nothing was compared, or the comparison broke off.
+        books_break: The break of that comparison.
     """
 
     results: list[RoleReplay] = field(default_factory=list)
@@ -85,11 +86,11 @@ class Group:
 
 
 def replay_group(task: Task, progress: Progress = lambda done, whole: None) -> Group:
-    """Replay roles in step; each up to its first difference, or to where it breaks off.
+    """Replay roles in step, each up to its first difference or break.
 
     Args:
-        task: What to do.
-        progress: Told now and then how many of how many inputs have been taken.
+        task: The run and its roles.
+        progress: Called now and then with the number of inputs taken and their total.
     """
     recorded = Recorded.open(task.run_dir)
     group = Group()
@@ -112,7 +113,7 @@ def replay_group(task: Task, progress: Progress = lambda done, whole: None) -> G
 
 
 def _in_step(seats: list[_Seat], group: Group) -> None:
-    """Let each role take its inputs, whoever is behind first."""
+    """Let the roles take their inputs, the one furthest behind first."""
     while seats:
         behind = min(seats, key=_tick_seq)
         ahead = min(
@@ -132,7 +133,7 @@ def _tick_seq(seat: _Seat) -> int:
 
 
 def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
-    """Compare the books, and of a run that ended as planned its figures."""
+    """Compare the books, and the figures if the run ended as planned."""
     result = next(each for each in group.results if each.role == EXECUTION_ROLE)
     try:
         group.ledger = keeper.ledger(task.window, result)
@@ -142,7 +143,7 @@ def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
 
 
 class _Seat:
-    """One role of a group; `is_through` once it has come to its end without a difference."""
+    """One role of a group; `is_through` after it has ended without a difference."""
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class _Seat:
         self._turns = self.taking.turns()
 
     def advance(self, tick_seq: int) -> bool:
-        """Take inputs until a line of `market_ticks` is reached; return whether none are left."""
+        """Take inputs up to a line of `market_ticks`; return whether none are left."""
         for _ in self._turns:
             if self.taking.processor.tick_seq >= tick_seq:
                 return False
@@ -173,7 +174,7 @@ class _Seat:
         return True
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
-        """Count inputs, and keep the books of them."""
+        """Count inputs, and add them to the books."""
         self._count.on_inputs(queue, first_seq, events)
         if self.keeper is not None:
             self.keeper.on_inputs(queue, first_seq, events)

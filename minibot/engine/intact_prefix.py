@@ -1,9 +1,9 @@
 """Intact prefix of a journal: the lines before its first damaged one.
 
-A journal's reader verifies a chunk before it hands out its first line, so that one wrong byte hides
-every good line of its chunk. For a role that is right: it stops. Whoever asks what happened before
-is owed those lines. Each has its own hash checked; that the chain over them leads to the head
-cannot be told where a line behind them is damaged, as it cannot of any chunk but the last.
+A journal's reader verifies a chunk before it returns the chunk's first line, so one wrong byte
+hides all good lines of the chunk. That is right for a role, which stops. A person who asks what
+happened before needs those lines. The hash of each is checked; that their chain leads to the head
+cannot be checked if a later line is damaged.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ Found = TypeVar("Found")
 
 
 class IntactReader(JournalReader):
-    """Reads a journal as its base does; of a chunk with a damaged line, also the lines before it.
+    """Journal reader that also returns the lines before a damaged one in the same chunk.
 
-    That line, and whatever is behind it, raises at each look from then on. Nothing is given of a
-    chunk whose chain leads elsewhere, or that ends below the head.
+    At the damaged line every further look raises. A chunk whose chain is wrong, or that ends below
+    the head, gives no line.
     """
 
     _damage: IntegrityError | None = None
-    _kept: deque[Step]  # Of the damaged chunk, not taken yet; `_behind` where they begin.
+    _kept: deque[Step]  # Lines of the damaged chunk not taken yet; they begin at `_behind`.
     _behind: Position
 
     def look(self, lines_max: int) -> list[Line]:
-        """Return the next lines as the base does, those before a damaged one too."""
+        """Return the next lines like the base class, and also those before a damaged line."""
         return self._intact(super().look, lines_max, _line)
 
     def look_jsons(self, lines_max: int) -> list[bytes]:
-        """Return the JSON of the lines that `look` would return; it raises where that does."""
+        """Return the JSON of the lines that `look` would return; raise whenever that raises."""
         return self._intact(super().look_jsons, lines_max, _json)
 
     def _intact(
@@ -63,7 +63,7 @@ class IntactReader(JournalReader):
         return list(map(found_of, islice(self._kept, lines_max)))
 
     def take(self, lines: int) -> None:
-        """Step over lines that `look` has returned."""
+        """Advance past lines that `look` has returned."""
         if self._damage is None:
             super().take(lines)
             return
@@ -72,14 +72,14 @@ class IntactReader(JournalReader):
 
     @property
     def position(self) -> Position:
-        """Position of the reader: behind the last line that it returned."""
+        """Position of the reader, after the last line that it returned."""
         return super().position if self._damage is None else self._behind
 
     def _before_damage(self, error: IntegrityError) -> list[Step]:
-        """Return the bytes between the last line handed out and a damaged one.
+        """Return the bytes between the last returned line and a damaged one.
 
-        Nothing where no single line is to blame: where the chain leads elsewhere than it should,
-        any of the lines may have been exchanged.
+        They are empty if no single line is at fault: if the chain is wrong, any of the lines may
+        have been exchanged.
         """
         if not isinstance(error.__cause__, LineError):
             return []
@@ -98,7 +98,7 @@ class IntactReader(JournalReader):
 def open_intact(
     root: Path, name: str, start: Position = ZERO, part: str | None = None
 ) -> IntactReader:
-    """Return a reader of a queue's inbox, or of one role's part of it, up to damage in it."""
+    """Return a reader of a queue's inbox, or of one role's part of it, up to the first damage."""
     folder = queue_folder(root, name)
     return IntactReader(folder / PARTS if part else folder, part or INBOX, start)
 

@@ -1,24 +1,25 @@
-"""Path of prices inside a bar: the fewest ticks that keep a result honest, none ahead of time.
+"""Path of prices inside a bar: as few ticks as an honest result allows, without look-ahead.
 
-A file of bars tells four prices. Each bar becomes up to four ticks and then the closed `bar`; a low
-or high that equals the price before it gets no tick of its own:
+A file of bars has four prices per bar. Each bar becomes up to four ticks and then the closed `bar`
+event; a low or high that equals the price before it gets no tick of its own:
 
-* Open, just after the bar begins: as late as an order decided on the last bar's close needs to
-  arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
-* Low, then high: the worse comes first. Where a stop and a target lie in one bar, the stop is
-  hit; the bot is long or flat, so low is the worse one for all that it holds. While nothing is
-  held and a purchase rests, high comes before low, whether or not the low will reach it: no order
-  of ticks tells of prices to come. A position that the low opens may lose in its bar, but meets no
-  target at a high that may have come before. One between low and close it meets on either path.
-* Close, just before the bar ends. Only then comes the `bar` event: nobody knows a bar's high, low,
-  close or volume before. Sizes shown come from the bar before.
+* Open, just after the bar begins: delayed by the time that an order decided on the last close
+  needs to arrive (`execution.latency_market_ms`). Such an order is filled here, not at that close.
+* Low, then high: the worse comes first. If a stop and a target lie in one bar, the stop is hit; the
+  bot is long or flat, so the low is worse for its positions. While nothing is held and a purchase
+  rests, the high comes before the low, whether or not the low will reach the purchase: so the order
+  of ticks reveals no future price. A position opened at the low may lose in its bar, but reaches no
+  target at the high, which may have come before; a target between low and close is reached on
+  either path.
+* Close, just before the bar ends. Only then comes the `bar` event: high, low, close and volume are
+  unknown before. Displayed sizes come from the bar before.
 
-Between these ticks the price passes every price on its way. Where a stop or a target of an open
-position lies on that way, a tick is put exactly there; and while an order is on its way, the touch
-stands still for its latency. So a stop or a target is filled at its own price, or at the open where
-the market opened beyond it.
+Between these ticks the price moves through every price. If a stop or a target of an open position
+lies between, a tick is put exactly there; and while an order is pending, the touch stays for its
+latency. So a stop or a target is filled at its own price, or at the open if the market opened
+beyond it.
 
-Before the price rises, a target that falls with time is compared with the price still standing; a
+Before the price rises, a target that falls with time is compared with the price before the rise; a
 stop that the high raises acts only on later ticks.
 
 The price is the mid; bid and ask stand half a spread from it, rounded outwards.
@@ -37,8 +38,8 @@ from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 
-# The longest way of an order, of the bar's length; by that way the open comes late and the close
-# early. The open stands still for as long again: a slower order would meet the low in its place.
+# Longest latency of an order as a share of the bar's length. The open is delayed by the latency and
+# the close comes early by it. The open stays for it once more: a slower order would meet the low.
 LATENCY_SHARE = 8
 PERCENT = 100
 
@@ -58,7 +59,7 @@ class Candle(NamedTuple):
 @mypyc_attr(acyclic=True)
 @final
 class Shown:
-    """A tick inside a bar: touch, size at either side, and when; amounts in hundred-millionths."""
+    """A tick inside a bar: touch, size at either side, and time; amounts in hundred-millionths."""
 
     __slots__ = ("ask", "at", "bid", "qty")
 
@@ -69,7 +70,7 @@ class Shown:
         self.at: int = at
 
     def payload(self, symbol: str) -> MarketTick:
-        """Return the tick as an event says it."""
+        """Return the tick as the payload of an event."""
         bid, ask, qty = to_text(self.bid), to_text(self.ask), to_text(self.qty)
         at = self.at
         return MarketTick(
@@ -92,8 +93,8 @@ class TouchModel:
     Attributes:
         spread_bps: Ask less bid in hundredths of a basis point of the price; at least one price
             increment.
-        size_percent: Size at either side, in percent of what the bar before traded a minute.
-        latency_ms: How long an order is on its way.
+        size_percent: Size at either side, in percent of the volume per minute in the bar before.
+        latency_ms: Latency of an order.
     """
 
     spread_bps: int
@@ -105,8 +106,7 @@ class Intrabar:
     """Turns the bars of one symbol into ticks.
 
     Attributes:
-        is_high_first: True when the bar shown last has its high before its low; known behind the
-            open.
+        is_high_first: True when the last bar has its high before its low; known after its open.
     """
 
     def __init__(self, symbol: str, rules: OrderRules, model: TouchModel) -> None:
@@ -120,16 +120,16 @@ class Intrabar:
         self.is_high_first = False
 
     def resume(self, at: int, qty: int) -> None:
-        """Go on where bars were passed over: when their last tick came, and the size shown next."""
+        """Continue after skipped bars, given the time of their last tick and the next size."""
         self._at = at
         self._qty = qty
 
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
-        """Yield the ticks of a bar, asking the watch on the way.
+        """Yield the ticks of a bar, querying the watch meanwhile.
 
-        It is asked behind the open for a purchase that rests, for exit levels before low, high and
-        close where the touch moves, and after each tick whether an order is on its way. It is told
-        of a position that the low has opened.
+        It is queried after the open for a resting purchase, before low, high and close for exit
+        levels if the touch moves, and after each tick for a pending order. It is notified of a
+        position opened at the low.
         """
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // LATENCY_SHARE))
@@ -152,14 +152,14 @@ class Intrabar:
             touch = self._touch(following)
             change = watch.until(self._symbol)
             while following > price and self._at < change < at:
-                # The worse path to a target that falls with time: the price still stands.
+                # The worse path to a target that falls with time: the price has not risen yet.
                 yield from self._shown(before, change, lag, watch)
                 last, change = change, watch.until(self._symbol)
                 if change == last:
                     break
             for level in self._passed(before[0], touch[0], watch) if touch != before else ():
-                # Half way in time, wherever between the two prices the level lies, so that the
-                # time of the tick does not tell how far the price will go on.
+                # Half way in time, wherever the level lies between the two prices, so that the time
+                # of the tick does not reveal how far the price will move.
                 halfway = self._at + (at - self._at) // 2
                 yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
             opens = opens and not watch.is_held(self._symbol)
@@ -171,7 +171,7 @@ class Intrabar:
             before, price = touch, following
 
     def on_closed(self, bar: Candle) -> None:
-        """Take the volume of a closed bar, from which the size of the touch follows."""
+        """Take the volume of a closed bar, which gives the size of the next touch."""
         minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
         size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
         step = self._qty_step
@@ -189,10 +189,10 @@ class Intrabar:
         return max(step, -(-spread // step) * step)
 
     def _passed(self, start: int, end: int, watch: Watch) -> Iterator[int]:
-        """Yield the levels between two bids, in the order of the way.
+        """Yield the levels between two bids, in the order in which the price meets them.
 
-        The watch is asked anew behind each: what happens there may set the next, as the second row
-        of a recovery.
+        The watch is queried again after each, which may set the next one, such as the second row of
+        a recovery.
         """
         bid, nearest = start, max if end < start else min
         while levels := watch.levels(self._symbol):
@@ -204,7 +204,7 @@ class Intrabar:
             yield bid
 
     def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Shown]:
-        """Yield a tick, and the same touch `lag` later if an order of the symbol waits by then."""
+        """Yield a tick, and its touch again `lag` later if an order of the symbol is pending."""
         yield self._tick(touch, at)
         if watch.is_waiting(self._symbol):
             yield self._tick(touch, self._at + lag)

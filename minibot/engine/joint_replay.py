@@ -1,10 +1,10 @@
-"""Joint replay of the three cores in recorded order: only outside events come from the record.
+"""Joint replay of the three cores in recorded order: only root events come from the record.
 
-`engine.role_replay` gives each core its recorded inputs. Here a core gets from the record only what
-came from outside; signals, intents, results and fills are those that the other cores have just
-derived. Each takes its inputs in its own logged order and at its own logged time, and waits for
-what has not been made yet. What comes out has to stand in the run's queues, byte for byte: then
-backtest and night are one.
+`engine.role_replay` gives each core its recorded inputs. Here a core gets only root events from the
+record; signals, intents, results and fills are those that the other cores have just derived. Each
+core takes its inputs in its own logged order and at its own logged time, and waits for inputs that
+are not derived yet. The derived events must equal those in the run's queues, byte for byte: then
+backtest and night are the same.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Progress = Callable[[int, int], None]
 class Intake(NamedTuple):
     """Lateness of an input at its role, in market events and in milliseconds.
 
-    Rule order knows neither: there a role takes an event with the market event it goes back to, at
-    the event's own time.
+    Rule order has neither: there a role takes an event right after the market event from which it
+    follows, at the event's own time.
     """
 
     lag: int
@@ -38,9 +38,9 @@ class Intake(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One event that a core derived, with the input that it did so on.
+    """One event that a core derived, with the input that caused it.
 
-    `at_tick` is how many market events the role had taken when it spoke.
+    `at_tick` is the number of market events that the role had taken then.
     """
 
     queue: str
@@ -53,7 +53,7 @@ class Made:
 
 @dataclass(slots=True)
 class QueueReplay:
-    """One queue against its record: events that are equal, and those that only one side has."""
+    """Comparison of one queue with its record: equal events, and those on one side only."""
 
     same: int = 0
     missing: int = 0
@@ -66,11 +66,11 @@ class Together:
     """Decisions of the cores in the recorded order of the night, compared with the record.
 
     Attributes:
-        made: In the order of `at_tick`; of one number as they were made.
-        queues: By derived queue.
-        intakes: By role and id of a derived input.
-        inputs: How many inputs the roles took together.
-        stuck: In words, why the cores could not go on to the end; empty if they did.
+        made: The derived events, ordered by `at_tick`, then as they were derived.
+        queues: Comparisons by derived queue.
+        intakes: Lateness by role and id of a derived input.
+        inputs: Total number of inputs of the roles.
+        stuck: Sentence on why the cores could not finish; empty if they did.
     """
 
     run_id: str
@@ -88,7 +88,7 @@ class Together:
 
     @property
     def is_identical(self) -> bool:
-        """True when every event stands as recorded, and none stands beside them."""
+        """True when every event equals the recorded one, and there are no others."""
         beside = sum(one.missing + one.unproven for one in self.queues.values())
         if self.difference is not None:
             return False
@@ -105,7 +105,7 @@ def run_together(
     Args:
         recorded: The run.
         progress: Called now and then with the progress.
-        cores: Fresh cores of the run's own profile, for a caller that inspects them.
+        cores: Fresh cores of the run's profile, for a caller that inspects them.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain.
@@ -119,8 +119,8 @@ class _Seat:
     """One core with its logged inputs.
 
     Attributes:
-        waiting: The next of them; None before it was looked at.
-        taken: By queue, the last line that the core took.
+        waiting: The next input; None before it is read.
+        taken: The last line that the core took, by queue.
     """
 
     def __init__(self, recorded: Recorded, name: str, core: Core | None) -> None:
@@ -138,7 +138,7 @@ class _Seat:
 
 
 class _Queue:
-    """A derived queue as it is made, beside the same queue as it was recorded."""
+    """A derived queue as it grows, with the same queue as recorded."""
 
     def __init__(self, recorded: Recorded, name: str) -> None:
         self.made: dict[int, Event] = {}
@@ -161,7 +161,7 @@ class _Table:
         self._whole = sum(recorded.published(roles.roles[seat.name]) for seat in self._seats)
 
     def run(self) -> None:
-        """Let each core go as far as it can, again and again, until none can go on."""
+        """Let each core process what it can, repeatedly, until none can continue."""
         is_going = True
         while is_going and self.result.difference is None:
             is_going = any([self._go(seat) for seat in self._seats])
@@ -171,11 +171,11 @@ class _Table:
             for seat in self._seats:
                 self._take_rest(seat)
         self._say_stuck()
-        # By how far each role was in the market when it spoke: so each queue keeps its order.
+        # Ordered by each role's position in the market, which keeps the order of each queue.
         self.result.made.sort(key=lambda made: made.at_tick)
 
     def _take_rest(self, seat: _Seat) -> None:
-        """Take what a role recorded and its core did not derive from what it was given."""
+        """Take the recorded events of a role that its core did not derive."""
         for name in self._recorded.roles.outputs(seat.name):
             queue, core = self._queues[name], seat.processor.core
             rest: dict[str, Line] = {}
@@ -187,7 +187,7 @@ class _Table:
             )
 
     def _go(self, seat: _Seat) -> bool:
-        """Take the inputs that one core can take now; return whether there was one."""
+        """Process the inputs that one core can take now; return whether there was one."""
         has_taken = False
         while self.result.difference is None and (step := seat.look()) is not None:
             event = self._event(step)
@@ -203,7 +203,7 @@ class _Table:
         return has_taken
 
     def _event(self, step: LoggedStep) -> Event | None:
-        """Return the event of a logged input: the world's, or the cores' own if it is made."""
+        """Return the event of a logged input: a recorded root event, or a derived one."""
         taken = step.taken
         if taken.is_known or taken.queue not in self._queues:
             return taken.event

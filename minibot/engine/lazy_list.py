@@ -1,4 +1,4 @@
-"""Lazy list, made when it is first read, as for a picture that may never be drawn."""
+"""Lazy list, computed when it is first read, for example for a picture that may not be drawn."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class LazyList(MutableSequence[T], Generic[T]):
-    """List made by a call on first use, with values appended to it since.
+    """List computed at first use, followed by the values appended to it.
 
-    Sent to another process it is a plain list, unless a subclass says otherwise.
+    In another process it arrives as a plain list, unless a subclass says otherwise.
 
     Args:
-        make: Called once at most.
+        make: Returns the list; called at most once.
     """
 
     def __init__(self, make: Callable[[], list[T]]) -> None:
@@ -27,7 +27,7 @@ class LazyList(MutableSequence[T], Generic[T]):
         if self._made is None:
             self._made = [*self._make(), *self._more]
             self._more = []
-            self._make = list  # What it was made of need not be kept.
+            self._make = list  # The function and its data are no longer needed.
         return self._made
 
     def append(self, value: T) -> None:

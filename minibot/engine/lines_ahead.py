@@ -1,8 +1,8 @@
 """Lines of a long queue, read and verified in another process while this one decodes them.
 
-The other process saves time and decides nothing. Where it ends, at the end of the queue, at damage
-or by its own death, this one reads on from there by itself, so that the result and every refusal
-are those of a single process.
+The other process only saves time. Wherever it ends (at the end of the queue, at damage, or because
+it died), this process continues reading from there, so that the result and every refusal are those
+of a single process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from minibot.kernel.queue import open_reader
 
 # Many lines of one type are decoded together, which takes a third of the time.
 BATCH_LINES: Final = 512
-# A process starts in a fifth of a second, in which half of these lines are verified here.
+# A process starts in a fifth of a second; half of these lines take as long to verify here.
 AHEAD_LINES_MIN: Final = 200_000
 
 
 class Place(NamedTuple):
-    """Place in a queue, or in one part of it, from which it is read."""
+    """Starting place of a reading in a queue, or in one part of it."""
 
     root: Path
     queue: str
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """JSON of verified lines in a row, and the position behind them."""
+    """JSON of consecutive verified lines, and the position after them."""
 
     end: Position
     jsons: list[bytes]
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 
 
 def batches(place: Place) -> Iterator[Batch]:
-    """Yield the lines from a place on, up to where they are damaged.
+    """Yield the lines from a place on, up to the first damaged one.
 
     Raises:
         IntegrityError: The next line is damaged.
@@ -59,9 +59,9 @@ def batches(place: Place) -> Iterator[Batch]:
 
 
 def batches_ahead(place: Place) -> Iterator[Batch]:
-    """Yield what `batches` yields, and raise what it raises; another process reads ahead.
+    """Yield and raise the same as `batches`, while another process reads ahead.
 
-    Of a short queue, or with one core, this process reads alone.
+    For a short queue, or with one CPU core, this process reads alone.
     """
     lines = open_reader(place.root, place.queue, part=place.part).head().lines
     if lines >= AHEAD_LINES_MIN and default_jobs() > 1:

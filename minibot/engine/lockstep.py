@@ -1,12 +1,12 @@
-"""All cores on one thread in rule order: what backtest and `replay --set` drive.
+"""All cores on one thread in rule order, for backtests and `replay --set`.
 
-Rule order: an input from outside goes to strategy, execution and risk; then what follows from it is
-delivered until nothing is left, results and fills first, then signals, then intents, then what risk
-decided. The orders stand in `roles.v1.json`. Nothing here decides: ids and causes come with the
-messages, the same that `cores.finalize` gives to their drafts in a night.
+Rule order: a root event goes to strategy, execution and risk; then the messages that follow are
+delivered until none is left: results and fills first, then signals, then intents, then actions of
+risk. `roles.v1.json` defines these orders. The lockstep decides nothing: ids and causes come with
+the messages, the same that `cores.finalize` gives to their drafts in a night.
 
-In a night the roles run beside each other, so a tick may overtake a signal; there the input logs
-say what was taken when. Here nothing overtakes: the next market event waits.
+In a night the roles run in parallel, so a tick may overtake a signal, and the input logs record
+what was taken when. Here the next market event always waits.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Lockstep:
     """Strategy, risk and execution in one process without a queue.
 
     Args:
-        cores: By role, freshly made or restored.
-        roles: Who reads which queue, to whom a market event goes first, and which derived queue is
-            emptied first. A message goes to its readers in the order of the market.
-        cmdline_hashes: By role.
-        take: Called with queue, number and event of everything that is derived, in its order.
-        delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
-        on_message: Called with each message before `take` and before its readers; enough for a
-            caller that needs few events, as `event_of` makes one at any time.
+        cores: Fresh or restored cores by role.
+        roles: The readers of each queue, and the orders of roles at a market event and of derived
+            queues. A message goes to its readers in the order of roles at a market event.
+        cmdline_hashes: Hashes by role.
+        take: Called with queue, number and event of each derived event, in order.
+        delay_ms: By role, the least time from an event's `ts` until the role takes it.
+        on_message: Called with each message before `take` and before its readers; for a caller that
+            needs few events, as `event_of` makes one at any time.
     """
 
     __slots__ = (
@@ -82,26 +82,26 @@ class Lockstep:
         for port in world:
             _check_inputs(port, roles)
         if world[0].role != STRATEGY_ROLE:
-            # It may be shown ticks before the others are told of the last of them.
+            # It may get ticks of which the others only get the last one.
             raise ValueError(f"market_order {list(roles.market_order)}: the strategy comes first")
         self.strategy: Port = world[0]
         self._others: list[Port] = world[1:]
         self._bar_takers: list[Port] = [port for port in world[1:] if port.core.TAKES_BARS]
         self._mark_takers: list[Port] = [port for port in world[1:] if port.core.TAKES_MARKS]
-        # Whether anybody wants to know the line of each message.
+        # Whether a listener needs the line of each message.
         self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
-        # By place: who reads a message, and when its queue is emptied, the least first.
+        # By place of a message: its readers, and the rank of its queue, lowest first.
         self._readers: list[list[Port]] = [
             [port for port in world if queue in roles.roles[port.role].inputs] for queue in QUEUES
         ]
         self._ranks: list[int] = [roles.derived_order.index(queue) for queue in QUEUES]
 
     def process(self, item: Event | ShownTick | BarInput, seq: int) -> None:
-        """Process one root event, and all that follows from it.
+        """Process one root event and all messages that follow from it.
 
-        Market time is the highest `ts` of all root events so far: one with a lower `ts`, as
-        `control` may have beside ticks, is taken at that time.
+        Market time is the highest `ts` of all root events so far; an event with a lower `ts`, which
+        `control` may have, is taken at that time.
 
         Args:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.
@@ -111,10 +111,10 @@ class Lockstep:
         self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, said)
 
     def answer(self, item: Event | ShownTick | BarInput, seq: int) -> list[Message] | None:
-        """Return the strategy's messages about a root event; `tell` tells the others of it.
+        """Pass a root event to the strategy; return its messages. `tell` passes it to the others.
 
         Args:
-            item: As of `process`.
+            item: The input, as in `process`.
             seq: The number of its line, were it written.
         """
         table, ts, strategy = self._table, item.ts, self.strategy
@@ -125,12 +125,12 @@ class Lockstep:
     def tell(
         self, item: Event | ScaledTick | BarInput, seq: int, said: list[Message] | None
     ) -> None:
-        """Tell all but the strategy of a root event, and all of what follows.
+        """Pass a root event to all cores but the strategy, then deliver all that follows.
 
         Args:
-            item: The event, or the tick or closed bar without one.
+            item: The event, or a tick or closed bar without one.
             seq: The number of its line, were it written.
-            said: What the strategy answered.
+            said: The strategy's messages about it.
         """
         table, ts = self._table, item.ts
         if ts > table.ts:
@@ -144,14 +144,14 @@ class Lockstep:
             self._deliver(said)
 
     def quiet_range(self, symbol: str, tells_bars: bool = False) -> QuietRange | None:
-        """Return within which touches only the strategy has to see the ticks of a symbol.
+        """Return the range of touches in which only the strategy needs each tick of a symbol.
 
-        For None, hand each tick to `process`. Of ticks in a row within the range, hand each to the
-        strategy and only the last to the others, by `skip_to`.
+        For None, pass each tick to `process`. Of several ticks in a row within the range, pass each
+        to the strategy and only the last to the others, by `skip_to`.
 
         Args:
             symbol: The market.
-            tells_bars: Whether bars and beats are told at their time; see `Core.quiet_ticks`.
+            tells_bars: Whether bars and beats are delivered at their time; see `Core.quiet_ticks`.
         """
         quiet: QuietRange | None = None
         now = self._table.ts
@@ -164,22 +164,22 @@ class Lockstep:
             if found is ANY_TOUCH:
                 continue
             if quiet is not None:
-                return None  # Two cores with bounds of their own: nobody passes anything over.
+                return None  # Two cores have bounds of their own: nothing is skipped.
             if port.delay_ms:
-                found.until -= port.delay_ms  # Of a tick's `ts`, not of the role's market time.
+                found.until -= port.delay_ms  # As `ts` of a tick, not as the role's market time.
             quiet = found
         return ANY_TOUCH if quiet is None else quiet
 
     def quiet_until(self, symbol: str) -> int:
-        """Return until when no tick of a symbol matters to any but the strategy; 0 for not at all.
+        """Return the time until which only the strategy needs ticks of a symbol; 0 for never.
 
-        The caller has to tell each bar and each beat, and to ask again once an order of the symbol
-        was sent.
+        The caller has to deliver each bar and each beat, and to call again after an order of the
+        symbol was sent.
         """
         until, now = NEVER, self._table.ts
         for port in self._others:
             found = port.core.quiet_ticks(symbol, now + port.delay_ms)
-            # Ticks matter where something is held (`qty`), or where the range bounds the touch.
+            # Ticks matter if a position is held (`qty`) or the range bounds the touch.
             if found is None or found.qty or found.above > 0 or found.below < NO_BOUND:
                 return 0
             if found.least > 0 or found.most < NO_BOUND:
@@ -195,14 +195,14 @@ class Lockstep:
         is_ask_new: bool,
         said: list[Message] | None = None,
     ) -> None:
-        """Tell all but the strategy of the last of ticks in a row within the quiet range.
+        """Pass the last of several ticks in a row within the quiet range to all but the strategy.
 
         Args:
-            tick: The last one.
+            tick: The last tick.
             seq: The number of its line, were it written.
-            is_bid_new: Whether price or size of the bid changed in the row.
-            is_ask_new: The same of the ask.
-            said: What the strategy said at the last one, and then all that follows is taken.
+            is_bid_new: Whether price or size of the bid changed among these ticks.
+            is_ask_new: The same for the ask.
+            said: The strategy's messages at the last tick, which are delivered afterwards.
         """
         table, ts = self._table, tick.ts
         if ts > table.ts:
@@ -214,16 +214,16 @@ class Lockstep:
             self._deliver(said)
 
     def mark(self, tick: ScaledTick, seq: int) -> None:
-        """Tell those who value positions of a tick within the quiet range of its symbol.
+        """Pass a tick within the quiet range of its symbol to the cores that value positions.
 
-        The last one of such ticks is told to all by `skip_to`.
+        The last of such ticks goes to all cores by `skip_to`.
 
         Args:
             tick: The tick.
             seq: The number of its line, were it written.
 
         Raises:
-            InvariantError: Something but a STOP followed from it.
+            InvariantError: A message other than a STOP followed from it.
         """
         table, ts = self._table, tick.ts
         if ts > table.ts:
@@ -237,11 +237,11 @@ class Lockstep:
                 self._deliver(said)
 
     def event_of(self, message: Message) -> Event:
-        """Return the event of a message that was told."""
+        """Return the event of a delivered message."""
         return message.event(self._hashes[WRITERS[message.place]])
 
     def _deliver(self, said: list[Message] | None) -> None:
-        """Give new messages of the cores, and all that follow from them, to their readers."""
+        """Deliver new messages of the cores, and all that follow from them, to their readers."""
         readers, ranks, ts = self._readers, self._ranks, self._table.ts
         waiting: list[Message] = []
         while True:
@@ -263,7 +263,7 @@ class Lockstep:
                     said = answer if said is None else said + answer
 
     def _show(self, messages: list[Message]) -> None:
-        """Number messages as lines of their queues, and give them to the listeners."""
+        """Number messages as lines of their queues, and pass them to the listeners."""
         for message in messages:
             self._seqs[message.place] += 1
             message.number = self._seqs[message.place]
@@ -274,10 +274,10 @@ class Lockstep:
 
 
 def _check_inputs(port: Port, roles: Roles) -> None:
-    """Refuse a role that reads other queues than a lockstep hands its core.
+    """Refuse a role that reads queues which a lockstep does not deliver.
 
     Raises:
-        ValueError: It does.
+        ValueError: A role reads such a queue.
     """
     queues = set(roles.roles[port.role].inputs)
     handed = {QUEUES[place] for place in port.core.TAKES} | set(roles.world)

@@ -27,10 +27,10 @@ class Port:
     """The port of one core.
 
     Args:
-        role: Whose core it is.
+        role: The role of the core.
         core: The core.
-        delay_ms: How much later than its own `ts` the role takes an input at the earliest.
-        table: What the ports have in common.
+        delay_ms: The least time from an input's `ts` until the role takes it.
+        table: The state that all ports share.
     """
 
     __slots__ = ("_table", "core", "delay_ms", "role")
@@ -42,7 +42,7 @@ class Port:
         self._table: Table = table
 
     def at(self, ts: int) -> int:
-        """Return its market time, which never goes back, when it takes something of `ts`."""
+        """Return the port's market time for an input of `ts`; it never goes back."""
         table = self._table
         if ts > table.ts:
             table.ts = ts

@@ -19,11 +19,11 @@ from minibot.kernel.segments import active_name, load_segments
 
 BATCH = 1024
 END_BYTES: Final = 4 << 20
-"""How much is read of a queue's end: far more than a line of the queues that are asked for it."""
+"""Bytes read from the end of a queue: far more than a line of the queues that are read so."""
 
 
 def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
-    """Yield the lines of a queue from a number on; sealed segments before it are not read."""
+    """Yield the lines of a queue from a number on; skip sealed segments before it."""
     reader = open_intact(recorded.queues, queue, start_of(recorded, queue, seq))
     try:
         while lines := reader.read(BATCH):
@@ -35,7 +35,7 @@ def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
 
 
 def event_at(recorded: Recorded, queue: str, seq: int) -> Event | None:
-    """Return the event with a number, or None when the queue is shorter."""
+    """Return the event with a number, or None if the queue is shorter."""
     line = next(lines_from(recorded, queue, seq), None)
     return None if line is None or line.seq != seq else recorded.decode(queue, line)
 
@@ -43,7 +43,7 @@ def event_at(recorded: Recorded, queue: str, seq: int) -> Event | None:
 def events_with_ids(
     recorded: Recorded, queue: str, ids: Collection[str]
 ) -> Iterator[tuple[int, Event]]:
-    """Yield (seq, event) of the events with these ids; reads up to the last, decodes little."""
+    """Yield (seq, event) of the events with these ids; read up to the last, decode few lines."""
     wanted = {event_id.encode() for event_id in ids}
     lines = lines_from(recorded, queue, 1)
     while wanted and (line := next(lines, None)) is not None:
@@ -77,22 +77,22 @@ def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
 
 
 def last_event(recorded: Recorded, queue: str, part: str | None = None) -> Event | None:
-    """Return the last event of a queue that is whole, from the end of its file; None for none.
+    """Return the last whole event of a queue, from the end of its file; None for none.
 
-    Reads no more than `END_BYTES`, so that damage further up does not stand in the way.
+    Reads at most `END_BYTES`, so that earlier damage does not matter.
     """
     return next(last_events(recorded, queue, part), None)
 
 
 def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iterator[Event]:
-    """Yield the last whole events of a queue, the newest first, as far as its last bytes reach.
+    """Yield the last whole events of a queue within its last bytes, the newest first.
 
-    A line that is damaged, or that breaks its contract, is left out.
+    A line that is damaged or breaks its contract is skipped.
 
     Args:
         recorded: The run.
-        queue: Its name.
-        part: The role whose part is read, of a queue that has parts.
+        queue: Name of the queue.
+        part: The role whose part is read, for a queue with parts.
     """
     folder, said_in, name = queue_folder(recorded.queues, queue), queue, INBOX
     if part is not None:
@@ -113,7 +113,7 @@ def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iter
 
 
 def _tail(path: Path, end: int) -> list[bytes]:
-    """Return the last lines of a file up to an offset, or to its end for one below zero."""
+    """Return the last lines of a file up to an offset, or up to its end if that is negative."""
     with path.open("rb") as file:
         end = file.seek(0, SEEK_END) if end < 0 else end
         file.seek(max(0, end - END_BYTES))

@@ -1,4 +1,4 @@
-"""A market's history as a source of events: what a backtest drives its cores with."""
+"""A market's history as a source of events, the input of a backtest."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from minibot.events.model import Payload
 from minibot.events.names import TICKS
 from minibot.events.unit_sizes import NEVER
 
-# Speed of a file's clock: nothing is delayed by a machine, so no grace has to grow with the speed.
+# Speed of a file's clock: no machine delays anything, so no grace period grows with the speed.
 REAL_TIME: Final = Fraction(1)
 
 
 class Root(NamedTuple):
     """One event from outside before it has an id: its payload and market time (Unix ms).
 
-    `queue` is `market_ticks`, or `control` for what a recorded run was told.
+    `queue` is `market_ticks`, or `control` for the control events of a recorded run.
     """
 
     payload: Payload
@@ -26,22 +26,22 @@ class Root(NamedTuple):
 
 
 class Watch(Protocol):
-    """Watch on the bot for a source: only as much as a market without ticks needs to be fair.
+    """Levels and orders of the bot, for a source of bars that has no ticks.
 
-    A file of bars does not say what happened between a bar's four prices. Where the bot would act
-    in between, a tick is put there, as the price has passed that point.
+    A file of bars does not show the prices between a bar's four. Where the bot would act in
+    between, the source adds a tick, as the price has passed that point.
     """
 
     def levels(self, symbol: str) -> Sequence[int]:
-        """Return the bids at which an open position is left, hundred-millionths."""
+        """Return the bids at which an open position is closed, in hundred-millionths."""
         ...
 
     def until(self, symbol: str) -> int:
-        """Return the time at which these levels change by themselves, Unix ms."""
+        """Return the time at which these levels change next without a tick, Unix ms."""
         ...
 
     def is_waiting(self, symbol: str) -> bool:
-        """Return whether an order of the symbol is on its way or open."""
+        """Return whether an order of the symbol is not settled yet."""
         ...
 
     def is_held(self, symbol: str) -> bool:
@@ -53,19 +53,19 @@ class Watch(Protocol):
         ...
 
     def on_entry_at_low(self) -> None:
-        """Count a position that a purchase opened at the low of a bar, behind its high."""
+        """Count a position opened at the low of a bar, after its high."""
         ...
 
 
 class Nobody:
-    """Watch without a bot, for callers that want only a market's events."""
+    """Watch without a bot, for callers that need only a market's events."""
 
     def levels(self, symbol: str) -> Sequence[int]:
-        """Return nothing."""
+        """Return no level."""
         return ()
 
     def until(self, symbol: str) -> int:
-        """Return that nothing changes."""
+        """Return a time that never comes."""
         return NEVER
 
     def is_waiting(self, symbol: str) -> bool:
@@ -91,12 +91,12 @@ class MarketSource(Protocol):
     """A market's history as events, in order of time.
 
     Attributes:
-        name: The word that a person used.
-        symbols: Of which it tells.
+        name: The source word as it was given.
+        symbols: The symbols of its market.
         origin_ms: When it begins.
-        end_ms: When it ends; None for one that does not know, or says itself (`run_ending`).
-        interval_ms: How far its prices lie apart at least; a second for ticks.
-        assumptions: What it had to make up, one sentence each, for every report.
+        end_ms: When it ends; None if unknown, or if it brings its own `run_ending`.
+        interval_ms: Least time between its prices; a second for ticks.
+        assumptions: The facts that it had to assume, one sentence each, for every report.
     """
 
     name: str
@@ -107,5 +107,5 @@ class MarketSource(Protocol):
     assumptions: tuple[str, ...]
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the events from the beginning: rules, history, then the market."""
+        """Yield the events from the beginning: rules, history, then the market itself."""
         ...

@@ -1,7 +1,7 @@
-"""Ticks of one step that are passed over: which symbols have one at each of its four times.
+"""Skipped ticks of one step: the symbols that have one at each of its four times.
 
-A step's rows show their open, low, high and close at the same times, of one time in the order of
-the symbols. A tick's key says where it stands: its time and the number of its symbol.
+The rows of a step have their open, low, high and close at the same times; ticks of one time are
+ordered by symbol. A tick's key, its time and the number of its symbol, gives its place.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from minibot.engine.bar_block import HIGH, LOW
 from minibot.engine.bar_rows import BarRows
 
 Key = tuple[int, int]
-"""When a tick comes, and of which symbol by its number."""
+"""Time of a tick, and the number of its symbol."""
 NO_SYMBOLS: Final[list[int]] = []
 
 
 @final
 class PassedTicks:
-    """Passed ticks of one step.
+    """Skipped ticks of one step.
 
     Args:
-        times: When rows show their four ticks, in rising order.
-        rows: Of each symbol.
-        numbers: The symbols whose next row is passed over, in rising order.
+        times: Times of the four ticks of the rows, in rising order.
+        rows: The rows of each symbol.
+        numbers: The symbols whose next row is skipped, in rising order.
 
     Attributes:
-        count: How many ticks there are.
+        count: Number of ticks.
     """
 
     __slots__ = ("_numbers", "_times", "count")
@@ -43,12 +43,12 @@ class PassedTicks:
             if HIGH in ticks:
                 highs.append(number)
         self._times: list[int] = list(times)
-        # Of each time the symbols with a tick then, in rising order.
+        # For each time the symbols with a tick, in rising order.
         self._numbers: list[list[int]] = [numbers, lows, highs, numbers]
         self.count: int = 2 * len(numbers) + len(lows) + len(highs)
 
     def before(self, key: Key) -> int:
-        """Return how many come before a tick."""
+        """Return the number of skipped ticks before a tick."""
         ts, symbol = key
         count = 0
         for place, at in enumerate(self._times):
@@ -59,12 +59,12 @@ class PassedTicks:
         return count
 
     def before_of(self, number: int, key: Key) -> int:
-        """Return how many of one symbol come before a tick."""
+        """Return the number of skipped ticks of one symbol before a tick."""
         shown = [at for place, at in enumerate(self._times) if number in self._numbers[place]]
         return len([at for at in shown if (at, number) < key])
 
     def opened(self, key: Key) -> int:
-        """Return how many opens come before a tick."""
+        """Return the number of skipped opens before a tick."""
         ts, symbol = key
         at, numbers = self._times[0], self._numbers[0]
         if at == ts:
@@ -72,7 +72,7 @@ class PassedTicks:
         return len(numbers) if at < ts else 0
 
     def join(self, others: PassedTicks, from_ts: int) -> None:
-        """Take the ticks of other symbols from a time on."""
+        """Add the ticks of other symbols from a time on."""
         for place, at in enumerate(self._times):
             numbers, joined = self._numbers[place], others._numbers[place]
             if at >= from_ts and joined:
@@ -81,4 +81,4 @@ class PassedTicks:
 
 
 NO_TICKS: Final = PassedTicks((0, 0, 0, 0), (), NO_SYMBOLS)
-"""Of a step behind whose ticks everything is told."""
+"""Skipped ticks of a step after whose ticks everything is delivered."""

@@ -16,7 +16,7 @@ def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
     """Return the run's portfolio at a market time, from its opening and its fills up to then.
 
     Raises:
-        IntegrityError: The fills are damaged, at whatever line, or `control` is.
+        IntegrityError: The fills are damaged at any line, or `control` is damaged.
         InvariantError: `control` does not begin with the opening.
     """
     fills = (event for _, event in recorded.events(FILLS))
@@ -24,7 +24,7 @@ def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
 
 
 def portfolio_after(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
-    """Return the run's opening portfolio after the fills among events.
+    """Return the run's opening portfolio after the fills among some events.
 
     Raises:
         IntegrityError: `control` is damaged.

@@ -1,16 +1,16 @@
 """Walk of the bars of many symbols through the cores, in the order of their events.
 
-All bars have one length and lie on its grid. What opens at one moment is a step: first the ticks of
-its bars by time, of one time in the order of the symbols, then each symbol's closed bars, the beat
-behind the first of them. Of a symbol that is not held and has no order the ticks matter to nobody,
-so they are counted and passed over; what its strategy decides on is told. The ticks of any other
-symbol are told one by one, each as the line that it would have been.
+All bars have one length and lie on its grid. The bars that open at one moment form a step: first
+come their ticks, by time and then by symbol, then each symbol's closed bars, with the beat after
+the first of them. Ticks of a symbol without position and order affect no core: they are counted and
+skipped, and only its closed bars are delivered. The ticks of any other symbol are delivered one by
+one, each with the line number that its event would have.
 
-A symbol is quiet in a step where its ticks are passed over, else loud; a quiet one that is not held
-is calm until a time. A step, or the rest of one, is steady where no position reaches a level, nor
-all together a bound of equity: the listener alone takes the ticks of what is held, and the cores
-take the last one. In any other step the positions that reach no level are still: quiet too, but
-their ticks move equity at their places among those that are told.
+A symbol is quiet in a step if its ticks are skipped, else loud; a quiet symbol without a position
+is calm until a certain time. A step, or the rest of it, is steady if no position reaches a level
+and all positions together reach no bound on equity: then only the listener takes the ticks of held
+symbols, and the cores take the last one. In any other step the positions that reach no level are
+still: quiet too, but each of their ticks moves equity at its place among the delivered ticks.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from minibot.events.names import MARKET_ROLE
 from minibot.events.unit_sizes import NEVER
 
 Head = tuple[int, int, Shown, Iterator[Shown]]
-"""Next tick of a symbol whose ticks are told: its key, the tick, and those behind it."""
+"""Next tick of a symbol whose ticks are delivered: its key, the tick, and those after it."""
 Mark = tuple[int, int, int]
-"""A key, and which of its row's four ticks: of a position that reaches no level."""
+"""Tick of a still position: its key, and its index among the row's four ticks."""
 ALL: Final[Key] = (NEVER, 0)
 NO_MARKS: Final[list[Mark]] = []
 
 
 class Steps(Listener):
-    """Listener that keeps a portfolio's report while its bars are walked."""
+    """Listener that collects a portfolio's report while its bars are walked."""
 
     def is_held(self, number: int) -> bool:
-        """Return whether a symbol has its part in equity."""
+        """Return whether a symbol is part of equity."""
         raise NotImplementedError
 
     def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
-        """Take bars that open at a time, whose ticks are passed over."""
+        """Take bars that open at a time and whose ticks are skipped."""
         raise NotImplementedError
 
     def on_mid(self, number: int, mid: bytes) -> None:
-        """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
+        """Take the mid of a symbol whose tick is skipped, as a cell."""
         raise NotImplementedError
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
-        """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
+        """Take the tick of a symbol delivered next; `open_ts` is set for its bar's first tick."""
         raise NotImplementedError
 
     def on_cut(self, number: int, bids: list[int]) -> None:
-        """Take the bids of a bar that was passed over, as far as they came before a STOP."""
+        """Take the bids of a skipped bar that came before a STOP."""
         raise NotImplementedError
 
 
@@ -71,17 +71,17 @@ class PortfolioRows:
     """The bars of several symbols, walked once from the first to the last.
 
     Args:
-        markets: Of one length, and with the same lag.
-        lockstep: Whose cores take them; its strategy is deaf to trades.
-        run_id: Stands in the event of a tick.
-        watch: Knows what the bot waits for.
-        listener: Is told what is walked.
-        close_ts: When the end is announced: nothing is passed over from then on.
+        markets: Markets with bars of one length and with the same lag.
+        lockstep: The lockstep of the cores, whose strategy takes no trades.
+        run_id: The run in the event of a tick.
+        watch: Levels and open orders of risk.
+        listener: Receives the rows that are walked.
+        close_ts: When the end is announced: from then on nothing is skipped.
 
     Attributes:
-        seq: The line of `market_ticks` that was told or counted last.
-        ticks, beats: How many were told or counted.
-        rows: Of each symbol.
+        seq: The last line of `market_ticks` that was delivered or counted.
+        ticks, beats: Numbers of those delivered or counted.
+        rows: The rows of each symbol.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class PortfolioRows:
         ]
         self._length_ms: int = markets[0].length_ms
         self._lag_ms: int = markets[0].lag_ms
-        # Of each symbol: when its next row opens, until when its ticks matter to nobody, and the
-        # end of the row whose ticks are told. Fresh: symbols whose row is yet to show its first.
+        # For each symbol: when its next row opens, until when its ticks affect no core, and the end
+        # of the row whose ticks are delivered. Fresh: symbols whose row has had no tick yet.
         self._opens: list[int] = [each.opens_ts for each in self.rows]
         self._calm: list[int] = [0 for _ in markets]
         self._ends: list[int] = [0 for _ in markets]
         self._heads: list[Head] = []
         self._fresh: set[int] = set()
-        # Symbols whose row began late, behind the ticks of the one before.
+        # Symbols whose row began late, after the ticks of the row before.
         self._joined: list[int] = []
         self._beat_ts: int = -1
         # Of the step: when it opens, which symbols are passed over, which of them are held, their
@@ -132,7 +132,7 @@ class PortfolioRows:
         self._stop: Key | None = None
 
     def walk(self) -> bool:
-        """Walk one step; return whether there are more and risk has not stopped the run."""
+        """Walk one step; return whether there are more steps and risk has not stopped the run."""
         opens, calm, rows = self._opens, self._calm, self.rows
         begin_ts = min(opens)
         for at, _, _, _ in self._heads:  # Behind their row's end; no later row comes before them.
@@ -168,7 +168,7 @@ class PortfolioRows:
             self._open_until(ALL)
             passed = self._passed.count
         else:
-            # Nothing is told between them, so that no place among them is asked for.
+            # Nothing is delivered between them, so their places do not matter.
             self._listener.on_opened(begin_ts, self._quiet[self._opened :])
             passed = sum([rows[number].count for number in self._quiet])
         self.ticks += passed
@@ -181,19 +181,19 @@ class PortfolioRows:
         return not self._listener.is_stopped
 
     def settle(self) -> None:
-        """Tell the last touches that were passed over; at the end."""
+        """Deliver the last touches of skipped rows; called at the end."""
         for each in self.rows:
             each.settle()
 
     def _opening(self, ts: int) -> list[int]:
-        """Return the symbols whose next row opens at a time: most often all of them."""
+        """Return the symbols whose next row opens at a time, usually all of them."""
         opens = self._opens
         if opens.count(ts) == len(opens):
             return self._numbers
         return [number for number, opens_ts in enumerate(opens) if opens_ts == ts]
 
     def _calms(self, number: int, end_ts: int) -> bool:
-        """Return whether the ticks of a symbol's next row matter to nobody; remember until when."""
+        """Return whether the ticks of a symbol's next row affect no core; remember until when."""
         rows = self.rows[number]
         if rows.last_ts >= self._begin_ts + self._lag_ms or self._listener.is_held(number):
             return False
@@ -207,7 +207,7 @@ class PortfolioRows:
         return all([self.rows[number].last_ts < opened_ts for number in numbers])
 
     def _is_steady(self, numbers: list[int], end_ts: int) -> bool:
-        """Return whether none of some symbols reaches a level in its next row, nor all a bound."""
+        """Return whether no symbol reaches a level in its next row, nor all together a bound."""
         fall = rise = 0
         for number in numbers:
             quiet = self._quiet_range(number)
@@ -225,9 +225,9 @@ class PortfolioRows:
         return self._lockstep.quiet_range(self._symbols[number], tells_bars=True)
 
     def _stir(self, numbers: list[int], end_ts: int) -> list[int]:
-        """Return which of some symbols reach a level in their next row; pass over the others.
+        """Return the symbols that reach a level in their next row; skip the others.
 
-        The ticks of the others will be marks.
+        The ticks of the others become marks.
         """
         loud: list[int] = []
         still: list[int] = []
@@ -254,7 +254,7 @@ class PortfolioRows:
     # --- ticks --------------------------------------------------------------------------------
 
     def _pass_held(self) -> None:
-        """Tell the listener of all ticks of a steady step."""
+        """Pass all ticks of a steady step to the listener."""
         listener, begin_ts, quiet, held = self._listener, self._begin_ts, self._quiet, self._held
         first = 0
         for number in held:
@@ -268,11 +268,11 @@ class PortfolioRows:
         self._show_held(0)
 
     def _pass_rest(self, from_ts: int, end_ts: int) -> bool:
-        """Pass over what is left of the step where it is steady; return whether it is.
+        """Skip the rest of the step if it is steady; return whether it is.
 
         Args:
-            from_ts: Where lows or highs begin: all ticks before it were told.
-            end_ts: When the step is over.
+            from_ts: Time of lows or highs: all ticks before it were delivered.
+            end_ts: End of the step.
         """
         times = self._times(end_ts)[LOW:]
         held = sorted([number for _, number, _, _ in self._heads])
@@ -300,7 +300,7 @@ class PortfolioRows:
         return True
 
     def _show_held(self, from_ts: int) -> None:
-        """Tell the listener of lows, highs and closes from a time on."""
+        """Pass lows, highs and closes from a time on to the listener."""
         _, low_ts, high_ts, _ = self._times(NEVER)
         for at, tick in ((low_ts, LOW), (high_ts, HIGH), (NEVER, CLOSE)):
             if at >= from_ts:
@@ -308,12 +308,12 @@ class PortfolioRows:
                     self._listener.on_mid(number, self.rows[number].mid_in_row(tick))
 
     def _times(self, end_ts: int) -> tuple[int, int, int, int]:
-        """Return when the rows of the step show their four ticks where nobody acts."""
+        """Return the times of the four ticks of the step's rows without orders or levels."""
         begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
         return begin_ts + lag, begin_ts + length // 4, begin_ts + length // 2, end_ts - 1 - lag
 
     def _tell_ticks(self, loud: list[int], end_ts: int) -> None:
-        """Tell the ticks of rows one by one, as far as they come before the end of the step."""
+        """Deliver the ticks of rows one by one, up to the end of the step."""
         heads, listener = self._heads, self._listener
         for number in loud:
             self._begin(number, end_ts)
@@ -329,7 +329,7 @@ class PortfolioRows:
             self._tell(number, shown)
             if listener.is_stopped:
                 return
-            # Asked at once: what the bot waits for now decides about the next tick.
+            # Fetched at once: the next tick depends on the levels and orders of this moment.
             following = next(others, None)
             if following is not None:
                 heapreplace(heads, (following.at, number, following, others))
@@ -342,7 +342,7 @@ class PortfolioRows:
         self._mark_until(ALL)
 
     def _mark_until(self, key: Key) -> bool:
-        """Move equity by the ticks of still positions before another one; False after a STOP."""
+        """Move equity by the ticks of still positions before another tick; False after a STOP."""
         marks, listener = self._marks, self._listener
         while self._marked < len(marks) and marks[self._marked] < key:
             at, number, tick = marks[self._marked]
@@ -360,7 +360,7 @@ class PortfolioRows:
         return True
 
     def _begin(self, number: int, end_ts: int) -> None:
-        """Begin to tell the ticks of a symbol's next row."""
+        """Begin delivering the ticks of a symbol's next row."""
         self._ends[number], self._opens[number] = end_ts, NEVER
         others = self.rows[number].shown_in_row()
         shown = next(others)
@@ -368,7 +368,7 @@ class PortfolioRows:
         heappush(self._heads, (shown.at, number, shown, others))
 
     def _tell(self, number: int, shown: Shown) -> None:
-        """Tell a tick as the line at its place among those that are passed over."""
+        """Deliver a tick with the line number of its place among the skipped ones."""
         key, told = (shown.at, number), self._told
         self._open_until(key)
         open_ts = 0
@@ -382,7 +382,7 @@ class PortfolioRows:
         self.rows[number].tell_shown(shown, seq)
 
     def _open_until(self, key: Key) -> None:
-        """Tell the listener of the bars passed over that open before a tick."""
+        """Pass the skipped bars that open before a tick to the listener."""
         quiet, opened = self._quiet, self._opened
         if opened == len(quiet):
             return
@@ -392,7 +392,7 @@ class PortfolioRows:
             self._opened = last
 
     def _close_late(self, number: int, ts: int, end_ts: int) -> None:
-        """Tell the bars of a row whose ticks went on into the next one, and begin that."""
+        """Deliver the bars of a row whose ticks went on into the next row, and begin that."""
         key, rows = (ts, number), self.rows[number]
         # Its strategy may read the touch of every symbol.
         for other in self._quiet:
@@ -423,29 +423,29 @@ class PortfolioRows:
             if count := self._passed.before_of(number, key):
                 self._listener.on_cut(number, self.rows[number].bids_in_row(count))
 
-    # --- what closes --------------------------------------------------------------------------
+    # --- closing bars -------------------------------------------------------------------------
 
     def _close(self, members: list[int], before: int, end_ts: int) -> None:
-        """Tell the bars that close with the step, each symbol's in turn, and the beat.
+        """Deliver the bars that close with the step, symbol by symbol, and the beat.
 
         Args:
             members: The symbols with a bar.
-            before: The line before the closes that were passed over, were nothing told.
+            before: The line before the skipped closes, if nothing were delivered.
             end_ts: When the step is over.
         """
         listener, opens, calm = self._listener, self._opens, self._calm
         late = {head[1] for head in self._heads}
         quiet, held, told = self._quiet, self._held, self._told
         closed_ts = end_ts - 1 - self._lag_ms
-        # Whatever is told from here on stands behind them.
+        # All later lines come after them.
         self._quiet, self._passed, self._told = [], NO_TICKS, []
         self._opened = 0
-        # Symbols that were told the last tick of their row, beside which others are passed over.
+        # Symbols whose last tick was delivered while others were skipped.
         closing = [number for ts, number in told if ts == closed_ts]
         before += len([ts for ts, _ in told if ts < closed_ts])
         if quiet:
             listener.on_time(end_ts)
-        # These come before any bar, whose strategy may read the touch of every symbol.
+        # These come before any bar, as a strategy may read the touch of every symbol.
         for number in quiet:
             self.rows[number].show_row()
         for number in held:
@@ -463,7 +463,7 @@ class PortfolioRows:
                     rows.tell_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0
-                elif end_ts <= self._beat_ts:  # Nothing followed that could stop the run.
+                elif end_ts <= self._beat_ts:  # No message followed that could stop the run.
                     self.seq = rows.seq
                     opens[number] = rows.opens_ts
                     continue
@@ -484,7 +484,7 @@ class PortfolioRows:
             opens[number] = rows.opens_ts
 
     def _tells_due(self, number: int, end_ts: int) -> bool:
-        """Tell a symbol's ticks of the very end of its row; return whether none comes later."""
+        """Deliver a symbol's ticks at the very end of its row; return whether none comes later."""
         heads = self._heads
         while heads and heads[0][:2] == (end_ts, number):
             _, _, shown, others = heads[0]

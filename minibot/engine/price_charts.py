@@ -1,7 +1,7 @@
 """Price charts: candles from a file's bars, or from ticks by the second, widened to minutes.
 
-They are for the eye, so that floats are enough. Every width divides the hour, so that equity, which
-is looked at as a candle begins, is known at the end of each.
+They are only drawn, so floats are enough. Every width divides the hour, so that equity, which is
+read at the beginning of a candle, is known at the end of each hour.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from minibot.engine.run_result import PriceBar
 from minibot.events.model import MarketTick
 from minibot.events.money import parse_amount
 
-# Ticks begin with the first, and go on to the next when there are too many candles.
+# Ticks begin with the first width, and change to the next when there are too many candles.
 WIDTHS_MS: Final = (1_000, 10_000, 60_000)
 CANDLES_MAX: Final = 20_000
 
 
 class PriceCharts:
-    """Keeps the candles of each symbol.
+    """Candles of each symbol.
 
     Args:
-        prices: Where they are kept, by symbol.
-        interval_ms: How far prices of the source lie apart at least; a second for ticks.
+        prices: The candles by symbol, filled here.
+        interval_ms: Least time between prices of the source; a second for ticks.
     """
 
     def __init__(self, prices: dict[str, MutableSequence[PriceBar]], interval_ms: int) -> None:
@@ -36,7 +36,7 @@ class PriceCharts:
         self._last: dict[str, str] = {}
 
     def on_tick(self, tick: MarketTick, ts: int) -> int:
-        """Take a tick; if it begins a candle, except the symbol's first, return when, else 0."""
+        """Take a tick; return the time of the candle that it begins, 0 if none or the first."""
         symbol = tick.symbol
         if ts < self._until.get(symbol, 0):
             if tick.price != self._last.get(symbol):
@@ -57,13 +57,13 @@ class PriceCharts:
         return start if len(bars) > 1 else 0
 
     def on_ticks(self, ticks: Iterable[MarketTick], times: Iterable[int]) -> None:
-        """Take ticks in a row, each with its time, with nobody to tell of a candle."""
+        """Take several ticks with their times, without reporting candles."""
         until, last, prices = self._until, self._last, self._prices
         for tick, ts in zip(ticks, times, strict=True):
             symbol, price = tick.symbol, tick.price
             if ts >= until.get(symbol, 0):
                 self.on_tick(tick, ts)
-            elif price != last[symbol]:  # Most repeat the price within their candle.
+            elif price != last[symbol]:  # Most ticks repeat the last price of their candle.
                 last[symbol] = price
                 _widen(prices[symbol][-1], float(price))
 
@@ -75,7 +75,7 @@ class PriceCharts:
         }
 
     def _join(self) -> None:
-        """Go on with wider candles, and make those before them as wide."""
+        """Continue with wider candles, and widen the former ones."""
         self._width_ms = width_ms = self._wider.pop(0)
         for symbol, bars in self._prices.items():
             joined: list[PriceBar] = []

@@ -1,4 +1,4 @@
-"""A recorded run, opened for reading: its manifest, its queues, and how its lines are decoded."""
+"""A recorded run, opened for reading: its manifest, its queues and its codec."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, 
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 
-# What every core reads.
+# The queues that every core reads.
 SHARED = frozenset({TICKS})
 
 Found = TypeVar("Found")
 
-_tail: Final = itemgetter(slice(-TAIL_BYTES, None))  # In which a line's type stands.
+_tail: Final = itemgetter(slice(-TAIL_BYTES, None))  # The part of a line that holds its type.
 
 
 @cache
 def _contracts() -> Contracts:
-    """Return the project's contracts, compiled once by each process."""
+    """Return the project's contracts, compiled once per process."""
     return Contracts.of_project()
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run's folder, opened for reading: its manifest, its queues and how to decode them."""
+    """A run's folder, opened for reading: its manifest, its queues and its codec."""
 
     run_dir: Path
     manifest: Manifest
@@ -66,13 +66,13 @@ class Recorded:
         """Folder of the run's queues."""
         sealed = self.run_dir / "queues"
         is_sealed = os.path.lexists(self.run_dir / "seal.json")
-        if is_sealed or sealed.exists():  # A sealed run's queues stand nowhere else.
+        if is_sealed or sealed.exists():  # The queues of a sealed run are only here.
             return sealed
         return self.run_dir.parents[1] / "queues"
 
     @property
     def quote_asset(self) -> str:
-        """Asset in which the run's money is counted."""
+        """Asset in which the run counts its money."""
         return str(self.manifest.config["portfolio"]["quote_asset"])
 
     def opening(self) -> tuple[int, RunOpening]:
@@ -92,25 +92,25 @@ class Recorded:
         return self.codec.decode(queue.partition("/")[0], line.json)
 
     def lines(self, queue: str) -> LineSource:
-        """Return the lines of a queue, or of one part of it, up to where it is damaged."""
+        """Return the lines of a queue, or of one part of it, up to the first damage."""
         name, _, part = queue.partition("/parts/")
         return LineSource(open_intact(self.queues, name, part=part or None))
 
     def events(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) of a queue, or of one part of it, up to where it is damaged.
+        """Yield (seq, event) of a queue, or of one part of it, up to the first damage.
 
         Args:
-            queue: Its name, or that of one part of it.
-            is_ahead: Where the queue is long, another process reads ahead.
+            queue: Name of the queue, or of one part of it.
+            is_ahead: Whether another process reads ahead if the queue is long.
         """
         decode_many = self.codec.decode_many
         for first_seq, events in self._decoded(queue, is_ahead, decode_many, lambda event: [event]):
             yield from enumerate(events, first_seq)
 
     def parts(self, queue: str) -> list[str]:
-        """Return the names of a shared queue's parts that were written, each as `events` takes it.
+        """Return the names of a shared queue's existing parts, in the form that `events` takes.
 
-        They are the truth: what a launcher had yet to merge when it was killed stands there alone.
+        Parts are the truth: lines that a killed launcher had not merged yet are only there.
         """
         folder = queue_folder(self.queues, queue) / PARTS
         return [
@@ -120,7 +120,7 @@ class Recorded:
         ]
 
     def rows(self, queue: str, *, is_ahead: bool = False) -> Iterator[tuple[int, Row]]:
-        """Yield times and payloads of `events` in rows of one type, each with its first's seq."""
+        """Yield times and payloads of `events` in runs of one type, each with its first seq."""
         return self._decoded(queue, is_ahead, self.codec.decode_row, _alone)
 
     def _decoded(
@@ -130,9 +130,9 @@ class Recorded:
         decode_many: Callable[[str, Sequence[bytes]], Found | None],
         alone: Callable[[Event], Found],
     ) -> Iterator[tuple[int, Found]]:
-        """Yield what many lines of one type are decoded to, each with the seq of the first line.
+        """Yield the result of decoding many lines of one type, each with the seq of the first line.
 
-        Lines that cannot be decoded together come one by one, each event by `alone`.
+        Lines that cannot be decoded together come one by one, decoded by `alone`.
         """
         name, _, part = queue.partition("/parts/")
         read = batches_ahead if is_ahead else batches
@@ -144,7 +144,7 @@ class Recorded:
                 if found is not None:
                     yield seq, found
                 else:
-                    for place, json in enumerate(jsons, seq):  # A refused line raises only there.
+                    for place, json in enumerate(jsons, seq):  # A refused line raises here.
                         yield place, alone(self.codec.decode(name, json))
                 seq += len(jsons)
 
@@ -159,7 +159,7 @@ class Recorded:
         yield from ranges_of(folder, queue, self.codec)
 
     def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
-        """Yield the inputs of a role in logged order, less what its dead letters name."""
+        """Yield the inputs of a role in logged order, without lines that its dead letters name."""
         named = self.named(role)
         return logged_steps(
             self.order_log(role),
@@ -172,37 +172,37 @@ class Recorded:
         )
 
     def desk(self, readers: int = 1) -> Desk:
-        """Return a desk, at which several roles of one process share one reading of each queue."""
+        """Return a desk where several roles of one process share one reading of each queue."""
         return Desk(self.codec, lambda queue: self.lines(queue).reader, readers)
 
     def runs(self, role: RoleSpec, desk: Desk, reader: int) -> Iterator[Run]:
         """Yield the inputs of a role in logged order, many at once; see `named`.
 
         Args:
-            role: Whose.
-            desk: Where it reads.
-            reader: Its number there.
+            role: Name of the role.
+            desk: The desk where it reads.
+            reader: Its number at the desk.
         """
         return logged_runs(self.order_log(role), desk, reader, SHARED)
 
     def logged(self, role: RoleSpec) -> dict[str, int]:
-        """Return by queue the last line that a role's input log names."""
+        """Return the last line of each queue in a role's input log."""
         return {ack.queue: ack.to_seq for ack in self.order_log(role)}
 
     def named(self, role: RoleSpec) -> set[tuple[str, int]]:
-        """Return queue and number of what a role's dead letters name: it was not taken."""
+        """Return queue and number of the lines in a role's dead letters, which were not taken."""
         folders = {queue: self._folder(role, queue) for queue in role.inputs}
         return named_lines(folders, self.codec)
 
     def published(self, role: RoleSpec) -> int:
-        """Return how many lines the queues that a role reads have together."""
+        """Return the total number of lines in the queues that a role reads."""
         return sum(open_reader(self.queues, queue).head().lines for queue in role.inputs)
 
     def positions(self, role: RoleSpec) -> dict[str, int]:
-        """Return by queue how many lines a role has done with, by its cursors.
+        """Return the number of lines of each queue that a role has finished, by its cursors.
 
-        A cursor moves after the outputs of what lies before it are durable, so up to there a run
-        that is still going can be proven.
+        A cursor moves only after the outputs of the lines before it are durable, so a run that is
+        still going can be proven up to there.
         """
         done = {}
         for queue in role.inputs:

@@ -1,8 +1,8 @@
-"""Stopped entries of a recorded run, from its verdicts and from what an operator ordered.
+"""Stopped entries of a recorded run, from its verdicts and its operator's requests.
 
-A resume makes risk forget the refusals for a halt. Which verdicts came before it, no time tells:
-a signal keeps the time of its tick, and risk may take it before or after an order of that time.
-Risk's own input log tells it, as it names the last signal that was taken before each order.
+A resume makes risk forget the refusals for a halt. Times do not show which verdicts came before it:
+a signal has the time of its tick, and risk may take it before or after a request of the same time.
+Risk's input log shows it, as it names the last signal taken before each request.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from minibot.events.names import CONTROL, RISK_ACTIONS, RISK_ROLE, SIGNALS
 
 
 class RecordedStops:
-    """Recount of stopped entries: every verdict is given to `on_action`, then `end` is called.
+    """Recount of stopped entries: pass every verdict to `on_action`, then call `end`.
 
     Args:
         recorded: The run, running or ended.
 
     Attributes:
-        stops: Those of the verdicts so far.
+        stops: The stopped entries of the verdicts so far.
     """
 
     def __init__(self, recorded: Recorded) -> None:
         self.stops = EntryStops()
         self._resumes = _resumes_of(recorded)
-        # Signals are read where there are resumes, and those that may be refused are kept.
+        # Signals are read only if there are resumes; those that may be refused are kept.
         self._seqs: dict[str, int] = {}
         if self._resumes:
             self._seqs = {
@@ -43,7 +43,7 @@ class RecordedStops:
         self.stops.on_action(action, ts)
 
     def end(self) -> EntryStops:
-        """Return the stops behind the last verdict, and behind each resume that followed it."""
+        """Return the stopped entries after the last verdict and after each later resume."""
         while self._resumes:
             self._resume()
         return self.stops
@@ -54,7 +54,7 @@ class RecordedStops:
 
 
 def entry_stops_of(recorded: Recorded) -> EntryStops:
-    """Return the stopped entries of a run as they stand behind all that is recorded."""
+    """Return the stopped entries of a run at the end of its record."""
     found = RecordedStops(recorded)
     for _, event in recorded.events(RISK_ACTIONS):
         if isinstance(event.payload, RiskAction):
@@ -63,7 +63,7 @@ def entry_stops_of(recorded: Recorded) -> EntryStops:
 
 
 def _resumes_of(recorded: Recorded) -> list[int]:
-    """Return for each resume that risk took the number of the last signal before it; 0 for none."""
+    """Return, for each resume that risk took, the number of the last signal before it, or 0."""
     resumes = [seq for seq, event in recorded.events(CONTROL) if isinstance(event.payload, Resume)]
     found: list[int] = []
     if not resumes:

@@ -1,7 +1,7 @@
-"""Market events in a row through one replayed core; of ticks that change nothing, the last.
+"""Consecutive market events through one replayed core; of ticks in its quiet range, only the last.
 
-A core is told of the last of those ticks that, by its own word (`Core.quiet_range`), leave it as
-the last one does, as in a backtest. Whatever is no such tick is processed by itself.
+As in a backtest, a core gets only the last of several ticks within its `Core.quiet_range`. Every
+other event is processed separately.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from minibot.events.decimals import NumberError
 from minibot.events.model import Event, MarketTick, Payload
 from minibot.events.parse_cache import ParseCache
 
-# To ask a core for its quiet range costs as much as a few ticks do.
+# A call of `quiet_range` costs as much as a few ticks.
 ROW_MIN: Final = 4
-# So many ticks go one by one after a core was asked in vain.
+# Number of ticks processed one by one after a call without a range.
 PAUSE: Final = 16
-# More places than amounts have, or zeros behind them.
+# Texts with more places than amounts have, or with trailing zeros.
 _too_fine: Final = re.compile(r"\.\d{9}").search
 
 
 class Row:
-    """Inputs of `market_ticks` in a row through one core.
+    """Consecutive inputs of `market_ticks` through one core.
 
     Args:
-        core: Processes them.
-        amounts: Amounts by their text; without any each input is processed by itself.
+        core: The core that processes them.
+        amounts: Amounts by their text; if empty, each input is processed separately.
 
     Attributes:
-        at: How many have been taken; the one at this place is under way where something raises.
-        now: Market time of the last that was taken, which never goes back.
+        at: Number of inputs taken; if an error is raised, the input at this index caused it.
+        now: Market time of the last input taken, which never goes back.
     """
 
     def __init__(self, core: Core, amounts: ParseCache | None = None) -> None:
@@ -47,12 +47,12 @@ class Row:
         self._first_seq = 0
         self._tick = ScaledTick()
         self._pause = 0
-        # Places of ticks of one symbol in a row, and the numbers of those that were come to.
+        # Bounds of runs of ticks of one symbol, and the touches of the present run.
         self._rows: list[tuple[int, int]] = []
         self._touches: _Touches | None = None
 
     def begin(self, events: Sequence[Event], first_seq: int, now: int) -> None:
-        """Take over inputs, the first of them line `first_seq`, to be taken not before `now`."""
+        """Set the inputs, the first of them line `first_seq`, to be taken at `now` or later."""
         self.at = 0
         self.now = now
         self._events = events
@@ -61,7 +61,7 @@ class Row:
         self._touches = None
 
     def go(self) -> list[Message] | None:
-        """Take inputs up to the next one that something follows from; return what follows."""
+        """Process inputs up to the next one with an effect; return the messages that follow."""
         size = len(self._events)
         while self.at < size:
             if not (self._may_skip() and self._skip()) and (said := self._one()):
@@ -77,7 +77,7 @@ class Row:
         return said
 
     def _may_skip(self) -> bool:
-        """Return whether enough ticks in a row begin here, and it is time to ask the core."""
+        """Return whether enough ticks in a row begin here, and the core may be called again."""
         if self._pause:
             self._pause -= 1
             return False
@@ -90,7 +90,7 @@ class Row:
         return first <= self.at and last - self.at >= ROW_MIN
 
     def _skip(self) -> bool:
-        """Tell the core of the last of ticks that change nothing; False where the first is none."""
+        """Pass the last tick within the quiet range to the core; False if the first is outside."""
         first, event = self._rows[0][0], self._events[self.at]
         at = self.at - first
         quiet = self._core.quiet_range(cast("MarketTick", event.payload).symbol, self.now)
@@ -112,21 +112,21 @@ class Row:
         return True
 
     def _read_touches(self) -> _Touches | None:
-        """Return the touches of the row that is come to; None where one cannot be read."""
+        """Return the touches of the present run; None if one cannot be read."""
         if self._touches is None and self._amounts is not None:
             first, last = self._rows[0]
             events = self._events[first:last]
             ticks = [cast("MarketTick", event.payload) for event in events]
             touches = _Touches(ticks, [event.ts for event in events], self._amounts)
             if not touches.is_readable:
-                del self._rows[0]  # The core meets the one that cannot be read, in its turn.
+                del self._rows[0]  # The core meets the unreadable one in its turn.
                 return None
             self._touches = touches
         return self._touches
 
 
 class _Touches:
-    """The touches of ticks in a row, of one symbol; numbers are read of what is asked for."""
+    """The touches of consecutive ticks of one symbol; numbers are read only when needed."""
 
     def __init__(self, ticks: Sequence[MarketTick], times: list[int], amounts: ParseCache) -> None:
         self.times = times
@@ -142,15 +142,15 @@ class _Touches:
         return _too_fine(",".join(self._bid_qtys + self._ask_qtys)) is None
 
     def within(self, quiet: QuietRange, first: int, now: int) -> int:
-        """Return how many ticks from `first` on, taken from market time `now` on, change nothing.
+        """Return how many ticks from `first` on, taken from market time `now` on, have no effect.
 
         Raises:
             NumberError: A price has more places than amounts have.
         """
         touches = list(zip(self._bids[first:], self._asks[first:], strict=True))
         times, read, contains = self.times[first:], self._read, quiet.contains
-        # Few touches are another one than before, so that each is asked for once, at the first's
-        # time: whether that has come to an end is asked for afterwards.
+        # Few touches differ from the one before, so each is checked once, at the first tick's time;
+        # whether the range has ended by then is checked afterwards.
         beyond = {
             touch for touch in set(touches) if not contains(read(touch[0]), read(touch[1]), now)
         }
@@ -177,7 +177,7 @@ class _Touches:
 
 
 def _rows_of(events: Sequence[Event]) -> list[tuple[int, int]]:
-    """Return the bounds (last excluded) of each row of ticks of one symbol."""
+    """Return the bounds (last excluded) of each run of ticks of one symbol."""
     payloads = [event.payload for event in events]
     if set(map(type, payloads)) == {MarketTick}:
         ticks = cast("list[MarketTick]", payloads)

@@ -1,12 +1,13 @@
 """Replay of a run's recorded inputs through the same cores, compared byte for byte.
 
-Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
-derives must stand in its queues, event by event, and nothing else. In a run that was stopped, two
-things are accepted and counted: derived events that were no longer written at the end of a queue
-(`missing`), and lines that follow from inputs behind the last logged range (`unproven`).
+Strategy, risk and execution each get their own logged inputs in their own logged order. The events
+that each derives must equal those in its queues, one by one, and there must be no others. In a run
+that was stopped, two differences are accepted and counted: derived events that were no longer
+written at the end of a queue (`missing`), and lines that follow from inputs after the last logged
+range (`unproven`).
 
-A `Window` narrows what is compared, never what is taken: every replay begins at the first input of
-the run, because a state is trusted only when it was reckoned here.
+A `Window` narrows the comparison, never the inputs: every replay begins at the first input of the
+run, because only a state computed here is trusted.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ __all__ = [
 
 PROGRESS_EVERY: Final = 4096
 
-# The sha256 of no event at all.
+# The sha256 of an empty sequence of events.
 NOTHING: Final = hashlib.sha256().hexdigest()
 
 OnStep = Callable[[LoggedStep, Core, Sequence[tuple[str, Event]]], None]
@@ -60,8 +61,8 @@ OnTaken = Callable[[LoggedStep], None]
 class Window:
     """Window of a replay's comparison, in Unix ms of market time, both ends included.
 
-    The time of an input is that of the last `market_ticks` line which its role had taken by then:
-    it never goes back, and a fill that follows from the input is booked no earlier.
+    The time of an input is the time of the last `market_ticks` line that its role had taken: it
+    never goes back, and a fill that follows from the input is not booked earlier.
     """
 
     from_ms: int = 0
@@ -83,7 +84,7 @@ WHOLE: Final = Window()
 
 @dataclass(slots=True)
 class HourReplay:
-    """Inputs and outputs of a role in one hour of market time, counted up to any difference."""
+    """Inputs and outputs of a role in one hour of market time, counted up to a difference."""
 
     inputs: int = 0
     outputs: Counter[str] = field(default_factory=Counter)
@@ -95,12 +96,12 @@ class RoleReplay:
     """Result of replaying one role.
 
     Attributes:
-        inputs: All that it took; `compared` are those in the window.
+        inputs: Number of inputs taken; `compared` is the number in the window.
         now: Market time at which it took its last input, Unix ms.
-        clock: The `ts` of the last market event that it came to; the window goes by this one.
-        is_cut: Whether inputs were left, behind the window or behind `until` of `Taking`.
-        missing: How many derived events have no line left in their queue.
-        unproven: How many recorded lines no logged input led to.
+        clock: The `ts` of the last market event that it reached; the window uses this one.
+        is_cut: Whether inputs were left, after the window or after `until` of `Taking`.
+        missing: Number of derived events without a line in their queue.
+        unproven: Number of recorded lines without a logged input that causes them.
     """
 
     role: str
@@ -143,10 +144,10 @@ def processor_of(recorded: Recorded, role: str, core: Core | None = None) -> Pro
 
 
 class Listener(Protocol):
-    """Listener of a replay that does not need each input by itself, so most go in batches."""
+    """Listener of a replay that takes most inputs in batches."""
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
-        """Take inputs in a row, from line `first_seq` on, before what follows from the last."""
+        """Take consecutive inputs, from line `first_seq` on, before the events of the last one."""
         ...
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
@@ -167,18 +168,18 @@ def replay_role(
     is_compared: bool = True,
     without: Collection[str] = (),
 ) -> RoleReplay:
-    """Replay one role and compare what it derives with what it recorded.
+    """Replay one role and compare its derived events with its recorded ones.
 
     Args:
         recorded: The run.
         name: One that has a core.
         core: Another core than the recorded profile's.
         on_step: Called after each input with the core and the events it derived.
-        on_taken: Called before each input, also for one that is a known double and not applied.
-        listener: Told of inputs in a row; many times quicker than to be asked for each.
-        window: What is compared; nothing behind its end is taken.
-        result: Filled as the replay goes, so that it stands also when the record breaks off.
-        is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
+        on_taken: Called before each input, also for a known repeat that is not applied.
+        listener: Called with consecutive inputs; many times faster than a call for each.
+        window: The time that is compared; no input after its end is taken.
+        result: Filled during the replay, so that it is valid even if the record breaks off.
+        is_compared: Whether recorded outputs are compared; else the inputs are only taken again.
         without: Types of events that are counted and not processed; none of `market_ticks`.
     """
     found = RoleReplay(name) if result is None else result
@@ -205,15 +206,15 @@ class Taking:
 
     Args:
         recorded: The run.
-        result: Filled on the way.
-        desk: Where the role reads.
-        reader: Its number there.
-        window, core, on_step, on_taken, listener: As `replay_role` takes them.
+        result: Filled during the pass.
+        desk: The desk where the role reads.
+        reader: Its number at the desk.
+        window, core, on_step, on_taken, listener: As in `replay_role`.
         until: By queue, the last line to take, for a run that is still going.
-        is_compared, without: Likewise.
+        is_compared, without: As in `replay_role`.
 
     Attributes:
-        processor: Gives the inputs to the core.
+        processor: The processor of the role.
     """
 
     def __init__(
@@ -233,7 +234,7 @@ class Taking:
         without: Collection[str] = (),
     ) -> None:
         self.processor = processor_of(recorded, result.role, core)
-        # The ids of plain runs are remembered many at a time.
+        # The ids of plain runs are remembered in batches.
         self._known = self.processor.known = ManyIds()
         self._recorded = recorded
         self._role = recorded.roles.roles[result.role]
@@ -252,10 +253,10 @@ class Taking:
         self._row = Row(self.processor.core, desk.amounts)
 
     def turns(self) -> Iterator[None]:
-        """Take all inputs, some at each turn; ends with the first difference or the window.
+        """Take all inputs, some per turn; stop at the first difference or the end of the window.
 
         Raises:
-            RunStop: The record breaks off, or a core found something that cannot be.
+            RunStop: The record breaks off, or a core found an impossible state.
         """
         result = self._result
         try:
@@ -298,7 +299,7 @@ class Taking:
                 return
 
     def _compare(self, n: int, cause_id: str, events: Sequence[tuple[str, Event]]) -> bool:
-        """Compare derived events with the record; False at a difference."""
+        """Compare derived events with the record; return False at a difference."""
         core = self.processor.core
         if self._listener is not None:
             self._listener.on_made(core, events)
@@ -313,9 +314,9 @@ class Taking:
     # --- many at once -------------------------------------------------------------------------
 
     def _is_plain(self, run: Run) -> bool:
-        """Return whether a run is all of market events that nothing has to be asked about.
+        """Return whether a run consists of market events that need no separate check.
 
-        They are new, decoded, inside the window and of one hour; their ids are remembered then.
+        They are new, decoded, inside the window and of one hour; if so, their ids are remembered.
         """
         if run.queue != TICKS or self._on_step is not None or self._on_taken is not None:
             return False
@@ -335,7 +336,7 @@ class Taking:
         )
 
     def _take_all(self, run: Run) -> None:
-        """Take a plain run: what `_take_each` does, counted where something follows."""
+        """Take a plain run, like `_take_each`; count inputs at each one that has an effect."""
         events = cast("list[Event]", run.events)
         now, row = self.processor.now, self._row
         row.begin(events, run.lines[0].seq, max(now.value, run.taken_ts))
@@ -350,7 +351,7 @@ class Taking:
                     if not self._compare(self._result.inputs, cause.id, derived):
                         return
         except BaseException:
-            # As far as it came, with the input that it came to grief on.
+            # Up to and including the input that raised.
             now.value = row.now
             self._count(run, counted, max(counted, min(row.at + 1, len(events))))
             raise
@@ -392,7 +393,7 @@ class _RoleComparison:
         result.outputs = dict.fromkeys(queues, 0)
 
     def count(self, n: int, now: int, ts: int) -> None:
-        """Note an input: its number, the market time of it, and its own."""
+        """Note an input: its number, the market time when it was taken, and its own time."""
         result = self._result
         result.inputs = n
         result.now = now
@@ -408,11 +409,11 @@ class _RoleComparison:
         self._hour.inputs += 1
 
     def is_of_hour(self, first: int, last: int) -> bool:
-        """Return whether inputs of these times belong to the hour that is counted now."""
+        """Return whether inputs of these times belong to the hour being counted."""
         return first > 0 and last < self._hour_end
 
     def count_many(self, n: int, now: int, inputs: int) -> None:
-        """Note inputs in a row that are all inside the window and of the hour that is counted."""
+        """Note consecutive inputs, all inside the window and the hour being counted."""
         result = self._result
         result.inputs = n
         result.now = now
@@ -423,7 +424,7 @@ class _RoleComparison:
     def take(self, queue: str, event: Event) -> Compared:
         """Compare one derived event with the next recorded line of its queue.
 
-        Before the window only ids are compared: the line has to be that event's, whatever it says.
+        Before the window only ids are compared, not contents.
         """
         result = self._result
         found = self._comparison.take(queue, event, is_id_enough=not self.is_inside)
@@ -439,7 +440,7 @@ class _RoleComparison:
         return found
 
     def take_rest(self, core: Core) -> None:
-        """Take the recorded lines that nothing was derived for, behind the last input."""
+        """Take the recorded lines without a derived event, after the last input."""
         rest: dict[str, Line] = {}
         for queue, line in self._comparison.rest():
             rest.setdefault(queue, line)
@@ -465,18 +466,18 @@ def underived(
     inputs: int,
     core: Core,
 ) -> Difference | None:
-    """Return the difference of recorded lines that nothing was derived for; None for no such.
+    """Return the difference of recorded lines without a derived event; None for none.
 
-    A line is one if the input from which it follows was taken. The queues of derived inputs are
-    read to know that.
+    Such a line is a difference if the input from which it follows was taken; the queues of derived
+    inputs are read to find that out.
 
     Args:
         recorded: The run.
         name: The role that wrote the lines.
         rest: The first such line of each queue.
-        taken: By queue, the last line that its core took.
-        inputs: How many inputs that were.
-        core: It, behind the last of them.
+        taken: The last line that its core took, by queue.
+        inputs: Number of inputs taken.
+        core: The core after the last of them.
     """
     for queue, line in rest.items():
         event = recorded.decode(queue, line)
@@ -493,13 +494,13 @@ def _is_taken(
         for seq, event in () if queue == TICKS else recorded.events(queue):
             if event.id == cause:
                 return seq <= taken.get(queue, 0)
-    # It is a market event then, whose line what follows from it names.
+    # Then it is a market event, whose line number is in the events that follow from it.
     return tick_seq is not None and tick_seq <= taken.get(TICKS, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The verdict over a whole run, or over a window of it."""
+    """Result of replaying a whole run, or a window of it."""
 
     run_id: str
     roles: tuple[RoleReplay, ...]
@@ -507,20 +508,20 @@ class Replay:
 
     @property
     def difference(self) -> Difference | None:
-        """The first difference in the time of the run: what others may only follow from."""
+        """The first difference by the run's time, from which the others may follow."""
         apart = [role for role in self.roles if role.difference is not None]
         apart.sort(key=lambda role: role.clock)
         found = [role.difference for role in apart if role.clock == apart[0].clock]
         ids = b"".join(one.found or b"" for one in found if one is not None)
         for one in found:
-            # A difference whose input is the differing event of another role follows from that.
+            # A difference follows from another if its input is the other role's differing event.
             if one is not None and f'"id":"{one.cause_id}"'.encode() not in ids:
                 return one
         return found[0] if found else None
 
     @property
     def is_identical(self) -> bool:
-        """True when every derived event stands as recorded, and none stands beside them."""
+        """True when every derived event equals the recorded one, and there are no others."""
         missing = sum(role.missing for role in self.roles)
         unproven = sum(role.unproven for role in self.roles)
         return self.difference is None and (self.was_stopped or missing + unproven == 0)
@@ -543,13 +544,13 @@ def replay_run(
 ) -> Replay:
     """Replay strategy, risk and execution of a recorded run, one role after the other.
 
-    A role ends at its first difference, and the roles after it are not replayed then.
+    A role ends at its first difference; then the roles after it are not replayed.
 
     Args:
         run_dir: The run's folder.
-        roles: Some of those that have a core; all by default.
-        progress: Told now and then how many of how many inputs have been taken.
-        without: As `replay_role` takes it.
+        roles: Roles with a core; all by default.
+        progress: Called now and then with the number of inputs taken and their total.
+        without: As in `replay_role`.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
@@ -566,7 +567,7 @@ def replay_run(
 
 
 class Counting:
-    """Counter that reports now and then the inputs processed and their total."""
+    """Counter that reports the inputs processed and their total now and then."""
 
     def __init__(
         self, recorded: Recorded, roles: Sequence[str], progress: Callable[[int, int], None]
@@ -580,7 +581,7 @@ class Counting:
         self._add(1)
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
-        """Count inputs in a row."""
+        """Count consecutive inputs."""
         self._add(len(events))
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
@@ -594,7 +595,7 @@ class Counting:
 
 
 def is_stopped(recorded: Recorded) -> bool:
-    """Return whether the run ended otherwise than planned: no END stands in its journal."""
+    """Return whether the run did not end as planned: its stop journal has no END."""
     try:
         kinds = [
             event.payload.to_json().get("kind")

@@ -1,7 +1,7 @@
-"""Charts of ticks in columns: candles, and equity marked only where something depends on it.
+"""Charts of ticks in columns: candles, and equity computed only where it is needed.
 
-Between two fills a position stands still, so equity follows the mids: its highs, its dips and its
-value as a candle begins are found when the next fill comes. Candles are those of `drawing`.
+Between two fills the position does not change, so equity follows the mids: its highs, its dips and
+its value at each candle's beginning are computed at the next fill. Candles are those of `drawing`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class RowCharts:
 
     Args:
         table: The ticks.
-        first: The row with which the market begins.
-        interval_ms: As wide as candles are at the beginning.
-        performance: Where equity is kept.
-        equity: Where its points go, one as each candle begins.
+        first: The first row of the market.
+        interval_ms: Width of the candles at the beginning.
+        performance: Performance of the run, with its equity.
+        equity: Equity points, one per candle, appended here.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class RowCharts:
         self._equity = equity
         self._first = self._row = first
         self._starts = Starts(table.columns["ts"], first, interval_ms)
-        self._next = 1  # The first candle finishes none.
+        self._next = 1  # The first candle ends none.
 
     def look(self, row: int) -> None:
-        """Look at equity on all rows before `row` that were not looked at."""
+        """Compute equity on all rows before `row` that are still due."""
         starts = self._starts
         while self._next < len(starts.rows) and starts.rows[self._next] < row:
             self._mark(starts.rows[self._next] + 1)
@@ -58,7 +58,7 @@ class RowCharts:
     def _mark(self, row: int) -> None:
         symbol = self._table.symbol
         if row > self._row and not self._performance.portfolio.has_lots(symbol):
-            self._row = row - 1  # What is not held has no part in equity.
+            self._row = row - 1  # A symbol that is not held has no part in equity.
         while self._row < row:
             last = min(row, self._row + BLOCK_ROWS)
             self._performance.on_mids(symbol, self._table.mids(self._row, last))
@@ -88,7 +88,7 @@ class RowCharts:
 
 
 class Starts:
-    """Beginnings of the candles, which become wider where there would be too many.
+    """Beginnings of the candles, which become wider if there would be too many.
 
     Attributes:
         rows, ts: The row of each candle's first tick, and when the candle begins.
@@ -97,7 +97,7 @@ class Starts:
     def __init__(self, ts: Array, first: int, width: int) -> None:
         self.rows: list[int] = []
         self.ts: list[int] = []
-        self._widths: list[tuple[int, int]] = []  # From which row on, candles of which width.
+        self._widths: list[tuple[int, int]] = []  # First row and width of candles from there.
         wider = [each for each in WIDTHS_MS if each > width]
         row, count, until = first, 0, int(ts[first])
         while row < len(ts):
@@ -112,14 +112,14 @@ class Starts:
             count += len(starts)
             if not wider or count <= CANDLES_MAX:
                 return
-            # The candle that was one too many is begun; from its row on they are wider.
+            # One candle too many has begun; from its row on they are wider.
             row = self.rows[-1]
             width = wider.pop(0)
             until = (int(ts[row]) // width + 1) * width
             count = len(heads_of(ts[first : row + 1] // width))
 
     def width_at(self, row: int) -> int:
-        """Return the width in ms to which all candles of the rows before `row` are joined."""
+        """Return the width in ms of all candles before `row`, after joining."""
         return [width for first, width in self._widths if first < row][-1]
 
 

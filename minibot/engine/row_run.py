@@ -1,4 +1,4 @@
-"""Walk of rows through the cores, and up to which row equity was marked."""
+"""Walk of rows through the cores, with equity marked up to a row."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class RowRun:
     """The rows of one table in one backtest.
 
     Args:
-        stretch: The first row span of the table; later ones go on where it ends.
-        lockstep: Whose cores take them.
-        run_id: Stands in the event of a tick.
-        result: Where equity and candles go.
-        interval_ms: As wide as candles are at the beginning.
+        stretch: The first row span of the table; later spans continue where it ends.
+        lockstep: The lockstep of the cores.
+        run_id: The run in the event of a tick.
+        result: Result of the backtest, which gets equity and candles.
+        interval_ms: Width of the candles at the beginning.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class RowRun:
         self._result = result
 
     def walk(self, last: int, seq: int) -> int:
-        """Walk on up to row `last` (excluded) or a STOP; return the next row.
+        """Walk up to row `last` (excluded) or a STOP; return the next row.
 
         Args:
             last: A row of the table.
-            seq: Of the first row, in `market_ticks`.
+            seq: Line of the first row in `market_ticks`.
         """
         self._is_walking = True
         self._rows.walk(last - self._first, seq)
@@ -51,7 +51,7 @@ class RowRun:
         return self._first + self._rows.row
 
     def on_message(self, message: Message) -> None:
-        """Take a message: equity is marked before a fill, and rows end behind risk's STOP."""
+        """Take a message: mark equity before a fill, and end the rows after risk's STOP."""
         if message.place == FILLS:
             row = self._rows.at if self._is_walking else self._rows.row - 1
             self._charts.look(self._first + row + 1)
@@ -59,7 +59,7 @@ class RowRun:
             self._rows.is_stopped = True
 
     def end(self) -> None:
-        """Look at the rest of the rows, and draw them all."""
+        """Mark equity on the remaining rows, and make all candles."""
         row = self._first + self._rows.row
         self._charts.look(row)
         price = self._table.columns["price"]

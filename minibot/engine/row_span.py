@@ -1,6 +1,6 @@
-"""Row spans: a market's ticks as rows, which a source may yield instead of events.
+"""Row spans: ticks of a market as rows, which a source may yield instead of events.
 
-Loaded by every backtest, so that it knows of arrays by name alone.
+Every backtest loads this module, so it names array types without importing numpy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RowSpan(NamedTuple):
-    """Rows `first` to `last` (excluded) of a table: at least one, and nothing between them."""
+    """Rows `first` to `last` (excluded) of a table: at least one, without events between them."""
 
     table: TickTable
     first: int
@@ -27,8 +27,8 @@ Item: TypeAlias = Root | RowSpan
 
 @runtime_checkable
 class Striding(Protocol):
-    """A source that can give rows instead of the events that they stand for."""
+    """A source that can yield rows instead of events."""
 
     def stretches(self) -> Iterator[Item] | None:
-        """Return the market of `roots`, ticks as row spans; None where they have to be events."""
+        """Return the market of `roots` with ticks as row spans; None if they have to be events."""
         ...

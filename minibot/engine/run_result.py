@@ -1,4 +1,4 @@
-"""Result of a backtest: every decision, and the data to judge and to draw it."""
+"""Result of a backtest: every decision, and the data for its figures and pictures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from minibot.engine.lazy_list import LazyList
 from minibot.engine.signal_log import SignalLog
 from minibot.events.model import BLOCK, Event, JsonObject, OrderResult, RiskAction, Signal
 
-# No process has made these events; the field is part of every event.
+# These events come from no process, but every event needs the field.
 NO_CMDLINE: Final = "0" * 64
 
 
 class Derived(NamedTuple):
-    """One event that a core derived: the queue it belongs to, and its number there."""
+    """One event that a core derived, with its queue and its number there."""
 
     queue: str
     seq: int
@@ -25,21 +25,21 @@ class Derived(NamedTuple):
 
 
 class EquityPoint(NamedTuple):
-    """Equity as a candle begins, or at the end of the run; hundred-millionths of quote."""
+    """Equity at a candle's beginning or at the end of the run; hundred-millionths of quote."""
 
     ts: int
     equity: int
 
 
 class EquityList(LazyList[EquityPoint]):
-    """List of equity points, one per candle, made when it is first read.
+    """List of equity points, one per candle, computed when it is first read.
 
     It is pickled as two columns: a year of minutes is half a million points, which as objects take
     a second to pickle and another to read.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Reduce the list to two columns and the function that makes an equal one of them."""
+        """Reduce the list to two columns and the function that restores it from them."""
         return _equity_of, ([point.ts for point in self], [point.equity for point in self])
 
 
@@ -49,7 +49,7 @@ def _equity_of(times: list[int], amounts: list[int]) -> EquityList:
 
 @dataclass(slots=True)
 class PriceBar:
-    """One candle of a symbol for the chart (`drawing`); floats, as it is for the eye."""
+    """One candle of a symbol for the chart (`drawing`); floats, as it is only drawn."""
 
     ts: int
     open: float
@@ -64,22 +64,22 @@ class BacktestResult:
 
     Attributes:
         config: The resolved profile.
-        sources: Their names.
+        sources: Names of the sources.
         from_ts, to_ts: Market time of the first and the last market event, Unix ms.
-        inputs: How many market events were taken, by type.
-        derived: Every signal, risk action, intent, result and fill, in the order they were made;
-            of a pass with a `DecisionRecord` without holds and order results.
-        equity: Equity as each candle but the first begins, and at the end of the run.
-        prices: By symbol, for the chart.
-        closes: By symbol, the first and the last close of the span, hundred-millionths of quote;
-            of ticks the first and the last price.
+        inputs: Number of market events taken, by type.
+        derived: Every signal, risk action, intent, result and fill, in order of derivation; after a
+            pass with a `DecisionRecord` without holds and order results.
+        equity: Equity at the beginning of each candle but the first, and at the end of the run.
+        prices: Candles for the chart, by symbol.
+        closes: By symbol, the first and the last close of the span in hundred-millionths of quote;
+            for ticks the first and the last price.
         performance: Exact equity, drawdown and round trips, as in a night.
-        lines: By symbol and name, what the strategy plotted, with its times; empty where no page
-            is drawn.
-        stop: Reason code where risk stopped the run, else empty.
-        assumptions: What the sources had to make up, one sentence each; stands in every report.
-        entered_at_low: How many positions a resting order opened at the low of a modelled bar: of
-            its two possible paths, the one with the high before that low counts.
+        lines: Lines that the strategy plotted, with their times, by symbol and name; empty without
+            a page.
+        stop: Reason code if risk stopped the run, else empty.
+        assumptions: Facts that the sources had to assume, one sentence each, for every report.
+        entered_at_low: Number of positions that a resting order opened at the low of a modelled
+            bar: of the two possible paths, the one with the high before that low counts.
         elapsed_s: Machine time of the walk through the market.
     """
 
@@ -103,7 +103,7 @@ class BacktestResult:
 
     @property
     def digest(self) -> str:
-        """The decision digest, reckoned when it is first read: of a run that is over."""
+        """The decision digest, computed when it is first read after the run."""
         if not self._digest:
             digest = DecisionDigest()
             for item in self.derived:
@@ -113,12 +113,12 @@ class BacktestResult:
 
     @digest.setter
     def digest(self, hex_digest: str) -> None:
-        """Take a digest that was reckoned during the run."""
+        """Set a digest that was computed during the run."""
         self._digest = hex_digest
 
     @property
     def log(self) -> SignalLog:
-        """Counts of signals and unfilled orders, gathered when they are first read."""
+        """Counts of signals and unfilled orders, computed when they are first read."""
         if self._log is None:
             log = SignalLog(has_values=True)
             for event in self.of("signals"):
@@ -135,13 +135,13 @@ class BacktestResult:
 
     @log.setter
     def log(self, log: SignalLog) -> None:
-        """Take the log of signals that was gathered during the run."""
+        """Set the log of signals that was collected during the run."""
         self._log = log
 
     def under(self, config: JsonObject) -> BacktestResult:
-        """Return the same result under another profile that decides the same, without events.
+        """Return the same result for another profile with the same decisions, without events.
 
-        Its `log` is empty unless this one's was read or set before.
+        Its `log` is empty unless this result's log was read or set before.
         """
         other = replace(self, config=config, derived=[])
         other._digest = self.digest
@@ -149,7 +149,7 @@ class BacktestResult:
         return other
 
     def forget_events(self) -> str:
-        """Drop the derived events and the log of signals; return the digest, reckoned before."""
+        """Compute and return the digest, then drop the derived events and the log of signals."""
         digest = self.digest
         self.derived = []
         self._log = None

@@ -1,4 +1,4 @@
-"""Signal log: what a report reads of a run's signals and their orders, without their events."""
+"""Signal log: counts and values of a run's signals and orders for a report, without events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SignalTimes:
     Attributes:
         ts: Times, Unix ms.
         sides: Sides.
-        told: Values by name, with those that had no number yet.
+        told: Values by name, including those without a number so far.
     """
 
     __slots__ = ("_came", "_steps", "sides", "told", "ts")
@@ -84,8 +84,8 @@ class NamedValues:
 
     Attributes:
         values: The values that are numbers.
-        at: For each of them the place of its signal.
-        text, value: The last text, and its number: most texts are those of the signal before.
+        at: For each value the index of its signal.
+        text, value: The last text, and its number: most texts repeat the signal before.
     """
 
     __slots__ = ("at", "signals", "text", "value", "values")
@@ -104,30 +104,30 @@ class NamedValues:
         self.at = array("q", [places[at] for at in compress(self.at, kept)])
 
     def chosen(self, places: range | list[int]) -> Iterator[Named]:
-        """Yield the values at some places."""
+        """Yield the values at some indices."""
         times, sides = self.signals.ts, self.signals.sides
         for place in places:
             at = self.at[place]
             yield Named(times[at], self.values[place], sides[at])
 
     def places(self, *, is_hold: bool) -> list[int]:
-        """Return the places of the values of holds, or of all other signals."""
+        """Return the indices of the values of holds, or of all other signals."""
         sides = self.signals.sides
         return [place for place, at in enumerate(self.at) if (sides[at] == HOLD) is is_hold]
 
 
 class SignalLog:
-    """Counts of a run's signals and unfilled orders, and the values named in the signals.
+    """Counts of a run's signals and unfilled orders, and the named values of the signals.
 
     Args:
-        has_values: Whether the values are kept too, for pictures.
+        has_values: Whether the values are kept as well, for pictures.
 
     Attributes:
         sides: Number of signals by side.
         holds: Number of holds by reason code.
         blocks: Number of signals that risk refused, by reason code.
         orders: Number of orders that expired or were rejected, by reason code.
-        named: By symbol the values by name, in the strategy's own order.
+        named: Values by symbol and name, in the strategy's order.
     """
 
     def __init__(self, *, has_values: bool) -> None:
@@ -171,13 +171,13 @@ class SignalLog:
         self.blocks[reason_code] += 1
 
     def add_result(self, result: OrderResult) -> None:
-        """Take the next result of an order; it is counted where the order ended unfilled."""
+        """Take the next result of an order; count it if the order ended unfilled."""
         if result.result in UNFILLED and result.reason_code is not None:
             self.orders[result.reason_code] += 1
 
 
 def _number(text: str) -> float | None:
-    # Most textual values show by their first letter, which is cheaper than a failed conversion.
+    # The first letter reveals most texts, which is cheaper than a failed conversion.
     if text[:1] not in NUMBER_STARTS:
         return None
     try:

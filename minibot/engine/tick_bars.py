@@ -1,8 +1,7 @@
 """Bars and beats between ticks in columns, placed as the market role would have written them.
 
-The builders are the market role's own. Trades that fall into one bar with nothing in between are
-a run, merged in one go; where bars may close, by a trade or by the clock, is found for all rows at
-once.
+The builders are those of the market role. Consecutive trades of one bar form a run, merged in one
+go; the rows where a bar may close, by a trade or by the clock, are found for all rows at once.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from minibot.market.bars import BarBuilder, next_close
 from minibot.market.symbol import FeedConfig
 
 ONE: Final = np.ones((), dtype=np.int64)
-# So many trades are looked at together.
+# Number of trades processed together.
 LOADED: Final = 1 << 18
 WRAP: Final = 1 << 64
-# Up to here a sum of floats of so many terms is off by less than a quarter of what wraps around.
+# With up to this many terms a sum of floats is off by less than a quarter of 2**64.
 NEAR_MAX: Final = 2.0**90
 
 
 class Runs:
     """The trades among ticks in columns, cut into runs; amounts in hundred-millionths.
 
-    The trades of a run are of one bar of every interval. What they come to stands in lists for
-    some of the runs at a time, so that memory does not grow with the file.
+    The trades of a run belong to one bar of every interval. Prices and sums are loaded for some of
+    the runs at a time, so that memory does not grow with the file.
 
     Attributes:
         times: The exchange's time of each run's first trade, Unix ms.
-        bounds: Which trade each run begins with, and how many trades there are.
+        bounds: Index of each run's first trade, then the number of trades.
         first, last: The runs that are loaded, `last` excluded.
-        opens, highs, lows, closes: Prices of these.
-        volume, quote, taken: Sums over what is loaded before a run: base, quote in units of
+        opens, highs, lows, closes: Prices of the loaded runs.
+        volume, quote, taken: Sums over the loaded runs before each run: base, quote in units of
             10**-16, and base that takers bought.
     """
 
@@ -53,8 +52,8 @@ class Runs:
 
         Args:
             table: The ticks.
-            rows: In which row each trade stands.
-            heads: The trades that runs begin with.
+            rows: The row of each trade.
+            heads: The first trade of each run.
         """
         self._columns = table.columns
         self._rows = rows
@@ -69,7 +68,7 @@ class Runs:
         self.volume, self.quote, self.taken = [0], [0], [0]
 
     def load(self, first: int) -> None:
-        """Load run `first` and as many behind it as go together."""
+        """Load run `first` and the runs after it that are processed together."""
         bounds = self._bounds
         fitting = int(np.searchsorted(bounds, bounds[first] + LOADED, side="right")) - 1
         self.first, self.last = first, max(first + 1, fitting)
@@ -87,7 +86,7 @@ class Runs:
 
 
 class RunBuilder(BarBuilder):
-    """The market role's builder of bars over runs of trades: a bar's are merged as it closes."""
+    """The market role's builder of bars over runs of trades, which are merged when a bar closes."""
 
     def __init__(self, symbol: str, interval: str, grace_ms: int, runs: Runs) -> None:
         """Start before the first trade."""
@@ -96,7 +95,7 @@ class RunBuilder(BarBuilder):
         self._from = self._to = 0  # Runs of the open bar that are not merged yet.
 
     def on_run(self, run: int, recv_mono_ns: int) -> list[Bar] | None:
-        """Take the trades of a run as `on_trade` takes each; None where its bar is open already."""
+        """Take the trades of a run like `on_trade` for each; None if its bar is already open."""
         exchange_ts, open_ts = self._all.times[run], self.open_ts
         if open_ts is not None and open_ts <= exchange_ts < open_ts + self.interval_ms:
             self._to = run + 1
@@ -112,7 +111,7 @@ class RunBuilder(BarBuilder):
         return closed
 
     def on_clock(self, exchange_ts: int) -> list[Bar]:
-        """Return the bars that the exchange's clock closes, oldest first."""
+        """Return the bars closed by the exchange's clock, oldest first."""
         if self.open_ts is None or exchange_ts < self.open_ts + self.interval_ms + self.grace_ms:
             return []
         self.settle()
@@ -140,13 +139,13 @@ class RunBuilder(BarBuilder):
 
 
 def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int) -> Iterator[Item]:
-    """Yield the rows of a table as stretches, with the bars and beats that come between them.
+    """Yield the rows of a table as row spans, with the bars and beats between them.
 
     Args:
         table: The ticks.
-        settings: Intervals, grace and beats of the profile.
+        settings: Intervals, grace period and beats of the profile.
         origin: When the market begins, Unix ms.
-        skew_ms: How far the exchange's clock is ahead.
+        skew_ms: Time by which the exchange's clock is ahead.
     """
     symbol, ts = table.symbol, table.ts
     runs, pieces = _pieces(table, settings, origin, skew_ms)
@@ -192,15 +191,15 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
 def _pieces(
     table: TickTable, settings: FeedConfig, origin: int, skew_ms: int
 ) -> tuple[Runs, Iterator[tuple[int, int | None]]]:
-    """Return a table cut wherever a bar may close or a beat may come: all trades are of one bar.
+    """Return a table cut wherever a bar may close or a beat may come, so that no bar is split.
 
     Returns:
-        The trades, and of each piece the first row and which run of them it has, if any; the row
-        is a trade then.
+        The trades, and for each piece its first row and its run of trades, if any; then the row is
+        a trade.
     """
     rows: Array = np.flatnonzero(table.columns["flags"] & IS_TRADE)
     found = _cuts(table, rows, settings, origin, skew_ms)
-    # And at the first trade behind each: bars that it closes stand right before it.
+    # Also at the first trade after each: the bars that it closes come right before it.
     places: Array = np.searchsorted(rows, found)
     found = _distinct(np.concatenate((found, rows[places[places < len(rows)]])))
     firsts: Array = np.searchsorted(rows, found)
@@ -227,7 +226,7 @@ def _cuts(table: TickTable, rows: Array, settings: FeedConfig, origin: int, skew
             ahead = settings.grace_ms - skew_ms
             start = align(min(int(ts[0]), origin), length) + ahead % length
             cuts.append(_rows_at(ts, start, length))
-            # A trade told so late that the clock closes its bar with the very next row.
+            # A trade so late that the clock closes its bar with the very next row.
             is_late = times // length * length + length + ahead <= ts[rows]
             cuts.append(rows[is_late] + 1)
     found: Array = _distinct(np.concatenate(cuts))
@@ -235,10 +234,10 @@ def _cuts(table: TickTable, rows: Array, settings: FeedConfig, origin: int, skew
 
 
 def sums_of_products(first: Array, second: Array, heads: Array) -> list[int]:
-    """Return the exact sums of products of whole numbers, one from each head to the next.
+    """Return the exact sums of products of whole numbers, each from one head to the next.
 
     A sum may exceed 64 bits. Numpy's whole numbers wrap around there, and the same sum in floats is
-    near enough to tell how often.
+    near enough to show how often.
 
     Args:
         first: Factors, int64, none negative.

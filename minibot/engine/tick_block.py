@@ -1,7 +1,7 @@
-"""Block of rows of ticks, prepared for walking: what each row has new, and its values.
+"""Block of rows of ticks, prepared for walking: the changes of each row, and its values.
 
-Amounts become floats by one correctly rounded division, which gives the same bits as reading their
-decimal text: all of a block in one go where each row is shown, else those of the rows that are.
+Amounts become floats by one correctly rounded division, which gives the same bits as parsing their
+decimal text: all of a block in one go if each row is shown, else only those of the shown rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ASK_QTY: Final = 128
 NEW_BID: Final = BID | BID_QTY
 NEW_ASK: Final = ASK | ASK_QTY
 TOUCHED: Final = PRICE
-"""The least of the bits of price and touch: a row with any of them has at least this."""
+"""The lowest bit of price and touch: a row with any such change has at least this value."""
 BITS: Final = (
     *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
 )
@@ -42,10 +42,10 @@ Column = Any  # A one-dimensional array of numpy.
 
 @final
 class Amounts:
-    """Amounts of a block's rows as the strategy reads them, floats.
+    """Amounts of a block's rows for the strategy, as floats.
 
     Attributes:
-        qty: Of each row.
+        qty: Quantity of each row.
     """
 
     __slots__ = ("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "qty")
@@ -61,12 +61,12 @@ class Amounts:
         self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
 
     def touch(self, tick: Tick, change: i64, at: i64) -> None:
-        """Give the strategy's tick what is new in price and touch of a row.
+        """Write the changes of a row's price and touch into the strategy's tick.
 
         Args:
-            tick: As the row before has left it.
+            tick: The tick, as the row before left it.
             change: The row's bits.
-            at: Where its cells begin.
+            at: Offset of its cells.
         """
         if change & PRICE:
             tick.price = float_at(self._price, at)
@@ -82,14 +82,15 @@ class Amounts:
 
 @final
 class Block:
-    """Some rows as `cells` reads them: what each has new, and its values.
+    """Some rows as cells: the changes of each row, and its values.
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        extremes: Lowest and highest bid, the same of bid and ask together, and the last time. Where
-            a touch is crossed the lowest bid is -1, in no quiet range: each row is looked at.
-        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
-        trades: Its trades by their prices; None where nobody asked for them, or where times fall.
+        extremes: Lowest and highest bid, lowest and highest sum of bid and ask, and the last time.
+            If a touch is crossed, the lowest bid is -1, outside any quiet range, so that each row
+            is examined.
+        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Whole numbers of each row.
+        trades: Its trades by their prices; None if they are not needed, or if times fall.
     """
 
     __slots__ = (
@@ -104,8 +105,8 @@ class Block:
 
         Args:
             columns: All rows.
-            first: Of the block.
-            last: Behind it.
+            first: First row of the block.
+            last: The row after the block.
             by_price: Whether its trades are shown by their prices.
         """
         self._columns: Mapping[str, Column] = columns
@@ -114,7 +115,7 @@ class Block:
         self._amounts: Amounts | None = None
         flags = columns["flags"][first:last].astype(np.uint8)
         changes = (flags & np.uint8(KIND)) * (flags & np.uint8(IS_TRADE))
-        # One row more than is looked at, to compare the first with, where there is one.
+        # One row more, if there is one, with which the first is compared.
         start = max(0, first - 1)
         is_new = np.ones(last - first, dtype=bool)
         bits = np.empty(last - first, dtype=np.uint8)
@@ -140,13 +141,13 @@ class Block:
 
     @property
     def amounts(self) -> Amounts:
-        """Amounts of all rows; made where they are first asked for."""
+        """Amounts of all rows, computed when they are first needed."""
         if self._amounts is None:
             self._amounts = Amounts(self._columns, self._first, self._last)
         return self._amounts
 
     def show(self, tick: Tick, place: i64) -> None:
-        """Make the strategy's tick that of a row, whatever it was before."""
+        """Set the strategy's tick to a row, whatever it was before."""
         at = CELL * place
         tick.price = _amount(int_at(self._price, at))
         tick.bid = _amount(int_at(self.bid, at))
@@ -162,18 +163,18 @@ class Block:
 
 
 def _amount(units: int) -> float:
-    """Return an amount as the float next to it."""
-    # Compiled code would round a larger number to a float before it divides.
+    """Return an amount as the nearest float."""
+    # Compiled code would round a larger number to a float before the division.
     return units / UNIT if units <= EXACT_MAX else exact_quotient(units)
 
 
 @final
 class Trades:
-    """Trades of a block: what each cost, where it stands, and in which rows the touch moves.
+    """Trades of a block: price and row of each, and the rows in which the touch moves.
 
     Attributes:
-        prices: Of each, a float.
-        places: Of each, its row in the block.
+        prices: Price of each trade, a float.
+        places: Row of each trade in the block.
     """
 
     __slots__ = ("_ask_moves", "_bid_moves", "_until", "places", "prices")
@@ -184,14 +185,14 @@ class Trades:
         places = np.flatnonzero(is_trade)
         self.prices: bytes = float_cells(prices[places])
         self.places: bytes = int_cells(places)
-        # How many stand up to each row.
+        # Number of trades up to each row.
         self._until: bytes = int_cells(np.cumsum(is_trade))
-        # A byte a row: whether bid and ask move.
+        # One byte per row: whether bid and ask move.
         self._bid_moves: bytes = (changes & np.uint8(NEW_BID) != 0).tobytes()
         self._ask_moves: bytes = (changes & np.uint8(NEW_ASK) != 0).tobytes()
 
     def before(self, place: i64) -> i64:
-        """Return how many of them stand before a row."""
+        """Return the number of trades before a row."""
         return int_at(self._until, CELL * (place - 1)) if place > 0 else 0
 
     def moves(self, start: int, last: int) -> tuple[bool, bool]:
@@ -214,13 +215,13 @@ class RowPrices(Prices):
     """Trades of a block's rows, shown to the strategy by their prices.
 
     Args:
-        tick: The core's own tick of their symbol.
+        tick: The core's tick of their symbol.
         block: The block.
-        trades: Those of the block.
+        trades: The trades of the block.
 
     Attributes:
-        trades: Likewise.
-        place: The row in the block of the one that fills the tick.
+        trades: The trades of the block.
+        place: Row in the block of the trade that fills the tick.
     """
 
     __slots__ = ("_block", "_delay_ms", "_first_line", "_since", "place", "trades")
@@ -236,14 +237,14 @@ class RowPrices(Prices):
         self._delay_ms: int = 0
 
     def begin(self, first: int, last: int, line: int, since: int, delay_ms: int) -> None:
-        """Take over some trades.
+        """Begin with some trades of the block.
 
         Args:
-            first: How many of the block come before them.
-            last: How many end with them.
-            line: The number of the block's first row.
+            first: Index of the first of them.
+            last: Index after the last of them.
+            line: Line of the block's first row.
             since: Market time before them, ms.
-            delay_ms: How much later than its own time the strategy takes each.
+            delay_ms: Time from each trade until the strategy takes it.
         """
         self.first = CELL * first
         self.last = CELL * last

@@ -1,10 +1,10 @@
 """Walk of ticks in columns through the cores, row by row: no parsing, no events.
 
-A block of rows is compared with the rows before it in one go; then each row changes only what is
-another one than in the row before, in the strategy's own tick and in the exact one that risk and
-execution read (`tick_block`). Rows that change nothing go to the strategy alone; risk and execution
-are told of the last of them (`Lockstep.quiet_range`). A strategy that answers trades by their
-prices alone gets these without a tick around each.
+A block of rows is compared with the rows before it in one go; then each row writes only the values
+that differ from the row before, into the strategy's tick and the exact tick of risk and execution
+(`tick_block`). Rows within the quiet range go only to the strategy; risk and execution get the last
+of them (`Lockstep.quiet_range`). A strategy that answers trades by price alone gets the prices
+without a tick for each.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class TickRows:
 
     Args:
         symbol: The market.
-        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, arrays of whole numbers (int64,
+        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`: arrays of whole numbers (int64,
             `flags` also uint8) of one length, in order of time; amounts in hundred-millionths.
-        lockstep: Whose cores take the ticks.
-        run_id, cmdline_hash: What the event of a tick says, where one is asked for.
+        lockstep: The lockstep of the cores.
+        run_id, cmdline_hash: Fields of the event of a tick, if one is needed.
 
     Attributes:
-        is_stopped: True once risk stopped the run, as whoever hears it says: the walk ends behind
-            the row that is walked.
+        is_stopped: Set by a listener once risk has stopped the run: the walk ends after the present
+            row.
     """
 
     __slots__ = (
@@ -83,22 +83,22 @@ class TickRows:
         self.tick.scaled = self.exact
         core = lockstep.strategy.core
         self._by_price: bool = isinstance(core, StrategyCore) and core.takes_prices
-        # Of the block; None where each tick is shown.
+        # Prices of the block; None if each tick is shown.
         self._prices: RowPrices | None = None
 
     def event(self, seq: int) -> Event:
-        """Return the event of the row that was handed over last."""
+        """Return the event of the row delivered last."""
         row = {name: int(column[self.at]) for name, column in self._columns.items()}
         return tick_event(self.symbol, row, seq, self._run_id, self._cmdline_hash)
 
     def walk(self, last: int, seq: int) -> None:
-        """Hand rows to the cores, from where the last walk ended up to row `last` (excluded).
+        """Deliver rows to the cores, from the end of the last walk up to row `last` (excluded).
 
-        Ends behind the row at which risk stopped the run.
+        It ends after the row at which risk stopped the run.
 
         Args:
             last: At most `rows`.
-            seq: Of the first of these rows, in `market_ticks`.
+            seq: Line of the first of these rows in `market_ticks`.
         """
         while self.row < last and not self.is_stopped:
             if self.row == self._block_last:
@@ -117,7 +117,7 @@ class TickRows:
         self._prices = None if trades is None else RowPrices(self.tick, block, trades)
 
     def _walk_rows(self, until: int, seq: int) -> int:
-        """Hand rows of the block to the cores; return the next row."""
+        """Deliver rows of the block to the cores; return the next row."""
         row = self.row
         seq -= row
         while row < until and not self.is_stopped:
@@ -132,12 +132,12 @@ class TickRows:
         return row
 
     def _is_within(self, quiet: QuietRange) -> bool:
-        """Return whether all rows of the block lie within, as most often, so that none is asked."""
+        """Return whether all rows of the block are within the range, as they usually are."""
         bid_least, bid_most, sum_least, sum_most, last_ts = self._block.extremes
         return quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
 
     def _set_exact(self, place: int) -> None:
-        """Make the exact tick that of a row of the block, from which something may follow."""
+        """Set the exact tick to a row of the block."""
         block, exact, at = self._block, self.exact, CELL * place
         exact.ts = int_at(block.ts, at)
         exact.bid = int_at(block.bid, at)
@@ -147,9 +147,9 @@ class TickRows:
         self.at = self._block_first + place
 
     def _walk_prices(self, prices: RowPrices, first: int, until: int, seq: int) -> int:
-        """Show the strategy the trades of quiet rows by price; return the next row.
+        """Show the trades of quiet rows by price to the strategy; return the next row.
 
-        Ends behind a row that something follows from. The last row goes to all.
+        It ends after a row that has an effect. The last row goes to all cores.
         """
         block, port = self._block, self.lockstep.strategy
         trades = prices.trades
@@ -163,7 +163,7 @@ class TickRows:
             said = port.core.process(prices, seq + start, since + port.delay_ms)
         if said:
             last = prices.place + 1
-        elif begin == end or prices.place < last - 1:  # A quote, which says nothing but the time.
+        elif begin == end or prices.place < last - 1:  # A quote, of which only the time counts.
             block.show(self.tick, last - 1)
             port.core.process(self.tick, seq + last - 1, port.at(self.tick.ts))
         self._set_exact(last - 1)
@@ -172,16 +172,16 @@ class TickRows:
         return self._block_first + last
 
     def _walk_row(self, row: int, seq: int) -> None:
-        """Hand a row to all."""
+        """Deliver a row to all cores."""
         place = row - self._block_first
         self._block.show(self.tick, place)
         self._set_exact(place)
         self.lockstep.process(self.tick, seq + row)
 
     def _walk_quiet(self, quiet: QuietRange, first: int, until: int, seq: int) -> int:
-        """Hand rows to the strategy alone, and the last of them to all; return the next row.
+        """Deliver rows only to the strategy, and the last of them to all; return the next row.
 
-        Ends behind a row that something follows from, or that is beyond the quiet range.
+        It ends after a row that has an effect or is outside the quiet range.
         """
         block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
@@ -223,16 +223,16 @@ class TickRows:
             self._set_exact(done - 1)
             is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
             self.lockstep.skip_to(self.exact, seq + done - 1, is_bid_new, is_ask_new, said)
-        if not said and row < until:  # The one beyond the range.
+        if not said and row < until:  # The row outside the range.
             self._walk_row(row, seq - self._block_first)
             return row + 1
         return row
 
 
 def tick_of(lockstep: Lockstep, symbol: str) -> Tick:
-    """Return the tick of a symbol that the strategy's core wants filled.
+    """Return the tick of a symbol that the strategy's core reads, to be filled.
 
-    Another core than the shipped one has none: it refuses to process the one returned.
+    A core other than the shipped one has none; it refuses to process the one returned.
     """
     core = lockstep.strategy.core
     return core.view(symbol).tick if isinstance(core, StrategyCore) else Tick(symbol)

@@ -1,8 +1,7 @@
 """Table of ticks in columns for a backtest: whole arrays, memory-mapped and not read.
 
-What a source of columns says as events, one tick at a time, it says as rows of this table too
-(`stretches`). Rows are handed to the cores by `tick_rows`; both ways are one market, which a test
-holds against each other.
+A source of columns gives the same market as events, one tick at a time, or as rows of this table
+(`stretches`). `tick_rows` passes the rows to the cores; a test compares both ways.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from minibot.engine.cells import int_cells
 from minibot.events.money import PLACES
 from minibot.events.unit_sizes import BPS_UNITS
 
-# So far sums and products of amounts fit 64 bits, and a price times a spread in hundredths of a
-# basis point.
+# Bound within which sums and products of amounts fit 64 bits, also a price times a spread in
+# hundredths of a basis point.
 WIDE_MAX: Final = 2**62
 
 Array = Any  # A one-dimensional array of numpy.
@@ -36,8 +35,8 @@ class TickTable:
 
     Attributes:
         symbol: The market.
-        columns: By the names of `TICK_COLUMNS`, arrays of one length; amounts in units of 10**-8.
-            A tick for which the exchange named no time has its own there.
+        columns: Arrays of equal length by the names of `TICK_COLUMNS`; amounts in units of 10**-8.
+            A tick without a time of the exchange has its own time there.
     """
 
     def __init__(self, symbol: str, columns: dict[str, Array]) -> None:
@@ -52,24 +51,24 @@ class TickTable:
         return len(self.ts)
 
     def mids(self, first: int, last: int) -> bytes:
-        """Return the middle of the touch in rows `first` to `last` (excluded), as cells."""
+        """Return the mids in rows `first` to `last` (excluded), as cells."""
         bid, ask = self.columns["bid"][first:last], self.columns["ask"][first:last]
         return int_cells((bid + ask) // 2)
 
     @property
     def is_sound(self) -> bool:
-        """True when time never goes back and every touch has two sides that do not cross."""
+        """True if time never goes back and every touch has two sides that do not cross."""
         ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
         return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
 
 
 def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | None:
-    """Return a file of ticks or trades as a table; None where it has to go as events.
+    """Return a file of ticks or trades as a table; None if it has to be delivered as events.
 
     Args:
-        columns: Open.
-        spread_bps: Of trades alone: ask less bid in hundredths of a basis point.
-        price_step: The least spread, and what prices are a multiple of; hundred-millionths.
+        columns: The open file.
+        spread_bps: Ask less bid in hundredths of a basis point; only for trades.
+        price_step: The price increment, also the least spread; hundred-millionths.
     """
     if any(columns.places(name) != PLACES for name in AMOUNTS & set(columns.names)):
         return None
@@ -94,7 +93,7 @@ def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | 
 
 
 def _add_touch(arrays: dict[str, Array], spread_bps: int, step: int) -> None:
-    """Model the touch of trades: at the trade's price on the taker's side, a spread wide."""
+    """Model the touch of trades: the trade's price on the taker's side, one spread wide."""
     price = arrays["price"]
     wide = -(-price * spread_bps // BPS_UNITS)
     wide = np.maximum(step, -(-wide // step) * step)

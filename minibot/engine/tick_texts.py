@@ -1,4 +1,4 @@
-"""Tick events of rows of columns, for messages that have to name their cause."""
+"""Tick events of rows of columns, for messages that must name their cause."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def tick_event(
 
     Args:
         symbol: The market.
-        row: By the names of `minibot.data.ticks.TICK_COLUMNS`.
-        seq: Its line, were it written; also its id.
-        run_id: Stands in the event.
-        cmdline_hash: Stands in the event.
+        row: Values by the names of `minibot.data.ticks.TICK_COLUMNS`.
+        seq: The line that it would have; also its id.
+        run_id: Field of the event.
+        cmdline_hash: Field of the event.
     """
     flags = row["flags"]
     is_trade = flags & IS_TRADE

@@ -20,16 +20,16 @@ from minibot.events.unit_sizes import NEVER
 
 @final
 class WalkedBars(Listener):
-    """The bars of one symbol in one backtest; it is told what is walked.
+    """Report data of the bars of one symbol in one backtest; the listener of their walk.
 
     Args:
         market: The bars.
-        lockstep: Whose cores take them.
-        run_id: Stands in the event of a tick.
-        watch: Knows what the bot waits for.
-        result: Where counts, equity and candles go.
-        announce: Says the end before what comes at a time; called once.
-        close_ts: From when on.
+        lockstep: The lockstep of the cores.
+        run_id: The run in the event of a tick.
+        watch: Levels and open orders of risk.
+        result: Result of the backtest, which gets counts, equity and candles.
+        announce: Announces the end before the events of a time; called once.
+        close_ts: Time of the announcement.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class WalkedBars(Listener):
         self._announce: Callable[[int], None] = announce
         self._close_ts: int = close_ts
         self._charts: BarCharts = BarCharts(market, result.performance)
-        # Of the touches since equity was looked at last, in cells.
+        # Mids since equity was computed last, as cells.
         self._mids: list[bytes] = []
-        # The row that is told tick by tick, and the bids that it has shown.
+        # The row that is delivered tick by tick, and its bids so far.
         self._row: int = -1
         self._shown: list[int] = []
         self.rows: BarRows = BarRows(market, lockstep, run_id, watch, self, close_ts)
 
-    # --- what is walked -----------------------------------------------------------------------
+    # --- listener -----------------------------------------------------------------------------
 
     @property
     def is_stopped(self) -> bool:
@@ -64,30 +64,30 @@ class WalkedBars(Listener):
         return bool(self._result.stop)
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
-        """Take rows `first` to `last` (excluded), passed over; their last touch is told next."""
+        """Take skipped rows `first` to `last` (excluded); their last touch is delivered next."""
         if self._performance.portfolio.has_lots(self._symbol):
             self._mids.append(block.mids(first, last))
         else:
-            # What is not held has no part in equity.
+            # A symbol that is not held has no part in equity.
             self._mids = [block.mids(last - 1, last)[-CELL:]]
         self._shown = []
         self._row = last - 1
         self._result.to_ts = self.rows.end_of(last - 1)
 
     def on_row(self, row: int) -> None:
-        """Begin a row whose ticks come one by one."""
+        """Begin a row whose ticks are delivered one by one."""
         self._row = row
         self._shown = []
 
     def on_shown(self, shown: Shown) -> None:
-        """Take the tick that is told next."""
+        """Take the tick that is delivered next."""
         self.on_time(shown.at)
         mid = (shown.bid + shown.ask) // 2
         self._mids.append(mid.to_bytes(CELL, "little"))
         self._shown.append(shown.bid)
 
     def on_time(self, ts: int) -> None:
-        """Take the time of the next event; the end is announced first where its time has come."""
+        """Take the time of the next event; announce the end first if its time has come."""
         if ts >= self._close_ts:
             self._announce(ts)
             self._close_ts = NEVER
@@ -97,17 +97,17 @@ class WalkedBars(Listener):
     # --- equity and end ----------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Look at equity on the ticks since the last look: before a fill, and at the end."""
+        """Compute equity on the ticks since the last call: before a fill, and at the end."""
         if self._mids:
             self._performance.on_mids(self._symbol, b"".join(self._mids))
             self._mids = []
 
     def booked(self) -> None:
-        """Note a booked fill: equity goes another way from the next row on."""
+        """Note a booked fill: the position differs from the next row on."""
         self._charts.on_fill(self._row + 1)
 
     def end(self) -> None:
-        """Look at the rest, and leave equity and candles where they can be drawn."""
+        """Compute the remaining equity, and store equity and candles in the result."""
         self.settle()
         rows, result = self._row + 1, self._result
         result.equity = self._charts.equity(rows)

@@ -20,21 +20,21 @@ from minibot.events.unit_sizes import NEVER
 
 NO_BIDS: Final[list[int]] = []
 Opened = tuple[int, int, int]
-"""Candles that began at a time: the time, how many, and equity as they did."""
+"""Candles that began at one time: the time, their number, and equity then."""
 
 
 @final
 class WalkedPortfolio(Steps):
-    """The bars of several symbols in one backtest; it is told what is walked.
+    """Report data of the bars of several symbols in one backtest; the listener of their walk.
 
     Args:
         markets: The bars.
-        lockstep: Whose cores take them.
-        run_id: Stands in the event of a tick.
-        watch: Knows what the bot waits for.
-        result: Where counts, equity and candles go.
-        announce: Says the end before what comes at a time; called once.
-        close_ts: From when on.
+        lockstep: The lockstep of the cores.
+        run_id: The run in the event of a tick.
+        watch: Levels and open orders of risk.
+        result: Result of the backtest, which gets counts, equity and candles.
+        announce: Announces the end before the events of a time; called once.
+        close_ts: Time of the announcement.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class WalkedPortfolio(Steps):
         self._performance: Performance = result.performance
         self._announce: Callable[[int], None] = announce
         self._close_ts: int = close_ts
-        # Of each symbol how many rows have begun, and which symbols have yet to begin one.
+        # Number of begun rows of each symbol, and the symbols without a begun row.
         self._begun: list[int] = [0 for _ in markets]
         self._waiting: set[int] = set(range(len(markets)))
         # The bids that a symbol's last row has shown, if it was told tick by tick or a STOP came
@@ -61,7 +61,7 @@ class WalkedPortfolio(Steps):
         self._points: list[Opened] = []
         self.rows: PortfolioRows = PortfolioRows(markets, lockstep, run_id, watch, self, close_ts)
 
-    # --- what is walked -----------------------------------------------------------------------
+    # --- listener -----------------------------------------------------------------------------
 
     @property
     def is_stopped(self) -> bool:
@@ -69,11 +69,11 @@ class WalkedPortfolio(Steps):
         return bool(self._result.stop)
 
     def is_held(self, number: int) -> bool:
-        """Return whether a symbol has its part in equity."""
+        """Return whether a symbol is part of equity."""
         return self._performance.portfolio.has_lots(self._markets[number].symbol)
 
     def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
-        """Take bars that open at a time, whose ticks are passed over."""
+        """Take bars that open at a time and whose ticks are skipped."""
         begun, shown, waiting = self._begun, self._shown, self._waiting
         count = len(numbers)
         for number in numbers:
@@ -88,12 +88,12 @@ class WalkedPortfolio(Steps):
             self._points.append((ts, count, self._performance.equity))
 
     def on_mid(self, number: int, mid: bytes) -> None:
-        """Take the middle of the touch of a symbol whose tick is passed over, as a cell."""
+        """Take the mid of a symbol whose tick is skipped, as a cell."""
         self._performance.on_mids(self._markets[number].symbol, mid)
         self._shown.pop(number, None)
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
-        """Take the tick of a symbol that is told next; `open_ts` is its bar's for the first one."""
+        """Take the tick of a symbol delivered next; `open_ts` is set for its bar's first tick."""
         self.on_time(shown.at)
         mid = (shown.bid + shown.ask) // 2
         self._performance.on_mids(self._markets[number].symbol, mid.to_bytes(CELL, "little"))
@@ -107,38 +107,38 @@ class WalkedPortfolio(Steps):
         self._shown[number].append(shown.bid)
 
     def on_cut(self, number: int, bids: list[int]) -> None:
-        """Take the bids of a bar that was passed over, as far as they came before a STOP."""
+        """Take the bids of a skipped bar that came before a STOP."""
         self._shown[number] = bids
 
     def on_time(self, ts: int) -> None:
-        """Take the time of the next event; the end is announced first where its time has come."""
+        """Take the time of the next event; announce the end first if its time has come."""
         if ts >= self._close_ts:
             self._announce(ts)
             self._close_ts = NEVER
         if ts > self._result.to_ts:
             self._result.to_ts = ts
 
-    # --- rows of one symbol alone: not walked here ----------------------------------------------
+    # --- for walks of a single symbol: not used here --------------------------------------------
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
     def on_row(self, row: int) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
     def on_shown(self, shown: Shown) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
     # --- equity and end ----------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Do nothing: equity is looked at with each tick that it depends on."""
+        """Do nothing: equity is computed with each tick that moves it."""
 
     def booked(self) -> None:
-        """Do nothing: equity is known where a candle begins."""
+        """Do nothing: equity is known at each candle's beginning."""
 
     def end(self) -> None:
-        """Leave equity and candles where they can be drawn."""
+        """Store equity and candles in the result."""
         result, rows = self._result, self.rows
         rows.settle()
         points = self._points
@@ -156,9 +156,9 @@ def _expanded(points: Sequence[Opened]) -> list[EquityPoint]:
 
 
 def is_walkable(markets: Sequence[BarMarket]) -> bool:
-    """Return whether markets can be walked together: bars of one length, whose candles stay.
+    """Return whether markets can be walked together: equal bars, as wide as the widest candle.
 
-    What comes before them has to come at one time, as it is told symbol by symbol.
+    Rules and history must come at one time, because they are delivered symbol by symbol.
     """
     first = markets[0]
     wanted = first.length_ms, first.lag_ms, first.opening[0].ts, first.opening[0].ts

@@ -1,8 +1,8 @@
 """Worker pool: tasks in parallel processes, with results in the order of the tasks.
 
 Workers are fresh interpreters on every system, so that none inherits threads or open files. They
-leave Ctrl-C to the process that started them, which ends them and gives nothing half done. At most
-`AHEAD` tasks for each worker, and one more, are under way or wait as results.
+leave Ctrl-C to the process that started them, which ends them and returns no partial results. At
+most `AHEAD` tasks for each worker, and one more, are running or wait as results.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from minibot.kernel.errors import Refusal
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# One task waits for each that runs, so that no worker idles.
+# One task waits for each running one, so that no worker is idle.
 AHEAD: Final = 2
 
 
 def default_jobs() -> int:
-    """Return the number of processes that this machine has CPU cores for."""
+    """Return the number of processes for which this machine has CPU cores."""
     return os.cpu_count() or 1
 
 
 class Workers:
-    """Worker processes beside this one, until the end of a `with`.
+    """Worker processes of this process, until the end of a `with`.
 
     Args:
-        jobs: How many; with 1 there is none, and this process does everything.
+        jobs: Number of workers; with 1 there is none, and this process does the work.
 
     Raises:
-        Refusal: A worker died, as for want of memory.
+        Refusal: A worker died, for example for lack of memory.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -62,18 +62,18 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         if self._pool is None:
             return
-        # Whoever is still at work here works for nobody: we were interrupted, or something failed.
+        # Nobody needs the tasks still running: this process was interrupted, or something failed.
         for child in set(multiprocessing.active_children()) - self._before:
             child.terminate()
-        # The pool's own thread is waited for: while it closes its pipes, Python's end would write
-        # to them, and print a traceback.
+        # Wait for the pool's thread: while it closes its pipes, the end of Python would write to
+        # them and print a traceback.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
         """Begin a task in another process; `result_of` returns its result later.
 
         Raises:
-            ValueError: There is but this process.
+            ValueError: There are no workers.
         """
         if self._pool is None:
             raise ValueError("a task to be done beside one process needs two")
@@ -102,7 +102,7 @@ def result_of(future: Future[Result]) -> Result:
     """Return the result of a task that was begun in another process.
 
     Raises:
-        Refusal: Its worker died, as for want of memory.
+        Refusal: Its worker died, for example for lack of memory.
     """
     try:
         return future.result()
@@ -121,11 +121,11 @@ def in_parallel(
 
     Args:
         work: A function of a module; it and the tasks are sent to other processes.
-        tasks: What to do.
-        jobs: How many processes; with one, or one task, everything happens here.
+        tasks: Arguments of `work`.
+        jobs: Number of processes; with one, or with one task, this process does the work.
 
     Raises:
-        Refusal: A worker died, as for want of memory.
+        Refusal: A worker died, for example for lack of memory.
     """
     with Workers(min(jobs, len(tasks))) as workers:
         yield from workers.results(work, tasks)
@@ -133,9 +133,9 @@ def in_parallel(
 
 @contextmanager
 def streamed(work: Callable[[Task], Iterator[Result]], task: Task) -> Iterator[Iterator[Result]]:
-    """Begin an iteration in another process, for a `with`; give its items as they come.
+    """Begin an iteration in another process, for a `with`; yield its items as they come.
 
-    Only what a pipe holds is done ahead. The items end early where the process dies.
+    It runs ahead only as far as a pipe holds items. The items end early if the process dies.
 
     Args:
         work: A function of a module; it and the task are sent to the process.
@@ -157,31 +157,31 @@ def streamed(work: Callable[[Task], Iterator[Result]], task: Task) -> Iterator[I
 
 def _stream(work: Callable[[Task], Iterator[Result]], task: Task, to: Connection) -> None:
     _leave_interrupts()
-    with suppress(BrokenPipeError):  # Nobody wants more.
+    with suppress(BrokenPipeError):  # No more items are needed.
         for item in work(task):
             to.send(item)
 
 
 def _received(receive: Callable[[], Any]) -> Iterator[Any]:
-    with suppress(EOFError, OSError):  # The latter where it died within an item.
+    with suppress(EOFError, OSError):  # The latter if it died within an item.
         while True:
             yield receive()
 
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment: a worker that starts in it never gets one, we do afterwards.
+    """Delay Ctrl-C for a moment: workers that start meanwhile never get it, this process later.
 
-    A worker starts when the first tasks are given; before it has come to `_leave_interrupts`, an
-    interpreter that is just starting would die of a Ctrl-C loudly.
+    A worker starts with the first tasks; before it reaches `_leave_interrupts`, Ctrl-C would end
+    the starting interpreter with a traceback.
     """
     if sys.platform == "win32":
         yield
         return
     came: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
-    # The system gives a blocked signal to another thread, as numpy has them, and Python then
-    # raises here all the same: so it is remembered as well.
+    # The system gives a blocked signal to another thread, for example one of numpy's, and Python
+    # then raises here nevertheless: so it is remembered as well.
     former = signal.signal(signal.SIGINT, lambda *_: came.append(1)) if is_main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
