@@ -1,1 +1,1 @@
-"""strategy_role, the strategies that ship, and all that an own strategy is checked and run by."""
+"""strategy_role, the shipped strategies, and the checks and protocol of an own strategy."""

@@ -1,9 +1,9 @@
 """Allowed imports and calls of an own strategy: one list for the static check and the import.
 
-A strategy's answers follow from what it is given and from nothing else, in every process, on every
-machine and in every year that replays it. So there is no clock, chance, file, environment, network
-or thread here, nothing of libm (its last digit differs between systems), and no way to the rest of
-the interpreter. It keeps honest code honest; it is no sandbox against malice.
+A strategy's answers must follow from its inputs alone, in every process, on every machine and in
+every later replay. So there is no clock, chance, file, environment, network or thread here, nothing
+of libm (its last digit differs between systems), and no way to the rest of the interpreter. The
+list keeps honest code honest; it is no sandbox against malice.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ FEATURES: Final = (
     "minibot.features.wilder",
 )
 ANSWERING: Final = frozenset({"Ema"})
-"""Indicators whose `update` returns the value; that of all others returns nothing."""
+"""Indicators whose `update` returns the value; all others return None."""
 REASONS: Final = "minibot.events.reasons"
 
-# Names by module; the modules of this project say their own, see `names_of`.
+# Names by module; modules of this project list their own, see `names_of`.
 MODULES: Final[Mapping[str, frozenset[str]]] = {
     "__future__": frozenset({"annotations"}),
     "collections": frozenset({"deque"}),
@@ -73,7 +73,7 @@ BUILTINS: Final[frozenset[str]] = frozenset(
         "tuple zip " + _EXCEPTIONS
     ).split()
 )
-"""Builtins that are given as they are; `sum` is given as `sum_in_order`."""
+"""Builtins that are given unchanged; `sum` is replaced by `sum_in_order`."""
 
 _MARKET: Final = "ticks, bars and the view are all there is; ask for bars by needs()"
 _PARAMETER: Final = "declare it in PARAMETERS, so that it stands in the profile and its hash"
@@ -116,7 +116,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     **dict.fromkeys(("print", "logging", "warnings"), _SAY),
     **dict.fromkeys(("set", "frozenset"), _SET),
 }
-"""Replacement for a module or a builtin that a strategy may not have."""
+"""Replacement to suggest for each forbidden module or builtin."""
 
 
 def names_of(module: str) -> frozenset[str] | None:
@@ -129,7 +129,7 @@ def names_of(module: str) -> frozenset[str] | None:
 
 
 def instead_of(name: str) -> str:
-    """Return the replacement for a module, by its first part, or of a name."""
+    """Return the replacement for a module, by its first part, or for a name."""
     default = home_of(name) or (
         "a strategy has minibot.features, minibot.strategies.protocol and some of the standard "
         "library: docs/STRATEGIES.md lists it"
@@ -138,7 +138,7 @@ def instead_of(name: str) -> str:
 
 
 def home_of(name: str) -> str:
-    """Return the import of a name that a strategy may have; empty for one that it may not."""
+    """Return the import of an allowed name; empty for a forbidden one."""
     for module in (API, *FEATURES):
         found = getattr(import_module(module), name, None)
         if name in _public(module) and (module == API or found.__module__ == module):
@@ -158,7 +158,7 @@ def sum_in_order(values: Iterable[Any], start: Any = 0) -> Any:
 
 
 def safe_builtins() -> dict[str, Any]:
-    """Return the builtins that an own strategy finds, without its import."""
+    """Return the builtins for an own strategy, without its import."""
     found = {name: getattr(builtins, name) for name in sorted(BUILTINS)}
     return {**found, "sum": sum_in_order}
 

@@ -1,6 +1,6 @@
 """The indicators of `nore_strategy_v1` over the closed bars of one interval.
 
-They are fed by closed bars alone, in rising order of `open_ts`, each once.
+They take only closed bars, in rising order of `open_ts`, each once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from minibot.strategies.parameters import StrategyParameters
 class BarIndicators:
     """RSI, both EMAs, ATR and rate of change over the closed bars of one interval.
 
-    A bar that is not sound empties everything, and so does a hole: any hole after an announced gap
-    (`is_strict`), otherwise one that is longer than the slow average's memory. Shorter ones are
-    passed over, because between history and the first live bar a few bars may be missing.
+    A bar that is not sound resets them, and so does a hole: any hole after an announced gap
+    (`is_strict`), otherwise one longer than the slow average's period. Shorter holes are ignored,
+    because a few bars may be missing between history and the first live bar.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class BarIndicators:
         return self.slow.count >= self.warmup
 
     def reset(self) -> None:
-        """Forget everything; the warm-up begins anew."""
+        """Forget everything; the warm-up starts again."""
         self.rsi = WilderRsi(self.rsi.period)
         self.fast = Ema(self.fast.period)
         self.slow = Ema(self.slow.period)
@@ -69,7 +69,7 @@ class BarIndicators:
         self.last = None
 
     def feed(self, bar: ClosedBar, *, is_strict: bool = False) -> bool:
-        """Take the next closed bar; return False for one that is old, repeated or not sound."""
+        """Take the next closed bar; return False if it is old, repeated or not sound."""
         last = self.last
         if last is not None and bar.open_ts <= last.open_ts:
             return False

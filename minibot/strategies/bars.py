@@ -1,6 +1,6 @@
-"""Bars as a strategy uses them: closed ones in order, and bars made from trades.
+"""Bars for a strategy: closed bars in order, and bars made from trades.
 
-Nothing that happened after a bar closed can be in it (no look-ahead).
+A bar contains nothing that happened after it closed (no look-ahead).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def interval_ms(interval: str) -> int:
 class BarSeries:
     """The last closed bars of one interval, in rising order, each once.
 
-    A bar that is not sound empties it, and so does a hole of more than `hole_bars_max` bars:
-    what an indicator says over a hole is not what it says over bars.
+    A bar that is not sound empties it, and so does a hole of more than `hole_bars_max` bars, as
+    indicators over a hole are wrong.
     """
 
     __slots__ = (
@@ -50,9 +50,9 @@ class BarSeries:
         self.interval: str = interval
         self.length_ms: int = interval_ms(interval)
         self.hole_bars_max: int = hole_bars_max
-        # How far two bars beside each other may open apart.
+        # Largest time between the openings of two neighbouring bars.
         self._apart_ms_max: int = (hole_bars_max + 1) * self.length_ms
-        # The last of these count; the others go once they are as many.
+        # Only the last of these count; the others are dropped in bulk.
         self._bars: list[ClosedBar] = []
         self._bars_max: int = bars_max
         self._last: ClosedBar | None = None
@@ -66,7 +66,7 @@ class BarSeries:
         return self._seen
 
     def add(self, bar: ClosedBar) -> bool:
-        """Take the next closed bar; return False for one that is old, repeated or not sound."""
+        """Take the next closed bar; return False if it is old, repeated or not sound."""
         last = self._last
         if last is not None:
             ahead_ms = bar.open_ts - last.open_ts
@@ -104,10 +104,9 @@ class BarSeries:
 class TickBars:
     """Makes closed bars of one interval from trades, for tapes that bring ticks only.
 
-    A bar closes when the first trade of a later interval comes; intervals without a trade between
-    them become flat bars, up to `hole_bars_max` (beyond, the bars after the hole stand alone and
-    indicators start anew). A trade of an interval that closed already, or that a gap tore, is left
-    out.
+    A bar closes with the first trade of a later interval. Intervals without a trade in between
+    become flat bars, up to `hole_bars_max`; after a longer hole indicators start again. A trade of
+    an interval that has closed already, or that a gap interrupted, is ignored.
     """
 
     __slots__ = (
@@ -134,14 +133,14 @@ class TickBars:
         self._low: float = 0.0
         self._close: float = 0.0
         self._volume: float = 0.0
-        # Trades of before lie in an interval of which some are missing.
+        # Earlier trades belong to an interval that lacks some trades.
         self._whole_from: int = -1
 
     def add(self, ts: int, price: float, qty: float) -> tuple[ClosedBar, ...]:
         """Take a trade at exchange time `ts` (ms); return the bars that it closed, oldest first.
 
-        The newest of them is live, unless more are missing behind it than may be filled; flat bars
-        and what stands before them only fill a hole.
+        The newest of them is live, unless more bars are missing after it than may be filled; flat
+        bars and the bars before them only fill a hole.
         """
         open_ts = self._open_ts
         if open_ts <= ts < open_ts + self.length_ms and open_ts >= 0:
@@ -190,7 +189,7 @@ class TickBars:
     def reset(self, until_ts: int) -> None:
         """Forget the open bar, as trades up to `until_ts` (ms) are missing.
 
-        No bar is made of its interval, nor of the one that contains that time.
+        Neither its interval nor the one that contains that time becomes a bar.
         """
         torn = max(self._open_ts, align(until_ts, self.length_ms))
         self._whole_from = max(self._whole_from, torn + self.length_ms)

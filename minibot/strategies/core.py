@@ -1,18 +1,18 @@
 """The strategy's core: market in, signals out; pure and deterministic.
 
-It keeps a view of each symbol up to date and hands ticks and closed bars to the strategy of that
+It keeps a view of each symbol up to date and passes ticks and closed bars to the strategy of that
 symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal only when its reason
 code differs from the last one written, at most once a second of market time per symbol; `facts`
-shows the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by
-the trades themselves, and live `bar` events are left out; of several answers to one trade a SELL
-counts, else the order at its last bar, else the trade's own.
+always shows the current reason with its values. With `strategy.bars_from_ticks` trades close the
+bars, and live `bar` events are ignored; of several answers to one trade a SELL counts, else the
+order at its last bar, else the trade's own.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
-columns. A strategy that answers trades by their prices alone is shown those of columns many at
-once (`Prices`), at half the cost of a tick (docs/DECISIONS.md, own-price).
+columns. A strategy that answers trades by price alone gets the prices of columns many at once
+(`Prices`), at half the cost of a tick (docs/DECISIONS.md, own-price).
 
-Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
-`fills`, what risk made of a signal from `risk_actions`: the strategy's inputs beside the market.
+Bars of history only reach the strategy. Besides the market, its inputs are `run_opening` and
+`fills`, which give the position, and `risk_actions`, risk's answers to its signals.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from minibot.strategies.view import FOR_EVER, View
 
 HOLD_INTERVAL_MS: Final = 1_000
 RANKED_SHOWN: Final = 5
-"""How many of the best ranked symbols a screen shows."""
+"""Number of best ranked symbols on a screen."""
 NO_ANSWER: Final = "the strategy has answered nothing yet"
 
 
@@ -83,7 +83,7 @@ class StrategyCore(Core):
 
     Attributes:
         chosen: The strategy with its values.
-        takes_prices: Whether trades may be shown by their prices alone, many at once (`Prices`).
+        takes_prices: Whether trades may come as prices only, many at once (`Prices`).
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, ACTIONS})
@@ -95,7 +95,7 @@ class StrategyCore(Core):
     )
 
     def __init__(self, chosen: ChosenStrategy, scans: Scans | None = None) -> None:
-        """Start before the first event; `scans` rank all symbols, None ranks none."""
+        """Start before the first event; `scans` ranks all symbols, None means no ranking."""
         self.chosen: ChosenStrategy = chosen
         self._scans: Scans | None = scans
         self._bars_from_ticks: bool = chosen.bars_from_ticks
@@ -106,7 +106,7 @@ class StrategyCore(Core):
         )
         self._is_shown: bool = self._wants_trades and (is_by_tick or is_by_price)
         self.takes_prices: bool = self._is_shown and not (is_by_tick or self._bars_from_ticks)
-        # Events of one symbol come in rows: the one found last is most often the next one.
+        # Events of one symbol often follow each other, so the last one found is kept.
         self._symbol: str = ""
         self._found: SymbolState | None = None
         self._watched: dict[str, SymbolState] = {}
@@ -124,15 +124,15 @@ class StrategyCore(Core):
         """Process one input at market time `now` (ms); return the signal that follows, if any.
 
         Args:
-            item: An event, a fill, a risk action, a closed bar, the core's own tick of a symbol
-                (`view(symbol).tick`), filled; it stays the symbol's last until it is filled again.
-                Where it `takes_prices`, also trades in a row by their prices, up to the first one
-                that something follows from.
+            item: An event, a fill, a risk action, a closed bar, or the core's own filled tick of a
+                symbol (`view(symbol).tick`), which stays the symbol's last until filled again. If
+                it `takes_prices`, also consecutive trades by price, up to the first one that causes
+                a signal.
             seq: The number of its line.
-            now: Market time, never going back.
+            now: Market time, which never goes back.
 
         Raises:
-            RunStop: The strategy failed, or answered what is no decision; the code is that of
+            RunStop: The strategy failed, or its answer is no decision; the code is that of
                 `own.failure`.
         """
         if isinstance(item, Tick):
@@ -148,7 +148,7 @@ class StrategyCore(Core):
                     decision = watched.strategy.on_tick(item, view)
                 except Exception as error:  # Stops the run: the same tick would raise it again.
                     raise failure(error, self.chosen.path, view) from error
-            if decision is None and barred is None:  # As mostly.
+            if decision is None and barred is None:  # The usual case.
                 return None
             return self._answer(watched, item, seq, decision, barred)
         if isinstance(item, Prices):
@@ -171,7 +171,7 @@ class StrategyCore(Core):
         return None
 
     def _on_prices(self, prices: Prices) -> list[Message] | None:
-        """Show trades in a row by their prices; return what follows from the last one taken."""
+        """Show consecutive trades by price; return the signal of the last one taken, if any."""
         tick = prices.tick
         watched = tick.owner
         if watched is None:
@@ -184,7 +184,7 @@ class StrategyCore(Core):
             decision: Decision | None = None
             try:
                 for at in range(prices.first, prices.last, CELL):
-                    prices.at = at  # Where the view finds time and tick.
+                    prices.at = at  # The view reads time and tick from here.
                     decision = strategy.on_price(float_at(cells, at), view)
                     if decision is not None:
                         break
@@ -222,7 +222,7 @@ class StrategyCore(Core):
         else:
             if not isinstance(payload, Beat):
                 self._take_rare(event, now)
-            elif self._scans is not None:  # A strategy is told nothing of beats.
+            elif self._scans is not None:  # A strategy gets no beats.
                 told = _told(self._scans.on_beat(now), event, seq)
             return told
         if decision is None:
@@ -242,14 +242,14 @@ class StrategyCore(Core):
         decision: Decision | None,
         barred: Decision | None,
     ) -> list[Message] | None:
-        """Return the signal of a tick, line `seq`, unless what counts is a hold that is not new.
+        """Return the signal of a tick, line `seq`, unless it is a hold that is not new.
 
         Args:
-            watched: State of its symbol.
+            watched: State of the tick's symbol.
             tick: The tick.
             seq: The number of its line.
-            decision: What the strategy answered to it.
-            barred: What it answered to the bars that the tick closed.
+            decision: The strategy's answer to the tick.
+            barred: Its answer to the bars that the tick closed.
         """
         if decision is None:
             decision = barred
@@ -263,15 +263,15 @@ class StrategyCore(Core):
         return [self._signal(tick.symbol, decision, tick.ts, tick.ref(seq), seq)]
 
     def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
-        """Show the strategy a closed bar; return what is to be journaled.
+        """Pass a closed bar to the strategy; return the messages to journal.
 
-        With `strategy.bars_from_ticks` live ones are left out: the trades make their own.
+        With `strategy.bars_from_ticks` live bars are ignored, as trades make their own.
         """
         if self._bars_from_ticks and bar.is_live:
             return None
         watched = self._found
         if watched is None or symbol != self._symbol:
-            # One look-up: among bars of many symbols this one is not the next one either.
+            # One look-up: with bars of many symbols, caching this one would not help.
             watched = self._watched.get(symbol) or self._find(symbol)
         watched.view._now = now
         decision = self._hand_bar(watched, bar)
@@ -283,11 +283,11 @@ class StrategyCore(Core):
             watched = self._find(fill.symbol)
         view = watched.view
         view.held.apply(fill, view.base_asset)
-        if fill.side != BUY:  # A sale starts the cooldown, whoever asked for it.
+        if fill.side != BUY:  # Any sale starts the cooldown, also one without a signal.
             view.sell_ts = now
 
     def _on_action(self, action: ActionMessage) -> None:
-        """Take a decision of risk about a symbol."""
+        """Take a risk action on a symbol."""
         symbol = action.symbol
         if symbol is None:
             return
@@ -303,10 +303,10 @@ class StrategyCore(Core):
 
         Args:
             symbol: The market.
-            decision: What was decided.
-            ts: Of the event that caused it.
-            cause: Its id.
-            seq: Its line in `market_ticks`.
+            decision: The strategy's decision.
+            ts: Time of the event that caused it.
+            cause: Id of that event.
+            seq: Line of that event in `market_ticks`.
         """
         chosen = self.chosen
         signal = DecidedSignal()
@@ -314,7 +314,7 @@ class StrategyCore(Core):
         signal.ts = ts
         signal.tick_seq = seq
         signal.cause = cause
-        signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Which risk asks for.
+        signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Risk needs its id.
         signal.symbol = symbol
         signal.side = decision.side
         signal.confidence = decision.confidence
@@ -324,10 +324,10 @@ class StrategyCore(Core):
         signal.decision = decision
         return signal
 
-    # --- what others see ----------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     def view(self, symbol: str) -> View:
-        """Return the view that the strategy of a symbol is shown."""
+        """Return the view for the strategy of a symbol."""
         return self._find(symbol).view
 
     def keep_plots(self, plots: Plots) -> None:
@@ -338,17 +338,17 @@ class StrategyCore(Core):
 
     @property
     def is_scanning(self) -> bool:
-        """Tell whether it ranks all symbols, by bars and beats of which it needs each."""
+        """True if it ranks all symbols, for which it needs every bar and beat."""
         return self._scans is not None
 
     @property
     def is_deaf_to_trades(self) -> bool:
-        """Tell whether a trade leaves nothing behind but the tick itself."""
+        """True if a trade has no effect on the core except its tick."""
         return not (self._is_shown or self._bars_from_ticks)
 
     @property
     def watched(self) -> Mapping[str, SymbolState]:
-        """State of each symbol that the core has heard of; to be read."""
+        """State of each known symbol, read-only."""
         return self._watched
 
     def _find(self, symbol: str) -> SymbolState:
@@ -367,7 +367,7 @@ class StrategyCore(Core):
         return watched
 
     def _build(self, watched: SymbolState, tick: Tick) -> Decision | None:
-        """Take a trade into the bars being made; return the answer to them that counts, if any."""
+        """Add a trade to the bars being made; return the answer to closed bars, if one counts."""
         decision: Decision | None = None
         for builder in watched.builders:
             for bar in builder.add(tick.exchange_ts, tick.price, tick.qty):
@@ -387,7 +387,7 @@ class StrategyCore(Core):
         return decision if bar.is_live else None
 
     def _weighed(self, watched: SymbolState, decision: Decision, now: int) -> Decision | None:
-        """Note a decision; return it unless it is a hold that says nothing new."""
+        """Note a decision; return it unless it is a hold with nothing new."""
         self._require_decision(watched, decision)
         watched.said = decision
         watched.said_ts = now
@@ -407,7 +407,7 @@ class StrategyCore(Core):
         return decision
 
     def _require_decision(self, watched: SymbolState, decision: Decision) -> None:
-        """Stop at an answer that is no decision, or that no replay could repeat."""
+        """Raise a STOP for an answer that is no decision, or that no replay could repeat."""
         if not isinstance(decision, Decision):
             found = repr(decision) if isinstance(decision, str) else type(decision).__name__
             what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"
@@ -456,10 +456,10 @@ class StrategyCore(Core):
                 view.is_halted = self._is_halted
 
     def _take_gap(self, gap: Gap, now: int) -> None:
-        """Take a gap: in the depth stream it makes the book unusable until the next, and no more.
+        """Take a gap; one in the depth stream only makes the book unusable until the next book.
 
-        Of any other the strategy is told. Where trades are missing, the deciding interval in which
-        they end makes no bar; a longer one survives a gap that is shorter than itself.
+        Any other gap is passed to the strategy. If trades are missing, the deciding interval in
+        which the gap ends becomes no bar; a longer interval survives a gap shorter than itself.
         """
         watched = self._find(gap.symbol)
         watched.view._now = now
@@ -476,7 +476,7 @@ class StrategyCore(Core):
             is_deciding = builder.interval == self.chosen.needs.intervals[0]
             if is_deciding or gap.to_ts - gap.from_ts >= builder.length_ms:
                 builder.reset(gap.to_ts)
-        # Until the next bar nobody decides, and the reason of the last one is no longer true.
+        # There is no decision until the next bar, and the last reason is no longer true.
         reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
         watched.said = decision_of(HOLD, 0, 0, WARMUP, reason, ())
         watched.said_ts = now
@@ -514,7 +514,7 @@ class StrategyCore(Core):
             self._find(symbol).restore(watched_state)
 
     def facts(self) -> JsonObject:
-        """Return the current reason (of the symbol decided on last) and all symbols' values.
+        """Return the reason of the last decision and the values of all symbols.
 
         Keys: `reason`, `reason_code`, `signals` (written so far), `decisions` by symbol: side,
         score, confidence, reason, reason_code, ts, `checks` (name to value) and `against`, the
@@ -554,14 +554,14 @@ def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
 
 
 def _weightier(one: Decision, other: Decision) -> Decision:
-    """Return which of two answers to one trade counts: a SELL, else an order, else the first."""
+    """Return the answer to a trade that counts: a SELL, else an order, else the first."""
     if one.side == SELL or other.side == HOLD:
         return one
     return other if other.side == SELL or one.side == HOLD else one
 
 
 def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:
-    """Return the messages of a scan that an event brought; None without one."""
+    """Return the messages of a scan caused by an event; None without a scan."""
     if not payloads:
         return None
     cause, ts = named(event.id, event.run_id), event.ts

@@ -29,10 +29,10 @@ RELATIONS: Final = ("<", "<=", ">", ">=", "==")
 """Relations that `compare` evaluates."""
 FLOAT_MIN: Final = -1e100
 FLOAT_MAX: Final = 1e100
-# How Python writes an object that has no text of its own.
+# Pattern of Python's default text of an object.
 ADDRESS: Final = " at 0x"
 VALID_MS_MAX: Final = DAY_MS
-# What no account holds and no coin costs; it bounds the digits of an amount.
+# More than any account holds or any coin costs; it bounds the digits of an amount.
 AMOUNT_MAX: Final = 10**12
 MULTIPLE_MAX: Final = 1_000
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
@@ -41,9 +41,9 @@ CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 @mypyc_attr(acyclic=True)
 @final
 class Comparison:
-    """A check of two numbers that is written out when somebody reads it.
+    """A check of two numbers that is formatted when it is read.
 
-    Only `compare` makes one, and sets what it says: a constructor would cost another call.
+    Only `compare` makes one and sets its attributes: a constructor would cost another call.
     """
 
     __slots__ = ("_name", "_passed", "_places", "_relation", "_threshold", "_value")
@@ -56,13 +56,13 @@ class Comparison:
     _passed: bool
 
     def check(self) -> Check:
-        """Return it as it is written."""
+        """Return the check as text."""
         threshold = f"{self._relation} {fixed_text(self._threshold, self._places)}"
         return Check(self._name, fixed_text(self._value, self._places), threshold, self._passed)
 
 
 class Words:
-    """Words of a decision that are written out only when somebody reads them."""
+    """Reason and checks of a decision, formatted when they are read."""
 
     __slots__ = ()
 
@@ -79,11 +79,11 @@ class Decision:
     Attributes:
         side: BUY, SELL, HOLD or ADJUST.
         score, confidence: 0 to 110, and 0 to 100.
-        reason_code: Of docs/reference/reasons.md.
-        valid_ms: How long the signal counts, market time; 0 for as long as the strategy declares.
-        wish: Size, limit and levels that are wanted; None for those of the profile.
-        told: The checks as far as they are written.
-        holds_address: The reason it was made with holds an address: another in each process.
+        reason_code: A code of docs/reference/reasons.md.
+        valid_ms: How long the signal counts, in ms of market time; 0 for the declared time.
+        wish: The wanted size, limit and levels; None for those of the profile.
+        told: The checks, partly not formatted yet.
+        holds_address: Whether its reason contains a memory address, which differs per process.
     """
 
     __slots__ = (
@@ -105,7 +105,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """Reason in words, for a person who reads it in the morning."""
+        """Reason in words, for the morning report."""
         self._write()
         return self._reason
 
@@ -128,7 +128,7 @@ class Decision:
             self._words = None
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the other says the same."""
+        """Return whether the other decision is the same."""
         return (
             isinstance(other, Decision)
             and self.side == other.side
@@ -146,7 +146,7 @@ class Decision:
         return self.score * (CONFIDENCE_MAX + 1) + self.confidence
 
     def __repr__(self) -> str:
-        """Return it as a person reads it."""
+        """Return the decision as text for a person."""
         return f"Decision({self.side}, {self.reason_code}, {self.reason!r})"
 
 
@@ -165,10 +165,10 @@ def decision_of(
         side: BUY, SELL, HOLD or ADJUST.
         score: 0 to 110.
         confidence: 0 to 100.
-        reason_code: Of docs/reference/reasons.md.
-        reason: In words.
-        checks: The values behind it.
-        words: Writes reason and checks later, instead of these.
+        reason_code: A code of docs/reference/reasons.md.
+        reason: Reason in words.
+        checks: The values that led to it.
+        words: Formats reason and checks later, instead of these.
     """
     decision = Decision()
     decision.side = side
@@ -176,7 +176,7 @@ def decision_of(
     decision.confidence = confidence
     decision.reason_code = reason_code
     decision._reason = reason
-    # A strategy may go on with a list of its own, and these are read later.
+    # Copied, as the strategy may change its list before the checks are read.
     decision.told = tuple(checks)
     decision._checks = None
     decision._words = words
@@ -191,7 +191,7 @@ def _bounds(wish: Wish | None) -> tuple[int, ...]:
 
 
 Amount: TypeAlias = Decimal | str | int | None
-"""An amount, price or multiple as a strategy gives it, exactly: no float."""
+"""An amount, price or multiple as a strategy gives it: exact, no float."""
 
 
 def buy(
@@ -211,28 +211,28 @@ def buy(
     limit: Amount = None,
     valid_ms: int | None = None,
 ) -> Decision:
-    """Return the wish to be long; risk decides how much, and whether at all.
+    """Return the wish to be long; risk decides whether it is allowed, and how much.
 
     Args:
-        reason: Why, in words a person reads in the morning.
-        checks: Values against thresholds that speak for it; see `check`.
+        reason: Why, in words for the morning report.
+        checks: Values against thresholds that support it; see `check`.
         score: 0 to 110.
         confidence: 0 to 100.
         code: A code of docs/reference/reasons.md.
-        notional: Quote amount that it should cost, exactly: no float. By default, and at most, what
-            `risk.sizing` gives; what risk cuts stands in the checks of its action.
-        share_bps: The same as a share in basis points of what positions may take together.
-        stop: Price of a stop of its own, exactly and below the bid. The highest stop counts, so
-            that it tightens what the profile has and loosens nothing.
+        notional: Quote amount to spend, exact: no float. The default and the maximum is the amount
+            of `risk.sizing`; the checks of risk's action show what risk cut.
+        share_bps: The same as a share in basis points of the largest exposure.
+        stop: Price of the strategy's stop, exact and below the bid. The highest stop counts, so it
+            can only tighten the profile's stops.
         target: Price at which the position is sold, above the ask; the lowest target counts. Levels
-            need a profile with `risk.hard_stop_bps`, and stand from the entry's fill on.
-        trail: Distance in quote at which that stop follows the highest bid from now on; with
-            `limit` from the bid of its fill on.
-        trail_bps: The same in basis points of that bid; at most one of the three is given.
+            need a profile with `risk.hard_stop_bps`, and apply from the entry's fill on.
+        trail: Distance in quote at which the stop follows the highest bid from now on; with `limit`
+            from the bid of its fill on.
+        trail_bps: The same in basis points of that bid; give at most one of the three.
         trail_atr: The same as a multiple of the profile's ATR.
-        limit: Price at which the purchase rests, below the ask; by default it is at the market.
-        valid_ms: How long it counts, market time; at most `risk.signal_age_ms_max`. A purchase with
-            a limit rests so long, and at most `execution.order_ttl_market_ms`.
+        limit: Price at which the purchase rests, below the ask; by default it is a market order.
+        valid_ms: How long it counts, in ms of market time; at most `risk.signal_age_ms_max`. A
+            purchase with a limit rests so long, but at most `execution.order_ttl_market_ms`.
 
     Raises:
         ValueError: A value is out of its bounds.
@@ -267,16 +267,16 @@ def adjust(
     """Return the wish to move levels of the position: a stop only up, a target either way.
 
     Args:
-        reason: Why, in words a person reads in the morning.
-        checks: Values against thresholds that speak for it; see `check`.
+        reason: Why, in words for the morning report.
+        checks: Values against thresholds that support it; see `check`.
         code: A code of docs/reference/reasons.md.
-        stop: As of `buy`; one at or below the stop in force is not taken.
-        target: As of `buy`; it replaces the strategy's former one, and the profile's still counts.
-        trail: As of `buy`, below the highest bid that a former trail followed, else the present
-            one, so that it may sell at once; one wider than the former is not taken.
+        stop: As in `buy`; a stop at or below the one in force is ignored.
+        target: As in `buy`; it replaces the strategy's former one, and the profile's still counts.
+        trail: As in `buy`, below the highest bid that a former trail followed, else below the
+            present bid, so it may sell at once; a trail wider than the former one is ignored.
         trail_bps: The same in basis points of the highest bid.
         trail_atr: The same as a multiple of the ATR of the entry.
-        valid_ms: As of `buy`.
+        valid_ms: As in `buy`.
 
     Raises:
         ValueError: No level is given, or a value is out of its bounds.
@@ -293,12 +293,12 @@ def adjust(
 
 
 def _wish(**wanted: int) -> Wish | None:
-    """Return a wish; None where nothing is wanted."""
+    """Return a wish; None if it is empty."""
     return Wish(**wanted) if any(wanted.values()) else None
 
 
 def _valid(decision: Decision, valid_ms: int | None) -> Decision:
-    """Return a decision with its validity; raises ValueError."""
+    """Return a decision with its validity; raise ValueError if that is out of bounds."""
     if valid_ms is not None:
         if type(valid_ms) is not int or not 0 < valid_ms <= VALID_MS_MAX:
             told = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
@@ -308,7 +308,7 @@ def _valid(decision: Decision, valid_ms: int | None) -> Decision:
 
 
 def _trail(trail: Amount, trail_bps: Amount, trail_atr: Amount) -> dict[str, int]:
-    """Return the distance of a trail, of which one is given at most; raises ValueError."""
+    """Return the distance of a trail, of which at most one is given; raise ValueError for two."""
     given = {
         "trail": _amount("trail", trail),
         "trail_bps": _amount("trail_bps", trail_bps, RATE_PLACES, BPS),
@@ -320,7 +320,7 @@ def _trail(trail: Amount, trail_bps: Amount, trail_atr: Amount) -> dict[str, int
 
 
 def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_MAX) -> int:
-    """Return an amount as a whole number of its last place, 0 for None; raises ValueError."""
+    """Return an amount as a whole number of its last place, 0 for None; may raise ValueError."""
     if given is None:
         return 0
     if isinstance(given, bool) or not isinstance(given, Decimal | str | int):
@@ -341,7 +341,7 @@ def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_M
 
 
 def _share(given: int | None) -> int:
-    """Return a share in basis points, 0 for None; raises ValueError."""
+    """Return a share in basis points, 0 for None; may raise ValueError."""
     if given is None:
         return 0
     if type(given) is not int or not 0 < given <= BPS:
@@ -363,15 +363,15 @@ def sell(
     """Return the wish to be flat, or to hold less; see `buy`.
 
     Args:
-        reason: As of `buy`.
-        checks: As of `buy`.
-        score: As of `buy`.
-        confidence: As of `buy`.
-        code: As of `buy`.
-        share_bps: Share of the position in basis points that is sold; by default all of it. What
-            the venue would not sell afterwards is sold with it.
-        qty: The same as a base amount, exactly; the lesser of the two counts.
-        valid_ms: As of `buy`.
+        reason: As in `buy`.
+        checks: As in `buy`.
+        score: As in `buy`.
+        confidence: As in `buy`.
+        code: As in `buy`.
+        share_bps: Share of the position to sell in basis points; by default all of it. A rest too
+            small to be sold later is sold with it.
+        qty: The same as a base amount, exact; the smaller of the two counts.
+        valid_ms: As in `buy`.
 
     Raises:
         ValueError: A value is out of its bounds.
@@ -393,10 +393,10 @@ def check(name: str, value: str, threshold: str, *, passed: bool | None = None) 
     """Return one named value against one named threshold, for the checks of a decision.
 
     Args:
-        name: Of the value.
-        value: As text.
-        threshold: As text; nobody evaluates it, see `compare` for two numbers.
-        passed: The verdict, where the strategy gives one; None is recorded and shown as none.
+        name: Name of the value.
+        value: The value as text.
+        threshold: The threshold as text; it is not evaluated, see `compare` for two numbers.
+        passed: The verdict, if the strategy gives one; None is recorded and shown as none.
     """
     return Check(name, value, threshold, passed)
 
@@ -412,22 +412,23 @@ def compare(
 ) -> Comparison:
     """Return a check of two numbers, such as `compare("fast", 101.5, ">", 101.25)`.
 
-    Its verdict is whether the relation holds between the numbers as they are given, not as they
-    are written. They are written only when somebody reads them.
+    Its verdict is the relation between the numbers as given, not as rounded for display. They are
+    formatted only when they are read.
 
     Args:
-        name: Of the value.
-        value: Finite, and less than 10**100.
-        relation: How the value should stand to the threshold: `<`, `<=`, `>`, `>=` or `==`.
-        threshold: Finite, and less than 10**100.
-        places: After the decimal point.
-        passed: What the relation comes to, for a caller who wants to say it; best left out.
+        name: Name of the value.
+        value: A finite number below 10**100.
+        relation: Relation that the value should have to the threshold: `<`, `<=`, `>`, `>=` or
+            `==`.
+        threshold: A finite number below 10**100.
+        places: Places after the decimal point.
+        passed: The expected verdict; best left out.
 
     Raises:
-        ValueError: A number is missing or not finite, the relation is none, or `passed` is not
-            what the numbers say.
+        ValueError: A number is missing or not finite, the relation is unknown, or `passed`
+            contradicts the numbers.
     """
-    # Two floats as a rule; whatever else it is, is asked what it is.
+    # Usually two floats; any other type is examined.
     is_float = type(value) is float and type(threshold) is float
     is_bounded = is_float and (FLOAT_MIN < value < FLOAT_MAX and FLOAT_MIN < threshold < FLOAT_MAX)
     if not is_bounded and not (_is_finite(value) and _is_finite(threshold)):
@@ -466,24 +467,24 @@ def compare(
 
 
 def fixed_text(number: int | float | Decimal, places: int) -> str:
-    """Return a number with so many places, every digit of a whole number included."""
+    """Return a number with a fixed number of places, with every digit of a whole number."""
     if isinstance(number, int):
         return f"{Decimal(number):.{places}f}"
     return f"{number:.{places}f}"
 
 
 def _is_finite(number: object) -> bool:
-    """Return whether it is a number that stands in an order with all others, and can be written."""
+    """Return whether a value is a number that can be ordered and formatted."""
     if isinstance(number, Decimal):
         return number.is_finite() and FLOAT_MIN < number < FLOAT_MAX
     return isinstance(number, int | float) and FLOAT_MIN < number < FLOAT_MAX
 
 
 def _said(decision: Decision) -> Decision:
-    """Return a decision that the signal's contract admits.
+    """Return a decision that fits the signal's contract.
 
     Raises:
-        ValueError: It would not; a night would stop at it.
+        ValueError: It does not fit; a night would stop at it.
     """
     score, confidence = decision.score, decision.confidence
     if not 0 <= score <= SCORE_MAX or not 0 <= confidence <= CONFIDENCE_MAX:
@@ -498,7 +499,7 @@ def _said(decision: Decision) -> Decision:
         raise ValueError(f"code {decision.reason_code!r} is unknown; {hint}")
     reason, told = decision._reason, decision.told
     if not reason.isascii():
-        reason.encode()  # Half a character that no journal could hold is an error here.
+        reason.encode()  # Half a surrogate pair, which no journal could hold, is an error here.
     if len(reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
         raise ValueError(
             f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"

@@ -21,19 +21,19 @@ HOLE_BARS_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The data that a strategy is given.
+    """The data that a strategy needs.
 
     Attributes:
-        intervals: Bars it takes, the one that it decides on first; none for one that lives on
-            ticks. Each has to stand in `market.bar_intervals`.
-        history: How many closed bars of each interval `view.bars` keeps; 0 for a strategy that
-            keeps them itself, which then gets bars as they come, also old and repeated ones.
+        intervals: Intervals of its bars, the deciding one first; none for a strategy that uses only
+            ticks. Each must be in `market.bar_intervals`.
+        history: Number of closed bars of each interval that `view.bars` keeps; 0 for a strategy
+            that keeps them itself and then gets bars as they come, also old and repeated ones.
         symbols: The markets it trades; none means every market of the profile.
-        hole_bars_max: A hole of more missing bars than this empties `view.bars`; shorter ones are
-            passed over (bars from the exchange) or filled flat (bars made from ticks).
-        trades: Whether `on_tick` is called with trades, too; else with quotes alone, and a backtest
-            of bars, which are trades, need not show what happened inside each.
-        feeds: Values from outside the market that it reads; each has to stand in `market.feeds`.
+        hole_bars_max: A hole of more missing bars than this empties `view.bars`; shorter holes are
+            ignored (bars from the exchange) or filled flat (bars made from ticks).
+        trades: Whether `on_tick` is also called with trades; else only with quotes, and a backtest
+            of bars, which are trades, need not show ticks inside each bar.
+        feeds: Values from outside the market that it reads; each must be in `market.feeds`.
     """
 
     intervals: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Parameter:
         return f"{word} from {self.low} to {self.high}"
 
     def admits(self, value: Any) -> bool:
-        """Return whether a value of the profile is of this kind and in range."""
+        """Return whether a value of the profile has this kind and is in range."""
         if self.kind == FLAG:
             return isinstance(value, bool)
         if self.kind == CHOICE:
@@ -94,7 +94,7 @@ def whole(name: str, default: int, *, low: int, high: int, what: str) -> Paramet
 
 
 def number(name: str, default: str, *, low: str, high: str, what: str) -> Parameter:
-    """Declare a decimal number; written as text, so that no digit is lost on the way."""
+    """Declare a decimal number; written as text, so that no digit is lost."""
     return Parameter(name, NUMBER, default, what, low, high)
 
 
@@ -117,13 +117,13 @@ class Settings:
     __slots__ = ("_values", "profile")
 
     def __init__(self, values: Mapping[str, Any], profile: JsonObject) -> None:
-        """Take values that were judged."""
+        """Take values that were validated."""
         self._values: dict[str, Any] = dict(values)
         self.profile: JsonObject = _copied(profile)
 
     @property
     def interval(self) -> str:
-        """The bars that the profile decides on: `--timeframe`, `strategy.bar_interval`."""
+        """The deciding interval of the profile: `--timeframe`, `strategy.bar_interval`."""
         return str(self.profile["strategy"]["bar_interval"])
 
     def whole(self, name: str) -> int:
@@ -157,7 +157,7 @@ def _copied(value: Any) -> Any:
 def settings_of(
     parameters: Sequence[Parameter], given: Mapping[str, Any], profile: JsonObject
 ) -> Settings:
-    """Return the profile's parameter values, with defaults for missing ones; already judged."""
+    """Return the profile's validated parameter values, with defaults for missing ones."""
     values = {parameter.name: parameter.default for parameter in parameters}
     values.update(given)
     return Settings(values, profile)
@@ -180,7 +180,7 @@ def parameter_violations(
     return found
 
 
-# --- what an own file may declare wrongly ---------------------------------------------------------
+# --- faults of a declaration ----------------------------------------------------------------------
 
 
 def kind_fault(parameters: object) -> str:
@@ -229,7 +229,7 @@ def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> lis
 def _admits_default(parameter: Parameter) -> bool:
     try:
         return parameter.admits(parameter.default)
-    except (ArithmeticError, TypeError, ValueError):  # A range that is none.
+    except (ArithmeticError, TypeError, ValueError):  # An empty range.
         return False
 
 

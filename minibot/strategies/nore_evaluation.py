@@ -1,6 +1,6 @@
-"""Evaluation of `nore_strategy_v1` at one moment, in numbers: the only home of its filters.
+"""Evaluation of `nore_strategy_v1` at one moment, in numbers: the only place of its filters.
 
-The words for it are `strategies.nore_explanation`, which judges nothing.
+`strategies.nore_explanation` puts it into words and judges nothing.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ ENTRY_POINTS: Final = 50
 EXIT_POINTS: Final = 60
 TREND_POINTS: Final = 10
 QUALITY_POINTS: Final = 20
-# Four times the least that is accepted: a fill of the default size then takes a quarter of it.
+# Four times the least accepted notional: a fill of the default size takes a quarter of it.
 AMPLE_TOUCH: Final = 4.0
 
 
 @final
 class Evaluation:
-    """One decision in numbers; values of filters that were not reached are not set.
+    """One decision in numbers; values of filters that were not evaluated are not set.
 
     Attributes:
-        code: Reason code of the first filter that failed; empty where the opinion is acted on.
-        is_trading, is_warm: The two filters before everything else.
-        readings: None where they or a filter before them is missing.
-        said: What the rules say of the readings.
-        age_ms: Of the last tick; None before the first.
-        is_fresh, is_usable, is_narrow, is_liquid: The market's filters.
-        place, notional: The side of the touch that would be taken, and what stands there.
-        trend: Of the longer interval, bps; None while it lacks bars, of which it has `trend_bars`.
-        is_asked: Whether the filters of an opinion for a side were reached.
-        is_placed, is_open, is_cool, pays, is_scored, is_confident: These filters.
-        score, confidence: Of the opinion; 0 without one.
+        code: Reason code of the first filter that failed; empty if the opinion becomes an order.
+        is_trading, is_warm: Results of the first two filters.
+        readings: The readings; None if one is missing or an earlier filter failed.
+        said: The opinion of the rules on the readings.
+        age_ms: Age of the last tick; None before the first.
+        is_fresh, is_usable, is_narrow, is_liquid: Results of the market's filters.
+        place, notional: The side of the touch that would be taken, and its displayed notional.
+        trend: Trend over the longer interval in bps; None while it has only `trend_bars` bars.
+        is_asked: Whether the filters for an opinion were evaluated.
+        is_placed, is_open, is_cool, pays, is_scored, is_confident: Results of these filters.
+        score, confidence: Score and confidence of the opinion; 0 without one.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Evaluation:
         *("spread", "status", "symbol", "trend", "trend_bars"),
     )
 
-    # At most bars some of these are not reached.
+    # At most bars, some of these are not evaluated.
     age_ms: int | None
     is_fresh: bool
     spread: float | None
@@ -123,7 +123,7 @@ class Evaluation:
             self._judge(view, bars, trend, flow, parameters)
 
     def _fail(self, code: str) -> None:
-        """Take the reason code of a filter that failed, unless one before it did."""
+        """Set the reason code of a failed filter, unless an earlier one failed."""
         if not self.code:
             self.code = code
 
@@ -183,7 +183,7 @@ class Evaluation:
         if not is_narrow:
             self._fail(SPREAD_TOO_WIDE)
         bid, ask = tick.bid * tick.bid_qty, tick.ask * tick.ask_qty
-        # The side that would be taken; the thinner one while nobody speaks for a side.
+        # The side that would be taken; the thinner one while there is no opinion.
         takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
         self.place = "bid" if takes_bid else "ask"
         self.notional = notional = bid if takes_bid else ask
@@ -252,7 +252,7 @@ class Evaluation:
 
 
 def _share(value: float, whole: float) -> float:
-    """Return value of the whole, held between 0 and 1; of nothing everything is all."""
+    """Return a value as a share of the whole, limited to 0 to 1; 1 if the whole is 0."""
     if whole <= 0.0:
         return 1.0
     share = value / whole

@@ -1,7 +1,7 @@
 """Explanation of `nore_strategy_v1`: every check of a moment, and one sentence for a person.
 
-Nothing is judged here: what passed stands in the moment (`strategies.nore_evaluation`), and this
-says it. It is called when a decision is journaled, shown or explained, and not at each bar.
+Nothing is judged here: `strategies.nore_evaluation` holds the results, and this puts them into
+words. It is called when a decision is journaled, shown or explained, not at each bar.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from minibot.strategies.rules import (
 
 @final
 class Thresholds:
-    """Thresholds of a strategy as its checks name them, written once for all moments.
+    """Thresholds of a strategy as text for its checks, formatted once.
 
     Args:
-        parameters: Of the strategy.
+        parameters: Parameters of the strategy.
         warmup: Bars that the indicators need.
         trend_warmup: Bars that the trend needs.
     """
@@ -62,7 +62,7 @@ class Thresholds:
 
 @final
 class NoreExplanation(Words):
-    """The words for one moment, by the thresholds of its strategy."""
+    """Explanation of one moment, by the thresholds of its strategy."""
 
     __slots__ = ("_moment", "_thresholds")
 
@@ -146,7 +146,7 @@ class NoreExplanation(Words):
     # --- the first filter that failed ---------------------------------------------------------
 
     def _unready(self) -> str:
-        """Return the sentence on the first of the filters before the market's."""
+        """Return the sentence on the first failed filter of those before the market's."""
         moment = self._moment
         interval = self._thresholds.parameters.bar_interval
         if not moment.is_trading:

@@ -1,11 +1,10 @@
 """`nore_strategy_v1`: momentum and mean reversion on closed bars, behind filters that say no.
 
-It is asked at each closed live bar of `bar_interval` and answers BUY, SELL or HOLD with a score,
-a confidence and one sentence. In doubt it holds: a value that is missing, old or not a number never
-becomes an order. The first filter that fails gives the reason; all checks made are listed. Unless
-the symbol trades, is warm and has all readings, nothing behind these is judged; without a touch or
-an opinion for a side, nothing about position, costs and points. Any other filter that fails lets
-those behind it be judged.
+At each closed live bar of `bar_interval` it answers BUY, SELL or HOLD with a score, a confidence
+and one sentence. In doubt it holds: a value that is missing, old or not a number never becomes an
+order. The first filter that fails gives the reason; all checks made are listed. Unless the symbol
+trades, is warm and has all readings, no later filter is judged; without a touch or an opinion, none
+on position, costs and points. After any other failure the later filters are still judged.
 
 Filters, in this order
     no_instrument, not_trading    the exchange's rules are known and the symbol trades
@@ -18,8 +17,8 @@ Filters, in this order
                                   thinner one while no rule speaks
     no_setup, conflicting         a rule speaks (`strategies.rules`)
     no_position, in_position      a sale needs a position, a purchase none
-    run_ending                    no purchase once `run_ending` was said; `halt` and `lock_symbol`
-                                  are left to risk, whose BLOCK records what they cost
+    run_ending                    no purchase after `run_ending`; `halt` and `lock_symbol` are left
+                                  to risk, whose BLOCK records what they cost
     cooldown                      a purchase waits `cooldown_ms` after any signal or sale, a sale
                                   only after a sale: an exit must not wait for its entry
     cost_gate                     (`cost_gate` only) a purchase needs `cost_gate_atr_mult` x ATR to
@@ -30,7 +29,7 @@ Score (0-100)
     entry: 50 + strength (0-25) + RSI points (0-15) + trend (+10 with, -10 against, 0 unknown)
     exit:  60 + strength (0-25) + RSI points (0-15)
     The trend is the sign of fast minus slow average over `trend_interval`: an influence, never a
-    condition. While it lacks bars it says so with its count and counts 0.
+    condition. While it lacks bars it counts 0, and its check shows the number of bars.
 
 Confidence (0-100)
     20 + 20 x (1 - spread / max) + 20 x (touch notional / 4 min) + 20 x (1 - tick age / max)
@@ -66,8 +65,8 @@ class NoreStrategyV1(Strategy):
     Attributes:
         bars, trend: Indicators over `bar_interval` and `trend_interval`.
         flow: Order flow at the touch.
-        thresholds: Of the checks, as text.
-        is_after_gap: Trades were missing, and no live bar has found the indicators ready since.
+        thresholds: Thresholds of the checks, as text.
+        is_after_gap: Whether trades were missing and no live bar has had ready indicators since.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -88,13 +87,13 @@ class NoreStrategyV1(Strategy):
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
-        """Return both intervals; the bars themselves live on in the indicators alone."""
+        """Return both intervals; bars are kept only in the indicators."""
         parameters = StrategyParameters.from_config(settings.profile)
         intervals = (parameters.bar_interval, parameters.trend_interval)
         return Needs(intervals, history=0, hole_bars_max=parameters.ema_slow, trades=False)
 
     def on_tick(self, tick: Tick, view: View) -> Decision | None:
-        """Follow the order flow; only quotes, which `needs` asks for, are changes of the touch."""
+        """Follow the order flow by quotes, the only changes of the touch."""
         self.flow.update(tick.bid, tick.bid_qty, tick.ask, tick.ask_qty)
         return None
 
@@ -112,9 +111,9 @@ class NoreStrategyV1(Strategy):
     def on_gap(self, gap: Gap, view: View) -> None:
         """Reset the values that a gap spoils: order flow (the tick's age guards the touch).
 
-        If trades were missing, the next bars have to follow on the last one without a hole, as they
-        do when the market role fetched them. Bars made from ticks have nobody to fetch them, so the
-        indicators start anew at once, the trend unless the gap is shorter than one of its bars.
+        If trades were missing, the next bars must follow the last one without a hole, as they do
+        after the market role has fetched them. Bars made from ticks cannot be fetched, so the
+        indicators start again at once, the trend only if the gap is not shorter than its bars.
         """
         self.flow = OrderFlowImbalance(self.flow.period)
         if "bookTicker" in gap.stream:

@@ -1,9 +1,8 @@
 """Own strategy of the operator: from its file's text to its class, with the allowed names.
 
-The text is checked by its lines, then run with a few builtins and an import that hands out the
-allowed names of allowed modules and nothing behind them. That finds what is reached by accident
-and most of what is reached on purpose; it is no sandbox against malice. Who runs a stranger's
-strategy runs a stranger's program.
+The text is checked by its lines, then run with a few builtins and an import that returns only the
+allowed names of allowed modules. That stops accidental access and most deliberate access; it is no
+sandbox against malice. Whoever runs a stranger's strategy runs a stranger's program.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ _LOADED: dict[tuple[str, int], type[Strategy]] = {}
 
 
 class ForbiddenImport(ImportError):
-    """A strategy asked while it ran for something that it may not have."""
+    """A running strategy requested a forbidden name or module."""
 
 
 def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) -> type[Strategy]:
     """Return the strategy class that a file's text defines.
 
     Args:
-        path: Where it stood, for messages.
+        path: Path of the file, for messages.
         text: The whole file.
-        sha256: What the text has to hash to.
-        api: Of `strategy.source`; below `API_EVALUATED` it is handed the checks of before.
+        sha256: Expected hash of the text.
+        api: The `api` of `strategy.source`; below `API_EVALUATED` it gets the former checks.
 
     Raises:
-        RunStop: CONFIG_INVALID, with the lines, for a text that is refused or defines no strategy.
+        RunStop: CONFIG_INVALID, with the lines, if the text is refused or defines no strategy.
     """
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != sha256:
@@ -67,11 +66,10 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
 def failure(error: Exception, path: str, view: View | None = None) -> RunStop:
     """Return the STOP for a strategy's error: the same inputs would raise it again.
 
-    Of an own strategy it tells symbol and market time, where a view of them is given.
-
-    Of an own strategy it is STRATEGY_ERROR, for the operator to correct; of a shipped one it is
-    INVARIANT_BROKEN, for us. A STOP that was raised already keeps its code, but of an own strategy
-    CONFIG_INVALID and INVARIANT_BROKEN become STRATEGY_ERROR.
+    An own strategy's error is STRATEGY_ERROR, for the operator to correct, with symbol and market
+    time if a view is given; a shipped strategy's error is INVARIANT_BROKEN, a bug of minibot. A
+    STOP that was raised already keeps its code, except that CONFIG_INVALID and INVARIANT_BROKEN of
+    an own strategy become STRATEGY_ERROR.
     """
     if isinstance(error, RunStop):
         if error.reason_code not in (CONFIG_INVALID, INVARIANT_BROKEN) or not _is_own(path):
@@ -91,13 +89,13 @@ def wrong_answer(strategy: Strategy, what: str, path: str, view: View) -> RunSto
 
 
 def strategy_error(place: str, told: str, path: str, view: View | None = None) -> RunStop:
-    """Return the STOP of an own strategy's error: where, what, when, and what to do next.
+    """Return the STOP for an own strategy's error: place, error, time and remedy.
 
     Args:
         place: `path, line N`.
-        told: What happened; texts of a strategy may be of any length and any characters.
+        told: The error; a strategy's text may have any length and any characters.
         path: The strategy's file.
-        view: The view that it was shown, if any.
+        view: The strategy's view, if any.
     """
     text = told.encode("utf-8", "backslashreplace").decode()
     text = "".join(c if c.isprintable() else " " for c in text)
@@ -109,7 +107,7 @@ def strategy_error(place: str, told: str, path: str, view: View | None = None) -
 
 
 def _is_own(path: str) -> bool:
-    return path.endswith(SUFFIX)  # What ships is called by its name.
+    return path.endswith(SUFFIX)  # A shipped strategy is named, not located.
 
 
 def _answers_at(strategy: Strategy, path: str) -> str:
@@ -136,10 +134,10 @@ def _run(path: str, text: str, key: tuple[str, int]) -> dict[str, Any]:
     namespace = vars(module)
     importing = _import if api >= API_EVALUATED else _former_import
     namespace["__builtins__"] = {**safe_builtins(), "__import__": importing}
-    sys.modules[module.__name__] = module  # Dataclasses look their module up.
+    sys.modules[module.__name__] = module  # Dataclasses look up their module.
     try:
         exec(compile(text, path, "exec", dont_inherit=True), namespace)
-    except Exception as error:  # Whatever it was: this text does not run here.
+    except Exception as error:  # Any error means that this text does not run here.
         del sys.modules[module.__name__]
         raise invalid(f"{line_of(error, path)}: {type(error).__name__}: {error}") from error
     return namespace
@@ -152,7 +150,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Return a module that holds the allowed names of the one asked for, and no more."""
+    """Return a module with only the allowed names of the requested one."""
     names = names_of(name) if level == 0 else None
     if names is None:
         raise ForbiddenImport(f"imports {name or '.'}; {instead_of(name)}")
@@ -173,7 +171,7 @@ def _former_import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as `_import` does, with the former checks."""
+    """Import like `_import`, with the former checks."""
     shown = _import(name, namespace, local, fromlist, level)
     if name == API:
         vars(shown).update(check=former_check, compare=former_compare)

@@ -1,6 +1,6 @@
 """Parameters of `nore_strategy_v1`, parsed from the profile.
 
-Decimal strings become floats here and are kept as text for the sentences a person reads.
+Decimal strings become floats here, and are kept as text for explanations.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from minibot.kernel.errors import RunStop
 
 @dataclass(frozen=True, slots=True)
 class StrategyParameters:
-    """The section `strategy` of the profile, and the taker fee that the cost gate needs.
+    """Parameters: the section `strategy` of the profile, and the taker fee for the cost gate.
 
-    `section` keeps the values as the profile writes them, for sentences that a person reads.
+    `section` keeps the values as they are in the profile, for explanations.
     """
 
     bar_interval: str
@@ -50,8 +50,8 @@ class StrategyParameters:
         """Return the parameters of a resolved config.
 
         Raises:
-            RunStop: CONFIG_INVALID, when values contradict each other (the config schema checks
-                each value alone).
+            RunStop: CONFIG_INVALID, if values contradict each other (the config schema checks each
+                value alone).
         """
         profile = CoreProfile.of(config)
         section = profile.strategy

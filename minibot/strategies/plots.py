@@ -1,6 +1,6 @@
-"""Plots of a strategy: values that it wants drawn as lines, kept for the page of a backtest alone.
+"""Plots of a strategy: values to draw as lines, kept only for the page of a backtest.
 
-They are no part of a decision: no event, state or digest holds them, and a night keeps none.
+They are not part of a decision: no event, state or digest holds them, and a night keeps none.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from minibot.kernel.errors import InvariantError
 
 LINES_MAX: Final = 8
 NAME_CHARS_MAX: Final = 40
-# Of one line; behind them, every other value gives way to the one after it.
+# Most values of one line; beyond that, every other value is dropped.
 POINTS_MAX: Final = 20_000
 
 
 @final
 class PlottedLine:
-    """Values of one name over market time: at most `POINTS_MAX`, the last one of each stretch."""
+    """Values of one line over market time: at most `POINTS_MAX`, the last one of each stretch."""
 
     __slots__ = ("_width_ms", "times", "values")
 
@@ -42,7 +42,7 @@ class PlottedLine:
             self._join()
 
     def _join(self) -> None:
-        """Make stretches so long that about half of the values remain."""
+        """Lengthen the stretches so that about half of the values remain."""
         times, values = self.times, self.values
         span = times[-1] - times[0]
         self._width_ms = max(2 * self._width_ms, 2 * span // POINTS_MAX + 1)
@@ -65,10 +65,10 @@ class Plots:
         self._lines: dict[str, dict[str, PlottedLine]] = {}
 
     def add(self, symbol: str, ts: int, name: object, value: object) -> None:
-        """Take a value of a line; None is a value that is not known yet.
+        """Add a value to a line; None is an unknown value.
 
         Raises:
-            InvariantError: It is no value that can be drawn, or one line too many.
+            InvariantError: The value cannot be drawn, or there is one line too many.
         """
         if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARS_MAX:
             what = f"a text of 1 to {NAME_CHARS_MAX} characters"

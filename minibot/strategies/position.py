@@ -1,8 +1,8 @@
-"""Position as the strategy knows it: exactly as `run_opening` and `fills` say.
+"""Position as the strategy knows it, exactly by `run_opening` and `fills`.
 
-Only long or flat matters to a spot strategy; the quantity is kept exactly, so that "flat" is
-never a matter of rounding. A sale takes the oldest purchase first, as in docs/accounting.md, so
-that the average entry price is the portfolio's own. Money and fees in quote are risk's.
+A spot strategy only needs to know whether it is long or flat; the quantity is exact, so that "flat"
+does not depend on rounding. A sale takes the oldest purchase first, as in docs/accounting.md, so
+that the average entry price equals the portfolio's. Money and fees in quote are left to risk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FINER: Final[int] = 10 ** (PLACES_MAX - PLACES)
 
 
 class Position:
-    """The base amount held in one symbol, in units of 10**-18, and what its lots cost."""
+    """The base amount held in one symbol, in units of 10**-18, and the cost of its lots."""
 
     __slots__ = ("_lots", "qty", "symbol")
 
@@ -33,7 +33,7 @@ class Position:
         self._lots: list[tuple[int, int]] = []  # (qty, cost in 10**-8 quote), oldest first
 
     def add_lot(self, lot: Any) -> None:
-        """Take over a lot of a former run, as `run_opening` says it."""
+        """Add a lot of a former run from `run_opening`."""
         qty = parse_fixed(lot["qty"], PLACES_MAX)
         cost = lot.get("cost")
         price = parse_amount(lot["price"])
@@ -42,7 +42,7 @@ class Position:
         self._lots.append((qty, cost))
 
     def apply(self, fill: FillMessage, base_asset: str) -> None:
-        """Apply a fill; a fee taken in the base asset lessens what is held.
+        """Apply a fill; a fee in the base asset reduces the quantity held.
 
         Raises:
             InvariantError: More was sold than is held.
@@ -50,7 +50,7 @@ class Position:
         qty = product(fill.qty, FINER)
         if fill.side == BUY:
             got, cost = fill.qty, cost_up(fill.qty, fill.price)
-            if fill.fee_asset == base_asset:  # It is taken from these coins, at their price.
+            if fill.fee_asset == base_asset:  # The fee is taken from these coins, at their price.
                 got, cost = got - fill.fee, cost - cost_up(fill.fee, fill.price)
             self.qty += product(got, FINER)
             self._lots.append((product(got, FINER), cost))
@@ -60,7 +60,7 @@ class Position:
             self._take(qty, fill)
 
     def _take(self, gone: int, fill: FillMessage) -> None:
-        """Take a quantity from the oldest lots."""
+        """Remove a quantity from the oldest lots."""
         held = self.qty - gone
         self.qty = held
         if held <= 0:
@@ -88,7 +88,7 @@ class Position:
 
     @property
     def entry_price_avg_text(self) -> str:
-        """The average price of what is held as a decimal string, rounded up; empty when flat."""
+        """The average entry price as a decimal string, rounded up; empty when flat."""
         if not self.qty:
             return ""
         cost = sum(cost for _, cost in self._lots)

@@ -1,4 +1,4 @@
-"""Prices of trades in a row, for a strategy that answers each by its price alone (`on_price`)."""
+"""Prices of consecutive trades, for a strategy that answers each by price alone (`on_price`)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from minibot.strategies.tick import Tick
 
 
 class Prices(ShownTick):
-    """Trades of one symbol in a row; a base class for whoever has them in columns.
+    """Consecutive trades of one symbol; a base class for sources with trades in columns.
 
-    Nothing but the strategy's own answer happens between them. The core takes one price after the
-    other; `fill_tick` works out the rest of the last one taken for those who ask.
+    Only the strategy's answers happen between them. The core takes one price after another;
+    `fill_tick` fills in the rest of the last trade taken when it is needed.
 
     Attributes:
-        cells: The prices, floats as `float_at` reads them.
-        first, last: Where those begin that are not taken yet, and where they end, in bytes.
-        at: Where the last one taken begins.
+        cells: The prices as cells of floats, for `float_at`.
+        first, last: Beginning and end of the trades not taken yet, in bytes.
+        at: Offset of the last trade taken.
         tick: The core's own tick of the symbol.
-        ts: Market time at which the strategy takes the one that fills the tick, ms.
-        line: The number of its line.
+        ts: Market time at which the strategy takes the trade that fills the tick, ms.
+        line: Line of that trade.
     """
 
     __slots__ = ("at", "cells", "first", "last", "line", "tick")

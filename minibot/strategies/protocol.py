@@ -1,18 +1,18 @@
-"""Strategy protocol: the class that every strategy derives from, and all that one needs.
+"""Strategy protocol: the base class of every strategy, and the names that a strategy needs.
 
-A strategy's file imports from here and from `minibot.features`. One object stands for one symbol:
-what it keeps in its attributes belongs to that symbol alone, is part of every snapshot, and comes
-back after a restart. It gets values and returns decisions; it touches nothing outside.
+A strategy's file imports from here and from `minibot.features`. Each object serves one symbol: its
+attributes belong to that symbol, are part of every snapshot, and come back after a restart. It gets
+values and returns decisions; it touches nothing outside.
 
 The core calls, in this order for one event
-    on_bar    for each closed bar of a declared interval (longer ones first), history included:
-              so indicators warm up; what is returned for a bar that is not live is dropped
+    on_bar    for each closed bar of a declared interval (longer ones first), including history, to
+              warm up indicators; the answer to a bar that is not live is dropped
     on_tick   for each trade and quote
-    on_price  for each trade, where on_tick is not written: shown its price alone, which makes
+    on_price  for each trade, if on_tick is not defined: it gets only the price, which makes
               backtests of ticks faster
-    on_gap    when trades or quotes are missing: what was reckoned from ticks over the hole is
-              doubtful (a gap in the depth stream shows in the view alone). Bars that closed in it
-              come after it; where none can, their `open_ts` leave a hole
+    on_gap    when trades or quotes are missing: values computed from ticks over the hole are
+              doubtful (a gap in the depth stream appears only in the view). Bars that closed in the
+              gap come after it; if none can, their `open_ts` leave a hole
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from minibot.strategies.view import View as View
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Strategy:
-    """One symbol's decisions; a strategy that says nothing.
+    """Base class of strategies, for one symbol; its own answer is always None.
 
     Derive from it, keep what you need in attributes of `self`, and answer in `on_tick`, `on_price`
     or `on_bar` with `buy`, `sell`, `adjust`, `hold` or None.
@@ -58,23 +58,23 @@ class Strategy:
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
-        """Return the data that this strategy wants to be given."""
+        """Return the data that this strategy needs."""
         return Needs()
 
     def on_tick(self, tick: Tick, view: View) -> Decision | None:
-        """Answer a trade or a quote; None says nothing. By default `on_price` answers trades."""
+        """Answer a trade or a quote, or return None. By default `on_price` answers trades."""
         return self.on_price(tick.price, view) if tick.is_trade else None
 
     def on_price(self, price: float, view: View) -> Decision | None:
-        """Answer a trade by its price alone; None says nothing."""
+        """Answer a trade by its price alone, or return None."""
         return None
 
     def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
-        """Answer a closed bar; None says nothing."""
+        """Answer a closed bar, or return None."""
         return None
 
     def on_gap(self, gap: Gap, view: View) -> None:
-        """Reset the values of ticks that a hole spoils, not those of bars; none by default."""
+        """Reset values from ticks that a hole makes wrong, not those from bars; by default none."""
 
     def state(self) -> JsonObject:
         """Return every attribute as canonical JSON values; see `minibot.strategies.state_codec`."""
@@ -85,5 +85,5 @@ class Strategy:
         put_back(self, state)
 
     def __repr__(self) -> str:
-        """Return the same text in every process, unlike an address."""
+        """Return a text that is the same in every process, without a memory address."""
         return f"<{type(self).__name__}>"

@@ -15,14 +15,14 @@ class Readings:
     Attributes:
         rsi: 0 to 100.
         momentum_bps: The fast average above (or, negative, below) the slow one.
-        return_bps: How far the close came in `return_bars` bars.
+        return_bps: Change of the close over `return_bars` bars.
         reversion_bps: The close below (or, negative, above) the slow average.
-        atr_bps: Average true range, of the close.
+        atr_bps: Average true range in bps of the close.
     """
 
     __slots__ = ("atr_bps", "momentum_bps", "return_bps", "reversion_bps", "rsi")
 
-    # `read` makes one at each bar: a constructor would cost another call.
+    # `read` makes one per bar: a constructor would cost another call.
     rsi: float
     momentum_bps: float
     return_bps: float
@@ -31,7 +31,7 @@ class Readings:
 
 
 def read(bars: BarIndicators) -> Readings | None:
-    """Return the readings; None when any of them is missing, NaN or infinite."""
+    """Return the readings; None if any of them is missing, NaN or infinite."""
     rsi = bars.rsi.value
     fast = bars.fast.value
     slow = bars.slow.value
@@ -48,13 +48,13 @@ def read(bars: BarIndicators) -> Readings | None:
     readings.return_bps = return_bps = momentum * 10_000.0
     readings.reversion_bps = reversion_bps = (slow - close) / slow * 10_000.0
     readings.atr_bps = atr_bps = atr / close * 10_000.0
-    # A NaN or an infinity among the terms makes the sum one, whatever the others are.
+    # A NaN or an infinity in any term makes the sum NaN or infinite.
     total = rsi + momentum_bps + return_bps + reversion_bps + atr_bps
     return readings if is_finite(total) else None
 
 
 def trend_bps(bars: BarIndicators) -> float | None:
-    """Return the fast average above the slow one in bps; None while bars are lacking."""
+    """Return fast average over slow average in bps; None while bars are missing."""
     fast = bars.fast.value
     slow = bars.slow.value
     if fast is None or slow is None or not slow > 0.0:

@@ -8,5 +8,5 @@ from minibot.strategies.core import core_from_config, core_from_state
 
 
 def main(context: RoleContext) -> int:
-    """Run the strategy until it is drained or stopped; return the exit code."""
+    """Run the strategy until the run ends or stops; return the exit code."""
     return run_core(context, core_from_config, core_from_state)

@@ -1,12 +1,12 @@
 """The two rule families of `nore_strategy_v1`: momentum and mean reversion.
 
-Each rule is a comparison of named readings with named thresholds; `opinion` says which rule
-speaks. Filters, thresholds of score and confidence, and the decision itself stand elsewhere.
+Each rule compares named readings with named thresholds; `opinion` returns the rule that applies.
+Filters, thresholds of score and confidence, and the decision itself are elsewhere.
 
 Entries (when flat)
     momentum_up          momentum_bps >= momentum_bps_min, RSI between its extremes, return > 0
     reversion_oversold   RSI <= rsi_oversold, price below its slow average by reversion_bps_min
-    conflicting          oversold while momentum_down holds: a falling knife, nobody's opinion
+    conflicting          oversold while momentum_down holds: a falling knife, no opinion
 Exits (when long)
     momentum_down        momentum_bps <= -momentum_bps_min and return < 0
     reversion_overbought RSI >= rsi_overbought, price above its slow average by reversion_bps_min
@@ -42,7 +42,7 @@ READINGS: Final = ("rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bp
 """Names of the readings in the checks of a signal, in their order."""
 ALL_MET: Final = (True,) * len(READINGS)
 NOTHING: Final = "none"
-"""Demand of a rule on a reading that it does not look at."""
+"""Demand of a rule on a reading that it does not use."""
 
 
 @final
@@ -61,10 +61,10 @@ class Opinion:
 def opinion(
     readings: Readings, parameters: StrategyParameters, *, is_long: bool, entry_code: str
 ) -> Opinion | None:
-    """Return the opinion of the rules, or None when none of them has one.
+    """Return the opinion of the rules, or None if no rule applies.
 
-    When long, exits speak before entries; when flat, entries before exits: the strategy first says
-    what could be done, and the filters refuse what cannot (`no_position`, `in_position`).
+    When long, exits come before entries; when flat, entries before exits. An opinion that the
+    position does not allow is left to the filters (`no_position`, `in_position`).
     """
     if is_long:
         return _exit(readings, parameters, entry_code) or _entry(readings, parameters)
@@ -96,7 +96,7 @@ def reading_texts(readings: Readings) -> ReadingTexts:
 def clause_of(
     said: Opinion, readings: Readings, texts: ReadingTexts, parameters: StrategyParameters
 ) -> str:
-    """Return a rule's opinion of the readings, as a clause for a person."""
+    """Return a rule's opinion on the readings as a clause of a sentence."""
     section, code = parameters.section, said.code
     rsi, momentum, moved = decimal_text(readings.rsi, 1), texts.momentum_bps, texts.return_bps
     if code == CONFLICTING:
@@ -129,16 +129,16 @@ def reading_checks(
     demands: Mapping[str, tuple[str, ...]],
     said: Opinion | None,
 ) -> list[Check]:
-    """Return every reading against what the speaking rule demands of it (`none` if nothing).
+    """Return every reading with the demand of the applying rule (`none` if there is no demand).
 
-    While no rule speaks, the thresholds are those that would have made one speak.
+    If no rule applies, the thresholds are those with which one would.
 
     Args:
-        readings: Of the moment.
-        texts: The same as text.
-        parameters: Of the strategy.
-        demands: What `demands_of` returned for them.
-        said: What the rules say.
+        readings: The readings of the moment.
+        texts: The readings as text.
+        parameters: Parameters of the strategy.
+        demands: Result of `demands_of` for them.
+        said: The opinion of the rules.
     """
     demanded = demands["" if said is None else said.code]
     if said is None:
@@ -161,7 +161,7 @@ def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> tup
 
 
 def demands_of(section: StrategySection) -> dict[str, tuple[str, ...]]:
-    """Return the demands on `READINGS` by the code of their rule; by "" those of any rule."""
+    """Return the demands on `READINGS` by the code of their rule; by "" those without a rule."""
     oversold, overbought = section.rsi_oversold, section.rsi_overbought
     momentum, reversion = section.momentum_bps_min, section.reversion_bps_min
     either = f">= {momentum} or <= -{momentum}"
@@ -272,14 +272,14 @@ def _reversion_done(readings: Readings) -> Opinion:
 
 
 def _strength(value: float, threshold: float) -> int:
-    """Return 0 at the threshold and all points at three times it; all for a threshold of zero."""
+    """Return 0 points at the threshold, all at three times it, and all if it is zero."""
     if threshold <= 0.0:
         return STRENGTH_POINTS
     return _points((value / threshold - 1.0) / 2.0, STRENGTH_POINTS)
 
 
 def _points(share: float, points: int) -> int:
-    """Return the whole points of a share, which is held between 0 and 1."""
+    """Return the whole points of a share, which is limited to 0 to 1."""
     if share <= 0.0:
         return 0
     return points if share >= 1.0 else int(share * points)

@@ -1,7 +1,7 @@
 """Selection of a profile's strategy: a shipped one by name, or the operator's own by source.
 
 An own strategy comes as text in `strategy.source` of the resolved profile (`own_source` puts it
-there), so that a run's manifest holds exactly what decided, and replay needs no file.
+there), so that a run's manifest holds the exact code that decided, and replay needs no file.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ REMEDY: Final = "Correct these; the strategy's file declares what it takes."
 
 @dataclass(frozen=True, slots=True)
 class ChosenStrategy:
-    """A strategy with its values, ready to be made for each symbol.
+    """A strategy with its parameter values; `make` returns its object for a symbol.
 
     Attributes:
-        name: As the profile says it; stands in every signal.
-        params_hash: sha256 of the section `strategy`, an own strategy's source included.
+        name: Name in the profile and in every signal.
+        params_hash: sha256 of the section `strategy`, including an own strategy's source.
         cls: The strategy's class.
         settings: Values of its parameters.
-        needs: What it declared.
+        needs: The data that it declares to need.
         path: The file of an own strategy, else the name of a shipped one.
         is_own: Whether it is the operator's own.
-        horizon_ms: How long a signal is meant to hold, market time.
-        bars_from_ticks: Live bars are made from trades instead of taken from `bar` events.
+        horizon_ms: Intended holding time of a signal, in ms of market time.
+        bars_from_ticks: Whether live bars are made from trades instead of `bar` events.
     """
 
     name: str
@@ -85,13 +85,13 @@ class ChosenStrategy:
     bars_from_ticks: bool
 
     def make(self, symbol: str) -> Strategy:
-        """Return the strategy of one symbol; one that says nothing where it wants none."""
+        """Return the strategy object for a symbol; a silent one if it does not trade the symbol."""
         symbols = self.needs.symbols
         if symbols and symbol not in symbols:
             return Strategy(self.settings)
         try:
             return self.cls(self.settings)
-        except Exception as error:  # Whatever it was, nothing can be decided without it.
+        except Exception as error:  # Any error: nothing can be decided without it.
             raise failure(error, self.path) from error
 
 
@@ -99,7 +99,7 @@ def choose(config: JsonObject) -> ChosenStrategy:
     """Return the strategy of a resolved profile.
 
     Raises:
-        RunStop: CONFIG_INVALID, for one that does not exist, that its own check refuses, or whose
+        RunStop: CONFIG_INVALID, if it does not exist, its own check refuses, or its
             parameters are not what it declares.
     """
     section = CoreProfile.of(config).strategy
@@ -113,7 +113,7 @@ def choose(config: JsonObject) -> ChosenStrategy:
     settings = settings_of(cls.PARAMETERS, given, config)
     try:
         needs = cls.needs(settings)
-    except Exception as error:  # Whatever it was, nothing can be decided with it.
+    except Exception as error:  # Any error: nothing can be decided with it.
         raise failure(error, path) from error
     if not isinstance(needs, Needs):
         raise invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
@@ -131,11 +131,11 @@ def choose(config: JsonObject) -> ChosenStrategy:
 
 
 def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Refuse a profile whose strategy cannot run with it, before anything is started.
+    """Refuse a profile whose strategy cannot run with it, before any start.
 
     Args:
         config: The resolved profile.
-        given: Dotted keys that a person chose, with where; one that is not read is refused.
+        given: Dotted keys set by a person, with their place; an unread one is refused.
 
     Raises:
         ConfigError: With every violation.
@@ -166,7 +166,7 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
 
 
 def sound_needs(config: JsonObject) -> Needs | None:
-    """Return the needs that the profile's strategy declares; None where `judge` refuses them."""
+    """Return the needs that the profile's strategy declares; None if `judge` refuses them."""
     try:
         chosen = choose(config)
     except RunStop:
@@ -175,12 +175,12 @@ def sound_needs(config: JsonObject) -> Needs | None:
 
 
 def is_written(cls: type[Strategy], method: str) -> bool:
-    """Return whether a strategy writes a method of the protocol itself."""
+    """Return whether a strategy defines a method of the protocol itself."""
     return getattr(cls, method) is not getattr(Strategy, method)
 
 
 def call_violations(cls: type[Strategy], needs: Needs) -> list[str]:
-    """Return the answers of a strategy that nobody would ever ask for."""
+    """Return the methods of a strategy that would never be called."""
     is_by_tick, is_by_price, is_by_bar = (is_written(cls, name) for name in ANSWERING)
     found = []
     if not (is_by_tick or is_by_price or is_by_bar):
@@ -198,7 +198,7 @@ def call_violations(cls: type[Strategy], needs: Needs) -> list[str]:
 
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
-    """Return the needs that a strategy declares and the profile does not meet."""
+    """Return the declared needs of a strategy that the profile does not meet."""
     market, venue = config["market"], venue_name(config)
     found = []
     for interval in needs.intervals:
@@ -238,21 +238,21 @@ def params_hash(section: JsonObject) -> str:
 
 
 def state_of(strategy: Strategy, path: str) -> JsonObject:
-    """Return a strategy's own state for a snapshot.
+    """Return the state of a strategy for a snapshot.
 
     Raises:
-        RunStop: It holds what no snapshot can keep, or its own `state` fails.
+        RunStop: It contains something that no snapshot can keep, or its own `state` fails.
     """
     try:
         state = strategy.state()
         _require_canonical(state)
         return state
-    except Exception as error:  # Whatever it was, the snapshot would not be whole.
+    except Exception as error:  # Any error: the snapshot would be incomplete.
         raise failure(error, path) from error
 
 
 def _require_canonical(state: JsonObject) -> None:
-    """Refuse a state that has no canonical form at its place in a snapshot."""
+    """Refuse a state without a canonical form at its place in a snapshot."""
     what = "state() gives what no snapshot can keep"
     if type(state) is not dict:
         raise invalid(f"{what}: a {type(state).__name__}, no dict")
@@ -264,19 +264,19 @@ def _require_canonical(state: JsonObject) -> None:
 
 
 def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
-    """Restore a strategy's own state.
+    """Restore the state of a strategy.
 
     Raises:
         RunStop: Its own `restore` fails.
     """
     try:
         strategy.restore(state)
-    except Exception as error:  # Whatever it was, the strategy would not be whole.
+    except Exception as error:  # Any error: the strategy would be incomplete.
         raise failure(error, path) from error
 
 
 def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
-    """Refuse a strategy whose state no snapshot can keep, before the night and not during it."""
+    """Refuse a strategy whose state no snapshot can keep, before the night instead of during it."""
     state = state_of(chosen.make(symbol), chosen.path)
     give_back(chosen.make(symbol), decode(encode(state)), chosen.path)
 

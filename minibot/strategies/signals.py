@@ -1,4 +1,4 @@
-"""Signals of decisions, written out when they are read."""
+"""Signals of decisions, formatted when they are read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class DecidedSignal(SignalMessage):
     """Signal of a strategy's decision about a symbol; `StrategyCore` makes one.
 
     Attributes:
-        chosen: The strategy; its name and its parameters' hash stand in the signal.
-        decision: What it said.
+        chosen: The strategy; the signal contains its name and the hash of its parameters.
+        decision: The strategy's decision.
     """
 
     chosen: ChosenStrategy
@@ -29,7 +29,7 @@ class DecidedSignal(SignalMessage):
 
     def _written(self) -> Payload:
         chosen, decision, wish = self.chosen, self.decision, self.wish
-        # By position: beside what is unpacked, names take three times as long.
+        # By position: with unpacking, keyword arguments take three times as long.
         return Signal(
             self.symbol,
             self.side,
@@ -46,7 +46,7 @@ class DecidedSignal(SignalMessage):
 
 
 def _told(wish: Wish) -> dict[str, Any]:
-    """Return the fields of a signal for a wish, as far as it has them."""
+    """Return the fields of a signal for the parts that a wish has."""
     amounts = {
         "notional": (wish.notional, PLACES),
         "stop_price": (wish.stop, PLACES),

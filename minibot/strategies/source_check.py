@@ -1,7 +1,7 @@
 """Static check that a strategy's file does only what is allowed, without running it.
 
-What it cannot see (a name reached through another object) the restricted import and builtins of
-`minibot.strategies.own` do not have.
+The restricted import and builtins of `minibot.strategies.own` cover what it cannot see, such as a
+name reached through another object.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _NAMES_KNOWN: Final = frozenset({"__init__", "__post_init__", "__name__", "__slo
 
 
 def source_findings(text: str, *, evaluates: bool = True) -> list[Finding]:
-    """Return all that is wrong with a strategy's file, by line.
+    """Return all findings in a strategy's file, by line.
 
     Args:
         text: The file.
@@ -137,7 +137,7 @@ def _other_name(module: str, name: str, names: frozenset[str]) -> str:
 
 
 def _bound(tree: ast.Module) -> set[str]:
-    """Return every name that the file itself gives a meaning, anywhere."""
+    """Return every name that the file binds anywhere."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -180,7 +180,7 @@ def _attribute(name: str, line: int, *, is_own: bool) -> Iterator[Finding]:
 
 
 def _texts(node: ast.AST) -> Iterator[Finding]:
-    """Yield formats that read attributes by names in a text, which no other rule sees."""
+    """Yield formats that read attributes by names in a text, which other rules do not see."""
     if not isinstance(node, ast.Attribute) or _is_self(node.value):
         return
     if node.attr == "format_map":
@@ -192,7 +192,7 @@ def _texts(node: ast.AST) -> Iterator[Finding]:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a format names arguments alone, and none of their attributes or items."""
+    """Return whether a format names only arguments, without attributes or items."""
     fields = text.replace("{{", "").split("{")[1:]  # A width may be a field of its own.
     return not any(set(".[") & set(_field_name(field)) for field in fields)
 
@@ -210,7 +210,7 @@ def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("self", "cls", "other")
 
 
-# --- what stands where ----------------------------------------------------------------------------
+# --- statements -----------------------------------------------------------------------------------
 
 
 def _top_level(tree: ast.Module) -> Iterator[Finding]:
@@ -249,7 +249,7 @@ def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
 
 
 def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iterator[int]:
-    """Yield the lines that leave a block for good and so drop an error in flight."""
+    """Yield the lines that leave a block for good and so suppress a raised error."""
     for statement in statements:
         if isinstance(statement, ast.Return):
             yield statement.lineno
@@ -262,7 +262,7 @@ def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iter
             yield from _leaving(inner, is_in_loop=is_in_loop or is_loop)
 
 
-# --- what a check says ----------------------------------------------------------------------------
+# --- checks of decisions --------------------------------------------------------------------------
 
 
 def _relations(tree: ast.Module) -> Iterator[Finding]:
@@ -295,9 +295,9 @@ def _relation(node: ast.expr) -> Iterator[Finding]:
 
 
 def lost_answers(text: str) -> list[Finding]:
-    """Return the lines that keep what an indicator's `update` gives, of one that gives nothing.
+    """Return the lines that use the result of an indicator's `update` that returns None.
 
-    A strategy that waits for such a value never says anything.
+    A strategy that waits for such a value never decides.
 
     Args:
         text: A file in which `source_findings` finds nothing.
@@ -315,7 +315,7 @@ def lost_answers(text: str) -> list[Finding]:
     for target, call in given:
         if isinstance(call.func, ast.Name):
             makers.setdefault(ast.unparse(target), set()).add(call.func.id)
-    # One that also names something else somewhere may be that.
+    # A name that is also bound to something else may be that.
     made = {name for name, found in makers.items() if found <= silent}
     found = []
     for _, call in given:
@@ -329,7 +329,7 @@ def lost_answers(text: str) -> list[Finding]:
 
 
 def _given(node: ast.AST) -> Iterator[tuple[ast.expr, ast.Call]]:
-    """Yield each name that a statement gives to what a call returns, and the call."""
+    """Yield each name that a statement binds to the result of a call, and the call."""
     if not isinstance(node, _GIVES_A_NAME) or node.value is None:
         return
     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:

@@ -14,5 +14,5 @@ class Finding:
     instead: str
 
     def told(self, path: str) -> str:
-        """Return it in one line."""
+        """Return the finding as one line."""
         return f"{path}, line {self.line}: {self.what}; {self.instead}"

@@ -1,8 +1,8 @@
 """State in a strategy's file: kept in attributes of `self`, or its line is reported.
 
-An object beside `self` would be one for all symbols, and gone after a restart; what the core shows
-is the core's own. A maker of such objects is known by its name: of a display, of a builtin, of
-`minibot.features`, or of a class of the file that is not frozen.
+An object outside `self` would be shared by all symbols and lost in a restart, and objects from the
+core belong to the core. Makers of mutable objects are known by name: displays, builtins,
+`minibot.features`, and classes of the file that are not frozen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REFILLED: Final = "keep the numbers that you need: the object is refilled at th
 _DISPLAYS: Final = (
     *(ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp),
 )
-# Iterators are used up by whoever asks first.
+# Iterators are exhausted by their first use.
 _MAKERS: Final = frozenset(
     {"bytearray", "deque", "dict", "enumerate", "filter", "iter", "list", "map", "reversed"}
     | {"set", "sorted", "zip"}
@@ -44,7 +44,7 @@ _CALLED: Final = frozenset({"on_bar", "on_gap", "on_price", "on_tick", "restore"
 
 
 def state_findings(tree: ast.Module) -> list[Finding]:
-    """Return the names that a file keeps or changes beside the attributes of `self`."""
+    """Return the names that a file keeps or changes outside the attributes of `self`."""
     makers = _makers(tree)
     found = [*_kept_in(tree.body, "for all symbols at once", makers)]
     functions, strategies = _functions(tree), _strategies(tree)
@@ -65,11 +65,11 @@ def state_findings(tree: ast.Module) -> list[Finding]:
     return found
 
 
-# --- one for all symbols --------------------------------------------------------------------------
+# --- objects shared by all symbols ----------------------------------------------------------------
 
 
 def _makers(tree: ast.Module) -> frozenset[str]:
-    """Return the names whose calls make something that can change."""
+    """Return the names whose calls return a mutable object."""
     found = set(_MAKERS)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in (*FEATURES, *_MADE_IN):
@@ -121,7 +121,7 @@ def _is_mutable(node: ast.expr, makers: frozenset[str]) -> bool:
 
 
 def _is_made(node: ast.Call, makers: frozenset[str]) -> bool:
-    """Return whether a call makes a mutable object: a maker, its method, or a tuple of such."""
+    """Return whether a call makes a mutable object: a maker, its method, or a tuple of these."""
     function = node.func
     if isinstance(function, ast.Name):
         if function.id == "tuple" and node.args:
@@ -142,7 +142,7 @@ def _items(node: ast.expr) -> list[ast.expr]:
 
 
 def _functions(tree: ast.Module) -> frozenset[str]:
-    """Return the functions of the file whose names mean nothing else anywhere in it."""
+    """Return the functions of the file whose names are not bound to anything else in it."""
     stored = {
         node.id
         for node in ast.walk(tree)
@@ -165,7 +165,7 @@ def _changes(node: ast.AST, functions: frozenset[str]) -> Iterator[Finding]:
 
 
 def _strategies(tree: ast.Module) -> frozenset[str]:
-    """Return the names by which the file calls the class that a strategy derives from."""
+    """Return the names that the file uses for the base class of strategies."""
     return frozenset(
         alias.asname or alias.name
         for node in tree.body
@@ -180,7 +180,7 @@ def _hidden(strategy: ast.ClassDef) -> Iterator[Finding]:
     waiting: list[ast.AST] = [*strategy.body]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.ClassDef):  # Its `self` is another.
+        if isinstance(node, ast.ClassDef):  # Its `self` is another object.
             continue
         waiting += ast.iter_child_nodes(node)
         if (

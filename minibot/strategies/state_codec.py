@@ -1,9 +1,9 @@
 """State codec: any strategy's attributes as canonical JSON and back, without a `state` by hand.
 
 Known kinds: None, bool, int, float, str, Decimal, Fraction, list, tuple, dict, deque, closed bars,
-indicators of `minibot.features`, and dataclasses of the strategy's own file, by their fields. One
-with several names comes back as one. Anything else is an error that names the attribute: what
-cannot be kept would be lost in a restart, silently.
+indicators of `minibot.features`, and dataclasses of the strategy's own file, by their fields. An
+object with several names comes back as one object. Anything else is an error that names the
+attribute: it would be lost silently in a restart.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from minibot.strategies import allowed
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1
-# An attribute of a strategy stands in snapshot, core, symbols, symbol and state.
+# Levels above an attribute in a snapshot: snapshot, core, symbols, symbol and state.
 ATTRIBUTE_DEPTH: Final = 6
-# So many levels a value takes, its items not counted; any other kind takes two.
+# Number of levels of a value without its items; any other kind takes two.
 LEVELS: Final[dict[Any, int]] = {dict: 3, list: 1, float: 1, int: 1, Decimal: 1, Fraction: 1}
-# Every indicator that a strategy may import; what has a state tells it and comes back from it.
+# Every indicator that a strategy may import; each is kept and restored by its own state.
 FEATURES: Final[dict[str, Any]] = {
     name: found
     for module in allowed.FEATURES
@@ -67,7 +67,7 @@ def put_back(owner: object, state: JsonObject) -> None:
 
 
 def _names(owner: object) -> list[str]:
-    """Return the attributes that are set, of an interpreted and of a compiled object."""
+    """Return the names of the set attributes, of an interpreted or a compiled object."""
     found = dict.fromkeys(getattr(type(owner), "__mypyc_attrs__", ()))
     found.update(dict.fromkeys(getattr(owner, "__dict__", ())))
     for base in type(owner).__mro__:
@@ -78,7 +78,7 @@ def _names(owner: object) -> list[str]:
 
 
 def _can_change(value: Any) -> bool:
-    """Return whether it matters that two names of an object still name one after a restart."""
+    """Return whether two names of an object must still mean one object after a restart."""
     kind: Any = type(value)
     if kind is float or kind is int or kind is ClosedBar:
         return False
@@ -90,13 +90,13 @@ def _can_change(value: Any) -> bool:
 
 @final
 class _Writer:
-    """Values as canonical JSON; an object met again is the number under which it was first met."""
+    """Writer of values as canonical JSON; a repeated object becomes its number."""
 
     __slots__ = ("_classes", "_met", "_numbers")
 
     def __init__(self, classes: Classes) -> None:
         self._classes: Classes = classes
-        # By `id`, which is the object's own only while it is held.
+        # By `id`, which is unique only while the object is held.
         self._numbers: dict[int, int] = {}
         self._met: list[Any] = []
 
@@ -149,7 +149,7 @@ class _Writer:
         if FEATURES.get(kind.__name__) is kind:
             return {"feature": kind.__name__, "state": value.state()}
         if is_dataclass(kind) and self._classes.get(kind.__name__) is kind:
-            # In the order of canonical JSON, in which they are read.
+            # In the order of canonical JSON, the order of reading.
             names = sorted(field.name for field in fields(kind))
             for name in _names(value):
                 if name not in names:
@@ -177,7 +177,7 @@ class _Writer:
 
 @final
 class _Reader:
-    """Values from the canonical JSON of a `_Writer`, in the same order."""
+    """Reader of values from the canonical JSON of a `_Writer`, in the same order."""
 
     __slots__ = ("_classes", "_met")
 
@@ -232,6 +232,6 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 def _own_classes(owner: object) -> Classes:
-    """Return the classes of the file that the strategy stands in, by name."""
+    """Return the classes of the strategy's file by name."""
     module = sys.modules.get(type(owner).__module__)
     return {name: item for name, item in vars(module).items() if isinstance(item, type)}

@@ -1,4 +1,4 @@
-"""Symbol state: everything that the core keeps of one symbol."""
+"""Symbol state: everything that the core keeps for one symbol."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from minibot.strategies.view import NEVER, View
 
 @final
 class SymbolState:
-    """One symbol: its view, its strategy, its bars being built, and what was said last.
+    """One symbol: its view, its strategy, its bars being built, and its last decision.
 
     Attributes:
         builders: Bars being made from trades; empty unless `strategy.bars_from_ticks`.
         path: The strategy's file, or the name of a shipped one.
-        said, said_ts: The last decision, also one that was not written, and its market time.
-        said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
-            the market time of the last HOLD.
+        said, said_ts: The last decision, even if it was not written, and its market time.
+        said_code, said_hold_ts: Reason code of the last written signal, and market time of the
+            last written HOLD.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class SymbolState:
         views: dict[str, View],
         feeds: dict[str, FeedValue | None],
     ) -> None:
-        """Start knowing nothing, beside the views of the other symbols and the feeds of all."""
+        """Start empty, with the views of the other symbols and the feeds of all."""
         self.view: View = View(symbol, chosen.needs, views, feeds)
         views[symbol] = self.view
         self.view.tick.owner = self

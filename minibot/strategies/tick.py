@@ -1,8 +1,8 @@
-"""Tick as a strategy sees it: numbers to read, refilled for the next tick.
+"""Tick for a strategy: numbers to read, refilled for the next tick.
 
-The core has one `Tick` for each symbol. It fills it from each `market_tick`; whoever drives the
-core without events asks for it once and fills it from columns. A strategy reads it, during
-`on_tick` or through its view, and keeps none of it.
+The core has one `Tick` for each symbol and fills it from each `market_tick`; a driver without
+events gets it once and fills it from columns. A strategy reads it during `on_tick` or through its
+view, and must not keep it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class TickFiller(Protocol):
-    """Filler of a tick that most often nobody reads: it fills it once somebody does."""
+    """Filler of a tick that is rarely read: it fills the tick on the first read."""
 
     def fill_tick(self) -> None:
-        """Fill the tick with the last touch that was passed over, if it has not been told since."""
+        """Fill the tick with the last skipped touch, unless a later one was delivered."""
         ...
 
 
@@ -33,15 +33,15 @@ class Tick(ShownTick):
 
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
-        owner: What the core keeps of the symbol; its own business.
-        filler: Asked to fill it before the view shows it; None where each tick is filled at once.
+        owner: The core's own state of the symbol.
+        filler: Fills it before the view shows it; None if each tick is filled at once.
         event: Its event, while the core processes it; None for a tick without one.
         ts, scaled: See `ShownTick`.
-        price: Of the last trade, also in a quote.
+        price: Price of the last trade, also in a quote.
         bid, bid_qty, ask, ask_qty: The touch.
-        is_trade: A trade, else a quote.
-        is_taker_buy: The trade took the ask.
-        at: Where its cells begin, while it is filled from columns.
+        is_trade: Whether it is a trade, else a quote.
+        is_taker_buy: Whether the trade took the ask.
+        at: Offset of its cells, while it is filled from columns.
     """
 
     __slots__ = (
@@ -65,14 +65,14 @@ class Tick(ShownTick):
         self.is_taker_buy: bool = False
         self._exchange_ts: int = 0
         self._qty: float = 0.0
-        # Of all rows of a block; without one both values stand above.
+        # Cells of all rows of a block; without them both values are above.
         self._times: bytes | None = None
         self._qtys: bytes | None = None
         self.at: int = 0
 
     @property
     def exchange_ts(self) -> int:
-        """The exchange's own time, ms; `ts` where it gave none."""
+        """The exchange's own time in ms; `ts` if it gave none."""
         times = self._times
         return self._exchange_ts if times is None else int_at(times, self.at)
 
@@ -96,13 +96,13 @@ class Tick(ShownTick):
         """Leave the exchange's time and the quantity, which few strategies read, in their cells.
 
         Args:
-            times: Cells of whole numbers; `at` says where the tick's begins.
+            times: Cells of whole numbers; the tick's begins at `at`.
             qtys: Cells of floats.
         """
         self._times, self._qtys = times, qtys
 
     def fill(self, payload: MarketTick, ts: int) -> None:
-        """Take over the values of an event of this symbol."""
+        """Take the values of an event of this symbol."""
         self.ts = ts
         exchange_ts = payload.exchange_ts
         self.exchange_ts = ts if exchange_ts is None else exchange_ts
@@ -117,7 +117,7 @@ class Tick(ShownTick):
         self.is_taker_buy = payload.taker_side == "BUY"
 
     def ref(self, seq: int) -> EventId:
-        """Return a reference to its event, the one that it has or would have as line `seq`."""
+        """Return the id of its event, which it has or would have as line `seq`."""
         event = self.event
         return self.scaled.ref(seq) if event is None else named(event.id, event.run_id)
 

@@ -1,8 +1,8 @@
 """Trial of a strategy on made-up prices, without a market, for its tests.
 
-It is the same core as at night: the same check of the file, the same views, the same rules about
-what is journaled. Orders are filled whole at the next trade, a limit at the first trade there
-within its validity, and each BUY buys again, which risk and executor do more carefully.
+It uses the same core as a night: the same check of the file, the same views, the same rules about
+journaled decisions. Unlike with risk and executor, orders are filled whole at the next trade, a
+limit at the first trade at its price within its validity, and each BUY buys again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ START_MS: Final = 1_700_000_000_000
 SECOND: Final = "1s"
 QTY_STEP: Final = UNIT // 100_000
 NOTIONAL_MIN: Final = 5 * UNIT
-# Twice the least value, so that half of it is lost before it can be sold no more.
+# Twice the minimum value, so that half of it may be lost before it can no longer be sold.
 COST_MIN: Final = 2 * NOTIONAL_MIN
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
@@ -68,7 +68,7 @@ TORN: Final = 211
 
 
 def findings(path: Path) -> list[str]:
-    """Return the static findings of a strategy's file, one line each; empty if all is right.
+    """Return the static findings in a strategy's file, one line each; empty for none.
 
     The test that `minibot new-strategy` writes imports it.
     """
@@ -80,8 +80,8 @@ def wave_fault(make: Callable[[], Trial], path: str) -> str:
     """Run a strategy over a synthetic wave, whole and with a restart; return the failure.
 
     Args:
-        make: A new trial of it.
-        path: Its file, for the message.
+        make: Returns a new trial of the strategy.
+        path: The strategy's file, for the message.
     """
     try:
         whole, parted = make(), make()
@@ -110,24 +110,24 @@ def wave_fault(make: Callable[[], Trial], path: str) -> str:
 
 
 class Trial:
-    """One strategy, one symbol, and prices that you make up.
+    """One strategy, one symbol, and made-up prices.
 
     Attributes:
-        decisions: Everything it said so far that a night would journal.
-        now: Market time, ms; each trade is a tenth of a second, each bar its own length.
+        decisions: All decisions so far that a night would journal.
+        now: Market time in ms; each trade takes a tenth of a second, each bar its own length.
     """
 
     def __init__(self, path: Path, **parameters: int | str | bool) -> None:
         """Load a strategy's file with some parameters.
 
         Raises:
-            ConfigError: The check refuses the file, or a parameter is none that it declares.
+            ConfigError: The check refuses the file, or a parameter is not declared.
         """
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
         sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
         config = load_config(PROFILE, sets).raw
         if (needs := sound_needs(config)) is not None:
-            # The demo's own history, bars and markets say nothing about the strategy.
+            # The demo's history, bars and markets are not the strategy's.
             if lacked := _lacked_sets(needs, config):
                 config = _config_with(path, [*sets, *lacked])
             if needs.feeds:
@@ -167,13 +167,13 @@ class Trial:
 
     @property
     def view(self) -> View:
-        """View that the strategy is shown."""
+        """View of the strategy."""
         return self._core.view(self._symbol)
 
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:
-        """Let a trade happen, with the touch around it; return what is said to it.
+        """Play a trade, with the touch around it; return the decision on it.
 
-        Bid and ask are a cent from it, of a coin below one a percent.
+        Bid and ask are a cent away from it, or one percent for a coin below one.
         """
         self.now += 100
         tick = self._at(price, qty)
@@ -190,16 +190,16 @@ class Trial:
         return self._show(tick)
 
     def trades(self, prices: Iterable[float]) -> list[Decision]:
-        """Let trades happen one after another; return all that is said to them."""
+        """Play trades one after another; return all decisions on them."""
         return [decision for price in prices if (decision := self.trade(price)) is not None]
 
     def bar(self, close: float, interval: str = "", *, is_live: bool = True) -> Decision | None:
-        """Let a bar of one price close, with the touch around it; return what is said to it.
+        """Close a bar of one price, with the touch around it; return the decision on it.
 
-        It is one of the first interval that the strategy declares, unless another is given.
+        Its interval is the first that the strategy declares, unless another is given.
 
         Raises:
-            ValueError: The strategy declares others, so that nobody would be shown this one.
+            ValueError: The strategy does not declare the interval, so it would not get the bar.
         """
         declared = self._core.chosen.needs.intervals
         interval = interval or next(iter(declared), SECOND)
@@ -209,14 +209,14 @@ class Trial:
         return self._close_bar(close, interval, is_live=is_live)
 
     def bars(self, closes: Iterable[float], interval: str = "") -> list[Decision]:
-        """Let bars close one after another, each as `bar` does; return all that is said to them."""
+        """Close bars one after another, each like `bar`; return all decisions on them."""
         said = [self.bar(close, interval) for close in closes]
         return [decision for decision in said if decision is not None]
 
     def declared_bars(self, close: float) -> None:
-        """Let a bar of the shortest declared interval close, and each longer one that then ends.
+        """Close a bar of the shortest declared interval, and each longer bar that ends with it.
 
-        For a strategy that lives on ticks a minute passes.
+        For a strategy that uses only ticks, a minute passes.
         """
         lengths = {name: interval_ms(name) for name in self._core.chosen.needs.intervals}
         before = self.now
@@ -226,7 +226,7 @@ class Trial:
                 self._close_bar(close, name)
 
     def warm_up(self, closes: Sequence[float]) -> None:
-        """Hand in as many closed bars of each declared interval as a start of the profile does."""
+        """Pass as many closed bars of each declared interval as at the start of a run."""
         for interval in longest_first(self._core.chosen.needs.intervals):
             count = warmup_of(self._config["market"]["warmup_bars"], interval)
             for n in range(count):
@@ -234,17 +234,17 @@ class Trial:
                 self._close_bar(close, interval, ago=count - 1 - n, is_live=False)
 
     def gap(self, length_ms: int = 5_000) -> None:
-        """Let trades be missing for some time."""
+        """Play a gap without trades."""
         self.now += length_ms
         gap = Gap(self._symbol, "trade", self.now - length_ms, self.now, "reconnect")
         self._take(gap)
 
     def feed(self, name: str, value: str, *, age_ms: int = 0) -> None:
-        """Let a value from outside the market become known, which has held for some time."""
+        """Publish a value from outside the market, which has been valid for some time."""
         self._take(FeedValue(name, value, self.now - age_ms))
 
     def restart(self) -> None:
-        """Let the process end and come back from its snapshot."""
+        """End the process and restore it from its snapshot."""
         state = decode(encode(self._core.state()))
         self._core = core_from_state(self._config, state)
         self._core.keep_plots(self._plots)
@@ -252,7 +252,7 @@ class Trial:
     def _close_bar(
         self, close: float, interval: str, *, ago: int = 0, is_live: bool = True
     ) -> Decision | None:
-        """Let the bar close that is now the last of its interval, or came `ago` bars before it."""
+        """Close the last bar of an interval, or the one `ago` bars before it."""
         length_ms = interval_ms(interval)
         open_ts = align(self.now, length_ms) - length_ms * (ago + 1)
         self._at(close, 1.0)
@@ -299,10 +299,9 @@ class Trial:
             self._take(fill)
 
     def _sold(self, wish: Wish | None, price: int) -> int:
-        """Return how much a sale sells: all, or the wanted part in whole steps, or 0.
+        """Return the quantity of a sale: all, or the wanted part in whole steps, or 0.
 
-        As in a night a part takes the rest with it that could not be sold, and is none itself where
-        it could not.
+        As in a night, a rest too small to be sold is sold with the part, and a part too small is 0.
         """
         held = parse_amount(self.view.held.text)
         if wish is None:
@@ -322,12 +321,12 @@ class Trial:
 
 
 def _lacked_sets(needs: Needs, config: JsonObject) -> list[str]:
-    """Return the changes that give a profile the bars, history and markets that it lacks."""
+    """Return the `--set` values that add missing bars, history and markets to a profile."""
     market, venue = config["market"], venue_name(config)
     built, warmup = market["bar_intervals"], market["warmup_bars"]
     symbols = config[venue]["symbols"]
     sets = []
-    # Bars of an interval that nobody builds are left to `judge`.
+    # Intervals that cannot be built are left to `judge`.
     if lacked := [name for name in needs.intervals if name in INTERVAL_MS and name not in built]:
         sets.append(f"market.bar_intervals={_list([*built, *dict.fromkeys(lacked)])}")
     if warmup_raised(warmup, needs.intervals, needs.history) != warmup:
@@ -338,7 +337,7 @@ def _lacked_sets(needs: Needs, config: JsonObject) -> list[str]:
 
 
 def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
-    """Return the trial's profile with a strategy's needs, as any other profile is judged."""
+    """Return the trial's profile with a strategy's needs, judged like any other profile."""
     try:
         return load_config(PROFILE, sets).raw
     except ConfigError as error:
@@ -347,7 +346,7 @@ def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
 
 
 def _bought(price: int) -> int:
-    """Return how much a purchase buys: one coin, of cheap ones as many as are worth `COST_MIN`."""
+    """Return the quantity of a purchase: one coin, or more of a cheap one, worth `COST_MIN`."""
     return UNIT * max(1, div_up(COST_MIN, max(price, 1)))
 
 

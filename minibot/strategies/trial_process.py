@@ -33,8 +33,8 @@ _PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 def require_runnable(config: Config) -> None:
     """Refuse a profile whose strategy cannot run with it.
 
-    An own strategy is first tried in a process of its own: `judge` calls its code in this one,
-    where a loop without an end could not be left.
+    An own strategy is first tried in a separate process: `judge` calls its code in this one, where
+    an endless loop could not be interrupted.
 
     Raises:
         ConfigError: With every violation, or the finding of the trial.

@@ -1,7 +1,7 @@
-"""Unread keys: given in the profile, but the strategy does not read them: without effect.
+"""Unread keys: set in the profile, but without effect because the strategy does not read them.
 
-The section `strategy` names all numbers of `nore_strategy_v1`. Another strategy has parameters of
-its own, and a run reads but a few keys of the section beside those.
+The section `strategy` has all numbers of `nore_strategy_v1`. Another strategy has its own
+parameters, and besides those a run reads only a few keys of the section.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from minibot.strategies.declaration import Parameter
 
 SECTION: Final = "strategy."
 PARAMETERS: Final = "parameters"
-# The strategy whose numbers the section names.
+# The strategy whose numbers are keys of the section.
 READS_ALL: Final = "nore_strategy_v1"
-# What a run itself reads: which strategy, its bars for exits, AI and backtest, how long it holds.
+# Keys that a run itself reads: strategy, bars for exits, AI and backtest, and horizon.
 READ_BY_RUN: Final = frozenset(
     (
         *("name", "folder", PARAMETERS, "source"),
@@ -32,12 +32,12 @@ WHOLE_PROFILE: Final = "profile"
 def unread_violations(
     section: JsonObject, parameters: tuple[Parameter, ...], given: Mapping[str, str]
 ) -> list[str]:
-    """Return one sentence for each given key of the section that the strategy does not read.
+    """Return one sentence for each set key of the section that the strategy does not read.
 
     Args:
         section: The section `strategy` of a resolved profile.
-        parameters: What the strategy declares.
-        given: Dotted keys that a person chose, with where each was given.
+        parameters: The parameters that the strategy declares.
+        given: Dotted keys set by a person, with the place of each.
     """
     if section["name"] == READS_ALL:
         return []
@@ -58,14 +58,14 @@ def unread_violations(
 
 
 def _read_by(section: JsonObject) -> frozenset[str]:
-    """Return the keys that an own strategy may read from the whole profile, which it is shown."""
+    """Return the keys that an own strategy may read from the whole profile."""
     source = section.get("source")
     return frozenset() if source is None else _texts_beside_profile(source["text"])
 
 
 @cache
 def _texts_beside_profile(text: str) -> frozenset[str]:
-    """Return every text in a file that takes `settings.profile`: any of them may be a key."""
+    """Return every text in a file that uses `settings.profile`: any of them may be a key."""
     nodes = list(ast.walk(ast.parse(text)))
     if not any(isinstance(node, ast.Attribute) and node.attr == WHOLE_PROFILE for node in nodes):
         return frozenset()

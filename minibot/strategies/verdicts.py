@@ -1,9 +1,9 @@
 """Verdicts of checks from their texts, and the former checks for strategies of older records.
 
-Until 2026-11-22 `compare` and `check` wrote `passed` as they were told, and told nothing they wrote
-True. A night recorded then has to replay: its manifest holds a strategy without `strategy.source.
-api`, which is handed `former_check` and `former_compare`. They write what was written then, but no
-verdict that the numbers beside it contradict: such a night replays DIFFERENT.
+Until 2026-11-22 `compare` and `check` wrote `passed` as the strategy gave it, and True by default.
+Nights of that time must replay: their manifests have no `strategy.source.api`, so their strategies
+get `former_check` and `former_compare`. These write the same as then, except for a verdict that its
+own numbers contradict: such a night replays DIFFERENT.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minibot.events.model import Check
 from minibot.strategies.decision import RELATIONS, Comparison, compare, fixed_text
 
 API_EVALUATED: Final = 2
-"""The `strategy.source.api` since which `compare` evaluates and `check` may give no verdict."""
+"""The `strategy.source.api` from which `compare` evaluates and `check` may have no verdict."""
 
 DIGITS_MAX: Final = 100
 HOLDS: Final = dict(zip(RELATIONS, (lt, le, gt, ge, eq), strict=True))
@@ -24,10 +24,10 @@ HALF: Final = Decimal("0.5")
 
 
 def verdict_of_texts(value: str, threshold: str) -> bool | None:
-    """Return whether a value as it is written keeps to a threshold such as `< 61652.60`.
+    """Return whether a value as text meets a threshold such as `< 61652.60`.
 
-    None is that the texts do not tell: the threshold begins with no relation, one of both is no
-    number, or they are so close that what was rounded away decides.
+    None means that the texts do not decide: the threshold has no relation, one of them is no
+    number, or they are so close that the rounding matters.
     """
     holds, bound = texts_hold(value, threshold), threshold.partition(" ")[2]
     if holds is not None:
@@ -38,7 +38,7 @@ def verdict_of_texts(value: str, threshold: str) -> bool | None:
 
 
 def texts_hold(value: str, threshold: str) -> bool | None:
-    """Return the verdict as `verdict_of_texts` does, for exact numbers."""
+    """Return the verdict like `verdict_of_texts`, for exact numbers."""
     relation, _, bound = threshold.partition(" ")
     if relation not in HOLDS or not is_number(value) or not is_number(bound):
         return None
@@ -53,9 +53,9 @@ def is_number(text: str) -> bool:
 
 
 def former_check(name: str, value: str, threshold: str, *, passed: bool | None = None) -> Check:
-    """Return a check as it was made before: without a word of the strategy it is said to hold.
+    """Return a check in the former way: without a verdict of the strategy it counts as passed.
 
-    Where the texts contradict that, there is no verdict, as there is none today.
+    If the texts contradict that, there is no verdict, as today.
     """
     if passed is None and verdict_of_texts(value, threshold) is not False:
         passed = True
@@ -71,7 +71,7 @@ def former_compare(
     places: int = 8,
     passed: bool = True,
 ) -> Comparison | Check:
-    """Return a comparison as it was made before: of a relation that is none as it was told."""
+    """Return a comparison in the former way: an unknown relation takes the given verdict."""
     if relation in RELATIONS:
         return compare(name, value, relation, threshold, places=places)
     words = f"{relation} {fixed_text(threshold, places)}"
@@ -79,9 +79,9 @@ def former_compare(
 
 
 def _rounded_away(value: str, bound: str) -> Decimal:
-    """Return by how much two numbers together may differ from their texts.
+    """Return the most by which two numbers together may differ from their texts.
 
-    A whole number does not, and a bound with fewer places than the value is taken as exact to its.
+    A whole number does not differ; a bound with fewer places than the value counts as exact.
     """
     places, finest = _places(value), max(_places(value), _places(bound))
     of_value = HALF.scaleb(-places) if places else Decimal(0)

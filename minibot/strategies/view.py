@@ -1,6 +1,6 @@
 """View of one symbol for a strategy: the touch, the rules, the bars and its position.
 
-The core keeps it up to date; a strategy reads it and changes nothing in it.
+The core keeps it up to date; a strategy only reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FOR_EVER = 10**15
 
 
 class FeedReading(NamedTuple):
-    """The newest value of a feed: exactly, from when on it holds (ms), and how old it is (ms)."""
+    """The newest value of a feed: exact value, time from which it is valid (ms), and age (ms)."""
 
     value: Decimal
     ts: int
@@ -40,9 +40,9 @@ class FeedReading(NamedTuple):
 
 
 class PlanReading(NamedTuple):
-    """The levels of a position as risk told them last; None for one that is not there.
+    """The levels of a position as risk reported them last; None for a level that is off.
 
-    Reasons are reason codes: that of the stop or target in force, as an exit there would name it.
+    Reasons are the reason codes of an exit at the stop or target in force.
     """
 
     stop: Decimal | None
@@ -59,16 +59,16 @@ class View:
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
         status: The instrument's status (`TRADING`), empty before the first `instrument` event.
-        is_book_broken: A gap in the depth stream has not been followed by a book yet.
-        is_ending: The run is ending; risk admits no purchase any more.
-        is_halted: An operator has halted purchases.
-        locked_until_ts: An operator has locked this symbol until then, ms; -1 while not locked.
-        risk_action, risk_code: What risk last decided about this symbol (ALLOW, BLOCK, REDUCE,
+        is_book_broken: Whether no book has come since a gap in the depth stream.
+        is_ending: Whether the run is ending, so that risk allows no more purchases.
+        is_halted: Whether an operator has halted purchases.
+        locked_until_ts: Time until which an operator has locked this symbol, ms; -1 if not locked.
+        risk_action, risk_code: Risk's last action on this symbol (ALLOW, BLOCK, REDUCE,
             EXIT, WITHDRAW) and its reason code; empty before the first.
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
-        held: The position as the core reckons it.
-        ranks: The rank of each symbol by the last scan; empty without a scanner.
+        held: The position as the core computes it.
+        ranks: The rank of each symbol in the last scan; empty without a scanner.
     """
 
     __slots__ = (
@@ -105,12 +105,12 @@ class View:
     def __init__(
         self, symbol: str, needs: Needs, views: dict[str, View], feeds: dict[str, FeedValue | None]
     ) -> None:
-        """Start knowing nothing; `views` and the newest values of `feeds` are those of all."""
+        """Start empty; `views` and `feeds` are shared by all symbols."""
         self.symbol: str = symbol
         self._views: dict[str, View] = views
         self._feeds: dict[str, FeedValue | None] = feeds
         self._now: int = 0
-        # The trades that are shown by price now; None where one tick or bar is.
+        # The trades shown by price now; None during a tick or bar.
         self._prices: Prices | None = None
         self._tick: Tick = Tick(symbol)
         self.status: str = ""
@@ -124,9 +124,9 @@ class View:
         self.risk_action: str = ""
         self.risk_code: str = ""
         self._headroom: dict[str, str] = {}
-        # What risk told last; its headroom is read when somebody asks for it.
+        # Risk's last action; its headroom is read when it is needed.
         self._told: ActionMessage | None = None
-        # The plan that risk told last; None for no position, or without a plan.
+        # The plan that risk reported last; None without a position or plan.
         self._plan: PositionPlan | None = None
         self.entry_code: str = ""
         self.buy_ts: int = NEVER
@@ -135,18 +135,18 @@ class View:
         self.ranks: Mapping[str, int] = {}
         self._plots: Plots | None = None
         self._series: dict[str, BarSeries] = {}
-        # That of the last bar; and intervals of which the strategy keeps the bars itself.
+        # Time of the last bar; intervals whose bars the strategy keeps itself.
         self._newest: BarSeries | None = None
         self._bare: tuple[str, ...] = () if needs.history else needs.intervals
         if needs.history:
             for interval in needs.intervals:
                 self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
 
-    # --- what a strategy asks -----------------------------------------------------------------
+    # --- for strategies -----------------------------------------------------------------------
 
     @property
     def now(self) -> int:
-        """Market time of this call, ms; never going back."""
+        """Market time of this call in ms; it never goes back."""
         prices = self._prices
         if prices is None:
             return self._now
@@ -193,21 +193,21 @@ class View:
 
     @property
     def position(self) -> Decimal:
-        """The base amount that is held, exactly; 0 when flat."""
+        """The exact base amount held; 0 when flat."""
         return Decimal(self.held.text)
 
     @property
     def entry_price_avg(self) -> Decimal | None:
-        """The average price of what is held, before fees; None when flat."""
+        """The average entry price before fees; None when flat."""
         text = self.held.entry_price_avg_text
         return Decimal(text) if text else None
 
     @property
     def is_long(self) -> bool:
-        """True when a position is held that the exchange would let us sell.
+        """True if a position is held that the exchange would let us sell.
 
-        A rest below its minimum quantity or its minimum notional cannot be sold: it counts as
-        flat, else it would keep the strategy from buying ever again.
+        A rest below the minimum quantity or notional cannot be sold and counts as flat; else it
+        would keep the strategy from ever buying again.
         """
         held = self.held.qty
         if held <= 0 or held < self.qty_min:
@@ -217,20 +217,20 @@ class View:
 
     @property
     def may_buy(self) -> bool:
-        """True unless the run's end or an operator forbids a purchase; limits are risk's."""
+        """True unless the run's end or an operator forbids a purchase; limits are left to risk."""
         return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
 
     @property
     def rank(self) -> int | None:
-        """The symbol's rank by the last scan, 1 for the best; None without a score or a scanner."""
+        """The symbol's rank in the last scan, 1 for the best; None without a score or a scanner."""
         return self.ranks.get(self.symbol)
 
     @property
     def plan(self) -> PlanReading | None:
         """The levels in force as of the last fill or beat; None when flat or without a plan.
 
-        A beat comes each second. In a backtest of bars one comes behind each bar, so that a level
-        which moved within a bar is read at the next one.
+        A beat comes each second. In a backtest of bars one comes after each bar, so a level that
+        moved within a bar is visible at the next one.
         """
         plan = self._plan
         if plan is None:
@@ -244,26 +244,26 @@ class View:
         )
 
     def headroom(self, name: str) -> Decimal | None:
-        """Return the room that a limit of risk still had at its last decision about this symbol.
+        """Return how much of a limit remained at risk's last action on this symbol.
 
         Args:
-            name: As in the `headroom` of a `risk_action`, such as `night_loss` or `cash`.
+            name: A name in the `headroom` of a `risk_action`, such as `night_loss` or `cash`.
 
         Returns:
-            The rest in the limit's own unit, exactly; None while risk has said nothing about it.
+            The exact rest in the limit's unit; None before any such action.
         """
         text = self._left().get(name)
         return None if text is None else Decimal(text)
 
     def of(self, symbol: str) -> View | None:
-        """Return the view of another symbol, as of now; None before anything was heard of it.
+        """Return the present view of another symbol; None before any event of it.
 
-        Of bars that close together one symbol's comes first: a backtest's by the order of its
-        sources, a night's as they arrive. The other's is then that of before.
+        Of bars that close together, one symbol's comes first: in a backtest by the order of its
+        sources, in a night as they arrive. The other's view then still shows the bar before.
         """
         other = self._views.get(symbol)
         if other is not None and other.now < self.now:
-            other._now = self.now  # It was last told the time at an input of its own.
+            other._now = self.now  # Its time is that of its own last input.
         return other
 
     def feed(self, name: str) -> FeedReading | None:
@@ -284,7 +284,7 @@ class View:
         return FeedReading(Decimal(newest.value), newest.value_ts, self.now - newest.value_ts)
 
     def bars(self, interval: str) -> tuple[ClosedBar, ...]:
-        """Return the closed bars of an interval, oldest first, as many as were declared.
+        """Return the closed bars of an interval, oldest first, up to the declared number.
 
         Raises:
             InvariantError: The strategy has not declared them.
@@ -299,7 +299,7 @@ class View:
         return series.bars
 
     def plot(self, name: object, value: object) -> None:
-        """Draw a value, such as an indicator's, as a line on the page of a backtest.
+        """Add a value, such as an indicator's, to a line on the page of a backtest.
 
         At night and in a replay it does nothing; no decision depends on it. A line near the price
         is drawn on it, any other in a panel of its own.
@@ -318,7 +318,7 @@ class View:
     # --- inputs from the core -----------------------------------------------------------------
 
     def show_prices(self, prices: Prices | None) -> None:
-        """Take time and tick from trades that are shown by price, until None."""
+        """Use time and tick of trades that are shown by price, until None."""
         self._prices = prices
         self._tick.filler = prices
 
@@ -327,7 +327,7 @@ class View:
         self._plots = plots
 
     def take_bar(self, bar: ClosedBar) -> bool:
-        """Keep a closed bar; return whether the strategy is to see it."""
+        """Keep a closed bar; return whether to pass it to the strategy."""
         series = self._newest
         if series is None or series.interval != bar.interval:
             series = self._series.get(bar.interval)
@@ -344,14 +344,14 @@ class View:
         self.notional_min = float(instrument.notional_min)
 
     def take_risk_action(self, action: ActionMessage) -> None:
-        """Take note of what risk decided."""
+        """Take a risk action."""
         self.risk_action = action.action
         self.risk_code = action.reason_code
         if action.tells_headroom():
             self._told = action
 
     def take_plan(self, plan: PositionPlan) -> None:
-        """Take the levels that risk told; a closed position has none."""
+        """Take the levels that risk reported; a closed position has none."""
         self._plan = plan if plan.original_qty is not None else None
 
     def _left(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Factors of one symbol from its closed bars, before symbols are compared.
 
-Every figure is computed afresh from the last `BARS_MIN` bars, the oldest first: it depends on
-nothing older, so a scanner that was restored, or begun later, gives the same bits. Floats, with
-+ - * / and `sqrt` alone.
+Every figure is computed from the last `BARS_MIN` bars, oldest first, and depends on nothing older,
+so a scanner that was restored, or started later, gives the same bits. Floats, only with + - * / and
+`sqrt`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DAY_BARS: Final = 96
 PATH_BARS: Final = 48
 RANGE_BARS: Final = 16
 BARS_MIN: Final = DAY_BARS + 1
-"""Closed bars without a hole that a score needs: at 15 minutes, 24 hours and one bar."""
+"""Closed bars without a hole that a score needs: 24 hours and one bar at 15 minutes."""
 
 PERCENT: Final = 100.0
 BPS: Final = 10_000.0
@@ -136,7 +136,7 @@ def quality(closes: Sequence[float]) -> float:
 
 
 def is_noise(size: float, beside: float) -> bool:
-    """Return whether a size is nothing but rounding beside another figure."""
+    """Return whether a size is only rounding compared with another figure."""
     return size <= 1e-12 * abs(beside)
 
 

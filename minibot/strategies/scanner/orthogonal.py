@@ -1,4 +1,4 @@
-"""Comparison of symbols: each factor as distance from the mean, freed of the factors before it."""
+"""Comparison of symbols: each factor as distance from the mean, less the factors before it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minibot.features.window import total
 from minibot.strategies.scanner.factors import is_noise
 
 DISTANCE_MAX: Final = 3.0
-"""Deviations at which a distance is cut: one symbol's outlier must not be all that counts."""
+"""Deviations at which a distance is cut, so that one outlier does not dominate."""
 
-# Below this share of its length a residual is rounding alone: the factor adds nothing.
+# Below this share of its length a residual is only rounding: the factor adds nothing.
 _REST_MIN: Final = 1e-9
 
 
@@ -26,15 +26,15 @@ def standardised(values: Sequence[float]) -> list[float]:
 
 
 def orthogonal(columns: Sequence[list[float]]) -> list[list[float]]:
-    """Return factors that share nothing: Gram-Schmidt in the order given.
+    """Return orthogonal factors, by Gram-Schmidt in the order given.
 
-    The first factor, MomentumCore, is protected: the very same list comes back. Of each further
-    one remains what the factors before it do not explain, `v - (v . b) / (b . b) * b` for each
-    residual `b` before it. Two passes bring the dot products down to rounding (modified
-    Gram-Schmidt, Bjorck 1994).
+    The first factor, MomentumCore, is protected: it stays unchanged. Each further factor keeps the
+    part that the factors before it do not explain, `v - (v . b) / (b . b) * b` for each residual
+    `b` before it. Two passes reduce the dot products to rounding (modified Gram-Schmidt, Bjorck
+    1994).
 
     Args:
-        columns: One list a factor, with one value a symbol.
+        columns: One list per factor, with one value per symbol.
     """
     found: list[list[float]] = []
     for column in columns:
@@ -43,7 +43,7 @@ def orthogonal(columns: Sequence[list[float]]) -> list[list[float]]:
 
 
 def residual(column: list[float], bases: Sequence[list[float]]) -> list[float]:
-    """Return the rest of a factor that others, which share nothing, do not explain; 0 for none."""
+    """Return the part of a factor that other, orthogonal ones do not explain; 0 for none."""
     rest = column
     for _ in range(2):
         for base in bases:

@@ -1,8 +1,8 @@
-"""Ranking: scores from factors, filters beside their thresholds, and what is told of each symbol.
+"""Ranking: scores from factors, filters with their thresholds, and the result for each symbol.
 
 Points are whole hundredths from here on: each component is rounded once, to two places (the
 nearest decimal, ties to even on the exact binary value), and everything after that is exact. So
-components add up to the score as told, and a filter is judged by the figure that it shows.
+components add up to the reported score, and a filter is judged by the figure that it shows.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ NO_MODEL: Final = "-"
 
 
 class Filter(NamedTuple):
-    """Filter of a symbol: a value beside its threshold.
+    """Filter of a symbol: a value with its threshold.
 
     Attributes:
-        name: As its threshold's key.
-        value: Decimal text; None where it is missing, which never passes.
+        name: Name of its threshold's key.
+        value: Decimal text; None if it is missing, which never passes.
         relation: `>=` or `<=`.
         threshold: Decimal text.
-        passed: Whether the value holds it.
+        passed: Whether the value meets the threshold.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Filter(NamedTuple):
         return f"{what} {self.value or NO_VALUE} {self.relation} {self.threshold}"
 
     def headroom(self) -> tuple[int, int]:
-        """Return a fraction (numerator, denominator above 0): the room left, by threshold."""
+        """Return the room left as a share of the threshold: numerator, and denominator above 0."""
         if self.value is None:
             return -(10**30), 1
         value = parse_fixed(self.value, THRESHOLD_PLACES)
@@ -75,11 +75,11 @@ class Ranked(NamedTuple):
     Attributes:
         symbol: The market.
         rank: From 1; None without a score.
-        score: Decimal text of two places, 0 to 110; None where a value is missing.
+        score: Decimal text of two places, 0 to 110; None if a value is missing.
         components: Points by component: the four factors, `onchain`, `social`; empty without a
             score.
         filters: Each filter with value and threshold.
-        lacks: Which values are missing; empty where none is.
+        lacks: The missing values; empty if none is missing.
     """
 
     symbol: str
@@ -91,15 +91,15 @@ class Ranked(NamedTuple):
 
     @property
     def is_opportunity(self) -> bool:
-        """True with a score and every filter passed."""
+        """True if there is a score and every filter passed."""
         return self.rank is not None and all(one.passed for one in self.filters)
 
     @property
     def against(self) -> str:
-        """Nearest reason against it: what is missing, else the filter with the least room left.
+        """Nearest reason against it: the missing values, else the filter with the least room.
 
-        Room is value less threshold over threshold, so that filters of different units compare; a
-        filter that does not pass has less than none. Of equal ones the first counts.
+        Room is (value - threshold) / threshold, so that filters in different units compare; it is
+        negative for a failed filter. Of equal filters the first counts.
         """
         if self.lacks:
             return self.lacks
@@ -126,13 +126,13 @@ class Ranked(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Figures of one symbol as the ranking takes them.
+    """Figures of one symbol, the input of the ranking.
 
     Attributes:
-        factors: From its bars; None where one is missing.
-        lacks: Which bars are missing.
-        social: Points that a local feed gives; None without one.
-        onchain: Its on-chain volume; None without one.
+        factors: Factors from its bars; None if bars are missing.
+        lacks: The missing bars.
+        social: Points from a local feed; None without one.
+        onchain: On-chain volume; None without one.
     """
 
     factors: Factors | None
@@ -148,7 +148,7 @@ def ranked(
 
     Args:
         measured: Figures by symbol.
-        weights: Of the four factors, in percent.
+        weights: Weights of the four factors in percent.
         settings: Thresholds of the filters.
     """
     names = sorted(measured)
@@ -204,11 +204,11 @@ def _moved(
     points: Sequence[tuple[int, ...]],
     weights: Sequence[int],
 ) -> list[int]:
-    """Return by how many hundredths on-chain volume moves each score, at most `ONCHAIN_MAX`.
+    """Return the hundredths by which on-chain volume moves each score, at most `ONCHAIN_MAX`.
 
-    It counts only where it is robust: every ranked symbol has a fresh value, and the values differ.
-    A quarter of its distance is added to Volume's before Volume is orthogonalised, in the same
-    order as ever, and the change of the sum is cut.
+    It counts only if it is robust: every ranked symbol has a fresh value, and the values differ. A
+    quarter of its distance is added to Volume's before Volume is orthogonalised, in the usual
+    order, and the change of the sum is cut.
     """
     values = [measured[name].onchain for name in names]
     known = [value for value in values if value is not None]
@@ -235,7 +235,7 @@ def standardised_factors(
 
 
 def _social(value: float | None) -> int:
-    """Return the hundredths that social adds, last of all: 0 to 10 points, 0 without a value."""
+    """Return the hundredths that social adds at the end: 0 to 10 points, 0 without a value."""
     if value is None:
         return 0
     return hundredths(max(0.0, min(SOCIAL_MAX / 100.0, value)))
@@ -269,7 +269,7 @@ def _filter(name: str, value: str | None, relation: str, threshold: str) -> Filt
 
 
 def hundredths(value: float) -> int:
-    """Return a figure in whole hundredths by the one rule of rounding."""
+    """Return a figure in whole hundredths, by the module's rule of rounding."""
     return parse_fixed(decimal_text(value, PLACES), PLACES)
 
 

@@ -1,7 +1,7 @@
 """Regime of a market, and the weight of each factor in it.
 
-It is decided anew at 00, 04, 08, 12, 16 and 20 UTC of market time, by the bars of 4 hours that had
-closed by then, and holds until the next of these times.
+It is decided at 00, 04, 08, 12, 16 and 20 UTC of market time, from the 4-hour bars that have closed
+by then, and holds until the next of these times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VOLATILITY_BARS: Final = 42
 MEAN_BARS: Final = 20
 THRUST_BARS: Final = 6
 REGIME_BARS_MIN: Final = VOLATILITY_BARS + 1
-"""Closed bars of 4 hours without a hole that a symbol needs for a say: seven days and one bar."""
+"""Closed 4-hour bars without a hole that a symbol needs to count: seven days and one bar."""
 
 BARS_A_YEAR: Final = 365.0 * 6.0
 
@@ -42,7 +42,7 @@ BOUND_PLACES: Final = 6
 
 
 class Bounds(NamedTuple):
-    """Bounds of the three measures, as percent text; a measure speaks when it lies above."""
+    """Bounds of the three measures as percent text; a measure is high above its bound."""
 
     volatility: str = "25"
     above: str = "60"
@@ -50,14 +50,14 @@ class Bounds(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """Regime that holds, from when on, and the measures that decided it.
+    """Present regime, its time, and the measures that decided it.
 
     Attributes:
         name: trending, choppy, highvol or mixed.
-        since_ts: The 00, 04 ... 20 UTC as of which it was decided.
-        volatility, above, thrust: The measures in percent as decimal text; None where too few
-            symbols had bars enough, which makes the regime mixed.
-        symbols, missing: How many symbols had a say, and how many lacked bars.
+        since_ts: The 00, 04 ... 20 UTC for which it was decided.
+        volatility, above, thrust: The measures in percent as decimal text; None if too few symbols
+            had enough bars, which makes the regime mixed.
+        symbols, missing: Number of symbols that counted, and that lacked bars.
     """
 
     name: str
@@ -90,21 +90,21 @@ def regime_of(
         above: share of symbols whose close lies above the mean of their last 20 closes.
         thrust: rises / (rises + falls) of the last 6 changes (a day) of all symbols; 50 without.
 
-        | above speaks | thrust speaks | volatility speaks | regime |
+        | above is high | thrust is high | volatility is high | regime |
         | --- | --- | --- | --- |
         | yes | yes | - | trending |
         | no | no | yes | highvol |
         | no | no | no | choppy |
         | one of the two | | - | mixed |
 
-        Measures are compared as they are told, rounded to two places. The two that know a
-        direction have to agree; volatility decides between the classes without one. Where more
-        symbols lack bars than have a say, it is mixed.
+        Measures are compared as reported, rounded to two places. The two measures with a direction
+        have to agree; volatility decides between the regimes without one. If more symbols lack
+        bars than count, it is mixed.
 
     Args:
-        closes: Of each symbol that has a say, at least `REGIME_BARS_MIN`, oldest first.
-        missing: How many symbols lack bars.
-        since_ts: As of when.
+        closes: At least `REGIME_BARS_MIN` closes of each symbol that counts, oldest first.
+        missing: Number of symbols that lack bars.
+        since_ts: Time for which it is decided.
         bounds: Bounds of the measures.
     """
     count = len(closes)
@@ -137,7 +137,7 @@ def regime_of(
 
 
 def regime_from(state: Sequence[Any]) -> Regime:
-    """Return the regime of its fields in a row, as a snapshot holds them."""
+    """Return the regime from the list of its fields in a snapshot."""
     return Regime(*state)
 
 

@@ -1,8 +1,8 @@
 """Scanner: closed bars of many symbols in, one ranking of them out; pure and deterministic.
 
-Nothing but its inputs and their market times decides. Symbols are compared in the order of their
-names, so the order in which bars of one moment came does not matter, and a scanner that was
-restored from its state goes on with the same bytes.
+Only its inputs and their market times decide. Symbols are compared in the order of their names, so
+the order in which simultaneous bars arrive does not matter, and a scanner restored from its state
+continues with the same bytes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from minibot.strategies.scanner.regime import (
 from minibot.strategies.scanner.settings import ONCHAIN, SOCIAL, ScannerSettings
 
 BAR_WAIT_MS: Final = 5_000
-"""Market time after a scan's moment within which the bars that closed at it may still come."""
+"""Market time after a scan's moment during which bars closed at that moment may still arrive."""
 
 
 class Scan(NamedTuple):
-    """One scan: all symbols as of a moment, under the regime that holds.
+    """One scan: all symbols at a moment, under the present regime.
 
     Attributes:
-        ts: As of when, market time in ms; bars that closed later are not in it.
+        ts: Moment of the scan, market time in ms; bars that closed later are not in it.
         regime: Regime and weights.
         rows: Ranked symbols by rank, then those without a score.
     """
@@ -75,11 +75,11 @@ class _Scanned:
         """Take a closed bar of the scanner's own interval."""
         self.bars.add(bar)
         self._is_stale = True
-        if bar.is_live:  # At a scan all symbols' figures would be due at once.
+        if bar.is_live:  # A scan would need those of all symbols at once.
             self.factors()
 
     def factors(self) -> Factors | None:
-        """Return the figures of its bars; None while there are too few, or nothing was traded."""
+        """Return the figures of its bars; None if there are too few, or nothing was traded."""
         if self._is_stale:
             bars = self.bars.bars
             self._factors = factors_of(bars) if len(bars) == BARS_MIN else None
@@ -102,19 +102,19 @@ class Scanner:
     """Scanner of a market; see the module.
 
     Attributes:
-        settings: What it reads, and its thresholds.
-        regime: The regime that holds; None before the first scan.
-        due_ts: When the next scan is due; -1 before the first time was told.
+        settings: Its intervals and thresholds.
+        regime: The present regime; None before the first scan.
+        due_ts: When the next scan is due; -1 before the first time is known.
     """
 
     __slots__ = ("_length_ms", "_ranked", "_symbols", "_values", "due_ts", "regime", "settings")
 
     def __init__(self, settings: ScannerSettings, symbols: Iterable[str] = ()) -> None:
-        """Start knowing nothing but the symbols to be ranked; others join with their first bar."""
+        """Start with the symbols to rank; others join with their first bar."""
         self.settings: ScannerSettings = settings
         self._length_ms: int = interval_ms(settings.interval)
         self._symbols: dict[str, _Scanned] = {}
-        # The symbols that are ranked; None before a universe: all that have bars.
+        # The symbols to rank; None before a universe: all with bars.
         self._ranked: frozenset[str] | None = None
         # Newest value by feed, with its time; it may come before its symbol joins.
         self._values: dict[str, tuple[float, int]] = {}
@@ -126,28 +126,28 @@ class Scanner:
     # --- inputs -------------------------------------------------------------------------------
 
     def watch(self, symbols: Iterable[str], kept: Iterable[str] = ()) -> None:
-        """Rank these symbols and no other from now on; those that stay keep their bars.
+        """Rank only these symbols from now on; those that stay keep their bars.
 
-        So do `kept` ones, which are followed: no history would come again as they join.
+        `kept` symbols, which are still followed, keep theirs too, as no history would come again.
         """
         self._ranked = frozenset(symbols)
         self._symbols = {symbol: self._of(symbol) for symbol in sorted(self._ranked.union(kept))}
 
     def take_bar(self, symbol: str, bar: ClosedBar) -> None:
-        """Take a closed bar; one of an interval that it does not read changes nothing."""
+        """Take a closed bar; ignore one of an interval that it does not use."""
         if bar.interval == self.settings.interval:
             self._of(symbol).add(bar)
         if bar.interval == REGIME_INTERVAL:
             self._of(symbol).regime_bars.add(bar)
 
     def take_value(self, feed: str, value: float, ts: int) -> None:
-        """Take a value of a local feed, as of a market time; feeds of other names are passed over.
+        """Take a value of a local feed at a market time; ignore feeds of other names.
 
         Args:
-            feed: Its name: `social_btcusdt` gives points to BTCUSDT, `onchain_btcusdt` is its
-                on-chain volume.
+            feed: Name of the feed: `social_btcusdt` gives points to BTCUSDT, `onchain_btcusdt` is
+                its on-chain volume.
             value: A finite number.
-            ts: From when on it holds.
+            ts: Time from which it is valid.
         """
         if feed.startswith((SOCIAL, ONCHAIN)):
             self._values[feed] = value, ts
@@ -155,15 +155,15 @@ class Scanner:
     # --- scans --------------------------------------------------------------------------------
 
     def due(self, now: int, bar: ClosedBar | None = None) -> int | None:
-        """Return the moment as of which a scan is to be made now, before `bar` is taken; else None.
+        """Return the moment of the scan that is due now, before `bar` is taken; None if none is.
 
         Moments are whole multiples of the interval between scans. A scan is made once `BAR_WAIT_MS`
-        have passed since its moment, or once a bar comes that closed after it. Of several moments
-        that passed with nothing heard only the last is scanned.
+        have passed since its moment, or once a bar arrives that closed after it. Of several moments
+        that passed without an input, only the last is scanned.
 
         Args:
             now: Market time.
-            bar: The bar that comes, if one does.
+            bar: The bar that arrives, if any.
         """
         every_ms = self.settings.every_ms
         if self.due_ts < 0:
@@ -179,9 +179,9 @@ class Scanner:
         return moment
 
     def scan(self, ts: int) -> Scan:
-        """Rank all symbols as of a market time, by the bars taken so far.
+        """Rank all symbols at a market time, by the bars taken so far.
 
-        The regime is decided anew if a 00, 04 ... 20 UTC has passed since it was.
+        The regime is decided again if a 00, 04 ... 20 UTC has passed since the last decision.
         """
         regime = self.regime
         if regime is None or regime.since_ts != boundary(ts):
@@ -228,7 +228,7 @@ class Scanner:
         return scanned
 
     def _compared(self) -> list[tuple[str, _Scanned]]:
-        """Return the symbols that are ranked, by name."""
+        """Return the symbols to rank, by name."""
         told = self._ranked
         return sorted(
             (symbol, scanned)
@@ -256,7 +256,7 @@ class Scanner:
         )
 
     def _lacks(self, scanned: _Scanned, ts: int) -> str:
-        """Return which bars are missing for a score; empty if none is."""
+        """Return the bars that are missing for a score; empty if none is missing."""
         interval = self.settings.interval
         bars = scanned.bars.bars
         if len(bars) < BARS_MIN:
@@ -267,7 +267,7 @@ class Scanner:
         return ""
 
     def _regime(self, since_ts: int) -> Regime:
-        """Return the regime as of a 00, 04 ... 20 UTC, by bars of which the newest is no older."""
+        """Return the regime for a 00, 04 ... 20 UTC, from symbols whose bars reach that time."""
         closes = []
         missing = 0
         for _, scanned in self._compared():

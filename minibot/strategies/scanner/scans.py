@@ -1,8 +1,8 @@
-"""Scans of a running strategy role: when they are made, what is told, and each symbol's rank.
+"""Scans of a running strategy role: their times, their reports, and each symbol's rank.
 
-Bars and beats bring the moments, and market time alone decides them, so a night, its replay and a
-backtest of the same events make the same scans. A scan is made before the strategy is shown the bar
-that brought its moment: the rank that it reads is as of that moment.
+Only the market time of bars and beats decides when to scan, so a night, its replay and a backtest
+of the same events make the same scans. A scan is made before the strategy gets the bar that caused
+it, so the strategy reads the rank of that moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minibot.strategies.scanner.scanner import Scan, Scanner
 from minibot.strategies.scanner.settings import BY_EVENT, ScannerSettings
 
 TOLD_MAX: Final = 400
-"""How many ranked symbols a `scan` event names."""
+"""Most ranked symbols in a `scan` event."""
 
 
 @final
@@ -36,11 +36,11 @@ class Scans:
         """Start without a scan; symbols join with their first bar.
 
         Args:
-            settings: Of the scanner.
+            settings: Settings of the scanner.
             ranks_watched: Whether the symbols that a universe watches are ranked too.
         """
         self._ranks_watched: bool = ranks_watched
-        # Symbols of which only the scanner takes bars of history.
+        # Symbols whose bars of history go only to the scanner.
         self._watched: frozenset[str] = frozenset()
         self._settings: ScannerSettings = settings
         self._scanner: Scanner = Scanner(settings)
@@ -49,13 +49,13 @@ class Scans:
         self.ranks: dict[str, int] = {}
 
     def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> list[Payload]:
-        """Take a closed bar; return what a scan tells that was due before it."""
+        """Take a closed bar; return the events of a scan that was due before it."""
         told = self._due(now, bar)
         self._scanner.take_bar(symbol, bar)
         return told
 
     def on_beat(self, now: int) -> list[Payload]:
-        """Return the events of a scan that is due now; mostly none."""
+        """Return the events of a scan that is due now; usually none."""
         return self._due(now, None)
 
     def on_feed(self, value: FeedValue) -> None:
@@ -63,14 +63,14 @@ class Scans:
         self._scanner.take_value(value.feed, float(value.value), value.value_ts)
 
     def on_universe(self, universe: Universe) -> None:
-        """Rank the symbols of a universe and no other from now on."""
+        """Rank only the symbols of a universe from now on."""
         if self._ranks_watched:
             self._watched = frozenset(universe.watched) - set(universe.kept)
         watched = universe.watched if self._ranks_watched else ()
         self._scanner.watch((*universe.traded, *watched), universe.kept)
 
     def is_for_ranks_alone(self, symbol: str, bar: ClosedBar) -> bool:
-        """Tell whether a bar is of a watched symbol, of which no strategy decides."""
+        """Return whether a bar belongs to a watched symbol, for which no strategy decides."""
         return symbol in self._watched and not bar.is_live
 
     def _due(self, now: int, bar: ClosedBar | None) -> list[Payload]:
@@ -92,7 +92,7 @@ class Scans:
         self.ranks.update((symbol, rank) for rank, symbol in enumerate(order, 1))
 
     def best(self, count: int) -> list[str]:
-        """Return so many symbols of the last scan, the best one first; none before a scan."""
+        """Return the given number of symbols of the last scan, best first; none before a scan."""
         return list((self._order or ())[:count])
 
     def state(self) -> JsonObject:
@@ -113,12 +113,12 @@ class Scans:
 
 
 def scans_of(section: ScannerSection | None) -> Scans | None:
-    """Return the scans of a profile; None where it has no scanner."""
+    """Return the scans of a profile; None if it has no scanner."""
     return None if section is None else Scans(settings_of(section), section.watched_bars)
 
 
 def settings_of(section: ScannerSection) -> ScannerSettings:
-    """Return the settings of a profile's section; the regime's bounds are those of minibot."""
+    """Return the settings of a profile's section; the regime's bounds are minibot's own."""
     return ScannerSettings(
         interval=section.bar_interval,
         mode=section.mode,

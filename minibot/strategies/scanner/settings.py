@@ -1,4 +1,4 @@
-"""Settings of the scanner: what it reads, and the thresholds of its filters."""
+"""Settings of the scanner: its intervals, and the thresholds of its filters."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from minibot.strategies.scanner.regime import Bounds
 
 BY_TIME: Final = "time"
 BY_EVENT: Final = "event"
-"""Values of `scanner.mode`: a scan is told at each interval, or when the order changes."""
+"""Values of `scanner.mode`: a scan is reported at each interval, or when the order changes."""
 
 SOCIAL: Final = "social_"
 ONCHAIN: Final = "onchain_"
-"""Beginnings of the names of feeds; the symbol follows in small letters."""
+"""Prefixes of the names of feeds; the symbol follows in lower case."""
 
 
 class ScannerSettings(NamedTuple):
     """Settings of the scanner; thresholds are decimal text.
 
     Attributes:
-        interval: Bars that give the factors.
+        interval: Interval of the bars for the factors.
         mode: `time` or `event`.
         every_ms: Market time between two scans.
-        score_min: Least score of an opportunity.
-        quote_volume_min: Least quote traded in 96 bars.
+        score_min: Lowest score of an opportunity.
+        quote_volume_min: Lowest quote volume of 96 bars.
         range_bps_min, range_bps_max: Bounds of the mean range of a bar.
-        change_percent_max: Largest rise of 24 hours: beyond it a move is overextended.
+        change_percent_max: Largest rise in 24 hours: beyond it a move is overextended.
         bars_age_max: Age of the newest bar, in bars, beyond which a symbol has no score.
-        feed_age_ms_max: Age beyond which a social or on-chain value is none.
+        feed_age_ms_max: Age beyond which a social or on-chain value is ignored.
         bounds: Bounds of the regime's measures.
     """
 
