@@ -1,7 +1,7 @@
 """Bars of one symbol and interval in order: history, bars from trades, filled holes.
 
 Readers get each bar at most once and in order of time. While a hole waits for its klines, later
-bars wait behind it. A hole that grows meanwhile is filled part by part. A part whose klines do not
+bars wait for it. A hole that grows meanwhile is filled part by part. A part whose klines do not
 come in time is given up and counted.
 """
 

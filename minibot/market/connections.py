@@ -73,7 +73,7 @@ class Connections:
         self._of: dict[int, Succession] = {}
         self._left: list[Succession] = []
 
-    # --- how it is ----------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:

@@ -40,7 +40,7 @@ RETRY_MS_MAX: Final = 60_000
 REFRESH_MS: Final = 60_000
 # Depth counts the levels so near to the mid.
 DEPTH_PERCENT: Final = 2
-# No book is worth more in hundred-millionths; what a side holds beyond it is not told.
+# No book is worth more in hundred-millionths; the part of a side beyond it is not written.
 DEPTH_UNITS_MAX: Final = 10**17 * 10**PLACES
 
 Bounds = tuple[int, int]
@@ -115,7 +115,7 @@ class SymbolDepth:
         return NOTHING
 
     def _ignored(self, diff: Diff, now_ms: int) -> Change:
-        """Note a diff older than the book; nothing else for ANEW_MS means that ids began anew."""
+        """Note a diff older than the book; nothing else for ANEW_MS means that ids restarted."""
         if self._owes_resync:
             return NOTHING  # The snapshot is ahead of the stream, which will catch up.
         if self._ignored_ms is None:
@@ -301,7 +301,7 @@ def depth_within(book: KeptBook, bounds: Bounds | None) -> JsonObject:
     """Return the depth of a book within bounds, as fields of a `book` event.
 
     Every kept level counts, also one that the event leaves out. Values are rounded down to
-    hundred-millionths. Without bounds no field is told.
+    hundred-millionths. Without bounds there are no fields.
     """
     if bounds is None:
         return {}

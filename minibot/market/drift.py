@@ -12,7 +12,7 @@ from typing import Final
 from minibot.events.unit_sizes import BPS
 from minibot.exchanges.base import Quote, Trade
 
-# Ten times what liquid symbols trade through in one burst; less than a typical stop or target.
+# Ten times what a burst in a liquid symbol trades through; less than a typical stop or target.
 OFF_BPS: Final = 50
 # One print may be a sweep through a thin book; five in a row are not.
 IN_ROW: Final = 5

@@ -1,6 +1,6 @@
 """Clock for waits and limits, which also runs before the run's clock has started.
 
-A simulated clock stands at its origin until the market role is ready. Waits measured on it would
+A simulated clock stays at its origin until the market role is ready. Waits measured on it would
 never end, so until then machine time is used instead, one to one.
 """
 

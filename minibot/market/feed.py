@@ -45,7 +45,7 @@ UNREADABLE: Final = "unreadable"
 
 # After a pause of the whole process, at most this much time is caught up beat by beat.
 CATCH_UP_MS_MAX: Final = 120_000
-# Failed snapshots in a row before the operator is told; requests for the book go on.
+# Failed snapshots in a row before the operator gets an incident; requests for the book go on.
 SNAPSHOT_FAILURES_TOLD: Final = 4
 
 

@@ -125,10 +125,10 @@ class FeedHealth:
             )
 
     def on_unquoted(self, symbol: str, age_ms: int) -> None:
-        """Stop the run if a symbol that moves has lacked best quotes for too long.
+        """Stop the run if a symbol that moves has had no best quotes for too long.
 
         Raises:
-            FeedLost: FEED_STALE; they are away for as long as an outage may last.
+            FeedLost: FEED_STALE; none came for as long as an outage may last.
         """
         if age_ms >= self.limits.outage_stop_ms:
             raise FeedLost(
@@ -142,7 +142,7 @@ class FeedHealth:
         """Stop the run if a line's data have come too late to trade on for too long.
 
         Raises:
-            FeedLost: FEED_STALE; they do so for as long as an outage may last.
+            FeedLost: FEED_STALE; they were late for as long as an outage may last.
         """
         if age_ms >= self.limits.outage_stop_ms:
             raise FeedLost(

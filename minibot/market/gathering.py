@@ -29,7 +29,7 @@ class Gathering:
         self._is_dense = False
 
     def pause_s(self, at_ns: int, messages: int) -> float:
-        """Return the pause after a read at `at_ns` (machine time) that brought so many messages."""
+        """Return the pause after a read at `at_ns` (machine time) and its number of messages."""
         if self._is_dense:
             self._is_dense = WORTH <= messages <= MESSAGES_MAX
             return PAUSE_S if self._is_dense else 0.0

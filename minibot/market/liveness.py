@@ -302,7 +302,7 @@ class Liveness:
     # --- streams ------------------------------------------------------------------------------
 
     def _forget_closed(self) -> None:
-        """Begin anew with symbols that left or do not trade, should they come back."""
+        """Forget symbols that left or do not trade: if they come back, they start afresh."""
         trading = self._feed.rules.is_trading
         for name in list(self._watches):
             if name not in self._feed.symbols or not trading(name):
@@ -395,7 +395,7 @@ class Liveness:
     # --- trades -------------------------------------------------------------------------------
 
     def _note_quiet(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
-        """Note a symbol that has not traded for long, unless it was subscribed anew just now."""
+        """Note a symbol that has not traded for long, unless it was subscribed again just now."""
         heard_ms = max(feed.seen_ms.get(TRADE, 0), feed.connected_ms or now_ms)
         if now_ms - heard_ms < TRADE_SILENCE_MS or now_ms < self._renewals.get(name, (0, 0))[1]:
             return

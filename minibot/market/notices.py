@@ -46,7 +46,7 @@ GATHER_MS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One future incident: `until_ms` if it ends by itself, `count` if it stands for several."""
+    """Incident to report: `until_ms` if it ends by itself, `count` if it stands for several."""
 
     kind: str
     detail: str

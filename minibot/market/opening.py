@@ -80,7 +80,7 @@ class Opening:
     # --- steps --------------------------------------------------------------------------------
 
     def _heed_silence(self) -> None:
-        """Wait for the end of a silence that a former process was told: no request before."""
+        """Wait while the venue wants silence, as it told an earlier process: no request before."""
         session, address = self._session, self._session.address
         now_ms = session.pace.now_ms()
         left_ms = address.silent_until_ms - now_ms
@@ -147,7 +147,7 @@ class Opening:
         """Return the rules of the symbols that are listed now; the others are followed no more.
 
         One name that was delisted while a former process ran makes the venue refuse them all. It
-        is told as delisted, by the rules that the former process told.
+        is reported as delisted, with the last rules that the former process wrote.
         """
         session = self._session
         listings = self._ask(session.upkeep.listings).value

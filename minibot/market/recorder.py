@@ -175,7 +175,7 @@ class Recorder:
 
     def _turn(self) -> None:
         items = self._inbox.take(WAIT_S_MAX)
-        if self._clock.has_slept:  # Before times of now are written by the clock of then.
+        if self._clock.has_slept:  # Before new times are written by the old clock.
             self._on_sleep()
         for item in items:
             if isinstance(item, Frames):
@@ -189,7 +189,7 @@ class Recorder:
         self._on_clock(self._clock.now_ms())
 
     def _on_sleep(self) -> None:
-        """Go on after the machine slept: in a part by the clock of now, on new connections."""
+        """Go on after the machine slept: with a new part by the new clock, on new connections."""
         self._new_part()
         now_ns = self._clock.now_ns()
         for shard in self.shards:
@@ -314,7 +314,7 @@ class Recorder:
         shard.renew_at_ms = now_ms + self.config.renew_after_ms
         self._tell("a new connection has taken over; nothing was missed")
 
-    # --- what comes ---------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------
 
     def _on_frames(self, frames: Frames) -> None:
         at_ns = self._clock.ns_of(frames.recv_mono_ns)

@@ -311,7 +311,7 @@ class ReferenceRefresh:
         self.universe = event
         self._feed.write(event, now_ms)
 
-    # --- who leaves ---------------------------------------------------------------------------
+    # --- symbols that left --------------------------------------------------------------------
 
     def _look_at_holdings(self, now_ms: int) -> None:
         """Give up symbols that left and are not held; write the universe when this changes it."""

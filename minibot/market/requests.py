@@ -39,7 +39,7 @@ from minibot.market.rest_scheduler import (
 )
 from minibot.market.skew import ClockSkew
 
-# Every so many measurements one asks for the time: clocks drift slowly.
+# One measurement in this many requests the time: clocks drift slowly.
 TIME_EVERY: Final = 6
 # A `book` event's levels have to stay inside the snapshot while the market moves.
 EDGE_MARGIN: Final = 5
@@ -120,7 +120,7 @@ class Requests:
         return self.skew.unsure_ms > self.feed.config.grace_ms
 
     def on_pause(self, paused_ms: int) -> None:
-        """Measure the exchange's clock anew: the run's may have stood still with this process.
+        """Measure the exchange's clock again: the run's may have stood still with this process.
 
         Until it is known, a trade may be ahead by the pause.
         """

@@ -195,7 +195,7 @@ class RestScheduler:
             value = job.call(rest)
         except RestError as told:
             error = told
-        except Exception as other:  # Here it would end this thread alone, and nobody would know.
+        except Exception as other:  # Raised here, it would end only this thread, unnoticed.
             failure = other
         received_ns = self._pace.machine_ns()
         with self._changed:

@@ -29,7 +29,7 @@ UNREADABLE: Final = "UNREADABLE"
 
 
 class Told(NamedTuple):
-    """One future incident."""
+    """Incident to report."""
 
     kind: str
     detail: str
@@ -63,7 +63,7 @@ class RulesBook:
         ]
 
     def recall(self, instrument: Instrument) -> None:
-        """Take what a former process told last of a symbol whose rules are not known here."""
+        """Take the last rules that a former process wrote of a symbol, if none are known here."""
         self._instruments.setdefault(instrument.symbol, instrument)
 
     def missing(self, symbols: Iterable[str]) -> list[Instrument]:

@@ -177,7 +177,7 @@ class Session:
         budget = WeightBudget(
             self.config.weight_share_max_percent, self.venue.limits.weight_per_minute
         )
-        # Silence that a former process was told still holds.
+        # A silence that the venue asked of an earlier process still holds.
         left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
         budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
         backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
@@ -275,7 +275,7 @@ class Session:
         wait_s = self.clock.machine_s(max(0, min(dues) - now_ms))
         return min(WAIT_S_MAX, wait_s, WAIT_S_MAX if control_ms is None else control_ms / 1000)
 
-    # --- what comes ---------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------
 
     def _dispatch(self, item: Item) -> None:
         if isinstance(item, Frames):

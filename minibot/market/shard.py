@@ -1,6 +1,6 @@
 """Shard of the recorder: symbols that share a connection, and how its successor takes over.
 
-A planned successor is opened beside the active connection. Its messages are held back, and those of
+A planned successor opens while the active connection goes on. Its messages are held back; those of
 the active connection are remembered. When the active one has ended, messages that only the
 successor brought are written behind it, so that each message is on the tape once, in the order of
 its stream.

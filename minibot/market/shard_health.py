@@ -89,7 +89,7 @@ class ShardHealth:
         self._drops = Window(limits.reconnect_window_ms)
         self._address_free_at_ms = free_at_ms
 
-    # --- what happens -------------------------------------------------------------------------
+    # --- events of the line -------------------------------------------------------------------
 
     def on_attempt(self, now_ms: int) -> None:
         """Note an attempt to connect."""
@@ -152,7 +152,7 @@ class ShardHealth:
         self.reconnects += 1
         self.connected_ms = now_ms
 
-    # --- how it is ----------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------
 
     def attempt_free_at_ms(self, now_ms: int) -> int:
         """Return the first time at which line and address allow one more attempt, ms."""
@@ -176,7 +176,7 @@ class ShardHealth:
     def heard_ms(self, now_ms: int) -> int:
         """Return the time up to which the line has brought everything, ms.
 
-        While it is silent nobody knows what is on its way; what a lag has held up comes within a
+        While it is silent, data on their way are unknown; data that a lag has held up come within a
         moment.
         """
         heard_ms = self.data_ms if now_ms >= self.settled_ms else self._before_ms

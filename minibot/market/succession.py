@@ -1,7 +1,7 @@
 """Stream connection of one shard and its successor: opening, losing, replacing.
 
 One connection is active. A planned successor (the venue announces the end, or the day is nearly
-over) is opened beside it and takes over with its first frame, once it carries every stream. The old
+over) opens while it goes on, and takes over with its first frame, once it has every stream. The old
 connection still counts for a moment, so nothing is missed, and ids remove duplicates. After an
 unplanned loss, the next attempt waits for the backoff and the budget of attempts. Only the symbols
 of the shard are affected.
@@ -66,7 +66,7 @@ class Succession:
     _standby_due_ms: int | None = None
     _ended: list[Reader] = field(default_factory=list)
 
-    # --- how it is ----------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
@@ -258,9 +258,9 @@ class Succession:
             self._replace_leaving(now_ms)
 
     def _replace_leaving(self, now_ms: int) -> None:
-        """Plan a successor of a leaving active connection, unless one is about.
+        """Plan a successor of an active connection that will close, unless there is one already.
 
-        A successor may land on a server that leaves next: it is replaced once it has taken over.
+        A successor may land on a server that closes next: it is replaced once it has taken over.
         """
         active = self._active
         if active is not None and active.is_leaving and not self.has_successor:

@@ -44,7 +44,7 @@ from minibot.market.trades import ANEW_MS, Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
 TRADE_AHEAD_MS_MAX: Final = 60_000
-# Neither has a trade this far behind: without a bar yet it would begin one in the past, and
+# Nor has a trade this far behind the clock: without a bar yet it would begin one in the past, and
 # millions of bars from there to now would follow.
 TRADE_BEHIND_MS_MAX: Final = 3_600_000
 
@@ -61,7 +61,7 @@ class FeedConfig:
     """Values of the profile for the feed; durations in market milliseconds.
 
     `origin_ms` is where the run's clock began: beats are counted from there. `depth_venue` is the
-    venue that `book` and `instrument` name, `book` with its depth; empty where it is not told.
+    venue that `book` and `instrument` name, `book` with its depth; empty to write neither.
     """
 
     symbols: tuple[str, ...]
@@ -201,9 +201,9 @@ class SymbolFeed:
         self.ticks.lose_touch()
 
     def hold_back(self, now_ms: int, *, is_late: bool) -> Payloads:
-        """Tell no ticks while data come late, or tell them again, from the next quote on.
+        """Make no ticks while data come late, or make them again, from the next quote on.
 
-        Cores trade at no touch behind a gap; bars and book go on from the late data.
+        After a gap, cores do not trade until a new touch; bars and book go on from the late data.
         """
         self.is_late = is_late
         self.ticks.on_disconnected()

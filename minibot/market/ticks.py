@@ -35,7 +35,7 @@ class PriceBand:
     def halt(self, *, is_halted: bool) -> None:
         """Note by the symbol's rules whether it is halted.
 
-        They tell the end up to a minute late, when prices have come for long: any is plausible
+        They show the end up to a minute late, when prices have come for long: any is plausible
         until then, and the next after it, as the last one may be from before.
         """
         if self._is_halted and not is_halted:
@@ -53,7 +53,7 @@ class PriceBand:
     def accepts_quote(self, bid_units: int, ask_units: int) -> bool:
         """Return whether both prices are plausible; if so, the ask becomes the reference.
 
-        Before the first price the bid judges the ask, so that no stub becomes the reference.
+        Before the first price the ask is checked against the bid: no stub becomes the reference.
         """
         reference = self.reference or bid_units
         reach = self.percent * reference
@@ -66,7 +66,7 @@ class PriceBand:
         return True
 
     def is_plausible(self, price_units: int) -> bool:
-        """Return whether the price lies within the band; any does in a halt or before the first."""
+        """Return whether the price is within the band; any is in a halt or before the first."""
         reference = self.reference
         if not reference or self._is_halted:
             return True
@@ -89,7 +89,7 @@ class TickMaker:
         self.dropped = 0
         self.coalesced = 0
         self.last_price = ""
-        # Of the last trade since the connection; an earlier one is the venue's last no more.
+        # Of the last trade since the connection; an earlier one is no longer the venue's last.
         self._said_price = ""
         self._last_update_id = -1
         self._outdated_ms: int | None = None
@@ -136,7 +136,7 @@ class TickMaker:
         return ticks
 
     def _begins_anew(self, quote: Quote, now_ms: int) -> bool:
-        """Return whether a quote that is not newer shows that the venue's ids began anew."""
+        """Return whether a quote that is not newer shows that the venue's ids restarted."""
         if self.quote is not None and quote[:-1] == self.quote[:-1]:
             return False  # The touch has not changed, so it is still the newest.
         if self._outdated_ms is None:

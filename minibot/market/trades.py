@@ -17,7 +17,7 @@ HELD_MAX: Final = 256
 # Five minutes of outage at thirty thousand trades a second: a larger jump is no trade id.
 JUMP_MAX: Final = 10_000_000
 # Two connections overlap for two seconds and repeat each other, so one brings ids that the other
-# already brought. Older ids alone for longer than that have begun anew, or follow a wrong one.
+# already brought. If only older ids come for longer, ids restarted, or an earlier one was wrong.
 ANEW_MS: Final = 5_000
 # Test networks restart their ids. A lower id that is this much younger is no duplicate.
 RESTART_MS: Final = 60_000
@@ -113,7 +113,7 @@ class TradeOrder:
         return [*passed, missing, arrival]
 
     def _begins_anew(self, younger_ms: int, now_ms: int) -> bool:
-        """Return whether a lower id shows that the venue's ids began anew."""
+        """Return whether a lower id shows that the venue's ids restarted."""
         if younger_ms <= 0:
             return False  # A repeat, as of a connection that sends the last trades again.
         if self.lower_since_ms is None:

@@ -1,9 +1,9 @@
-"""Closed bars of watched symbols, by REST: symbols that are ranked, and not followed on streams.
+"""Closed bars of watched symbols, by REST: the scanner ranks them, but no stream follows them.
 
-At the scanner's pace every bar that has closed since is requested once it is final, a few requests
-at a time and behind all others, so that rules, holes and books of traded symbols never wait for
-them. A symbol that is new has its warm-up first. The bars are closed klines, written as `bar`
-events like those of a warm-up: a replay reads them from the journal.
+At the scanner's pace, every bar that has closed since is requested once it is final. These requests
+go a few at a time and after all others, so that rules, holes and books of traded symbols never wait
+for them. A new symbol gets its warm-up first. The bars are closed klines, written as `bar` events
+like those of a warm-up: a replay reads them from the journal.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class WatchedBars:
 
     def _look(self, config: WatchedConfig) -> None:
         lanes = [(name, interval) for name in self._names() for interval in config.intervals]
-        # A symbol that left, or is followed now, begins anew if it comes back.
+        # A symbol that left, or is followed now, starts afresh if it comes back.
         kept = set(lanes)
         self._ends = {lane: end for lane, end in self._ends.items() if lane in kept}
         self._waiting = dict.fromkeys(lane for lane in lanes if self._missing(lane))
