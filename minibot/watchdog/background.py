@@ -1,4 +1,4 @@
-"""Second thread of the watchdog: merges parts and keeps metrics, where waiting is allowed."""
+"""Second thread of the watchdog: it merges parts and keeps metrics, and may wait."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Background:
         self.is_counted = True
 
     def _refuse_two_at_once(self) -> None:
-        """Refuse to go on beside the thread: two that merge would copy the same lines twice."""
+        """Refuse to go on while the thread lives: two mergers would copy the same lines twice."""
         if self._thread.is_alive():
             raise RunStop(
                 WATCHDOG_ROLE,

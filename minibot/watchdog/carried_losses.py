@@ -1,9 +1,9 @@
-"""Carried losses: what a run has lost of its UTC day and week, by its record.
+"""Carried losses: losses of a run in its UTC day and week, by its record.
 
 Losses are measured as risk measures them, on equity: an open loss counts, and a position carried
-into the run counts from the mark that the run before left, so that what the price does between two
-runs is not lost; without that, from its first mark. Dust, which risk holds to be worth nothing,
-counts at its price here.
+into the run counts from the mark that the run before left, which includes the move of the price
+between the two runs; without that mark, from its first. Dust counts at its price here, although
+risk holds it to be worth nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Gains(NamedTuple):
     """Gains of a run, and where its prices ended.
 
     Attributes:
-        gains: Of equity, hundred-millionths of the quote asset, one for each start asked for.
+        gains: Gains of equity, hundred-millionths of the quote asset, one for each start given.
         marks: By symbol of an open position, its last price in the run or before it.
     """
 
@@ -48,9 +48,9 @@ def gains_since(
     Prices within a batch of lines matter only at its ends, so most of them are never decoded.
 
     Args:
-        starts: Unix ms on the market's clock; of one before the run, the whole run counts.
+        starts: Unix ms on the market's clock; for a start before the run, the whole run counts.
         opening: Of the run.
-        quote_asset: In which equity is counted.
+        quote_asset: Asset of equity.
         fills: Of the run.
         ticks: Reads `market_ticks` from their beginning.
         codec: Of the run.
@@ -67,7 +67,7 @@ def gains_since(
                 gained[start] = performance.equity - performance.equity_start
             # A carried position has its first mark before a fill changes it.
             unmarked -= _mark(performance, unmarked, lines, codec)
-            # Each names the line that filled it, so that its symbol has a price in this part.
+            # Each fill names the line that filled it, so that its symbol has a price in this part.
             while waiting and (waiting[0].tick_seq or 0) <= lines[-1].seq:
                 _book(performance, waiting.popleft())
             _mark(performance, performance.portfolio.symbols(), lines[::-1], codec)
@@ -107,7 +107,7 @@ def _passed(left: list[int], ts: int) -> list[int]:
 def _mark(
     performance: Performance, symbols: Iterable[str], lines: Sequence[Line], codec: Codec
 ) -> set[str]:
-    """Value each symbol at the first price of it among lines; return those that have one."""
+    """Value each symbol at its first price among lines; return those that have one."""
     left = {symbol.encode() for symbol in symbols}
     priced: set[str] = set()
     for line in lines:

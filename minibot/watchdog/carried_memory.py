@@ -1,8 +1,8 @@
-"""Carried memory: trades and locks as risk told them last, brought up to the end of the run.
+"""Carried memory: trades and locks of risk's last report, brought up to the end of the run.
 
 Risk writes its memory with every fill, but not with one that stops the run, nor after a STOP. A
-trade that such a fill closed is put under `waiting`: the next run's risk judges it as this run's
-would have. Its reason for closing is that of the exit that sent the order, or of the level that
+trade that such a fill closed goes under `waiting`: the next run's risk judges it as this run's
+would have. It closed for the reason of the exit that sent the order, or of the level that
 triggered the order. A run without protections judges no closed trade. It hands on the memory of its
 opening, whose open trades its fills bring up to date, so that they agree with the positions held.
 """
@@ -38,12 +38,12 @@ Read = Callable[[str, str], Iterable[Event]]
 
 
 class Told(NamedTuple):
-    """Standing that risk told last.
+    """Last reports of risk.
 
     Attributes:
-        account: Mark and tier; None where no run told them.
-        memory: Trades and locks; None where no run told them.
-        fill_id: The fill with which this run told its memory; empty where it told none.
+        account: Mark and tier; None if no run reported them.
+        memory: Trades and locks; None if no run reported them.
+        fill_id: The fill with which this run last reported its memory; empty if it never did.
     """
 
     account: Mapping[str, Any] | None
@@ -52,7 +52,7 @@ class Told(NamedTuple):
 
 
 def told_last(opening: RunOpening, read: Read) -> Told:
-    """Return account and memory that a run told last, else those of its opening."""
+    """Return the account and memory that a run reported last, else those of its opening."""
     account, memory, fill_id = opening.account, opening.memory, ""
     for event in read(RISK_ACTIONS, RiskStanding.TYPE):
         standing = event.payload
@@ -73,7 +73,7 @@ def carried_memory(
     Args:
         opening: Of the run.
         config: Its resolved profile.
-        told: What its risk told last.
+        told: Last reports of its risk.
         read: Reads its queues.
     """
     has_protections = bool(config["risk"].get("protections"))
@@ -90,7 +90,7 @@ def carried_memory(
             trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
     memory = {key: value for key, value in first.items() if key not in ("untold", "waiting")}
     left: dict[str, str] = dict(first["left"])
-    # `untold`: orders that sold of an open trade before a result told of their trigger.
+    # `untold`: orders that sold part of an open trade before a result named their trigger.
     sold: dict[str, list[str]] = {name: list(ids) for name, ids in first.get("untold", {}).items()}
     found = [
         (RoundTrip.from_json(item["trade"]), list(item["orders"]))
@@ -133,7 +133,7 @@ def fills_behind(
     portfolio = Portfolio.from_opening(opening)
     fills = [(each, each.payload) for each in read(FILLS, Fill.TYPE)]
     booked = [(each, fill) for each, fill in fills if isinstance(fill, Fill)]
-    # As risk: what is left is dust only once no more of a sale is to be booked.
+    # As in risk: the rest is dust only once a sale has no more fills to come.
     ends = {fill.client_order_id: each.id for each, fill in booked if fill.side == SELL}
     may_leave_dust = set(ends.values() if leaves_dust else ())
     instruments: list[Event] | None = None
@@ -195,7 +195,7 @@ def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:
 
 
 def _level(intent: OrderIntent, result: OrderResult) -> str:
-    """Return the reason of the level that triggered an order, where risk gave none.
+    """Return the reason of the level that triggered an order, if risk gave none.
 
     Risk stopped before it read the result. Which stop level it was does not matter: the protection
     StoplossGuard counts them all.
@@ -205,7 +205,7 @@ def _level(intent: OrderIntent, result: OrderResult) -> str:
 
 
 def _empty(opening: RunOpening, config: JsonObject) -> JsonObject:
-    """Return the memory with which risk began a run that was handed none."""
+    """Return the memory with which risk began a run that carried none."""
     portfolio = Portfolio.from_opening(opening)
     worth = sum(portfolio.position_cost(symbol) for symbol in portfolio.symbols())
     start = portfolio.cash(config["portfolio"]["quote_asset"]) + worth

@@ -1,4 +1,4 @@
-"""Carried plans: levels, theses and exits that wait, of the positions that a run leaves."""
+"""Carried plans of the positions that a run leaves: levels, theses and waiting exits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CARRIED = (
 
 
 def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | None:
-    """Return the last plan that risk told of each position that a run leaves; None without plans.
+    """Return the last plan of risk for each position that a run leaves; None without plans.
 
-    A position of which this run told nothing keeps what the opening said of it. What was told
-    before its symbol was flat for the last time is of another position: it is left out, and the
-    next run finds its levels anew.
+    A position without a plan in this run keeps the plan of the opening. A plan from before its
+    symbol was last flat belongs to another position: it is left out, and the next run sets new
+    levels.
 
     Args:
         opening: Of the run.
@@ -48,7 +48,7 @@ def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | N
 
 
 def _carried(said: PositionPlan) -> JsonObject:
-    """Return the fields that the next run needs; nothing of a closed position."""
+    """Return the fields that the next run needs; none for a closed position."""
     if said.original_qty is None:
         return {}
     values = {name: getattr(said, name) for name in CARRIED}

@@ -1,7 +1,7 @@
-"""Carried trades: the run's trades, and those that it was handed, for the next run's sizing kelly.
+"""Carried trades: the run's own and those of its opening, for the next run's sizing kelly.
 
 They are made from the run's own fills, whatever its sizing was, so that a first night of kelly may
-begin with the trades of the night before. A position that was handed on without its trade counts
+begin with the trades of the night before. A position that was carried without its trade counts
 from its cost and a fee at the taker's rate.
 """
 

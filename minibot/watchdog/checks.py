@@ -1,7 +1,7 @@
 """Checks of the watchdog apart from its children: pauses, disk, clocks, cursors, files.
 
 Each check returns a STOP or None. `PauseCheck` runs at every turn, each other one once a second.
-Those of this module hold no thread and change nothing.
+The checks of this module have no thread and change nothing.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class PinnedCheck:
             path = PROJECT / name
             try:
                 status = path.stat()
-                if not stat.S_ISREG(status.st_mode):  # To read a FIFO would hang supervision.
+                if not stat.S_ISREG(status.st_mode):  # Reading a FIFO would hang supervision.
                     detail = f"{name} is {kind_of(status.st_mode)}, expected a file"
                     return StopRecord(WATCHDOG_ROLE, CONFIG_INVALID, detail)
                 stamp = (status.st_mtime_ns, status.st_size)

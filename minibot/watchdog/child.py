@@ -66,7 +66,7 @@ class Child:
         self._used_ns = 0
 
     def start(self) -> None:
-        """Start the process in a session or process group of its own.
+        """Start the process in its own session or process group.
 
         Raises:
             OSError: The system provides no further process, thread or descriptor.
@@ -101,7 +101,7 @@ class Child:
         try:
             self._listener.start()
         except RuntimeError as error:
-            # The system provides no further thread: the process would run without being heard.
+            # The system provides no further thread: nothing would read the heartbeats.
             self._listener = None
             self._process.kill()
             self._process.wait()
@@ -116,7 +116,7 @@ class Child:
                 try:
                     said = canonical.decode(line.rstrip(b"\r\n"))
                 except ValueError:
-                    continue  # Other output, as of a library, is no heartbeat.
+                    continue  # Other output, such as a library's, is no heartbeat.
                 if "stopped" in said:
                     self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
                 if "role" in said and "turns" in said:

@@ -1,7 +1,7 @@
-"""Closing accounts of a run that has ended, written beside its queues before the seal.
+"""Closing accounts of a run that has ended, written next to its queues before the seal.
 
 `hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the
-figures of its end: the last ones kept while it lived, or counted anew where those came too early.
+figures of its end: the last ones kept while it lived, or a new count if those came too early.
 The seal covers both. They are projections: replay recomputes them from the inputs and reports
 differences.
 """
@@ -29,7 +29,7 @@ from minibot.watchdog.run_figures import RunFigures
 
 BATCH = 1024
 COUNTED_TICKS_MAX = 500_000
-"""Most market events that are counted anew: the next start waits for it, 36 us for each."""
+"""Most market events of a new count: the next start waits for it, 36 us for each."""
 
 Put = Callable[[str, bytes], None]
 
@@ -47,7 +47,7 @@ def write_closing_accounts(
         manifest: The run's manifest.
         codec: The run's codec.
         put: Writes a file, by name, into the run's folder.
-        is_counted: True if the last figures were written behind the last event of every role.
+        is_counted: True if the last figures include the last event of every role.
     """
     findings = []
     steps: tuple[Callable[[], None], ...] = (
@@ -85,7 +85,7 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
 
 
 def _write_metrics(var: Var, manifest: Manifest, codec: Codec, put: Put, is_counted: bool) -> None:
-    """Write `metrics.json` of a run, unless it has no event or is too long to be counted anew."""
+    """Write `metrics.json` of a run, unless it has no event or is too long for a new count."""
     if not open_reader(var.queues, CONTROL).head().lines:
         return
     figures = RunFigures(var, manifest, codec)

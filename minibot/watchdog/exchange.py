@@ -13,7 +13,7 @@ from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
 
-# First a tape is read whole, or a market's past is made; both take time on a busy machine.
+# It first reads a whole tape, or makes a market's past; both take time on a busy machine.
 READY_NS_MAX = 120_000_000_000
 POLL_S = 0.02
 NAME = "exchange"
@@ -61,7 +61,7 @@ class EmbeddedExchange:
                     return cls(child, ready)
                 if child.wait(POLL_S):
                     break
-        except BaseException:  # Ctrl-C too: a start that is broken off leaves no process.
+        except BaseException:  # Ctrl-C too: an interrupted start leaves no process.
             child.kill()
             raise
         code = child.exit_code()
@@ -90,7 +90,7 @@ class EmbeddedExchange:
         return True
 
     def note(self) -> None:
-        """Take over the counters that the process reported last."""
+        """Take over the last counters that the process reported."""
         for line in self._child.lines[-1:]:
             self.order_calls = int(line.get("order_calls", self.order_calls))
         del self._child.lines[:-1]

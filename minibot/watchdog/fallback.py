@@ -1,8 +1,8 @@
 """Fallback for the exchange in a paper profile, if the host cannot be reached.
 
-Mode NORE, that of nights, has none: an unreachable host is a refusal. In mode PAPER a synthetic
-market from a seed takes over, at the speed of real time, if the profile says so. The run's manifest
-and every `health` event tell it, and the run does not count as a night.
+Mode NORE, the mode of nights, has none: an unreachable host is a refusal. In mode PAPER a synthetic
+market from a seed takes over, at the speed of real time, if the profile allows it. The run's
+manifest and every `health` event say so, and the run does not count as a night.
 """
 
 from __future__ import annotations

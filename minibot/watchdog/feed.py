@@ -101,7 +101,7 @@ class LiveFeed:
 
     def _tell_lines(self) -> None:
         while (line := self._lines.get()) is not None:
-            # Nobody reads a terminal that is gone; the journal has the reason all the same.
+            # The terminal is gone; the journal has the reason all the same.
             with suppress(OSError, ValueError):
                 to_stderr(line)
 
@@ -121,7 +121,7 @@ class LiveFeed:
                     process.stdin.write(latest)
                     process.stdin.flush()
         except (OSError, ValueError):
-            pass  # The table is gone; no one watches any more.
+            pass  # The table is gone.
         finally:
             _close(process.stdin)
 

@@ -2,8 +2,8 @@
 
 A lock whose file was removed or replaced excludes no other process any more, and a folder that was
 moved, removed or replaced is not where the next start looks: either ends the run. The open folder
-tells where it is now, so that a run that was moved away is stopped, merged and sealed there. A note
-for the next start is left beside its former place.
+shows where it is now, so that a run that was moved away is stopped, merged and sealed there. A note
+for the next start is left next to its former place.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HeldVar:
         self.var = var
         self._lock = lock
         self._is_link = var.root.is_symlink()
-        # The place beside the folder itself, where `var` is a link to it.
+        # The place next to the folder itself, if `var` is a link to it.
         self._beside = (var.flag_beside, Var(var.root.resolve()).flag_beside)
         self._folder = _open_folder(var.root)
         self._queues = _open_folder(var.queues)
@@ -109,7 +109,7 @@ class HeldVar:
         return None
 
     def leave_beside(self, record: StopRecord, stop: Event) -> tuple[list[Path], list[str]]:
-        """Leave the STOP beside the former place of `var`: flag and journal for the next start.
+        """Leave the STOP next to the former place of `var`: flag and journal for the next start.
 
         Returns:
             Paths of the notes, and failures to write, one sentence each.
@@ -153,7 +153,7 @@ class Settled:
 def settle_lost(
     held: HeldVar, context: RoleContext, background: Background, record: StopRecord
 ) -> Settled:
-    """Close all and put the STOP on record: where `var` is now, and beside its former place.
+    """Close all and put the STOP on record: where `var` is now, and next to its former place.
 
     Every role must have ended.
     """
@@ -184,10 +184,10 @@ def settle_lost(
 
 
 def leave_refused_stop(held: HeldVar, context: RoleContext, record: StopRecord) -> tuple[str, ...]:
-    """Leave beside `var` a STOP whose flag `var` refused, as on a disk that became read-only.
+    """Leave a STOP next to `var` if `var` refused its flag, as on a disk that became read-only.
 
     Returns:
-        Paths of the notes, and failures to write, one sentence each; empty where the flag stands.
+        Paths of the notes, and failures to write, one sentence each; empty if the flag is there.
     """
     if not context.is_flag_refused:
         return ()
@@ -240,7 +240,7 @@ else:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _path_of(folder: int) -> Path | None:
-        """Return the path of an open folder, as the system knows it now."""
+        """Return the present path of an open folder, as the system knows it."""
         if sys.platform == "darwin":
             found = fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(PATH_BYTES_MAX))
             return Path(os.fsdecode(found.rstrip(b"\0")))

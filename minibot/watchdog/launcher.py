@@ -134,7 +134,7 @@ def launch(
         profile: Its file; pinned while the run lives.
         table: Command of the process that shows the run while it runs; empty for none.
         say: Prints one line for the operator; called before and after, never while supervising.
-        server_time: Asks the venue for its clock.
+        server_time: Requests the venue's clock.
 
     Raises:
         Refusal: The run cannot start; nothing was left running.
@@ -157,7 +157,7 @@ def launch(
 
 
 def _held(var: Var) -> Refusal:
-    """Return the refusal of a start whose lock is held, by whom if that can be known."""
+    """Return the refusal of a start whose lock is held, with the holder if it is known."""
     refuse_living(var)  # It may have begun since the first look.
     if is_deploying(PROJECT):
         return Refusal(
@@ -173,7 +173,7 @@ def _held(var: Var) -> Refusal:
 def _launch_alone(start: _Start, lock: RunLock) -> Outcome:
     """Run one night on a `var` whose lock is held; put a refused start on record.
 
-    A start that `launch` itself refuses, such as beside a living run, is not on record.
+    A start that `launch` itself refuses, such as one during another run, is not on record.
     """
     try:
         return _launch(start, lock)
@@ -307,7 +307,7 @@ class _Launch:
                 exchange.end()
 
     def _new_run_id(self) -> str:
-        """Return the id of a run that begins now, and is by its name the newest.
+        """Return the id of a run that begins now; by name it is the newest.
 
         A clock that was set back would otherwise have the next run carry on from an older one.
         """
@@ -519,7 +519,7 @@ class _Launch:
         )
 
     def _end_lost(self, record: StopRecord, parts: _Parts) -> Outcome:
-        """End a run whose `var` was taken away: on record there, and beside its former place.
+        """End a run whose `var` was taken away: on record there, and next to its former place.
 
         Nothing is written below its former path: that is another folder now.
         """

@@ -38,7 +38,7 @@ from minibot.watchdog.carried_trades import carried_trades
 
 
 def fresh_opening(config: Config) -> RunOpening:
-    """Return the opening of a run that starts with the profile's cash alone."""
+    """Return the opening of a run that starts with only the profile's cash."""
     portfolio = config.portfolio
     return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
 
@@ -52,7 +52,7 @@ def opening_by(
 ) -> tuple[int, RunOpening]:
     """Return the first Unix ms of a run, and its opening; see `opening_of`.
 
-    To verify and read the former run takes a while, which is none of this run's.
+    Verifying and reading the former run takes a while, which is before this run's time.
     """
     origin_ms = now_ms()
     while True:
@@ -68,9 +68,9 @@ def opening_of(
     """Return the opening by `portfolio.start_from`; the run begins at `origin_ms`.
 
     Raises:
-        Refusal: `carry` is asked for and the last run is not sealed, does not verify or accounts in
-            another quote asset, its account fits no line, or a limit is beyond the risk policy for
-            it.
+        Refusal: The profile says `carry`, and the last run is not sealed, does not verify, accounts
+            in another quote asset, has an account too long for a line, or has one for which a limit
+            is beyond the risk policy.
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
@@ -103,7 +103,7 @@ def opening_of(
 
 
 def _refuse_beyond_policy(config: Config, opening: RunOpening) -> None:
-    """Refuse limits that are within the risk policy by a starting cash that nobody carries."""
+    """Refuse limits that the risk policy allows for the profile's cash, but not for the account."""
     if opening.account is not None:
         worth = Fraction(opening.account["high_water_mark"])
     else:
@@ -137,8 +137,8 @@ def _refuse_longer_than_a_line(config: Config, opening: RunOpening, origin_ms: i
 def last_run(runs: Path, *, is_simulated: bool) -> Path | None:
     """Return the folder of the newest run on the embedded exchange, or on a real one; or None.
 
-    A demo between two nights is none of their account. A run without a readable manifest counts as
-    of both kinds: no older run replaces it.
+    A demo between two nights has no part in their account. A run without a readable manifest counts
+    as of both kinds: no older run replaces it.
     """
     for folder, manifest in own_runs(runs):
         if manifest is None or manifest.simulated == is_simulated:
@@ -157,18 +157,17 @@ def carried_opening(
 ) -> RunOpening:
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
-    It names what the UTC week has used if `has_week` is set or the sealed run's own opening did.
+    It names the used budget of the UTC week if `has_week` is set or the run's own opening named it.
     With `trades_ms` it names, for sizing kelly, the trades that closed in the last `trades_ms`
-    milliseconds. Account, memory and the plan of each position are those that the run's risk told
-    last; each that it did not tell is that of the run's opening. The memory also has the trades
-    that closed later.
+    milliseconds. Account, memory and the plan of each position are the last that the run's risk
+    reported, else those of its opening. The memory also has the trades that closed later.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     queues = run_dir / "queues"
     control = LineSource(open_reader(queues, CONTROL))
     first = control.next()
-    # A start that died before its first event left what it was handed.
+    # A start that died before its first event leaves the holdings that it was handed.
     opening = (
         RunOpening.from_json(manifest.opening)
         if first is None
@@ -236,11 +235,11 @@ def budgets_used(
     Args:
         period: `day` or `week`, the first word of its budgets' names.
         begin_ms: Its first Unix ms.
-        gain: Of equity in the period, during the former run; see `gains_since`.
-        opening: Of the former run: it names what runs before it used.
-        portfolio: As the former run left it.
-        former_origin_ms: When the former run began; in an earlier period, what was used before it
-            no longer counts.
+        gain: Gain of equity in the period, during the former run; see `gains_since`.
+        opening: Opening of the former run, with the use by runs before it.
+        portfolio: Portfolio at the end of the former run.
+        former_origin_ms: Begin of the former run; if in an earlier period, earlier use no longer
+            counts.
     """
     days = [one for number, one in portfolio.days.items() if number * DAY_MS >= begin_ms]
     used = {

@@ -42,7 +42,7 @@ from minibot.runtime.stop import (
 )
 
 Tell = Callable[[str], object]
-"""Function that tells a person one sentence."""
+"""Function that shows a person one sentence."""
 
 
 def warn(words: str) -> None:
@@ -75,7 +75,7 @@ def flagged_run(var: Var) -> str | None:
 
 
 def stop_beside(var: Var) -> JsonObject | None:
-    """Return the STOP of a run that had lost this `var`, from the note beside it, or None."""
+    """Return the STOP of a run that had lost this `var`, from the note next to it, or None."""
     for flag in standing_flags(var):
         with suppress(RunStop, OSError, KeyError):
             stop = read_hashed(flag)["stop"]
@@ -84,7 +84,7 @@ def stop_beside(var: Var) -> JsonObject | None:
 
 
 def flagged_stop(var: Var) -> JsonObject | None:
-    """Return the recorded STOP behind `STOP.flag`, usually the last one.
+    """Return the recorded STOP that `STOP.flag` stands for, usually the last one.
 
     None if it is not on record yet: earlier stops that were cleared do not explain it. Where the
     flag names its run, its own STOP does all the same: the record of a clear comes before the
@@ -120,7 +120,8 @@ def _stop_in_parts(var: Var, run_id: str) -> JsonObject | None:
 def append_stop(var: Var, json: bytes, tell: Tell = warn) -> None:
     """Append one envelope, given as canonical JSON, unless its id is there already.
 
-    A damaged journal may not cost this record: it is set aside, which is told, and a new one begun.
+    A damaged journal may not cost this record: it is set aside, with a warning, and a new one
+    begins.
 
     Raises:
         RunStop: The disk refuses.
@@ -205,7 +206,7 @@ def clear_flag(var: Var, who: str, why: str, tell: Tell = warn) -> str | None:
     """Remove `STOP.flag` and record who and why; return the run that it had stopped, if known.
 
     The record comes first: removing a flag without one would continue silently. The STOP of a run
-    that had lost this `var` is only in the note beside it, and is put on record too.
+    that had lost this `var` is only in the note next to it, and is put on record too.
     """
     beside = stop_beside(var)
     if beside is not None:

@@ -1,4 +1,4 @@
-"""Keeper of the process `ops`, which serves page, metrics and alerts beside a run.
+"""Keeper of the process `ops`, which serves page, metrics and alerts of a run.
 
 `ops` is no role: it writes no event, and its death or slowness is an incident and a bounded
 restart, never a STOP. Its heartbeat says that it lives; the end of its standard input says that the
@@ -22,7 +22,7 @@ from minibot.watchdog.run_manifest import child_environ
 NAME: Final = "ops"
 MODULE: Final = "minibot.ops.process"
 OPS_SILENT_MS: Final = 30_000
-"""How long it may say nothing, its start included, before it is ended and started again."""
+"""Longest silence, its start included, before it is ended and started again."""
 RESTARTS_60S, RESTARTS_300S = 2, 5
 WAIT_NS: Final = 5_000_000_000
 """Time between its end and its next start."""
@@ -31,7 +31,7 @@ LAST_S: Final = 10.0
 
 
 class OpsProcess:
-    """Process `ops` of one run; idle where the profile asks for none of its sections."""
+    """Process `ops` of one run; idle if the profile has none of its sections."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
@@ -112,7 +112,7 @@ def is_wanted(config: Config) -> bool:
 
 
 def ops_environ(config: Config) -> dict[str, str]:
-    """Return the environment of `ops`: for alerts it also says where the secrets file lies."""
+    """Return the environment of `ops`: for alerts it also has the path of the secrets file."""
     environ = child_environ(os.environ)
     if config.alerts is not None and ENVIRONMENT_KEY in os.environ:
         environ[ENVIRONMENT_KEY] = os.environ[ENVIRONMENT_KEY]

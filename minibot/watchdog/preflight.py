@@ -53,7 +53,7 @@ AI_JAIL = "ai sandbox"
 FAULTS_MAX = 5
 EXCHANGE = "exchange"
 ServerTime = Callable[[Config], int]
-"""Asks a profile's venue for its clock in Unix ms; a `Transient` says that it did not answer."""
+"""Request of a venue's clock, Unix ms; raises `Transient` if the venue did not answer."""
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that takes longer than this for one small sync cannot keep up with a night's queues.
@@ -86,14 +86,14 @@ class CheckResult:
 
     @property
     def level(self) -> str:
-        """OK, WARN or FAIL; a start refuses after FAIL alone."""
+        """OK, WARN or FAIL; only FAIL refuses a start."""
         if not self.passed:
             return FAIL
         return WARN if self.remedy else OK
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Findings, each fault on a line of its own."""
+        """Findings, one fault a line."""
         return self.faults or (self.found,)
 
 
@@ -167,7 +167,7 @@ def flag_check(var: Var) -> CheckResult:
 
 
 def _profile(config: Config) -> CheckResult:
-    """Refuse a profile for backtests: a night's budgets begin anew there, or bars of a month."""
+    """Refuse a profile for backtests (nightly budgets restart there), or with bars of a month."""
     if config.raw.get("backtest"):
         remedy = "Take the section out of the file that this names: minibot config show --origin"
         return CheckResult("profile", False, "it has a section for backtests", remedy)
@@ -217,7 +217,7 @@ def _secrets(config: Config) -> CheckResult:
 
 
 def _page(config: Config) -> CheckResult:
-    """Check packages and port of the page; a run that does not require it goes on without."""
+    """Check packages and port of the page; a run that does not require it starts without it."""
     page = config.page
     assert page is not None
     missing, said = missing_packages(WEB), ""
@@ -233,7 +233,7 @@ def _page(config: Config) -> CheckResult:
 
 
 def _alerts(config: Config) -> CheckResult:
-    """Check packages and addresses of the alerts; a run that does not require them goes on."""
+    """Check packages and addresses of the alerts; a run not requiring them starts anyway."""
     alerts = config.alerts
     assert alerts is not None
     said, remedy, names = "", "", tuple((alerts.targets or {}).values())
@@ -260,7 +260,7 @@ def _alerts(config: Config) -> CheckResult:
 
 
 def _backup(config: Config, var: Var) -> CheckResult:
-    """Try the folder of the backups; a run goes on without them."""
+    """Try the folder of the backups; a run starts without them."""
     backup = config.backup
     assert backup is not None
     folder = resolve(backup.folder)
@@ -408,7 +408,7 @@ def _some(faults: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ai_jail(config: Config, var: Var) -> CheckResult:
-    """Try the AI's jail in a process of its own; only a profile that requires the AI is refused.
+    """Try the AI's jail in a separate process; only a profile that requires the AI is refused.
 
     With the least isolation `off` nothing is tried: the clerk then accepts no worker, and stops the
     run if the AI is required.

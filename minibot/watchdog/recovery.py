@@ -160,7 +160,7 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
     except RunStop as error:
         findings.append(_finding(error))
     try:
-        copy_stops(var, codec, findings.append)  # Of the parts, whatever became of their merge.
+        copy_stops(var, codec, findings.append)  # Stops of the parts, even if the merge failed.
     except RunStop as error:
         findings.append(_finding(error))
     return findings
@@ -170,8 +170,8 @@ def _finding(error: RunStop) -> str:
     """Return a failure to recover in one sentence, for the seal.
 
     Raises:
-        LockBusy: It is no damage: a process of the run still holds a queue. What it leaves as it
-            ends would be sealed unrepaired.
+        LockBusy: It is no damage: a process of the run still holds a queue. Lines that it leaves as
+            it ends would be sealed unrepaired.
         RunStop: It is no damage either: the system lacks space or descriptors. The next start
             recovers all of the run.
     """
@@ -203,8 +203,8 @@ def _seal_without_manifest(
 def _run_of_lines(var: Var, roles: Roles) -> str | None:
     """Return the run that the lines in `var/queues` name; None without lines.
 
-    The lines of a sealed run stand in its folder too, as one file with two names: a run that began
-    behind them would change that run's record.
+    The lines of a sealed run are in its folder too, as one file with two names: a run that appended
+    to them would change that run's record.
     """
     if not _has_lines(var.queues):
         return None

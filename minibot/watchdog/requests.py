@@ -1,8 +1,8 @@
-"""Requests of operators: files that name their run, taken by the launcher alone.
+"""Requests of operators: files that name their run; only the launcher takes them.
 
 A verb leaves one atomic file (`runtime.request_file`); the launcher journals it as a `control`
 event. A request for another run is set aside. No kind of request (`CONTROL_KINDS`, `END`) enlarges
-a limit. `minibot kill` leaves its reason first and then raises `STOP.flag`, which alone kills: the
+a limit. `minibot kill` leaves its reason first, then raises `STOP.flag`. Only the flag kills: the
 reason waits for the flag.
 """
 
@@ -28,7 +28,7 @@ from minibot.runtime.clock import machine_ns
 
 END = "end"
 KILL = "kill"
-# Of a file's name, which may be 255 bytes long.
+# Bound on a file's name, which may be 255 bytes long.
 FILE_NAME_CHARS_MAX = 100
 CONTROL_KINDS: dict[str, type[Payload]] = {
     cls.TYPE: cls for cls in (Halt, Resume, ExitPosition, LockSymbol, ModelActive)

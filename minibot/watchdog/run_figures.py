@@ -1,4 +1,4 @@
-"""Figures of a run, counted from its queues: as it lives, and anew where it broke off.
+"""Figures of a run, counted from its queues: while it lives, and again if it was interrupted.
 
 A count goes on from where the last one ended.
 """

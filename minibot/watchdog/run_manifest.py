@@ -148,7 +148,7 @@ def _file_sha256(path: Path) -> str:
 
 
 def _pinned(profile: Path, config: Config) -> dict[str, str]:
-    """Return the sha256 of each file that may not change, those of the profile as it was read."""
+    """Return the sha256 of each file that may not change; the profile's files count as read."""
     tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
     feeds = [resolve(path) for path in (config.market.feeds or {}).values()]
     read = dict(config.read)
@@ -159,7 +159,7 @@ def _pinned(profile: Path, config: Config) -> dict[str, str]:
     pinned = {}
     for path in files:
         found = _file_sha256(path)
-        if read.get(path, found) != found:  # The limits of the run are those of the former bytes.
+        if read.get(path, found) != found:  # The limits of the run come from the former bytes.
             raise Refusal(f"{project_name(path)} changed while the run started.", "Start again.")
         pinned[project_name(path.resolve())] = found
     return pinned

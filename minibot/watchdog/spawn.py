@@ -1,6 +1,6 @@
-"""Start of processes such that the terminal's signals reach the launcher alone.
+"""Start of processes such that the terminal's signals reach only the launcher.
 
-On Windows a role has no console at all: with one it would be told of the console's end, and be
+On Windows a role has no console at all: with one it would get the console's end, and be
 ended, before the launcher could end the run.
 """
 

@@ -75,4 +75,4 @@ class StatusFile:
             ensure_below(self._path.parent.parent, self._path.parent)
             write_atomic(self._path, canonical.encode(status) + b"\n", is_durable=False)
         except (RunStop, OSError):
-            return  # A full disk ends the run elsewhere, with its reason.
+            return  # Another check ends the run on a full disk, with its reason.

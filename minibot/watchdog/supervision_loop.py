@@ -57,7 +57,7 @@ HANG_UP, TERMINATE = "SIGHUP", "SIGTERM"
 SLOW_CHECK_NS = 1_000_000_000
 # A role raises the flag first and then appends its event, with a sync of some milliseconds.
 FLAG_EVENT_NS = 2_000_000_000
-# The system may tell a chain of nights and its night of its end; the chain hands its SIGTERM on.
+# The system may signal both a chain of nights and its night; the chain passes its SIGTERM on.
 ECHO_NS = 1_000_000_000
 
 
@@ -161,7 +161,7 @@ class SupervisionLoop:
         """Do one short turn; any error becomes a STOP, so that no run is unsupervised."""
         try:
             return self._look(background)
-        except Exception as error:  # It ends the run, which would be unsupervised otherwise.
+        except Exception as error:  # The error ends the run, which would be unsupervised otherwise.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
                 self.feed.tell(traceback.format_exc().rstrip())
@@ -196,7 +196,7 @@ class SupervisionLoop:
         return None
 
     def _paused(self) -> StopRecord | None:
-        """Handle a pause of the whole run, which this late turn shows: no role counts as hung.
+        """Handle a pause of the whole run, which this late turn reveals: no role counts as hung.
 
         Within the limit the deadlines of all roles, of `ops` and of a drain restart. Market
         reconnects its feed by itself.
@@ -265,9 +265,9 @@ class SupervisionLoop:
     def _interrupted(self) -> StopRecord | None:
         """End the run in order at the first signal, kill it at the second.
 
-        A first one that finds the run ending only says so. `minibot stop` is no signal: Ctrl-C
+        A first signal during the end of the run only says so. `minibot stop` is no signal: Ctrl-C
         after it is the first one all the same. So is one after a hang-up, which never counts: a
-        terminal that closes tells its group twice, a session that ends sends SIGTERM as well.
+        terminal that closes signals its group twice, a session that ends sends SIGTERM as well.
         """
         while not self._interrupts.empty():
             name = self._interrupts.get()
@@ -336,7 +336,7 @@ class SupervisionLoop:
             self.context.incident("EXCHANGE_PROCESS_ENDED", "the embedded exchange ended by itself")
 
     def _note_ai(self) -> None:
-        """Journal the AI's incidents, as its clerk may write none of its own."""
+        """Journal the AI's incidents, as its clerk may write none itself."""
         child = self.supervisor.children.get(AI_ROLE)
         said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
         if said and said != self._ai_trouble:
@@ -412,7 +412,7 @@ class SupervisionLoop:
     def end_record(self) -> StopRecord:
         """Return the record of the planned end, with the positions still open.
 
-        One that risk could not leave any more has the reason: without a plan no run carries that.
+        A position that risk could no longer exit has the reason: without a plan no run carries it.
         """
         children = self.supervisor.children
         facts = children[EXECUTION_ROLE].heartbeat.get("facts", {})

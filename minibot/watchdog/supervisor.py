@@ -87,7 +87,7 @@ class Supervisor:
         return None
 
     def _begin(self, child: Child) -> None:
-        """Start a process, and tell it which files it has to find in the run's folder."""
+        """Start a process with the list of files that it has to find in the run's folder."""
         if self._run_files is not None:
             child.environ[TOLD] = self._run_files.told
         child.start()
@@ -117,7 +117,7 @@ class Supervisor:
     def ended(self, child: Child, code: int) -> StopRecord | None:
         """Judge the end of a role: restart it after a crash, or return a STOP.
 
-        A role that told a STOP stops the run, the AI too. Once its budget is spent, a crash is
+        A role that reported a STOP stops the run, the AI too. Once its budget is spent, a crash is
         STOP(ROLE_CRASH_LOOP), and one by a kill for its memory STOP(ROLE_MEMORY). The AI has
         another budget, `ai.restarts_max` in the whole run; then it is switched off.
         """
@@ -139,7 +139,7 @@ class Supervisor:
             return changed
         limits = self._limits
         damaged = None if self._run_files is None else self._run_files.changed()
-        if damaged is not None:  # Whatever the cause: no role is started on another run's files.
+        if damaged is not None:  # No role is ever started on another run's files.
             return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
         if child.name == AI_ROLE:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
@@ -177,7 +177,7 @@ class Supervisor:
         A second call changes nothing: a killed process takes a while to end.
 
         Args:
-            why: What befell `ai_role`, for the record.
+            why: The trouble of `ai_role`, for the record.
         """
         if self.ai_off:
             return
@@ -198,7 +198,7 @@ class Supervisor:
         hung_ms = limits.hung_execution_ms if child.name == EXECUTION_ROLE else limits.hung_ms
         if child.silent_ms() > hung_ms:
             # Heartbeats come from a thread that no disk can block: a silent process is frozen, even
-            # if its last heartbeat told of a sync that had begun.
+            # if its last heartbeat named a sync that had begun.
             return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
@@ -232,7 +232,7 @@ class Supervisor:
     def draining(self, child: Child) -> StopRecord | None:
         """Judge a role that drains: it may take long, but a frozen one would never end.
 
-        Its last heartbeat goes out a little before its process ends, so both measures are used.
+        Its last heartbeat comes a little before its process ends, so both measures are used.
         """
         if child.is_starting:
             return self._starting(child)
@@ -246,7 +246,7 @@ class Supervisor:
     def are_all_there(self) -> bool:
         """True if every role sends heartbeats now, and those that trade have begun their loops.
 
-        Of the AI a heartbeat is enough: the time to load a model does not delay trading. Market
+        For the AI a heartbeat is enough: the time to load a model does not delay trading. Market
         reports by itself when it is ready.
         """
         heard_ms = 2 * self._limits.heartbeat_interval_ms
