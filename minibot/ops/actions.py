@@ -42,7 +42,7 @@ def act(
         run_id: The run that the operator saw.
         kind: One of `OF_RUN` or `OF_SYMBOL`.
         why: Reason for the record.
-        who: Where the operator asked, for the record.
+        who: Where the order came from, for the record.
         symbol: Symbol for a kind of `OF_SYMBOL`; ignored for other kinds.
         minutes: Minutes of market time for `lock_symbol`, ignored for other kinds; None lasts to
             the end of the run.

@@ -1,6 +1,6 @@
-"""Backups of a run while it goes on: a service of `ops`, in a thread of its own.
+"""Backups of a run while it goes on: a service of `ops` with its own thread.
 
-A backup that fails is told, in the log of `ops` and in `var/ops/backup.json`, and tried again at
+A backup that fails is noted in the log of `ops` and in `var/ops/backup.json`, and tried again at
 the next turn; the run never notices. The run is backed up once more at its end,
 as its launcher left it: sealed, unless the launcher died.
 """
@@ -28,7 +28,7 @@ AGAIN_S: Final = 60.0
 LAST_S: Final = 8.0
 """Longest time at the end, for a backup under way and the last one together."""
 PIECE_PAUSE_S: Final = 0.01
-"""Pause before each large piece, in which the run has the disk for itself."""
+"""Pause before each large piece, in which the run has the disk to itself."""
 LARGE_BYTES: Final = 256 * 1024
 
 
@@ -96,7 +96,7 @@ class BackupService:
         return said["failed"] is None
 
     def _keep(self) -> str | None:
-        """Remove all but the newest backups; return why not, which is no matter of this backup."""
+        """Remove all but the newest backups; return why not, which is no failure of this backup."""
         try:
             self._folder.keep(self._section.keep)
         except (MinibotError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Age of the market data as an operator is told it: it grows while the market role is silent."""
+"""Age of the market data as operators see it: it grows while the market role is silent."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ def data_age_ms(
 ) -> int:
     """Return the age of the market data, market ms.
 
-    It is the told age. Once the market role is silent, the whole silence is added. A role in state
-    STARTING never counts as silent: it loads its history, for a time that the launcher bounds.
+    It is the reported age. Once the market role is silent, the whole silence is added. A role in
+    state STARTING never counts as silent: it loads its history, for a time that the launcher
+    bounds.
 
     Args:
         told_age_ms: Age in the market role's last `health` event; None, for none, counts as 0.
         state: State of the role in that event.
         told_ms: Market time of that event, Unix ms.
-        now_ms: Market time of now, Unix ms.
+        now_ms: Current market time, Unix ms.
         most_ms: Silence from which the role is silent, market ms; see `silence_ms`.
     """
     silent_ms = now_ms - told_ms

@@ -1,4 +1,4 @@
-"""Figures that a role tells of itself: the facts in its last heartbeat, as a status holds them."""
+"""Figures that a role reports: the facts in its last heartbeat, as a status holds them."""
 
 from __future__ import annotations
 

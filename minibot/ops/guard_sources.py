@@ -1,4 +1,4 @@
-"""Sources of the guard: how far a run has come, read from its `var` or asked of its page."""
+"""Sources of the guard: the progress of a run, read from its `var` or requested from its page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Progress:
         decided: Market time to which the strategy has processed its inputs.
         sequence: Lines of `market_ticks`: at least one more each second, the beat.
         is_running: Neither ending nor ended.
-        ended: How it ended, as its status says; None while it has not.
+        ended: How it ended, by its status; None while it has not.
         status: The whole status, where it is at hand.
         is_draining: Ending, with no position to be closed any more.
     """
@@ -100,7 +100,7 @@ class VarSource:
 
 
 def _progress_in(status: JsonObject, sequence: int) -> Progress:
-    """Return the progress that a status file tells.
+    """Return the progress in a status file.
 
     Raises:
         AttributeError, KeyError, TypeError or ValueError: It is no status of this version.
@@ -123,7 +123,7 @@ def _progress_in(status: JsonObject, sequence: int) -> Progress:
 
 
 class UrlSource:
-    """Progress of a run as its page tells it, through a tunnel of the operator's own.
+    """Progress of a run by its page, through the operator's own tunnel.
 
     Args:
         url: Scheme, host and port.
@@ -180,7 +180,7 @@ _LIVE: Final = Decoder(_Live)
 
 
 def progress_of(body: bytes) -> Progress:
-    """Return the progress that the page's document `live` tells; of `ended` the kind alone.
+    """Return the progress in the page's document `live`; of `ended` only the kind.
 
     Raises:
         Transient: It is no such document.
@@ -194,7 +194,7 @@ def progress_of(body: bytes) -> Progress:
     told = round(time.time() * 1000) - live.status_age_ms
     return Progress(
         live.run_id,
-        # Rounded to the second, as each look measures the age anew.
+        # Rounded to the second, as each look measures the age again.
         0 if live.is_stale else told // 1000,
         live.counts.ticks,
         live.decided_ms or 0,

@@ -12,7 +12,7 @@ from minibot.runtime.clock import wall_ms
 
 LOOK_S: Final = 0.25
 STALE_MS: Final = 5_000
-"""A status of a running run that is older says that its launcher stands still or is gone."""
+"""A running run with an older status has a launcher that stands still or is gone."""
 
 
 class LiveStatus:
@@ -38,7 +38,7 @@ class LiveStatus:
                     return False
                 latest = canonical.decode(file.read().rstrip(b"\r\n"))
         except (OSError, ValueError):
-            return False  # Not there yet, or spoiled by somebody: the next second replaces it.
+            return False  # Not there yet, or damaged: the next second replaces it.
         self._seen, self.latest = seen, latest
         return True
 

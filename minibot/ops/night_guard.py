@@ -1,6 +1,6 @@
-"""Guard of a run in a process of its own: alarms when a figure stands still or no status comes.
+"""Guard of a run in its own process: alarms when a figure stands still or no status comes.
 
-The guard has an outbox of its own. It also delivers alerts that an ended run left in the run's
+The guard has its own outbox. It also delivers alerts that an ended run left in the run's
 outbox. While all is well it requests an outside monitor's address; the monitor notices a dead
 machine when these requests stop.
 """
@@ -71,7 +71,7 @@ class Watch:
     def look(self, progress: Progress | None, now_s: float) -> Iterator[tuple[str, bool]]:
         """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
 
-        A figure is watched from its first value to the run's end; an alarm that stands then is
+        A figure is watched from its first value to the run's end; an alarm that is on then is
         dropped, not yielded. A run that was never heard raises no alarm. Without a new status only
         the alarm `HEARD` can begin: nothing is known of the other figures.
 
@@ -108,7 +108,7 @@ class Watch:
                 if not self.has_ended:
                     yield what, False
         if progress is not None and not progress.is_running:
-            # A figure that stands while the run closes its positions is none to watch.
+            # While the run closes its positions, a figure that stands still is in order.
             for what in (DATA, DECISIONS, SEQUENCE):
                 self._moved.pop(what, None)
                 self.alarms.pop(what, None)
@@ -181,7 +181,7 @@ class Guard:
         self._delivery.close(CLOSE_S)
 
     def look(self, now_s: float) -> None:
-        """Look once: alarm, tell the end of an alarm, ask the monitor."""
+        """Look once: alarm, report the end of an alarm, request the monitor."""
         progress = self._source.look()
         if self._source.why != self._why:
             self._why = self._source.why
@@ -196,7 +196,7 @@ class Guard:
             self._has_heard_end = ended is not None
         if self._left is not None:
             self._left.take(progress, is_silent=HEARD in self._watch.alarms)
-        # A page that is silent tells of no machine, unless its run is known to be over.
+        # A silent page says nothing about the machine, unless its run is known to be over.
         if self._left is not None or progress is not None or self._has_heard_end:
             self._ping(now_s)
 
@@ -223,7 +223,7 @@ class Guard:
         )
 
     def _ping(self, now_s: float) -> None:
-        """Ask the monitor's address in a thread; a slow monitor holds nobody up."""
+        """Request the monitor's address in a thread; a slow monitor delays nothing."""
         is_due = now_s - self._pinged_s >= self._ping_every_s
         if not self._ping_url or not self.is_well or not is_due:
             return
@@ -245,7 +245,7 @@ class Guard:
 class LeftBehind:
     """Deliverer of what an ended run has left in its outbox, its end included.
 
-    The ids are those of the run's own alerts: what `ops` has told, nobody tells again.
+    The ids are those of the run's own alerts: an alert that `ops` has sent is not sent again.
 
     Args:
         var: The folders of the run.
@@ -276,10 +276,10 @@ class LeftBehind:
             self._gone = progress if is_gone else None
 
     def work(self, ended: threading.Event) -> None:
-        """Look every few seconds, until the event is set; a failure is told, and tried again.
+        """Look every few seconds, until the event is set; a failure is logged, and tried again.
 
-        After a delivery that reached nobody looks at that run pause, each time twice as long, up to
-        `PAUSE_S_MAX`: a try adds lines to the outbox.
+        After a delivery that reached no target, looks at that run pause, each time twice as long,
+        up to `PAUSE_S_MAX`: a try adds lines to the outbox.
         """
         while not ended.wait(LEFT_EVERY_S):
             if self._is_pausing():
@@ -294,7 +294,7 @@ class LeftBehind:
             self._told = told
 
     def deliver(self, ended: threading.Event) -> None:
-        """Deliver what is left, for `LEFT_S` at most.
+        """Deliver the alerts that are left, for `LEFT_S` at most.
 
         Does nothing while the launcher of a run lives or another process holds the outbox.
 
@@ -320,7 +320,7 @@ class LeftBehind:
             self._deliver_left(gone, outbox, delivery, ended)
         finally:
             delivery.close(0.0)  # The lock of the outbox is needed for the next try.
-            # Only in memory stands what a full disk did not note as sent.
+            # Alerts that a full disk did not note as sent are known only in memory.
             self._mute = (gone.run_id, outbox) if outbox.is_mute else None
             self._pause(gone.run_id, is_over=delivery.is_done or delivery.has_sent)
 

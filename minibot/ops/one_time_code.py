@@ -1,4 +1,4 @@
-"""One-time code that opens the page in a browser, in a file that its owner alone can read."""
+"""One-time code that opens the page in a browser, in a file that only its owner can read."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class PartEvents:
                 yield self._recorded.decode(self._queue, line)
 
     def close(self) -> None:
-        """Close the files; a later look opens them again and yields everything anew."""
+        """Close the files; a later look opens them again and yields everything once more."""
         for source in self._sources.values():
             source.reader.close()
         self._sources.clear()

@@ -1,8 +1,8 @@
 """Process `ops` of a run: started by its launcher; once it serves, it has the lowest priority.
 
 It looks at the status four times a second and hands each new one to its services. It writes no
-event, and acts on the run by request files alone, as every operator does. When the launcher goes,
-its standard input ends; the services then deliver what there is to say, and close.
+event, and acts on the run only by request files, as every operator does. When the launcher goes,
+its standard input ends; the services then deliver their last messages, and close.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _close(services: Sequence[Service]) -> None:
     def close(service: Service) -> None:
         try:
             service.close()
-        except Exception as error:  # Raised or told below, once every other service has closed.
+        except Exception as error:  # Raised or logged below, once every other service has closed.
             errors.append(error)
 
     threads = []
@@ -154,7 +154,7 @@ def _take_lowest_priority() -> None:
 
 
 def _look(status: LiveStatus, run_id: str, services: Sequence[Service]) -> None:
-    # The status of a former run stands there until this one's first.
+    # The file holds the status of a former run until this one's first.
     if status.look() and status.latest is not None and status.latest["run_id"] == run_id:
         for service in services:
             service.take(status.latest)
@@ -165,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m minibot.ops.process")
     parser.add_argument("--run", type=Path, required=True, help="the run's folder")
     arguments = parser.parse_args(argv)
-    # The launcher handles Ctrl-C, and says by the end of the pipe when all is over.
+    # The launcher handles Ctrl-C, and ends the pipe when all is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(arguments.run)

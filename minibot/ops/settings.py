@@ -69,7 +69,7 @@ class NextStart:
 
     Attributes:
         file: The profile's file.
-        own: The profile as its file says it.
+        own: The profile as its file has it.
         staged: Staged values by dotted key.
         changes: Every recorded change, of other profiles too, oldest first.
         violations: Why the next start would be refused, because of what is staged; empty if it
@@ -166,7 +166,7 @@ def settings_document(now: NextStart, running: Mapping[str, Any] | None = None) 
 
     Args:
         now: The settings of the next start.
-        running: The profile of a run, whose values stand beside; None for none.
+        running: The profile of a run, for a column with its values; None for none.
     """
     return {
         "profile": now.own.profile,
@@ -240,7 +240,7 @@ def _setting(
 
 
 def _bound(config: Config, key: str) -> str:
-    """Return how far a key may be changed here, in words; empty for as far as the schema says."""
+    """Return how far a key may be changed here, in words; empty if only the schema says."""
     if bound := policy_bound(config.raw, key):
         return f"by the risk policy {bound}"
     return own_bound(key, value_of(config.raw, key))

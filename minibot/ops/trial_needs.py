@@ -1,4 +1,4 @@
-"""Needs of readiness that a trial alone meets: an opened page, alerts that arrived (B-77)."""
+"""Needs of readiness that only a trial meets: an opened page, alerts that arrived (B-77)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alert: one message for the operator, named by the event from which it comes."""
+"""Alert: one message for the operator, named by the event that caused it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Alert:
         text: Further lines.
         is_urgent: True overtakes all other alerts and waits for no rate limit, and for a pause only
             once it has failed itself; `alerts.level_min` holds it back all the same.
-        is_always: True sends it whatever `alerts.level_min` says.
+        is_always: True sends it even below `alerts.level_min`.
         made_ms: Time of making, Unix ms of the wall clock; no order of sending depends on it.
     """
 

@@ -21,7 +21,7 @@ Status = Mapping[str, Any]
 
 
 def answer_to(command: str, status: Status) -> str:
-    """Return the answer to a command of `ANSWERS`; an old status of a running run is told first."""
+    """Return the answer to a command of `ANSWERS`; an old status of a running run is named."""
     age_ms = wall_ms() - int(status["written_ms"])
     if status["ended"] is not None or age_ms <= STALE_MS:
         return ANSWERS[command](status)
@@ -30,7 +30,7 @@ def answer_to(command: str, status: Status) -> str:
 
 
 def status_answer(status: Status) -> str:
-    """Return where the run stands: time, equity, positions, orders."""
+    """Return the state of the run: time, equity, positions, orders."""
     risk = facts_of(status, RISK_ROLE)
     ended = status["ended"]
     how = status["phase"] if ended is None else f"ended: {ended['reason_code']}"
@@ -74,7 +74,7 @@ def why_answer(status: Status) -> str:
 
 
 def health_answer(status: Status) -> str:
-    """Return how each role is, and how old the status."""
+    """Return the state of each role, and the age of the status."""
     age_s = max(0, wall_ms() - int(status["written_ms"])) // 1000
     lines = [f"Status {age_s} s old; AI {'off' if status['ai_off'] else 'on'}"]
     for role, each in status["roles"].items():

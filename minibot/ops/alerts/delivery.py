@@ -31,12 +31,12 @@ CANCEL_S: Final = 1.0
 
 
 class Delivery:
-    """Delivery of what stands in an outbox, until it is closed.
+    """Delivery of the alerts of an outbox, until it is closed.
 
     Args:
         outbox: Outbox with the alerts; those for a name that is none of the delivery's are left
             out, which a warning tells.
-        targets: Targets of this delivery alone.
+        targets: Targets that no other delivery uses.
         per_minute_max: Messages a minute to one target.
         pause_s: First pause after a failure; tests shorten it.
         names: Further names for which alerts are kept, of targets that cannot be used now.

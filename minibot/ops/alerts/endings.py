@@ -66,7 +66,7 @@ def stop_alert_of(
 
 
 def end_alert(var: Var, status: Mapping[str, Any]) -> Alert:
-    """Return the alert of a run's end as its last status tells it: STOPPED, or ended in order."""
+    """Return the alert of a run's end by its last status: STOPPED, or ended in order."""
     run_id, ended = str(status["run_id"]), status["ended"]
     if ended["kind"] == STOP_KIND:
         return stop_alert(var, run_id, ended["reason_code"], ended["detail"], status)

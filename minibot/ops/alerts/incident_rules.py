@@ -1,4 +1,4 @@
-"""Rules for incidents: which kinds an operator is told of, how loudly, and what to do."""
+"""Rules for incidents: the kinds that become alerts, their level, and what to do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ INCIDENT_RULES: Final[Mapping[str, IncidentRule]] = {
     FILTER_UNKNOWN: IncidentRule(WARNING, "the exchange has a rule that minibot does not know"),
     UNIVERSE_UNRESOLVED: IncidentRule(WARNING, "the universe could not be resolved"),
 }
-"""Kinds of incidents that become alerts; all others stay in the record alone."""
+"""Kinds of incidents that become alerts; all others stay only in the record."""
 
 
 def incident_alert(event: Event) -> Alert | None:

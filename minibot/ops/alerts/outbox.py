@@ -32,14 +32,14 @@ from minibot.runtime.clock import wall_ms
 
 COMPONENT: Final = "ops.alerts"
 OUTBOX: Final = "outbox"
-"""The queue of a run's alerts, below `var/ops`; the guard has one of its own."""
+"""The queue of a run's alerts, below `var/ops`; the guard has its own."""
 GUARD_OUTBOX: Final = "guard_outbox"
 HELD_MAX: Final = 1000
 """Most alerts that wait for a target; of further ones only urgent or always sent ones are taken."""
 KNOWN_MAX: Final = 20_000
 """Ids that are remembered; an alert whose id is forgotten may be sent twice."""
 _REFUSALS: Final = frozenset({IO_ENOSPC, IO_READONLY, IO_FSYNC, IO_RENAME, IO_EIO})
-"""How a disk refuses a line, but may let what stands there be read."""
+"""Errors of a disk that refuses lines, but may still be read."""
 _OWNER: Final = "ops"
 _READER: Final = "alerts"
 
@@ -72,7 +72,7 @@ class Outbox:
 
     Attributes:
         left_out: Alerts that were not taken as too many were waiting, by target.
-        is_mute: Whether the disk takes no more lines, so that alerts are kept in memory alone.
+        is_mute: Whether the disk takes no more lines, so that alerts are kept only in memory.
 
     Raises:
         RunStop: QUEUE_LOCKED, another process delivers from here; or the lines that stand there
@@ -90,7 +90,7 @@ class Outbox:
         try:
             self._writer = self._opened(root, name, run_id)
         except IntegrityError as error:
-            # A damaged outbox may not cost the next alert; it stays for whoever wants to know.
+            # A damaged outbox may not cost the next alert; it is kept for an examination.
             aside = self._folder.with_name(f"{name}.damaged_{wall_ms()}")
             _warn(f"{self._folder} is damaged and set aside as {aside.name}: {error.detail}")
             FILES.replace(self._folder, aside)
@@ -104,7 +104,7 @@ class Outbox:
             if self._writer is not None:
                 self._writer.close()
 
-    # --- what comes and goes ------------------------------------------------------------------
+    # --- alerts -------------------------------------------------------------------------------
 
     def put(self, alert: Alert, targets: Iterable[str]) -> bool:
         """Take an alert for some targets; return whether it is a new one.
@@ -123,7 +123,7 @@ class Outbox:
             kept = named - left_out
             is_taken = bool(kept) or not named
             if is_taken:
-                # Before what is left out: a note of that alone would make the alert a known one.
+                # Before the note of targets left out, which alone would make the alert a known one.
                 self._write({"what": CAME, "alert": alert.to_json(), "targets": sorted(kept)})
             for target in sorted(left_out):
                 self.left_out[target] += 1
@@ -176,7 +176,7 @@ class Outbox:
         self._note(DONE, target, alerts)
 
     def failed(self, target: str, alerts: Sequence[Alert], why: str, *, in_doubt: bool) -> None:
-        """Note that a target did not get alerts, or, in doubt, that nobody knows."""
+        """Note that a target did not get alerts, or, in doubt, that the outcome is unknown."""
         self._note(FAILED, target, alerts, why=why[:500], in_doubt=in_doubt)
 
     def leave_out(self, target: str, alerts: Sequence[Alert]) -> None:
@@ -200,7 +200,7 @@ class Outbox:
             self._mute(error)
 
     def _mute(self, error: RunStop) -> None:
-        """Go on in memory, which is told once: the disk of an alert is often what it tells of."""
+        """Go on in memory, with one warning: a failing disk is often the very cause of an alert."""
         if not self.is_mute:
             _warn(
                 f"{self._folder} takes no more lines: {error.detail}; alerts go on, and after a "
@@ -242,7 +242,7 @@ class Outbox:
         return alert
 
     def _full_targets(self) -> set[str]:
-        """Return the targets for which too many alerts wait; tell of each that was not full."""
+        """Return the targets for which too many alerts wait; warn of each that was not full."""
         held: Counter[str] = Counter()
         if len(self._waiting) >= HELD_MAX:
             held.update(target for each in self._waiting.values() for target in each.left)
@@ -259,7 +259,7 @@ class Outbox:
             del self._known[next(iter(self._known))]
 
     def _opened(self, root: Path, name: str, run_id: str) -> JournalWriter | None:
-        """Open the queue, take the lines behind the cursor and move it; return the writer.
+        """Open the queue, take the lines after the cursor and move it; return the writer.
 
         On a disk that refuses lines the outbox is mute, and without a writer no lock is held.
         """
@@ -290,7 +290,7 @@ class Outbox:
             self._mute(error)
 
     def _read(self, start: Position, run_id: str) -> Position:
-        """Take the lines behind a position; return the position of the first still needed."""
+        """Take the lines after a position; return the position of the first still needed."""
         reader = JournalReader(self._folder, INBOX, start)
         came_at: dict[str, Position] = {}
         name = str(self._folder)
@@ -300,7 +300,7 @@ class Outbox:
                 try:
                     came = self._take(canonical.decode(lines[0].json))
                 except (KeyError, TypeError, ValueError) as error:
-                    # Another version wrote it, or somebody else.
+                    # Another version or another program wrote it.
                     why = f"a line holds no alert: {error!r}"
                     raise IntegrityError(COMPONENT, QUEUE_CORRUPT, why, file=name) from error
                 if came is not None:

@@ -1,6 +1,6 @@
 """Alerts of a run: a service of `ops` that looks at queues and statuses and fills the outbox.
 
-Queues are read in a thread of its own, so that a slow disk delays no other service.
+A separate thread reads the queues, so that a slow disk delays no other service.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.runtime.stop import END_KIND, STOP_KIND
 
 LOOK_S: Final = 0.5
 STOP_WAIT_S: Final = 1.5
-"""Longest wait of a STOP for a status with the run's end, which tells the STOP at once."""
+"""Longest wait of a STOP for a status with the run's end, which also reports the STOP."""
 LAST_S: Final = 4.0
 """Longest wait for deliveries at the end of `ops`; guard or next start deliver the rest."""
 
@@ -44,7 +44,7 @@ class AlertService:
         section: The profile's section.
         var: Folders of the run.
         manifest: The run.
-        targets: Where to.
+        targets: Targets of the alerts.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class AlertService:
         self._ended = threading.Event()
         self._targets = targets
         self._delivery: Delivery | None = None
-        # By id: a look that failed reads its queues anew.
+        # By id: after a look that failed, the next reads its queues again.
         self._early: dict[str, Alert] = {}
         self._thread = DaemonThread(self._work, "alerts")
         self._thread.start()
@@ -79,7 +79,7 @@ class AlertService:
     def close(self) -> None:
         """Look once more, deliver for a time, and close.
 
-        An end that no status told is told as its journal has it, a run without any as lost.
+        An end that no status has is reported from the journal; a run without any, as lost.
         """
         end_s = time.monotonic() + LAST_S
         self._ended.set()
@@ -147,7 +147,7 @@ class AlertService:
                 self._rules.on_health(event.payload, event.ts)
 
     def _judge(self) -> None:
-        """Tell of a STOP whose time has come, and of what a new status shows."""
+        """Report a STOP whose wait is over, and what a new status shows."""
         if self._stop is not None and time.monotonic() - self._stop[0] >= STOP_WAIT_S:
             self._tell_stop()
         status = self._status
@@ -164,7 +164,7 @@ class AlertService:
         self._is_over = True
 
     def _tell_end(self) -> None:
-        """Tell once of the end that the newest status has."""
+        """Report once the end that the newest status has."""
         status = self._status
         if status is None or status["ended"] is None or self._has_told_end:
             return

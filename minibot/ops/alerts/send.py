@@ -1,9 +1,9 @@
-"""Sender of one message to one address by Apprise: a process of its own, ended with its message.
+"""Sender of one message to one address by Apprise: a process that ends with its message.
 
 Standard input is one JSON object with `url`, `title`, `body` and `level`; standard output says how
 it went. A host that hangs, or a library that waits or leaks, harms no other message. The
-address is a secret and leaves this process to its host alone: no redirect is followed, and reasons
-are told without any part of it.
+address is a secret and leaves this process only to its host: no redirect is followed, and reasons
+contain no part of it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     target.request_rate_per_sec = 0
     service: Any = apprise.Apprise(asset=asset)
     service.add(target)
-    # A target alone would take the text for the markup of its host: HTML in a mail or a chat, where
+    # By default a target takes the text for the markup of its host: HTML in a mail or a chat, where
     # a bare `<` is refused or swallowed, and lines are joined.
     given = {"notify_type": _KINDS[level], "body_format": apprise.NotifyFormat.TEXT}
     is_sent = bool(service.notify(body=body, title=title, **given))

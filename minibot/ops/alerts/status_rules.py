@@ -1,8 +1,8 @@
-"""Rules for the status of a run: what stands for too long, and what has changed.
+"""Rules for the status of a run: conditions that last too long, and changes.
 
 A lasting condition gives an alert once it has held for its time. The alert's id holds the clock
 hour (UTC), and the outbox drops a second alert of an id: a condition that returns, or holds when
-`ops` is restarted, is told again in the next clock hour at the earliest, if it holds then.
+`ops` is restarted, gives the next alert in the next clock hour at the earliest, if it holds then.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ MEASURED_MAX: Final = 60
 PERIOD_MS: Final = 15 * MINUTE_MS
 PERIODS_A_YEAR: Final = 365 * 96
 RETURNS_MIN: Final = 30
-"""Returns of a minute each that two symbols need before their correlation is told of."""
+"""Returns of a minute each that two symbols need before their correlation counts."""
 SHARPE_MIN: Final = "1.0"
 CORRELATION_MAX: Final = "0.65"
 """Bounds of a profile that names none (C-113)."""
 EVERYDAY: Final = frozenset({HALTED, INSUFFICIENT_CASH, NIGHT_NOTIONAL_PACE, COOLDOWN_PERIOD})
 """Usual reasons for which no entry passes: their alert is an info, any other a warning."""
 _ORDINARY: Final = {"account": ACTIVE, "is_halted": str(False)}
-"""Facts of risk whose changes are told, with the value of which nobody is told at the start."""
+"""Facts of risk whose changes give an alert, with the value that gives none at the start."""
 _PRICE_UNIT: Final = 100_000_000
 
 
@@ -138,7 +138,7 @@ class StatusRules:
         self._marks: dict[str, _Returns] = {}
 
     def recall(self, told: Mapping[str, str]) -> None:
-        """Take over what this run's alerts told before `ops` began; only then are changes told.
+        """Take over the alerts of this run from before `ops` began; until then no change gives one.
 
         Args:
             told: Event id of the last alert by kind, as `Outbox.last_of` returns it.
@@ -148,17 +148,17 @@ class StatusRules:
         for kind in told.keys() - kept.keys():
             self._standing.setdefault(kind, Standing()).hour_told = told[kind]
 
-    # --- what comes from the queues -----------------------------------------------------------
+    # --- from the queues ----------------------------------------------------------------------
 
     def on_health(self, health: Health, ts: int) -> None:
-        """Take what the market role says of its connection at a market time, Unix ms."""
+        """Take the market role's figures of its connection at a market time, Unix ms."""
         if health.role != MARKET_ROLE:
             return
         self._market = ts, health
         if health.ok is not None:
             self._measured.append(health.ok)
 
-    # --- what comes from the status -----------------------------------------------------------
+    # --- from the status ----------------------------------------------------------------------
 
     def look(self, status: JsonObject) -> Iterator[Alert]:
         """Yield the alerts of a status; the outbox drops those whose id it knows."""
@@ -227,7 +227,7 @@ class StatusRules:
         now = facts_of(status, STRATEGY_ROLE).get("now")
         behind_ms = 0 if not now else int(status["now_ms"]) - int(now)
         words = f"the strategy is {behind_ms / 1000:.0f} s of market time behind"
-        # The strategy tells its time once a second, in which a fast clock goes far.
+        # The strategy reports its time once a second, in which a fast clock goes far.
         is_behind = behind_ms >= self._silence_ms
         yield from self._stands("decision_age", is_behind, CRITICAL, "decisions are old", words)
         wanted, is_open = self._connections()
@@ -239,10 +239,10 @@ class StatusRules:
         yield from self._stands("connection", is_away, CRITICAL, "the connection is lost", words)
 
     def _connections(self) -> tuple[int, int]:
-        """Return how many connections the market role needs and how many stand, as it said last.
+        """Return how many connections the market role needs and how many are up, as last reported.
 
-        The counts tell a loss from its incident: a successor that fails costs nothing, and one
-        connection that comes back says nothing of another.
+        Counts show a loss better than incidents do: a successor that fails costs nothing, and one
+        connection that comes back says nothing about another.
         """
         counters = None if self._market is None else self._market[1].counters
         if counters is None:

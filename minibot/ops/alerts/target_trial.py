@@ -42,7 +42,7 @@ def try_targets(section: AlertsSection, secrets: Secrets) -> dict[str, Outcome]:
 
 
 def fault_of(name: str, section: AlertsSection, secrets: Secrets) -> str:
-    """Return why a name is no target; empty for one that is."""
+    """Return the reason why a name is no target; empty for a target."""
     secret = (section.targets or {}).get(name)
     if secret is None:
         return ""
@@ -98,11 +98,11 @@ def tried_ms(var: Var, section: AlertsSection) -> int | None:
 
 
 def reached_ms(var: Var, digests: Mapping[str, str] | None = None) -> int | None:
-    """Return when the last test was, Unix ms, if it reached all targets that are asked for.
+    """Return when the last test was, Unix ms, if it reached all the given targets.
 
     Args:
         var: The folder with the note.
-        digests: The targets; None asks for those that the test itself had.
+        digests: The targets; None for those of the test itself.
     """
     try:
         said = read_hashed(var.alert_test)

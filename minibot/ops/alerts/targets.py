@@ -1,6 +1,6 @@
 """Targets of alerts: addresses of the secrets file, and programs of this machine.
 
-Each message has a process of its own with a bound on its time. No program is started by a shell.
+Each message has its own process with a bound on its time. No program is started by a shell.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minibot.runtime.secrets import Secrets, load_secrets, redact
 from minibot.watchdog.run_manifest import child_environ
 
 SCHEMES: Final = ("json", "jsons", "slack", "tgram", "mailto", "mailtos", "ntfy", "ntfys")
-"""Kinds of addresses that are taken; the library knows a hundred more, which nobody tried."""
+"""Supported kinds of addresses; the library knows a hundred more, which are untested."""
 SEND_S: Final = 20.0
 """Longest time for one message, after which its process is killed."""
 SENDER: Final = "minibot.ops.alerts.send"
@@ -48,7 +48,7 @@ class Message:
     """Message to a target: one alert, or a digest of several.
 
     Attributes:
-        alerts: Alerts that it tells of.
+        alerts: Alerts in the message.
         is_repeat: True if the target may have the message already.
     """
 
@@ -154,7 +154,7 @@ class AddressTarget(_ProcessTarget):
         self._url = url
 
     def send(self, message: Message) -> Outcome:
-        """Send a message in a process of its own."""
+        """Send a message in its own process."""
         given = canonical.encode(
             {
                 "url": self._url,
@@ -197,13 +197,13 @@ class CommandTarget(_ProcessTarget):
             return Outcome(False, f"did not end within {SEND_S:.0f} s and was killed", True)
         except OSError as error:
             return Outcome(False, f"does not start: {error.strerror or error}")
-        # Nobody knows how far a killed program came; Windows tells its death by no exit code.
+        # How far a killed program came is unknown; on Windows no exit code shows the kill.
         is_killed = code < 0 or (code != 0 and self._is_given_up)
         return Outcome(code == 0, "" if code == 0 else f"exit code {code}", is_killed)
 
 
 def secrets_of(path: str | None) -> Secrets:
-    """Return the secrets in which addresses stand.
+    """Return the secrets that hold the addresses.
 
     Args:
         path: `secrets.path` of the profile; the environment may name another file.

@@ -1,6 +1,6 @@
-"""Telegram chat of a run: one chat asks by commands, and acts where the profile lets it.
+"""Telegram chat of a run: one chat asks by commands, and acts if the profile allows it.
 
-It asks the bot's server for messages in a thread of its own. A message of another chat, or one
+Its own thread asks the bot's server for messages. A message of another chat, or one
 written over a minute before this service began, is ignored. A command that acts needs a private
 chat, as nobody knows who is in a group, and a confirmation code. The code is good for `CONFIRM_S`
 and for one try: a wrong code uses it up, and so does a further command that acts.
@@ -58,7 +58,7 @@ OLD_MS: Final = 60_000
 WAITING_MAX: Final = 10
 """Answers that may wait to be sent; of more the oldest is dropped."""
 WAITING_S: Final = 300.0
-"""How long an answer may wait, wall-clock time: an older one tells of another moment."""
+"""How long an answer may wait, wall-clock time: an older one is out of date."""
 _URL: Final = re.compile(r"^tgram://(\d+:[A-Za-z0-9_-]+)/(-?\d+)/?(\?.*)?$")
 
 
@@ -120,7 +120,7 @@ class TelegramChat:
         self._ended.set()
         self._thread.join(CLOSE_S)
 
-    # --- what is answered ---------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------
 
     def answer(self, text: str) -> str:
         """Return the answer to a message of the chat; a right confirmation acts on the run."""
@@ -235,7 +235,7 @@ class TelegramChat:
                 await self._send(bot, answer, f"[{late_s:.0f} s late] ")
 
     async def _send(self, bot: telegram.Bot, answer: Answer, prefix: str = "") -> None:
-        """Send an answer; one that the server refuses goes on waiting and holds up no other."""
+        """Send an answer; one that the server refuses keeps waiting and holds up no other."""
         try:
             await bot.send_message(self._chat_id, prefix + answer.text)
         except (BadRequest, Forbidden) as error:

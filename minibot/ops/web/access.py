@@ -1,7 +1,7 @@
-"""Access to the page: one token per `var`, loopback names alone, and headers that forbid the rest.
+"""Access to the page: one token per `var`, only loopback names, and headers that forbid the rest.
 
 The token lies in `var/ops/token`, readable by its owner alone. It is taken as bearer, as Basic
-password, or exchanged by a one-time code for a cookie; it stands in no address, log or answer. The
+password, or exchanged by a one-time code for a cookie; it is in no address, log or answer. The
 cookie is derived from token and run, so that it ends with the run and survives a restart of `ops`.
 """
 
@@ -41,7 +41,7 @@ ASSETS: Final = "/assets/"
 OPEN: Final = ("/", "/login")
 """Paths that, like the assets, need neither token nor cookie: none shows a figure of the run."""
 SESSION: Final = "/session"
-"""Open path that says whether token or cookie is good; the page asks it before any figure."""
+"""Open path that says whether token or cookie is good; the page requests it before any figure."""
 CSP: Final = b"content-security-policy"
 HEADERS: Final = (
     (
@@ -112,7 +112,7 @@ class Guarded:
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 own = list(message.get("headers", ()))
-                # A report has a stricter policy of its own.
+                # A report has its own, stricter policy.
                 named = {name.lower() for name, _ in own}
                 message["headers"] = own + [each for each in HEADERS if each[0] not in named]
             await send(message)
@@ -163,7 +163,7 @@ class Guarded:
         return hmac.compare_digest(given.strip(), self._token)
 
     def _has_cookie(self, value: bytes) -> bool:
-        # Cookies of other programs on this machine come along, in any form: each is judged alone.
+        # Cookies of other programs on this machine come along, in any form: each is judged apart.
         own = f"{self.cookie}={self.session}".encode()
         return any(hmac.compare_digest(each.strip(), own) for each in value.split(b";"))
 

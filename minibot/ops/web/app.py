@@ -36,7 +36,7 @@ FILES: Final = {
     "icon.svg": "image/svg+xml",
 }
 REFUSED_CODE: Final = "/#refused"
-"""Where a browser is sent whose code is not taken: the page says so."""
+"""Address for a browser whose code was refused: the page says so."""
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The body cannot be read."},
     401: {"description": "Neither token nor cookie is good."},
@@ -97,7 +97,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        # Without what was sent: JSON is read with NaN and half surrogate pairs, and not so written.
+        # Without the input: JSON may hold NaN and half surrogate pairs when read, not when written.
         faults = [{name: each[name] for name in ("loc", "msg", "type")} for each in error.errors()]
         return JSONResponse({"detail": faults}, status_code=422)
 

@@ -1,4 +1,4 @@
-"""Paths of freqtrade's API and what they are here: the same, different, or absent with a reason."""
+"""Paths of freqtrade's API and their state here: the same, different, or absent with a reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_HERE: Final = "absent"
 
 
 class Path(NamedTuple):
-    """One path of freqtrade below `/api/v1`: how it stands here, and why where it is not same."""
+    """One path of freqtrade below `/api/v1`: its state here, and why, if it is not the same."""
 
     name: str
     state: str

@@ -1,4 +1,4 @@
-"""HTTP server of a page: one thread, on 127.0.0.1 alone, behind the guard of its token."""
+"""HTTP server of a page: one thread, only on 127.0.0.1, behind the guard of its token."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Documents of the API, made from one status of a run; none reckons a figure anew.
+"""Documents of the API, made from one status of a run; none computes a figure again.
 
-The status is what `SupervisionLoop.status` says: accounts by `accounting.symbol_figures` and
+The status is that of `SupervisionLoop.status`: accounts by `accounting.symbol_figures` and
 `result_figures`, facts by each role's heartbeat. Documents under freqtrade's paths have its names.
 """
 
@@ -158,7 +158,7 @@ def open_trades(
         status: The newest status.
         trades: The round trips so far in the order of their first fills, which is their number.
         carried: The opening positions. One that no fill has met is numbered from -1 down, and one
-            of which neither knows yet is 0.
+            that neither of them has yet is 0.
     """
     exits = facts_of(status, RISK_ROLE).get("exits", {})
     opened = {symbol: (-n, each.ts) for n, (symbol, each) in enumerate(carried.items(), 1)}

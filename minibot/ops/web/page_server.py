@@ -70,7 +70,7 @@ class PageServer:
                 print(f"page: the record of the run's end: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the server and take its address away; first a guard is told the run's end."""
+        """End the server and remove its address; before that, a guard may hear of the run's end."""
         self._run.live.await_end_told()
         self._server.close()
         self._var.page_address.unlink(missing_ok=True)

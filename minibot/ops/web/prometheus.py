@@ -1,7 +1,7 @@
 """Metrics of a run for Prometheus: names, kinds and help in one table, values of one moment.
 
 Names begin with `minibot_`; none has a label per symbol. Values come from the status, from
-`var/metrics/metrics.json` and from each role's last `health` event; what is not known is left out.
+`var/metrics/metrics.json` and from each role's last `health` event; unknown values are left out.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class RecordPage:
 
 
 def status_of(night: Night) -> JsonObject:
-    """Return the status of a finished run in its launcher's form, made from its queues alone.
+    """Return the status of a finished run in its launcher's form, made only from its queues.
 
     Figures of the account are those of the report. Facts that no queue holds, such as a process's
     id, are left out.
@@ -156,7 +156,7 @@ def _risk_facts(night: Night) -> JsonObject:
     for _, event in night.recorded.events(CONTROL):
         halts.take(event.payload)
     now_ms = night.count.market.last_ts or night.manifest.clock_origin_ms
-    with suppress(InvariantError):  # Other code made the run: what it says is not known here.
+    with suppress(InvariantError):  # Other code made the run: its facts are unknown here.
         at_end = risk_at(night.recorded).facts()
     high, equity = performance.high_water_mark, performance.equity
     return {
@@ -166,7 +166,7 @@ def _risk_facts(night: Night) -> JsonObject:
         "drawdown_bps": format_fixed(drawdown_of(high, equity), DRAWDOWN_PLACES),
         **{name: at_end[name] for name in AT_END if name in at_end},
         "account": None if standing is None else standing.state,
-        # Over carried runs, as risk told it last.
+        # Over carried runs, by risk's last report.
         "account_high_water_mark": None if standing is None else standing.high_water_mark,
         "account_drawdown_bps": None if standing is None else standing.drawdown_bps,
         "locks": list(standing.locks or ()) if standing is not None else [],

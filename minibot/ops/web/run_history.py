@@ -52,7 +52,7 @@ LOOK_LINES_MAX: Final = 100_000
 READ_LINES: Final = 1024
 """Most lines of one read, which may return fewer."""
 GAP_BYTES: Final = b'"gap"'
-"""Stands in each line of a gap; other lines of market data are not decoded."""
+"""Part of each line of a gap; other lines of market data are not decoded."""
 
 
 class Series:
@@ -119,7 +119,7 @@ class RunHistory:
         """The positions of the run's start by symbol, once a look has read its opening."""
         return {} if self._performance is None else self._performance.carried
 
-    # --- what comes in ------------------------------------------------------------------------
+    # --- input --------------------------------------------------------------------------------
 
     def take(self, status: JsonObject) -> None:
         """Take equity, prices and stops of a status."""
@@ -167,7 +167,7 @@ class RunHistory:
     def close(self) -> None:
         """Take the last look of a run that has ended, and close the files.
 
-        Market data alone may be longer than a look: later looks read on, and close them.
+        Market data may take more than one look: later looks read on, and close them.
 
         Raises:
             IntegrityError: A line is damaged.
@@ -183,15 +183,15 @@ class RunHistory:
                 for queue in self._sources.keys() - {TICKS}:
                     self._sources.pop(queue).reader.close()
 
-    # --- what is shown ------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------
 
     def equity(self, since_ms: int = 0) -> list[tuple[int, float | None]]:
-        """Return equity by time, behind a time in Unix ms."""
+        """Return equity by time, after a time in Unix ms."""
         with self._lock:
             return self._equity.since(since_ms)
 
     def chart(self, symbol: str, since_ms: int = 0) -> JsonObject:
-        """Return prices and stops in force of a symbol behind a time in Unix ms, and all marks."""
+        """Return prices and stops in force of a symbol after a time in Unix ms, and all marks."""
         empty = Series()
         with self._lock:
             marks = {

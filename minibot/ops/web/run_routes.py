@@ -134,17 +134,17 @@ def _add_past(routes: APIRouter, run: RunView) -> None:
 def _add_settings(routes: APIRouter, run: RunView) -> None:
     @routes.get("/settings")
     def settings() -> JsonObject:
-        """Return the settings that can be changed, what is staged, and who changed what."""
+        """Return the settings that can be changed, the staged values, and every recorded change."""
         return run.settings()
 
-    # A path of its own: two methods of one would be told as one in the answer to OPTIONS.
+    # A separate path: the answer to OPTIONS would name two methods of one path as one.
     @routes.post("/settings/change")
     def change_settings(
         put: Annotated[dict[str, str], Body(max_length=SETTINGS_MAX, description=PUT)],
         taken_back: Annotated[list[str], Body(max_length=SETTINGS_MAX, description=TAKEN_BACK)],
         why: Annotated[str, Body(max_length=2000, description="For the record.")] = "",
     ) -> JsonObject:
-        """Change what is staged for the next start of the profile, judged as a start judges it.
+        """Change the staged values for the profile's next start, judged as a start judges them.
 
         The running run is never changed. A refusal stages nothing and names every violation.
         """

@@ -1,4 +1,4 @@
-"""View of one run for the page's paths: its status, its history, and what may be asked of it."""
+"""View of one run for the page's paths: its status, its history, and orders to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
 GUARD_S: Final = 10.0
-"""A guard asks each second, and waits up to 5 s for an answer."""
+"""Longest wait for a guard: it asks each second, and waits up to 5 s for an answer."""
 END_S: Final = 3.0
 """Longest wait for a guard to ask once more, after the end of its run."""
 
@@ -35,7 +35,7 @@ class Live:
         streamed: Server-sent events written so far.
         streams: Streams that are open.
         is_closed: True once the server ends, so that streams do.
-        end_told: Set once the live document has told somebody the end of the run.
+        end_told: Set once a client got a live document with the end of the run.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Live:
         return int((time.monotonic() - self.taken_s) * 1000)
 
     def note_told(self, figures: JsonObject) -> None:
-        """Note that somebody is told the live document."""
+        """Note that a client gets the live document."""
         self._asked_s = time.monotonic()
         if figures["ended"] is not None:
             self.end_told.set()
@@ -93,7 +93,7 @@ class RunView:
     history: RunHistory
     metrics_of: Callable[[], JsonObject]
     is_record: bool = False
-    # One at a time: each goes back over the run.
+    # One at a time: each rereads the run.
     _explaining: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -110,7 +110,7 @@ class RunView:
         """Return the newest status.
 
         Raises:
-            Refusal: The run has told none yet.
+            Refusal: The run has none yet.
         """
         if self.live.status is None:
             raise Refusal("the run has told no status yet.", "Ask again in a second.")
@@ -120,7 +120,7 @@ class RunView:
         """Leave a request for the run; see `ops.actions.act`.
 
         Raises:
-            Refusal: The run has ended, or what is asked is not possible.
+            Refusal: The run has ended, or the order is not possible.
         """
         if self.is_record:
             raise Refusal(
@@ -130,7 +130,7 @@ class RunView:
         return {"status": actions.act(self.var, self.run_id, kind, **said)}
 
     def settings(self) -> JsonObject:
-        """Return the settings of the next start of the run's profile, beside the run's own.
+        """Return the settings of the next start of the run's profile, together with the run's own.
 
         Raises:
             Refusal: The profile's file is gone or no longer valid.
@@ -141,7 +141,7 @@ class RunView:
     def change_settings(
         self, put: Mapping[str, str], taken_back: Sequence[str], why: str
     ) -> JsonObject:
-        """Change what is staged; see `ops.settings.stage`.
+        """Change the staged values; see `ops.settings.stage`.
 
         Raises:
             Refusal: Nothing was staged: the violations, or another reason.
@@ -157,7 +157,7 @@ class RunView:
 
         Args:
             ts: A moment of the second, Unix ms of market time.
-            symbol: This symbol alone; None for all.
+            symbol: Only this symbol; None for all.
 
         Raises:
             Refusal: The run has no such second or symbol, or an answer is being made already.
