@@ -5,7 +5,7 @@
 
 A backup of an open run holds its queues as if the machine had died at one moment (`kernel.cut`);
 the operators' stop journal, the flag and the AI's files are read a little later. A backup of a
-finished run is its sealed folder, with its STOP where that stands. The list of files is written
+finished run is its sealed folder, with its STOP if that is still raised. The list of files comes
 last: without it nothing counts. A file whose name some system could not restore is left out, and
 the backup says so.
 """
@@ -58,13 +58,13 @@ _NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json"
 _SECOND_CHARS: Final = len("20261123_213000")
 _JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
 _Named = Iterator[tuple[str, Content | None]]
-"""Files by path below `var`; None for one whose name no list may hold."""
+"""Files by path below `var`; None for a file whose name no list may hold."""
 _AT_TOP: Final = re.compile(rf"{CURRENT_FILE}|{FLAG}|{STOP_JOURNAL}\.[a-z0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """Backup as its list of files says it.
+    """Backup, by its list of files.
 
     Attributes:
         path: The list.
@@ -126,7 +126,7 @@ class BackupFolder:
             Refusal: The folder is a file or lies in `var`, its parent is missing, the disk has too
                 little room, another process backs up here, the run has neither seal nor queues, or
                 its seal has a name that no list may hold.
-            Transient: The run's queues did not stand still for one moment; try again.
+            Transient: The run's queues never held still for one moment; try again.
             RunStop: A file of the run is damaged, or the disk refuses.
         """
         _refuse_inside(self.folder, var)
@@ -171,7 +171,7 @@ class BackupFolder:
         return [self.folder / name for name in self._files.listdir(self.folder) if _is_list(name)]
 
     def keep(self, count: int) -> int:
-        """Remove all but the newest backups, and what none of these names; return bytes freed.
+        """Remove all but the newest backups, and content that they do not name; return bytes freed.
 
         The last one that this object took stays, also if other processes took newer ones.
 
@@ -179,7 +179,7 @@ class BackupFolder:
             count: How many backups stay, at least 1.
 
         Raises:
-            IntegrityError: A list that stays is damaged: nobody knows what it names, so nothing is
+            IntegrityError: A list that stays is damaged: its content is unknown, so nothing is
                 removed until it is among the oldest.
             Refusal: Another process backs up here.
             RunStop: The disk refuses.
@@ -198,7 +198,7 @@ class BackupFolder:
             named = {content.sha256 for one in kept for content in one.files.values()}
             return self.store.sweep(named)
 
-    # --- what is in it ------------------------------------------------------------------------
+    # --- content ------------------------------------------------------------------------------
 
     def _open(self, var: Var, run_dir: Path) -> _Named:
         """Yield an open run's files: cursors and snapshots, queues at one moment, then stops."""
@@ -218,7 +218,7 @@ class BackupFolder:
         yield CURRENT_FILE, self.store.put([hashed_bytes(ended_note(run_dir.name), 1)])
 
     def _flag(self, var: Var, run_id: str | None) -> _Named:
-        """Yield the flag, where one stands: whatever it is, it is a STOP.
+        """Yield the flag, if there is one: of whatever kind, it is a STOP.
 
         Args:
             var: The run's.
@@ -277,7 +277,7 @@ class BackupFolder:
     def _tree(
         self, var: Var, folder: Path, is_left_out: Callable[[Path], bool] = lambda path: False
     ) -> _Named:
-        """Yield every file in a folder or below but locks, temps, links and what is left out."""
+        """Yield every file in or below a folder, except locks, temps, links and paths left out."""
         if self._files.stat(folder) is None:
             return
         for name in self._files.listdir(folder):
@@ -418,7 +418,7 @@ def _named_ms(path: Path) -> int:
 
 
 def _is_journal_file(path: Path) -> bool:
-    """Return whether a file belongs to a journal, and so is taken up to its head alone."""
+    """Return whether a file belongs to a journal, and so is taken only up to its head."""
     return path.suffix == HEAD_SUFFIX or _JOURNAL_FILE.fullmatch(path.name) is not None
 
 

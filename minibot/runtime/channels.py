@@ -159,7 +159,7 @@ class Heartbeat:
                 sys.stdout.buffer.write(line + b"\n")
                 sys.stdout.buffer.flush()
             except (BrokenPipeError, ValueError):
-                # The launcher is gone; the control channel tells so and ends the role.
+                # The launcher is gone; the control channel shows that and ends the role.
                 self._ended.set()
 
     def end(self) -> None:

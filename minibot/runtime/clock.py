@@ -3,7 +3,7 @@
 Monotonic time of the machine is never scaled; whether it passes during suspend depends on the
 system. Market time starts at the run's origin and passes `speed` times as fast. Every process of a
 run, even a restarted one, computes it from `clock.json` and never from its own wall clock. Until
-that file exists the clock stands at the origin of the manifest.
+that file exists the clock stays at the origin of the manifest.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class RunClock:
     """Market time of one run in Unix milliseconds.
 
     Args:
-        run_dir: Where `clock.json` stands, or will stand once the clock runs.
-        origin_ms: Market time while the clock stands.
+        run_dir: Folder of `clock.json`, which exists once the clock runs.
+        origin_ms: Market time until the clock runs.
         speed: Decimal string; market milliseconds per monotonic millisecond.
     """
 
@@ -79,7 +79,7 @@ class RunClock:
         return self._machine_origin_ns is not None or self._load()
 
     def never_read(self) -> None:
-        """Take the clock from `begin` alone, as the launcher does, and ignore the file."""
+        """Take the clock only from `begin`, as the launcher does, and ignore the file."""
         self._reads = False
 
     def begin(self, data: JsonObject) -> None:
@@ -109,7 +109,7 @@ class RunClock:
         return self.at_machine_ns(machine_ns())
 
     def at_machine_ns(self, moment_ns: int) -> int:
-        """Return the market time at a monotonic time; the origin while the clock stands."""
+        """Return the market time at a monotonic time; the origin until the clock runs."""
         origin = self._machine_origin_ns
         if origin is None:
             return self._origin_ms

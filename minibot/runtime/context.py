@@ -50,7 +50,7 @@ STOPPED = 10
 CRASHED = 11
 ORPHANED = 12
 
-# How often a role tells how it is.
+# Interval of a role's reports on its health.
 HEALTH_MARKET_MS = 10_000
 # How long a role waits for input at a time.
 WAIT_S = 0.1
@@ -161,7 +161,7 @@ class RoleContext:
         self.control = control
         self.heartbeat = heartbeat
         heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000
-        if name != AI_ROLE:  # The AI's clerk needs no secret, so it is given none.
+        if name != AI_ROLE:  # The AI's clerk needs no secret, so it gets none.
             load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
         self.log = Log(

@@ -1,6 +1,6 @@
 """Dead letters: lines that a reader could not use, kept with their reason and place.
 
-A reader's dead letters lie beside its acks and belong to its input log: restore and replay leave
+A reader's dead letters lie next to its acks and belong to its input log: restore and replay leave
 out the lines that they name. A dead letter that cannot be written stops the run, because no event
 may vanish. A line that breaks its contract stops the run as well, once its dead letter is written.
 """
@@ -44,7 +44,7 @@ def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int
 
 
 class DeadLetters:
-    """Dead letters of one reader, beside the input logs of its inputs.
+    """Dead letters of one reader, next to the input logs of its inputs.
 
     Args:
         folders: By input, the reader's folder for it.
@@ -89,7 +89,7 @@ class DeadLetters:
         """Keep a draft of a worker, which is a line of no queue; durable on return.
 
         Args:
-            beside: The input beside whose input log it is kept.
+            beside: The input whose input log is in the same folder.
             draft: The draft as sent.
             reason_code: Why it cannot be used.
             detail: The reason in words.

@@ -58,7 +58,7 @@ class PlantedFaults:
         after: Number of events in that queue before the spoiled one; for `poison_event` the seq of
             the line at which the core crashes.
         after_ms: Time before an instrument goes wrong.
-        amount: What is added to the instrument's value.
+        amount: Amount added to the instrument's value.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Gate of a role, checked before each batch and each append: may it go on and take inputs?
+"""Gate of a role, checked before each batch and each append: it may end the role.
 
-Every role ends when told to, when the launcher is gone, or when one of its locks has lost its file.
+Every role ends on command, when the launcher is gone, or when one of its locks has lost its file.
 `execution_role` also ends after a STOP in any part of `stop_journal` or after the flag. Without a
 fresh lease of the launcher it takes no input; it then ends at an append, or once it has waited for
 `lease_ms` awake.
@@ -29,7 +29,7 @@ LEASE_WAIT_S = 0.005
 
 
 class Gate:
-    """Gate that ends a role told to stop, or one without its launcher or one of its locks."""
+    """Gate that ends a role on command, or without its launcher or one of its locks."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context

@@ -3,7 +3,7 @@
 A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
 source changes, before the first output of its events, and when market time has moved 100 ms on.
 Ended ranges are written together: before the first output, or at the end of the turn. The primary
-input's `acks.jsonl` holds all ranges; that of any other input repeats the ranges of its queue.
+input's `acks.jsonl` holds all ranges; the file of any other input repeats the ranges of its queue.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 In a virtual environment on Windows `python.exe` is a small launcher that starts the real one with
 another command line. A process started by that name would compute another hash of its command line
 than the manifest states, and freezing, measuring or killing it by its id would hit the launcher. So
-the real one is started, and told to which environment it belongs.
+the real one is started, with its environment in a variable.
 
-A process under a code list executes listed sources alone (`minibot.listed`); its children get the
+A process under a code list executes only listed sources (`minibot.listed`); its children get the
 same list and the same private bytecode folder.
 """
 

@@ -16,7 +16,7 @@ from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResul
 from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.runtime.clock import machine_ns
 
-# A decision goes back to a tick of the last seconds: enough for a thousand ticks a second.
+# A decision follows from a tick of the last seconds: enough for a thousand ticks a second.
 TICKS_KEPT = 8192
 
 

@@ -1,7 +1,7 @@
 """Log lines of a role: JSON, redacted, bounded, rotated by size, tied to events by their ids.
 
 A log is for people; the queues are the truth. So a line that cannot be written is counted and lost,
-and the run goes on (F60); the next written line tells how many were lost. Control and non-ASCII
+and the run goes on (F60); the next written line says how many were lost. Control and non-ASCII
 characters are escaped: an exchange's data can neither forge a line nor move a terminal's cursor
 (F149). `runtime.secrets` removes secrets (N-12).
 
@@ -50,7 +50,7 @@ class Log:
         file_bytes_max: A file that would grow beyond it is rotated first.
         files_max: Number of files kept, the current one included.
         level: The least level that is written: debug, info, warning or error.
-        run_id: Written in each line, so that a file tells which runs wrote it; empty for none.
+        run_id: Written in each line, so that a file shows which runs wrote it; empty for none.
         now_ms: Clock of `ts`; the wall clock unless a run gives its own.
 
     Raises:

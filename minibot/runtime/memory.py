@@ -24,7 +24,7 @@ def ceiling_bytes(rss_mb_max: int) -> int:
 if sys.platform == "win32":
 
     def limit_memory(rss_mb_max: int) -> None:
-        """Leave the limit to the launcher: only a job of its own could limit a process here."""
+        """Leave the limit to the launcher: here only a separate job could limit a process."""
 
 else:
     import resource

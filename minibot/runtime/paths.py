@@ -125,7 +125,7 @@ class Var:
         self.backtests = root / "backtests"
         self.comparisons = root / "comparisons"
         self.flag = root / "STOP.flag"
-        # Beside the folder: a run that has lost `var` leaves its STOP there.
+        # Next to the folder: a run that has lost `var` leaves its STOP there.
         self.flag_beside = root.parent / f"{root.name}.STOP.flag"
         self.stop_journal = root / "stop_journal.jsonl"
         self.lock = root / "run.lock"

@@ -1,8 +1,8 @@
 """Poison event: a role crashes at it repeatedly; noted at each crash, left out after the second.
 
-A crash is noted beside the reader's acks before the process ends. After two crashes at the same
+A crash is noted next to the reader's acks before the process ends. After two crashes at the same
 line of market data the role leaves that line out, with a dead letter; events that decide over money
-are never left out, so there the restart budget ends the run (fault F66).
+are never left out, so for those the restart budget ends the run (fault F66).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Restart of a role: its logged inputs processed again by its core, its outputs compared.
 
 A snapshot shortens the way and decides nothing. Outputs that are missing are appended; a difference
-between what stands and what follows is STOP(NONDETERMINISM).
+between recorded and recomputed ones is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Restart:
 
     Attributes:
         sources: The inputs as far as they were taken, by queue, once `run` has returned.
-        stop: The STOP that the logged inputs gave, then: whether its flag and record stand is
-            unknown, as the process may have ended before them.
+        stop: The STOP that the logged inputs gave, once `run` has returned. The process may have
+            ended before it raised the flag or recorded the STOP.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Restart:
                 return processor, written
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             context.log.warning("snapshot_unusable", detail=repr(error))
-            # No next one may come, and this one would be a finding in the sealed run.
+            # There may be no next snapshot, and this one would be a finding in the sealed run.
             path.unlink()
         return self._processor(self._from_config(config)), {}
 

@@ -50,8 +50,8 @@ def ignore_signals() -> None:
 def stop_record(role: str, error: BaseException) -> StopRecord | None:
     """Return the STOP for an error, or None for a crash that a restart may mend.
 
-    The component is the role, whichever part of its process found the error: an operator first asks
-    which role stopped.
+    The component is always the role, whichever part of its process found the error: an operator
+    first needs to know which role stopped.
     """
     if isinstance(error, RunStop):
         return StopRecord(role, error.reason_code, error.detail)

@@ -1,9 +1,9 @@
 """Run files: those that the launcher wrote into a run's folder, guarded against changes.
 
 The launcher writes each of them exactly once and through `RunFiles`, which keeps size and sha256 of
-what it wrote. Supervision compares the folder with that once a second, by stat and, if a stamp has
-changed, by hash. The seal states what was written, not what is there later. So any change of a file
-is a STOP while the run lives and a finding of every judge afterwards.
+its content. Supervision compares the folder with these once a second, by stat and, if a stamp has
+changed, by hash. The seal states the files as written, not as they are later. So any change of a
+file is a STOP while the run lives and a finding of every judge afterwards.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)
 
 FOREIGN: Final = ".foreign"
 TOLD: Final = "MINIBOT_RUN_FILES"
-"""Environment variable by which the launcher tells a role `RunFiles.told`, see `require`."""
+"""Environment variable by which the launcher passes `RunFiles.told` to a role, see `require`."""
 
 _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (modes.S_ISLNK, "a link"),
@@ -96,11 +96,11 @@ class RunFiles:
         self._written[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
 
     def changed(self) -> str | None:
-        """Return the first difference from what was written, as one sentence, or None."""
+        """Return the first difference from the files as written, as one sentence, or None."""
         return next(iter(self.differences()), None)
 
     def differences(self) -> list[str]:
-        """Return every difference from what was written, one sentence each, file names first."""
+        """Return each difference from the files as written, one sentence each, file names first."""
         why = self._folder_changed()
         if why is not None:
             return [why]
@@ -232,7 +232,7 @@ def own_runs(runs: Path) -> Iterator[tuple[Path, Manifest | None]]:
 
 
 def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
-    """Return in words which of some names are missing in a folder."""
+    """Return in words the names that are missing in a folder."""
     found = []
     for name in needed:
         try:

@@ -1,7 +1,7 @@
 """Run in progress in a `var/`: the holder of its lock, or the process that its note names.
 
 A lock excludes only processes that find its file. `current.json` therefore also names the
-launcher's process, by its id and a mark that tells it from all others with that id: a start that
+launcher's process, by its id and a mark that no other process with that id has: a start that
 finds that process alive is refused, even if every lock file has been deleted.
 """
 
@@ -26,7 +26,7 @@ LOCK_MODE: Final = 0o600
 # A mere query holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
 POLL_S: Final = 0.005
-# In /proc/PID/stat, behind the name in brackets: the state, and the start in ticks since boot.
+# In /proc/PID/stat, after the name in brackets: the state, and the start in ticks since boot.
 _STATE, _START_TICKS = 0, 19
 
 
@@ -112,13 +112,13 @@ def is_held_unnamed(var: Var, patience_s: float | None = None) -> bool:
 
     Args:
         var: The folder.
-        patience_s: As of `running_run`.
+        patience_s: As for `running_run`.
     """
     return not _note(var) and os.path.lexists(var.lock) and _is_held(var, patience_s)
 
 
 def _is_held(var: Var, patience_s: float | None) -> bool:
-    """Return whether somebody else holds the lock; on a read-only disk it is tried by reading."""
+    """Return whether another process holds the lock; a read-only disk is tried by reading."""
     try:
         with RunLock(var, patience_s):
             return False
@@ -188,13 +188,13 @@ def _noted_run(var: Var) -> str | None:
     """
     note = _note(var)
     is_ended = "pid" in note and (
-        note["pid"] is None or (_is_of_here(note) and process_mark(note["pid"]) != note["process"])
+        note["pid"] is None or (_is_local(note) and process_mark(note["pid"]) != note["process"])
     )
     return None if not note or is_ended else str(note["run_id"])
 
 
-def _is_of_here(note: JsonObject) -> bool:
-    """Return whether the process ids of a note are those of this process's container."""
+def _is_local(note: JsonObject) -> bool:
+    """Return whether the process ids of a note belong to this process's container."""
     here = process_space()
     return bool(note.get("space", here) == here)
 
@@ -216,7 +216,7 @@ if sys.platform == "linux":
         return ""
 
     def process_mark(pid: int) -> str | None:
-        """Return a mark that tells a process from others with its id; None once it has ended."""
+        """Return a mark that no other process with its id has; None once it has ended."""
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -230,11 +230,11 @@ else:
     import psutil
 
     def process_space() -> str:
-        """Return the empty text: there is one space of process ids alone."""
+        """Return the empty text: there is only one space of process ids."""
         return ""
 
     def process_mark(pid: int) -> str | None:
-        """Return a mark that tells a process from others with its id; None once it has ended."""
+        """Return a mark that no other process with its id has; None once it has ended."""
         try:
             return str(round(psutil.Process(pid).create_time() * 1000))
         except psutil.Error:

@@ -7,7 +7,7 @@ event or dump can carry them (N-12). A secret is never returned as text by accid
 names, and a value leaves it through `reveal`.
 
 File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line. A name
-that stands twice is refused: one of its values would never be removed from text.
+that occurs twice is refused: one of its values would never be removed from text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILE_BYTES_MAX: Final = 65_536
 SECRET_LENGTH_MIN: Final = 6
 # Patterns take time on a long text, so only this much of its beginning is searched.
 TEXT_READ_MAX: Final = 20_000
-# No secret that is known by its pattern alone, such as a password in a URL, is longer.
+# No secret that only its pattern reveals, such as a password in a URL, is longer.
 PATTERN_LENGTH_MAX: Final = 2_000
 EXIT_CONFIG: Final = 4
 _NAME_ANOTHER: Final = "name the right file in secrets.path, or none: the night needs no secret."
@@ -75,7 +75,7 @@ _PATTERNS: Final = (
 
 
 class Secrets:
-    """Secrets of one file by name; printing the object shows names alone."""
+    """Secrets of one file by name; printing the object shows only names."""
 
     def __init__(self, values: Mapping[str, str], path: Path | None) -> None:
         self._values = dict(values)
@@ -126,7 +126,7 @@ class Redactor:
     def beginning(self, text: str, length_max: int) -> str:
         """Return the beginning of a text, cut once its secrets are removed.
 
-        Of a text over `TEXT_READ_MAX` characters only so many are searched. A secret at the end of
+        Only the first `TEXT_READ_MAX` characters of a text are searched. A secret at the end of
         that part may be cut and so stay unknown: its last `PATTERN_LENGTH_MAX` characters, or as
         many as the longest known value has, are never returned.
         """
@@ -143,14 +143,14 @@ def names_secret(key: str) -> bool:
 
 
 redact: Final = Redactor()
-"""The redactor of this process: `redact(text) -> str`; it knows what `load_secrets` has read."""
+"""The redactor of this process: `redact(text) -> str`; it knows what `load_secrets` read."""
 
 
 def load_secrets(path: str | None, project: Path, environ: Mapping[str, str]) -> Secrets:
     """Return the secrets of the file that config or environment names; none without a file.
 
     Args:
-        path: Config key `secrets.path`; the environment variable is asked when it is None.
+        path: Config key `secrets.path`; None reads the environment variable.
         project: Root of the checkout; a file below it is refused, whatever link leads there.
         environ: Environment of the process.
 
@@ -227,7 +227,7 @@ def _parse(text: str, file: Path) -> dict[str, str]:
 
 
 def _once(pairs: Iterable[tuple[str, Any]], file: Path) -> dict[str, Any]:
-    """Return pairs of name and value as a mapping; refuse a name that stands twice."""
+    """Return pairs of name and value as a mapping; refuse a name that occurs twice."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:

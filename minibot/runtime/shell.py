@@ -50,7 +50,7 @@ HOUSEKEEPING_NS = 1_000_000_000
 # which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 # Every process of a run reads the same clock. An event further ahead of it was written by none of
-# them; one further behind counts as written by another run.
+# them; one further behind it counts as written by another run.
 TS_AHEAD_MS_MAX = 60_000
 TS_BEHIND_MS_MAX = 48 * 3_600_000
 
@@ -61,7 +61,7 @@ def run_core(
     core_from_state: CoreFromState,
     keep: Keep = lambda core, is_last: None,
 ) -> int:
-    """Drive one role until it is told to end or has to stop; return the exit code.
+    """Drive one role until a command ends it or it has to stop; return the exit code.
 
     `keep` is called with the core once a second and at the end, after its outputs are durable, to
     write files that only mirror the queues.
@@ -147,7 +147,7 @@ class Shell:
     def run(self) -> int:
         """Process events until drained, stopped or orphaned."""
         context = self.context
-        # Unless the launcher knows of a STOP already, which may be this one.
+        # Not if the launcher already knows a STOP, which may be this one.
         if self._restored_stop is not None and self.gate.check() is None:
             self._stop_by_decision(self._restored_stop)
             return STOPPED
@@ -156,7 +156,7 @@ class Shell:
             code = self.gate.check()
             if code is not None:
                 return self._leave(code)
-            # A drain is told once the inputs' writers have ended, so only a look begun after it
+            # A drain comes once the inputs' writers have ended, so only a look begun after it
             # proves that nothing is left.
             draining, may_take = context.control.draining, self.gate.may_take()
             took = self._turn() if may_take else 0
@@ -318,7 +318,7 @@ class Shell:
         self.context.close("STOPPED", **self._health_fields())
         return code
 
-    # --- now and then -------------------------------------------------------------------------
+    # --- once a second or less ----------------------------------------------------------------
 
     def _housekeep(self) -> None:
         context = self.context

@@ -1,7 +1,7 @@
 """Signing of runs' seals: by which key, if any.
 
 `secrets.seal_public_key` pins the key by which every seal has to verify; null, as shipped, leaves
-seals unsigned. The private key stands in the secrets file alone, outside the project's tree, as
+seals unsigned. The private key is only in the secrets file, outside the project's tree, as
 `seal_private_key`.
 """
 

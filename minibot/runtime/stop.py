@@ -77,14 +77,14 @@ def stop_id(run_id: str, role: str) -> str:
 
 
 def is_flagged(flag: StrPath) -> bool:
-    """Return whether a flag stands: anything of that name, even a folder or a dangling link."""
+    """Return whether there is a flag: anything of that name, even a folder or a dangling link."""
     return os.path.lexists(flag)
 
 
 def standing_flags(var: Var) -> list[Path]:
     """Return the flags that keep a run from starting here: in `var`, or left by a lost run.
 
-    If `var` is a link, flags may be beside the link and beside its folder.
+    If `var` is a link, flags may be next to the link and next to its folder.
     """
     beside = [var.flag_beside, Var(var.root.resolve()).flag_beside]
     return [flag for flag in dict.fromkeys((var.flag, *beside)) if is_flagged(flag)]

@@ -1,9 +1,9 @@
 """Run profile: read, merged, judged as a whole, then frozen.
 
-`load_config` is the only way in. It collects violations before it refuses, so that one start tells
-all that can be judged: a rule whose keys are invalid waits for the next one. The manifest holds the
-profile with which a run was started; `config_of_manifest` restores it in other processes without
-reading files or environment again.
+`load_config` is the only way in. It collects violations before it refuses, so that one start shows
+all that can be judged; a rule whose keys are invalid waits for the next start. The manifest holds
+the profile with which a run was started; `config_of_manifest` restores it in other processes
+without reading files or environment again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Config(ProfileKeys):
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
     JSON; `origin` maps each dotted key to the file, the environment variable, `minibot settings` or
     `--set` that gave its value; `given` is the part of `origin` that a person chose, see `_given`;
-    `base` is the file that the profile extends, None if it stands alone or comes from a manifest;
+    `base` is the file that the profile extends, None if it extends none or comes from a manifest;
     `read` is the sha256 of each file's bytes as they were read, empty for a manifest's profile.
     """
 
@@ -109,7 +109,7 @@ class Config(ProfileKeys):
     def layer_of(self, key: str) -> str:
         """Return the layer that gives a dotted key its value.
 
-        `base` or `overlay`, `file` for a profile that stands alone, `minibot settings`,
+        `base` or `overlay`, `file` for a profile without a base, `minibot settings`,
         `environment`, `--set`, or `manifest` for a finished run's profile; empty for a key without
         an origin.
         """

@@ -1,6 +1,6 @@
-"""Profile files: one that stands alone, or an overlay merged into the base that it extends.
+"""Profile files: a whole profile, or an overlay merged into the base that it extends.
 
-`"extends": "nore.v1.json"` makes a file an overlay. Its base is a whole profile beside it, else
+`"extends": "nore.v1.json"` makes a file an overlay. Its base is a whole profile next to it, else
 one of the shipped profiles, and extends nothing itself. Merging goes one key deep: a section of the
 overlay changes the keys that it names; the value of a key replaces the base's as a whole, whether
 list, null or an object such as `strategy.parameters`.
@@ -29,7 +29,7 @@ SHIPPED: Final = PROJECT / "config"
 
 FILE_BYTES_MAX: Final = 1_000_000
 DEPTH_MAX: Final = 32
-"""Levels of a value, or names of a key; what a profile holds has fewer than ten."""
+"""Most levels of a value, or names of a key; those of a profile have fewer than ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Profile:
         raw: The whole profile, the overlay merged into its base.
         origin: Name of the file that gives a value, by dotted key.
         path: The file that was named.
-        base: The file that it extends, None if it stands alone.
+        base: The file that it extends, None for none.
         sha256: Hash of the bytes that were read, by file.
     """
 
@@ -57,7 +57,7 @@ class Profile:
 
     @property
     def whole(self) -> Path:
-        """The file that names every key: the base, or the file that stands alone."""
+        """The file that names every key: the base, or the only file."""
         return self.base or self.path
 
 
@@ -142,7 +142,7 @@ def _is_merged(base: JsonObject, overlay: JsonObject, name: str) -> bool:
 
 
 def _names(overlay: JsonObject, base: JsonObject, keys: list[str]) -> bool:
-    """Return whether the value of a key stands in the overlay."""
+    """Return whether the overlay has a value of a key."""
     if not _is_merged(base, overlay, keys[0]):
         return keys[0] in overlay
     return len(keys) > 1 and keys[1] in overlay[keys[0]]

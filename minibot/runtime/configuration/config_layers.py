@@ -34,7 +34,7 @@ SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.
 
 @dataclass(slots=True)
 class Layers:
-    """Profile merged from its layers, not yet judged; `violations` are those of the layers."""
+    """Profile merged from its layers, not yet judged; `violations` are faults of the layers."""
 
     raw: JsonObject
     origin: dict[str, str]
@@ -118,7 +118,7 @@ def is_variable(origin: str) -> bool:
 def file_origin(name: str) -> str:
     """Return the origin of a file's values: its name, and never the word of another layer.
 
-    A file may be another person's, and be called what a trusted layer is called.
+    A file may be another person's, and bear the name of a trusted layer.
     """
     is_word = name in (SET, STAGED, MANIFEST) or is_variable(name)
     return f"./{name}" if is_word else name

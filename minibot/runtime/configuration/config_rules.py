@@ -1,7 +1,7 @@
 """Rules for a profile that a schema cannot express: relations between keys, URLs and paths.
 
 Each rule yields sentences in the form of `config_schema.told`. It runs only if every key that it
-reads is valid by itself; all rules that run are told at once.
+reads is valid by itself; the sentences of all rules come at once.
 """
 
 from __future__ import annotations
@@ -373,7 +373,7 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield told(["risk", "sizing"], mode, words, origin)
     for owner, keys in _SIZED_BY.items():
         for key in keys:
-            # Beside another mode it is idle: a profile keeps the keys of the one that it left.
+            # With another mode the key is idle: a profile keeps the keys of the mode that it left.
             if mode is None and key not in _SHARED and risk.get(key) is not None:
                 words = f"allowed: only where risk.sizing is given, for {owner}"
                 yield told(["risk", key], risk[key], words, origin)
@@ -706,7 +706,7 @@ def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     if why := escape_reason(var):
         yield _escaped(["paths", "var"], var, why, origin)
     elif origin.get("paths.var") not in (SET, MANIFEST) and not is_within(resolve(var), PROJECT):
-        # A typed path is meant; a file or an environment may be another person's.
+        # A typed path is intended; a file or an environment may be another person's.
         yield _escaped(["paths", "var"], var, "leads out of the project", origin)
     elif resolve(var).resolve() == PROJECT:
         yield _escaped(["paths", "var"], var, "is the project itself", origin)

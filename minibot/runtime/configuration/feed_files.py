@@ -2,7 +2,7 @@
 
 A line of a file is `TIME,VALUE`: Unix ms in market time, a comma, a plain decimal number as it is
 to stand in events. Times rise from line to line. A file is judged when the profile is loaded and
-read once by whoever plays it: the market role in a night, the driver in a backtest.
+read once: by the market role in a night, by the driver in a backtest.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def lines_from(lines: Sequence[FeedLine], start_ms: int) -> list[FeedLine]:
 
 
 def feed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    """Yield why feeds of a profile are refused; a finished run's are not looked at."""
+    """Yield why feeds of a profile are refused; a finished run's are not checked."""
     for name, path in sorted((raw["market"].get("feeds") or {}).items()):
         key = f"market.feeds.{name}"
         if origin.get(key) == MANIFEST:
@@ -74,7 +74,7 @@ def feed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
 
 
 def _reach_fault(path: str, origin: str) -> str:
-    # A typed path is meant; a file or an environment may be another person's.
+    # A typed path is intended; a file or an environment may be another person's.
     if origin != SET and not is_within(resolve(path), PROJECT):
         return "leads out of the project; allowed: a file in it, or any by --set"
     return ""

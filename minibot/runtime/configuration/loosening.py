@@ -1,7 +1,7 @@
 """Loosening of limits: which values of a key may lose more than the profile's own.
 
 Searches and staged settings may tighten the limits of a profile, and loosen none. A limit is a key
-of the risk section, or the cash, of which shares are risked.
+of the risk section, or the cash, as entries risk shares of it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FLOORS: Final = frozenset(
         *("fatigue_acceleration_bps_min", "horizon_thesis_bps", "recovery_part_percent"),
     )
 )
-# Keys of the risk section whose absence is the strictest: they allow what it forbids.
+# Keys of the risk section whose absence is the strictest, as each allows something.
 EXEMPTIONS: Final = frozenset(
     (
         *("fatigue_acceleration_bps_min", "horizon_thesis_bps", "limit_entries_max"),
-        # A limit that rests may be jumped past; a mode may enter with more than order_notional.
+        # The price may jump past a resting limit; a mode may enter with more than order_notional.
         *("stop_limit_bps", "sizing"),
     )
 )
@@ -88,7 +88,7 @@ def loosening_violations(
 ) -> Iterator[str]:
     """Yield one sentence for each limit that a layer of a profile loosens.
 
-    Where the risk policy bounds a key, the policy alone says how loose it may be.
+    If the risk policy bounds a key, only the policy says how loose it may be.
 
     Args:
         raw: The profile with all of its layers.
@@ -102,7 +102,7 @@ def loosening_violations(
             continue
         path = key.split(".")
         value = raw[path[0]].get(name)
-        # A value in braces has no origin of its own.
+        # An object itself has no origin.
         if origin.get(key, layer) == layer and is_looser(key, former, value):
             words = f"allowed while staged: {own_bound(key, former)}; to loosen it, edit its file"
             yield told(path, value, words, origin)

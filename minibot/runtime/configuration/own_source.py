@@ -87,7 +87,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         return
     path = own_file(section)
     if path is None:
-        # In a finished run the shipped one decided, whatever stands in the folder now.
+        # In a finished run the shipped one decided, whatever the folder holds now.
         if origin.get("strategy.name") != MANIFEST and (why := name_fault(section)):
             yield told(["strategy", "name"], section["name"], why, origin)
         return
@@ -117,7 +117,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
 def change_since(raw: JsonObject) -> str:
     """Return one sentence if the strategy's file differs from the profile's text, else "".
 
-    The profile's text counts, for replay too; the sentence tells that the file has changed since.
+    The profile's text counts, for replay too; the sentence says that the file has changed since.
     """
     source = raw["strategy"].get("source")
     if source is None:
@@ -158,7 +158,7 @@ def folder_fault(text: str, origin: Mapping[str, str]) -> str:
     if is_within(folder, PROJECT / "minibot"):
         return "allowed: a folder outside the package"
     if origin.get("strategy.folder") not in (SET, MANIFEST) and not is_within(folder, PROJECT):
-        # A typed path is meant; a file or an environment may be another person's.
+        # A typed path is intended; a file or an environment may be another person's.
         return "leads out of the project; allowed: a folder in it, or any by --set"
     return ""
 

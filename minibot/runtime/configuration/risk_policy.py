@@ -1,9 +1,9 @@
 """Risk policy: bounds on the risk section of a governed profile, by the profile's name.
 
 A profile with `risk.policy_version`, the values of environment and `--set` included, is judged by
-`config/risk_policy.v1.json`. A bound is a largest whole number, or a largest
-share of the starting cash; where an account is carried on, of no more than that account's
-high-water mark. A key that is absent or null is in bounds, but a stop has to be given.
+`config/risk_policy.v1.json`. A bound is a largest whole number, or a largest share of the starting
+cash; for a carried account, the share is of the lesser of the cash and that account's high-water
+mark. A key that is absent or null is in bounds, but a stop has to be given.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def shown_value(path: Sequence[str], value: Any) -> str:
 
 
 def shown_text(text: str) -> str:
-    """Return a text of a person that is no key and value; hidden if it names a secret."""
+    """Return a person's text that is not of the form key=value; hidden if it names a secret."""
     return HIDDEN if _hides(text) else printable(redact.beginning(text, READ_MAX))
 
 
@@ -51,7 +51,7 @@ def _hides(name: str) -> bool:
 
 
 def _masked(value: Any) -> Any:
-    """Return a value with the secrets in it hidden, also one that stands beside its name."""
+    """Return a value with the secrets in it hidden, also one that is next to its name."""
     if isinstance(value, dict):
         if _names_any(value.values()):
             return HIDDEN

@@ -70,7 +70,7 @@ def changes_of(ops: Path) -> list[Change]:
         ops: The folder `var/ops`.
 
     Raises:
-        Refusal: The record is damaged, or of another version: nobody knows what is staged.
+        Refusal: The record is damaged, or of another version: the staged values are unknown.
     """
     folder = queue_folder(ops, QUEUE)
     if not folder.is_dir():
@@ -102,7 +102,7 @@ def staged_values(changes: Iterable[Change], profile: str) -> dict[str, Any]:
 
 @contextmanager
 def held_record(ops: Path) -> Iterator[JournalWriter]:
-    """Hold the record of changes, so that nobody else changes settings meanwhile.
+    """Hold the record of changes, so that no one else changes settings meanwhile.
 
     Args:
         ops: The folder `var/ops`; made where it is missing.

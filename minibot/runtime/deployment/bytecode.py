@@ -1,12 +1,12 @@
 """Foreign bytecode in the tree, which its source does not compile to: a command and a check.
 
-Python executes a `.pyc` beside a source without reading the source, if the stamps or flags in the
+Python executes the `.pyc` of a source without reading the source, if the stamps or flags in the
 file's head say so. So an attacker who can write there can run other code than the code list names.
 Under the list such files are never read (`minibot.listed`); `minibot stage status` and the
 preflight of a night report them. Files that Python ignores (another version's, stale, without a
 source) are not reported: an ordinary tree after `git pull` is full of them.
 
-It needs no installed package, and runs in a process of its own: foreign bytecode can crash its
+It needs no installed package, and runs in a separate process: foreign bytecode can crash its
 reader.
 """
 
@@ -64,7 +64,7 @@ def planted(project: Path) -> list[str]:
 
 
 class BytecodeCheck:
-    """Check in a process of its own, started from sources alone; it runs beside its caller.
+    """Check in a separate process, started only from sources; it runs while its caller goes on.
 
     Args:
         project: Root of the checkout.
@@ -120,7 +120,7 @@ def _cached(folder: Path) -> Iterator[Path]:
 
 
 def _problem(path: Path) -> str | None:
-    """Return why a bytecode file is wrong, None for one that is right or never used."""
+    """Return why a bytecode file is wrong, None if it is right or never used."""
     stem, tag, optimize = _parts(path.name)
     source = path.parent.parent / f"{stem}.py"
     if tag != sys.implementation.cache_tag or not source.is_file():

@@ -3,10 +3,10 @@
 `staging` checks the staged files, lays new and old contents aside and writes the journal. From then
 on the deployment is decided: `finish` completes it or rolls it back, however often it is
 interrupted (F155, F156). `tools/with_env.py` calls it before anything else is imported, since a
-half-deployed product might not even start: so this module uses the standard library alone and
+half-deployed product might not even start: so this module uses only the standard library and
 imports nothing of minibot.
 
-    staging/deploying.json          the journal; stands only while a deployment is under way
+    staging/deploying.json          the journal; exists only while a deployment is under way
     staging/work/<id>/new/<path>    contents to come
     staging/work/<id>/old/<path>    former contents, if there were any
     staging/work/<id>/deployed.json new content of staging/deployed.json
@@ -145,7 +145,7 @@ def _put_away(project: Path, work: Path) -> None:
 
 
 def _sha256(path: Path) -> str | None:
-    """Return the sha256 of a file, None where none stands, words for anything else."""
+    """Return the sha256 of a file, None where there is none, words for anything else."""
     if path.exists() and not path.is_file():
         return "no regular file"  # A folder cannot be read, and a FIFO may never end.
     try:

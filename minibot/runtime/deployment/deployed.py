@@ -185,7 +185,7 @@ def _code_paths(project: Path) -> Iterator[str]:
             folders[:] = [name for name in folders if name not in _PASSED_OVER]
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in (*names, *links):
-                # Bytecode outside a cache folder is a module of its own: it counts.
+                # Bytecode outside a cache folder is a module by itself: it counts.
                 if not name.endswith(TEMP_SUFFIX):
                     yield Path(folder, name).relative_to(project).as_posix()
 
@@ -193,7 +193,7 @@ def _code_paths(project: Path) -> Iterator[str]:
 def _digest(path: Path) -> str:
     if path.is_symlink():
         return hashlib.sha256(b"link:" + os.fsencode(os.readlink(path))).hexdigest()
-    if not path.is_file():  # Opening a FIFO would wait for ever.
+    if not path.is_file():  # Opening a FIFO would never return.
         return hashlib.sha256(b"no regular file").hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,11 @@
-"""Integrity of installed packages: does a night import what was installed in its environment?
+"""Integrity of installed packages: a night has to import exactly what was installed.
 
 Every wheel brings a `RECORD` with the sha256 of its files. A night under a code list compares its
-imports with that. It finds a package edited in `.venv`, a library put beside a module, a `.pth`
+imports with that. It finds a package edited in `.venv`, a library placed next to a module, a `.pth`
 file or a `sitecustomize` that loads other code, and an environment that uses the system's packages.
 It does not find a `RECORD` that was rewritten along with its package (docs/THREATS.md).
 
-Standard library alone; part of `python -m minibot.runtime.deployment.bytecode`.
+Only the standard library; part of `python -m minibot.runtime.deployment.bytecode`.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def read_pending(project: Path) -> Pending | None:
 def problems(project: Path, pending: Pending) -> list[str]:
     """Return why the staged files cannot be deployed, each with the file's name; empty if they can.
 
-    Nothing is changed. Every entry is checked, so that one refusal tells all faults.
+    Nothing is changed. Every entry is checked, so that one refusal names all faults.
     """
     found = []
     listed = [item.path for item in pending.files]

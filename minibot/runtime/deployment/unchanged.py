@@ -17,7 +17,7 @@ from minibot.events.reasons import CODE_CHANGED
 from minibot.kernel.errors import RunStop
 from minibot.runtime.deployment.deployed import CACHE, CONFIG, code_sha256, digests_below
 
-# Folders from which a run's process loads. Profiles have pins of their own.
+# Folders from which a run's process loads. Profiles have their own pins.
 FOLDERS: Final = ("minibot", "contracts")
 DATA_SUFFIX: Final = ".json"
 NAMED_MAX: Final = 3
@@ -41,7 +41,7 @@ class CodeStand:
         """Return the changed files, each with its change, or None if the code is the same.
 
         A source or a contract that was only touched is the same: its content is hashed again. The
-        hash in the manifest covers `config` too, which no process loads but by pins of its own: it
+        hash in the manifest covers `config` too. Processes load config only by its own pins, so it
         enters as it was at the beginning. A compiled library counts as changed as soon as its stamp
         differs.
 
