@@ -75,7 +75,7 @@ MODELLED: Final = (
     "the strategy answers ticks, and those inside a bar are made of its four prices: test it on "
     "ticks"
 )
-"""Assumption of a backtest whose strategy is shown the ticks of bars."""
+"""Assumption of a backtest whose strategy gets the ticks of bars."""
 
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]

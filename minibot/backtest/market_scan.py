@@ -1,4 +1,4 @@
-"""Scan of a market that is at hand: a source's bars, or those that a run has written so far."""
+"""Scan of an available market: a source's bars, or the bars that a run has written so far."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ: Final = tuple(f'"{kind.TYPE}"'.encode() for kind in (Bar, FeedValue, Unive
 
 
 class MarketScan(NamedTuple):
-    """Scan of a market, with the interval of the bars that it compares.
+    """Scan of a market, with the interval of the compared bars.
 
     `recommended` has by symbol the text of a run's last recommendation (`recommendation_text`); it
     is empty for a source.
@@ -45,10 +45,10 @@ def scan_sources(
         opened: The market.
         config: The profile with which it was opened.
         settings: Thresholds of the scanner.
-        interval: Interval of the bars to compare. With None it is the settings' own; where the
-            market lacks that, the longest below it; where it has none below, its shortest. A market
-            of bar files alone has every interval that is a multiple of each file's own, any other
-            market has `market.bar_intervals`.
+        interval: Interval of the bars to compare. None takes the settings' own; if the market lacks
+            it, the longest below it; without one below, the market's shortest. A market made only
+            of bar files has every interval that is a multiple of each file's own, any other market
+            has `market.bar_intervals`.
 
     Raises:
         ConfigError: The source has no bars of the interval.
@@ -131,7 +131,7 @@ def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool 
 
 
 def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:
-    """Return the interval of the bars that are compared.
+    """Return the interval of the compared bars.
 
     With `asked` None, the usual interval; else the market's longest below it, else its shortest.
     """

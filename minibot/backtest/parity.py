@@ -93,11 +93,11 @@ class RuleParity:
 
 
 class Cost(NamedTuple):
-    """Results of the night less those of rule order, in hundred-millionths of the quote asset.
+    """Result of the night minus that of rule order, in hundred-millionths of the quote asset.
 
     Attributes:
         total: Difference of the whole result; negative if the night earned less.
-        trades: Difference of each closed trade with another result, by its number in the order of
+        trades: Difference of each closed trade whose results differ, by its number in the order of
             closing; empty where night and rule order closed different numbers of trades.
     """
 
@@ -120,7 +120,7 @@ class Parity:
 
     @property
     def cost(self) -> Cost:
-        """Cost of the differences to rule order, in all and by trade."""
+        """Cost of the differences from rule order, in all and by trade."""
         one, two = self.night.performance, self.rule.done.performance
         total = (one.equity - one.equity_start) - (two.equity - two.equity_start)
         trades = {}
@@ -214,7 +214,7 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
 
 
 def _key(queue: str, event: Event) -> tuple[str, ...]:
-    """Return the fields that two decisions have to share to be compared; time is none of them."""
+    """Return the fields that two decisions have to share to be compared; time is not among them."""
     payload = event.payload.to_json()
     names = ("symbol", "side", "action", "purpose", "result", "reason_code")
     return (queue, *(str(payload.get(name, "")) for name in names))
@@ -251,7 +251,7 @@ def _judged(
 def _intakes(
     made: Made | None, logged: Together, upstream: Mapping[str, Made]
 ) -> Iterator[tuple[str, Intake]]:
-    """Yield role and intake (how late the input was) of an event, then those of its causes."""
+    """Yield role and intake (how late the input was) of an event, then of its causes."""
     if made is None:
         return
     yield made.role, made.intake

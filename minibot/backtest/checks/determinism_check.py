@@ -60,13 +60,13 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
 
     Args:
         argv: The command line after `minibot`. It has to name a run by its folder: each process has
-            a root of its own, without any run.
+            its own root, without any run.
         var: The root that keeps one of two equal reports; different ones stay in a lab below it.
 
     Raises:
-        Refusal: A process kept no report, and the lab is removed. The message is that of the
-            process, or `it kept nothing` if it gave none or has shown it on the terminal itself;
-            the exit code is its own, or 2 if that is 0.
+        Refusal: A process kept no report, and the lab is removed. The message is the process's own,
+            or `it kept nothing` if it gave none or has shown it on the terminal itself; so is the
+            exit code, or 2 if that is 0.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]

@@ -2,7 +2,7 @@
 
 A strategy that reads a file may learn the future from a copy of the data, which a check with
 altered data cannot show. Python's audit hook reports every file that is opened. Modules that an
-import opens are left out: a name such as `future.py` alone does not make a file a module.
+import opens are left out; a name such as `future.py` does not by itself make a file a module.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Reads:
     def hear(self, opened: object, opener: FrameType | None) -> None:
         """Record an opened file once for each market time, at most `READS_MAX` records in all.
 
-        Left out are modules that an import opens, and the source of a loaded module that is opened
-        to show its lines in a warning or traceback.
+        Not recorded are modules that an import opens, and the source of a loaded module that is
+        opened to show its lines in a warning or traceback.
 
         Args:
             opened: Path as it was opened; a file descriptor is no new file.
@@ -96,9 +96,9 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def _is_import(opener: FrameType | None) -> bool:
-    """Return whether Python's import opened a file for itself, not a loader that was asked for it.
+    """Return whether Python's import opened a file, rather than a loader that other code called.
 
-    Anybody may call the method `get_data` of a loader with any path.
+    Any code may call the method `get_data` of a loader with any path.
     """
     if opener is None or opener.f_globals is not _IMPORTING:
         return False

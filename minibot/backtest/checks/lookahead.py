@@ -1,8 +1,8 @@
 """Look-ahead check: no decision may depend on data after its moment.
 
 The market is run once as it is. Then, for many moments, it is run again over data that is altered
-after the moment (`perturbation`): every event up to the moment has to be the same, first those that
-the source made of the data, then those of strategy, risk and execution. The moments are times of
+after the moment (`perturbation`): every event up to the moment has to be the same, first the events
+of the source, then those of strategy, risk and execution. The moments are times of
 the cores' events, and random times of market events.
 
 The proof covers these moments and this data. Values of feeds are not altered. Look-ahead that uses
@@ -62,7 +62,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One moment, and one way to alter what comes after it."""
+    """One moment, and one way to alter the data after it."""
 
     job: Job
     change: Perturbation
@@ -80,7 +80,7 @@ class _Watched:
         self.ts: list[int] = []
         self.digests: list[bytes] = []
         self.kept: list[Root] = []
-        # Behind each kept tick of a position: the levels that `Intrabar.ticks` is told next.
+        # After each kept tick of a position: the levels that `Intrabar.ticks` gets next.
         self.levels: dict[tuple[str, int], Sequence[int]] = {}
         self._until = until
         self.keeps = False
@@ -114,7 +114,7 @@ class _Watched:
         try:
             return next(roots, None)
         except (RunStop, Refusal, ValueError, LookupError):
-            # Altered messages contradict each other sooner or later, and cut bars may leave none.
+            # Altered messages contradict each other sooner or later, and a cut may leave no bar.
             if self._until is None:
                 raise
             return None
@@ -191,12 +191,12 @@ def check_lookahead(
         decisions: Number of moments to try at which a core made an event, spread evenly over all
             such moments; each gets one kind of alteration, in turn. None tries all of them.
         random_moments: Number of random moments to try; each gets every kind of alteration. A
-            moment that is among those of `decisions` too gets no kind twice.
+            moment also chosen by `decisions` gets no kind twice.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
 
     Raises:
-        Refusal: The strategy decided nothing, so that nothing is known of it.
+        Refusal: The strategy decided nothing, so that there is nothing to check.
         RunStop: The market or a core fails even on unaltered data; a STOP by risk is no failure.
     """
     base = _Base(job, make_cores)
@@ -257,7 +257,7 @@ def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]
 
 
 def _kinds(source: MarketSource) -> tuple[str, ...]:
-    """Return the kinds of alteration that a source knows: finished events can be cut alone."""
+    """Return the kinds of alteration for a source: finished events can only be cut."""
     while isinstance(source, Part | Fed):
         source = source.source
     return (CUT,) if isinstance(source, RunSource) else KINDS
@@ -296,7 +296,7 @@ def _intervals(source: MarketSource) -> dict[str, str]:
 
 
 class _Bid(NamedTuple):
-    """Price of a tick inside a bar, and the levels of the position behind it."""
+    """Price of a tick inside a bar, and the levels of the position after it."""
 
     at: int
     price: int
@@ -316,7 +316,7 @@ def _seen(bids: Sequence[_Bid], ts: int) -> Seen:
 
 def _way(last: _Bid, following: _Bid, ts: int) -> int:
     """Return `Seen.way` between two ticks, the time of a level as `Intrabar.ticks` has it."""
-    # Moments from there on are those of other pairs: a pair's own are the times of its ticks.
+    # Later moments belong to other pairs: a pair's own moments are the times of its ticks.
     if ts < max(last.at + 1, last.at + (following.at - last.at) // 2):
         return 0
     way = (following.price > last.price) - (following.price < last.price)

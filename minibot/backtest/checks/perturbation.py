@@ -1,8 +1,8 @@
 """Perturbation of a market: its data is cut, shuffled or replaced after a moment.
 
 Data that is known at the moment stays as it is. A recorded message is known once it has arrived. A
-bar is known once it has closed; of an unfinished bar only the prices that the market has shown by
-then are known and kept, and that no level was met where one would have been by then.
+bar is known once it has closed. Of an unfinished bar two things are known and kept: the prices that
+the market has shown by then, and that it has met no level that it would have met by then.
 
 Alteration comes first: feed, aggregated bars and the model of prices inside a bar work on altered
 data, so look-ahead in any of them shows.
@@ -191,7 +191,7 @@ class _AlteredFrames:
 
 
 class _AlteredTicks(TickSource):
-    """Columns of ticks over altered data; the clock skew is that of the unaltered data."""
+    """Columns of ticks over altered data, with the clock skew of the unaltered data."""
 
     def __init__(self, source: TickSource, change: Perturbation) -> None:
         self.__dict__.update(vars(source))
@@ -229,13 +229,13 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
     """Return a random bar that keeps the seen prices, but no other price."""
 
     def beyond(price: int, sign: int) -> int:
-        # Beyond the seen price by more than a spread, so that the bar passes it here too.
+        # Beyond the seen price by more than a spread, so that this bar passes it too.
         bps = random.randint(CHANGE_BPS_MAX // 10, CHANGE_BPS_MAX)
         moved = price * (BPS + sign * bps) // BPS // step * step + sign * STEPS_MIN * step
         return max(step, moved)
 
     def nearer(price: int, passed: int) -> int:
-        # Ends the way sooner: it meets no level that the true one does not meet.
+        # A shorter way: it meets no level that the true one does not meet.
         spread = 2 * (candle.open - seen.prices[0]) + step
         first, last = (price, passed) if seen.way < 0 else (passed + spread, price)
         count = (last - first) // step - 1
@@ -252,7 +252,7 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
     falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
     lowest, highest = (low, opened) if falls else (opened, high)
     if seen.is_low and seen.is_high and min(seen.prices) < seen.prices[-1] < max(seen.prices):
-        # A level was met on the way to the close, which lies behind it here too.
+        # A level was met on the way to the close, so this close lies beyond it too.
         rises = candle.close > seen.prices[-1]
         lowest, highest = (candle.close, high) if rises else (low, candle.close)
     close = lowest + random.randint(0, max(0, highest - lowest) // step) * step

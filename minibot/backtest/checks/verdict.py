@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Verdict:
-    """Result of a look-ahead check: how much was tried, and what was found.
+    """Result of a look-ahead check: its extent and its findings.
 
     Attributes:
         moments: Number of moments tried.
@@ -83,8 +83,8 @@ class Verdict:
 def changed_fields(finding: Finding) -> list[str]:
     """Return one line for each changed field, the event's time and type first.
 
-    A single line says which run has the event if only one has it. A value whose JSON type alone
-    has changed is written as JSON: `1 became "1"`.
+    A single line says which run has the event if only one has it. A value of which only the JSON
+    type changed is written as JSON: `1 became "1"`.
     """
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]

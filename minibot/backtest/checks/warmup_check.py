@@ -1,7 +1,7 @@
 """Warm-up check: the same backtest after shorter and longer warm-ups.
 
-Averages and indicators remember the past for longer than their period says. After each shorter
-warm-up, every value and decision of a strategy is compared with those of the same moment after the
+Averages and indicators remember the past for longer than their period. After each shorter warm-up,
+every value and decision of a strategy is compared with its value at the same moment after the
 longest one; the report names the values that differ, and how often. The lengths are half, once,
 twice and four times the profile's own (`FACTORS`), none above `WARMUP_BARS_MAX`.
 """
@@ -53,8 +53,8 @@ class Reading(NamedTuple):
 class Readings(NamedTuple):
     """One backtest: its warm-up, bars of history over all symbols and intervals, and readings.
 
-    `warmup_bars` is one number: where the profile has a table of numbers by interval, that of the
-    interval on which the strategy decides.
+    `warmup_bars` is one number: from a profile with a table of numbers by interval, the number of
+    the interval on which the strategy decides.
     """
 
     warmup_bars: int
@@ -67,17 +67,17 @@ class Moved:
     """One named value, or the decision, compared with the longest warm-up.
 
     Attributes:
-        name: Name of the value; `decision` for side, reason, wish and validity, and of a purchase
-            the confidence where risk asks for one.
-        readings: Number of readings, one for each decision on a symbol, in which the value stands
-            after this warm-up or after the longest. Decisions of a millisecond are compared in
-            their order.
-        differing: Number of these in which it differs, or stands after only one of the two.
+        name: Name of the value; `decision` for side, reason, wish and validity, and for a purchase
+            the confidence if risk requires one.
+        readings: Number of readings, one for each decision on a symbol, that have the value after
+            this warm-up or after the longest. Decisions of a millisecond are compared in their
+            order.
+        differing: Number of these in which it differs, or exists after only one of the two.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
         difference_max: Largest difference of two finite numbers, as text; None without one.
         ratio_max: Largest ratio of a difference to the value after the longest warm-up, in basis
-            points. Its moment may be another than that of `difference_max`. None where no
-            difference has a ratio, as the value after the longest is zero or no number.
+            points. Its moment may differ from that of `difference_max`. None if no difference has
+            a ratio, as the value after the longest is zero or no number.
     """
 
     name: str
@@ -149,7 +149,7 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
     """
     warmup, interval = job.config.market.warmup_bars, job.config.strategy.bar_interval
     job = job._replace(order=RULE)
-    # By the whole table: where one number is at its limit, the others still change.
+    # By the whole table: if one number is at its limit, the others still change.
     lengths = list(dict.fromkeys(_text(_scaled(warmup, factor)) for factor in FACTORS))
     own = lengths.index(_text(warmup))
     found: list[Readings] = []
@@ -214,7 +214,7 @@ class _ReadOff:
     Args:
         source: The market.
         strategy: The core that is read.
-        is_gated: Whether risk asks for a confidence, which then is part of the decision.
+        is_gated: Whether risk requires a confidence, which then is part of the decision.
     """
 
     def __init__(self, source: MarketSource, strategy: StrategyCore, *, is_gated: bool) -> None:
@@ -251,7 +251,7 @@ class _ReadOff:
             self.readings.append(Reading(ts, symbol, decision, facts["checks"]))
 
     def _is_read(self, symbol: str, ts: int, said: Decision) -> bool:
-        """Return whether a decision is that of the last look: a millisecond may have several."""
+        """Return whether a decision belongs to the last look: a millisecond may have several."""
         read_ts, read = self._read.get(symbol, (None, None))
         return read_ts == ts and read is said
 
@@ -285,7 +285,7 @@ def _value(reading: Reading | None, name: str) -> str | None:
 def _paired(
     one: Sequence[Reading], other: Sequence[Reading]
 ) -> list[tuple[int, Reading | None, Reading | None]]:
-    """Return the readings of the same moments beside each other, by time."""
+    """Return the readings of the same moments in pairs, by time."""
     first, second = _placed(one), _placed(other)
     return [
         (place[0], first.get(place), second.get(place))
@@ -335,7 +335,7 @@ def _gap(found: str | None, wanted: str | None) -> tuple[Decimal | None, int | N
 
 
 def _number(text: str | None) -> Decimal | None:
-    """Return the number of a strategy's text; None for NaN, Infinity and what is none."""
+    """Return the number in a strategy's text; None for NaN, Infinity and text without one."""
     try:
         number = Decimal(text or "")
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""Page of two results side by side: a night beside its backtest, two nights, or two backtests.
+"""Page of two results side by side: a night and its backtest, two nights, or two backtests.
 
 It is made of the pieces of the other pages: their figures, price charts and tables of round trips.
 Sides share one time axis if at least half of the time from the first beginning to the last end is

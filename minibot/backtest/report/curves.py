@@ -15,7 +15,7 @@ from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
 
 BAND_POINTS: Final = 240
-# From this many on, values that never fall are taken for a counter and not drawn.
+# If this many values or more never fall, they count as a counter and are not drawn.
 FEW: Final = 10
 
 
@@ -34,7 +34,7 @@ def equity_curve(result: BacktestResult) -> list[Point]:
 
 
 def band_of(results: Sequence[BacktestResult]) -> list[Span]:
-    """Return highest and lowest equity over time of one source's results; empty for one or none."""
+    """Return highest and lowest equity over time of a source's results; empty below two."""
     if len(results) < 2:
         return []
     from_ts = min(result.from_ts for result in results)
@@ -67,7 +67,7 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
 
 
 def _tells(values: Sequence[float]) -> bool:
-    """Return whether values are worth a picture.
+    """Return whether a picture of the values is worthwhile.
 
     They have to differ and, if there are `FEW` or more, to fall at least once.
     """

@@ -2,8 +2,8 @@
 
 It holds no wall-clock time, and no path but those in the source words, so equal words, files and
 profiles give equal bytes on every machine. The word of a run names its folder: as the command line
-wrote it, or in full where the command line gave the run's id. So the same run gives another
-document where its folder is written another way. The document's id is made from profile, sources,
+wrote it, or in full if the command line gave the run's id. So the same run gives another
+document if its folder is written another way. The document's id is made from profile, sources,
 their files and decisions.
 """
 
@@ -91,10 +91,10 @@ def files_of(word: str) -> JsonObject:
 def unchanged(words: Iterable[str]) -> Iterator[None]:
     """Refuse, at the end of a `with`, files behind source words that changed in it.
 
-    Backtests that are compared read their files anew, each in a process of its own.
+    Compared backtests each read their files again, in separate processes.
 
     Raises:
-        Refusal: One did, or came or went.
+        Refusal: A file changed, appeared or disappeared.
     """
     before = {word: _stamps(word) for word in words}
     yield
@@ -109,7 +109,7 @@ def unchanged(words: Iterable[str]) -> Iterator[None]:
 def _stamps(word: str) -> dict[Path, tuple[int, int, int]]:
     """Return identity, size and time of change of each file behind a source word.
 
-    There is none of a synthetic market, nor of a run, whose lines never change.
+    A synthetic market has none, nor has a run, whose lines never change.
     """
     kind, _, rest = word.partition(":")
     paths = [] if kind in ("generator", "run") else [find(name) for name in rest.split(",")]

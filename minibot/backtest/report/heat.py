@@ -85,7 +85,7 @@ def _places(largest: float, scale: int, places: int) -> int:
 
 
 def _cell(label: str, value: float | None, largest: float, scale: int, places: int) -> str:
-    """Return a cell with its value; on a phone its label, a month or an hour, stands beside it."""
+    """Return a cell with its value; on a phone it shows its label, a month or an hour."""
     if value is None:
         return "<td></td>"
     shown = ratios.text(value * scale, places) or ""

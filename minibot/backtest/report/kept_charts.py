@@ -1,7 +1,7 @@
 """Charts of a kept backtest as data: bars, lines and equity, as fine as a picture can show.
 
 A page of two results draws a kept backtest again from its charts, on the axis of the other one. The
-charts have a file of their own, because programs read the document.
+charts have a separate file, because programs read the document.
 """
 
 from __future__ import annotations

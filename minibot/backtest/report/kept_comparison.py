@@ -22,7 +22,7 @@ BACKTEST: Final = "backtest"
 # Section of keys that name folders; no decision depends on them.
 WHERE: Final = "paths."
 Span = tuple[int, int | None]
-"""Beginning and end, Unix ms; no end where none is on record."""
+"""Beginning and end, Unix ms; None for an end that is not on record."""
 NO_FIGURES: Final = "Neither has figures."
 
 
@@ -164,7 +164,7 @@ def figure_rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
 
 
 def _difference(shown: Shown, first: JsonObject, second: JsonObject) -> str | None:
-    """Return the second figure less the first as a decimal string; None if either is missing."""
+    """Return the second figure minus the first as a decimal string; None if either is missing."""
     values = [document["figures"].get(shown.key) for document in (first, second)]
     if None in values:
         return None

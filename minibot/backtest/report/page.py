@@ -53,7 +53,7 @@ from minibot.report.markup import (
 from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
-# The newest trades stand open, those before them are folded.
+# The newest trades are unfolded, the earlier ones folded.
 ROWS_SHOWN: Final = 30
 STRETCHES_SHOWN: Final = 400
 SYMBOLS_DRAWN: Final = 12
@@ -132,7 +132,7 @@ def _tiles(about: JsonObject) -> str:
 
 
 def _held_against(about: JsonObject) -> str:
-    """Return the rule of buy-and-hold, and the change of each symbol where there are several."""
+    """Return the rule of buy-and-hold, and the change of each symbol if there are several."""
     market = about["market"]
     found = market["symbols"]
     if not found:
@@ -320,7 +320,7 @@ def _trades(trades: Sequence[JsonObject]) -> str:
 def _trade_cells(trade: JsonObject) -> list[str]:
     """Return a trade as cells, with the exit that was hit in place of its code."""
     *cells, code = tables.trade_cells(trade)
-    return [*cells, trade.get("left_because") or code]  # Older kept results have the code alone.
+    return [*cells, trade.get("left_because") or code]  # Older kept results have only the code.
 
 
 def _refusals(about: JsonObject) -> str:

@@ -141,7 +141,7 @@ def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int) -> str:
 
 
 def _has_room(panel: Panel, value: float) -> bool:
-    """Return whether a label at a value stands clear of those at both ends."""
+    """Return whether a label at a value keeps clear of the labels at both ends."""
     y = panel.y(value)
     return panel.top + LABEL_ROOM < y < panel.top + panel.height - LABEL_ROOM
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 PLACES: Final = 6
-# A deviation below this share of the mean is what rounding leaves of none.
+# A deviation below this share of the mean is only a rounding error.
 ROUNDING: Final = 1e-12
 
 
@@ -39,7 +39,7 @@ def volatility(returns: Sequence[float], per_year: int) -> float | None:
 def sharpe(returns: Sequence[float], per_year: int) -> float | None:
     """Return mean over standard deviation, scaled to a year; the risk-free rate is zero.
 
-    Returns that differ by rounding alone have no deviation, and give None.
+    Returns that differ only by rounding have no deviation, and give None.
     """
     middle, spread = mean(returns), deviation(returns)
     if middle is not None and spread is not None and spread <= abs(middle) * ROUNDING:
@@ -64,7 +64,7 @@ def cagr(returns: Sequence[float], per_year: int) -> float | None:
     """Return the compound annual growth rate of all returns together.
 
     A loss of everything gives -1. None for a loss of more than everything, for no return at all,
-    and for a rate beyond the floats, as of a few hours that more than double.
+    and for a rate beyond the floats, such as a doubling within a few hours.
     """
     growth = 1 + compounded(returns)
     if not returns or growth < 0:
@@ -106,7 +106,7 @@ def reward_risk(results: Sequence[int]) -> float | None:
 
 
 def profit_factor(results: Sequence[int]) -> float | None:
-    """Return the sum of wins over the sum of losses; None without losses, 0 with losses alone."""
+    """Return the sum of wins over the sum of losses; None without losses, 0 with only losses."""
     losses = -sum(result for result in results if result < 0)
     return sum(result for result in results if result > 0) / losses if losses else None
 

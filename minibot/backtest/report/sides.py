@@ -49,7 +49,7 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
 
     Args:
         record: The run.
-        facts: Facts of the run; by default those kept beside its report.
+        facts: Facts of the run; by default the facts kept with its report.
 
     Raises:
         Refusal: The run's manifest cannot be read.

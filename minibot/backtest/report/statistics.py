@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Shown(NamedTuple):
     """Figure as it is shown: its key in the document, its label, and its format.
 
-    `better` says which of two a trader prefers: 1 the larger, -1 the smaller, 0 neither.
+    `better` is 1 if a trader prefers the larger of two, -1 for the smaller, 0 for no preference.
     """
 
     key: str

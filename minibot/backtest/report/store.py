@@ -1,7 +1,7 @@
 """Store of kept backtests: `var/backtests/<id>/` with `result.json`, charts and `report.html`.
 
 Each file is written atomically, the document last; the three together are not, so a failed write
-may leave a new page beside an earlier document. The document carries its own sha256. The same
+may leave a new page with an earlier document. The document carries its own sha256. The same
 backtest of the same build has the same id and bytes; keeping it again only makes it the newest. A
 build whose figures differ replaces the result of the same id.
 """

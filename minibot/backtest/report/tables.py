@@ -1,6 +1,6 @@
 """Tables of a backtest's document, as wide as the terminal; in a pipe, a hundred columns wide.
 
-They are made from the document alone, so a kept result reads as it did when it was made.
+They are made only from the document, so a kept result reads as it did when it was made.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def head_lines(document: JsonObject) -> list[str]:
 
 
 def assumed(document: JsonObject) -> list[str]:
-    """Return the assumptions, one sentence each: the sources', and that of entries at a low."""
+    """Return the assumptions, one sentence each: those of the sources, and of entries at a low."""
     count = document.get("entered_at_low", 0)  # Older results have none.
     if not count:
         return [*document["assumptions"]]

@@ -29,11 +29,11 @@ class Trade:
     """One round trip, numbered from 1 in the order of the entries.
 
     Attributes:
-        entry_reason: Reason code of the signal behind its first entry; `unknown` where none is
-            found. `carried_in` where the run sold a position from before it and bought no more.
-        exit_reason: Reason code of the risk action behind its last exit; `unknown` where none is
+        entry_reason: Reason code of the signal that caused its first entry; `unknown` if none is
+            found. `carried_in` if the run sold a position from before it and bought no more.
+        exit_reason: Reason code of the risk action that caused its last exit; `unknown` if none is
             found, `open` while any of the position is held.
-        left_because: Reason of its last exit in words, such as the stop that was hit; empty where
+        left_because: Reason of its last exit in words, such as the stop that was hit; empty if
             `exit_reason` is `open` or `unknown`.
     """
 

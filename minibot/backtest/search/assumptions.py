@@ -1,10 +1,10 @@
 """Fill assumptions: the same backtest under several, as the band of its result.
 
-A single number depends on the assumption behind it. One number for each shows how much of a
+A single number depends on its assumption. One number for each assumption shows how much of a
 result comes from the market and how much from the assumption. The band has all of `FILL_MODELS`;
 `book`, which needs recorded books, is in it only as the profile's own.
 
-`touch` and `queue` differ in nothing but limit orders that rest. A backtest under one of them that
+`touch` and `queue` differ only in resting limit orders. A backtest under one of them that
 sent no limit order is therefore the backtest under the other too, and is not run again.
 """
 
@@ -47,7 +47,7 @@ def band_jobs(job: Job) -> dict[str, Job]:
 
     A recorded run of `is_night` comes first, in recorded order. Then come the profile's own
     assumption and the others of `FILL_MODELS`, all in rule order, so they differ from each other
-    in fills alone.
+    only in fills.
     """
     own = night_assumption(job)
     names = [own, *(name for name in FILL_MODELS if name != own)]
@@ -60,7 +60,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
     This process runs the first job and keeps the values of its signals for the page. The others
-    run in workers beside it if `jobs` is above 1, else here; their reviews have no events. The
+    run in parallel workers if `jobs` is above 1, else here; their reviews have no events. The
     later of `touch` and `queue` waits for the earlier. If the earlier sent no limit order, its
     decisions are taken for the later too, else this process runs the later.
 
@@ -73,7 +73,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     reviews: dict[str, Review] = {}
     with Workers(jobs) as workers:
         # The later of a pair waits for the earlier, whose decisions mostly serve both. The page
-        # draws a strategy's lines under the first assumption alone.
+        # draws a strategy's lines only under the first assumption.
         begun = {
             name: workers.begin(review_of, each._replace(draws=False))
             for at, (name, each) in enumerate(tasks.items())
@@ -105,6 +105,6 @@ def review_of(job: Job) -> Review:
         result = run_job(job, DecisionRecord(has_values=False))
         review = Review.of(result)
         result.forget_events()
-        # Candles are drawn of the first alone.
+        # Candles are drawn only for the first.
         result.prices = {symbol: [] for symbol in result.prices}
     return review

@@ -22,7 +22,7 @@ class Job(NamedTuple):
     """One backtest.
 
     Attributes:
-        words: Source words, as of `--source`.
+        words: Source words, as given to `--source`.
         profile: The resolved profile.
         sets: Texts `section.key=value` on top of it.
         span: The part of the market that is traded.
@@ -48,9 +48,9 @@ class Job(NamedTuple):
         """Profile with its changes applied.
 
         Raises:
-            ConfigError: The profile is invalid; without changes, the schema alone judges it.
+            ConfigError: The profile is invalid; without changes, only the schema judges it.
         """
-        # Here and below: loaded by those who run a job, so that a command starts without it.
+        # Here and below: loaded only to run a job, so that a command starts without it.
         from minibot.runtime.configuration.config import config_with
 
         return config_with(self.profile, self.sets)

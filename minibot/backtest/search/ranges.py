@@ -92,7 +92,7 @@ def _values(text: str, rest: str) -> list[str]:
         if step <= 0 or high <= low:
             raise _refused(text)
         steps = (high - low) / step
-    except ArithmeticError as error:  # An exponent beyond those of decimals.
+    except ArithmeticError as error:  # An exponent beyond the range of decimals.
         raise _too_many(text) from error
     # Before it is made an integer: one of thousands of digits has no text.
     if steps >= POINTS_MAX:

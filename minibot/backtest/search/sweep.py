@@ -78,10 +78,10 @@ class Row:
 
 
 def refuse_twice(flag: str, keys: Sequence[str]) -> None:
-    """Refuse a key that stands twice: the later one would silently win.
+    """Refuse a key that occurs twice: the later one would silently win.
 
     Raises:
-        ConfigError: A key stands twice.
+        ConfigError: A key occurs twice.
     """
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1:
@@ -125,11 +125,11 @@ def _divided(text: str) -> Iterator[str]:
 def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     """Return the settings of each point, the last axis changing fastest.
 
-    Points that are refused become rows that say so, as of two averages the slow one may not be
-    faster, but each value has to be accepted in one point at least.
+    Refused points become rows that say so: two values may contradict each other, as a slow average
+    that is faster than the fast one. Each value has to be accepted in at least one point.
 
     Raises:
-        ConfigError: A key stands twice, too many points, the length of a night, or a value that no
+        ConfigError: A key occurs twice, too many points, the length of a night, or a value that no
             point accepts; each violation is named once, without its point.
     """
     refuse_twice("--sweep", [axis.key for axis in axes])
@@ -212,7 +212,7 @@ def run_sweep(
 def ranked(rows: Sequence[Row], key: str) -> list[Row]:
     """Return the rows, the best by a figure first, ties in given order.
 
-    Those that were stopped come behind them, as their figures are of a shorter time, and those
+    Stopped ones come after them, as their figures cover a shorter time, and those
     without the figure last.
     """
     shown = _shown(key)
@@ -244,7 +244,7 @@ def sweep_document(job: Job, axes: Sequence[Axis], rows: Sequence[Row], key: str
 
 
 def keep_search(document: JsonObject, name: str, var: Var) -> Path:
-    """Keep a sweep or a search beside the kept backtests and return its file."""
+    """Keep a sweep or a search with the kept backtests and return its file."""
     folder = var.backtests / str(document["id"])
     ensure_folder(folder)
     write_hashed(folder / name, document, generation=1)

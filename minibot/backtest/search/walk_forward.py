@@ -1,7 +1,7 @@
 """Walk-forward search: optimise on one stretch of time, judge on the next, unseen one.
 
-A search fits the past on which it ran; the time after it shows how much of that was luck. So the
-figure that counts is the one out of sample, window by window, beside that of the unchanged profile
+A search fits the past on which it ran; the time after it shows how much of the fit was luck. So the
+figure that counts is the one out of sample, window by window, next to that of the unchanged profile
 over the same time.
 
 The same seed gives the same result with any number of processes: trials are drawn in rounds of a
@@ -44,7 +44,7 @@ WINDOW_MS_MIN: Final = 60_000
 # Figures that grow with time: they are compared over equal lengths of time.
 SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
 PLACES: Final = Decimal("0.00000001")
-# Figures with money or a trade in them even of a loss: judged by the gain, or from where it begins.
+# Figures that hold money or a trade even after a loss: judged by the gain above their base.
 JUDGED_BY: Final = {"equity": "pnl"}
 BREAK_EVEN: Final = {"profit_factor": Decimal(1)}
 
@@ -112,7 +112,7 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
     Args:
         job: The backtest, whose market has to have a known end.
         count: Number of windows.
-        train_ratio: Length of the searched stretch over that of the judged one.
+        train_ratio: Ratio of the searched stretch's length to the judged one's.
 
     Raises:
         Refusal: The market has no known end, its judged stretches would be shorter than a minute or
@@ -145,7 +145,7 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 def _refuse_empty(source: MarketSource, windows: Sequence[Window]) -> None:
     """Refuse a source without data in one of the stretches, whose backtests would be refused.
 
-    A hole in ticks or messages is found by its backtest alone.
+    Only its backtest finds a hole in ticks or messages.
     """
     series = source.series if isinstance(source, BarSource) else None
     opens = [] if series is None else [bar.open_ts for bar in series.candles()]
@@ -172,11 +172,11 @@ def _refuse_empty(source: MarketSource, windows: Sequence[Window]) -> None:
 def judge(job: Job, ranges: Sequence[Range]) -> None:
     """Check that the profile and its strategy accept the first and the last value of each range.
 
-    Each is tried beside the profile's other keys, then beside the first and the last values of the
+    Each is tried with the profile's other keys, then with the first and the last values of the
     other ranges, as the slow one of two averages has to be above the fast one.
 
     Raises:
-        ConfigError: One of these values is refused beside each of them, or a key stands twice.
+        ConfigError: One of these values is refused with all of them, or a key occurs twice.
     """
     refuse_twice("--vary", [each.key for each in ranges])
     for each in ranges:
@@ -336,11 +336,11 @@ def _length(span: Span) -> Decimal:
 def parts_company(found: Found, figure: str) -> bool:
     """Return whether a window was stopped out of sample, or is much worse there than in sample.
 
-    A gain is much worse below half, a loss or a cost above double. Beside a figure of 0 in sample,
+    A gain is much worse below half, a loss or a cost above double. If the figure in sample is 0,
     any worse figure is much worse. A missing figure counts as much worse. Equity is judged by its
-    gain, a profit factor by what it is above 1.
+    gain, a profit factor by its excess over 1.
     """
-    if found.test.stop:  # Its figure is that of the time before the stop.
+    if found.test.stop:  # Its figure covers only the time before the stop.
         return True
     figure = JUDGED_BY.get(figure, figure)
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)

@@ -1,7 +1,7 @@
 """Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
 `intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own. An
-interval that is no multiple of the file's is left out, or refused where the strategy decides on it.
+interval that is no multiple of the file's is left out, or refused if the strategy decides on it.
 Bars before the time range are history and feed indicators only.
 """
 
@@ -30,7 +30,7 @@ from minibot.simulator.venue.instruments import symbol_infos
 if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
 
-# Model of the touch where the profile names none.
+# Model of the touch if the profile names none.
 DEFAULT_SPREAD_BPS = "1"
 DEFAULT_SIZE_PERCENT = 5
 SPREAD_PLACES = 2
@@ -56,7 +56,7 @@ class BarSource:
         self.origin_ms = max(span.from_ms or 0, series.first_ts)
         self._end_ts = series.end_ts
         if span.to_ms is not None and span.to_ms < series.end_ts:
-            # Whole bars alone: no position could be closed after the last of them.
+            # Only whole bars: no position could be closed after the last of them.
             self._end_ts = open_of(series.interval, span.to_ms)
         self.end_ms: int | None = self._end_ts
         self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
@@ -255,7 +255,7 @@ def _joined(former: Candle, later: Candle) -> Candle:
 
 
 def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
-    """Return the assumptions that replace what the file lacks, as sentences."""
+    """Return the assumptions that replace the file's missing data, as sentences."""
     symbol, spread = series.symbol, format_fixed(model.spread_bps, SPREAD_PLACES)
     return (
         f"{symbol}: bars of {series.interval} alone; inside a bar open, low, high, close in this "
@@ -285,7 +285,7 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
 
 
 def _too_slow(series: BarSeries, latency_ms: int, most_ms: int) -> ConfigError:
-    """Return the error for orders that arrive when a bar no longer tells where the price was."""
+    """Return the error for orders that arrive when a bar no longer shows where the price was."""
     return ConfigError(
         f"{series.name}: in bars of {series.interval} no order of {latency_ms} ms can be placed.",
         [f"execution.latency_market_ms, latency_drawn_market_ms: at most {most_ms} here"],

@@ -122,7 +122,7 @@ def _take_snapshot(feed: Feed, frame: Frame, now_ms: int) -> None:
     try:
         snapshot = parse(orjson.loads(frame.data), SNAPSHOT_LEVELS_MAX)
     except ValueError:
-        return  # No snapshot, as the venue's own state would find.
+        return  # No usable snapshot.
     feed.on_snapshot(frame.symbol, snapshot, now_ms)
 
 

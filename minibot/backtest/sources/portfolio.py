@@ -1,6 +1,6 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-Rules that come at its origin come before all else there, as in a night, so that a strategy knows
+Rules at its origin come before all other events there, as in a night, so that a strategy knows
 every symbol from the first bar of history on.
 
 Beats of several sources at the same time become one: the beat of the first of these sources, in the
@@ -72,5 +72,5 @@ class Merged:
 
 
 def is_behind_rules(root: Root) -> bool:
-    """Return whether an event waits for the rules of all symbols where it comes with them."""
+    """Return whether an event waits for the rules of all symbols if it comes at the same time."""
     return not isinstance(root.payload, Instrument)

@@ -1,4 +1,4 @@
-"""Recorded run as a market: the events of its night themselves, by time.
+"""Recorded run as a market: the very events of its night, by time.
 
 The watchdog's events (opening, halts, ending) are among them, at their own time. A time range with
 an end adds a `run_ending`. In the same millisecond, events of `control` come before market events,

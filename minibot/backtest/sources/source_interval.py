@@ -1,7 +1,7 @@
-"""Source interval: a strategy decides on the file's bars where its profile's are finer.
+"""Source interval: a strategy decides on the file's bars if its profile's are finer.
 
 A night's profile decides on bars of one second (`1s`), which a file of minutes lacks. An interval
-that a person chose is never replaced: where it does not fit, the source refuses and names one that
+that a person chose is never replaced: if it does not fit, the source refuses and names one that
 does. Every interval is one of `INTERVALS`.
 """
 
@@ -108,7 +108,7 @@ def fitted_words(before: Config, after: Config) -> str:
 def _longer(interval: str, bars: int) -> str:
     """Return the shortest interval that has at least `bars` of the given one, else the longest.
 
-    It is never the calendar month, of which the market builds no bars.
+    It is never the calendar month, as the market builds no bars of a month.
     """
     longer = [name for name in INTERVAL_MS if name != interval and divides(interval, name)]
     wanted = max(2, bars) * _length(interval)

@@ -48,7 +48,7 @@ def open_market(
         config: The resolved profile.
         span: The part of the market that is traded.
         treatment: How defects in `klines:` files are treated; they are refused by default.
-        order: Event order of a recorded run: `rule`, or `logged`, used under its own profile alone.
+        order: Event order of a recorded run: `rule`, or `logged`, used only under its own profile.
 
     Raises:
         ConfigError: A word is unknown, two words cannot be combined, or a symbol does not end with
@@ -94,7 +94,7 @@ def _opened(
     kind, _, rest = word.partition(":")
     if kind != COLUMNS or not rest:
         return [_open(word, config, span, treatment)]
-    # Here and below: a kind of source is loaded where a word names it.
+    # Here and below: a kind of source is loaded only if a word names it.
     from minibot.backtest.sources.bars import BarSource
     from minibot.backtest.sources.ticks import TickSource
 
@@ -184,7 +184,7 @@ def _candle(kline: Kline, interval: str) -> Candle:
 
 
 def _plain(word: str, path: Path) -> BarSeries | None:
-    """Return a clean file as columns; None for one that has to be looked at row by row."""
+    """Return a clean file as columns; None for a file that has to be read row by row."""
     # Loaded where rows are walked: arrays are a good part of a start.
     from minibot.data.plain_klines import plain_klines
 

@@ -1,6 +1,6 @@
 """Words that name a source of history, and the event orders of a recorded run.
 
-A module of their own lets a command line name sources without loading one.
+A separate module lets a command line name sources without loading one.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ MILLISECONDS_DIGITS: Final = 13
 
 
 class Span(NamedTuple):
-    """Span from a moment (included) to a moment (excluded), Unix ms; None is without a bound."""
+    """Span from a moment (included) to a moment (excluded), Unix ms; None for no bound."""
 
     from_ms: int | None = None
     to_ms: int | None = None
@@ -53,7 +53,7 @@ def parse_span(text: str) -> Span:
     Args:
         text: Each bound is a date `20250131`, a time `202501311200` or `20250131120000`, Unix
             seconds (10 digits) or milliseconds (13 digits), in UTC; the two may differ in form. A
-            date stands for its midnight, so the day of TO is left out.
+            date means its midnight, so the day of TO is left out.
 
     Raises:
         ConfigError: Wrong form, or an end that is not after the beginning.
