@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the messages; 0 when each arrived, 1 when one did not, 2 without alerts."""
+    """Send the messages; 0 when all arrived, 1 when one did not, 2 without alerts."""
     # Imported here because `--help` needs none of it.
     from minibot.ops.alerts.target_trial import note_trial, try_targets
     from minibot.ops.alerts.targets import secrets_of

@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def is_compilable(words: list[str], config: Config) -> bool:
-    """Return whether compiled cores do most of a backtest: rows, and no strategy of a user's."""
+    """Return whether compiled cores do most of a backtest: rows, and no user's strategy."""
     kinds = {word.partition(":")[0] for word in words}
     return kinds <= {KLINES, COLUMNS} and config.strategy.name in SHIPPED
 
@@ -117,7 +117,7 @@ def name_runs(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def changed_run(arguments: argparse.Namespace, words: Sequence[str]) -> JsonObject | None:
-    """Return the recorded run's profile if it is the one that is changed, else None."""
+    """Return the recorded run's profile if that is the profile to change, else None."""
     from minibot.backtest.sources.source_spec import run_of
 
     recorded = run_of(words) if words else None
@@ -154,7 +154,7 @@ def market_profile(
 ) -> tuple[Config, tuple[str, ...]]:
     """Return the profile: the named one, or that of the night if the source is a recorded run.
 
-    Where the source's bars are longer than the profile's, the profile decides on the source's; the
+    If the source's bars are longer than the profile's, the profile decides on the source's; the
     second value then says so, as does a line on stderr.
     """
     from minibot.backtest.sources.source_interval import fitted_sets, fitted_words

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not flags:
         raise Refusal(f"there is no STOP.flag in {var.root}.", "Nothing to clear.", exit_code=3)
     refuse_living(var)
-    ensure_folder(var.root)  # A run may have lost the folder; its remains stand beside it.
+    ensure_folder(var.root)  # A run may have lost the folder; its notes lie next to it.
     try:
         with RunLock(var):
             stopped = clear_flag(var, who(), arguments.reason)

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def closing_lines(figures: JsonObject, nights: int, night_ms: int, edge: str) -> list[str]:
-    """Return the result beside the market's, whether there is an edge, and the next command.
+    """Return the result next to the market's, whether there is an edge, and the next command.
 
     Args:
         figures: Key figures of the backtest.

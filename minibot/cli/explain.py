@@ -122,7 +122,7 @@ def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation
 
 
 def _require_question(arguments: argparse.Namespace) -> None:
-    """Refuse combinations of flags of which the answer would silently ignore some."""
+    """Refuse combinations of flags if the answer would silently ignore one of them."""
     is_narrowed = arguments.from_time is not None or arguments.to_time is not None
     if is_narrowed and not arguments.why_not:
         raise Refusal("--from and --to go with --why-not.", "For one moment: --at TIME")

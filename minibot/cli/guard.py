@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch until Ctrl-C or SIGTERM; 0 then, 2 without alerts or beside another guard."""
+    """Watch until Ctrl-C or SIGTERM; 0 then, 2 without alerts or if another guard runs."""
     # Imported here because `--help` needs none of it.
     from minibot.kernel.codes import QUEUE_LOCKED
     from minibot.ops.alerts.delivery import Delivery
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     alerts = config.alerts
 
     def further(left: Outbox) -> Delivery:
-        """Return a delivery with targets of its own: its end cancels what they send."""
+        """Return a delivery with its own targets: its end cancels their messages."""
         return Delivery.of_profile(left, alerts, targets_of(alerts, secrets)[0])
 
     section, ping_url = config.guard, ""

@@ -33,9 +33,9 @@ COMPLETING = "_ARGCOMPLETE"
 NAME_MAX = 200
 # Largest number of characters shown of a word of the command line.
 WORD_MAX = 60
-# Likeness from which a known word is named for an unknown one: a slip of the pen, no nonsense.
+# Least likeness for naming a known word instead of an unknown one: a typing error, no nonsense.
 NEAR_MIN = 0.61
-# Help of `--json`, where a verb has no `JSON` of its own.
+# Help of `--json`, if a verb has no `JSON` itself.
 JSON = "one JSON document on stdout"
 # Letters for flags in other bots, for users who are used to them.
 LETTERS = {"-c": "--config", "-i": "--timeframe", "-p": "--pairs", "-s": "--strategy"}
@@ -65,7 +65,7 @@ def verbs(only: str | None = None) -> dict[str, ModuleType]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of a command line that refuses in one line and names the flag that was meant."""
+    """Parser of a command line that refuses in one line and names the intended flag."""
 
     def __init__(self, **words: Any) -> None:
         words.setdefault("formatter_class", HelpText)
@@ -126,7 +126,7 @@ def parser(only: str | None = None) -> Parser:
 
 
 def verb_parser(top: Parser, name: str) -> Parser:
-    """Return the parser of one verb, named by itself or its alias, from the one of all."""
+    """Return the parser of one verb, by its name or alias, from the parser of all."""
     return next(
         found
         for action in top._actions
@@ -166,7 +166,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _complete() -> int:
-    """Write completions for the shell; 2 where the extra is missing, as nobody reads a message."""
+    """Write completions for the shell; 2 if the extra is missing, as no one reads a message."""
     try:
         # Imported here because only a shell that completes needs it.
         from minibot.cli.support.completing import complete
@@ -201,7 +201,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line of a verb; flags may stand between its words.
 
     Raises:
-        SystemExit: The command line is wrong, which has been printed, or asks for help.
+        SystemExit: The command line is wrong, as printed, or asks for help.
     """
     top = parser(argv[0])
     command = verb_parser(top, argv[0])
@@ -309,7 +309,7 @@ def _unheard() -> int:
     The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
     not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run.
     """
-    # Imported here because only a verb that was not heard needs it.
+    # Imported here because only a verb whose output failed needs it.
     from minibot.cli.support.output import drop_reader
 
     drop_reader(sys.stdout)

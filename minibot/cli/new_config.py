@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(file=sys.stderr)
         raise Refusal("interrupted.", NOTHING_WRITTEN) from error
     try:
-        # Half a letter, which the check refuses, has no UTF-8: JSON's own escape stands for it.
+        # A lone surrogate, which the check refuses, has no UTF-8: JSON's escape replaces it.
         write_atomic(path, _text(overlay).encode(errors="backslashreplace"))
         config = load_config(path)
         as_typed(load_config(path, arguments.set))
@@ -142,7 +142,7 @@ def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
     Alerts that `--set` names need no answer, and are no answer of one line.
 
     Raises:
-        ConfigError: A flag's answer cannot be.
+        ConfigError: A flag's answer is invalid.
         Refusal: The terminal's input ended.
     """
     answers: dict[str, str] = {}
@@ -182,7 +182,7 @@ def _set_value(question: Question, layers: Layers, before: Mapping[str, str]) ->
 
 
 def _sets_targets(layers: Layers) -> bool:
-    """Return whether `--set` says who is alerted."""
+    """Return whether `--set` names the targets of alerts."""
     named = ("alerts", "alerts.targets", "alerts.commands")
     return any(
         origin == SET and (key in named or key.startswith(("alerts.targets.", "alerts.commands.")))
@@ -191,7 +191,7 @@ def _sets_targets(layers: Layers) -> bool:
 
 
 def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:
-    """Return the terminal's answer, asking again until it can be.
+    """Return the terminal's answer, asking again until it is valid.
 
     Raises:
         Refusal: The input ended.
@@ -212,10 +212,10 @@ def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:
 
 
 def _overlay(name: str, arguments: argparse.Namespace) -> JsonObject:
-    """Return the overlay: the keys that are changed first, the answers, and those of `--set`.
+    """Return the overlay: the keys usually changed first, the answers, and the keys of `--set`.
 
     Raises:
-        ConfigError: A text of `--set` cannot be, see `_layers`; or an answer cannot be.
+        ConfigError: A text of `--set` is invalid, see `_layers`; or an answer is.
     """
     given = _layers(arguments.set)
     answers = _answers(arguments, given)
@@ -241,7 +241,7 @@ def _layers(sets: Sequence[str]) -> Layers:
     """Return the base with the texts of `--set` over it.
 
     Raises:
-        ConfigError: A text is none, names a key inside a value, or gives a section as a whole.
+        ConfigError: A text is no `key=value`, names a key inside a value, or gives a whole section.
     """
     base = read_profile(BASE)
     layers = Layers(base.raw, dict(base.origin))

@@ -35,7 +35,7 @@ NEEDED = {
     "trail_pullback": ("risk.hard_stop_bps=1000",),
     "maker_grid": ("risk.limit_entries_max=3", "execution.order_ttl_market_ms=3600000"),
 }
-"""Keys that an example needs beside the demo's profile, by its name."""
+"""Keys that an example needs besides the demo's profile, by its name."""
 
 EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBand", **LIBRARY}
 

@@ -21,7 +21,7 @@ _DEMO_PURPOSE = "a night on a recording, ten times as fast: 40 s"
 
 
 class Step(NamedTuple):
-    """A command to type, and what it is for."""
+    """A command to type, and its purpose."""
 
     command: str
     purpose: str
@@ -88,7 +88,7 @@ def _after(record: RunRecord) -> tuple[str, list[Step]]:
 
 
 def _night() -> str:
-    """Return the command of the next night: `night` alone takes the only own profile."""
+    """Return the command of the next night: plain `night` takes the only own profile."""
     own = own_profiles(Path.cwd())
     return "minibot night" if len(own) < 2 else f"minibot night --config {own[0].name}"
 

@@ -91,7 +91,7 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 def _open_page(config: Config) -> None:
-    """Print the code that opens the page, and start what opens it once it stands."""
+    """Print the code that opens the page, and start the process that will open it."""
     from minibot.cli.support.page_opening import open_soon
     from minibot.kernel.files import ensure_folder
     from minibot.ops.one_time_code import CODE_S, Codes

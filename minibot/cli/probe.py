@@ -37,7 +37,7 @@ EXAMPLE = "minibot probe --config config/nore.v1.json"
 SYNC_SAMPLES = 1000
 BATCH_SAMPLES = 50
 SECONDS = 10.0
-# Below it nothing is measured; an hour shows what a disk does once its cache is full.
+# A shorter time measures nothing; an hour shows a disk with a full cache.
 SECONDS_MIN = 0.1
 SECONDS_MAX = 3600.0
 # Shares of the time for each of three queue rates and two series of syncs; wake-ups follow.

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) -> int:
-    """Show, for a run that cannot be replayed, what is left of it and what is missing."""
+    """Show the remains of a run that cannot be replayed, and what is missing."""
     left = what_is_left(run_dir)
     document = {
         "run_id": run_dir.name,
@@ -175,7 +175,7 @@ def window_of(arguments: argparse.Namespace, span: Span) -> Window:
 
 
 def window_between(first: str | None, last: str | None, span: Span) -> Window:
-    """Return the window between two times of a run, the second excluded; None is no bound.
+    """Return the window between two times of a run, the second excluded; None for no bound.
 
     Raises:
         Refusal: A time is outside the run, or the window is empty.

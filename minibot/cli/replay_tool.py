@@ -18,7 +18,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the verb behind the tool and return its exit code."""
+    """Run the verb of the tool and return its exit code."""
     # Imported here, because `main` imports every verb.
     from minibot.cli.main import run as run_verb
 

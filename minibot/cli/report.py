@@ -57,7 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the screen, or what the flags ask for; reads nothing but the run's folder."""
+    """Print the screen, or the report that the flags name; reads only the run's folder."""
     # Imported here because `--help` needs nothing of a run.
     from minibot.report.html import write_report
     from minibot.report.morning_screen import morning_screen
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_fitting(arguments: argparse.Namespace) -> None:
-    """Refuse flags of another report than the one asked for: they would be silently ignored."""
+    """Refuse flags of a report that is not the chosen one: they would be silently ignored."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     is_span = bool(given & {"performance", "portfolio"})
     owners = (
@@ -113,7 +113,7 @@ def _file_of(named: Path | None) -> Path | None:
     """Return the file that a flag names; None without the flag.
 
     Raises:
-        Refusal: A folder stands there; files that belong to it would be written beside it.
+        Refusal: There is a folder of that name; further files would be written next to it.
     """
     if named is None:
         return None
@@ -124,7 +124,7 @@ def _file_of(named: Path | None) -> Path | None:
 
 
 def _write_page(night: Night, out: Path) -> None:
-    """Write a night's page to a file outside its run; a file that stands there is replaced."""
+    """Write a night's page to a file outside its run; an existing file is replaced."""
     from minibot.report.html import page
 
     if out.resolve().is_relative_to(night.recorded.run_dir.resolve()):
@@ -176,7 +176,7 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole; one that stands there is replaced."""
+    """Write a file whole; an existing one is replaced."""
     from minibot.kernel.files import write_atomic
 
     try:

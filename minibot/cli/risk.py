@@ -35,7 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what risk told last, and what is left now; of a finished run as of its last event."""
+    """Show the last report of risk, and what is left now; for a finished run, at its last event."""
     # Imported here because `--help` needs none of it.
     from minibot.replay.risk_at import headroom_at
     from minibot.replay.run_status import by_this_code, open_run
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             with by_this_code(status), progress_bar("going to that time") as progress:
                 headroom = headroom_at(recorded, now_ms, progress)
-        except Refusal as refusal:  # Tier and locks stand on record all the same.
+        except Refusal as refusal:  # Tier and locks are on record all the same.
             say(f"note: nothing is known of what is left: {refusal}")
     document = risk_of(recorded, now_ms, headroom)
     if arguments.json:
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def now_of(recorded: Recorded, running: Path | None) -> int:
-    """Return the market time of a running run; of another one the time of its last tick.
+    """Return the market time of a running run; for another run, the time of its last tick.
 
     Args:
         recorded: The run.
@@ -75,12 +75,12 @@ def now_of(recorded: Recorded, running: Path | None) -> int:
 
 
 def is_in(recorded: Recorded, folder: Path | None) -> bool:
-    """Return whether a recorded run stands in a folder itself, and not as a copy of it."""
+    """Return whether a recorded run is the one in a folder, not a copy of it."""
     return folder is not None and folder.resolve() == recorded.run_dir.resolve()
 
 
 def live_headroom(var: Var, run_id: str) -> JsonObject | None:
-    """Return the headroom in the live status of a running run; None where that tells none now."""
+    """Return the headroom in the live status of a running run; None if there is none now."""
     from minibot.ops.figures_of_role import facts_of
     from minibot.ops.live_status import STALE_MS, LiveStatus
 
@@ -96,7 +96,7 @@ def live_headroom(var: Var, run_id: str) -> JsonObject | None:
 def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> JsonObject:
     """Return state, headroom and locks of a run as one JSON object.
 
-    Without a `risk_state` the state is null, as the profile has none of what it tells.
+    Without a `risk_state` the state is null, as the profile has none of its limits.
 
     Args:
         recorded: The run.
@@ -139,9 +139,9 @@ def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> Jso
 
 
 def campaigns_of(plans: Mapping[str, PositionPlan]) -> list[JsonObject]:
-    """Return the campaigns in progress by the plans told last, in the order of symbols.
+    """Return the campaigns in progress by the last reported plans, in the order of symbols.
 
-    What is left of the worst loss is that less the loss at the stop in force.
+    The rest of the worst loss is the worst loss minus the loss at the stop in force.
     """
     found = []
     for symbol, plan in sorted(plans.items()):

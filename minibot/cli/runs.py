@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_one(arguments: argparse.Namespace, run_dir: Path) -> int:
-    """Show a run's row as a table of its own; 0."""
+    """Show a run's row as a separate table; 0."""
     record = read_record(run_dir)
     records = read_records(var_of(arguments))
     # By folder: a copy has the id of the run that it was made of.

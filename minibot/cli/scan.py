@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(config: JsonObject) -> ScannerSettings:
-    """Return the settings of a configuration's scanner; without one those of minibot."""
+    """Return the settings of a configuration's scanner, else minibot's defaults."""
     from minibot.cores.core_profile import CoreProfile
     from minibot.strategies.scanner.scans import settings_of
     from minibot.strategies.scanner.settings import ScannerSettings
@@ -160,7 +160,7 @@ def _of_venue(arguments: argparse.Namespace) -> MarketScan:
 
 
 def rows_of(found: MarketScan) -> list[JsonObject]:
-    """Return each symbol as one JSON object, with what a model says of it."""
+    """Return each symbol as one JSON object, with a model's recommendation."""
     return [
         {**row.to_json(), "recommendation": found.recommended.get(row.symbol, "-")}
         | {"as_of_ms": found.scan.ts, "interval": found.interval, "regime": found.scan.regime.name}
@@ -206,7 +206,7 @@ def write_csv(var: Var, rows: list[JsonObject]) -> list[str]:
 
 
 def csv_of(told: list[JsonObject], rows: list[JsonObject]) -> str:
-    """Return rows as csv: a header, then a line a symbol; the columns are those of all rows."""
+    """Return rows as csv: a header, then one line per symbol, with the columns of all rows."""
     filters = [one["name"] for one in rows[0]["filters"]] if rows else []
     parts = ("value", "threshold", "passed")
     out = io.StringIO()

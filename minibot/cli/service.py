@@ -47,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Install, remove or show; 0, or 2 where a file of another origin stands."""
+    """Install, remove or show; 0, or 2 if there is a file of another origin."""
     # Imported here because `--help` needs none of it.
     if sys.platform == "win32":
         from minibot.cli.support.windows_tasks import WindowsTasks as Manager

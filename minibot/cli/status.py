@@ -136,7 +136,7 @@ def _backup(var: Var) -> JsonObject | None:
 
 
 def _backup_rows(said: JsonObject | None) -> list[Row]:
-    """Return why the last backup failed, or why older ones stay; nothing where all is well."""
+    """Return why the last backup failed, or why older ones stay; nothing if all is well."""
     if said is None:
         return []
     moment = f"at {date_clock(said['written_ms'])} UTC"
@@ -149,7 +149,7 @@ def _backup_rows(said: JsonObject | None) -> list[Row]:
     return []
 
 
-# --- what stands ------------------------------------------------------------------------------
+# --- the last run -----------------------------------------------------------------------------
 
 
 def _last_ended(var: Var, running: str | None) -> RunRecord | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HELP = "the live table of the running night, in any terminal; Ctrl-C leaves the night alone"
 EXAMPLE = "minibot watch"
 RUNNING_EVERY_S: Final = 2.0
-"""How often a run that shows nothing new is asked for its lock: its launcher may be gone."""
+"""Interval of checks of the lock of a run without a new status: its launcher may be gone."""
 FIRST_S: Final = 30.0
 """Longest wait of `--once` and `--json` for a status: a start shows its first within seconds."""
 
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the table until the run ends; 0 then and at Ctrl-C, 3 when no run is running.
 
-    With `--once` and `--json` 2 when the run tells no status.
+    With `--once` and `--json`, 2 when the run writes no status.
     """
     # Imported here because `--help` needs none of it.
     from rich.console import Console
@@ -70,7 +70,7 @@ def statuses_of(var: Var, run_id: str, first_s: float = math.inf) -> Iterator[Js
     """Yield each new status of a run, up to the one that says how it ended.
 
     Each has its age at that time, `status_age_ms`, and `is_stale`, as the page's figures do. One
-    that has become stale is yielded anew, until a newer one comes.
+    that has become stale is yielded again, until a newer one comes.
 
     Args:
         var: Folders of the run.
@@ -114,7 +114,7 @@ def _newer(status: LiveStatus, run_id: str) -> JsonObject | None:
 
 
 def _aged(status: JsonObject) -> JsonObject:
-    """Return a status with its age, and whether the run should have told a newer one by now."""
+    """Return a status with its age, and whether a newer one is overdue."""
     age_ms = max(0, wall_ms() - int(status["written_ms"]))
     is_stale = status["ended"] is None and age_ms > STALE_MS
     return {**status, "status_age_ms": age_ms, "is_stale": is_stale}

@@ -24,12 +24,12 @@ _INSTRUCTIONS: Final = {
     "sha2": "SHA extensions",
 }
 _VENDORS: Final = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
-# `IsProcessorFeaturePresent` knows these alone.
+# `IsProcessorFeaturePresent` knows only these.
 _WINDOWS: Final = {40: "AVX2", 41: "AVX-512"}
 
 
 def accelerators() -> list[str]:
-    """Return the names of what this machine has; empty where nothing can be read."""
+    """Return the names of this machine's accelerators; empty if nothing can be read."""
     return [*_instructions(), *gpus(NVIDIA, DRM)]
 
 

@@ -1,7 +1,7 @@
-"""Completion of a command line for the shell, which asks by variables of the environment.
+"""Completion of a command line for a shell, which requests it by environment variables.
 
 Only the verb that is typed is imported; without one the names of all verbs are enough. Runs,
-profiles and keys are looked up when they are asked for.
+profiles and keys are looked up only when needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VERB: Final = "VERB"
 
 
 def complete() -> None:
-    """Write the completions of the command line that the shell asks about, and end the process."""
+    """Write the completions of the shell's command line, and end the process."""
     line = os.environ.get("COMP_LINE", "")
     point = os.environ.get("COMP_POINT", "")
     argcomplete.autocomplete(asked_parser(line[: int(point)] if point.isdecimal() else line))
@@ -62,7 +62,7 @@ def _commands(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
 
 
 def _give_completers(command: argparse.ArgumentParser) -> None:
-    """Give each argument whose values can be looked up what looks them up."""
+    """Give a completer to each argument whose values can be looked up."""
     for action in command._actions:
         found: Callable[..., Iterable[str]] | None = None
         if action.metavar == RUN:

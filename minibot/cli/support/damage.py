@@ -1,4 +1,4 @@
-"""Remedy for a run in which a verb met damage: one sentence that says what can still be done."""
+"""Remedy for a run in which a verb met damage: one sentence with the next possible step."""
 
 from __future__ import annotations
 

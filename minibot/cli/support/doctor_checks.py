@@ -137,7 +137,7 @@ def _stream(config: Config) -> CheckResult:
 
 
 def rows(results: list[CheckResult]) -> Iterator[Row]:
-    """Yield the rows of each check with its level, and how to mend what is not OK."""
+    """Yield the rows of each check with its level, and the remedy if it is not OK."""
     for result in results:
         tone = _TONES[result.level]
         for number, line in enumerate(result.lines):
@@ -162,7 +162,7 @@ def as_json(results: list[CheckResult]) -> list[dict[str, object]]:
 
 
 def verdict(profile: str, results: list[CheckResult]) -> str:
-    """Return in one line whether the profile can run here, and the names of what to look at."""
+    """Return in one line whether the profile can run here, and the checks to look at."""
     failed, warned = (
         ", ".join(result.name for result in results if result.level == level)
         for level in (FAIL, WARN)

@@ -1,4 +1,4 @@
-"""Questions of `minibot new-config`: each judged at once, and what its answer sets in a profile.
+"""Questions of `minibot new-config`: each answer is judged at once and sets keys of a profile.
 
 An answer comes from a flag, from `--set`, from the terminal or from the default, in this order. A
 risk profile is the risk section of a shipped profile; its amounts grow and shrink with the cash.
@@ -38,7 +38,7 @@ AT_END: Final[Mapping[str, str]] = {"close": "fresh", "carry": "carry"}
 
 NO_ALERTS: Final = "none"
 COMMAND: Final = "run"
-"""The answer that alerts nobody, and the word before a program that is run for each alert."""
+"""The answer for no alerts, and the word before a program that is run for each alert."""
 
 _LOCAL: Final = "local"
 _PER_MINUTE: Final = 10
@@ -53,7 +53,7 @@ class Question:
 
     Attributes:
         name: Name of its answer, and of its flag without the dashes.
-        asks: The question's number and words, in one line.
+        asks: The question's number and text, in one line.
         key: Dotted key of the profile that holds the answer; a section's name, or empty for a set
             of keys.
         read: Returns the answer that a text means, from the text and the answers before it.
@@ -157,11 +157,11 @@ def _alerts(text: str, before: Mapping[str, str]) -> str:
 
 
 def _program(text: str) -> list[str]:
-    """Return a program and its words; one that is named by its path, by its whole path."""
+    """Return a program and its arguments; a program named by a path gets its whole path."""
     rule = _alerts_rule("commands")["additionalProperties"]
     try:
         words = _words(text)
-    except ValueError as error:  # A quotation mark without its second.
+    except ValueError as error:  # An unclosed quotation mark.
         raise ValueError(f"{_shown(text)} is no command: a quotation mark is missing") from error
     if not words:
         raise ValueError(f"{COMMAND} names no program: expected such as {COMMAND} notify.sh")
@@ -217,7 +217,7 @@ QUESTIONS: Final = (
         _alerts,
     ),
 )
-"""The questions in the order in which they are asked."""
+"""The questions in their order on the terminal."""
 
 
 def default_of(question: Question, raw: JsonObject, before: Mapping[str, str]) -> str:
@@ -271,14 +271,14 @@ def values_of(
 
 
 def _alert_values(answer: str) -> Iterator[tuple[tuple[str, str], Any]]:
-    """Yield the keys of alerts, and of the guard that tells by them; none without alerts."""
+    """Yield the keys of alerts, and of the guard that alarms by them; none without alerts."""
     if answer == NO_ALERTS:
         return
     # Imported here because `--help` needs none of it.
     from minibot.ops.alerts.alert import WARNING
     from minibot.ops.night_guard import QUIET_MS
 
-    # The trader expects to be told, so a night that could not tell is refused.
+    # The trader expects alerts, so a night that could not send any is refused.
     yield ("alerts", "required"), True
     yield ("alerts", "level_min"), WARNING
     yield ("alerts", "per_minute_max"), _PER_MINUTE

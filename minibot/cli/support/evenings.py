@@ -1,8 +1,8 @@
-"""Evenings: a night at the same local time of every day, each in a process of its own.
+"""Evenings: a night at the same local time of every day, each in a separate process.
 
-A night that did not end with exit code 0 is the last: nothing restarts what STOPPED, and what was
-refused or is not proven is for a person to look at. Each night is started anew, so that it runs the
-code that is deployed by then; this process holds nothing but the time.
+A night that did not end with exit code 0 is the last: nothing restarts a STOPPED night, and a
+refused or unproven one needs a person. Each night is a new process, so that it runs the code that
+is deployed by then; this process holds nothing but the time.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Clock(Protocol):
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most so long; return whether the chain is to end."""
+        """Wait for at most `seconds`; return whether the chain is to end."""
         ...
 
 
@@ -83,7 +83,7 @@ class Evenings:
         at: Local time at which each begins.
         zone: The zone of that time.
         words: Command line of one night, its verb first.
-        carries: Whether nights behind the first start from what the one before left.
+        carries: Whether later nights start from the account that the night before left.
     """
 
     at: time
@@ -107,8 +107,8 @@ def chain(
     """Play nights until one does not end in order, or a person ends the chain.
 
     Args:
-        plan: When and which.
-        clock: The time; its `wait` returns True once the chain is to end.
+        plan: The times and the command lines of the nights.
+        clock: Clock of the chain; its `wait` returns True once the chain is to end.
         night: Plays a night from its command line and returns its exit code.
         say: Prints one line for the operator.
 
@@ -156,7 +156,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most so long; return whether a signal has ended the chain."""
+        """Wait for at most `seconds`; return whether a signal has ended the chain."""
         return self._ended.wait(seconds)
 
     @contextmanager
@@ -176,7 +176,7 @@ class SystemClock:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._ended.set()
         process = self._process
-        # A second one is a STOP, so a night that got it from the terminal is not told again.
+        # A second signal is a STOP, so a night that got one from the terminal gets no other.
         if process is not None and not from_terminal(number):
             with suppress(OSError):
                 process.send_signal(number)
@@ -197,7 +197,7 @@ class SystemClock:
 
 
 def night_argv(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return the command that starts a night anew, and its private folder under a code list.
+    """Return the command that starts a new night, and its private folder under a code list.
 
     The list of code is read again, from what is deployed by then.
     """
@@ -214,13 +214,13 @@ def night_argv(words: Sequence[str]) -> tuple[list[str], str | None]:
 if sys.platform == "win32":
 
     def from_terminal(number: int) -> bool:
-        """Return True: a console tells all processes on it at once."""
+        """Return True: a console signals all of its processes at once."""
         return True
 
 else:
 
     def from_terminal(number: int) -> bool:
-        """Return whether a signal came from the terminal, which tells its whole group at once."""
+        """Return whether a signal came from the terminal, which signals its whole group at once."""
         if number not in (signal.SIGINT, signal.SIGHUP):
             return False
         try:
@@ -236,5 +236,5 @@ else:
 
 
 def _exit_code(code: int) -> int:
-    """Return a process's exit code as a shell tells it, also of one that a signal killed."""
+    """Return a process's exit code as a shell shows it, also if a signal killed the process."""
     return code if code >= 0 else 128 - code

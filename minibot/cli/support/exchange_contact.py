@@ -1,7 +1,7 @@
 """`minibot doctor --exchange`: the first contact with the host of a profile, for a person to read.
 
 Read-only: public market data over the same requests and streams that a night uses, no key, no
-order. What is compared with what stands in the venue's package.
+order. The answers are compared with the facts in the venue's package.
 """
 
 from __future__ import annotations

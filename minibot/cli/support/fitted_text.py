@@ -6,7 +6,7 @@ from rich.cells import cell_len, set_cell_size
 
 
 def folded(text: str, width: int, lines_max: int) -> list[str]:
-    """Return a text in at most so many lines, divided at spaces; what is left out becomes dots."""
+    """Return a text in a bounded number of lines, divided at spaces; dots replace the rest."""
     lines: list[str] = []
     rest = text
     while rest and len(lines) < lines_max - 1 and cell_len(rest) > width:
@@ -20,7 +20,7 @@ def folded(text: str, width: int, lines_max: int) -> list[str]:
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text that is no wider; dots stand for what is left out."""
+    """Return a text cut to a width; dots replace the rest."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 3)).rstrip() + "..."[:width]

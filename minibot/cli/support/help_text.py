@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 WIDTH_MIN: Final = 40
-# Below this width, flags get less room beside what they do.
+# Below this width, flags get less room, so that their help has more.
 BESIDE_FROM: Final = 60
 FLAGS_WIDTH, FLAGS_WIDTH_NARROW = 24, 8
 USAGE_INDENT_NARROW: Final = 4
@@ -49,7 +49,7 @@ class HelpText(argparse.HelpFormatter):
 
 
 def folded(text: str, width: int) -> list[str]:
-    """Return a text in lines of a width; a word that is wider has a line of its own."""
+    """Return a text in lines of a width; a wider word has a line to itself."""
     words = " ".join(text.split())
     return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
 
@@ -66,7 +66,7 @@ def folded_usage(line: str, width: int, indent: int) -> list[str]:
 
 
 def _parts(line: str, width: int) -> list[str]:
-    """Return the parts between spaces outside of brackets; one too wide is divided behind bars."""
+    """Return the parts between spaces outside of brackets; one too wide is divided after bars."""
     parts, depth, part = [], 0, ""
     for letter in line:
         depth += (letter in "[(") - (letter in "])")

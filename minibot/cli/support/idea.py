@@ -1,7 +1,7 @@
 """Idea of a command line: strategy, timeframe, pairs, span and fee as keys of the profile.
 
-`--timeframe 5m` says in one word what takes three keys. What it means is shown in one line, and a
-`--set` beside it is stronger. Bad input is one line and exit code 4, before anything is run.
+`--timeframe 5m` replaces three keys by one word. Its meaning is shown in one line, and a `--set` of
+the same key is stronger. Bad input gives one line and exit code 4, before anything is run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from minibot.events.model import JsonObject
     from minibot.runtime.configuration.config import Config
 
-# Ten percent; a fee beyond it is a slip of the pen, and no venue's.
+# Ten percent; a higher fee is a typing error, and no venue's.
 FEE_BPS_MAX: Final = Decimal(1000)
 FEE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,4})?) ?(%|bps)")
 BPS_PER_PERCENT: Final = 100
@@ -71,7 +71,7 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
         recorded: Profile of the run that is the source, where it is changed and not `--config`'s.
 
     Raises:
-        ConfigError: One of them says what cannot be.
+        ConfigError: One of them is impossible.
     """
     flags = ("strategy", "timeframe", "pairs", "fee", "start", "end")
     if all(getattr(arguments, flag, None) is None for flag in flags):
@@ -129,12 +129,12 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
 
 
 def judge_source(arguments: argparse.Namespace, job: Job) -> None:
-    """Refuse a timeframe of which the source cannot make one bar, and bars that a run lacks.
+    """Refuse a timeframe for which the source makes not even one bar, and bars that a run lacks.
 
     Raises:
         ConfigError: It is too short, or the recorded run made other bars.
     """
-    # Here and below: sources are imported where one is opened, not for `--help`.
+    # Here and below: sources are imported only to open one, not for `--help`.
     from minibot.backtest.sources.source_interval import source_interval
     from minibot.backtest.sources.source_spec import run_of
 

@@ -26,7 +26,7 @@ _SHOWN: Final = 3
 
 
 def leftover_checks(var: Var) -> Iterator[CheckResult]:
-    """Yield what a night before left in a `var`; a standing flag is checked by a start.
+    """Yield the leftovers of an earlier night in a `var`; a start itself checks for a STOP flag.
 
     While a run goes on it is named, and nothing of it is a leftover.
     """
@@ -77,7 +77,7 @@ def run_processes(var: Var) -> list[psutil.Process]:
 
 
 def _status(var: Var) -> CheckResult:
-    """Check for the status of a run that never told its end."""
+    """Check for the status of a run that never reported its end."""
     if not var.status.exists():
         return CheckResult(STATUS, True, "no file is left")
     try:

@@ -40,7 +40,7 @@ def _draw(console: Console, statuses: Iterable[Status]) -> None:
         lines: list[Text] = []
         for status in statuses:
             view = View(status)
-            # The cursor rests on a line of its own: `^C` at the end of a full line would begin a
+            # The cursor rests on a separate line: `^C` at the end of a full line would begin a
             # new one, and the head of the table would stay behind, one line higher.
             lines = view.lines(console.width, console.height - 1)
             live.update(Group(*lines, Text()), refresh=True)
@@ -56,7 +56,7 @@ class Pace:
         self._said: object = None
 
     def is_due(self, view: View, moment_s: float) -> bool:
-        """Return whether a view is to be said at a moment of wall-clock time, in seconds."""
+        """Return whether a view is due at a moment of wall-clock time, in seconds."""
         if self._begun_s is None:
             self._begun_s = moment_s
         every_s = FIRST_EVERY_S if moment_s - self._begun_s < FIRST_S else LATER_EVERY_S
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         show_live(console, (canonical.decode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer))
     except BrokenPipeError:
-        # The night goes on without a reader; the interpreter would complain of it at its end.
+        # The night goes on without a reader; the interpreter would complain about that at exit.
         drop_reader(sys.stderr if console.stderr else sys.stdout)
     return 0
 

@@ -1,7 +1,7 @@
 """View of one status of a running night: lines for a terminal, or one sentence for a pipe.
 
-Pure: it shows the figures that the launcher sends and reckons none. The last line of the table has
-result, trades and how the night stands, whatever else has to go in a small terminal.
+Pure: it shows the figures that the launcher sends and computes none. The last line of the table has
+result, trades and verdict, however small the terminal is.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ LABEL_WIDTH: Final = 9
 LABELS_FROM: Final = 60
 REASON_MAX, SENTENCE_REASON_MAX = 300, 80
 DECISION_LINES_MAX, NOTICE_LINES_MAX, LAST_LINES_MAX = 3, 2, 4
-# Prices that are older are said to be old; wall-clock time, as a simulated market runs faster.
+# Older prices are marked as old; wall-clock time, as a simulated market runs faster.
 OLD_MS: Final = 5_000
-# What is left of the limits by which most nights end, in this order.
+# Limits that end most nights, in the order in which their headroom is shown.
 HEADROOM: Final = (NIGHT_LOSS, DAY_LOSS)
 NO_RESULT: Final = {
     "pnl": "0",
@@ -70,7 +70,7 @@ class View:
         self.result: dict[str, Any] = market.get("result", NO_RESULT)
         self.price_ms = price_ms_of(status)
         self.ranked: list[str] = self.strategy.get("ranked", [])
-        # The launcher's own table hears each status as it is told.
+        # The launcher's own table gets each status as it is made.
         self.is_stale = bool(status.get("is_stale"))
 
     # --- one sentence -------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class View:
         levels: dict[str, Any] = self.risk.get("exits", {})
         return levels
 
-    # --- what both say ------------------------------------------------------------------------
+    # --- parts of both ------------------------------------------------------------------------
 
     def decisions(self, length_max: int = REASON_MAX) -> list[str]:
         """Return the last decision of each symbol with its time, the newest first.
@@ -154,7 +154,7 @@ class View:
         return found + silence_of(self.status)
 
     def verdict(self) -> str:
-        """Return how the night stands, in a few words."""
+        """Return the state of the night in a few words."""
         ended = self.status["ended"]
         if ended is None:
             return "no news" if self.is_stale else str(self.status["phase"])
@@ -188,7 +188,7 @@ class View:
         return f"result {signed(result['pnl'])}{self._asset()}, {trades}"
 
     def _asset(self) -> str:
-        """Return the quote asset behind a blank; empty where the status does not name it."""
+        """Return the quote asset after a blank; empty if the status does not name it."""
         return f" {self.status['quote_asset']}" if self.status.get("quote_asset") else ""
 
     # --- the table ----------------------------------------------------------------------------
@@ -198,8 +198,8 @@ class View:
 
         Args:
             width: Columns of the terminal.
-            height: Its lines; where they do not suffice, symbols and decisions are counted instead,
-                then blank lines go, then what is least important.
+            height: Its lines; if they do not suffice, symbols and decisions are counted instead,
+                then blank lines go, then the least important rows.
         """
         rows_max = len(self.symbols)
         while True:
@@ -297,7 +297,7 @@ class View:
         return f"{listed(parts)}, drawdown {NONE if fallen is None else f'{money(fallen, 1)} bps'}"
 
     def _risk(self) -> str:
-        """Return exposure, tier, the account's drawdown and what is left of some limits.
+        """Return exposure, tier, the account's drawdown and the headroom of some limits.
 
         A single symbol under a profile without tiers has its position in its own row.
         """

@@ -85,7 +85,7 @@ def _unix_time() -> CheckResult | None:
 
 
 def timedatectl_result(answer: str | None) -> CheckResult | None:
-    """Return the words of `timedatectl show` about the clock; None if it says nothing."""
+    """Return the result by `timedatectl show` for the clock; None if it has none."""
     if answer is None or "NTPSynchronized=" not in answer:
         return None
     if "NTPSynchronized=yes" in answer:
@@ -94,7 +94,7 @@ def timedatectl_result(answer: str | None) -> CheckResult | None:
 
 
 def chrony_result(answer: str | None) -> CheckResult | None:
-    """Return the words of `chronyc tracking` about the clock; None if it says nothing."""
+    """Return the result by `chronyc tracking` for the clock; None if it has none."""
     found = re.search(r"^Leap status\s*:\s*(.+?)\s*$", answer or "", re.MULTILINE)
     if found is None:
         return None
@@ -202,7 +202,7 @@ def powercfg_result(answer: str | None) -> CheckResult | None:
 
 
 def port_checks(config: Config) -> Iterator[CheckResult]:
-    """Yield whether the embedded exchange's port is free; a start checks that of the page."""
+    """Yield whether the embedded exchange's port is free; a start checks the page's port."""
     if config.embedded is None or not config.embedded.port:
         return
     port = config.embedded.port

@@ -109,7 +109,7 @@ def price_places(figures: Figures) -> int:
 def packed(cells: Mapping[str, Mapping[str, str]], width: int) -> list[list[str]]:
     """Return the columns of each table, so that no table is wider than the terminal.
 
-    A group that fits stays whole; one that is too wide by itself is divided.
+    A group that fits stays whole; a group wider than the terminal is divided.
     """
     gap = _gap(width)
     sizes = {

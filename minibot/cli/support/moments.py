@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 def moment_of(text: str, zone: tzinfo = UTC) -> datetime | None:
     """Return the moment that an ISO text names, in UTC; None if it names none.
 
-    A text without a zone of its own is a time of `zone`.
+    A text that names no zone is a time of `zone`.
     """
     try:
         moment = datetime.fromisoformat(text.strip())

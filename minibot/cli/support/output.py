@@ -89,7 +89,7 @@ def relative(lines: Sequence[str]) -> list[str]:
 
 
 def _parts(line: str, width: int) -> list[str]:
-    """Return a line in parts; a label that takes more than a third of them stands on its own."""
+    """Return a line in parts; a label wider than a third of the line gets a separate one."""
     if len(line) <= width:
         return [line]
     label = LABEL.match(line)
@@ -206,7 +206,7 @@ def _progress_lines(title: str) -> Iterator[Bar]:
             share = f"{min(100, done * 100 // whole)} %, " if whole else ""
             try:
                 say(f"{title}: {share}{time.monotonic() - begun_s:.0f} s")
-            except (OSError, ValueError):  # Nobody reads progress any more; the work goes on.
+            except (OSError, ValueError):  # No one reads the progress any more; the work goes on.
                 return
 
     # It ends with the process, should a reader that reads nothing hold it up.

@@ -12,7 +12,7 @@ from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config_files import EXTENDS, FILE_BYTES_MAX
 
 DEMO: Final = Path("config/nore-demo.v1.json")
-"""The profile of a night where none is named and the working folder holds no own one."""
+"""The profile of a night if none is named and the working folder has none."""
 
 ELSE_OWN: Final = "your own profile here, else the demo"
 """Default of `--config` for verbs that call `take_profile`."""
@@ -25,7 +25,7 @@ def own_profiles(folder: Path) -> list[Path]:
     """Return the overlays that stand directly in a folder, by name.
 
     A file counts if it is a JSON object of the schema `minibot.config` with `extends`; whatever
-    cannot be read as one is somebody else's file.
+    cannot be read as one is another program's file.
     """
     return [path for path in sorted(folder.glob(f"*{_SUFFIX}")) if _is_overlay(path)]
 

@@ -35,8 +35,8 @@ def is_bundle(path: Path) -> bool:
 def unpacked(archive: Path, var: Path) -> Path:
     """Return the folder of a packed run, unpacked below `var/unpacked` unless it exists there.
 
-    The archive's sha256 names the folder, so it never holds another archive's run. Of an archive
-    that is refused nothing stays.
+    The archive's sha256 names the folder, so it never holds another archive's run. A refused
+    archive leaves nothing.
 
     Raises:
         Refusal: The archive is damaged, holds anything but one run's folder, or would take the
@@ -125,7 +125,7 @@ class _Extraction:
         return names.pop()
 
     def _chunks(self, source: IO[bytes]) -> Iterator[bytes]:
-        """Yield the content of a file as long as the disk has room beside what it keeps.
+        """Yield the content of a file as long as the disk has room besides its reserve.
 
         Raises:
             Refusal: It has no more.

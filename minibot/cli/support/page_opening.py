@@ -1,6 +1,6 @@
 """Opening of a night's page in the browser: a process that waits for the page of a run that starts.
 
-The run itself waits for nobody, and a browser may block. The one-time code is printed before the
+The run itself waits for no one, and a browser may block. The one-time code is printed before the
 live table is drawn, as a line in between would spoil it.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODULE: Final = "minibot.cli.support.page_opening"
 WAIT_S: Final = 120.0
-"""How long a start may take until its page stands, in seconds; as long as a code is good."""
+"""Longest wait for the page of a start, in seconds; as long as a code is good."""
 
 LOOK_EVERY_S: Final = 0.25
 _SCREENS: Final = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
@@ -59,7 +59,7 @@ def has_screen() -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Open the page of a `var` once it is of another run than before; 0 if a browser opened."""
+    """Open the page of a `var` once it belongs to a new run; 0 if a browser opened."""
     root, before = argv
     launcher = psutil.Process().parent()
     deadline_s = time.monotonic() + WAIT_S

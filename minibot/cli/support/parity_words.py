@@ -1,4 +1,4 @@
-"""Words of `minibot parity`: the verdict, what the differences cost, and each of them."""
+"""Words of `minibot parity`: the verdict, the cost of the differences, and each of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRADES_SHOWN = 5
 
 
 def lines(parity: Parity, shown_max: int) -> list[str]:
-    """Return the verdict in words: what the differences cost first, then each of them."""
+    """Return the verdict in words: the cost of the differences first, then each of them."""
     said = [headline(parity), "", "In the order of the night:"]
     for name, queue in parity.logged.queues.items():
         rest = [f"{queue.missing} not in the record"] if queue.missing else []

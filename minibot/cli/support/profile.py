@@ -45,7 +45,7 @@ def as_typed(config: Config) -> Config:
 
 
 def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
-    """Return the profile with which a night starts: `profile_of`, with what is staged for it.
+    """Return the profile with which a night starts: `profile_of`, with its staged settings.
 
     Staged settings (`minibot settings`, or the page) are weaker than environment and `--set`.
 

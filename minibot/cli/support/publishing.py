@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags for what is shown and kept."""
+    """Add the flags for showing and keeping a result."""
     command.add_argument(
         "--breakdown", choices=BREAKDOWNS, help="also a table of days, weeks or months"
     )
@@ -76,7 +76,7 @@ def twice(arguments: argparse.Namespace, folders: Mapping[str, str]) -> int:
             by those given.
 
     Raises:
-        ConfigError: Other flags ask for something other than a backtest that is kept.
+        ConfigError: Other flags exclude a kept backtest.
     """
     from minibot.backtest.checks.determinism_check import run_twice
     from minibot.backtest.report import store, tables

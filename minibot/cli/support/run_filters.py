@@ -1,4 +1,4 @@
-"""Filters of the verbs over many runs: since when, of which data, profile and state."""
+"""Filters of the verbs over many runs: by start, kind of data, profile and state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def filtered(arguments: argparse.Namespace, var: Var, zone: tzinfo = UTC) -> lis
     """Return the runs of a `var` that the filters name, oldest first.
 
     A run counts by the wall-clock time of its start; one whose manifest is damaged has none, and is
-    left out by `--since` and `--profile` alone. A time of `--since` is one of the zone.
+    left out only by `--since` and `--profile`. A time of `--since` is one of the zone.
 
     Raises:
         Refusal: `--since` names no moment.

@@ -19,7 +19,7 @@ SHOWN_MAX = 100
 def var_of(arguments: argparse.Namespace) -> Var:
     """Return the folders of a verb: `--var`, relative to the working folder, else `var`.
 
-    A leading `minibot/` is handled as in every other path (X-16). A typed `..` is meant; profiles,
+    A leading `minibot/` is handled as in every other path (X-16). A typed `..` is wanted; profiles,
     into which the path goes, refuse it.
 
     Raises:
@@ -113,7 +113,7 @@ def add_profile(
     """Add `--config` and `--set`, the same for every verb that takes a profile.
 
     Without a default `--config` has to be given, unless it is not `needed`: then it may be None,
-    which means what `else_` says.
+    which `else_` explains.
     """
     means = else_ if default is None else default.as_posix()
     shown = f" (default: {means})" if means else ""

@@ -24,7 +24,7 @@ STOP_S: Final = 300
 """Time for a night to close positions, drain and seal before it is killed, in seconds."""
 
 TASKS: Final = "http://schemas.microsoft.com/windows/2004/02/mit/task"
-# systemd's own `string_is_safe`, which it asks of a program's path alone.
+# systemd's own `string_is_safe`, which it applies only to a program's path.
 _UNSAFE: Final = frozenset("\"'\\")
 # Task Scheduler replaces both, and knows no way to write them as they are.
 _REPLACED: Final = re.compile(r"%[^%]+%|\$\(")

@@ -44,7 +44,7 @@ def show_pair(arguments: argparse.Namespace, names: Sequence[str], own: str) -> 
         own: The kind that a bare name is looked for first: `run` or `backtest`.
 
     Raises:
-        Refusal: A name is neither, or what it names cannot be read.
+        Refusal: A name is neither, or its result cannot be read.
     """
     # Imported here because only this verb compares.
     from minibot.backtest.report.kept_comparison import compare, compare_lines

@@ -98,7 +98,7 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
     """
     portfolio = portfolio_at(recorded, ALWAYS_MS)
     filled = last_event(recorded, "fills")
-    said = last_events(recorded, "signals")  # A scan may stand behind the last decision.
+    said = last_events(recorded, "signals")  # A scan may follow the last decision.
     decided = next((event for event in said if isinstance(event.payload, Signal)), None)
     halted: JsonObject | None = None
     locks: dict[str, JsonObject] = {}
@@ -182,7 +182,7 @@ def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
 
 
 def _position(standing: Standing, item: Mapping[str, str]) -> str:
-    """Return a position with its mark and the market's last price, where there was one lately."""
+    """Return a position with its mark and the market's last price, if there is a recent one."""
     text = f"{money(item['qty'], 8)} {item['symbol']} bought at {price(item['entry_price_avg'])}"
     seen = standing.prices.get(item["symbol"])
     if seen is None:

@@ -29,10 +29,10 @@ class SystemdUnits:
         return unit_text(service)
 
     def install(self, service: Service) -> Iterator[str]:
-        """Write a unit and enable it; yield what was done and what to do.
+        """Write a unit and enable it; yield the steps done and the steps to do.
 
         Raises:
-            Refusal: A unit of another origin stands there.
+            Refusal: There is a unit of another origin.
         """
         path = self.path(service.name)
         _refuse_foreign(path)
@@ -48,7 +48,7 @@ class SystemdUnits:
         """Disable a unit and remove its file; a night that goes on is not ended.
 
         Raises:
-            Refusal: A unit of another origin stands there.
+            Refusal: There is a unit of another origin.
         """
         path = self.path(name)
         if not path.exists():
@@ -76,7 +76,7 @@ class SystemdUnits:
         yield from path.read_text(encoding="utf-8").splitlines()
 
     def hints(self) -> Iterator[str]:
-        """Yield what keeps the services from running while nobody is logged in."""
+        """Yield obstacles that keep the services from running while no one is logged in."""
         if not lingers():
             yield "lingering is off: they end when you log out, and start when you log in."
             yield "  turn it on  loginctl enable-linger"
@@ -88,12 +88,12 @@ def lingers() -> bool:
     answer = answer_of("loginctl", "show-user", user, "--property=Linger")
     if answer is not None and "Linger=" in answer:
         return "Linger=yes" in answer
-    # Without a session loginctl knows no user; the file is how it remembers.
+    # Without a session loginctl knows no user; the file is its memory.
     return (_LINGER / user).exists()
 
 
 def _systemctl(*words: str) -> Iterator[str]:
-    """Tell systemd of a change; yield the command to give by hand where that fails."""
+    """Notify systemd of a change; yield the command to give by hand if that fails."""
     argv = ["systemctl", "--user", *words]
     try:
         done = subprocess.run(

@@ -26,7 +26,7 @@ class WindowsTasks:
         return task_text(service, f"{domain}\\{user}" if domain else user)
 
     def install(self, service: Service) -> Iterator[str]:
-        """Write a task's XML and hand it to Task Scheduler; yield what was done and what to do.
+        """Write a task's XML and hand it to Task Scheduler; yield the steps done and to do.
 
         Raises:
             Refusal: Task Scheduler refuses it.
@@ -68,7 +68,7 @@ class WindowsTasks:
         yield from path.read_text(encoding="utf-16").splitlines()
 
     def hints(self) -> Iterator[str]:
-        """Yield what keeps the tasks from running while nobody is logged on."""
+        """Yield obstacles that keep the tasks from running while no one is logged on."""
         yield "They start when you log on, and end when you log off: lock the screen instead."
 
 
