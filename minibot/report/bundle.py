@@ -43,7 +43,7 @@ FILES_MAX: Final = 100_000
 SMALL_BYTES_MAX: Final = 64 << 20
 """Most that the files before the queues take together: manifest, seal, sums, report."""
 BETWEEN_BYTES_MAX: Final = 1 << 20
-"""Most that stands between two files: a header, padding, and what tarfile reads ahead."""
+"""Most bytes between two files: a header, padding, and tarfile's read-ahead."""
 
 BROKEN: Final = (
     tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError,
@@ -62,7 +62,7 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
     Args:
         run_dir: The run's folder.
         out: The file; it appears whole or not at all.
-        progress: Told the bytes that were read so far.
+        progress: Called with the bytes that were read so far.
 
     Raises:
         Refusal: The run is not sealed, a file of it is not as sealed, the bundle exists, or it
@@ -122,7 +122,7 @@ def _not_as_sealed(run_dir: Path, name: str) -> Refusal:
 
 
 def _ordered(run_dir: Path) -> list[Path]:
-    """Return the files of a run: those beside the queues first, each group by name."""
+    """Return the files of a run: those outside the queues first, each group by name."""
     files = [
         path
         for path in run_dir.rglob("*")
@@ -136,7 +136,7 @@ def _ordered(run_dir: Path) -> list[Path]:
 
 
 class BundleCheck(NamedTuple):
-    """Check of a bundle: the run in it, the root of its seal, and what is not as sealed."""
+    """Check of a bundle: the run in it, the root of its seal, and the differences from it."""
 
     run_id: str
     root: str
@@ -161,12 +161,12 @@ def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
         try:
             root = str(read_hashed(folder / SEAL_FILE).get("root", ""))
         except (OSError, RunStop):
-            root = ""  # One of the findings says what is wrong with the seal.
+            root = ""  # One of the findings names the fault of the seal.
         return BundleCheck(reading.run_id, root, findings)
 
 
 class _Reading:
-    """One pass over a bundle; small files go into a folder, queue files are measured alone."""
+    """One pass over a bundle; small files go into a folder, queue files are only measured."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
@@ -253,7 +253,7 @@ class _Reading:
 
 
 class Bounded:
-    """Unpacked bytes of an archive, of which only as many are read as were allowed.
+    """Unpacked bytes of an archive, read only as far as they were allowed.
 
     Args:
         plain: The unpacked bytes.
@@ -264,7 +264,7 @@ class Bounded:
         self._left = 0
 
     def allow(self, count: int) -> None:
-        """Allow so many more bytes, counted from here."""
+        """Allow more bytes, counted from here."""
         self._left = count
 
     def read(self, count: int) -> bytes:
@@ -280,7 +280,7 @@ class Bounded:
         return data
 
     def to_end(self) -> None:
-        """Read what is left, up to the checksum at the end."""
+        """Read the rest, up to the checksum at the end."""
         while self.read(CHUNK_BYTES):
             pass
 

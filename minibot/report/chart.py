@@ -29,7 +29,7 @@ EQUITY_HEIGHT, DRAWDOWN_HEIGHT = 220, 80
 HEIGHT = TOP + EQUITY_HEIGHT + GAP + DRAWDOWN_HEIGHT + TIME_HEIGHT
 VALUE_MARKS = 4
 TRIPS_MARKED_MAX = 400
-# More ends than this cannot be told apart in a wide picture.
+# More ends than this are indistinguishable in a wide picture.
 DOTS_MAX = 2400
 BESIDE_LEGEND = '<p class="legend"><span class="line-1">A</span> <span class="line-2">B</span></p>'
 

@@ -1,8 +1,7 @@
 """Choices of a run or backtest: its strategy, and how its profile differs from others.
 
-Changed are the keys of strategy, risk, execution and portfolio whose value is not that of the
-shipped profile of the same name; of any other profile, that of the night's own,
-`config/nore.v1.json`.
+A key of strategy, risk, execution or portfolio is changed if its value differs from the shipped
+profile of the same name; without one, from the night's own profile, `config/nore.v1.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ OVERLAYS: Final = (
     *("conservative", "balanced", "aggressive"),
 )
 SECTIONS: Final = ("strategy", "risk", "execution", "portfolio")
-# Which strategy it is stands beside the changes; its text is in the manifest.
+# The report names the strategy next to the changes; its text is in the manifest.
 NAMED: Final = ("strategy.name", "strategy.folder", "strategy.source")
 ABSENT: Final = "absent"
 CHANGES_SHOWN: Final = 8
@@ -34,7 +33,7 @@ def strategy_of(config: JsonObject) -> str:
 
 
 def changed_keys(config: JsonObject) -> dict[str, str]:
-    """Return the changed keys of a resolved profile with their values, `absent` for one left out.
+    """Return the changed keys of a resolved profile with their values, `absent` for a missing one.
 
     Args:
         config: The profile, as manifest or result holds it.

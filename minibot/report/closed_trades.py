@@ -31,13 +31,13 @@ class ClosedTrade:
     """Round trip that has ended.
 
     Attributes:
-        symbol: What was traded.
+        symbol: The traded symbol.
         opened_ts: Market time of the first purchase, Unix ms.
         closed_ts: Market time of the last sale.
         fees: In the quote asset, a decimal string.
         net: P&L after fees, likewise.
-        entered: Reason code of the signal behind the first purchase.
-        left: Reason code of the risk action behind the last sale.
+        entered: Reason code of the signal that caused the first purchase.
+        left: Reason code of the risk action that caused the last sale.
     """
 
     symbol: str
@@ -104,7 +104,7 @@ def closed_trades(log: TradeLog, reasons: TradeReasons) -> list[ClosedTrade]:
 
 
 def trades_of(record: RunRecord) -> list[ClosedTrade]:
-    """Return the closed trades of a run, from the facts beside its report or from its queues.
+    """Return the closed trades of a run, from the facts with its report or from its queues.
 
     Raises:
         RunStop: A queue is damaged.

@@ -28,7 +28,7 @@ PIECES: Final = re.compile(r"[^_]*_|[^_]+")
 
 
 def width_now() -> int:
-    """Return the width of a line: that of the terminal, or `WIDTH` without one."""
+    """Return the width of a line: the terminal's, or `WIDTH` without one."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 

@@ -55,7 +55,7 @@ class EquityCurve:
         at = 0
         while at < len(times):
             self.add(times[at], equity, high_water_mark)
-            # Another one within the same stretch says nothing new.
+            # Another one within the same stretch adds nothing.
             at = bisect_left(times, self._until, at + 1)
 
     def shift(self, moved: int) -> None:

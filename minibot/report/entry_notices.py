@@ -19,7 +19,7 @@ WORDS: Final = {
 LOCKS_SHOWN: Final = 3
 """Locks that a notice names; the others are counted."""
 ACCOUNT_FALL: Final = "account_drawdown_bps"
-"""Name of the account's drawdown in the facts of risk, and of what is left of it in headroom."""
+"""Name of the account's drawdown in the facts of risk, and of its rest in the headroom."""
 
 
 def account_notice(risk: Mapping[str, Any]) -> str:
@@ -40,7 +40,7 @@ def account_notice(risk: Mapping[str, Any]) -> str:
 
 
 def locks_of(risk: Mapping[str, Any], now_ms: int) -> list[JsonObject]:
-    """Return the locks that last: those of protections, then the operator's.
+    """Return the locks that last: those set by protections, then the operator's.
 
     Args:
         risk: Facts of risk.
@@ -82,9 +82,9 @@ def bars_of(risk: Mapping[str, Any], now_ms: int) -> list[str]:
 
 
 def entries_of(risk: Mapping[str, Any], now_ms: int) -> str | None:
-    """Return whether entries are allowed, refused or halted as a whole; None while nobody knows.
+    """Return whether entries are allowed, refused or halted as a whole; None while unknown.
 
-    Refused is what a budget that is used up did to the last one.
+    Refused means that a spent budget refused the last one.
 
     Args:
         risk: Facts of risk.

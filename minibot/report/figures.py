@@ -15,7 +15,7 @@ from minibot.events.unit_sizes import DAY_MS
 
 NONE = "-"
 PRICE_PLACES_MIN: Final = 2
-# An average of fills has eight decimals, of which a price in dollars needs few.
+# An average of fills has eight decimals; a price in dollars needs few.
 PRICE_DIGITS: Final = 9
 
 

@@ -18,7 +18,7 @@ LEFT_OUT: Final = frozenset({"order_intent", "order_result", "market_tick", "bar
 
 
 def headline(story: TradeStory) -> str:
-    """Return a trade in one sentence: why it was bought, why and when it was left, what it made."""
+    """Return a trade in one sentence: entry reason, exit reason and time, and result."""
     parts = [_entry(story)]
     if story.closed_ts is not None:
         parts.append(_exit(story, short_duration(story.closed_ts - story.opened_ts)))

@@ -1,6 +1,6 @@
 """Holdings of a run at a market time: positions with value, sector, beta, horizon and exits.
 
-Levels are those of the plan that risk told last; orders that rest for an exit stand beside them.
+Levels come from the last plan that risk reported, together with the exit orders that rest.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class Alert(NamedTuple):
 
 
 class HeldPosition(NamedTuple):
-    """Open position with what a holder asks about it; None for what the run does not tell.
+    """Open position with the figures that a holder needs; None for unknown ones.
 
-    Amounts are hundred-millionths; `share` is of the equity, `until_ts` when it is left whatever
-    the price.
+    Amounts are hundred-millionths; `share` is the share of equity, `until_ts` the time of its exit
+    at any price.
     """
 
     symbol: str

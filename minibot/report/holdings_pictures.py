@@ -33,12 +33,12 @@ WHITE: Final = 255
 def matrix_svg(
     symbols: Sequence[str], values: Mapping[tuple[str, str], Decimal | None], title: str
 ) -> str:
-    """Return the correlation matrix of symbols; a dash stands where there is no figure.
+    """Return the correlation matrix of symbols; a dash marks a missing figure.
 
     Args:
         symbols: In the order of rows and columns.
         values: Correlation of each ordered pair, from -1 to 1.
-        title: What it shows.
+        title: Its title.
     """
     size = CELL * len(symbols)
     parts = []
@@ -66,7 +66,7 @@ def pie_svg(shares: Mapping[str, int], title: str) -> str:
 
     Args:
         shares: Amounts, not below zero, in the order in which they are drawn.
-        title: What it shows.
+        title: Its title.
     """
     named = {name: amount for name, amount in shares.items() if amount > 0}
     whole = sum(named.values())

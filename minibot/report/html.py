@@ -65,12 +65,12 @@ from minibot.report.trade_sections import OPEN, prices_drawn, trips_table
 REPORT_FILE = "report.html"
 STOPS_SHOWN = 3
 INCIDENTS_SHOWN = 200
-# A model's id, which a browser would break behind its hyphen.
+# A model's id, which a browser would break after its hyphen.
 MODEL_ID: Final = re.compile(r"\b[a-z]+-[0-9a-f]{8,}\b")
 
 
 def write_report(night: Night) -> Path:
-    """Write the report of a night into its folder, its facts beside it, and return the file."""
+    """Write the report of a night into its folder, together with its facts; return the file."""
     keep_facts(night)
     folder = night.recorded.run_dir / "report"
     ensure_folder(folder)
@@ -151,7 +151,7 @@ def _stop_words(stop: StopJournal) -> str:
 
 
 def _tiles(night: Night, asset: str, market: MarketChange) -> str:
-    """Return the tiles, named as those of a backtest's page."""
+    """Return the tiles, with the names on a backtest's page."""
     figures = night.count.performance.to_json()
     pnl, start = Decimal(figures["pnl"]), Decimal(figures["equity_start"])
     held, tone = market.to_json(), tone_of(figures["pnl"])

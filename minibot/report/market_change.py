@@ -1,8 +1,8 @@
-"""Market change and buy-and-hold over a span: what a result is held against, exactly.
+"""Market change and buy-and-hold over a span: the exact benchmarks of a result.
 
-Change: last close over first close, less one; of several symbols the plain mean. Buy-and-hold: the
-starting equity, in equal parts, buys every symbol at its first close, each part paying the taker
-fee of its purchase, and is marked at the last close. Nothing is sold, and there is no spread.
+Change: last close over first close, minus one; for several symbols the plain mean. Buy-and-hold:
+the starting equity, in equal parts, buys every symbol at its first close, each part paying the
+taker fee of its purchase, and is marked at the last close. Nothing is sold, and there is no spread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MarketChange:
     Attributes:
         closes: First and last close by symbol, hundred-millionths of quote.
         equity_start: Money to begin with, hundred-millionths of quote.
-        fee_bps: Taker fee as the profile says it.
+        fee_bps: Taker fee of the profile.
     """
 
     closes: Mapping[str, tuple[int, int]]

@@ -24,9 +24,9 @@ CARDS: Final = "cards"
 HALF: Final = 19
 # Longest file name that fits a line of a phone.
 WORD_MAX: Final = 40
-# Figures that stand beside the first cell of a card, in the colour of their sign.
+# Figures next to the first cell of a card, in the colour of their sign.
 HEADING: Final = frozenset({"net", "result"})
-# A figure, a time, or a code: what stands on one line.
+# A figure, a time, or a code: text that stays on one line.
 ONE_LINE: Final = re.compile(r"[-+]?[\d.,:-]+( ?[\w%]{1,4})?|[\d-]+ [\d:]+")
 # A figure with its unit, or none: such a column is right-aligned, so that figures can be compared.
 FIGURE: Final = re.compile(r"[-+]?[\d,]*\.?\d+( ?(%|bps|ms|s|min|h|d|MB))?|-|")
@@ -93,7 +93,7 @@ def paragraph(text: str, tone: str = "") -> str:
 
 
 def tile_row(tiles: Iterable[Tile]) -> str:
-    """Return figures beside each other."""
+    """Return figures side by side."""
     shown = "".join(
         f'<div class="tile"><b class="{tile.tone}">{escape(tile.value)}</b>'
         f"<span>{escape(tile.name)}</span></div>"
@@ -146,7 +146,7 @@ def hashes(head: Cells, rows: Sequence[Cells]) -> str:
 
 
 def _words_whole(text: str) -> str:
-    """Return a text whose words have no line break behind a hyphen, unless they are very long."""
+    """Return a text whose words have no line break after a hyphen, unless they are very long."""
     return " ".join(
         f'<span class="n">{escape(word)}</span>'
         if "-" in word and len(word) <= WORD_MAX

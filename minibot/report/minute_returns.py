@@ -23,7 +23,7 @@ class MinuteReturns:
         self._mids: dict[str, dict[int, int]] = {}
 
     def on_tick(self, tick: MarketTick, ts: int) -> None:
-        """Take a tick; one without a touch is passed over."""
+        """Take a tick; skip one without a touch."""
         mid = mid_of(tick)
         if mid is not None:
             self._mids.setdefault(tick.symbol, {})[ts // MINUTE_MS] = mid

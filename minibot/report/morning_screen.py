@@ -1,4 +1,4 @@
-"""Morning screen of a night: the verdict and what matters behind it, on one terminal of 80x24.
+"""Morning screen of a night: the verdict and its main reasons, on one terminal of 80x24.
 
 Each part has a fixed number of lines; a text that is longer is cut at its end, and `--full` has all
 of it. One line is left for the prompt, so that the verdict stays on the screen.
@@ -42,7 +42,7 @@ from minibot.runtime.paths import Var
 
 SCREEN_WIDTH: Final = 80
 SCREEN_LINES: Final = 23
-"""Lines of a terminal of 24 without that of the prompt."""
+"""Lines of a terminal of 24, without the prompt's."""
 SCREEN_LABEL: Final = 10
 VERDICT_LINES: Final = 6
 """Most lines of the verdict: two of the cause; the more of them, the fewer of other parts."""
@@ -80,7 +80,7 @@ def morning_screen(night: Night) -> list[ScreenLine]:
 
 
 def _repeat(night: Night) -> str:
-    """Return the commands that prove the night again, by its id if it stands in a `var`."""
+    """Return the commands that prove the night again, by its id if it is in a `var`."""
     runs = night.recorded.run_dir.parent
     if runs == Var(runs.parent).runs:
         return f"minibot verify {night.run_id}; minibot replay {night.run_id}"
@@ -215,13 +215,13 @@ def _line(label: str, text: str, tone: str = "") -> ScreenLine:
 
 
 def _labelled(label: str, text: str, lines: int, tone: str = "") -> Iterator[ScreenLine]:
-    """Yield a text behind its label, in at most so many lines."""
+    """Yield a text after its label, in a bounded number of lines."""
     for number, part in enumerate(_cut(text, SCREEN_WIDTH - SCREEN_LABEL, lines)):
         yield _line("" if number else label, part, tone)
 
 
 def _cut(text: str, width: int, lines: int, first: str = "", after: str = "") -> list[str]:
-    """Return a text in at most so many lines; its end is left out where it is longer."""
+    """Return a text in a bounded number of lines; the end of a longer one is cut."""
     return textwrap.wrap(
         text,
         width,

@@ -137,7 +137,7 @@ class Night:
         return embedded is not None and embedded["history"] is None
 
     def is_expected(self, incident: Incident) -> bool:
-        """Return whether the profile itself asks for what an incident says.
+        """Return whether the profile itself causes an incident.
 
         A market that is played without history has no bars from before its start: that is on
         record, and no news to a reader.
@@ -147,7 +147,7 @@ class Night:
 
     @property
     def incidents(self) -> list[tuple[int, Incident]]:
-        """Incidents with their market times, without those that the profile itself asks for."""
+        """Incidents with their market times, without those that the profile itself causes."""
         return [(ts, item) for ts, item in self.count.incidents if not self.is_expected(item)]
 
     def incident_counts(self) -> list[tuple[Incident, int]]:

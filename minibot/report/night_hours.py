@@ -66,7 +66,7 @@ class HourTally:
 
 
 class HourRow(NamedTuple):
-    """One hour of a run; `equity` is that of its end."""
+    """One hour of a run; `equity` is the equity at its end."""
 
     from_ts: int
     lines: ResultLines
@@ -95,7 +95,7 @@ def hour_rows(count: Recount, incidents: Iterable[tuple[int, Incident]]) -> list
 
     Args:
         count: The recount of the run.
-        incidents: What the report names as incidents, each with its time in Unix milliseconds.
+        incidents: Incidents of the report, each with its time in Unix milliseconds.
     """
     tally, equity = count.hours, count.performance.equity_start
     trades = Counter(trip.closed_ts // HOUR_MS for trip in count.trades.trips if trip.is_closed)

@@ -1,6 +1,6 @@
 """Sum over the nights that count: days, result, fees and trades, as `minibot ready` counts them.
 
-A night's result begins at its first marks, so none has what a carried position moved before them.
+A night's result begins at its first marks: it excludes earlier moves of a carried position.
 """
 
 from __future__ import annotations

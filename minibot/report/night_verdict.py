@@ -1,4 +1,4 @@
-"""Verdict on a night for its reader: PASS, FAIL or STOPPED, and the chain of causes behind it.
+"""Verdict on a night for its reader: PASS, FAIL or STOPPED, and the chain of its causes.
 
 Bytes and criteria are judged by `verify` and `accept`; where `accept` has judged this very record,
 its verdict is repeated here.

@@ -110,7 +110,7 @@ class Panel:
         return f"<text {place}>{escape(text)}</text>"
 
     def name(self, text: str) -> str:
-        """Return the name of the panel, which stands above it."""
+        """Return the name of the panel, shown above it."""
         x = self.canvas.width - 2 if self.canvas.is_narrow else self.canvas.left + 6
         anchor = ' text-anchor="end"' if self.canvas.is_narrow else ""
         return f'<text class="name" x="{x}" y="{self.top - 7:g}"{anchor}>{escape(text)}</text>'
@@ -137,7 +137,7 @@ def picture(title: str, draw: Callable[[Canvas], Drawing]) -> str:
     """Return a picture on both canvases; a screen reader reads its title.
 
     Args:
-        title: What it shows, in words.
+        title: Its title.
         draw: Draws it on a canvas.
     """
     found = ['<div class="plot">']

@@ -1,4 +1,4 @@
-"""Portfolio report of a run at a market time, as Markdown or CSV, with two pictures beside it."""
+"""Portfolio report of a run at a market time, as Markdown or CSV, with two picture files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PortfolioReport(NamedTuple):
 
     @property
     def symbols(self) -> list[str]:
-        """Symbols of the matrix: the benchmark, what is held, then the others, by name."""
+        """Symbols of the matrix: the benchmark, held symbols, then the others, by name."""
         held = {each.symbol for each in self.holdings.positions}
         return sorted(
             self.holdings.moves.symbols(),
@@ -103,7 +103,7 @@ class PortfolioReport(NamedTuple):
         }
 
     def pictures(self) -> dict[str, str]:
-        """Return each picture by its name: an SVG file of its own."""
+        """Return each picture, an SVG file, by its name."""
         run_id = self.recorded.manifest.run_id
         slices = {**self.holdings.sectors(), CASH_SLICE: self.holdings.cash}
         return {
@@ -118,7 +118,7 @@ class PortfolioReport(NamedTuple):
 
         Args:
             form: The format.
-            pictures: File names of the pictures beside it, which Markdown shows.
+            pictures: File names of the pictures, which Markdown shows.
         """
         return self._csv() if form == CSV else self._markdown(pictures)
 

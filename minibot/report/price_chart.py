@@ -40,7 +40,7 @@ MARK, MARK_SMALL = 4, 2
 CANDLE_WIDTH: Final = 5.4
 # Of more entries than this in a wide picture, none has its number.
 NUMBERS_MAX: Final = 90
-# A number beside each entry, where the entry before it is at least this far away.
+# Each entry gets a number if the entry before it is at least this far away.
 NUMBER_ROOM: Final = 16.0
 # A line is drawn on the price where it never leaves it by more than this share.
 NEAR: Final = 0.25
@@ -113,7 +113,7 @@ def price_chart(
         parts += [each.path(axis, price) for each in near]
         parts += _trade_marks(axis, price, inside)
         parts += _numbers(axis, price, inside)
-        parts += [price.label(value, text) for value, text in levels]  # Above what is drawn.
+        parts += [price.label(value, text) for value, text in levels]  # Above the drawing.
         parts += _tips(axis, price, inside) if has_tips and not canvas.is_narrow else ()
         bottom = float(TOP + PRICE_HEIGHT)
         for each in apart:
@@ -205,7 +205,7 @@ class _Line:
         return f'<path class="line line-{self.at}" d="{line(places.values())}"/>'
 
     def panel(self, axis: TimeAxis, top: float) -> list[str]:
-        """Draw the line in a panel of its own."""
+        """Draw the line in its own panel."""
         values = [value for _, value in self.values]
         panel = Panel(axis.canvas, top, VALUE_HEIGHT, min(values), max(values))
         return [

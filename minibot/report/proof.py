@@ -39,7 +39,7 @@ def findings_of(
         jobs: Largest number of processes that read bytes at once.
 
     Raises:
-        Refusal: Lineage alone was asked for, of what is no run.
+        Refusal: Only lineage was requested, but there is no run.
     """
     parts: list[Iterable[Finding]] = []
     if bytes_too:
@@ -116,7 +116,7 @@ def what_is_left(run_dir: Path) -> str:
 
 
 def finding_line(finding: Finding) -> str:
-    """Return a finding in one line: code, place, what was expected and what was found."""
+    """Return a finding in one line: code, place, the expected and the found value."""
     line = f"{finding.file}:{finding.line} (byte {finding.offset})"
     place = line if finding.line else finding.file
     return f"{finding.code} {place}: expected {finding.expected}, found {finding.found}"

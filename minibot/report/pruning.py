@@ -48,8 +48,8 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
     Args:
         var: The folders of the runs.
         now_ms: The time, Unix ms.
-        keep: How many of the newest runs stay anyway; None for no such rule.
-        days: Younger runs stay anyway; None for no such rule.
+        keep: How many of the newest runs are kept anyway; None for no such rule.
+        days: Younger runs are kept anyway; None for no such rule.
     """
     records = read_records(var)
     own = [record for record in records if not record.is_copy]
@@ -79,7 +79,7 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
 def left_metrics(var: Var, doomed: Sequence[Fate]) -> list[Path]:
     """Return the timed figures under `var/metrics` whose run is gone once the doomed ones are.
 
-    A run that stands here keeps its own, under whatever name, as does the one that is running.
+    An existing run keeps its own, under any name, and so does the running one.
     """
     # Before the runs: a run has its folder before its first figures.
     paths = sorted(var.metrics.glob("*.json"))
@@ -104,7 +104,7 @@ def unpacked_bundles(var: Var, files: Files = FILES) -> list[Path]:
 
 
 def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
-    """Remove runs but for their reports, their timed figures, and what a dead removal has left.
+    """Remove runs except their reports and timed figures; finish removals that were interrupted.
 
     All unpacked copies of bundles go too.
 

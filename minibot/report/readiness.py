@@ -25,14 +25,14 @@ GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
 REAL_DAYS_MIN: Final = 30
 # January to June of a common year.
 SIX_MONTHS_MS: Final = 181 * DAY_MS
-# `minibot backtest --twice` writes this file beside a result that was the same both times.
+# `minibot backtest --twice` writes this file next to a result that was the same both times.
 TWICE_FILE: Final = "twice.json"
 SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Need of readiness: whether it is met, what was found, and what to do if it is not."""
+    """Need of readiness: whether it is met, the finding, and the remedy if it is not."""
 
     row: str
     name: str

@@ -33,7 +33,7 @@ BROKEN_OFF = ("interrupted", "stopped")
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Record of one run; `trouble` says why its manifest cannot be read."""
+    """Record of one run; `trouble` is the reason if its manifest cannot be read."""
 
     run_dir: Path
     manifest: Manifest | None
@@ -184,18 +184,18 @@ def bytes_of(path: Path) -> int:
 
 
 def facts_of(record: RunRecord) -> JsonObject | None:
-    """Return the facts beside a run's report; None for none, or for those of another root."""
+    """Return the facts with a run's report; None for none, or if they have another root."""
     return _of_root(record.run_dir / "report" / FACTS_FILE, FACTS_V, record.seal)
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
-    """Return the verdict of `minibot accept`, None if it is of another root or of older rules."""
+    """Return the verdict of `minibot accept`, None if it has another root or older rules."""
     verdict = _of_root(run_dir / "report" / ACCEPTANCE_FILE, ACCEPTANCE_V, seal)
     return verdict if verdict is not None and "verdict" in verdict else None
 
 
 def _of_root(path: Path, version: int, seal: JsonObject) -> JsonObject | None:
-    """Return a file beside the report; None if it is missing, damaged, or of another root."""
+    """Return a file next to the report; None if it is missing, damaged, or has another root."""
     if not path.exists():
         return None
     try:

@@ -42,7 +42,7 @@ from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trades import TradeLog
 
 Progress = Callable[[int], None]
-"""Told now and then how many lines have been read so far."""
+"""Called now and then with the number of lines read so far."""
 
 
 class Recount:
@@ -91,7 +91,7 @@ class Recount:
         self._progress = progress
         self._read = 0
         self._count_ticks()
-        # Intents first, as `TradeReasons` asks for.
+        # Intents first, as `TradeReasons` requires.
         for queue in (ORDER_INTENTS, *recorded.roles.queues):
             if queue != TICKS and queue not in self.lines:
                 self._count(queue)

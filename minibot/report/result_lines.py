@@ -1,7 +1,7 @@
 """Result of a run as lines that add up: P&L at the mid without costs, slippage, fees, result.
 
 Slippage is the distance of a fill's price from the mid of the quote that its order met, times its
-quantity: what crossing the spread and the fill model took. Fees are those of the ledger, in the
+quantity: the cost of crossing the spread and of the fill model. Fees are the ledger's, in the
 quote asset. P&L at the mid is the result plus both, to the last digit.
 """
 

@@ -1,7 +1,7 @@
 """Facts of a sealed run that its metrics lack: span, market change, decision digest, trades.
 
-They are written beside the report, bound to the root of the seal, and made again with it; so a list
-of runs reads no queue.
+They are written next to the report, bound to the root of the seal, and made again with it; so a
+list of runs reads no queue.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def night_facts(night: Night) -> JsonObject:
 
 
 def keep_facts(night: Night) -> None:
-    """Write the facts of a night beside its report; nothing while the run is not sealed."""
+    """Write the facts of a night next to its report; nothing while the run is not sealed."""
     if night.seal:
         folder = night.recorded.run_dir / "report"
         ensure_folder(folder)

@@ -1,4 +1,4 @@
-"""Kind of a run by its manifest and seal alone: made up, drill, sealed; no queue is read."""
+"""Kind of a run by only its manifest and seal: made up, drill, sealed; no queue is read."""
 
 from __future__ import annotations
 

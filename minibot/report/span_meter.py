@@ -1,4 +1,4 @@
-"""Meter of a span of a run: what it earned, risked and invested between two market times.
+"""Meter of a span of a run: earned, risked and invested between two market times.
 
 It is shown equity after every tick and fill, as the recount sees it, so that the figures of the
 whole run are those of its summary.
@@ -164,12 +164,12 @@ class SpanMeter:
 
     @property
     def exposure_mean(self) -> int:
-        """Mean value of what was held, each value by how long it lasted, rounded down."""
+        """Mean value of the holdings, weighted by time, rounded down."""
         return self._area // self.span_ms if self.span_ms else 0
 
     @property
     def exposure_weighted_return(self) -> Decimal | None:
-        """Return of what was invested, not of the whole account; None while nothing was held.
+        """Return on the invested value, not on the whole account; None while nothing was held.
 
         Formula:
             P&L after costs / ((1 / T) * sum(value held * how long it was held)), with T the length
@@ -216,7 +216,7 @@ def measured_span(
     end_ts: int | None = None
     for seq, event in recorded.events(TICKS):
         if event.ts > to_ts:
-            end_ts = to_ts  # The run goes on behind the span.
+            end_ts = to_ts  # The run goes on after the span.
             break
         market.take(seq, event)
         if seq % PROGRESS_EVERY == 0:

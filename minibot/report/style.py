@@ -18,7 +18,7 @@ _HEAT_RULES: Final = "".join(
     for side, colour in (("up", "good"), ("down", "bad"))
     for step, share in enumerate(HEAT, start=1)
 )
-# Colours of a strategy's lines, on white and on black; told apart by most of the colour-blind.
+# Colours of a strategy's lines, on white and on black; distinct for most of the colour-blind.
 LINES: Final = (
     ("#1f5fbf", "#7db1ff"),
     ("#b8730f", "#e0a458"),

@@ -1,6 +1,6 @@
 """Summary of a night in words that a trader understands, and the same as one JSON object.
 
-It says what ran, what it did, what it earned and risked, how well it ran, and what is still open.
+It has the run's facts, activity, result and risk, its health, and open ends.
 Every figure comes from the queues; `acceptance` judges them and `proof` proves them.
 """
 

@@ -1,4 +1,4 @@
-"""Reasons of round trips: the signal behind the first purchase, the exit behind the last sale."""
+"""Reasons of round trips: the signal of the first purchase, the exit of the last sale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minibot.report.trades import CARRIED, RoundTrip
 class TradeReasons:
     """Reasons of a run's round trips, fed with its orders, risk actions and signals.
 
-    Orders come first: of all signals, only those behind an entry are kept.
+    Orders come first: of all signals, only the causes of entries are kept.
     """
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class TradeReasons:
         self._entry_causes: dict[str, tuple[str, ...]] = {}
 
     def take(self, event: Event) -> None:
-        """Take an event; those that tell no reason are passed over."""
+        """Take an event; skip one without a reason."""
         payload = event.payload
         if isinstance(payload, Signal):
             if event.id in self._entries:
                 self._entries[event.id] = payload.reason_code
         elif isinstance(payload, RiskAction):
             if payload.action == EXIT:
-                # Behind a trigger it names the intent of the order that rested.
+                # After a trigger it names the intent of the order that rested.
                 for name in (event.id, *(event.cause_ids or ())):
                     self._exits[name] = payload
         elif isinstance(payload, OrderIntent):
@@ -51,7 +51,7 @@ class TradeReasons:
         return "" if action is None else left_words(action)
 
     def entered_because(self, trip: RoundTrip) -> str:
-        """Return the reason code of the signal behind a round trip's first purchase."""
+        """Return the reason code of the signal that caused a round trip's first purchase."""
         for cause in self._entry_causes.get(trip.entry_order, ()):
             if code := self._entries.get(cause):
                 return code

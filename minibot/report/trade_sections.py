@@ -107,6 +107,6 @@ def trips_table(marked: Sequence[Marked]) -> str:
 
 
 def times_of(marked: Sequence[Marked]) -> Callable[[int], str]:
-    """Return how times of round trips are said: with their date where they span a day or more."""
+    """Return the form of round trips' times: with the date if they span a day or more."""
     times = [ts for each in marked for ts in (each.trip.opened_ts, each.trip.closed_ts) if ts]
     return date_clock if times and max(times) - min(times) >= DAY_MS else clock

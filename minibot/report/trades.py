@@ -16,7 +16,7 @@ from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
 
-# Reason of a position that the run started with, which has no entry of its own.
+# Reason of a position that the run started with, which has no entry in the run.
 CARRIED: Final = "carried_in"
 
 
