@@ -1,4 +1,4 @@
-"""The first differing event, field by field, and what the core held before it."""
+"""The first differing event, field by field, and the core's state before it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from minibot.replay.explain.checks import check_words, is_contradicted
 CHECKS: Final = "payload.checks"
 CHECK_FIELDS: Final = frozenset({"name", "value", "threshold", "passed"})
 
-# Fields that tell an event in a line.
+# Fields that identify an event in a line.
 TOLD: Final = ("type", "action", "reason_code", "side", "symbol")
 
 
 def describe(difference: Difference) -> dict[str, Any]:
     """Return the place where replay and record diverge, for people (`lines`) and for programs.
 
-    A line beside a derived event may be of any shape: nobody has judged it.
+    The recorded line may be of any shape: it has not been judged.
     """
     expected, _ = _object(difference.expected)
     found, fault = _object(difference.found)
@@ -84,14 +84,14 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
 
 
 def _are_checks(rows: Any) -> bool:
-    """Return whether a value that nobody has judged has the shape of a list of checks."""
+    """Return whether an unjudged value has the shape of a list of checks."""
     return isinstance(rows, list) and all(
         isinstance(row, dict) and row.keys() >= CHECK_FIELDS for row in rows
     )
 
 
 def _object(json: bytes | None) -> tuple[dict[str, Any], str]:
-    """Return the object of a line, and why it cannot be read; each is empty beside the other."""
+    """Return the object of a line, and why it cannot be read; one of the two is empty."""
     try:
         return ({} if json is None else canonical.decode(json)), ""
     except canonical.CanonicalError as error:

@@ -37,7 +37,7 @@ from minibot.replay.rule_order import Said, rule_order, states_before, world
 from minibot.runtime.configuration.config import config_with, with_later_keys
 from minibot.strategies.selection import judge
 
-# Fields that make a decision in the sense of the digest: the wish or act, and its reason code.
+# Fields of a decision as the digest sees it: the wish or act, and its reason code.
 DECIDES: Final = (
     *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
     *("stop_price", "target_price", "trailing_delta"),
@@ -80,7 +80,7 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first place where two sides differ; None stands for a side that has ended.
+    """The first place where two sides differ; None for a side that has ended.
 
     Attributes:
         index: Number of equal events before it.
@@ -120,8 +120,8 @@ class Diff:
         market: A sentence that compares the markets of both.
         decision: The first decision that differs.
         value: The first event that differs in any value, even if no decision changed with it.
-        span: First and last market time that both saw, Unix ms, of which all of this tells; None
-            where that is the whole of both.
+        span: First and last market time that both saw, Unix ms, which bounds the comparison; None
+            if that is the whole of both.
     """
 
     one: Side
@@ -179,7 +179,7 @@ def rerun_with(
     Args:
         recorded: The run; it is only read.
         sets: Texts `section.key=value`.
-        progress: Told how far each of the two passes is.
+        progress: Called with the progress of each of the two passes.
 
     Raises:
         ConfigError: The changes make no valid profile.
@@ -308,9 +308,9 @@ def _digest(found: Iterable[Said]) -> str:
 
 
 def _in_order(found: list[Said]) -> list[Said]:
-    """Return a night's events ordered by the market event behind each, causes before effects.
+    """Return a night's events in the order of their market events, causes before effects.
 
-    An event that follows from an operator's order alone comes after those derived by then.
+    An event that follows only from an operator's order comes after those derived by then.
     """
     places: dict[str, int] = {}
     last = 0

@@ -103,7 +103,7 @@ def read_manifest(path: Path) -> list[JsonObject]:
     """Return the runs that a manifest lists.
 
     Raises:
-        Refusal: The file is no such manifest, or lists no run.
+        Refusal: The file is not a replay manifest, or lists no run.
     """
     try:
         if is_endless(path):
@@ -202,7 +202,7 @@ class _Execution:
         self._result = RoleReplay("")
 
     def execute(self, name: str) -> bool:
-        """Process all inputs of a role up to the end of the hour; return whether any lie behind."""
+        """Process all inputs of a role up to the end of the hour; return whether any come later."""
         self._result = RoleReplay(name)
         replay_role(
             self._recorded,

@@ -1,9 +1,9 @@
 """Readable part of a run with a damaged queue: everything before the damage.
 
-A damaged line cannot say whether it, or a line behind it, belongs to the time in question. The
+A damaged line cannot show whether it, or a line after it, belongs to the time in question. The
 cores can: an event's `ts` is that of its latest cause. So if every role can process all its inputs
 up to that time again and needs no damaged line on the way, neither as an input nor to compare its
-own output, then nothing of that time stands behind the damage. No core writes `control`; there, it
+own output, then nothing of that time comes after the damage. No core writes `control`; there, it
 is only certain that no role had reached the damaged line by then.
 """
 

@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 
 class Said(NamedTuple):
-    """One derived event, its place, and the root event behind it.
+    """One derived event, its place, and its root event.
 
     Attributes:
         equity: Equity when it was made, hundred-millionths of quote.

@@ -1,6 +1,6 @@
 """Status of a run before its replay: whole, running, interrupted, of another format or code.
 
-Each condition is one sentence that says what can still be done. A condition that forbids a replay
+Each condition is one sentence with the next possible step. A condition that forbids a replay
 is refused here; one that the reader only has to know is a notice.
 """
 

@@ -43,7 +43,7 @@ class Span:
 
         Args:
             recorded: The run.
-            zone: An IANA name, `UTC`, or `local` for this machine's; None is UTC.
+            zone: An IANA name, `UTC`, or `local` for this machine's; None for UTC.
 
         Raises:
             Refusal: The zone is unknown, or the run has no event yet.

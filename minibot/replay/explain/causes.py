@@ -2,7 +2,7 @@
 
 It reads only the queues of the run, and cites each event as `queue:seq`. No decision is recomputed
 or assumed: an event that cannot be found is reported as missing. Lots and trades are booked again
-from the fills, and in a damaged run a replay tells how far a time is whole (`partial_run`). A
+from the fills, and in a damaged run a replay shows how far a time is whole (`partial_run`). A
 damaged queue is read only up to the damage: a question that needs more than that is refused.
 """
 
@@ -96,7 +96,7 @@ class Explainer:
         """Return one sentence for each queue that is damaged after the time given to `until`."""
         return self._whole.notes("that is behind this time, and what is told here is before it")
 
-    # --- what may be asked --------------------------------------------------------------------
+    # --- questions ----------------------------------------------------------------------------
 
     def fill(self, event_id: str) -> Explanation:
         """Return why a fill happened; the id may be abbreviated.
@@ -196,7 +196,7 @@ class Explainer:
         return self._story_of(subject, [*sorted(closed, reverse=True), n])
 
     def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
-        """Return the whole story of fills, the last one first; no line is told twice."""
+        """Return the whole story of fills, the last one first; no line comes twice."""
         explanation = Explanation(subject)
         told: set[str] = set()
         for n in numbers:

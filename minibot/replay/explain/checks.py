@@ -193,4 +193,4 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
 """The checks of exits in `risk.exit_decision`, `risk.plan_rows` and `risk.trigger_rows`; a test
 compares them."""
 _LEFT_BY: Final[Mapping[str, str]] = {SIGNAL_EXIT: "the strategy's SELL"}
-"""Exits that no failed check tells."""
+"""Exits that no failed check shows."""

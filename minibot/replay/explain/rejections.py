@@ -54,7 +54,7 @@ NOTHING: Final = "nothing else: it would have passed"
 NO_RULE: Final = "no rule wanted to buy or sell"
 NO_ANSWER: Final = "the strategy answered nothing in this time: no buy, no sell, no hold(...)"
 UNREACHED: Final = "not known: later checks were not reached"
-# Checks behind these are not made: there is nothing to check them on.
+# Checks after these are not made: there is nothing to check them on.
 UNASKED: Final = {
     **dict.fromkeys((NO_INSTRUMENT, NOT_TRADING, WARMUP, FEATURE_MISSING), UNREACHED),
     NO_SETUP: "next check not reached: no rule wanted to buy or sell",
@@ -69,7 +69,7 @@ NEXT_SHOWN: Final = 4
 
 @dataclass(slots=True)
 class Rejections:
-    """One reason to refuse: its count, its first and last time, and the refusals behind it."""
+    """One reason to refuse: its count, its first and last time, and its refusals."""
 
     code: str
     count: int = 0
@@ -168,7 +168,7 @@ class Asking:
     def _count_hold(self, symbol: str, decision: Decision, ts: int) -> None:
         found, code = self._found, decision.reason_code
         checks = [check.to_json() for check in decision.checks]
-        # A check that a user named position says nothing of a rule.
+        # A user's check may be named position too, but is not that rule.
         wish = "" if code == OWN_HOLD else wish_of(checks)
         if wish and wish != found.side:
             found.other[_unmet(wish, code)] += 1
@@ -188,7 +188,7 @@ def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         code: The reason to hold.
-        checks: All checks of the decision, in order; behind some filters none was made.
+        checks: All checks of the decision, in order; after some filters none was made.
     """
     if code in UNASKED:
         return UNASKED[code]
@@ -233,7 +233,7 @@ def why_not(
         recorded: The run.
         side: BUY or SELL.
         window: The time to look at.
-        symbol: This symbol alone; None is all.
+        symbol: Only this symbol; None for all.
         progress: Called now and then with the inputs processed and their total.
 
     Raises:

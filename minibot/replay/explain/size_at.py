@@ -1,4 +1,4 @@
-"""Size at a time of a run: its risk core is fed the recorded inputs, then asked for a size."""
+"""Size at a time of a run: its risk core gets the recorded inputs, then computes a size."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def size_at(
 
     Args:
         recorded: The run, which may still be going.
-        config: The run's configuration, or a changed one: its sizing and limits are asked.
+        config: The run's configuration, or a changed one, with sizing and limits.
         symbol: The market.
         to_ms: The time, Unix ms; the state is that at its end.
         progress: Called now and then with the inputs processed and their total.
@@ -73,7 +73,7 @@ def _market(recorded: Recorded) -> Iterable[Event]:
 
 
 def _bars_of_atr(config: JsonObject) -> tuple[str, int]:
-    """Return interval and number of the bars that the ATR is reckoned from."""
+    """Return interval and number of the bars of the ATR."""
     rules = ExitRules(config)
     return rules.bar_interval, rules.atr_period
 
@@ -91,7 +91,7 @@ def _add_exits(symbols: JsonObject, told: Exits, *, takes_atr: bool) -> None:
 
     Args:
         symbols: The state of the exits by symbol; it is changed.
-        told: Exits by the changed profile, which have read bars alone.
+        told: Exits by the changed profile, which have read only bars.
         takes_atr: Whether those bars replace the run's own.
     """
     for symbol in symbols:

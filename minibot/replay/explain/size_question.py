@@ -1,6 +1,6 @@
-"""Size question: what an entry would cost now, and every bound on it, for a person who asks.
+"""Size question of a person: the cost of an entry now, and every bound on it.
 
-It asks the same `entry_rows` and `size_entry` as a decision. Checks that need a signal, such as its
+It uses the same `entry_rows` and `size_entry` as a decision. Checks that need a signal, such as its
 age, are not part of it: they refuse an entry, and never make one smaller.
 """
 
@@ -57,7 +57,7 @@ class SizeBound:
         name: Of the check in a `risk_action`.
         value, limit: Of that check, for the order that is wanted.
         leaves: The most that it lets an order cost; None where it bounds something else.
-        passed: Whether what is wanted is within it.
+        passed: Whether the wanted amount is within it.
         decides: Whether it is the one that the size comes from.
     """
 
@@ -103,7 +103,7 @@ def size_now(config: JsonObject, state: Mapping[str, Any], symbol: str) -> SizeA
     """Return the size of an entry by the state of a risk core.
 
     Args:
-        config: The whole resolved configuration; its limits hold, whatever those of the state were.
+        config: The whole resolved configuration; its limits replace those of the state.
         state: As `RiskCore.state` returns it; it is not changed.
         symbol: The market.
 

@@ -1,4 +1,4 @@
-"""Snapshot of one second: what the bot saw, held and decided then, even if it did nothing.
+"""Snapshot of one second: data, holdings and decisions of the bot, even if it did nothing.
 
 The strategy's core is fed the recorded inputs up to the end of that second, so there is an answer
 for every second, even if nothing was recorded in it; positions come from the fills.
@@ -117,14 +117,14 @@ def snapshot_of_second(
     symbols: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> SecondSnapshot:
-    """Return a snapshot of what the bot saw, held and decided in a span of the run.
+    """Return a snapshot of the bot's data, holdings and decisions in a span of the run.
 
     Args:
         recorded: The run.
         explainer: The explainer of the same run.
         span: The span of the same run; formats times.
         at: From and to, Unix ms; states are those at the end.
-        symbols: These symbols alone; all of them if empty.
+        symbols: Only these symbols; all of them if empty.
         progress: Called now and then with the inputs processed and their total.
 
     Raises:
@@ -298,7 +298,7 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
 
 
 def _levels(symbol: str, before: Sequence[Step]) -> JsonObject | None:
-    """Return the levels of a position that risk told last; None without position or plan."""
+    """Return the levels of a position that risk last reported; None without position or plan."""
     for step in reversed(before):
         plan = step.event.payload
         if isinstance(plan, PositionPlan) and plan.symbol == symbol:
@@ -344,7 +344,7 @@ def _is_about(event: Event, symbols: Sequence[str]) -> bool:
 
 
 def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
-    """Return a second for people: the verdict of each symbol, then what it rests on."""
+    """Return a second for people: the verdict of each symbol, then its grounds."""
     lines = [f"at {span.clock(second.to_ms)}"]
     for item in second.symbols:
         lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]

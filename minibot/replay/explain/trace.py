@@ -1,6 +1,6 @@
 """Trace from fills to the books and back: the lot a fill opened, the trades it belongs to.
 
-Trades and lots have the numbers of `trips`. What a sale took from a lot is a part of its trade.
+Trades and lots have the numbers of `trips`. The part of a lot taken by a sale is in its trade.
 """
 
 from __future__ import annotations

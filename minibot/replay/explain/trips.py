@@ -45,7 +45,7 @@ def trips_of(fills: Sequence[Event], held: Callable[[int, str], int]) -> list[Tr
 
     Args:
         fills: The run's fills, in order; the first has number 1.
-        held: The quantity of a symbol after so many fills.
+        held: The quantity of a symbol after a number of fills.
     """
     found: list[Trip] = []
     unclosed: dict[str, Trip] = {}
@@ -132,7 +132,7 @@ def trade_story(
         bookings: The booking of each.
         why: The reason on record for a fill, by its number.
         quote_asset: The asset in which P&L is counted.
-        carried: The position that the run started with, if a part of the trade is of it.
+        carried: The position that the run started with, if it is part of the trade.
         gain_before: Gain of a carried position in runs before, which is no part of this run's.
     """
     own = [(n, fills[n - 1]) for n in trip.fills]

@@ -185,7 +185,7 @@ class _Apart:
 
 @dataclass(frozen=True, slots=True)
 class _Beside:
-    """A recorded event beside all that were recomputed, with the event that it names as cause."""
+    """A recorded event that was not recomputed, with the event that it names as cause."""
 
     key: str
     queue: str
@@ -368,10 +368,10 @@ class EventGraph:
             self.graph.notes.append(f"{follows} later decisions differ because of what was changed")
 
     def _judge_beside(self) -> None:
-        """Name the events that no core derived though it took what they are said to follow from.
+        """Name the recorded events that no core derived, although it took their named causes.
 
-        Where an event before them was changed, they may follow from that. What follows from inputs
-        behind the last logged ones is left in a stopped run; any other logged them all.
+        If an event before them was changed, they may follow from that. A stopped run may also hold
+        events that follow from inputs after its last logged ones; any other run logged all inputs.
         """
         places = {
             str(raw.event().get("id")): (queue, raw.seq)
@@ -431,7 +431,7 @@ class EventGraph:
 
 
 def _causes(said: JsonObject) -> tuple[tuple[str, ...], int | None]:
-    """Return the causes that an event names, and its market event; nobody has judged its shape."""
+    """Return the causes that an event names, and its market event; its shape is unjudged."""
     payload = said.get("payload")
     if not isinstance(payload, dict):
         return (), None

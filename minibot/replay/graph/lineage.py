@@ -35,7 +35,7 @@ class _Seen:
 
     @property
     def unread(self) -> str:
-        """Caveat that a missing event may stand behind the damage; empty when all was read."""
+        """Caveat that a missing event may come after the damage; empty when all was read."""
         named = ", ".join(self.damaged)
         return f"; it may stand behind the damage in {named}, which is not read" if named else ""
 
