@@ -30,12 +30,12 @@ LASTING: Final = frozenset(
         *(WEEK_NOTIONAL, WEEK_LOSS, ACCOUNT_DRAWDOWN),
     )
 )
-"""Reasons that refuse whatever comes next too; entries alone are refused for them."""
+"""Reasons that refuse whatever comes next too; only entries are refused for them."""
 
 
 @final
 class EntryStops:
-    """Refusals of entries in a row, none of which passed in between.
+    """Refusals of entries in a row, without a passed entry between them.
 
     Attributes:
         refused: How many for lasting reasons; 0 while entries pass, and behind the end of a halt.
@@ -73,7 +73,7 @@ class EntryStops:
         """Take a recorded verdict of risk, in the order of its queue."""
         if action.action == "BLOCK":
             self.on_refusal(action.reason_code, ts)
-        elif action.action in ("ALLOW", "REDUCE"):  # Entries alone; a sale is an EXIT.
+        elif action.action in ("ALLOW", "REDUCE"):  # Only entries; a sale is an EXIT.
             self.on_entry()
 
     def to_json(self) -> JsonObject | None:

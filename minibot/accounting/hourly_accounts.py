@@ -138,7 +138,7 @@ class HourlyAccounts:
 
     @property
     def head(self) -> str:
-        """The sha256 that stands for all states so far, hex; of the opening before the first."""
+        """The sha256 of the chain of all states so far, hex; before the first, the opening's."""
         return self._previous
 
     @property

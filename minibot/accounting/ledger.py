@@ -86,7 +86,7 @@ class Ledger:
         asset = booking.asset
         if asset != self._asset or booking.symbol != self._symbol:
             self._turn_to(asset, booking.symbol)
-        # Once a later hour has begun, it takes what comes late for an earlier one, too.
+        # Once a later hour has begun, it also takes late entries of an earlier one.
         if booking.ts >= self._hour_end:
             self._turn_to_hour(booking.ts)
         if self._is_waiting:

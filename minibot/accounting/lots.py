@@ -215,7 +215,7 @@ def is_dust_left(fill: Fill, left: int) -> bool:
 
 
 def is_dust_before(fill: Fill, held: int) -> bool:
-    """Return whether a fill is a purchase beside mere dust; see `is_dust_left`."""
+    """Return whether a fill is a purchase while only dust is held; see `is_dust_left`."""
     return fill.side == BUY and 0 < held < _step(fill)
 
 

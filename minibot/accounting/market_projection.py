@@ -18,14 +18,14 @@ from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload, P
 NextFill = Callable[[], Event | None]
 """Gives the next recorded fill, in the order of their queue; None while there is none."""
 AfterMarks = Callable[[Sequence[int], Sequence[Payload], Sequence[Look]], None]
-"""Told of ticks or price marks in a row: times, payloads, and equity from each place on."""
+"""Called with ticks or price marks in a row: times, payloads, and equity from each place on."""
 AfterFill = Callable[[Event], None]
-"""Told of a fill once equity contains it."""
+"""Called with a fill once equity contains it."""
 MARKS: Final = frozenset({MarketTick, PriceMark})
 
 
 def no_fill() -> None:
-    """Return no recorded fill: whoever folds the market hands over each fill as it is made."""
+    """Return no recorded fill: the caller passes each fill as it is made."""
 
 
 def by_tick(events: Iterable[Event]) -> NextFill:
@@ -75,9 +75,9 @@ class MarketProjection:
         Args:
             performance: As the run opens.
             next_fill: The recorded fills, each of which waits for its tick.
-            after_marks: Told of each tick and price mark once equity contains it; of one at a time
+            after_marks: Called with each tick and price mark once equity contains it; one at a time
                 where they are taken so.
-            after_fill: Told of each fill once equity contains it.
+            after_fill: Called with each fill once equity contains it.
         """
         self.performance = performance
         self.types: Counter[str] = Counter()
@@ -88,11 +88,11 @@ class MarketProjection:
         self._after_fill = after_fill
 
     def take(self, seq: int, event: Event) -> None:
-        """Fold the next market event, behind the recorded fills that name an earlier one."""
+        """Fold the next market event, after the recorded fills that name an earlier one."""
         self.take_all(seq, (event.ts,), (event.payload,))
 
     def take_all(self, first_seq: int, times: Sequence[int], payloads: Sequence[Payload]) -> None:
-        """Fold market events in a row, each behind the recorded fills that name an earlier one.
+        """Fold market events in a row, each after the recorded fills that name an earlier one.
 
         Args:
             first_seq: Number of the first one's line.
@@ -131,7 +131,7 @@ class MarketProjection:
             self._after_marks(times, payloads, looks)
 
     def on_fill(self, event: Event) -> None:
-        """Book a fill behind all that was folded so far."""
+        """Book a fill after everything that was folded so far."""
         if isinstance(event.payload, Fill):
             self.performance.on_fill(event.payload, event.ts)
             if self._after_fill is not None:

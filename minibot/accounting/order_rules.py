@@ -215,7 +215,7 @@ class OrderRules:
         return None
 
     def count_refusal(self, orders: int, algos: int, lists: int) -> str | None:
-        """Return why so many orders, orders with a trigger and OCOs may not rest, or None."""
+        """Return why this many orders, orders with a trigger and OCOs may not rest, or None."""
         if self.orders_max is not None and orders > self.orders_max:
             return ORDERS_MAX
         if self.algo_orders_max is not None and algos > self.algo_orders_max:
@@ -225,7 +225,7 @@ class OrderRules:
         return None
 
     def trail_refusal(self, bps: int) -> str | None:
-        """Return why the stop of a sale may not trail by so many basis points, or None."""
+        """Return why the stop of a sale may not trail by this many basis points, or None."""
         most = self.trailing_max
         if not 0 < bps < BPS or bps < self.trailing_min or (most is not None and bps > most):
             return TRAILING_DELTA

@@ -1,4 +1,4 @@
-"""Performance of a run, exact: what it earned and risked, from its opening, ticks and fills.
+"""Performance of a run, exact: result and risk, from its opening, ticks and fills.
 
 One definition for the live metrics and the morning report. Equity is cash plus open quantity at the
 mid of the last touch, or at a newer price mark. It is computed after every tick; a fill counts
@@ -104,7 +104,7 @@ class Performance:
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
         self.trips: list[int] = []
-        # Symbols of which a purchase paid its fee in coins, so that a sale may leave dust.
+        # Symbols with a purchase that paid its fee in coins, so that a sale may leave dust.
         self._paid_in_base: set[str] = set()
         self.results: dict[str, SymbolResult] = {}
         # A carried position counts at its first mark: losses before that belong to the run before.
@@ -171,7 +171,7 @@ class Performance:
         """Process market events in order; of a symbol that is not held only the last one counts.
 
         Returns:
-            Equity as they begin, at place 0, and behind each event that changed it.
+            Equity as they begin, at place 0, and after each event that changed it.
         """
         held, last = self._held, self._last
         equity, high = self.equity, self.high_water_mark
@@ -196,7 +196,7 @@ class Performance:
     def on_mids(self, symbol: str, mids: bytes) -> None:
         """Process consecutive mids as `on_tick` would each tick; for runs that opened flat.
 
-        Equity never falls where the mid rises, so only the dips behind a high are looked at.
+        Equity never falls where the mid rises, so only the dips after a high matter.
 
         Args:
             symbol: The market.

@@ -248,7 +248,7 @@ class Portfolio:
         else:
             if left or trades is not None:
                 cost = self._close(fill, ts, proceeds, trades)
-            else:  # The gain of each lot is not asked for.
+            else:  # The gain of each lot is not needed.
                 cost = held.cost
                 held.lots.clear()
             held.qty = left

@@ -27,7 +27,7 @@ class References:
         self._averages: dict[str, tuple[int, int]] = {}
 
     def take(self, average: AveragePrice, ts: int) -> None:
-        """Take an average that was told at `ts`, Unix ms on the run's clock."""
+        """Take an average that was reported at `ts`, Unix ms on the run's clock."""
         until = ts + average.minutes * MINUTE_MS
         self._averages[average.symbol] = (parse_amount(average.price), until)
 
@@ -44,7 +44,7 @@ class References:
 
     @property
     def is_empty(self) -> bool:
-        """True while no average was told."""
+        """True while no average was reported."""
         return not self._averages
 
     def to_json(self) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Resting orders and dust beside open positions, as a STOP or an end lists them."""
+"""Resting orders and dust besides open positions, as a STOP or an end lists them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def with_resting(
     Args:
         position: As `Portfolio.open_positions` lists it.
         qty: How much of it the order sells, in hundred-millionths.
-        stop: A trade here or below triggers the order; None for no such.
-        target: A trade here or above triggers it; None for no such.
+        stop: A trade here or below triggers the order; None for no stop.
+        target: A trade here or above triggers it; None for no target.
     """
     said = {"resting_qty": amount_text(qty)}
     if stop is not None:

@@ -1,4 +1,4 @@
-"""Round trips: a position of one symbol from flat to flat, and what it brought after fees.
+"""Round trips: a position of one symbol from flat to flat, and its result after fees.
 
 A round trip is a trade as freqtrade counts one: all purchases and sales of a position, its profit
 the net proceeds less the whole cost with fees, its ratio that profit to the cost. Differences: the
@@ -41,7 +41,7 @@ class RoundTrip:
         self.spent: int = spent
         self.received: int = 0
         self.reason: str = ""
-        # As JSON once it is closed, for it is told with each fill; only its reason may still come.
+        # As JSON once it is closed, as each fill reports it; only its reason may still come.
         self._written: JsonObject | None = None
 
     @property
@@ -55,7 +55,7 @@ class RoundTrip:
         return self.profit * RATIO_UNIT // self.spent if self.spent else 0
 
     def to_json(self) -> JsonObject:
-        """Return the round trip as canonical JSON values, which nobody changes."""
+        """Return the round trip as canonical JSON values, which no caller changes."""
         written = self._written
         if written is None or written["reason"] != self.reason:
             written = {
@@ -99,8 +99,8 @@ class RoundTrips:
 
         Args:
             fill: The fill.
-            is_flat: Whether nothing of the symbol is held behind it.
-            reason: Why the position is left, as risk said last.
+            is_flat: Whether nothing of the symbol is held after it.
+            reason: Reason of the exit, by risk's last report.
         """
         trip = self.open.get(fill.symbol)
         if trip is None:

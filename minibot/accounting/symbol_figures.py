@@ -1,6 +1,6 @@
 """Figures of each symbol as a trader looks at them: price, spread, position and its P&L.
 
-They are read from a run's `Performance` when somebody looks, so the live table keeps no books.
+They are read from a run's `Performance` on demand, so the live table keeps no books.
 """
 
 from __future__ import annotations
