@@ -57,7 +57,7 @@ class BarReturns:
         self.open_ts: int = -1
         self.close: int = 0
         self.values: deque[int] = deque(maxlen=period)
-        # The newest returns that `sample` was asked for last; None after another bar.
+        # The newest returns of the last call of `sample`; None after another bar.
         self._sample: Sample | None = None
 
     def update(self, open_ts: int, close: int) -> None:
@@ -89,7 +89,7 @@ class BarReturns:
         return self.open_ts + self.length_ms
 
     def last(self, count: int, skipped: int = 0) -> list[int] | None:
-        """Return the newest `count` returns behind `skipped` newer ones; None without so many."""
+        """Return the newest `count` returns before `skipped` newer ones; None for fewer."""
         first = len(self.values) - skipped - count
         return None if first < 0 else list(self.values)[first : first + count]
 

@@ -40,7 +40,7 @@ def correlation_of(first: Sequence[int], second: Sequence[int]) -> int | None:
 
 
 def _until(returns: BarReturns, end: int, count: int) -> Sample | None:
-    """Return the last `count` returns up to the bar that opened at `end`; None without so many."""
+    """Return the last `count` returns up to the bar that opened at `end`; None for fewer."""
     ahead = returns.open_ts - end
     if not ahead:
         return returns.sample(count)
@@ -49,7 +49,7 @@ def _until(returns: BarReturns, end: int, count: int) -> Sample | None:
 
 
 def _pearson(first: Sample, second: Sample) -> int | None:
-    """Return Pearson's correlation in ten-thousandths, rounded up; None where one stands still.
+    """Return Pearson's correlation in ten-thousandths, rounded up; None if one does not move.
 
     Formula:
         (n Sxy - Sx Sy) / sqrt((n Sxx - Sx Sx) (n Syy - Sy Sy)), with S the sum over all n pairs.

@@ -1,4 +1,4 @@
-"""Return drift: how far the returns of late are from those before, as distributions."""
+"""Return drift: distance of the latest returns from earlier ones, as distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VADR: how lively a market is today beside how lively it usually is."""
+"""VADR: today's liveliness of a market relative to its usual one."""
 
 from __future__ import annotations
 
