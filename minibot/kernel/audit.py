@@ -115,7 +115,7 @@ class JournalAudit:
         self._sweeper = sweeper or Sweeper(files=files)
         self._seq = 0
         self._chain: bytes | None = names.end_of(()).chain
-        self._begins: dict[int, int] = {}  # Segment that begins behind the line of a seq.
+        self._begins: dict[int, int] = {}  # Segment that begins after the line of a seq.
 
     def findings(self) -> Iterator[Finding]:
         """Yield every finding, file by file in the order of the lines."""
@@ -167,7 +167,7 @@ class JournalAudit:
     # --- head and manifest --------------------------------------------------------------------
 
     def _frame(self) -> tuple[Head | None, list[Segment], list[Finding]]:
-        """Return head and manifest as of one moment, and their findings."""
+        """Return head and manifest of one moment, and their findings."""
         notes: list[Finding] = []
         for left in range(LOOKS_MAX, -1, -1):
             notes = []
@@ -431,10 +431,10 @@ class JournalAudit:
                 yield Finding(mark.file, 0, 0, CURSOR_CORRUPT, wanted, _shown(place))
 
     def _is_at(self, place: Position, seq: int, segment: int, offset: int) -> bool:
-        """Return whether a cursor stands at the end of this line.
+        """Return whether a cursor is at the end of this line.
 
-        Behind the last line of a sealed segment it may also stand at the beginning of the next.
-        A cursor whose line is missing passes, unless it stands in this segment.
+        After the last line of a sealed segment it may also be at the beginning of the next.
+        A cursor whose line is missing passes, unless it is in this segment.
         """
         if (place.segment, place.offset) in ((segment, offset), (self._begins.get(seq), 0)):
             return True

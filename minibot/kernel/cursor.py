@@ -24,7 +24,7 @@ COMPONENT: Final = "kernel.cursor"
 
 
 class Cursor:
-    """The cursor file of one reader of one queue, written by that reader alone.
+    """The cursor file of one reader of one queue, written only by that reader.
 
     Args:
         path: The file, `cursor.json` in the reader's folder.
@@ -74,7 +74,7 @@ class Cursor:
 
         Raises:
             IntegrityError: CURSOR_REGRESSED, the position would go back; ATOMICITY_VIOLATION, the
-                file fails its own sha256 or was written by somebody else since.
+                file fails its own sha256 or was written by another process since.
         """
         if self._saved is not None and position.seq < self._saved.seq:
             raise self._error(

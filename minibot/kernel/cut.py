@@ -4,7 +4,7 @@ Heads are read twice, one after the other, until no head has moved between the t
 all of them stood so at the moment between: the cut is a state in which the machine could have died.
 Whatever was published before a line of the cut is in the cut too: its cause, its line in a part,
 the lines that it acks. Everything below a head never changes, so it is copied afterwards at
-leisure. No lock is taken and nobody waits.
+leisure. No lock is taken and no process waits.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def cut_below(root: Path, *, files: Files = FILES) -> list[JournalCut]:
     """Return every journal below a folder at one moment.
 
     Raises:
-        Transient: The heads did not stand still for one moment; try again later.
+        Transient: The heads never held still for one moment; try again later.
         IntegrityError: A head or a list of segments is damaged.
         RunStop: The system's error.
     """

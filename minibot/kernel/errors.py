@@ -30,7 +30,7 @@ class RunStop(MinibotError):
     Args:
         component: The finder: a role's name, or a module (`kernel.journal` also for its parts).
         reason_code: A code of `events.stop_codes`.
-        detail: One sentence: what was expected where, and what was found.
+        detail: One sentence: the place, the expected and the found value.
     """
 
     def __init__(self, component: str, reason_code: str, detail: str) -> None:
@@ -47,7 +47,7 @@ class IntegrityError(RunStop):
         component: The finder.
         reason_code: A code of `events.stop_codes`.
         detail: The fault; the place and the two values are added to it where given.
-        file: The file in which the damage stands, empty where there is none.
+        file: The damaged file, empty if there is none.
         line: Line number in that file, from 1; 0 where no line applies.
         offset: Byte offset in that file.
         expected: What should stand there.

@@ -110,7 +110,7 @@ Result = TypeVar("Result")
 class DiskCalls:
     """Calls of this process that write, sync or rename and have not returned, by their threads.
 
-    A heartbeat reads them from its own thread, and so tells a slow disk from a hung loop.
+    A heartbeat reads them from its own thread, and so distinguishes a slow disk from a hung loop.
     """
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
 
 
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
-    """Return the STOP for an error of the system; IO_EIO for one without a code of its own."""
+    """Return the STOP for an error of the system; IO_EIO for one without a specific code."""
     code = _CODES.get(error.errno or 0, IO_EIO)
     return RunStop(COMPONENT, code, f"{doing} {os.fspath(path)}: {error.strerror or error}")
 
@@ -248,7 +248,7 @@ def sync_folder(files: Files, folder: StrPath) -> None:
 
 
 def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
-    """Make a folder and its parents, for their owner alone; an existing one is left as it is.
+    """Make a folder and its parents, only for their owner; an existing one is left as it is.
 
     Raises:
         RunStop: PERMISSIONS_UNSAFE, the path leads to no folder; or the system's error. A link to a
@@ -541,9 +541,9 @@ def write_hashed(
 
 
 def write_hint(path: StrPath, obj: JsonObject, *, files: Files = FILES) -> bool:
-    """Write a hint like a critical JSON file, whatever stands there.
+    """Write a hint like a critical JSON file, over any existing file.
 
-    False says that it has more than `HINT_BYTES_MAX` bytes, and that the former one remains.
+    False means that it has more than `HINT_BYTES_MAX` bytes and the former one remains.
 
     Raises:
         RunStop: The disk refuses.

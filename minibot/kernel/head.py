@@ -4,7 +4,7 @@ Each publication overwrites the older slot by one positional write, so that a to
 other slot. A slot is big-endian: segment u32, offset u64, lines u64, chain 32 bytes, sequence u64,
 crc32 u32.
 
-A journal that publishes before it syncs has two more slots of the same layout behind them. They
+A journal that publishes before it syncs has two more slots of the same layout after them. They
 tell how far its data has been synced, and hold a number of the boot instead of the sequence.
 Lines that were published but not synced can be lost only by a power loss.
 """

@@ -140,7 +140,7 @@ class JournalWriter:
         self._at = self._synced = found.position
         self._segments = found.segments
         self._head = HeadWriter(head_path(self.folder, stem), not sync, files=files)
-        # As text: a path would make it anew at each use.
+        # As text: a path would make it again at each use.
         self._name, self._head_name = os.fspath(self._path), os.fspath(self._head.path)
         try:
             self._head.open(self._at)
@@ -297,7 +297,7 @@ class JournalWriter:
     # --- one batch ----------------------------------------------------------------------------
 
     def _ready(self) -> int:
-        """Return the seq of the next line; a dead writer raises the error of which it died."""
+        """Return the seq of the next line; a dead writer raises the error that ended it."""
         if self._failure is not None:
             raise self._failure
         if self._written is not None:
@@ -362,13 +362,13 @@ class JournalWriter:
         self._at = after
 
     def _write(self, batch: Batch) -> Position:
-        """Write a batch behind the published lines; return its end."""
+        """Write a batch after the published lines; return its end."""
         self._make_room(batch)
         write_all(self._files, self._fd, batch.data, self._at.offset, self._path)
         return self._after(batch)
 
     def _after(self, batch: Batch) -> Position:
-        """Return the end of a batch that stands behind the published lines."""
+        """Return the end of a batch that follows the published lines."""
         at = self._at
         offset = at.offset + len(batch.data)
         return Position(at.seq + batch.lines, at.segment, offset, batch.chain)
@@ -426,7 +426,7 @@ class JournalWriter:
             self._head.mark_synced(at)
 
     def _write_through(self, data: bytes) -> None:
-        """Write behind the published lines and sync in one call."""
+        """Write after the published lines and sync in one call."""
         try:
             write_through_all(self._files, self._fd, data, self._at.offset, self._path)
         except RunStop as error:

@@ -116,7 +116,7 @@ def verified(data: bytes, end: int) -> Verified | None:
 
     Args:
         data: Lines, perhaps with the beginning of another.
-        end: The offset behind the last newline; 0 where there is none.
+        end: The offset after the last newline; 0 if there is none.
     """
     if not end:
         return Verified([], [], [])

@@ -5,7 +5,7 @@ nothing. A file system whose locks do not exclude is detected before anything is
 
 A lock excludes only processes that find its file by its name. A holder therefore checks now and
 then that the name still leads to the open file (`lost_lock`): if the file was removed or replaced,
-the next process would be granted a lock of its own.
+the next process would get another lock.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Work = Callable[[Callable[[], None]], None]
 
 
 class Overlap:
-    """Worker thread that does one piece of work after the other beside its caller.
+    """Worker thread that does one piece of work after the other while its caller goes on.
 
     Each piece is given a function to call when it is about to wait for the system. The caller waits
     until then: otherwise it would keep the interpreter's lock, and the work would reach its wait

@@ -1,4 +1,4 @@
-"""Journal reader: below the head only, each line verified before it is handed out."""
+"""Journal reader: below the head only, each line verified before it is returned."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ OPEN_PAUSE_S: Final = 0.005
 class JournalReader:
     """Reader of a journal's published lines, in order, across its segments.
 
-    A line is handed out after its hash has been checked and the chain has been carried over it;
+    A line is returned after its hash has been checked and the chain has been carried over it;
     when the reader reaches the head, its chain has to equal the head's. New lines are verified up
-    to the head, or for one chunk, before the first of them is handed out.
+    to the head, or for one chunk, before the first of them is returned.
 
     A journal that does not exist yet counts as empty, as readers start before writers.
 
@@ -250,7 +250,7 @@ class JournalReader:
         self._accept(data, cut, start, end, head)
 
     def _misfit(self, end: int, head: Head) -> NoReturn:
-        """Raise the reason why the lines do not end where head or manifest says."""
+        """Raise the reason why the lines do not end at the place in head or manifest."""
         at = self._at
         is_active = at.segment == head.segment
         lines = head.lines if is_active else self._sealed_lines(at.segment)
@@ -266,7 +266,7 @@ class JournalReader:
         self._fail(QUEUE_TRUNCATED, "ends below the head", f"{end} bytes", f"{size}")
 
     def _accept(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
-        """Verify the whole lines before `cut`; they are handed out once their chain is right."""
+        """Verify the whole lines before `cut`; they are returned once their chain is right."""
         seq, segment, _, chain = self._at
         found = verified(data, cut)
         if found is None:

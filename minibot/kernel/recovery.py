@@ -316,7 +316,7 @@ def _sync_or_mark(folder: Path, stem: str, act: Callable[[], None], files: Files
 
 
 def _compare(path: Path, at: Position, bounds: Bounds) -> None:
-    """Refuse lines whose chain differs from that of head or floor at the same place."""
+    """Refuse lines whose chain differs from the one in head or floor at the same place."""
     for known in (bounds.head and bounds.head.position, bounds.floor):
         if known is None or known.seq == 0 or known.segment != at.segment:
             continue
@@ -365,7 +365,7 @@ def _refuse_loss(path: Path, end: Position, damage: Step | None, head: Position)
 
 
 def _quarantine(folder: Path, stem: str, fd: int, end: Position, size: int, files: Files) -> Path:
-    """Copy a damaged tail beside the journal, named by place and sha256; durable on return."""
+    """Copy a damaged tail next to the journal, named by place and sha256; durable on return."""
     path = folder / names.active_name(stem)
     rest = read_range(files, fd, size, end.offset, path)
     if len(rest) != size:
@@ -379,7 +379,7 @@ def _quarantine(folder: Path, stem: str, fd: int, end: Position, size: int, file
 
 
 def mark_suspect(folder: Path, stem: str, files: Files) -> None:
-    """Leave a mark beside a journal whose sync failed; ignore a disk that refuses even that."""
+    """Leave a mark next to a journal whose sync failed; ignore a disk that refuses even that."""
     with suppress(OSError, RunStop):
         files.close(files.open(suspect_path(folder, stem), Access.CREATE))
 

@@ -23,10 +23,10 @@ class Step(NamedTuple):
     Attributes:
         line: Number of the line in this walk, from 1; in its file, if the walk begins there.
         offset: Offset of its first byte.
-        after: Position behind it; the position before it if it is damaged.
+        after: Position after it; the position before it if it is damaged.
         json: The event's JSON; empty if the line is damaged.
         error: The fault; None for a whole line.
-        end: Offset behind its last byte.
+        end: Offset after its last byte.
     """
 
     line: int

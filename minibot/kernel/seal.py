@@ -1,7 +1,7 @@
 """Seal of a run's queues: linked into the run's folder, measured, sealed, then released.
 
 No file moves: each gets a second name below `queues/` of the run, and the names under `var/queues`
-are removed only once the seal stands. Each step may be repeated after a crash. The seal holds size
+are removed only once the seal exists. Each step may be repeated after a crash. The seal holds size
 and sha256 of every file. Its root covers them all and the caller's additions (config, contracts,
 code), so that one published line pins a whole night.
 """
@@ -68,7 +68,7 @@ def seal_run(
         run_dir: The run's folder.
         extra: Further content under the root: hashes of config, contracts and code, findings.
         written: Size and sha256 of files of `PINNED` as they were written. The seal states these,
-            whatever stands there now; other files are measured. Names outside `PINNED` are ignored.
+            whatever is there now; other files are measured. Names outside `PINNED` are ignored.
         files: The seam to the system.
 
     Raises:
@@ -104,7 +104,7 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
             seal is missing or damaged.
         Refusal: On Windows, another program holds a file.
         LockBusy: A writer is still open.
-        RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link stands there.
+        RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link is in its place.
     """
     root, run = Path(queues_root), Path(run_dir)
     sealed = read_hashed(run / SEAL_FILE, files=files)["files"]

@@ -59,7 +59,7 @@ def streamed_findings(
     """Yield the differences between a run that was read as a stream and its seal.
 
     Args:
-        root: A folder with the run's files beside its queues, such as manifest and seal.
+        root: A folder with the run's files besides its queues, such as manifest and seal.
         public_key: The key that must have signed the seal, if any.
         found: Size and sha256 of every file in the stream, by its name below the run's folder.
         files: The seam to the system.

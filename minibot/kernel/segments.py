@@ -25,7 +25,7 @@ class Segment(NamedTuple):
     """One sealed segment, as in its manifest entry.
 
     Attributes:
-        name: File name, beside the active segment.
+        name: File name, in the folder of the active segment.
         size: Bytes.
         lines: Number of lines.
         sha256: Hash of the whole file, hex.

@@ -1,4 +1,4 @@
-"""Signature under a seal: Ed25519 over its root, beside it in `seal.sig`.
+"""Signature of a seal: Ed25519 over its root, next to it in `seal.sig`.
 
 The owner of the disk can recompute all hashes, but not a signature without the private key. It is
 optional: without a key no run is signed, and without a signature the audit loads no cryptography.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
 KEY_HEX: Final = 64
-# Names what is signed, so that a signature made for another purpose does not verify.
+# Names the signed object, so that a signature made for another purpose does not verify.
 _PURPOSE: Final = b"minibot seal v1\n"
 
 

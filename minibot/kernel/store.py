@@ -1,7 +1,7 @@
-"""Store of files by their content: each is named by its sha256 and stands there once.
+"""Store of files by their content: each is named by its sha256 and is there once.
 
 What several backups have in common, such as a sealed segment, a model or a manifest, is there once.
-A file appears whole or not at all, and never changes; one that nobody names is removed by `sweep`.
+A file appears whole or not at all, and never changes; `sweep` removes a file that no list names.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Store:
         self._files = files
 
     def has(self, content: Content) -> bool:
-        """Return whether a content stands here in its whole size."""
+        """Return whether a content is here in its whole size."""
         status = self._files.stat(self.folder / content.sha256)
         return status is not None and status.is_file and status.size == content.size
 
@@ -93,7 +93,7 @@ class Store:
 
         Args:
             path: The file.
-            known: Its content as somebody recorded it; where that stands here, nothing is read.
+            known: Its content as recorded earlier; if that is here, nothing is read.
 
         Raises:
             IntegrityError: ATOMICITY_VIOLATION, it is not as recorded; what was read instead stays
@@ -118,7 +118,7 @@ class Store:
     def put(self, chunks: Iterable[bytes]) -> Content:
         """Store pieces as one file; return its content. `settle` makes its name durable.
 
-        A single piece that stands here is not written again. Several pieces always are: their
+        A single piece that is here already is not written again. Several pieces always are: their
         sha256 is known only at the end. Each piece is synced before the next, so that a sync of a
         run on the same disk waits for one piece at most.
 
@@ -175,7 +175,7 @@ class Store:
 
         Raises:
             IntegrityError: ATOMICITY_VIOLATION: before the first piece if it is missing or has
-                another size, after the last if it is not what its name says.
+                another size, after the last if it does not match its name.
             RunStop: The system's error.
         """
         path = self.folder / content.sha256

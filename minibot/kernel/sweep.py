@@ -40,7 +40,7 @@ class Swept(NamedTuple):
     Attributes:
         size: Bytes.
         sha256: Hash of these bytes, hex.
-        end: The position behind the last line.
+        end: The position after the last line.
         places: Position after each requested line, by its seq.
     """
 
@@ -109,7 +109,7 @@ def _sweep(job: Job, fd: int, files: Files) -> Swept | None:
 
 
 def _after(position: Position, lines: list[bytes], chains: list[bytes], count: int) -> Position:
-    """Return the position behind some of the lines of a chunk."""
+    """Return the position after some of the lines of a chunk."""
     if not count:
         return position
     offset = position.offset + sum(map(len, lines[:count]))

@@ -1,4 +1,4 @@
-"""Seam to the operating system: the kernel reads and writes files through `Files` alone.
+"""Seam to the operating system: the kernel reads and writes files only through `Files`.
 
 Methods make one system call, or the few that belong to it, and raise `OSError`, so that loops,
 retries and the meaning of an error stand above the seam, and a simulated file system can stand
@@ -62,7 +62,7 @@ class Stat(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Identity of the file, a pair that tells it from all others."""
+        """Identity of the file, a pair that no other file has."""
         return (self.device, self.inode)
 
 
@@ -187,7 +187,7 @@ class Files:
         return sorted(os.listdir(path))
 
     def mkdir(self, path: StrPath) -> None:
-        """Make one folder, for its owner alone."""
+        """Make one folder, only for its owner."""
         os.mkdir(path, FOLDER_MODE)
         if sys.platform != "win32":
             os.chmod(path, FOLDER_MODE)
@@ -197,7 +197,7 @@ class Files:
         os.rmdir(path)
 
     def sync_folder(self, path: StrPath) -> None:
-        """Sync the names in a folder, or in that of a link; NTFS journals them by itself."""
+        """Sync the names in a folder, or in a link's folder; NTFS journals them by itself."""
         if sys.platform == "win32":
             return
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -284,7 +284,7 @@ if sys.platform == "win32":
         )
 
 else:
-    # O_NONBLOCK keeps a planted FIFO from holding the open call for ever.
+    # O_NONBLOCK: the open call would never return from a planted FIFO.
     _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     _ACCESS_FLAGS: Final = {
         Access.READ: os.O_RDONLY,

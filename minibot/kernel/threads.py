@@ -49,7 +49,7 @@ class DaemonThread:
         except (RuntimeError, MemoryError) as error:
             self._running.release()
             raise RuntimeError(f"thread {self.name} could not start: {error!r}") from error
-        # A claimed thread runs; it has only not said so yet.
+        # A claimed thread runs, even if it has not reported so yet.
         if not self._begun.acquire(timeout=START_S) and self._claim.acquire(blocking=False):
             self._running.release()
             raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Verification of a run, a queue or a single file, from the files on disk alone.
+"""Verification of a run, a queue or a single file, only from the files on disk.
 
 It is independent of writers and readers: it walks everything, collects every finding with its
 place, repairs nothing and needs bounded memory. The seal finds damage outside journals: size and
@@ -104,10 +104,10 @@ def verify_tree(
 def verify_quick(
     run_dir: StrPath, *, public_key: str | None = None, files: Files = FILES
 ) -> Iterator[Finding]:
-    """Yield files that differ from what was sealed, by size and sha256, without reading lines.
+    """Yield files that differ from the seal, by size and sha256, without reading lines.
 
     A run is compared with its seal; a queue, or a folder of queues, with its lists of sealed
-    segments and its heads: an active segment by its size alone, and cursors not at all.
+    segments and its heads: an active segment only by its size, and cursors not at all.
 
     Args:
         run_dir: A run's folder, a folder of queues, or one queue.

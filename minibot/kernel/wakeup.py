@@ -144,7 +144,7 @@ if sys.platform == "linux":
     _libc = ctypes.CDLL(None, use_errno=True)
 
     class _Inotify:
-        """Sleep until the system tells that a watched file was written."""
+        """Sleep until the system reports that a watched file was written."""
 
         def __init__(
             self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]
@@ -207,7 +207,7 @@ if sys.platform == "linux":
         def _add(self, path: Path) -> None:
             former = -1
             while self._watch(path, _IN_MODIFY) < 0:
-                # Not made yet: its folder, or the next existing one above, tells when it is.
+                # Not made yet: its folder, or the next existing one above, shows when it is.
                 folder = path.parent
                 while (watch := self._watch(folder, _IN_CREATE | _IN_MOVED_TO)) < 0:
                     if folder == folder.parent:
@@ -217,7 +217,7 @@ if sys.platform == "linux":
                 if watch == former:
                     self._missing.append(path)
                     return
-                # A folder made before this watch was told to nobody: look once more.
+                # A folder made before this watch was not reported: look once more.
                 former = watch
 
         def _watch(self, path: Path, mask: int) -> int:
