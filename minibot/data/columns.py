@@ -64,7 +64,7 @@ def amounts(name: str, values: Iterable[int]) -> Column:
 
 
 def write_columns(path: Path, about: JsonObject, columns: Sequence[Column]) -> str:
-    """Write a file of columns; return its sha256, which also stands at its end.
+    """Write a file of columns; return its sha256, which is also written at its end.
 
     Args:
         path: Path of the file; folders are created.
@@ -116,9 +116,9 @@ def _padded(data: bytes) -> bytes:
 
 
 def _is_sound(header: JsonObject) -> bool:
-    """Return whether the columns of a header lie as `write_columns` puts them, one behind another.
+    """Return whether the columns of a header lie as `write_columns` puts them, one after another.
 
-    A place elsewhere would read other bytes, such as those of the sha256, as numbers.
+    Another place would read other bytes, such as the sha256, as numbers.
     """
     rows, entries, at = header["rows"], header["columns"], 0
     if type(rows) is not int or rows < 0 or not isinstance(entries, list):

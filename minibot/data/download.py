@@ -36,11 +36,11 @@ MONTH_LATE_MS: Final = 10 * 86_400_000
 # Trouble that a venue's published file may not have; gaps and quiet bars are the market's own, and
 # after some outages of 2017 and 2018 its bars open within others.
 _NEVER: Final = (ROWS, UNITS, ORDER, PRICES)
-# A host that did not answer within all attempts is not asked for the next file or series.
+# A host that did not answer within all attempts gets no request for the next file or series.
 _GONE: Final = (UNREACHABLE, TIMEOUT)
 # An interruption costs at most this many pages of a thousand rows.
 PAGES_A_WRITE: Final = 10
-# Ending of rows that have not passed their check; the store takes no such file for data.
+# File ending of rows that have not passed their check; to the store such a file is no data.
 UNCHECKED: Final = ".unchecked"
 
 Tell = Callable[[str], None]
@@ -60,7 +60,7 @@ class Wanted:
 class Fetched:
     """Result of one download: files and rows received, and the spans still missing.
 
-    Before `settled_ts` the files of every period are long published: nothing comes by itself.
+    Before `settled_ts` the files of every period are long published: no new ones will come.
     """
 
     wanted: Wanted
@@ -106,13 +106,13 @@ class Download:
 
     Args:
         root: `var/data`.
-        venue: Whose klines; what is stored bears its name.
+        venue: Venue of the klines; stored files bear its name.
         archive: The archive's host; None leaves it out.
         rest: The venue's REST; None leaves it out.
         budget: The request weight that REST may use.
         patience: Limits of retries and waits for a host.
         tell: Takes one message for the operator for each file.
-        pages_a_write: REST rows are stored after so many pages of a thousand.
+        pages_a_write: REST rows are stored after this many pages of a thousand.
     """
 
     def __init__(

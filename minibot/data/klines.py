@@ -121,7 +121,7 @@ def audit_klines(path: Path, treatment: Treatment, *, symbol: str, interval: str
 def first_interval(path: Path) -> str:
     """Return the interval by the first rows of a file or folder; empty where they do not tell.
 
-    The file is not judged: what is wrong with it is refused when it is opened.
+    The file is not judged: faults are refused when it is opened.
     """
     try:
         first = data_files(path)[0]
@@ -143,7 +143,7 @@ def interval_of(path: Path, opens: list[int]) -> str:
     steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
     step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0
     name = named_interval(path)
-    # A lone row, months, or so many holes that hardly two rows are consecutive.
+    # A single row, months, or so many holes that hardly two rows are consecutive.
     if name and step_ms % (INTERVALS[name] or 1) == 0:
         return name
     for known, length_ms in INTERVALS.items():

@@ -58,7 +58,7 @@ def column_files(path: Path) -> list[Columns]:
 
 
 def ticks_of(columns: Columns) -> Iterator[MarketTick]:
-    """Yield the market ticks of all rows; `ts` stands in the column.
+    """Yield the market ticks of all rows; the column has `ts`.
 
     Raises:
         Refusal: The file holds no market ticks: mere trades have no touch.

@@ -60,7 +60,7 @@ class _OtherRows(Exception):
 
 
 def plain_klines(path: Path) -> PlainKlines | None:
-    """Return a file's klines; None for one that has to be looked at row by row.
+    """Return a file's klines; None for a file that has to be read row by row.
 
     None is no verdict: the file may be clean in another form, or missing.
     """

@@ -178,7 +178,7 @@ class DataReport:
         raise Refusal(f"{self.path}: {said}.", _remedy([trouble.code for trouble in refused]))
 
     def settled(self, treatment: Treatment) -> str:
-        """Return in a sentence what was wrong and how it was treated; empty for nothing."""
+        """Return in a sentence the faults and their treatment; empty for none."""
         found = [
             f"{code} {self.troubles[code].count:,} ({treatment.of(code)})"
             for code in MEANINGS
