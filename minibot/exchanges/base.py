@@ -1,9 +1,9 @@
-"""The port of a venue: what the market role asks of one, in words that are no venue's own.
+"""The port of a venue: the needs of the market role, in words that are no venue's own.
 
 `Venue` is all of a venue; each that a profile may name has a package beside this module and an
 entry in `exchanges.venues`. Messages are values: a stream's frame becomes one of them or a
-`FrameInvalid`. Prices and quantities keep the venue's own characters beside whole
-hundred-millionths, so that events repeat exactly what was said and arithmetic is exact. `Rest` and
+`FrameInvalid`. Prices and quantities keep the venue's own characters besides whole
+hundred-millionths, so that events repeat the exact text and arithmetic is exact. `Rest` and
 `Stream` are read-only on purpose: there is no word in them for an order or an account.
 """
 
@@ -76,7 +76,7 @@ class Quote(NamedTuple):
 
 
 class NoTouch(NamedTuple):
-    """A side of the book is empty, as of a symbol that is about to go: there is no best quote."""
+    """A side of the book is empty, as before a delisting: there is no best quote."""
 
     symbol: str
 
@@ -184,7 +184,7 @@ class RestError(Transient):
         detail: Text for the operator, limited in length.
         status: HTTP status, 0 if there was none.
         code: The venue's own error code, 0 if there was none.
-        retry_after_ms: How long the venue asked for silence (429) or banned this address (418).
+        retry_after_ms: Length of the silence that the venue wants (429), or of its ban (418).
         until_ms: The end of a ban on the venue's clock, 0 if the venue did not name one.
     """
 
@@ -211,7 +211,7 @@ TIMEOUT: Final = "timeout"
 LOOK: Final = "check the network, a proxy, and whether the host is blocked where you are"
 """Remedy for a host that does not answer."""
 LOOK_AFTER_MS: Final = 10_000
-"""Time without an answer after which a retry says it."""
+"""Time without an answer after which a retry reports it."""
 UNREACHABLE: Final = "unreachable"
 RATE_LIMITED: Final = "rate_limited"
 BANNED: Final = "banned"
@@ -226,7 +226,7 @@ class StreamLost(Transient):
 
 
 class RestReply(NamedTuple):
-    """The last answer: HTTP status (0 for none), weight used where said, and time taken."""
+    """The last answer: HTTP status (0 for none), weight used if reported, and time taken."""
 
     path: str
     status: int
@@ -241,7 +241,7 @@ class Rest(Protocol):
     answer, and stops the run (REAL_ORDER_ATTEMPT) where its path is not public market data.
 
     Attributes:
-        last: What is known of the last answer.
+        last: Facts of the last answer.
         weight_limit: Weight a minute as the venue last granted it; None where it did not say.
         is_loopback: The host is this machine, so what it serves is no venue's data.
     """
@@ -375,7 +375,7 @@ class Book(Protocol):
 
         Args:
             low: Price in hundred-millionths.
-            high: The same of the asks.
+            high: The same for the asks.
         """
 
 
@@ -478,7 +478,7 @@ class NewStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The streams of a venue: their names, their connections and what is said on them.
+    """The streams of a venue: their names, their connections and their messages.
 
     Attributes:
         names: Returns the streams of a symbol; they are lost and found together.
@@ -487,7 +487,7 @@ class Streams:
             asked for by control messages.
         control: Returns the text of a control message: SUBSCRIBE or UNSUBSCRIBE, names, number.
         reply_of: Returns the answer that a frame is, None if it is none.
-        shutdown: What a frame holds near its beginning that announces the end of a connection.
+        shutdown: Text near the beginning of a frame that announces the end of a connection.
         market_wide: How frames of streams begin that belong to no symbol.
         limits: What an address and a connection may do.
     """

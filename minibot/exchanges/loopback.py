@@ -1,4 +1,4 @@
-"""Loopback: hosts whose data is never a venue's, and ports that this machine alone reaches."""
+"""Loopback: hosts whose data is never a venue's, and ports that only this machine reaches."""
 
 from __future__ import annotations
 

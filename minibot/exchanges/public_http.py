@@ -38,13 +38,13 @@ class PublicHttp:
 
     Attributes:
         host: Host and port, as messages name it.
-        last: What is known of the last answer.
+        last: Facts of the last answer.
         weight_limit: Weight a minute as the venue last granted it; None where it did not say.
         is_loopback: The host is this machine, so what it serves is no venue's data.
     """
 
     HOSTS: Hosts
-    """Paths that may be asked for; a venue's class names them."""
+    """Paths that may be requested; a venue's class names them."""
 
     WEIGHT_HEADERS: Sequence[str] = ()
     """Headers of an answer that may tell the weight used, lower case; the first counts."""
@@ -118,7 +118,7 @@ class PublicHttp:
         ) as response:
             content = bytearray()
             bytes_max = self.bytes_max(path, params)
-            # The raw body: `iter_content` would inflate what we asked not to be compressed.
+            # The raw body: `iter_content` would inflate it, although no compression was requested.
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 content += chunk
                 if len(content) > bytes_max:
@@ -137,7 +137,7 @@ class PublicHttp:
         return RestError(MALFORMED, f"{self.host}{path}: {root_cause(error)}")
 
     def weight_used(self, headers: Mapping[str, str]) -> int | None:
-        """Return the weight of this minute that an answer tells, None where it tells none."""
+        """Return the weight of this minute in an answer, None if it has none."""
         for name in self.WEIGHT_HEADERS:
             text = headers.get(name, "")
             if text.isascii() and text.isdigit() and len(text) < 10:

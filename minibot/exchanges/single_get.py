@@ -23,7 +23,7 @@ def get(
 
     Args:
         url: Its address, which may be a secret: no error names more of it than the host.
-        headers: What is sent with it.
+        headers: Headers of the request.
         timeout_s: Wall-clock seconds for all of it.
         bytes_max: How much of the body is read.
 

@@ -20,7 +20,7 @@ from minibot.kernel.errors import RunStop
 # --- rules ------------------------------------------------------------------------------------
 
 DELISTED: Final = "DELISTED"
-"""Our own word for a symbol that the venue lists no longer; it has none for what is not there."""
+"""Our own status of a symbol that the venue no longer lists: the venue has no word for it."""
 
 
 def gone(before: Instrument) -> Instrument:
@@ -71,7 +71,7 @@ class Rules:
 def status_of(word: str, trading: str, delisted: Collection[str] = ()) -> str:
     """Return the status that events carry for a venue's word: only `trading` is TRADING.
 
-    A word that nobody knows is kept in capital letters, and does not trade.
+    An unknown word is kept in capital letters, and does not trade.
     """
     if word == trading:
         return TRADING
@@ -88,7 +88,7 @@ SETTLE_MS: Final = 500
 
 
 class Endpoint(NamedTuple):
-    """A public request: the path that it asks for, and the weight of one."""
+    """A public request: its path, and the weight of one."""
 
     path: str
     weight: int
@@ -99,8 +99,8 @@ class Limits:
     """The requests of a venue with their weights, and how much it gives at once.
 
     Attributes:
-        weight_per_minute: What an address may use, until the venue says another figure.
-        snapshot: The request of a book of so many levels a side.
+        weight_per_minute: Weight that an address may use, until the venue reports another figure.
+        snapshot: The request of a book with a number of levels a side.
         snapshot_levels: Depths with a request weight of their own, ascending.
         levels_deep: A depth that a moving market does not leave within a minute.
         candles_max: Klines in one answer.

@@ -1,7 +1,7 @@
 """The venues that a profile may name: the only module that knows them by name.
 
-A venue is a package beside this module, and a line here. The key `venue` of a profile names it, and
-its section bears the same name (`runtime.configuration.config_sections`).
+A venue is a package next to this module, and a line here. The key `venue` of a profile names it,
+and its section bears the same name (`runtime.configuration.config_sections`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def first_contact(venue: Venue) -> Callable[..., FirstContact] | None:
     """Return the class that compares a venue's host with its documentation; None without one."""
     if venue is not BINANCE:
         return None
-    # Loaded where it is asked for: it brings the checks of tapes.
+    # Loaded only when needed: it brings the checks of tapes.
     from minibot.exchanges.binance.first_contact import FirstContact
 
     return FirstContact

@@ -96,7 +96,7 @@ class _BufferedSocket:
         return self._rest[at:end]
 
     def _fill(self) -> bool:
-        """Read more behind what is left; False at the end."""
+        """Read more after the unread rest; False at the end."""
         size = self._sock.recv_into(self._buffer)
         self.read_ns = self._machine_ns()
         self._rest, self._at = self._rest[self._at :] + self._buffer[:size], 0
@@ -133,7 +133,7 @@ class _BufferedSocket:
         return messages
 
     def _may_become_one(self) -> bool:
-        """Return whether more bytes may make what is left here a message of that kind."""
+        """Return whether more bytes may make the rest here a message of that kind."""
         left = self._rest[self._at : self._at + 2]
         return left in (b"", PLAIN) or (left[0] == PLAIN_TEXT and left[1] <= LENGTH_FOLLOWS)
 

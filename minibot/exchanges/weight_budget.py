@@ -10,7 +10,7 @@ from minibot.events.unit_sizes import MINUTE_MS
 
 
 class WeightBudget:
-    """Request weight of this address, kept below a share of what the venue grants.
+    """Request weight of this address, kept below a share of the venue's limit.
 
     The venue's own count, which comes with every answer, wins over the count kept here, because
     other programs may share the address. Both are of a minute of the venue's clock.
@@ -43,7 +43,7 @@ class WeightBudget:
             return self.silent_until_ms - now_ms
         self.is_banned = False
         self._turn(now_ms)
-        # A request heavier than the whole share still goes when nothing else was asked.
+        # A request heavier than the whole share still goes when nothing else was sent.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
             return MINUTE_MS - (now_ms + self.skew_ms) % MINUTE_MS
         return 0
@@ -59,14 +59,14 @@ class WeightBudget:
         self.used = used
 
     def begin(self, now_ms: int, weight: int) -> None:
-        """Count a request that is about to be sent, beside others; `answered` ends it."""
+        """Count a request that is about to be sent, in addition to others; `answered` ends it."""
         self.sent(now_ms, weight)
         self._under_way += weight
 
     def answered(self, now_ms: int, weight: int, used: int | None) -> None:
-        """End a request that `begin` has counted; `used` is the venue's count, where it says one.
+        """End a request that `begin` has counted; `used` is the venue's count, if it has one.
 
-        What is still under way may not be in that count yet, and is added.
+        Requests under way may not be in that count yet, and are added.
         """
         self._under_way = max(0, self._under_way - weight)
         self._turn(now_ms)

@@ -1,6 +1,6 @@
 """Public archive of Binance (data.binance.vision): download of its files.
 
-Each file has its sha256 beside it as `.CHECKSUM`. Bodies come whole or not at all: limited in time
+Each file has its sha256 next to it as `.CHECKSUM`. Bodies come whole or not at all: limited in time
 and size, checked against their length, and a redirect is followed only to a host on the list.
 """
 
@@ -87,7 +87,7 @@ class ArchiveHost:
 
         Args:
             path: Below the host.
-            keep: Takes the pieces of the body; its errors go on to the caller.
+            keep: Takes the pieces of the body; its errors reach the caller.
             bytes_max: A longer body is refused while it comes.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Files of Binance's public archive: which of them cover a span, by name.
+"""Files of Binance's public archive: the names that cover a span.
 
 A file is a zip of one CSV, for a day or a month. Layout:
 `data/spot/{daily|monthly}/klines/SYMBOL/INTERVAL/`.

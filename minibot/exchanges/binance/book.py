@@ -104,7 +104,7 @@ class BookSide:
             for key in fine:
                 changes[key] = units_down(levels[key][1]) if key in levels else 0
             if len(changes) > LEVELS_MAX:
-                self._worth = None  # Nobody asks any more.
+                self._worth = None  # No longer wanted.
 
     def cut(self) -> int | None:
         """Forget levels far from the touch if there are very many; return the last level kept."""
@@ -142,7 +142,7 @@ class BookSide:
 
 
 class LocalBook:
-    """Both sides as of update `book_id`."""
+    """Both sides at update `book_id`."""
 
     __slots__ = ("_ask_edge", "_bid_edge", "asks", "bids", "book_id")
 
@@ -203,7 +203,7 @@ class LocalBook:
         return bid_row[0], bid_row[1], ask_row[0], ask_row[1]
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-        """Return whether the given best levels reach beyond those of the snapshot."""
+        """Return whether the given best levels reach beyond the snapshot's."""
         last_bid = PRICES[bids[-1][0]] if bids else 0
         last_ask = PRICES[asks[-1][0]] if asks else _NO_EDGE
         return last_bid < self._bid_edge or last_ask > self._ask_edge

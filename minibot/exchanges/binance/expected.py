@@ -197,7 +197,7 @@ STREAMS: Final[dict[str, Shape]] = {
     },
     "miniTicker": _MINI_TICKER,
 }
-"""Kind of stream, as behind the `@`, to the shape of its payload."""
+"""Kind of stream, as after the `@`, to the shape of its payload."""
 MARKET_STREAMS: Final[dict[str, Shape]] = {"!miniTicker@arr": [_MINI_TICKER]}
 
 REPLY: Final = {"result": ANY, "id": INT}

@@ -247,7 +247,7 @@ def _percent_bands(filters: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 
 def _percent_minutes(filters: Mapping[str, Any]) -> int | None:
-    """Return the minutes of the average behind the percent bands; None if not given."""
+    """Return the minutes of the average for the percent bands; None if not given."""
     for name in ("PERCENT_PRICE_BY_SIDE", "PERCENT_PRICE"):
         minutes = filters.get(name, {}).get("avgPriceMins")
         if type(minutes) is int and 0 <= minutes <= MINUTES_MAX:

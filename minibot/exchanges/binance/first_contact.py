@@ -94,7 +94,7 @@ class FirstContact:
         self._is_answered = False
 
     def run(self, seconds: float, say: Callable[[float], None] = lambda part: None) -> Report:
-        """Test the host for so many machine seconds; `say` is called with the progress, 0 to 1.
+        """Test the host for a number of machine seconds; `say` gets the progress, 0 to 1.
 
         Raises:
             RestError: The first request had no answer: the host cannot be reached. Or the host

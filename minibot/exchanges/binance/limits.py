@@ -105,7 +105,7 @@ LIMITS: Final = Limits(
     instruments_max=100,
 )
 CONNECTION_LIMITS: Final = ConnectionLimits(
-    # The venue allows 1024 a connection; the rest is room for what comes at run time.
+    # The venue allows 1024 a connection; the rest is room for streams added at run time.
     streams_max=800,
     # The venue bans an address at 300 attempts in five minutes; other programs may share it.
     attempts_max=240,

@@ -20,7 +20,7 @@ _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,20}")
 
 
 def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
-    """Return all listings of an exchangeInfo answer, or those of one quote asset.
+    """Return all listings of an exchangeInfo answer, or only those of one quote asset.
 
     Most of a venue's symbols have another quote asset, and are then not parsed any further.
 

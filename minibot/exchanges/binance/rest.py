@@ -163,7 +163,7 @@ def judge(path: str, status: int, headers: Mapping[str, str], content: bytes) ->
     """Return the decoded body of a good answer.
 
     Raises:
-        RestError: Any other answer, with the silence that the venue asked for.
+        RestError: Any other answer, with the silence that the venue wants.
     """
     if status == 200:
         return decoded(path, status, headers, content)

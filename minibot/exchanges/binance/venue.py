@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minibot.exchanges.binance.rest import BinanceRest
 
 
-# HTTP is loaded where a request is made: it is a third of what a verb without a network loads.
+# HTTP is loaded only for a request: a verb without a network needs none of it.
 def new_rest(base_url: str, **limits: Any) -> BinanceRest:
     """Return requests to a host that are not connected yet; see `exchanges.base.NewRest`."""
     from minibot.exchanges.binance.rest import BinanceRest

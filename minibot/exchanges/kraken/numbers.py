@@ -62,7 +62,7 @@ def digits(number: object, places: int | None) -> str:
 
     Raises:
         TypeError: Not a number.
-        ValueError: Absurdly long, or an exponent beside a sign or of three digits.
+        ValueError: Absurdly long, or an exponent with a sign or of three digits.
     """
     if type(number) is int:
         number = Literal(number)

@@ -1,6 +1,6 @@
 """Run clock of the simulator: market time computed from a monotonic machine clock.
 
-Pure apart from reading the machine clock. Before it is started the clock stands at its origin, so
+Pure apart from reading the machine clock. Before it is started the clock stays at its origin, so
 that clients can fetch history and subscribe while no frame plays. Times are integers: market time
 in nanoseconds inside, milliseconds outside.
 """
@@ -21,7 +21,7 @@ def machine_ns() -> int:
 
 
 class PlayClock:
-    """Market time: stands at the origin until started, then runs `speed` times machine time."""
+    """Market time: stays at the origin until started, then runs `speed` times machine time."""
 
     def __init__(self, market_origin_ms: int, speed: Fraction) -> None:
         self.market_origin_ms = market_origin_ms
@@ -38,7 +38,7 @@ class PlayClock:
         self.is_started = True
 
     def now_ns(self) -> int:
-        """Return market time in nanoseconds; the origin while the clock stands."""
+        """Return market time in nanoseconds; the origin until the clock runs."""
         origin_ns = self.market_origin_ms * NS_PER_MS
         if not self.is_started:
             return origin_ns

@@ -62,7 +62,7 @@ class Cut:
                 check.take(line)
                 names = _rules_of(line.message)
                 if names:
-                    # Each recording of a merged tape has rules of its own symbols alone.
+                    # Each recording of a merged tape has only the rules of its own symbols.
                     rules = [each for each in rules if not each[0] <= names]
                     rules.append((names, line.message))
 

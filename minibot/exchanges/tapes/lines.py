@@ -52,7 +52,7 @@ def tape_lines(path: Path) -> Iterator[Line]:
 
 
 def kind_of(message: bytes) -> str:
-    """Return the kind of a message, by its first characters alone."""
+    """Return the kind of a message, only by its first characters."""
     if message.startswith(_STREAM):
         return STREAM
     if message.startswith(MARK_BEGINS):
@@ -65,11 +65,11 @@ def kind_of(message: bytes) -> str:
 
 
 def written(at_ns: int, message: bytes) -> bytes:
-    """Return a line as it stands in a tape."""
+    """Return a line as it is in a tape."""
     return b"%d %b\n" % (at_ns, message)
 
 
-# --- what a recorder adds ---------------------------------------------------------------------
+# --- lines of a recorder ----------------------------------------------------------------------
 
 
 class Missed(NamedTuple):

@@ -1,4 +1,4 @@
-"""Shipped bars: one-minute klines beside the demo tape, by the name that a source word takes.
+"""Shipped bars: one-minute klines next to the demo tape, by their names in source words.
 
 Source, licence and sha256 of each file stand in `shipped/README.md`.
 """

@@ -216,7 +216,7 @@ class Tape:
         if known is None:
             stream = name.decode()
             symbol, kind = kind_of(stream)
-            # A symbol that the scan did not reach is not listed, so nobody can be told of it.
+            # A symbol that the scan did not reach is not listed, so no client can know it.
             is_listed = symbol in self.facts.symbols or stream in self.facts.streams
             known = (symbol, kind, stream) if is_listed else ("", OTHER, "")
             self._streams[name] = known
@@ -340,7 +340,7 @@ def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str,
     books: dict[str, dict[str, Any]] = {}
     for _, body in scan.snapshots:
         recorded_id = body["lastUpdateId"]
-        # Update ids of two symbols are far apart; the nearest first diff tells the symbol.
+        # Update ids of two symbols are far apart; the nearest first diff shows the symbol.
         symbol = body.get("symbol") or min(
             (name for name in symbols if name in scan.first_diffs),
             key=lambda name: abs(scan.first_diffs[name]["U"] - recorded_id),
