@@ -15,12 +15,12 @@ from minibot.exchanges.tapes.decimals import to_units
 from minibot.simulator.server.parameters import ApiError
 
 Average = Callable[[int], int]
-"""From minutes to the average price of so many, the last price for none, 0 if there is none."""
+"""From minutes to their average price; of none, the last price; 0 if there is no price."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An order as the filters see it; `qty` is 0 where the book has nothing for a quote amount."""
+    """An order as the filters see it; `qty` is 0 if the book has nothing for a quote amount."""
 
     is_buy: bool
     is_market: bool

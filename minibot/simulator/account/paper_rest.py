@@ -108,7 +108,7 @@ class PaperDesk:
         return sorted({name for _, name in self._calls})
 
     def knows(self, method: str, name: str) -> bool:
-        """Return whether this call is one of the account's."""
+        """Return whether this call belongs to the account."""
         return (method, name) in self._calls
 
     def weight(self, method: str, name: str, query: Mapping[str, str]) -> int:

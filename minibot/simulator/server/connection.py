@@ -134,7 +134,7 @@ class Connection:
             self.flush()
             self.is_open = False
             if self._transport.get_write_buffer_size() > CLOSE_BYTES_MAX:
-                self.reset()  # The client does not read; a close would wait for it for ever.
+                self.reset()  # The client does not read; a close would never end.
             else:
                 self._transport.close()
 

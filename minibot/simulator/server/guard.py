@@ -1,6 +1,6 @@
 """Guard between a client's bytes and the HTTP server: limits on time and on frames.
 
-A client that sends half a request would hold a connection for ever, and a frame without a mask is a
+A client that sends half a request would hold a connection forever, and a frame without a mask is a
 protocol error that hides a broken client (RFC 6455, section 5.1). Both end the connection, and each
 disconnected client is reported in one line.
 """
@@ -89,7 +89,7 @@ class GuardedProtocol(asyncio.Protocol):
         self._is_noted = False
         self._frames: FrameCheck | None = None
 
-    # --- what the HTTP server tells of its request ------------------------------------------
+    # --- calls of the HTTP server -----------------------------------------------------------
 
     def request_begins(self) -> None:
         """Note that all headers have come and the request is being answered."""

@@ -35,7 +35,7 @@ class ApiError(Exception):
     Args:
         code: The venue's negative error code.
         text: Its `msg`.
-        status: HTTP status, 400 unless said otherwise.
+        status: HTTP status, 400 by default.
     """
 
     def __init__(self, code: int, text: str, status: int = 400) -> None:

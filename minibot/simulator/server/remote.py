@@ -48,7 +48,7 @@ class RunningExchange:
     def _ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> requests.Response:
-        # Imported here because a command that asks nothing does without HTTP.
+        # Imported here because a command without a request needs no HTTP.
         import requests
 
         try:

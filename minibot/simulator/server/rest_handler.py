@@ -48,10 +48,10 @@ _TIMES: Final = frozenset(
 
 
 class Paper(Protocol):
-    """Paper account behind the trading endpoints."""
+    """Paper account of the trading endpoints."""
 
     def knows(self, method: str, name: str) -> bool:
-        """Return whether this call is one of the account's."""
+        """Return whether this call belongs to the account."""
 
     def weight(self, method: str, name: str, query: Mapping[str, str]) -> int:
         """Return the weight of the call."""
@@ -177,7 +177,7 @@ def not_found(request: web.Request) -> web.Response:
 
 
 def wants_micros(headers: Mapping[str, str]) -> bool:
-    """Return whether a request asks for times in microseconds.
+    """Return whether a request wants times in microseconds.
 
     Raises:
         ApiError: The header names neither unit.

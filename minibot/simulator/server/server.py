@@ -141,7 +141,7 @@ class ExchangeServer:
             self.tls_port = await self._listen_on(self.tls_port, self._tls)
 
     async def _listen_on(self, port: int, tls: ssl.SSLContext | None) -> int:
-        """Accept connections, each behind a guard; return the port."""
+        """Accept connections, each with a guard; return the port."""
         listener = await asyncio.get_running_loop().create_server(
             self._guarded,
             LOOPBACK,

@@ -34,7 +34,7 @@ RATE_PER_S_MAX: Final = 20_000
 # A day in a second: beyond it only the end of the source is visible.
 SPEED_MAX: Final = 100_000
 STARTS: Final = ("reader", "client", "now")
-"""When a server without a run begins to play: somebody subscribed, somebody asked, at once."""
+"""Start of play of a server without a run: at a subscription, at a request, at once."""
 
 Start = Callable[[ExchangeServer], bool]
 
@@ -58,7 +58,7 @@ def make_server(settings: Settings) -> ExchangeServer:
     """Return the server that the settings describe, not yet listening.
 
     Raises:
-        ConfigError: A setting is invalid, or a run asks for a paper account.
+        ConfigError: A setting is invalid, or a run wants a paper account.
         Refusal: The source, its history or the fault script cannot be played.
     """
     speed = _speed(settings)

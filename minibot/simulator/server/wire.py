@@ -58,9 +58,9 @@ def combined_head(stream: str) -> bytes:
 
 
 def in_micros(data: bytes) -> bytes:
-    """Return a payload with its times in microseconds, for clients that asked for them.
+    """Return a payload with its times in microseconds, for clients that want them.
 
-    A recorded payload that is none is returned as it is, for the client to refuse.
+    A damaged recorded payload is returned as it is, for the client to refuse.
     """
     try:
         payload = with_times(orjson.loads(data), lambda time_ms: time_ms * 1000)

@@ -71,7 +71,7 @@ class Generator:
         )
 
     def frames(self) -> Iterator[Frame]:
-        """Yield messages for ever, in order of time."""
+        """Yield messages without end, in order of time."""
         if len(self._markets) == 1:
             return self._symbol_frames(next(iter(self._markets.values())))
         return self._merged()

@@ -119,7 +119,7 @@ def _interval(path: Path, opens: list[int]) -> str:
         if length_ms == gap_ms and gap_ms:
             return name
     name = named_interval(path)
-    # A lone row, months, or so many holes that no two rows are consecutive.
+    # A single row, months, or so many holes that no two rows are consecutive.
     if name and gap_ms % (INTERVALS[name] or 1) == 0:
         return name
     raise Refusal(

@@ -181,7 +181,7 @@ def places_of(head: Sequence[str]) -> list[int] | None:
 
 
 def _placed_cells(places: Sequence[int], width: int, found: Cells) -> Cells | BadRow:
-    # A comma within a number, even a quoted one, would move every cell behind it.
+    # A comma within a number, even a quoted one, would move every cell after it.
     if len(found) != width:
         return BadRow(f"has {len(found)} columns, not {width} as the header")
     cells = [found[place] if place >= 0 else "" for place in places]

@@ -40,7 +40,7 @@ class Player:
         return self.ended.is_set()
 
     async def run(self) -> None:
-        """Play to the end of the source, then keep connections alive in silence, for ever."""
+        """Play to the end of the source, then keep connections alive in silence, without end."""
         clock = self._venue.clock
         while not clock.is_started:
             if not self._try_start():

@@ -88,7 +88,7 @@ class PricePath:
         total = 0
         for octave in _OCTAVES:
             part = _AMPLITUDES[octave] * self._noise(octave, second)
-            # Only fast movements are scaled: a factor on slow ones would be a jump of its own.
+            # Only fast movements are scaled: a factor on slow ones would itself be a jump.
             total += part * lively // 100 if octave < _LIVELINESS_OCTAVE else part
         return total >> 20
 
@@ -210,7 +210,7 @@ class RandomSymbol:
 
 
 class RandomBook:
-    """Levels behind the touch, moved by the synthetic quotes."""
+    """Levels beyond the touch, moved by the synthetic quotes."""
 
     def __init__(self, random: Random, bid: int, ask: int) -> None:
         self._random = random
@@ -224,11 +224,11 @@ class RandomBook:
         self._fill(bid, ask)
 
     def quote(self, step: Step) -> None:
-        """Set the touch; levels that would cross it go, missing ones behind it are added."""
+        """Set the touch; levels that would cross it go, missing ones beyond it are added."""
         before = len(self.changed_bids) + len(self.changed_asks)
         best_bid, best_ask = self._touch
         self._touch = (step.bid, step.ask)
-        # No bid lies above the last best one, so only a lower one leaves levels behind.
+        # No bid lies above the last best one, so only a lower one leaves levels to remove.
         if step.bid < best_bid:
             for price in [price for price in self.bids if price > step.bid]:
                 self._set(self.bids, self.changed_bids, price, 0)

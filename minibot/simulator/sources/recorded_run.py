@@ -147,7 +147,7 @@ class RecordedRun:
             if kind == _INSTRUMENT:
                 self._add_rules(head, payload)
             elif kind == "bar" and payload["is_history"] and head.origin_ms is None:
-                # The warm-up comes before the first tick; a history bar behind it filled a hole.
+                # The warm-up comes before the first tick; a history bar after it filled a hole.
                 key = (payload["symbol"], payload["interval"])
                 head.bars.setdefault(key, []).append(_bar(payload))
             elif kind in ("market_tick", "book"):

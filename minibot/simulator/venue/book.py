@@ -53,7 +53,7 @@ class Side:
 
 
 class OrderBook:
-    """Bids and asks, with the id of the last update included."""
+    """Bids and asks, with the id of the last update in them."""
 
     def __init__(self) -> None:
         self.bids = Side(-1)

@@ -65,7 +65,7 @@ class ListedSymbol:
             return None
         if frame.kind == TRADE:
             trade: dict[str, Any] = orjson.loads(frame.data)
-            # Whoever acts on trades, as the paper account does, sees none twice.
+            # Readers of trades, such as the paper account, see none twice.
             return trade if self._take_trade(trade, frame.at_ns) else None
         if frame.kind == DEPTH:
             diff: dict[str, Any] = orjson.loads(frame.data)

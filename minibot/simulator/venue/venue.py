@@ -1,4 +1,4 @@
-"""State of the venue over all symbols, and its clock: the data behind REST and streams."""
+"""State of the venue over all symbols, and its clock: the data of REST and streams."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class TickerWindows:
     def bar(self, open_ms: int, now_ms: int) -> tuple[Bar | None, int]:
         """Return one bar over all trades from `open_ms` on, and the last price before it.
 
-        The bar is None where nothing traded; the price is 0 where none is known.
+        The bar is None if nothing traded; the price is 0 if none is known.
         """
         minute_ms = now_ms // MINUTE_MS * MINUTE_MS
         first_ms = -(-open_ms // MINUTE_MS) * MINUTE_MS
