@@ -79,7 +79,7 @@ class Dataset:
     def split(
         self, horizon_ms: int, holdout_percent: int = HOLDOUT_PERCENT
     ) -> tuple[Sequence[Row], Sequence[Row]]:
-        """Return (training rows, holdout rows): the holdout is the last part in time, behind a gap.
+        """Return (training rows, holdout rows): the holdout is the last part in time, after a gap.
 
         Rows whose label looks into the holdout time are in neither, so that nothing leaks.
         """

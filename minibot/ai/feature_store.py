@@ -40,7 +40,7 @@ _LINES_PER_PIECE: Final = 250
 
 
 class FeaturePackRefused(Exception):
-    """A pack that may not be used; the message says why."""
+    """A pack that may not be used; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ModelVerdict:
-    """Verdict of the gate, with its reasons and the scores behind them."""
+    """Verdict of the gate, with its reasons and their scores."""
 
     passed: bool
     reasons: tuple[str, ...]

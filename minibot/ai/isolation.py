@@ -58,5 +58,5 @@ def is_enough(level: str, level_min: str) -> bool:
 
 
 def level_min_here(isolation_min: Mapping[str, str]) -> str:
-    """Return the minimum of `ai.isolation_min` for this system; `jail` where none is named."""
+    """Return the minimum of `ai.isolation_min` for this system; `jail` if none is named."""
     return isolation_min.get(sys.platform, JAIL)

@@ -171,7 +171,7 @@ class JailedProcess:
                 while data:
                     data = data[os.write(stream.fileno(), data) :]
             except OSError:
-                # The process is gone; the end of its other pipe tells the reader.
+                # The process is gone; the end of its other pipe shows that to the reader.
                 return
 
     def _next_line(self) -> bytes | None:

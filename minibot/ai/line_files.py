@@ -1,6 +1,6 @@
 """Hourly files of lines, by market time, each written atomically.
 
-For the AI's notes beside the queues (patterns, its log of recommendations): nothing waits for them
+For the AI's notes outside the queues (patterns, its log of recommendations): nothing waits for them
 or is rebuilt from them, and a crash loses at most the lines since the last write.
 """
 

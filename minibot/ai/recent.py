@@ -27,7 +27,7 @@ class Recent:
         self._newest: dict[tuple[str, str], Row] = {}
 
     def take(self, row: Row) -> bool:
-        """Remember one row; return False for one that no worker uses."""
+        """Remember one row; return False if no worker uses it."""
         if row[1] not in self._symbols:
             return False
         if row[0] == BAR:

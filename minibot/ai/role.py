@@ -99,7 +99,7 @@ class AiRole:
             code = self._gate.check()
             if code is not None:
                 return self._leave(code)
-            # A drain is told once the inputs' writers have ended, so only a look begun after it
+            # A drain comes once the inputs' writers have ended, so only a look begun after it
             # proves that nothing is left.
             draining = self.context.control.draining
             took = self._intake.take(

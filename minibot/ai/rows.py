@@ -17,7 +17,7 @@ TOUCH: Final = "touch"
 BAR: Final = "bar"
 BOOK: Final = "book"
 DEPTH: Final = "depth"
-"""Name of the book's stream in that of a gap."""
+"""Name of the book's stream in the stream of a gap."""
 _LEVELS: Final = 5
 
 Row = list[Any]
@@ -50,7 +50,7 @@ def row_of(payload: Payload) -> Row | None:
         asks = [level[1] for level in payload.asks[:_LEVELS]]
         return [BOOK, payload.symbol, bids, asks]
     if isinstance(payload, Gap) and DEPTH in payload.stream:
-        # Quotes go on without the book: what it showed last would count as true all that time.
+        # Quotes go on without the book: its last state would count as true all that time.
         return [BOOK, payload.symbol, [], []]
     return None
 

@@ -128,7 +128,7 @@ def program(machine: Machine, own_pid: int) -> bytes:
     Args:
         machine: The architecture that the process runs on; another one kills the process, because
             its numbers would mean other calls.
-        own_pid: The only process that may be signalled, or asked for limits and processors.
+        own_pid: The only process that may be signalled, or queried for limits and processors.
     """
     code = [
         _instruction(_LOAD, 0, 0, _ARCH_OFFSET),

@@ -191,7 +191,7 @@ class AiService:
 
     def _fresh(self, beat: Beat) -> list[str]:
         """Return the symbols with fresh data."""
-        # The window keeps its last touch for ever; a symbol no longer followed has no age.
+        # The window keeps its last touch without end; a symbol no longer followed has no age.
         ages = {symbol: beat.data_age_ms.get(symbol) for symbol in self.settings.symbols}
         stale_ms = self.settings.stale_ms
         return [symbol for symbol, ms in ages.items() if ms is not None and ms <= stale_ms]

@@ -40,7 +40,7 @@ _SMALL_BYTES_MAX: Final = 1 << 20
 
 
 class SnapshotRefused(Exception):
-    """A snapshot that may not be used; the message says what is wrong with it."""
+    """A snapshot that may not be used; the message names its fault."""
 
 
 class SnapshotOutdated(SnapshotRefused):

@@ -1,6 +1,6 @@
 """Training from rows to a judged snapshot: pack, trainer, snapshot, scorer, gate.
 
-Everything that touches a model runs in a sandboxed process of its own at idle priority; this side
+Everything that touches a model runs in a separate sandboxed process at idle priority; this side
 hands rows over, checks the text that comes back, keeps the holdout labels to itself and writes the
 files. It decides nothing: activation is another step.
 """
@@ -36,7 +36,7 @@ from minibot.runtime.interpreter import private_folder, program
 
 REAL: Final = "real"
 SYNTHETIC: Final = "synthetic"
-"""A market whose prices are made from a seed: what a model learns there holds for no other."""
+"""A market whose prices are made from a seed: a model's lessons there hold for no other."""
 ROUNDS: Final = 60
 # A sandboxed trainer needs a few seconds for the rows of a whole night; at idle priority on a busy
 # machine it may wait long for CPU time.
@@ -178,7 +178,7 @@ def judge_snapshot(
     train: Sequence[Row],
     holdout: Sequence[Row],
 ) -> ModelVerdict:
-    """Let the gate judge an existing snapshot, write its verdict beside it and return it.
+    """Let the gate judge an existing snapshot, write its verdict next to it and return it.
 
     The same rows give the same snapshot again. One that passed before keeps that verdict, as it may
     be active, or the one to return to.
@@ -230,7 +230,7 @@ def _may_know(training: Mapping[str, Any], holdout: Sequence[Row]) -> bool:
 
 
 class Tasks:
-    """Trainings and scorings, each in a sandboxed process of its own."""
+    """Trainings and scorings, each in a separate sandboxed process."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Training jobs beside a run: one at a time, in a thread that only waits for its processes.
+"""Training jobs during a run: one at a time, in a thread that only waits for its processes.
 
 The thread hands rows over and waits; the work is done by sandboxed processes at idle priority. The
 result is fetched by the clerk's loop, which alone activates and journals.

@@ -177,7 +177,7 @@ class FeatureWindow:
         return 0.5 if high <= low else (close - low) / (high - low)
 
     def _volume_ratio(self) -> float:
-        """Return the mean volume of the last 5 bars relative to that of the window; 1 if none."""
+        """Return the mean volume of the last 5 bars relative to the window's; 1 if none."""
         window = total(self._volumes) / _WINDOW_BARS
         if window <= 0.0:
             return 1.0
