@@ -194,7 +194,7 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
 
 
 def _answer(child: JailedProcess) -> dict[str, Any]:
-    """Return the worker's next answer; empty if it ended or said nothing for `_WAIT_S`."""
+    """Return the worker's next answer; empty if it ended or gave none for `_WAIT_S`."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline and not child.has_ended:
         for line in child.receive(0.2):
@@ -208,7 +208,7 @@ def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _privileges(pid: int) -> Iterator[Finding]:
-    """Yield one finding, on Linux alone: by `/proc` the process holds no capabilities."""
+    """Yield one finding, only on Linux: by `/proc` the process holds no capabilities."""
     if sys.platform != "linux":
         return
     name = "capabilities seen from outside"

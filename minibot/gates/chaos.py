@@ -63,7 +63,7 @@ def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
 
     Args:
         fault: The fault.
-        var: The folder below which the lab stands.
+        var: The folder above the lab.
         on_own_disk: True if the lab is already on the small disk that the fault needs.
     """
     lab = var.lab_of(f"chaos-{fault.name}")
@@ -165,7 +165,7 @@ def _failed(fault: Fault, *why: str) -> Result:
     return Result(fault.name, fault.outcome, "", None, "", FAILED, why)
 
 
-# --- a small disk of its own --------------------------------------------------------------------
+# --- a small disk -------------------------------------------------------------------------------
 
 
 def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:

@@ -57,7 +57,7 @@ def flip_byte(night: DrillRun) -> None:
 def edit_line(night: DrillRun) -> None:
     """Change `ts` in a published line of market data that the strategy has not taken.
 
-    The line's own sha256 is recomputed, so that only the chain tells.
+    The line's own sha256 is recomputed, so that only the chain shows the change.
     """
     _harm_unread_line(night, _edited)
 
@@ -209,7 +209,7 @@ def change_profile(night: DrillRun) -> None:
 
 
 def fill_disk(night: DrillRun) -> None:
-    """Fill the disk on which the run's `var` stands to its last byte."""
+    """Fill the disk of the run's `var` to its last byte."""
     descriptor = FILES.open(night.var.root / "filler", Access.CREATE)
     size = FILL_BYTES
     offset = 0

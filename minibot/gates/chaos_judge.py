@@ -92,7 +92,7 @@ def _orphans(night: DrillRun) -> list[str]:
 
 
 def _flag(fault: Fault, night: DrillRun) -> list[str]:
-    """Check that STOP.flag stands after STOP and REFUSE and is missing after SURVIVE and END."""
+    """Check that STOP.flag exists after STOP and REFUSE and is missing after SURVIVE and END."""
     stands = night.var.flag.exists()
     is_expected = fault.expect in (STOP, REFUSE)
     if stands == is_expected:
@@ -236,7 +236,7 @@ def _verify(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
     """
     findings = list(verify_tree(run_dir))
     if not (findings and fault.damaged):
-        # With damaged bytes causes cannot be followed, which says nothing new.
+        # With damaged bytes causes cannot be followed, which adds nothing.
         findings += _lineage(recorded, run_dir)
     if not fault.damaged:
         return [f"verify: {finding}" for finding in findings[:FINDINGS_SHOWN]]

@@ -98,7 +98,7 @@ def kill_while_draining(night: DrillRun) -> None:
 
 
 def kill_again_and_again(night: DrillRun) -> None:
-    """Kill the strategy as often as it is restarted, until STOP.flag stands or the run ends."""
+    """Kill the strategy as often as it is restarted, until STOP.flag exists or the run ends."""
     night.mark()
     killed = 0
     while not night.look() and not night.flagged_ns:
@@ -126,7 +126,7 @@ def _freeze(night: DrillRun, role: str) -> None:
 
 
 def slow_strategy(night: DrillRun) -> None:
-    """Let the strategy run 2 ms of every 100, until STOP.flag stands or the run ends."""
+    """Let the strategy run 2 ms of every 100, until STOP.flag exists or the run ends."""
     pid = night.wait_for(STRATEGY_ROLE, lambda: night.role_pid(STRATEGY_ROLE))
     night.mark()
     while not night.look() and not night.flagged_ns:
@@ -150,12 +150,12 @@ def start_role_twice(night: DrillRun) -> None:
 
 
 def limit_file_size(night: DrillRun) -> None:
-    """Forbid the market role to write a file beyond 4096 bytes, as a quota does (Linux alone)."""
+    """Forbid the market role to write a file beyond 4096 bytes, as a quota does (only on Linux)."""
     _limit(night, MARKET_ROLE, "RLIMIT_FSIZE", FILE_BYTES_MAX)
 
 
 def limit_descriptors(night: DrillRun) -> None:
-    """Lower the risk role's limit of descriptors so far that it can open none (Linux alone)."""
+    """Lower the risk role's limit of descriptors so far that it can open none (Linux only)."""
     _limit(night, RISK_ROLE, "RLIMIT_NOFILE", 3)
 
 
@@ -261,7 +261,7 @@ def interrupt(night: DrillRun) -> None:
 
 
 def interrupt_twice(night: DrillRun) -> None:
-    """Press Ctrl-C, and again once the run is closing: a second line stands in `control`."""
+    """Press Ctrl-C, and again once the run is closing: `control` has a second line."""
     night.interrupt()
     night.wait_for("the run to close", lambda: night.lines("control") > 1)
     night.interrupt()

@@ -52,12 +52,12 @@ def kill_exchange(night: DrillRun) -> None:
 
 
 def send_garbage(night: DrillRun) -> None:
-    """Mix unreadable frames with good ones until STOP.flag stands or the run has ended."""
+    """Mix unreadable frames with good ones until STOP.flag exists or the run has ended."""
     _until_stop(night, 0.02, "garbage", n=3)
 
 
 def drop_again_and_again(night: DrillRun) -> None:
-    """Drop all connections every 0.1 s until STOP.flag stands or the run has ended."""
+    """Drop all connections every 0.1 s until STOP.flag exists or the run has ended."""
     _until_stop(night, 0.1, "drop")
 
 

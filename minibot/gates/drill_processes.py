@@ -1,4 +1,4 @@
-"""Processes of a drill's run: found, told apart from others, signalled.
+"""Processes of a drill's run: found, distinguished from others, signalled.
 
 A process belongs to the run if its command line names minibot and the run's `var`, or if it is in
 the session of a launcher that the drill started (on Windows: its child). Roles and the sandboxed
@@ -27,7 +27,7 @@ class FeatureMissing(MinibotError):
 
 
 class DrillProcesses:
-    """Processes of one run, looked up anew at each call.
+    """Processes of one run, looked up at each call.
 
     Args:
         root: The `var` of the run, which is in the command line of its processes.

@@ -1,6 +1,6 @@
 """Drill run: one real short run, started as an operator starts it, watched, disturbed, ended.
 
-The module knows no fault. It starts `minibot.nore_run_v1` on a `var` of its own, waits for
+The module knows no fault. It starts `minibot.nore_run_v1` on its own `var`, waits for
 conditions (never for a time), finds the processes of the run, and notes when STOP.flag appeared and
 how much execution had written a second later.
 """
@@ -120,7 +120,7 @@ class DrillRun:
         self.crew.sessions.add(self.launcher.pid)
 
     def spawn(self, argv: Sequence[str], log: str) -> subprocess.Popen[bytes]:
-        """Start a process of the drill in a session of its own; append its output to `LOG.out`.
+        """Start a process of the drill in its own session; append its output to `LOG.out`.
 
         Variables `MINIBOT__...`, which would change its profile, are removed from its environment.
         """
@@ -220,7 +220,7 @@ class DrillRun:
 
         Args:
             what: The condition in words, for the message.
-            condition: Asked every `POLL_S`.
+            condition: Called every `POLL_S`.
             until_end: Ask on after the launcher's end, until `WAIT_S` are over.
 
         Raises:
@@ -294,9 +294,9 @@ class DrillRun:
         return _lines(open_reader(self.var.queues, queue))
 
     def acks(self, queue: str, role: str) -> int:
-        """Return how many acks a role has published beside a queue; 0 while it has none.
+        """Return how many acks a role has published for a queue; 0 while it has none.
 
-        Beside the queue that `order_log` names they are its whole input log, over all queues.
+        For the queue that `order_log` names they are its whole input log, over all queues.
         """
         is_primary = Roles.of_project().is_primary(queue, role)
         folder = reader_folder(self.var.queues, queue, role, is_primary)

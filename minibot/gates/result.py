@@ -16,7 +16,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Report of a gate: its findings and, for `ai_isolation` alone, level and verdict."""
+    """Report of a gate: its findings and, only for `ai_isolation`, level and verdict."""
 
     gate: str
     findings: tuple[Finding, ...]
@@ -25,7 +25,7 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """True if `judged` says so; without it, if there are findings and all of them hold."""
+        """True if `judged` is; without it, if there are findings and all of them hold."""
         if self.judged is not None:
             return self.judged
         return bool(self.findings) and all(finding.passed for finding in self.findings)

@@ -29,7 +29,7 @@ from minibot.kernel.verify import Finding
 from minibot.replay.compare import describe
 from minibot.report.proof import finding_line, findings_of
 
-FINDINGS_MAX: Final = 200  # Of `verify`, for one trick; further ones are not looked for.
+FINDINGS_MAX: Final = 200  # Findings of `verify` for one trick; further ones are not sought.
 FILLS_MIN: Final = 3
 VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
 # Makes five round trips in a hundred seconds of market time, on every machine.

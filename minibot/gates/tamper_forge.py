@@ -96,7 +96,7 @@ class Forgery:
     def write_chain(self) -> None:
         """Write lines, list of segments, head and cursors so that they fit each other; no seal.
 
-        Cursors are written for an inbox alone. A cursor keeps its number of lines, at most all.
+        Cursors are written only for an inbox. A cursor keeps its number of lines, at most all.
         """
         self.write()
         positions = [ZERO]
@@ -162,7 +162,7 @@ def forge_manifest(run_dir: Path, change: Callable[[dict[str, Any]], None]) -> N
 def reseal(run_dir: Path) -> str:
     """Make seal and sums fit the files that the seal lists; return the new root.
 
-    A signature beside the seal is left, and no longer fits.
+    A signature of the seal is left, and no longer fits.
     """
     seal = read_hashed(run_dir / SEAL_FILE)
     for group in ("files", "run_files"):
