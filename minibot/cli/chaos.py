@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         faults,
         var_of(arguments),
         jobs=arguments.jobs,
-        tell=_tell,
+        tell=_show_result,
         on_own_disk=arguments.on_own_disk,
     )
     document = {
@@ -86,7 +86,7 @@ def _part(asked: list[Fault], faults: list[Fault], seed: int) -> str:
     return f"seed {seed} draws {len(faults)} of {len(asked)} faults: {names}"
 
 
-def _tell(result: Result) -> None:
+def _show_result(result: Result) -> None:
     say(f"{result.name}: {result.verdict}")
 
 

@@ -161,7 +161,7 @@ def run(argv: Sequence[str]) -> int:
         try:
             sys.stdout.flush()
         except OSError:
-            return _unheard()
+            return _failed_output_code()
         raise
 
 
@@ -255,21 +255,21 @@ def guarded(arguments: argparse.Namespace) -> int:
         _say(str(error))
         return _debug(arguments, CANNOT_RUN)
     except BrokenPipeError:
-        return _unheard()
+        return _failed_output_code()
     except KeyboardInterrupt:
         return _debug(arguments, _interrupted())
     except OSError as error:
-        _say(f"refused: {_told_system(error)}")
+        _say(f"refused: {_system_refusal(error)}")
         try:
             sys.stdout.flush()
         except OSError:
-            _unheard()
+            _failed_output_code()
         return _debug(arguments, CANNOT_RUN)
     except MemoryError:
         _say("refused: there is not enough memory for this.")
         return _debug(arguments, CANNOT_RUN)
     except Exception as error:  # Our own bug: it ends here, in one line with its place.
-        _say(_told_error(error))
+        _say(_bug_report(error))
         return _debug(arguments, CANNOT_RUN)
 
 
@@ -316,14 +316,14 @@ def _unheard() -> int:
     return CANNOT_RUN
 
 
-def _told_system(error: OSError) -> str:
+def _system_refusal(error: OSError) -> str:
     """Return the system's refusal with the file that it concerns."""
     why = error.strerror or str(error) or type(error).__name__
     names = [name for name in (error.filename, error.filename2) if name is not None]
     return ": ".join([*(plain_text(os.fsdecode(name), NAME_MAX) for name in names), f"{why}."])
 
 
-def _told_error(error: Exception) -> str:
+def _bug_report(error: Exception) -> str:
     """Return one line about an unexpected error: what, where in minibot, what to do."""
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "refused: a name holds a NUL, which no system takes. Give another."

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         figures: dict[str, Any] = dict(read_hashed(path))
         written_ms = round(path.stat().st_mtime * 1000)
         running = running_run(var_of(arguments))
-        head = [_told(figures, written_ms, running)]
+        head = [_run_line(figures, written_ms, running)]
         figures |= {"written_ms": written_ms, "running": running}
     else:
         figures, head = recount(Recorded.open(run_dir_of(arguments))), []
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _told(figures: dict[str, Any], written_ms: int, running: str | None) -> str:
+def _run_line(figures: dict[str, Any], written_ms: int, running: str | None) -> str:
     """Return one line: the run of the figures, their time, and whether that run is running now."""
     run_id, age = figures["run_id"], duration(max(0, round(time.time() * 1000) - written_ms))
     written = f"written {date_clock(written_ms)} UTC, {age} ago"

@@ -161,7 +161,7 @@ def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
         elif question.is_section and _sets_targets(layers):
             continue
         elif is_asked:
-            answers[question.name] = _asked(question, default, answers)
+            answers[question.name] = _terminal_answer(question, default, answers)
         else:
             answers[question.name] = default
             say(f"no {question.flag}: {default}")
@@ -190,7 +190,7 @@ def _sets_targets(layers: Layers) -> bool:
     )
 
 
-def _asked(question: Question, default: str, before: Mapping[str, str]) -> str:
+def _terminal_answer(question: Question, default: str, before: Mapping[str, str]) -> str:
     """Return the terminal's answer, asking again until it is valid.
 
     Raises:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             f" {var.logs / 'ops.err.log'}",
             NOT_RUNNING if not found else 2,
         )
-    _tell(arguments, run_id, str(found["url"]), Codes(var.page_code).make())
+    _show_address(arguments, run_id, str(found["url"]), Codes(var.page_code).make())
     return 0
 
 
@@ -70,7 +70,7 @@ def _serve_record(arguments: argparse.Namespace, var: Var) -> int:
         raise Refusal(f"{run_dir.name} is running.", "Open its own page: minibot page")
     page = _record_page(run_dir, var, arguments.port)
     try:
-        _tell(arguments, run_dir.name, page.url, page.make_code(), "Ctrl-C ends it")
+        _show_address(arguments, run_dir.name, page.url, page.make_code(), "Ctrl-C ends it")
         sys.stdout.flush()
         threading.Event().wait()
     except KeyboardInterrupt:
@@ -97,7 +97,9 @@ def _record_page(run_dir: Path, var: Var, port: int) -> RecordPage:
         raise Refusal(f"no page: {error}.", "Choose another: --port 0") from error
 
 
-def _tell(arguments: argparse.Namespace, run_id: str, url: str, code: str, *more: str) -> None:
+def _show_address(
+    arguments: argparse.Namespace, run_id: str, url: str, code: str, *more: str
+) -> None:
     from minibot.ops.one_time_code import CODE_S
 
     opened = arguments.open and webbrowser.open(url)

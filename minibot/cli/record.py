@@ -60,7 +60,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when told to end, 1 when the disk is nearly full."""
     config = profile_of(arguments)
-    symbols, part_s, end_s = _asked(arguments, config)
+    symbols, part_s, end_s = _requested(arguments, config)
     root = var_of(arguments).root
     folder = root / "tapes" / arguments.name
     lock = WriterLock(folder / LOCK)
@@ -118,7 +118,7 @@ def recorder_of(
     )
 
 
-def _asked(arguments: argparse.Namespace, config: Config) -> tuple[list[str], float, float]:
+def _requested(arguments: argparse.Namespace, config: Config) -> tuple[list[str], float, float]:
     """Return the symbols, the seconds of a part and the seconds in total (0 for no end).
 
     Raises:

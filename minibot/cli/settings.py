@@ -89,11 +89,11 @@ def _lines(document: JsonObject, var: Var) -> list[str]:
     for violation in document["violations"]:
         lines.append(f"refused at the next start: {violation}")
     for change in document["changes"][:10]:
-        lines.append(f"{date_clock(change['at_ms'])}  {_told(change)}")
+        lines.append(f"{date_clock(change['at_ms'])}  {_change_line(change)}")
     return lines
 
 
-def _told(change: JsonObject) -> str:
+def _change_line(change: JsonObject) -> str:
     """Return one recorded change as a line."""
     from minibot.ops.settings import text_of
 

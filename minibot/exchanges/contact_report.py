@@ -10,7 +10,7 @@ from minibot.exchanges.shapes import Difference
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SeenDifference:
     """A difference, the endpoint or stream where it was seen, and its count."""
 
     where: str
@@ -53,9 +53,9 @@ class Report:
         self._told[key] = (first, count + 1)
 
     @property
-    def differences(self) -> list[Told]:
+    def differences(self) -> list[SeenDifference]:
         """Return all differences; differences that prevent a night come first."""
-        told = [Told(key[0], found, count) for key, (found, count) in self._told.items()]
+        told = [SeenDifference(key[0], found, count) for key, (found, count) in self._told.items()]
         return sorted(told, key=lambda one: not one.difference.hinders)
 
     @property

@@ -28,20 +28,20 @@ def unread_bytes(sock: socket.socket) -> int:
     Returns 0 for a socket that is closed, or where the system does not tell.
     """
     try:
-        return _asked(sock.fileno())
+        return _unread(sock.fileno())
     except (OSError, ValueError):
         return 0
 
 
 if sys.platform == "win32":
 
-    def _asked(descriptor: int) -> int:
+    def _unread(descriptor: int) -> int:
         count = ctypes.c_ulong(0)
         is_refused = _ioctlsocket(descriptor, _FIONREAD, ctypes.byref(count))
         return 0 if is_refused else count.value
 
 else:
 
-    def _asked(descriptor: int) -> int:
+    def _unread(descriptor: int) -> int:
         answer = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
         return int.from_bytes(answer, sys.byteorder)

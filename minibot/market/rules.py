@@ -28,7 +28,7 @@ UNREADABLE: Final = "UNREADABLE"
 """Our own word for the status of a symbol whose rules cannot be read any more: not trading."""
 
 
-class Told(NamedTuple):
+class RuleIncident(NamedTuple):
     """Incident to report."""
 
     kind: str
@@ -43,7 +43,7 @@ class RulesBook:
         self._instruments: dict[str, Instrument] = {}
         self._filters_told: set[str] = set()
 
-    def take(self, instrument: Instrument) -> list[Told] | None:
+    def take(self, instrument: Instrument) -> list[RuleIncident] | None:
         """Take a symbol's rules; return the incidents of a change, None when nothing changed."""
         before = self._instruments.get(instrument.symbol)
         if before == instrument:
@@ -52,13 +52,13 @@ class RulesBook:
         told = self._unknown(instrument)
         return told if before is None else [*told, *changes(before, instrument)]
 
-    def _unknown(self, instrument: Instrument) -> list[Told]:
+    def _unknown(self, instrument: Instrument) -> list[RuleIncident]:
         fresh = [
             name for name in instrument.filters_unknown or () if name not in self._filters_told
         ]
         self._filters_told.update(fresh)
         return [
-            Told(FILTER_UNKNOWN, f"{instrument.symbol}: {name}; no order is judged by it")
+            RuleIncident(FILTER_UNKNOWN, f"{instrument.symbol}: {name}; no order is judged by it")
             for name in fresh
         ]
 
@@ -107,13 +107,13 @@ def without_order_counts(instrument: Instrument) -> Instrument:
     )
 
 
-def changes(before: Instrument, after: Instrument) -> list[Told]:
+def changes(before: Instrument, after: Instrument) -> list[RuleIncident]:
     """Return the incidents of a symbol whose rules changed."""
     told = []
     symbol = after.symbol
     if before.status != after.status:
         detail = f"{symbol}: status {before.status} -> {after.status}"
-        told.append(Told(_status_kind(after.status), detail))
+        told.append(RuleIncident(_status_kind(after.status), detail))
     parts = [
         f"{name} {_word(old)} -> {_word(new)}"
         for name in Instrument.__struct_fields__
@@ -122,7 +122,7 @@ def changes(before: Instrument, after: Instrument) -> list[Told]:
     if parts:
         rest = f", and {len(parts) - PARTS_TOLD_MAX} more" if len(parts) > PARTS_TOLD_MAX else ""
         told.append(
-            Told(INSTRUMENT_CHANGED, f"{symbol}: {', '.join(parts[:PARTS_TOLD_MAX])}{rest}")
+            RuleIncident(INSTRUMENT_CHANGED, f"{symbol}: {', '.join(parts[:PARTS_TOLD_MAX])}{rest}")
         )
     return told
 

@@ -116,7 +116,7 @@ class Recount:
     def _count_ticks(self) -> None:
         """Look at equity after every tick and fill."""
         for first_seq, row in self._recorded.rows(TICKS, is_ahead=True):
-            self._tell(len(row.times))
+            self._count_lines(len(row.times))
             self.market.take_all(first_seq, row.times, row.payloads)
             if isinstance(row.payloads[0], Gap):
                 self.gaps += [payload for payload in row.payloads if isinstance(payload, Gap)]
@@ -209,10 +209,10 @@ class Recount:
 
     def _events(self, queue: str) -> Iterator[Event]:
         for _, event in self._recorded.events(queue, is_ahead=True):
-            self._tell(1)
+            self._count_lines(1)
             yield event
 
-    def _tell(self, lines: int) -> None:
+    def _count_lines(self, lines: int) -> None:
         """Count lines read, and tell now and then."""
         before = self._read // PROGRESS_EVERY
         self._read += lines

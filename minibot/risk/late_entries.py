@@ -66,15 +66,15 @@ class LateRules:
         """Take the keys of the whole resolved configuration."""
         profile = CoreProfile.of(config)
         risk = profile.risk
-        self.confidence_min: int = _asked(risk.confidence_min)
-        self.bars_late_max: int = _asked(risk.bars_late_max)
+        self.confidence_min: int = _or_not_asked(risk.confidence_min)
+        self.bars_late_max: int = _or_not_asked(risk.bars_late_max)
         self.bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval]
         move = risk.price_move_atr_max
         self.move_max: int = NOT_ASKED if move is None else parse_fixed(move, PLACES_4)
         self.fatigue_interval: str = risk.fatigue_bar_interval or ""
-        self.change_max: int = _asked(risk.fatigue_change_bps_max, BPS)
-        self.rsi_max: int = _asked(risk.fatigue_rsi_max, BPS)
-        self.acceleration_min: int = _asked(risk.fatigue_acceleration_bps_min, BPS)
+        self.change_max: int = _or_not_asked(risk.fatigue_change_bps_max, BPS)
+        self.rsi_max: int = _or_not_asked(risk.fatigue_rsi_max, BPS)
+        self.acceleration_min: int = _or_not_asked(risk.fatigue_acceleration_bps_min, BPS)
 
     @property
     def needs_atr(self) -> bool:
@@ -88,7 +88,7 @@ class LateRules:
         return self.fatigue_interval != "" or any([limit != NOT_ASKED for limit in asked])
 
 
-def _asked(limit: int | None, unit: int = 1) -> int:
+def _or_not_asked(limit: int | None, unit: int = 1) -> int:
     return NOT_ASKED if limit is None else limit * unit
 
 

@@ -75,7 +75,7 @@ class PlanReports:
         for symbol in sorted(state.positions.held.keys() | self._told.keys()):
             market = state.positions.of(symbol)
             # A plan without a report was carried: this run's own are reported at their first fill.
-            told = self._tell(state, market, cause, ts, seq, len(messages), CARRIED)
+            told = self._report(state, market, cause, ts, seq, len(messages), CARRIED)
             if told is not None:
                 messages.append(told)
         return messages
@@ -90,9 +90,9 @@ class PlanReports:
         ordinal: int,
     ) -> Message | None:
         """Return the report after a fill, at its place in the step; None if nothing moved."""
-        return self._tell(state, market, cause, ts, tick_seq, ordinal, OPENED)
+        return self._report(state, market, cause, ts, tick_seq, ordinal, OPENED)
 
-    def _tell(
+    def _report(
         self,
         state: RiskState,
         market: Market,

@@ -422,16 +422,16 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
     """Return the bounds of sizing on an order of this notional: wanted amounts, then caps."""
     held = left.position + notional
     return (
-        (BY_SHARE, _asked(notional, sizes.share), sizes.share),
-        (BY_RISK, _asked(notional, sizes.risk), sizes.risk),
-        (BY_KELLY, _asked(notional, sizes.kelly), sizes.kelly),
-        (BY_VOLATILITY, _asked(notional, sizes.volatility), sizes.volatility),
-        (BY_QTY_MAX, _asked(notional, sizes.qty_max), sizes.qty_max),
-        (BY_NOTIONAL_MAX, _asked(notional, sizes.notional_max), sizes.notional_max),
-        (BUCKET, _asked(left.exposure + notional, sizes.active), sizes.active),
-        (SHARE_OF_BUCKET, _asked(held, sizes.share_max), sizes.share_max),
-        (SYMBOL_CAP, _asked(held, sizes.symbol_max), sizes.symbol_max),
-        (CLUSTER, _asked(sizes.cluster + notional, sizes.cluster_max), sizes.cluster_max),
+        (BY_SHARE, _if_asked(notional, sizes.share), sizes.share),
+        (BY_RISK, _if_asked(notional, sizes.risk), sizes.risk),
+        (BY_KELLY, _if_asked(notional, sizes.kelly), sizes.kelly),
+        (BY_VOLATILITY, _if_asked(notional, sizes.volatility), sizes.volatility),
+        (BY_QTY_MAX, _if_asked(notional, sizes.qty_max), sizes.qty_max),
+        (BY_NOTIONAL_MAX, _if_asked(notional, sizes.notional_max), sizes.notional_max),
+        (BUCKET, _if_asked(left.exposure + notional, sizes.active), sizes.active),
+        (SHARE_OF_BUCKET, _if_asked(held, sizes.share_max), sizes.share_max),
+        (SYMBOL_CAP, _if_asked(held, sizes.symbol_max), sizes.symbol_max),
+        (CLUSTER, _if_asked(sizes.cluster + notional, sizes.cluster_max), sizes.cluster_max),
     )
 
 
@@ -451,7 +451,7 @@ def bound_row(gate: Gate, amount: int) -> Row:
     return Gate("size_bound", words=(gate.name, amount_text(amount))), 0, 1
 
 
-def _asked(value: int, limit: int) -> int:
+def _if_asked(value: int, limit: int) -> int:
     return NOT_ASKED if limit == NOT_ASKED else value
 
 

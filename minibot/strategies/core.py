@@ -215,7 +215,7 @@ class StrategyCore(Core):
         if isinstance(payload, Bar):
             symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
             if scans is not None:
-                told = _told(scans.on_bar(symbol, bar, now), event, seq)
+                told = _scan_messages(scans.on_bar(symbol, bar, now), event, seq)
                 if scans.is_for_ranks_alone(symbol, bar):
                     return told
             decision = self._on_bar(symbol, bar, now)
@@ -223,7 +223,7 @@ class StrategyCore(Core):
             if not isinstance(payload, Beat):
                 self._take_rare(event, now)
             elif self._scans is not None:  # A strategy gets no beats.
-                told = _told(self._scans.on_beat(now), event, seq)
+                told = _scan_messages(self._scans.on_beat(now), event, seq)
             return told
         if decision is None:
             return told
@@ -560,7 +560,7 @@ def _weightier(one: Decision, other: Decision) -> Decision:
     return other if other.side == SELL or one.side == HOLD else one
 
 
-def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:
+def _scan_messages(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:
     """Return the messages of a scan caused by an event; None without a scan."""
     if not payloads:
         return None

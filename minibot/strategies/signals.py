@@ -41,11 +41,11 @@ class DecidedSignal(SignalMessage):
             decision.checks,
             chosen.name,
             chosen.params_hash,
-            **({} if wish is None else _told(wish)),
+            **({} if wish is None else _wish_fields(wish)),
         )
 
 
-def _told(wish: Wish) -> dict[str, Any]:
+def _wish_fields(wish: Wish) -> dict[str, Any]:
     """Return the fields of a signal for the parts that a wish has."""
     amounts = {
         "notional": (wish.notional, PLACES),

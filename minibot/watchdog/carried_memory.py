@@ -37,7 +37,7 @@ Read = Callable[[str, str], Iterable[Event]]
 """Returns the events of a queue whose lines contain a text, in their order, and perhaps others."""
 
 
-class Told(NamedTuple):
+class LastReports(NamedTuple):
     """Last reports of risk.
 
     Attributes:
@@ -51,7 +51,7 @@ class Told(NamedTuple):
     fill_id: str
 
 
-def told_last(opening: RunOpening, read: Read) -> Told:
+def last_reports(opening: RunOpening, read: Read) -> LastReports:
     """Return the account and memory that a run reported last, else those of its opening."""
     account, memory, fill_id = opening.account, opening.memory, ""
     for event in read(RISK_ACTIONS, RiskStanding.TYPE):
@@ -62,29 +62,29 @@ def told_last(opening: RunOpening, read: Read) -> Told:
             memory, fill_id = standing.memory, (event.cause_ids or ("",))[-1]
         if standing.high_water_mark is not None:
             account = {"high_water_mark": standing.high_water_mark, "tier": standing.tier}
-    return Told(account, memory, fill_id)
+    return LastReports(account, memory, fill_id)
 
 
 def carried_memory(
-    opening: RunOpening, config: JsonObject, told: Told, read: Read
+    opening: RunOpening, config: JsonObject, reports: LastReports, read: Read
 ) -> Mapping[str, Any] | None:
     """Return the memory that a run leaves, with trades closed by fills after risk last wrote it.
 
     Args:
         opening: Of the run.
         config: Its resolved profile.
-        told: Last reports of its risk.
+        reports: Last reports of its risk.
         read: Reads its queues.
     """
     has_protections = bool(config["risk"].get("protections"))
-    if told.memory is None and not has_protections:
+    if reports.memory is None and not has_protections:
         return None
-    fills = fills_behind(opening, config, told.fill_id, read)
-    first = told.memory or _empty(opening, config)
+    fills = fills_behind(opening, config, reports.fill_id, read)
+    first = reports.memory or _empty(opening, config)
     if not fills and not first.keys() & {"untold", "waiting"}:
-        return told.memory
+        return reports.memory
     trips = RoundTrips.from_state(first["trips"])
-    if not told.fill_id:
+    if not reports.fill_id:
         portfolio = Portfolio.from_opening(opening)
         for symbol in portfolio.symbols():
             trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))

@@ -32,7 +32,7 @@ from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import own_runs
 from minibot.watchdog.carried_losses import gains_since
-from minibot.watchdog.carried_memory import carried_memory, told_last
+from minibot.watchdog.carried_memory import carried_memory, last_reports
 from minibot.watchdog.carried_plans import carried_plans
 from minibot.watchdog.carried_trades import carried_trades
 
@@ -194,15 +194,15 @@ def carried_opening(
         used |= budgets_used(
             *(period, begin_ms, gain, opening, portfolio), manifest.clock_origin_ms
         )
-    told = told_last(opening, read)
+    reports = last_reports(opening, read)
     return RunOpening(
         cash=portfolio.opening_cash(),
         lots=tuple(portfolio.opening_lots()),
         budgets_used=used,
         from_run=manifest.run_id,
         from_root=str(seal["root"]),
-        account=told.account,
-        memory=carried_memory(opening, manifest.config, told, read),
+        account=reports.account,
+        memory=carried_memory(opening, manifest.config, reports, read),
         plans=carried_plans(opening, read),
         trades=None
         if trades_ms is None

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
-from minibot.watchdog.carried_memory import carried_memory, told_last
+from minibot.watchdog.carried_memory import carried_memory, last_reports
 from tests.risk.desk import (
     OTHER,
     START,
@@ -53,7 +53,7 @@ def memory_of(desk: Desk, first: RunOpening | None = None) -> Any:
     def read(queue: str, text: str) -> Iterable[Event]:
         return [event for event in desk.events(queue) if text in str(event.to_json())]
 
-    return carried_memory(begin, desk.profile, told_last(begin, read), read)
+    return carried_memory(begin, desk.profile, last_reports(begin, read), read)
 
 
 def entry_of_next_run(profile: JsonObject, memory: Any, **first: Any) -> tuple[str, str]:

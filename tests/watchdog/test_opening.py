@@ -27,7 +27,7 @@ from minibot.runtime.paths import Var
 from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import opening as opening_module
 from minibot.watchdog import run_manifest as run_manifest_module
-from minibot.watchdog.carried_memory import told_last
+from minibot.watchdog.carried_memory import last_reports
 from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.opening import budgets_used, last_run, opening_of
 from minibot.watchdog.run_manifest import make_manifest
@@ -90,9 +90,9 @@ def test_last_told_mark_and_memory_are_carried() -> None:
         )
     ]
 
-    assert told_last(opening, lambda *_: ()) == (opening.account, opening.memory, "")
+    assert last_reports(opening, lambda *_: ()) == (opening.account, opening.memory, "")
     wanted = ({"high_water_mark": "1100", "tier": 2}, memory, "cause0")
-    assert told_last(opening, lambda *_: told) == wanted
+    assert last_reports(opening, lambda *_: told) == wanted
 
 
 def test_night_carries_on_from_a_night_and_a_demo_from_a_demo(tmp_path: Path) -> None:

@@ -63,10 +63,14 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
             if there are more. Values of HOLD, thinned evenly, fill the places that are left.
     """
     named = result.log.named.get(symbol, {})
-    return {name: _few(values, count) for name, values in named.items() if _tells(values.values)}
+    return {
+        name: _few(values, count)
+        for name, values in named.items()
+        if _is_worth_drawing(values.values)
+    }
 
 
-def _tells(values: Sequence[float]) -> bool:
+def _is_worth_drawing(values: Sequence[float]) -> bool:
     """Return whether a picture of the values is worthwhile.
 
     They have to differ and, if there are `FEW` or more, to fall at least once.

@@ -96,7 +96,7 @@ class AlertService:
             self._look()
         self._look()
         if self._stop is not None and not self._is_over:
-            self._tell_stop()
+            self._report_stop()
 
     def _open(self) -> None:
         """Open the outbox, once it is free: the guard may deliver from it, for some seconds."""
@@ -115,7 +115,7 @@ class AlertService:
         self._early.clear()
 
     def _look(self) -> None:
-        for step in (self._open, self._read, self._judge, self._tell_end):
+        for step in (self._open, self._read, self._judge, self._report_end):
             self._take_step(step)
 
     def _take_step(self, step: Callable[[], None]) -> None:
@@ -149,7 +149,7 @@ class AlertService:
     def _judge(self) -> None:
         """Report a STOP whose wait is over, and what a new status shows."""
         if self._stop is not None and time.monotonic() - self._stop[0] >= STOP_WAIT_S:
-            self._tell_stop()
+            self._report_stop()
         status = self._status
         if status is None or status is self._looked:
             return
@@ -157,13 +157,13 @@ class AlertService:
         for alert in self._rules.look(status):
             self._put(alert)
 
-    def _tell_stop(self) -> None:
+    def _report_stop(self) -> None:
         assert self._stop is not None
         self._put(stop_alert_of(self._var, self._run_id, self._stop[1], self._status))
         self._stop = None
         self._is_over = True
 
-    def _tell_end(self) -> None:
+    def _report_end(self) -> None:
         """Report once the end that the newest status has."""
         status = self._status
         if status is None or status["ended"] is None or self._has_told_end:

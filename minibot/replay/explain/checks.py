@@ -141,7 +141,7 @@ def _ending(now: str, until: str) -> str:
     return f"closed before the run's end: {_clock(now)} < {_clock(until)}"
 
 
-def _asked(value: str, _: str) -> str:
+def _requested(value: str, _: str) -> str:
     return "asked for by an operator" if value == "asked" else ""
 
 
@@ -187,7 +187,7 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "data_gap_ms": _gap,
     "held_ms": _held,
     "run_ending": _ending,
-    "exit_position": _asked,
+    "exit_position": _requested,
     "policy": _policy,
 }
 """The checks of exits in `risk.exit_decision`, `risk.plan_rows` and `risk.trigger_rows`; a test

@@ -196,7 +196,7 @@ def _judged(
     layers: Layers, name: str, profile: Profile | None, own: Mapping[str, Any] | None = None
 ) -> Config:
     """Return the profile of layers; `own` are the file's values of the keys that are staged."""
-    if broken := [_told_surrogate(path, layers) for path in _lone_surrogates(layers.raw, [])]:
+    if broken := [_surrogate_violation(path, layers) for path in _lone_surrogates(layers.raw, [])]:
         # No schema and no manifest could hold them.
         raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
@@ -241,7 +241,7 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _told_surrogate(path: list[str], layers: Layers) -> str:
+def _surrogate_violation(path: list[str], layers: Layers) -> str:
     words = "holds half a letter (a lone surrogate), which no manifest can keep"
     return told(path, _value(layers.raw, path), words, layers.origin)
 

@@ -66,7 +66,7 @@ def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, s
         return {}
     found: dict[str, str] = {}
     for error in sorted(_explaining().iter_errors(raw), key=lambda error: error.json_path):
-        for path, words in _told_error(error, origin):
+        for path, words in _violations_of(error, origin):
             found.setdefault(".".join(path), words)
     return found
 
@@ -100,7 +100,7 @@ def _compiled_pattern(pattern: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({"pattern": pattern}, offline=True)
 
 
-def _told_error(
+def _violations_of(
     error: ValidationError, origin: Mapping[str, str]
 ) -> Iterator[tuple[list[str], str]]:
     path = [str(part) for part in error.absolute_path]

@@ -94,7 +94,7 @@ def policy_violations(
         except (TypeError, ValueError) as error:
             raise _no_policy(f"risk.{key} is no number") from error
         if is_beyond:
-            words = f"allowed by {POLICY_PATH.name} for {name}: {_told(bound, cash, whole)}"
+            words = f"allowed by {POLICY_PATH.name} for {name}: {_bound_text(bound, cash, whole)}"
             yield told(["risk", key], value, words, origin)
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
@@ -108,7 +108,9 @@ def policy_bound(raw: JsonObject, key: str) -> str:
         return ""
     bound = risk_policy().profiles.get(raw["risk"]["profile"], {}).get(name)
     return (
-        "" if bound is None else _told(bound, Fraction(raw["portfolio"]["cash"]), "portfolio.cash")
+        ""
+        if bound is None
+        else _bound_text(bound, Fraction(raw["portfolio"]["cash"]), "portfolio.cash")
     )
 
 
@@ -117,7 +119,7 @@ def _limit(bound: Mapping[str, int], cash: Fraction) -> Fraction:
     return Fraction(most) if kind == MOST else cash * most / BPS
 
 
-def _told(bound: Mapping[str, int], cash: Fraction, whole: str) -> str:
+def _bound_text(bound: Mapping[str, int], cash: Fraction, whole: str) -> str:
     ((kind, most),) = bound.items()
     unit = "" if kind == MOST else f", {most} basis points of {whole}"
     return f"at most {_text(_limit(bound, cash))}{unit}"

@@ -253,9 +253,9 @@ def _filters(one: Measured, score: int | None, settings: ScannerSettings) -> tup
             ">=",
             settings.quote_volume_min,
         ),
-        _filter("range_bps_min", _told(mean_range), ">=", settings.range_bps_min),
-        _filter("range_bps_max", _told(mean_range), "<=", settings.range_bps_max),
-        _filter("change_percent_max", _told(rise), "<=", settings.change_percent_max),
+        _filter("range_bps_min", _text_or_none(mean_range), ">=", settings.range_bps_min),
+        _filter("range_bps_max", _text_or_none(mean_range), "<=", settings.range_bps_max),
+        _filter("change_percent_max", _text_or_none(rise), "<=", settings.change_percent_max),
     )
 
 
@@ -277,7 +277,7 @@ def _text(value: int) -> str:
     return format_fixed(value, PLACES)
 
 
-def _told(value: float | None) -> str | None:
+def _text_or_none(value: float | None) -> str | None:
     return None if value is None else decimal_text(value, PLACES)
 
 

@@ -80,9 +80,9 @@ class Scans:
         scan, told = self._scanner.scan(moment), list[Payload]()
         if scan.regime != self._regime:
             self._regime = scan.regime
-            told.append(_regime_told(scan.regime))
+            told.append(_regime_payload(scan.regime))
         if self._settings.mode != BY_EVENT or scan.order != self._order:
-            told.append(_scan_told(scan, self._settings.interval))
+            told.append(_scan_payload(scan, self._settings.interval))
         self._rank(scan.order)
         return told
 
@@ -133,7 +133,7 @@ def settings_of(section: ScannerSection) -> ScannerSettings:
     )
 
 
-def _regime_told(regime: Regime) -> MarketRegime:
+def _regime_payload(regime: Regime) -> MarketRegime:
     momentum, technical, volume, quality = regime.weights
     return MarketRegime(
         name=regime.name,
@@ -150,7 +150,7 @@ def _regime_told(regime: Regime) -> MarketRegime:
     )
 
 
-def _scan_told(scan: Scan, interval: str) -> MarketScan:
+def _scan_payload(scan: Scan, interval: str) -> MarketScan:
     scored = [row for row in scan.rows if row.score is not None]
     return MarketScan(
         as_of_ts=scan.ts,
