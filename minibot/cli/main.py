@@ -153,7 +153,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
-        return _unheard()
+        return _failed_output_code()
     except ConfigError as error:  # The parser of a verb may read names from `config`.
         return _refused(error)
     except SystemExit:
@@ -303,7 +303,7 @@ def _interrupted() -> int:
     return CANNOT_RUN
 
 
-def _unheard() -> int:
+def _failed_output_code() -> int:
     """Return the exit code of a verb whose output could not be written, and close stdout.
 
     The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
