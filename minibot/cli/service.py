@@ -104,9 +104,9 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     if time_of_day(evening) is None:
         raise Refusal(f"--every-evening {evening}: expected a time of day.", "As 22:00.")
     zone_of(zone)
-    _refuse_environment(os.environ)
     take_profile(arguments)
     config = profile_of_start(arguments, *own_var(arguments))
+    _refuse_environment(os.environ)  # Once it is valid: a misspelt key is told as such.
     require_runnable(config)
     if GUARD in names and config.raw.get("alerts") is None:
         said = f"{config.profile} has no section alerts, so its guard could tell nobody."
