@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from minibot.strategies import own
+
 
 @pytest.fixture
 def own_folder(tmp_path: Path) -> Iterator[Path]:
@@ -15,3 +17,4 @@ def own_folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "strategies"
     for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
         del sys.modules[name]
+    own._LOADED.clear()  # Another test may write the same text.
