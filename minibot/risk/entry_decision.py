@@ -424,13 +424,14 @@ def _stop_at_ask(state: RiskState, market: Market, signal: SignalMessage) -> int
     if rules is None or is_quoted or _has_position(market):
         return NOT_ASKED
     step = rules.price_step
-    downs = [stop_distance(exits, exit_rules, ask, step)]
+    down = stop_distance(exits, exit_rules, ask, step)
+    nearest = ask if down is None else down
     if plan.hard_share is not None:
-        downs.append(share_distance(ask, plan.hard_share, step))
-    if not plan.trail_from.is_set:
-        downs.append(plan.trail.of(ask, exits.atr_now() or None, step))
-    found = [down for down in downs if down is not None]
-    stop = round_up(ask - min(found), step) if found else 0
+        nearest = min(nearest, share_distance(ask, plan.hard_share, step))
+    if plan.trail.is_set and not plan.trail_from.is_set:
+        trail = plan.trail.of(ask, exits.atr_now() or None, step)
+        nearest = nearest if trail is None else min(nearest, trail)
+    stop = round_up(ask - nearest, step)
     return stop if stop >= market.bid else NOT_ASKED
 
 

@@ -158,12 +158,12 @@ class StrategyCore(Core):
             if decision is None:
                 return None
             return [self._signal(item.symbol, decision, item.ts, item.ref(seq), seq)]
-        if isinstance(item, Event):
-            return self._on_event(item, seq, now)
         if isinstance(item, FillMessage):
             self._on_fill(item, now)
         elif isinstance(item, ActionMessage):
             self._on_action(item)
+        elif isinstance(item, Event):
+            return self._on_event(item, seq, now)
         elif not isinstance(item, ReportMessage):
             raise TypeError(f"{type(item).__name__} is no input of the strategy")
         elif isinstance(item.report, PositionPlan):
