@@ -90,6 +90,16 @@ def test_signal_of_too_little_confidence_is_refused_with_value_and_limit() -> No
     assert check_text(failing, "signal_confidence") == "70 / 71"
 
 
+def test_all_limits_but_those_of_fatigue_are_judged_together() -> None:
+    """A profile that has each of the three limits, and no fatigue, has its gates on."""
+    limits = {"bars_late_max": 1, "confidence_min": 71, "price_move_atr_max": "100"}
+
+    failing = entry(desk(**{f"risk__{key}": limit for key, limit in limits.items()}), confidence=70)
+
+    assert actions([failing])[0][0] == "BLOCK"
+    assert check_text(failing, "signal_confidence") == "70 / 71"
+
+
 # --- freshness ------------------------------------------------------------------------------------
 
 
