@@ -495,13 +495,23 @@ def test_value_of_an_update_that_gives_none_is_refused_at_a_start(
     path.write_text(text.replace("from minibot", f"{imports}from minibot", 1), encoding="utf-8")
     config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"])
 
-    chosen.choose(config.raw)
-    if not is_lost:
-        chosen.judge(config.raw)
+    require_refused_at_a_start(config.raw, "keeps what self\\." if is_lost else None)
+
+
+def require_refused_at_a_start(config: JsonObject, finding: str | None) -> None:
+    """Require that a start refuses a strategy which a recorded night may still run.
+
+    Args:
+        config: The profile with the strategy `mine`.
+        finding: Pattern of the refusal behind its line; None if a start accepts the strategy.
+    """
+    chosen.choose(config)
+    if finding is None:
+        chosen.judge(config)
         return
     with pytest.raises(ConfigError) as caught:
-        chosen.judge(config.raw)
-    assert re.search(r"mine\.py, line \d+: keeps what self\.", caught.value.violations[0])
+        chosen.judge(config)
+    assert re.search(rf"mine\.py, line \d+: {finding}", caught.value.violations[0])
 
 
 WIDENS = """@staticmethod
@@ -543,13 +553,7 @@ def test_change_of_a_closed_bar_is_refused_at_a_start(
     path.write_text(path.read_text("utf-8").replace("\nclass", f"{MEAN}\nclass", 1), "utf-8")
     config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"])
 
-    chosen.choose(config.raw)
-    if not is_changed:
-        chosen.judge(config.raw)
-        return
-    with pytest.raises(ConfigError) as caught:
-        chosen.judge(config.raw)
-    assert re.search(r"mine\.py, line \d+: changes the \w+ of a bar", caught.value.violations[0])
+    require_refused_at_a_start(config.raw, r"changes the \w+ of a bar" if is_changed else None)
 
 
 NEEDS = """@staticmethod

@@ -513,17 +513,23 @@ def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_pa
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
 
 
-@pytest.mark.parametrize("is_sealed", [True, False])
-def test_former_run_is_told_by_its_lines_where_its_note_is_gone(
-    tmp_path: Path, is_sealed: bool
-) -> None:
-    """Without `current.json` a run's queues are recovered and released; its record stays whole."""
+def left_run(tmp_path: Path) -> Stage:
+    """Return the stage of a run that was noted and left two incidents, which are merged."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_incidents("risk_role", 2)
     merging = merger(stage)
     merging.merge()
     merging.close()
+    return stage
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_former_run_is_told_by_its_lines_where_its_note_is_gone(
+    tmp_path: Path, is_sealed: bool
+) -> None:
+    """Without `current.json` a run's queues are recovered and released; its record stays whole."""
+    stage = left_run(tmp_path)
     if is_sealed:
         seal_run(stage.var.queues, stage.run_dir)
     (stage.var.root / "current.json").unlink()
@@ -551,12 +557,7 @@ def test_damaged_note_of_the_former_run_refuses_the_start_until_it_is_moved_away
     tmp_path: Path,
 ) -> None:
     """The refusal's remedy is enough: the run is then known by its lines, recovered and sealed."""
-    stage = Stage(tmp_path / "var")
-    note_current(stage.var, RUN_ID)
-    stage.leave_incidents("risk_role", 2)
-    merging = merger(stage)
-    merging.merge()
-    merging.close()
+    stage = left_run(tmp_path)
     note = stage.var.root / "current.json"
     note.write_bytes(b"")
 

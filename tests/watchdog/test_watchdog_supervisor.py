@@ -292,7 +292,7 @@ def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
     assert watch.incidents() == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there a folder of open files stays")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder of open files")
 def test_role_is_restarted_though_somebody_removed_the_folder_of_logs(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
