@@ -114,10 +114,16 @@ class Mutant(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """Fate of a mutant: whether it died, and the change as a diff without context."""
+    """Fate of a mutant.
+
+    Attributes:
+        mutant: The mutant.
+        killer: The test that failed, as pytest names it; an empty text if the mutant lives.
+        change: What it changed, as a diff without context.
+    """
 
     mutant: Mutant
-    died: bool
+    killer: str
     change: tuple[str, ...]
 
     def reason(self, alike: Alike) -> str:
@@ -236,30 +242,38 @@ def fate_of(copy: Path, mutant: Mutant, covered: Covered) -> Fate:
     change = tuple(line for line in lines if line[:3] not in ("---", "+++"))
     line = next(at for at, (was, now) in enumerate(zip(old, new, strict=False)) if was != now)
     tests = covered.tests_of(mutant.module, line + 1)
-    path.write_bytes(changed.encode())
-    # Its bytecode might be taken for that of the change, by its time and size.
-    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+    _replace(path, changed.encode())
     try:
-        died = not passes(copy, tests)
+        killer = failed(copy, tests)
     finally:
-        path.write_bytes(before)
-    return Fate(mutant, died, change)
+        _replace(path, before)
+    return Fate(mutant, killer, change)
 
 
-def passes(copy: Path, tests: Sequence[str]) -> bool:
-    """Return whether unit tests pass in a copy of the project; a hang is a failure."""
+def _replace(path: Path, source: bytes) -> None:
+    """Replace a module's source and drop its bytecode, which Python tells by second and size."""
+    path.write_bytes(source)
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+
+
+def failed(copy: Path, tests: Sequence[str]) -> str:
+    """Return what failed of unit tests in a copy of the project: a test or a hang; else nothing."""
     try:
         done = subprocess.run(
             [sys.executable, "-B", *PYTEST, *tests],
             cwd=copy,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             timeout=TESTS_S_MAX,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        return f"no end within {TESTS_S_MAX:g} s"
+    if not done.returncode:
+        return ""
+    told = (line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+    return next(told, f"pytest ended with {done.returncode}: {done.stdout[-500:]}")
 
 
 def copied(folder: Path) -> Path:
@@ -369,16 +383,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     dead = excused = wrong = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         covered = Covered(PROJECT, COVERED)
-        for number, fate in enumerate(fates(chosen, covered, arguments.jobs, Path(folder)), 1):
+        found = fates(chosen, covered, arguments.jobs, Path(folder))
+        for number, fate in enumerate(found, 1):
             if not number % TOLD_EVERY:
                 print(f"{number} of {len(chosen)}", file=sys.stderr, flush=True)
             why = fate.reason(alike)
-            if fate.died and not why:
+            if fate.killer and not why:
                 dead += 1
                 continue
             excused += bool(why)
-            wrong += fate.died
-            word = "dies, but is listed as alike" if fate.died else "lives"
+            wrong += bool(fate.killer)
+            word = f"dies by {fate.killer}, but is listed" if fate.killer else "lives"
             print(
                 f"{word}: {fate.mutant.module}, {fate.mutant.operator}"
                 + (f" ({why})" if why else "")

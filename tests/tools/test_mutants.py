@@ -5,11 +5,24 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.runs import PROJECT
-from tools.mutants import ROOMS, Covered, alike_of, drawn, files_of, judges, living_max, mutants
+from tools.mutants import (
+    ROOMS,
+    Covered,
+    Mutant,
+    alike_of,
+    drawn,
+    failed,
+    fate_of,
+    files_of,
+    judges,
+    living_max,
+    mutants,
+)
 
 SIZING = "minibot/risk/sizing.py"
 
@@ -61,3 +74,32 @@ def test_mutants_that_need_not_die_name_a_line_that_stands() -> None:
     for module, line, _ in alike_of():
         text = (PROJECT / module).read_text("utf-8")
         assert line in [each.strip() for each in text.splitlines()], (module, line)
+
+
+@pytest.mark.process
+def test_unchanged_module_passes_after_its_mutant_has_died(tmp_path: Path) -> None:
+    """Bytecode that a test has kept of a mutant is not taken for that of the unchanged module."""
+    module, test = Path("minibot/risk/limit.py"), Path("tests/risk/test_limit.py")
+    for path, text in {
+        module: "LIMIT = 1\n",
+        Path("minibot/__init__.py"): "",
+        test: f"""\
+import py_compile, pytest
+@pytest.mark.unit
+def test_limit():
+    from minibot.risk.limit import LIMIT
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile("{module}", invalidation_mode=unchecked)
+    assert LIMIT == 1
+""",
+        Path("pytest.ini"): "[pytest]\nmarkers = unit\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    covered = Mock(spec=Covered, tests_of=lambda *_: [test.as_posix()])
+
+    fate = fate_of(tmp_path, Mutant(module.as_posix(), "core/NumberReplacer", 0), covered)
+
+    assert fate.killer.startswith(f"FAILED {test.as_posix()}::test_limit")
+    assert fate.change == ("@@ -1 +1 @@", "-LIMIT = 1", "+LIMIT = 2")
+    assert not failed(tmp_path, [test.as_posix()])
