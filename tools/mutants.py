@@ -36,6 +36,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
@@ -94,6 +95,9 @@ OPERATORS: Final = tuple(
 ALIKE_FILE: Final = PROJECT / "tools" / "mutants_alike.toml"
 COVERED: Final = PROJECT / "var" / "coverage" / "lines"
 PYTEST: Final = ("-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider")
+
+HYPOTHESIS: Final = "hypothesis.internal.conjecture.engine.ConjectureRunner.test_function"
+"""Name under which coverage notes the lines of every property test."""
 
 Alike = Mapping[tuple[str, str, str], str]
 """By module, line and what becomes of it: why no unit test has to tell the mutant apart."""
@@ -166,8 +170,10 @@ class Covered:
         files = files_of(self._project, module)
         if not found or "" in found:
             return files
-        parted = [name.rpartition(".") for name in found]
+        parted = [name.rpartition(".") for name in found - {HYPOTHESIS}]
         ids = [f"{path.replace('.', '/')}.py::{test}" for path, _, test in parted]
+        if HYPOTHESIS in found:
+            ids += property_tests(self._project)
         order = {name: place for place, name in enumerate(files)}
         return sorted(ids, key=lambda each: (order.get(each.partition("::")[0], len(order)), each))
 
@@ -225,6 +231,19 @@ def judges() -> list[str]:
     ]
 
 
+def property_tests(project: Path) -> list[str]:
+    """Return the property tests that judge mutants, by their pytest ids."""
+    found = []
+    for place in judges():
+        for path in sorted((project / place).glob("test_*.py")) or [project / place]:
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and "given(" in "".join(
+                    ast.unparse(each) for each in node.decorator_list
+                ):
+                    found.append(f"{path.relative_to(project).as_posix()}::{node.name}")
+    return found
+
+
 def fate_of(copy: Path, mutant: Mutant, covered: Covered) -> Fate:
     """Return the fate of a mutant, with the module of a copy of the project changed meanwhile.
 
@@ -257,7 +276,11 @@ def _replace(path: Path, source: bytes) -> None:
 
 
 def failed(copy: Path, tests: Sequence[str]) -> str:
-    """Return what failed of unit tests in a copy of the project: a test or a hang; else nothing."""
+    """Return what failed of unit tests in a copy of the project: a test or a hang; else nothing.
+
+    Raises:
+        ValueError: There is no such test.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-B", *PYTEST, *tests],
@@ -270,8 +293,10 @@ def failed(copy: Path, tests: Sequence[str]) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"no end within {TESTS_S_MAX:g} s"
-    if not done.returncode:
+    if done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return ""
+    if "ERROR: file or directory not found" in done.stdout:
+        raise ValueError(f"{', '.join(tests)}: {done.stdout[-500:]}")
     told = (line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
     return next(told, f"pytest ended with {done.returncode}: {done.stdout[-500:]}")
 

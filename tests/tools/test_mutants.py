@@ -22,9 +22,11 @@ from tools.mutants import (
     judges,
     living_max,
     mutants,
+    property_tests,
 )
 
 SIZING = "minibot/risk/sizing.py"
+CHAIN = "tests/risk/test_risk_chain.py"
 
 
 @pytest.mark.row("B-83")
@@ -103,3 +105,23 @@ def test_limit():
     assert fate.killer.startswith(f"FAILED {test.as_posix()}::test_limit")
     assert fate.change == ("@@ -1 +1 @@", "-LIMIT = 1", "+LIMIT = 2")
     assert not failed(tmp_path, [test.as_posix()])
+
+
+def test_property_tests_are_asked_for_the_lines_that_they_run() -> None:
+    """Coverage notes such lines under a function of Hypothesis, which is no test of ours."""
+    asked = property_tests(PROJECT)
+    files = {PROJECT / name.partition("::")[0] for name in asked}
+
+    assert f"{CHAIN}::test_chain_whatever_happens_keeps_its_invariants" in asked
+    assert all("@given(" in path.read_text("utf-8") for path in files)
+
+
+@pytest.mark.process
+def test_test_that_is_missing_kills_no_mutant(tmp_path: Path) -> None:
+    """Whoever asks for it hears so; a mutant that no unit test runs lives."""
+    (tmp_path / "test_other.py").write_text("def test_other():\n    raise ValueError\n", "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = unit\n", "utf-8")
+
+    with pytest.raises(ValueError, match="test_gone"):
+        failed(tmp_path, ["test_gone.py::test_gone"])
+    assert not failed(tmp_path, ["test_other.py"])
