@@ -380,6 +380,43 @@ def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() ->
     assert waits == [100, 1000, 2000, 4000]
 
 
+def test_exit_that_an_operator_asks_for_is_tried_as_if_none_had_been_refused() -> None:
+    """At once, on the next tick and after a second, whatever its own refusals had come to."""
+    made = holder(**ATR)
+    made.execution._touches.clear()
+    made.instrument()
+    made.execution._rules.clear()  # This executor refuses everything.
+    for _ in range(50):
+        made.tick("94", "94")
+    asked, attempts = made.ts, list[int]()
+
+    first = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    for _ in range(20):
+        made.execution._rules.clear()
+        if "EXIT" in [action for action, _ in actions(made.tick("94", "94"))]:
+            attempts.append(made.ts - asked)
+
+    assert actions(first) == [("EXIT", "operator_exit")]
+    assert attempts == [100, 1100]
+
+
+def test_signal_that_comes_twice_sells_once() -> None:
+    """A repeated SELL is a duplicate while its first order is on its way, and afterwards."""
+    made = holder()
+    first = made.signal("SELL")
+    name = made.events("signals")[-1].id
+    made.tick()
+    made.buy()
+    made.signal("SELL")
+    made.tick()
+    made.buy()
+
+    again = made.signal("SELL", event_id=name)
+
+    assert actions(first) == [("EXIT", "signal_exit")]
+    assert actions(again) == [("BLOCK", "duplicate")]
+
+
 @pytest.mark.row("U-20", "U-23")
 def test_run_ending_closes_what_is_open_at_once_when_the_mark_is_fresh() -> None:
     """`run_ending` closes positions at once if the mark is fresh; the exit names event and tick."""

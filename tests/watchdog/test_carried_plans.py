@@ -13,7 +13,7 @@ from minibot.events.model import ExitPosition, JsonObject, PositionPlan, RunOpen
 from minibot.kernel.errors import InvariantError
 from minibot.watchdog.carried_plans import carried_plans
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, opening
-from tests.risk.test_horizon import MOST, THESIS, USUAL, VOLATILE, at, bars, opened_ts
+from tests.risk.test_horizon import KEYS, MOST, THESIS, USUAL, VOLATILE, at, bars, opened_ts
 from tests.risk.test_horizon import holder as held_behind
 
 TRAIL: dict[str, Any] = {
@@ -329,9 +329,10 @@ def test_exit_that_waits_for_the_end_of_a_halt_is_made_by_the_next_run(left: str
     assert carried(third) is None
 
 
-def test_exit_that_waits_is_told_once_by_the_beat_behind_it() -> None:
-    """The plan names it as moved; a halt before an operator's request gives way to that."""
-    one = halted("left_trading")
+@pytest.mark.parametrize("changes", [{}, KEYS])
+def test_exit_that_waits_is_told_once_by_the_beat_behind_it(changes: dict[str, Any]) -> None:
+    """The plan names it alone as moved; a halt before an operator's request gives way to that."""
+    one = halted("left_trading", **changes)
     one.put("control", ExitPosition(who="anna", why="leave it", symbol=SYMBOL))
     one.beat()
     one.restarted()
