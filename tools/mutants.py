@@ -276,7 +276,9 @@ def _replace(path: Path, source: bytes) -> None:
 
 
 def failed(copy: Path, tests: Sequence[str]) -> str:
-    """Return what failed of unit tests in a copy of the project: a test or a hang; else nothing.
+    """Return the first unit test that fails in a copy of the project; an empty text for none.
+
+    Tests that do not end in time count as a failure.
 
     Raises:
         ValueError: There is no such test.
