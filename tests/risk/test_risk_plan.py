@@ -502,6 +502,7 @@ def test_plan_is_told_with_a_fill_and_with_the_beat_behind_a_move() -> None:
     one = holder(**TRAIL | EVEN)
     (first,) = told(one.events("risk_actions"))
     assert (first.moved, first.stop, first.stop_reason) == (("opened",), "90.00000000", "hard_stop")
+    assert (first.target, first.target_reason) == (None, None)
     assert not told(one.beat())
 
     assert not told([event for bid in ("102", "105", "104") for event in one.tick(bid, bid)])

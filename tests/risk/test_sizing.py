@@ -573,10 +573,14 @@ def test_kelly_share_is_that_of_the_textbook_and_nothing_without_an_edge(
 
 
 @pytest.mark.parametrize(
-    ("gains", "share"), [((3, -1), 833), ((1, -1), 0), ((1, -2), 0), ((-1,), 0), ((2,), 2_500)]
+    ("gains", "share"),
+    [((3, -1), 833), ((3, -1, 0), 555), ((1, -1), 0), ((1, -2), 0), ((-1,), 0), ((2,), 2_500)],
 )
 def test_kelly_share_without_an_edge_is_nothing(gains: tuple[int, ...], share: int) -> None:
-    """A gain of three beside a loss of one has a third of an edge; the same of both has none."""
+    """A gain of three beside a loss of one has a third of an edge; the same of both has none.
+
+    A trade that gained nothing is no gain: with it the edge is two ninths.
+    """
     trades = ClosedTrades(1_000)
     for gain in gains:
         trades._add(1, gain * UNIT // 100)
