@@ -109,6 +109,17 @@ def test_share_of_the_budget_is_one_of_what_positions_may_take() -> None:
     assert bought(desk(**keys).signal("BUY", share_bps=1_000, notional="4000")) == ["10.000"]
 
 
+@pytest.mark.row("B-39")
+def test_shares_are_shares_of_the_active_bucket() -> None:
+    """Half of 10,000 is active: four positions share it, and a tenth of it is 500."""
+    keys: dict[str, Any] = {"risk__bucket_active_bps": 5_000, "risk__positions_max": 4}
+
+    said = desk(**keys, **SHARE).signal("BUY")
+
+    assert (bought(said), bound(said)) == (["12.500"], ("size_share", "1250.00000000"))
+    assert bought(desk(**keys, **SHARE).signal("BUY", share_bps=1_000)) == ["5.000"]
+
+
 def test_wish_of_less_than_the_venue_takes_is_refused_by_its_name() -> None:
     """A wish below the least order is no order, and not a larger one."""
     said = desk(risk__order_notional="500").signal("BUY", notional="0.01")
