@@ -17,7 +17,7 @@ from minibot.engine.bar_market import BarMarket
 from minibot.engine.cells import floats
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.row_charts import Starts, heads_of
-from minibot.engine.run_result import EquityList, EquityPoint, PriceBar
+from minibot.engine.run_result import EquityColumns, EquityList, PriceBar
 from minibot.engine.tick_table import Array
 from minibot.events.money import proceeds_down
 
@@ -70,9 +70,9 @@ class BarCharts:
         opened = market.table.columns["open_ts"][:last] + market.lag_ms
         return Starts(opened, self.first, market.length_ms)
 
-    def _points(self, last: int) -> list[EquityPoint]:
+    def _points(self, last: int) -> EquityColumns:
         if last <= self.first:
-            return []
+            return EquityColumns([], [])
         starts = self._starts(last)
         bid, ask = self._market.shapes.touch(OPEN_PRICE, self.first, last)
         mids = ((bid + ask) // 2)[np.array(starts.rows) - self.first].tolist()
@@ -83,7 +83,7 @@ class BarCharts:
             amounts += (
                 [cash + proceeds_down(qty, mid) for mid in shown] if qty else [cash] * len(shown)
             )
-        return list(map(EquityPoint, starts.ts[1:], amounts[1:]))
+        return EquityColumns(starts.ts[1:], amounts[1:])
 
     def _candles(self, last: int, shown: list[int]) -> list[PriceBar]:
         shapes, first = self._market.shapes, self.first

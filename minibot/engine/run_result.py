@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from minibot.accounting.performance import Performance
@@ -31,20 +32,50 @@ class EquityPoint(NamedTuple):
     equity: int
 
 
+class EquityColumns(NamedTuple):
+    """Equity points as two columns, in order of time."""
+
+    ts: list[int]
+    amounts: list[int]
+
+
 class EquityList(LazyList[EquityPoint]):
     """List of equity points, one per candle, computed when it is first read.
 
-    It is pickled as two columns: a year of minutes is half a million points, which as objects take
-    a second to pickle and another to read.
+    It is read and pickled as two columns: a year of minutes is half a million points, which as
+    objects take a second to pickle and another to read.
+
+    Args:
+        make: Returns the columns; called at most once.
     """
+
+    def __init__(self, make: Callable[[], EquityColumns]) -> None:
+        given = self._given = cache(make)
+        super().__init__(lambda: list(map(EquityPoint, *given())))
+
+    @property
+    def columns(self) -> EquityColumns:
+        """The points as columns."""
+        if self._made is not None:
+            return _columns_of(self._made)
+        columns = self._given()
+        for ts, amount in self._more:
+            columns.ts.append(ts)
+            columns.amounts.append(amount)
+        self._more = []
+        return columns
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Reduce the list to two columns and the function that restores it from them."""
-        return _equity_of, ([point.ts for point in self], [point.equity for point in self])
+        return _equity_of, (self.columns,)
 
 
-def _equity_of(times: list[int], amounts: list[int]) -> EquityList:
-    return EquityList(lambda: list(map(EquityPoint, times, amounts)))
+def _equity_of(columns: EquityColumns) -> EquityList:
+    return EquityList(lambda: columns)
+
+
+def _columns_of(points: Sequence[EquityPoint]) -> EquityColumns:
+    return EquityColumns([point.ts for point in points], [point.equity for point in points])
 
 
 @dataclass(slots=True)
@@ -100,6 +131,12 @@ class BacktestResult:
     elapsed_s: float = 0.0
     _digest: str = field(default="", init=False, repr=False, compare=False)
     _log: SignalLog | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def equity_columns(self) -> EquityColumns:
+        """The points of `equity` as columns."""
+        equity = self.equity
+        return equity.columns if isinstance(equity, EquityList) else _columns_of(equity)
 
     @property
     def digest(self) -> str:

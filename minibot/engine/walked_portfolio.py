@@ -14,7 +14,7 @@ from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
 from minibot.engine.portfolio_rows import PortfolioRows, Steps
 from minibot.engine.price_charts import WIDTHS_MS
-from minibot.engine.run_result import BacktestResult, EquityList, EquityPoint
+from minibot.engine.run_result import BacktestResult, EquityColumns, EquityList
 from minibot.events.cells import CELL
 from minibot.events.unit_sizes import NEVER
 
@@ -151,8 +151,11 @@ class WalkedPortfolio(Steps):
                 result.prices[market.symbol] = charts.candles(market.first + begun, shown)
 
 
-def _expanded(points: Sequence[Opened]) -> list[EquityPoint]:
-    return [EquityPoint(ts, equity) for ts, count, equity in points for _ in range(count)]
+def _expanded(points: Sequence[Opened]) -> EquityColumns:
+    return EquityColumns(
+        [ts for ts, count, _ in points for _ in range(count)],
+        [equity for _, count, equity in points for _ in range(count)],
+    )
 
 
 def is_walkable(markets: Sequence[BarMarket]) -> bool:

@@ -25,7 +25,7 @@ from minibot.backtest.report.returns import (
 )
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, figure_text
-from minibot.engine.run_result import EquityPoint
+from minibot.engine.run_result import EquityColumns
 from minibot.events.model import Fill
 from tests.backtest.results import DAY as DAY_MS
 from tests.backtest.results import HOUR as HOUR_MS
@@ -34,9 +34,11 @@ from tests.backtest.results import START, ResultMaker, Trip, made, many, reviewe
 KINDS = (HOUR, DAY, WEEK, MONTH)
 
 
-def points(*pairs: tuple[int, int]) -> list[EquityPoint]:
+def points(*pairs: tuple[int, int]) -> EquityColumns:
     """Return points of equity at hours after the start."""
-    return [EquityPoint(START + hours * HOUR_MS, equity) for hours, equity in pairs]
+    return EquityColumns(
+        [START + hours * HOUR_MS for hours, _ in pairs], [equity for _, equity in pairs]
+    )
 
 
 def test_day_returns_by_hand() -> None:
@@ -50,7 +52,7 @@ def test_day_returns_by_hand() -> None:
 def test_first_period_begins_with_the_calendar_and_counts_from_the_start_equity() -> None:
     """A backtest that starts in mid-month has a first month as long as its data."""
     middle = START + 14 * DAY_MS
-    found = periods([EquityPoint(START + 40 * DAY_MS, 150)], 100, middle, MONTH)
+    found = periods(EquityColumns([START + 40 * DAY_MS], [150]), 100, middle, MONTH)
 
     assert [datetime.fromtimestamp(each.ts / 1000, UTC).month for each in found] == [1, 2]
     assert (found[0].opening, found[-1].closing) == (100, 150)
@@ -70,20 +72,21 @@ def test_periods_have_no_hole_and_lead_from_the_start_to_the_end(
     steps: list[tuple[int, int]], kind: str, offset: int
 ) -> None:
     """Each period begins where the last one ends, in time and in equity."""
-    ts, curve = START + offset, []
+    ts, curve = START + offset, EquityColumns([], [])
     for wait, equity in steps:
         ts += wait
-        curve.append(EquityPoint(ts, equity))
+        curve.ts.append(ts)
+        curve.amounts.append(equity)
     found = periods(curve, 10**12, START + offset, kind)
 
     assert found[0].opening == 10**12
-    assert found[-1].closing == curve[-1].equity
+    assert found[-1].closing == curve.amounts[-1]
     for before, after in pairwise(found):
         assert after.ts == next_start(before.ts, kind) == start_of(after.ts, kind)
         assert after.opening == before.closing
-    assert found[-1].ts < curve[-1].ts <= next_start(found[-1].ts, kind)
+    assert found[-1].ts < curve.ts[-1] <= next_start(found[-1].ts, kind)
     together = math.prod(1 + period.ratio for period in found)
-    assert together == pytest.approx(curve[-1].equity / 10**12, rel=1e-9)
+    assert together == pytest.approx(curve.amounts[-1] / 10**12, rel=1e-9)
 
 
 def test_weeks_begin_on_monday() -> None:

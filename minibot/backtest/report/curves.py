@@ -5,11 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 from minibot.backtest.report.trades import Trade
-from minibot.engine.run_result import BacktestResult, EquityPoint
+from minibot.engine.run_result import BacktestResult
 from minibot.engine.signal_log import Named, NamedValues
 from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
@@ -24,7 +23,7 @@ def equity_curve(result: BacktestResult) -> list[Point]:
     curve = EquityCurve()
     high = equity = result.performance.equity_start
     curve.add(result.from_ts, equity, high)
-    for ts, equity in result.equity:
+    for ts, equity in zip(*result.equity_columns, strict=True):
         if equity > high:
             high = equity
         curve.add(ts, equity, high)
@@ -47,10 +46,10 @@ def band_of(results: Sequence[BacktestResult]) -> list[Span]:
 
 def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
     """Yield the last known equity at each time."""
+    known, amounts = result.equity_columns
     for ts in times:
-        at = bisect_right(result.equity, ts, key=attrgetter("ts"))
-        point: EquityPoint | None = result.equity[at - 1] if at else None
-        yield result.performance.equity_start if point is None else point.equity
+        at = bisect_right(known, ts)
+        yield amounts[at - 1] if at else result.performance.equity_start
 
 
 def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, list[Named]]:

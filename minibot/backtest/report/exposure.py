@@ -7,6 +7,7 @@ leaves is no position. Shares are floats, as they are statistics by which nothin
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,16 +78,16 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
     qty = {symbol: each.qty for symbol, each in carried.items()}
     cost = {symbol: each.value for symbol, each in carried.items()}
     paid_in_base: set[str] = set()
-    points = iter(result.equity)
-    point, equity = next(points, None), result.performance.equity_start
+    times, amounts = result.equity_columns
+    at, equity = 0, result.performance.equity_start
     yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
     for event in result.of("fills"):
         fill = event.payload
         if not isinstance(fill, Fill):
             continue
-        while point is not None and point.ts <= event.ts:
-            equity = point.equity
-            point = next(points, None)
+        at = bisect_right(times, event.ts, at)
+        if at:
+            equity = amounts[at - 1]
         amount, held = parse_amount(fill.qty), qty.get(fill.symbol, 0)
         if fill.side == BUY:
             paid = amount * parse_amount(fill.price) // UNIT

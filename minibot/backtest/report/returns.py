@@ -7,14 +7,14 @@ and the last period are as long as the data; weeks begin on Monday.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS, WEEK_MS
 
 if TYPE_CHECKING:
-    from minibot.engine.run_result import EquityPoint
+    from minibot.engine.run_result import EquityColumns
 
 # 1970-01-01 was a Thursday.
 MONDAY_MS: Final = 4 * DAY_MS
@@ -70,29 +70,26 @@ def next_start(start: int, kind: str) -> int:
     return start + {HOUR: HOUR_MS, DAY: DAY_MS, WEEK: WEEK_MS}[kind]
 
 
-def periods(
-    points: Sequence[EquityPoint], equity_start: int, from_ts: int, kind: str
-) -> list[Period]:
+def periods(columns: EquityColumns, equity_start: int, from_ts: int, kind: str) -> list[Period]:
     """Return the periods from the start of the run to the last point, without gaps.
 
     Args:
-        points: Equity at the beginning of candles, in order of time; a point on a boundary ends
-            the period before it.
+        columns: Equity at the beginning of candles; a point on a boundary ends the period before
+            it.
         equity_start: Equity at the run's start.
         from_ts: Start of the run, Unix ms.
         kind: hour, day, week or month.
     """
-    if not points:
-        return []
-    start, opening, equity = start_of(from_ts, kind), equity_start, equity_start
-    after = next_start(start, kind)
+    times, amounts = columns
+    start, equity, at = start_of(from_ts, kind), equity_start, 0
     found: list[Period] = []
-    for point in points:
-        while point.ts > after:
-            found.append(Period(start, opening, equity))
-            start, after, opening = after, next_start(after, kind), equity
-        equity = point.equity
-    found.append(Period(start, opening, equity))
+    while at < len(times):
+        after, opening = next_start(start, kind), equity
+        at = bisect_right(times, after, at)
+        if at:
+            equity = amounts[at - 1]
+        found.append(Period(start, opening, equity))
+        start = after
     return found
 
 
@@ -121,18 +118,18 @@ class Underwater(NamedTuple):
     ratio: float
 
 
-def underwaters(points: Sequence[EquityPoint], equity_start: int, from_ts: int) -> list[Underwater]:
+def underwaters(columns: EquityColumns, equity_start: int, from_ts: int) -> list[Underwater]:
     """Return every drawdown period of equity, in order of time."""
     found: list[Underwater] = []
     high, high_ts = equity_start, from_ts
     low, low_ts = equity_start, from_ts
-    for point in points:
-        if point.equity >= high:
+    for ts, equity in zip(*columns, strict=True):
+        if equity >= high:
             if low < high:
-                found.append(_underwater(high_ts, low_ts, point.ts, high, low))
-            high, high_ts, low = point.equity, point.ts, point.equity
-        elif point.equity < low:
-            low, low_ts = point.equity, point.ts
+                found.append(_underwater(high_ts, low_ts, ts, high, low))
+            high, high_ts, low = equity, ts, equity
+        elif equity < low:
+            low, low_ts = equity, ts
     if low < high:
         found.append(_underwater(high_ts, low_ts, None, high, low))
     return found

@@ -48,13 +48,13 @@ class Review:
         """Return the review of a result."""
         trades = tuple(trades_of(result))
         start, from_ts = result.performance.equity_start, result.from_ts
+        equity = result.equity_columns
         series = {
-            kind: tuple(periods(result.equity, start, from_ts, kind))
-            for kind in (HOUR, *BREAKDOWNS)
+            kind: tuple(periods(equity, start, from_ts, kind)) for kind in (HOUR, *BREAKDOWNS)
         }
         kind = basis(from_ts, result.to_ts)
         exposure = exposure_of(result)
-        falls = underwaters(result.equity, start, from_ts)
+        falls = underwaters(equity, start, from_ts)
         yearly = series[kind] if kind is not None else ()
         market = market_of(result)
         figures = figures_of(result, trades, yearly, kind, exposure, falls)

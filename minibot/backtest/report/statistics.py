@@ -244,7 +244,7 @@ def _activity(result: BacktestResult, exposure: Exposure) -> JsonObject:
     makers = sum(fill.liquidity == "MAKER" for fill in made)
     notional = traded_notional(fills)
     fees = parse_amount(result.performance.to_json()["fees"])
-    equity = ratios.mean([float(point.equity) for point in result.equity])
+    equity = ratios.mean([float(amount) for amount in result.equity_columns.amounts])
     return {
         "fills": len(made),
         "maker_ratio": ratios.text(makers / len(made)) if made else None,
