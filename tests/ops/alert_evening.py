@@ -16,7 +16,7 @@ from minibot.ops.live_status import LiveStatus
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from tests.nights.night import Night
-from tests.ops.alert_hosts import WebHost
+from tests.ops.alert_hosts import Got, WebHost
 from tests.ops.watched_nights import ALERTS, start, to_program
 from tests.runs import LINE_PREFIX
 from tests.waiting import wait_until
@@ -145,6 +145,17 @@ class Evening:
         """Return the titles of a run that the webhook took, in order, without their mark."""
         titles = [title.removeprefix(REPEAT) for title in self.hook.titles()]
         return [title for title in titles if title.split()[1].rstrip(":") == run_id]
+
+    def take_stop_first(self) -> None:
+        """Let the webhook refuse everything until it is asked to take a STOP, and nothing then."""
+        hook = self.hook
+
+        def answer(got: Got) -> dict[str, str]:
+            if "STOPPED" in got.json["title"]:
+                hook.status = 200
+            return {}
+
+        hook.status, hook.answer = 503, answer
 
     def await_hook(self) -> None:
         """Wait until the webhook has as many alerts of the newest run as the program has."""

@@ -186,7 +186,7 @@ def play_script(evening: Evening, guard: Popen[str]) -> list[str]:
     evening.stop(night)
     evening.await_kinds(*kinds, STOP_KIND)
     assert len(evening.hooked(run_id)) == 3
-    evening.hook.status = 200
+    evening.take_stop_first()
     evening.await_hook()  # By the guard.
     titles = [each["title"] for each in evening.log() if run_id in each["title"]]
     assert evening.hooked(run_id) == [*titles[:3], titles[4], titles[3]]
