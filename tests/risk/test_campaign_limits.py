@@ -129,15 +129,16 @@ def test_row_to_hold_refuses_entries_at_its_loss_and_allows_them_above(
     assert "SELL" not in [side for side, *_ in traded(one)]
 
 
-def test_bid_at_the_stop_leaves_no_room_for_an_entry() -> None:
-    """No purchase is allowed at the stop, even if the sale there is refused."""
+@pytest.mark.parametrize("bid", ["89", "90"])
+def test_bid_at_the_stop_leaves_no_room_for_an_entry(bid: str) -> None:
+    """No purchase is allowed at the stop or below it, even if the sale there is refused."""
     one = desk(risk__left_trading="hold")
     one.buy()
     one.put("market_ticks", instrument(status="BREAK"))
-    one.tick("89", "89")
+    one.tick(bid, bid)
     one.put("market_ticks", instrument(notional_min="100000"))
 
-    assert at(one, "89")[-1] == ("BLOCK", "campaign_reserve")
+    assert at(one, bid)[-1] == ("BLOCK", "campaign_reserve")
 
 
 def test_entry_that_buys_nothing_is_counted_while_something_is_held() -> None:
