@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from minibot.environment import hand_over
@@ -12,7 +13,10 @@ def main() -> int:
     hand_over("minibot")
     from minibot.cli.main import run
 
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    # Else the end of Python searches all objects for cycles: 0.8 s after a backtest of a year.
+    gc.freeze()
+    return code
 
 
 if __name__ == "__main__":
