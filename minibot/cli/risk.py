@@ -19,7 +19,7 @@ from minibot.events.model import (
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.names import RISK_ACTIONS, RISK_ROLE
 from minibot.kernel.errors import Refusal
-from minibot.report.figures import clock, duration, money, plain_text
+from minibot.report.figures import clock, duration, limit_left, money, plain_text
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.paths import Var
@@ -123,6 +123,7 @@ def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> Jso
     ]
     return {
         "run_id": recorded.manifest.run_id,
+        "quote_asset": recorded.manifest.config["portfolio"]["quote_asset"],
         "now_ms": now_ms,
         "told_ts": told_ts,
         "state": None if told is None else told.state,
@@ -165,19 +166,19 @@ def campaigns_of(plans: Mapping[str, PositionPlan]) -> list[JsonObject]:
 def rows_of(document: JsonObject) -> list[Row]:
     """Return the same in words."""
     rows = [Row(f"risk of {document['run_id']} at {clock(document['now_ms'])} UTC")]
-    state = document["state"]
+    state, asset = document["state"], document["quote_asset"]
     if state is None:
         rows.append(Row("state", "not told: the profile has no protections, tiers or week budgets"))
     else:
         text = f"{state}, equity {money(document['equity'])}"
         if document["high_water_mark"] is not None:
             text += (
-                f", {document['drawdown_bps']} bps below the account's high-water mark of "
-                f"{money(document['high_water_mark'])}"
+                f", {money(document['drawdown_bps'], 1)} bps below the account's high-water mark "
+                f"of {money(document['high_water_mark'])}"
             )
         rows.append(Row("state", text, "" if state == "ACTIVE" else "bad"))
     for number, (name, left) in enumerate(sorted((document["headroom"] or {}).items())):
-        rows.append(Row("" if number else "left of", f"{name} {left}"))
+        rows.append(Row("" if number else "left of", limit_left(name, left, asset)))
     for campaign in document.get("campaigns", ()):
         text = f"{campaign['symbol']}: {campaign['entries']} of {campaign['entries_max']} entries"
         text += f", {money(campaign['reserve_left'])} of {money(campaign['loss_max'])} left to lose"

@@ -85,6 +85,20 @@ def decimal(ratio: str | None, places: int = 2) -> str:
     return money(ratio, places)
 
 
+def limit_left(name: str, left: str, asset: str) -> str:
+    """Return what is left of a limit in words, as `day loss 150.00 USDT`; see `Headroom.texts`.
+
+    Args:
+        name: The limit; its ending says if it counts basis points or orders instead of money.
+        left: The rest, a decimal string.
+        asset: The quote asset.
+    """
+    if name.endswith("_bps"):
+        return f"{name.removesuffix('_bps').replace('_', ' ')} {money(left, 1)} bps"
+    unit = "" if name.endswith("_per_minute") else f" {asset}"
+    return f"{name.replace('_', ' ')} {money(left) if unit else left}{unit}"
+
+
 def milliseconds(microseconds: int | None) -> str:
     """Return microseconds as a text in milliseconds, with as many decimals as are useful.
 

@@ -21,6 +21,7 @@ from tests.runs import ShortRun, verb
 NOW: int = 1_772_445_600_000
 TOLD: JsonObject = {
     "run_id": "20260302_100000",
+    "quote_asset": "USDT",
     "now_ms": NOW,
     "told_ts": NOW - 60_000,
     "state": "REDUCING",
@@ -28,7 +29,11 @@ TOLD: JsonObject = {
     "equity": "9400.00000000",
     "high_water_mark": "10000.00000000",
     "drawdown_bps": "600.0000",
-    "headroom": {"week_loss": "12.50000000"},
+    "headroom": {
+        "drawdown_bps": "292.3061",
+        "orders_per_minute": "8",
+        "week_loss": "1012.50000000",
+    },
     "locks": [
         {"scope": "*", "reason_code": "max_drawdown", "until_ts": NOW + 90_000, "left_ms": 90_000}
     ],
@@ -41,9 +46,11 @@ def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
     """State, drawdown, headroom, a limit's lock and an operator's lock have a row each."""
     texts = [row.text for row in rows_of(TOLD)]
 
-    assert texts[1].startswith("REDUCING, equity 9,400.00, 600.0000 bps below")
+    assert texts[1].startswith("REDUCING, equity 9,400.00, 600.0 bps below")
     assert texts[2:] == [
-        "week_loss 12.50000000",
+        "drawdown 292.3 bps",
+        "orders per minute 8",
+        "week loss 1,012.50 USDT",
         "all symbols for 1 min 30 s: max_drawdown",
         "BTCUSDT for this run: thin book",
     ]
