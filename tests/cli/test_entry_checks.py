@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def warned(config: Config) -> list[str]:
 def test_no_shipped_profile_is_warned_of(name: str) -> None:
     """Every profile that minibot brings can buy, and all of its exits can act."""
     assert warned(profile(name=name)) == []
+
+
+def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) -> None:
+    """A share sizes the entries, so the amount beside it does not; alone it does."""
+    path = tmp_path / "mine.json"
+    risk = {"order_notional": "100"}
+    said = []
+    for mode in ({"sizing": "share"}, {}):
+        own = {"extends": "nore.v1.json", "profile": "mine", "risk": risk | mode}
+        path.write_text(json.dumps(own))
+        said.append([each.found for each in entry_checks(load_config(path)) if each.level == WARN])
+
+    assert said == [["none costs risk.order_notional (100), as risk.sizing is share"], []]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING, OrderRules
-from minibot.cores.core_profile import AT_VENUE, CARRY, MAKER, MIXED
+from minibot.cores.core_profile import AT_VENUE, CARRY, FIXED, MAKER, MIXED
 from minibot.events.decimals import unpadded
 from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL, warmup_of
 from minibot.events.model import Instrument
@@ -39,6 +39,7 @@ def entry_checks(config: Config) -> Iterator[CheckResult]:
     """Yield what keeps a profile from buying, and the exits that cannot act; needs no exchange."""
     found = [*_bars(config), *_benchmark(config), *_thresholds(config), *_ages(config)]
     yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
+    yield from _sizes(config)
     yield from _exits(config)
     yield from _end(config)
 
@@ -119,6 +120,15 @@ def _ages(config: Config) -> Iterator[CheckResult]:
         if age_ms < _AGE_MS_MIN:
             text = f"hardly any: {key} is {age_ms} ms, which prices and messages soon exceed"
             yield CheckResult(ENTRIES, True, text, "Give milliseconds: a second is 1000.")
+
+
+def _sizes(config: Config) -> Iterator[CheckResult]:
+    """Yield that an amount which a person chose sizes no entry."""
+    mode, amount = config.risk.sizing or FIXED, config.risk.order_notional
+    if mode != FIXED and "risk.order_notional" in config.given:
+        text = f"none costs risk.order_notional ({amount}), as risk.sizing is {mode}"
+        remedy = "Bound them by risk.position_notional_max. See: minibot size SYMBOL --explain"
+        yield CheckResult(ENTRIES, True, text, remedy)
 
 
 def _exits(config: Config) -> Iterator[CheckResult]:
