@@ -58,7 +58,7 @@ def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) 
         path.write_text(json.dumps(own))
         said.append([each.found for each in entry_checks(load_config(path)) if each.level == WARN])
 
-    assert said == [["none costs risk.order_notional (100), as risk.sizing is share"], []]
+    assert said == [["sized by risk.sizing share: risk.order_notional (100) has no effect"], []]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _GAINS: Final = ("trail_from_{}", "break_even_{}", "ladder_1_{}", "ladder_2_{}")
 def entry_checks(config: Config) -> Iterator[CheckResult]:
     """Yield what keeps a profile from buying, and the exits that cannot act; needs no exchange."""
     found = [*_bars(config), *_benchmark(config), *_thresholds(config), *_ages(config)]
-    yield from found or [CheckResult(ENTRIES, True, "nothing in the profile forbids them all")]
+    yield from found or [CheckResult(ENTRIES, True, "the profile allows them")]
     yield from _sizes(config)
     yield from _exits(config)
     yield from _end(config)
@@ -126,7 +126,7 @@ def _sizes(config: Config) -> Iterator[CheckResult]:
     """Yield that an amount which a person chose sizes no entry."""
     mode, amount = config.risk.sizing or FIXED, config.risk.order_notional
     if mode != FIXED and "risk.order_notional" in config.given:
-        text = f"none costs risk.order_notional ({amount}), as risk.sizing is {mode}"
+        text = f"sized by risk.sizing {mode}: risk.order_notional ({amount}) has no effect"
         remedy = "Bound them by risk.position_notional_max. See: minibot size SYMBOL --explain"
         yield CheckResult(ENTRIES, True, text, remedy)
 
