@@ -11,7 +11,7 @@ from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
 
-HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that mends it"
+HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that fixes it"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
 # How long the streams of `--exchange` are listened to, in minutes.
 MINUTES = "5"

@@ -177,9 +177,9 @@ def execute_hour(
         RunStop: The record is damaged before the hour's end, or the disk refuses a write.
     """
     if folder.exists() and not folder.is_dir():
-        raise Refusal(f"{folder} is no folder.", "Name a folder that does not stand yet.")
+        raise Refusal(f"{folder} is no folder.", "Name a folder that does not exist yet.")
     if folder.exists() and any(folder.iterdir()):
-        raise Refusal(f"{folder} is not empty.", "Name a folder that does not stand yet.")
+        raise Refusal(f"{folder} is not empty.", "Name a folder that does not exist yet.")
     names = recorded.roles.cores
     execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, names, progress))
     for name in names:

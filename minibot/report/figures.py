@@ -86,7 +86,7 @@ def decimal(ratio: str | None, places: int = 2) -> str:
 
 
 def limit_left(name: str, left: str, asset: str) -> str:
-    """Return what is left of a limit in words, as `day loss 150.00 USDT`; see `Headroom.texts`.
+    """Return the rest of a limit in words, as `day loss 150.00 USDT`; see `Headroom.texts`.
 
     Args:
         name: The limit; its ending says if it counts basis points or orders instead of money.

@@ -161,7 +161,7 @@ def flag_check(var: Var) -> CheckResult:
     return CheckResult(
         FLAG,
         False,
-        f"{', '.join(map(str, flags))} stands: a former run was stopped",
+        f"{', '.join(map(str, flags))} exists: an earlier run was stopped",
         'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',
     )
 
@@ -170,7 +170,7 @@ def _profile(config: Config) -> CheckResult:
     """Refuse a profile for backtests (nightly budgets restart there), or with bars of a month."""
     if config.raw.get("backtest"):
         remedy = "Take the section out of the file that this names: minibot config show --origin"
-        return CheckResult("profile", False, "it has a section for backtests", remedy)
+        return CheckResult("profile", False, "it has a section `backtest`", remedy)
     if MONTH in config.market.bar_intervals:
         found = f"market.bar_intervals: {MONTH} has no fixed length, so no bar of it can be built"
         return CheckResult("profile", False, found, "Name intervals of a fixed length, as 1w.")
@@ -195,7 +195,7 @@ def _packages(config: Config, lock: Path) -> CheckResult:
         if found != version:
             wrong.append(f"{name} is {found}, {version} is locked")
     if not wrong:
-        return CheckResult("packages", True, f"{len(pins)} as locked")
+        return CheckResult("packages", True, f"all {len(pins)} have their locked versions")
     return CheckResult("packages", not required, "; ".join(_some(wrong)), SET_UP, _some(wrong))
 
 
@@ -248,7 +248,7 @@ def _alerts(config: Config) -> CheckResult:
             said = f"not in the secrets file: {', '.join(lacking)}"
             remedy = "Write each there as NAME=address; secrets.path names the file."
         elif not names and not alerts.commands:
-            said, remedy = "it has neither targets nor commands", "Name one."
+            said, remedy = "alerts names neither targets nor commands", "Name one."
     if not said:
         count = len(names) + len(alerts.commands or {})
         return CheckResult(
@@ -256,7 +256,7 @@ def _alerts(config: Config) -> CheckResult:
         )
     if alerts.required:
         return CheckResult(ALERTS_CHECK, False, said, remedy)
-    return CheckResult(ALERTS_CHECK, True, f"some or none: {said}", remedy)
+    return CheckResult(ALERTS_CHECK, True, f"incomplete: {said}", remedy)
 
 
 def _backup(config: Config, var: Var) -> CheckResult:
@@ -333,10 +333,10 @@ def _lock(var: Var) -> CheckResult:
         return CheckResult(
             "locks",
             False,
-            f"do not exclude here: {error}",
+            f"a second writer is not kept out: {error}",
             "Use a local disk: minibot night --var DIR",
         )
-    return CheckResult("locks", True, "exclude a second writer")
+    return CheckResult("locks", True, "a second writer is kept out")
 
 
 def sync_us_p50(folder: Path) -> int:
@@ -348,13 +348,13 @@ def _sync(config: Config, var: Var) -> CheckResult:
     """Compare the disk's sync rate with the profile's demand."""
     sync_us = sync_us_p50(var.stop)
     if sync_us > SYNC_US_MAX:
-        text = f"{sync_us} us p50 for {SYNC_BYTES} bytes, at most {SYNC_US_MAX}"
+        text = f"{SYNC_BYTES} bytes in {sync_us} us (median), at most {SYNC_US_MAX}"
         return CheckResult("sync", False, text, "Use a faster disk: --var DIR.")
     size = BATCH * EVENT_BYTES
     # The best of several: a disk that is busy at the moment is not a slow one.
     batch_us = min(sync_times(var.stop, size, BATCH_SAMPLES, SYNC_MS_MAX))
     given, asked = disk_events_per_s(batch_us), config.queues.events_per_s_min
-    text = f"{sync_us} us p50 for {SYNC_BYTES} bytes; {given:,} events a second at {BATCH} a sync"
+    text = f"{SYNC_BYTES} bytes in {sync_us} us (median); {given:,} events a second, {BATCH} a sync"
     if given >= asked:
         return CheckResult("sync", True, text)
     return CheckResult(
@@ -388,10 +388,10 @@ def _code(config: Config) -> CheckResult:
 def _loaded(check: BytecodeCheck | None) -> CheckResult:
     """Refuse code that would run in place of listed code, if the profile requires the list."""
     if check is None:
-        return CheckResult("loaded code", True, "not asked for by the profile")
+        return CheckResult("loaded code", True, "not checked: the profile does not require it")
     wrong = check.result()
     if not wrong:
-        return CheckResult("loaded code", True, "no foreign bytecode; packages as installed")
+        return CheckResult("loaded code", True, "no foreign bytecode; packages are unchanged")
     return CheckResult(
         "loaded code",
         False,

@@ -78,7 +78,7 @@ def test_each_warning_and_failure_is_shown_with_what_mends_it() -> None:
     """A person copies the command from the line below the finding."""
     shown = [row.text.split() for row in rows([CheckResult("b", True, "odd", "minibot b --all")])]
 
-    assert shown == [["WARN", "odd"], ["mend:", "minibot", "b", "--all"]]
+    assert shown == [["WARN", "odd"], ["fix:", "minibot", "b", "--all"]]
 
 
 def test_doctor_exits_0_with_a_warning_and_1_with_a_failure(short_run: ShortRun) -> None:
@@ -136,7 +136,7 @@ def test_clock_that_cannot_be_read_is_a_warning_for_real_hosts_alone() -> None:
             "multi-user.target\n",
             "[Login]\nIdleAction=suspend\n",
             False,
-            "nobody",
+            "idle",
         ),
         ("static\nstatic\n", "multi-user.target\n", "[Login]\n", True, "lid"),
         (

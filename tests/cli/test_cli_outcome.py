@@ -333,7 +333,8 @@ def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
 
     assert said.code == 2
     assert (
-        f"{var / 'STOP.flag'} stands: a former run was stopped. Read `minibot status`, " in said.err
+        f"{var / 'STOP.flag'} exists: an earlier run was stopped. Read `minibot status`, "
+        in said.err
     )
     assert "clear-stop" in said.err
     assert sorted((var / "runs").iterdir()) == before

@@ -298,7 +298,7 @@ def test_start_at_the_place_of_a_lost_var_is_refused_and_makes_none(scene: Held)
     moved(scene)
     settle_lost(scene.held, scene.context, background, lost(scene))
 
-    with pytest.raises(Refusal, match=r"var\.STOP\.flag stands"):
+    with pytest.raises(Refusal, match=r"var\.STOP\.flag exists"):
         start(scene.stage.var)
 
     assert not scene.stage.var.root.exists()
@@ -317,7 +317,7 @@ def test_start_while_anything_stands_as_a_flag_is_refused_on_record(
     else:
         var.flag.symlink_to("nowhere")
 
-    with pytest.raises(Refusal, match=r"STOP\.flag stands"):
+    with pytest.raises(Refusal, match=r"STOP\.flag exists"):
         start(var)
 
     (refused,) = [stop["payload"] for stop in read_stops(var.root)]

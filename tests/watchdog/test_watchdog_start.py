@@ -100,7 +100,7 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
         return found
 
     monkeypatch.setattr(launcher_module, "preflight", look_and_stop)
-    with pytest.raises(Refusal, match=r"STOP\.flag .*stands"):
+    with pytest.raises(Refusal, match=r"STOP\.flag .*exists"):
         launch(bare(var), PROFILE, (), lambda line: None, server_time)
 
     assert not list(var.runs.iterdir())

@@ -144,7 +144,7 @@ def rows(results: list[CheckResult]) -> Iterator[Row]:
             level = "" if number else result.level
             yield Row("" if number else result.name, f"{level:<{_LEVEL_WIDTH}}{line}", tone)
         if result.level != OK:
-            yield Row("", f"{'':<{_LEVEL_WIDTH}}mend: {result.remedy or 'see above'}", tone)
+            yield Row("", f"{'':<{_LEVEL_WIDTH}}fix: {result.remedy or 'see above'}", tone)
 
 
 def as_json(results: list[CheckResult]) -> list[dict[str, object]]:

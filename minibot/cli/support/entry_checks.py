@@ -139,7 +139,7 @@ def _exits(config: Config) -> Iterator[CheckResult]:
         given = [(key, getattr(config.risk, key)) for key in keys]
         idle = [f"risk.{key}" for key, gain in given if gain and _is_at_least(gain, target)]
         if idle:
-            text = f"risk.take_profit_{unit} ({target}) ends a position before {listed(idle)}"
+            text = f"risk.take_profit_{unit} ({target}) closes a position before {listed(idle)}"
             yield CheckResult(EXITS, True, text, "Raise the target, or set it to null.")
     risk, execution = config.risk, config.execution
     maker, taker = Decimal(execution.maker_fee_bps), Decimal(execution.taker_fee_bps)

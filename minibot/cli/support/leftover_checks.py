@@ -32,7 +32,7 @@ def leftover_checks(var: Var) -> Iterator[CheckResult]:
     """
     run_id = running_run(var)
     if run_id is not None:
-        text = f"{run_id} goes on here, so no other run starts"
+        text = f"{run_id} is running here; no other run can start"
         yield CheckResult(RUNNING, True, text, "minibot status, then minibot stop, or --var DIR")
         return
     yield _unsealed(var)
@@ -44,9 +44,12 @@ def _unsealed(var: Var) -> CheckResult:
     names = [each.name for each in run_folders(var.runs) if not (each / SEAL_FILE).exists()]
     if not names:
         return CheckResult(UNSEALED_RUN, True, "no run")
-    text = f"{counted(len(names), 'run')} came to no end: {_some(names)}"
+    text = f"{counted(len(names), 'run')} did not end: {_some(names)}"
     return CheckResult(
-        UNSEALED_RUN, True, text, "minibot night recovers and seals the last; see minibot status"
+        UNSEALED_RUN,
+        True,
+        text,
+        "minibot night recovers and seals the last one",
     )
 
 
@@ -54,8 +57,8 @@ def _processes(var: Var) -> CheckResult:
     """Check for roles whose launcher is gone: they keep queues locked."""
     found = run_processes(var)
     if not found:
-        return CheckResult(PROCESSES, True, "none is left of a former run")
-    text = f"{counted(len(found), 'process', 'processes')} of a former run: "
+        return CheckResult(PROCESSES, True, "none left from an earlier run")
+    text = f"{counted(len(found), 'process', 'processes')} left from an earlier run: "
     ids = " ".join(str(process.pid) for process in found)
     return CheckResult(
         PROCESSES, False, text + _some([named(each) for each in found]), f"kill {ids}"
@@ -79,15 +82,15 @@ def run_processes(var: Var) -> list[psutil.Process]:
 def _status(var: Var) -> CheckResult:
     """Check for the status of a run that never reported its end."""
     if not var.status.exists():
-        return CheckResult(STATUS, True, "no file is left")
+        return CheckResult(STATUS, True, "no stale file")
     try:
         status = canonical.decode(read_whole(var.status).rstrip(b"\n"))
         ended, run_id = status.get("ended"), str(status.get("run_id"))
     except (OSError, RunStop, ValueError, AttributeError):
         ended, run_id = None, "a file that cannot be read"
     if ended is not None:
-        return CheckResult(STATUS, True, f"{run_id} told its end")
-    text = f"{var.status} is stale: {run_id} never told its end"
+        return CheckResult(STATUS, True, f"{run_id} reported its end")
+    text = f"{var.status} is stale: {run_id} never reported its end"
     return CheckResult(STATUS, True, text, f"rm {var.status}")
 
 

@@ -73,12 +73,12 @@ def time_checks(*, is_real: bool) -> Iterator[CheckResult]:
     if found is not None:
         yield found
     elif is_real:
-        yield CheckResult(TIME, True, "cannot be read whether the clock is kept", SET_CLOCK)
+        yield CheckResult(TIME, True, "unknown whether this clock is synchronised", SET_CLOCK)
 
 
 def _unix_time() -> CheckResult | None:
     if _TIMESYNCD.exists():
-        return CheckResult(TIME, True, "kept by systemd-timesyncd")
+        return CheckResult(TIME, True, "synchronised by systemd-timesyncd")
     return timedatectl_result(
         answer_of("timedatectl", "show", "--property=NTPSynchronized")
     ) or chrony_result(answer_of("chronyc", "-n", "tracking"))
@@ -89,8 +89,8 @@ def timedatectl_result(answer: str | None) -> CheckResult | None:
     if answer is None or "NTPSynchronized=" not in answer:
         return None
     if "NTPSynchronized=yes" in answer:
-        return CheckResult(TIME, True, "kept by NTP, as timedatectl says")
-    return CheckResult(TIME, True, "kept by nothing: the clock may drift", SET_CLOCK)
+        return CheckResult(TIME, True, "synchronised by NTP (timedatectl)")
+    return CheckResult(TIME, True, "not synchronised: the clock may drift", SET_CLOCK)
 
 
 def chrony_result(answer: str | None) -> CheckResult | None:
@@ -100,7 +100,7 @@ def chrony_result(answer: str | None) -> CheckResult | None:
         return None
     if found[1] == "Not synchronised":
         return CheckResult(TIME, True, "chrony has no source yet", "sudo chronyc makestep")
-    return CheckResult(TIME, True, "kept by chrony")
+    return CheckResult(TIME, True, "synchronised by chrony")
 
 
 def _windows_time() -> CheckResult:
@@ -112,11 +112,11 @@ def w32tm_result(answer: str | None) -> CheckResult:
     # The first line is the leap indicator: 3 means that nothing sets the clock.
     found = re.search(r":\s*([0-3])\b", answer or "")
     if found is not None and found[1] != "3":
-        return CheckResult(TIME, True, "kept by the Windows time service")
+        return CheckResult(TIME, True, "synchronised by the Windows time service")
     return CheckResult(
         TIME,
         True,
-        "the Windows time service does not keep the clock",
+        "the Windows time service does not synchronise the clock",
         "net start w32time, then w32tm /resync, as an administrator",
     )
 
@@ -156,18 +156,18 @@ def systemd_result(
     if enabled is None and logind is None:
         return None
     if set((enabled or "").split()) == {"masked"}:
-        return CheckResult(SLEEP, True, "never: its targets are masked")
+        return CheckResult(SLEEP, True, "never: systemd has it masked")
     settings = logind_settings(logind or "")
     reasons = []
     if has_lid and settings.get("handlelidswitch", "suspend") not in ("ignore", "lock"):
         reasons.append("its lid is closed")
     if settings.get("idleaction", "ignore") not in ("ignore", "lock"):
-        reasons.append("nobody uses it (logind's IdleAction)")
+        reasons.append("it is idle (logind's IdleAction)")
     if (target or "").strip() == "graphical.target":
-        reasons.append("its desktop is set to, which cannot be read here")
+        reasons.append("the desktop is set to (unreadable here)")
     if not reasons:
         return CheckResult(SLEEP, True, "never by itself")
-    return CheckResult(SLEEP, True, f"it may fall asleep when {' or '.join(reasons)}", _STAY_AWAKE)
+    return CheckResult(SLEEP, True, f"it may sleep when {' or '.join(reasons)}", _STAY_AWAKE)
 
 
 def logind_settings(text: str) -> Mapping[str, str]:
@@ -194,7 +194,7 @@ def powercfg_result(answer: str | None) -> CheckResult | None:
     seconds = int(found[-2], 16)
     if seconds == 0:
         return CheckResult(SLEEP, True, "never on mains")
-    text = f"it falls asleep after {long_duration(seconds * SECOND_MS)} on mains"
+    text = f"it sleeps after {long_duration(seconds * SECOND_MS)} on mains"
     return CheckResult(SLEEP, True, text, _WINDOWS_AWAKE)
 
 
@@ -209,7 +209,7 @@ def port_checks(config: Config) -> Iterator[CheckResult]:
     if is_free(port):
         yield CheckResult(PORT, True, f"{port} of {LOOPBACK} is free for the exchange")
     else:
-        text = f"{port} of {LOOPBACK} is taken, which embedded.port asks for"
+        text = f"{port} of {LOOPBACK} is taken; embedded.port names it"
         yield CheckResult(PORT, False, text, "minibot night ... --set embedded.port=0")
 
 
@@ -219,7 +219,7 @@ def space_check(config: Config, free_bytes: int) -> CheckResult:
     spare = max(0, free_bytes - config.watchdog.disk_free_min_mb * _MB_BYTES)
     length = long_duration(config.duration_ms)
     need_mb, spare_mb = need // _MB_BYTES + 1, spare // _MB_BYTES
-    text = f"{length} of market time take about {need_mb:,} MB, {spare_mb:,} MB are free"
+    text = f"about {need_mb:,} MB for {length} of market time; {spare_mb:,} MB are free"
     if need <= spare:
         return CheckResult(SPACE, True, text)
     return CheckResult(SPACE, True, text, "minibot prune, or another disk by --var DIR")

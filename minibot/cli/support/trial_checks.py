@@ -31,14 +31,14 @@ def trial_checks(config: Config, var: Var, words: str = "") -> Iterator[CheckRes
     if config.alerts is not None:
         tried = tried_ms(var, config.alerts)
         if tried is None:
-            text = "no test has reached every target as the profile has them now"
+            text = "no test has reached every target that the profile now names"
             yield CheckResult(ALERT_TEST, True, text, f"{TEST_VERB} {words}".rstrip())
         else:
-            text = f"it reached every target at {date_clock(tried)} UTC"
+            text = f"a test reached every target at {date_clock(tried)} UTC"
             yield CheckResult(ALERT_TEST, True, text)
     if config.page is not None:
         opened = opened_ms(var)
         if opened is None:
-            yield CheckResult(PAGE_OPENED, True, "never with a code", OPEN_PAGE)
+            yield CheckResult(PAGE_OPENED, True, "never, with a code", OPEN_PAGE)
         else:
             yield CheckResult(PAGE_OPENED, True, f"at {date_clock(opened)} UTC, with a code")

@@ -124,7 +124,7 @@ def read_deployed(project: Path) -> dict[str, str]:
     """
     if not (project / DEPLOYED).exists():
         raise Refusal(
-            f"{DEPLOYED} does not stand yet: nobody has said which code is deployed.",
+            f"{DEPLOYED} is missing: no code has been accepted for nights yet.",
             ADOPT,
         )
     try:
