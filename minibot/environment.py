@@ -74,7 +74,7 @@ def _go_to_checkout(module: str, words: Sequence[str]) -> None:
     if is_first and (here / BESIDE).is_file() and (here / "minibot" / "__main__.py").is_file():
         _become([sys.executable, "-m", module, *words], os.environ)
     print(
-        "minibot runs in its checkout, where config, contracts and staging stand beside it: go to"
+        "minibot runs in its checkout, with config, contracts and staging beside it: go to"
         ' that folder, or install it there by: pip install -e ".[optimise]"',
         file=sys.stderr,
     )

@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the line; 0 OK, 1 unwell, 3 nothing runs, 10 while STOP.flag stands."""
+    """Print the line; 0 OK, 1 unwell, 3 nothing runs, 10 while STOP.flag exists."""
     var = var_of(arguments)
     run_id, flag = running_run(var), flag_of(var)
     manifest: Manifest | None = None
@@ -111,7 +111,7 @@ def _reason(
     if flag is not None:
         code, of_run = flag.get("reason_code"), flag.get("run_id")
         why = f"{code} in {of_run}" if code else "its run has not come to its end"
-        return f"STOP.flag stands: {why}; minibot status says what to do"
+        return f"STOP.flag exists: {why}; minibot status says what to do"
     if run_id is None:
         return "nothing runs"
     if troubles:

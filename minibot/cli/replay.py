@@ -231,7 +231,7 @@ def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
     if role.missing:
         said.append(f"  {role.missing} outputs of the last logged range are missing")
     if role.unproven:
-        said.append(f"  {role.unproven} events stand beyond the last logged input: unproven")
+        said.append(f"  {role.unproven} events come after the last logged input: unproven")
     return said
 
 

@@ -26,7 +26,7 @@ from minibot.runtime.running import running_run
 if TYPE_CHECKING:
     from minibot.cli.support.standing import Standing
 
-HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
+HELP = "what runs now and what it holds, what ran last, whether STOP.flag exists"
 EXAMPLE = "minibot status"
 
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_id = running_run(var)
     if run_id is None:
         raise Refusal(
-            f"no run is running on {var.root}.", "See what stands: minibot status", NOT_RUNNING
+            f"no run is running on {var.root}.", "See the last run: minibot status", NOT_RUNNING
         )
     if arguments.json or arguments.once:
         newest = next(statuses_of(var, run_id, FIRST_S))

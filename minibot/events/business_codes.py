@@ -96,7 +96,7 @@ SPREAD_TOO_WIDE: Final = _business(
 )
 LIQUIDITY_TOO_LOW: Final = _business(
     "liquidity_too_low",
-    "Too little notional stands at the touch.",
+    "Too little notional is shown at the touch.",
     "Compare `touch_notional_min` with the value in the checks.",
 )
 STALE_TICK: Final = _business(
@@ -356,27 +356,27 @@ PRICE_BAND: Final = _business(
 PRICE_RANGE: Final = _business(
     "price_range",
     "The limit price is under the exchange's lowest or over its highest price.",
-    "Fix the writer of the intent; `price_min` and `price_max` stand in the `instrument` event.",
+    "Fix the writer of the intent; `price_min` and `price_max` are in the `instrument` event.",
 )
 POSITION_MAX: Final = _business(
     "position_max",
     "More of the asset would be held than the exchange allows in this symbol.",
-    "Lower `order_notional`; `position_max` stands in the `instrument` event.",
+    "Lower `order_notional`; `position_max` is in the `instrument` event.",
 )
 TRAILING_DELTA: Final = _business(
     "trailing_delta",
     "A trailing stop is nearer to or farther from the market than the exchange allows.",
-    "Fix the writer of the intent; the bounds stand in the `instrument` event.",
+    "Fix the writer of the intent; the bounds are in the `instrument` event.",
 )
 ORDERS_MAX: Final = _business(
     "orders_max",
     "More orders would rest in this symbol than the exchange allows.",
-    "Wait for an open order to end; `orders_max` stands in the `instrument` event.",
+    "Wait for an open order to end; `orders_max` is in the `instrument` event.",
 )
 ALGO_ORDERS_MAX: Final = _business(
     "algo_orders_max",
     "More orders would wait for a trigger in this symbol than the exchange allows.",
-    "Wait for an open order to end; `algo_orders_max` stands in the `instrument` event.",
+    "Wait for an open order to end; `algo_orders_max` is in the `instrument` event.",
 )
 ORDER_LISTS_MAX: Final = _business(
     "order_lists_max",

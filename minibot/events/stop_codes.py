@@ -103,7 +103,7 @@ _stop(
 _stop(
     codes.CURSOR_CORRUPT,
     "A cursor is intact as a file but its content makes no sense, or it is missing without acks.",
-    "Keep the files; the input log tells where the reader stood.",
+    "Keep the files; the input log shows the reader's position.",
 )
 _stop(
     codes.CURSOR_FOREIGN_RUN,

@@ -447,7 +447,7 @@ OPERATOR: Final = (
     Fault(
         "start_with_flag",
         "F70 N-89",
-        "a start while STOP.flag stands",
+        "a start while STOP.flag exists",
         REFUSE,
         processes.start_with_flag,
         exit_code=REFUSED_EXIT,
@@ -577,7 +577,7 @@ EXCHANGE: Final = (
     _stop(
         "feed_stall",
         "F108",
-        "connections stand, but no data comes",
+        "connections are open, but no data comes",
         venue.faulty("stall", ms=venue.FOREVER_MS),
         reasons.FEED_STALE,
         MARKET,

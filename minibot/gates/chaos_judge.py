@@ -97,7 +97,7 @@ def _flag(fault: Fault, night: DrillRun) -> list[str]:
     is_expected = fault.expect in (STOP, REFUSE)
     if stands == is_expected:
         return []
-    return ["STOP.flag is missing" if is_expected else "STOP.flag stands"]
+    return ["STOP.flag is missing" if is_expected else "STOP.flag exists"]
 
 
 def _last_line(night: DrillRun) -> str:
@@ -153,7 +153,7 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
     kind = STOP_KIND if fault.expect == STOP else END_KIND
     codes = fault.codes or (OPERATOR,)
     if not any(payload["kind"] == kind for payload in payloads):
-        yield f"no {kind} stands there"
+        yield f"no {kind} is recorded"
     for payload in payloads:
         said = f"{payload['kind']} {payload['reason_code']} by {payload['component']}"
         if payload["kind"] == kind and payload["reason_code"] not in codes:

@@ -193,7 +193,7 @@ class JournalReader:
         if head[:2] < at[1:3] or head.lines < at.seq:  # Segment and offset, or number of lines.
             self._fail(
                 CURSOR_AHEAD,
-                "the reader stands beyond the head",
+                "the reader is beyond the head",
                 f"at most line {head.lines}, segment {head.segment}, offset {head.offset}",
                 f"line {at.seq}, segment {at.segment}, offset {at.offset}",
             )

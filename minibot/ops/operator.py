@@ -24,7 +24,7 @@ def require_running(var: Var, patience_s: float | None = None) -> str:
     run_id = running_run(var, patience_s)
     if run_id is None:
         raise Refusal(
-            f"no run is running on {var.root}.", "See what stands: minibot status", NOT_RUNNING
+            f"no run is running on {var.root}.", "See the last run: minibot status", NOT_RUNNING
         )
     if is_disarmed(var.stop):
         raise ended(run_id)

@@ -158,10 +158,10 @@ def _backtest(var: Var, code_sha256: str) -> Need:
 
 
 def _flag(var: Var) -> Need:
-    name = "no STOP stands"
+    name = "no STOP in force"
     flags = standing_flags(var)
     if flags:
-        return Need("N-120", name, False, f"{flags[0]} stands", "minibot status says why")
+        return Need("N-120", name, False, f"{flags[0]} exists", "minibot status says why")
     return Need("N-120", name, True, "no STOP.flag")
 
 

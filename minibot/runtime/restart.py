@@ -149,7 +149,7 @@ class Restart:
         if not found.is_equal:
             seq = "end" if found.is_missing else found.seq
             raise self._nondeterminism(
-                f"{queue}:{seq}: the logged inputs give another event than the one that stands"
+                f"{queue}:{seq}: the logged inputs give another event than the one recorded"
             )
 
     def _append(self, queue: str, event: Event, json: bytes) -> None:

@@ -89,7 +89,7 @@ class RunFiles:
         """
         why = self._folder_changed()
         if why is None and os.path.lexists(self.run_dir / name):
-            why = f"{name} stands there, and no process of this run has written it"
+            why = f"{name} exists, and no process of this run has written it"
         if why is not None:
             raise IntegrityError(COMPONENT, RUN_FILE_CHANGED, why)
         write_atomic(self.run_dir / name, data)
@@ -106,7 +106,7 @@ class RunFiles:
             return [why]
         found = [self._file_changed(name, entry) for name, entry in self._written.items()]
         found += [
-            f"{name} stands there, and no process of this run has written it"
+            f"{name} exists, and no process of this run has written it"
             for name in LATER
             if name not in self._written and os.path.lexists(self.run_dir / name)
         ]
@@ -196,7 +196,7 @@ def make_room(run_dir: Path) -> list[str]:
     done = []
     if os.path.lexists(run_dir) and not modes.S_ISDIR(os.lstat(run_dir).st_mode):
         os.replace(run_dir, foreign := _foreign_name(run_dir))
-        done.append(f"what stood in place of the run's folder is now {foreign.name}")
+        done.append(f"what was in place of the run's folder is now {foreign.name}")
     if not os.path.lexists(run_dir):
         ensure_folder(run_dir)
         done.append("the run's folder was gone; it was made anew for its queues and its seal alone")

@@ -68,7 +68,7 @@ class RunLock:
         except filelock.Timeout:
             raise
         except OSError as error:
-            remedy = "It should be an empty file: look what stands there, and remove it."
+            remedy = "It should be an empty file: see what is there, and remove it."
             if error.errno == errno.EROFS:
                 remedy = "Check the disk and mount it writable, or choose --var DIR."
             said = f"{self.path} cannot be locked: {error.strerror or error}."

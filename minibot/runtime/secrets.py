@@ -231,7 +231,7 @@ def _once(pairs: Iterable[tuple[str, Any]], file: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise _malformed(file, "a name stands twice")
+            raise _malformed(file, "a name appears twice")
         values[name] = value
     return values
 

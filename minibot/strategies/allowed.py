@@ -76,7 +76,7 @@ BUILTINS: Final[frozenset[str]] = frozenset(
 """Builtins that are given unchanged; `sum` is replaced by `sum_in_order`."""
 
 _MARKET: Final = "ticks, bars and the view are all there is; ask for bars by needs()"
-_PARAMETER: Final = "declare it in PARAMETERS, so that it stands in the profile and its hash"
+_PARAMETER: Final = "declare it in PARAMETERS, so that it is part of the profile and its hash"
 _VIEW: Final = "use view.now, tick.ts or bar.open_ts (ms of market time)"
 _CHANCE: Final = "leave chance out: the same inputs have to give the same decision"
 _ALONE: Final = "leave it out: a strategy is called, and starts nothing"

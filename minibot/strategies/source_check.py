@@ -31,7 +31,7 @@ _DUNDER: Final = "leave it out: it leads out of the strategy"
 _POWER: Final = "write x * x, or math.sqrt(x): a power is rounded differently by machine"
 _BROAD: Final = "name the error that you expect, such as ZeroDivisionError"
 _SET: Final = INSTEAD["set"]
-_FORMAT: Final = "write an f-string: its names stand where the check sees them"
+_FORMAT: Final = "write an f-string: the check sees the names in it"
 _ERROR_TEXT: Final = "use words of your own: `str(error)` differs between versions of Python"
 _RELATION: Final = f"write one of {' '.join(RELATIONS)}, or say it in words with check()"
 

@@ -208,7 +208,7 @@ class SupervisionLoop:
             if self._ops is not None:
                 self._ops.rearm()
             still_ms = self._pause.pause_ms
-            detail = f"machine or disk stood still for {still_ms} ms; deadlines count anew"
+            detail = f"machine or disk did nothing for {still_ms} ms; deadlines count anew"
             self.context.incident("PAUSED", detail)
         return record
 

@@ -680,9 +680,9 @@ def test_ends_of_ranges_that_need_each_other_are_searched(
 def test_key_that_stands_twice_is_refused(job: Job) -> None:
     """The later one would silently win, and the search would vary nothing."""
     twice = ("strategy.ema_fast=3:5", "strategy.ema_fast=6:7")
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="is given twice"):
         judge(job, [parse_range(text, PROFILE) for text in twice])
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="is given twice"):
         points_of(job, [parse_axis(text) for text in ("risk.a=1,2", "risk.a=3,4")])
 
 

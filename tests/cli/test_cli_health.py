@@ -124,7 +124,7 @@ def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
 
     first = said.out.splitlines()[0]
     assert said.code == 10
-    assert first.startswith(f"FAIL  STOP.flag stands: RISK_LIMIT in {stopped_run.run_id}; ")
+    assert first.startswith(f"FAIL  STOP.flag exists: RISK_LIMIT in {stopped_run.run_id}; ")
 
 
 @pytest.mark.parametrize(

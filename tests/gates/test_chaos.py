@@ -90,7 +90,7 @@ def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: DrillRun) -> 
         ({"exit_code": 0}, "exit code 10, expected 0"),
         ({"codes": ("RISK_LIMIT",)}, "expected RISK_LIMIT"),
         ({"components": ("risk_role",)}, "expected risk_role"),
-        ({"expect": SURVIVE, "codes": ()}, "STOP.flag stands"),
+        ({"expect": SURVIVE, "codes": ()}, "STOP.flag exists"),
         ({"damaged": ("signals",)}, "verify finds nothing wrong"),
         ({"evidence": ("role_restarted",)}, "no incident role_restarted"),
         ({"dead_letter": True, "damaged": ("signals",)}, "no dead letter ROLE_HUNG"),
@@ -153,7 +153,7 @@ def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: DrillRun) -> 
     finally:
         aside.rename(head)
 
-    assert found == ["var/stop_journal.jsonl: no STOP stands there"]
+    assert found == ["var/stop_journal.jsonl: no STOP is recorded"]
 
 
 # --- the catalogue and the verb -----------------------------------------------------------------

@@ -252,7 +252,7 @@ def test_verify_of_a_changed_byte_tells_its_consequences_from_findings_of_their_
 
     lacking = [line for line in lines if "expected cause " in line]
     assert lacking
-    why = "; it may stand behind the damage in signals, which is not read"
+    why = "; it may come after the damage in signals, which is not read"
     assert all(line.endswith(why) for line in lacking)
 
 

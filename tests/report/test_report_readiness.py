@@ -229,7 +229,7 @@ def test_standing_stop_is_missing(past: Past) -> None:
     """A stopped installation is not ready."""
     past.var.flag.write_bytes(b"stopped\n")
 
-    assert "no STOP stands" in past.missing()
+    assert "no STOP in force" in past.missing()
 
 
 @pytest.mark.row("N-120")

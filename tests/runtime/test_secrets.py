@@ -145,7 +145,7 @@ def test_secrets_file_with_a_name_twice_is_refused(tmp_path: Path, text: str) ->
     """A second value of a name would stay unknown, and so never be removed."""
     path = secrets_file(tmp_path, text)
 
-    with pytest.raises(Refusal, match="a name stands twice") as refused:
+    with pytest.raises(Refusal, match="a name appears twice") as refused:
         load_secrets(str(path), tmp_path / "project", {})
 
     assert "sesame" not in str(refused.value)

@@ -280,7 +280,7 @@ def test_stage_apply_of_a_damaged_manifest_is_refused(tree: Path, damage: bytes)
 def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
     """`apply` without staged files says so, with the command that stages."""
     assert staging.read_pending(tree) is None
-    with pytest.raises(Refusal, match=r"does not stand\. Stage files first: minibot stage add"):
+    with pytest.raises(Refusal, match=r"is missing\. Stage files first: minibot stage add"):
         apply(tree)
     with pytest.raises(Refusal, match="nothing is staged"):
         staging.stage(tree, [], replace=False)

@@ -310,7 +310,7 @@ def _trades(trades: Sequence[JsonObject]) -> str:
     if before := rows[:-ROWS_SHOWN]:
         earlier = table(tables.TRADE_HEAD, before, "")
         earlier = (paragraph(note) if left > 0 else "") + earlier
-        newest = paragraph(f"The newest {ROWS_SHOWN} of {len(trades):,}; those before stand below.")
+        newest = paragraph(f"The newest {ROWS_SHOWN} of {len(trades):,}; earlier ones are below.")
         shown = (
             newest + shown + folded(f"{counted(len(before) + left, 'trade')} before these", earlier)
         )

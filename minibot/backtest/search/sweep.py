@@ -85,7 +85,7 @@ def refuse_twice(flag: str, keys: Sequence[str]) -> None:
     """
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1:
-            raise ConfigError(f"{flag}: {key} stands twice.", ["allowed: each key once"])
+            raise ConfigError(f"{flag}: {key} is given twice.", ["allowed: each key once"])
 
 
 def parse_axis(text: str) -> Axis:
@@ -102,7 +102,7 @@ def parse_axis(text: str) -> Axis:
         )
     if len(set(values)) < len(values):
         raise ConfigError(
-            f"--sweep: {shown_text(text)!r}: a value stands twice.", ["each value once"]
+            f"--sweep: {shown_text(text)!r}: a value is given twice.", ["each value once"]
         )
     return Axis(key.strip(), values)
 

@@ -51,7 +51,7 @@ def profile_for_night(folder: Path) -> tuple[Path, str]:
         return DEMO, f"no --config and no profile of your own here: the demo, {DEMO.as_posix()}"
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise Refusal(f"{len(found)} profiles stand here: {names}.", "Name one with --config.")
+        raise Refusal(f"{len(found)} profiles are here: {names}.", "Name one with --config.")
     return Path(found[0].name), f"no --config: your profile here, {found[0].name}"
 
 

@@ -37,7 +37,7 @@ class _Seen:
     def unread(self) -> str:
         """Caveat that a missing event may come after the damage; empty when all was read."""
         named = ", ".join(self.damaged)
-        return f"; it may stand behind the damage in {named}, which is not read" if named else ""
+        return f"; it may come after the damage in {named}, which is not read" if named else ""
 
 
 def verify_lineage(recorded: Recorded) -> Iterator[Finding]:

@@ -181,7 +181,7 @@ def _no_base(path: Path, name: Any, why: str) -> ConfigError:
     return ConfigError(
         f"{printable(path.name)}: {EXTENDS} = {shown}: {why}.",
         (),
-        f'Write "{EXTENDS}": "nore.v1.json", or name a whole profile that stands beside this one.',
+        f'Write "{EXTENDS}": "nore.v1.json", or name a whole profile in the folder of this one.',
     )
 
 
@@ -235,5 +235,5 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"key {twice!r} stands twice")
+        raise ValueError(f"key {twice!r} appears twice")
     return value

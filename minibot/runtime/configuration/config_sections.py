@@ -119,7 +119,7 @@ EXTENDS_KEY = Annotated[
         pattern="^[^/\\\\]+$",
         title="the name of a whole profile's file, without a folder",
     ),
-    "Makes this file an overlay of a whole profile, which stands beside it or is a shipped one: "
+    "Makes this file an overlay of a whole profile, in the same folder or a shipped one: "
     "sections are merged key by key, every other value replaces the base's.",
 ]
 """The key that an overlay has and a resolved profile has not."""
@@ -651,7 +651,7 @@ class AlertsSection:
     targets: Annotated[
         JsonObject | None,
         TARGETS,
-        "Targets by name: where in the secrets file each one's Apprise address stands (json, "
+        "Targets by name: the name of each one's Apprise address in the secrets file (json, "
         "jsons, slack, tgram, mailto, mailtos, ntfy, ntfys).",
     ] = field(default=None, metadata=OPTIONAL)
     commands: Annotated[
@@ -694,7 +694,7 @@ class GuardSection:
     ping: Annotated[
         str | None,
         string(1, 100, title="a name in the secrets file, never the address itself"),
-        "Where in the secrets file the address of an outside monitor stands, which is asked for "
+        "Name in the secrets file of the address of an outside monitor, which is requested "
         "while all is well.",
     ] = field(default=None, metadata=OPTIONAL)
     ping_every_ms: Annotated[

@@ -92,7 +92,7 @@ def _refuse_foreign(project: Path, entries: list[Entry]) -> None:
         if found not in (entry.sha256, entry.old_sha256):
             raise DeploymentStuck(
                 f"{entry.path}: expected {entry.old_sha256 or 'no file'} or {entry.sha256}, "
-                f"found {found or 'no file'}; put one of them there (copies stand in {WORK}), "
+                f"found {found or 'no file'}; put one of them there (copies are in {WORK}), "
                 f"then repeat"
             )
 

@@ -197,7 +197,7 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
             shutil.rmtree(project / "staging" / "pending")
             return tuple(item.path for item in pending.files)
         if pending is None:
-            raise Refusal(f"{MANIFEST} does not stand.", "Stage files first: minibot stage add")
+            raise Refusal(f"{MANIFEST} is missing.", "Stage files first: minibot stage add")
         wrong = problems(project, pending)
         if wrong:
             raise Refusal(
