@@ -57,7 +57,9 @@ def run(name: str | Path = LATEST, var: str | Path = "var") -> Run:
     else:
         found = [path for path in (runs / name, Path(name)) if is_run_folder(path)]
     if not found:
-        raise Refusal(f"{name} is no run id under {runs} and no run's folder.", "See: minibot runs")
+        raise Refusal(
+            f"{name} is not a run id under {runs} and no run's folder.", "See: minibot runs"
+        )
     return Run(Rows(Recorded.open(found[0].resolve())))
 
 

@@ -98,7 +98,7 @@ def main() -> int:
             f" {example.commit} {example.subject}"
         )
     for kind in sorted(found.keys() - FILES_MAX.keys()):
-        print(f"{kind:<11} is no kind of addition: {found[kind].commit}")
+        print(f"{kind:<11} is not a kind of addition: {found[kind].commit}")
     return 1 if is_over else 0
 
 

@@ -6,7 +6,7 @@ page; a test holds its patterns against the files that a night really left.
 An outcome during the run is `STOP CODE` (with `|` between codes where timing decides), `goes on`
 (the night ends in order, verify is clean), `found after` (the night ends, verify then names the
 file) or `not sealed` (the night ends with exit code 1 and says why it could not be sealed). An
-outcome after the run is `found` (verify names the file), `no part` (the file is no part of the
+outcome after the run is `found` (verify names the file), `no part` (the file is not part of the
 proof; verify stays clean) or `-` (the file exists only while a run lives).
 """
 

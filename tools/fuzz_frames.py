@@ -248,7 +248,7 @@ def _need(is_so: object, why: str) -> None:
 
 def _number(text: Any, places: int = 8) -> int:
     """Return a plain decimal string in units of 10**-places; nothing is ever rounded."""
-    _need(type(text) is str, "number is no text")
+    _need(type(text) is str, "number is not text")
     _need(PLAIN.fullmatch(text) and len(text.lstrip("-")) <= CHARS_MAX, "no plain decimal")
     whole, _, fraction = text.partition(".")
     _need(len(fraction) <= FRACTION_MAX and len(fraction.rstrip("0")) <= places, "places")

@@ -115,7 +115,7 @@ def read_table(root: Path) -> Table:
     """Return the table of a project.
 
     Raises:
-        Unusable: The table is no TOML, or an entry lacks a key or has an unknown one.
+        Unusable: The table is not TOML, or an entry lacks a key or has an unknown one.
     """
     try:
         document = tomllib.loads((root / TABLE).read_text(encoding="utf-8"))

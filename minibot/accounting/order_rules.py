@@ -143,7 +143,7 @@ class OrderRules:
         """Return the filters of an `instrument` event.
 
         Raises:
-            NumberError: A value is no plain decimal, an increment is negative, or a sum of money
+            NumberError: A value is not a plain decimal, an increment is negative, or a sum of money
                 has more than eight places. Other negative values pass; the contract refuses them.
             InvariantError: An increment is finer than the scale of eight places.
         """

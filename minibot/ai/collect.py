@@ -30,7 +30,7 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
     """Return the labelled rows of finished runs, in order of the runs.
 
     Raises:
-        Refusal: A folder is no sealed run of this `var`, is named twice (its rows would pass for
+        Refusal: A folder is not a sealed run of this `var`, is named twice (its rows would pass for
             twice as many), or played another market than the settings name.
         IntegrityError or ContractError: A queue of a run is damaged or holds foreign events.
     """
@@ -76,7 +76,7 @@ def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
 
 def _own_run(run_dir: Path, runs_root: Path) -> Manifest:
     if run_dir.resolve().parent != runs_root.resolve():
-        raise Refusal(f"{run_dir} is no run of {runs_root}.", "Train on runs of this var alone.")
+        raise Refusal(f"{run_dir} is not a run of {runs_root}.", "Train on runs of this var alone.")
     if not (run_dir / SEAL_FILE).exists():
         raise Refusal(f"{run_dir.name} is not sealed.", "Wait for its end, or start a run once.")
     manifest = Manifest.load(run_dir)

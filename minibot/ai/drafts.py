@@ -133,7 +133,7 @@ _CLAIM: Final = re.compile(rb'"(?:type|schema)"\s*:\s*"(?:minibot\.)?([a-z_]{1,4
 
 
 def _refuse_claims(line: bytes) -> None:
-    """Raise for bytes that are no frame but name a forbidden type: broken JSON is no excuse."""
+    """Raise for bytes that are no frame but name a forbidden type: broken JSON is not an excuse."""
     for match in _CLAIM.finditer(line):
         name = match.group(1).decode()
         if name in _FORBIDDEN_TYPES or name.startswith("order_"):
@@ -195,7 +195,7 @@ def _features(listed: object) -> tuple[int, ...]:
     if not isinstance(listed, list) or len(listed) != len(FEATURES):
         raise DraftInvalid("features: not one value per feature")
     if not all(type(value) is int and abs(value) <= _FEATURE_MAX for value in listed):
-        raise DraftInvalid("features: a value is no bounded integer")
+        raise DraftInvalid("features: a value is not a bounded integer")
     return tuple(listed)
 
 

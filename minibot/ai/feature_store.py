@@ -54,7 +54,7 @@ class FeaturePack:
 
 def _folder(ai_root: Path, version: str) -> Path:
     if _VERSION.fullmatch(version) is None:
-        raise FeaturePackRefused(f"{version[:80]!r} is no version of a pack")
+        raise FeaturePackRefused(f"{version[:80]!r} is not a version of a pack")
     return ai_root / "packs" / version
 
 

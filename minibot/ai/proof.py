@@ -100,7 +100,7 @@ def _view(run_dir: Path, scratch: Path) -> Path:
         if not path.is_file() or inside.parts[:2] == ("queues", RECOMMENDATIONS):
             continue
         if inside.parts[0] in ("report", "seal.json"):
-            continue  # A seal covers all files; the view has fewer and is no run of its own.
+            continue  # A seal covers all files; the view has fewer and is not a run of its own.
         ensure_folder((view / inside).parent)
         _share(path, view / inside)
     return view

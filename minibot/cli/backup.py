@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     run_dir = find_run(arguments.run_name, var).resolve()
     if run_dir.parent != var.runs.resolve():
-        raise Refusal(f"{run_dir} is no run of {var.root}.", "Name its var: --var DIR")
+        raise Refusal(f"{run_dir} is not a run of {var.root}.", "Name its var: --var DIR")
     try:
         config = Manifest.load(run_dir).config
         free_min = free_min_of(config)

@@ -86,7 +86,7 @@ def _names(arguments: argparse.Namespace, profile: Config) -> dict[str, str]:
     symbol, interval = venue_of(profile).symbols.read(arguments.symbol), arguments.interval
     wrong = []
     if symbol and SYMBOL.fullmatch(symbol) is None:
-        wrong.append(f"--symbol: {symbol[:40]!r} is no symbol; as BTC/USDT or BTCUSDT")
+        wrong.append(f"--symbol: {symbol[:40]!r} is not a symbol; as BTC/USDT or BTCUSDT")
     if interval and interval not in INTERVALS:
         wrong.append(f"--interval: {interval[:40]!r}; known: {', '.join(INTERVALS)}")
     if wrong:

@@ -103,7 +103,7 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     symbols = [venue.symbols.read(pair) for pair in arguments.pairs.split(",")]
     intervals = [name.strip() for name in arguments.intervals.split(",")]
     wrong = [
-        f"--pairs: {name[:40]!r} is no symbol; as BTC/USDT or BTCUSDT"
+        f"--pairs: {name[:40]!r} is not a symbol; as BTC/USDT or BTCUSDT"
         for name in symbols
         if SYMBOL.fullmatch(name) is None
     ]

@@ -105,7 +105,7 @@ def _address(name: str, names: tuple[str, ...], reveal: Callable[[str], str]) ->
         )
     url = reveal(name)
     if urlsplit(url).scheme not in ("http", "https"):
-        raise Refusal(f"guard.ping: {name} is no http(s) address.", "Give the monitor's.", 4)
+        raise Refusal(f"guard.ping: {name} is not an http(s) address.", "Give the monitor's.", 4)
     return url
 
 

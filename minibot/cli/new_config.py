@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write NAME.json into the working folder; 4 for keys or values that no profile may have."""
     name = arguments.name
     if not NAME.fullmatch(name):
-        raise Refusal(f"{name!r} is no profile's name.", "Use small letters, digits and -.")
+        raise Refusal(f"{name!r} is not a profile's name.", "Use small letters, digits and -.")
     path = Path.cwd() / f"{name}.json"
     if path.exists() or path.is_symlink():
         raise Refusal(f"{path.name} already exists.", "Take another name.")

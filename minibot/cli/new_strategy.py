@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     name = arguments.name
     if not NAME.fullmatch(name) or name in SHIPPED or name.startswith("test_"):
         raise Refusal(
-            f"{name!r} is no name for an own strategy.",
+            f"{name!r} is not a name for an own strategy.",
             "Use small letters, digits and _; shipped are " + ", ".join(SHIPPED) + ".",
         )
     if class_of(name) in (names_of(API) or ()):

@@ -148,7 +148,7 @@ def _of_venue(arguments: argparse.Namespace) -> MarketScan:
     interval = arguments.interval or settings.interval
     if interval not in INTERVAL_MS:
         raise ConfigError(
-            f"--interval: {plain_text(interval, 20)} is no length of bars.",
+            f"--interval: {plain_text(interval, 20)} is not a length of bars.",
             [f"allowed: {', '.join(INTERVAL_MS)}"],
         )
     names = config.exchange.symbols if arguments.pairs is None else arguments.pairs.split(",")

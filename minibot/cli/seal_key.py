@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if path.exists():
         raise Refusal(f"{path} already exists.", "Name a new file; its line may be copied.")
     if not path.parent.is_dir():
-        raise Refusal(f"{path.parent} is no folder.", "Make it first.")
+        raise Refusal(f"{path.parent} is not a folder.", "Make it first.")
     private, public = new_keys()
     write_atomic(path, f"{SECRET_NAME}={private}\n".encode())
     document = {"public_key": public, "secrets_file": str(path)}

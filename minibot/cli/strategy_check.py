@@ -73,7 +73,7 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
     """Return a file, its sha256, the findings by line, and the failure of its trial, if any.
 
     Raises:
-        Refusal: The file does not exist, is no text, or has a name that no profile can use.
+        Refusal: The file does not exist, is not text, or has a name that no profile can use.
     """
     if not os.path.exists(path):
         raise Refusal(f"{path}: there is no such file.", "Give a strategy's file.")
@@ -85,7 +85,7 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
         )
     try:
         if is_endless(path):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         data = unmarked(path.read_bytes())
         text = data.decode("utf-8")
     except (OSError, ValueError) as error:

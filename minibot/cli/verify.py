@@ -124,7 +124,7 @@ def _target(arguments: argparse.Namespace) -> Path:
     named = Path(arguments.run_name)
     if is_endless(named):
         raise Refusal(
-            f"{named} is no regular file.", "Name a run, its folder, a queue or a file of one."
+            f"{named} is not a regular file.", "Name a run, its folder, a queue or a file of one."
         )
     if arguments.run_name and os.path.exists(named) and not is_run_folder(named):
         return named.resolve()

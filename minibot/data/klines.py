@@ -138,7 +138,7 @@ def interval_of(path: Path, opens: list[int]) -> str:
     """Return the interval: the name's if the rows allow it, else the usual step between rows.
 
     Raises:
-        Refusal: Their step is no interval.
+        Refusal: Their step is not an interval.
     """
     steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
     step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0

@@ -62,7 +62,7 @@ class _OtherRows(Exception):
 def plain_klines(path: Path) -> PlainKlines | None:
     """Return a file's klines; None for a file that has to be read row by row.
 
-    None is no verdict: the file may be clean in another form, or missing.
+    None is not a verdict: the file may be clean in another form, or missing.
     """
     if not path.is_file() or not path.name.endswith(FORMS) or path.suffix == ".feather":
         return None

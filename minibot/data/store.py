@@ -1,7 +1,7 @@
 """Store of downloaded data: `var/data/<venue>/<symbol>/<interval>/`, with a manifest.
 
 The manifest names each file with its sha256, rows, span and origin. A file that it does not name
-was never finished and is no part of the data. Files are written before the manifest names them,
+was never finished and is not part of the data. Files are written before the manifest names them,
 both atomically, so an interruption costs at most the file in progress.
 """
 
@@ -158,8 +158,8 @@ class Series:
     def receive(self, name: str, pieces: Iterable[bytes]) -> tuple[int, str]:
         """Write a file piece by piece; return its size in bytes and its sha256.
 
-        It is no part of the data before `name` names it in the manifest. What a killed download has
-        left of it goes.
+        It is not part of the data before `name` names it in the manifest. What a killed download
+        has left of it goes.
         """
         digest = hashlib.sha256()
         size = 0
@@ -295,7 +295,7 @@ def data_files(path: Path) -> list[Path]:
         raise Refusal(f"{path}: no data file in this folder.", "Name files, or download some.")
     for each in found:
         if is_endless(each):
-            raise Refusal(f"{each}: no regular file.", "Name a file that exists.")
+            raise Refusal(f"{each}: not a regular file.", "Name a file that exists.")
     return found
 
 

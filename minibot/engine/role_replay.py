@@ -585,7 +585,7 @@ class Counting:
         self._add(len(events))
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Do nothing: a derived event is no input."""
+        """Do nothing: a derived event is not an input."""
 
     def _add(self, inputs: int) -> None:
         before = self._done // PROGRESS_EVERY

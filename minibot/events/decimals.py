@@ -218,7 +218,7 @@ def _digits(text: str) -> tuple[int, int]:
         or len(body) > DIGITS_MAX
         or len(fraction) > PLACES_MAX
     ):
-        raise NumberError(f"{text!r} is no plain decimal number")
+        raise NumberError(f"{text!r} is not a plain decimal number")
     return sign * int(whole + fraction), len(fraction)
 
 

@@ -214,7 +214,7 @@ def _schema_violations(schema: JsonObject) -> Iterator[str]:
     try:
         jsonschema_rs.meta.validate(schema)
     except jsonschema_rs.ValidationError as error:
-        yield f"is no JSON Schema 2020-12: {_short(error.message)}"
+        yield f"is not JSON Schema 2020-12: {_short(error.message)}"
         return
     references = list(_references(schema))
     if any(not reference.startswith("#/$defs/") for reference in references):

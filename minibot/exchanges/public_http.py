@@ -40,7 +40,7 @@ class PublicHttp:
         host: Host and port, as messages name it.
         last: Facts of the last answer.
         weight_limit: Weight a minute as the venue last granted it; None where it did not say.
-        is_loopback: The host is this machine, so what it serves is no venue's data.
+        is_loopback: The host is this machine, so what it serves is not a venue's data.
     """
 
     HOSTS: Hosts
@@ -158,7 +158,7 @@ def decoded(path: str, status: int, headers: Mapping[str, str], content: bytes) 
     """Return the body of an answer that was not refused.
 
     Raises:
-        RestError: It is no plain JSON.
+        RestError: It is not plain JSON.
     """
     if headers.get("content-encoding", "identity") != "identity":
         raise RestError(MALFORMED, f"{path}: compressed answer, not asked for", status=status)

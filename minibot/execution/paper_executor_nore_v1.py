@@ -191,7 +191,7 @@ class PaperExecutorNoreV1(Core):
             return [self._on_cancel(item)]
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
-        raise TypeError(f"{type(item).__name__} is no input of the executor")
+        raise TypeError(f"{type(item).__name__} is not an input of the executor")
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload

@@ -498,7 +498,7 @@ def parse_hashed(data: bytes, path: StrPath) -> JsonObject:
         raise _violation(path, "its own sha256 is wrong", wanted, str(stated))
     generation = obj.get("generation")
     if type(generation) is not int or generation < 1:
-        raise _violation(path, "generation is no positive integer", "1 or more", str(generation))
+        raise _violation(path, "generation is not a positive integer", "1 or more", str(generation))
     return obj
 
 

@@ -121,7 +121,7 @@ class JournalReader:
         A crash or a failed sync may still take back lines above the head, so nothing may follow
         from them. They serve to decode while the writer syncs; the result is used only if `look`
         brings exactly the same bytes. The reader stays where it is. A torn end of the last line,
-        damage or an unreadable file is no error here; below the head it will be one.
+        damage or an unreadable file is not an error here; below the head it will be one.
         """
         if self._fd < 0:
             return []

@@ -108,7 +108,7 @@ def parse_public_key(text: str) -> str:
             return key
     except ValueError:
         pass
-    raise Refusal(f"{text.strip()[:80]!r} is no public key.", "Give its 64 hex digits.")
+    raise Refusal(f"{text.strip()[:80]!r} is not a public key.", "Give its 64 hex digits.")
 
 
 def _is_signed(root: str, public_key: object, signature: object) -> bool:

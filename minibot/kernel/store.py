@@ -191,7 +191,7 @@ class Store:
     def sweep(self, named: Collection[str]) -> int:
         """Remove each content whose sha256 is not named; return the bytes freed.
 
-        Files whose name is no sha256 stay.
+        Files whose name is not a sha256 stay.
         """
         freed = 0
         if self._files.stat(self.folder) is None:

@@ -115,13 +115,13 @@ def verify_quick(
         files: The seam to the system.
 
     Raises:
-        Refusal: The path is no folder, or holds nothing that can be verified.
+        Refusal: The path is not a folder, or holds nothing that can be verified.
         RunStop: The disk cannot be read.
     """
     root = Path(run_dir)
     status = files.stat(root.resolve())
     if status is None or not status.is_folder:
-        raise Refusal(f"{root} is no folder.", "Name a run or a queue's folder.")
+        raise Refusal(f"{root} is not a folder.", "Name a run or a queue's folder.")
     with Sweeper(files=files) as sweeper:
         if _is_run(root, files):
             yield from seal_findings(root, public_key, sweeper, files)

@@ -103,7 +103,7 @@ def _progress_in(status: JsonObject, sequence: int) -> Progress:
     """Return the progress in a status file.
 
     Raises:
-        AttributeError, KeyError, TypeError or ValueError: It is no status of this version.
+        AttributeError, KeyError, TypeError or ValueError: It is not a status of this version.
     """
     strategy, market = facts_of(status, STRATEGY_ROLE), facts_of(status, MARKET_ROLE)
     ended = status["ended"]

@@ -76,6 +76,6 @@ def _require_empty(target: Path) -> None:
     if status is None:
         return
     if not status.is_folder:
-        raise Refusal(f"{target} is no folder of its own.", remedy)
+        raise Refusal(f"{target} is not a folder of its own.", remedy)
     if os.listdir(target):
         raise Refusal(f"{target} is not empty: a backup is restored onto nothing.", remedy)

@@ -95,7 +95,7 @@ def next_start(ops: Path, file: Path) -> NextStart:
         file: The profile's file.
 
     Raises:
-        Refusal: The file is no valid profile, or the record of changes cannot be read.
+        Refusal: The file is not a valid profile, or the record of changes cannot be read.
     """
     own = load_config(file)
     changes = changes_of(ops)

@@ -107,7 +107,7 @@ def read_manifest(path: Path) -> list[JsonObject]:
     """
     try:
         if is_endless(path):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         runs = _listed(canonical.decode(path.read_bytes().strip()))
     except FileNotFoundError as error:
         raise Refusal(
@@ -116,7 +116,7 @@ def read_manifest(path: Path) -> list[JsonObject]:
         ) from error
     except (OSError, ValueError) as error:
         raise Refusal(
-            f"{path} is no manifest of replays: {error}.",
+            f"{path} is not a manifest of replays: {error}.",
             "Write one: minibot replay-manifest RUN --write FILE",
         ) from error
     return runs
@@ -126,7 +126,7 @@ def _listed(data: JsonObject) -> list[JsonObject]:
     """Return the runs of a manifest's content.
 
     Raises:
-        ValueError: The content is no list of runs; the message says why.
+        ValueError: The content is not a list of runs; the message says why.
     """
     runs = data.get("runs")
     if (data.get("schema"), data.get("v")) != (SCHEMA, 1):
@@ -177,7 +177,7 @@ def execute_hour(
         RunStop: The record is damaged before the hour's end, or the disk refuses a write.
     """
     if folder.exists() and not folder.is_dir():
-        raise Refusal(f"{folder} is no folder.", "Name a folder that does not exist yet.")
+        raise Refusal(f"{folder} is not a folder.", "Name a folder that does not exist yet.")
     if folder.exists() and any(folder.iterdir()):
         raise Refusal(f"{folder} is not empty.", "Name a folder that does not exist yet.")
     names = recorded.roles.cores

@@ -146,7 +146,7 @@ def _require_format(run_dir: Path) -> None:
     still = f"Its bytes can still be checked: minibot verify --append-only {called(run_dir)}"
     made = data.get("v", 1)
     if data.get("schema") != "minibot.manifest" or type(made) is not int:
-        raise Refusal(f"{run_dir / MANIFEST_FILE} is no run's manifest.", "See: minibot runs")
+        raise Refusal(f"{run_dir / MANIFEST_FILE} is not a run's manifest.", "See: minibot runs")
     if made != FORMAT:
         minibot = "a newer minibot" if made > FORMAT else "an older minibot"
         raise Refusal(

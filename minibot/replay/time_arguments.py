@@ -89,11 +89,11 @@ class Span:
                 if no second is given, of the second if no millisecond is given.
 
         Raises:
-            Refusal: The text is no time, or the run does not have it or has it twice.
+            Refusal: The text is not a time, or the run does not have it or has it twice.
         """
         found = TIME.fullmatch(text.strip())
         if found is None:
-            raise Refusal(f"{text!r} is no time.", WRITTEN)
+            raise Refusal(f"{text!r} is not a time.", WRITTEN)
         length = 60_000 if found["second"] is None else 1_000 if found["ms"] is None else 1
         zone = self.zone if found["zone"] is None else _offset(found["zone"])
         clock = (int(found[name] or 0) for name in ("hour", "minute", "second"))
@@ -113,7 +113,7 @@ class Span:
                 third hour of the run.
 
         Raises:
-            Refusal: The text is no hour, is none of this run, or fits more than one of them.
+            Refusal: The text is not an hour, is none of this run, or fits more than one of them.
         """
         hours = {f"#{n}": hour_ts for n, hour_ts in enumerate(self.hours(), 1)}
         if text in hours:
@@ -121,7 +121,7 @@ class Span:
         found = HOUR.fullmatch(text.strip().removesuffix(":00"))
         if found is None:
             raise Refusal(
-                f"{text!r} is no hour.",
+                f"{text!r} is not an hour.",
                 f"Give 02, 2026-11-20T02 or #1 to #{len(hours)}; the run goes from {self.text}.",
             )
         moments = self._days(found["date"], self.zone, int(found["hour"]), 0, 0)
@@ -131,7 +131,7 @@ class Span:
             if any(self._meets(at, hour_ts) for at in moments)
         }
         if not meant:
-            raise Refusal(f"{text} is no time of this run.", f"It goes from {self.text}.")
+            raise Refusal(f"{text} is not a time of this run.", f"It goes from {self.text}.")
         if len(meant) > 1:
             which = " or ".join(f"{name} ({self.clock(at)[:5]})" for name, at in meant.items())
             raise Refusal(
@@ -154,7 +154,7 @@ class Span:
     def _only(self, text: str, moments: list[int], length: int) -> int:
         inside = [at for at in moments if at + length > self.from_ms and at <= self.to_ms]
         if not inside:
-            raise Refusal(f"{text} is no time of this run.", f"It goes from {self.text}.")
+            raise Refusal(f"{text} is not a time of this run.", f"It goes from {self.text}.")
         if len(inside) > 1:
             dates = " or ".join(f"{self._local(at):%Y-%m-%dT%H:%M:%S%z}" for at in inside)
             raise Refusal(
@@ -173,7 +173,7 @@ class Span:
         try:
             days = [datetime.strptime(date, "%Y-%m-%d")] if date else self._dates(zone)
         except ValueError as error:
-            raise Refusal(f"{date} is no date.", WRITTEN) from error
+            raise Refusal(f"{date} is not a date.", WRITTEN) from error
         moments = set()
         for day in days:
             shown = day.replace(hour=hour, minute=minute, second=second, tzinfo=zone)
@@ -233,7 +233,7 @@ def zone_of(name: str | None) -> tuple[tzinfo, str]:
         return ZoneInfo(name), name
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise Refusal(
-            f"{name!r} is no time zone.", "Give UTC, local, or a name such as Europe/Berlin."
+            f"{name!r} is not a time zone.", "Give UTC, local, or a name such as Europe/Berlin."
         ) from error
 
 

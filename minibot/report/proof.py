@@ -49,7 +49,7 @@ def findings_of(
     elif lineage and not bytes_too:
         if not is_run_folder(path):
             remedy = f"Its bytes can be checked: minibot verify {path}"
-            raise Refusal(f"{path.name} is no run, and has no causes to verify.", remedy)
+            raise Refusal(f"{path.name} is not a run, and has no causes to verify.", remedy)
         parts.append([Finding(MANIFEST_FILE, 0, 0, RUN_FILE_CHANGED, "the manifest", "nothing")])
     return itertools.chain(*parts)
 

@@ -129,7 +129,7 @@ def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
 
 
 def _held(record: RunRecord, current: str | None) -> str:
-    """Return why a run is no finished one, empty if it is."""
+    """Return why a run is not a finished one, empty if it is."""
     if record.run_id == current:
         return "its queues are in use"
     if record.is_copy:

@@ -118,7 +118,7 @@ class RiskCore(Core):
 
         Raises:
             InvariantError: The input came before `run_opening`, or contradicts the state.
-            TypeError: The item is no input of risk.
+            TypeError: The item is not an input of risk.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
@@ -137,7 +137,7 @@ class RiskCore(Core):
             if isinstance(item.report, MarketRegime):
                 self._state.regimes.regime = item.report.name
             return None
-        raise TypeError(f"{type(item).__name__} is no input of risk")
+        raise TypeError(f"{type(item).__name__} is not an input of risk")
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
@@ -511,7 +511,7 @@ class RiskCore(Core):
         if bar.interval == rules.bar_interval:
             exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
             if rules.plan.silent_ms is not None and bar.is_live and bar.volume > 0:
-                # A bar without a trade closes by the clock, which is no sign of data.
+                # A bar without a trade closes by the clock, which is not a sign of data.
                 exits.on_data(symbol, ts)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)

@@ -385,7 +385,7 @@ def _refuse_place(name: str, run_id: str) -> None:
         else False
     )
     if not _is_portable(name) or not is_known:
-        raise ValueError(f"{name!r} is no path of a backup")
+        raise ValueError(f"{name!r} is not a path of a backup")
 
 
 def _is_portable(name: str) -> bool:
@@ -434,7 +434,7 @@ def _refuse_file(folder: Path) -> None:
     remedy = "Mount its disk, or name another folder; only its parent has to exist."
     for path in (folder.parent, folder):
         if os.path.exists(path) and not os.path.isdir(path):
-            raise Refusal(f"{path} is no folder.", remedy)
+            raise Refusal(f"{path} is not a folder.", remedy)
     if not os.path.exists(folder.parent):
         raise Refusal(f"{folder.parent} does not exist.", remedy)
 

@@ -133,7 +133,7 @@ class RunFiles:
         except OSError as error:
             return f"{name} is gone: {error.strerror}"
         if not modes.S_ISDIR(status.st_mode):
-            return f"{name} is no folder any more but {kind_of(status.st_mode)}"
+            return f"{name} is not a folder any more but {kind_of(status.st_mode)}"
         if _identity(status) != self._folder:
             return f"{name} was replaced by another folder"
         return None
@@ -145,7 +145,7 @@ class RunFiles:
         except OSError as error:
             return f"{name} is gone: {error.strerror}"
         if not modes.S_ISREG(status.st_mode):
-            return f"{name} is no file any more but {kind_of(status.st_mode)}"
+            return f"{name} is not a file any more but {kind_of(status.st_mode)}"
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if self._stamps.get(name) == stamp:
             return None

@@ -39,7 +39,7 @@ def private_key(public_key: str, secrets: Secrets) -> str:
     try:
         found = public_of(key)
     except ValueError:
-        raise _refused(f"{SECRET_NAME} is no key of 64 hex digits") from None
+        raise _refused(f"{SECRET_NAME} is not a key of 64 hex digits") from None
     if found != public_key:
         raise _refused(f"{SECRET_NAME} belongs to the public key {found}, not to {public_key}")
     return key

@@ -165,7 +165,7 @@ class StrategyCore(Core):
         elif isinstance(item, Event):
             return self._on_event(item, seq, now)
         elif not isinstance(item, ReportMessage):
-            raise TypeError(f"{type(item).__name__} is no input of the strategy")
+            raise TypeError(f"{type(item).__name__} is not an input of the strategy")
         elif isinstance(item.report, PositionPlan):
             self._find(item.report.symbol).view.take_plan(item.report)
         return None

@@ -330,7 +330,7 @@ def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_M
     try:
         wanted = Decimal(given)
     except ArithmeticError as error:
-        raise ValueError(f"{name}: {given!r} is no amount") from error
+        raise ValueError(f"{name}: {given!r} is not an amount") from error
     if not wanted.is_finite() or not 0 < wanted <= most:
         told = f"expected an amount above zero, at most {most}, found {given!r}"
         raise ValueError(f"{name}: {told}")
@@ -451,7 +451,7 @@ def compare(
         holds = value == threshold
     else:
         known = " ".join(RELATIONS)
-        told = f"{relation!r} is no relation; expected one of {known}, or check() for words"
+        told = f"{relation!r} is not a relation; expected one of {known}, or check() for words"
         raise ValueError(f"compare {name!r}: {told}")
     if passed is not None and passed != holds:
         told = f"passed={passed} contradicts it: {value} {relation} {threshold} is {holds}"

@@ -288,7 +288,9 @@ def _relation(node: ast.expr) -> Iterator[Finding]:
         yield from _relation(node.body)
         yield from _relation(node.orelse)
     elif isinstance(node, ast.Constant) and node.value not in RELATIONS:
-        yield Finding(node.lineno, f"compares by {node.value!r}, which is no relation", _RELATION)
+        yield Finding(
+            node.lineno, f"compares by {node.value!r}, which is not a relation", _RELATION
+        )
 
 
 # --- indicators -----------------------------------------------------------------------------------

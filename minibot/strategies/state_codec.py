@@ -156,8 +156,8 @@ class _Writer:
                     raise RunStop(
                         STRATEGY_ROLE,
                         CONFIG_INVALID,
-                        f"{where}.{name} is no field of {kind.__name__}, and no snapshot can keep "
-                        f"it; declare it there with its type, such as `{name}: int = 0`",
+                        f"{where}.{name} is not a field of {kind.__name__}, and no snapshot can "
+                        f"keep it; declare it there with its type, such as `{name}: int = 0`",
                     )
             record = {
                 name: self.told(getattr(value, name), f"{where}.{name}", depth) for name in names

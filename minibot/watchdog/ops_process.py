@@ -1,6 +1,6 @@
 """Keeper of the process `ops`, which serves page, metrics and alerts of a run.
 
-`ops` is no role: it writes no event, and its death or slowness is an incident and a bounded
+`ops` is not a role: it writes no event, and its death or slowness is an incident and a bounded
 restart, never a STOP. Its heartbeat says that it lives; the end of its standard input says that the
 launcher goes.
 """

@@ -78,7 +78,7 @@ def _requests(
         if status is None:
             continue
         request: JsonObject = {}
-        odd = "" if status.is_file else "it is no regular file"
+        odd = "" if status.is_file else "it is not a regular file"
         if not odd:
             try:
                 request = read_hashed(path)

@@ -625,7 +625,7 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
 def test_gate_compares_with_the_baseline_where_the_active_model_answers_another_question(
     root: Path, key: str
 ) -> None:
-    """A model of another horizon, of other bars or labels is no reference for a candidate."""
+    """A model of another horizon, of other bars or labels is not a reference for a candidate."""
     activation = Activation(root)
     training = {**TRAINED, key: 1 if key == "horizon_ms" else "7"}
     activation.activate(passed(root, 1, training), "test")

@@ -196,7 +196,7 @@ def test_training_whose_process_takes_nothing_can_be_cancelled(
 
 
 def test_answers_are_the_tuples_that_went_in() -> None:
-    """Answers keep the scorer's exact integers; a value beyond 64 bits is no probability."""
+    """Answers keep the scorer's exact integers; a value beyond 64 bits is not a probability."""
     listed = [(1, 2, 3), (0, 1_000_000, 0), (-5, 7, 2**62)]
 
     answers = Answers(listed)

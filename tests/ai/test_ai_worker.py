@@ -461,7 +461,7 @@ def test_lines_are_cut_the_same_however_they_arrive() -> None:
 
 
 def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
-    """A missing interpreter switches the AI off and is no error of the clerk."""
+    """A missing interpreter switches the AI off and is not an error of the clerk."""
 
     def start() -> JailedProcess:
         return JailedProcess(

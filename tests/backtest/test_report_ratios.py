@@ -125,6 +125,6 @@ def test_rate_beyond_the_floats_is_none() -> None:
 
 
 def test_returns_that_are_all_the_same_have_no_sharpe_ratio() -> None:
-    """The rounding of their mean is no deviation."""
+    """The rounding of their mean is not a deviation."""
     assert ratios.sharpe([0.1] * 24, 8760) is None
     assert ratios.sharpe([0.001] * 24, 8760) is None

@@ -301,7 +301,7 @@ def test_row_names_a_key_of_no_section_in_full() -> None:
 
 def test_length_of_a_night_is_no_axis(job: Job) -> None:
     """Each row has the nights of the profile: rows of other lengths would be no such backtests."""
-    with pytest.raises(ConfigError, match="duration_ms is no axis"):
+    with pytest.raises(ConfigError, match="duration_ms is not an axis"):
         points_of(job, [parse_axis("duration_ms=3600000,7200000")])
 
     assert len(points_of(job, [parse_axis("backtest.night_ms=3600000,7200000")])) == 2

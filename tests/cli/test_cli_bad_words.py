@@ -108,7 +108,7 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
     assert {words: each.code for words, each in said.items()} == {
         words: 4 if words[0] == "config" else 2 for words in said
     }
-    assert all("no regular file" in each.err for each in said.values())
+    assert all("not a regular file" in each.err for each in said.values())
     assert not is_endless(tmp_path)
     assert not is_endless(tmp_path / "missing")
 
@@ -120,7 +120,7 @@ def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir
     said = verb(var_dir, *words, name)
 
     assert said.code == 2
-    assert "is no run id under" in said.err
+    assert "is not a run id under" in said.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bundles: a run in one file that anyone can check, and what is no bundle."""
+"""Bundles: a run in one file that anyone can check, and what is not a bundle."""
 
 from __future__ import annotations
 

@@ -359,7 +359,7 @@ def test_chain_is_refused_where_a_stop_stands(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("--every-evening", "25:00"), "expected a time of day"),
-        (("--every-evening", "22:00", "--zone", "Mars"), "'Mars' is no time zone"),
+        (("--every-evening", "22:00", "--zone", "Mars"), "'Mars' is not a time zone"),
     ],
 )
 def test_time_or_zone_that_is_none_is_refused(

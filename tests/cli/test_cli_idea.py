@@ -162,7 +162,7 @@ BAD = [
         "--pairs: generator:1:BTCUSDT,ETHUSDT plays ETHUSDT too",
         ("--pairs", "BTC/USDT", "--source", "generator:1:BTCUSDT,ETHUSDT"),
     ),
-    ("--pairs: 'BTC-' is no pair", ("--pairs", "BTC-")),
+    ("--pairs: 'BTC-' is not a pair", ("--pairs", "BTC-")),
     ("--timeframe 7m: known are 1s, 1m", ("--timeframe", "7m")),
     ("--timeframe 1M: known are 1s, 1m", ("--timeframe", "1M")),
     ("--timeframe 5m\\x0a: known are 1s, 1m", ("--timeframe", "5m\n")),
@@ -220,7 +220,7 @@ def test_idea_that_cannot_be_is_refused_in_one_line(
 def test_night_refuses_what_its_played_market_does_not_have(
     var_dir: Path, words: str, flags: tuple[str, ...]
 ) -> None:
-    """A night that could not trade is no night."""
+    """A night that could not trade is not a night."""
     said = verb(var_dir, "night", "--config", DEMO, *flags)
 
     assert said.code == 4, said.err

@@ -246,25 +246,25 @@ def test_own_strategy_gets_no_key_that_it_does_not_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--quote", "us$"), "--quote: 'us$' is no asset"),
-        (("--cash", "1,000"), "--cash: '1,000' is no amount"),
+        (("--quote", "us$"), "--quote: 'us$' is not an asset"),
+        (("--cash", "1,000"), "--cash: '1,000' is not an amount"),
         (("--cash", "0"), "--cash: '0' is too little"),
-        (("--cash", "-5"), "--cash: '-5' is no amount"),
+        (("--cash", "-5"), "--cash: '-5' is not an amount"),
         (("--pairs", "ETH/BTC"), "--pairs: 'ETH/BTC' is paid in BTC, not in USDT"),
         (("--pairs", "ETH"), "--pairs: 'ETH' is not paid in USDT: expected such as ETH/USDT"),
         (("--pairs", "ETH/USDT,ETHUSDT"), "--pairs: ETHUSDT is named twice"),
         (("--pairs", ""), "--pairs: '' is not paid in USDT"),
         (("--risk", "wild"), "--risk: 'wild' is unknown: expected careful or standard or bold"),
         (("--at-end", "keep"), "--at-end: 'keep' is unknown: expected close or carry"),
-        (("--alerts", "My Phone"), "--alerts: 'My Phone' is no target's name"),
-        (("--alerts", "9lives"), "--alerts: '9lives' is no target's name"),
-        (("--alerts", "a" * 41), "is no target's name"),
+        (("--alerts", "My Phone"), "--alerts: 'My Phone' is not a target's name"),
+        (("--alerts", "9lives"), "--alerts: '9lives' is not a target's name"),
+        (("--alerts", "a" * 41), "is not a target's name"),
         (("--alerts", "run"), "--alerts: run names no program"),
-        (("--alerts", "run no-such-program"), "--alerts: 'no-such-program' is no program"),
+        (("--alerts", "run no-such-program"), "--alerts: 'no-such-program' is not a program"),
         (("--alerts", "run it's"), "a quotation mark is missing"),
         (("--alerts", "run a" + " b" * 20), "expected at most 20 words"),
         (("--alerts", "run a ''"), "expected at most 20 words of 1 to 500 letters"),
-        (("--set", "portfolio.cash=much"), "--set portfolio.cash: 'much' is no amount"),
+        (("--set", "portfolio.cash=much"), "--set portfolio.cash: 'much' is not an amount"),
         (("--set", 'risk={"positions_max": 1}'), "risk: a whole section; set its keys one by one"),
         (("--set", r'strategy.name="\ud800"'), "holds half a letter"),
     ],
@@ -305,9 +305,9 @@ def test_terminal_is_asked_and_enter_takes_the_default(folder: Path) -> None:
     said = asked(folder, lines)
 
     assert said.code == 0, said.out
-    assert "'lots' is no amount" in said.out
+    assert "'lots' is not an amount" in said.out
     assert "'SOL/EUR' is paid in EUR, not in USDT" in said.out
-    assert "'My Phone' is no target's name" in said.out
+    assert "'My Phone' is not a target's name" in said.out
     config = load_config(folder / "mine.json")
     assert config.portfolio.cash == "4000"
     assert config.exchange.symbols == ("SOLUSDT",)

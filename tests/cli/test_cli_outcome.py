@@ -438,7 +438,7 @@ def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(
 def test_stop_of_a_disk_that_answers_nothing_any_more_keeps_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pulled disk fails each look at its files: the STOP is told, and is no mere refusal."""
+    """A pulled disk fails each look at its files: the STOP is told, and is not a mere refusal."""
     run_dir, stat = tmp_path / "var" / "runs" / "20251120_000000", os.stat
 
     def fail(path: Any, **words: Any) -> os.stat_result:

@@ -116,7 +116,7 @@ def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add:
     """A member outside the archive's own folder is refused, and nothing is written."""
     var = tmp_path / "deep" / "var"
     path = pack(tmp_path, SOUND, add)
-    with pytest.raises(Refusal, match="is no packed run"):
+    with pytest.raises(Refusal, match="is not a packed run"):
         unpacked(path, var)
 
     assert files_below(tmp_path) == [path]
@@ -171,7 +171,7 @@ def test_header_that_holds_megabytes_is_refused_unread(tmp_path: Path) -> None:
         for _ in range(64):
             out.write(b"n" * MIB)
 
-    with peak_bytes() as peak, pytest.raises(Refusal, match="is no packed run"):
+    with peak_bytes() as peak, pytest.raises(Refusal, match="is not a packed run"):
         unpacked(path, tmp_path / "var")
 
     assert peak() < 8 * MIB
@@ -200,7 +200,7 @@ def test_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
         member.pax_headers = {"path": f"{RUN}/a\0b"}
         archive.addfile(member)
 
-    with pytest.raises(Refusal, match="is no packed run"):
+    with pytest.raises(Refusal, match="is not a packed run"):
         unpacked(pack(tmp_path, SOUND, add), tmp_path / "var")
 
 
@@ -227,7 +227,7 @@ def test_packed_run_leaves_a_running_night_its_disk(short_run: ShortRun, tmp_pat
 def test_archive_of_a_folder_that_is_no_run_leaves_nothing(tmp_path: Path) -> None:
     """A folder that no verb can read takes no room beside a night."""
     path = pack(tmp_path, file_of(f"{RUN}/notes.txt", bytes(1000)))
-    with pytest.raises(Refusal, match="is no packed run"):
+    with pytest.raises(Refusal, match="is not a packed run"):
         unpacked(path, tmp_path / "var")
     assert files_below(tmp_path) == [path]
 
@@ -237,5 +237,5 @@ def test_cut_archive_is_refused(tmp_path: Path) -> None:
     """A truncated archive is refused."""
     path = pack(tmp_path, SOUND)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(Refusal, match="is no packed run"):
+    with pytest.raises(Refusal, match="is not a packed run"):
         unpacked(path, tmp_path / "var")

@@ -85,7 +85,7 @@ def test_figures_of_before_the_end_are_shown_as_none(
 
 
 def test_profit_without_runs_says_so(tmp_path: Path) -> None:
-    """An empty `var` is no error of profit."""
+    """An empty `var` is not an error of profit."""
     (tmp_path / "var").mkdir(mode=0o700)
 
     said = verb(tmp_path / "var", "profit")
@@ -216,7 +216,7 @@ def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:
     assert later.document["runs"] == []
     assert short_run.run_id in {row["run_id"] for row in earlier.document["runs"]}
     assert none.code == 2
-    assert "is no moment" in none.err
+    assert "is not a moment" in none.err
 
 
 @pytest.mark.parametrize("by", [(), ("--by", "day")], ids=["runs", "groups"])
@@ -225,7 +225,7 @@ def test_zone_that_is_none_is_refused(short_run: ShortRun, by: tuple[str, ...]) 
     said = verb(short_run.var, "profit", "--zone", "Nonsense", *by)
 
     assert said.code == 2
-    assert "is no time zone" in said.err
+    assert "is not a time zone" in said.err
 
 
 def test_zone_is_that_of_the_begin_and_of_since(short_run: ShortRun) -> None:

@@ -95,7 +95,7 @@ def test_scan_takes_a_gap_that_an_option_settles(var_dir: Path, tmp_path: Path) 
 
 
 def test_scan_twice_gives_the_same_bytes_in_any_order(var_dir: Path, two: list[Path]) -> None:
-    """The order of the sources is no input."""
+    """The order of the sources is not an input."""
     first = scan(var_dir, two, *MINUTES)
     files = [(var_dir / "metrics" / name).read_bytes() for name in (SCAN_FILE, OPPORTUNITIES_FILE)]
     second = scan(var_dir, two[::-1], *MINUTES)
@@ -160,7 +160,7 @@ def test_scan_of_a_run_is_by_the_scanner_of_the_run(
 
 
 def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() -> None:
-    """The baseline is no model."""
+    """The baseline is not a model."""
     model = Recommendation("AUSDT", "m1", "0.6", "0.3", "0.1", 60_000)
     baseline = Recommendation("AUSDT", "baseline", "0.6", "0.3", "0.1", 60_000, True)
 
@@ -204,7 +204,7 @@ def test_scan_of_the_venue_ranks_its_newest_closed_bars(var_dir: Path, venue: Ex
     ("words", "code", "said"),
     [
         (("--pairs", "NOPEUSDT"), 2, "refuses NOPEUSDT"),
-        (("--interval", "7m"), 4, "no length of bars"),
+        (("--interval", "7m"), 4, "not a length of bars"),
         (("--source", "klines:x"), 2, "name two markets"),
     ],
 )

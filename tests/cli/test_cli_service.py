@@ -331,7 +331,7 @@ def test_unit_of_another_origin_is_never_touched(
     ("words", "code", "told"),
     [
         (("--every-evening", "24:10"), 2, "expected a time of day"),
-        (("--zone", "Mars"), 2, "no time zone"),
+        (("--zone", "Mars"), 2, "not a time zone"),
         (("--set", "risk.order_notionl=1"), 4, "risk.order_notional"),
     ],
 )

@@ -111,4 +111,4 @@ def test_lineage_of_what_has_none_is_never_clean(short_run: ShortRun, tmp_path: 
     assert (lost.code, lost.document["clean"]) == (1, False)
     assert lost.document["findings"][0]["file"] == "manifest.json"
     assert queue.code == 2
-    assert "fills is no run" in queue.err
+    assert "fills is not a run" in queue.err

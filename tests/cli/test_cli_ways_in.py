@@ -68,7 +68,7 @@ def test_help_lists_each_verb_with_its_line(tmp_path: Path) -> None:
 
 
 def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
-    """A typing error in `help` is no dead end."""
+    """A typing error in `help` is not a dead end."""
     said = verb(tmp_path / "var", "help", "verfy")
 
     assert said.code == 2

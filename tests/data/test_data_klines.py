@@ -107,7 +107,7 @@ def test_row_of_other_width_than_its_header_is_no_kline(volume: str | None, tmp_
 def test_symbol_of_a_file_is_read_with_its_quote_asset(
     name: str, symbol: str, tmp_path: Path
 ) -> None:
-    """A dash between base and quote ends no symbol; another word behind it is no part of one."""
+    """A dash between base and quote ends no symbol; another word behind it is not part of one."""
     path = write_rows(tmp_path / name, [row(0), row(1)])
 
     assert (open_klines(path).symbol, served_klines(path).symbol) == (symbol, symbol)

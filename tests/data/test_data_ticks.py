@@ -134,7 +134,7 @@ def test_ids_in_another_order_than_their_times_are_not_missing(tmp_path: Path) -
 
 
 def test_first_trade_behind_a_byte_order_mark_is_a_trade(tmp_path: Path) -> None:
-    """A byte order mark makes no header of the first trade; an empty line is no row."""
+    """A byte order mark makes no header of the first trade; an empty line is not a row."""
     path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [f"\ufeff{agg(1)}", agg(2), ""])
 
     assert open_trades(path).columns["trade_id"].tolist() == [1, 2]

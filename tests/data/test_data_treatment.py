@@ -322,7 +322,7 @@ def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
 
 
 def test_gzip_of_gzip_is_no_kline_file(tmp_path: Path) -> None:
-    """Gzip within gzip holds no text, so it is no kline file."""
+    """Gzip within gzip holds no text, so it is not a kline file."""
     path = tmp_path / "BTCUSDT-1m.csv.gz"
     path.write_bytes(gzip.compress(gzip.compress(b"1,2,3")))
 

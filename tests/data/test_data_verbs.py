@@ -338,7 +338,7 @@ def test_download_of_a_pair_that_the_archive_does_not_have_exits_1(tmp_path: Pat
 
 
 def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
-    """`list-data` of an empty var is no error and says how to get data."""
+    """`list-data` of an empty var is not an error and says how to get data."""
     said = verb(tmp_path, "list-data")
 
     assert said.code == 2

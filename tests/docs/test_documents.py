@@ -319,7 +319,7 @@ def test_pages_written_by_hand_are_few_enough_to_be_read(project: Path) -> None:
         if page.parent.name != "reading"
     }
     for name, marker in GENERATED.items():
-        assert marker in " ".join(texts.pop(name)[:400].split()), f"{name} is no generated page"
+        assert marker in " ".join(texts.pop(name)[:400].split()), f"{name} is not a generated page"
 
     words = {name: len(GENERATED_PART.sub("", text).split()) for name, text in texts.items()}
 

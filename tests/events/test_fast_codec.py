@@ -188,7 +188,7 @@ def test_quick_judges_a_line_like_one_before_no_less(type_: str) -> None:
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_refuses_a_time_with_a_leading_zero(type_: str) -> None:
-    """A time with a leading zero is no JSON number and is refused, alone and in a batch."""
+    """A time with a leading zero is not a JSON number and is refused, alone and in a batch."""
     quick, queue = QUICK[type_], QUEUES[type_]
     good = canonical.encode(VALID[type_])
     odd = good.replace(b'"ts":1', b'"ts":0')

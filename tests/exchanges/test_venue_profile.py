@@ -109,7 +109,7 @@ def test_verbs_of_another_venue_ask_its_own_server(product: Path, tmp_path: Path
     assert series["rows"] >= 29
     assert series["troubles"] == []
     assert outside.code == 4
-    assert "is no symbol" in outside.err
+    assert "is not a symbol" in outside.err
     assert archive.code == 4
     assert "madeup publishes no files" in archive.err
     assert record.code == 4

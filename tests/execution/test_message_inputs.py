@@ -91,7 +91,7 @@ def test_input_of_an_unknown_kind_is_refused_by_its_name() -> None:
     desk = executor()
     before = encode(desk.execution.state())
 
-    with pytest.raises(TypeError, match="str is no input of the executor"):
+    with pytest.raises(TypeError, match="str is not an input of the executor"):
         desk.execution.process("BUY", 1, desk.ts)  # type: ignore[arg-type]
 
     assert encode(desk.execution.state()) == before

@@ -97,7 +97,7 @@ def test_each_half_of_the_file_is_compared(name: str, tmp_path: Path) -> None:
 
 
 def test_damaged_file_stops_the_run(tmp_path: Path) -> None:
-    """A file that fails its own hash is no portfolio of any run."""
+    """A file that fails its own hash is not a portfolio of any run."""
     desk = trader()
     whole = keep(tmp_path, desk)
     (tmp_path / PORTFOLIO_FILE).write_bytes(whole.replace(b'"fills":1', b'"fills":0'))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import portalocker  # noqa: F401  as a process of a run: an import is no call of a journal
+import portalocker  # noqa: F401  as a process of a run: an import is not a call of a journal
 
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import write_hashed

@@ -862,7 +862,7 @@ def test_frame_read_before_a_beat_but_taken_after_it_does_not_turn_time_back() -
 
 
 def test_first_snapshot_that_does_not_meet_the_stream_is_no_lost_book() -> None:
-    """A first snapshot older than the stream is no lost book and no gap."""
+    """A first snapshot older than the stream is not a lost book and no gap."""
     feed = new_feed()
     assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
     feed.on_snapshot("BTCUSDT", BOOK, T0)

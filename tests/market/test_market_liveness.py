@@ -553,7 +553,7 @@ def test_ids_that_fall_or_leap_freeze_touch_and_book_for_seconds_alone(
 
 
 def test_quiet_touch_is_no_frozen_quote() -> None:
-    """A quiet touch is no frozen quote, as updates repeat the same best prices."""
+    """A quiet touch is not a frozen quote, as updates repeat the same best prices."""
     market = Market(["AUSDT"])
     market.quote("AUSDT", "99.5")
 

@@ -50,7 +50,7 @@ def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str
 
 
 def test_count_that_is_no_whole_number_is_refused() -> None:
-    """A filter with a count that is no whole number, or negative, is no rule."""
+    """A filter with a count that is no whole number, or negative, is not a rule."""
     for count in ("200", -1, True):
         with pytest.raises(FrameInvalid, match="maxNumOrders"):
             of_filters(SYMBOL, *FREE, {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": count})

@@ -163,7 +163,7 @@ def test_hanging_host_is_given_up_in_time_and_leaves_a_doubt(
 
 @pytest.mark.process
 def test_host_that_is_away_leaves_no_doubt() -> None:
-    """A port without a listener gets no message, so a later one is no repeat."""
+    """A port without a listener gets no message, so a later one is not a repeat."""
     with WebHost() as host:
         url = host.url(path=f"/hook/{SECRET}")
     outcome = AddressTarget("hook", url).send(message())

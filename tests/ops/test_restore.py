@@ -188,8 +188,8 @@ def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_pa
     below = verb(short_run.var, "backup", "latest", "--to", str(file / "backups"))
 
     assert (said.code, below.code) == (2, 2)
-    assert "notes.txt is no folder" in " ".join(said.err.split())
-    assert "notes.txt is no folder" in " ".join(below.err.split())
+    assert "notes.txt is not a folder" in " ".join(said.err.split())
+    assert "notes.txt is not a folder" in " ".join(below.err.split())
     assert file.read_text() == "mine"
 
 

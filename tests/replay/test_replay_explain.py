@@ -279,7 +279,7 @@ def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
     said = verb(short_run.var, "explain", "latest", "--trade", "9" * 5000)
 
     assert said.code == 2
-    assert "is no trade of this run" in said.err
+    assert "is not a trade of this run" in said.err
 
 
 def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(

@@ -309,7 +309,7 @@ def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -
     said = verb(short_run.var, "execute-hour", "latest", "18", "--to", str(tmp_path / "hour"))
 
     assert said.code == 2
-    assert "is no folder" in said.err
+    assert "is not a folder" in said.err
     assert (tmp_path / "hour").read_bytes() == b"mine"
 
 
@@ -378,7 +378,7 @@ def test_range_that_ends_before_the_run_begins_compares_nothing_and_is_refused(
 @pytest.mark.parametrize("text", ["18:00+24:00", "18:00-29:59", ""])
 def test_offset_that_no_zone_has_is_no_time(text: str) -> None:
     """An offset outside all zones is refused."""
-    with pytest.raises(Refusal, match="is no time"):
+    with pytest.raises(Refusal, match="is not a time"):
         span(1_792_882_800_000, 1_792_890_600_000).moment(text)
 
 
@@ -400,9 +400,9 @@ def test_time_at_an_end_of_the_calendar_is_none_of_a_run(text: str, zone: str | 
     """Its moment in UTC may lie before the year 1 or after 9999: refused like any other time."""
     night = span(1_792_882_800_000, 1_792_890_600_000, zone)
     for is_end in (False, True):
-        with pytest.raises(Refusal, match="is no time of this run"):
+        with pytest.raises(Refusal, match="is not a time of this run"):
             night.moment(text, is_end=is_end)
-    with pytest.raises(Refusal, match="is no time of this run"):
+    with pytest.raises(Refusal, match="is not a time of this run"):
         night.hour(text[:13])
 
 
@@ -414,7 +414,7 @@ def test_hour_of_a_zone_half_an_hour_apart_is_the_part_that_the_run_has() -> Non
 
     assert late.hour("01") == late.hours()[0]
     for text in ("00", "02"):
-        with pytest.raises(Refusal, match="is no time of this run"):
+        with pytest.raises(Refusal, match="is not a time of this run"):
             late.hour(text)
     with pytest.raises(Refusal, match=r"Say which: #1 \(00:30\) or #2 \(01:30\)"):
         both.hour("01")
@@ -429,7 +429,7 @@ def test_hour_that_comes_twice_is_refused_with_names_that_are_taken() -> None:
 
     assert night.hour("#3") - night.hour("#2") == 3_600_000
     for name in ("#0", "#7", "#" + "9" * 5000):
-        with pytest.raises(Refusal, match="is no hour"):
+        with pytest.raises(Refusal, match="is not an hour"):
             night.hour(name)
 
 

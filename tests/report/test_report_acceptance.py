@@ -103,7 +103,7 @@ def test_thresholds_are_quoted_beside_what_was_found(short_run: ShortRun, tmp_pa
 def test_simulated_seven_hours_pass_as_a_drill_that_does_not_count(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A simulated run of seven hours passes as a drill, which is no night."""
+    """A simulated run of seven hours passes as a drill, which is not a night."""
     night, var = seven_hours(short_run, tmp_path)
     manifest = replace(night.manifest, simulated=True)
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))

@@ -68,7 +68,7 @@ def test_text_from_outside_acts_on_no_terminal_and_is_bounded(text: str, length:
 
 
 def test_percent_of_nothing_is_no_number() -> None:
-    """A win rate without trades is no number, rather than 0 %."""
+    """A win rate without trades is not a number, rather than 0 %."""
     assert percent(None) == "-"
     assert percent("0.0000000000") == "0 %"
     assert percent("0.6666666666") == "67 %"

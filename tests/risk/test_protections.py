@@ -776,7 +776,7 @@ def test_sale_of_dust_that_no_trade_bought_is_no_trade() -> None:
 
 
 def test_trade_that_leaves_dust_is_closed_whatever_another_symbol_buys() -> None:
-    """An order for less of another coin than the dust is no part of the sale that left it."""
+    """An order for less of another coin than the dust is not part of the sale that left it."""
     rule = {"method": "CooldownPeriod", "stop_duration": 1}
     held = {"symbol": SYMBOL, "qty": "1.0009", "price": "100", "ts": 1}
     profile = protected(rule, risk__order_notional="0.05", execution__fee_asset="quote")

@@ -298,7 +298,7 @@ def test_entry_that_reducing_cut_is_not_cut_again_with_each_quote() -> None:
 
 
 def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> None:
-    """A part that was filled before the cancel is no part of the next quote."""
+    """A part that was filled before the cancel is not part of the next quote."""
     one = quoted()
     one.tick("99.97", "99.99", ask_qty="4")
     said = moved(one)

@@ -92,7 +92,7 @@ def test_inputs_without_events_are_answered_as_events_are(seed: int) -> None:
 
 def test_item_that_is_no_input_is_refused() -> None:
     """A mistake of whoever feeds the core is told as such, with the item's kind."""
-    with pytest.raises(TypeError, match="Halt is no input of risk"):
+    with pytest.raises(TypeError, match="Halt is not an input of risk"):
         core_from_config(config()).process(Halt("operator", "a test"), 1, 1)  # type: ignore[arg-type]
 
 

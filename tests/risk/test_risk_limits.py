@@ -313,7 +313,7 @@ def test_pace_gives_the_nights_notional_with_its_time() -> None:
 
 
 def test_pace_counts_what_earlier_runs_of_the_night_used() -> None:
-    """A restart is no second head start, and its own planned time counts from its opening."""
+    """A restart is not a second head start, and its own planned time counts from its opening."""
     made = paced(opening(night_notional="1000"))
     began = made.ts - 100
 

@@ -221,8 +221,8 @@ def test_overlay_is_judged_as_a_whole_with_the_file_of_each_value(tmp_path: Path
         ("x" * 5000, "stands neither"),
         ("mine.json", "is the file itself"),
         (".", "holds a path"),
-        (None, "no file's name"),
-        (["nore.v1.json"], "no file's name"),
+        (None, "not a file's name"),
+        (["nore.v1.json"], "not a file's name"),
         ("nore-demo.v1.json", "extends another profile itself"),
     ],
 )
@@ -277,7 +277,7 @@ def test_base_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "base.json")
 
-    assert "no regular file" in base_refused(written(tmp_path, extends="base.json"))
+    assert "not a regular file" in base_refused(written(tmp_path, extends="base.json"))
 
 
 def test_bases_that_extend_each_other_are_refused(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_link_and_fifo_are_refused_at_once(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo.csv")
 
     assert "is a link" in refusal(tmp_path / "link.csv")
-    assert "no regular file" in refusal(tmp_path / "fifo.csv")
+    assert "not a regular file" in refusal(tmp_path / "fifo.csv")
 
 
 @pytest.mark.parametrize("name", ["profile.json", "manifest.json", "--set"])

@@ -52,7 +52,7 @@ def test_limit_is_looser_on_one_side_of_its_own_value(
 def test_limit_that_the_profile_lacks_is_looser_only_where_it_allows_something(
     key: str, value: Any, is_refused: bool
 ) -> None:
-    """A limit more is no loosening, an exemption more is one; Kelly's part has a limit anyway."""
+    """One more limit is no loosening, one more exemption is; Kelly's part has a limit anyway."""
     assert is_looser(key, None, value) is is_refused
 
 

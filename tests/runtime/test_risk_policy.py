@@ -140,7 +140,7 @@ def test_damaged_policy_refuses_a_governed_profile(
     risk_policy.risk_policy.cache_clear()
     try:
         load_config(PROJECT / "config" / "nore.v1.json", [], {})
-        with pytest.raises(ConfigError, match="no risk policy"):
+        with pytest.raises(ConfigError, match="not a risk policy"):
             load_config(PROJECT / "config" / "balanced.v1.json", [], {})
     finally:
         risk_policy.risk_policy.cache_clear()

@@ -302,7 +302,7 @@ def test_stage_apply_during_a_run_is_refused(tree: Path, monkeypatch: pytest.Mon
 def test_deployment_waits_for_a_query_that_holds_the_lock_for_a_moment(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A question such as that of `minibot status` takes the lock, and is no run."""
+    """A question such as that of `minibot status` takes the lock, and is not a run."""
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
     monkeypatch.setattr(staging, "MOMENT_S", DEADLINE_S, raising=False)

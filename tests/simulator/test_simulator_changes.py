@@ -212,7 +212,7 @@ def test_wrong_fault_of_a_field_is_refused_in_words(exchange: Exchange) -> None:
 
 
 def test_answers_that_are_no_json_or_lead_elsewhere(exchange: Exchange) -> None:
-    """An answer is no JSON or a redirect, on one endpoint if one is named."""
+    """An answer is not JSON or a redirect, on one endpoint if one is named."""
     exchange.fault("bad_json", endpoint="depth")
     exchange.fault("redirect", endpoint="klines", to="https://elsewhere.invalid/")
     fine = exchange.get("time")

@@ -929,7 +929,7 @@ def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path)
             "@dataclass\nclass Leg:\n    price: float\n\n    def __post_init__(self):\n"
             "        self.tries = 0\n",
             "{'a': Leg(1.5)}",
-            "Mine.kept['a'].tries is no field of Leg",
+            "Mine.kept['a'].tries is not a field of Leg",
         ),
     ],
 )
@@ -963,7 +963,7 @@ def test_count_of_a_record_that_is_no_field_is_refused_once_it_counts(tmp_path: 
     trial.restart()
     trial.trade(100.0)
 
-    with pytest.raises(RunStop, match=r"Mine\.leg\.tries is no field of Leg") as caught:
+    with pytest.raises(RunStop, match=r"Mine\.leg\.tries is not a field of Leg") as caught:
         trial.restart()
     assert caught.value.reason_code == "STRATEGY_ERROR"
 

@@ -404,7 +404,7 @@ def test_oversold_too_near_the_average_is_not_bought(bps: float, side: str) -> N
 
 @pytest.mark.parametrize(("is_up", "is_long"), [(True, False), (False, True)])
 def test_momentum_against_the_last_return_is_no_rule(is_up: bool, is_long: bool) -> None:
-    """Momentum against the last return is no rule."""
+    """Momentum against the last return is not a rule."""
     feed = Feed(config(rsi_overbought="99", rsi_oversold="1", cooldown_ms=0))
     if is_long:
         feed.take_lot("0.5")

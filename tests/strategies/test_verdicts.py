@@ -117,9 +117,9 @@ def test_compare_writes_every_digit_of_a_whole_number() -> None:
     [
         (
             "compare('close', tick.price, str('above'), 9.0)",
-            "'above' is no relation; expected one of",
+            "'above' is not a relation; expected one of",
         ),
-        ("compare('close', tick.price, str('!='), 9.0)", "'!=' is no relation"),
+        ("compare('close', tick.price, str('!='), 9.0)", "'!=' is not a relation"),
         ("compare('close', None, '<', 9.0)", "expected two finite numbers, found None and 9.0"),
         ("compare('close', 1.0, '<', float('na' + 'n'))", "found 1.0 and nan; return hold"),
         ("compare('close', '1', '<', 2)", "expected two finite numbers, found 1 and 2"),

@@ -23,7 +23,7 @@ from tests.strategies.strategy_feed import START, SYMBOL, config, event
         ({"notional": True}, "a Decimal, a whole number or decimal text"),
         ({"notional": "NaN"}, "above zero"),
         ({"notional": Decimal("Infinity")}, "above zero"),
-        ({"notional": "ten"}, "no amount"),
+        ({"notional": "ten"}, "not an amount"),
         ({"notional": "1e30"}, "at most 1000000000000"),
         ({"share_bps": 0}, "from 1 to 10000"),
         ({"share_bps": 10_001}, "from 1 to 10000"),

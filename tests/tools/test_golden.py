@@ -105,7 +105,7 @@ def test_packed_run_that_is_damaged_is_refused(tmp_path: Path) -> None:
     data = (GOLDEN[0].folder / ARCHIVE).read_bytes()
     (tmp_path / ARCHIVE).write_bytes(data[: len(data) // 2])
 
-    with pytest.raises(Refusal, match="is no packed run"):
+    with pytest.raises(Refusal, match="is not a packed run"):
         unpacked(tmp_path / ARCHIVE, tmp_path)
 
 

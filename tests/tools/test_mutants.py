@@ -108,7 +108,7 @@ def test_limit():
 
 
 def test_property_tests_are_asked_for_the_lines_that_they_run() -> None:
-    """Coverage notes such lines under a function of Hypothesis, which is no test of ours."""
+    """Coverage notes such lines under a function of Hypothesis, which is not a test of ours."""
     asked = property_tests(PROJECT)
     files = {PROJECT / name.partition("::")[0] for name in asked}
 

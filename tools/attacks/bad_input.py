@@ -103,7 +103,7 @@ def verify_of_dev_zero(lab: Lab) -> Found:
 @attack("C19", "verify of a run without a name", "refused, exit 2; not the working folder")
 def verify_of_nothing(lab: Lab) -> Found:
     """Verify an empty argument, as a script with an unset variable passes it."""
-    return told(lab.minibot("verify", ""), CANNOT_RUN, "is no run id")
+    return told(lab.minibot("verify", ""), CANNOT_RUN, "is not a run id")
 
 
 @attack("C19", "stage add with a path of 300 letters", "refused in words, exit 2")

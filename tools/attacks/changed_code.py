@@ -21,7 +21,7 @@ def pulled_during_a_night(lab: Lab) -> Found:
     """Change many sources at once, as git pull does, then kill the strategy."""
     product = lab.copy_product()
     for path in sorted((product / "minibot" / "report").glob("*.py")):
-        os.utime(path)  # Written before the night starts, so it is no change of it.
+        os.utime(path)  # Written before the night starts, so it is not a change of it.
     return _changed_and_killed(
         lab,
         product,

@@ -92,7 +92,7 @@ class Page:
 
         Raises:
             OSError: There is none.
-            HTTPException: It is no HTTP.
+            HTTPException: It is not HTTP.
         """
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=ANSWER_S)
         try:
@@ -264,7 +264,7 @@ def policy_faults(policy: str) -> list[str]:
 
 
 def unguarded(answer: Answer) -> list[Finding]:
-    """Return a finding where an answer without a token is no refusal.
+    """Return a finding where an answer without a token is not a refusal.
 
     The login is open to all; a method that it does not have may say so.
     """

@@ -245,7 +245,7 @@ def _started(
 ) -> subprocess.Popen[bytes]:
     folder.mkdir()
     (folder / "openapi.json").write_text(document, "utf-8")
-    # The token is no argument, which other programs of this machine could read.
+    # The token is not an argument, which other programs of this machine could read.
     header = '[headers]\nAuthorization = "Bearer ${O7_TOKEN}"\n' if token else ""
     (folder / "schemathesis.toml").write_text(header, "utf-8")
     argv = [str(python), "-m", "schemathesis.cli", "run", "openapi.json"]

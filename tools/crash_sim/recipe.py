@@ -28,7 +28,7 @@ def parse_recipe(text: str) -> tuple[Program, Place]:
     """Return the program and the place of a recipe.
 
     Raises:
-        ValueError: The text is no recipe.
+        ValueError: The text is not a recipe.
     """
     try:
         obj: Any = json.loads(text)

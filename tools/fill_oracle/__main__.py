@@ -124,7 +124,7 @@ def read_bars(path: Path) -> Bars:
     """Return the bars of a file.
 
     Raises:
-        Refusal: The file is no clean file of klines, or bars are missing.
+        Refusal: The file is not a clean file of klines, or bars are missing.
     """
     found = open_klines(path)
     length = INTERVALS[found.interval]

@@ -71,7 +71,7 @@ class Reads:
         opened to show its lines in a warning or traceback.
 
         Args:
-            opened: Path as it was opened; a file descriptor is no new file.
+            opened: Path as it was opened; a file descriptor is not a new file.
             opener: Frame of the Python code that opened it; None without one.
         """
         if not isinstance(opened, str | bytes | os.PathLike):

@@ -95,7 +95,9 @@ def find_kept(name: str, var: Var) -> Kept:
     if fitting:
         names = ", ".join(folder.name for folder in fitting)
         raise Refusal(f"{name} is a part of more than one: {names}.", "Say more of it.")
-    raise Refusal(f"{name} is no backtest under {folder_of(var)}.", "See: minibot backtests list")
+    raise Refusal(
+        f"{name} is not a backtest under {folder_of(var)}.", "See: minibot backtests list"
+    )
 
 
 def prune(var: Var, count: int) -> list[str]:

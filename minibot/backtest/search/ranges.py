@@ -127,6 +127,6 @@ def _too_many(text: str) -> ConfigError:
 
 def _refused(text: str) -> ConfigError:
     return ConfigError(
-        f"--vary: {shown_text(text)!r} is no range.",
+        f"--vary: {shown_text(text)!r} is not a range.",
         ["allowed: section.key=low:high, section.key=low:high:step or section.key=a,b,c"],
     )

@@ -98,7 +98,7 @@ def parse_axis(text: str) -> Axis:
     values = tuple(_divided(rest))
     if not equals or not all(key.split(".")) or not all(values):
         raise ConfigError(
-            f"--sweep: {shown_text(text)!r} is no axis.", ["allowed: section.key=a,b,c"]
+            f"--sweep: {shown_text(text)!r} is not an axis.", ["allowed: section.key=a,b,c"]
         )
     if len(set(values)) < len(values):
         raise ConfigError(
@@ -136,7 +136,8 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     if any(axis.key == NIGHT for axis in axes):
         # The profile's own has become that of every row's nights.
         raise ConfigError(
-            f"--sweep: {NIGHT} is no axis.", [f"allowed: backtest.night_ms, or --set {NIGHT}=..."]
+            f"--sweep: {NIGHT} is not an axis.",
+            [f"allowed: backtest.night_ms, or --set {NIGHT}=..."],
         )
     points = 1
     for axis in axes:

@@ -119,7 +119,9 @@ def _open(word: str, config: Config, span: Span, treatment: Treatment | None) ->
     try:
         frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
     except ConfigError as error:
-        raise ConfigError(f"--source: {word!r} is no source.", [f"allowed: {ALLOWED}"]) from error
+        raise ConfigError(
+            f"--source: {word!r} is not a source.", [f"allowed: {ALLOWED}"]
+        ) from error
     from minibot.backtest.sources.frame_source import FrameSource
 
     named = None if config.embedded is None else config.embedded.history

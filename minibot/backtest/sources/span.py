@@ -87,7 +87,7 @@ def _moment(whole: str, text: str) -> int | None:
 
 def _refused(text: str) -> ConfigError:
     return ConfigError(
-        f"--timerange: {text!r} is no time range.",
+        f"--timerange: {text!r} is not a time range.",
         ["allowed: FROM-TO, FROM- or -TO; 20250131, 202501311200, Unix seconds or milliseconds"],
     )
 

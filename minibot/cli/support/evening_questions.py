@@ -80,7 +80,9 @@ def _quote(text: str, before: Mapping[str, str]) -> str:
     rule = config_schema()["properties"]["portfolio"]["properties"]["quote_asset"]
     found = text.strip().upper()
     if re.search(rule["pattern"], found, re.ASCII) is None:
-        raise ValueError(f"{_shown(text)} is no asset: expected letters and digits, such as USDT")
+        raise ValueError(
+            f"{_shown(text)} is not an asset: expected letters and digits, such as USDT"
+        )
     return found
 
 
@@ -88,8 +90,8 @@ def _cash(text: str, before: Mapping[str, str]) -> str:
     found = text.strip()
     if _CASH.fullmatch(found) is None:
         raise ValueError(
-            f"{_shown(text)} is no amount: expected digits, with a point at most and up to eight "
-            "places, such as 10000 or 2500.50"
+            f"{_shown(text)} is not an amount: expected digits, with a point at most and up to "
+            "eight places, such as 10000 or 2500.50"
         )
     if Fraction(found) < _CASH_MIN:
         raise ValueError(f"{_shown(text)} is too little: expected at least {float(_CASH_MIN)}")
@@ -118,7 +120,7 @@ def _symbol(text: str, quote: str) -> str:
         example = f"{base or 'BTC'}/{quote}" if base.isalnum() else f"BTC/{quote}"
         raise ValueError(f"{_shown(text)} is not paid in {quote}: expected such as {example}")
     if re.search(_symbols_rule()["items"]["pattern"], name, re.ASCII) is None:
-        raise ValueError(f"{_shown(text)} is no pair: expected such as BTC/{quote}")
+        raise ValueError(f"{_shown(text)} is not a pair: expected such as BTC/{quote}")
     return name
 
 
@@ -150,7 +152,7 @@ def _alerts(text: str, before: Mapping[str, str]) -> str:
     is_key = re.fullmatch(rule["pattern"], found, re.ASCII) is not None
     if not is_key or len(found) > rule["maxLength"]:
         raise ValueError(
-            f"{_shown(text)} is no target's name: expected {NO_ALERTS}, {COMMAND} PROGRAM, or a "
+            f"{_shown(text)} is not a target's name: expected {NO_ALERTS}, {COMMAND} PROGRAM, or a "
             f"name of at most {rule['maxLength']} {rule['title']}, such as telegram"
         )
     return found
@@ -162,19 +164,19 @@ def _program(text: str) -> list[str]:
     try:
         words = _words(text)
     except ValueError as error:  # An unclosed quotation mark.
-        raise ValueError(f"{_shown(text)} is no command: a quotation mark is missing") from error
+        raise ValueError(f"{_shown(text)} is not a command: a quotation mark is missing") from error
     if not words:
         raise ValueError(f"{COMMAND} names no program: expected such as {COMMAND} notify.sh")
     if len(words) > rule["maxItems"] or any(
         not 1 <= len(word) <= rule["items"]["maxLength"] for word in words
     ):
         raise ValueError(
-            f"{_shown(text)} is no command: expected at most {rule['maxItems']} words of 1 to "
+            f"{_shown(text)} is not a command: expected at most {rule['maxItems']} words of 1 to "
             f"{rule['items']['maxLength']} letters"
         )
     program = shutil.which(words[0])
     if program is None:
-        raise ValueError(f"{_shown(words[0])} is no program that can be run here")
+        raise ValueError(f"{_shown(words[0])} is not a program that can be run here")
     # A run and its guard start it from other folders than this one.
     is_path = os.path.dirname(words[0]) != ""
     return [os.path.abspath(program) if is_path else words[0], *words[1:]]

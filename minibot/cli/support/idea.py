@@ -238,7 +238,7 @@ def _pairs(text: str | None, config: Config) -> list[str]:
     names = list(dict.fromkeys(read(part) for part in text.split(",")))
     for name in names:
         if SYMBOL.fullmatch(name) is None:
-            raise _refused(f"--pairs: {name[:SHOWN_MAX]!r} is no pair; as BTC/USDT,ETH/USDT")
+            raise _refused(f"--pairs: {name[:SHOWN_MAX]!r} is not a pair; as BTC/USDT,ETH/USDT")
     return names
 
 

@@ -62,11 +62,11 @@ def unpacked(archive: Path, var: Path) -> Path:
         with opened(archive, unpack) as (packed, plain):
             name = _Extraction(archive, folder, kept_bytes).run(packed, plain)
         if not is_run_folder(folder / name):
-            raise tarfile.TarError(f"{name} in it is no run's folder")
+            raise tarfile.TarError(f"{name} in it is not a run's folder")
         write_atomic(stamp, name.encode())
     except (*BROKEN, lzma.LZMAError) as error:
         raise Refusal(
-            f"{archive} is no packed run: {error}", "Fetch it again from where it came."
+            f"{archive} is not a packed run: {error}", "Fetch it again from where it came."
         ) from error
     finally:
         if not stamp.is_file():

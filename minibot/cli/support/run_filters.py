@@ -43,7 +43,7 @@ def since_ms(text: str | None, zone: tzinfo = UTC) -> int:
         return max(0, round(time.time() * 1000) - length_ms)
     found = moment_ms(text, zone)
     if found is None:
-        raise Refusal(f"--since {text!r} is no moment.", "Such as: 2026-11-01, 7d, 12h")
+        raise Refusal(f"--since {text!r} is not a moment.", "Such as: 2026-11-01, 7d, 12h")
     return found
 
 

@@ -89,7 +89,7 @@ def find_run(name: str, var: Var) -> Path:
             return unpacked(path, var.root).resolve()
     shown = plain_text(name, SHOWN_MAX) or "''"
     raise Refusal(
-        f"{shown} is no run id under {var.runs} and no run's folder.", "See: minibot runs"
+        f"{shown} is not a run id under {var.runs} and no run's folder.", "See: minibot runs"
     )
 
 

@@ -84,7 +84,7 @@ def find_result(word: str, var: Var, own: str) -> RunRecord | Kept:
             kind = OF_RUNS if is_run else OF_BACKTESTS
         if name != LATEST and not (is_run or is_backtest):
             raise Refusal(
-                f"{name or repr(name)} is no run under {var.runs} and no backtest under "
+                f"{name or repr(name)} is not a run under {var.runs} and no backtest under "
                 f"{var.backtests}.",
                 "See: minibot runs, minibot backtests",
             )

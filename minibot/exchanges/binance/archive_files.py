@@ -26,7 +26,7 @@ def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) 
         ValueError: Not a symbol.
     """
     if not SYMBOL.fullmatch(symbol):
-        raise ValueError(f"{symbol[:40]!r} is no symbol")
+        raise ValueError(f"{symbol[:40]!r} is not a symbol")
     period = "1M" if is_monthly else "1d"
     first_ts = open_of(period, open_ts)
     moment = datetime.fromtimestamp(first_ts // 1000, UTC)

@@ -74,7 +74,7 @@ class BookSide:
         """Set every level of `rows` to its quantity; zero removes, an unknown removal is normal.
 
         Raises:
-            ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
+            ValueError, TypeError, AttributeError: A row is not a level; the side is half changed.
         """
         levels, heap, sign, prices, amounts = self.levels, self._heap, self._sign, PRICES, AMOUNTS
         changes = None if self._worth is None else self._worth.changes
@@ -150,7 +150,7 @@ class LocalBook:
         """Build the book of a snapshot.
 
         Raises:
-            FrameInvalid: A row is no level, or the sides cross.
+            FrameInvalid: A row is not a level, or the sides cross.
         """
         self.book_id = snapshot.last_update_id
         self.bids = BookSide(is_bid=True)

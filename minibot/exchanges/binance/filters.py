@@ -3,7 +3,7 @@
 Old answers carry MIN_NOTIONAL and PERCENT_PRICE, newer ones NOTIONAL and PERCENT_PRICE_BY_SIDE,
 some both; every listed filter applies, so of two minima the higher counts. A value that the venue
 gives as zero is off and stays "0" here; `accounting.order_rules` interprets it. An unknown filter
-type is no error: its name goes with the instrument. Source: filters.md.
+type is not an error: its name goes with the instrument. Source: filters.md.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def parse_instruments(body: Any, symbols: Sequence[str]) -> list[Instrument]:
     """Return the rules of `symbols` from an exchangeInfo answer, in that order.
 
     Raises:
-        FrameInvalid: The answer is no exchangeInfo, lacks a symbol, or a needed filter is missing.
+        FrameInvalid: The answer is not an exchangeInfo, or lacks a symbol or a needed filter.
     """
     found = _by_symbol(body)
     missing = [symbol for symbol in symbols if symbol not in found]
@@ -82,7 +82,7 @@ def joined_rules(parts: Sequence[Any]) -> dict[str, Any]:
     """Return several exchangeInfo answers as one: the first, with the symbols of all.
 
     Raises:
-        FrameInvalid: One of them is no exchangeInfo.
+        FrameInvalid: One of them is not an exchangeInfo.
     """
     infos = [info for part in parts for info in _by_symbol(part).values()]
     return {**parts[0], "symbols": infos}

@@ -25,7 +25,7 @@ def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
     Most of a venue's symbols have another quote asset, and are then not parsed any further.
 
     Raises:
-        FrameInvalid: The answer is no exchangeInfo at all.
+        FrameInvalid: The answer is not an exchangeInfo at all.
     """
     infos = body.get("symbols") if isinstance(body, dict) else None
     if not isinstance(infos, list):
@@ -71,7 +71,7 @@ def parse_day_volumes(body: Any) -> dict[str, str]:
     An unreadable row is left out: its symbol then has no volume, and is not chosen.
 
     Raises:
-        FrameInvalid: The answer is no list of tickers.
+        FrameInvalid: The answer is not a list of tickers.
     """
     if not isinstance(body, list):
         raise FrameInvalid("ticker/24hr: no list")

@@ -50,7 +50,7 @@ class KrakenSide:
         """Set every level to its quantity, in order; zero removes.
 
         Raises:
-            ValueError, TypeError: A row is no level; the side is half changed.
+            ValueError, TypeError: A row is not a level; the side is half changed.
         """
         for price, qty in rows:
             key = self._sign * price_key(price)
@@ -111,7 +111,7 @@ class KrakenBook:
         """Build the book of a snapshot.
 
         Raises:
-            FrameInvalid: A row is no level, the sides cross, or the checksum differs.
+            FrameInvalid: A row is not a level, the sides cross, or the checksum differs.
         """
         self._depth = depth
         self.book_id = book_id

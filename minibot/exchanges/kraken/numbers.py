@@ -38,7 +38,7 @@ class Literal(str):
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 _decode = json.JSONDecoder(parse_float=Literal, parse_constant=_refuse).decode

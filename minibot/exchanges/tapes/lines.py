@@ -128,7 +128,7 @@ def symbol_of_snapshot(body: Any, seen: Callable[[], dict[str, int]]) -> str | N
     """Return the symbol of a snapshot: its own field, else the one with the nearest update ids.
 
     Raises:
-        FrameInvalid: The body is no snapshot.
+        FrameInvalid: The body is not a snapshot.
     """
     update_id = body.get("lastUpdateId") if isinstance(body, dict) else None
     if type(update_id) is not int:

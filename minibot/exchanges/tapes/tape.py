@@ -49,12 +49,12 @@ OPENING_BOOK_NS_MAX: Final = 10 * 10**9
 SKEW_SAMPLES: Final = 200
 
 MARK_BEGINS: Final = b'{"minibot":"'
-"""First characters of a recorder's mark, which is no message of the venue."""
+"""First characters of a recorder's mark, which is not a message of the venue."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
 _NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
-"""Errors of what is no JSON, or JSON of another form, where a message is expected."""
+"""Errors of what is not JSON, or JSON of another form, where a message is expected."""
 _RULES: Final = {"status": str, "baseAsset": str, "quoteAsset": str, "filters": list}
 """Fields of an exchangeInfo entry that playing its symbol needs, with their types."""
 _NS_DIGITS: Final = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
@@ -67,7 +67,7 @@ def open_text(path: Path) -> IO[bytes]:
         Refusal: The file does not exist, may not be read, or is none, such as a FIFO.
     """
     if path.exists() and not path.is_file():  # Reading a FIFO would never end.
-        raise Refusal(f"{path}: no regular file.", "Name a file that exists.")
+        raise Refusal(f"{path}: not a regular file.", "Name a file that exists.")
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == _GZIP_MAGIC

@@ -42,7 +42,7 @@ def try_targets(section: AlertsSection, secrets: Secrets) -> dict[str, Outcome]:
 
 
 def fault_of(name: str, section: AlertsSection, secrets: Secrets) -> str:
-    """Return the reason why a name is no target; empty for a target."""
+    """Return the reason why a name is not a target; empty for a target."""
     secret = (section.targets or {}).get(name)
     if secret is None:
         return ""

@@ -246,7 +246,7 @@ def address_of(name: str, secret: str, secrets: Secrets) -> str:
     scheme = _SCHEME.match(url)
     if scheme is None or scheme[1].lower() not in SCHEMES:
         raise Refusal(
-            f"alerts: {secret} is no address that {name} can have.",
+            f"alerts: {secret} is not an address that {name} can have.",
             f"It begins with one of: {', '.join(f'{each}://' for each in SCHEMES)}",
             4,
         )

@@ -286,7 +286,7 @@ def token_and_chat(url: str, secret: str) -> tuple[str, int]:
     found = _URL.match(url)
     if found is None:
         raise Refusal(
-            f"alerts.telegram: {secret} is no address of one Telegram chat.",
+            f"alerts.telegram: {secret} is not an address of one Telegram chat.",
             "It reads tgram://TOKEN/CHAT with the number of the chat.",
             4,
         )

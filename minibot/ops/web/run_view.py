@@ -171,7 +171,7 @@ class RunView:
             recorded, status = open_run(self.run_dir)
             span = Span.of(recorded, None)
             if not span.from_ms <= ts <= span.to_ms:
-                raise Refusal("this is no time of the run.", f"It goes from {span.text}.")
+                raise Refusal("this is not a time of the run.", f"It goes from {span.text}.")
             second = ts // 1000 * 1000
             with by_this_code(status):
                 found = snapshot_of_second(

@@ -152,7 +152,9 @@ class Trace:
         if found is not None:
             return found
         has = f"trades 1 to {len(self.trips)}" if self.trips else "no trade"
-        raise Refusal(f"{text!r} is no trade of this run, which has {has}.", "See: minibot report")
+        raise Refusal(
+            f"{text!r} is not a trade of this run, which has {has}.", "See: minibot report"
+        )
 
     def lot(self, text: str) -> int:
         """Return the fill that opened a lot, by the lot's number or by that fill's id.
@@ -168,7 +170,7 @@ class Trace:
             known = ", ".join(map(self.lot_name, lots[:LOTS_SHOWN])) or "none"
             more = len(lots) - LOTS_SHOWN
             known += f" and {more} more" if more > 0 else ""
-            raise Refusal(f"{text!r} is no lot of this run.", f"Its lots: {known}.")
+            raise Refusal(f"{text!r} is not a lot of this run.", f"Its lots: {known}.")
         return found[0]
 
 

@@ -133,7 +133,7 @@ def trade_story(
         why: The reason on record for a fill, by its number.
         quote_asset: The asset in which P&L is counted.
         carried: The position that the run started with, if it is part of the trade.
-        gain_before: Gain of a carried position in runs before, which is no part of this run's.
+        gain_before: Gain of a carried position in runs before, which is not part of this run's.
     """
     own = [(n, fills[n - 1]) for n in trip.fills]
     bought = [n for n, event in own if _side(event) == BUY]

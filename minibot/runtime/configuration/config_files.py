@@ -151,7 +151,7 @@ def _names(overlay: JsonObject, base: JsonObject, keys: list[str]) -> bool:
 def _base_path(path: Path, name: Any) -> Path:
     """Return the path of an overlay's base."""
     if not isinstance(name, str):
-        raise _no_base(path, name, "is no file's name")
+        raise _no_base(path, name, "is not a file's name")
     if why := escape_reason(name):
         raise _no_base(path, name, why)
     if "/" in name or "\\" in name or name in (".", ".."):
@@ -188,7 +188,7 @@ def _no_base(path: Path, name: Any, why: str) -> ConfigError:
 def _read_object(path: Path) -> tuple[JsonObject, str]:
     """Return the JSON object of a file, and the sha256 of its bytes."""
     if is_endless(path):
-        raise _refused(path, "is no regular file")
+        raise _refused(path, "is not a regular file")
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
@@ -228,7 +228,7 @@ def _bounded(digits: str) -> int:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -321,7 +321,7 @@ def _url_fault(text: str, secure: str, plain: str) -> str | None:
         url = urlsplit(text)
         port_is_fine = url.port is None or url.port > 0
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if url.scheme not in (secure, plain) or not url.hostname or not port_is_fine:
         return f"is no {secure} URL"
     if url.username or url.password or url.query or url.fragment or text != text.strip():

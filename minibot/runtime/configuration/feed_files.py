@@ -84,7 +84,7 @@ def _read(path: Path) -> list[tuple[int, str]]:
     if path.is_symlink():
         raise ValueError(f"{path.name}: is a link, which may point elsewhere tomorrow")
     if is_endless(path):
-        raise ValueError(f"{path.name}: is no regular file")
+        raise ValueError(f"{path.name}: is not a regular file")
     with path.open("rb") as file:
         data = file.read(FEED_BYTES_MAX + 1)
     if len(data) > FEED_BYTES_MAX:

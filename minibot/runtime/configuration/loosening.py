@@ -109,7 +109,7 @@ def loosening_violations(
 
 
 def number_of(value: Any) -> Decimal | None:
-    """Return a value, also one of text, as a number; None where it is no finite one."""
+    """Return a value, also one of text, as a number; None where it is not a finite one."""
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:

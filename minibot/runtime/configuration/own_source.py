@@ -93,7 +93,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         return
     try:
         if is_endless(path):
-            raise ValueError("is no regular file")
+            raise ValueError("is not a regular file")
         with path.open("rb") as file:
             data = file.read(SOURCE_BYTES_MAX + 1)
         if len(data) > SOURCE_BYTES_MAX:

@@ -40,7 +40,7 @@ def risk_policy() -> RiskPolicy:
     """Return the risk policy, read once for each process.
 
     Raises:
-        ConfigError: The file is missing, or is no policy: a bound whose key is misspelt or stands
+        ConfigError: The file is missing, or is not a policy: a bound whose key is misspelt or given
             twice would bound nothing.
     """
     try:
@@ -92,7 +92,7 @@ def policy_violations(
         try:
             is_beyond = value is not None and Fraction(value) > _limit(bound, cash)
         except (TypeError, ValueError) as error:
-            raise _no_policy(f"risk.{key} is no number") from error
+            raise _no_policy(f"risk.{key} is not a number") from error
         if is_beyond:
             words = f"allowed by {POLICY_PATH.name} for {name}: {_bound_text(bound, cash, whole)}"
             yield told(["risk", key], value, words, origin)
@@ -132,7 +132,7 @@ def _text(limit: Fraction) -> str:
 
 def _no_policy(why: str) -> ConfigError:
     return ConfigError(
-        f"{POLICY_PATH} is no risk policy: {why}.",
+        f"{POLICY_PATH} is not a risk policy: {why}.",
         (),
         "Restore it: a profile with risk.policy_version is bounded by it.",
     )

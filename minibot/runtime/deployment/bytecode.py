@@ -126,7 +126,7 @@ def _problem(path: Path) -> str | None:
     if tag != sys.implementation.cache_tag or not source.is_file():
         return None
     if not path.is_file():
-        return "is no file"
+        return "is not a file"
     data = path.read_bytes()
     if data[:4] != importlib.util.MAGIC_NUMBER or len(data) < HEAD_BYTES:
         return None

@@ -59,7 +59,7 @@ def code_sha256(project: Path, config: Mapping[str, bytes] | None = None) -> str
 def digests_below(project: Path, folder: str) -> dict[str, bytes]:
     """Return path -> sha256 of all `.py` and `.json` files below a folder, sorted by path.
 
-    A link to nothing, which some editors put beside a file with unsaved changes, is no file.
+    A link to nothing, which some editors put beside a file with unsaved changes, is not a file.
     """
     found: list[list[str]] = []
     # Hundreds of paths as text: as objects they take longer to list and sort than to hash.

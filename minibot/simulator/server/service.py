@@ -64,7 +64,7 @@ def make_server(settings: Settings) -> ExchangeServer:
     speed = _speed(settings)
     if not 1 <= settings.rate_per_s <= RATE_PER_S_MAX:
         allowed = f"a whole number from 1 to {RATE_PER_S_MAX}"
-        raise ConfigError(f"embedded.rate_per_s: {settings.rate_per_s} is no rate.", [allowed])
+        raise ConfigError(f"embedded.rate_per_s: {settings.rate_per_s} is not a rate.", [allowed])
     if settings.has_paper_account and settings.run is not None:
         allowed = "the bot itself calls no order endpoint: serve it without a run"
         raise ConfigError("embedded: a paper account together with a run.", [allowed])
@@ -92,7 +92,7 @@ def _speed(settings: Settings) -> Fraction:
         speed = Fraction(0)
     if not 0 < speed <= SPEED_MAX:
         raise ConfigError(
-            f"embedded.speed: {text!r} is no speed.", [f"a number above 0, at most {SPEED_MAX}"]
+            f"embedded.speed: {text!r} is not a speed.", [f"a number above 0, at most {SPEED_MAX}"]
         )
     if settings.is_rebased and speed != 1:
         allowed = "1, because the wall clock runs at it: leave --speed or --rebase-to-now out"

@@ -70,7 +70,7 @@ Row = tuple[int, Cells | BadRow]
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield (row number from 1, twelve cells or a bad row); a header is no row.
+    """Yield (row number from 1, twelve cells or a bad row); a header is not a row.
 
     Raises:
         Refusal: The file is missing, damaged or cut short, or has other columns.
@@ -191,7 +191,7 @@ def _placed_cells(places: Sequence[int], width: int, found: Cells) -> Cells | Ba
 
 
 def _digits_of_date(text: str) -> str:
-    """Return an ISO date as Unix milliseconds, UTC without a zone; empty if it is no date."""
+    """Return an ISO date as Unix milliseconds, UTC without a zone; empty if it is not a date."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

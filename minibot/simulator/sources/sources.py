@@ -62,7 +62,7 @@ def open_source(word: str, rate_per_s: int) -> Source:
     if kind == "generator" and rest:
         return _generator(word, rest, rate_per_s)
     raise ConfigError(
-        f"embedded.source: {word!r} is no source.",
+        f"embedded.source: {word!r} is not a source.",
         ["tape:FILE, tape:demo, klines:FILE, run:DIR or generator:SEED is allowed"],
     )
 

@@ -13,7 +13,7 @@ def _checked(rows: Any) -> list[Sequence[str]]:
     """Return levels that can be applied, all of them.
 
     Raises:
-        ValueError, TypeError: One is no pair of a price and a quantity.
+        ValueError, TypeError: One is not a pair of a price and a quantity.
     """
     for row in rows:
         if type(row) not in (list, tuple):  # Two characters would unpack too.

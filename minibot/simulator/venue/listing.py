@@ -34,7 +34,7 @@ def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None
     """Set one field of a symbol's filter; a filter that it lacks is added with that field.
 
     Raises:
-        ListingUnknown: No such symbol, or `filter`, `field` or `value` is no text.
+        ListingUnknown: No such symbol, or `filter`, `field` or `value` is not text.
     """
     info = _info(venue, symbol)
     name, field, value = (fields.get(key) for key in ("filter", "field", "value"))

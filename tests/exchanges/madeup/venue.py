@@ -88,7 +88,7 @@ def to_venue(symbol: str) -> str:
     for quote in QUOTES:
         if symbol.endswith(quote) and symbol != quote:
             return f"{symbol.removesuffix(quote)}:{quote}".lower()
-    raise ValueError(f"{symbol[:30]!r} is no symbol of {NAME}")
+    raise ValueError(f"{symbol[:30]!r} is not a symbol of {NAME}")
 
 
 def from_venue(name: str) -> str:

@@ -124,7 +124,7 @@ def test_data_grow_stale_in_the_metrics_while_the_market_role_is_silent(page: Se
 
 
 def test_run_whose_launcher_is_silent_is_down_and_its_age_is_told(page: Served) -> None:
-    """A status that the page calls stale is no run that goes on; an ended run has no age."""
+    """A status that the page calls stale is not a run that goes on; an ended run has no age."""
 
     def found_at(age_ms: int, ended: object = None) -> dict[str, list[float]]:
         known = Known(page.status() | {"ended": ended}, age_ms, {}, [], "binance", 0, 0)

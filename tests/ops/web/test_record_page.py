@@ -150,7 +150,7 @@ def test_open_trade_keeps_number_and_time_when_it_is_closed(tmp_path: Path) -> N
 
 
 def test_carried_position_has_an_id_and_the_time_of_its_oldest_lot(tmp_path: Path) -> None:
-    """No fill of this run has given it a number yet; its id is no trade's of this run."""
+    """No fill of this run has given it a number yet; its id is not a trade's of this run."""
     lot = {"lot_id": "a", "symbol": "SOLUSDT", "qty": "1", "price": "100", "cost": "100", "ts": 7}
     lots = [lot, lot | {"lot_id": "b", "ts": 9}]
     trades = trades_of(tmp_path, [], lots=lots)
@@ -215,4 +215,4 @@ def test_unknown_run_is_refused(tmp_path: Path) -> None:
     said = verb(tmp_path / "var", "page", "20200101_000000")
 
     assert said.code == 2
-    assert "no run id" in said.err
+    assert "not a run id" in said.err
