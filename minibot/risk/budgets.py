@@ -254,7 +254,6 @@ class Budgets:
         account = self.account
         if account.is_carried and unpriced != account.unpriced:
             account.set_unpriced(unpriced)
-            self._is_floor_known = False
         if account.is_on and not account.low <= equity <= account.high:
             account.on_equity(equity)
             self._is_floor_known = False

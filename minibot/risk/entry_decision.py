@@ -521,12 +521,15 @@ def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> in
     """Return the smallest value of an entry that can still be sold at its lowest stop.
 
     Below it the venue's least notional would refuse the sale, and the position would keep its slot.
-    It is 0 without a stop, and beside a position that can be sold.
+    It is 0 without a stop, and beside a position that can be sold. It is `UNBOUNDED` at a price of
+    so few steps that the hard stop would be at 0.
     """
     exit_rules, bounds, price = state.exits.rules, rules.market_bounds, market.ask
     plan = exit_rules.plan
     if plan.hard_share is not None:
         down: int | None = share_distance(price, plan.hard_share, rules.price_step)
+        if not plan.has_room(price, rules.price_step) and not _has_position(market):
+            return UNBOUNDED
     else:
         exits = market.exits or state.exits_of(market)
         down = stop_distance(exits, exit_rules, price, rules.price_step)

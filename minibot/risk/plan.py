@@ -128,6 +128,11 @@ class PlanRules:
         # A STOP leaves positions open too, whatever `at_end` says.
         self.is_on: bool = self.has_levels or profile.portfolio.carries
 
+    def has_room(self, price: int, price_step: int) -> bool:
+        """Return whether the hard stop of a purchase at a price is above 0; True without one."""
+        share = self.hard_share
+        return share is None or share_distance(price, share, price_step) < price
+
     def price_for(self, entry: int, gain: int, price_step: int) -> int:
         """Return the lowest price at which a sale brings a gain after both fees, in whole steps.
 

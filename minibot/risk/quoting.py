@@ -8,6 +8,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up
+from minibot.events.reasons import MIN_NOTIONAL
 from minibot.risk.checks import AT_LEAST, Checklist, Gate, Row
 from minibot.risk.drafts import AllowedIntent, Verdict, approve, bound_by_signal
 from minibot.risk.order_counts import count_rows
@@ -48,13 +49,16 @@ def judge_quote(
 ) -> bool:
     """Return whether the venue's rules allow a quote; if not, the checks hold the reason.
 
-    The executor judges the band around the average price.
+    Its own price has to leave room for the hard stop, as a size is judged at the ask. The executor
+    judges the band around the average price.
     """
     bounds = rules.limit_bounds
     has_room = checks.judge(count_rows(state, market, rules, 0))
     checks.judge(quote_rows(rules, qty, price))
     refusal = rules.trigger_refusal(price) or bounds.value_refusal(cost_up(qty, price))
     refusal = refusal or bounds.qty_refusal(qty)
+    if refusal is None and not state.exits.rules.plan.has_room(price, rules.price_step):
+        refusal = MIN_NOTIONAL
     if refusal is not None:
         checks.fail_last(refusal)
     return has_room and refusal is None

@@ -211,6 +211,21 @@ def test_executor_judges_lineage_before_anything_is_said() -> None:
         desk.execution.process(event, 1, desk.ts)
 
 
+def test_repeated_intent_is_a_duplicate_until_the_millisecond_of_its_end() -> None:
+    """An id is not forgotten before its order would have expired."""
+    desk = executor()
+    ts, ttl_ms = desk.ts, desk.profile["execution"]["order_ttl_market_ms"]
+    desk.intent("BUY", "1")
+    (first,) = desk.events("order_intents")
+    desk.tick(after_ms=ttl_ms - 1)
+
+    again = desk.put(
+        "order_intents", first.payload, cause_ids=first.cause_ids, tick_seq=first.tick_seq, ts=ts
+    )
+
+    assert results(again) == [("REJECTED", "duplicate")]
+
+
 @pytest.mark.row("D-42")
 def test_same_client_order_id_twice_trades_once() -> None:
     """A repeated client order id gives one order; the repeat has its own order id (F75)."""

@@ -23,6 +23,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.resting_exits import levels_of, missing
 from tests.risk.desk import (
     HASH,
+    OTHER,
     RUN_ID,
     SYMBOL,
     Desk,
@@ -226,6 +227,40 @@ def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
 
     assert actions(found) == [said]
     assert [replace.qty for replace in of(found, OrderReplace)] == ["10.000"]
+
+
+def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
+    """Of two trails that may move, the second would take that order, so it stays."""
+    rate = {"risk__orders_per_minute_soft": 6, "risk__orders_per_minute_hard": 6}
+    one = desk(**rate, **TRAIL, risk__stop_bps=None, risk__take_profit_bps=None)
+    one.instrument(OTHER)
+    one.bar("100", "100", "100", "100", symbol=OTHER)
+    for symbol in (SYMBOL, OTHER):
+        one.tick("99.99", "100", trade="100", symbol=symbol)
+        one.signal("BUY", symbol=symbol)
+        one.tick(symbol=symbol)
+
+    moved = [
+        actions(one.tick("104", "104.01", trade="104", symbol=symbol, after_ms=after_ms))
+        for symbol, after_ms in ((SYMBOL, 45_000), (OTHER, 100))
+    ]
+
+    assert moved == [[("PROTECT", "protected")], []]
+
+
+def test_exit_of_a_triggered_order_names_the_intent_as_its_cause() -> None:
+    """Who asks why it was sold is led to the order that rested."""
+    one = held()
+    (intent,) = [
+        event
+        for event in one.events("order_intents")
+        if event.to_json()["payload"]["side"] == "SELL"
+    ]
+
+    said = one.tick("102", "102.01", trade="102")
+
+    (left,) = [event for event in said if event.type == "risk_action"]
+    assert intent.id in (left.cause_ids or ())
 
 
 def test_partial_fill_of_a_triggered_leg_leaves_no_other_leg_and_sells_the_rest() -> None:

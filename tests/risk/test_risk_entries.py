@@ -223,6 +223,50 @@ def test_same_signal_twice_gives_one_order() -> None:
     assert len(made.events("order_intents")) == 1
 
 
+SMALLEST = "0.00000001"
+
+
+def coins(**changes: Any) -> Desk:
+    """Return a desk in a market whose price step is the smallest there is."""
+    made = Desk(config(risk__order_notional="20", **changes))
+    most = {"qty_max": "90000000000", "market_qty_max": "90000000000", "price_max": "1"}
+    least = {"price_min": SMALLEST, "qty_increment": "1", "qty_min": "1", "notional_min": "1"}
+    made.instrument(price_increment=SMALLEST, **least, **most)
+    return made
+
+
+def touch(made: Desk, price: str) -> None:
+    """Show a touch of one price, with billions of coins at it."""
+    made.tick(price, price, bid_qty="1000000000000", ask_qty="1000000000000")
+
+
+def test_deviation_counts_in_prices_of_a_few_steps() -> None:
+    """One step above a close of eight is an eighth of it, beyond a percent."""
+    made = coins(risk__reference_deviation_bps_max=100)
+    made.bar(*["0.00000008"] * 4)
+    touch(made, "0.00000009")
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "reference_deviation")]
+
+
+@pytest.mark.parametrize(
+    ("price", "kinds"), [(SMALLEST, ["BLOCK"]), ("0.00000002", ["ALLOW"])], ids=["one", "two"]
+)
+def test_entry_whose_hard_stop_would_be_at_zero_is_refused(price: str, kinds: list[str]) -> None:
+    """A stop is at least one step below: at a price of one step nothing could trigger it."""
+    made, resting = [coins(risk__hard_stop_bps="1000") for _ in "ab"]
+    for each in (made, resting):
+        each.bar(*["0.00000003"] * 4)
+    touch(made, price)
+    touch(resting, "0.00000003")
+
+    said = [made.signal("BUY"), resting.signal("BUY", horizon_ms=5_000, limit_price=price)]
+
+    assert [[kind for kind, _ in actions(each)] for each in said] == [kinds, kinds]
+    if kinds == ["BLOCK"]:
+        assert {reason for each in said for _, reason in actions(each)} == {"min_notional"}
+
+
 def test_memory_of_signals_does_not_outlast_their_age_limit() -> None:
     """Remembered signals are dropped at the age limit, so the state does not grow."""
     made = desk()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import UNIT, amount_text, cost_up
 from minibot.risk.ladder import is_too_small, parts_of
-from tests.risk.desk import Desk, actions, config, fills, intents
+from tests.risk.desk import SYMBOL, Desk, actions, config, fills, intents
 from tests.risk.test_risk_plan import opened_ts
 
 LADDER: dict[str, Any] = {
@@ -89,6 +89,18 @@ def test_second_rung_below_the_first_sells_its_own_part_first() -> None:
     assert to(one, "103.00", "103.99") == [("EXIT", "ladder_target")]
     assert to(one, "104.00", "105.00") == [("EXIT", "ladder_target")]
     assert sold(one) == [("3.000", "103.00"), ("5.000", "104.00")]
+
+
+def test_part_of_exactly_the_least_quantity_has_its_rung() -> None:
+    """Half of 0.2 is all that the venue takes at least, and is sold alone."""
+    one = Desk(config(**LADDER, risk__order_notional="20")).ready()
+    one.instrument(qty_min="0.100")
+    one.tick("100", "100", trade="100")
+    one.buy()
+    plan = one.risk._state.exits.of(SYMBOL).plan
+
+    assert plan is not None
+    assert plan.rungs() == [102 * UNIT, 104 * UNIT]
 
 
 def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:

@@ -181,6 +181,16 @@ def test_share_of_a_symbol_that_is_held_takes_no_further_position() -> None:
     assert bought(made.signal("BUY")) == ["18.000"]
 
 
+def test_bound_that_cuts_more_than_the_venues_largest_position_is_named() -> None:
+    """Fifteen coins may be held, but the limit of a position leaves five of the twenty wanted."""
+    made = desk(**SHARE, risk__position_notional_max="500")
+    made.instrument(position_max="15")
+    made.tick(**FLAT)
+    said = made.signal("BUY")
+
+    assert (bought(said), bound(said)) == (["5.000"], ("position_notional", "500.00000000"))
+
+
 def test_share_of_nothing_is_refused_by_its_name() -> None:
     """A budget in use leaves nothing, and says so."""
     lot = {"symbol": OTHER, "qty": "50", "price": "100", "ts": 1}

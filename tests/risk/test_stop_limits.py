@@ -450,6 +450,21 @@ def test_order_that_is_refused_is_sent_again_at_once_then_a_second_later() -> No
     assert sent == [1, 0, 1]
 
 
+def test_order_that_is_refused_after_an_accepted_one_is_sent_again_at_once() -> None:
+    """An accepted order ends the count of refusals; the first one behind it waits for nothing."""
+    one = desk()
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick(ask_qty="4")
+    one.put("market_ticks", instrument(ask_percent_up="1.01"))
+
+    refused = one.tick(trade="100")
+    again = one.tick(trade="100", after_ms=1)
+
+    assert ("REJECTED", "price_band") in results(refused)
+    assert len(of(again, OrderReplace)) == 1
+
+
 @pytest.mark.parametrize(("most", "qty"), [("1020", "10.000"), ("1019.99", "9.999")])
 def test_pair_rests_for_no_more_than_its_target_may_sell(most: str, qty: str) -> None:
     """The venue's largest value is judged at the target, which is worth more than the stop."""

@@ -49,6 +49,17 @@ def left(one: Desk, *bids: str) -> list[tuple[str, str]]:
     return actions(said)
 
 
+def test_wish_without_a_limit_is_not_judged_by_one() -> None:
+    """A check of a limit that nobody gave would mislead who reads it."""
+    (allowed,) = [
+        each for each in desk().signal("BUY", stop_price="97") if each.type == "risk_action"
+    ]
+
+    names = [check["name"] for check in allowed.to_json()["payload"]["checks"]]
+    assert "wished_stop" in names
+    assert "wished_limit" not in names
+
+
 @pytest.mark.parametrize("exits_at", ["role", "venue"])
 def test_stop_of_the_strategy_sells_before_the_hard_stop(exits_at: str) -> None:
     """A stop of 97 above the hard stop of 90 is in force, and named by the exit."""
