@@ -532,6 +532,20 @@ def test_key_off_leaves_states_events_and_checks_as_they_were() -> None:
         assert word not in text
 
 
+def test_fill_at_the_end_of_the_run_rests_no_order() -> None:
+    """A fill at the announced time itself rests nothing, one a millisecond before it does."""
+    said = []
+    for until in (100, 101):
+        one = desk(portfolio__at_end="carry")
+        one.tick("99.99", "100", trade="100")
+        one.signal("BUY")
+        one.put("control", RunEnding(who="launcher", why="duration", until_ts=one.ts + until))
+        said.append(one.tick(after_ms=100))
+
+    assert [len(fills(each)) for each in said] == [1, 1]
+    assert [actions(each) for each in said] == [[], [("PROTECT", "protected")]]
+
+
 def ending(one: Desk) -> RunEnding:
     return RunEnding(who="launcher", why="duration", until_ts=one.ts + 10_000)
 

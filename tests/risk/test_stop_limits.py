@@ -321,6 +321,21 @@ def test_entry_that_still_buys_is_cancelled_once_with_the_gap() -> None:
     assert [result for result, _ in results(said) if result == "CANCEL_REJECTED"] == []
 
 
+def test_entry_is_cancelled_with_a_gap_whose_rest_is_too_small_to_be_sold() -> None:
+    """The trigger withdraws what an entry may still buy also where no sale of the rest does."""
+    one = desk()
+    one.first = "fills"
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick(ask_qty="4")
+    one.tick(ask_qty="0")
+
+    said = one.tick("98.80", "98.82", ask_qty="0", trade="99", bid_qty="3.95")
+
+    assert actions(said) == [("EXIT", "stop_loss"), ("BLOCK", "min_notional")]
+    assert ("CANCELLED", "withdrawn") in results(said)
+
+
 # --- the target -----------------------------------------------------------------------------------
 
 
