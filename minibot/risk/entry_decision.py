@@ -198,7 +198,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
 
 
 def entry_rows(
-    state: RiskState, market: Market, signal: SignalMessage, left: Headroom
+    state: RiskState, market: Market, signal: SignalMessage, left: Headroom, is_taken: bool = False
 ) -> tuple[Row, ...]:
     """Return the checks that an entry has to pass before it is sized.
 
@@ -207,6 +207,7 @@ def entry_rows(
         market: The market of the signal.
         signal: The BUY signal.
         left: Use and headroom of each limit.
+        is_taken: Whether a quoted entry is now bought at the market.
     """
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
@@ -232,6 +233,8 @@ def entry_rows(
     levels = NO_ROWS if signal.wish is None else level_rows(signal.wish, market, exits)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
+    is_quoted = state.quotes.rules.is_on or (signal.wish is not None and signal.wish.limit > 0)
+    is_bought_at_ask = has_touch and (is_taken or not is_quoted)
     return (
         # The end of the run, the operator, universe and regime; a signal that is not new.
         (_ending_gate(until), until is not None, False),
@@ -253,7 +256,7 @@ def entry_rows(
         (POSITIONS, _count(positions, symbol) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
-        (STOP_AT_ASK, _stop_at_ask(state, market, signal) if has_touch else NOT_ASKED, market.bid),
+        (STOP_AT_ASK, _stop_at_ask(state, market) if is_bought_at_ask else NOT_ASKED, market.bid),
         # The book of the venue itself.
         *sides,
         # The deviation needs a closed bar.
@@ -412,16 +415,15 @@ def _has_position(market: Market) -> bool:
     return market.qty > 0 and not is_scrap(market)
 
 
-def _stop_at_ask(state: RiskState, market: Market, signal: SignalMessage) -> int:
+def _stop_at_ask(state: RiskState, market: Market) -> int:
     """Return the highest stop of a first purchase at the ask, if the bid has reached it.
 
-    Such a purchase would be sold with the next tick, for the price of the spread. Else, and where
-    a purchase rests at its own side, it is `NOT_ASKED`.
+    Such a purchase would be sold with the next tick, for the price of the spread. Else it is
+    `NOT_ASKED`.
     """
     exits, exit_rules = market.exits or state.exits_of(market), state.exits.rules
     rules, plan, ask = market.rules, exit_rules.plan, market.ask
-    is_quoted = state.quotes.rules.is_on or (signal.wish is not None and signal.wish.limit > 0)
-    if rules is None or is_quoted or _has_position(market):
+    if rules is None or _has_position(market):
         return NOT_ASKED
     step = rules.price_step
     down = stop_distance(exits, exit_rules, ask, step)

@@ -322,9 +322,19 @@ def again_rows(state: RiskState, quote: Quote, requotes: int) -> tuple[Row, ...]
     )
 
 
-def rest_rows(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> tuple[Row, ...]:
-    """Return the checks that the rest of an entry has to pass before it is sized again."""
-    rows = entry_rows(state, market, quote.signal, verdict.left)
+def rest_rows(
+    state: RiskState, market: Market, quote: Quote, verdict: Verdict, is_taken: bool
+) -> tuple[Row, ...]:
+    """Return the checks that the rest of an entry has to pass before it is sized again.
+
+    Args:
+        state: The state.
+        market: The market of the entry.
+        quote: The entry.
+        verdict: The undecided action.
+        is_taken: Whether the rest is bought at the market.
+    """
+    rows = entry_rows(state, market, quote.signal, verdict.left, is_taken)
     return (
         (REST_COST, cost_up(quote.rest, market.ask), quote.cost - quote.spent),
         # A used-up order rate ends the entry, not the run.
@@ -362,7 +372,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     if not is_last or not state.quotes.rules.takes:
         checks.judge(again)
     if not checks.reason:
-        checks.judge(rest_rows(state, market, quote, verdict))
+        checks.judge(rest_rows(state, market, quote, verdict, is_last))
     if checks.reason or rules is None or not is_tradable(rules):
         return [action(state, BLOCK, checks.reason, verdict)]
     # The whole entry, with the quantity bought so far, may not cost more than `cost`.

@@ -32,6 +32,7 @@ from tests.risk.desk import (
     Desk,
     actions,
     check_of,
+    check_text,
     config,
     fills,
     instrument,
@@ -340,6 +341,20 @@ def test_taken_entry_buys_its_rest_at_the_market() -> None:
     assert (intent.order_type, intent.qty) == ("MARKET", "5.999")
     assert [(fill.qty, fill.price) for fill in fills(one.tick())] == [("5.999", "100.00")]
     assert one.risk.facts()["open_orders"] == 0
+
+
+def test_entry_is_not_taken_where_the_bid_has_reached_its_stop() -> None:
+    """Bought at the ask it would be sold with the next tick; a cent higher it is bought."""
+    stop = {"risk__stop_bps": "100"}
+
+    said = quoted(risk__maker_end="take", **stop).tick("99.00", "100.01", after_ms=LIFE_MS)
+    above = quoted(risk__maker_end="take", **stop).tick("99.01", "100.01", after_ms=LIFE_MS)
+
+    assert actions(said) == [("BLOCK", "spread_limit")]
+    (end,) = [event for event in said if isinstance(event.payload, RiskAction)]
+    assert check_text(end, "stop_at_ask") == "99.00000000 / 99.00000000"
+    assert intents(said) == []
+    assert actions(above) == [("ALLOW", "quote_taken")]
 
 
 def test_last_quote_stays_until_its_time_is_up() -> None:

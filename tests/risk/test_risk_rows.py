@@ -219,7 +219,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.late_rows(world.state, world.quote)
     ),
     (requoting, "rest_rows"): lambda module, world: judged(
-        module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
+        module.rest_rows(world.state, world.market, world.quote, verdict_of(world), False)
     ),
     (campaign, "campaign_rows"): lambda module, world: judged(
         module.campaign_rows(
