@@ -328,14 +328,14 @@ class Plan:
         step = self._step
         self.own = raised(self.own, stop, step)
         self.own_target = target // step * step or NEVER
-        if not gap and not share:
-            return
-        nearest = trail_distance(gap, share, max(peak, self.own_peak), step)
-        if not self.has_trail or self.own_distance() > nearest:
-            self.own_gap, self.own_share, self.own_peak = gap, share, peak
-        elif peak > self.own_peak:
-            self.own_peak = peak
-        self._raise_own()
+        if gap or share:
+            nearest = trail_distance(gap, share, max(peak, self.own_peak), step)
+            if not self.has_trail or self.own_distance() > nearest:
+                self.own_gap, self.own_share, self.own_peak = gap, share, peak
+            elif peak > self.own_peak:
+                self.own_peak = peak
+        if self.has_trail:  # New filters may allow a stop nearer to its peak.
+            self._raise_own()
 
     @property
     def has_trail(self) -> bool:

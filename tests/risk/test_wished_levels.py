@@ -74,6 +74,17 @@ def test_stop_of_the_strategy_sells_before_the_hard_stop(exits_at: str) -> None:
         assert exits == [("EXIT", "signal_stop")]
 
 
+def test_trail_is_as_near_as_wanted_again_once_the_venue_has_finer_steps() -> None:
+    """Steps of one leave a stop one below its peak; with steps of a cent it rises to a half."""
+    one = bought(desk(), trail_distance="0.5")
+    one.instrument(price_increment="1")
+    assert left(one, "110") == []
+    one.instrument(price_increment="0.01")
+
+    assert left(one, "109.51") == []
+    assert left(one, "109.50") == [("EXIT", "signal_stop")]
+
+
 @pytest.mark.parametrize("limit", [{}, {"limit_price": "99.99"}])
 @pytest.mark.parametrize("entry", [{}, MAKER])
 @pytest.mark.parametrize("is_restarted", [False, True])
