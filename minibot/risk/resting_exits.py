@@ -183,9 +183,11 @@ def _rest(
     checks.judge(rest_rows(state, market, qty, levels, verdict))
     least = stop if stop is not None else target or 0
     refusal = bounds.value_refusal(cost_up(qty, least)) or bounds.qty_refusal(qty)
+    for price in (stop, target, limit):
+        if price is not None and refusal is None:
+            refusal = rules.trigger_refusal(price)
     if limit is not None and refusal is None:
-        refusal = rules.trigger_refusal(limit)
-        refusal = refusal or rules.limit_bounds.value_refusal(cost_up(qty, limit))
+        refusal = rules.limit_bounds.value_refusal(cost_up(qty, limit))
     if refusal is not None:
         checks.fail_last(refusal)
     if checks.reason:

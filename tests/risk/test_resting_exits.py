@@ -532,6 +532,22 @@ def test_key_off_leaves_states_events_and_checks_as_they_were() -> None:
         assert word not in text
 
 
+@pytest.mark.parametrize("bounds", [{"price_min": "99.50"}, {"price_max": "101"}])
+def test_level_out_of_the_venues_range_is_refused_once_and_watched(bounds: dict[str, str]) -> None:
+    """No order is sent that the executor would reject again and again; risk sells by the bid."""
+    one = desk()
+    one.instrument(**bounds)
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+
+    said = one.tick() + one.tick(after_ms=60_000)
+    sold = one.tick("98.99", "99.01")
+
+    assert actions(said) == [("BLOCK", "price_range")]
+    assert intents(said) == []
+    assert actions(sold) == [("EXIT", "stop_loss")]
+
+
 def test_fill_at_the_end_of_the_run_rests_no_order() -> None:
     """A fill at the announced time itself rests nothing, one a millisecond before it does."""
     said = []
