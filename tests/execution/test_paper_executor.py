@@ -226,6 +226,17 @@ def test_repeated_intent_is_a_duplicate_until_the_millisecond_of_its_end() -> No
     assert results(again) == [("REJECTED", "duplicate")]
 
 
+@pytest.mark.parametrize(("side", "shown"), [("BUY", "7.000"), ("SELL", "5.000")])
+def test_fill_reports_the_size_displayed_on_the_side_that_it_takes(side: str, shown: str) -> None:
+    """A purchase takes from the ask's seven coins, a sale from the bid's five."""
+    desk = executor()
+    desk.intent(side, "1")
+
+    (fill,) = fills(desk.tick(bid_qty="5", ask_qty="7"))
+
+    assert fill.displayed_qty == shown
+
+
 @pytest.mark.row("D-42")
 def test_same_client_order_id_twice_trades_once() -> None:
     """A repeated client order id gives one order; the repeat has its own order id (F75)."""

@@ -32,6 +32,8 @@ def test_reentry_is_cut_to_what_the_campaign_may_still_lose_and_the_stop_stays()
     one = desk(risk__order_notional="500", risk__campaign_loss_max="60")
 
     assert at(one, "100") == [("REDUCE", "reduced")]
+    first = one.events("risk_actions")[0]
+    assert check_of(first, "campaign_loss_at_stop")["value"] == "29.99000004"
     assert at(one, "98") == [("REDUCE", "reduced")]
     cut = one.events("risk_actions")[-2]
     assert check_of(cut, "campaign_at_risk")["value"] == "29.99000000"

@@ -49,6 +49,13 @@ def left(one: Desk, *bids: str) -> list[tuple[str, str]]:
     return actions(said)
 
 
+def test_trail_of_the_least_distance_follows_by_one_step() -> None:
+    """A ten-thousandth of a basis point is a trail: behind a peak of 101 it sells at 100.98."""
+    one = bought(desk(), trail_bps="0.0001")
+
+    assert left(one, "101", "100.98") == [("EXIT", "signal_stop")]
+
+
 def test_wish_without_a_limit_is_not_judged_by_one() -> None:
     """A check of a limit that nobody gave would mislead who reads it."""
     (allowed,) = [
