@@ -48,7 +48,7 @@ def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
     if market != wanted:
         raise Refusal(
             f"{run_dir.name} played a {market} market, not a {wanted} one as the last run named.",
-            "Train on runs of one kind alone.",
+            "Train on runs of one kind only.",
         )
     contracts = Contracts.of_project()
     roles = Roles.of_project()
@@ -78,7 +78,10 @@ def _own_run(run_dir: Path, runs_root: Path) -> Manifest:
     if run_dir.resolve().parent != runs_root.resolve():
         raise Refusal(f"{run_dir} is not a run of {runs_root}.", "Train on runs of this var alone.")
     if not (run_dir / SEAL_FILE).exists():
-        raise Refusal(f"{run_dir.name} is not sealed.", "Wait for its end, or start a run once.")
+        raise Refusal(
+            f"{run_dir.name} is not sealed.",
+            "Wait for its end; if it was interrupted, the next start seals it.",
+        )
     manifest = Manifest.load(run_dir)
     if manifest.run_id != run_dir.name:
         raise Refusal(

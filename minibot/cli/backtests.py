@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the sub-verb; 0 when it succeeds."""
     is_pair = arguments.what in ("show", "compare") and len(arguments.ids) == SIDES
     if arguments.html and not is_pair:
-        raise Refusal("--html makes a page of two.", "Give it beside: minibot backtests show A B")
+        raise Refusal("--html compares two.", "Use: minibot backtests show A B --html")
     if is_pair:
         return show_pair(arguments, arguments.ids, OF_BACKTESTS)
     wanted, do = _DOING[arguments.what]
@@ -150,7 +150,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _prune(arguments: argparse.Namespace) -> None:
     if arguments.keep < 0:
-        raise Refusal(f"--keep {arguments.keep} is less than nothing.", "Give 0 or more.")
+        raise Refusal(f"--keep {arguments.keep} is below 0.", "Give 0 or more.")
     gone = store.prune(var_of(arguments), arguments.keep)
     lines = [f"removed {name}" for name in gone]
     show(arguments, {"removed": gone}, [*lines, f"{counted(len(gone), 'backtest')} removed"])

@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--exchange",
         action="store_true",
-        help="meet the host itself: compare all it sends with what is written down of it",
+        help="contact the host itself: compare all that it sends with what is recorded of it",
     )
     command.add_argument(
         "--minutes",

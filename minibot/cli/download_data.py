@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = list(_wanted(arguments, venue))
     if arguments.source == "archive" and venue.archive is None:
         why = f"--source archive: {venue.name} publishes no files; its klines come by REST"
-        raise ConfigError("download-data: nothing was asked for.", [why])
+        raise ConfigError("download-data: nothing was requested.", [why])
     var = var_of(arguments)
     archive = rest = None
     try:
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.source != "archive":
             rest = heeding_rest(config, var.root, arguments.rest_url)
     except ValueError as error:
-        raise ConfigError("download-data: an address is none.", [str(error)]) from error
+        raise ConfigError("download-data: an address cannot be used.", [str(error)]) from error
     root = var.root / "data"
     share = config.exchange.weight_share_max_percent
     budget = WeightBudget(share, venue.limits.weight_per_minute)
@@ -121,7 +121,7 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     elif start < 0:
         wrong.append(f"--from {arguments.start!r}: before 1970-01-01")
     if wrong or start is None or end is None:
-        raise ConfigError("download-data: nothing was asked for.", wrong)
+        raise ConfigError("download-data: nothing was requested.", wrong)
     return [
         Wanted(symbol, name, start, min(end, now_ts)) for symbol in symbols for name in intervals
     ]

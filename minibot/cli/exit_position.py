@@ -45,6 +45,6 @@ def _require_held(var: Var, symbol: str) -> None:
         return
     if not held.has_lots(symbol):
         raise Refusal(
-            f"{run_id} holds nothing in {symbol}: nothing to close, nothing was asked for.",
+            f"{run_id} holds nothing in {symbol}: there is nothing to close, and nothing was sent.",
             "See what it holds: minibot status",
         )

@@ -163,7 +163,7 @@ def _rules(rest: Rest, symbols: list[str], url: str) -> bytes:
         return rest.rules_text(symbols)
     except RestError as error:
         raise Refusal(
-            f"{url}: the rules of {', '.join(symbols)} could not be had ({error}).",
+            f"{url}: the rules of {', '.join(symbols)} could not be fetched ({error}).",
             "Is the address right, is every symbol listed? See: minibot doctor",
         ) from error
 

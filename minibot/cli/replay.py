@@ -123,12 +123,12 @@ def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) 
 def _require_whole(arguments: argparse.Namespace) -> None:
     """Refuse flags that the answer would silently ignore."""
     if arguments.graph and arguments.set:
-        raise Refusal("--graph is of the run as it was.", "Leave --set out.")
+        raise Refusal("--graph shows the run as recorded.", "Leave --set out.")
     narrowing = ("from_time", "to_time", "until", "role", "zone")
     if any(getattr(arguments, name) is not None for name in narrowing):
         what = "the graph" if arguments.graph else "a changed profile"
         raise Refusal(
-            f"{what} is of the whole run, its times in UTC.",
+            f"{what} covers the whole run, with times in UTC.",
             "Leave --from, --to, --until, --role and --zone out.",
         )
 

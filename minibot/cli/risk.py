@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             with by_this_code(status), progress_bar("going to that time") as progress:
                 headroom = headroom_at(recorded, now_ms, progress)
         except Refusal as refusal:  # Tier and locks are on record all the same.
-            say(f"note: nothing is known of what is left: {refusal}")
+            say(f"note: what is left of the limits is unknown: {refusal}")
     document = risk_of(recorded, now_ms, headroom)
     if arguments.json:
         show_json(document)

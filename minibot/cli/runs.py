@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         raise Refusal(f"{said}.", "See: minibot runs")
     if arguments.html and count != SIDES:
-        raise Refusal("--html makes a page of two.", "Give it beside: minibot runs show A B")
+        raise Refusal("--html compares two.", "Use: minibot runs show A B --html")
     if count == SIDES:
         return show_pair(arguments, arguments.names, OF_RUNS)
     if count:

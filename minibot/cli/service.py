@@ -102,7 +102,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
 
     evening, zone = arguments.every_evening, arguments.zone
     if time_of_day(evening) is None:
-        raise Refusal(f"--every-evening {evening}: expected a time of day.", "As 22:00.")
+        raise Refusal(f"--every-evening {evening}: expected a time of day.", "For example 22:00.")
     zone_of(zone)
     take_profile(arguments)
     config = profile_of_start(arguments, *own_var(arguments))

@@ -238,7 +238,7 @@ def _put(out: Path, lines: Iterable[Line], count: Any) -> None:
         raise
     if not count():
         out.unlink()
-        raise Refusal(f"{out}: not a line was left to write.", "See: minibot tape info FILE")
+        raise Refusal(f"{out}: no line is left to write.", "See: minibot tape info FILE")
 
 
 def _target(arguments: argparse.Namespace) -> Path:

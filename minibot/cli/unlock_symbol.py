@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     if not is_locked(Recorded.open(run_dir), symbol, now_ms):
         raise Refusal(
-            f"no operator locks {symbol} in {run_id}: nothing was asked for.",
+            f"no operator locks {symbol} in {run_id}: nothing was sent.",
             "A limit's lock ends by itself; see: minibot risk",
         )
     said = f"the operator's lock of {symbol} ends; locks of limits stay"

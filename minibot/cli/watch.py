@@ -97,7 +97,7 @@ def statuses_of(var: Var, run_id: str, first_s: float = math.inf) -> Iterator[Js
             if known is not None and _aged(known)["is_stale"]:
                 found = found or known
             elif found is None and known is None and heard_s - begun_s > first_s:
-                raise Refusal(f"{run_id} has told no status.", "See: minibot health")
+                raise Refusal(f"{run_id} has reported no status.", "See: minibot health")
         if found is not None:
             known = found
             yield _aged(found)

@@ -59,7 +59,7 @@ class Treatment:
             if value not in CHOICES[name]
         ]
         if wrong:
-            raise ConfigError("treatment of data: a word that is none.", wrong)
+            raise ConfigError("treatment of data: unknown word.", wrong)
 
     def of(self, code: str) -> str:
         """Return the treatment of a kind of trouble; damage is always refused."""

@@ -111,7 +111,7 @@ def result_of(future: Future[Result]) -> Result:
 
 
 def _died() -> Refusal:
-    return Refusal("a worker process died, perhaps for want of memory.", "Try again with --jobs 1.")
+    return Refusal("a worker process died, perhaps for lack of memory.", "Try again with --jobs 1.")
 
 
 def in_parallel(

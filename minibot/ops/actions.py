@@ -55,7 +55,7 @@ def act(
             is damaged.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
-        raise Refusal(f"{kind[:40]!r} is nothing that can be asked.", "See: /api/v1/openapi.json")
+        raise Refusal(f"{kind[:40]!r} is not an action.", "See: /api/v1/openapi.json")
     running = require_killable(var) if kind == KILL else require_running(var)
     if running != run_id:
         raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)

@@ -118,4 +118,4 @@ class BackupService:
             if size >= LARGE_BYTES:
                 self._ended.wait(PIECE_PAUSE_S)
         elif time.monotonic() > end_s:
-            raise Transient("given up at the end of the run; nothing counts of it")
+            raise Transient("abandoned at the end of the run; it does not count")

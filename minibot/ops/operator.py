@@ -49,7 +49,7 @@ def require_killable(var: Var, patience_s: float | None = None) -> str:
 def ended(run_id: str) -> Refusal:
     """Return the refusal of a verb for a run whose roles have ended."""
     return Refusal(
-        f"{run_id} has ended and is being sealed: nothing is left to act.",
+        f"{run_id} has ended and is being sealed: nothing can act on it any more.",
         "See how it ended: minibot status",
         NOT_RUNNING,
     )

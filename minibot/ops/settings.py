@@ -153,7 +153,9 @@ def stage(
         values = {key: value_of(config.raw, key) for key in wished}
         changed = {key: value for key, value in values.items() if now.value(key) != value}
         if not changed and not gone:
-            raise Refusal("nothing changes: these values hold already.", "See: minibot settings")
+            raise Refusal(
+                "nothing changes: these values are already in force.", "See: minibot settings"
+            )
         before = {key: now.value(key) for key in (*changed, *gone)}
         words = spoken(why)
         change = Change(wall_ms(), who, words, now.own.profile, changed, tuple(gone), before)

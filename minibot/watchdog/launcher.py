@@ -161,7 +161,7 @@ def _held(var: Var) -> Refusal:
     refuse_living(var)  # It may have begun since the first look.
     if is_deploying(PROJECT):
         return Refusal(
-            f"a deployment is going on, which holds {var.lock}: code never changes under a run.",
+            f"a deployment is in progress and holds {var.lock}: code never changes under a run.",
             "Wait for its end. See: minibot stage status",
         )
     return Refusal(
@@ -232,8 +232,8 @@ def _refuse_unlisted(config: Config) -> None:
     """
     if config.code.require_manifest and not listed.is_on:
         raise Refusal(
-            "the profile allows listed code alone (code.require_manifest), and this was not seen "
-            "before the first import, so this process has not been held to the list.",
+            "the profile allows only listed code (code.require_manifest), but that was read after "
+            "the first import, so this process was not checked against the list.",
             "Write --config FILE, and --set code.require_manifest=true, in full.",
         )
 

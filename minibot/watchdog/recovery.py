@@ -217,7 +217,7 @@ def _run_of_lines(var: Var, roles: Roles) -> str | None:
         if named and is_run_id(str(named[0])):
             return str(named[0])
     raise Refusal(
-        f"{var.queues} holds lines, and nothing says of which run.",
+        f"{var.queues} holds lines, and no note names their run.",
         "Move that folder to another place, and keep it.",
     )
 

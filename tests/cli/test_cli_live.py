@@ -611,4 +611,4 @@ def test_watch_for_one_status_gives_up_on_a_run_that_tells_none(
     code = run(["watch", *words, "--var", str(running_var.root)])
 
     assert code == 2
-    assert "has told no status" in capsys.readouterr().err
+    assert "has reported no status" in capsys.readouterr().err

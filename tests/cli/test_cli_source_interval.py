@@ -89,7 +89,7 @@ def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: P
     said = backtest(var_dir, path, "--set", "strategy.bar_interval=1s")
 
     assert said.code == 4
-    assert "bars of 1m cannot be gathered to 1s" in said.err
+    assert "bars of 1m cannot be combined into 1s" in said.err
     assert FINER not in said.err
 
 

@@ -230,7 +230,7 @@ def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
 
 
 def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
-    """Of two trails that may move, the second would take that order, so it stays."""
+    """The second of two trails that may move would take that order, so it stays."""
     rate = {"risk__orders_per_minute_soft": 6, "risk__orders_per_minute_hard": 6}
     one = desk(**rate, **TRAIL, risk__stop_bps=None, risk__take_profit_bps=None)
     one.instrument(OTHER)
@@ -249,7 +249,7 @@ def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
 
 
 def test_exit_of_a_triggered_order_names_the_intent_as_its_cause() -> None:
-    """Who asks why it was sold is led to the order that rested."""
+    """The causes lead from the sale to the order that rested."""
     one = held()
     (intent,) = [
         event

@@ -272,7 +272,7 @@ def test_night_that_asks_for_the_list_unseen_is_refused(
     config = load_config(project / "config" / "nore-smoke.v1.json", sets, {})
     monkeypatch.setattr(launcher, "preflight", lambda *_: [])
 
-    with pytest.raises(Refusal, match="not been held to the list"):
+    with pytest.raises(Refusal, match="not checked against the list"):
         launcher.launch(config, project / "config", (), print, server_time)
 
 

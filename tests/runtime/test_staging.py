@@ -293,7 +293,10 @@ def test_stage_apply_during_a_run_is_refused(tree: Path, monkeypatch: pytest.Mon
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
 
-    with filelock.FileLock(tree / "var/run.lock"), pytest.raises(Refusal, match="a run is going"):
+    with (
+        filelock.FileLock(tree / "var/run.lock"),
+        pytest.raises(Refusal, match="a run is in progress"),
+    ):
         apply(tree)
 
     assert not (tree / FRESH).exists()

@@ -547,7 +547,7 @@ def test_lines_of_no_known_run_refuse_the_start(tmp_path: Path) -> None:
     lines = stage.var.queues / "control" / "inbox.jsonl"
     append_raw(lines, b"sha256:half a li")
 
-    with pytest.raises(Refusal, match="nothing says of which run"):
+    with pytest.raises(Refusal, match="no note names their run"):
         clear_former_run(stage.var, stage.contracts, stage.roles)
 
     assert lines.read_bytes() == b"sha256:half a li"

@@ -185,12 +185,12 @@ def test_start_during_a_deployment_is_told_of_the_deployment(
         return refused.value.message
 
     with RunLock(var):
-        assert "deployment is going on" not in refusal()
+        assert "deployment is in progress" not in refusal()
     with staging._alone(project, var.lock):
-        assert "deployment is going on" in refusal()
+        assert "deployment is in progress" in refusal()
     assert not staging.is_deploying(project)
     with RunLock(var):
-        assert "deployment is going on" not in refusal()
+        assert "deployment is in progress" not in refusal()
 
 
 @pytest.mark.row("F157")

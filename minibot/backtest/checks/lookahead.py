@@ -203,7 +203,7 @@ def check_lookahead(
     if not any(item.queue == SIGNALS for item in base.derived):
         raise Refusal(
             f"{', '.join(job.words)}: nothing was decided; no decision could be checked.",
-            "Take a longer part of it: the strategy decides on bars of "
+            "Use a longer time range: the strategy decides on bars of "
             f"{job.config.strategy.bar_interval}.",
         )
     seed = job.config.seed

@@ -173,7 +173,7 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
     if not any(each.readings for each in found):
         raise Refusal(
             f"{', '.join(job.words)}: nothing was decided; no warm-up could be compared.",
-            f"Take a longer part of it: the strategy decides on bars of {interval}.",
+            f"Use a longer time range: the strategy decides on bars of {interval}.",
         )
     return WarmupCheck(
         longest,

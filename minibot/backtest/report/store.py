@@ -94,7 +94,7 @@ def find_kept(name: str, var: Var) -> Kept:
         return _readable(fitting[0])
     if fitting:
         names = ", ".join(folder.name for folder in fitting)
-        raise Refusal(f"{name} is a part of more than one: {names}.", "Say more of it.")
+        raise Refusal(f"{name} fits several backtests: {names}.", "Give more of the id.")
     raise Refusal(
         f"{name} is not a backtest under {folder_of(var)}.", "See: minibot backtests list"
     )

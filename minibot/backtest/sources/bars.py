@@ -276,7 +276,7 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
     decides, trend = str(strategy["bar_interval"]), str(strategy.get("trend_interval") or "")
     if decides not in INTERVALS or not divides(series.interval, decides):
         raise ConfigError(
-            f"{series.name}: bars of {series.interval} cannot be gathered to {decides}.",
+            f"{series.name}: bars of {series.interval} cannot be combined into {decides}.",
             [f"strategy.bar_interval: {decides}; allowed: {series.interval} or a multiple of it"],
             f"Try --set strategy.bar_interval={series.interval}",
         )

@@ -237,4 +237,4 @@ def nothing_in(
     """Return the refusal of a span without data, which names the span of the source."""
     first = date_clock(origin_ms)
     has = f"begins {first}" if end_ms is None else f"has {first} to {date_clock(end_ms)}"
-    return Refusal(f"{name}: {what}; it {has} UTC.", "Take a part of that.")
+    return Refusal(f"{name}: {what}; it {has} UTC.", "Choose a range within it.")

@@ -43,7 +43,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
     exchange = config.exchange
     if config.embedded is not None:
         raise ConfigError(
-            f"{config.profile}: a profile on the embedded exchange has no host to meet.",
+            f"{config.profile}: a profile on the embedded exchange has no host to contact.",
             (),
             "Take config/nore.v1.json, or set embedded=null, binance.rest_url and stream_url.",
         )
@@ -51,7 +51,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
     meet = first_contact(venue_of(config))
     if meet is None:
         raise ConfigError(
-            f"{config.profile}: nothing is written down of {config.venue} to compare it with.",
+            f"{config.profile}: nothing is recorded of {config.venue} to compare it with.",
             (),
             "minibot doctor without --exchange looks whether it answers.",
         )

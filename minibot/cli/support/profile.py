@@ -40,7 +40,7 @@ def as_typed(config: Config) -> Config:
     from minibot.runtime.configuration.config_rules import typed_violations
 
     if found := tuple(typed_violations(config.raw, config.origin)):
-        raise ConfigError("this profile does not read all that is typed.", found, "")
+        raise ConfigError("a typed value has no effect in this profile.", found, "")
     return config
 
 

@@ -20,7 +20,7 @@ from minibot.runtime.stop import END_KIND, STOP_KIND
 
 LOST: Final = "NO_END"
 POSITIONS_MAX: Final = 20
-UNKNOWN: Final = "not known: the run told no status"
+UNKNOWN: Final = "unknown: the run reported no status"
 
 
 def stop_id(run_id: str) -> str:

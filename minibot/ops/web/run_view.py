@@ -113,7 +113,7 @@ class RunView:
             Refusal: The run has none yet.
         """
         if self.live.status is None:
-            raise Refusal("the run has told no status yet.", "Ask again in a second.")
+            raise Refusal("the run has reported no status yet.", "Ask again in a second.")
         return self.live.status
 
     def act(self, kind: str, **said: Any) -> JsonObject:

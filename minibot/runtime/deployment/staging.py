@@ -359,7 +359,7 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
                 stack.enter_context(lock)
             except filelock.Timeout:
                 raise Refusal(
-                    f"{holder} is going on; code never changes under it.",
+                    f"{holder} is in progress; code never changes under it.",
                     "Wait for its end, or end it with `minibot stop`.",
                 ) from None
         yield
