@@ -232,7 +232,8 @@ def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
 def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
     """The second of two trails that may move would take that order, so it stays."""
     rate = {"risk__orders_per_minute_soft": 6, "risk__orders_per_minute_hard": 6}
-    one = desk(**rate, **TRAIL, risk__stop_bps=None, risk__take_profit_bps=None)
+    alone: dict[str, Any] = {**rate, **TRAIL, "risk__stop_bps": None}
+    one = desk(**alone, risk__take_profit_bps=None)
     one.instrument(OTHER)
     one.bar("100", "100", "100", "100", symbol=OTHER)
     for symbol in (SYMBOL, OTHER):
