@@ -237,6 +237,14 @@ def test_fill_reports_the_size_displayed_on_the_side_that_it_takes(side: str, sh
     assert fill.displayed_qty == shown
 
 
+def test_order_for_all_or_nothing_may_take_the_last_of_the_cash() -> None:
+    """Cash for exactly one coin pays for it."""
+    desk = executor(cash="100.01", lots=())
+    desk.intent("BUY", "1", time_in_force="FOK")
+
+    assert results(desk.tick()) == [("FILLED", "filled")]
+
+
 @pytest.mark.row("D-42")
 def test_same_client_order_id_twice_trades_once() -> None:
     """A repeated client order id gives one order; the repeat has its own order id (F75)."""

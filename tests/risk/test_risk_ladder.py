@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import UNIT, amount_text, cost_up
 from minibot.risk.ladder import is_too_small, parts_of
-from tests.risk.desk import SYMBOL, Desk, actions, config, fills, intents
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, fills, intents
 from tests.risk.test_risk_plan import opened_ts
 
 LADDER: dict[str, Any] = {
@@ -89,6 +89,21 @@ def test_second_rung_below_the_first_sells_its_own_part_first() -> None:
     assert to(one, "103.00", "103.99") == [("EXIT", "ladder_target")]
     assert to(one, "104.00", "105.00") == [("EXIT", "ladder_target")]
     assert sold(one) == [("3.000", "103.00"), ("5.000", "104.00")]
+
+
+def test_order_that_rests_behind_a_part_keeps_the_reasons_of_its_levels() -> None:
+    """A part is sold beside another position's order; the rest is sold as a hard stop."""
+    one = Desk(config(**LADDER, risk__exits_at="venue")).ready()
+    one.instrument(OTHER)
+    one.bar("100", "100", "100", "100", symbol=OTHER)
+    for symbol in (OTHER, SYMBOL):
+        one.tick("100", "100", trade="100", symbol=symbol)
+        one.signal("BUY", symbol=symbol)
+        one.tick("100", "100", trade="100", symbol=symbol)
+    one.ts += 60_000
+
+    assert to(one, "102") == [("PROTECT", "protected"), ("EXIT", "ladder_target")]
+    assert to(one, "90") == [("EXIT", "hard_stop")]
 
 
 def test_part_of_exactly_the_least_quantity_has_its_rung() -> None:
