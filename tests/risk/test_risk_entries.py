@@ -267,6 +267,15 @@ def test_entry_whose_hard_stop_would_be_at_zero_is_refused(price: str, kinds: li
         assert {reason for each in said for _, reason in actions(each)} == {"min_notional"}
 
 
+def test_stop_of_an_older_profile_that_would_be_at_zero_bounds_no_entry() -> None:
+    """Without a hard stop such a stop is off, as it always was, and its sale asks no size."""
+    made = coins(risk__stop_bps="1000")
+    made.bar(*[SMALLEST] * 4)
+    touch(made, SMALLEST)
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
 def test_memory_of_signals_does_not_outlast_their_age_limit() -> None:
     """Remembered signals are dropped at the age limit, so the state does not grow."""
     made = desk()
@@ -369,13 +378,14 @@ def at(bid: str, **changes: Any) -> Desk:
         (HARD | {"risk__trail_atr_mult": "0.5"}, "99.00"),
     ],
 )
+@pytest.mark.parametrize("wish", [{}, {"notional": "500"}], ids=["plain", "wish"])
 def test_purchase_whose_stop_the_bid_has_reached_is_blocked(
-    changes: dict[str, Any], stop: str
+    changes: dict[str, Any], stop: str, wish: dict[str, Any]
 ) -> None:
     """It would be sold with the next tick, for the spread and two fees."""
     above = f"{float(stop) + 0.01:.2f}"
 
-    said = at(stop, **changes).signal("BUY")
+    said = at(stop, **changes).signal("BUY", **wish)
 
     assert actions(said) == [("BLOCK", "spread_limit")]
     assert check_of(said[0], "stop_at_ask")["value"] == f"{stop}000000"
