@@ -572,7 +572,7 @@ def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..
     data = collect([run_dir], one.var.runs, settings)
     assert len(data.rows) > 0
     assert {source.queue for source in data.sources} <= {"market_ticks", "signals", "fills"}
-    with pytest.raises(Refusal, match="no run of"):
+    with pytest.raises(Refusal, match="not a run of"):
         collect([run_dir], one.var.root, settings)
     with pytest.raises(Refusal, match="named twice"):
         collect([run_dir, run_dir.parent / ".." / "runs" / RUN_ID], one.var.runs, settings)

@@ -82,7 +82,7 @@ def test_backtest_is_found_by_a_part_of_its_id_that_is_its_own(var_dir: Path) ->
     first, second = keep(var_dir, WON), keep(var_dir, WON, LOST)
 
     assert store.find_kept(first.name[-8:], Var(var_dir)).name == first.name
-    with pytest.raises(Refusal, match="more than one") as refusal:
+    with pytest.raises(Refusal, match="fits several backtests") as refusal:
         store.find_kept("nore", Var(var_dir))
     assert first.name in str(refusal.value)
     assert second.name in str(refusal.value)

@@ -585,16 +585,16 @@ def _broken(schema: JsonObject, part: JsonObject, value: Any) -> tuple[Any, str]
     if "enum" in part:
         return "no_such_word", "a word off the list"
     if part["type"] == "integer":
-        return True, "a boolean is not an integer"
+        return True, "a boolean is no integer"
     if part["type"] == "boolean":
-        return "true", "text is not a boolean"
+        return "true", "text is no boolean"
     if part["type"] == "array":
-        return {}, "an object is not a list"
+        return {}, "an object is no list"
     if part["type"] == "object":
-        return [], "a list is not an object"
+        return [], "a list is no object"
     if "pattern" in part:
         return value + "\n", "a newline at the end"
-    return 1, "a number is not text"
+    return 1, "a number is no text"
 
 
 def main() -> int:
