@@ -500,6 +500,15 @@ def test_market_order_that_no_tick_meets_in_time_meets_the_touch_that_stands(
     assert {(event.cause_ids or ())[-1] for event in said} == {beat.id}
 
 
+def test_touch_still_stands_when_the_rules_of_its_market_come_again() -> None:
+    """Rules are refreshed now and then; an order in a quiet market is filled all the same."""
+    desk = executor()
+    desk.intent("SELL", "2")
+    desk.instrument()
+
+    assert results(desk.beat(after_ms=3_500)) == [("FILLED", "filled")]
+
+
 def test_market_order_meets_no_more_of_a_touch_that_stands_than_it_shows() -> None:
     """The rest behind the displayed size ends with the order's time."""
     desk = executor()

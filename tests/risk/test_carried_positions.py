@@ -371,3 +371,22 @@ def test_position_without_the_venues_rules_has_no_levels_to_watch() -> None:
 
     assert before == ((), ())
     assert {amount_text(level) for level in watch.levels(SYMBOL)} >= {"90.00000000", "105.00000000"}
+
+
+def test_position_that_new_rules_make_dust_for_a_while_begins_with_new_levels() -> None:
+    """Its stop was two below by the ATR of its purchase; as a position again it takes today's."""
+    one = Desk(config(execution__fee_asset="base", risk__stop_atr_mult="1.0"))
+    one.instrument()
+    for _ in range(3):
+        one.bar("100", "101", "99", "100")
+    one.tick("100", "100")
+    one.buy()
+    one.tick("100", "100")
+
+    one.instrument(qty_min="5000")
+    for _ in range(12):
+        one.bar("100", "103", "97", "100")
+    one.instrument()
+    one.tick("100", "100")
+
+    assert actions(one.tick("97", "97") + one.tick("97", "97")) == []
