@@ -491,10 +491,10 @@ def size_entry(
         held = positions.qty_with_orders(market)
         if not checks.judge(((POSITION_QTY, held + wanted, position_max),)):
             fitting = bounds.qty_down(max(0, position_max - held))
-            if sizes is not None and fitting < qty:
-                room, decided, binding = cost_up(fitting, ask), POSITION_QTY, ""
+            if fitting < qty:
+                qty, room = fitting, cost_up(fitting, ask)
+                decided, binding = POSITION_QTY, ""
             binding = binding or POSITION_QTY.cuts
-            qty = min(qty, fitting)
     if qty != wanted:
         notional = cost_up(qty, ask)
     worth, least, refusal = notional, bounds.notional_min, bounds.value_refusal(notional)

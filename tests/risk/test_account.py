@@ -280,6 +280,18 @@ def test_position_counts_against_the_venues_largest_one_in_reducing_too() -> Non
     assert bought == ["4.000", "2.000"]
 
 
+def test_full_position_is_the_reason_in_reducing_too_where_no_value_is_too_small() -> None:
+    """A venue without a least value leaves the tier nothing to halve; its largest position does."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    lot = {"symbol": SYMBOL, "qty": "2", "price": "100", "ts": 1}
+    desk = Desk(profile, first=opening("9800", (lot,)))
+    desk.instrument(position_max="2", notional_min="0")
+    desk.risk._state.budgets.account.open(11_200 * UNIT, 1)
+    desk.tick("99.98", "100.00")
+
+    assert actions(desk.signal("BUY")) == [("BLOCK", "position_max")]
+
+
 def test_least_entry_that_a_limit_leaves_is_halved_in_reducing_and_so_refused() -> None:
     """Half of ten, the least that the venue takes, is too small, though more was wanted."""
     profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)

@@ -392,6 +392,14 @@ def test_purchase_whose_stop_the_bid_has_reached_is_blocked(
     assert actions(at(above, **changes).signal("BUY")) == [("ALLOW", "allowed")]
 
 
+def test_purchase_is_the_first_one_where_a_venue_takes_any_value() -> None:
+    """Without a least value nothing held is no position either: the stop at the ask counts."""
+    made = at("95", **HARD)
+    made.instrument(notional_min="0")
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "spread_limit")]
+
+
 @pytest.mark.parametrize(
     ("changes", "wish"),
     [

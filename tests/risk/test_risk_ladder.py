@@ -65,6 +65,19 @@ def test_half_three_tenths_and_the_rest_are_sold_at_their_levels() -> None:
     assert one.risk.facts()["open_positions"] == []
 
 
+def test_parts_are_exact_to_the_smallest_step() -> None:
+    """Half of ten coins and three tenths of them are sold, where a coin has a hundred million."""
+    one = Desk(config(**LADDER))
+    one.instrument(qty_increment="0.00000001", qty_min="0.00000001")
+    one.bar("100", "100", "100", "100")
+    one.tick("100", "100", trade="100")
+    one.buy()
+    one.ts += 60_000
+    to(one, "102", "104")
+
+    assert sold(one) == [("5.00000000", "102.00"), ("3.00000000", "104.00")]
+
+
 def test_second_rung_below_the_first_sells_its_own_part_first() -> None:
     """With an ATR of one and a half the second rung is at 103, below the first one at 104."""
     one = Desk(
