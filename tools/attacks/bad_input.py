@@ -75,7 +75,7 @@ def profile_is_a_fifo(lab: Lab) -> Found:
     """Give a FIFO to the verb that starts a night."""
     path = lab.folder / "fifo.json"
     make_fifo(path)
-    return told(lab.minibot("night", "--config", str(path)), CONFIGURATION, "no regular file")
+    return told(lab.minibot("night", "--config", str(path)), CONFIGURATION, "not a regular file")
 
 
 @attack("C19", "a FIFO lies where a strategy's file should", "refused at once, exit 4")
@@ -84,7 +84,7 @@ def strategy_is_a_fifo(lab: Lab) -> Found:
     make_fifo(lab.folder / "piped.py")
     sets = ("--set", "strategy.name=piped", "--set", f"strategy.folder={lab.folder}")
     done = lab.minibot("config", "check", "--config", DEMO, *sets)
-    return told(done, CONFIGURATION, "no regular file")
+    return told(done, CONFIGURATION, "not a regular file")
 
 
 @attack("C19", "verify of /proc", "refused or found wanting in words")
@@ -97,7 +97,7 @@ def verify_of_proc(lab: Lab) -> Found:
 @attack("C19", "verify of /dev/zero, which has no end", "refused at once, exit 2")
 def verify_of_dev_zero(lab: Lab) -> Found:
     """Verify a device that yields bytes without end."""
-    return told(lab.minibot("verify", "/dev/zero"), CANNOT_RUN, "no regular file")
+    return told(lab.minibot("verify", "/dev/zero"), CANNOT_RUN, "not a regular file")
 
 
 @attack("C19", "verify of a run without a name", "refused, exit 2; not the working folder")
