@@ -1,6 +1,7 @@
 """Trial of a strategy's file in a separate process, which can be ended if the file hangs.
 
-A file may contain an endless loop, which Python cannot leave from within the process.
+A file may contain an endless loop, which Python cannot leave from within the process. It may also
+take all memory: the process has the memory ceiling of a role.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.configuration.config_files import printable
 from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.memory import limit_memory
 from minibot.runtime.paths import shown_path
 from minibot.strategies.selection import judge
 
@@ -114,11 +116,13 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Try the file, with the profile on standard input if any; print the failure as JSON."""
-    from minibot.strategies.trial import Trial, wave_fault
+    from minibot.strategies.trial import PROFILE, Trial, wave_fault
 
     faulthandler.dump_traceback_later(int(argv[1]), exit=True)
-    if profile := sys.stdin.buffer.read():
-        config = decode(profile)
+    profile = sys.stdin.buffer.read()
+    config = decode(profile) if profile else load_config(PROFILE).raw
+    limit_memory(config["watchdog"]["rss_mb_max"])
+    if profile:
         failure = wave_fault(lambda: Trial.of(config), argv[0])
     else:
         path = Path(argv[0])

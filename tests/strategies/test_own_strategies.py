@@ -422,6 +422,18 @@ def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -
 
 
 @pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: RLIMIT_DATA covers mappings")
+def test_trial_refuses_memory_above_the_ceiling_of_a_role(tmp_path: Path) -> None:
+    """A strategy that takes more memory than a role may have is refused, with its line."""
+    path = written(tmp_path, on_tick("self.kept = 'x' * 600_000_000"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}", "watchdog.rss_mb_max=200"]
+
+    with pytest.raises(ConfigError) as caught:
+        trial_process.require_tried(load_config(PROFILE, sets).raw)
+    assert f"{path}, line 10: MemoryError" in caught.value.violations[0]
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("verb", [("config", "check"), ("night",)], ids=" ".join)
 def test_loop_without_an_end_at_its_making_is_refused(
     verb: tuple[str, ...],

@@ -7,14 +7,16 @@ from typing import Final
 
 import psutil
 
+from minibot.strategies.trial import WAVE
 from tools.attacks.first_seconds import BRIEF, unproven
 from tools.attacks.frame import Found, Lab, attack, stops_of
 
 MB: Final = 1024 * 1024
 LIMIT_MB: Final = 400
 LOOK_S: Final = 0.005
-# More ticks than the 600 of the trial before a night, so that the night itself has to end.
-AFTER_TICKS: Final = 650
+# More ticks than the trial before a night shows (a trade and a quote at each price), so that the
+# night itself has to end.
+AFTER_TICKS: Final = 2 * len(WAVE) + 50
 STRATEGY: Final = '''"""A strategy that hoards what it sees."""
 
 from minibot.strategies.protocol import Decision, Settings, Strategy, Tick, View
