@@ -203,8 +203,8 @@ def _frame(rows: list[Row]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError as error:
-        said = "tables need pandas: pip install 'minibot[frames]' (lists of dicts: run.rows)"
-        raise ImportError(said) from error
+        text = "tables need pandas: pip install 'minibot[frames]' (lists of dicts: run.rows)"
+        raise ImportError(text) from error
     return pandas.DataFrame(rows)
 
 

@@ -51,7 +51,7 @@ def kill_roles(folder: Path, kills: int, seed: int) -> int:
         try:
             digest, found = _storm(night, rnd, count, counts)
         except NotInjected as error:
-            digest, found = "", [f"{error}: {night.said()[-600:]}"]
+            digest, found = "", [f"{error}: {night.output()[-600:]}"]
         finally:
             night.clean_up()
         wrong += [f"night {number}: {text}" for text in found]
@@ -92,7 +92,7 @@ def _storm(
 
 def _judge(night: DrillRun) -> tuple[str, list[str]]:
     run_dir = night.run_dir
-    wrong = [] if night.exit_code == 0 else [f"exit {night.exit_code}: {night.said()[-600:]}"]
+    wrong = [] if night.exit_code == 0 else [f"exit {night.exit_code}: {night.output()[-600:]}"]
     wrong += [f"verify: {finding}" for finding in verify_tree(run_dir)]
     recorded = Recorded.open(run_dir)
     wrong += [f"lineage: {finding}" for finding in verify_lineage(recorded)]

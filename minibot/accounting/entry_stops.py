@@ -83,10 +83,10 @@ class EntryStops:
         return {"since_ts": self.since_ts, "reason_code": self.code, "refused": self.refused}
 
     @staticmethod
-    def from_json(said: Mapping[str, Any] | None) -> EntryStops:
+    def from_json(fields: Mapping[str, Any] | None) -> EntryStops:
         """Return the stops that `to_json` described."""
         stops = EntryStops()
-        if said is not None:
-            stops.since_ts, stops.code = said["since_ts"], said["reason_code"]
-            stops.refused = said["refused"]
+        if fields is not None:
+            stops.since_ts, stops.code = fields["since_ts"], fields["reason_code"]
+            stops.refused = fields["refused"]
         return stops

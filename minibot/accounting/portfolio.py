@@ -202,8 +202,8 @@ class Portfolio:
         n = self.fills + 1
         qty, price, fee = fill.qty, fill.price, fill.fee
         if qty <= 0 or price <= 0 or fee < 0:
-            said = f"qty {qty}, price {price}, fee {fee} hundred-millionths"
-            raise _broken(f"fill {n}: {said}")
+            text = f"qty {qty}, price {price}, fee {fee} hundred-millionths"
+            raise _broken(f"fill {n}: {text}")
         symbol = fill.symbol
         if symbol != self._symbol or fill.fee_asset != self._fee_asset:
             self._turn_to(fill)

@@ -17,12 +17,12 @@ def with_resting(
         stop: A trade here or below triggers the order; None for no stop.
         target: A trade here or above triggers it; None for no target.
     """
-    said = {"resting_qty": amount_text(qty)}
+    fields = {"resting_qty": amount_text(qty)}
     if stop is not None:
-        said["resting_stop"] = amount_text(stop)
+        fields["resting_stop"] = amount_text(stop)
     if target is not None:
-        said["resting_target"] = amount_text(target)
-    return position | said
+        fields["resting_target"] = amount_text(target)
+    return position | fields
 
 
 def with_dust(position: dict[str, str], rules: OrderRules) -> dict[str, str]:

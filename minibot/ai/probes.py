@@ -64,8 +64,8 @@ def _outcome(attempt: Attempt) -> tuple[str, str]:
         # The resolver hides the reason; `localhost` resolves anywhere without a network.
         return DENIED, f"not resolved: {error.strerror}"
     except OSError as error:
-        said = errno.errorcode.get(error.errno or 0, str(error.errno))
-        return (DENIED if error.errno in _SAYS_NO else OPEN), said
+        name = errno.errorcode.get(error.errno or 0, str(error.errno))
+        return (DENIED if error.errno in _SAYS_NO else OPEN), name
     except (ImportError, ValueError, RuntimeError) as error:
         return OPEN, repr(error)[:200]
     return OPEN, f"succeeded: {str(result)[:100]}"

@@ -86,9 +86,11 @@ class AiRole:
         self._intake = Intake(context)
         self._output = context.open_output(RECOMMENDATIONS)
         root = self.settings.root
-        self._said = LineFiles(root, root / RECOMMENDATIONS / context.run_id, HEALTH_MARKET_MS)
+        self._recommended = LineFiles(
+            root, root / RECOMMENDATIONS / context.run_id, HEALTH_MARKET_MS
+        )
         self._gate = Gate(context)
-        self._told = ("", "")
+        self._reported = ("", "")
         self._health_ts = 0
         self._synced_ns = 0
 
@@ -141,8 +143,8 @@ class AiRole:
             return
         self._clerk.model_id = snapshot.model_id
         if (active := activation.read().model_id) != snapshot.model_id:
-            said = f"{active} is active, but refused here; {snapshot.model_id} before it answers"
-            self.context.log.warning("ai", detail=said)
+            text = f"{active} is active, but refused here; {snapshot.model_id} before it answers"
+            self.context.log.warning("ai", detail=text)
 
     # --- after a turn -------------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class AiRole:
         ]
         self._output.append(events)
         for event in events:
-            self._said.add(encode_line(canonical.encode(event.to_json())))
+            self._recommended.add(encode_line(canonical.encode(event.to_json())))
 
     def _stop(self, reason_code: str, detail: str, *steps: Callable[[], None]) -> int:
         """Stop the run, then take the steps and end; return the exit code."""
@@ -217,7 +219,7 @@ class AiRole:
 
     def _leave(self, code: int) -> int:
         self._clerk.end(self._intake.now)
-        self._said.write(self._intake.now)
+        self._recommended.write(self._intake.now)
         self._intake.end()
         if code != ORPHANED:
             self.context.close("STOPPED")
@@ -232,21 +234,21 @@ class AiRole:
         context.heartbeat.waiting = self._intake.backlog() if took else 0
         context.heartbeat.facts = self._clerk.facts()
         self._intake.housekeep(self._clerk.recent.rows)
-        self._said.write_when_due(self._intake.now)
+        self._recommended.write_when_due(self._intake.now)
         moment = machine_ns()
         if moment - self._synced_ns >= _SYNC_NS:
             self._synced_ns = moment
             self._output.writer.sync()
         state = DEGRADED if self._clerk.is_off else READY
         is_due = context.clock.now_ms() - self._health_ts >= HEALTH_MARKET_MS
-        if is_due or (state, self._clerk.detail()) != self._told:
+        if is_due or (state, self._clerk.detail()) != self._reported:
             self._tell_health()
 
     def _tell_health(self) -> None:
         """Write the AI's health: at each change, and every ten seconds of market time."""
         state = DEGRADED if self._clerk.is_off else READY
         detail = self._clerk.detail()
-        self._told = (state, detail)
+        self._reported = (state, detail)
         self._health_ts = self.context.clock.now_ms()
         fields: dict[str, Any] = {
             "detail": detail,

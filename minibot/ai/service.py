@@ -114,8 +114,8 @@ class AiService:
                 f"ai.train_min_rows {settings.training.rows_min} is more than the "
                 f"{TRAIN_ROWS_MAX} rows that a night trains on at most"
             )
-        is_told = why and settings.trains and settings.uses_model
-        self._rows_note = f"no training: {why}" if is_told else ""
+        is_noted = why and settings.trains and settings.uses_model
+        self._rows_note = f"no training: {why}" if is_noted else ""
         if TICKS not in settings.permitted:
             self._rows_note = f"no recommendations: ai.permitted_queues lacks {TICKS}"
         self._notes = [self._rows_note] if self._rows_note else []

@@ -189,7 +189,7 @@ class _Pass:
         self.result.assumptions = (*source.assumptions, *modelled)
         # Messages of the cores, which are written out when they are read; those that a record has
         # taken are gone.
-        self._said: list[Message] = []
+        self._messages: list[Message] = []
         self.result.derived = LazyList(self._written)
         self._record = record
         self._controls = 0
@@ -284,7 +284,7 @@ class _Pass:
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
         inputs: Inputs = {}
         close_ts = self._close_ts()
-        seq = told = 0
+        seq = delivered = 0
         for item in _split_at(items, close_ts):
             ts = item.table.ts[item.first] if isinstance(item, RowSpan) else item.ts
             if ts >= close_ts:
@@ -302,8 +302,8 @@ class _Pass:
                 place = f"{TICKS}:{seq}"
                 event = Event(ts, place, MARKET_ROLE, run_id, NO_CMDLINE, item.payload)
                 self._lockstep.process(event, seq)
-            if seq - told >= PROGRESS_EVERY:
-                told = seq
+            if seq - delivered >= PROGRESS_EVERY:
+                delivered = seq
                 progress(result.to_ts - origin_ms, whole)
             if result.stop:
                 break
@@ -338,10 +338,10 @@ class _Pass:
             event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
             self._lockstep.process(event, seq)
         rows = walked.rows
-        rows.seq = told = seq
+        rows.seq = delivered = seq
         while rows.walk():
-            if rows.seq - told >= PROGRESS_EVERY:
-                told = rows.seq
+            if rows.seq - delivered >= PROGRESS_EVERY:
+                delivered = rows.seq
                 progress(result.to_ts - origin_ms, whole)
         walked.end()
         progress(whole, whole)
@@ -431,8 +431,8 @@ class _Pass:
     def _on_message(self, message: Message) -> None:
         if self._walked is not None:
             self._walked.on_message(message)
-        self._said.append(message)
-        if self._record is not None and len(self._said) == BATCH:
+        self._messages.append(message)
+        if self._record is not None and len(self._messages) == BATCH:
             self._hand_over(self._record)
         bars = self._bars
         if not isinstance(message, FillMessage):
@@ -447,12 +447,12 @@ class _Pass:
 
     def _hand_over(self, record: DecisionRecord) -> None:
         """Hand the messages to the record."""
-        record.take(self._said, self._lockstep.event_of)
-        self._said.clear()
+        record.take(self._messages, self._lockstep.event_of)
+        self._messages.clear()
 
     def _written(self) -> list[Derived]:
         event_of = self._lockstep.event_of
-        return [Derived(QUEUES[one.place], one.number, event_of(one)) for one in self._said]
+        return [Derived(QUEUES[one.place], one.number, event_of(one)) for one in self._messages]
 
     def _mark(self, ts: int) -> None:
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))

@@ -90,11 +90,11 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
 
     section = recorded.manifest.config.get("scanner") or {}
     last_ts = _take(scanner, payloads(), ranks_watched=bool(section.get("watched_bars")))
-    said: dict[str, str] = {}
+    recommendations: dict[str, str] = {}
     for _, event in recorded.events(RECOMMENDATIONS):
         if isinstance(event.payload, Recommendation):
-            said[event.payload.symbol] = recommendation_text(event.payload)
-    return MarketScan(scanner.scan(last_ts), chosen, said)
+            recommendations[event.payload.symbol] = recommendation_text(event.payload)
+    return MarketScan(scanner.scan(last_ts), chosen, recommendations)
 
 
 def scan_bars(symbols: Sequence[str], bars: Iterable[Bar], settings: ScannerSettings) -> MarketScan:
@@ -104,11 +104,15 @@ def scan_bars(symbols: Sequence[str], bars: Iterable[Bar], settings: ScannerSett
     return MarketScan(scanner.scan(last_ts), settings.interval, {})
 
 
-def recommendation_text(said: Recommendation) -> str:
+def recommendation_text(recommendation: Recommendation) -> str:
     """Return a model's likeliest side with its probability; `-` where no model was active."""
-    if said.baseline:
+    if recommendation.baseline:
         return NO_MODEL
-    sides = ((said.p_hold, "HOLD"), (said.p_buy, "BUY"), (said.p_sell, "SELL"))
+    sides = (
+        (recommendation.p_hold, "HOLD"),
+        (recommendation.p_buy, "BUY"),
+        (recommendation.p_sell, "SELL"),
+    )
     probability, side = max(sides, key=lambda one: float(one[0]))
     return f"{side} {probability}"
 

@@ -25,7 +25,7 @@ from minibot.events.model import Event, JsonObject
 from minibot.events.money import amount_text
 from minibot.replay.compare import describe
 from minibot.replay.diff import Side, comparable, decision_fields, recorded_side, span_of
-from minibot.replay.rule_order import RulePass, Said, rule_order
+from minibot.replay.rule_order import DerivedEvent, RulePass, rule_order
 
 ARRIVAL_ORDER: Final = "arrival_order"
 DELAY: Final = "delay"
@@ -45,7 +45,7 @@ class Pair(NamedTuple):
     """Pair of decisions to compare: one of the night, one of rule order."""
 
     night: Made | None
-    rule: Said | None
+    rule: DerivedEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +190,16 @@ def _compared(logged: Together, done: RulePass) -> RuleParity:
     return parity
 
 
-def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
+def pairs_of(night: list[Made], rule: list[DerivedEvent]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
     Counterparts share the fields of `_key` and lie at most `APART_MS_MAX` apart; each is used once,
     the earliest first. A decision of rule order without a counterpart comes just before the night's
     first decision with the same fields that is more than `APART_MS_MAX` later, or else at the end.
     """
-    waiting: dict[tuple[str, ...], deque[Said]] = {}
-    for said in rule:
-        waiting.setdefault(_key(said.queue, said.event), deque()).append(said)
+    waiting: dict[tuple[str, ...], deque[DerivedEvent]] = {}
+    for derived in rule:
+        waiting.setdefault(_key(derived.queue, derived.event), deque()).append(derived)
     for made in night:
         candidates = waiting.get(_key(made.queue, made.event), deque())
         while candidates and candidates[0].event.ts < made.event.ts - APART_MS_MAX:
@@ -208,9 +208,9 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
             yield Pair(made, candidates.popleft())
         else:
             yield Pair(made, None)
-    rest = [said for candidates in waiting.values() for said in candidates]
-    for said in sorted(rest, key=lambda one: (one.event.ts, one.queue, one.seq)):
-        yield Pair(None, said)
+    rest = [derived for candidates in waiting.values() for derived in candidates]
+    for derived in sorted(rest, key=lambda one: (one.event.ts, one.queue, one.seq)):
+        yield Pair(None, derived)
 
 
 def _key(queue: str, event: Event) -> tuple[str, ...]:
@@ -266,5 +266,5 @@ def _intakes(
 
 def summary_of(event: Event) -> str:
     """Return an event's decision in a few words."""
-    said = decision_fields(event.payload)
-    return " ".join(str(value) for name, value in said.items() if name != "fee")
+    fields = decision_fields(event.payload)
+    return " ".join(str(value) for name, value in fields.items() if name != "fee")

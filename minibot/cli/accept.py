@@ -52,9 +52,9 @@ def lines(acceptance: Acceptance) -> list[str]:
     order = (FAIL, OPEN, PASS)
     found = Counter(item.verdict for item in acceptance.criteria)
     split = f"{found[PASS]} passed, {found[FAIL]} failed, {found[OPEN]} not judged"
-    said = [
+    output = [
         f"{item.verdict:<10}  {item.name}: {item.found}  [{item.threshold}]"
         for item in sorted(acceptance.criteria, key=lambda item: order.index(item.verdict))
     ]
     root = f"root {acceptance.root or 'none: the run is not sealed'}"
-    return [f"accept {acceptance.run_id}: {acceptance.verdict} ({split})", *said, root]
+    return [f"accept {acceptance.run_id}: {acceptance.verdict} ({split})", *output, root]

@@ -56,12 +56,12 @@ def digests(run_dir: Path, without: Collection[str]) -> Mapping[str, str]:
 
 def lines(proof: AiProof) -> list[str]:
     """Return the proof in words, the verdict last."""
-    said = [
+    output = [
         f"{view}: {ORDER_INTENTS} {seen.get(ORDER_INTENTS, '-')}"
         for view, seen in proof.views.items()
     ]
-    said += proof.differences
+    output += proof.differences
     verdict = "identical" if proof.holds else "DIFFERENT"
     count = proof.recommendations
-    said.append(f"ai-proof {proof.run_id}: {verdict} with and without {count} recommendations")
-    return said
+    output.append(f"ai-proof {proof.run_id}: {verdict} with and without {count} recommendations")
+    return output

@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         return show_pair(arguments, arguments.ids, OF_BACKTESTS)
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
-        said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
-        raise Refusal(said, "See: minibot backtests list")
+        text = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
+        raise Refusal(text, "See: minibot backtests list")
     do(arguments)
     return 0
 

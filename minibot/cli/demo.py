@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     nights = -(-(result.to_ts - result.from_ts) // config.duration_ms)
     edge = edge_text(edge_of(document["trades"]), config.portfolio.quote_asset)
     if not arguments.json:
-        said = closing_lines(document["figures"], nights, config.duration_ms, edge)
-        show_lines(said)
+        lines = closing_lines(document["figures"], nights, config.duration_ms, edge)
+        show_lines(lines)
     if arguments.open and is_watched():
         webbrowser.open(page.resolve().as_uri())
     return code

@@ -14,7 +14,7 @@ from minibot.report.figures import counted, date_clock, money
 
 if TYPE_CHECKING:
     from minibot.replay.diff import Diff, Divergence, Side
-    from minibot.replay.rule_order import Said
+    from minibot.replay.rule_order import DerivedEvent
 
 HELP = "compare what two runs decided: where they part first, and what came of it"
 EXAMPLE = "minibot diff 20261120_013000 latest"
@@ -40,69 +40,69 @@ def run(arguments: argparse.Namespace) -> int:
     with progress_bar(f"comparing {arguments.one} with {arguments.other}") as show_progress:
         diff = diff_runs(one, other, show_progress)
     notices = list(dict.fromkeys(text for _, found in opened for text in found.notices))
-    said = [*(f"note: {notice}" for notice in notices), *lines(diff)]
-    show(arguments, {**diff.to_json(), "notices": notices}, said)
+    output = [*(f"note: {notice}" for notice in notices), *lines(diff)]
+    show(arguments, {**diff.to_json(), "notices": notices}, output)
     return 0 if diff.is_same else 1
 
 
 def lines(diff: Diff) -> list[str]:
     """Return the comparison in words."""
-    said = [f"one      {diff.one.name}", f"other    {diff.other.name}", f"market   {diff.market}"]
+    output = [f"one      {diff.one.name}", f"other    {diff.other.name}", f"market   {diff.market}"]
     if diff.span is not None:
         begin, end = map(date_clock, diff.span)
-        said.append(f"time     {begin} to {end} UTC, which both saw: all below is of it alone")
-    said += [
+        output.append(f"time     {begin} to {end} UTC, which both saw: all below is of it alone")
+    output += [
         f"profile  {name}: {_value(one)} -> {_value(other)}"
         for name, (one, other) in diff.changed.items()
     ]
-    said += ["", *_parting(diff), "", *effect(diff.one, diff.other), ""]
+    output += ["", *_parting(diff), "", *effect(diff.one, diff.other), ""]
     verdict = "the same" if diff.is_same else "DIFFERENT"
     if diff.is_same and diff.one.digest == diff.other.digest:
         verdict += f", digest {diff.one.digest}"
     elif diff.is_same:
         verdict += f", digests {diff.one.digest} and {diff.other.digest}"
-    said.append(f"diff: decisions {verdict}")
-    return said
+    output.append(f"diff: decisions {verdict}")
+    return output
 
 
 def _parting(diff: Diff) -> list[str]:
     if diff.decision is None and diff.value is None:
-        return [f"Nothing differs in {counted(len(diff.one.said), 'event')}."]
-    said = []
+        return [f"Nothing differs in {counted(len(diff.one.derived), 'event')}."]
+    lines = []
     if diff.value is not None and (diff.decision is None or diff.value.index < diff.decision.index):
-        said += ["First value that differs, with the same decision:", *_divergence(diff.value)]
+        lines += ["First value that differs, with the same decision:", *_divergence(diff.value)]
     if diff.decision is not None:
-        said += ["First decision that differs:", *_divergence(diff.decision)]
-    return said
+        lines += ["First decision that differs:", *_divergence(diff.decision)]
+    return lines
 
 
 def _divergence(found: Divergence) -> list[str]:
-    said = [f"  {clock_ms(found.ts)}, after {counted(found.index, 'event')} alike"]
-    said.append(f"    one    {_said(found.one)}")
-    said.append(f"    other  {_said(found.other)}")
-    said += _fields(found.fields, "      ")
+    lines = [f"  {clock_ms(found.ts)}, after {counted(found.index, 'event')} alike"]
+    lines.append(f"    one    {_event_words(found.one)}")
+    lines.append(f"    other  {_event_words(found.other)}")
+    lines += _fields(found.fields, "      ")
     if found.states:
-        said.append("    before it the cores differed in")
-        said += _fields(found.states, "      ")
-    return said
+        lines.append("    before it the cores differed in")
+        lines += _fields(found.states, "      ")
+    return lines
 
 
-def _said(said: Said | None) -> str:
-    if said is None:
+def _event_words(event: DerivedEvent | None) -> str:
+    if event is None:
         return "nothing more"
     from minibot.replay.diff import decision_fields
 
-    words = " ".join(map(str, decision_fields(said.event.payload).values()))
-    return f"{said.queue}:{said.seq} {clock_ms(said.event.ts)} {words}"
+    words = " ".join(map(str, decision_fields(event.event.payload).values()))
+    return f"{event.queue}:{event.seq} {clock_ms(event.event.ts)} {words}"
 
 
 def _fields(fields: Mapping[str, tuple[Any, Any]], indent: str) -> list[str]:
-    said = [
+    lines = [
         f"{indent}{name}: {_value(one)} | {_value(other)}"
         for name, (one, other) in list(fields.items())[:FIELDS_SHOWN]
     ]
     more = len(fields) - FIELDS_SHOWN
-    return said + ([f"{indent}... {more} more: --json"] if more > 0 else [])
+    return lines + ([f"{indent}... {more} more: --json"] if more > 0 else [])
 
 
 def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other")) -> list[str]:
@@ -115,11 +115,11 @@ def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other"))
     ]
     heads = ("", *names)
     widths = [max(len(row[index]) for row in [heads, *rows]) for index in range(3)]
-    said = [f"  {'':<{widths[0]}}  {heads[1]:>{widths[1]}}  {heads[2]:>{widths[2]}}"]
+    lines = [f"  {'':<{widths[0]}}  {heads[1]:>{widths[1]}}  {heads[2]:>{widths[2]}}"]
     for name, left, right in rows:
         mark = "" if left == right else "  *"
-        said.append(f"  {name:<{widths[0]}}  {left:>{widths[1]}}  {right:>{widths[2]}}{mark}")
-    return said
+        lines.append(f"  {name:<{widths[0]}}  {left:>{widths[1]}}  {right:>{widths[2]}}{mark}")
+    return lines
 
 
 def _figure(name: str, value: Any) -> str:

@@ -135,15 +135,15 @@ def lines(fetched: Fetched) -> list[str]:
     """Return the result of one series in words."""
     wanted = fetched.wanted
     brought = f"{len(fetched.files)} files, {fetched.rows} rows" if fetched.files else "nothing new"
-    said = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]
-    said += [f"  REFUSED {trouble}" for trouble in fetched.troubles]
+    output = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]
+    output += [f"  REFUSED {trouble}" for trouble in fetched.troubles]
     spans = [("not there", span) for span in fetched.not_there]
     spans += [("not available yet", span) for span in fetched.not_yet]
-    said += [
+    output += [
         f"  {word}: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
         for word, (first, end) in spans
     ]
     if fetched.not_there and not fetched.troubles:
-        said.append(f"  No host has these: was {wanted.symbol} listed then? See --pairs, --from.")
-    said.append(f"  in {shown_path(fetched.folder)}")
-    return said
+        output.append(f"  No host has these: was {wanted.symbol} listed then? See --pairs, --from.")
+    output.append(f"  in {shown_path(fetched.folder)}")
+    return output

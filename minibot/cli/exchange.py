@@ -96,8 +96,8 @@ def _fault(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"exchange fault: {pair!r} says nothing.", ["key=value, as ms=5000"])
         fields[key] = int(value) if _WHOLE.fullmatch(value) else value
     RunningExchange(arguments.port).fault(name, fields)
-    told = "".join(f" {key}={value}" for key, value in fields.items())
-    show(arguments, {"fault": name, **fields}, [f"in force: {name}{told}"])
+    named = "".join(f" {key}={value}" for key, value in fields.items())
+    show(arguments, {"fault": name, **fields}, [f"in force: {name}{named}"])
     return 0
 
 

@@ -25,8 +25,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
     queues = ", ".join(Roles.of_project().queues)
-    told = f"minibot tail QUEUE shows ids; queues: {queues}"
-    asked = command.add_argument_group("the question", told).add_mutually_exclusive_group()
+    text = f"minibot tail QUEUE shows ids; queues: {queues}"
+    asked = command.add_argument_group("the question", text).add_mutually_exclusive_group()
     asked.add_argument(
         "--fill", metavar="ID", help="a fill; ids may be abbreviated: minibot tail fills"
     )

@@ -123,10 +123,10 @@ def lines(report: GateReport) -> list[str]:
     A point that a passed gate leaves open (advisory isolation) is shown as open, no failure.
     """
     wrong = "open" if report.passed else "FAIL"
-    said = [
+    output = [
         f"  {'ok  ' if found.passed else wrong} {found.name}: {found.detail}"
         for found in report.findings
     ]
     verdict = "passes" if report.passed else "FAILS"
     level = f" ({report.level})" if report.level else ""
-    return [*said, f"gate {report.gate}: {verdict}{level}"]
+    return [*output, f"gate {report.gate}: {verdict}{level}"]

@@ -139,8 +139,10 @@ def _rows(detail: JsonObject) -> list[Row]:
     if incident is None:
         rows = [Row("last incident", "none")]
     else:
-        said = f"{incident['kind']} by {incident['component']}: {plain_text(incident['detail'])}"
-        rows = [Row("last incident", f"{date_clock(incident['ts'])} UTC, {said}")]
+        sentence = (
+            f"{incident['kind']} by {incident['component']}: {plain_text(incident['detail'])}"
+        )
+        rows = [Row("last incident", f"{date_clock(incident['ts'])} UTC, {sentence}")]
     if venue is not None:
         facts = [str(venue["name"])]
         if "latency_us" in venue:

@@ -28,15 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Raise the flag; 3 when no run is running, or no longer. Needs no free disk space."""
     var = var_of(arguments)
     run_id = require_killable(var, PATIENCE_S)
-    said = "the reason is recorded"
+    note = "the reason is recorded"
     if var.flag.exists():
-        said = "it was being stopped before, and the reason of then stands"
+        note = "it was being stopped before, and the reason of then stands"
     try:
         leave_request(var.requests, run_id, KILL, who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:
         # The disk is full or gone, but the flag needs no space: the run stops all the same.
-        said = f"the reason could not be written ({error})"
+        note = f"the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
         raise ended(run_id)
-    show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {said}."])
+    show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {note}."])
     return 0

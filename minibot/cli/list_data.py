@@ -90,10 +90,10 @@ def _lines(documents: list[dict[str, Any]], *, is_with_gaps: bool) -> list[str]:
         for document in documents
     ]
     head = ("venue", "symbol", "bars", "rows", "from (UTC)", "to", "missing", "quiet", "files")
-    said = table_lines(head, rows, "nothing", texts=(0, 1, 2))
+    lines = table_lines(head, rows, "nothing", texts=(0, 1, 2))
     for document in documents:
-        said += _trouble(document, is_with_gaps=is_with_gaps)
-    return said
+        lines += _trouble(document, is_with_gaps=is_with_gaps)
+    return lines
 
 
 def _span(document: dict[str, Any]) -> list[str]:
@@ -104,23 +104,23 @@ def _span(document: dict[str, Any]) -> list[str]:
 
 def _trouble(document: dict[str, Any], *, is_with_gaps: bool) -> list[str]:
     name = f"{document['symbol']} {document['interval']}"
-    said = []
+    lines = []
     if is_with_gaps:
-        said += [
+        lines += [
             f"  {name}: missing {clock_text(first)} .. {clock_text(end)}"
             for first, end in document["spans_missing"]
         ]
-        said += [
+        lines += [
             f"  {name}: {gaps} bars missing in {file}; where: minibot data check "
             f"{shown_path(Path(document['folder']) / file)}"
             for file, gaps in document["files_with_gaps"].items()
         ]
-    said += [
+    lines += [
         f"  {name}: GONE {file}: the manifest names it; download-data asks for it again"
         for file in document["gone"]
     ]
-    said += [
+    lines += [
         f"  {name}: CHANGED {file}: not what the manifest says; remove it and call download-data"
         for file in document["changed"]
     ]
-    return said
+    return lines

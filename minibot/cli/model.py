@@ -63,9 +63,9 @@ def _changed(arguments: argparse.Namespace, active: Active) -> int:
 
 def lines(listed: list[ModelLine]) -> list[str]:
     """Return the snapshots in words, oldest first."""
-    said = []
+    output = []
     for line in listed:
         mark = "*" if line.is_active else " "
         state = "passed" if line.passed else "; ".join(line.reasons)
-        said.append(f"{mark} {line.model_id}  {line.rows} rows  {state}")
-    return said or ["no model has been trained here."]
+        output.append(f"{mark} {line.model_id}  {line.rows} rows  {state}")
+    return output or ["no model has been trained here."]

@@ -119,6 +119,6 @@ def run(arguments: argparse.Namespace) -> int:
             )
         document = optimise_document(job, ranges, found, arguments.figure, arguments.trials)
     path = keep_search(document, OPTIMISE_FILE, var_of(arguments))
-    said = [*lines(found, arguments.figure), f"kept          {shown_path(path)}"]
-    show(arguments, document, said)
+    output = [*lines(found, arguments.figure), f"kept          {shown_path(path)}"]
+    show(arguments, document, output)
     return 1 if any(parts_company(each, arguments.figure) for each in found) else 0

@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _show_groups(arguments, records, zone)
     moved = moved_between(records)
     rows = [_row(record) | {"between": moved.get(record.run_id)} for record in records]
-    told = [row for row in rows if row["result"] is not None]
-    sums = _sums(told)
+    shown = [row for row in rows if row["result"] is not None]
+    sums = _sums(shown)
     head = ("run", f"began ({zone_name})", *HEAD)
-    cells = [_cells(row, zone) for row in told]
+    cells = [_cells(row, zone) for row in shown]
     lines = table_lines(head, cells, f"no result under {var.runs}", whole=(0,))
     lines += [f"{row['run_id']}: {row['trouble']}" for row in rows if row["result"] is None]
     for (data, asset), each in sums.items():
@@ -153,8 +153,8 @@ def _row(record: RunRecord) -> dict[str, Any]:
         performance = final_performance(record)
     except (OSError, RunStop) as error:
         damaged = f"{error}; minibot metrics recomputes them"
-        said = UNENDED if record.state == UNSEALED else damaged
-        return row | {"trouble": f"no figures: {said}"}
+        text = UNENDED if record.state == UNSEALED else damaged
+        return row | {"trouble": f"no figures: {text}"}
     return row | {
         "started_ms": manifest.started_ms,
         "data": record.kind,

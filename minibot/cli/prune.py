@@ -47,18 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
     runs = counted(len(doomed), "run")
     runs += f" and {counted(len(left), 'file')} of figures" if left else ""
     runs += f" and {counted(len(unpacked), 'unpacked bundle')}" if unpacked else ""
-    said = f"{runs} removed, {total} freed" if arguments.yes else f"{runs} would go: {total}"
+    text = f"{runs} removed, {total} freed" if arguments.yes else f"{runs} would go: {total}"
     lines = table_lines(
         HEAD, [_cells(fate) for fate in found], f"no run under {var.runs}", texts=(0, 1, 3)
     )
     if doomed:
         lines += ["", f"reports {'are' if arguments.yes else 'stay'} in {var.pruned}"]
     if (doomed or left or unpacked) and not arguments.yes:
-        said += "; remove them: the same with --yes"
+        text += "; remove them: the same with --yes"
     show(
         arguments,
         {"removed": arguments.yes, "runs": [fate.to_json() for fate in found]},
-        [*lines, said],
+        [*lines, text],
     )
     return 0
 

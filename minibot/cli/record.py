@@ -217,19 +217,19 @@ def _document(folder: Path, recorder: Recorder) -> dict[str, Any]:
 
 
 def _lines(document: dict[str, Any], recorder: Recorder) -> list[str]:
-    said = [
+    lines = [
         f"{shown_path(Path(document['folder']))}: {counted(document['lines'], 'line')} in "
         f"{counted(len(document['parts']), 'part')}, {counted(document['snapshots'], 'depth')} "
         "taken"
     ]
-    said += [f"  {part['name']}  {part['bytes'] / 1e6:.1f} MB" for part in document["parts"]]
-    said += [
+    lines += [f"  {part['name']}  {part['bytes'] / 1e6:.1f} MB" for part in document["parts"]]
+    lines += [
         f"  missed {(each.to_ns - each.from_ns) / 10**9:.1f} s: {each.why}"
         for each in recorder.missed
     ]
     if document["unreadable"]:
-        said.append(f"  {counted(document['unreadable'], 'message')} that was no JSON object")
-    return [*said, f"See: minibot tape check {shown_path(Path(document['folder']))}"]
+        lines.append(f"  {counted(document['unreadable'], 'message')} that was no JSON object")
+    return [*lines, f"See: minibot tape check {shown_path(Path(document['folder']))}"]
 
 
 def _tell(text: str) -> None:

@@ -110,13 +110,13 @@ def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) 
         "detail": error.detail,
         "left": left,
     }
-    said = [
+    lines = [
         f"{error.reason_code}: {error.detail}",
         f"{run_dir.name}: {left}",
         f"all damage with its places: minibot verify {called(run_dir)}",
         f"replay {run_dir.name}: NOT PROVEN",
     ]
-    show(arguments, document, said)
+    show(arguments, document, lines)
     return 1
 
 
@@ -150,8 +150,8 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded, condition: 
     if diff.idle:
         kept = "a replay keeps the run's own cash, market and end"
         notices.append(f"no effect can show of {listed(diff.idle)}: {kept}.")
-    said = [*(f"note: {notice}" for notice in notices), *diff_lines(diff)]
-    show(arguments, {**diff.to_json(), "notices": notices}, said)
+    output = [*(f"note: {notice}" for notice in notices), *diff_lines(diff)]
+    show(arguments, {**diff.to_json(), "notices": notices}, output)
     return 0
 
 
@@ -192,26 +192,26 @@ def window_between(first: str | None, last: str | None, span: Span) -> Window:
 def lines(proof: Proof, span: Span) -> list[str]:
     """Return the verdict in words, the verdict itself last."""
     replay = proof.replay
-    said = [f"note: {notice}" for notice in proof.condition.notices]
-    said += [f"lost: {lost_line(lost, span)}" for lost in proof.condition.lost]
+    output = [f"note: {notice}" for notice in proof.condition.notices]
+    output += [f"lost: {lost_line(lost, span)}" for lost in proof.condition.lost]
     for role in replay.roles:
-        said += role_lines(role, is_whole=proof.window.is_whole)
-    said += _ledger_lines(proof) + _figure_lines(proof)
+        output += role_lines(role, is_whole=proof.window.is_whole)
+    output += _ledger_lines(proof) + _figure_lines(proof)
     if replay.difference is not None:
-        said += describe(replay.difference)["lines"]
-        said.append(f"  what depends on it: minibot replay {called(proof.run_dir)} --graph")
+        output += describe(replay.difference)["lines"]
+        output.append(f"  what depends on it: minibot replay {called(proof.run_dir)} --graph")
     if proof.broken is not None:
         where = f"{proof.broken.role} after input {proof.broken.inputs:,}"
-        said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
-        said += [f"  {remedy}" for remedy in remedies(proof, span)]
+        output.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
+        output += [f"  {remedy}" for remedy in remedies(proof, span)]
     verdict = "identical" if proof.is_identical else "DIFFERENT"
     if proof.condition.altered and proof.agrees:
         verdict = f"NOT PROVEN, as {', '.join(proof.condition.altered)} was altered"
     if proof.broken is not None:
         verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"
     digest = "" if proof.digest is None else f", digest {proof.digest}"
-    said.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}{digest}")
-    return said
+    output.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}{digest}")
+    return output
 
 
 def _range(proof: Proof, span: Span) -> str:
@@ -227,12 +227,12 @@ def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
     """Return the result of replaying one role, in words."""
     outputs = ", ".join(f"{count} {queue}" for queue, count in role.outputs.items())
     compared = "" if is_whole else f", {role.compared} of them compared"
-    said = [f"{role.role}: {role.inputs} inputs replayed{compared}, {outputs} equal"]
+    lines = [f"{role.role}: {role.inputs} inputs replayed{compared}, {outputs} equal"]
     if role.missing:
-        said.append(f"  {role.missing} outputs of the last logged range are missing")
+        lines.append(f"  {role.missing} outputs of the last logged range are missing")
     if role.unproven:
-        said.append(f"  {role.unproven} events come after the last logged input: unproven")
-    return said
+        lines.append(f"  {role.unproven} events come after the last logged input: unproven")
+    return lines
 
 
 def _ledger_lines(proof: Proof) -> list[str]:
@@ -260,7 +260,7 @@ def _figure_lines(proof: Proof) -> list[str]:
         return [f"metrics: {figures.figures} figures recomputed; the run recorded none"]
     if not figures.differing:
         return [f"metrics: {figures.figures} figures equal"]
-    said = [f"metrics: {counted(len(figures.differing), 'figure')} DIFFERENT"]
+    lines = [f"metrics: {counted(len(figures.differing), 'figure')} DIFFERENT"]
     for name, (one, two) in figures.differing.items():
-        said.append(f"  {name}: replay {one!r}, recorded {two!r}")
-    return said
+        lines.append(f"  {name}: replay {one!r}, recorded {two!r}")
+    return lines

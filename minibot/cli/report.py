@@ -182,6 +182,6 @@ def _write(path: Path, text: str) -> None:
     try:
         write_atomic(path, text.encode("utf-8"))
     except (RunStop, OSError) as error:
-        told = error.detail if isinstance(error, RunStop) else error
+        reason = error.detail if isinstance(error, RunStop) else error
         remedy = "Free space, or name another place."
-        raise Refusal(f"{path} was not written: {told}.", remedy) from error
+        raise Refusal(f"{path} was not written: {reason}.", remedy) from error

@@ -106,31 +106,31 @@ def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> Jso
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.standing import standing_of
 
-    told: RiskStanding | None = None
-    told_ts: int | None = None
+    newest: RiskStanding | None = None
+    reported_ts: int | None = None
     plans: dict[str, PositionPlan] = {}
     for _, event in recorded.events(RISK_ACTIONS):
         payload = event.payload
         if isinstance(payload, RiskStanding):
-            told, told_ts = payload, event.ts
+            newest, reported_ts = payload, event.ts
         if isinstance(payload, PositionPlan):
             plans[payload.symbol] = payload
     standing = standing_of(recorded, now_ms)
     locks = [
         {**lock, "left_ms": int(lock["until_ts"]) - now_ms}
-        for lock in (told.locks or () if told is not None else ())
+        for lock in (newest.locks or () if newest is not None else ())
         if int(lock["until_ts"]) > now_ms
     ]
     return {
         "run_id": recorded.manifest.run_id,
         "quote_asset": recorded.manifest.config["portfolio"]["quote_asset"],
         "now_ms": now_ms,
-        "told_ts": told_ts,
-        "state": None if told is None else told.state,
-        "tier": None if told is None else told.tier,
-        "equity": None if told is None else told.equity,
-        "high_water_mark": None if told is None else told.high_water_mark,
-        "drawdown_bps": None if told is None else told.drawdown_bps,
+        "told_ts": reported_ts,
+        "state": None if newest is None else newest.state,
+        "tier": None if newest is None else newest.tier,
+        "equity": None if newest is None else newest.equity,
+        "high_water_mark": None if newest is None else newest.high_water_mark,
+        "drawdown_bps": None if newest is None else newest.drawdown_bps,
         "headroom": headroom,
         "locks": locks,
         "campaigns": campaigns_of(plans),
@@ -146,17 +146,17 @@ def campaigns_of(plans: Mapping[str, PositionPlan]) -> list[JsonObject]:
     """
     found = []
     for symbol, plan in sorted(plans.items()):
-        said = plan.campaign
-        if said is None or plan.campaign_id is None:
+        campaign = plan.campaign
+        if campaign is None or plan.campaign_id is None:
             continue
-        left = parse_amount(said["loss_max"]) - parse_amount(said["at_risk"])
+        left = parse_amount(campaign["loss_max"]) - parse_amount(campaign["at_risk"])
         found.append(
             {
                 "symbol": symbol,
                 "campaign_id": plan.campaign_id,
-                "entries": said["entries"],
-                "entries_max": said["entries_max"],
-                "loss_max": said["loss_max"],
+                "entries": campaign["entries"],
+                "entries_max": campaign["entries_max"],
+                "loss_max": campaign["loss_max"],
                 "reserve_left": amount_text(left),
             }
         )

@@ -73,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     count, is_list = len(arguments.names), arguments.what == "list"
     if count not in ((0,) if is_list else (1, SIDES)) or (arguments.sum and not is_list):
-        said = (
+        text = (
             "runs list takes no RUN" if is_list else "runs show takes one run or two, and no --sum"
         )
-        raise Refusal(f"{said}.", "See: minibot runs")
+        raise Refusal(f"{text}.", "See: minibot runs")
     if arguments.html and count != SIDES:
         raise Refusal("--html compares two.", "Use: minibot runs show A B --html")
     if count == SIDES:

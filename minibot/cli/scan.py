@@ -195,24 +195,24 @@ def write_csv(var: Var, rows: list[JsonObject]) -> list[str]:
     """Write all symbols, and those that pass every filter; return both files' names."""
     ensure_folder(var.metrics)
     files = []
-    for name, told in (
+    for name, ranked in (
         (SCAN_FILE, rows),
         (OPPORTUNITIES_FILE, [row for row in rows if row["is_opportunity"]]),
     ):
         path = var.metrics / name
-        write_atomic(path, csv_of(told, rows).encode(), is_durable=False)
+        write_atomic(path, csv_of(ranked, rows).encode(), is_durable=False)
         files.append(shown_path(path))
     return files
 
 
-def csv_of(told: list[JsonObject], rows: list[JsonObject]) -> str:
+def csv_of(ranked: list[JsonObject], rows: list[JsonObject]) -> str:
     """Return rows as csv: a header, then one line per symbol, with the columns of all rows."""
     filters = [one["name"] for one in rows[0]["filters"]] if rows else []
     parts = ("value", "threshold", "passed")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*FIRST, *PARTS, *(f"{f}_{part}" for f in filters for part in parts), *LAST])
-    for row in told:
+    for row in ranked:
         writer.writerow(
             [
                 *(row[name] for name in FIRST),

@@ -109,10 +109,10 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     _refuse_environment(os.environ)  # Once it is valid: a misspelt key is told as such.
     require_runnable(config)
     if GUARD in names and config.raw.get("alerts") is None:
-        said = f"{config.profile} has no section alerts, so its guard could tell nobody."
+        reason = f"{config.profile} has no section alerts, so its guard could tell nobody."
         if arguments.what == GUARD:
-            raise Refusal(said, "Add the section; see: minibot help config")
-        say(f"the night alone: {said}")
+            raise Refusal(reason, "Add the section; see: minibot help config")
+        say(f"the night alone: {reason}")
         names = [NIGHT]
     words = ["--config", str(find(arguments.config).absolute())]
     for text in arguments.set:

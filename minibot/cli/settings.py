@@ -102,5 +102,5 @@ def _change_line(change: JsonObject) -> str:
         for key, value in change["put"].items()
     ]
     taken = [f"{key} taken back" for key in change["taken_back"]]
-    said = "; ".join([*put, *taken])
-    return f"{change['profile']}: {said} by {change['who']}: {change['why']}"
+    text = "; ".join([*put, *taken])
+    return f"{change['profile']}: {text} by {change['who']}: {change['why']}"

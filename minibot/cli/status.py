@@ -135,16 +135,16 @@ def _backup(var: Var) -> JsonObject | None:
         return None
 
 
-def _backup_rows(said: JsonObject | None) -> list[Row]:
+def _backup_rows(status: JsonObject | None) -> list[Row]:
     """Return why the last backup failed, or why older ones stay; nothing if all is well."""
-    if said is None:
+    if status is None:
         return []
-    moment = f"at {date_clock(said['written_ms'])} UTC"
-    if said.get("failed"):
-        return [Row("backup", f"failed {moment}: {plain_text(said['failed'])}", "bad")]
-    if said.get("keep_failed"):
+    moment = f"at {date_clock(status['written_ms'])} UTC"
+    if status.get("failed"):
+        return [Row("backup", f"failed {moment}: {plain_text(status['failed'])}", "bad")]
+    if status.get("keep_failed"):
         return [
-            Row("backup", f"older ones stay {moment}: {plain_text(said['keep_failed'])}", "bad")
+            Row("backup", f"older ones stay {moment}: {plain_text(status['keep_failed'])}", "bad")
         ]
     return []
 
@@ -172,8 +172,8 @@ def _last_row(record: RunRecord) -> Row:
 def _left_open(last: RunRecord | None, flag: JsonObject | None) -> list[JsonObject]:
     """Return the positions that the last run has left open; without its figures the STOP's."""
     figures = None if last is None else performance_of(last)
-    told = flag or {} if figures is None else figures
-    return list(told.get("open_positions") or ())
+    fields = flag or {} if figures is None else figures
+    return list(fields.get("open_positions") or ())
 
 
 def _flag_rows(flag: JsonObject | None) -> list[Row]:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = []
     for path, digest, findings, failure in results:
         shown = shown_path(path)
-        lines += [finding.told(shown) for finding in findings]
+        lines += [finding.text(shown) for finding in findings]
         if failure:
             lines.append(failure)
         if not findings and not failure:

@@ -35,8 +35,8 @@ WAIT_S = 1.0
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     known = ", ".join(Roles.of_project().queues)
-    told = f"{known}; or one role's part, such as health/parts/market_role"
-    command.add_argument("queue", help=told)
+    text = f"{known}; or one role's part, such as health/parts/market_role"
+    command.add_argument("queue", help=text)
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as events come; Ctrl-C ends it"
     )
@@ -136,8 +136,8 @@ def _print(lines: Iterator[Line], followed: Followed, *, as_json: bool) -> None:
     for line in lines:
         if as_json:
             # In ASCII, as every document of `--json`: a terminal or pipe may know no more.
-            told = json.dumps(canonical.decode(line.json), separators=(",", ":"))
-            sys.stdout.write(told + "\n")
+            sentence = json.dumps(canonical.decode(line.json), separators=(",", ":"))
+            sys.stdout.write(sentence + "\n")
             continue
         try:
             text = event_line(line.seq, followed.recorded.decode(followed.queue, line))

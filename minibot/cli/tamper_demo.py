@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         "found": not missed,
         "tricks": [as_json(outcome) for outcome in outcomes],
     }
-    said = [
+    output = [
         "",
         "What nothing on this machine finds: a whole night rewritten, every hash included, "
         "before its root was published or signed elsewhere.",
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"the run itself: {'not touched' if is_untouched else 'CHANGED'}",
         f"tamper-demo {run_dir.name}: {verdict}",
     ]
-    show(arguments, document, said)
+    show(arguments, document, output)
     return 0 if is_untouched and not missed else 1
 
 
@@ -85,15 +85,15 @@ def _run_dir(name: str, var: Var, lab: Path) -> Path:
 def lines(number: int, outcome: Outcome) -> list[str]:
     """Return a trick and its detection, in words."""
     trick = outcome.trick
-    said = [f"{number}. {trick.name}: {trick.words}"]
-    for check, text in outcome.said.items():
+    output = [f"{number}. {trick.name}: {trick.words}"]
+    for check, text in outcome.findings.items():
         if text:
-            said.append(f"   found by {check}: {_shortened(text)}")
+            output.append(f"   found by {check}: {_shortened(text)}")
         elif check in trick.found_by:
-            said.append(f"   NOT FOUND by {check}")
+            output.append(f"   NOT FOUND by {check}")
         else:
-            said.append(f"   not found by {check}")
-    return said
+            output.append(f"   not found by {check}")
+    return output
 
 
 def _shortened(text: str) -> str:
@@ -109,6 +109,6 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "words": outcome.trick.words,
         "has_to_be_found_by": list(outcome.trick.found_by),
         "found": outcome.is_found,
-        "said": outcome.said,
+        "said": outcome.findings,
         "finding": None if outcome.finding is None else finding_json(outcome.finding),
     }

@@ -15,7 +15,7 @@ from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
 from minibot.exchanges.tapes.check import BOOK_DEPTHS, Check
 from minibot.exchanges.tapes.edit import Cut, Merge
-from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, TapeFinding
+from minibot.exchanges.tapes.findings import DAMAGED, SHOWN_MAX, SUM, TapeFinding
 from minibot.exchanges.tapes.lines import Line, tape_lines
 from minibot.exchanges.tapes.survey import Survey
 from minibot.exchanges.tapes.tape import DEMO_TAPE
@@ -103,30 +103,30 @@ def _info(arguments: argparse.Namespace) -> int:
 
 def _described(path: Path, size: int, survey: Survey) -> list[str]:
     found = survey.to_json()
-    said = [
+    lines = [
         f"{shown_path(path)}: {counted(survey.lines, 'line')}, {size / 1e6:.1f} MB",
         f"  span      {_span(survey)}",
         f"  symbols   {listed(survey.symbols)}",
     ]
     width = max(map(len, survey.counts), default=0)
-    said += [f"  {name:<{width}}  {count:>9,}" for name, count in sorted(survey.counts.items())]
+    lines += [f"  {name:<{width}}  {count:>9,}" for name, count in sorted(survey.counts.items())]
     skew = found["skew_ms"]
     if skew is not None:
-        said.append(
+        lines.append(
             f"  skew      event times are {skew['median']:+} ms from the receipt "
             f"({skew['min']:+} to {skew['max']:+})"
         )
-    said += [
+    lines += [
         f"  missed    {_time(each.from_ns)} to {_time(each.to_ns)}: {each.why} "
         f"({listed(each.symbols, 'all symbols')})"
         for each in survey.missed
     ]
-    said += [f"  silence   {_time(begin)} to {_time(end)}" for begin, end in survey.silences]
+    lines += [f"  silence   {_time(begin)} to {_time(end)}" for begin, end in survey.silences]
     if survey.backward:
-        said.append(
+        lines.append(
             f"  order     {counted(survey.backward, 'line')} received before the line above"
         )
-    return said
+    return lines
 
 
 def _span(survey: Survey) -> str:
@@ -155,7 +155,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _judged(paths: Sequence[Path], check: Check) -> list[str]:
     survey, wrong = check.survey, check.findings.counts
-    said = [
+    lines = [
         f"{counted(len(paths), 'file')}, {counted(survey.lines, 'line')}, {_span(survey)}"
         if survey.lines
         else f"{counted(len(paths), 'file')}, not a line could be read"
@@ -168,19 +168,19 @@ def _judged(paths: Sequence[Path], check: Check) -> list[str]:
             else "",
         ]
         proved = ", ".join(proof for proof in proofs if proof) or "its book could not be proved"
-        said.append(f"  {name:<10} {counted(each.diffs, 'diff')}: {proved}")
-    said += [
+        lines.append(f"  {name:<10} {counted(each.diffs, 'diff')}: {proved}")
+    lines += [
         f"  missed    {_time(each.from_ns)} to {_time(each.to_ns)}: {each.why} (marked, no fault)"
         for each in survey.missed
     ]
-    said += [f"  FAULT {_placed(each)}" for each in check.findings.told]
-    said += [
-        f"  FAULT {kind}: {count - TOLD_MAX:,} more"
+    lines += [f"  FAULT {_placed(each)}" for each in check.findings.shown]
+    lines += [
+        f"  FAULT {kind}: {count - SHOWN_MAX:,} more"
         for kind, count in wrong.items()
-        if count > TOLD_MAX
+        if count > SHOWN_MAX
     ]
     verdict = listed(f"{kind} {count:,} ({MEANINGS[kind]})" for kind, count in wrong.items())
-    return [*said, f"WRONG: {verdict}" if wrong else "The tape agrees with itself."]
+    return [*lines, f"WRONG: {verdict}" if wrong else "The tape agrees with itself."]
 
 
 def _placed(finding: TapeFinding) -> str:

@@ -34,12 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     trained = train(var, run_dirs, settings, created_ts=wall_ms())
     verdict = trained.verdict
     if verdict.passed:
-        said = f"passed on {verdict.rows} rows; activate it: minibot model activate"
+        text = f"passed on {verdict.rows} rows; activate it: minibot model activate"
     else:
-        said = "stays inactive: " + "; ".join(verdict.reasons)
+        text = "stays inactive: " + "; ".join(verdict.reasons)
     show(
         arguments,
         {"model_id": trained.model_id, "pack": trained.pack, **verdict.to_json()},
-        [f"{trained.model_id} {said}{' ' + trained.model_id if verdict.passed else ''}"],
+        [f"{trained.model_id} {text}{' ' + trained.model_id if verdict.passed else ''}"],
     )
     return 0 if verdict.passed else 1

@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"no operator locks {symbol} in {run_id}: nothing was sent.",
             "A limit's lock ends by itself; see: minibot risk",
         )
-    said = f"the operator's lock of {symbol} ends; locks of limits stay"
-    return ask(arguments, LockSymbol.TYPE, said, symbol=symbol, until_ts=now_ms)
+    text = f"the operator's lock of {symbol} ends; locks of limits stay"
+    return ask(arguments, LockSymbol.TYPE, text, symbol=symbol, until_ts=now_ms)
 
 
 def is_locked(recorded: Recorded, symbol: str, now_ms: int) -> bool:

@@ -55,8 +55,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify a run, a queue or a file; 0 clean, 1 with findings."""
     if arguments.lineage and arguments.public_key:
-        said = "--public-key is of the seal's signature, which --lineage does not look at."
-        raise Refusal(said, "Leave one of them out.")
+        text = "--public-key is of the seal's signature, which --lineage does not look at."
+        raise Refusal(text, "Leave one of them out.")
     path = _target(arguments)
     if is_bundle(path) and arguments.lineage:
         path = find_run(arguments.run_name, var_of(arguments))

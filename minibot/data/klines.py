@@ -239,6 +239,6 @@ def report_of(columns: Columns) -> DataReport:
     report.price_increment = str(header["price_increment"])
     report.qty_increment = str(header["qty_increment"])
     if header["treatment"]:
-        said = ", ".join(f"{name} {word}" for name, word in header["treatment"].items())
-        report.notes.append(f"treated when it was converted: {said}")
+        treatment = ", ".join(f"{name} {word}" for name, word in header["treatment"].items())
+        report.notes.append(f"treated when it was converted: {treatment}")
     return report

@@ -170,12 +170,12 @@ class DataReport:
         refused = self.refused(treatment)
         if not refused:
             return
-        said = "; ".join(
+        text = "; ".join(
             f"{trouble.count} x {trouble.code} ({MEANINGS[trouble.code]}; first: "
             f"{trouble.places[0].text()})"
             for trouble in refused
         )
-        raise Refusal(f"{self.path}: {said}.", _remedy([trouble.code for trouble in refused]))
+        raise Refusal(f"{self.path}: {text}.", _remedy([trouble.code for trouble in refused]))
 
     def settled(self, treatment: Treatment) -> str:
         """Return in a sentence the faults and their treatment; empty for none."""
@@ -184,8 +184,8 @@ class DataReport:
             for code in MEANINGS
             if code in self.troubles
         ]
-        said = [*([f"settled in its file: {', '.join(found)}"] if found else []), *self.notes]
-        return f"{self.symbol}: {'; '.join(said)}" if said else ""
+        lines = [*([f"settled in its file: {', '.join(found)}"] if found else []), *self.notes]
+        return f"{self.symbol}: {'; '.join(lines)}" if lines else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -203,7 +203,7 @@ class DataReport:
         span = f"{clock_text(self.first_ts)} .. {clock_text(self.end_ts)}" if self.rows else "-"
         what = f"{self.symbol} {self.interval}".strip()
         steps = f"steps {self.price_increment or '-'} / {self.qty_increment or '-'}"
-        said = [
+        output = [
             f"{self.path if path is None else path}:",
             f"  {self.kind} {what}, {self.rows} rows, {span}, {steps}",
         ]
@@ -211,12 +211,12 @@ class DataReport:
             trouble = self.troubles.get(code)
             if trouble is None:
                 continue
-            said.append(f"  {trouble.count:>8} {code:<12} {MEANINGS[code]}")
-            said += [f"           {'':<12} {place.text()}" for place in trouble.places]
-        said += [f"  {note}" for note in self.notes]
+            output.append(f"  {trouble.count:>8} {code:<12} {MEANINGS[code]}")
+            output += [f"           {'':<12} {place.text()}" for place in trouble.places]
+        output += [f"  {note}" for note in self.notes]
         if self.is_clean:
-            said.append("  nothing is wrong with it")
-        return said
+            output.append("  nothing is wrong with it")
+        return output
 
 
 def _remedy(codes: list[str]) -> str:

@@ -151,7 +151,7 @@ class BarRows:
         # The first skipped tick of the next row; those before it were delivered.
         self._rest: int = OPEN
         # Bar of the present row; refilled for each.
-        self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
+        self._bar_input: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
         self._read_next()
 
     def event(self, seq: int) -> Event:
@@ -185,7 +185,7 @@ class BarRows:
 
     def _pass(self, quiet: QuietRange, first: int) -> None:
         """Pass rows only to the strategy, as long as they have no other effect."""
-        block, lockstep, told = self._block, self._lockstep, self._told
+        block, lockstep, bar_input = self._block, self._lockstep, self._bar_input
         kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
         least_bid, most_bid = block.least_bid, block.most_bid
         least_sum, most_sum = block.least_sum, block.most_sum
@@ -225,15 +225,15 @@ class BarRows:
             if kind & HAS_OWN:
                 seq += 1
                 self._unshown = place
-                told.bar = self._own_bar(place)
-                told.close_units = int_at(block.close_units, at)
-                told.ts = end_ts
-                said = lockstep.answer(told, seq)
-                if said and not _is_hold(said):
+                bar_input.bar = self._own_bar(place)
+                bar_input.close_units = int_at(block.close_units, at)
+                bar_input.ts = end_ts
+                messages = lockstep.answer(bar_input, seq)
+                if messages and not _is_hold(messages):
                     self._passed(first, place, tick_seq, moved)
-                    self._decided(place, said)
+                    self._decided(place, messages)
                     return
-                lockstep.tell(told, seq, said)
+                lockstep.tell(bar_input, seq, messages)
             seq += 1
             place += 1
         if block.first + place > first:
@@ -292,12 +292,12 @@ class BarRows:
         self._listener.on_rows(first, self.row, block)
         self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
-    def _decided(self, place: i64, said: list[Message]) -> None:
+    def _decided(self, place: i64, messages: list[Message]) -> None:
         """Deliver the strategy's messages on the own bar of the last skipped row."""
         self.seq += self._block.unread[place] + 1
-        self._lockstep.tell(self._told, self.seq, said)
+        self._lockstep.tell(self._bar_input, self.seq, messages)
         if not self._listener.is_stopped:
-            self._tell_beat(self._told.ts)
+            self._tell_beat(self._bar_input.ts)
 
     # --- one row at a time, among those of other symbols --------------------------------------
 
@@ -410,7 +410,7 @@ class BarRows:
             tick_seq: The line of its last tick.
             seq: The line before its first bar.
         """
-        block, lockstep, told = self._block, self._lockstep, self._told
+        block, lockstep, bar_input = self._block, self._lockstep, self._bar_input
         place = self._place
         kind: i64 = block.kinds[place]
         self.row += 1
@@ -426,14 +426,14 @@ class BarRows:
         seq += block.unread[place]
         if kind & HAS_OWN:
             seq += 1
-            told.bar = self._own_bar(place)
-            told.close_units = int_at(block.close_units, CELL * place)
-            told.ts = self.opens_ts + self._length_ms
-            said = lockstep.answer(told, seq)
-            if said and not _is_hold(said):
+            bar_input.bar = self._own_bar(place)
+            bar_input.close_units = int_at(block.close_units, CELL * place)
+            bar_input.ts = self.opens_ts + self._length_ms
+            messages = lockstep.answer(bar_input, seq)
+            if messages and not _is_hold(messages):
                 followed = True
                 self.settle()
-            lockstep.tell(told, seq, said)
+            lockstep.tell(bar_input, seq, messages)
             if followed and self._listener.is_stopped:
                 self.seq = seq
                 return True
@@ -548,12 +548,12 @@ class BarRows:
         row, at = block.first + place, CELL * place
         end_ts = int_at(block.open_ts, at) + self._length_ms
         self._listener.on_time(end_ts)
-        told = block.mixed.get(row)
-        if told is None:
+        mixed = block.mixed.get(row)
+        if mixed is None:
             is_own_read = block.kinds[place] & HAS_OWN != 0
-            told = [(market.own, row)] if is_own_read else []
+            mixed = [(market.own, row)] if is_own_read else []
             self.seq += block.unread[place]
-        for lane, number in told:
+        for lane, number in mixed:
             self.seq += 1
             if market.is_read(lane):
                 if lane == market.own:
@@ -572,7 +572,7 @@ class BarRows:
         self._lockstep.process(beat, self.seq)
 
 
-def _is_hold(said: list[Message]) -> bool:
+def _is_hold(messages: list[Message]) -> bool:
     """Return whether the strategy holds, so that a quiet range stays valid."""
-    first = said[0]
-    return len(said) == 1 and isinstance(first, SignalMessage) and first.side == HOLD
+    first = messages[0]
+    return len(messages) == 1 and isinstance(first, SignalMessage) and first.side == HOLD

@@ -279,8 +279,8 @@ def _digest(books: HourlyAccounts) -> str:
     total = hashlib.sha256()
     for booking in books.bookings:
         for entry in booking.entries:
-            said = f"{entry.fill_n} {entry.ts} {entry.account} {entry.asset} {entry.amount}\n"
-            total.update(said.encode())
+            text = f"{entry.fill_n} {entry.ts} {entry.account} {entry.asset} {entry.amount}\n"
+            total.update(text.encode())
     for trade in books.trades:
         total.update(canonical.encode(trade.to_json()) + b"\n")
     for state in books.states:

@@ -26,8 +26,8 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 # hash of the parameters identifies the strategy, not its decision.
 LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "replaces", "signal_id"})
 
-_Said: Final = msgspec.defstruct(
-    "Said", ["causes", "payload", "queue", "type"], frozen=True, gc=False
+_Decision: Final = msgspec.defstruct(
+    "Decision", ["causes", "payload", "queue", "type"], frozen=True, gc=False
 )
 
 
@@ -55,7 +55,7 @@ class DecisionDigest:
         self.note(queue, seq, event.id)
         root, ordinals = f"market_ticks:{event.tick_seq}", self._ordinals
         causes = [ordinals.get(cause, root) for cause in event.cause_ids or ()]
-        self._take([_said(queue, event.payload, causes)])
+        self._take([_decision(queue, event.payload, causes)])
 
     def add_messages(self, messages: Sequence[Message]) -> None:
         """Take the next messages of a lockstep, of which no events are made.
@@ -63,7 +63,7 @@ class DecisionDigest:
         Ids are compared as the objects that cores hand on, so that most are never hashed. Nothing
         follows from a hold, so that nobody asks for its id.
         """
-        places, said = self._places, []
+        places, decisions = self._places, []
         for message in messages:
             queue, root = QUEUES[message.place], f"market_ticks:{message.tick_seq}"
             if isinstance(message, SignalMessage) and message.side == HOLD:
@@ -73,8 +73,8 @@ class DecisionDigest:
                 causes = [
                     places.get(cause) or self._place_of(cause, root) for cause in message.causes()
                 ]
-            said.append(_said(queue, message.payload(), causes))
-        self._take(said)
+            decisions.append(_decision(queue, message.payload(), causes))
+        self._take(decisions)
 
     def _place_of(self, cause: EventId, root: str) -> str:
         """Return the place of an id that no message has handed on; `root` of a market event."""
@@ -84,9 +84,9 @@ class DecisionDigest:
                     return place
         return root
 
-    def _take(self, said: Sequence[msgspec.Struct]) -> None:
-        self._total.update(_ENCODER.encode_lines(said))
-        self.events += len(said)
+    def _take(self, decisions: Sequence[msgspec.Struct]) -> None:
+        self._total.update(_ENCODER.encode_lines(decisions))
+        self.events += len(decisions)
 
     @property
     def hex(self) -> str:
@@ -94,11 +94,11 @@ class DecisionDigest:
         return self._total.hexdigest()
 
 
-def _said(queue: str, payload: Payload, causes: list[str]) -> msgspec.Struct:
+def _decision(queue: str, payload: Payload, causes: list[str]) -> msgspec.Struct:
     """Return the decision of an event, ready to be encoded."""
     struct, values = _counted(type(payload))
-    said: msgspec.Struct = _Said(causes, struct(*values(payload)), queue, payload.TYPE)
-    return said
+    decision: msgspec.Struct = _Decision(causes, struct(*values(payload)), queue, payload.TYPE)
+    return decision
 
 
 @cache

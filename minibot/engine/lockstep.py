@@ -107,8 +107,8 @@ class Lockstep:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.
             seq: The number of its line, were it written.
         """
-        said = self.answer(item, seq)
-        self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, said)
+        messages = self.answer(item, seq)
+        self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, messages)
 
     def answer(self, item: Event | ShownTick | BarInput, seq: int) -> list[Message] | None:
         """Pass a root event to the strategy; return its messages. `tell` passes it to the others.
@@ -123,14 +123,14 @@ class Lockstep:
         return strategy.core.process(item, seq, table.ts + strategy.delay_ms)
 
     def tell(
-        self, item: Event | ScaledTick | BarInput, seq: int, said: list[Message] | None
+        self, item: Event | ScaledTick | BarInput, seq: int, messages: list[Message] | None
     ) -> None:
         """Pass a root event to all cores but the strategy, then deliver all that follows.
 
         Args:
             item: The event, or a tick or closed bar without one.
             seq: The number of its line, were it written.
-            said: The strategy's messages about it.
+            messages: The strategy's messages about it.
         """
         table, ts = self._table, item.ts
         if ts > table.ts:
@@ -139,9 +139,9 @@ class Lockstep:
         for port in self._bar_takers if isinstance(item, BarInput) else self._others:
             answer = port.core.process(item, seq, now + port.delay_ms)
             if answer:
-                said = said + answer if said else answer
-        if said:
-            self._deliver(said)
+                messages = messages + answer if messages else answer
+        if messages:
+            self._deliver(messages)
 
     def quiet_range(self, symbol: str, tells_bars: bool = False) -> QuietRange | None:
         """Return the range of touches in which only the strategy needs each tick of a symbol.
@@ -193,7 +193,7 @@ class Lockstep:
         seq: int,
         is_bid_new: bool,
         is_ask_new: bool,
-        said: list[Message] | None = None,
+        messages: list[Message] | None = None,
     ) -> None:
         """Pass the last of several ticks in a row within the quiet range to all but the strategy.
 
@@ -202,7 +202,7 @@ class Lockstep:
             seq: The number of its line, were it written.
             is_bid_new: Whether price or size of the bid changed among these ticks.
             is_ask_new: The same for the ask.
-            said: The strategy's messages at the last tick, which are delivered afterwards.
+            messages: The strategy's messages at the last tick, which are delivered afterwards.
         """
         table, ts = self._table, tick.ts
         if ts > table.ts:
@@ -210,8 +210,8 @@ class Lockstep:
         for port in self._others:
             now = table.ts + port.delay_ms
             port.core.skip_to(tick, seq, now, is_bid_new, is_ask_new)
-        if said:
-            self._deliver(said)
+        if messages:
+            self._deliver(messages)
 
     def mark(self, tick: ScaledTick, seq: int) -> None:
         """Pass a tick within the quiet range of its symbol to the cores that value positions.
@@ -229,38 +229,38 @@ class Lockstep:
         if ts > table.ts:
             table.ts = ts
         for port in self._mark_takers:
-            said = port.core.process(tick, seq, table.ts + port.delay_ms)
-            if said:
-                if not stop_in(said[0]):
+            messages = port.core.process(tick, seq, table.ts + port.delay_ms)
+            if messages:
+                if not stop_in(messages[0]):
                     detail = f"market_ticks:{seq} was said to change no more than equity"
                     raise InvariantError(port.role, INVARIANT_BROKEN, detail)
-                self._deliver(said)
+                self._deliver(messages)
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a delivered message."""
         return message.event(self._hashes[WRITERS[message.place]])
 
-    def _deliver(self, said: list[Message] | None) -> None:
+    def _deliver(self, messages: list[Message] | None) -> None:
         """Deliver new messages of the cores, and all that follow from them, to their readers."""
         readers, ranks, ts = self._readers, self._ranks, self._table.ts
         waiting: list[Message] = []
         while True:
-            if said:
+            if messages:
                 if self._is_heard:
-                    self._show(said)
-                for message in said:  # Each behind all that come before it.
+                    self._show(messages)
+                for message in messages:  # Each behind all that come before it.
                     rank, place = ranks[message.place], len(waiting)
                     while place and ranks[waiting[place - 1].place] > rank:
                         place -= 1
                     waiting.insert(place, message)
-                said = None
+                messages = None
             if not waiting:
                 return
             message = waiting.pop(0)
             for port in readers[message.place]:
                 answer = port.core.process(message, message.number, ts + port.delay_ms)
                 if answer:
-                    said = answer if said is None else said + answer
+                    messages = answer if messages is None else messages + answer
 
     def _show(self, messages: list[Message]) -> None:
         """Number messages as lines of their queues, and pass them to the listeners."""

@@ -94,9 +94,9 @@ def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iter
         queue: Name of the queue.
         part: The role whose part is read, for a queue with parts.
     """
-    folder, said_in, name = queue_folder(recorded.queues, queue), queue, INBOX
+    folder, source, name = queue_folder(recorded.queues, queue), queue, INBOX
     if part is not None:
-        folder, said_in, name = folder / PARTS, f"{queue}/parts/{part}", part
+        folder, source, name = folder / PARTS, f"{queue}/parts/{part}", part
     reader = open_reader(recorded.queues, queue, part=part)
     end = reader.head().offset
     reader.close()
@@ -106,7 +106,7 @@ def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iter
             continue
         for raw in reversed(_tail(path, size)):
             try:
-                event = recorded.codec.decode(said_in, decode_line(raw)[1])
+                event = recorded.codec.decode(source, decode_line(raw)[1])
             except (LineError, ContractError):
                 continue
             yield event

@@ -126,7 +126,7 @@ class PortfolioRows:
         self._held: list[int] = []
         self._passed: PassedTicks = NO_TICKS
         self._opened: int = 0
-        self._told: list[Key] = []
+        self._delivered: list[Key] = []
         self._marks: list[Mark] = NO_MARKS
         self._marked: int = 0
         self._stop: Key | None = None
@@ -150,7 +150,7 @@ class PortfolioRows:
             ]
             if quiet:
                 loud = sorted(set(members).difference(quiet))
-        self._quiet, self._opened, self._told, self._held = quiet, 0, [], NO_SYMBOLS
+        self._quiet, self._opened, self._delivered, self._held = quiet, 0, [], NO_SYMBOLS
         self._marks, self._marked = NO_MARKS, 0
         base = self.seq
         if loud and is_passing and not self._heads and self._are_fresh(loud):
@@ -172,7 +172,7 @@ class PortfolioRows:
             self._listener.on_opened(begin_ts, self._quiet[self._opened :])
             passed = sum([rows[number].count for number in self._quiet])
         self.ticks += passed
-        self.seq = base + passed + len(self._told)
+        self.seq = base + passed + len(self._delivered)
         if self._joined:
             members = sorted((*members, *self._joined))
             self._joined = []
@@ -278,7 +278,7 @@ class PortfolioRows:
         held = sorted([number for _, number, _, _ in self._heads])
         if self._joined or end_ts >= self._close_ts:
             return False
-        if not self._told or self._told[-1][0] >= from_ts:
+        if not self._delivered or self._delivered[-1][0] >= from_ts:
             return False
         for at, number, _, _ in self._heads:
             if at not in times or self._ends[number] != end_ts or number in self._fresh:
@@ -346,14 +346,14 @@ class PortfolioRows:
         marks, listener = self._marks, self._listener
         while self._marked < len(marks) and marks[self._marked] < key:
             at, number, tick = marks[self._marked]
-            rows, told = self.rows[number], self._told
+            rows, delivered = self.rows[number], self._delivered
             self._marked += 1
             self._open_until((at, number))
             listener.on_time(at)
             listener.on_mid(number, rows.mid_in_row(tick))
             if tick == OPEN:
                 self._open_until((at, number + 1))
-            rows.mark(tick, at, self.seq + len(told) + self._passed.before((at, number)) + 1)
+            rows.mark(tick, at, self.seq + len(delivered) + self._passed.before((at, number)) + 1)
             if listener.is_stopped:
                 self._stop = at, number + 1
                 return False
@@ -369,16 +369,16 @@ class PortfolioRows:
 
     def _tell(self, number: int, shown: Shown) -> None:
         """Deliver a tick with the line number of its place among the skipped ones."""
-        key, told = (shown.at, number), self._told
+        key, delivered = (shown.at, number), self._delivered
         self._open_until(key)
         open_ts = 0
         if number in self._fresh:
             self._fresh.discard(number)
             open_ts = self._ends[number] - self._length_ms
         self._listener.on_tick(number, shown, open_ts)
-        told.append(key)
+        delivered.append(key)
         self.ticks += 1
-        seq = self.seq + len(told) + self._passed.before(key)
+        seq = self.seq + len(delivered) + self._passed.before(key)
         self.rows[number].tell_shown(shown, seq)
 
     def _open_until(self, key: Key) -> None:
@@ -399,13 +399,13 @@ class PortfolioRows:
             if count := self._passed.before_of(other, key):
                 tick = self.rows[other].ticks_in_row()[count - 1]
                 self.rows[other].show_tick(tick, self._times(end_ts)[tick])
-        before = self.seq + len(self._told) + self._passed.before(key)
+        before = self.seq + len(self._delivered) + self._passed.before(key)
         rows.tell_closed(before)
-        self._told += [key] * (rows.seq - before)
+        self._delivered += [key] * (rows.seq - before)
         if self._listener.is_stopped:
             return
         if self._ends[number] > self._beat_ts:
-            self._told.append(key)
+            self._delivered.append(key)
             self._tell_beat(self._ends[number], rows.seq + 1)
         opens = self._opens[number] = rows.opens_ts
         if opens < end_ts:
@@ -415,10 +415,10 @@ class PortfolioRows:
 
     def _cut(self, base: int) -> None:
         """Count the ticks up to the one at which risk stopped the run."""
-        key = self._stop or self._told[-1]
+        key = self._stop or self._delivered[-1]
         passed = self._passed.before(key)
         self.ticks += passed
-        self.seq = base + passed + len(self._told)
+        self.seq = base + passed + len(self._delivered)
         for number in self._quiet:
             if count := self._passed.before_of(number, key):
                 self._listener.on_cut(number, self.rows[number].bids_in_row(count))
@@ -435,14 +435,14 @@ class PortfolioRows:
         """
         listener, opens, calm = self._listener, self._opens, self._calm
         late = {head[1] for head in self._heads}
-        quiet, held, told = self._quiet, self._held, self._told
+        quiet, held, delivered = self._quiet, self._held, self._delivered
         closed_ts = end_ts - 1 - self._lag_ms
         # All later lines come after them.
-        self._quiet, self._passed, self._told = [], NO_TICKS, []
+        self._quiet, self._passed, self._delivered = [], NO_TICKS, []
         self._opened = 0
         # Symbols whose last tick was delivered while others were skipped.
-        closing = [number for ts, number in told if ts == closed_ts]
-        before += len([ts for ts, _ in told if ts < closed_ts])
+        closing = [number for ts, number in delivered if ts == closed_ts]
+        before += len([ts for ts, _ in delivered if ts < closed_ts])
         if quiet:
             listener.on_time(end_ts)
         # These come before any bar, as a strategy may read the touch of every symbol.
@@ -490,7 +490,7 @@ class PortfolioRows:
             _, _, shown, others = heads[0]
             self._tell(number, shown)
             self.seq += 1
-            self._told = []
+            self._delivered = []
             if self._listener.is_stopped:
                 return False
             following = next(others, None)

@@ -64,17 +64,17 @@ class Row:
         """Process inputs up to the next one with an effect; return the messages that follow."""
         size = len(self._events)
         while self.at < size:
-            if not (self._may_skip() and self._skip()) and (said := self._one()):
-                return said
+            if not (self._may_skip() and self._skip()) and (messages := self._one()):
+                return messages
         return None
 
     def _one(self) -> list[Message] | None:
         event = self._events[self.at]
         if event.ts > self.now:
             self.now = event.ts
-        said = self._core.process(event, self._first_seq + self.at, self.now)
+        messages = self._core.process(event, self._first_seq + self.at, self.now)
         self.at += 1
-        return said
+        return messages
 
     def _may_skip(self) -> bool:
         """Return whether enough ticks in a row begin here, and the core may be called again."""

@@ -343,11 +343,11 @@ class Taking:
         counted = 0
         try:
             while row.at < len(events):
-                said = row.go()
-                if said:
+                messages = row.go()
+                if messages:
                     now.value, cause = row.now, events[row.at - 1]
                     counted = self._count(run, counted, row.at)
-                    derived = self.processor.finalize(said, cause)
+                    derived = self.processor.finalize(messages, cause)
                     if not self._compare(self._result.inputs, cause.id, derived):
                         return
         except BaseException:

@@ -37,15 +37,15 @@ class SignalTimes:
     Attributes:
         ts: Times, Unix ms.
         sides: Sides.
-        told: Values by name, including those without a number so far.
+        named: Values by name, including those without a number so far.
     """
 
-    __slots__ = ("_came", "_steps", "sides", "told", "ts")
+    __slots__ = ("_came", "_steps", "named", "sides", "ts")
 
     def __init__(self) -> None:
         self.ts = array("q")
         self.sides: list[str] = []
-        self.told: dict[str, NamedValues] = {}
+        self.named: dict[str, NamedValues] = {}
         # By kind, HOLDs second: how many came, and of how many one is kept.
         self._came = [0, 0]
         self._steps = [1, 1]
@@ -72,7 +72,7 @@ class SignalTimes:
         places = {at: place for place, at in enumerate(left)}
         self.ts = array("q", [self.ts[at] for at in left])
         self.sides = [self.sides[at] for at in left]
-        for values in self.told.values():
+        for values in self.named.values():
             values.move(places)
 
 
@@ -152,12 +152,12 @@ class SignalLog:
             signals = self._signals[signal.symbol] = SignalTimes()
         if not signals.keep(side, ts):
             return
-        at, told = len(signals.sides) - 1, signals.told
+        at, named = len(signals.sides) - 1, signals.named
         for check in signal.checks:
             name, text = check.name, check.value
-            found = told.get(name)
+            found = named.get(name)
             if found is None:
-                found = told[name] = NamedValues(signals)
+                found = named[name] = NamedValues(signals)
             if text != found.text:
                 found.text, found.value = text, _number(text)
             if found.value is not None:

@@ -156,19 +156,19 @@ class TickRows:
         start, last = first - self._block_first, until - self._block_first
         seq += self._block_first
         begin, end = trades.before(start), trades.before(last)
-        said: list[Message] | None = None
+        messages: list[Message] | None = None
         if begin < end:
             since = port.at(0) - port.delay_ms
             prices.begin(begin, end, seq, since, port.delay_ms)
-            said = port.core.process(prices, seq + start, since + port.delay_ms)
-        if said:
+            messages = port.core.process(prices, seq + start, since + port.delay_ms)
+        if messages:
             last = prices.place + 1
         elif begin == end or prices.place < last - 1:  # A quote, of which only the time counts.
             block.show(self.tick, last - 1)
             port.core.process(self.tick, seq + last - 1, port.at(self.tick.ts))
         self._set_exact(last - 1)
         is_bid_new, is_ask_new = trades.moves(start, last)
-        self.lockstep.skip_to(self.exact, seq + last - 1, is_bid_new, is_ask_new, said)
+        self.lockstep.skip_to(self.exact, seq + last - 1, is_bid_new, is_ask_new, messages)
         return self._block_first + last
 
     def _walk_row(self, row: int, seq: int) -> None:
@@ -188,7 +188,7 @@ class TickRows:
         amounts = block.amounts
         tick.read_from(block.exchange_ts, amounts.qty)
         core = port.core
-        said: list[Message] | None = None
+        messages: list[Message] | None = None
         is_within = self._is_within(quiet)
         delay_ms: i64 = port.delay_ms
         latest = port.at(0) - delay_ms
@@ -214,16 +214,16 @@ class TickRows:
             tick.is_taker_buy = kind == IS_TRADE
             if ts > latest:
                 latest = ts
-            said = core.process(tick, seq + place, latest + delay_ms if delay_ms else latest)
-            if said:
+            messages = core.process(tick, seq + place, latest + delay_ms if delay_ms else latest)
+            if messages:
                 done = place + 1
                 break
         row = self._block_first + done
         if row > first:
             self._set_exact(done - 1)
             is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
-            self.lockstep.skip_to(self.exact, seq + done - 1, is_bid_new, is_ask_new, said)
-        if not said and row < until:  # The row outside the range.
+            self.lockstep.skip_to(self.exact, seq + done - 1, is_bid_new, is_ask_new, messages)
+        if not messages and row < until:  # The row outside the range.
             self._walk_row(row, seq - self._block_first)
             return row + 1
         return row

@@ -85,9 +85,9 @@ def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | 
             return None
         _add_touch(arrays, spread_bps, price_step)
     else:
-        is_told = (arrays["flags"] & HAS_EXCHANGE_TS) != 0
-        if not is_told.all():
-            arrays["exchange_ts"] = np.where(is_told, arrays["exchange_ts"], arrays["ts"])
+        is_given = (arrays["flags"] & HAS_EXCHANGE_TS) != 0
+        if not is_given.all():
+            arrays["exchange_ts"] = np.where(is_given, arrays["exchange_ts"], arrays["ts"])
     table = TickTable(columns.symbol, arrays)
     return table if table.is_sound else None
 

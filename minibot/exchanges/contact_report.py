@@ -44,24 +44,24 @@ class Report:
     offsets_ms: list[int] = field(default_factory=list)
     round_trips_us: list[int] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
-    _told: dict[tuple[str, str, str], tuple[Difference, int]] = field(default_factory=dict)
+    _seen: dict[tuple[str, str, str], tuple[Difference, int]] = field(default_factory=dict)
 
     def tell(self, where: str, difference: Difference) -> None:
         """Note a difference; repeated ones at the same place are counted."""
         key = (where, difference.kind, difference.path)
-        first, count = self._told.get(key, (difference, 0))
-        self._told[key] = (first, count + 1)
+        first, count = self._seen.get(key, (difference, 0))
+        self._seen[key] = (first, count + 1)
 
     @property
     def differences(self) -> list[SeenDifference]:
         """Return all differences; differences that prevent a night come first."""
-        told = [SeenDifference(key[0], found, count) for key, (found, count) in self._told.items()]
-        return sorted(told, key=lambda one: not one.difference.hinders)
+        seen = [SeenDifference(key[0], found, count) for key, (found, count) in self._seen.items()]
+        return sorted(seen, key=lambda one: not one.difference.hinders)
 
     @property
     def passed(self) -> bool:
         """Return whether there are no differences."""
-        return not self._told
+        return not self._seen
 
     @property
     def offset_ms(self) -> int:
@@ -77,13 +77,13 @@ def quantile(values: Sequence[int], percent: int) -> int | None:
 
 def lines_of(report: Report) -> Iterator[str]:
     """Yield one sentence for each difference."""
-    for told in report.differences:
-        one = told.difference
-        what = f"{told.where}: {one.kind} {one.path}"
+    for seen in report.differences:
+        one = seen.difference
+        what = f"{seen.where}: {one.kind} {one.path}"
         if one.expected:
             what += f", expected {one.expected}"
         if one.found:
             what += f", found {one.found}"
-        times = f" ({told.count} times)" if told.count > 1 else ""
+        times = f" ({seen.count} times)" if seen.count > 1 else ""
         harm = "" if one.hinders else "; harmless, minibot does not read it"
         yield f"{what}{times}{harm}"

@@ -92,8 +92,8 @@ class PortfolioStore:
         if is_moved:
             whole = portfolio_json(self._run_id, portfolio, ledger)
             write_hashed(self._portfolio, whole, generation=generation)
-        told = {**held, "positions": [{**each, **shown[each["symbol"]]} for each in positions]}
-        write_hashed(self._open_positions, told, generation=generation)
+        document = {**held, "positions": [{**each, **shown[each["symbol"]]} for each in positions]}
+        write_hashed(self._open_positions, document, generation=generation)
         self._fills, self._listed = portfolio.fills, held
         self._shown, self._shown_ns = shown, now_ns
 

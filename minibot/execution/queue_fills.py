@@ -47,11 +47,15 @@ class QueueFills(FillModel):
     def begin(self, tick: ScaledTick, seq: int) -> None:
         """Take the tick; all our orders share the quantity of its trade."""
         self._trade_left = 0
-        said = tick.event(seq).payload
-        if isinstance(said, MarketTick) and said.kind == "trade" and said.qty is not None:
-            self._trade_price = parse_amount(said.price)
-            self._trade_left = parse_amount(said.qty)
-            self._taker_side = said.taker_side or ""
+        market_tick = tick.event(seq).payload
+        if (
+            isinstance(market_tick, MarketTick)
+            and market_tick.kind == "trade"
+            and market_tick.qty is not None
+        ):
+            self._trade_price = parse_amount(market_tick.price)
+            self._trade_left = parse_amount(market_tick.qty)
+            self._taker_side = market_tick.taker_side or ""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
         """Match an order with the touch, or with the trade once the queue ahead is consumed."""

@@ -58,5 +58,5 @@ class ReportedPlans:
         if plan.original_qty is None:
             self._levels.pop(plan.symbol, None)  # Closed.
             return
-        said = event.to_json()["payload"]
-        self._levels[plan.symbol] = {name: said[name] for name in LEVELS if name in said}
+        reported = event.to_json()["payload"]
+        self._levels[plan.symbol] = {name: reported[name] for name in LEVELS if name in reported}

@@ -254,7 +254,7 @@ def _order_ends_run(lab: Path) -> Finding:
         return Finding(
             name, True, f"refused, STOP({AI_ISOLATION_BREACH}), exit code 10, no order from the AI"
         )
-    detail = f"exit code {ended.exit_code}, {len(orders)} orders, {ended.said[-300:]!r}"
+    detail = f"exit code {ended.exit_code}, {len(orders)} orders, {ended.output[-300:]!r}"
     return Finding(name, False, detail)
 
 

@@ -126,8 +126,8 @@ def _run(fault: Fault, lab: Var) -> Result:
     except FeatureMissing as missing:
         return _skipped(fault, missing)
     except (MinibotError, OSError, psutil.Error) as error:
-        said = "" if night is None else night.said().strip()[-500:]
-        return _failed(fault, str(error), *([f"the run said: {said}"] if said else []))
+        text = "" if night is None else night.output().strip()[-500:]
+        return _failed(fault, str(error), *([f"the run said: {text}"] if text else []))
     finally:
         if night is not None:
             night.clean_up()
@@ -182,8 +182,8 @@ def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
     try:
         entry = json.loads(done.stdout)["results"][0]
     except (ValueError, KeyError, IndexError):
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
-        return _failed(fault, f"the drill on its own disk ended with {done.returncode}: {said}")
+        text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
+        return _failed(fault, f"the drill on its own disk ended with {done.returncode}: {text}")
     return Result(**{**entry, "complaints": tuple(entry["complaints"])})
 
 
@@ -269,5 +269,5 @@ def verdict(results: list[Result]) -> str:
     run = [result for result in results if result.verdict != SKIPPED]
     passed = sum(result.verdict == OK for result in run)
     skipped = [result.name for result in results if result.verdict == SKIPPED]
-    said = f"{passed} of {len(run)} faults end as catalogued"
-    return f"{said}; skipped: {', '.join(skipped)}" if skipped else said
+    text = f"{passed} of {len(run)} faults end as catalogued"
+    return f"{text}; skipped: {', '.join(skipped)}" if skipped else text

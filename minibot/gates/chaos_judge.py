@@ -101,7 +101,7 @@ def _flag(fault: Fault, night: DrillRun) -> list[str]:
 
 
 def _last_line(night: DrillRun) -> str:
-    lines = night.said().strip().splitlines()
+    lines = night.output().strip().splitlines()
     return lines[-1][:300] if lines else "it said nothing"
 
 
@@ -155,15 +155,15 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
     if not any(payload["kind"] == kind for payload in payloads):
         yield f"no {kind} is recorded"
     for payload in payloads:
-        said = f"{payload['kind']} {payload['reason_code']} by {payload['component']}"
+        text = f"{payload['kind']} {payload['reason_code']} by {payload['component']}"
         if payload["kind"] == kind and payload["reason_code"] not in codes:
-            yield f"{said}, expected {codes[0]}: {payload['detail'][:200]}"
+            yield f"{text}, expected {codes[0]}: {payload['detail'][:200]}"
         elif payload["kind"] == STOP_KIND and payload["component"] not in fault.components:
-            yield f"{said}, expected {' or '.join(fault.components)}"
+            yield f"{text}, expected {' or '.join(fault.components)}"
         elif payload["kind"] == STOP_KIND and kind != STOP_KIND:
-            yield f"{said}, expected none: {payload['detail'][:200]}"
+            yield f"{text}, expected none: {payload['detail'][:200]}"
         elif not payload["detail"]:
-            yield f"{said} has no detail"
+            yield f"{text} has no detail"
 
 
 # --- silence ------------------------------------------------------------------------------------

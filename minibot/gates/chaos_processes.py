@@ -145,7 +145,7 @@ def start_role_twice(night: DrillRun) -> None:
     process = night.spawn(argv, "second")
     night.mark()
     code = night.wait_for("the end of the second process", process.poll)
-    if code != 10 or QUEUE_LOCKED not in night.said("second"):
+    if code != 10 or QUEUE_LOCKED not in night.output("second"):
         night.complaints.append(f"the second process ended with {code}, not with QUEUE_LOCKED")
 
 
@@ -193,14 +193,14 @@ def after_killed_launcher(night: DrillRun) -> list[str]:
         complaints.append(f"a start with the flag standing ended with {code}, not with {REFUSED}")
     code = night.verb("clear-stop", "--reason", "chaos: the launcher was killed on purpose")
     if code != 0:
-        return [*complaints, f"clear-stop ended with {code}: {night.said('clear-stop')[-200:]}"]
+        return [*complaints, f"clear-stop ended with {code}: {night.output('clear-stop')[-200:]}"]
     night.start()
     night.wait_for("the next run", lambda: night.last_run not in (None, dead))
     night.wait_for_trading()
     night.ask_end()
     night.watch_end()
     if night.exit_code != 0:
-        complaints.append(f"the next run ended with {night.exit_code}: {night.said()[-200:]}")
+        complaints.append(f"the next run ended with {night.exit_code}: {night.output()[-200:]}")
     seal = dead / "seal.json"
     state = read_hashed(seal)["extra"]["state"] if seal.exists() else "not sealed"
     if state != "interrupted":

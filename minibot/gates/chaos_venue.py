@@ -32,7 +32,7 @@ def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
     return inject
 
 
-def told(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
+def noticed(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
     """Return an injection as `faulty`, which then waits for a new incident of the named kind."""
 
     def inject(night: DrillRun) -> None:
@@ -80,15 +80,15 @@ def wait_for_worker(night: DrillRun) -> None:
     Raises:
         FeatureMissing: The AI is off because this machine has no jail.
     """
-    said = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
-    if said.startswith("AI off: isolation"):
-        raise FeatureMissing(f"{JAIL} ({said[8:120]})")
+    state = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
+    if state.startswith("AI off: isolation"):
+        raise FeatureMissing(f"{JAIL} ({state[8:120]})")
 
 
 def _worker_says(night: DrillRun) -> str | None:
     if night.flagged_ns or night.exit_code is not None:
         return "stopped"
-    states = [said for said in night.ai_states() if said != "AI worker is starting"]
+    states = [state for state in night.ai_states() if state != "AI worker is starting"]
     return states[-1] if states else None
 
 
@@ -103,7 +103,7 @@ def worker_goes_bad(night: DrillRun) -> None:
     wait_for_worker(night)
     night.mark()
     night.wait_for(
-        "the AI to be off", lambda: any(said.startswith("AI off") for said in night.ai_states())
+        "the AI to be off", lambda: any(state.startswith("AI off") for state in night.ai_states())
     )
 
 

@@ -105,8 +105,10 @@ if sys.platform == "win32":
             FeatureMissing: There is no console to send it.
         """
         # Not by `send_signal`: where the call fails, Python 3.11 kills the process instead.
-        told = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(signal.CTRL_BREAK_EVENT, process.pid)
-        if not told:
+        is_sent = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(
+            signal.CTRL_BREAK_EVENT, process.pid
+        )
+        if not is_sent:
             raise FeatureMissing("a console that tells its processes of Ctrl-Break")
 
     def _session(pid: int) -> int:

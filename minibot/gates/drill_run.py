@@ -155,7 +155,7 @@ class DrillRun:
             process.kill()
             raise NotInjected(f"minibot {words[0]} did not come back") from error
 
-    def said(self, log: str = "launcher") -> str:
+    def output(self, log: str = "launcher") -> str:
         """Return the last 2000 characters that a process of the drill printed; empty for none."""
         path = self.var.root / f"{log}.out"
         return path.read_text(encoding="utf-8", errors="replace")[-2000:] if path.exists() else ""

@@ -38,7 +38,7 @@ class SmokeRun:
     """Finished short run: its exit code, its output, its record's folder (None without one)."""
 
     exit_code: int
-    said: str  # Standard output, then standard error; after a kill only that it did not end.
+    output: str  # Standard output, then standard error; after a kill only that it did not end.
     run_dir: Path | None
 
 
@@ -80,8 +80,8 @@ def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
             timeout=TIMEOUT_S,
             check=False,
         )
-        exit_code, said = done.returncode, done.stdout + done.stderr
+        exit_code, output = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired:
-        exit_code, said = 5, f"did not end within {TIMEOUT_S:.0f} s"
+        exit_code, output = 5, f"did not end within {TIMEOUT_S:.0f} s"
     found = sorted((lab / "runs").glob("*/manifest.json"))
-    return SmokeRun(exit_code, said, found[-1].parent if found else None)
+    return SmokeRun(exit_code, output, found[-1].parent if found else None)

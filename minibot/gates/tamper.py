@@ -63,18 +63,18 @@ class Outcome:
 
     Attributes:
         trick: The trick.
-        said: Check -> its most specific finding; empty text where it found nothing.
+        findings: Check -> its most specific finding; empty text where it found nothing.
         finding: Most specific finding of `verify`, else that of the signature.
     """
 
     trick: Trick
-    said: dict[str, str] = field(default_factory=dict)
+    findings: dict[str, str] = field(default_factory=dict)
     finding: Finding | None = None
 
     @property
     def is_found(self) -> bool:
         """True if every check of `found_by` found the trick."""
-        return all(self.said.get(check) for check in self.trick.found_by)
+        return all(self.findings.get(check) for check in self.trick.found_by)
 
 
 def small_run(lab: Path) -> Path:
@@ -86,7 +86,7 @@ def small_run(lab: Path) -> Path:
     made = run_smoke(lab, SMALL_RUN)
     if made.exit_code or made.run_dir is None:
         raise Refusal(
-            f"the small run ended with {made.exit_code}: {made.said[-500:]}",
+            f"the small run ended with {made.exit_code}: {made.output[-500:]}",
             "See `minibot doctor`, or name a finished run.",
         )
     return made.run_dir
@@ -168,16 +168,18 @@ def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> 
         found = _found(copy, public_key=public_key, bytes_too=False)
     signed = [finding for finding in found if finding.code == "SEAL_SIGNATURE"]
     if SIGNATURE in asked or signed:
-        outcome.said[SIGNATURE] = finding_line(signed[0]) if signed else ""
+        outcome.findings[SIGNATURE] = finding_line(signed[0]) if signed else ""
     rest = [finding for finding in found if finding not in signed]
     outcome.finding = _first(rest or signed)
     if VERIFY in asked or rest:
-        outcome.said[VERIFY] = _in_words(rest)
+        outcome.findings[VERIFY] = _in_words(rest)
     if REPLAY in asked:
-        outcome.said[REPLAY] = _replayed(copy)
+        outcome.findings[REPLAY] = _replayed(copy)
     if ROOT in asked:
         root = _root(copy)
-        outcome.said[ROOT] = "" if root == published else f"{published} was published, not {root}"
+        outcome.findings[ROOT] = (
+            "" if root == published else f"{published} was published, not {root}"
+        )
     return outcome
 
 

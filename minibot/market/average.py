@@ -54,7 +54,7 @@ class AverageWindow:
         self.symbol = symbol
         self._intervals = tuple(intervals)
         self._parts: deque[_Part] = deque()
-        self._told_ts = 0
+        self._written_ts = 0
         self.use(0)
 
     def use(self, minutes: int) -> None:
@@ -91,9 +91,9 @@ class AverageWindow:
         if not parts or len(parts) != parts.maxlen:
             return None
         to_ts = parts[-1].open_ts + self._length_ms
-        if to_ts - self._told_ts < MINUTE_MS:
+        if to_ts - self._written_ts < MINUTE_MS:
             return None
-        self._told_ts = to_ts
+        self._written_ts = to_ts
         volume = sum(part.volume for part in parts)
         price = parts[-1].close
         if volume:

@@ -49,7 +49,7 @@ class BarLane:
         bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
             self.end_history(bars[-1].open_ts + self.builder.interval_ms)
-        return self._told(bars)
+        return self._averaged(bars)
 
     def end_history(self, ts: int) -> None:
         """Treat bars that open before `ts` as already written."""
@@ -94,7 +94,7 @@ class BarLane:
         if hole is not None:
             self._extend(hole)
         if self._hole is None:
-            return self._told(bars) if bars else bars
+            return self._averaged(bars) if bars else bars
         self._waiting += bars
         return []
 
@@ -172,9 +172,9 @@ class BarLane:
             self._hole = Hole(max(whole.from_ts, end), whole.to_ts)
             ready = [bar for bar in self._waiting if bar.open_ts < end]
             self._waiting = [bar for bar in self._waiting if bar.open_ts >= end]
-        return self._told(sorted(history + ready, key=lambda bar: bar.open_ts))
+        return self._averaged(sorted(history + ready, key=lambda bar: bar.open_ts))
 
-    def _told(self, bars: list[Bar]) -> list[Bar]:
+    def _averaged(self, bars: list[Bar]) -> list[Bar]:
         """Return bars that are written now, in order, after passing them to the average."""
         if self.average is not None:
             self.average.take(bars)

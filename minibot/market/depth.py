@@ -241,7 +241,7 @@ class SymbolDepth:
         if is_due and (has_left or book.is_beyond_edge(bids, asks)):
             self._refreshed_ms = now_ms
             self.keeper.refresh()
-        return self._told(book, bids, asks, INTERVAL, bounds)
+        return self._event(book, bids, asks, INTERVAL, bounds)
 
     def _has_left(self, book: KeptBook, bounds: Bounds | None) -> bool:
         """Return whether the market moved so far that the last snapshot holds less than 2 % of it.
@@ -265,9 +265,9 @@ class SymbolDepth:
         self.resyncs += 1
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
         bounds = bounds_of(book) if self.venue else None
-        return self._told(book, bids, asks, RESYNC, bounds)
+        return self._event(book, bids, asks, RESYNC, bounds)
 
-    def _told(
+    def _event(
         self,
         book: KeptBook,
         bids: tuple[Level, ...],
@@ -275,10 +275,10 @@ class SymbolDepth:
         why: BookWhy,
         bounds: Bounds | None,
     ) -> Book:
-        told = Book(symbol=self.symbol, bids=bids, asks=asks, last_update_id=book.book_id, why=why)
+        event = Book(symbol=self.symbol, bids=bids, asks=asks, last_update_id=book.book_id, why=why)
         if not self.venue:
-            return told
-        return replace(told, venue=self.venue, **depth_within(book, bounds))
+            return event
+        return replace(event, venue=self.venue, **depth_within(book, bounds))
 
 
 def bounds_of(book: KeptBook) -> Bounds | None:

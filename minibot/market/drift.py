@@ -25,7 +25,7 @@ class PrintDrift:
         self.off = 0
         self._in_row = 0
 
-    def is_told(self, trade: Trade, quote: Quote) -> bool:
+    def is_due(self, trade: Trade, quote: Quote) -> bool:
         """Compare a trade with the quote before it; True once, when enough in a row are off."""
         price = trade.price_units
         bid, ask = quote.bid_units, quote.ask_units

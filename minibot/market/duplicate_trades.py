@@ -23,7 +23,7 @@ class DuplicateTrades:
     def __init__(self, feed: Feed) -> None:
         """Start without any; notices go to the feed's board."""
         self._feed = feed
-        self._told = 0
+        self._reported = 0
         self._look_due = self._tell_due = self._renewed_until = 0
 
     def look(self, now_ms: int, *, is_renewing: bool) -> None:
@@ -34,10 +34,10 @@ class DuplicateTrades:
         if is_renewing:
             self._renewed_until = now_ms + SETTLE_MS
         repeated = self._feed.duplicate_trades
-        count = repeated - self._told
+        count = repeated - self._reported
         if count < 0 or now_ms < self._renewed_until:  # A symbol that left took its count along.
-            self._told = repeated
+            self._reported = repeated
         elif count and now_ms >= self._tell_due:
-            self._told, self._tell_due = repeated, now_ms + TELL_MS
+            self._reported, self._tell_due = repeated, now_ms + TELL_MS
             detail = f"{count} trades came a second time, or too late; they were dropped"
             self._feed.board.add(now_ms, TRADES_REPEATED, detail)

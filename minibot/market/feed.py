@@ -46,7 +46,7 @@ UNREADABLE: Final = "unreadable"
 # After a pause of the whole process, at most this much time is caught up beat by beat.
 CATCH_UP_MS_MAX: Final = 120_000
 # Failed snapshots in a row before the operator gets an incident; requests for the book go on.
-SNAPSHOT_FAILURES_TOLD: Final = 4
+SNAPSHOT_FAILURES_REPORTED: Final = 4
 
 
 class HoleWanted(NamedTuple):
@@ -87,7 +87,7 @@ class Feed:
         # Nothing is due before `_next_due`. Frames use `_frame_due`, the due time when time last
         # passed, so that the result does not depend on how many frames came at once.
         self._next_due = self._frame_due = now_ms
-        self._no_depth_told: set[str] = set()
+        self._no_depth_reported: set[str] = set()
         self._left: set[str] = set()
         self._is_coalescing = False
         self._coalesced_before = 0
@@ -300,7 +300,7 @@ class Feed:
             self._coalesced_before += feed.ticks.coalesced
             self._left.add(symbol)
             self.rules.forget(symbol)
-        self._no_depth_told.discard(symbol)
+        self._no_depth_reported.discard(symbol)
 
     def write(self, payload: Payload, now_ms: int) -> None:
         """Write one event that did not come from a frame, after the quotes that came before it."""
@@ -318,14 +318,14 @@ class Feed:
                 instrument = without_order_counts(given)
             if self.config.depth_venue:
                 instrument = replace(instrument, venue=self.config.depth_venue)
-            told = self.rules.take(instrument)
-            if told is None:
+            incidents = self.rules.take(instrument)
+            if incidents is None:
                 continue
             self._emit([instrument], now_ms)
             feed = self.symbols.get(instrument.symbol)
             if feed is not None:
                 feed.take_rules(instrument)
-            for kind, detail in told:
+            for kind, detail in incidents:
                 self.board.add(now_ms, kind, detail)
 
     def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
@@ -355,11 +355,14 @@ class Feed:
         self._emit(feed.fill(wanted.interval, wanted.hole, candles, now_ms), now_ms)
 
     def _tell_no_book(self, feed: SymbolFeed, now_ms: int, why: str) -> None:
-        if feed.depth.failures == SNAPSHOT_FAILURES_TOLD and feed.symbol not in self._no_depth_told:
+        if (
+            feed.depth.failures == SNAPSHOT_FAILURES_REPORTED
+            and feed.symbol not in self._no_depth_reported
+        ):
             self._no_depth(feed.symbol, now_ms, why)
 
     def _no_depth(self, symbol: str, now_ms: int, why: str) -> None:
-        self._no_depth_told.add(symbol)
+        self._no_depth_reported.add(symbol)
         detail = f"{symbol}: {why}; going on with best quotes and trades, without `book` events"
         self.board.add(now_ms, BOOK_UNAVAILABLE, detail)
 
@@ -414,7 +417,7 @@ class Feed:
 
     def _watch_depth(self, name: str, feed: SymbolFeed, ts: int) -> None:
         """Report once that a source sends quotes but no updates of its book."""
-        if name in self._no_depth_told or feed.connected_ms is None:
+        if name in self._no_depth_reported or feed.connected_ms is None:
             return
         is_quiet = feed.depth.diff_ms is None and ts - feed.connected_ms > self.config.tick_stale_ms
         if is_quiet and feed.ticks.quote is not None:

@@ -28,7 +28,7 @@ class PriceMonitor:
         self._board = board
         self._heard: dict[str, int] = {}
         self._since: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.disagreements = 0
 
     def take(self, tickers: Iterable[LastPrice], prices: Mapping[str, int], now_ms: int) -> None:
@@ -47,12 +47,12 @@ class PriceMonitor:
         distance = abs(ticker.close_units - price) * 10_000
         if distance <= DISAGREEMENT_BPS * price:
             self._since.pop(symbol, None)
-            self._told.discard(symbol)
+            self._reported.discard(symbol)
             return
         since = self._since.setdefault(symbol, now_ms)
-        if now_ms - since < DISAGREEMENT_MS or symbol in self._told:
+        if now_ms - since < DISAGREEMENT_MS or symbol in self._reported:
             return
-        self._told.add(symbol)
+        self._reported.add(symbol)
         self.disagreements += 1
         detail = (
             f"{symbol}: its streams are more than {DISAGREEMENT_BPS} bps off the mini ticker's "

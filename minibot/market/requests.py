@@ -156,9 +156,9 @@ class Requests:
         at_machine_ns = self.clock.at_machine_ns
         middle_ms = at_machine_ns((answer.sent_ns + answer.received_ns) // 2)
         took_ms = at_machine_ns(answer.received_ns) - at_machine_ns(answer.sent_ns)
-        told = self.skew.take(answer.value - middle_ms, unsure_ms=(took_ms + 1) // 2)
-        if told:
-            self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, told)
+        incident = self.skew.take(answer.value - middle_ms, unsure_ms=(took_ms + 1) // 2)
+        if incident:
+            self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, incident)
         self.feed.skew_ms = self.courier.budget.skew_ms = self.skew.ms
         if not self.skew.is_awaited:
             self.feed.paused_ms = 0
@@ -295,8 +295,8 @@ class Requests:
         verdicts: list[bool] = []
 
         def take(answer: Answer, book: Book) -> None:
-            told = answer.value
-            verdicts.append(isinstance(told, Snapshot) and _is_as_of(told, book))
+            snapshot = answer.value
+            verdicts.append(isinstance(snapshot, Snapshot) and _is_as_of(snapshot, book))
             if len(verdicts) == len(books):
                 done(all(verdicts))
 
@@ -322,11 +322,11 @@ class Requests:
             self.fill(wanted)
 
 
-def _is_as_of(told: Snapshot, book: Book) -> bool:
+def _is_as_of(snapshot: Snapshot, book: Book) -> bool:
     """Return whether a book of few levels is the one that is kept."""
-    if told.last_update_id:
-        return told.last_update_id == book.book_id
-    sides = ((told.bids, book.bids), (told.asks, book.asks))
+    if snapshot.last_update_id:
+        return snapshot.last_update_id == book.book_id
+    sides = ((snapshot.bids, book.bids), (snapshot.asks, book.asks))
     return all(
         rows[:TOUCH_LEVELS] == [[*level] for level in kept.top(TOUCH_LEVELS)]
         for rows, kept in sides

@@ -193,8 +193,8 @@ class RestScheduler:
         sent_ns = self._pace.machine_ns()
         try:
             value = job.call(rest)
-        except RestError as told:
-            error = told
+        except RestError as failed:
+            error = failed
         except Exception as other:  # Raised here, it would end only this thread, unnoticed.
             failure = other
         received_ns = self._pace.machine_ns()

@@ -23,7 +23,7 @@ from minibot.market.notices import (
 )
 
 # A change of many parts is reported by the first of them; the event holds them all.
-PARTS_TOLD_MAX: Final = 6
+PARTS_SHOWN_MAX: Final = 6
 UNREADABLE: Final = "UNREADABLE"
 """Our own word for the status of a symbol whose rules cannot be read any more: not trading."""
 
@@ -49,8 +49,8 @@ class RulesBook:
         if before == instrument:
             return None
         self._instruments[instrument.symbol] = instrument
-        told = self._unknown(instrument)
-        return told if before is None else [*told, *changes(before, instrument)]
+        incidents = self._unknown(instrument)
+        return incidents if before is None else [*incidents, *changes(before, instrument)]
 
     def _unknown(self, instrument: Instrument) -> list[RuleIncident]:
         fresh = [
@@ -109,22 +109,24 @@ def without_order_counts(instrument: Instrument) -> Instrument:
 
 def changes(before: Instrument, after: Instrument) -> list[RuleIncident]:
     """Return the incidents of a symbol whose rules changed."""
-    told = []
+    changed = []
     symbol = after.symbol
     if before.status != after.status:
         detail = f"{symbol}: status {before.status} -> {after.status}"
-        told.append(RuleIncident(_status_kind(after.status), detail))
+        changed.append(RuleIncident(_status_kind(after.status), detail))
     parts = [
         f"{name} {_word(old)} -> {_word(new)}"
         for name in Instrument.__struct_fields__
         if name != "status" and (old := getattr(before, name)) != (new := getattr(after, name))
     ]
     if parts:
-        rest = f", and {len(parts) - PARTS_TOLD_MAX} more" if len(parts) > PARTS_TOLD_MAX else ""
-        told.append(
-            RuleIncident(INSTRUMENT_CHANGED, f"{symbol}: {', '.join(parts[:PARTS_TOLD_MAX])}{rest}")
+        rest = f", and {len(parts) - PARTS_SHOWN_MAX} more" if len(parts) > PARTS_SHOWN_MAX else ""
+        changed.append(
+            RuleIncident(
+                INSTRUMENT_CHANGED, f"{symbol}: {', '.join(parts[:PARTS_SHOWN_MAX])}{rest}"
+            )
         )
-    return told
+    return changed
 
 
 def _status_kind(status: str) -> str:

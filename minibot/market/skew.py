@@ -64,17 +64,17 @@ class ClockSkew:
         self.is_far = False
         before, self._measured_ms = self._measured_ms, skew_ms
         was_ms = self.ms
-        told = f"the exchange's clock is {skew_ms} ms ahead, was {was_ms} ms"
+        text = f"the exchange's clock is {skew_ms} ms ahead, was {was_ms} ms"
         if before is None:
             self._believe_anew(skew_ms, unsure_ms)
-            return told if abs(skew_ms - was_ms) > self._max_ms else ""
+            return text if abs(skew_ms - was_ms) > self._max_ms else ""
         apart_ms = abs(skew_ms - was_ms)
         if apart_ms <= unsure_ms and unsure_ms >= self.unsure_ms:
             return ""
         if apart_ms > self._max_ms:
             if abs(skew_ms - before) <= self._max_ms:
                 self._believe_anew(skew_ms, unsure_ms)
-            return told
+            return text
         if was_ms == self._drift_from_ms and apart_ms <= self.unsure_ms:
             # A better measurement of the first skew is no drift.
             self._believe_anew(skew_ms, unsure_ms)
@@ -96,8 +96,8 @@ class ClockSkew:
 
     def _take_far(self, skew_ms: int) -> str:
         """Take a measurement that is an hour off or more; the second in a row stops the run."""
-        told = f"the exchange's clock is {skew_ms} ms off ours, less than {FAR_MS} allowed"
+        text = f"the exchange's clock is {skew_ms} ms off ours, less than {FAR_MS} allowed"
         if self.is_far:
-            raise RunStop(MARKET_ROLE, reasons.CLOCK_JUMP, f"{told}; measured twice")
+            raise RunStop(MARKET_ROLE, reasons.CLOCK_JUMP, f"{text}; measured twice")
         self.is_far = True
-        return f"{told}; it is measured again"
+        return f"{text}; it is measured again"

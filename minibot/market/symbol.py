@@ -310,16 +310,16 @@ class SymbolFeed:
             is_late |= lane.builder.late > late
         self.late_trades += is_late
         ticks = self.ticks
-        if ticks.quote is not None and self.drift.is_told(trade, ticks.quote):
+        if ticks.quote is not None and self.drift.is_due(trade, ticks.quote):
             detail = (
                 f"{self.symbol}: {IN_ROW} trades in a row more than {OFF_BPS} bps off the best "
                 f"quote, the last at {trade.price} beside {ticks.quote.bid} / {ticks.quote.ask}"
             )
             self._board.add(self.data_ms, PRINTS_OFF_TOUCH, detail)
         dropped = ticks.dropped
-        told = ticks.on_trade(arrival, now_ms)
+        market_ticks = ticks.on_trade(arrival, now_ms)
         if not self.is_late:
-            payloads += told
+            payloads += market_ticks
         if ticks.dropped > dropped:
             detail = f"{self.symbol}: no tick of the oldest of {WAITING_MAX} trades without a quote"
             self._board.add(self.data_ms, TRADES_DROPPED, detail)

@@ -90,7 +90,7 @@ class TickMaker:
         self.coalesced = 0
         self.last_price = ""
         # Of the last trade since the connection; an earlier one is no longer the venue's last.
-        self._said_price = ""
+        self._shown_price = ""
         self._last_update_id = -1
         self._outdated_ms: int | None = None
         self._held_ns: int | None = None
@@ -164,7 +164,7 @@ class TickMaker:
     def on_disconnected(self) -> None:
         """Forget the touch and the last trade of a lost connection: both have moved on unseen."""
         self.forget_touch()
-        self._said_price = ""
+        self._shown_price = ""
         self.drop_waiting()
 
     def drop_waiting(self) -> None:
@@ -190,7 +190,7 @@ class TickMaker:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote
         return MarketTick(
             symbol=self.symbol,
-            price=self._said_price or bid,
+            price=self._shown_price or bid,
             kind="quote",
             bid=bid,
             bid_qty=bid_qty,
@@ -203,7 +203,7 @@ class TickMaker:
     def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
         trade, recv_mono_ns = arrival
         _, trade_id, price, _, qty, _, trade_ts, taker_side = trade
-        self.last_price = self._said_price = price
+        self.last_price = self._shown_price = price
         return MarketTick(
             symbol=self.symbol,
             price=price,

@@ -70,15 +70,15 @@ def act(
 
 def _kill(var: Var, run_id: str, fields: dict[str, object]) -> str:
     """Raise the operator's flag, with or without its reason, and return what was asked."""
-    said = ""
+    note = ""
     try:
         leave_request(var.requests, run_id, KILL, **fields)
     except (OSError, RunStop) as error:
         # The disk is full or gone, but the flag needs no space: the run stops all the same.
-        said = f"; the reason could not be written ({error})"
+        note = f"; the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
         raise ended(run_id)
-    return f"{KILL} is asked of {run_id}{said}"
+    return f"{KILL} is asked of {run_id}{note}"
 
 
 def _ask_of_symbol(

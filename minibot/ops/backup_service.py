@@ -77,23 +77,23 @@ class BackupService:
     def _back_up(self) -> bool:
         """Take one backup, then remove all but the newest `keep`; return whether one was taken."""
         began_s = time.monotonic()
-        said: JsonObject = {"run_id": self._run_id, "written_ms": wall_ms(), "failed": None}
-        said["keep_failed"] = None
+        status: JsonObject = {"run_id": self._run_id, "written_ms": wall_ms(), "failed": None}
+        status["keep_failed"] = None
         try:
             taken = self._folder.take(self._var, self._run_id)
-            said |= {"name": taken.name, "bytes": taken.bytes, "files": len(taken.files)}
-            said["left_out"] = list(taken.left_out)
+            status |= {"name": taken.name, "bytes": taken.bytes, "files": len(taken.files)}
+            status["left_out"] = list(taken.left_out)
             for name in taken.left_out:
                 why = "is left out: some system could not restore this name"
                 print(f"backup: {name} {why}", file=sys.stderr, flush=True)
         except (MinibotError, OSError) as error:
-            said["failed"] = str(error)
+            status["failed"] = str(error)
             print(f"backup: {error}", file=sys.stderr, flush=True)
         else:
-            said["keep_failed"] = self._keep()
-        said["took_ms"] = round((time.monotonic() - began_s) * 1000)
-        self._tell(said)
-        return said["failed"] is None
+            status["keep_failed"] = self._keep()
+        status["took_ms"] = round((time.monotonic() - began_s) * 1000)
+        self._tell(status)
+        return status["failed"] is None
 
     def _keep(self) -> str | None:
         """Remove all but the newest backups; return why not, which is no failure of this backup."""
@@ -104,11 +104,11 @@ class BackupService:
             return str(error)
         return None
 
-    def _tell(self, said: JsonObject) -> None:
+    def _tell(self, status: JsonObject) -> None:
         path = self._var.backup_status
         try:
             ensure_folder(path.parent)
-            write_hashed(path, said, generation=1)
+            write_hashed(path, status, generation=1)
         except (MinibotError, OSError) as error:
             print(f"backup: {path} was not written: {error}", file=sys.stderr, flush=True)
 

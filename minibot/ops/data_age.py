@@ -28,7 +28,7 @@ def silence_ms(clock_speed: str) -> int:
 
 
 def data_age_ms(
-    told_age_ms: int | None, state: str, told_ms: int, now_ms: int, most_ms: int
+    reported_age_ms: int | None, state: str, reported_ms: int, now_ms: int, most_ms: int
 ) -> int:
     """Return the age of the market data, market ms.
 
@@ -37,15 +37,15 @@ def data_age_ms(
     bounds.
 
     Args:
-        told_age_ms: Age in the market role's last `health` event; None, for none, counts as 0.
+        reported_age_ms: Age in the market role's last `health` event; None, for none, counts as 0.
         state: State of the role in that event.
-        told_ms: Market time of that event, Unix ms.
+        reported_ms: Market time of that event, Unix ms.
         now_ms: Current market time, Unix ms.
         most_ms: Silence from which the role is silent, market ms; see `silence_ms`.
     """
-    silent_ms = now_ms - told_ms
+    silent_ms = now_ms - reported_ms
     is_silent = silent_ms >= most_ms and state != STARTING
-    return (told_age_ms or 0) + (silent_ms if is_silent else 0)
+    return (reported_age_ms or 0) + (silent_ms if is_silent else 0)
 
 
 def price_ms_of(status: Mapping[str, Any]) -> int | None:

@@ -31,7 +31,7 @@ class Progress:
 
     Attributes:
         run_id: The run.
-        told: Wall-clock time of its status: Unix ms from a `var`; from a page Unix seconds, or 0
+        heard: Wall-clock time of its status: Unix ms from a `var`; from a page Unix seconds, or 0
             for a stale status. Any new value but 0 means that the run was heard.
         data: Ticks that the market role has written.
         decided: Market time to which the strategy has processed its inputs.
@@ -43,7 +43,7 @@ class Progress:
     """
 
     run_id: str
-    told: int
+    heard: int
     data: int
     decided: int
     sequence: int
@@ -191,11 +191,11 @@ def progress_of(body: bytes) -> Progress:
         raise Transient(
             f"the page answers with no document `live` of this version: {error}"
         ) from error
-    told = round(time.time() * 1000) - live.status_age_ms
+    heard_ms = round(time.time() * 1000) - live.status_age_ms
     return Progress(
         live.run_id,
         # Rounded to the second, as each look measures the age again.
-        0 if live.is_stale else told // 1000,
+        0 if live.is_stale else heard_ms // 1000,
         live.counts.ticks,
         live.decided_ms or 0,
         live.roles.get(MARKET_ROLE, _Role()).position,

@@ -89,8 +89,8 @@ class Watch:
         elif not self._knows_end and self._was_draining:
             self.has_ended = True
         values = _values(progress)
-        told, heard_s = self._moved.get(HEARD, (0, now_s))
-        if values.get(HEARD, 0) not in (0, told):
+        former_ms, heard_s = self._moved.get(HEARD, (0, now_s))
+        if values.get(HEARD, 0) not in (0, former_ms):
             self._pass_silence(now_s - heard_s)
             heard_s = now_s
         for what, value in values.items():
@@ -124,7 +124,7 @@ class Watch:
 def _values(progress: Progress | None) -> dict[str, int]:
     if progress is None:
         return {}
-    found = {HEARD: progress.told}
+    found = {HEARD: progress.heard}
     if progress.is_running:
         found |= {
             DATA: progress.data,
@@ -259,7 +259,7 @@ class LeftBehind:
         self._gone: Progress | None = None
         self._seen = ""
         self._settled = ""
-        self._told = ""
+        self._last_text = ""
         self._mute: tuple[str, Outbox] | None = None
         self._paused = ""
         self._pause_s = 0.0
@@ -284,14 +284,14 @@ class LeftBehind:
         while not ended.wait(LEFT_EVERY_S):
             if self._is_pausing():
                 continue
-            told = ""
+            text = ""
             try:
                 self.deliver(ended)
             except (MinibotError, OSError, KeyError, ValueError) as error:
-                told = f"WARN guard: what the run left is not delivered yet: {error!r}"
-            if told and told != self._told:
-                print(told, file=sys.stderr, flush=True)
-            self._told = told
+                text = f"WARN guard: what the run left is not delivered yet: {error!r}"
+            if text and text != self._last_text:
+                print(text, file=sys.stderr, flush=True)
+            self._last_text = text
 
     def deliver(self, ended: threading.Event) -> None:
         """Deliver the alerts that are left, for `LEFT_S` at most.

@@ -58,8 +58,8 @@ class Codes:
             if is_good and self._opened is not None:
                 # Without its note the page opens all the same, and counts as never opened.
                 with suppress(RunStop):
-                    said = {"schema": "minibot.page_opened", "opened_ms": wall_ms()}
-                    write_hashed(self._opened, said, generation=1)
+                    record = {"schema": "minibot.page_opened", "opened_ms": wall_ms()}
+                    write_hashed(self._opened, record, generation=1)
         return is_good
 
 

@@ -227,7 +227,7 @@ def _setting(
     key: str, schema: Mapping[str, Any], now: NextStart, running: Mapping[str, Any] | None
 ) -> JsonObject:
     found = resolved(schema)
-    said: JsonObject = {
+    fields: JsonObject = {
         "key": key,
         "description": schema.get("description", ""),
         "allowed": "; ".join(filter(None, (describe(schema), _bound(now.own, key)))),
@@ -235,10 +235,10 @@ def _setting(
         "why_not": _why_not(now.own, key),
         "is_staged": key in now.staged,
     }
-    said["own"] = text_of(value_of(now.own.raw, key))
-    said["next"] = text_of(now.value(key))
-    said["running"] = None if running is None else text_of(value_of(dict(running), key))
-    return said
+    fields["own"] = text_of(value_of(now.own.raw, key))
+    fields["next"] = text_of(now.value(key))
+    fields["running"] = None if running is None else text_of(value_of(dict(running), key))
+    return fields
 
 
 def _bound(config: Config, key: str) -> str:
@@ -260,11 +260,11 @@ def _refused_keys(config: Config, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         if key not in known:
             near = get_close_matches(key, known, 1, NEAR_MIN)
-            said, hint = "unknown key", "minibot config show lists all keys"
+            refusal, hint = "unknown key", "minibot config show lists all keys"
             if _is_key(key):
-                said, hint = "cannot be changed here", "change it in the profile's own file"
+                refusal, hint = "cannot be changed here", "change it in the profile's own file"
             hint = f"did you mean {near[0]}?" if near else hint
-            yield f"{printable(key)}: {said}; {hint}"
+            yield f"{printable(key)}: {refusal}; {hint}"
         elif why_not := _why_not(config, key):
             yield f"{key}: {why_not}"
 

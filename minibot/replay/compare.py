@@ -16,7 +16,7 @@ CHECKS: Final = "payload.checks"
 CHECK_FIELDS: Final = frozenset({"name", "value", "threshold", "passed"})
 
 # Fields that identify an event in a line.
-TOLD: Final = ("type", "action", "reason_code", "side", "symbol")
+SHOWN_FIELDS: Final = ("type", "action", "reason_code", "side", "symbol")
 
 
 def describe(difference: Difference) -> dict[str, Any]:
@@ -33,8 +33,8 @@ def describe(difference: Difference) -> dict[str, Any]:
     if fault:
         lines += [f"  recorded, and its JSON is not canonical: {fault}"]
     elif difference.expected is None:
-        told = {"type": found.get("type")} | found.get("payload", {})
-        words = [str(told[name]) for name in TOLD if told.get(name)]
+        decision = {"type": found.get("type")} | found.get("payload", {})
+        words = [str(decision[name]) for name in SHOWN_FIELDS if decision.get(name)]
         lines += [f"  recorded, and not derived by this code: {' '.join(words)}"]
     else:
         lines += [
@@ -67,7 +67,7 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
     checks = fields.get(CHECKS, ((), ()))
     if queue != SIGNALS or not all(map(_are_checks, checks)):
         return []
-    said = []
+    lines = []
     none: dict[str, Any] = {}
     for one, two in zip_longest(*checks, fillvalue=none):
         if {**one, "passed": None} != {**two, "passed": None} or one.get("passed") is two.get(
@@ -76,11 +76,11 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
             continue
         was = "ok" if two["passed"] else "FAIL"
         but = "its own numbers contradict" if is_contradicted(two) else "its numbers do not give"
-        said.append(
+        lines.append(
             f"the check {check_words(two)!r} is recorded as {was}, which {but}: the run's own "
             "strategy wrote that verdict, and minibot evaluates it since"
         )
-    return said
+    return lines
 
 
 def _are_checks(rows: Any) -> bool:

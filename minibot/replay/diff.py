@@ -33,7 +33,7 @@ from minibot.events.model import (
 from minibot.events.names import TICKS
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
-from minibot.replay.rule_order import Said, rule_order, states_before, world
+from minibot.replay.rule_order import DerivedEvent, rule_order, states_before, world
 from minibot.runtime.configuration.config import config_with, with_later_keys
 from minibot.strategies.selection import judge
 
@@ -57,16 +57,18 @@ class Side(NamedTuple):
     """One of the two passes: its decisions in order, and their results."""
 
     name: str
-    said: Sequence[Said]
+    derived: Sequence[DerivedEvent]
     performance: Performance
     digest: str
     stop: str = ""
 
     def figures(self) -> JsonObject:
         """Return the pass's counts by queue and side, and its key figures."""
-        queues = Counter(said.queue for said in self.said)
+        queues = Counter(event.queue for event in self.derived)
         sides = Counter(
-            said.event.payload.side for said in self.said if isinstance(said.event.payload, Signal)
+            event.event.payload.side
+            for event in self.derived
+            if isinstance(event.event.payload, Signal)
         )
         known = self.performance.to_json()
         names = ("equity", "pnl", "fees", "drawdown_max", "round_trips", "wins", "losses")
@@ -89,15 +91,15 @@ class Divergence:
     """
 
     index: int
-    one: Said | None
-    other: Said | None
+    one: DerivedEvent | None
+    other: DerivedEvent | None
     fields: Mapping[str, tuple[Any, Any]]
     states: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def ts(self) -> int:
         """Market time of the earlier of the two events, Unix ms."""
-        return min(said.event.ts for said in (self.one, self.other) if said is not None)
+        return min(derived.event.ts for derived in (self.one, self.other) if derived is not None)
 
     def to_json(self) -> JsonObject:
         """Return it as JSON."""
@@ -160,8 +162,8 @@ class Diff:
         }
 
 
-def _place(said: Said) -> JsonObject:
-    return {"queue": said.queue, "seq": said.seq, "event": said.event.to_json()}
+def _place(derived: DerivedEvent) -> JsonObject:
+    return {"queue": derived.queue, "seq": derived.seq, "event": derived.event.to_json()}
 
 
 def _pairs(fields: Mapping[str, tuple[Any, Any]]) -> JsonObject:
@@ -194,12 +196,14 @@ def rerun_with(
     for name, config in (("as it was, in rule order (nobody late)", own), ("changed", other)):
         done = rule_order(recorded, config, progress)
         sides.append(Side(name, done.derived, done.performance, done.digest, done.stop))
-    decision = diverging(sides[0].said, sides[1].said, _decision)
+    decision = diverging(sides[0].derived, sides[1].derived, _decision)
     if decision is not None:
-        root = min(said.root for said in (decision.one, decision.other) if said is not None)
+        root = min(
+            derived.root for derived in (decision.one, decision.other) if derived is not None
+        )
         states = [states_before(recorded, config, root) for config in (own, other)]
         decision = _with_states(decision, differing_fields(*states))
-    value = diverging(sides[0].said, sides[1].said, comparable)
+    value = diverging(sides[0].derived, sides[1].derived, comparable)
     changed = differing_fields(with_later_keys(own), with_later_keys(other))
     market = "the same: both saw the recorded one"
     return Diff(sides[0], sides[1], changed, market, decision, value)
@@ -240,8 +244,8 @@ def diff_runs(
             with_later_keys(one.manifest.config), with_later_keys(other.manifest.config)
         ),
         _market_text(markets[0], markets[1]),
-        diverging(sides[0].said, sides[1].said, _decision),
-        diverging(sides[0].said, sides[1].said, comparable),
+        diverging(sides[0].derived, sides[1].derived, _decision),
+        diverging(sides[0].derived, sides[1].derived, comparable),
         None if spans[0] == spans[1] else (begin, end),
     )
 
@@ -275,7 +279,7 @@ def recorded_side(
     """
     found = _derived(recorded, begin, end)
     performance = Performance(_opening_at(recorded, begin), recorded.quote_asset)
-    fills = by_tick(said.event for said in found)
+    fills = by_tick(derived.event for derived in found)
     market = _market(recorded, MarketProjection(performance, fills), (begin, end), progress)
     return Side(recorded.manifest.run_id, found, performance, _digest(found)), market
 
@@ -289,10 +293,10 @@ def decision_digest(recorded: Recorded) -> str:
     return _digest(_derived(recorded, *span_of(recorded)))
 
 
-def _derived(recorded: Recorded, begin: int, end: int) -> list[Said]:
+def _derived(recorded: Recorded, begin: int, end: int) -> list[DerivedEvent]:
     return _in_order(
         [
-            Said(queue, seq, event, 0, 0)
+            DerivedEvent(queue, seq, event, 0, 0)
             for queue in DERIVED
             for seq, event in recorded.events(queue)
             if begin <= event.ts <= end
@@ -300,24 +304,24 @@ def _derived(recorded: Recorded, begin: int, end: int) -> list[Said]:
     )
 
 
-def _digest(found: Iterable[Said]) -> str:
+def _digest(found: Iterable[DerivedEvent]) -> str:
     digest = DecisionDigest()
-    for said in found:
-        digest.add(said.queue, said.seq, said.event)
+    for derived in found:
+        digest.add(derived.queue, derived.seq, derived.event)
     return digest.hex
 
 
-def _in_order(found: list[Said]) -> list[Said]:
+def _in_order(found: list[DerivedEvent]) -> list[DerivedEvent]:
     """Return a night's events in the order of their market events, causes before effects.
 
     An event that follows only from an operator's order comes after those derived by then.
     """
     places: dict[str, int] = {}
     last = 0
-    for said in sorted(found, key=lambda one: one.event.ts):
-        place = said.event.tick_seq
+    for derived in sorted(found, key=lambda one: one.event.ts):
+        place = derived.event.tick_seq
         last = max(last, place or 0)
-        places[said.event.id] = last if place is None else place
+        places[derived.event.id] = last if place is None else place
     return sorted(found, key=lambda one: places[one.event.id])
 
 
@@ -361,29 +365,29 @@ def _tick_text(tick: MarketTick) -> bytes:
 
 def comparable(event: Event) -> JsonObject:
     """Return an event's content, checks by name, without fields that differ in any two runs."""
-    said = decided(event)
-    if isinstance(said.get("checks"), (list, tuple)):
-        said["checks"] = {check["name"]: check["value"] for check in said["checks"]}
-    return {"type": event.type, **said}
+    decision = decided(event)
+    if isinstance(decision.get("checks"), (list, tuple)):
+        decision["checks"] = {check["name"]: check["value"] for check in decision["checks"]}
+    return {"type": event.type, **decision}
 
 
 def _decision(event: Event) -> JsonObject:
     """Return the type and the deciding fields of an event; a hold has no validity to decide on."""
     payload = event.payload
-    said = {"type": event.type, **decision_fields(payload)}
+    decision = {"type": event.type, **decision_fields(payload)}
     if isinstance(payload, Signal) and payload.side != HOLD:
-        said["horizon_ms"] = payload.horizon_ms
-    return said
+        decision["horizon_ms"] = payload.horizon_ms
+    return decision
 
 
 def decision_fields(payload: Payload) -> JsonObject:
     """Return the deciding fields of a payload."""
-    said = payload.to_json()
-    return {name: said[name] for name in DECIDES if said.get(name) is not None}
+    fields = payload.to_json()
+    return {name: fields[name] for name in DECIDES if fields.get(name) is not None}
 
 
 def diverging(
-    one: Sequence[Said], other: Sequence[Said], view: Callable[[Event], JsonObject]
+    one: Sequence[DerivedEvent], other: Sequence[DerivedEvent], view: Callable[[Event], JsonObject]
 ) -> Divergence | None:
     """Return the first place where a view of two sequences' events differs; None if nowhere."""
     for index, (first, second) in enumerate(zip(one, other, strict=False)):

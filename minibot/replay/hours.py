@@ -85,7 +85,7 @@ def run_entry(proof: Proof, run: str) -> JsonObject:
 
 def differences(listed: JsonObject, found: JsonObject) -> list[str]:
     """Return the differences of a replayed run from its manifest entry, one sentence each."""
-    said = [
+    lines = [
         f"{name}: listed {listed.get(name)}, replayed {found.get(name)}"
         for name in ("run_id", "digest", "ledger")
         if listed.get(name) != found.get(name)
@@ -95,8 +95,10 @@ def differences(listed: JsonObject, found: JsonObject) -> list[str]:
     for hour_ts in sorted({*ours, *theirs}):
         one, two = theirs.get(hour_ts, {}), ours.get(hour_ts, {})
         if one.get("digest") != two.get("digest"):
-            said.append(f"hour {hour_ts}: listed {one.get('digest')}, replayed {two.get('digest')}")
-    return said
+            lines.append(
+                f"hour {hour_ts}: listed {one.get('digest')}, replayed {two.get('digest')}"
+            )
+    return lines
 
 
 def read_manifest(path: Path) -> list[JsonObject]:

@@ -152,24 +152,24 @@ def remedies(proof: Proof, span: Span) -> list[str]:
     if broken is None:
         return []
     run = called(proof.run_dir)
-    said = []
+    lines = []
     # Up to the second of the break, excluded.
     end = broken.clock // 1000 * 1000
     if end > span.from_ms:
         until = span.written(end)
-        said.append(f"what lies before it can be proven: minibot replay {run} --until {until}")
-        said.append(f"and explained, second by second: minibot explain {run} --at TIME")
-    said.append(f"all damage with its places: minibot verify {run}")
-    said.append(f"what depends on it: minibot replay {run} --graph")
-    return said
+        lines.append(f"what lies before it can be proven: minibot replay {run} --until {until}")
+        lines.append(f"and explained, second by second: minibot explain {run} --at TIME")
+    lines.append(f"all damage with its places: minibot verify {run}")
+    lines.append(f"what depends on it: minibot replay {run} --graph")
+    return lines
 
 
 def lost_line(lost: Lost, span: Span) -> str:
     """Return one sentence: which segment is gone, and up to where the run can be read."""
-    said = (
+    text = (
         f"{lost.queue} lacks segment {lost.number} of {lost.of} ({lost.name}, lines "
         f"{lost.from_seq:,} to {lost.to_seq:,})"
     )
     if lost.last_ts is None:
-        return f"{said}: nothing before it is left."
-    return f"{said}: what is before it ends at {span.clock(lost.last_ts)}."
+        return f"{text}: nothing before it is left."
+    return f"{text}: what is before it ends at {span.clock(lost.last_ts)}."

@@ -26,7 +26,7 @@ from minibot.events.names import CONTROL, TICKS
 Progress = Callable[[int, int], None]
 
 
-class Said(NamedTuple):
+class DerivedEvent(NamedTuple):
     """One derived event, its place, and its root event.
 
     Attributes:
@@ -60,7 +60,7 @@ class RulePass:
     """
 
     performance: Performance
-    derived: list[Said] = field(default_factory=list)
+    derived: list[DerivedEvent] = field(default_factory=list)
     digest: str = ""
     stop: str = ""
 
@@ -108,7 +108,7 @@ def rule_order(
             done.performance.on_fill(payload, event.ts)
         elif isinstance(payload, RiskAction) and payload.action == "STOP":
             done.stop = payload.reason_code
-        done.derived.append(Said(queue, seq, event, done.performance.equity, root))
+        done.derived.append(DerivedEvent(queue, seq, event, done.performance.equity, root))
 
     lockstep = _lockstep(recorded, config, take)
     whole = sum(recorded.lines(queue).reader.head().lines for queue in recorded.roles.world)

@@ -209,8 +209,8 @@ def by_this_code(status: RunStatus) -> Iterator[None]:
     except InvariantError as error:
         if not status.is_other_code:
             raise
-        said = f"the run was made by other code, with which this code disagrees: {error.detail}."
-        raise Refusal(said, "Ask with the minibot that made it.") from error
+        text = f"the run was made by other code, with which this code disagrees: {error.detail}."
+        raise Refusal(text, "Ask with the minibot that made it.") from error
 
 
 def _code_notices(manifest: Manifest, here: str) -> list[str]:

@@ -220,8 +220,8 @@ def _making(night: Night) -> Iterator[Criterion]:
             is_listed,
         ),
     )
-    for name, (row, threshold, said, holds) in zip(MAKING, found, strict=True):
-        yield Criterion(row, name, threshold, said, PASS if holds else lacking)
+    for name, (row, threshold, text, holds) in zip(MAKING, found, strict=True):
+        yield Criterion(row, name, threshold, text, PASS if holds else lacking)
 
 
 def _roles(night: Night, limits: Thresholds) -> Iterator[Criterion]:

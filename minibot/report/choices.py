@@ -47,12 +47,12 @@ def changed_keys(config: JsonObject) -> dict[str, str]:
 def changed_words(config: JsonObject) -> str:
     """Return the changed keys in words, the strategy's own without its section; "" for none."""
     changed = changed_keys(config)
-    said = [
+    lines = [
         f"{key.removeprefix('strategy.')}={plain_text(value, VALUE_LENGTH)}"
         for key, value in changed.items()
     ]
-    more = len(said) - CHANGES_SHOWN
-    return " ".join(said[:CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(lines) - CHANGES_SHOWN
+    return " ".join(lines[:CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def differing(first: JsonObject, second: JsonObject) -> dict[str, tuple[str, str]]:

@@ -75,8 +75,8 @@ def table_lines(
             return [*first, "", *rest]
     _narrow(widths, least, [at for at in range(len(head)) if at not in texts], width, gap)
     _narrow(widths, least, narrow, width, gap)
-    named, *told = [_lines(row, widths, texts, gap) for row in (head, *rows)]
-    return [*named, f"{GAP}{'-' * _wide(widths, gap)}", *(line for row in told for line in row)]
+    named, *cells = [_lines(row, widths, texts, gap) for row in (head, *rows)]
+    return [*named, f"{GAP}{'-' * _wide(widths, gap)}", *(line for row in cells for line in row)]
 
 
 def filled(text: str, width: int, first: str = "", after: str = "") -> list[str]:
@@ -155,12 +155,12 @@ def _with_below(
     # Rows made one at a time would differ in width: cells take the widths of all rows together.
     table = _part(head, rows, texts, (*whole, *texts), part, width)
     first = len(table) - len(rows)
-    said = list(table[:first])
+    lines = list(table[:first])
     for n, row in enumerate(rows):
-        said.append(table[first + n])
+        lines.append(table[first + n])
         named = ", ".join(f"{head[at]} {row[at]}".strip() for at in below if row[at])
-        said += filled(named, width, GAP * 2, GAP * 2)
-    return said
+        lines += filled(named, width, GAP * 2, GAP * 2)
+    return lines
 
 
 def _narrow(

@@ -209,16 +209,16 @@ def _position(
 
 def _exit_status(plan: JsonObject | None, resting: list[OrderIntent]) -> str:
     """Return where a position is left, which levels are armed, and which orders rest for it."""
-    said = []
+    parts = []
     if plan is not None:
-        said.append(levels_text(plan))
+        parts.append(levels_text(plan))
         armed = [words for name, words in STOPS_OF_PLAN.items() if plan.get(name) is not None]
-        said += [f"armed: {', '.join(armed)}"] if armed else []
+        parts += [f"armed: {', '.join(armed)}"] if armed else []
     for order in resting:
         prices = [price_text(each) for each in (order.stop_price, order.target_price) if each]
         prices += [price_text(order.limit_price)] if order.limit_price and not prices else []
-        said.append(f"rests: {order.order_type} {' and '.join(prices)}".rstrip())
-    return "; ".join(said) or "no plan"
+        parts.append(f"rests: {order.order_type} {' and '.join(prices)}".rstrip())
+    return "; ".join(parts) or "no plan"
 
 
 def _resting_exits(recorded: Recorded, to_ts: int) -> dict[str, list[OrderIntent]]:
@@ -230,9 +230,9 @@ def _resting_exits(recorded: Recorded, to_ts: int) -> dict[str, list[OrderIntent
             orders[order.client_order_id] = order
     last: dict[str, str] = {}
     for _, event in recorded.events(ORDER_RESULTS):
-        told = event.payload
-        if isinstance(told, OrderResult) and event.ts <= to_ts:
-            last[told.client_order_id] = told.result
+        payload = event.payload
+        if isinstance(payload, OrderResult) and event.ts <= to_ts:
+            last[payload.client_order_id] = payload.result
     found: dict[str, list[OrderIntent]] = {}
     for name, order in orders.items():
         if last.get(name) in OPEN_RESULTS:
@@ -251,12 +251,14 @@ def _alerts(recorded: Recorded, from_ts: int, to_ts: int) -> list[Alert]:
 
 
 def _alert(event: Event) -> Alert | None:
-    told = event.payload
-    if isinstance(told, Incident):
-        times = told.count or 1
-        return Alert(event.ts, told.component, told.kind, plain(told.detail), times)
-    if isinstance(told, StopJournal) and told.kind == STOP_KIND:
-        return Alert(event.ts, told.component, f"STOP {told.reason_code}", plain(told.detail), 1)
+    payload = event.payload
+    if isinstance(payload, Incident):
+        times = payload.count or 1
+        return Alert(event.ts, payload.component, payload.kind, plain(payload.detail), times)
+    if isinstance(payload, StopJournal) and payload.kind == STOP_KIND:
+        return Alert(
+            event.ts, payload.component, f"STOP {payload.reason_code}", plain(payload.detail), 1
+        )
     return None
 
 

@@ -75,8 +75,8 @@ def pie_svg(shares: Mapping[str, int], title: str) -> str:
     begun = 0
     for number, (name, amount) in enumerate(named.items()):
         colour = LINES[number % len(LINES)][0]
-        said = f"{name}: {Decimal(amount) * 100 / whole:.1f} %"
-        tip = f"<title>{escape(said)}</title>"
+        text = f"{name}: {Decimal(amount) * 100 / whole:.1f} %"
+        tip = f"<title>{escape(text)}</title>"
         if amount == whole:
             parts.append(
                 f'<circle cx="{centre_x}" cy="{centre_y}" r="{PIE_RADIUS}" fill="{colour}">'
@@ -88,7 +88,7 @@ def pie_svg(shares: Mapping[str, int], title: str) -> str:
         y = TITLE_HEIGHT + 20 + LEGEND_STEP * number
         x = 2 * PIE_RADIUS + 60
         parts.append(f'<rect x="{x}" y="{y - 11}" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(x + 20, y, said, "start"))
+        parts.append(_text(x + 20, y, text, "start"))
         begun += amount
     if not named:
         parts.append(_text(20, TITLE_HEIGHT + 30, "nothing", "start"))

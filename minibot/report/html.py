@@ -84,12 +84,12 @@ def page(night: Night) -> str:
     asset = night.manifest.config["portfolio"]["quote_asset"]
     market = market_of(night)
     marked = marked_of(night)
-    told, ran = summary_rows(night), machine_rows(night)
-    told = told[: len(told) - len(ran)]
+    rows, ran = summary_rows(night), machine_rows(night)
+    rows = rows[: len(rows) - len(ran)]
     parts = [
         _head(night),
         _tiles(night, asset, market),
-        _said(night, market),
+        _tiles_note(night, market),
         pnl_lines(night, asset),
         section("Price with entries and exits", _prices(night, marked)),
         section("Round trips", trips_table(marked)),
@@ -97,7 +97,7 @@ def page(night: Night) -> str:
         section("Hour by hour", hour_by_hour(night)),
         section("Exits by reason", exits_by_reason(night)),
         section("Why it did not trade", why_not(night)),
-        section("In words", _words(told)),
+        section("In words", _words(rows)),
         machine(
             f"Machine details: ledger, roles, latency, {_incident_words(night)}, proof",
             [
@@ -170,7 +170,7 @@ def _tiles(night: Night, asset: str, market: MarketChange) -> str:
     return tile_row(tiles)
 
 
-def _said(night: Night, market: MarketChange) -> str:
+def _tiles_note(night: Night, market: MarketChange) -> str:
     """Return the note under the tiles: the rule of buy-and-hold."""
     return paragraph(market.rule(), "soft") if market.symbols else ""
 

@@ -179,8 +179,8 @@ def _column(name: str, at: int, rows: Sequence[Cells], *, is_cards: bool, is_led
         kinds.append("led")
     elif is_cards and at and len(name) + max(map(len, texts)) > HALF:
         kinds.append("w")
-    is_said = bool(at) or all(text.isdigit() for text in texts)
-    label = f' data-l="{escape(name)}"' if name and is_cards and is_said else ""
+    is_labelled = bool(at) or all(text.isdigit() for text in texts)
+    label = f' data-l="{escape(name)}"' if name and is_cards and is_labelled else ""
     return _Column(" ".join(kinds), label, name in HEADING, is_figure)
 
 

@@ -145,8 +145,8 @@ def _trades(night: Night, lines: int) -> Iterator[ScreenLine]:
         ]
         yield from _labelled("exits", listed(left), 1)
     if held := figures["open_positions"]:
-        said = (f"{money(item['qty'], 8)} {item['symbol']}" for item in held)
-        yield from _labelled("open", f"{listed(said)}; nothing closes it", 1, "bad")
+        positions = (f"{money(item['qty'], 8)} {item['symbol']}" for item in held)
+        yield from _labelled("open", f"{listed(positions)}; nothing closes it", 1, "bad")
 
 
 def _by(group: str, closed: Sequence[ClosedTrade]) -> list[tuple[str, TradeSum]]:
@@ -160,8 +160,8 @@ def _held_back(night: Night) -> str:
     """Return the reasons for not trading: a sentence without any fill, and the commonest codes."""
     count = night.count
     if not count.lines["fills"]:
-        said = why_no_trade(night).removeprefix("It did not trade")
-        return said.lstrip(".: ") or "no signal came"
+        text = why_no_trade(night).removeprefix("It did not trade")
+        return text.lstrip(".: ") or "no signal came"
     parts = []
     if count.hold_reasons:
         parts.append(f"held: {_codes(count.hold_reasons)}")
@@ -171,9 +171,9 @@ def _held_back(night: Night) -> str:
 
 
 def _codes(found: Counter[str]) -> str:
-    said = [f"{code} {number:,}" for code, number in found.most_common(CODES_SHOWN)]
+    parts = [f"{code} {number:,}" for code, number in found.most_common(CODES_SHOWN)]
     more = len(found) - CODES_SHOWN
-    return listed(said) + (f" and {more} more" if more > 0 else "")
+    return listed(parts) + (f" and {more} more" if more > 0 else "")
 
 
 def _incidents(night: Night) -> str:
@@ -181,8 +181,8 @@ def _incidents(night: Night) -> str:
     for _, item in night.incidents:
         kinds[item.kind] += item.count or 1
     restarts = sum(night.restarts.values())
-    said = f"{counted(restarts, 'restart')}; " if restarts else ""
-    return f"{said}{_codes(kinds)}" if kinds else "none"
+    text = f"{counted(restarts, 'restart')}; " if restarts else ""
+    return f"{text}{_codes(kinds)}" if kinds else "none"
 
 
 def _outages(night: Night) -> str:
@@ -200,11 +200,11 @@ def _outages(night: Night) -> str:
 def _ai(night: Night) -> str:
     if night.ai_off:
         return f"off: {plain_text(night.ai_off)}"
-    said = sum(night.count.models.values())
-    if not said and AI_ROLE not in night.manifest.processes:
+    answered = sum(night.count.models.values())
+    if not answered and AI_ROLE not in night.manifest.processes:
         return "off by profile"
     levels = f", isolation {listed(sorted(night.count.ai_levels))}" if night.count.ai_levels else ""
-    return f"{counted(said, 'recommendation')} by {listed(night.count.models)}{levels}"
+    return f"{counted(answered, 'recommendation')} by {listed(night.count.models)}{levels}"
 
 
 # --- lines ------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def hour_rows(count: Recount, incidents: Iterable[tuple[int, Incident]]) -> list
     """
     tally, equity = count.hours, count.performance.equity_start
     trades = Counter(trip.closed_ts // HOUR_MS for trip in count.trades.trips if trip.is_closed)
-    told = Counter(ts // HOUR_MS for ts, _ in incidents)
+    incidents_by_hour = Counter(ts // HOUR_MS for ts, _ in incidents)
     lost = outages_of(count.gaps)
     touched = {*tally.equity, *tally.fills, *tally.refused}
     rows = []
@@ -110,7 +110,7 @@ def hour_rows(count: Recount, incidents: Iterable[tuple[int, Incident]]) -> list
         rows.append(
             HourRow(
                 *(begin, ResultLines.of(equity - before, tally.fees[hour], costs), equity),
-                *(tally.fills[hour], trades[hour], tally.refused[hour], told[hour]),
+                *(tally.fills[hour], trades[hour], tally.refused[hour], incidents_by_hour[hour]),
                 sum(each.within(begin, begin + HOUR_MS) for each in lost),
             )
         )

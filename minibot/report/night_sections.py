@@ -30,8 +30,8 @@ def verdict_paragraphs(night: Night) -> str:
     """Return the verdict with its cause, and under it the meaning and the next step."""
     verdict = verdict_of(night)
     named = f' class="{verdict.tone}"' if verdict.tone in ("good", "bad") else ""
-    said = f'<p class="verdict"><b{named}>{escape(verdict.word)}</b> {escape(verdict.cause)}</p>'
-    return f"{said}\n{paragraph(verdict.meaning, 'soft')}" if verdict.meaning else said
+    text = f'<p class="verdict"><b{named}>{escape(verdict.word)}</b> {escape(verdict.cause)}</p>'
+    return f"{text}\n{paragraph(verdict.meaning, 'soft')}" if verdict.meaning else text
 
 
 def pnl_lines(night: Night, asset: str) -> str:
@@ -80,11 +80,11 @@ def exits_by_reason(night: Night) -> str:
 def why_not(night: Night) -> str:
     """Return why it held back: the budget that ended entries, then reasons by frequency."""
     count = night.count
-    said = []
+    lines = []
     if not count.lines["fills"]:
-        said.append(why_no_trade(night))
+        lines.append(why_no_trade(night))
     if stopped := entry_notice(count.entry_stops.to_json()):
-        said.append(f"{stopped[:1].upper()}{stopped[1:]}.")
+        lines.append(f"{stopped[:1].upper()}{stopped[1:]}.")
     # Refusals first, as a night holds far more often than it refuses.
     rows = [
         (by, code, f"{number:,}", _share(number, reasons), _meaning(code))
@@ -92,7 +92,7 @@ def why_not(night: Night) -> str:
         for code, number in reasons.most_common()
     ]
     head = ("by", "reason", "times", "share of these", "meaning")
-    return "".join(map(paragraph, said)) + table(head, rows, "Nothing held it back.")
+    return "".join(map(paragraph, lines)) + table(head, rows, "Nothing held it back.")
 
 
 def hour_by_hour(night: Night) -> str:
@@ -101,15 +101,15 @@ def hour_by_hour(night: Night) -> str:
     is_dated = bool(rows) and rows[0].from_ts // DAY_MS != rows[-1].from_ts // DAY_MS
     cells = [row.cells(is_dated=is_dated) for row in rows]
     lost = outages_of(night.count.gaps)
-    said = [
+    lines = [
         f"{clock(each.from_ts)} to {clock(each.to_ts)}, {duration(each.length_ms)}: "
         f"{listed(sorted(each.symbols))}: {plain_text(each.why, 200)}"
         for each in lost[:OUTAGES_SHOWN]
     ]
-    if more := len(lost) - len(said):
-        said.append(f"and {counted(more, 'more outage')}")
-    told = "".join(paragraph(f"Outage {line}") for line in said)
-    return table(HOURS_HEAD, cells, "No market data came.") + told
+    if more := len(lost) - len(lines):
+        lines.append(f"and {counted(more, 'more outage')}")
+    text = "".join(paragraph(f"Outage {line}") for line in lines)
+    return table(HOURS_HEAD, cells, "No market data came.") + text
 
 
 def _meaning(code: str) -> str:

@@ -60,9 +60,9 @@ def _judged(night: Night, ended: str) -> NightVerdict:
     if acceptance is None:
         return NightVerdict(PASS, ended, f"Judged as a night by: minibot accept {night.run_id}", "")
     short = [item for item in acceptance["criteria"] if item["verdict"] == FAIL]
-    said = listed(f"{item['name']}: {plain_text(item['found'], 80)}" for item in short)
+    text = listed(f"{item['name']}: {plain_text(item['found'], 80)}" for item in short)
     if acceptance["verdict"] == FAIL:
-        named = f"{counted(len(short), 'criterion', 'criteria')} of accept not met: {said}"
+        named = f"{counted(len(short), 'criterion', 'criteria')} of accept not met: {text}"
         return NightVerdict(FAIL, named, f"Each in full: minibot accept {night.run_id}")
     tone = "good" if acceptance["verdict"] in (PASS, DRILL) else ""
     return NightVerdict(PASS, ended, f"accept: {acceptance['verdict']}", tone)

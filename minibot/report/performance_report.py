@@ -97,11 +97,11 @@ class PerformanceReport(NamedTuple):
         cell = _csv_cell if form == CSV else markdown_cell
         values = {name: cell(value) for name, value in shown.items()}
         unquoted = figures["unquoted_fills"]
-        said = f"; {counted(unquoted, 'fill')} without a quote count as none"
-        values["unquoted"] = said if unquoted else ""
-        for name, is_told in ((FEES_PAID, has_fees), (SLIPPAGE, has_slippage)):
+        sentence = f"; {counted(unquoted, 'fill')} without a quote count as none"
+        values["unquoted"] = sentence if unquoted else ""
+        for name, is_shown in ((FEES_PAID, has_fees), (SLIPPAGE, has_slippage)):
             row = f"{name},{values[name]}\n" if form == CSV else f"| {name} | {values[name]} |\n"
-            values[f"{name}_line"] = row if is_told else ""
+            values[f"{name}_line"] = row if is_shown else ""
         return template(f"perf_report.{form}.tmpl").substitute(values)
 
 

@@ -125,8 +125,8 @@ class PortfolioReport(NamedTuple):
     def _cells(self) -> list[list[str]]:
         rows = []
         for each in self.holdings.positions:
-            told = position_json(each) | {"alerts": ", ".join(each.alerts) or None}
-            rows.append([NONE if told[name] is None else str(told[name]) for name in COLUMNS])
+            fields = position_json(each) | {"alerts": ", ".join(each.alerts) or None}
+            rows.append([NONE if fields[name] is None else str(fields[name]) for name in COLUMNS])
         return rows
 
     def _csv(self) -> str:

@@ -134,12 +134,12 @@ def exits_text(trades: Iterable[Marked]) -> str:
     for trade in trades:
         if trade.trip.is_closed:
             found.setdefault(kind_of(trade.exit), []).append(trade.number)
-    said = [
+    lines = [
         f"{what} {'once' if len(numbers) == 1 else f'{len(numbers):,} times'}"
         + (f" ({', '.join(map(str, numbers))})" if len(numbers) <= LISTED_MAX else "")
         for what, numbers in sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
     ]
-    return f"<p>Exits: {escape('; '.join(said))}.</p>" if said else ""
+    return f"<p>Exits: {escape('; '.join(lines))}.</p>" if lines else ""
 
 
 def kind_of(left: str) -> str:
@@ -339,8 +339,8 @@ def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Marked]) -> Iterable[st
         span_ms = max(axis.span_ms, trip.closed_ts - trip.opened_ts)  # A carried one began before.
         opened, closed = (moment(ts, span_ms) for ts in (trip.opened_ts, trip.closed_ts))
         net = money(str(Decimal(trip.net) / UNIT))
-        said = f"{trade.number}: {trade.entry} {opened} to {trade.exit} {closed}, {net}"
+        text = f"{trade.number}: {trade.entry} {opened} to {trade.exit} {closed}, {net}"
         yield (
             f'<circle class="tip" cx="{place[0]:g}" cy="{place[1]:g}" r="7">'
-            f"<title>{escape(said)}</title></circle>"
+            f"<title>{escape(text)}</title></circle>"
         )

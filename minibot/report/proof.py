@@ -111,8 +111,8 @@ def what_is_left(run_dir: Path) -> str:
     missing = missing_of(run_dir, parts)
     lacking = {sentence.partition(" ")[0] for sentence in missing}
     left = [name for name in parts if name not in lacking]
-    said = f"left: {', '.join(left) or 'nothing'}"
-    return f"{said}; {', '.join(missing)}" if missing else said
+    text = f"left: {', '.join(left) or 'nothing'}"
+    return f"{text}; {', '.join(missing)}" if missing else text
 
 
 def finding_line(finding: Finding) -> str:

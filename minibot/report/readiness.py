@@ -145,12 +145,12 @@ def _backtest(var: Var, code_sha256: str) -> Need:
     short = 0
     for path in sorted(var.backtests.glob(f"*/{TWICE_FILE}")):
         try:
-            said = read_hashed(path)
+            record = read_hashed(path)
         except RunStop as error:
             return Need("B-76", name, False, error.detail, remedy)
-        if said["code_sha256"] != code_sha256 or not said["recorded"]:
+        if record["code_sha256"] != code_sha256 or not record["recorded"]:
             continue
-        if said["span_ms"] >= SIX_MONTHS_MS:
+        if record["span_ms"] >= SIX_MONTHS_MS:
             return Need("B-76", name, True, path.parent.name)
         short += 1
     found = f"{counted(short, 'shorter one')} by this code" if short else "none by this code"

@@ -195,8 +195,8 @@ class Recount:
         elif isinstance(payload, Health):
             if payload.role == AI_ROLE and payload.detail:
                 self.ai_detail = payload.detail
-                said, _, level = payload.detail.partition("; ")[0].partition(" ")
-                if said == "isolation":
+                figure, _, level = payload.detail.partition("; ")[0].partition(" ")
+                if figure == "isolation":
                     self.ai_levels.add(level)
         elif isinstance(payload, StopJournal):
             self.stops.append((event.ts, payload))

@@ -372,9 +372,9 @@ def _role_rows(night: Night) -> list[Row]:
 def _ai_row(night: Night) -> Row:
     if night.ai_off:
         return Row("AI", f"off: {plain_text(night.ai_off, 200)}", "bad")
-    said = sum(night.count.models.values())
-    if not said and AI_ROLE not in night.manifest.processes:
+    answered = sum(night.count.models.values())
+    if not answered and AI_ROLE not in night.manifest.processes:
         return Row("AI", "off by profile")
     models = listed(night.count.models)
     detail = plain_text("; ".join(night.count.ai_detail.split("; ")[:AI_DETAILS_SHOWN]), 200)
-    return Row("AI", f"{counted(said, 'recommendation')} by {models}; {detail}")
+    return Row("AI", f"{counted(answered, 'recommendation')} by {models}; {detail}")

@@ -77,7 +77,7 @@ def prices_drawn(
 
 def trips_table(marked: Sequence[Marked]) -> str:
     """Return the table of round trips, the later ones folded; over a day, times have their date."""
-    said = times_of(marked)
+    time_text = times_of(marked)
     rows = []
     for each in marked[-TRIPS_SHOWN:]:
         trip = each.trip
@@ -86,8 +86,8 @@ def trips_table(marked: Sequence[Marked]) -> str:
             (
                 str(each.number),
                 trip.symbol,
-                said(trip.opened_ts),
-                said(trip.closed_ts) if trip.is_closed else OPEN,
+                time_text(trip.opened_ts),
+                time_text(trip.closed_ts) if trip.is_closed else OPEN,
                 duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-",
                 quantity(shown["qty"]),
                 price(shown["entry_price"]),

@@ -308,23 +308,23 @@ class Campaign:
             **kept,
         }
 
-    def carry(self, ref: EventId, rules: CampaignRules, said: Mapping[str, Any], held: int) -> None:
+    def carry(self, ref: EventId, rules: CampaignRules, plan: Mapping[str, Any], held: int) -> None:
         """Take over the campaign of a position that another run opened.
 
         Args:
             ref: Its id.
             rules: The campaign of this run's profile; rows that it lacks count as not reached.
-            said: The campaign as `carried` returned it.
+            plan: The campaign as `carried` returned it.
             held: Quantity held.
         """
         self.ref = ref
-        self.entries, self.entries_max = said["entries"], said["entries_max"]
-        self.loss_max, self.entered_ts = parse_amount(said["loss_max"]), said["entered_ts"]
-        self.spent, self.received = parse_amount(said["spent"]), parse_amount(said["received"])
-        self.qty = min(parse_amount(said["qty"]), held)
-        self.stop = parse_amount(said.get("stop", "0"))
-        self.row = min(said["row"], len(rules.rows))
-        self.keep = parse_amount(said["keep_qty"]) if "keep_qty" in said else ALL
+        self.entries, self.entries_max = plan["entries"], plan["entries_max"]
+        self.loss_max, self.entered_ts = parse_amount(plan["loss_max"]), plan["entered_ts"]
+        self.spent, self.received = parse_amount(plan["spent"]), parse_amount(plan["received"])
+        self.qty = min(parse_amount(plan["qty"]), held)
+        self.stop = parse_amount(plan.get("stop", "0"))
+        self.row = min(plan["row"], len(rules.rows))
+        self.keep = parse_amount(plan["keep_qty"]) if "keep_qty" in plan else ALL
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values; empty without a campaign."""

@@ -215,7 +215,7 @@ def recover(
         state.exits.mark_for_exit(market.symbol, RECOVERY_EXIT)
     exits.quiet_until = 0
     loss = mul_div_down(plan.entry - bid, SHARE_UNIT, plan.entry)
-    told = RecoveryIntent(
+    intent = RecoveryIntent(
         symbol=market.symbol,
         campaign_id=campaign.ref.text,
         choice=choice,
@@ -225,7 +225,7 @@ def recover(
         entry_price=amount_text(plan.entry),
         bid=amount_text(bid),
     )
-    return ReportMessage.caused_by(cause, ts, tick_seq, 0, told)
+    return ReportMessage.caused_by(cause, ts, tick_seq, 0, intent)
 
 
 def part_left(state: RiskState, market: Market, rules: OrderRules, campaign: Campaign) -> int:

@@ -247,11 +247,11 @@ class RiskCore(Core):
         state = self._state
         rules = state.exits.rules.campaign
         for plan in opening.plans or ():
-            said, exits = plan.get("campaign"), state.exits.of(plan["symbol"])
-            if said is None or exits.campaign is None:
+            campaign, exits = plan.get("campaign"), state.exits.of(plan["symbol"])
+            if campaign is None or exits.campaign is None:
                 continue
             market = state.positions.of(plan["symbol"])
-            exits.campaign.carry(named(said["id"]), rules, said, market.qty)
+            exits.campaign.carry(named(campaign["id"]), rules, campaign, market.qty)
             untold = market.qty - parse_amount(plan["qty"])
             if untold > 0 and market.holding is not None:
                 # A run that a STOP ends reports no plan after its last fills.
@@ -390,9 +390,9 @@ class RiskCore(Core):
         """
         state = self._state
         if state.exits.rules.campaign.rows:
-            told = recover(state, market, tick.ref(seq), tick.ts, seq)
-            if told is not None:
-                messages = [told, *(self._leave(market, tick, seq, 1) or ())]
+            message = recover(state, market, tick.ref(seq), tick.ts, seq)
+            if message is not None:
+                messages = [message, *(self._leave(market, tick, seq, 1) or ())]
                 if state.is_stopped:
                     messages[-1].ordinal = 0
                 return self._alone(messages)

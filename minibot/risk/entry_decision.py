@@ -222,8 +222,8 @@ def entry_rows(
     if returns.is_on:
         moves = return_rows(returns.reading(symbol, positions, now), returns.rules)
     if late.is_on:
-        said = late.reading(symbol, signal.confidence, market.price, exits, now)
-        comes_late = late_rows(said, late.rules, market.is_fresh and market.has_mid)
+        lateness = late.reading(symbol, signal.confidence, market.price, exits, now)
+        comes_late = late_rows(lateness, late.rules, market.is_fresh and market.has_mid)
     depth, sides = state.depth, NO_ROWS
     if depth.is_on:
         sides = depth_rows(depth.reading(symbol, now), limits.tick_age_ms_max, depth.least)

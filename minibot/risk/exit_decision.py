@@ -195,8 +195,8 @@ def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Messag
             return []
         verdict.tick_seq = market.seq
         verdict.checks.add_failed(trigger)
-        told: Message = action(state, WITHDRAW, OPERATOR_EXIT, verdict)
-        return [told, *cancel_entries(state, market, verdict, 1)]
+        message: Message = action(state, WITHDRAW, OPERATOR_EXIT, verdict)
+        return [message, *cancel_entries(state, market, verdict, 1)]
     verdict.checks.judge(((LOTS, 0, 1),))
     return [action(state, BLOCK, NO_POSITION, verdict)]
 

@@ -458,21 +458,21 @@ class Exits:
         exits.atr.update(high, low, close)
         exits.atr_step = 0
 
-    def carry(self, symbol: str, said: Mapping[str, Any]) -> None:
+    def carry(self, symbol: str, plan: Mapping[str, Any]) -> None:
         """Take over plan and pending exit of a position that another run opened; see `Plan.carry`.
 
         An exit by a policy that is off in this run is dropped.
         """
-        exits, rules, leaving = self.of(symbol), self.rules, said.get("leaving")
+        exits, rules, leaving = self.of(symbol), self.rules, plan.get("leaving")
         exits.is_exit_requested = leaving == OPERATOR_EXIT
         if leaving == LEFT_TRADING and rules.leaves_halted:
             exits.policy_exit = LEFT_TRADING
         if exits.plan is not None:
-            exits.plan.carry(rules.plan, rules.has_entry_stop, said)
-            exits.plan.has_thesis = rules.horizon.thesis.is_set and said.get("has_thesis", False)
+            exits.plan.carry(rules.plan, rules.has_entry_stop, plan)
+            exits.plan.has_thesis = rules.horizon.thesis.is_set and plan.get("has_thesis", False)
             if rules.plan.has_levels:
                 names = ("stop_signal", "target_signal")
-                stop, target = [parse_amount(said.get(name, "0")) for name in names]
+                stop, target = [parse_amount(plan.get(name, "0")) for name in names]
                 exits.wished = stop, target, 0, 0, 0  # Its trail is in the plan.
 
     def request_exit(self, symbol: str) -> None:

@@ -416,7 +416,7 @@ class Plan:
             "has_thesis": True if self.has_thesis else None,
         }
 
-    def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
+    def carry(self, rules: PlanRules, has_entry_stop: bool, plan: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened.
 
         Targets and rungs are computed again from its entry price. The row of `risk.targets_by_age`
@@ -425,26 +425,26 @@ class Plan:
         Args:
             rules: The keys of this run; a stop whose key is off now is dropped.
             has_entry_stop: Whether this run's profile sets a stop at an entry.
-            said: The quantity and the fields of `carried`, as `run_opening` has them.
+            plan: The quantity and the fields of `carried`, as `run_opening` has them.
         """
-        self.qty, self.original = parse_amount(said["qty"]), parse_amount(said["original_qty"])
-        self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
-        if "atr" in said:
-            self.atr = parse_amount(said["atr"])
+        self.qty, self.original = parse_amount(plan["qty"]), parse_amount(plan["original_qty"])
+        self.entry, self.opened_ts = parse_amount(plan["entry_price"]), plan["opened_ts"]
+        if "atr" in plan:
+            self.atr = parse_amount(plan["atr"])
         if rules.has_levels:
-            self.own = parse_amount(said.get("stop_signal", "0"))
-            self.own_gap = parse_amount(said.get("trail_signal", "0"))
-            self.own_share = parse_rate(said.get("trail_signal_bps", "0"))
-            self.own_peak = parse_amount(said.get("peak_signal", "0"))
+            self.own = parse_amount(plan.get("stop_signal", "0"))
+            self.own_gap = parse_amount(plan.get("trail_signal", "0"))
+            self.own_share = parse_rate(plan.get("trail_signal_bps", "0"))
+            self.own_peak = parse_amount(plan.get("peak_signal", "0"))
         if rules.hard_share is not None:
-            self.hard = parse_amount(said.get("stop_hard", "0"))
+            self.hard = parse_amount(plan.get("stop_hard", "0"))
         if has_entry_stop:
-            self.stop = parse_amount(said.get("stop_entry", "0"))
+            self.stop = parse_amount(plan.get("stop_entry", "0"))
         if rules.even_from.is_set:
-            self.even = parse_amount(said.get("stop_break_even", "0"))
+            self.even = parse_amount(plan.get("stop_break_even", "0"))
         if rules.trail.is_set:
-            self.trail = parse_amount(said.get("stop_trailing", "0"))
-            self.peak = parse_amount(said.get("peak", "0"))
+            self.trail = parse_amount(plan.get("stop_trailing", "0"))
+            self.peak = parse_amount(plan.get("peak", "0"))
 
     # --- levels in force ----------------------------------------------------------------------
 

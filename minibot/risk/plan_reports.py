@@ -49,12 +49,12 @@ class PlanReports:
         is_on: Whether positions have a plan under the profile.
     """
 
-    __slots__ = ("_told", "is_on")
+    __slots__ = ("_reported", "is_on")
 
     def __init__(self, state: RiskState) -> None:
         """Start with nothing reported."""
         self.is_on: bool = state.exits.rules.plan.is_on
-        self._told: dict[str, Levels] = {}
+        self._reported: dict[str, Levels] = {}
 
     def is_due(self, state: RiskState) -> bool:
         """Return whether a beat would report a plan: a level moved, or a position has ended."""
@@ -64,20 +64,22 @@ class PlanReports:
             if plan is None:
                 continue
             # After a restart or new filters the levels are set by the next beat.
-            told = self._told.get(symbol)
-            if not plan.is_settled(market.rules) or told != reported_values(state, market, plan):
+            reported = self._reported.get(symbol)
+            if not plan.is_settled(market.rules) or reported != reported_values(
+                state, market, plan
+            ):
                 return True
-        return any([symbol not in held for symbol in self._told])
+        return any([symbol not in held for symbol in self._reported])
 
     def on_beat(self, state: RiskState, cause: EventId, ts: int, seq: int) -> list[Message]:
         """Return the plan of each position whose levels have moved, in the order of symbols."""
         messages: list[Message] = []
-        for symbol in sorted(state.positions.held.keys() | self._told.keys()):
+        for symbol in sorted(state.positions.held.keys() | self._reported.keys()):
             market = state.positions.of(symbol)
             # A plan without a report was carried: this run's own are reported at their first fill.
-            told = self._report(state, market, cause, ts, seq, len(messages), CARRIED)
-            if told is not None:
-                messages.append(told)
+            message = self._report(state, market, cause, ts, seq, len(messages), CARRIED)
+            if message is not None:
+                messages.append(message)
         return messages
 
     def on_fill(
@@ -105,11 +107,11 @@ class PlanReports:
         """Return the report of a position's plan if it moved; `moved` is for the first report."""
         symbol, plan = market.symbol, _plan_of(state, market)
         campaign = (market.exits or state.exits_of(market)).campaign
-        before = self._told.get(symbol)
+        before = self._reported.get(symbol)
         if market.holding is None:
             if before is None:
                 return None
-            del self._told[symbol]
+            del self._reported[symbol]
             ref = None if campaign is None else campaign.ref
             payload = PositionPlan(
                 symbol=symbol,
@@ -125,7 +127,7 @@ class PlanReports:
         now = reported_values(state, market, plan)
         if now == before:
             return None
-        self._told[symbol] = now
+        self._reported[symbol] = now
         if before is not None:
             values = zip_longest(before, now, fillvalue=0)
             names = zip(_names(state, market, plan), values, strict=False)
@@ -137,12 +139,12 @@ class PlanReports:
         """Return the levels reported last, by symbol, as canonical JSON values."""
         return {
             symbol: [amount_text(level) for level in levels]
-            for symbol, levels in self._told.items()
+            for symbol, levels in self._reported.items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
-        self._told = {
+        self._reported = {
             symbol: tuple([parse_amount(text) for text in levels])
             for symbol, levels in state.items()
         }

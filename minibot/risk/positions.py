@@ -669,8 +669,8 @@ class Positions:
             market.bid, market.ask = parse_amount(bid), parse_amount(ask)
             market.ts, market.seq, market.is_fresh = ts, seq, is_fresh
             market.has_mid = 0 < market.bid <= market.ask
-        for said in state["orders"]:
-            client_order_id, symbol, side, qty, price, order_id, booked, ended = said[:8]
+        for row in state["orders"]:
+            client_order_id, symbol, side, qty, price, order_id, booked, ended = row[:8]
             client, market = named(client_order_id), positions.of(symbol)
             order = WorkingOrder(client, market, side, parse_amount(qty), parse_amount(price))
             order.order = named(order_id) if order_id else None
@@ -678,8 +678,8 @@ class Positions:
             order.final_filled = None if ended is None else parse_amount(ended)
             most = order.qty if order.final_filled is None else order.final_filled
             order.pending = most - order.booked
-            if said[8:]:
-                _restore_rest(order, said[8])
+            if row[8:]:
+                _restore_rest(order, row[8])
             positions.orders.append(order)
         positions._count_unpriced()
         return positions

@@ -382,8 +382,8 @@ class Protections:
             return
         listed = self.listed(now)
         trades = [one.to_json() for one in self.trades]
-        told = {"told": listed, "locks": self.locks, "streaks": self.streaks, "trades": trades}
-        over = len(encode(told)) - self._bytes_max
+        memory = {"told": listed, "locks": self.locks, "streaks": self.streaks, "trades": trades}
+        over = len(encode(memory)) - self._bytes_max
         if over <= 0:
             return
         newest = {one.symbol: one for one in self.trades}

@@ -244,11 +244,11 @@ def _withdraw(
         return []
     quote.is_cancelling, quote.is_over = True, is_over
     verdict.checks.add_failed(row)
-    told: list[Message] = [action(state, WITHDRAW, row[0].reason, verdict)]
+    messages: list[Message] = [action(state, WITHDRAW, row[0].reason, verdict)]
     if quote.is_waiting or order is None:
         _forget(state, market, quote)
-        return told
-    return [*told, cancel_of(order, verdict, verdict.ordinal + 1)]
+        return messages
+    return [*messages, cancel_of(order, verdict, verdict.ordinal + 1)]
 
 
 def _verdict(

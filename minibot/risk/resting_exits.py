@@ -265,8 +265,8 @@ def _on_trigger(state: RiskState, order: WorkingOrder, result: ResultMessage) ->
     verdict.checks.add_failed(row)
     if state.protections.is_on:
         state.protections.on_trigger(market.symbol, order.client.text, row[0].reason)
-    told = action(state, EXIT, row[0].reason, verdict)
-    messages: list[Message] = [told]
+    exit_action = action(state, EXIT, row[0].reason, verdict)
+    messages: list[Message] = [exit_action]
     if order.limit is not None:
         order.trigger_reason, order.trigger_seq = row[0].reason, NEVER
         if row[0].name in STOP_NAMES:

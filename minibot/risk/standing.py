@@ -74,8 +74,8 @@ class Standing:
         self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
         account = state.budgets.account
         self._high_water_mark, self._tier = account.high_water_mark, account.tier
-        told = standing_of(state, has_memory=has_memory)
-        return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, told)
+        standing = standing_of(state, has_memory=has_memory)
+        return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, standing)
 
     def state(self) -> JsonObject:
         """Return the next minute and the last report's contents as canonical JSON values."""

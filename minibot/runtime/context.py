@@ -35,7 +35,7 @@ from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.runfiles import TOLD, require
+from minibot.runtime.runfiles import RUN_FILES, require
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.stop import (
     StopRecord,
@@ -414,5 +414,5 @@ else:
 
 def open_context(name: str, run_dir: Path, heartbeat: Heartbeat) -> RoleContext:
     """Return the context of a role's process, with its control channel running."""
-    require(run_dir, os.environ.get(TOLD, ""))
+    require(run_dir, os.environ.get(RUN_FILES, ""))
     return RoleContext(name, run_dir, start_control(lambda: None), heartbeat)

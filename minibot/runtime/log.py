@@ -190,10 +190,10 @@ class Log:
 def run_of(line: bytes) -> str | None:
     """Return the run that a log line names; None if it names none or is not a log line."""
     try:
-        said = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    run_id = said.get("run_id") if isinstance(said, dict) else None
+    run_id = record.get("run_id") if isinstance(record, dict) else None
     return run_id if isinstance(run_id, str) else None
 
 

@@ -39,8 +39,8 @@ MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)
 """Names that mark a folder as a run's; one of them is enough."""
 
 FOREIGN: Final = ".foreign"
-TOLD: Final = "MINIBOT_RUN_FILES"
-"""Environment variable by which the launcher passes `RunFiles.told` to a role, see `require`."""
+RUN_FILES: Final = "MINIBOT_RUN_FILES"
+"""Environment variable by which the launcher passes `RunFiles.text` to a role, see `require`."""
 
 _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (modes.S_ISLNK, "a link"),
@@ -71,7 +71,7 @@ class RunFiles:
         return dict(self._written)
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """Names and sha256 of the files that a starting role has to find; see `require`."""
         return " ".join(f"{name}={entry['sha256']}" for name, entry in self._written.items())
 
@@ -162,7 +162,7 @@ class RunFiles:
         return None
 
 
-def require(run_dir: Path, told: str) -> None:
+def require(run_dir: Path, text: str) -> None:
     """Refuse a run's folder in which a file differs from when this role was started.
 
     A restarted role must not wait for a clock that is gone, nor take another profile from a changed
@@ -170,12 +170,12 @@ def require(run_dir: Path, told: str) -> None:
 
     Args:
         run_dir: The folder.
-        told: Text of `RunFiles.told`; empty requires nothing.
+        text: Text of `RunFiles.text`; empty requires nothing.
 
     Raises:
         IntegrityError: RUN_FILE_CHANGED.
     """
-    for word in told.split():
+    for word in text.split():
         name, _, wanted = word.partition("=")
         try:
             found = sha256(read_whole(run_dir / name)).hexdigest()

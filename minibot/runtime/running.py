@@ -71,8 +71,8 @@ class RunLock:
             remedy = "It should be an empty file: see what is there, and remove it."
             if error.errno == errno.EROFS:
                 remedy = "Check the disk and mount it writable, or choose --var DIR."
-            said = f"{self.path} cannot be locked: {error.strerror or error}."
-            raise Refusal(said, remedy) from error
+            text = f"{self.path} cannot be locked: {error.strerror or error}."
+            raise Refusal(text, remedy) from error
 
     def release(self) -> None:
         """Release the lock; its file stays."""

@@ -112,20 +112,20 @@ async def _serve(server: ExchangeServer, port: int, *, keep_open: bool) -> None:
 
 
 async def _report(server: ExchangeServer) -> None:
-    told_end = False
+    has_shown_end = False
     player = server.player
     while True:
         # The end is reported at once; a run waits for it.
         with contextlib.suppress(TimeoutError):
-            waiting = asyncio.sleep(3600) if told_end else player.ended.wait()
+            waiting = asyncio.sleep(3600) if has_shown_end else player.ended.wait()
             await asyncio.wait_for(waiting, REPORT_INTERVAL_S)
-        told_end = player.has_ended
+        has_shown_end = player.has_ended
         counters = server.venue.counters
         _print_line(
             {
                 "order_calls": counters["order_calls"],
                 "sent": counters["sent"],
-                "ended": told_end,
+                "ended": has_shown_end,
             }
         )
 

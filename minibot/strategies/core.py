@@ -179,8 +179,8 @@ class StrategyCore(Core):
         view, strategy = watched.view, watched.strategy
         view.show_prices(prices)
         cells = prices.cells
-        said: list[Message] | None = None
-        while said is None and prices.first < prices.last:
+        messages: list[Message] | None = None
+        while messages is None and prices.first < prices.last:
             decision: Decision | None = None
             try:
                 for at in range(prices.first, prices.last, CELL):
@@ -194,13 +194,13 @@ class StrategyCore(Core):
             prices.fill_tick()
             view._now = prices.ts
             if decision is not None:
-                said = self._answer(watched, tick, prices.line, decision, None)
+                messages = self._answer(watched, tick, prices.line, decision, None)
         view.show_prices(None)
-        return said
+        return messages
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
-        told: list[Message] | None = None
+        messages: list[Message] | None = None
         if isinstance(payload, MarketTick):
             symbol = payload.symbol
             watched = self._found
@@ -209,30 +209,30 @@ class StrategyCore(Core):
             tick = watched.view.tick
             tick.fill(payload, event.ts)
             tick.event = event
-            said = self.process(tick, seq, now)
+            answered = self.process(tick, seq, now)
             tick.event = None
-            return said
+            return answered
         if isinstance(payload, Bar):
             symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
             if scans is not None:
-                told = _scan_messages(scans.on_bar(symbol, bar, now), event, seq)
+                messages = _scan_messages(scans.on_bar(symbol, bar, now), event, seq)
                 if scans.is_for_ranks_alone(symbol, bar):
-                    return told
+                    return messages
             decision = self._on_bar(symbol, bar, now)
         else:
             if not isinstance(payload, Beat):
                 self._take_rare(event, now)
             elif self._scans is not None:  # A strategy gets no beats.
-                told = _scan_messages(self._scans.on_beat(now), event, seq)
-            return told
+                messages = _scan_messages(self._scans.on_beat(now), event, seq)
+            return messages
         if decision is None:
-            return told
+            return messages
         signal = self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)
-        if told is None:
+        if messages is None:
             return [signal]
-        signal.ordinal = len(told)
+        signal.ordinal = len(messages)
         signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
-        return [*told, signal]
+        return [*messages, signal]
 
     def _answer(
         self,
@@ -389,8 +389,8 @@ class StrategyCore(Core):
     def _weighed(self, watched: SymbolState, decision: Decision, now: int) -> Decision | None:
         """Note a decision; return it unless it is a hold with nothing new."""
         self._require_decision(watched, decision)
-        watched.said = decision
-        watched.said_ts = now
+        watched.decision = decision
+        watched.decided_ts = now
         side, code = decision.side, decision.reason_code
         if side == BUY:
             view = watched.view
@@ -399,10 +399,10 @@ class StrategyCore(Core):
         elif side == SELL:
             watched.view.sell_ts = now
         elif side == HOLD:
-            if code == watched.said_code or now - watched.said_hold_ts < HOLD_INTERVAL_MS:
+            if code == watched.journaled_code or now - watched.hold_journaled_ts < HOLD_INTERVAL_MS:
                 return None
-            watched.said_hold_ts = now
-        watched.said_code = code
+            watched.hold_journaled_ts = now
+        watched.journaled_code = code
         self._signals += 1
         return decision
 
@@ -478,8 +478,8 @@ class StrategyCore(Core):
                 builder.reset(gap.to_ts)
         # There is no decision until the next bar, and the last reason is no longer true.
         reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
-        watched.said = decision_of(HOLD, 0, 0, WARMUP, reason, ())
-        watched.said_ts = now
+        watched.decision = decision_of(HOLD, 0, 0, WARMUP, reason, ())
+        watched.decided_ts = now
 
     # --- state --------------------------------------------------------------------------------
 
@@ -524,9 +524,9 @@ class StrategyCore(Core):
         last: JsonObject = {"reason": f"{HOLD}: {NO_ANSWER}", "reason_code": WARMUP, "ts": -1}
         decisions: JsonObject = {}
         for symbol, watched in sorted(self._watched.items()):
-            if watched.said is not None:
-                decisions[symbol] = _decision_facts(watched.said, watched.said_ts)
-                if watched.said_ts > last["ts"]:
+            if watched.decision is not None:
+                decisions[symbol] = _decision_facts(watched.decision, watched.decided_ts)
+                if watched.decided_ts > last["ts"]:
                     last = decisions[symbol]
         return {
             "decisions": decisions,

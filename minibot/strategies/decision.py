@@ -82,13 +82,13 @@ class Decision:
         reason_code: A code of docs/reference/reasons.md.
         valid_ms: How long the signal counts, in ms of market time; 0 for the declared time.
         wish: The wanted size, limit and levels; None for those of the profile.
-        told: The checks, partly not formatted yet.
+        given_checks: The checks, partly not formatted yet.
         holds_address: Whether its reason contains a memory address, which differs per process.
     """
 
     __slots__ = (
         *("_checks", "_reason", "_words", "confidence", "holds_address", "reason_code", "score"),
-        *("side", "told", "valid_ms", "wish"),
+        *("given_checks", "side", "valid_ms", "wish"),
     )
 
     side: str
@@ -96,7 +96,7 @@ class Decision:
     confidence: int
     reason_code: str
     _reason: str
-    told: Sequence[Check | Comparison]
+    given_checks: Sequence[Check | Comparison]
     _checks: tuple[Check, ...] | None
     _words: Words | None
     holds_address: bool
@@ -115,16 +115,19 @@ class Decision:
         self._write()
         if self._checks is None:
             self._checks = tuple(
-                [told.check() if isinstance(told, Comparison) else told for told in self.told]
+                [
+                    check.check() if isinstance(check, Comparison) else check
+                    for check in self.given_checks
+                ]
             )
-            self.told = self._checks
+            self.given_checks = self._checks
         return self._checks
 
     def _write(self) -> None:
         words = self._words
         if words is not None:
             self._reason, self._checks = words.write()
-            self.told = self._checks
+            self.given_checks = self._checks
             self._words = None
 
     def __eq__(self, other: object) -> bool:
@@ -177,7 +180,7 @@ def decision_of(
     decision.reason_code = reason_code
     decision._reason = reason
     # Copied, as the strategy may change its list before the checks are read.
-    decision.told = tuple(checks)
+    decision.given_checks = tuple(checks)
     decision._checks = None
     decision._words = words
     decision.holds_address = ADDRESS in reason
@@ -237,7 +240,7 @@ def buy(
     Raises:
         ValueError: A value is out of its bounds.
     """
-    decision = _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
+    decision = _sound(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
     has_amount = notional is not None or share_bps is not None or limit is not None
     has_trail = trail is not None or trail_bps is not None or trail_atr is not None
     if has_amount or has_trail or stop is not None or target is not None:
@@ -281,7 +284,7 @@ def adjust(
     Raises:
         ValueError: No level is given, or a value is out of its bounds.
     """
-    decision = _said(decision_of(ADJUST, SCORE, CONFIDENCE, code, f"ADJUST: {reason}", checks))
+    decision = _sound(decision_of(ADJUST, SCORE, CONFIDENCE, code, f"ADJUST: {reason}", checks))
     decision.wish = _wish(
         stop=_amount("stop", stop),
         target=_amount("target", target),
@@ -301,8 +304,8 @@ def _valid(decision: Decision, valid_ms: int | None) -> Decision:
     """Return a decision with its validity; raise ValueError if that is out of bounds."""
     if valid_ms is not None:
         if type(valid_ms) is not int or not 0 < valid_ms <= VALID_MS_MAX:
-            told = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
-            raise ValueError(f"valid_ms: {told}")
+            text = f"expected whole milliseconds from 1 to {VALID_MS_MAX}, found {valid_ms!r}"
+            raise ValueError(f"valid_ms: {text}")
         decision.valid_ms = valid_ms
     return decision
 
@@ -324,16 +327,16 @@ def _amount(name: str, given: Amount, places: int = PLACES, most: int = AMOUNT_M
     if given is None:
         return 0
     if isinstance(given, bool) or not isinstance(given, Decimal | str | int):
-        told = f"expected a Decimal, a whole number or decimal text, found {given!r}"
+        text = f"expected a Decimal, a whole number or decimal text, found {given!r}"
         remedy = f"; of a float write the places that you mean: f'{{{name}:.2f}}'"
-        raise ValueError(f"{name}: {told}{remedy if isinstance(given, float) else ''}")
+        raise ValueError(f"{name}: {text}{remedy if isinstance(given, float) else ''}")
     try:
         wanted = Decimal(given)
     except ArithmeticError as error:
         raise ValueError(f"{name}: {given!r} is not an amount") from error
     if not wanted.is_finite() or not 0 < wanted <= most:
-        told = f"expected an amount above zero, at most {most}, found {given!r}"
-        raise ValueError(f"{name}: {told}")
+        text = f"expected an amount above zero, at most {most}, found {given!r}"
+        raise ValueError(f"{name}: {text}")
     amount = parse_fixed(fixed_text(wanted, places), places)
     if wanted != Decimal(amount).scaleb(-places):
         raise ValueError(f"{name}: expected at most {places} places, found {given!r}")
@@ -376,7 +379,7 @@ def sell(
     Raises:
         ValueError: A value is out of its bounds.
     """
-    decision = _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    decision = _sound(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
     if share_bps is not None or qty is not None:
         decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
     return _valid(decision, valid_ms)
@@ -386,7 +389,7 @@ def hold(
     reason: str, checks: Sequence[Check | Comparison] = (), *, code: str = OWN_HOLD
 ) -> Decision:
     """Return a hold with its reason; it is journaled when `code` changes."""
-    return _said(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
+    return _sound(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 
 def check(name: str, value: str, threshold: str, *, passed: bool | None = None) -> Check:
@@ -451,11 +454,11 @@ def compare(
         holds = value == threshold
     else:
         known = " ".join(RELATIONS)
-        told = f"{relation!r} is not a relation; expected one of {known}, or check() for words"
-        raise ValueError(f"compare {name!r}: {told}")
+        text = f"{relation!r} is not a relation; expected one of {known}, or check() for words"
+        raise ValueError(f"compare {name!r}: {text}")
     if passed is not None and passed != holds:
-        told = f"passed={passed} contradicts it: {value} {relation} {threshold} is {holds}"
-        raise ValueError(f"compare {name!r}: {told}; leave passed= out")
+        text = f"passed={passed} contradicts it: {value} {relation} {threshold} is {holds}"
+        raise ValueError(f"compare {name!r}: {text}; leave passed= out")
     made = Comparison()
     made._name = name
     made._value = value
@@ -480,7 +483,7 @@ def _is_finite(number: object) -> bool:
     return isinstance(number, int | float) and FLOAT_MIN < number < FLOAT_MAX
 
 
-def _said(decision: Decision) -> Decision:
+def _sound(decision: Decision) -> Decision:
     """Return a decision that fits the signal's contract.
 
     Raises:
@@ -497,14 +500,14 @@ def _said(decision: Decision) -> Decision:
         near = get_close_matches(decision.reason_code, sorted(CODES), 1)
         hint = f"did you mean {near[0]}?" if near else "see docs/reference/reasons.md"
         raise ValueError(f"code {decision.reason_code!r} is unknown; {hint}")
-    reason, told = decision._reason, decision.told
+    reason, checks = decision._reason, decision.given_checks
     if not reason.isascii():
         reason.encode()  # Half a surrogate pair, which no journal could hold, is an error here.
-    if len(reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
+    if len(reason) > REASON_CHARS_MAX or len(checks) > CHECKS_MAX:
         raise ValueError(
             f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"
         )
-    for made in told:
+    for made in checks:
         if isinstance(made, Comparison):
             name = words = made._name
         else:

@@ -65,7 +65,7 @@ class Evaluation:
         *("age_ms", "bars", "code", "confidence", "costs", "expected", "held", "is_after_gap"),
         *("is_asked", "is_book_broken", "is_confident", "is_cool", "is_fresh", "is_liquid"),
         *("is_long", "is_narrow", "is_open", "is_placed", "is_scored", "is_trading", "is_usable"),
-        *("is_warm", "notional", "pays", "place", "readings", "said", "score", "since_ms"),
+        *("is_warm", "notional", "pays", "place", "readings", "opinion", "score", "since_ms"),
         *("spread", "status", "symbol", "trend", "trend_bars"),
     )
 
@@ -111,7 +111,7 @@ class Evaluation:
         self.is_trading: bool = view.status == TRADING
         self.is_warm: bool = bars.is_ready
         self.readings: Readings | None = None
-        self.said: Opinion | None = None
+        self.opinion: Opinion | None = None
         self.is_asked: bool = False
         self.score: int = 0
         self.confidence: int = 0
@@ -140,24 +140,24 @@ class Evaluation:
             self.code = FEATURE_MISSING
             return
         self.is_long = view.is_long
-        said = opinion(readings, parameters, is_long=self.is_long, entry_code=view.entry_code)
-        self.said = said
-        self._judge_market(view, said, parameters)
+        judged = opinion(readings, parameters, is_long=self.is_long, entry_code=view.entry_code)
+        self.opinion = judged
+        self._judge_market(view, judged, parameters)
         self.trend = trend_bps(trend)
         self.trend_bars = trend.count
         spread = self.spread
-        if said is None:
+        if judged is None:
             self._fail(NO_SETUP)
-        elif said.side == HOLD:
-            self._fail(said.code)
+        elif judged.side == HOLD:
+            self._fail(judged.code)
         elif spread is not None:
             self.is_asked = True
-            self._judge_state(view, said, parameters)
+            self._judge_state(view, judged, parameters)
             self.pays = True
-            if said.side == BUY and parameters.cost_gate:
+            if judged.side == BUY and parameters.cost_gate:
                 self._judge_costs(readings, spread, parameters)
-            self.score = self._score(said)
-            self.confidence = self._confidence(said, spread, flow.value, parameters)
+            self.score = self._score(judged)
+            self.confidence = self._confidence(judged, spread, flow.value, parameters)
             self.is_scored = self.score >= parameters.score_min
             if not self.is_scored:
                 self._fail(SCORE_TOO_LOW)
@@ -166,7 +166,7 @@ class Evaluation:
                 self._fail(CONFIDENCE_TOO_LOW)
 
     def _judge_market(
-        self, view: View, said: Opinion | None, parameters: StrategyParameters
+        self, view: View, opinion: Opinion | None, parameters: StrategyParameters
     ) -> None:
         """Judge age, touch, spread and liquidity."""
         tick = view.tick
@@ -184,15 +184,15 @@ class Evaluation:
             self._fail(SPREAD_TOO_WIDE)
         bid, ask = tick.bid * tick.bid_qty, tick.ask * tick.ask_qty
         # The side that would be taken; the thinner one while there is no opinion.
-        takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
+        takes_bid = bid < ask if opinion is None or opinion.side == HOLD else opinion.side != BUY
         self.place = "bid" if takes_bid else "ask"
         self.notional = notional = bid if takes_bid else ask
         self.is_liquid = is_liquid = notional >= parameters.touch_notional_min
         if not is_liquid:
             self._fail(LIQUIDITY_TOO_LOW)
 
-    def _judge_state(self, view: View, said: Opinion, parameters: StrategyParameters) -> None:
-        is_buy = said.side == BUY
+    def _judge_state(self, view: View, opinion: Opinion, parameters: StrategyParameters) -> None:
+        is_buy = opinion.side == BUY
         self.held = view.held.qty
         self.is_placed = self.is_long != is_buy
         if not self.is_placed:
@@ -221,9 +221,9 @@ class Evaluation:
 
     # --- points -------------------------------------------------------------------------------
 
-    def _score(self, said: Opinion) -> int:
-        points = said.strength + said.rsi_points
-        if said.side == SELL:
+    def _score(self, opinion: Opinion) -> int:
+        points = opinion.strength + opinion.rsi_points
+        if opinion.side == SELL:
             return EXIT_POINTS + points
         trend = self.trend
         if trend is None or trend == 0.0:
@@ -232,7 +232,7 @@ class Evaluation:
 
     def _confidence(
         self,
-        said: Opinion,
+        opinion: Opinion,
         spread: float,
         imbalance: float | None,
         parameters: StrategyParameters,
@@ -240,7 +240,7 @@ class Evaluation:
         most_ms = parameters.tick_age_ms_max
         age_ms = most_ms if self.age_ms is None else self.age_ms
         towards = 0.0 if imbalance is None else imbalance
-        if said.side == SELL:
+        if opinion.side == SELL:
             towards = -towards
         narrow = 1.0 - _share(spread, parameters.spread_bps_max)
         ample = _share(self.notional, AMPLE_TOUCH * parameters.touch_notional_min)

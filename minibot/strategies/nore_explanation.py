@@ -73,27 +73,31 @@ class NoreExplanation(Words):
     def write(self) -> tuple[str, tuple[Check, ...]]:
         """Return the reason and the checks."""
         moment, thresholds = self._moment, self._thresholds
-        readings, said = moment.readings, moment.said
+        readings, opinion = moment.readings, moment.opinion
         checks = self._begin()
         if readings is None:
             return f"HOLD: {self._unready()}", tuple(checks)
         texts = reading_texts(readings)
         checks += self._market()
-        checks += reading_checks(readings, texts, thresholds.parameters, thresholds.demands, said)
+        checks += reading_checks(
+            readings, texts, thresholds.parameters, thresholds.demands, opinion
+        )
         lacking = f"warmup {moment.trend_bars}/{thresholds.trend_warmup}"
         text = lacking if moment.trend is None else decimal_text(moment.trend, 2)
         checks.append(Check(thresholds.trend_name, text, "optional", True))
-        if said is None or not moment.is_asked:
-            is_one = said is not None and said.side != HOLD
-            checks.append(Check("setup", "none" if said is None else said.code, "one", is_one))
+        if opinion is None or not moment.is_asked:
+            is_one = opinion is not None and opinion.side != HOLD
+            checks.append(
+                Check("setup", "none" if opinion is None else opinion.code, "one", is_one)
+            )
         else:
-            checks += self._state(said)
+            checks += self._state(opinion)
             checks += self._strength()
-        if moment.code or said is None:
+        if moment.code or opinion is None:
             return f"HOLD: {self._refusal(readings, texts)}", tuple(checks)
-        clause = clause_of(said, readings, texts, thresholds.parameters)
+        clause = clause_of(opinion, readings, texts, thresholds.parameters)
         points = f"score {moment.score}, confidence {moment.confidence}"
-        return f"{said.side}: {clause}; {points}", tuple(checks)
+        return f"{opinion.side}: {clause}; {points}", tuple(checks)
 
     # --- checks -------------------------------------------------------------------------------
 
@@ -120,9 +124,9 @@ class NoreExplanation(Words):
             Check("touch_notional", notional, thresholds.notional, moment.is_liquid),
         ]
 
-    def _state(self, said: Opinion) -> list[Check]:
+    def _state(self, opinion: Opinion) -> list[Check]:
         moment, thresholds = self._moment, self._thresholds
-        is_buy = said.side == BUY
+        is_buy = opinion.side == BUY
         held = qty_text(moment.held) if moment.is_long else "flat"
         checks = [Check("position", held, "flat" if is_buy else "long", moment.is_placed)]
         if is_buy:
@@ -160,12 +164,12 @@ class NoreExplanation(Words):
 
     def _refusal(self, readings: Readings, texts: ReadingTexts) -> str:
         """Return the sentence on the first filter that failed, in the order of the filters."""
-        moment, said = self._moment, self._moment.said
+        moment, opinion = self._moment, self._moment.opinion
         if not (moment.is_fresh and moment.is_usable and moment.is_narrow and moment.is_liquid):
             return self._market_refusal()
-        if said is None:
+        if opinion is None:
             return self._no_setup(readings, texts)
-        return self._opinion_refusal(said, readings, texts)
+        return self._opinion_refusal(opinion, readings, texts)
 
     def _market_refusal(self) -> str:
         moment, section = self._moment, self._thresholds.parameters.section
@@ -190,15 +194,15 @@ class NoreExplanation(Words):
             f"(+-{section.reversion_bps_min})"
         )
 
-    def _opinion_refusal(self, said: Opinion, readings: Readings, texts: ReadingTexts) -> str:
+    def _opinion_refusal(self, opinion: Opinion, readings: Readings, texts: ReadingTexts) -> str:
         moment, parameters = self._moment, self._thresholds.parameters
-        if said.side == HOLD or not (moment.is_placed and moment.is_open):
-            clause = clause_of(said, readings, texts, parameters)
-            if said.side == HOLD:
+        if opinion.side == HOLD or not (moment.is_placed and moment.is_open):
+            clause = clause_of(opinion, readings, texts, parameters)
+            if opinion.side == HOLD:
                 return clause
             if moment.is_placed:
                 return f"the run is ending, though {clause}"
-            if said.side == BUY:
+            if opinion.side == BUY:
                 return f"already long {qty_text(moment.held)}, though {clause}"
             return f"no position to sell, though {clause}"
         if not moment.is_cool:

@@ -145,9 +145,9 @@ class NoreStrategyV1(Strategy):
         moment = Evaluation(
             view, self.bars, self.trend, self.flow, self.parameters, self.is_after_gap
         )
-        said = moment.said
+        opinion = moment.opinion
         side, code = HOLD, moment.code
-        if said is not None and not code:
-            side, code = said.side, said.code
+        if opinion is not None and not code:
+            side, code = opinion.side, opinion.code
         words = NoreExplanation(moment, self.thresholds)
         return decision_of(side, moment.score, moment.confidence, code, "", (), words)

@@ -25,7 +25,7 @@ from minibot.strategies.source_check import source_findings
 from minibot.strategies.verdicts import API_EVALUATED, former_check, former_compare
 from minibot.strategies.view import View
 
-TOLD_MAX: Final = 20
+SHOWN_MAX: Final = 20
 ERROR_CHARS_MAX: Final = 300
 SUFFIX: Final = ".py"
 ANSWERING: Final = ("on_tick", "on_price", "on_bar")
@@ -55,10 +55,10 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
     key = (sha256, min(api, API_EVALUATED))
     if key not in _LOADED:
         evaluates = api >= API_EVALUATED
-        findings = [finding.told(path) for finding in source_findings(text, evaluates=evaluates)]
+        findings = [finding.text(path) for finding in source_findings(text, evaluates=evaluates)]
         if findings:
-            more = [f"and {len(findings) - TOLD_MAX} more"] if len(findings) > TOLD_MAX else []
-            raise invalid("\n  ".join([*findings[:TOLD_MAX], *more]))
+            more = [f"and {len(findings) - SHOWN_MAX} more"] if len(findings) > SHOWN_MAX else []
+            raise invalid("\n  ".join([*findings[:SHOWN_MAX], *more]))
         _LOADED[key] = _class_of(path, _run(path, text, key))
     return _LOADED[key]
 
@@ -75,10 +75,10 @@ def failure(error: Exception, path: str, view: View | None = None) -> RunStop:
         if error.reason_code not in (CONFIG_INVALID, INVARIANT_BROKEN) or not _is_own(path):
             return RunStop(error.component, error.reason_code, error.detail)
         return strategy_error(line_of(error, path), error.detail, path, view)
-    told = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     if _is_own(path):
-        return strategy_error(line_of(error, path), told, path, view)
-    return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{line_of(error, path)}: {told}")
+        return strategy_error(line_of(error, path), text, path, view)
+    return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{line_of(error, path)}: {text}")
 
 
 def wrong_answer(strategy: Strategy, what: str, path: str, view: View) -> RunStop:
@@ -88,16 +88,16 @@ def wrong_answer(strategy: Strategy, what: str, path: str, view: View) -> RunSto
     return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{path}: {what}")
 
 
-def strategy_error(place: str, told: str, path: str, view: View | None = None) -> RunStop:
+def strategy_error(place: str, error_text: str, path: str, view: View | None = None) -> RunStop:
     """Return the STOP for an own strategy's error: place, error, time and remedy.
 
     Args:
         place: `path, line N`.
-        told: The error; a strategy's text may have any length and any characters.
+        error_text: The error; a strategy's text may have any length and any characters.
         path: The strategy's file.
         view: The strategy's view, if any.
     """
-    text = told.encode("utf-8", "backslashreplace").decode()
+    text = error_text.encode("utf-8", "backslashreplace").decode()
     text = "".join(c if c.isprintable() else " " for c in text)
     if len(text) > ERROR_CHARS_MAX:
         text = f"{text[:ERROR_CHARS_MAX]}..."

@@ -94,10 +94,10 @@ def reading_texts(readings: Readings) -> ReadingTexts:
 
 
 def clause_of(
-    said: Opinion, readings: Readings, texts: ReadingTexts, parameters: StrategyParameters
+    opinion: Opinion, readings: Readings, texts: ReadingTexts, parameters: StrategyParameters
 ) -> str:
     """Return a rule's opinion on the readings as a clause of a sentence."""
-    section, code = parameters.section, said.code
+    section, code = parameters.section, opinion.code
     rsi, momentum, moved = decimal_text(readings.rsi, 1), texts.momentum_bps, texts.return_bps
     if code == CONFLICTING:
         return f"conflicting: rsi {rsi} is oversold, but momentum {momentum} bps still falls"
@@ -127,7 +127,7 @@ def reading_checks(
     texts: ReadingTexts,
     parameters: StrategyParameters,
     demands: Mapping[str, tuple[str, ...]],
-    said: Opinion | None,
+    opinion: Opinion | None,
 ) -> list[Check]:
     """Return every reading with the demand of the applying rule (`none` if there is no demand).
 
@@ -138,12 +138,12 @@ def reading_checks(
         texts: The readings as text.
         parameters: Parameters of the strategy.
         demands: Result of `demands_of` for them.
-        said: The opinion of the rules.
+        opinion: The opinion of the rules.
     """
-    demanded = demands["" if said is None else said.code]
-    if said is None:
+    demanded = demands["" if opinion is None else opinion.code]
+    if opinion is None:
         met = _met_without_rule(readings, parameters)
-    elif said.side != HOLD:
+    elif opinion.side != HOLD:
         met = ALL_MET
     else:
         met = tuple([demand == NOTHING for demand in demanded])

@@ -151,7 +151,7 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         found += unread_violations(config["strategy"], cls.PARAMETERS, given)
         if (source := section.source) is not None:
             findings = [*lost_answers(source.text), *changed_bars(source.text)]
-            found += [each.told(source.path) for each in findings]
+            found += [each.text(source.path) for each in findings]
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)

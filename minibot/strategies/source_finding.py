@@ -13,6 +13,6 @@ class Finding:
     what: str
     instead: str
 
-    def told(self, path: str) -> str:
+    def text(self, path: str) -> str:
         """Return the finding as one line."""
         return f"{path}, line {self.line}: {self.what}; {self.instead}"

@@ -50,7 +50,7 @@ def kept(owner: object) -> JsonObject:
     """
     writer = _Writer(_own_classes(owner))
     return {
-        name: writer.told(value, f"{type(owner).__name__}.{name}")
+        name: writer.written(value, f"{type(owner).__name__}.{name}")
         for name in _names(owner)
         if not isinstance(value := getattr(owner, name), Settings)
     }
@@ -100,18 +100,18 @@ class _Writer:
         self._numbers: dict[int, int] = {}
         self._met: list[Any] = []
 
-    def told(self, value: Any, where: str, depth: int = ATTRIBUTE_DEPTH) -> Any:
+    def written(self, value: Any, where: str, depth: int = ATTRIBUTE_DEPTH) -> Any:
         """Return a value; `where` names it, `depth` is its level in a snapshot."""
         number = self._numbers.get(id(value))
         if number is not None:
             return {"same": number}
-        told = self._told(value, where, depth)
+        written = self._written(value, where, depth)
         if _can_change(value):
             self._numbers[id(value)] = len(self._met)
             self._met.append(value)
-        return told
+        return written
 
-    def _told(self, value: Any, where: str, depth: int) -> Any:
+    def _written(self, value: Any, where: str, depth: int) -> Any:
         kind = type(value)
         if value is None or kind is str or kind is bool:
             return value
@@ -141,11 +141,11 @@ class _Writer:
         if kind is deque:
             return {"deque": self._items(value, where, depth), "maxlen": value.maxlen}
         if kind is dict:
-            told = [
-                [self.told(k, where, depth), self.told(v, f"{where}[{k!r}]", depth)]
+            items = [
+                [self.written(k, where, depth), self.written(v, f"{where}[{k!r}]", depth)]
                 for k, v in value.items()
             ]
-            return {"dict": told}
+            return {"dict": items}
         if FEATURES.get(kind.__name__) is kind:
             return {"feature": kind.__name__, "state": value.state()}
         if is_dataclass(kind) and self._classes.get(kind.__name__) is kind:
@@ -160,7 +160,7 @@ class _Writer:
                         f"keep it; declare it there with its type, such as `{name}: int = 0`",
                     )
             record = {
-                name: self.told(getattr(value, name), f"{where}.{name}", depth) for name in names
+                name: self.written(getattr(value, name), f"{where}.{name}", depth) for name in names
             }
             return {"record": kind.__name__, "fields": record}
         raise RunStop(
@@ -172,7 +172,7 @@ class _Writer:
         )
 
     def _items(self, values: Iterable[Any], where: str, depth: int) -> list[Any]:
-        return [self.told(item, f"{where}[{n}]", depth) for n, item in enumerate(values)]
+        return [self.written(item, f"{where}[{n}]", depth) for n, item in enumerate(values)]
 
 
 @final
@@ -185,40 +185,40 @@ class _Reader:
         self._classes: Classes = classes
         self._met: list[Any] = []
 
-    def read(self, told: Any) -> Any:
+    def read(self, written: Any) -> Any:
         """Return a value as it was."""
-        if isinstance(told, dict) and "same" in told:
-            return self._met[told["same"]]
-        value = self._read(told)
+        if isinstance(written, dict) and "same" in written:
+            return self._met[written["same"]]
+        value = self._read(written)
         if _can_change(value):
             self._met.append(value)
         return value
 
-    def _read(self, told: Any) -> Any:
-        if isinstance(told, list):
-            return self._items(told)
-        if not isinstance(told, dict):
-            return told
-        if "deque" in told:
-            return deque(self._items(told["deque"]), maxlen=told["maxlen"])
-        if "feature" in told:
-            return FEATURES[told["feature"]].from_state(told["state"])
-        if "record" in told:
-            return self._record(self._classes[told["record"]], told["fields"])
-        ((tag, content),) = told.items()
+    def _read(self, written: Any) -> Any:
+        if isinstance(written, list):
+            return self._items(written)
+        if not isinstance(written, dict):
+            return written
+        if "deque" in written:
+            return deque(self._items(written["deque"]), maxlen=written["maxlen"])
+        if "feature" in written:
+            return FEATURES[written["feature"]].from_state(written["state"])
+        if "record" in written:
+            return self._record(self._classes[written["record"]], written["fields"])
+        ((tag, content),) = written.items()
         if tag == "tuple":
             return tuple(self._items(content))
         if tag == "dict":
             return {self.read(key): self.read(item) for key, item in content}
         return _READERS[tag](content)
 
-    def _items(self, told: Iterable[Any]) -> list[Any]:
-        return [self.read(item) for item in told]
+    def _items(self, written: Iterable[Any]) -> list[Any]:
+        return [self.read(item) for item in written]
 
-    def _record(self, cls: type[Any], told: JsonObject) -> Any:
+    def _record(self, cls: type[Any], fields: JsonObject) -> Any:
         record = object.__new__(cls)
-        for name in sorted(told):
-            object.__setattr__(record, name, self.read(told[name]))
+        for name in sorted(fields):
+            object.__setattr__(record, name, self.read(fields[name]))
         return record
 
 

@@ -20,18 +20,18 @@ class SymbolState:
     Attributes:
         builders: Bars being made from trades; empty unless `strategy.bars_from_ticks`.
         path: The strategy's file, or the name of a shipped one.
-        said, said_ts: The last decision, even if it was not written, and its market time.
-        said_code, said_hold_ts: Reason code of the last written signal, and market time of the
-            last written HOLD.
+        decision, decided_ts: The last decision, even if it was not written, and its market time.
+        journaled_code, hold_journaled_ts: Reason code of the last written signal, and market time
+            of the last written HOLD.
     """
 
     __slots__ = (
         "builders",
+        "decided_ts",
+        "decision",
+        "hold_journaled_ts",
+        "journaled_code",
         "path",
-        "said",
-        "said_code",
-        "said_hold_ts",
-        "said_ts",
         "strategy",
         "view",
     )
@@ -53,20 +53,20 @@ class SymbolState:
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in longest_first(intervals)
         ]
-        self.said: Decision | None = None
-        self.said_ts: int = -1
-        self.said_code: str = ""
-        self.said_hold_ts: int = NEVER
+        self.decision: Decision | None = None
+        self.decided_ts: int = -1
+        self.journaled_code: str = ""
+        self.hold_journaled_ts: int = NEVER
 
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
         return {
             **self.view.state(),
             "builders": [builder.state() for builder in self.builders],
-            "said": None if self.said is None else _decision_state(self.said),
-            "said_code": self.said_code,
-            "said_hold_ts": self.said_hold_ts,
-            "said_ts": self.said_ts,
+            "said": None if self.decision is None else _decision_state(self.decision),
+            "said_code": self.journaled_code,
+            "said_hold_ts": self.hold_journaled_ts,
+            "said_ts": self.decided_ts,
             "strategy": state_of(self.strategy, self.path),
         }
 
@@ -75,10 +75,10 @@ class SymbolState:
         self.view.restore(state)
         for builder, builder_state in zip(self.builders, state["builders"], strict=True):
             builder.restore(builder_state)
-        self.said = None if state["said"] is None else _decision_from(state["said"])
-        self.said_code = state["said_code"]
-        self.said_hold_ts = state["said_hold_ts"]
-        self.said_ts = state["said_ts"]
+        self.decision = None if state["said"] is None else _decision_from(state["said"])
+        self.journaled_code = state["said_code"]
+        self.hold_journaled_ts = state["said_hold_ts"]
+        self.decided_ts = state["said_ts"]
         give_back(self.strategy, state["strategy"], self.path)
 
 

@@ -73,7 +73,7 @@ def findings(path: Path) -> list[str]:
     The test that `minibot new-strategy` writes imports it.
     """
     text = path.read_text(encoding="utf-8-sig")
-    return [finding.told(path.name) for finding in source_findings(text)]
+    return [finding.text(path.name) for finding in source_findings(text)]
 
 
 def wave_fault(make: Callable[[], Trial], path: str) -> str:
@@ -210,8 +210,8 @@ class Trial:
 
     def bars(self, closes: Iterable[float], interval: str = "") -> list[Decision]:
         """Close bars one after another, each like `bar`; return all decisions on them."""
-        said = [self.bar(close, interval) for close in closes]
-        return [decision for decision in said if decision is not None]
+        decisions = [self.bar(close, interval) for close in closes]
+        return [decision for decision in decisions if decision is not None]
 
     def declared_bars(self, close: float) -> None:
         """Close a bar of the shortest declared interval, and each longer bar that ends with it.
@@ -269,8 +269,8 @@ class Trial:
         return tick
 
     def _show(self, item: Tick | BarInput) -> Decision | None:
-        said = self._core.process(item, self._n, self.now)
-        signal = said[0] if said else None
+        messages = self._core.process(item, self._n, self.now)
+        signal = messages[0] if messages else None
         decision = signal.decision if isinstance(signal, DecidedSignal) else None
         if decision is not None:
             self.decisions.append(decision)
@@ -341,8 +341,8 @@ def _config_with(path: Path, sets: Sequence[str]) -> JsonObject:
     try:
         return load_config(PROFILE, sets).raw
     except ConfigError as error:
-        said = f"strategy {path.stem}: it needs what the trial's profile cannot give."
-        raise ConfigError(said, error.violations) from error
+        text = f"strategy {path.stem}: it needs what the trial's profile cannot give."
+        raise ConfigError(text, error.violations) from error
 
 
 def _bought(price: int) -> int:

@@ -95,8 +95,8 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
     if done.stderr.startswith("Timeout ("):
         return _hung(path, limit_s, done.stderr)
     last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-    said = f"the trial ended with exit code {done.returncode}: {printable(last)}"
-    return f"{shown_path(path)}: {said}"
+    text = f"the trial ended with exit code {done.returncode}: {printable(last)}"
+    return f"{shown_path(path)}: {text}"
 
 
 def _hung(path: Path, limit_s: int, trace: str) -> str:

@@ -75,6 +75,7 @@ class View:
         "_bare",
         "_feeds",
         "_headroom",
+        "_last_action",
         "_newest",
         "_now",
         "_plan",
@@ -82,7 +83,6 @@ class View:
         "_prices",
         "_series",
         "_tick",
-        "_told",
         "_views",
         "base_asset",
         "buy_ts",
@@ -125,7 +125,7 @@ class View:
         self.risk_code: str = ""
         self._headroom: dict[str, str] = {}
         # Risk's last action; its headroom is read when it is needed.
-        self._told: ActionMessage | None = None
+        self._last_action: ActionMessage | None = None
         # The plan that risk reported last; None without a position or plan.
         self._plan: PositionPlan | None = None
         self.entry_code: str = ""
@@ -348,16 +348,16 @@ class View:
         self.risk_action = action.action
         self.risk_code = action.reason_code
         if action.tells_headroom():
-            self._told = action
+            self._last_action = action
 
     def take_plan(self, plan: PositionPlan) -> None:
         """Take the levels that risk reported; a closed position has none."""
         self._plan = plan if plan.original_qty is not None else None
 
     def _left(self) -> dict[str, str]:
-        if self._told is not None:
-            self._headroom = dict(self._told.headroom() or {})
-            self._told = None
+        if self._last_action is not None:
+            self._headroom = dict(self._last_action.headroom() or {})
+            self._last_action = None
         return self._headroom
 
     def state(self) -> JsonObject:
@@ -397,7 +397,7 @@ class View:
         self.qty_min = int(state["qty_min"])
         self.risk_action, self.risk_code, headroom = state["risk"]
         self._headroom = dict(headroom)
-        self._told = None
+        self._last_action = None
         self._plan = PositionPlan.from_json(state["plan"]) if "plan" in state else None
         self.sell_ts = state["sell_ts"]
         for name, series in self._series.items():

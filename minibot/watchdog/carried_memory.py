@@ -156,9 +156,9 @@ def fills_behind(
 def _qty_least(instruments: Sequence[Event], symbol: str, ts: int) -> int:
     """Return the least quantity of a sale at a time; 0 where no rules of the symbol are known."""
     for event in reversed(instruments):
-        told = event.payload
-        if isinstance(told, Instrument) and told.symbol == symbol and event.ts <= ts:
-            return OrderRules.of(told).market_bounds.qty_least
+        payload = event.payload
+        if isinstance(payload, Instrument) and payload.symbol == symbol and event.ts <= ts:
+            return OrderRules.of(payload).market_bounds.qty_least
     return 0
 
 
@@ -183,14 +183,14 @@ def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:
                 reasons[order] = True, _level(intents[order], result)
                 triggers[event.id] = order
     for event in read(RISK_ACTIONS, EXIT):
-        said = event.payload
-        if not isinstance(said, RiskAction) or said.action != EXIT:
+        payload = event.payload
+        if not isinstance(payload, RiskAction) or payload.action != EXIT:
             continue
         for cause in event.cause_ids or ():
             if cause in triggers:
-                reasons[triggers[cause]] = True, said.reason_code
+                reasons[triggers[cause]] = True, payload.reason_code
         if event.id in allowed:
-            reasons.setdefault(allowed[event.id], (False, said.reason_code))
+            reasons.setdefault(allowed[event.id], (False, payload.reason_code))
     return reasons
 
 

@@ -29,29 +29,29 @@ def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | N
         read: Reads its queues.
     """
     plans: dict[str, Any] = {plan["symbol"]: plan for plan in opening.plans or ()}
-    told_ts = dict.fromkeys(plans, 0)
+    reported_ts = dict.fromkeys(plans, 0)
     for event in read(RISK_ACTIONS, PositionPlan.TYPE):
-        said = event.payload
-        if isinstance(said, PositionPlan):
-            plans[said.symbol], told_ts[said.symbol] = _carried(said), event.ts
+        payload = event.payload
+        if isinstance(payload, PositionPlan):
+            plans[payload.symbol], reported_ts[payload.symbol] = _carried(payload), event.ts
     portfolio = Portfolio.from_opening(opening)
     for event in read(FILLS, Fill.TYPE):
         fill = event.payload
         if not isinstance(fill, Fill):
             continue
         portfolio.apply(fill, event.ts)
-        if not portfolio.position_qty(fill.symbol) and event.ts > told_ts.get(fill.symbol, -1):
+        if not portfolio.position_qty(fill.symbol) and event.ts > reported_ts.get(fill.symbol, -1):
             plans.pop(fill.symbol, None)
     held = set(portfolio.symbols())
     found = [plans[symbol] for symbol in sorted(plans) if plans[symbol] and symbol in held]
     return tuple(found) or None
 
 
-def _carried(said: PositionPlan) -> JsonObject:
+def _carried(plan: PositionPlan) -> JsonObject:
     """Return the fields that the next run needs; none for a closed position."""
-    if said.original_qty is None:
+    if plan.original_qty is None:
         return {}
-    values = {name: getattr(said, name) for name in CARRIED}
-    if said.campaign is not None:
-        values["campaign"] = {"id": said.campaign_id, **said.campaign}
+    values = {name: getattr(plan, name) for name in CARRIED}
+    if plan.campaign is not None:
+        values["campaign"] = {"id": plan.campaign_id, **plan.campaign}
     return {name: value for name, value in values.items() if value is not None}

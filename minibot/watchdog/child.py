@@ -48,7 +48,7 @@ class Child:
         self.name = name
         self.argv = list(argv)
         self.heartbeat: JsonObject = {}
-        self.said_stop: tuple[str, str] | None = None
+        self.reported_stop: tuple[str, str] | None = None
         self.started_ns = 0
         self.heard_ns = 0
         self.turned_ns = 0
@@ -74,7 +74,7 @@ class Child:
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
         self._used_ns, self._used_s = self.started_ns, 0.0
         self.heartbeat = {}
-        self.said_stop = None
+        self.reported_stop = None
         self._ended_ns = 0
         logs = self._error_log.parent
         with suppress(RunStop):  # The open fails then, and says why.
@@ -114,30 +114,33 @@ class Child:
         with stream:
             for line in stream:
                 try:
-                    said = canonical.decode(line.rstrip(b"\r\n"))
+                    heartbeat = canonical.decode(line.rstrip(b"\r\n"))
                 except ValueError:
                     continue  # Other output, such as a library's, is no heartbeat.
-                if "stopped" in said:
-                    self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
-                if "role" in said and "turns" in said:
-                    self.hear(said)
+                if "stopped" in heartbeat:
+                    self.reported_stop = (
+                        str(heartbeat["stopped"]),
+                        str(heartbeat.get("detail", "")),
+                    )
+                if "role" in heartbeat and "turns" in heartbeat:
+                    self.hear(heartbeat)
                 else:
-                    self.lines.append(said)
+                    self.lines.append(heartbeat)
 
-    def hear(self, said: JsonObject) -> None:
+    def hear(self, heartbeat: JsonObject) -> None:
         """Take a heartbeat: note when it came, and when the loop last turned, moved or synced."""
         moment = awake_ns()
         before = self.heartbeat
         # A loop that has not begun cannot hang: a start has its own time limit.
         is_begun = before.get("state", STARTING) != STARTING
-        if not is_begun or said["turns"] != before["turns"]:
+        if not is_begun or heartbeat["turns"] != before["turns"]:
             self.turned_ns = moment
-        if not is_begun or said["position"] != before["position"] or not said["waiting"]:
+        if not is_begun or heartbeat["position"] != before["position"] or not heartbeat["waiting"]:
             self.moved_ns = moment
-        if said["sync_ns"]:
+        if heartbeat["sync_ns"]:
             self.synced_ns = moment
         self.heard_ns = moment
-        self.heartbeat = said
+        self.heartbeat = heartbeat
 
     def send(self, line: str) -> None:
         """Send a control line; drop it if the pipe is full or closed, or the process has gone."""

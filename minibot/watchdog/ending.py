@@ -114,8 +114,10 @@ class PlannedEnd:
         if self._waits_for_time:
             return False
         # The same grace is enough for `run_ending` to reach both roles.
-        told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
-        return self._is_flat(RISK_ROLE, told_ts) and self._is_flat(EXECUTION_ROLE, told_ts)
+        announced_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
+        return self._is_flat(RISK_ROLE, announced_ts) and self._is_flat(
+            EXECUTION_ROLE, announced_ts
+        )
 
     def _is_flat(self, name: str, since_ts: int) -> bool:
         """Return whether a role has reported, since it knew of the end, that nothing is open.

@@ -71,8 +71,8 @@ class EmbeddedExchange:
                 f"the embedded exchange was not ready after {READY_NS_MAX // 10**9} s.",
                 "Start again when this machine has less to do.",
             )
-        said = error_log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
-        message = said[-1] if said else f"it ended with exit code {code} and said nothing"
+        errors = error_log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
+        message = errors[-1] if errors else f"it ended with exit code {code} and said nothing"
         raise Refusal(
             f"the embedded exchange cannot play {config.embedded.source}: {message}"
             if config.embedded is not None

@@ -184,12 +184,12 @@ def copy_stops_unproven(
     No manifest tells the roles' command lines, so each record is taken at its word about its own;
     all else is judged as ever.
     """
-    said: dict[str, set[str]] = {}
+    known: dict[str, set[str]] = {}
     for role in roles.writers(STOP_JOURNAL):
         for json in _recorded(var, role):
             with suppress(ValueError):  # Refused, with its reason, when it is copied.
-                said.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
-    copy_stops(var, Codec(contracts, roles, run_id, said), tell)
+                known.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
+    copy_stops(var, Codec(contracts, roles, run_id, known), tell)
 
 
 def _recorded(var: Var, role: str) -> Iterator[bytes]:

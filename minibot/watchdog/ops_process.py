@@ -85,8 +85,10 @@ class OpsProcess:
         if not child.may_restart(RESTARTS_60S, RESTARTS_300S):
             self._given_up = True
             # Each of these restarts followed an end, and now it has ended once more.
-            said = f"ops ended {len(child.restarts_ns) + 1} times in 300 s; page and alerts are off"
-            self._context.incident("OPS_OFF", said)
+            incident = (
+                f"ops ended {len(child.restarts_ns) + 1} times in 300 s; page and alerts are off"
+            )
+            self._context.incident("OPS_OFF", incident)
             return
         self._begin(child)
 

@@ -220,43 +220,43 @@ def _page(config: Config) -> CheckResult:
     """Check packages and port of the page; a run that does not require it starts without it."""
     page = config.page
     assert page is not None
-    missing, said = missing_packages(WEB), ""
+    missing, text = missing_packages(WEB), ""
     if missing:
-        said, remedy = f"{missing} is not installed", WEB_REMEDY
+        text, remedy = f"{missing} is not installed", WEB_REMEDY
     elif page.port and not is_free(page.port):
-        said, remedy = f"port {page.port} of {LOOPBACK} is taken", "Choose: --set page.port=0"
-    if not said:
+        text, remedy = f"port {page.port} of {LOOPBACK} is taken", "Choose: --set page.port=0"
+    if not text:
         return CheckResult(PAGE, True, f"on {LOOPBACK}, see: minibot page")
     if page.required:
-        return CheckResult(PAGE, False, said, remedy)
-    return CheckResult(PAGE, True, f"none: {said}", remedy)
+        return CheckResult(PAGE, False, text, remedy)
+    return CheckResult(PAGE, True, f"none: {text}", remedy)
 
 
 def _alerts(config: Config) -> CheckResult:
     """Check packages and addresses of the alerts; a run not requiring them starts anyway."""
     alerts = config.alerts
     assert alerts is not None
-    said, remedy, names = "", "", tuple((alerts.targets or {}).values())
+    text, remedy, names = "", "", tuple((alerts.targets or {}).values())
     if missing := missing_packages(ALERTS):
-        said, remedy = f"{missing} is not installed", ALERTS_REMEDY
+        text, remedy = f"{missing} is not installed", ALERTS_REMEDY
     else:
         try:
             known = load_secrets(config.secrets.path, PROJECT, os.environ).names
         except Refusal as error:
             return CheckResult(ALERTS_CHECK, not alerts.required, error.message, error.remedy)
         if lacking := [name for name in names if name not in known]:
-            said = f"not in the secrets file: {', '.join(lacking)}"
+            text = f"not in the secrets file: {', '.join(lacking)}"
             remedy = "Write each there as NAME=address; secrets.path names the file."
         elif not names and not alerts.commands:
-            said, remedy = "alerts names neither targets nor commands", "Name one."
-    if not said:
+            text, remedy = "alerts names neither targets nor commands", "Name one."
+    if not text:
         count = len(names) + len(alerts.commands or {})
         return CheckResult(
             ALERTS_CHECK, True, f"{count} targets and commands; try them: minibot alert test"
         )
     if alerts.required:
-        return CheckResult(ALERTS_CHECK, False, said, remedy)
-    return CheckResult(ALERTS_CHECK, True, f"incomplete: {said}", remedy)
+        return CheckResult(ALERTS_CHECK, False, text, remedy)
+    return CheckResult(ALERTS_CHECK, True, f"incomplete: {text}", remedy)
 
 
 def _backup(config: Config, var: Var) -> CheckResult:
@@ -267,10 +267,10 @@ def _backup(config: Config, var: Var) -> CheckResult:
     try:
         BackupFolder(folder).try_out(var)
     except (Refusal, RunStop) as error:
-        said, remedy = str(error), "Name another: --set backup.folder=DIR"
+        text, remedy = str(error), "Name another: --set backup.folder=DIR"
         if isinstance(error, Refusal):
-            said, remedy = error.message, error.remedy
-        return CheckResult(BACKUP, True, f"none: {said}", remedy)
+            text, remedy = error.message, error.remedy
+        return CheckResult(BACKUP, True, f"none: {text}", remedy)
     return CheckResult(BACKUP, True, f"into {folder}")
 
 

@@ -255,12 +255,12 @@ class SupervisionLoop:
         """
         moment = machine_ns()
         self._flagged_ns = self._flagged_ns or moment
-        if child.said_stop is not None and child.final_code() is not None:
-            return StopRecord(child.name, *child.said_stop)
+        if child.reported_stop is not None and child.final_code() is not None:
+            return StopRecord(child.name, *child.reported_stop)
         if moment - self._flagged_ns < FLAG_EVENT_NS:
             return None
-        said = child.said_stop or (INVARIANT_BROKEN, "it raised STOP.flag and left no event")
-        return StopRecord(child.name, *said)
+        stop = child.reported_stop or (INVARIANT_BROKEN, "it raised STOP.flag and left no event")
+        return StopRecord(child.name, *stop)
 
     def _interrupted(self) -> StopRecord | None:
         """End the run in order at the first signal, kill it at the second.
@@ -338,10 +338,10 @@ class SupervisionLoop:
     def _note_ai(self) -> None:
         """Journal the AI's incidents, as its clerk may write none itself."""
         child = self.supervisor.children.get(AI_ROLE)
-        said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
-        if said and said != self._ai_trouble:
-            self.context.incident("AI_DEGRADED", f"ai_role: {said}")
-        self._ai_trouble = said
+        trouble = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
+        if trouble and trouble != self._ai_trouble:
+            self.context.incident("AI_DEGRADED", f"ai_role: {trouble}")
+        self._ai_trouble = trouble
 
     def _note_lag(self) -> None:
         facts = self.supervisor.children[MARKET_ROLE].heartbeat.get("facts", {})

@@ -26,7 +26,7 @@ from minibot.runtime.channels import DRAIN, LEASE, LEASE_INTERVAL_MS, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.unchanged import detail_of
-from minibot.runtime.runfiles import TOLD, RunFiles
+from minibot.runtime.runfiles import RUN_FILES, RunFiles
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import Child
 
@@ -89,7 +89,7 @@ class Supervisor:
     def _begin(self, child: Child) -> None:
         """Start a process with the list of files that it has to find in the run's folder."""
         if self._run_files is not None:
-            child.environ[TOLD] = self._run_files.told
+            child.environ[RUN_FILES] = self._run_files.text
         child.start()
 
     def lease(self) -> None:
@@ -125,8 +125,8 @@ class Supervisor:
             return None
         if code == CLEAN and child.name in self.drained:
             return None
-        if child.said_stop is not None or code == STOPPED:
-            reason_code, detail = child.said_stop or ("", "")
+        if child.reported_stop is not None or code == STOPPED:
+            reason_code, detail = child.reported_stop or ("", "")
             return StopRecord(child.name, reason_code or ROLE_CRASH_LOOP, detail or f"exit {code}")
         over_memory = self._over_memory.pop(child.name, None)
         if over_memory is not None:

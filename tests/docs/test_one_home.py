@@ -125,7 +125,7 @@ APART = {
     "SNAPSHOT_LEVELS": "how deep a book is asked for, chosen for each use",
     "STOP": "a risk action and a column of the catalogue of faults",
     "SUMS_FILE": "files of two formats",
-    "TOLD_MAX": "how many of a list are told",
+    "SHOWN_MAX": "how many of a list are told",
     "TOUCH": "a kind of row and a way to fill",
     "TRADE": "a stream, a kind of frame, a node of a graph",
     "TRIES_MAX": "how often something is tried, chosen for each",

@@ -56,7 +56,7 @@ def test_trick_is_shown_with_its_place(
 
 def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome]) -> None:
     """A full rewrite passes verify and replay, and only root or signature reveal it; it is said."""
-    said = outcomes["rewrite"].said
+    said = outcomes["rewrite"].findings
 
     assert said["verify"] == said["replay"] == ""
     assert said["published root"]
@@ -67,7 +67,7 @@ def test_line_of_a_finding_names_the_place_and_stays_readable(
     outcomes: dict[str, Outcome],
 ) -> None:
     """A finding's line stays short, even if it quotes a whole event; --json has all of it."""
-    long = {name: found for name, found in outcomes.items() if len(str(found.said)) > 1_000}
+    long = {name: found for name, found in outcomes.items() if len(str(found.findings)) > 1_000}
 
     assert long
     for outcome in outcomes.values():

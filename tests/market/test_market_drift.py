@@ -36,7 +36,7 @@ def trade(units: int) -> Trade:
 def test_print_is_off_beyond_fifty_basis_points(units: int, is_off: bool) -> None:
     """A trade is off beyond fifty basis points of the touch, on either side."""
     drift = PrintDrift()
-    drift.is_told(trade(units), QUOTE)
+    drift.is_due(trade(units), QUOTE)
 
     assert drift.off == is_off
 
@@ -46,7 +46,7 @@ def test_prints_off_in_a_row_are_told_once_until_one_is_good_again() -> None:
     drift, far, good = PrintDrift(), trade(900 * UNIT), trade(1000 * UNIT)
     prints = [*[far] * (IN_ROW + 2), good, *[far] * (IN_ROW - 1), good, *[far] * IN_ROW]
 
-    told = [number for number, each in enumerate(prints) if drift.is_told(each, QUOTE)]
+    told = [number for number, each in enumerate(prints) if drift.is_due(each, QUOTE)]
 
     assert told == [IN_ROW - 1, len(prints) - 1]
     assert drift.off == 3 * IN_ROW + 1

@@ -416,7 +416,7 @@ def test_disk_is_told_at_twice_the_space_at_which_the_run_stops(tmp_path: Path) 
     standing = rules._standing.setdefault("disk", status_rules.Standing(hold_s=0.0))
 
     assert kinds(rules, status()) == [("disk", CRITICAL)]
-    assert standing.is_told
+    assert standing.is_alerted
 
 
 def test_sharpe_is_silent_below_ten_periods() -> None:

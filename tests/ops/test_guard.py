@@ -41,10 +41,10 @@ from tests.runs import ShortRun
 from tests.waiting import DEADLINE_S, wait_until
 
 
-def progress(moved: int, *, is_running: bool = True, told: int | None = None) -> Progress:
+def progress(moved: int, *, is_running: bool = True, heard: int | None = None) -> Progress:
     """Return the progress of a run whose figures stand at one number."""
     ended = None if is_running else {"kind": "END"}
-    return Progress("run", told or moved, moved, moved, moved, is_running, ended)
+    return Progress("run", heard or moved, moved, moved, moved, is_running, ended)
 
 
 ENDED = progress(1, is_running=False)
@@ -54,10 +54,10 @@ def test_watch_alarms_for_each_figure_that_stands_too_long_and_tells_when_it_mov
     """The status goes on while data, decisions and sequence stand: three alarms, once each."""
     watch = Watch(30.0)
     assert list(watch.look(progress(1), 0.0)) == []
-    assert list(watch.look(progress(1, told=2), 29.9)) == []
+    assert list(watch.look(progress(1, heard=2), 29.9)) == []
 
-    begun = list(watch.look(progress(1, told=3), 30.0))
-    again = list(watch.look(progress(1, told=4), 40.0))
+    begun = list(watch.look(progress(1, heard=3), 30.0))
+    again = list(watch.look(progress(1, heard=4), 40.0))
     over = list(watch.look(progress(2), 41.0))
 
     assert sorted(begun) == sorted([(DATA, True), (DECISIONS, True), (SEQUENCE, True)])
@@ -135,12 +135,12 @@ def test_silence_is_one_alarm_and_says_nothing_of_the_figures_in_the_last_status
     """Silence tells of no figure: each is watched on from the next status."""
     watch = Watch(30.0)
     list(watch.look(progress(1), 0.0))
-    list(watch.look(progress(1, told=2), 20.0))
+    list(watch.look(progress(1, heard=2), 20.0))
 
-    assert list(watch.look(progress(1, told=2), 60.0)) == [(HEARD, True)]
-    assert list(watch.look(progress(1, told=3), 61.0)) == [(HEARD, False)]
-    assert list(watch.look(progress(1, told=4), 70.9)) == []
-    begun = list(watch.look(progress(1, told=5), 71.0))
+    assert list(watch.look(progress(1, heard=2), 60.0)) == [(HEARD, True)]
+    assert list(watch.look(progress(1, heard=3), 61.0)) == [(HEARD, False)]
+    assert list(watch.look(progress(1, heard=4), 70.9)) == []
+    begun = list(watch.look(progress(1, heard=5), 71.0))
     assert sorted(begun) == sorted([(DATA, True), (DECISIONS, True), (SEQUENCE, True)])
 
 

@@ -86,5 +86,5 @@ def test_answer_to_an_operator_that_comes_first_in_its_queue_is_not_said_before_
     """Diff orders an operator's answer by time, although it names no tick."""
     side, _ = recorded_side(wished, *span_of(wished), lambda done, whole: None)
 
-    times = [said.event.ts for said in side.said]
+    times = [said.event.ts for said in side.derived]
     assert times == sorted(times)

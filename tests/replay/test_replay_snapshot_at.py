@@ -234,8 +234,8 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
 
     refused = sum(item.count for item in found.strategy.values())
     assert found.decisions == len(bars)
-    assert found.said == said["BUY"]
-    assert found.said + sum(found.other.values()) + refused == found.decisions
+    assert found.decided == said["BUY"]
+    assert found.decided + sum(found.other.values()) + refused == found.decisions
     assert found.other["said SELL"] == said["SELL"]
     assert found.other["wanted to sell, but nothing was held"] > 0
     allowed = [event["payload"] for event in raw_events(short_run.run_dir, "risk_actions")]

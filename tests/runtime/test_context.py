@@ -12,7 +12,7 @@ import pytest
 
 from minibot.kernel.errors import ContractError
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.runfiles import TOLD
+from minibot.runtime.runfiles import RUN_FILES
 from minibot.watchdog.run_manifest import child_environ
 from tests.watchdog.watchdog_stage import Stage
 
@@ -51,7 +51,7 @@ def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> N
     done = subprocess.run(
         argv,
         cwd=PROJECT,
-        env=child_environ(os.environ) | {TOLD: stage.run_files.told},
+        env=child_environ(os.environ) | {RUN_FILES: stage.run_files.text},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -86,7 +86,7 @@ def test_file_that_is_no_longer_as_written_is_named(
     (why,) = kept.differences()
     assert why.startswith(CLOCK)
     with pytest.raises(IntegrityError, match=CLOCK) as caught:
-        require(run, kept.told)
+        require(run, kept.text)
     assert caught.value.reason_code == "RUN_FILE_CHANGED"
 
 
@@ -98,7 +98,7 @@ def test_file_that_was_only_touched_or_put_back_is_as_written(run: Path, kept: R
     os.utime(run / CLOCK, (1, 1))
 
     assert kept.differences() == []
-    require(run, kept.told)
+    require(run, kept.text)
 
 
 def test_folder_that_is_gone_or_another_one_is_named_and_never_made_anew(

@@ -205,7 +205,7 @@ def test_check_of_each_verdict_is_written_and_read_again(tmp_path: Path) -> None
     core = core_from_config(configs(path)[0])
     core.process(filled(core.view(SYMBOL).tick), 1, 1)
     again = core_from_state(configs(path)[0], decode(encode(core.state())))
-    assert again.watched[SYMBOL].said == said
+    assert again.watched[SYMBOL].decision == said
 
 
 # --- texts ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from tools.kill_storm_roles import _judge
 
 def judged(run_dir: Path, exit_code: int = 0) -> tuple[str, list[str]]:
     """Return the verdict on a finished night."""
-    night: Any = SimpleNamespace(run_dir=run_dir, exit_code=exit_code, said=lambda: "its words")
+    night: Any = SimpleNamespace(run_dir=run_dir, exit_code=exit_code, output=lambda: "its words")
     return _judge(night)
 
 

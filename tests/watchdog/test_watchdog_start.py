@@ -63,10 +63,10 @@ def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_wo
         night.interrupt()
         night.watch_end()
 
-        assert night.exit_code in (0, 2), night.said()
+        assert night.exit_code in (0, 2), night.output()
         assert night.orphans() == []
         assert not night.var.flag.exists()
-        assert "Traceback" not in night.said()
+        assert "Traceback" not in night.output()
 
         before = night.last_run
         night.start()
@@ -75,7 +75,7 @@ def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_wo
         night.interrupt()
         night.watch_end()
 
-        assert night.exit_code == 0, night.said()
+        assert night.exit_code == 0, night.output()
     finally:
         night.clean_up()
     runs = [path.parent for path in night.var.runs.glob("*/manifest.json")]

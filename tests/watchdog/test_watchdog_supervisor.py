@@ -484,7 +484,7 @@ def test_end_of_a_role_is_judged_only_after_its_last_words(
     assert child.final_code() is None
     heard.set()
     assert wait_until(child.final_code, "the last words") == 10
-    assert child.said_stop == ("QUEUE_CORRUPT", "line 7")
+    assert child.reported_stop == ("QUEUE_CORRUPT", "line 7")
 
 
 def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(

@@ -123,7 +123,7 @@ def make(name: str, folder: Path = FIXTURES) -> str:
         replay = replay_run(night.run_dir)
         outputs = {queue: n for role in replay.roles for queue, n in role.outputs.items()}
         if night.exit_code != 0 or not replay.is_identical or not outputs.get("fills"):
-            raise ValueError(f"{name}: exit {night.exit_code}, {outputs}: {night.said()[-500:]}")
+            raise ValueError(f"{name}: exit {night.exit_code}, {outputs}: {night.output()[-500:]}")
         record = {
             "digest": replay.digest,
             "inputs": sum(role.inputs for role in replay.roles),

@@ -33,7 +33,7 @@ from tools.risk_storm.watch import RESTART, Watch
 
 INPUTS: Final = 2_500
 """Inputs of a night."""
-TOLD_MAX: Final = 10
+SHOWN_MAX: Final = 10
 
 
 class Night(NamedTuple):
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         played += 1
         events += night.events
         seen.update(night.seen)
-        for text in night.found[:TOLD_MAX]:
+        for text in night.found[:SHOWN_MAX]:
             print(f"seed {words.seed}, night {number}: {text}")
         violations += len(night.found)
         if events >= words.events:

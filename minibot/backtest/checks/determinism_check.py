@@ -113,15 +113,15 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> list[Kept]:
                 command, env=environ, stdout=subprocess.DEVNULL, stderr=stderr, text=True
             )
         )
-    said = [process.communicate()[1] or "" for process in started]
+    errors = [process.communicate()[1] or "" for process in started]
     kept = []
-    for process, text, var in zip(started, said, vars_, strict=True):
+    for process, text, var in zip(started, errors, vars_, strict=True):
         try:
             kept.append(find_kept("latest", var))
         except Refusal as error:
             reason = text.strip().removeprefix("refused: ") or "it kept nothing"
-            told = f"That was: minibot {' '.join(argv)}"
-            raise Refusal(reason, told, process.returncode or 2) from error
+            remedy = f"That was: minibot {' '.join(argv)}"
+            raise Refusal(reason, remedy, process.returncode or 2) from error
     return kept
 
 

@@ -49,7 +49,7 @@ OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
 # Largest number of findings in a verdict, one for a run: each costs two more runs.
-TOLD_MAX: Final = 5
+SHOWN_MAX: Final = 5
 
 
 class Trace(NamedTuple):
@@ -220,7 +220,7 @@ def check_lookahead(
         verdict.runs += 1
         if trace != base.trace(probe.change.ts):
             verdict.differing += 1
-            if len(verdict.findings) < TOLD_MAX:
+            if len(verdict.findings) < SHOWN_MAX:
                 verdict.findings.append(_finding(probe))
         on_done(verdict.runs, len(probes))
     return verdict
@@ -333,15 +333,15 @@ def _finding(probe: Probe) -> Finding:
     plain = _plain_run(again)
     other = _altered_run(probe, keeps=True)
     ts, kind = probe.change.ts, probe.change.kind
-    roots = [[_said(MARKET, r.ts, r.payload.TYPE, r.payload.to_json()) for r in market.kept]
+    roots = [[_shown(MARKET, r.ts, r.payload.TYPE, r.payload.to_json()) for r in market.kept]
              for market, _ in (plain, other)]  # fmt: skip
     found = _first_other(*roots)
     if found is None:
-        said = [
-            [_said(d.queue, d.event.ts, d.event.type, d.event.payload.to_json()) for d in derived]
+        sides = [
+            [_shown(d.queue, d.event.ts, d.event.type, d.event.payload.to_json()) for d in derived]
             for _, derived in (plain, other)
         ]
-        found = _first_other(*said)
+        found = _first_other(*sides)
     before, after = found or ({}, {})
     one = before or after
     where, event_ts = str(one.get("where", MARKET)), int(one.get("ts", ts))
@@ -357,7 +357,7 @@ def _plain_run(probe: Probe) -> tuple[_Watched, list[Derived]]:
     return market, [item for item in result.derived if item.event.ts <= ts]
 
 
-def _said(where: str, ts: int, kind: str, payload: JsonObject) -> JsonObject:
+def _shown(where: str, ts: int, kind: str, payload: JsonObject) -> JsonObject:
     return {"where": where, "ts": ts, "type": kind, "payload": payload}
 
 

@@ -239,21 +239,21 @@ class _ReadOff:
 
     def _look(self) -> None:
         for symbol, watched in sorted(self._strategy.watched.items()):
-            said, ts = watched.said, watched.said_ts
-            if said is None or self._is_read(symbol, ts, said):
+            answer, ts = watched.decision, watched.decided_ts
+            if answer is None or self._is_read(symbol, ts, answer):
                 continue
-            self._read[symbol] = ts, said
+            self._read[symbol] = ts, answer
             facts = self._strategy.facts()["decisions"][symbol]
-            wish = () if said.wish is None else said.wish.values()
-            decision = f"{facts['side']} {facts['reason_code']} {wish} {said.valid_ms}"
-            if self._is_gated and said.side == BUY:
-                decision += f" {said.confidence}"
+            wish = () if answer.wish is None else answer.wish.values()
+            decision = f"{facts['side']} {facts['reason_code']} {wish} {answer.valid_ms}"
+            if self._is_gated and answer.side == BUY:
+                decision += f" {answer.confidence}"
             self.readings.append(Reading(ts, symbol, decision, facts["checks"]))
 
-    def _is_read(self, symbol: str, ts: int, said: Decision) -> bool:
+    def _is_read(self, symbol: str, ts: int, decision: Decision) -> bool:
         """Return whether a decision belongs to the last look: a millisecond may have several."""
         read_ts, read = self._read.get(symbol, (None, None))
-        return read_ts == ts and read is said
+        return read_ts == ts and read is decision
 
 
 # --- comparison -------------------------------------------------------------------------------

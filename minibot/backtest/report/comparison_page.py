@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from minibot.backtest.report.kept_comparison import (
     NAMES,
     compare,
+    differences_of,
     figure_rows,
-    said_of_both,
     what_rows,
 )
 from minibot.backtest.report.sides import Side
@@ -68,7 +68,7 @@ def page(first: Side, second: Side) -> str:
     sides = (first, second)
     documents = (first.document, second.document)
     ids = ", ".join(f"{name} {each['id']}" for name, each in zip(NAMES, documents, strict=True))
-    badges = [("paper", ""), *((text, "") for text in said_of_both(*documents))]
+    badges = [("paper", ""), *((text, "") for text in differences_of(*documents))]
     shared = _shared_span(first, second)
     parts = [
         heading("Side by side", ids, badges),
@@ -144,16 +144,16 @@ def _trades(first: Side, second: Side) -> str:
     pairs = paired(first.marked, second.marked)
     both = sum(None not in pair for pair in pairs)
     alone = [sum(pair[1 - at] is None for pair in pairs) for at in range(2)]
-    said = (
+    text = (
         f"{counted(both, 'trade')} in both, opened within a minute of each other; {alone[0]} in A "
         f"alone, {alone[1]} in B alone."
     )
-    said_at = times_of([*first.marked, *second.marked])
-    rows = [_pair_cells(pair, said_at) for pair in pairs[:TRIPS_SHOWN]]
+    time_text = times_of([*first.marked, *second.marked])
+    rows = [_pair_cells(pair, time_text) for pair in pairs[:TRIPS_SHOWN]]
     shown = table(PAIR_HEAD, rows[:ROWS_SHOWN], "Neither traded.")
     if rest := rows[ROWS_SHOWN:]:
         shown += folded(f"{len(pairs) - ROWS_SHOWN:,} more", table(PAIR_HEAD, rest, ""))
-    return (paragraph(said) if pairs else "") + shown
+    return (paragraph(text) if pairs else "") + shown
 
 
 def paired(first: Sequence[Marked], second: Sequence[Marked]) -> list[Pair]:
@@ -195,14 +195,14 @@ def _opened(each: Marked) -> int:
     return each.trip.opened_ts
 
 
-def _pair_cells(pair: Pair, said_at: Callable[[int], str]) -> list[str]:
+def _pair_cells(pair: Pair, time_text: Callable[[int], str]) -> list[str]:
     one = pair.first or pair.second
     nets = [each.trip.net if each is not None and each.trip.is_closed else None for each in pair]
     less = None if nets[0] is None or nets[1] is None else nets[1] - nets[0]
     return [
         *(NONE if each is None else str(each.number) for each in pair),
         "" if one is None else one.trip.symbol,
-        *(NONE if each is None else said_at(each.trip.opened_ts) for each in pair),
+        *(NONE if each is None else time_text(each.trip.opened_ts) for each in pair),
         *(NONE if net is None else signed(amount_text(net)) for net in nets),
         NONE if less is None else _difference(less),
     ]

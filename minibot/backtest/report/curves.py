@@ -80,8 +80,8 @@ def _is_worth_drawing(values: Sequence[float]) -> bool:
 
 
 def _few(values: NamedValues, count: int) -> list[Named]:
-    said, held = values.places(is_hold=False), values.places(is_hold=True)
-    few = said[:: -(-len(said) // count) or 1]
+    actions, held = values.places(is_hold=False), values.places(is_hold=True)
+    few = actions[:: -(-len(actions) // count) or 1]
     left = count - len(few)
     rest = held[:: -(-len(held) // left) or 1] if left > 0 else []
     return list(values.chosen(sorted([*few, *rest])))

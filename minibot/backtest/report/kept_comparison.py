@@ -59,7 +59,7 @@ def compare_lines(first: JsonObject, second: JsonObject) -> list[str]:
     return [
         *table_lines(("", *NAMES), what_rows(first, second), "", texts=(0, 1, 2)),
         "",
-        "; ".join(said_of_both(first, second)),
+        "; ".join(differences_of(first, second)),
         "",
         *table_lines(
             ("", *NAMES, "B less A", "better"), list(figure_rows(first, second)), NO_FIGURES
@@ -77,19 +77,19 @@ def kind_of(document: JsonObject) -> str:
     return BACKTEST if kind is None else f"{kind} run"
 
 
-def said_of_both(first: JsonObject, second: JsonObject) -> list[str]:
+def differences_of(first: JsonObject, second: JsonObject) -> list[str]:
     """Return the common and the differing traits of two results, in words.
 
     Decisions of a run and of a backtest are not compared: their digests cover different events.
     """
     found = compare(first, second)
-    said = []
+    lines = []
     if None not in found["digests"] and (kind_of(first) == BACKTEST) == (
         kind_of(second) == BACKTEST
     ):
-        said.append(f"decisions {'the same' if found['same_decisions'] else 'different'}")
-    said += [_same(found, "same_data", "data"), _same(found, "same_span", "dates")]
-    return [*said, f"{counted(len(found['settings']), 'setting')} different"]
+        lines.append(f"decisions {'the same' if found['same_decisions'] else 'different'}")
+    lines += [_same(found, "same_data", "data"), _same(found, "same_span", "dates")]
+    return [*lines, f"{counted(len(found['settings']), 'setting')} different"]
 
 
 def what_rows(first: JsonObject, second: JsonObject) -> list[list[str]]:

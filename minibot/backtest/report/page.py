@@ -160,11 +160,11 @@ def _equity(reviews: Mapping[str, Review]) -> str:
     drawn = equity_chart(equity_curve(review.result), trips, review.quote_asset, band)
     if not band:
         return drawn
-    said = (
+    text = (
         f"The line is equity under the fill assumption of a night, {next(iter(reviews))}; the band "
         f"behind it spans {', '.join(reviews)}."
     )
-    return drawn + paragraph(said)
+    return drawn + paragraph(text)
 
 
 def _assumptions(about: JsonObject) -> Iterator[str]:
@@ -253,12 +253,12 @@ def _exposure(review: Review) -> str:
     figures = review.figures
     if not figures["fills"]:
         return paragraph("Nothing was held.")
-    said = (
+    text = (
         f"In the market {share(figures['time_in_market'])} of the time, "
         f"with {share(figures['exposure_mean'])} of equity on average and "
         f"{share(figures['exposure_max'])} at most."
     )
-    return exposure_chart(steps, result.from_ts, result.to_ts) + paragraph(said)
+    return exposure_chart(steps, result.from_ts, result.to_ts) + paragraph(text)
 
 
 def _fees(review: Review) -> str:
@@ -266,13 +266,13 @@ def _fees(review: Review) -> str:
     if not figures["fills"]:
         return paragraph("It did not trade, so it paid no fee.")
     drawn = fees_chart(earned(review.trades), result.from_ts, result.to_ts)
-    said = (
+    text = (
         f"{money(figures['fees'])} paid on {money(figures['notional'])} bought and sold "
         f"({figure_text('ratio', figures['fees_bps'])} bps); result before fees "
         f"{signed(figures['pnl_before_fees'])}, after them {signed(figures['pnl'])}. "
         "The upper line is what closed trades earned before fees, the lower one after them."
     )
-    return drawn + paragraph(said)
+    return drawn + paragraph(text)
 
 
 def _statistics(figures: JsonObject) -> str:

@@ -289,8 +289,8 @@ def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
 
 def broken_lines(rows: Sequence[Row]) -> list[str]:
     """Return a line for each different reason why rows have no figures, the first few."""
-    told = dict.fromkeys(f"{row.stop}: {row.why}" for row in rows if row.why)
-    return list(told)[:BROKEN_MAX]
+    reasons = dict.fromkeys(f"{row.stop}: {row.why}" for row in rows if row.why)
+    return list(reasons)[:BROKEN_MAX]
 
 
 def short(text: str) -> str:

@@ -295,9 +295,9 @@ def _too_slow(series: BarSeries, latency_ms: int, most_ms: int) -> ConfigError:
 
 def touch_model(config: Config) -> TouchModel:
     """Return a profile's model of an unknown touch, from `backtest` and its fill latency."""
-    said = config.raw.get("backtest") or {}
+    section = config.raw.get("backtest") or {}
     return TouchModel(
-        spread_bps=parse_fixed(said.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),
-        size_percent=int(said.get("size_percent", DEFAULT_SIZE_PERCENT)),
+        spread_bps=parse_fixed(section.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),
+        size_percent=int(section.get("size_percent", DEFAULT_SIZE_PERCENT)),
         latency_ms=Latency(config.execution, config.seed).most,
     )

@@ -39,10 +39,10 @@ class Fed:
         counts = {line.name: 0 for line in lines}
         for line in lines:
             counts[line.name] += 1
-        told = ", ".join(f"{name} ({count} values)" for name, count in counts.items())
+        counted = ", ".join(f"{name} ({count} values)" for name, count in counts.items())
         self.assumptions = (
             *source.assumptions,
-            f"Values from outside the market are known at their own time: {told}.",
+            f"Values from outside the market are known at their own time: {counted}.",
         )
         self.source = source
         self.until_ts: int | None = None

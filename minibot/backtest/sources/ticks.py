@@ -66,14 +66,14 @@ class TickSource:
 
     def _assumed(self) -> tuple[str, ...]:
         settled = report_of(self._columns).settled(Treatment())
-        told = (settled,) if settled else ()
+        texts = (settled,) if settled else ()
         if self._columns.kind != TRADES:
-            return told
+            return texts
         spread = format_fixed(self._model.spread_bps, 2)
         return (
             f"{self.symbols[0]}: trades alone; touch at the trade's price on the taker's side, "
             f"spread {spread} bps, at least one price increment; size shown as large as the trade",
-            *told,
+            *texts,
         )
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
@@ -125,9 +125,9 @@ class TickSource:
 
     def _skew_ms(self) -> int:
         """Return the lead of the exchange's clock over the recording's, ms."""
-        told = self._columns.header.get("skew_ms")
-        if told is not None:
-            return int(told)
+        skew_ms = self._columns.header.get("skew_ms")
+        if skew_ms is not None:
+            return int(skew_ms)
         firsts = islice(self._ticks(), SKEW_TICKS)
         known = [tick.exchange_ts - ts for tick, ts in firsts if tick.exchange_ts is not None]
         return max(known, default=0)

@@ -18,7 +18,7 @@ def remedy(error: RunStop) -> str:
     if run_dir is None:
         return ""
     run = called(run_dir)
-    said = f". All damage with its places: minibot verify {run}"
+    hint = f". All damage with its places: minibot verify {run}"
     if damaged.name != MANIFEST_FILE:  # Without it nothing can be replayed.
-        said += f"; up to when it can be proven: minibot replay {run}"
-    return said
+        hint += f"; up to when it can be proven: minibot replay {run}"
+    return hint

@@ -107,7 +107,7 @@ def document_of(report: Report, config: Config) -> dict[str, Any]:
         "rest_url": config.exchange.rest_url,
         "stream_url": config.exchange.stream_url,
         "symbols": list(report.symbols),
-        "differences": [told.to_json() for told in report.differences],
+        "differences": [difference.to_json() for difference in report.differences],
         "clock": {
             "offset_ms": report.offset_ms,
             "samples": len(report.offsets_ms),
@@ -143,8 +143,8 @@ def rows_of(report: Report, config: Config) -> list[Row]:
         rows.append(Row("book", f"{text}, {book['top_mismatches']} unlike"))
     rows.append(Row(""))
     rows += [
-        Row("differs", line, "bad" if told.difference.hinders else "")
-        for told, line in zip(report.differences, lines_of(report), strict=True)
+        Row("differs", line, "bad" if difference.difference.hinders else "")
+        for difference, line in zip(report.differences, lines_of(report), strict=True)
     ]
     rows.append(Row("", _verdict(report), "good" if report.passed else "bad"))
     return rows
@@ -153,7 +153,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
 def _verdict(report: Report) -> str:
     if report.passed:
         return "PASS: the host is as it is written down here"
-    hindering = sum(told.difference.hinders for told in report.differences)
+    hindering = sum(seen.difference.hinders for seen in report.differences)
     total = len(report.differences)
     return f"DIFFERS: {total} differences, {hindering} in what minibot reads"
 

@@ -22,7 +22,7 @@ from minibot.simulator.server.server import ExchangeServer
 from minibot.simulator.server.service import Settings, make_server, ready_line, serve, tls_context
 
 STATUS_S: Final = 60.0
-SYMBOLS_TOLD_MAX: Final = 8
+SYMBOLS_SHOWN_MAX: Final = 8
 
 
 def serve_market(arguments: argparse.Namespace) -> int:
@@ -106,10 +106,12 @@ def _introduced(arguments: argparse.Namespace, server: ExchangeServer) -> Iterat
     facts = server.venue.facts
     end = "without an end" if facts.end_ms is None else f"to {date_clock(facts.end_ms)} UTC"
     symbols = facts.symbols
-    more = f" and {len(symbols) - SYMBOLS_TOLD_MAX} more" if len(symbols) > SYMBOLS_TOLD_MAX else ""
+    more = (
+        f" and {len(symbols) - SYMBOLS_SHOWN_MAX} more" if len(symbols) > SYMBOLS_SHOWN_MAX else ""
+    )
     found = _addresses(arguments, server)
     yield f"plays    {facts.name}, {date_clock(facts.origin_ms)} {end}, at speed {arguments.speed}"
-    yield f"symbols  {listed(symbols[:SYMBOLS_TOLD_MAX])}{more}"
+    yield f"symbols  {listed(symbols[:SYMBOLS_SHOWN_MAX])}{more}"
     yield f"REST     {found['rest']}/api/v3/"
     yield f"streams  {found['streams']}/ws and {found['streams']}/stream"
     if arguments.tls_dir is not None:
@@ -122,13 +124,13 @@ def _introduced(arguments: argparse.Namespace, server: ExchangeServer) -> Iterat
 
 
 async def _report(server: ExchangeServer) -> None:
-    told_end = False
+    has_shown_end = False
     while True:
-        waiting = asyncio.sleep(STATUS_S) if told_end else server.player.ended.wait()
+        waiting = asyncio.sleep(STATUS_S) if has_shown_end else server.player.ended.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(waiting, STATUS_S)
-        if server.player.has_ended and not told_end:
-            told_end = True
+        if server.player.has_ended and not has_shown_end:
+            has_shown_end = True
             tell("the source has ended; connections stay open")
         else:
             tell(_now(server))

@@ -52,8 +52,8 @@ class Pace:
 
     def __init__(self) -> None:
         self._begun_s: float | None = None
-        self._said_s = 0.0
-        self._said: object = None
+        self._shown_s = 0.0
+        self._shown: object = None
 
     def is_due(self, view: View, moment_s: float) -> bool:
         """Return whether a view is due at a moment of wall-clock time, in seconds."""
@@ -61,9 +61,9 @@ class Pace:
             self._begun_s = moment_s
         every_s = FIRST_EVERY_S if moment_s - self._begun_s < FIRST_S else LATER_EVERY_S
         news = (view.ending(), view.notices(), view.execution.get("fills", 0))
-        if news == self._said and moment_s - self._said_s < every_s:
+        if news == self._shown and moment_s - self._shown_s < every_s:
             return False
-        self._said, self._said_s = news, moment_s
+        self._shown, self._shown_s = news, moment_s
         return True
 
 

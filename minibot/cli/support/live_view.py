@@ -113,17 +113,17 @@ class View:
 
         A decision from before the symbol's open position is marked as such.
         """
-        said = self.strategy.get("decisions", {})
-        newest = sorted(said.items(), key=lambda item: (-item[1]["ts"], item[0]))
+        by_symbol = self.strategy.get("decisions", {})
+        newest = sorted(by_symbol.items(), key=lambda item: (-item[1]["ts"], item[0]))
         if not newest:
             return [plain_text(str(self.strategy.get("reason", "no decision yet")), length_max)]
         return [self._decision(name, each, length_max) for name, each in newest]
 
-    def _decision(self, symbol: str, said: Mapping[str, Any], length_max: int) -> str:
+    def _decision(self, symbol: str, decision: Mapping[str, Any], length_max: int) -> str:
         name = f"{plain_text(symbol, 20)} " if len(self.symbols) > 1 else ""
-        text = f"{name}{clock(said['ts'])} {plain_text(str(said['reason']), length_max)}"
+        text = f"{name}{clock(decision['ts'])} {plain_text(str(decision['reason']), length_max)}"
         opened_ts = self.symbols.get(symbol, {}).get("opened_ts")
-        if opened_ts and said["ts"] < opened_ts:
+        if opened_ts and decision["ts"] < opened_ts:
             return f"none since the position of {clock(opened_ts)}; before it: {text}"
         return text
 
@@ -271,18 +271,18 @@ class View:
 
     def _decision_lines(self, width: int, rows_max: int) -> list[Text]:
         """Return the decisions in the order of the table; a single one has room to be whole."""
-        said = self.strategy.get("decisions", {})
-        if len(said) < 2:
+        decisions = self.strategy.get("decisions", {})
+        if len(decisions) < 2:
             return _row("decision", self.decisions()[0], width, "", DECISION_LINES_MAX)
         shown = [
             name
             for name in by_interest(self.symbols, self.ranked)[: max(1, rows_max)]
-            if name in said
+            if name in decisions
         ]
         return [
             line
             for number, name in enumerate(shown)
-            for text in [self._decision(name, said[name], REASON_MAX)]
+            for text in [self._decision(name, decisions[name], REASON_MAX)]
             for line in _row("" if number else "decision", text, width, "", 1)
         ]
 

@@ -77,26 +77,28 @@ def _warnings(
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
     stopped = sum(bool(each.test.stop) for each in found)
     parted = sum(parts_company(each, figure) for each in found) - stopped
-    said = []
+    lines = []
     if stopped:
-        said.append(
+        lines.append(
             f"WARNING: in {stopped} of {counted(len(found), 'window')} the run was stopped out of "
             "sample: its figure there is only that of the time before the stop."
         )
     if parted:
-        said.append(
+        lines.append(
             f"WARNING: in {parted} of {counted(len(found), 'window')} it is less than half as good "
             "out of sample as in sample: what was found there is mostly luck."
         )
     if whole is None or (plain is not None and better * whole <= better * plain):
-        said.append("WARNING: the profile as it stands does as well out of sample; keep it.")
+        lines.append("WARNING: the profile as it stands does as well out of sample; keep it.")
     earned = total([out_of_sample(each, "pnl") for each in found], "pnl")
     if earned is not None and earned < 0:
-        said.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
+        lines.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
     # A point that was drawn again is no other point: its digest is bound to be the same.
     if all(
         len({row.digest for row in each.trials}) == 1 < len({row.sets for row in each.trials})
         for each in found
     ):
-        said.append("WARNING: what is varied changes no decision here: all trials have one digest.")
-    return said or ["Out of sample holds what the search found in sample."]
+        lines.append(
+            "WARNING: what is varied changes no decision here: all trials have one digest."
+        )
+    return lines or ["Out of sample holds what the search found in sample."]

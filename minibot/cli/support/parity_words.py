@@ -26,16 +26,16 @@ TRADES_SHOWN = 5
 
 def lines(parity: Parity, shown_max: int) -> list[str]:
     """Return the verdict in words: the cost of the differences first, then each of them."""
-    said = [headline(parity), "", "In the order of the night:"]
+    output = [headline(parity), "", "In the order of the night:"]
     for name, queue in parity.logged.queues.items():
         rest = [f"{queue.missing} not in the record"] if queue.missing else []
         rest += [f"{queue.unproven} in the record alone"] if queue.unproven else []
-        said.append(f"  {name:<15}{counted(queue.same, 'event')} the same{_tail(rest)}")
+        output.append(f"  {name:<15}{counted(queue.same, 'event')} the same{_tail(rest)}")
     if parity.logged.stuck:
-        said.append(f"  {parity.logged.stuck}")
+        output.append(f"  {parity.logged.stuck}")
     if parity.logged.difference is not None:
-        said += describe(parity.logged.difference)["lines"]
-    return [*said, "", *_rule_lines(parity, shown_max)]
+        output += describe(parity.logged.difference)["lines"]
+    return [*output, "", *_rule_lines(parity, shown_max)]
 
 
 def headline(parity: Parity) -> str:
@@ -67,25 +67,25 @@ def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
     rule, cost = parity.rule, parity.cost
     asset = parity.night.performance.quote_asset
     counts = _counts(rule.deviations)
-    said = ["In rule order, where nothing overtakes and nobody is late:"]
+    lines = ["In rule order, where nothing overtakes and nobody is late:"]
     for name in parity.logged.queues:
         differing = counts.get(name, 0)
-        said.append(
+        lines.append(
             f"  {name:<15}{counted(rule.same[name], 'event')} the same, {differing} different"
         )
     for kind, meaning in CLASSES.items():
         if rule.classes[kind]:
-            said.append(f"  {kind:<15}{counted(rule.classes[kind], 'difference')}: {meaning}")
+            lines.append(f"  {kind:<15}{counted(rule.classes[kind], 'difference')}: {meaning}")
     dearest = sorted(cost.trades.items(), key=lambda trade: (-abs(trade[1]), trade[0]))
     trades = [f"trade {n} {signed(amount_text(value))}" for n, value in dearest[:TRADES_SHOWN]]
     if trades:
         more = len(dearest) - TRADES_SHOWN
         rest = f" and {counted(more, 'smaller one')}" if more > 0 else ""
-        said.append(f"  {'in ' + asset:<15}{listed(trades)}{rest}")
-    said += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
-    said += [_line(one) for one in sorted(rule.deviations, key=_ts)[:shown_max]]
+        lines.append(f"  {'in ' + asset:<15}{listed(trades)}{rest}")
+    lines += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
+    lines += [_line(one) for one in sorted(rule.deviations, key=_ts)[:shown_max]]
     left = len(rule.deviations) - shown_max
-    return said + ([f"  ... {left} more: --all"] if left > 0 else [])
+    return lines + ([f"  ... {left} more: --all"] if left > 0 else [])
 
 
 def _counts(deviations: list[Deviation]) -> Mapping[str, int]:

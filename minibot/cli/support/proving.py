@@ -37,8 +37,8 @@ class Proving:
         """Wait for both checks and return their verdicts."""
         found = []
         for name, process in self._processes.items():
-            said, complaint = process.communicate()
-            found.append(verdict_of(name, process.returncode, said, complaint))
+            output, complaint = process.communicate()
+            found.append(verdict_of(name, process.returncode, output, complaint))
         return found
 
     def kill(self) -> None:
@@ -61,10 +61,10 @@ def _start(name: str, run: str) -> subprocess.Popen[str]:
     )
 
 
-def verdict_of(name: str, code: int, said: str, complaint: str) -> Verdict:
+def verdict_of(name: str, code: int, output: str, complaint: str) -> Verdict:
     """Return the verdict of a check, from its exit code, its JSON document and its stderr."""
     try:
-        document = json.loads(said)
+        document = json.loads(output)
     except ValueError:
         return Verdict(name, False, plain_text(complaint.strip() or f"exit {code}"), {})
     if name == "verify":

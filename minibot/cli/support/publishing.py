@@ -88,7 +88,7 @@ def twice(arguments: argparse.Namespace, folders: Mapping[str, str]) -> int:
     document = found.documents[0]
     span = long_duration(document["to_ts"] - document["from_ts"])
     months = "six months or more" if found.is_six_months else "less than six months"
-    said = [
+    lines = [
         *tables.lines(document, arguments.breakdown),
         "",
         f"span    {span}: {months} ({long_duration(SIX_MONTHS_MS)})",
@@ -96,10 +96,10 @@ def twice(arguments: argparse.Namespace, folders: Mapping[str, str]) -> int:
     ]
     if found.is_same:
         page_file = found.folder / store.PAGE_FILE
-        said.append(f"kept    {shown_path(page_file)}")
-        said.append("twice   the same digest and the same bytes in two processes")
+        lines.append(f"kept    {shown_path(page_file)}")
+        lines.append("twice   the same digest and the same bytes in two processes")
     else:
-        said.append(f"twice   DIFFERENT: {', '.join(found.differing)}; both in {found.folder}")
+        lines.append(f"twice   DIFFERENT: {', '.join(found.differing)}; both in {found.folder}")
     about = {
         "same": found.is_same,
         "six_months": found.is_six_months,
@@ -107,21 +107,21 @@ def twice(arguments: argparse.Namespace, folders: Mapping[str, str]) -> int:
         "differing": list(found.differing),
         "folder": str(found.folder),
     }
-    show(arguments, {**document, "twice": about}, said)
+    show(arguments, {**document, "twice": about}, lines)
     return 0 if found.is_same and not document["stop"] else 1
 
 
 def _judge_twice(arguments: argparse.Namespace) -> None:
-    said = {
+    facts = {
         "--no-keep": not arguments.keep,
         "--sweep": arguments.sweep,
         "--lookahead-check": arguments.lookahead_check is not None,
         "--startup-check": arguments.startup_check,
     }
-    if any(said.values()):
+    if any(facts.values()):
         raise ConfigError(
             "--twice compares what one backtest keeps.",
-            [f"{flag}: not beside --twice" for flag, is_said in said.items() if is_said],
+            [f"{flag}: not beside --twice" for flag, is_given in facts.items() if is_given],
         )
 
 

@@ -25,7 +25,7 @@ def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
     )
 
 
-def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -> int:
+def ask(arguments: argparse.Namespace, kind: str, done: str, **fields: object) -> int:
     """Leave a request for the running run and print what was requested.
 
     Raises:
@@ -35,7 +35,7 @@ def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -
     run_id = require_running(var)
     leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
     document = {"run_id": run_id, "asked": kind, **fields}
-    show(arguments, document, [f"{run_id}: {said}; recorded in control."])
+    show(arguments, document, [f"{run_id}: {done}; recorded in control."])
     return 0
 
 

@@ -82,12 +82,12 @@ def search(arguments: argparse.Namespace, job: Job) -> int | None:
 
 
 def _judge(arguments: argparse.Namespace) -> None:
-    said = {
+    facts = {
         "--sweep": bool(arguments.sweep),
         "--lookahead-check": arguments.lookahead_check is not None,
         "--startup-check": arguments.startup_check,
     }
-    flags = [flag for flag, is_said in said.items() if is_said]
+    flags = [flag for flag, is_given in facts.items() if is_given]
     if len(flags) > 1:
         raise ConfigError(
             f"{' and '.join(flags)}: each runs backtests of its own.", ["allowed: one at a time"]

@@ -44,11 +44,11 @@ def var_of(arguments: argparse.Namespace) -> Var:
 
 def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
     """Add the RUN argument of a verb; `needed` where another one follows it."""
-    said = "run id, directory or latest"
+    text = "run id, directory or latest"
     if needed:
-        command.add_argument("run_name", metavar="RUN", help=said)
+        command.add_argument("run_name", metavar="RUN", help=text)
     else:
-        command.add_argument("run_name", nargs="?", default=LATEST, metavar="RUN", help=said)
+        command.add_argument("run_name", nargs="?", default=LATEST, metavar="RUN", help=text)
 
 
 def add_zone(command: argparse.ArgumentParser) -> None:

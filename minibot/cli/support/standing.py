@@ -98,8 +98,8 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
     """
     portfolio = portfolio_at(recorded, ALWAYS_MS)
     filled = last_event(recorded, "fills")
-    said = last_events(recorded, "signals")  # A scan may follow the last decision.
-    decided = next((event for event in said if isinstance(event.payload, Signal)), None)
+    signals = last_events(recorded, "signals")  # A scan may follow the last decision.
+    decided = next((event for event in signals if isinstance(event.payload, Signal)), None)
     halted: JsonObject | None = None
     locks: dict[str, JsonObject] = {}
     for _, event in recorded.events("control"):
@@ -145,9 +145,9 @@ def prices_of(recorded: Recorded, symbols: Sequence[str]) -> dict[str, JsonObjec
 
 
 def _decision(event: Event) -> JsonObject:
-    said = event.payload.to_json()
+    signal = event.payload.to_json()
     names = ("symbol", "side", "reason", "reason_code")
-    return {"ts": event.ts, **{name: said[name] for name in names}}
+    return {"ts": event.ts, **{name: signal[name] for name in names}}
 
 
 def _holds(lock: JsonObject, now_ms: int) -> bool:

@@ -139,8 +139,8 @@ class ArchiveHost:
                 if status == 200:
                     return keep(_bounded(response, url, bytes_max))
                 if not 300 <= status < 400:
-                    said = b"".join(_bounded(response, url, CHUNK_BYTES))
-                    judge(path, status, headers, said)
+                    body = b"".join(_bounded(response, url, CHUNK_BYTES))
+                    judge(path, status, headers, body)
             url = urljoin(url, headers.get("location", ""))
             parts = urlsplit(url)
             if parts.netloc not in self._hosts or parts.scheme != self._scheme:

@@ -156,8 +156,8 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
 def unknown_filters(names: Iterable[str]) -> tuple[str, ...]:
     """Return the unknown filter types among `names`, sorted and limited in number."""
     found = {name for name in names if name not in USED_FILTERS and name not in IDLE_FILTERS}
-    told = {name if _FILTER_NAME.fullmatch(name) else "UNREADABLE" for name in found}
-    return tuple(sorted(told)[:UNKNOWN_FILTERS_MAX])
+    shown_names = {name if _FILTER_NAME.fullmatch(name) else "UNREADABLE" for name in found}
+    return tuple(sorted(shown_names)[:UNKNOWN_FILTERS_MAX])
 
 
 def is_spot(info: Mapping[str, Any]) -> bool:

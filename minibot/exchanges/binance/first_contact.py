@@ -372,7 +372,7 @@ class FirstContact:
             self.report.streams[name] = {"messages": count}
             if not count:
                 self._tell(f"stream {name}", SILENT, "(messages)", "some", "none", hinders=True)
-        for finding in self._check.findings.told:
+        for finding in self._check.findings.shown:
             where = f"book of {finding.symbol}" if finding.symbol else "books"
             self._tell(where, BOOK, finding.kind, "", finding.detail, hinders=True)
         for symbol, check in self._check.symbols.items():

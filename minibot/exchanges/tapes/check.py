@@ -74,7 +74,7 @@ class SymbolCheck:
     snapshots_unused: int = 0
     checksums: int = 0
     unchecked: int = 0
-    is_told: bool = False
+    is_reported: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures."""
@@ -238,12 +238,12 @@ class Check:
 
     def _judge_top(self, symbol: str, check: SymbolCheck) -> None:
         # One message may settle several comparisons at once.
-        if check.top.in_row >= MISMATCHES_MAX and not check.is_told:
-            check.is_told = True
+        if check.top.in_row >= MISMATCHES_MAX and not check.is_reported:
+            check.is_reported = True
             detail = f"top of book differs from {MISMATCHES_MAX} best quotes in a row"
             self._found(TOP, symbol, detail)
         elif check.top.in_row == 0:
-            check.is_told = False
+            check.is_reported = False
 
     # --- Kraken -------------------------------------------------------------------------------
 

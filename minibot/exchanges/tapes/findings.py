@@ -18,7 +18,7 @@ CHECKSUM: Final = "checksum"
 SUM: Final = "sha256"
 
 # Findings of each kind that are kept with their place; all are counted.
-TOLD_MAX: Final = 20
+SHOWN_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class Findings:
     """All findings of one check."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    told: list[TapeFinding] = field(default_factory=list)
+    shown: list[TapeFinding] = field(default_factory=list)
 
     def add(self, finding: TapeFinding) -> None:
         """Count a finding, and keep it if it is among the first ones of its kind."""
         self.counts[finding.kind] += 1
-        if self.counts[finding.kind] <= TOLD_MAX:
-            self.told.append(finding)
+        if self.counts[finding.kind] <= SHOWN_MAX:
+            self.shown.append(finding)
 
     def to_json(self) -> dict[str, Any]:
         """Return counts by kind, and the findings that were kept."""
         return {
             "wrong": dict(sorted(self.counts.items())),
             "findings": [
-                {name: getattr(each, name) for name in TapeFinding.__slots__} for each in self.told
+                {name: getattr(each, name) for name in TapeFinding.__slots__} for each in self.shown
             ],
         }

@@ -81,10 +81,10 @@ class Alert:
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
-    def from_json(cls, said: JsonObject) -> Alert:
+    def from_json(cls, fields: JsonObject) -> Alert:
         """Return the alert of a line of the outbox.
 
         Raises:
             KeyError or TypeError: The line holds no alert.
         """
-        return cls(**{name: said[name] for name in cls.__slots__})
+        return cls(**{name: fields[name] for name in cls.__slots__})

@@ -25,8 +25,8 @@ def answer_to(command: str, status: Status) -> str:
     age_ms = wall_ms() - int(status["written_ms"])
     if status["ended"] is not None or age_ms <= STALE_MS:
         return ANSWERS[command](status)
-    said = ANSWERS[command]({**status, "phase": f"was {status['phase']}"})
-    return f"No news of this run for {age_ms // 1000} s; what it told last:\n{said}"
+    text = ANSWERS[command]({**status, "phase": f"was {status['phase']}"})
+    return f"No news of this run for {age_ms // 1000} s; what it told last:\n{text}"
 
 
 def status_answer(status: Status) -> str:
@@ -63,8 +63,8 @@ def why_answer(status: Status) -> str:
     """Return why nothing is bought right now: what stops all entries, then symbol by symbol."""
     decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
     lines = [*bars_of(facts_of(status, RISK_ROLE), status["now_ms"]), *silence_of(status)]
-    for symbol, said in list(decisions.items())[:SYMBOLS_MAX]:
-        line, failed = f"{symbol}: {said['reason']}", said.get("against")
+    for symbol, decision in list(decisions.items())[:SYMBOLS_MAX]:
+        line, failed = f"{symbol}: {decision['reason']}", decision.get("against")
         if failed:
             line += f" ({failed['name']} {failed['value']}, needs {failed['threshold']})"
         lines.append(line)

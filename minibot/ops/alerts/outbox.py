@@ -186,16 +186,16 @@ class Outbox:
     # --- lines --------------------------------------------------------------------------------
 
     def _note(self, what: str, target: str, alerts: Sequence[Alert], **more: object) -> None:
-        said: JsonObject = {"what": what, "target": target, "ids": [each.id for each in alerts]}
+        record: JsonObject = {"what": what, "target": target, "ids": [each.id for each in alerts]}
         with self._lock:
-            self._write({**said, **more})
-            self._apply({**said, **more})
+            self._write({**record, **more})
+            self._apply({**record, **more})
 
-    def _write(self, said: JsonObject) -> None:
+    def _write(self, record: JsonObject) -> None:
         if self.is_mute or self._writer is None:
             return
         try:
-            self._writer.append_json([canonical.encode({**said, "at_ms": wall_ms()})])
+            self._writer.append_json([canonical.encode({**record, "at_ms": wall_ms()})])
         except RunStop as error:
             self._mute(error)
 
@@ -208,37 +208,37 @@ class Outbox:
             )
         self.is_mute = True
 
-    def _apply(self, said: JsonObject) -> None:
-        what, target = said["what"], said["target"]
-        for event_id in said["ids"]:
+    def _apply(self, record: JsonObject) -> None:
+        what, target = record["what"], record["target"]
+        for event_id in record["ids"]:
             entry = self._waiting.get(event_id)
             if entry is None or target not in entry.left:
                 continue
             if what == TRY:
                 entry.in_doubt.add(target)
             elif what == FAILED:
-                if not said["in_doubt"]:
+                if not record["in_doubt"]:
                     entry.in_doubt.discard(target)
             else:
                 entry.left.discard(target)
                 if not entry.left:
                     del self._waiting[event_id]
 
-    def _take(self, said: JsonObject) -> Alert | None:
+    def _take(self, record: JsonObject) -> Alert | None:
         """Take a line that was read; return the alert if the line brings one.
 
         Raises:
             KeyError or TypeError: The line is none of an outbox.
         """
-        if said["what"] != CAME:
-            for event_id in said["ids"]:
+        if record["what"] != CAME:
+            for event_id in record["ids"]:
                 self._know(event_id)
-            self._apply(said)
+            self._apply(record)
             return None
-        alert = Alert.from_json(said["alert"])
+        alert = Alert.from_json(record["alert"])
         self._know(alert.id)
-        if said["targets"]:
-            self._waiting[alert.id] = Waiting(alert, set(said["targets"]))
+        if record["targets"]:
+            self._waiting[alert.id] = Waiting(alert, set(record["targets"]))
         return alert
 
     def _full_targets(self) -> set[str]:

@@ -63,7 +63,7 @@ class AlertService:
         self._stop: tuple[float, StopJournal] | None = None
         self._end: StopJournal | None = None
         self._is_over = False
-        self._has_told_end = False
+        self._has_alerted_end = False
         self._ended = threading.Event()
         self._targets = targets
         self._delivery: Delivery | None = None
@@ -166,11 +166,11 @@ class AlertService:
     def _report_end(self) -> None:
         """Report once the end that the newest status has."""
         status = self._status
-        if status is None or status["ended"] is None or self._has_told_end:
+        if status is None or status["ended"] is None or self._has_alerted_end:
             return
         if not self._is_over or status["ended"]["kind"] != STOP_KIND:
             self._put(end_alert(self._var, status))
-        self._is_over = self._has_told_end = True
+        self._is_over = self._has_alerted_end = True
         for queue in (self._stops, self._incidents, self._health):
             queue.close()
 

@@ -37,10 +37,10 @@ class _Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a message."""
-        said = record.getMessage()
-        self.all.append(said[:500])
+        text = record.getMessage()
+        self.all.append(text[:500])
         if record.levelno >= logging.WARNING:
-            self.complaint = said
+            self.complaint = text
 
 
 def send(url: str, title: str, body: str, level: str) -> JsonObject:
@@ -59,7 +59,7 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     asset.app_desc = "minibot"
     target: Any = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if target is None:
-        return _said(url, False, f"no address of this kind: {heard.complaint}")
+        return _answer(url, False, f"no address of this kind: {heard.complaint}")
     # An address may ask for these by its parameters: it does not get them.
     target.redirects = False
     target.socket_connect_timeout = target.socket_read_timeout = SOCKET_S
@@ -71,7 +71,7 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     given = {"notify_type": _KINDS[level], "body_format": apprise.NotifyFormat.TEXT}
     is_sent = bool(service.notify(body=body, title=title, **given))
     if is_sent:
-        return _said(url, True, "")
+        return _answer(url, True, "")
     everything = " ".join(heard.all)
     in_doubt = any(words in everything for words in DOUBT) and not any(
         words in everything for words in _REFUSED
@@ -79,18 +79,20 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     why = heard.complaint or "the library does not say why"
     if in_doubt:
         why += " (no answer came)"
-    return {**_said(url, False, why), "in_doubt": in_doubt}
+    return {**_answer(url, False, why), "in_doubt": in_doubt}
 
 
-def _said(url: str, is_sent: bool, why: str) -> JsonObject:
+def _answer(url: str, is_sent: bool, why: str) -> JsonObject:
     parts = [part for part in re.split(r"[/:@?&=]+", url) if len(part) >= SECRET_LENGTH_MIN]
     return {"ok": is_sent, "why": Redactor([url, *parts])(why)[:500], "in_doubt": False}
 
 
 def main() -> int:
     """Send the message on standard input and print how it went."""
-    said = canonical.decode(sys.stdin.buffer.read(INPUT_BYTES_MAX).rstrip(b"\n"))
-    found = send(str(said["url"]), str(said["title"]), str(said["body"]), str(said["level"]))
+    request = canonical.decode(sys.stdin.buffer.read(INPUT_BYTES_MAX).rstrip(b"\n"))
+    found = send(
+        str(request["url"]), str(request["title"]), str(request["body"]), str(request["level"])
+    )
     sys.stdout.buffer.write(canonical.encode(found) + b"\n")
     sys.stdout.buffer.flush()
     return 0

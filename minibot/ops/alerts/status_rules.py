@@ -69,13 +69,13 @@ class Standing:
 
     Attributes:
         hold_s: That time, wall-clock seconds.
-        hour_told: Clock hour of its last alert, as `hour_of` writes it.
+        alerted_hour: Clock hour of its last alert, as `hour_of` writes it.
     """
 
     hold_s: float = HOLD_S
     since_s: float | None = None
-    is_told: bool = False
-    hour_told: str = ""
+    is_alerted: bool = False
+    alerted_hour: str = ""
 
     def begins(self, holds: bool, hour: str) -> bool:
         """Take whether the condition holds now; return True once in each unbroken stretch.
@@ -83,14 +83,14 @@ class Standing:
         A stretch that begins in the hour of the alert before has its own in the next hour.
         """
         if not holds:
-            self.since_s, self.is_told = None, False
+            self.since_s, self.is_alerted = None, False
             return False
         now_s = time.monotonic()
         if self.since_s is None:
             self.since_s = now_s
-        if self.is_told or now_s - self.since_s < self.hold_s or hour == self.hour_told:
+        if self.is_alerted or now_s - self.since_s < self.hold_s or hour == self.alerted_hour:
             return False
-        self.is_told, self.hour_told = True, hour
+        self.is_alerted, self.alerted_hour = True, hour
         return True
 
 
@@ -137,16 +137,16 @@ class StatusRules:
         self._equities: list[float] = []
         self._marks: dict[str, _Returns] = {}
 
-    def recall(self, told: Mapping[str, str]) -> None:
+    def recall(self, alerted: Mapping[str, str]) -> None:
         """Take over the alerts of this run from before `ops` began; until then no change gives one.
 
         Args:
-            told: Event id of the last alert by kind, as `Outbox.last_of` returns it.
+            alerted: Event id of the last alert by kind, as `Outbox.last_of` returns it.
         """
-        kept = {kind: event_id for kind, event_id in told.items() if kind in _ORDINARY}
+        kept = {kind: event_id for kind, event_id in alerted.items() if kind in _ORDINARY}
         self._former = {kind: each.rpartition("@")[0] for kind, each in kept.items()}
-        for kind in told.keys() - kept.keys():
-            self._standing.setdefault(kind, Standing()).hour_told = told[kind]
+        for kind in alerted.keys() - kept.keys():
+            self._standing.setdefault(kind, Standing()).alerted_hour = alerted[kind]
 
     # --- from the queues ----------------------------------------------------------------------
 
@@ -204,12 +204,12 @@ class StatusRules:
 
     def _locks(self, locks: Iterable[JsonObject]) -> Iterator[Alert]:
         """Yield an alert for each lock of a protection; one that was made longer is a new one."""
-        told, self._locked = self._locked, set()
+        former, self._locked = self._locked, set()
         for lock in locks:
             code, scope, until = lock["reason_code"], lock["scope"], lock["until_ts"]
             event_id = f"{code}:{scope}@{until}"
             self._locked.add(event_id)
-            if event_id not in told:
+            if event_id not in former:
                 level = INFO if code in EVERYDAY else WARNING
                 whom = "all symbols" if scope == ALL_SYMBOLS else scope
                 words = f"{code}: no entries of {whom} until {date_clock(until)} UTC"
@@ -218,9 +218,9 @@ class StatusRules:
     def _ages(self, status: JsonObject) -> Iterator[Alert]:
         age_ms = 0
         if self._market is not None:
-            ts, said = self._market
+            ts, health = self._market
             now_ms = int(status["now_ms"])
-            age_ms = data_age_ms(said.data_age_ms, said.state, ts, now_ms, self._silence_ms)
+            age_ms = data_age_ms(health.data_age_ms, health.state, ts, now_ms, self._silence_ms)
         is_old = age_ms >= STALE_MARKET_MS
         age = f"{age_ms / 1000:.0f} s old, {STALE_MARKET_MS // 1000} s allowed"
         yield from self._stands("data_age", is_old, CRITICAL, "market data are old", age)

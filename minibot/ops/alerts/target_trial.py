@@ -63,7 +63,7 @@ def note_trial(
     """
     ensure_folder(var.root)
     ensure_folder(var.ops)
-    said: JsonObject = {
+    record: JsonObject = {
         "schema": "minibot.alert_test",
         "profile": profile,
         "tried_ms": wall_ms(),
@@ -74,7 +74,7 @@ def note_trial(
         },
         "failed": sorted(name for name, each in outcomes.items() if not each.is_sent),
     }
-    write_hashed(var.alert_test, said, generation=1)
+    write_hashed(var.alert_test, record, generation=1)
 
 
 def digests_of(targets: JsonObject | None, commands: JsonObject | None) -> dict[str, str]:
@@ -105,8 +105,12 @@ def reached_ms(var: Var, digests: Mapping[str, str] | None = None) -> int | None
         digests: The targets; None for those of the test itself.
     """
     try:
-        said = read_hashed(var.alert_test)
-        reached, failed, found = dict(said["targets"]), list(said["failed"]), int(said["tried_ms"])
+        record = read_hashed(var.alert_test)
+        reached, failed, found = (
+            dict(record["targets"]),
+            list(record["failed"]),
+            int(record["tried_ms"]),
+        )
     except (OSError, RunStop, KeyError, TypeError, ValueError):
         return None
     if digests is None:

@@ -124,8 +124,8 @@ class _ProcessTarget:
             start_new_session=sys.platform != "win32",
         )
         try:
-            said, _ = process.communicate(given, timeout_s)
-            return process.returncode, said or b""
+            output, _ = process.communicate(given, timeout_s)
+            return process.returncode, output or b""
         finally:
             if process.poll() is None:
                 _kill(process)
@@ -164,13 +164,13 @@ class AddressTarget(_ProcessTarget):
             }
         )
         try:
-            code, said = self._run(python_argv(SENDER), given, SEND_S)
+            code, output = self._run(python_argv(SENDER), given, SEND_S)
         except subprocess.TimeoutExpired:
             return Outcome(False, f"no answer within {SEND_S:.0f} s", in_doubt=True)
         except OSError as error:
             return Outcome(False, f"its process does not start: {error}")
         try:
-            found = canonical.decode(said.rstrip(b"\r\n"))
+            found = canonical.decode(output.rstrip(b"\r\n"))
             return Outcome(bool(found["ok"]), redact(str(found["why"])), bool(found["in_doubt"]))
         except (ValueError, KeyError):
             return Outcome(False, f"its process ended with exit code {code}", in_doubt=True)

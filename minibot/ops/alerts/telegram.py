@@ -102,7 +102,7 @@ class TelegramChat:
         self._asked: Asked | None = None
         self._since_ms = wall_ms()
         self._ended = threading.Event()
-        self._told = ""
+        self._last_words = ""
         self._offset: int | None = None
         self._waiting: deque[Answer] = deque()
         for name in ("telegram", "httpx", "httpcore"):
@@ -217,10 +217,10 @@ class TelegramChat:
                 continue
             if message.date.timestamp() * 1000 < self._since_ms - OLD_MS:
                 continue  # It was meant for another run.
-            said = redact.beginning(self.answer(message.text), TEXT_MAX)
+            answer = redact.beginning(self.answer(message.text), TEXT_MAX)
             if len(self._waiting) == WAITING_MAX:
                 self._drop()
-            self._waiting.append(Answer(said, time.monotonic()))
+            self._waiting.append(Answer(answer, time.monotonic()))
             await self._send(bot, self._waiting[-1])
         if not updates:
             await self._sleep(IDLE_S)
@@ -254,8 +254,8 @@ class TelegramChat:
             await asyncio.sleep(min(0.1, seconds))
 
     def _warn(self, words: str) -> None:
-        if words != self._told:
-            self._told = words
+        if words != self._last_words:
+            self._last_words = words
             print(f"WARN telegram: {words}", file=sys.stderr, flush=True)
 
 

@@ -90,10 +90,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     def refused(request: Request, error: Refusal) -> JSONResponse:
         status = 404 if isinstance(error, NoSuchNight) else 409
-        said: dict[str, Any] = {"detail": str(error)}
+        fields: dict[str, Any] = {"detail": str(error)}
         if isinstance(error, ConfigError):
-            said["violations"] = list(error.violations)
-        return JSONResponse(said, status_code=status)
+            fields["violations"] = list(error.violations)
+        return JSONResponse(fields, status_code=status)
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:

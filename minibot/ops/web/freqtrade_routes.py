@@ -97,7 +97,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
     @routes.get("/show_config")
     def show_config() -> JsonObject:
         """Return the run's profile, without its sections of secrets, and whether it goes on."""
-        told = {name: each for name, each in run.config.items() if name not in SECRETS}
+        config = {name: each for name, each in run.config.items() if name not in SECRETS}
         return {
             "version": __version__,
             "dry_run": True,
@@ -107,7 +107,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
             "exchange": str(run.config.get("venue", "binance")),
             "max_open_trades": positions_max,
             "state": "running" if run.status()["ended"] is None else "stopped",
-            "profile": told,
+            "profile": config,
         }
 
 

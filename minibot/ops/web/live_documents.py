@@ -193,20 +193,20 @@ def open_trades(
 
 def closed_trade(number: int, trade: RoundTrip) -> JsonObject:
     """Return a closed round trip as freqtrade's `trades` does, numbered as in `open_trades`."""
-    told = trade.to_json()
+    fields = trade.to_json()
     return {
         "trade_id": number,
-        "pair": told["symbol"],
+        "pair": fields["symbol"],
         "is_open": False,
-        "amount": float(told["qty"]),
-        "open_rate": float(told["entry_price"] or 0),
-        "close_rate": float(told["exit_price"] or 0),
-        "open_timestamp": told["opened_ts"],
-        "close_timestamp": told["closed_ts"],
+        "amount": float(fields["qty"]),
+        "open_rate": float(fields["entry_price"] or 0),
+        "close_rate": float(fields["exit_price"] or 0),
+        "open_timestamp": fields["opened_ts"],
+        "close_timestamp": fields["closed_ts"],
         "stake_amount": trade.paid / UNIT,
-        "profit_abs": float(told["net"] or 0),
+        "profit_abs": float(fields["net"] or 0),
         "profit_ratio": trade.net / trade.paid if trade.paid else 0.0,
-        **told,
+        **fields,
     }
 
 

@@ -163,13 +163,13 @@ def _data_age_ms(known: Known, health: Mapping[str, Any]) -> int | None:
     if health.get("data_age_ms") is None:
         return None
     now_ms = int(known.status["now_ms"])
-    told = (health["data_age_ms"], health["state"], health["ts"])
-    return data_age_ms(*told, now_ms, known.silence_ms)
+    reported = (health["data_age_ms"], health["state"], health["ts"])
+    return data_age_ms(*reported, now_ms, known.silence_ms)
 
 
 def _decision_age_ms(status: JsonObject) -> int | None:
-    said = facts_of(status, STRATEGY_ROLE).get("decisions", {}).values()
-    last_ts = max((int(each["ts"]) for each in said), default=None)
+    decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {}).values()
+    last_ts = max((int(each["ts"]) for each in decisions), default=None)
     return None if last_ts is None else max(0, int(status["now_ms"]) - last_ts)
 
 

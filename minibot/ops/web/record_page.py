@@ -149,9 +149,9 @@ def _risk_facts(night: Night) -> JsonObject:
     at_end: JsonObject = {}
     standing: RiskStanding | None = None
     for _, event in night.recorded.events(RISK_ACTIONS):
-        said = event.payload
-        if isinstance(said, RiskStanding):
-            standing = said
+        payload = event.payload
+        if isinstance(payload, RiskStanding):
+            standing = payload
     halts = TradingHalts()
     for _, event in night.recorded.events(CONTROL):
         halts.take(event.payload)
@@ -186,11 +186,11 @@ def _strategy_facts(night: Night) -> JsonObject:
 
 
 def _decision(event: Event) -> JsonObject:
-    said = event.payload.to_json()
-    failed = failed_checks(said["checks"])
+    signal = event.payload.to_json()
+    failed = failed_checks(signal["checks"])
     return {
         "ts": event.ts,
-        **{name: said[name] for name in ("side", "reason", "reason_code")},
+        **{name: signal[name] for name in ("side", "reason", "reason_code")},
         "against": {name: failed[0][name] for name in ("name", "value", "threshold")}
         if failed
         else None,

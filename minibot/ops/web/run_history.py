@@ -243,18 +243,27 @@ class RunHistory:
             self._read_gaps()
 
     def _on_signal(self, event: Event) -> None:
-        said = event.payload
-        if isinstance(said, Signal) and said.side != HOLD:
-            mark = {"ts": event.ts, "symbol": said.symbol, "side": said.side, "words": said.reason}
+        payload = event.payload
+        if isinstance(payload, Signal) and payload.side != HOLD:
+            mark = {
+                "ts": event.ts,
+                "symbol": payload.symbol,
+                "side": payload.side,
+                "words": payload.reason,
+            }
             self._signals.append({**mark, "id": event.id})
 
     def _on_risk(self, event: Event) -> None:
-        said = event.payload
-        if isinstance(said, RiskAction) and said.action == EXIT and said.symbol is not None:
-            mark = {"ts": event.ts, "symbol": said.symbol, "words": left_words(said)}
+        payload = event.payload
+        if (
+            isinstance(payload, RiskAction)
+            and payload.action == EXIT
+            and payload.symbol is not None
+        ):
+            mark = {"ts": event.ts, "symbol": payload.symbol, "words": left_words(payload)}
             self._exits.append({**mark, "id": event.id})
-        elif isinstance(said, PositionPlan):
-            self._add_stop(said.symbol, event.ts, said.stop)
+        elif isinstance(payload, PositionPlan):
+            self._add_stop(payload.symbol, event.ts, payload.stop)
 
     def _add_stop(self, symbol: str, ts: int, stop: str | None) -> None:
         value = math.nan if stop is None else float(stop)

@@ -116,7 +116,7 @@ class RunView:
             raise Refusal("the run has reported no status yet.", "Ask again in a second.")
         return self.live.status
 
-    def act(self, kind: str, **said: Any) -> JsonObject:
+    def act(self, kind: str, **fields: Any) -> JsonObject:
         """Leave a request for the run; see `ops.actions.act`.
 
         Raises:
@@ -127,7 +127,7 @@ class RunView:
                 f"{self.run_id} has ended: this page shows its record, and nothing acts on it.",
                 "Open the running night's page: minibot page",
             )
-        return {"status": actions.act(self.var, self.run_id, kind, **said)}
+        return {"status": actions.act(self.var, self.run_id, kind, **fields)}
 
     def settings(self) -> JsonObject:
         """Return the settings of the next start of the run's profile, together with the run's own.

@@ -198,11 +198,11 @@ class Explainer:
     def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
         """Return the whole story of fills, the last one first; no line comes twice."""
         explanation = Explanation(subject)
-        told: set[str] = set()
+        shown_ids: set[str] = set()
         for n in numbers:
             story = self._order_of(("fills", n, self._trace.fills[n - 1]))
-            explanation.steps += [step for step in story.steps if step.event.id not in told]
-            told |= {step.event.id for step in story.steps}
+            explanation.steps += [step for step in story.steps if step.event.id not in shown_ids]
+            shown_ids |= {step.event.id for step in story.steps}
             explanation.missing += story.missing
             explanation.trades += [one for one in story.trades if one not in explanation.trades]
         explanation.notes += self._whole.notes(LATER)
@@ -394,10 +394,10 @@ class Explainer:
         if self._whole.damage.keys() & set(self._recorded.roles.outputs(EXECUTION_ROLE)):
             return notes
         last = max(own, key=lambda item: (item[2].ts, item[0], item[1]), default=None)
-        said = "it wrote nothing at all"
+        reason = "it wrote nothing at all"
         if last is not None:
-            said = f"its last event is {last[0]}:{last[1]} of {self._clock(last[2].ts)}"
-        return [*notes, f"nothing that execution wrote is later than the STOP: {said}"]
+            reason = f"its last event is {last[0]}:{last[1]} of {self._clock(last[2].ts)}"
+        return [*notes, f"nothing that execution wrote is later than the STOP: {reason}"]
 
     # --- finding ------------------------------------------------------------------------------
 
@@ -422,9 +422,9 @@ class Explainer:
             IntegrityError: A queue in which it may stand is damaged.
         """
         self._whole.require_whole(*QUEUES_OF[kind])
-        said = f"no {kind} has an id that begins with {plain(given)!r}."
+        text = f"no {kind} has an id that begins with {plain(given)!r}."
         run = called(self._recorded.run_dir)
-        return Refusal(said, f"See: minibot tail {QUEUES_OF[kind][0]} --run {run}")
+        return Refusal(text, f"See: minibot tail {QUEUES_OF[kind][0]} --run {run}")
 
     def _numbered(self, find: Callable[[str], T], text: str) -> T:
         """Return the trade or lot with a number in the books; see `_unknown`."""
@@ -503,8 +503,8 @@ def _order_id(event: Event) -> str:
 
 def _require_length(given: str) -> None:
     if len(given) < ID_LENGTH_MIN:
-        said = f"{plain(given)!r} is too short for the beginning of an id."
-        raise Refusal(said, f"Give {ID_LENGTH_MIN} characters of it or more.")
+        text = f"{plain(given)!r} is too short for the beginning of an id."
+        raise Refusal(text, f"Give {ID_LENGTH_MIN} characters of it or more.")
 
 
 def _ambiguous(kind: str, given: str, ids: Sequence[str]) -> Refusal:

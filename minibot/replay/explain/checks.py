@@ -37,8 +37,8 @@ def check_line(check: CheckRow) -> str:
         verdict = OK
     line = f"{verdict} {check['name']:<24} {check['value']:>16}  against {check['threshold']}"
     if verdict == DOUBTFUL:
-        said = OK if passed else FAIL
-        return f"{line}: recorded as {said.strip()}, which these numbers contradict"
+        word = OK if passed else FAIL
+        return f"{line}: recorded as {word.strip()}, which these numbers contradict"
     if passed is not None and texts_hold(check["value"], check["threshold"]) is (not passed):
         return f"{line}: before both were rounded"
     return line

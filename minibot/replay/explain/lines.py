@@ -194,8 +194,8 @@ def _run_ending(p: JsonObject) -> str:
 
 
 def _recommendation(p: JsonObject) -> str:
-    said = f"buy {p['p_buy']} hold {p['p_hold']} sell {p['p_sell']}"
-    return f"{p['symbol']} {said} by {p['model_id']}"
+    text = f"buy {p['p_buy']} hold {p['p_hold']} sell {p['p_sell']}"
+    return f"{p['symbol']} {text} by {p['model_id']}"
 
 
 _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {

@@ -107,7 +107,7 @@ class WhyNot:
     side: str
     window: Window
     decisions: int = 0
-    said: int = 0
+    decided: int = 0
     other: Counter[str] = field(default_factory=Counter)
     strategy: dict[str, Rejections] = field(default_factory=dict)
     risk: dict[str, Rejections] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class WhyNot:
         return {
             "side": self.side,
             "decisions": self.decisions,
-            "said": self.said,
+            "said": self.decided,
             "other_side": dict(self.other),
             "strategy": [item.to_json() for item in _ranked(self.strategy)],
             "risk": {
@@ -146,12 +146,12 @@ class Asking:
         symbol = payload.symbol if isinstance(payload, MarketTick) else None
         for name in sorted(core.watched) if symbol is None else (symbol,):
             watched = core.watched[name]
-            said = (watched.said, watched.said_ts)
+            answer = (watched.decision, watched.decided_ts)
             before = self._last.get(name)
-            if before is None or said[0] is not before[0]:
-                self._last[name] = said
-                if said[0] is not None and self._symbol in (None, name):
-                    self._count(name, said[0], step.taken.event.ts)
+            if before is None or answer[0] is not before[0]:
+                self._last[name] = answer
+                if answer[0] is not None and self._symbol in (None, name):
+                    self._count(name, answer[0], step.taken.event.ts)
 
     def _count(self, symbol: str, decision: Decision, ts: int) -> None:
         found = self._found
@@ -159,7 +159,7 @@ class Asking:
             return
         found.decisions += 1
         if decision.side == found.side:
-            found.said += 1
+            found.decided += 1
         elif decision.side != HOLD:
             found.other[f"said {decision.side}"] += 1
         else:
@@ -179,8 +179,8 @@ class Asking:
 
 
 def _unmet(wish: str, code: str) -> str:
-    said = f"wanted to {wish.lower()}"
-    return f"{said}, but nothing was held" if code == NO_POSITION else f"{said}, refused: {code}"
+    text = f"wanted to {wish.lower()}"
+    return f"{text}, but nothing was held" if code == NO_POSITION else f"{text}, refused: {code}"
 
 
 def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
@@ -274,9 +274,9 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
             continue
         checks = [dict(check) for check in action.checks or ()]
         failed = failed_checks(checks)
-        said = "".join(f" ({check_words(check)})" for check in failed[:1])
+        text = "".join(f" ({check_words(check)})" for check in failed[:1])
         item = found.risk.setdefault(action.reason_code, Rejections(action.reason_code))
-        item.add(event.ts, f"{action.symbol}{said}", next_rejection(action.reason_code, checks))
+        item.add(event.ts, f"{action.symbol}{text}", next_rejection(action.reason_code, checks))
     if unanswered:  # The answer may stand after the window, in the damaged part.
         whole.require_whole("risk_actions")
     for _, event in whole.events("fills"):
@@ -296,14 +296,14 @@ def why_not_lines(found: WhyNot, span: Span) -> list[str]:
     begin = span.clock(max(found.window.from_ms, span.from_ms))
     end = span.clock(min(found.window.to_ms, span.to_ms))
     lines = [f"why not {found.side}, {begin} to {end}: {found.decisions:,} decisions"]
-    lines.append(f"{found.said:>7,}  said {found.side}")
+    lines.append(f"{found.decided:>7,}  said {found.side}")
     if not found.decisions:
         lines.append(NO_ANSWER)
-    lines += [f"{number:>7,}  {said}" for said, number in found.other.most_common()]
+    lines += [f"{number:>7,}  {reason}" for reason, number in found.other.most_common()]
     for item in _ranked(found.strategy):
         lines += _refusal_lines(item, span)
-    if found.said:
-        lines.append(f"risk allowed {found.allowed} of {found.said}")
+    if found.decided:
+        lines.append(f"risk allowed {found.allowed} of {found.decided}")
         for item in _ranked(found.risk):
             lines += _refusal_lines(item, span)
         filled = "fill" if found.fills == 1 else "fills"

@@ -61,8 +61,8 @@ def size_at(
         mark = state["budgets"]["high_water_mark"]
         state["budgets"].setdefault("account", {"mark": mark, "place": 0})
         is_other = _bars_of_atr(config) != _bars_of_atr(recorded.manifest.config)
-        told = exits_at(_market(recorded) if is_other else (), config, to_ms)
-        _add_exits(state["exits"]["symbols"], told, takes_atr=is_other)
+        exits = exits_at(_market(recorded) if is_other else (), config, to_ms)
+        _add_exits(state["exits"]["symbols"], exits, takes_atr=is_other)
         if Limits(config).drawdown_tiers != Limits(recorded.manifest.config).drawdown_tiers:
             _find_tier(config, state)
     return size_now(config, state, symbol)
@@ -86,17 +86,17 @@ def _find_tier(config: JsonObject, state: JsonObject) -> None:
     state["budgets"]["account"] = budgets.account.state()
 
 
-def _add_exits(symbols: JsonObject, told: Exits, *, takes_atr: bool) -> None:
+def _add_exits(symbols: JsonObject, exits: Exits, *, takes_atr: bool) -> None:
     """Give each symbol the parts of its exits that the run's profile had none of.
 
     Args:
         symbols: The state of the exits by symbol; it is changed.
-        told: Exits by the changed profile, which have read only bars.
+        exits: Exits by the changed profile, which have read only bars.
         takes_atr: Whether those bars replace the run's own.
     """
     for symbol in symbols:
-        told.of(symbol)
-    for symbol, fresh in told.state()["symbols"].items():
+        exits.of(symbol)
+    for symbol, fresh in exits.state()["symbols"].items():
         bars = {name: fresh[name] for name in BARS} if takes_atr else {}
         symbols[symbol] = {**fresh, **symbols.get(symbol, {}), **bars}
 
@@ -107,8 +107,8 @@ def exits_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> Exits:
     for event in events:
         bar = event.payload
         if isinstance(bar, Bar) and bar.interval == exits.rules.bar_interval and event.ts <= to_ms:
-            told = ClosedBar.of_event(bar)
-            prices = told.high, told.low, told.close
+            closed = ClosedBar.of_event(bar)
+            prices = closed.high, closed.low, closed.close
             exits.on_bar(bar.symbol, bar.open_ts, *prices, parse_amount(bar.close))
     return exits
 

@@ -192,12 +192,12 @@ def _symbol(
     if core is None or name not in core.watched:
         return SymbolSnapshot(name, "no market data yet", {}, held, None)
     watched = core.watched[name]
-    view, decision, said_ts = watched.view, watched.said, watched.said_ts
+    view, decision, decided_ts = watched.view, watched.decision, watched.decided_ts
     decided: JsonObject | None = None
     if decision is not None:
         decided = {
-            "ts": said_ts,
-            "at": span.clock(said_ts),
+            "ts": decided_ts,
+            "at": span.clock(decided_ts),
             "side": decision.side,
             "score": decision.score,
             "confidence": decision.confidence,
@@ -311,9 +311,9 @@ def _stop_note(stop: Event | None, span: Span) -> list[str]:
     """Return since when a STOP stood; empty before it."""
     if stop is None or not isinstance(stop.payload, StopJournal):
         return []
-    said = stop.payload
-    since = f"STOPPED since {span.clock(stop.ts)}, no order passes: {said.reason_code}"
-    return [plain(f"{since} by {said.component}: {said.detail}")]
+    record = stop.payload
+    since = f"STOPPED since {span.clock(stop.ts)}, no order passes: {record.reason_code}"
+    return [plain(f"{since} by {record.component}: {record.detail}")]
 
 
 def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
@@ -350,8 +350,8 @@ def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
         lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]
         lines.append(_held_line(item.held))
         if levels := item.held["levels"]:
-            told = span.clock(levels["ts"])
-            lines.append(f"            left at: {levels_text(levels)}; so since {told}")
+            sentence = span.clock(levels["ts"])
+            lines.append(f"            left at: {levels_text(levels)}; so since {sentence}")
         lines += [f"    open order: {order}" for order in item.held["orders"]]
         lines += _decided_lines(item.decided, second.to_ms)
     cash = ", ".join(

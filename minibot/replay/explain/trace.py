@@ -78,19 +78,19 @@ class Trace:
             return []
         booking = self._bookings[n - 1]
         payload = event.payload
-        said = []
+        lines = []
         if isinstance(payload, Fill) and payload.side == BUY:
             times = sum(trade.open_fill_n == n for trade in self.closings)
             by = "not sold yet" if not times else "sold" if times == 1 else f"sold in {times} parts"
             by += "" if self._is_whole else ", as far as the fills are not damaged"
-            said.append(f"opened lot {self.lot_name(n)}: {payload.qty} {payload.symbol}; {by}")
-        said += [self._closed(trade) for trade in self.closings if trade.close_fill_n == n]
+            lines.append(f"opened lot {self.lot_name(n)}: {payload.qty} {payload.symbol}; {by}")
+        lines += [self._closed(trade) for trade in self.closings if trade.close_fill_n == n]
         entries = ", ".join(f"{entry.account} {short(entry.amount)}" for entry in booking.entries)
-        said.append(f"booked (debits positive, credits negative, together 0): {entries}")
+        lines.append(f"booked (debits positive, credits negative, together 0): {entries}")
         state = self.state_of(n)
         if state is not None:
-            said.append(f"in hourly state {state.n}, sha256 {state.sha256[:16]}")
-        return said
+            lines.append(f"in hourly state {state.n}, sha256 {state.sha256[:16]}")
+        return lines
 
     def state_of(self, fill_n: int) -> HourlyState | None:
         """Return the hourly state that holds a fill; none where damaged fills may belong to it."""

@@ -109,10 +109,10 @@ class TradeStory:
 
     def to_json(self) -> JsonObject:
         """Return the story as one JSON object; a campaign only where there is one."""
-        told = {name: getattr(self, name) for name in self.__slots__}
+        fields = {name: getattr(self, name) for name in self.__slots__}
         if self.campaign_id is None:
-            del told["campaign_id"]
-        return told
+            del fields["campaign_id"]
+        return fields
 
 
 def trade_story(

@@ -60,8 +60,8 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
     opened_ts, opening = recorded.opening()
     books = HourlyAccounts(recorded.manifest.run_id, opening, opened_ts)
     entries: list[tuple[int, str]] = []
-    for said in events.fills():
-        event = recorded.codec.decode(FILLS, canonical.encode(said))
+    for fill in events.fills():
+        event = recorded.codec.decode(FILLS, canonical.encode(fill))
         if not isinstance(event.payload, Fill):
             continue
         booking = books.on_fill(event.payload, event.ts)
@@ -98,8 +98,8 @@ def _booking_nodes(booking: Booking, fill_id: str, trades: int) -> list[Node]:
         opened = (f"{LOT}:{trade.open_fill_n}",) if trade.open_fill_n else ()
         nodes.append(_node(TRADE, str(at), (*opened, fill_id), trade.to_json()))
     for entry in booking.entries:
-        said = {"account": entry.account, "amount": str(entry.amount), "ts": entry.ts}
-        nodes.append(_node(ENTRY, f"{n}.{entry.account}", (fill_id,), said))
+        fields = {"account": entry.account, "amount": str(entry.amount), "ts": entry.ts}
+        nodes.append(_node(ENTRY, f"{n}.{entry.account}", (fill_id,), fields))
     return nodes
 
 
@@ -108,9 +108,9 @@ def _state_node(
 ) -> Node:
     own = [key for n, key in entries if state.fills_before < n <= state.fills]
     parents = (*own, before) if before else tuple(own)
-    said = state.encoded() if raw is None else raw.json
+    data = state.encoded() if raw is None else raw.json
     key = f"{STATE}:{state.n}"
-    return Node(key, key, STATE, parents, sha256(said).digest())
+    return Node(key, key, STATE, parents, sha256(data).digest())
 
 
 def _judge_state(graph: Graph, key: str, state: HourlyState, raw: Raw) -> None:
@@ -136,9 +136,9 @@ def _standing(recorded: Recorded) -> list[Raw]:
     ]
 
 
-def _node(kind: str, name: str, parents: tuple[str, ...], said: dict[str, object]) -> Node:
+def _node(kind: str, name: str, parents: tuple[str, ...], fields: dict[str, object]) -> Node:
     key = f"{kind}:{name}"
-    return Node(key, key, kind, parents, sha256(canonical.encode(said)).digest())
+    return Node(key, key, kind, parents, sha256(canonical.encode(fields)).digest())
 
 
 def _unsealed(recorded: Recorded) -> list[str]:

@@ -231,9 +231,9 @@ def _lines_of(path: Path, seq: int, last: int) -> Iterator[Raw]:
             seq += 1
             if seq > last:
                 return
-            said = raw[JSON_AT:].rstrip(b"\n")
+            json = raw[JSON_AT:].rstrip(b"\n")
             written = raw[len(PREFIX) : JSON_AT - 1]
-            yield Raw(seq, said, sha256(said).hexdigest().encode() == written)
+            yield Raw(seq, json, sha256(json).hexdigest().encode() == written)
 
 
 class EventGraph:
@@ -302,8 +302,8 @@ class EventGraph:
                 step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]], name: str = name
             ) -> None:
                 for queue, event in events:
-                    said = self._recorded.codec.encode(queue, event)
-                    self._made[queue].append(_Made(said, name, step.n))
+                    data = self._recorded.codec.encode(queue, event)
+                    self._made[queue].append(_Made(data, name, step.n))
 
             try:
                 replay_role(
@@ -325,12 +325,12 @@ class EventGraph:
             was = stands if made is None else canonical.decode(made.json)
             fields = differing_fields(was, stands)
             # A damaged or forged id names no event: then the recomputed event's id counts.
-            said = stands if raw.is_whole and stands and set(fields) != {"id"} else was
-            key, place = str(said.get("id") or f"{queue}:{raw.seq}"), f"{queue}:{raw.seq}"
+            document = stands if raw.is_whole and stands and set(fields) != {"id"} else was
+            key, place = str(document.get("id") or f"{queue}:{raw.seq}"), f"{queue}:{raw.seq}"
             if made is None and key in self.graph.nodes:
                 key = place  # It repeats the id of another event.
-            causes, tick_seq = _causes(said)
-            self.graph.add(_event_node(key, queue, raw, str(said.get("type", queue)), causes))
+            causes, tick_seq = _causes(document)
+            self.graph.add(_event_node(key, queue, raw, str(document.get("type", queue)), causes))
             for cause in causes:
                 if cause not in self.graph.nodes:
                     self._wanted.setdefault(cause, tick_seq)
@@ -347,8 +347,8 @@ class EventGraph:
             if self._was_stopped:
                 self.graph.unwritten.append(place)
             else:
-                said = canonical.decode(made.json)
-                self.graph.notes.append(f"{place} is missing: {said['id']}")
+                document = canonical.decode(made.json)
+                self.graph.notes.append(f"{place} is missing: {document['id']}")
 
     def _judge_differences(self) -> None:
         """Distinguish changed events from those that differ only because of a change.
@@ -412,27 +412,27 @@ class EventGraph:
                 self._progress(raw.seq, 0)
             if raw.is_whole and raw.seq not in seqs:
                 continue
-            said = raw.event()
+            event = raw.event()
             key = position_id(run_id, MARKET_ROLE, TICKS, raw.seq)
             if raw.is_whole:
-                key = str(said.get("id") or key)
-            self.graph.add(_event_node(key, TICKS, raw, str(said.get("type", "market_tick")), ()))
+                key = str(event.get("id") or key)
+            self.graph.add(_event_node(key, TICKS, raw, str(event.get("type", "market_tick")), ()))
             if not raw.is_whole:
                 self.graph.change(key, BAD_HASH)
 
     def _read_control(self) -> None:
         for raw in raw_lines(self._recorded, CONTROL):
-            said = raw.event()
-            key = str(said.get("id") or f"{CONTROL}:{raw.seq}")
+            event = raw.event()
+            key = str(event.get("id") or f"{CONTROL}:{raw.seq}")
             if key in self._wanted or not raw.is_whole:
-                self.graph.add(_event_node(key, CONTROL, raw, str(said.get("type", CONTROL)), ()))
+                self.graph.add(_event_node(key, CONTROL, raw, str(event.get("type", CONTROL)), ()))
             if not raw.is_whole:
                 self.graph.change(key, BAD_HASH)
 
 
-def _causes(said: JsonObject) -> tuple[tuple[str, ...], int | None]:
+def _causes(event: JsonObject) -> tuple[tuple[str, ...], int | None]:
     """Return the causes that an event names, and its market event; its shape is unjudged."""
-    payload = said.get("payload")
+    payload = event.get("payload")
     if not isinstance(payload, dict):
         return (), None
     named, tick_seq = payload.get("cause_ids"), payload.get("tick_seq")

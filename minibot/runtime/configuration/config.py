@@ -42,7 +42,7 @@ from minibot.runtime.configuration.config_schema import (
     coerce_numbers,
     config_schema,
     schema_violations,
-    told,
+    violation,
 )
 from minibot.runtime.configuration.config_sections import (
     Acceptance,
@@ -243,7 +243,7 @@ def _is_whole(text: str) -> bool:
 
 def _surrogate_violation(path: list[str], layers: Layers) -> str:
     words = "holds half a letter (a lone surrogate), which no manifest can keep"
-    return told(path, _value(layers.raw, path), words, layers.origin)
+    return violation(path, _value(layers.raw, path), words, layers.origin)
 
 
 def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Rules for a profile that a schema cannot express: relations between keys, URLs and paths.
 
-Each rule yields sentences in the form of `config_schema.told`. It runs only if every key that it
-reads is valid by itself; the sentences of all rules come at once.
+Each rule yields sentences in the form of `config_schema.violation`. It runs only if every key that
+it reads is valid by itself; the sentences of all rules come at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.events.unit_sizes import BPS, BPS_UNITS, DAY_MS
 from minibot.runtime.channels import LEASE_INTERVAL_MS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET, STAGED, is_variable
-from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
 from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
@@ -196,7 +196,7 @@ def typed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             f"of no effect, as risk.sizing is {mode}; "
             "allowed: risk.position_notional_max, which bounds an entry"
         )
-        yield told(key.split("."), raw["risk"]["order_notional"], words, origin)
+        yield violation(key.split("."), raw["risk"]["order_notional"], words, origin)
 
 
 def _touches(need: str, key: str) -> bool:
@@ -207,19 +207,21 @@ def _touches(need: str, key: str) -> bool:
 def _duration_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     if raw["duration_ms"] <= raw["portfolio"]["close_market_ms"]:
         words = f"allowed: above portfolio.close_market_ms ({raw['portfolio']['close_market_ms']})"
-        yield told(["duration_ms"], raw["duration_ms"], words, origin)
+        yield violation(["duration_ms"], raw["duration_ms"], words, origin)
 
 
 def _ai_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     if raw["ai"]["required"] and not raw["ai"]["enabled"]:
-        yield told(["ai", "required"], True, "allowed: false while ai.enabled is false", origin)
+        yield violation(
+            ["ai", "required"], True, "allowed: false while ai.enabled is false", origin
+        )
 
 
 def _permitted_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     queues = raw["ai"]["permitted_queues"]
     if set(queues) - PERMITTED_QUEUES:
         words = f"allowed: only {', '.join(sorted(PERMITTED_QUEUES))} (N-72)"
-        yield told(["ai", "permitted_queues"], queues, words, origin)
+        yield violation(["ai", "permitted_queues"], queues, words, origin)
 
 
 def _watchdog_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -228,11 +230,11 @@ def _watchdog_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator
     if lease < 2 * LEASE_INTERVAL_MS:
         least = 2 * LEASE_INTERVAL_MS
         words = f"allowed: at least {least}, as a lease is sent every {LEASE_INTERVAL_MS} ms"
-        yield told(["watchdog", "lease_ms"], lease, words, origin)
+        yield violation(["watchdog", "lease_ms"], lease, words, origin)
     for key in ("hung_execution_ms", "hung_ms"):
         if watchdog[key] < 2 * interval:
             words = f"allowed: at least {2 * interval}, two of watchdog.heartbeat_interval_ms"
-            yield told(["watchdog", key], watchdog[key], words, origin)
+            yield violation(["watchdog", key], watchdog[key], words, origin)
 
 
 def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rule:
@@ -244,7 +246,7 @@ def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rul
         if gap < 0 or (gap == 0 and not may_be_equal):
             relation = "at most" if may_be_equal else "below"
             words = f"allowed: {relation} {section}.{upper} ({high})"
-            yield told([section, lower], low, words, origin)
+            yield violation([section, lower], low, words, origin)
 
     return rule
 
@@ -252,13 +254,13 @@ def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rul
 def _venue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     name = venue_name(raw)
     if raw.get(name) is None:
-        yield told(["venue"], name, f"allowed: a venue whose section {name} is given", origin)
+        yield violation(["venue"], name, f"allowed: a venue whose section {name} is given", origin)
     if name != VENUE and raw["embedded"] is not None:
         words = f"allowed: null for the venue {name}, as the simulator speaks as {VENUE} alone"
-        yield told(["embedded"], raw["embedded"], words, origin)
+        yield violation(["embedded"], raw["embedded"], words, origin)
     if name != VENUE and "paper" in raw:
         words = f"allowed: no such section for the venue {name}, as the simulator is {VENUE} alone"
-        yield told(["paper"], raw["paper"], words, origin)
+        yield violation(["paper"], raw["paper"], words, origin)
 
 
 def _exchange_rule(venue: str) -> Rule:
@@ -271,15 +273,15 @@ def _exchange_rule(venue: str) -> Rule:
             if url == EMBEDDED:
                 if embedded is None:
                     words = f"allowed: a {schemes[0]} URL, as the section embedded is null"
-                    yield told(path, url, words, origin)
+                    yield violation(path, url, words, origin)
             elif embedded is not None:
                 words = (
                     'allowed: "embedded", as the section embedded is given (or set embedded=null)'
                 )
-                yield told(path, url, words, origin)
+                yield violation(path, url, words, origin)
             elif why := _url_fault(url, *schemes):
                 words = f"{why}; allowed: {schemes[0]}, or {schemes[1]} to a loopback host"
-                yield told(path, url, words, origin)
+                yield violation(path, url, words, origin)
 
     return rule
 
@@ -296,7 +298,7 @@ def _speed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
             f"allowed: at most {int(fastest)}; {VENUE}.{least} ({section[least]}) divided by the "
             f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of wall-clock time"
         )
-        yield told(["embedded", "speed"], embedded["speed"], words, origin)
+        yield violation(["embedded", "speed"], embedded["speed"], words, origin)
 
 
 def _sample_rule(venue: str) -> Rule:
@@ -311,7 +313,7 @@ def _sample_rule(venue: str) -> Rule:
                 f"allowed: at most {most}, as no more measurements fit into "
                 f"{venue}.error_window_market_ms ({window})"
             )
-            yield told([venue, "error_samples_min"], least, words, origin)
+            yield violation([venue, "error_samples_min"], least, words, origin)
 
     return rule
 
@@ -345,7 +347,7 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     for bps, multiple in _DISTANCES:
         if risk.get(bps) is not None and risk.get(multiple) is not None:
             words = f"allowed: only where risk.{multiple} is null (it is {risk[multiple]})"
-            yield told(["risk", bps], risk[bps], words, origin)
+            yield violation(["risk", bps], risk[bps], words, origin)
     has_end = risk["signal_exit"] or risk["time_exit_ms"] is not None
     has_end = has_end or risk.get("hard_stop_bps") is not None
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None and not has_end:
@@ -353,7 +355,7 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             "allowed: null while risk.stop_bps, risk.hard_stop_bps, risk.signal_exit or "
             "risk.time_exit_ms ends a losing position"
         )
-        yield told(["risk", "stop_atr_mult"], None, words, origin)
+        yield violation(["risk", "stop_atr_mult"], None, words, origin)
 
 
 def _stop_limit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -361,7 +363,7 @@ def _stop_limit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
     limit = risk.get("stop_limit_bps")
     if limit is not None and risk.get("exits_at") != AT_VENUE:
         words = "allowed: only where risk.exits_at is venue"
-        yield told(["risk", "stop_limit_bps"], limit, words, origin)
+        yield violation(["risk", "stop_limit_bps"], limit, words, origin)
 
 
 def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -370,31 +372,31 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
     for key in _SIZED_BY.get(mode, ()):
         if risk.get(key) is None:
             words = f"allowed: {mode} where risk.{key} is given"
-            yield told(["risk", "sizing"], mode, words, origin)
+            yield violation(["risk", "sizing"], mode, words, origin)
     for owner, keys in _SIZED_BY.items():
         for key in keys:
             # With another mode the key is idle: a profile keeps the keys of the mode that it left.
             if mode is None and key not in _SHARED and risk.get(key) is not None:
                 words = f"allowed: only where risk.sizing is given, for {owner}"
-                yield told(["risk", key], risk[key], words, origin)
+                yield violation(["risk", key], risk[key], words, origin)
     if mode == RISK and risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = "allowed: risk where risk.stop_atr_mult or risk.stop_bps gives a stop"
-        yield told(["risk", "sizing"], mode, words, origin)
+        yield violation(["risk", "sizing"], mode, words, origin)
     least, most = risk.get("position_share_bps_min"), risk.get("position_share_bps_max")
     if least is not None and most is not None and least > most:
         words = f"allowed: at most risk.position_share_bps_max ({most})"
-        yield told(["risk", "position_share_bps_min"], least, words, origin)
+        yield violation(["risk", "position_share_bps_min"], least, words, origin)
     buckets = [risk.get(key) for key in _BUCKETS]
     if any(share is not None for share in buckets):
         total = sum(share or 0 for share in buckets)
         if total != BPS or None in buckets:
             words = f"allowed: all three buckets, which add up to {BPS} (they add up to {total})"
-            yield told(["risk", _BUCKETS[0]], buckets[0], words, origin)
+            yield violation(["risk", _BUCKETS[0]], buckets[0], words, origin)
     quote = raw["portfolio"]["quote_asset"]
     for symbol, most in (risk.get("symbol_notional_max") or {}).items():
         if not symbol.endswith(quote) or symbol == quote:
             words = f"allowed: markets that portfolio.quote_asset ({quote}) pays"
-            yield told(["risk", "symbol_notional_max", symbol], most, words, origin)
+            yield violation(["risk", "symbol_notional_max", symbol], most, words, origin)
 
 
 def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -403,14 +405,14 @@ def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
     for key in _MAKER_KEYS:
         if is_maker and risk.get(key) is None:
             words = f"allowed: {MAKER} where risk.{key} is given"
-            yield told(["risk", "entry"], MAKER, words, origin)
+            yield violation(["risk", "entry"], MAKER, words, origin)
         if not is_maker and risk.get(key) is not None:
             words = f"allowed: only where risk.entry is {MAKER}"
-            yield told(["risk", key], risk[key], words, origin)
+            yield violation(["risk", key], risk[key], words, origin)
     patience, ttl = risk.get(_MAKER_KEYS[0]), raw["execution"]["order_ttl_market_ms"]
     if is_maker and patience is not None and patience > ttl:
         words = f"allowed: at most execution.order_ttl_market_ms ({ttl}), which ends a quote too"
-        yield told(["risk", _MAKER_KEYS[0]], patience, words, origin)
+        yield violation(["risk", _MAKER_KEYS[0]], patience, words, origin)
 
 
 def _latency_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -425,11 +427,11 @@ def _latency_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     )
     if longest >= ttl:
         words = f"allowed: below {key} ({ttl}), by which a sale expires before it may fill"
-        yield told(path, longest, words, origin)
+        yield violation(path, longest, words, origin)
     late, least = raw["risk"].get("late_fill_market_ms"), min(drawn or [longest])
     if late is not None and least >= late:
         words = f"allowed: below risk.late_fill_market_ms ({late}), as no entry would fill"
-        yield told(path, longest, words, origin)
+        yield violation(path, longest, words, origin)
 
 
 def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -438,7 +440,7 @@ def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
         needed, read = _PROTECTION_KEYS[method]
         for key in sorted(item.keys() - {"method", *needed, *read, *_UNTIL, *_SINCE}):
             words = f"allowed: no such key, as {method} does not read it"
-            yield told([*path, key], item[key], words, origin)
+            yield violation([*path, key], item[key], words, origin)
         for key in needed:
             if key not in item:
                 yield f"{'.'.join([*path, key])}: missing; {method} needs it"
@@ -448,11 +450,11 @@ def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
             if len(given) != count:
                 wanted = "one of" if count else "none of"
                 words = f"allowed: {wanted} {', '.join(keys)}"
-                yield told(path, item, words, origin)
+                yield violation(path, item, words, origin)
         drawdown = item.get("max_allowed_drawdown")
         if drawdown is not None and not 0 <= Fraction(drawdown) < 1:
             words = "allowed: a ratio of at least 0 and below 1"
-            yield told([*path, "max_allowed_drawdown"], drawdown, words, origin)
+            yield violation([*path, "max_allowed_drawdown"], drawdown, words, origin)
 
 
 def _return_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -471,24 +473,24 @@ def _return_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield f"risk.{key}: missing; risk.{reading[0]} needs it"
         elif risk[key] is not None and not reading:
             words = f"allowed: only beside {' or '.join(f'risk.{reader}' for reader in readers)}"
-            yield told(["risk", key], risk[key], words, origin)
+            yield violation(["risk", key], risk[key], words, origin)
     if not is_whole:
         return
     short, long, ratio = (risk[key] for key in _TOGETHER[1])
     if short is not None and short >= long:
         words = f"allowed: below risk.volatility_bars_long ({long})"
-        yield told(["risk", "volatility_bars_short"], short, words, origin)
+        yield violation(["risk", "volatility_bars_short"], short, words, origin)
     elif short is not None and Fraction(ratio) ** 2 * short >= long:
         words = (
             "allowed: below the root of the long bars over the short ones, which no ratio passes"
         )
-        yield told(["risk", "volatility_ratio_max"], ratio, words, origin)
+        yield violation(["risk", "volatility_ratio_max"], ratio, words, origin)
     recent, before, distance = (risk[key] for key in _TOGETHER[2])
     if recent is not None:
         least = SMIRNOV_5_PERCENT**2 * (recent + before)
         if Fraction(distance) ** 2 * recent * before < least:
             words = "allowed: at least what chance alone exceeds one time in twenty; take more bars"
-            yield told(["risk", "drift_max"], distance, words, origin)
+            yield violation(["risk", "drift_max"], distance, words, origin)
 
 
 def _fatigue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -503,13 +505,13 @@ def _fatigue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     built, bars = market["bar_intervals"], DAY_MS // INTERVAL_MS[interval] + 1
     if interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
-        yield told(path, interval, words, origin)
+        yield violation(path, interval, words, origin)
     elif max(bars, FATIGUE_RSI_PERIOD + 1) > (known := warmup_of(market["warmup_bars"], interval)):
         words = (
             f"allowed: bars of which market.warmup_bars ({known}) span a day and are more than "
             f"{FATIGUE_RSI_PERIOD}, as nothing enters before"
         )
-        yield told(path, interval, words, origin)
+        yield violation(path, interval, words, origin)
 
 
 def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -519,7 +521,7 @@ def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         return
     if hard is None:
         words = "allowed: only with risk.account_drawdown_bps_hard, below which all tiers lie"
-        yield told(path, tiers, words, origin)
+        yield violation(path, tiers, words, origin)
         return
     former: JsonObject = {"state": "", "drawdown_bps": 0, "back_bps": -1}
     for place, tier in enumerate(tiers):
@@ -527,21 +529,23 @@ def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         begins, back, share = tier["drawdown_bps"], tier["back_bps"], tier.get("entry_percent")
         if begins >= hard:
             words = f"allowed: below risk.account_drawdown_bps_hard ({hard})"
-            yield told([*here, "drawdown_bps"], begins, words, origin)
+            yield violation([*here, "drawdown_bps"], begins, words, origin)
         if begins <= former["drawdown_bps"]:
             words = f"allowed: above the tier before ({former['drawdown_bps']})"
-            yield told([*here, "drawdown_bps"], begins, words, origin)
+            yield violation([*here, "drawdown_bps"], begins, words, origin)
         if not former["back_bps"] < back < begins:
             words = f"allowed: above {former['back_bps']}, as before, and below drawdown_bps"
-            yield told([*here, "back_bps"], back, words, origin)
+            yield violation([*here, "back_bps"], back, words, origin)
         if former["state"] == HALTED_TIER:
-            yield told([*here, "state"], tier["state"], "allowed: no tier behind HALTED", origin)
+            yield violation(
+                [*here, "state"], tier["state"], "allowed: no tier behind HALTED", origin
+            )
         if (share is None) != (tier["state"] == HALTED_TIER):
             words = "allowed: entry_percent with REDUCING, and with it alone"
-            yield told(here, tier, words, origin)
+            yield violation(here, tier, words, origin)
         if share is not None and share >= former.get("entry_percent", 100):
             words = "allowed: less than the tier before, and less than 100"
-            yield told([*here, "entry_percent"], share, words, origin)
+            yield violation([*here, "entry_percent"], share, words, origin)
         former = tier
 
 
@@ -565,22 +569,22 @@ def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     wanted = [key for key in _PLANNED if risk.get(key) is not None]
     if wanted and hard is None:
         words = f"allowed: basis points as text, as risk.{wanted[0]} is given"
-        yield told(["risk", "hard_stop_bps"], None, words, origin)
+        yield violation(["risk", "hard_stop_bps"], None, words, origin)
     if hard is not None and stop is not None and Fraction(stop) > Fraction(hard):
         words = f"allowed: at most risk.hard_stop_bps ({hard})"
-        yield told(["risk", "stop_bps"], stop, words, origin)
+        yield violation(["risk", "stop_bps"], stop, words, origin)
     has_trail = risk.get("trail_bps") or risk.get("trail_atr_mult")
     for key in ("trail_from_bps", "trail_from_atr_mult"):
         if risk.get(key) is not None and not has_trail:
             words = "allowed: only beside risk.trail_bps or risk.trail_atr_mult"
-            yield told(["risk", key], risk[key], words, origin)
+            yield violation(["risk", key], risk[key], words, origin)
     yield from _ladder_violations(risk, origin)
     yield from _campaign_violations(risk, origin)
     ages = risk.get("targets_by_age") or []
     for (before, more), (after, less) in pairwise(ages):
         if after <= before or Fraction(less) >= Fraction(more):
             words = "allowed: minutes that rise, and basis points that fall"
-            yield told(["risk", "targets_by_age"], ages, words, origin)
+            yield violation(["risk", "targets_by_age"], ages, words, origin)
             return
 
 
@@ -590,7 +594,9 @@ def _horizon_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     if usual is None:
         for key in _HORIZON_KEYS[1:]:
             if risk[key] is not None:
-                yield told(["risk", key], risk[key], "allowed: only beside risk.horizon_ms", origin)
+                yield violation(
+                    ["risk", key], risk[key], "allowed: only beside risk.horizon_ms", origin
+                )
         return
     missing = [key for key in _HORIZON_NEEDS if risk[key] is None]
     for key in missing:
@@ -600,11 +606,11 @@ def _horizon_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     least, most = risk["horizon_ms_min"], risk["horizon_ms_max"]
     if not least <= usual <= most:
         words = f"allowed: from risk.horizon_ms_min ({least}) to risk.horizon_ms_max ({most})"
-        yield told(["risk", "horizon_ms"], usual, words, origin)
+        yield violation(["risk", "horizon_ms"], usual, words, origin)
     short, long = risk["horizon_bars_short"], risk["horizon_bars_long"]
     if short >= long:
         words = f"allowed: below risk.horizon_bars_long ({long})"
-        yield told(["risk", "horizon_bars_short"], short, words, origin)
+        yield violation(["risk", "horizon_bars_short"], short, words, origin)
 
 
 def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -617,15 +623,15 @@ def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[
         if has_rungs and not given:
             why = "risk.exit_policy" if policy == LADDER else f"risk.{rungs[0]}"
             words = f"allowed: a distance, as {why} is given"
-            yield told(["risk", bps], None, words, origin)
+            yield violation(["risk", bps], None, words, origin)
         elif given and not has_rungs:
             words = "allowed: only beside risk.exit_policy"
-            yield told(["risk", given[0]], risk[given[0]], words, origin)
+            yield violation(["risk", given[0]], risk[given[0]], words, origin)
     for kind in ("bps", "atr_mult"):
         first, second = risk.get(f"ladder_1_{kind}"), risk.get(f"ladder_2_{kind}")
         if first is not None and second is not None and Fraction(first) >= Fraction(second):
             words = f"allowed: below risk.ladder_2_{kind} ({second})"
-            yield told(["risk", f"ladder_1_{kind}"], first, words, origin)
+            yield violation(["risk", f"ladder_1_{kind}"], first, words, origin)
 
 
 def _campaign_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -633,7 +639,7 @@ def _campaign_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterato
     for key in _CAMPAIGN_KEYS:
         if risk.get(key) is not None and not is_campaign:
             words = f"allowed: only beside risk.exit_policy {CAMPAIGN}"
-            yield told(["risk", key], risk[key], words, origin)
+            yield violation(["risk", key], risk[key], words, origin)
     for key in _CAMPAIGN_NEEDS if is_campaign else ():
         if risk.get(key) is None:
             yield f"risk.{key}: missing; risk.exit_policy {CAMPAIGN} needs it"
@@ -643,17 +649,17 @@ def _campaign_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterato
         yield f"risk.recovery_part_percent: missing; a row {DE_RISK} of risk.recovery needs it"
     if part is not None and DE_RISK not in choices:
         words = f"allowed: only beside a row {DE_RISK} of risk.recovery"
-        yield told(["risk", "recovery_part_percent"], part, words, origin)
+        yield violation(["risk", "recovery_part_percent"], part, words, origin)
     losses = [Fraction(loss) for loss, _ in rows]
     if any(after <= before for before, after in pairwise(losses)):
-        yield told(["risk", "recovery"], rows, "allowed: losses that rise", origin)
+        yield violation(["risk", "recovery"], rows, "allowed: losses that rise", origin)
     elif LEAVE in choices[:-1]:
         words = f"allowed: {LEAVE} in the last row alone"
-        yield told(["risk", "recovery"], rows, words, origin)
+        yield violation(["risk", "recovery"], rows, words, origin)
     hard = risk.get("hard_stop_bps")
     if losses and hard is not None and losses[-1] >= Fraction(hard):
         words = f"allowed: losses below risk.hard_stop_bps ({hard}), which sells all"
-        yield told(["risk", "recovery"], rows, words, origin)
+        yield violation(["risk", "recovery"], rows, words, origin)
 
 
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -661,10 +667,10 @@ def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
     for key in ("bar_interval", "trend_interval"):
         if raw["strategy"][key] not in built:
             words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
-            yield told(["strategy", key], raw["strategy"][key], words, origin)
+            yield violation(["strategy", key], raw["strategy"][key], words, origin)
     if raw["strategy"]["bar_interval"] == MONTH:  # Risk counts time in the strategy's bars.
         words = "allowed: an interval of a fixed length"
-        yield told(["strategy", "bar_interval"], MONTH, words, origin)
+        yield violation(["strategy", "bar_interval"], MONTH, words, origin)
 
 
 def _symbol_rule(venue: str) -> Rule:
@@ -677,12 +683,12 @@ def _symbol_rule(venue: str) -> Rule:
         for symbol in symbols:
             if not symbol.endswith(quote) or symbol == quote:
                 words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
-                yield told([venue, "symbols"], symbols, words, origin)
+                yield violation([venue, "symbols"], symbols, words, origin)
             elif is_in_base and not tells_fee_in_base(symbol, symbol.removesuffix(quote)):
                 words = (
                     f"{symbol}: allowed where execution.fee_asset is quote: its coin ends it too"
                 )
-                yield told([venue, "symbols"], symbols, words, origin)
+                yield violation([venue, "symbols"], symbols, words, origin)
 
     return rule
 
@@ -694,11 +700,11 @@ def _folder_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield _escaped([section, "base_dir"], value, why, origin)
         elif value != section:
             words = f'allowed: "{section}", below paths.var'
-            yield told([section, "base_dir"], value, words, origin)
+            yield violation([section, "base_dir"], value, words, origin)
     known = sorted(Roles.of_project().queues)
     if sorted(raw["queues"]["names"]) != known:
         words = f"allowed: exactly the queues of roles.v1.json: {', '.join(known)}"
-        yield told(["queues", "names"], raw["queues"]["names"], words, origin)
+        yield violation(["queues", "names"], raw["queues"]["names"], words, origin)
 
 
 def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -720,7 +726,7 @@ def _backup_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         yield _escaped(["backup", "folder"], folder, why, origin)
     elif is_within(resolve(folder), var) or is_within(var, resolve(folder)):
         words = "allowed: a folder that neither lies in paths.var nor holds it"
-        yield told(["backup", "folder"], folder, words, origin)
+        yield violation(["backup", "folder"], folder, words, origin)
 
 
 def _alerts_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -730,18 +736,18 @@ def _alerts_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
     targets, commands = alerts.get("targets") or {}, alerts.get("commands") or {}
     for name in sorted(targets.keys() & commands.keys()):
         words = "allowed: another name, as alerts.targets has it too"
-        yield told(["alerts", "commands", name], commands[name], words, origin)
+        yield violation(["alerts", "commands", name], commands[name], words, origin)
     if not targets and not commands:
         words = "allowed: a section with targets, commands, or both"
-        yield told(["alerts"], alerts, words, origin)
+        yield violation(["alerts"], alerts, words, origin)
     telegram = alerts.get("telegram")
     if telegram is not None and telegram not in targets:
         names = ", ".join(sorted(targets)) or "there is none"
         words = f"allowed: a name of alerts.targets ({names})"
-        yield told(["alerts", "telegram"], telegram, words, origin)
+        yield violation(["alerts", "telegram"], telegram, words, origin)
     if alerts.get("telegram_acts") and telegram is None:
         words = "allowed: false without alerts.telegram"
-        yield told(["alerts", "telegram_acts"], True, words, origin)
+        yield violation(["alerts", "telegram_acts"], True, words, origin)
 
 
 def _secrets_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -752,9 +758,11 @@ def _secrets_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     if why := escape_reason(path):
         yield _escaped(["secrets", "path"], path, why, origin)
     elif not _absolute(path):
-        yield told(["secrets", "path"], path, f"is relative; {words} (N-11)", origin)
+        yield violation(["secrets", "path"], path, f"is relative; {words} (N-11)", origin)
     elif is_within(Path(path), PROJECT):
-        yield told(["secrets", "path"], path, f"lies inside the project; {words} (N-11)", origin)
+        yield violation(
+            ["secrets", "path"], path, f"lies inside the project; {words} (N-11)", origin
+        )
 
 
 def _source_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -766,7 +774,7 @@ def _source_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
     is_seed = seed.isascii() and seed.isdigit() and len(seed) <= 18
     if kind == "generator" and not (is_seed and (names or ":" not in rest)):
         words = "allowed: generator:SEED with a whole number as seed, or generator:SEED:SYMBOL,..."
-        yield told(["embedded", "source"], source, words, origin)
+        yield violation(["embedded", "source"], source, words, origin)
     for key in ("source", "history"):
         text = raw["embedded"][key] or ""
         if any(ord(character) < 32 for character in text):
@@ -781,23 +789,23 @@ def _process_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
             words = "refused: ai_role may never share a process with another role (N-36)"
         else:
             words = "refused: each role has a process of its own"
-        yield told(["processes", name], roles, words, origin)
+        yield violation(["processes", name], roles, words, origin)
 
 
 def _chaos_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     if raw["chaos"] is not None and raw["embedded"] is None:
         words = "allowed: null, as faults are planted in front of an embedded exchange alone"
-        yield told(["chaos"], raw["chaos"], words, origin)
+        yield violation(["chaos"], raw["chaos"], words, origin)
 
 
 def _paper_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     has_paper, is_paper = "paper" in raw, raw["mode"] == "PAPER"
     if has_paper and not is_paper:
         words = "allowed: no such section in mode NORE, where nothing stands in for the exchange"
-        yield told(["paper"], raw["paper"], words, origin)
+        yield violation(["paper"], raw["paper"], words, origin)
     elif is_paper and not has_paper:
         words = "allowed: NORE, or PAPER with a section paper that names its fallback"
-        yield told(["mode"], raw["mode"], words, origin)
+        yield violation(["mode"], raw["mode"], words, origin)
 
 
 def _absolute(text: str) -> str | None:
@@ -808,7 +816,7 @@ def _absolute(text: str) -> str | None:
 
 def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -> str:
     words = f"{why}; allowed: a plain path that stays inside (CONFIG_PATH_ESCAPE)"
-    return told(path, value, words, origin)
+    return violation(path, value, words, origin)
 
 
 def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -817,21 +825,21 @@ def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         return
     if raw.get("scanner") is None:
         words = "allowed: only with the section scanner, which tells the regime"
-        yield told(["risk", "entry_regimes"], regimes, words, origin)
+        yield violation(["risk", "entry_regimes"], regimes, words, origin)
         return
     if MIXED not in regimes and REGIME_INTERVAL not in raw["market"]["bar_intervals"]:
         words = (
             f"allowed: only with {MIXED}, or where market.bar_intervals has {REGIME_INTERVAL}: "
             f"without its bars the regime is {MIXED}"
         )
-        yield told(["risk", "entry_regimes"], regimes, words, origin)
+        yield violation(["risk", "entry_regimes"], regimes, words, origin)
     every_ms = section_of(ScannerSection, raw["scanner"]).every_market_ms
     if every_ms > longest_ms:
         words = (
             f"allowed: only where scanner.every_market_ms (it is {every_ms}) is at most "
             f"{longest_ms}, for which a regime holds"
         )
-        yield told(["risk", "entry_regimes"], regimes, words, origin)
+        yield violation(["risk", "entry_regimes"], regimes, words, origin)
 
 
 def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -841,15 +849,15 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     built = raw["market"]["bar_intervals"]
     if scanner.bar_interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
-        yield told(["scanner", "bar_interval"], scanner.bar_interval, words, origin)
+        yield violation(["scanner", "bar_interval"], scanner.bar_interval, words, origin)
     universe = raw.get("universe")
     if scanner.watched_bars and (universe is None or universe["mode"] != "dynamic"):
         words = "allowed: true where universe.mode is dynamic, which watches symbols"
-        yield told(["scanner", "watched_bars"], True, words, origin)
+        yield violation(["scanner", "watched_bars"], True, words, origin)
     low, high = scanner.range_bps_min, scanner.range_bps_max
     if Fraction(low) > Fraction(high):
         words = f"allowed: at most scanner.range_bps_max ({high})"
-        yield told(["scanner", "range_bps_min"], low, words, origin)
+        yield violation(["scanner", "range_bps_min"], low, words, origin)
 
 
 def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -859,11 +867,11 @@ def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     market, path = raw["market"], ["risk", "vadr_bar_interval"]
     length_ms, built = INTERVAL_MS.get(interval, 0), market["bar_intervals"]
     if not length_ms or DAY_MS % length_ms:
-        yield told(path, interval, "allowed: a length of which a day is made", origin)
+        yield violation(path, interval, "allowed: a length of which a day is made", origin)
         return
     if interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
-        yield told(path, interval, words, origin)
+        yield violation(path, interval, words, origin)
     # As `features.vadr` counts them, which is not to be imported here; a test compares the two.
     needed, has = DAY_MS // length_ms + readings - 1, warmup_of(market["warmup_bars"], interval)
     if has < needed:
@@ -871,7 +879,7 @@ def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
             f"allowed: only where market.warmup_bars brings {needed} bars of {interval} (24 hours "
             f"and the readings; it can bring 1000); it brings {has}"
         )
-        yield told(["risk", "vadr_bars"], readings, words, origin)
+        yield violation(["risk", "vadr_bars"], readings, words, origin)
 
 
 def _spread_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -882,7 +890,7 @@ def _spread_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
     is_counted = (Fraction(spread) * BPS_UNITS / BPS).denominator == 1
     if Fraction(spread) >= BPS or not is_counted:
         words = f"allowed: below {BPS}, with at most 2 places"
-        yield told(["backtest", "spread_bps"], spread, words, origin)
+        yield violation(["backtest", "spread_bps"], spread, words, origin)
 
 
 def _digit_rule(section: str) -> Rule:
@@ -891,10 +899,10 @@ def _digit_rule(section: str) -> Rule:
             whole, _, fraction = text.partition(".")
             if len(fraction) > PLACES_MAX:
                 words = f"allowed: at most {PLACES_MAX} places, zeros included"
-                yield told(path, text, words, origin)
+                yield violation(path, text, words, origin)
             elif path == ["portfolio", "cash"] and len(whole) > CASH_DIGITS_MAX:
                 words = f"allowed: at most {CASH_DIGITS_MAX} digits before the point"
-                yield told(path, text, words, origin)
+                yield violation(path, text, words, origin)
 
     return rule
 
@@ -915,7 +923,7 @@ def _depth_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
     least = raw["risk"].get("depth_min")
     if least is not None and not raw["market"].get("book_depth"):
         words = "allowed: only where market.book_depth is true, which tells the depth"
-        yield told(["risk", "depth_min"], least, words, origin)
+        yield violation(["risk", "depth_min"], least, words, origin)
 
 
 _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (

@@ -115,10 +115,10 @@ def _violations_of(
             allowed = describe(schema["properties"][key])
             yield [*path, key], f"{'.'.join([*path, key])}: missing; allowed: {allowed}"
     else:
-        yield path, told(path, value, f"allowed: {describe(schema)}", origin)
+        yield path, violation(path, value, f"allowed: {describe(schema)}", origin)
 
 
-def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
+def violation(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
     """Return one violation as a sentence: the key, its value, its origin and the allowed values.
 
     The value of a key that may be a secret is hidden.
@@ -161,11 +161,11 @@ def _unknown(
 ) -> str:
     if is_live(path[-1]):
         words = "refused: real trading and its keys do not exist in NORE (N-22); remove the key"
-        return told(path, value, words, origin)
+        return violation(path, value, words, origin)
     siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
     near = nearest_key(path, siblings)
     hint = f"did you mean {near}?" if near else "minibot config show lists all keys"
-    return told(path, value, f"unknown key; {hint}", origin)
+    return violation(path, value, f"unknown key; {hint}", origin)
 
 
 def nearest_key(path: list[str], siblings: list[str]) -> str:

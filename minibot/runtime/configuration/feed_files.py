@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from minibot.events.model import JsonObject
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
-from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
 FEED_BYTES_MAX: Final = 1_000_000
@@ -70,7 +70,7 @@ def feed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
             except (OSError, ValueError) as error:
                 why = str(error)
         if why:
-            yield told(["market", "feeds", name], path, why, origin)
+            yield violation(["market", "feeds", name], path, why, origin)
 
 
 def _reach_fault(path: str, origin: str) -> str:

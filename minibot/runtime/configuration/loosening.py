@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from minibot.cores.core_profile import KELLY_PERCENT
 from minibot.events.model import JsonObject
-from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.configuration.risk_policy import policy_bound
 
 CASH: Final = "portfolio.cash"
@@ -105,7 +105,7 @@ def loosening_violations(
         # An object itself has no origin.
         if origin.get(key, layer) == layer and is_looser(key, former, value):
             words = f"allowed while staged: {own_bound(key, former)}; to loosen it, edit its file"
-            yield told(path, value, words, origin)
+            yield violation(path, value, words, origin)
 
 
 def number_of(value: Any) -> Decimal | None:

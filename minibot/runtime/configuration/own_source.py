@@ -18,7 +18,7 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
-from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, project_name, resolve
 
 SHIPPED: Final = (
@@ -80,16 +80,16 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         del section["source"]
     if "source" in section:
         words = "refused: minibot writes it from the file of strategy.name; remove the key"
-        yield told(["strategy", "source"], "...", words, origin)
+        yield violation(["strategy", "source"], "...", words, origin)
         return
     if why := folder_fault(section["folder"], origin):
-        yield told(["strategy", "folder"], section["folder"], why, origin)
+        yield violation(["strategy", "folder"], section["folder"], why, origin)
         return
     path = own_file(section)
     if path is None:
         # In a finished run the shipped one decided, whatever the folder holds now.
         if origin.get("strategy.name") != MANIFEST and (why := name_fault(section)):
-            yield told(["strategy", "name"], section["name"], why, origin)
+            yield violation(["strategy", "name"], section["name"], why, origin)
         return
     try:
         if is_endless(path):
@@ -101,10 +101,10 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         data = unmarked(data)
         text = data.decode("utf-8")
     except FileNotFoundError:
-        yield told(["strategy", "name"], section["name"], _unknown(section), origin)
+        yield violation(["strategy", "name"], section["name"], _unknown(section), origin)
         return
     except (OSError, ValueError) as error:
-        yield told(["strategy", "name"], section["name"], f"{path}: {error}", origin)
+        yield violation(["strategy", "name"], section["name"], f"{path}: {error}", origin)
         return
     section["source"] = {
         "api": API,

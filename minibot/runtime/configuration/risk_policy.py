@@ -20,7 +20,7 @@ from minibot.events.money import UNIT, amount_text
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config_files import parse
-from minibot.runtime.configuration.config_schema import config_schema, nearest_key, told
+from minibot.runtime.configuration.config_schema import config_schema, nearest_key, violation
 from minibot.runtime.paths import PROJECT
 
 POLICY_PATH: Final = PROJECT / "config" / "risk_policy.v1.json"
@@ -85,7 +85,7 @@ def policy_violations(
     name = risk["profile"]
     if name not in profiles:
         words = f"allowed under risk.policy_version: one of {', '.join(profiles)}"
-        yield told(["risk", "profile"], name, words, origin)
+        yield violation(["risk", "profile"], name, words, origin)
         return
     for key, bound in profiles[name].items():
         value = risk.get(key)
@@ -95,10 +95,10 @@ def policy_violations(
             raise _no_policy(f"risk.{key} is not a number") from error
         if is_beyond:
             words = f"allowed by {POLICY_PATH.name} for {name}: {_bound_text(bound, cash, whole)}"
-            yield told(["risk", key], value, words, origin)
+            yield violation(["risk", key], value, words, origin)
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
-        yield told(["risk", "stop_atr_mult"], None, words, origin)
+        yield violation(["risk", "stop_atr_mult"], None, words, origin)
 
 
 def policy_bound(raw: JsonObject, key: str) -> str:

@@ -133,15 +133,15 @@ def record_change(writer: JournalWriter, change: Change) -> None:
 
 
 def _change_of(line: Line) -> Change:
-    said = canonical.decode(line.json)
-    if said["v"] != VERSION:
-        raise ValueError(f"line {line.seq} is of version {said['v']}, this code knows {VERSION}")
+    change = canonical.decode(line.json)
+    if change["v"] != VERSION:
+        raise ValueError(f"line {line.seq} is of version {change['v']}, this code knows {VERSION}")
     return Change(
-        int(said["at_ms"]),
-        str(said["who"]),
-        str(said["why"]),
-        str(said["profile"]),
-        dict(said["put"]),
-        tuple(said["taken_back"]),
-        dict(said["before"]),
+        int(change["at_ms"]),
+        str(change["who"]),
+        str(change["why"]),
+        str(change["profile"]),
+        dict(change["put"]),
+        tuple(change["taken_back"]),
+        dict(change["before"]),
     )

@@ -91,14 +91,14 @@ class BytecodeCheck:
     def result(self) -> list[str]:
         """Wait for the process and return its findings; its own failure is one too."""
         try:
-            said, complaint = self._process.communicate(timeout=CHECK_S_MAX)
+            output, complaint = self._process.communicate(timeout=CHECK_S_MAX)
         except subprocess.TimeoutExpired:
             self.end()
             return [f"bytecode could not be judged within {CHECK_S_MAX:.0f} s"]
         code = self._process.returncode
         self.end()
         if code == 0:
-            return [str(item) for item in json.loads(said)]
+            return [str(item) for item in json.loads(output)]
         last = complaint.strip().splitlines()[-1:] or ["no word"]
         return [f"bytecode could not be judged: exit code {code}: {last[0][:200]}"]
 

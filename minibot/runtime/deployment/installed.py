@@ -86,13 +86,13 @@ def _paths(recorded: set[str]) -> Iterator[str]:
             if os.path.normpath(path) in recorded or _is_of_a_package(path):
                 continue
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                said = line.strip()
-                if not said or said.startswith("#"):
+                text = line.strip()
+                if not text or text.startswith("#"):
                     continue
-                if said.startswith(("import ", "import\t")):
-                    yield f"{path.name}: runs code at every start: {said[:80]}"
-                elif not os.path.isfile(os.path.join(said, "minibot", "__init__.py")):
-                    yield f"{path.name}: puts {said[:80]} on the import path"
+                if text.startswith(("import ", "import\t")):
+                    yield f"{path.name}: runs code at every start: {text[:80]}"
+                elif not os.path.isfile(os.path.join(text, "minibot", "__init__.py")):
+                    yield f"{path.name}: puts {text[:80]} on the import path"
 
 
 def _is_of_a_package(path: Path) -> bool:

@@ -266,11 +266,11 @@ class Injector:
             wrapped = wire.combined("!serverShutdown", event)
             payload = wrapped if connection.held.is_combined else event
             connection.write_raw([wire.frame(wire.TEXT, payload)])
-        told = list(self._hub.connections)
+        connections = list(self._hub.connections)
 
         def close() -> None:
             # A client that connected after the announcement is on the new server.
-            for connection in told:
+            for connection in connections:
                 connection.close(1001, "going away")
                 self._hub.drop(connection)
 

@@ -126,7 +126,7 @@ class Generator:
         book = RandomBook(Random(seed), first.bid, first.ask)
         book.quote(first)
         book.changed_bids, book.changed_asks = {}, {}
-        book.told_id = book.update_id
+        book.sent_id = book.update_id
         return book
 
     def _symbol_frames(self, market: RandomSymbol, turn: int = 0) -> Iterator[Frame]:
@@ -231,9 +231,9 @@ class _Writer:
 
     def diff(self, at_ms: int) -> Iterator[Frame]:
         book = self._book
-        if book.update_id == book.told_id:
+        if book.update_id == book.sent_id:
             return
-        first_id, book.told_id = book.told_id + 1, book.update_id
+        first_id, book.sent_id = book.sent_id + 1, book.update_id
         bids, asks = self._levels(book.changed_bids), self._levels(book.changed_asks)
         book.changed_bids, book.changed_asks = {}, {}
         yield self._frame(

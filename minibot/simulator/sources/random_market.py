@@ -219,7 +219,7 @@ class RandomBook:
         self.changed_bids: dict[int, int] = {}
         self.changed_asks: dict[int, int] = {}
         self.update_id = FIRST_UPDATE_ID
-        self.told_id = FIRST_UPDATE_ID
+        self.sent_id = FIRST_UPDATE_ID
         self._touch = (bid, ask)
         self._fill(bid, ask)
 

@@ -240,7 +240,7 @@ class _Book:
     def __init__(self, body: Mapping[str, Any] | None) -> None:
         self.bids: dict[str, str] = {} if body is None else dict(body["bids"])
         self.asks: dict[str, str] = {} if body is None else dict(body["asks"])
-        self._told_bids, self._told_asks = dict(self.bids), dict(self.asks)
+        self._sent_bids, self._sent_asks = dict(self.bids), dict(self.asks)
         self._quote: Mapping[str, Any] | None = None
 
     def take_levels(self, payload: Mapping[str, Any]) -> None:
@@ -260,8 +260,8 @@ class _Book:
 
     def changes(self) -> tuple[list[list[str]], list[list[str]]]:
         """Return the changes of both sides since the last call."""
-        changed = _changes(self._told_bids, self.bids), _changes(self._told_asks, self.asks)
-        self._told_bids, self._told_asks = dict(self.bids), dict(self.asks)
+        changed = _changes(self._sent_bids, self.bids), _changes(self._sent_asks, self.asks)
+        self._sent_bids, self._sent_asks = dict(self.bids), dict(self.asks)
         return changed
 
 
@@ -277,7 +277,7 @@ class _Writer:
         self._symbol, self._stem = symbol, symbol.lower()
         self._skew_ms = skew_ms
         self._update_id = FIRST_UPDATE_ID
-        self._told_id = FIRST_UPDATE_ID
+        self._sent_id = FIRST_UPDATE_ID
         self._trade_id = 0
         self._book = None if body is None else _Book(body)
         self._diff_ms = 0
@@ -339,7 +339,7 @@ class _Writer:
         self._diff_ms = at_ms
         if not bids and not asks:
             return
-        first_id, self._told_id = self._told_id + 1, self._update_id
+        first_id, self._sent_id = self._sent_id + 1, self._update_id
         data = {
             "e": "depthUpdate",
             "E": at_ms + self._skew_ms,

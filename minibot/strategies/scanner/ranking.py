@@ -161,10 +161,10 @@ def ranked(
         base = _bounded(MIDDLE + sum(four))
         joined = _bounded(base + moved[number])
         social = _social(measured[name].social)
-        told = [*four, joined - base, social]
+        all_points = [*four, joined - base, social]
         components = {
             key: _text(each)
-            for key, each in zip((*COMPONENTS, "onchain", "social"), told, strict=True)
+            for key, each in zip((*COMPONENTS, "onchain", "social"), all_points, strict=True)
         }
         rows.append((joined + social, name, components))
     rows.sort(key=lambda row: (-row[0], row[1]))
@@ -191,11 +191,11 @@ def _points(factors: Sequence[Factors], weights: Sequence[int]) -> list[tuple[in
 
 
 def _weighed(columns: Sequence[Sequence[float]], weights: Sequence[int]) -> list[tuple[int, ...]]:
-    told = [
+    rows = [
         [hundredths(POINTS * weight / 100.0 * one) for one in column]
         for column, weight in zip(columns, weights, strict=True)
     ]
-    return list(zip(*told, strict=True))
+    return list(zip(*rows, strict=True))
 
 
 def _moved(

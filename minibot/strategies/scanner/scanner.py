@@ -211,8 +211,8 @@ class Scanner:
         """Take over what `state` described, under the same settings."""
         self.due_ts = state["due_ts"]
         self.regime = None if state["regime"] is None else regime_from(state["regime"])
-        told = state.get("ranked")
-        self._ranked = None if told is None else frozenset(told)
+        ranked = state.get("ranked")
+        self._ranked = None if ranked is None else frozenset(ranked)
         self._symbols = {}
         for symbol, one in state["symbols"].items():
             self._of(symbol).restore(one)
@@ -229,11 +229,11 @@ class Scanner:
 
     def _compared(self) -> list[tuple[str, _Scanned]]:
         """Return the symbols to rank, by name."""
-        told = self._ranked
+        ranked = self._ranked
         return sorted(
             (symbol, scanned)
             for symbol, scanned in self._symbols.items()
-            if told is None or symbol in told
+            if ranked is None or symbol in ranked
         )
 
     def _reads(self, bar: ClosedBar) -> bool:

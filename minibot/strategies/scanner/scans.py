@@ -16,7 +16,7 @@ from minibot.strategies.scanner.regime import Regime
 from minibot.strategies.scanner.scanner import Scan, Scanner
 from minibot.strategies.scanner.settings import BY_EVENT, ScannerSettings
 
-TOLD_MAX: Final = 400
+WRITTEN_MAX: Final = 400
 """Most ranked symbols in a `scan` event."""
 
 
@@ -50,9 +50,9 @@ class Scans:
 
     def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> list[Payload]:
         """Take a closed bar; return the events of a scan that was due before it."""
-        told = self._due(now, bar)
+        payloads = self._due(now, bar)
         self._scanner.take_bar(symbol, bar)
-        return told
+        return payloads
 
     def on_beat(self, now: int) -> list[Payload]:
         """Return the events of a scan that is due now; usually none."""
@@ -77,14 +77,14 @@ class Scans:
         moment = self._scanner.due(now, bar)
         if moment is None:
             return []
-        scan, told = self._scanner.scan(moment), list[Payload]()
+        scan, payloads = self._scanner.scan(moment), list[Payload]()
         if scan.regime != self._regime:
             self._regime = scan.regime
-            told.append(_regime_payload(scan.regime))
+            payloads.append(_regime_payload(scan.regime))
         if self._settings.mode != BY_EVENT or scan.order != self._order:
-            told.append(_scan_payload(scan, self._settings.interval))
+            payloads.append(_scan_payload(scan, self._settings.interval))
         self._rank(scan.order)
-        return told
+        return payloads
 
     def _rank(self, order: tuple[str, ...]) -> None:
         self._order = order
@@ -157,7 +157,7 @@ def _scan_payload(scan: Scan, interval: str) -> MarketScan:
         interval=interval,
         ranked=tuple(
             {"symbol": row.symbol, "score": row.score, "passes": row.is_opportunity}
-            for row in scored[:TOLD_MAX]
+            for row in scored[:WRITTEN_MAX]
         ),
         scored=len(scored),
         lacking=len(scan.rows) - len(scored),

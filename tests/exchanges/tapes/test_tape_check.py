@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minibot.exchanges.tapes.check import Check
-from minibot.exchanges.tapes.findings import TOLD_MAX
+from minibot.exchanges.tapes.findings import SHOWN_MAX
 from minibot.exchanges.tapes.lines import KRAKEN, Line, Missed, kind_of, missed_mark, tape_lines
 from minibot.exchanges.tapes.tape import DEMO_TAPE
 from tests.exchanges.kraken.kraken_recordings import V1_SYMBOLS
@@ -153,7 +153,7 @@ def test_each_kind_of_damage_is_found(change: Callable[[Lines], Lines], kind: st
     check = checked(lines)
 
     assert set(check.findings.counts) == {kind}
-    finding = check.findings.told[0]
+    finding = check.findings.shown[0]
     assert 1 <= finding.line <= len(lines)
     assert finding.at_ns == lines[finding.line - 1].at_ns
 
@@ -215,7 +215,7 @@ def test_tape_that_is_cut_short_is_told_with_its_last_line(tmp_path: Path, keep:
     check = Check()
     check.read(tape_lines(path))
 
-    (finding,) = check.findings.told
+    (finding,) = check.findings.shown
     assert finding.kind == "damaged"
     assert f"cut short after line {finding.line}." in finding.detail
     assert abs(finding.line / 4000 - keep) < 0.2
@@ -243,7 +243,7 @@ def test_flipped_digit_of_a_kraken_tape_is_a_wrong_checksum(shared_data: Path) -
     check = checked(lines)
 
     assert check.findings.counts == {"checksum": 1}
-    assert check.findings.told[0].line == at + 1
+    assert check.findings.shown[0].line == at + 1
     assert check.symbols["BTC/USD"].unchecked > 0
 
 
@@ -257,7 +257,7 @@ def test_many_findings_are_counted_and_the_first_are_told() -> None:
     check = checked(lines)
 
     assert check.findings.counts == {"frame": 500}
-    assert len(check.findings.told) == TOLD_MAX
+    assert len(check.findings.shown) == SHOWN_MAX
 
 
 def test_messages_of_both_venues_are_told_apart() -> None:
