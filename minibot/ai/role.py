@@ -126,7 +126,7 @@ class AiRole:
         self._intake.start()
         self._clerk.keeper.start()
         self._use_active_model()
-        self._tell_health()
+        self._report_health()
 
     def _use_active_model(self) -> None:
         """Start with the model that is active on disk; later changes come as `model_active`.
@@ -242,9 +242,9 @@ class AiRole:
         state = DEGRADED if self._clerk.is_off else READY
         is_due = context.clock.now_ms() - self._health_ts >= HEALTH_MARKET_MS
         if is_due or (state, self._clerk.detail()) != self._reported:
-            self._tell_health()
+            self._report_health()
 
-    def _tell_health(self) -> None:
+    def _report_health(self) -> None:
         """Write the AI's health: at each change, and every ten seconds of market time."""
         state = DEGRADED if self._clerk.is_off else READY
         detail = self._clerk.detail()

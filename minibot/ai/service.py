@@ -187,7 +187,7 @@ class AiService:
         self._outgoing.clear()
         self._touches.clear()
         for at in range(0, len(rows), _ROWS_PER_FRAME):
-            self.keeper.tell(rows[at : at + _ROWS_PER_FRAME])
+            self.keeper.send(rows[at : at + _ROWS_PER_FRAME])
 
     def _fresh(self, beat: Beat) -> list[str]:
         """Return the symbols with fresh data."""

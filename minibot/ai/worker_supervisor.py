@@ -130,7 +130,7 @@ class WorkerSupervisor:
 
     # --- to the worker ------------------------------------------------------------------------
 
-    def tell(self, rows: list[Row]) -> None:
+    def send(self, rows: list[Row]) -> None:
         """Send market rows; they are dropped, and counted, when the worker does not keep up."""
         if self.state != READY or self._child is None or not rows:
             return

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         faults,
         var_of(arguments),
         jobs=arguments.jobs,
-        tell=_show_result,
+        on_result=_show_result,
         on_own_disk=arguments.on_own_disk,
     )
     document = {

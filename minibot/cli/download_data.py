@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     share = config.exchange.weight_share_max_percent
     budget = WeightBudget(share, venue.limits.weight_per_minute)
     with locked(root):
-        patience = Patience(MachineClock(), _tell)
-        download = Download(root, venue, archive, rest, budget, patience, _tell)
+        patience = Patience(MachineClock(), _print_line)
+        download = Download(root, venue, archive, rest, budget, patience, _print_line)
         fetched = [download.fetch(each) for each in wanted]
     show(
         arguments,
@@ -127,7 +127,7 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     ]
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     say(text)
 
 

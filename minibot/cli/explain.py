@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _why_not(arguments, recorded)
     clock = Span.of(recorded, arguments.zone).clock
     explanation = _explain(Explainer(recorded, clock), arguments)
-    tell = explanation_lines if arguments.full else headline_lines
-    lines = tell(explanation, clock)
+    lines_of = explanation_lines if arguments.full else headline_lines
+    lines = lines_of(explanation, clock)
     if arguments.full:
         lines = [*(headline(story) for story in explanation.trades), *lines]
     show(arguments, explanation.to_json(), lines)

@@ -114,7 +114,7 @@ def recorder_of(
         list(_shards(symbols, config)),
         _rules(rest, symbols, exchange.rest_url),
         WallClock(),
-        _tell,
+        _print_line,
     )
 
 
@@ -232,5 +232,5 @@ def _lines(document: dict[str, Any], recorder: Recorder) -> list[str]:
     return [*lines, f"See: minibot tape check {shown_path(Path(document['folder']))}"]
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     say(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}")

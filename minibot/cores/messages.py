@@ -189,7 +189,7 @@ class ActionMessage(Message):
         message.reason_code = action.reason_code
         return message
 
-    def tells_headroom(self) -> bool:
+    def has_headroom(self) -> bool:
         """Return whether it carries the headroom of each limit."""
         return self.headroom() is not None
 
@@ -409,7 +409,7 @@ class FillMessage(Message):
         return self.fee_asset
 
 
-def tells_fee_in_base(symbol: str, base_asset: str) -> bool:
+def can_detect_fee_in_base(symbol: str, base_asset: str) -> bool:
     """Return whether `pays_in_base` can detect a fee in the base asset of a symbol.
 
     It cannot for TUSDT, whose name both begins and ends with its base asset T.

@@ -43,7 +43,7 @@ PAGES_A_WRITE: Final = 10
 # File ending of rows that have not passed their check; to the store such a file is no data.
 UNCHECKED: Final = ".unchecked"
 
-Tell = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Download:
         rest: The venue's REST; None leaves it out.
         budget: The request weight that REST may use.
         patience: Limits of retries and waits for a host.
-        tell: Takes one message for the operator for each file.
+        print_line: Takes one message for the operator for each file.
         pages_a_write: REST rows are stored after this many pages of a thousand.
     """
 
@@ -123,7 +123,7 @@ class Download:
         rest: Rest | None,
         budget: WeightBudget,
         patience: Patience,
-        tell: Tell,
+        print_line: PrintLine,
         *,
         pages_a_write: int = PAGES_A_WRITE,
     ) -> None:
@@ -138,7 +138,7 @@ class Download:
         self._budget = budget
         self._patience = patience
         self._clock = patience.clock
-        self._tell = tell
+        self._print_line = print_line
 
     def fetch(self, wanted: Wanted) -> Fetched:
         """Fetch all klines that are not stored yet; return the files and the spans still missing.
@@ -151,7 +151,7 @@ class Download:
         fetched = Fetched(wanted, series.folder)
         fetched.settled_ts = self._settled_ts(wanted.interval, self._clock.now_ms())
         for name in series.forget_changed():
-            self._tell(f"{name}: not what the manifest says, asked for again")
+            self._print_line(f"{name}: not what the manifest says, asked for again")
         if self._archive is not None and self._layout is not None:
             self._from_archive(self._archive, self._layout, series, wanted, fetched)
         if self._rest is not None:
@@ -209,7 +209,7 @@ class Download:
                 self._archive = None
             return False
         if published is None or received is None:
-            self._tell(f"{file.name}: not in the archive")
+            self._print_line(f"{file.name}: not in the archive")
             return None
         size, found = received
         if found != published:
@@ -246,7 +246,7 @@ class Download:
         fetched.files.append(stored.name)
         fetched.rows += stored.rows - had
         span = f"{clock_text(stored.first_ts)} .. {clock_text(stored.end_ts)}"
-        self._tell(f"{stored.name}: {stored.rows} rows, {span}, checksum {stored.checksum}")
+        self._print_line(f"{stored.name}: {stored.rows} rows, {span}, checksum {stored.checksum}")
 
     # --- REST ---------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class Download:
         def request() -> list[list[Any]]:
             wait_ms = self._budget.wait_ms(self._clock.now_ms(), weight)
             if wait_ms:
-                self._tell(f"request weight is used up: waiting {wait_ms / 1000:.0f} s")
+                self._print_line(f"request weight is used up: waiting {wait_ms / 1000:.0f} s")
                 self._clock.wait_ms(wait_ms)
             self._budget.sent(self._clock.now_ms(), weight)
             rows = rest.candle_rows(

@@ -58,12 +58,12 @@ class Patience:
 
     Args:
         clock: For times and waits.
-        tell: Takes a message for the operator, before each wait.
+        print_line: Takes a message for the operator, before each wait.
         attempts_max: Most attempts for one request.
     """
 
     clock: Clock
-    tell: Callable[[str], None]
+    print_line: Callable[[str], None]
     attempts_max: int = ATTEMPTS_MAX
 
     def ask(self, request: Callable[[], T]) -> T:
@@ -92,7 +92,7 @@ class Patience:
                 raise self._banned(error) from error
             wait_ms = max(wait_ms, error.retry_after_ms)
         is_long = error.kind in (TIMEOUT, UNREACHABLE) and silent_ms + wait_ms >= LOOK_AFTER_MS
-        self.tell(f"{error}; retrying in {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)
+        self.print_line(f"{error}; retrying in {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)
         self.clock.wait_ms(wait_ms)
 
     def _banned(self, error: RestError) -> Refusal:

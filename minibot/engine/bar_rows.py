@@ -177,7 +177,7 @@ class BarRows:
         if quiet is not None and quiet.is_lasting:
             self._pass(quiet, row)
         if self.row == row:
-            self._tell_row(row)
+            self._deliver_row(row)
             self.row = row + 1
         return not self._listener.is_stopped
 
@@ -219,7 +219,7 @@ class BarRows:
             tick_seq = seq + counts[place]
             if kind & HAS_MIXED:
                 self._passed(first, place, tick_seq, moved)
-                self._tell_bars(place)
+                self._deliver_bars(place)
                 return
             seq = tick_seq + unread[place]
             if kind & HAS_OWN:
@@ -233,7 +233,7 @@ class BarRows:
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, messages)
                     return
-                lockstep.tell(bar_input, seq, messages)
+                lockstep.pass_on(bar_input, seq, messages)
             seq += 1
             place += 1
         if block.first + place > first:
@@ -295,9 +295,9 @@ class BarRows:
     def _decided(self, place: i64, messages: list[Message]) -> None:
         """Deliver the strategy's messages on the own bar of the last skipped row."""
         self.seq += self._block.unread[place] + 1
-        self._lockstep.tell(self._bar_input, self.seq, messages)
+        self._lockstep.pass_on(self._bar_input, self.seq, messages)
         if not self._listener.is_stopped:
-            self._tell_beat(self._bar_input.ts)
+            self._deliver_beat(self._bar_input.ts)
 
     # --- one row at a time, among those of other symbols --------------------------------------
 
@@ -419,7 +419,7 @@ class BarRows:
         if kind & HAS_MIXED:
             self.seq = seq
             self.settle()
-            self._tell_closed(place)
+            self._deliver_closed(place)
             self._read_next()
             return True
         followed = False
@@ -433,7 +433,7 @@ class BarRows:
             if messages and not _is_hold(messages):
                 followed = True
                 self.settle()
-            lockstep.tell(bar_input, seq, messages)
+            lockstep.pass_on(bar_input, seq, messages)
             if followed and self._listener.is_stopped:
                 self.seq = seq
                 return True
@@ -493,21 +493,21 @@ class BarRows:
         exact.bid_qty = exact.ask_qty = int_at(block.qty_units, at)
         self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
-    def tell_shown(self, shown: Shown, seq: int) -> None:
+    def deliver_shown(self, shown: Shown, seq: int) -> None:
         """Deliver a tick of the next row as a line."""
         self.seq = seq - 1
-        self._tell(shown)
+        self._deliver_tick(shown)
 
-    def tell_closed(self, seq: int) -> None:
+    def deliver_closed(self, seq: int) -> None:
         """Deliver the bars that close with the next row, after line `seq` and after its ticks."""
         self.row += 1
         self.seq = seq
-        self._tell_closed(self._place)
+        self._deliver_closed(self._place)
         self._read_next()
 
     # --- rows delivered tick by tick ----------------------------------------------------------
 
-    def _tell_row(self, row: int) -> None:
+    def _deliver_row(self, row: int) -> None:
         """Deliver the ticks of a row one by one, then the bars that close with it."""
         listener, intrabar = self._listener, self._intrabar
         listener.on_row(row)
@@ -515,12 +515,12 @@ class BarRows:
         intrabar.resume(self._at, int_at(self._block.qty_units, CELL * place))
         for shown in intrabar.ticks(self._block.candle(row), self._watch):
             listener.on_shown(shown)
-            self._tell(shown)
+            self._deliver_tick(shown)
             if listener.is_stopped:
                 return
-        self._tell_bars(place)
+        self._deliver_bars(place)
 
-    def _tell(self, shown: Shown) -> None:
+    def _deliver_tick(self, shown: Shown) -> None:
         bid, ask, qty, at = shown.bid, shown.ask, shown.qty, shown.at
         tick, exact = self._tick, self._exact
         self.seq += 1
@@ -536,13 +536,13 @@ class BarRows:
         exact.bid_qty = exact.ask_qty = qty
         self._lockstep.process(tick, self.seq)
 
-    def _tell_bars(self, place: i64) -> None:
+    def _deliver_bars(self, place: i64) -> None:
         """Deliver the bars that close with a row of the block, and the beat after them."""
-        self._tell_closed(place)
+        self._deliver_closed(place)
         if not self._listener.is_stopped:
-            self._tell_beat(int_at(self._block.open_ts, CELL * place) + self._length_ms)
+            self._deliver_beat(int_at(self._block.open_ts, CELL * place) + self._length_ms)
 
-    def _tell_closed(self, place: i64) -> None:
+    def _deliver_closed(self, place: i64) -> None:
         """Deliver the bars that close with a row of the block."""
         block, market = self._block, self._market
         row, at = block.first + place, CELL * place
@@ -565,7 +565,7 @@ class BarRows:
                 if self._listener.is_stopped:
                     return
 
-    def _tell_beat(self, ts: int) -> None:
+    def _deliver_beat(self, ts: int) -> None:
         self.seq += 1
         self.beats += 1
         beat = Event(ts, place_id(self.seq), MARKET_ROLE, self._run_id, NO_CMDLINE, BEAT)

@@ -108,10 +108,10 @@ class Lockstep:
             seq: The number of its line, were it written.
         """
         messages = self.answer(item, seq)
-        self.tell(item.scaled if isinstance(item, ShownTick) else item, seq, messages)
+        self.pass_on(item.scaled if isinstance(item, ShownTick) else item, seq, messages)
 
     def answer(self, item: Event | ShownTick | BarInput, seq: int) -> list[Message] | None:
-        """Pass a root event to the strategy; return its messages. `tell` passes it to the others.
+        """Pass a root event to the strategy; return its messages. `pass_on` serves the others.
 
         Args:
             item: The input, as in `process`.
@@ -122,7 +122,7 @@ class Lockstep:
             table.ts = ts
         return strategy.core.process(item, seq, table.ts + strategy.delay_ms)
 
-    def tell(
+    def pass_on(
         self, item: Event | ScaledTick | BarInput, seq: int, messages: list[Message] | None
     ) -> None:
         """Pass a root event to all cores but the strategy, then deliver all that follows.
@@ -143,7 +143,7 @@ class Lockstep:
         if messages:
             self._deliver(messages)
 
-    def quiet_range(self, symbol: str, tells_bars: bool = False) -> QuietRange | None:
+    def quiet_range(self, symbol: str, delivers_bars: bool = False) -> QuietRange | None:
         """Return the range of touches in which only the strategy needs each tick of a symbol.
 
         For None, pass each tick to `process`. Of several ticks in a row within the range, pass each
@@ -151,14 +151,14 @@ class Lockstep:
 
         Args:
             symbol: The market.
-            tells_bars: Whether bars and beats are delivered at their time; see `Core.quiet_ticks`.
+            delivers_bars: Whether bars and beats come at their time; see `Core.quiet_ticks`.
         """
         quiet: QuietRange | None = None
         now = self._table.ts
         for port in self._others:
             at = now + port.delay_ms
             core = port.core
-            found = core.quiet_ticks(symbol, at) if tells_bars else core.quiet_range(symbol, at)
+            found = core.quiet_ticks(symbol, at) if delivers_bars else core.quiet_range(symbol, at)
             if found is None:
                 return None
             if found is ANY_TOUCH:

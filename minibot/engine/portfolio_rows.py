@@ -161,7 +161,7 @@ class PortfolioRows:
                 loud = self._stir(loud, end_ts)
         if loud or self._heads or self._marks:
             self._passed = PassedTicks(self._times(end_ts), rows, self._quiet)
-            self._tell_ticks(loud, end_ts)
+            self._deliver_ticks(loud, end_ts)
             if self._listener.is_stopped:
                 self._cut(base)
                 return False
@@ -222,7 +222,7 @@ class PortfolioRows:
 
     def _quiet_range(self, number: int) -> QuietRange | None:
         """Return the range in which ticks of a symbol change no more than equity, if any."""
-        return self._lockstep.quiet_range(self._symbols[number], tells_bars=True)
+        return self._lockstep.quiet_range(self._symbols[number], delivers_bars=True)
 
     def _stir(self, numbers: list[int], end_ts: int) -> list[int]:
         """Return the symbols that reach a level in their next row; skip the others.
@@ -312,7 +312,7 @@ class PortfolioRows:
         begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
         return begin_ts + lag, begin_ts + length // 4, begin_ts + length // 2, end_ts - 1 - lag
 
-    def _tell_ticks(self, loud: list[int], end_ts: int) -> None:
+    def _deliver_ticks(self, loud: list[int], end_ts: int) -> None:
         """Deliver the ticks of rows one by one, up to the end of the step."""
         heads, listener = self._heads, self._listener
         for number in loud:
@@ -326,7 +326,7 @@ class PortfolioRows:
                     return
             if not self._mark_until((at, number)):
                 return
-            self._tell(number, shown)
+            self._deliver_tick(number, shown)
             if listener.is_stopped:
                 return
             # Fetched at once: the next tick depends on the levels and orders of this moment.
@@ -367,7 +367,7 @@ class PortfolioRows:
         self._fresh.add(number)
         heappush(self._heads, (shown.at, number, shown, others))
 
-    def _tell(self, number: int, shown: Shown) -> None:
+    def _deliver_tick(self, number: int, shown: Shown) -> None:
         """Deliver a tick with the line number of its place among the skipped ones."""
         key, delivered = (shown.at, number), self._delivered
         self._open_until(key)
@@ -379,7 +379,7 @@ class PortfolioRows:
         delivered.append(key)
         self.ticks += 1
         seq = self.seq + len(delivered) + self._passed.before(key)
-        self.rows[number].tell_shown(shown, seq)
+        self.rows[number].deliver_shown(shown, seq)
 
     def _open_until(self, key: Key) -> None:
         """Pass the skipped bars that open before a tick to the listener."""
@@ -400,13 +400,13 @@ class PortfolioRows:
                 tick = self.rows[other].ticks_in_row()[count - 1]
                 self.rows[other].show_tick(tick, self._times(end_ts)[tick])
         before = self.seq + len(self._delivered) + self._passed.before(key)
-        rows.tell_closed(before)
+        rows.deliver_closed(before)
         self._delivered += [key] * (rows.seq - before)
         if self._listener.is_stopped:
             return
         if self._ends[number] > self._beat_ts:
             self._delivered.append(key)
-            self._tell_beat(self._ends[number], rows.seq + 1)
+            self._deliver_beat(self._ends[number], rows.seq + 1)
         opens = self._opens[number] = rows.opens_ts
         if opens < end_ts:
             if opens + self._length_ms == end_ts:
@@ -460,35 +460,35 @@ class PortfolioRows:
                 if closing:
                     tick_seq += bisect_left(closing, number)
                 if number in kept:
-                    rows.tell_closed(self.seq)
+                    rows.deliver_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0
                 elif end_ts <= self._beat_ts:  # No message followed that could stop the run.
                     self.seq = rows.seq
                     opens[number] = rows.opens_ts
                     continue
-            elif number in late and not self._tells_due(number, end_ts):
+            elif number in late and not self._delivers_due(number, end_ts):
                 if listener.is_stopped:
                     return
                 continue
             else:
-                rows.tell_closed(self.seq)
+                rows.deliver_closed(self.seq)
             self.seq = rows.seq
             if listener.is_stopped:
                 return
             if end_ts > self._beat_ts:
                 self.seq += 1
-                self._tell_beat(end_ts, self.seq)
+                self._deliver_beat(end_ts, self.seq)
                 if listener.is_stopped:
                     return
             opens[number] = rows.opens_ts
 
-    def _tells_due(self, number: int, end_ts: int) -> bool:
+    def _delivers_due(self, number: int, end_ts: int) -> bool:
         """Deliver a symbol's ticks at the very end of its row; return whether none comes later."""
         heads = self._heads
         while heads and heads[0][:2] == (end_ts, number):
             _, _, shown, others = heads[0]
-            self._tell(number, shown)
+            self._deliver_tick(number, shown)
             self.seq += 1
             self._delivered = []
             if self._listener.is_stopped:
@@ -500,7 +500,7 @@ class PortfolioRows:
             heapreplace(heads, (following.at, number, following, others))
         return False
 
-    def _tell_beat(self, ts: int, seq: int) -> None:
+    def _deliver_beat(self, ts: int, seq: int) -> None:
         self._beat_ts = ts
         self.beats += 1
         beat = Event(ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, BEAT)

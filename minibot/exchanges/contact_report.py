@@ -46,7 +46,7 @@ class Report:
     delays_ms: list[int] = field(default_factory=list)
     _seen: dict[tuple[str, str, str], tuple[Difference, int]] = field(default_factory=dict)
 
-    def tell(self, where: str, difference: Difference) -> None:
+    def add(self, where: str, difference: Difference) -> None:
         """Note a difference; repeated ones at the same place are counted."""
         key = (where, difference.kind, difference.path)
         first, count = self._seen.get(key, (difference, 0))

@@ -87,17 +87,17 @@ def run_faults(
     var: Var,
     *,
     jobs: int = 1,
-    tell: Callable[[Result], None],
+    on_result: Callable[[Result], None],
     on_own_disk: bool = False,
 ) -> list[Result]:
     """Run faults, `jobs` at a time, each in its own lab; return their results in the given order.
 
-    `tell` gets each result as soon as that drill has ended, on the drill's thread.
+    `on_result` gets each result as soon as that drill has ended, on the drill's thread.
     """
 
     def one(fault: Fault) -> Result:
         result = run_fault(fault, var, on_own_disk=on_own_disk)
-        tell(result)
+        on_result(result)
         return result
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:

@@ -314,7 +314,7 @@ class Feed:
         """Write the rules of symbols at the start and whenever they change."""
         for given in instruments:
             instrument = given
-            if not self.config.tells_order_counts:
+            if not self.config.writes_order_counts:
                 instrument = without_order_counts(given)
             if self.config.depth_venue:
                 instrument = replace(instrument, venue=self.config.depth_venue)
@@ -339,13 +339,13 @@ class Feed:
         feed = self.symbols[symbol]
         self._emit(feed.on_snapshot(snapshot, now_ms), now_ms)
         if not feed.depth.is_valid:
-            self._tell_no_book(feed, now_ms, "no usable depth snapshot so far")
+            self._report_no_book(feed, now_ms, "no usable depth snapshot so far")
 
     def on_snapshot_failed(self, symbol: str, now_ms: int, why: str) -> None:
         """Note that a requested depth snapshot was not available."""
         feed = self.symbols[symbol]
         feed.depth.on_failure(now_ms)
-        self._tell_no_book(feed, now_ms, why)
+        self._report_no_book(feed, now_ms, why)
 
     def on_candles(self, wanted: HoleWanted, candles: list[Candle] | None, now_ms: int) -> None:
         """Take the klines of a hole; None when the request failed."""
@@ -354,7 +354,7 @@ class Feed:
         feed = self.symbols[wanted.symbol]
         self._emit(feed.fill(wanted.interval, wanted.hole, candles, now_ms), now_ms)
 
-    def _tell_no_book(self, feed: SymbolFeed, now_ms: int, why: str) -> None:
+    def _report_no_book(self, feed: SymbolFeed, now_ms: int, why: str) -> None:
         if (
             feed.depth.failures == SNAPSHOT_FAILURES_REPORTED
             and feed.symbol not in self._no_depth_reported

@@ -100,7 +100,7 @@ class Recorder:
         shards: At least one.
         rules: The rules of the symbols in the venue's words, first in every part.
         clock: The wall clock.
-        tell: Takes a message for the operator when something has happened.
+        print_line: Takes a message for the operator when something has happened.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Recorder:
         shards: Sequence[Shard],
         rules: bytes,
         clock: WallClock,
-        tell: Callable[[str], None],
+        print_line: Callable[[str], None],
     ) -> None:
         self.config = config
         self._snapshot = venue.limits.snapshot(venue.limits.levels_deep)
@@ -127,7 +127,7 @@ class Recorder:
         self.unreadable = 0
         self._rules = rules
         self._clock = clock
-        self._tell = tell
+        self._print_line = print_line
         self._inbox: Inbox[FromReader | Answer] = Inbox()
         budget = WeightBudget(config.weight_share_max_percent, venue.limits.weight_per_minute)
         pace = ElapsedClock(clock, clock.machine_ns)
@@ -162,11 +162,11 @@ class Recorder:
         """Go on after an earlier recorder; the time between is marked as missed."""
         saved = self.recording.saved()
         for path, lines, _ in saved:
-            self._tell(f"{path.name}: saved {lines} lines that a crash had left open")
+            self._print_line(f"{path.name}: saved {lines} lines that a crash had left open")
         last_ns = max((at_ns for *_, at_ns in saved), default=0) or self.recording.last_ns()
         self._new_part()
         everyone = tuple(symbol for shard in self.shards for symbol in shard.symbols)
-        self._tell(f"recording {len(everyone)} symbols into {self.recording.folder}")
+        self._print_line(f"recording {len(everyone)} symbols into {self.recording.folder}")
         now_ns = self._clock.now_ns()
         for shard in self.shards:
             shard.last_ns = now_ns  # A host that never answers is silent from here on.
@@ -197,7 +197,7 @@ class Recorder:
                 self._mark(Missed(shard.last_ns, now_ns, shard.symbols, "the machine slept"))
                 shard.last_ns = now_ns
                 self._give_up(shard)
-        self._tell("the machine slept; every stream is asked for anew")
+        self._print_line("the machine slept; every stream is asked for anew")
 
     def _on_clock(self, now_ms: int) -> None:
         for shard in self.shards:
@@ -275,7 +275,7 @@ class Recorder:
     def _mark_lost(self, shard: Shard, now_ns: int) -> None:
         if shard.lost_why:
             self._mark(Missed(shard.last_ns, now_ns, shard.symbols, shard.lost_why))
-            self._tell(f"missed {(now_ns - shard.last_ns) / 10**9:.1f} s: {shard.lost_why}")
+            self._print_line(f"missed {(now_ns - shard.last_ns) / 10**9:.1f} s: {shard.lost_why}")
         shard.lost_why = ""
 
     def _on_lost(self, lost: Lost) -> None:
@@ -293,26 +293,26 @@ class Recorder:
         if shard.is_open:
             why = "nothing came any more" if shard.is_given_up else lost.why
             shard.lost_why = why
-            self._tell(f"connection lost: {why}")
+            self._print_line(f"connection lost: {why}")
         was_open = shard.is_open
         shard.promote()  # A successor on its way is the next attempt.
         if shard.reader is None:
             wait_ms = shard.backoff.next().wait_ms
             shard.due_ms = now_ms + wait_ms
             if not was_open:
-                self._tell_retry(shard, lost.why, wait_ms)
+                self._print_retry(shard, lost.why, wait_ms)
 
-    def _tell_retry(self, shard: Shard, why: str, wait_ms: int) -> None:
+    def _print_retry(self, shard: Shard, why: str, wait_ms: int) -> None:
         silent_ms = (self._clock.now_ns() - shard.last_ns) // NS_PER_MS
         look = f"; {LOOK}" if silent_ms >= LOOK_AFTER_MS else ""
-        self._tell(f"{why}; next attempt in {wait_ms / 1000:.1f} s{look}")
+        self._print_line(f"{why}; next attempt in {wait_ms / 1000:.1f} s{look}")
 
     def _hand_over(self, shard: Shard, now_ms: int) -> None:
         for at_ns, data in shard.held():
             self._keep(at_ns, data)
         shard.promote()
         shard.renew_at_ms = now_ms + self.config.renew_after_ms
-        self._tell("a new connection has taken over; nothing was missed")
+        self._print_line("a new connection has taken over; nothing was missed")
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -361,10 +361,12 @@ class Recorder:
 
     def _on_depth(self, symbol: str, answer: Answer) -> None:
         if is_refusal(answer.error):  # Such as of a symbol that is listed no longer.
-            self._tell(f"{symbol}: no depth ({answer.error}); asked for again in the next part")
+            self._print_line(
+                f"{symbol}: no depth ({answer.error}); asked for again in the next part"
+            )
             return
         if answer.error is not None:
-            self._tell(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
+            self._print_line(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
             self._retries.append((self._clock.now_ms() + RETRY_MS, symbol))
             return
         self.snapshots += 1
@@ -378,7 +380,7 @@ class Recorder:
         self._part = None  # Nothing is written into it any more, also if there is no next one.
         closed = self.recording.close()
         if closed is not None:
-            self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")
+            self._print_line(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")
         self._clock.settle()
         now_ns = self._clock.now_ns()
         self._part = self.recording.open(now_ns)

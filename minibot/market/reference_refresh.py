@@ -266,7 +266,7 @@ class ReferenceRefresh:
                 listing = listings.by_symbol.get(symbol)
                 if listing is not None and listing.instrument is not None:
                     if symbol not in self._feed.symbols:
-                        self._tell_gap(symbol, now_ms)
+                        self._report_gap(symbol, now_ms)
                     self._feed.follow(symbol, now_ms)
                     self._feed.on_instruments([listing.instrument], now_ms)
             self.take_rules(listings, list(self._feed.symbols))
@@ -281,7 +281,7 @@ class ReferenceRefresh:
         before = set() if self.universe is None else set(self.universe.traded)
         for symbol in resolution.traded:
             if symbol not in self._feed.symbols:
-                self._tell_gap(symbol, now_ms)
+                self._report_gap(symbol, now_ms)
         self._say(resolution, now_ms)
         self._follower.follow(resolution.traded)
         for symbol in traded:
@@ -292,7 +292,7 @@ class ReferenceRefresh:
             detail = f"in: {_list(traded - before)}; out: {_list(before - traded)}"
             self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)
 
-    def _tell_gap(self, symbol: str, now_ms: int) -> None:
+    def _report_gap(self, symbol: str, now_ms: int) -> None:
         """Write the gaps of a symbol that comes back: what was missed while it was not followed."""
         left_ms = self._left.pop(symbol, self._left_by)
         for stream in () if left_ms is None else (TRADE, QUOTE, DEPTH):

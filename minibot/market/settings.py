@@ -41,7 +41,7 @@ def feed_config(
         tick_stale_ms=exchange.tick_stale_market_ms,
         book_stale_ms=exchange.book_stale_market_ms,
         band_percent=exchange.price_band_percent,
-        tells_order_counts=bool(config.execution.order_counts),
+        writes_order_counts=bool(config.execution.order_counts),
         depth_venue=config.venue if market.book_depth else "",
     )
 

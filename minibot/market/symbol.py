@@ -74,7 +74,7 @@ class FeedConfig:
     tick_stale_ms: int = 5000
     book_stale_ms: int = 3000
     band_percent: int = 20
-    tells_order_counts: bool = False
+    writes_order_counts: bool = False
     depth_venue: str = ""
 
 

@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from minibot.accounting.order_rules import TRADING
-from minibot.cores.messages import tells_fee_in_base
+from minibot.cores.messages import can_detect_fee_in_base
 from minibot.events.model import Instrument, Universe
 from minibot.exchanges.units import not_negative
 from minibot.exchanges.venue_facts import Listing, Listings
@@ -180,7 +180,7 @@ def _why_not(config: UniverseConfig, listing: Listing, volumes: Mapping[str, str
     """Return the first reason that excludes a listed symbol; empty if it belongs."""
     if listing.base_asset in config.exclude or listing.symbol in config.exclude:
         return EXCLUDED
-    if config.is_fee_in_base and not tells_fee_in_base(listing.symbol, listing.base_asset):
+    if config.is_fee_in_base and not can_detect_fee_in_base(listing.symbol, listing.base_asset):
         return EXCLUDED
     if not listing.is_spot:
         return NOT_SPOT

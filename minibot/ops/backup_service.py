@@ -92,7 +92,7 @@ class BackupService:
         else:
             status["keep_failed"] = self._keep()
         status["took_ms"] = round((time.monotonic() - began_s) * 1000)
-        self._tell(status)
+        self._write_status(status)
         return status["failed"] is None
 
     def _keep(self) -> str | None:
@@ -104,7 +104,7 @@ class BackupService:
             return str(error)
         return None
 
-    def _tell(self, status: JsonObject) -> None:
+    def _write_status(self, status: JsonObject) -> None:
         path = self._var.backup_status
         try:
             ensure_folder(path.parent)

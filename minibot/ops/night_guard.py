@@ -189,7 +189,7 @@ class Guard:
         if progress is not None and progress.run_id != self._watch.run_id:
             print(f"guard: hears {progress.run_id}", file=sys.stderr, flush=True)
         for what, begins in self._watch.look(progress, now_s):
-            self._tell(what, begins)
+            self._alert(what, begins)
         if progress is not None:
             ended = progress.ended
             self._is_stopped = ended is not None and ended["kind"] == STOP_KIND
@@ -205,7 +205,7 @@ class Guard:
         """True if a run was heard of, did not STOP, and nothing stands still."""
         return bool(self._watch.run_id) and not self._watch.alarms and not self._is_stopped
 
-    def _tell(self, what: str, begins: bool) -> None:
+    def _alert(self, what: str, begins: bool) -> None:
         run_id, kind = self._watch.run_id, KINDS[what]
         if begins:
             level, title = CRITICAL, f"minibot {run_id}: {what}"

@@ -91,7 +91,7 @@ class Verdict(ActionMessage):
         self.left = left
         self.checks = Checklist()
 
-    def tells_headroom(self) -> bool:
+    def has_headroom(self) -> bool:
         """Return True: every action of risk states how much of each limit remains."""
         return True
 

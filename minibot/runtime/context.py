@@ -139,7 +139,8 @@ class RoleContext:
     Attributes:
         syncs_parts: Whether `sync_parts` may sync; not in the launcher, whose second thread does.
         is_flag_refused: True once `stop` could not raise the flag.
-        tell: Writes one line to standard error; the launcher's waits for the end of its live table.
+        print_line: Writes one line to standard error; in the launcher, once its live table has
+            ended.
     """
 
     def __init__(self, name: str, run_dir: Path, control: Control, heartbeat: Heartbeat) -> None:
@@ -180,7 +181,7 @@ class RoleContext:
         self._part_synced_ns = 0
         self.syncs_parts = True
         self.is_flag_refused = False
-        self.tell: Callable[[str], None] = to_stderr
+        self.print_line: Callable[[str], None] = to_stderr
         arm(self.var.stop, self.run_id, name)
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
         self._parts = {
@@ -327,10 +328,10 @@ class RoleContext:
             event = self.stop_event(record)
             self._stop_output.append([event])
         except (OSError, RunStop) as error:
-            self.tell(f"stop_journal could not be written: {error}")
+            self.print_line(f"stop_journal could not be written: {error}")
             code = CRASHED
         self.heartbeat.send(stopped=record.reason_code, detail=record.detail[:2000])
-        self.tell(f"STOP {record.reason_code}: {record.detail}")
+        self.print_line(f"STOP {record.reason_code}: {record.detail}")
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
 
@@ -361,7 +362,7 @@ class RoleContext:
                 return
             if is_last:
                 self.is_flag_refused = True
-                self.tell(f"STOP.flag could not be raised: {failure}")
+                self.print_line(f"STOP.flag could not be raised: {failure}")
 
     def _stop_ts(self) -> int:
         """Return market time, or the run's origin if the clock cannot be read.

@@ -312,7 +312,7 @@ class Shell:
         self._live.save_cursors()
         if not self._is_ahead:
             self._keep(self.processor.core, True)
-            self._tell_facts()  # The last heartbeat carries the final facts.
+            self._send_facts()  # The last heartbeat carries the final facts.
         if code == ORPHANED:
             return code
         self.context.close("STOPPED", **self._health_fields())
@@ -331,7 +331,7 @@ class Shell:
         if moment - self._housekept_ns < HOUSEKEEPING_NS:
             return
         self._housekept_ns = moment
-        self._tell_facts()
+        self._send_facts()
         self._waiter.renew()
         self.order.sync()
         if moment - self._hinted_ns >= HINTS_NS:
@@ -342,7 +342,7 @@ class Shell:
             self._keep(self.processor.core, False)
         self._snapshot_when_due(moment)
 
-    def _tell_facts(self) -> None:
+    def _send_facts(self) -> None:
         """Give heartbeats the core's facts, and the time up to which it has processed inputs."""
         facts = {
             **self.processor.core.facts(),

@@ -347,7 +347,7 @@ class View:
         """Take a risk action."""
         self.risk_action = action.action
         self.risk_code = action.reason_code
-        if action.tells_headroom():
+        if action.has_headroom():
             self._last_action = action
 
     def take_plan(self, plan: PositionPlan) -> None:

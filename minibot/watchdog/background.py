@@ -81,7 +81,7 @@ class Background:
         except Exception as error:  # Without this thread nothing is merged: the run ends.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
-                self._context.tell(traceback.format_exc().rstrip())
+                self._context.print_line(traceback.format_exc().rstrip())
                 record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, f"merge: {error!r}")
             self.failure = record
 

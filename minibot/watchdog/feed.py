@@ -74,7 +74,7 @@ class LiveFeed:
             self._latest = canonical.encode(status) + b"\n"
             self._wake.set()
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Have one line written to standard error; if a table is drawn there, once it has ended.
 
         A line between two drawings would push the table down and leave its head standing above.

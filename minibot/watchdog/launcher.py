@@ -390,7 +390,7 @@ class _Launch:
         context = RoleContext(WATCHDOG_ROLE, run_dir, Control(), SilentHeartbeat(WATCHDOG_ROLE))
         context.clock.never_read()  # The launcher itself writes the file.
         context.syncs_parts = False  # The second thread syncs; this one may not wait.
-        context.tell = self.feed.tell
+        context.print_line = self.feed.print_line
         control = context.open_output("control")
         control.append_roots([(opening, context.clock.now_ms())])
         supervisor = Supervisor(
@@ -523,7 +523,7 @@ class _Launch:
 
         Nothing is written below its former path: that is another folder now.
         """
-        self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
+        self.feed.print_line(f"STOP {record.reason_code}: {record.detail}")
         self.feed.end(parts.loop.status(record), is_lost=True)
         context = parts.context
         settled = settle_lost(self.held, context, parts.background, record)
@@ -556,7 +556,7 @@ class _Launch:
             lambda: context.health("STOPPED"),
             lambda: context.sync_parts(now=True),
             # Before the last metrics, which count the stops of all runs, this one included.
-            lambda: copy_stops(self.var, context.codec, self.feed.tell),
+            lambda: copy_stops(self.var, context.codec, self.feed.print_line),
             background.finish,
             context.close_outputs,
         ]
@@ -566,7 +566,7 @@ class _Launch:
             try:
                 step()
             except (RunStop, OSError) as error:
-                self.feed.tell(f"the end of the run could not be written: {error}")
+                self.feed.print_line(f"the end of the run could not be written: {error}")
                 if record.kind == END_KIND:
                     record = stop_record(WATCHDOG_ROLE, error) or StopRecord(
                         WATCHDOG_ROLE, IO_EIO, str(error)
@@ -616,13 +616,15 @@ class _Launch:
         except (MinibotError, OSError, MemoryError) as error:
             # A start signs no older seal: the run may have been changed meanwhile, seal and all.
             why = str(error) or NO_MEMORY
-            self.feed.tell(f"the run is sealed and stays unsigned, which verify reports: {why}")
+            self.feed.print_line(
+                f"the run is sealed and stays unsigned, which verify reports: {why}"
+            )
         for why in differences:
-            self.feed.tell(f"sealed with what is left: {why}")
+            self.feed.print_line(f"sealed with what is left: {why}")
         return ""
 
     def _left_unsealed(self, why: str) -> str:
-        self.feed.tell(f"the run could not be sealed: {why}; the next start does")
+        self.feed.print_line(f"the run could not be sealed: {why}; the next start does")
         return f"{why}; the next start seals it"
 
     def _recover_after(

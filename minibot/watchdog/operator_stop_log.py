@@ -41,7 +41,7 @@ from minibot.runtime.stop import (
     standing_flags,
 )
 
-Tell = Callable[[str], object]
+PrintLine = Callable[[str], object]
 """Function that shows a person one sentence."""
 
 
@@ -117,7 +117,7 @@ def _stop_in_parts(var: Var, run_id: str) -> JsonObject | None:
     return min(found, key=itemgetter(0))[1] if found else None
 
 
-def append_stop(var: Var, json: bytes, tell: Tell = warn) -> None:
+def append_stop(var: Var, json: bytes, print_line: PrintLine = warn) -> None:
     """Append one envelope, given as canonical JSON, unless its id is there already.
 
     A damaged journal may not cost this record: it is set aside, with a warning, and a new one
@@ -130,7 +130,7 @@ def append_stop(var: Var, json: bytes, tell: Tell = warn) -> None:
         _append(var, json)
     except IntegrityError as error:
         aside = _set_aside(var)
-        tell(f"{var.stop_journal} is damaged and set aside in {aside.name}: {error.detail}")
+        print_line(f"{var.stop_journal} is damaged and set aside in {aside.name}: {error.detail}")
         _append(var, json)
 
 
@@ -158,7 +158,7 @@ def _set_aside(var: Var) -> Path:
     return aside
 
 
-def copy_stops(var: Var, codec: Codec, tell: Tell = warn) -> None:
+def copy_stops(var: Var, codec: Codec, print_line: PrintLine = warn) -> None:
     """Append the records in all parts of the run's `stop_journal`; see `append_stop`.
 
     Raises:
@@ -169,7 +169,7 @@ def copy_stops(var: Var, codec: Codec, tell: Tell = warn) -> None:
         try:
             for json in _recorded(var, role):
                 codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
-                append_stop(var, json, tell)
+                append_stop(var, json, print_line)
         except RunStop as error:
             failed = failed or error
     if failed is not None:
@@ -177,7 +177,7 @@ def copy_stops(var: Var, codec: Codec, tell: Tell = warn) -> None:
 
 
 def copy_stops_unproven(
-    var: Var, contracts: Contracts, roles: Roles, run_id: str, tell: Tell = warn
+    var: Var, contracts: Contracts, roles: Roles, run_id: str, print_line: PrintLine = warn
 ) -> None:
     """Append the records of a run without a manifest; see `copy_stops`.
 
@@ -189,7 +189,7 @@ def copy_stops_unproven(
         for json in _recorded(var, role):
             with suppress(ValueError):  # Refused, with its reason, when it is copied.
                 known.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
-    copy_stops(var, Codec(contracts, roles, run_id, known), tell)
+    copy_stops(var, Codec(contracts, roles, run_id, known), print_line)
 
 
 def _recorded(var: Var, role: str) -> Iterator[bytes]:
@@ -202,7 +202,7 @@ def _recorded(var: Var, role: str) -> Iterator[bytes]:
             yield line.json
 
 
-def clear_flag(var: Var, who: str, why: str, tell: Tell = warn) -> str | None:
+def clear_flag(var: Var, who: str, why: str, print_line: PrintLine = warn) -> str | None:
     """Remove `STOP.flag` and record who and why; return the run that it had stopped, if known.
 
     The record comes first: removing a flag without one would continue silently. The STOP of a run
@@ -210,7 +210,7 @@ def clear_flag(var: Var, who: str, why: str, tell: Tell = warn) -> str | None:
     """
     beside = stop_beside(var)
     if beside is not None:
-        append_stop(var, canonical.encode(beside), tell)
+        append_stop(var, canonical.encode(beside), print_line)
     last = None
     with suppress(IntegrityError):  # Of a damaged journal; the flag itself may name the run.
         last = flagged_stop(var)
@@ -225,7 +225,7 @@ def clear_flag(var: Var, who: str, why: str, tell: Tell = warn) -> str | None:
         why=why,
         stopped_run=run_id,
     )
-    append_stop(var, _own_event(run_id, f"clear {wall_ms()}", payload), tell)
+    append_stop(var, _own_event(run_id, f"clear {wall_ms()}", payload), print_line)
     for flag in standing_flags(var):
         remove_flag(var, flag)
     return stopped

@@ -164,7 +164,7 @@ class SupervisionLoop:
         except Exception as error:  # The error ends the run, which would be unsupervised otherwise.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
-                self.feed.tell(traceback.format_exc().rstrip())
+                self.feed.print_line(traceback.format_exc().rstrip())
                 record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, repr(error))
             return record, False
 
@@ -285,7 +285,7 @@ class SupervisionLoop:
             if self.end.phase is Phase.RUNNING:
                 self.end.begin_by_operator("a signal to the launcher", name)
             else:
-                self.feed.tell(
+                self.feed.print_line(
                     f"{name}: the run was ending in order already; a second one kills it"
                 )
         return None

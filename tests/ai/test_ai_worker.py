@@ -146,7 +146,7 @@ def test_worker_passes_until_warm_then_recommends_by_baseline(bench: Callable[..
     one.until(lambda: one.keeper.state == READY, "ready")
     assert ask(one, 1).recommendation is None
 
-    one.keeper.tell(rows())
+    one.keeper.send(rows())
     answer = ask(one, 2)
 
     assert answer.recommendation is not None
@@ -158,7 +158,7 @@ def test_worker_recommends_by_its_model_and_goes_back_without(bench: Callable[..
     """A model is loaded inside the sandbox and named in every answer, like the baseline."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
-    one.keeper.tell(rows())
+    one.keeper.send(rows())
     one.keeper.expected = Expected(frozenset({"baseline-v1", "lgbm-x"}), "baseline-v1", 60_000)
     one.keeper.say({"t": "model", "id": "lgbm-x", "text": model_text()})
     answer = ask(one, 1)
@@ -178,7 +178,7 @@ def test_worker_refuses_a_bad_model_and_answers_by_baseline(bench: Callable[...,
     """A model that fails the structural check never reaches the native parser."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
-    one.keeper.tell(rows())
+    one.keeper.send(rows())
     one.keeper.say({"t": "model", "id": "lgbm-x", "text": "tree\nversion=v4\n"})
     answer = ask(one, 1)
     assert one.keeper.model_answer is not None
@@ -351,7 +351,7 @@ def test_rows_that_a_worker_does_not_take_are_dropped_not_waited_for(
     one = bench(misbehave="hang")
     one.until(lambda: one.keeper.state == READY, "ready")
     for _ in range(3000):
-        one.keeper.tell(rows()[:64])
+        one.keeper.send(rows()[:64])
         if one.keeper.counters["ai_rows_dropped"] > 0:
             break
     assert one.keeper.counters["ai_rows_dropped"] > 0

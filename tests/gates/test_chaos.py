@@ -56,7 +56,7 @@ def test_fault_in_a_real_run_ends_as_catalogued(name: str, tmp_path: Path) -> No
     var = Var(tmp_path / "var")
     var.root.mkdir(mode=0o700)
 
-    (result,) = run_faults(faults_named([name]), var, tell=lambda result: None)
+    (result,) = run_faults(faults_named([name]), var, on_result=lambda result: None)
 
     assert result.complaints == ()
     assert (result.verdict, result.observed) == (OK, result.expected)
@@ -239,7 +239,7 @@ def test_drill_that_hangs_on_its_own_disk_is_a_failed_fault(
     monkeypatch.setattr(chaos, "_private_mount", lambda: hanging)
     monkeypatch.setattr(chaos, "DISK_S_MAX", 0.1)
 
-    results = run_faults(faults_named(["disk_full"]), Var(tmp_path), tell=lambda result: None)
+    results = run_faults(faults_named(["disk_full"]), Var(tmp_path), on_result=lambda result: None)
 
     assert [result.verdict for result in results] == [FAILED]
     assert "timed out" in results[0].complaints[0]

@@ -29,7 +29,7 @@ COUNTS = {
 @pytest.mark.parametrize(("is_on", "told"), [(True, COUNTS), (False, {})])
 def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str, int]) -> None:
     """A feed whose profile lacks `execution.order_counts` tells rules as it did before."""
-    config = FeedConfig((SYMBOL,), ("1m",), 0, tells_order_counts=is_on)
+    config = FeedConfig((SYMBOL,), ("1m",), 0, writes_order_counts=is_on)
     feed = Feed(config, 0, BINANCE.dialect)
     rules = of_filters(
         SYMBOL,

@@ -110,7 +110,7 @@ def new_recorder(
     *lines: Iterator[Line],
     renew_ms: int = 80_000_000,
     rest: Rest | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    print_line: Callable[[str], None] = lambda _: None,
 ) -> tuple[Recorder, Clock]:
     """Return a recorder with a shard for each iterator of connections, and its clock."""
     clock = Clock()
@@ -120,7 +120,7 @@ def new_recorder(
     rules = b'{"symbols":[]}'
     recording = Recording(folder)
     rest = rest or Rest()
-    return Recorder(config, BINANCE, recording, rest, shards, rules, clock, tell), clock
+    return Recorder(config, BINANCE, recording, rest, shards, rules, clock, print_line), clock
 
 
 def streamed(folder: Path) -> list[bytes]:
@@ -239,7 +239,9 @@ def test_symbol_that_the_venue_lists_no_longer_is_asked_for_once_a_part(tmp_path
             raise RestError(REFUSED, "Invalid symbol.", status=400, code=-1121)
 
     told: list[str] = []
-    recorder, clock = new_recorder(tmp_path, iter([Line(3)]), rest=Refusing(), tell=told.append)
+    recorder, clock = new_recorder(
+        tmp_path, iter([Line(3)]), rest=Refusing(), print_line=told.append
+    )
 
     def is_ended() -> bool:
         if len(told) > 1:

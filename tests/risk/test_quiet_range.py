@@ -58,10 +58,10 @@ def drawn(chance: Random, quiet: QuietRange, ts: int) -> list[ScaledTick]:
     return ticks
 
 
-@pytest.mark.parametrize("tells_bars", [False, True])
+@pytest.mark.parametrize("delivers_bars", [False, True])
 @pytest.mark.parametrize("seed", range(12))
 def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
-    seed: int, tells_bars: bool
+    seed: int, delivers_bars: bool
 ) -> None:
     """A core told of the last tick alone is left as one told of each."""
     chance = Random(seed)
@@ -72,7 +72,7 @@ def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
         if number % 10 == 5:
             desk.bar("100", "101", "99", f"{100 + chance.gauss(0, 1):.2f}")
         each, last = deepcopy(desk.risk), deepcopy(desk.risk)
-        quiet = (each.quiet_ticks if tells_bars else each.quiet_range)(SYMBOL, desk.ts)
+        quiet = (each.quiet_ticks if delivers_bars else each.quiet_range)(SYMBOL, desk.ts)
         ticks = [] if quiet is None else drawn(chance, quiet, desk.ts)
         if not ticks:
             continue
@@ -85,8 +85,8 @@ def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
     assert tried > 10
 
 
-@pytest.mark.parametrize("tells_bars", [False, True])
-def test_range_of_what_is_held_ends_at_stop_and_target(tells_bars: bool) -> None:
+@pytest.mark.parametrize("delivers_bars", [False, True])
+def test_range_of_what_is_held_ends_at_stop_and_target(delivers_bars: bool) -> None:
     """Both are acted on at their own price, also far below the high of equity."""
     lots = [{"symbol": OTHER, "qty": "50", "price": "100", "ts": START - 1, "fill_id": "f"}]
     keys = {"risk__stop_bps": "100", "risk__take_profit_bps": "200"}
@@ -99,7 +99,7 @@ def test_range_of_what_is_held_ends_at_stop_and_target(tells_bars: bool) -> None
     desk.tick("100", "100")
     desk.tick("100", "100")
 
-    found = (desk.risk.quiet_ticks if tells_bars else desk.risk.quiet_range)(SYMBOL, desk.ts)
+    found = (desk.risk.quiet_ticks if delivers_bars else desk.risk.quiet_range)(SYMBOL, desk.ts)
 
     assert found is not None
     assert (found.above, found.below) == (99 * UNIT, 102 * UNIT)

@@ -102,7 +102,7 @@ def test_action_tells_the_headroom_that_its_event_has() -> None:
     (verdict,) = [message for message in messages if isinstance(message, Verdict)]
     payload = verdict.event(HASH).payload
     assert isinstance(payload, RiskAction)
-    assert verdict.tells_headroom()
+    assert verdict.has_headroom()
     assert verdict.headroom() == verdict.headroom() == payload.headroom
     assert (payload.headroom or {})["position_notional"] == "100000.00000000"
     assert isinstance(verdict.ref(), EventId)

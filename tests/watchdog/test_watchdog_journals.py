@@ -208,7 +208,7 @@ def test_error_of_the_merge_is_kept_and_told_by_no_terminal_of_its_own(
 ) -> None:
     """A frozen terminal would keep the thread, and supervision from learning of the error."""
     context, said = Stage(tmp_path / "var").context(), list[str]()
-    context.tell = said.append
+    context.print_line = said.append
     context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
     background = Background(context)
     monkeypatch.setattr(background._merger, "merge", lambda _: [][1])

@@ -1080,7 +1080,7 @@ def test_terminal_that_takes_nothing_keeps_supervision_from_nothing(
     lines = ["STOP", "gone", "last"]
 
     for line in lines:
-        feed.tell(line)
+        feed.print_line(line)
 
     assert said == []
     thawed.set()
@@ -1102,7 +1102,7 @@ def test_frozen_terminal_holds_the_end_for_a_moment_at_most(
     monkeypatch.setattr(feed_module, "LINES_S", 0.1)
     feed = LiveFeed(())
     feed.open()
-    feed.tell("STOP")
+    feed.print_line("STOP")
 
     feed.close()
 
@@ -1123,16 +1123,16 @@ def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal
     )
 
     feed.open()
-    feed.tell("before there is a table")
+    feed.print_line("before there is a table")
     wait_until(lambda: len(said) == 1, "the line is written")
     feed.start({})
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-    feed.tell("to a file")
+    feed.print_line("to a file")
     wait_until(lambda: len(said) == 2, "the line is written")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    feed.tell("STOP while the table stands")
+    feed.print_line("STOP while the table stands")
     feed.end({})
-    feed.tell("behind it")
+    feed.print_line("behind it")
     feed.close()
 
     assert said == [

@@ -269,7 +269,7 @@ class _Study:
             for sets, row in zip(fresh, results, strict=True):
                 self._known[sets] = _bare(row, job)
             for trial, sets in zip(asked, points, strict=True):
-                self._tell(trial, self._known[sets])
+                self._report(trial, self._known[sets])
                 rows.append(self._known[sets])
             count(len(asked))
         return rows
@@ -284,7 +284,7 @@ class _Study:
             for each in self._ranges
         )
 
-    def _tell(self, trial: Any, row: Row) -> None:
+    def _report(self, trial: Any, row: Row) -> None:
         value = self.value(row)
         if value is None:
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)

@@ -17,7 +17,7 @@ from minibot.cli.support.output import show
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import counted, date_clock, listed
 from minibot.runtime.paths import shown_path
-from minibot.simulator.server.guard import tell
+from minibot.simulator.server.guard import print_line
 from minibot.simulator.server.server import ExchangeServer
 from minibot.simulator.server.service import Settings, make_server, ready_line, serve, tls_context
 
@@ -59,13 +59,13 @@ def serve_market(arguments: argparse.Namespace) -> int:
                 server,
                 arguments.port,
                 tls=tls,
-                on_ready=lambda: _tell_ready(arguments, server),
+                on_ready=lambda: _show_ready(arguments, server),
                 beside=lambda: _report(server),
                 done=done,
             )
 
     asyncio.run(serving())
-    tell(_now(server))
+    print_line(_now(server))
     return 0
 
 
@@ -83,7 +83,7 @@ def _ending(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> Iterator[No
             signal.signal(number, handler)
 
 
-def _tell_ready(arguments: argparse.Namespace, server: ExchangeServer) -> None:
+def _show_ready(arguments: argparse.Namespace, server: ExchangeServer) -> None:
     document = {**ready_line(server), **_addresses(arguments, server)}
     show(arguments, document, list(_introduced(arguments, server)))
     sys.stdout.flush()
@@ -131,9 +131,9 @@ async def _report(server: ExchangeServer) -> None:
             await asyncio.wait_for(waiting, STATUS_S)
         if server.player.has_ended and not has_shown_end:
             has_shown_end = True
-            tell("the source has ended; connections stay open")
+            print_line("the source has ended; connections stay open")
         else:
-            tell(_now(server))
+            print_line(_now(server))
 
 
 def _now(server: ExchangeServer) -> str:

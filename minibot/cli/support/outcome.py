@@ -52,7 +52,7 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
     proving = Proving(outcome.run_dir if proof and os.path.exists(outcome.run_dir) else None)
     try:
         with _noted_interrupts() as interrupts:
-            code = _tell(outcome, proving, interrupts, as_json=as_json)
+            code = _show_end(outcome, proving, interrupts, as_json=as_json)
             sys.stdout.flush()
         return code
     except OSError as error:
@@ -96,7 +96,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _tell(outcome: Outcome, proving: Proving, interrupts: list[int], *, as_json: bool) -> int:
+def _show_end(outcome: Outcome, proving: Proving, interrupts: list[int], *, as_json: bool) -> int:
     """Print figures as soon as they are counted, then the verdicts when they are ready."""
     run_dir = outcome.run_dir
     night, trouble = _read(run_dir)

@@ -120,7 +120,7 @@ class FirstContact:
             server_ms = self._rest.server_time()
         except RestError as error:
             _heed(error)
-            self._tell(TIME, ANSWER, "(whole)", "serverTime", str(error), hinders=True)
+            self._report(TIME, ANSWER, "(whole)", "serverTime", str(error), hinders=True)
             return
         after = self._wall_ms()
         self.report.offsets_ms.append(server_ms - (before + after) // 2)
@@ -130,7 +130,7 @@ class FirstContact:
         offset_ms = self.report.offset_ms
         if abs(offset_ms) > self._skew_max_ms:
             allowed = f"at most {self._skew_max_ms} ms from ours"
-            self._tell(TIME, CLOCK, "serverTime", allowed, f"{offset_ms} ms", hinders=True)
+            self._report(TIME, CLOCK, "serverTime", allowed, f"{offset_ms} ms", hinders=True)
 
     # --- endpoints ----------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class FirstContact:
         try:
             status, headers, content = self._rest.answer(path, params)
         except RestError as error:
-            self._tell(path, ANSWER, "(whole)", "an answer", str(error), hinders=True)
+            self._report(path, ANSWER, "(whole)", "an answer", str(error), hinders=True)
             return
         self._look_at_headers(path, headers)
         row = {
@@ -161,12 +161,12 @@ class FirstContact:
             body = judge(path, status, headers, content)
         except RestError as error:
             _heed(error)
-            self._tell(path, ANSWER, "(whole)", "a good answer", str(error), hinders=True)
+            self._report(path, ANSWER, "(whole)", "a good answer", str(error), hinders=True)
             return
         self._compare(path, expected.ENDPOINTS[path], body)
         if body == []:
             # An empty list cannot be compared, so its shape remains unknown.
-            self._tell(path, ANSWER, "(rows)", "at least one", "none", hinders=False)
+            self._report(path, ANSWER, "(rows)", "at least one", "none", hinders=False)
         if path == EXCHANGE_INFO:
             self._look_at_rules(symbol, body)
 
@@ -174,10 +174,10 @@ class FirstContact:
         for name in WEIGHT_HEADERS:
             text = headers.get(name)
             if text is None or not text.isdigit():
-                self._tell(path, HEADER, name, "a whole number", str(text), hinders=True)
+                self._report(path, HEADER, name, "a whole number", str(text), hinders=True)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            self._tell(path, HEADER, "content-type", "application/json", kind, hinders=True)
+            self._report(path, HEADER, "content-type", "application/json", kind, hinders=True)
 
     def _weight_counted(
         self, path: str, params: Mapping[str, Any], before: int | None
@@ -198,7 +198,7 @@ class FirstContact:
             return counted
         again = self._counted(before)
         if again == counted:
-            self._tell(path, WEIGHT, "weight", str(documented), str(counted), hinders=False)
+            self._report(path, WEIGHT, "weight", str(documented), str(counted), hinders=False)
         return again
 
     def _counted(self, before: int | None) -> int | None:
@@ -210,14 +210,14 @@ class FirstContact:
         try:
             (instrument,) = parse_instruments(body, [symbol])
         except FrameInvalid as error:
-            self._tell(EXCHANGE_INFO, PARSER, symbol, "rules that can be used", str(error))
+            self._report(EXCHANGE_INFO, PARSER, symbol, "rules that can be used", str(error))
             return
         if instrument.status not in expected.STATUSES:
             words = ", ".join(sorted(expected.STATUSES))
-            self._tell(EXCHANGE_INFO, STATUS, symbol, words, instrument.status)
+            self._report(EXCHANGE_INFO, STATUS, symbol, words, instrument.status)
         infos = [item for item in body["symbols"] if item["symbol"] == symbol]
         if len(infos) > 1:
-            self._tell(EXCHANGE_INFO, PARSER, symbol, "one entry", str(len(infos)))
+            self._report(EXCHANGE_INFO, PARSER, symbol, "one entry", str(len(infos)))
         names = [str(item.get("filterType")) for item in infos[-1]["filters"]]  # As it was parsed.
         self.report.filters[symbol] = names
         self._look_at_limits(body)
@@ -232,7 +232,7 @@ class FirstContact:
             if given != [limit]:
                 name = f"{kind} per {count} {interval}"
                 found = ", ".join(map(str, given)) or "none"
-                self._tell(EXCHANGE_INFO, LIMIT, name, str(limit), found, hinders=False)
+                self._report(EXCHANGE_INFO, LIMIT, name, str(limit), found, hinders=False)
 
     def _look_at_error(self) -> None:
         """Request a symbol that does not exist: refusals have a shape too."""
@@ -243,15 +243,15 @@ class FirstContact:
             )
             body = orjson.loads(content)
         except (RestError, orjson.JSONDecodeError) as error:
-            self._tell(where, ANSWER, "(whole)", "a refusal in JSON", str(error), hinders=True)
+            self._report(where, ANSWER, "(whole)", "a refusal in JSON", str(error), hinders=True)
             return
         if status != 400:
-            self._tell(where, STATUS, "status", "400", str(status), hinders=True)
+            self._report(where, STATUS, "status", "400", str(status), hinders=True)
         self._compare(where, expected.ERROR, body)
         code = body.get("code") if isinstance(body, dict) else None
         if code != expected.UNKNOWN_SYMBOL_CODE:
             wanted = str(expected.UNKNOWN_SYMBOL_CODE)
-            self._tell(where, ANSWER, "code", wanted, str(code), hinders=True)
+            self._report(where, ANSWER, "code", wanted, str(code), hinders=True)
 
     # --- streams ------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class FirstContact:
                     return
                 if number == 1 and not self._counts:
                     raise
-                self._tell("streams", LOST, "(connection)", "open", str(error), hinders=True)
+                self._report("streams", LOST, "(connection)", "open", str(error), hinders=True)
             finally:
                 stream.close()
 
@@ -315,19 +315,21 @@ class FirstContact:
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            self._tell("streams", PARSER, "(frame)", "JSON", str(error), hinders=True)
+            self._report("streams", PARSER, "(frame)", "JSON", str(error), hinders=True)
             return None
 
     def _on_frame(self, body: Any, data: bytes) -> None:
         if not isinstance(body, dict) or not isinstance(body.get("stream"), str):
-            self._tell("streams", PARSER, "stream", "the wrapped form", data[:60].decode("latin-1"))
+            self._report(
+                "streams", PARSER, "stream", "the wrapped form", data[:60].decode("latin-1")
+            )
             return
         name = body["stream"]
         kind = name if name in expected.MARKET_STREAMS else name.partition("@")[2]
         shape = expected.STREAMS.get(kind, expected.MARKET_STREAMS.get(kind))
         if shape is None:
             if kind != "!serverShutdown" and name != "!serverShutdown":
-                self._tell("streams", "unknown", name, "", "a stream that was not asked for")
+                self._report("streams", "unknown", name, "", "a stream that was not asked for")
             return
         self._counts[name] += 1
         if self._counts[name] <= COMPARED_MAX:
@@ -346,7 +348,9 @@ class FirstContact:
         try:
             parse_frame(data)
         except FrameInvalid as error:
-            self._tell(f"stream {kind}", PARSER, "(frame)", "a frame that can be used", str(error))
+            self._report(
+                f"stream {kind}", PARSER, "(frame)", "a frame that can be used", str(error)
+            )
             return
         self._lines += 1
         self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, data))
@@ -357,7 +361,7 @@ class FirstContact:
                 body = self._rest.snapshot_body(symbol, SNAPSHOT_LEVELS)
             except RestError as error:
                 _heed(error)
-                self._tell(DEPTH, ANSWER, symbol, "a snapshot", str(error), hinders=True)
+                self._report(DEPTH, ANSWER, symbol, "a snapshot", str(error), hinders=True)
                 continue
             self._lines += 1
             message = depth_message(body, symbol)
@@ -366,31 +370,31 @@ class FirstContact:
     def _judge_streams(self) -> None:
         """Report unanswered requests, streams without messages, and whether the books fit."""
         if not self._is_answered:
-            self._tell("SUBSCRIBE", CONTROL, "(answer)", "an answer", "none")
+            self._report("SUBSCRIBE", CONTROL, "(answer)", "an answer", "none")
         for name in self._names():
             count = self._counts[name]
             self.report.streams[name] = {"messages": count}
             if not count:
-                self._tell(f"stream {name}", SILENT, "(messages)", "some", "none", hinders=True)
+                self._report(f"stream {name}", SILENT, "(messages)", "some", "none", hinders=True)
         for finding in self._check.findings.shown:
             where = f"book of {finding.symbol}" if finding.symbol else "books"
-            self._tell(where, BOOK, finding.kind, "", finding.detail, hinders=True)
+            self._report(where, BOOK, finding.kind, "", finding.detail, hinders=True)
         for symbol, check in self._check.symbols.items():
             self.report.books[symbol] = check.to_json()
             if not check.top.checks:
                 text = f"{check.diffs} updates, {check.quotes} quotes, {check.snapshots} snapshots"
-                self._tell(f"book of {symbol}", BOOK, "(comparisons)", "some", text, hinders=True)
+                self._report(f"book of {symbol}", BOOK, "(comparisons)", "some", text, hinders=True)
 
     # --- telling ------------------------------------------------------------------------------
 
     def _compare(self, where: str, shape: Any, body: Any) -> None:
         for difference in differences(shape, body):
-            self.report.tell(where, difference)
+            self.report.add(where, difference)
 
-    def _tell(
+    def _report(
         self, where: str, kind: str, path: str, wanted: str, found: str, *, hinders: bool = True
     ) -> None:
-        self.report.tell(where, Difference(kind, path, wanted, _bounded(found), hinders))
+        self.report.add(where, Difference(kind, path, wanted, _bounded(found), hinders))
 
 
 def _heed(error: RestError) -> None:

@@ -76,10 +76,10 @@ def departure_words(check: CheckRow) -> str:
 
     Empty for every other check.
     """
-    tell = _DEPARTURES.get(check["name"])
-    if tell is None or check["passed"] is not False:
+    words_of = _DEPARTURES.get(check["name"])
+    if words_of is None or check["passed"] is not False:
         return ""
-    return tell(str(check["value"]), str(check["threshold"]))
+    return words_of(str(check["value"]), str(check["threshold"]))
 
 
 def is_contradicted(check: CheckRow) -> bool:

@@ -35,8 +35,8 @@ def event_line(seq: int, event: Event) -> str:
 def event_text(event: Event) -> str:
     """Return the content of one event in words."""
     payload = event.payload.to_json()
-    tell = _TELLERS.get(event.type)
-    return plain(tell(payload) if tell is not None else _fields(payload))
+    line_of = _LINES.get(event.type)
+    return plain(line_of(payload) if line_of is not None else _fields(payload))
 
 
 def notes_of(event: Event) -> list[str]:
@@ -198,7 +198,7 @@ def _recommendation(p: JsonObject) -> str:
     return f"{p['symbol']} {text} by {p['model_id']}"
 
 
-_TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
+_LINES: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "market_tick": _tick,
     "bar": _bar,
     "book": _book,

@@ -31,7 +31,7 @@ from minibot.cores.core_profile import (
     ScannerSection,
     venue_name,
 )
-from minibot.cores.messages import tells_fee_in_base
+from minibot.cores.messages import can_detect_fee_in_base
 from minibot.cores.profile_keys import section_of
 from minibot.events.decimals import PLACES_MAX
 from minibot.events.intervals import INTERVAL_MS, MONTH, REGIME_INTERVAL, warmup_of
@@ -684,7 +684,7 @@ def _symbol_rule(venue: str) -> Rule:
             if not symbol.endswith(quote) or symbol == quote:
                 words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
                 yield violation([venue, "symbols"], symbols, words, origin)
-            elif is_in_base and not tells_fee_in_base(symbol, symbol.removesuffix(quote)):
+            elif is_in_base and not can_detect_fee_in_base(symbol, symbol.removesuffix(quote)):
                 words = (
                     f"{symbol}: allowed where execution.fee_asset is quote: its coin ends it too"
                 )

@@ -79,7 +79,7 @@ class PaperDesk:
         self._listen_key: str | None = None
         self._listen_keys = 0
         self._placed: list[int] = []
-        account.on_change = self._tell
+        account.on_change = self._notify
         chosen = frozenset({"symbol", "orderId", "origClientOrderId"})
         rows = frozenset({"symbol", "orderId", "startTime", "endTime", "limit"})
         cancel = chosen | {"newClientOrderId", "cancelRestrictions"}
@@ -392,7 +392,7 @@ class PaperDesk:
         self._listen_key = None
         return {}
 
-    def _tell(self, order: AccountOrder, fill: AccountFill | None) -> None:
+    def _notify(self, order: AccountOrder, fill: AccountFill | None) -> None:
         if fill is not None and not order.is_open and self._placed:
             self._placed.pop()  # A filled order no longer counts.
         if self._listen_key is None:

@@ -43,7 +43,7 @@ def is_own_host(host: str | None) -> bool:
     return (name if is_with_port else host).lower() in OWN_NAMES
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """Write one line with the time of day to standard error."""
     print(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}", file=sys.stderr, flush=True)
 

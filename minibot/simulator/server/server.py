@@ -30,7 +30,7 @@ from minibot.simulator.server.guard import (
     error_logger,
     guard_of,
     is_own_host,
-    tell,
+    print_line,
 )
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import AddressLimits
@@ -96,7 +96,7 @@ class ExchangeServer:
         app.router.add_get("/ws", self._raw)
         app.router.add_get("/ws/{streams:.*}", self._raw)
         app.router.add_route("*", "/api/v3/{name:.*}", self.desk.answer)
-        self.note: Note = tell
+        self.note: Note = print_line
         self.request_s_max = REQUEST_S_MAX
         self._runner = web.AppRunner(
             app,
