@@ -221,14 +221,14 @@ class SourceSection:
     api: Annotated[
         int | None,
         {"minimum": 2, "maximum": 2, "title": "2"},
-        "What its checks mean: 2 that minibot evaluates them; a run without it was recorded "
-        "before.",
+        "How its checks are read: 2 means that minibot evaluates them; a run without the key was "
+        "recorded earlier.",
     ] = field(default=None, metadata=OPTIONAL)
-    path: Annotated[str, string(title="a path"), "Where the file stood."]
+    path: Annotated[str, string(title="a path"), "Path of the file."]
     sha256: Annotated[
-        str, string(pattern="^[0-9a-f]{64}$", title="a sha256"), "Of the file's bytes."
+        str, string(pattern="^[0-9a-f]{64}$", title="a sha256"), "The sha256 of the file's bytes."
     ]
-    text: Annotated[str, string(title="text"), "The whole file."]
+    text: Annotated[str, string(title="text"), "The whole text of the file."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,28 +244,30 @@ class StrategySection:
     folder: Annotated[
         str,
         string(1, 1000, title="a folder"),
-        "Where own strategies stand, outside the package.",
+        "Folder of own strategies, outside the package.",
     ] = field(default="strategies", metadata=LATER)
     parameters: Annotated[
         JsonObject,
         PARAMETERS,
-        "Values of the parameters that the strategy itself declares; what is left out has its "
-        "default.",
+        "Values of the parameters that the strategy itself declares; those left out have their "
+        "defaults.",
     ] = field(default_factory=dict, metadata=LATER)
     source: Annotated[SourceSection | None, {"title": "nothing: minibot writes it"}] = field(
         default=None, metadata=holding(SourceSection)
     )
-    bar_interval: Annotated[str, INTERVAL, "Bars that give signals."]
-    trend_interval: Annotated[str, INTERVAL, "Bars that give the trend."]
-    rsi_period: Annotated[int, whole(2, 500), "Bars of the RSI."]
-    rsi_oversold: Annotated[str, PERCENT, "RSI under which a market counts as oversold."]
+    bar_interval: Annotated[str, INTERVAL, "Interval of the bars that give signals."]
+    trend_interval: Annotated[str, INTERVAL, "Interval of the bars that give the trend."]
+    rsi_period: Annotated[int, whole(2, 500), "Period of the RSI, in bars."]
+    rsi_oversold: Annotated[str, PERCENT, "RSI below which a market counts as oversold."]
     rsi_overbought: Annotated[str, PERCENT, "RSI above which a market counts as overbought."]
-    ema_fast: Annotated[int, whole(1, 1000), "Bars of the fast average."]
-    ema_slow: Annotated[int, whole(2, 2000), "Bars of the slow average."]
-    atr_period: Annotated[int, whole(2, 500), "Bars of the ATR."]
-    momentum_bps_min: Annotated[str, DECIMAL, "Least distance of the averages."]
-    reversion_bps_min: Annotated[str, DECIMAL, "Least distance from the average."]
-    spread_bps_max: Annotated[str, DECIMAL_POSITIVE, "Widest spread."]
+    ema_fast: Annotated[int, whole(1, 1000), "Period of the fast average, in bars."]
+    ema_slow: Annotated[int, whole(2, 2000), "Period of the slow average, in bars."]
+    atr_period: Annotated[int, whole(2, 500), "Period of the ATR, in bars."]
+    momentum_bps_min: Annotated[str, DECIMAL, "Least distance between the two averages."]
+    reversion_bps_min: Annotated[str, DECIMAL, "Least distance of the price from its average."]
+    spread_bps_max: Annotated[
+        str, DECIMAL_POSITIVE, "Widest spread at which a signal to trade is given."
+    ]
     touch_notional_min: Annotated[str, DECIMAL, "Least quote amount at the touch."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to decide on, market time."]
     score_min: Annotated[int, whole(0, 110), "Least score to trade."]
@@ -273,24 +275,24 @@ class StrategySection:
     horizon_ms: Annotated[
         int,
         whole(1000, 86_400_000),
-        "How long a signal is meant to hold, market time.",
+        "How long a position from a signal is meant to be held, market time.",
     ]
     cooldown_ms: Annotated[int, whole(0, 86_400_000), "Wait after a signal to trade, market time."]
-    cost_gate: Annotated[bool, "Hold when the expected move does not pay the costs."]
+    cost_gate: Annotated[bool, "Hold when the expected move does not cover the costs."]
     bars_from_ticks: Annotated[
         bool,
         "Build the strategy's bars from trades instead of taking live `bar` events.",
     ]
-    return_bars: Annotated[int, whole(1, 500), "Bars back against which the return is measured."]
+    return_bars: Annotated[int, whole(1, 500), "Number of bars over which the return is measured."]
     flow_touches: Annotated[
         int,
         whole(1, 10_000),
-        "Changes of the touch over which order flow is netted.",
+        "Number of changes of the touch over which order flow is netted.",
     ]
     cost_gate_atr_mult: Annotated[
         str,
         DECIMAL_POSITIVE,
-        "ATRs that a move is expected to make, for the cost gate.",
+        "Expected move in ATRs, for the cost gate.",
     ]
 
 
@@ -309,13 +311,13 @@ class ProtectionSection:
     method: Annotated[
         str,
         one_of("StoplossGuard", "CooldownPeriod", "MaxDrawdown", "LowProfitPairs", "LossesInRow"),
-        "StoplossGuard: trade_limit losing trades ended at their stop lock all, or with "
-        "only_per_pair their symbol. CooldownPeriod: each close locks its symbol. MaxDrawdown: at "
-        "least trade_limit trades with a drawdown above max_allowed_drawdown lock all. "
-        "LowProfitPairs: at least trade_limit trades of a symbol with a summed profit ratio below "
-        "required_profit lock it. LossesInRow, which freqtrade lacks: trade_limit losing trades "
-        "with no winning one between lock all, or with only_per_pair their symbol, and so does "
-        "each further loss until a trade wins.",
+        "StoplossGuard: trade_limit losing trades closed by their stop lock all symbols, or with "
+        "only_per_pair their own. CooldownPeriod: each close locks its symbol. MaxDrawdown: "
+        "trade_limit or more trades with a drawdown above max_allowed_drawdown lock all symbols. "
+        "LowProfitPairs: trade_limit or more trades of a symbol with a summed profit ratio below "
+        "required_profit lock it. LossesInRow (not in freqtrade): trade_limit losing trades "
+        "without a winning one between them lock all symbols, or with only_per_pair their own, "
+        "and so does each further loss until a trade wins.",
     ]
     lookback_period_candles: Annotated[
         int | None, whole(1, 100_000), "Look-back in bars of strategy.bar_interval."
@@ -337,26 +339,26 @@ class ProtectionSection:
     trade_limit: Annotated[
         int | None,
         whole(1, TRADES_KEPT),
-        f"Least number of trades; of all symbols the newest {TRADES_KEPT:,} count at most.",
+        f"Least number of trades; over all symbols at most the newest {TRADES_KEPT:,} count.",
     ] = field(default=None, metadata=OPTIONAL)
     required_profit: Annotated[
         str | None,
         DECIMAL_SIGNED,
-        "Profit ratio below which a stopped trade, or a symbol, counts; StoplossGuard without it: "
-        "0.",
+        "Profit ratio below which a stopped trade, or a symbol, counts; 0 for StoplossGuard "
+        "without the key.",
     ] = field(default=None, metadata=OPTIONAL)
     max_allowed_drawdown: Annotated[
-        str | None, DECIMAL_SIGNED, "Largest drawdown that locks nothing, as a ratio."
+        str | None, DECIMAL_SIGNED, "Drawdown above which all symbols are locked, as a ratio."
     ] = field(default=None, metadata=OPTIONAL)
     calculation_mode: Annotated[
         str | None,
         one_of("ratios", "equity"),
-        "MaxDrawdown. ratios, also without the key: of the summed profit ratios in the look-back. "
-        "equity: of equity as closed trades made it, relative to its highest value in the "
-        "look-back.",
+        "For MaxDrawdown. ratios (the default): the drawdown of the summed profit ratios in the "
+        "look-back. equity: the drawdown of equity after each closed trade, relative to its "
+        "highest value in the look-back.",
     ] = field(default=None, metadata=OPTIONAL)
     only_per_pair: Annotated[
-        bool | None, "Count and lock one symbol at a time; without the key: all."
+        bool | None, "Count and lock each symbol alone; without the key all together."
     ] = field(default=None, metadata=OPTIONAL)
 
 
@@ -371,14 +373,16 @@ class DrawdownTierSection:
     state: Annotated[
         str,
         one_of("REDUCING", HALTED_TIER),
-        "REDUCING: entries of entry_percent of their size at most. HALTED: no entries.",
+        "REDUCING: entries have at most entry_percent of their size. HALTED: no entries.",
     ]
-    drawdown_bps: Annotated[int, whole(1, 9_999), "Fall above which the tier begins."]
+    drawdown_bps: Annotated[int, whole(1, 9_999), "Drawdown above which the tier begins."]
     back_bps: Annotated[
-        int, whole(0, 9_998), "Fall at or below which it ends; less than drawdown_bps."
+        int, whole(0, 9_998), "Drawdown at or below which it ends; less than drawdown_bps."
     ]
     entry_percent: Annotated[
-        int | None, whole(1, 100), "REDUCING: share of an entry's size in ACTIVE that may enter."
+        int | None,
+        whole(1, 100),
+        "For REDUCING: percentage of an entry's usual size that is allowed.",
     ] = field(default=None, metadata=OPTIONAL)
 
 
@@ -390,20 +394,20 @@ class RiskSection:
     policy_version: Annotated[
         int | None,
         whole(1, 1),
-        "Version of config/risk_policy.v1.json, within whose bounds for this profile's name the "
-        "section has to be, however it was changed. Each risk_action then tells the version and "
-        "the sha256 of the section. Without the key nothing is bounded.",
+        "Version of config/risk_policy.v1.json. The section must stay within that policy's "
+        "bounds for this profile name, whatever changed it. Each risk_action then carries the "
+        "version and the sha256 of the section. Without the key: no bounds.",
     ] = field(default=None, metadata=OPTIONAL)
     order_notional: Annotated[
         str,
         DECIMAL_POSITIVE,
-        "Quote amount of one entry with sizing fixed; in another mode of no effect.",
+        "Quote amount of one entry with sizing fixed; unused in other modes.",
     ]
     position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
     positions_max: Annotated[
         int,
         whole(1, 1000),
-        "Positions open at a time; one worth less than the venue's least order does not count.",
+        "Open positions at a time; one worth less than the venue's minimum order does not count.",
     ]
     exposure_ratio_max_bps: Annotated[
         int,
@@ -444,40 +448,41 @@ class RiskSection:
     entry: Annotated[
         str | None,
         one_of("market", MAKER),
-        "How an entry buys. market, or without the key: at the market. maker: as a LIMIT_MAKER at "
-        "the best bid, which needs the three keys below. Its size is that of a purchase at the "
-        "ask; its cash stays reserved, and no other entry in the symbol is allowed beside it. A "
-        "halt, a lock, the announced end, a sale or a request to leave the symbol withdraws it.",
+        "How an entry buys. market (the default): a market order. maker: a LIMIT_MAKER at the "
+        "best bid, which needs the three keys below. Its size is that of a purchase at the ask; "
+        "its cash stays reserved, and no other entry in the symbol is allowed meanwhile. A halt, "
+        "a lock, the announced end, a sale or a request to leave the symbol cancels it.",
     ] = field(default=None, metadata=OPTIONAL)
     maker_patience_market_ms: Annotated[
         int | None,
         whole(100, 3_600_000),
-        "For entry maker: how long a quote waits before it follows a best bid that has moved away. "
-        "The entry lasts at most (maker_requotes + 1) times as long.",
+        "For entry maker: how long a quote waits before it follows a best bid that has moved "
+        "away. The entry lasts at most (maker_requotes + 1) times this long.",
     ] = field(default=None, metadata=OPTIONAL)
     maker_requotes: Annotated[
         int | None,
         whole(0, 20),
-        "For entry maker: how often an entry is quoted anew. A quote that would have traded at "
-        "once, or was rejected, is one of them.",
+        "For entry maker: how often an entry is quoted again. A quote that would have traded at "
+        "once, or was rejected, counts too.",
     ] = field(default=None, metadata=OPTIONAL)
     maker_end: Annotated[
         str | None,
         one_of("give_up", TAKE),
-        "For entry maker: what becomes of what is unfilled in the end. give_up: it is not bought; "
-        "what was bought stays, with its exits. take: it is bought at the market.",
+        "For entry maker: what happens to the unfilled rest at the end. give_up: it is not "
+        "bought; what was bought stays, with its exits. take: it is bought at the market.",
     ] = field(default=None, metadata=OPTIONAL)
     limit_entries_max: Annotated[
         int | None,
         whole(2, 50),
-        "How many purchases of a symbol may rest at limits of its strategy; each reserves its cash "
-        "and its room in every limit. Absent: one order of a symbol at a time, as without limits.",
+        "How many purchases of a symbol may rest at limit prices of its strategy; each reserves "
+        "its cash and counts against every limit. Without the key: one order per symbol at a "
+        "time.",
     ] = field(default=None, metadata=OPTIONAL)
     stop_atr_mult: Annotated[
-        str | None, MULTIPLE, "Distance of the stop in ATRs, or null for no stop."
+        str | None, MULTIPLE, "Distance of the stop in ATRs; null for no stop."
     ]
     take_profit_atr_mult: Annotated[
-        str | None, MULTIPLE, "Distance of the target in ATRs, or null for no target."
+        str | None, MULTIPLE, "Distance of the target in ATRs; null for no target."
     ]
     stop_bps: Annotated[
         str | None,
@@ -492,26 +497,27 @@ class RiskSection:
     hard_stop_bps: Annotated[
         str | None,
         HARD_STOP_BPS,
-        "Distance of the hard stop in basis points of the entry price. It needs no bar, no other "
-        "key turns it off, and each of the keys from trail_bps to position_plan needs it.",
+        "Distance of the hard stop in basis points of the entry price. It needs no bars, and no "
+        "other key turns it off. Trailing stop, break-even, targets by age, exits for missing "
+        "data, ladder, campaign and horizon all need it.",
     ] = field(default=None, metadata=OPTIONAL)
     trail_bps: Annotated[
         str | None,
         STOP_BPS,
         "Trailing stop: distance below the highest bid since activation, in basis points of that "
-        "bid. It never falls. A bar's low comes before its high, so a stop that the high raises "
-        "acts on what follows.",
+        "bid. It never falls. Within a bar the low comes before the high, so a stop that the "
+        "high raises acts only on later prices.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     trail_atr_mult: Annotated[
         str | None,
         MULTIPLE,
-        "The same distance in ATRs, by the ATR that the stop of the position has too.",
+        "The same distance in ATRs; the ATR is that of the position's stop.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     trail_from_bps: Annotated[
         str | None,
         TARGET_BPS,
-        "The trailing stop begins once the bid is so far above the entry price, in basis points "
-        "of it; without this key and the next it begins at the entry price at once.",
+        "The trailing stop activates when the bid is this far above the entry price, in basis "
+        "points of it; without this key and the next it activates at the entry price, at once.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     trail_from_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
         default=None, metadata=OPTIONAL_OR_NULL
@@ -519,8 +525,9 @@ class RiskSection:
     break_even_bps: Annotated[
         str | None,
         TARGET_BPS,
-        "Once the bid is so far above the entry price, in basis points of it, a stop stands where "
-        "a sale pays entry and taker fees both ways. It waits for a bid above that stop.",
+        "When the bid is this far above the entry price, in basis points of it, a stop is set at "
+        "the price where a sale pays for the entry and the taker fees of both sides. It is set "
+        "only once the bid is above it.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     break_even_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
         default=None, metadata=OPTIONAL_OR_NULL
@@ -528,68 +535,70 @@ class RiskSection:
     targets_by_age: Annotated[
         tuple[list[Any], ...] | None,
         AGES,
-        "Targets by age (the table minimal_roi of freqtrade): pairs of minutes held, rising, and "
-        "the gain after taker fees both ways, in basis points, falling. The last pair whose "
-        "minutes are over is in force, beside the target of the position.",
+        "Targets by age (freqtrade's minimal_roi): pairs of minutes held, rising, and the gain "
+        "after the taker fees of both sides in basis points, falling. The last pair whose "
+        "minutes have passed applies, beside the position's own target.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     stale_exit_ms: Annotated[
         int | None,
         whole(1000, 604_800_000),
-        "A position whose data a gap event tells missing is left at the first fresh price, where "
-        "that comes so long after the last price before the gap, market time.",
+        "When a gap event reports missing data of a held symbol, and the first fresh price comes "
+        "this long or longer after the last price before the gap (market time), the position is "
+        "sold at it.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     silent_exit_ms: Annotated[
         int | None,
         whole(1000, 604_800_000),
-        "A position of whose symbol neither tick nor bar with a trade comes for so long, market "
-        "time, is left at the first fresh price, whether or not a gap event tells of it. A "
-        "backtest shows two to four ticks of each bar of its source, so this is longer than "
-        "such a bar. Null, or without the key: silence alone ends nothing.",
+        "When a held symbol has had neither a tick nor a bar with a trade for this long (market "
+        "time), the position is sold at the first fresh price, with or without a gap event. A "
+        "backtest shows two to four ticks per bar of its source, so choose more than one such "
+        "bar. Null, or without the key: silence alone closes nothing.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     exit_policy: Annotated[
         str | None,
         one_of(LADDER, CAMPAIGN),
-        "ladder: half of all that was bought is sold at the first rung, three tenths at the "
-        "second, and the rest by stop, target or any other exit. Parts are whole steps; one too "
+        "ladder: half of the original quantity is sold at the first rung, three tenths at the "
+        "second, and the rest by stop, target or another exit. Parts are whole steps; a part too "
         "small to sell joins the one before. A bid beyond both rungs sells both parts at once. "
-        "campaign: all entries and exits of a symbol from flat to flat share one number of entries "
-        "and one worst loss; the rungs may be given or not.",
+        "campaign: all entries and exits of a symbol from flat to flat share one limit of "
+        "entries and one worst loss; rungs are optional.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     campaign_entries_max: Annotated[
         int | None,
         whole(1, 100),
-        "For exit_policy campaign: entries of one campaign. The first is sized as if all had its "
+        "For exit_policy campaign: entries per campaign. The first is sized as if all had its "
         "size. An allowed entry counts even if it buys nothing.",
     ] = field(default=None, metadata=OPTIONAL)
     campaign_loss_max: Annotated[
         str | None,
         DECIMAL_POSITIVE,
         "For exit_policy campaign: quote amount that one campaign may lose at its stop, with all "
-        "fees. A dearer fill or a price that jumps past the stop loses more.",
+        "fees. A fill at a worse price, or a price that gaps past the stop, loses more.",
     ] = field(default=None, metadata=OPTIONAL)
     campaign_entry_wait_market_ms: Annotated[
         int | None,
         whole(1, 604_800_000),
-        "For exit_policy campaign: least time between two entries of a campaign; without the key "
-        "none.",
+        "For exit_policy campaign: least time between two entries of a campaign; none without "
+        "the key.",
     ] = field(default=None, metadata=OPTIONAL)
     recovery: Annotated[
         tuple[list[Any], ...] | None,
         RECOVERY,
-        "For exit_policy campaign: losses of the bid from the average entry, rising, and what each "
-        "does once. hold: no further entry at that loss or a larger one. de-risk: "
-        "recovery_part_percent is sold, or all where that leaves too little to sell. exit: all is "
-        "sold. Of several rows reached at once the deepest counts; without the key none.",
+        "For exit_policy campaign: losses of the bid against the average entry, rising, and what "
+        "each triggers once. hold: no further entry at this loss or a larger one. de-risk: "
+        "recovery_part_percent is sold, or everything if the rest would be too small to sell. "
+        "exit: everything is sold. If several rows are reached at once, the deepest applies. "
+        "Without the key: none.",
     ] = field(default=None, metadata=OPTIONAL)
     recovery_part_percent: Annotated[
         int | None,
         whole(1, 99),
-        "For a row de-risk of recovery: how much of what is held it sells.",
+        "For a de-risk row of recovery: percentage of the holding that it sells.",
     ] = field(default=None, metadata=OPTIONAL)
     ladder_1_bps: Annotated[
         str | None,
         TARGET_BPS,
-        "First rung: distance above the entry price in basis points of it.",
+        "First rung: distance above the entry price, in basis points of it.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     ladder_1_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
         default=None, metadata=OPTIONAL_OR_NULL
@@ -597,7 +606,7 @@ class RiskSection:
     ladder_2_bps: Annotated[
         str | None,
         TARGET_BPS,
-        "Second rung: distance above the entry price in basis points of it.",
+        "Second rung: distance above the entry price, in basis points of it.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     ladder_2_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
         default=None, metadata=OPTIONAL_OR_NULL
@@ -605,101 +614,101 @@ class RiskSection:
     exits_at: Annotated[
         str | None,
         one_of("role", AT_VENUE),
-        "Who watches stop and target: risk, by the bid, or the executor, as resting orders that "
-        "the last trade triggers. Without the key: risk.",
+        "Who watches stop and target. role (the default): risk, by the bid. venue: the executor, "
+        "with resting orders that the last trade triggers.",
     ] = field(default=None, metadata=OPTIONAL)
     stop_limit_bps: Annotated[
         str | None,
         STOP_BPS,
-        "For exits_at venue: the stop rests as STOP_LOSS_LIMIT, its limit so far below the stop, "
-        "in basis points of it, rounded up to price steps; beside it the target is quoted. What a "
-        "triggered order leaves unsold is sold at the market at once. Null, or without the key: "
-        "both sell at the market.",
+        "For exits_at venue: the stop rests as STOP_LOSS_LIMIT with its limit price this far "
+        "below the stop, in basis points of it, rounded up to price steps, and the target rests "
+        "beside it as a limit order. What a triggered order leaves unsold is sold at the market "
+        "at once. Null, or without the key: both sell at the market.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,
         whole(1000, 604_800_000),
-        "Longest holding time, market time, or null for none.",
+        "Longest holding time (market time); null for none.",
     ]
     horizon_ms: Annotated[
         int | None,
         whole(1000, 604_800_000),
-        "Horizon of a position: how long it is held at the usual volatility of its symbol, market "
-        "time. It is divided by the ratio of the symbol's realised volatility over "
-        "horizon_bars_short returns of strategy.bar_interval to that over horizon_bars_long, "
-        "anew with each closed bar; while too few are known it stays as it is. It needs the four "
-        "keys below. Null, or without the key: no horizon.",
+        "Horizon: how long a position is held at the usual volatility of its symbol (market "
+        "time). With each closed bar it is divided anew by the ratio of realised volatility over "
+        "horizon_bars_short returns of strategy.bar_interval to that over horizon_bars_long; "
+        "with too few returns it stays as it is. It needs the four keys below. Null, or without "
+        "the key: no horizon.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     horizon_ms_min: Annotated[
-        int | None, whole(1000, 604_800_000), "The shortest horizon, however volatile the symbol."
+        int | None, whole(1000, 604_800_000), "Shortest horizon, however volatile the symbol."
     ] = field(default=None, metadata=OPTIONAL)
     horizon_ms_max: Annotated[
-        int | None, whole(1000, 604_800_000), "The longest horizon, however calm the symbol."
+        int | None, whole(1000, 604_800_000), "Longest horizon, however calm the symbol."
     ] = field(default=None, metadata=OPTIONAL)
     horizon_bars_short: Annotated[
-        int | None, whole(1, 5_000), "Newest returns over which volatility is that of now."
+        int | None, whole(1, 5_000), "Newest returns that give the current volatility."
     ] = field(default=None, metadata=OPTIONAL)
     horizon_bars_long: Annotated[
-        int | None, whole(2, 5_000), "Newest returns over which it is the usual one."
+        int | None, whole(2, 5_000), "Newest returns that give the usual volatility."
     ] = field(default=None, metadata=OPTIONAL)
     horizon_thesis_bps: Annotated[
         str | None,
         TARGET_BPS,
-        "The thesis of an entry holds where the bid is so far above the entry price at the first "
-        "judged tick behind the horizon, in basis points of it: the position is then held up to "
-        "horizon_ms_max. A run that carries it keeps the answer. Null, or without the key: not "
-        "asked.",
+        "An entry's thesis holds if, at the first judged tick after the horizon, the bid is this "
+        "far above the entry price, in basis points of it; the position is then held up to "
+        "horizon_ms_max. The answer is carried to the next run. Null, or without the key: no "
+        "thesis.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     left_trading: Annotated[
         str,
         one_of("hold", "close"),
-        "A position whose symbol leaves TRADING: held with its exits, or left at market as "
-        "soon as it trades again.",
+        "Position in a symbol that leaves TRADING. hold: it stays, with its exits. close: it is "
+        "sold at the market as soon as the symbol trades again.",
     ] = field(default="hold", metadata=LATER)
     left_universe: Annotated[
         str,
         one_of("hold", "close"),
-        "A position whose symbol leaves the universe: held with its exits, or left at market.",
+        "Position in a symbol that leaves the universe. hold: it stays, with its exits. close: "
+        "it is sold at the market.",
     ] = field(default="hold", metadata=LATER)
     reference_deviation_bps_max: Annotated[
         int,
         whole(1, 10_000),
-        "Largest distance of a price from the reference.",
+        "Largest distance of a price from the reference price.",
     ]
     entry_spread_bps_max: Annotated[
         int | None,
         whole(1, 10_000),
-        "Widest spread at which an entry is allowed; without the key none is asked.",
+        "Widest spread at which an entry is allowed; any without the key.",
     ] = field(default=None, metadata=OPTIONAL)
     depth_min: Annotated[
         str | None,
         DECIMAL_POSITIVE,
-        "Least quote amount that bids and asks within 2 % of the mid are worth each, by the "
-        "venue's own last book, which is as old as a tick may be (blocks); needs "
-        "market.book_depth.",
+        "Least quote value of the bids, and of the asks, within 2 % of the mid, by the venue's "
+        "own last book, which may be as old as a tick (blocks); needs market.book_depth.",
     ] = field(default=None, metadata=OPTIONAL)
     night_notional_pace: Annotated[
         int | None,
         whole(1, 100),
-        "Head start in percent: by a share of the planned night that share of "
-        "night_notional_soft may be used, and so much more. Null, or without the key: not paced.",
+        "Head start in percent. After a share of the planned night, entries may have used that "
+        "share of night_notional_soft plus this head start. Null, or without the key: no pace.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     sizing: Annotated[
         str | None,
         one_of(FIXED, SHARE, RISK, KELLY),
-        "What an entry costs before caps and limits make it smaller. fixed, or without the key: "
-        "order_notional. share: the free budget over the free positions. risk: as much as loses "
-        "risk_per_trade_bps of equity at the stop, with both fees. kelly: a part of Kelly's share "
-        "of the budget. The budget is exposure_ratio_max_bps of equity, or bucket_active_bps where "
-        "that is less; what is free is also paid by the free cash. The risk_action shows every "
-        "bound, and in size_bound the one that decided.",
+        "What an entry costs before caps and limits reduce it. fixed (the default): "
+        "order_notional. share: the free budget divided by the free positions. risk: the amount "
+        "that loses risk_per_trade_bps of equity at the stop, with the fees of both sides. "
+        "kelly: a part of Kelly's share of the budget. The budget is exposure_ratio_max_bps of "
+        "equity, or bucket_active_bps if that is less; free cash bounds it too. The risk_action "
+        "shows every bound, and in size_bound the one that decided.",
     ] = field(default=None, metadata=OPTIONAL)
     risk_per_trade_bps: Annotated[
         int | None,
         whole(1, 10_000),
-        "For sizing risk: what a position may lose of equity if it is sold at its stop, with the "
-        "fees of purchase and sale. A price that jumps past the stop loses more.",
+        "For sizing risk: part of equity that a position may lose when it is sold at its stop, "
+        "with the fees of both sides. A price that gaps past the stop loses more.",
     ] = field(default=None, metadata=OPTIONAL)
     bucket_active_bps: Annotated[
         int | None,
@@ -709,132 +718,134 @@ class RiskSection:
     bucket_reserve_bps: Annotated[
         int | None,
         whole(0, 10_000),
-        "Share of equity that is kept back: no entry uses it.",
+        "Share of equity held back: no entry uses it.",
     ] = field(default=None, metadata=OPTIONAL)
     bucket_buffer_bps: Annotated[
         int | None,
         whole(0, 10_000),
-        "Share of equity kept for fees and slippage: no entry uses it.",
+        "Share of equity held for fees and slippage: no entry uses it.",
     ] = field(default=None, metadata=OPTIONAL)
     position_share_bps_min: Annotated[
         int | None,
         whole(1, 10_000),
-        "For sizing kelly: the least entry, of the budget. Limits and caps may leave less.",
+        "For sizing kelly: the smallest entry, as a share of the budget. Limits and caps may "
+        "leave less.",
     ] = field(default=None, metadata=OPTIONAL)
     position_share_bps_max: Annotated[
         int | None,
         whole(1, 10_000),
-        "The largest position in a symbol, of the budget.",
+        "Largest position in a symbol, as a share of the budget.",
     ] = field(default=None, metadata=OPTIONAL)
     size_atr_bps_full: Annotated[
         int | None,
         whole(1, 10_000),
-        "ATR, of the price, up to which an entry has its full size; with an ATR of twice as much "
-        "it has half.",
+        "ATR, in basis points of the price, up to which an entry has its full size; at twice "
+        "this ATR it has half.",
     ] = field(default=None, metadata=OPTIONAL)
     kelly_fraction_percent: Annotated[
         int | None,
         whole(1, 100),
-        "For sizing kelly: the part of Kelly's share that an entry costs; without the key 25.",
+        "For sizing kelly: percentage of Kelly's share that an entry costs; 25 without the key.",
     ] = field(default=None, metadata=OPTIONAL)
     kelly_window_market_ms: Annotated[
         int | None,
         whole(60_000, 31_536_000_000),
-        "For sizing kelly: how long a closed trade counts. Losses that leave no edge stop entries "
-        "until enough of them are older.",
+        "For sizing kelly: how long a closed trade counts. Losses that leave no edge stop "
+        "entries until enough of them have aged out.",
     ] = field(default=None, metadata=OPTIONAL)
     kelly_trades_min: Annotated[
         int | None,
         whole(1, TRADES_CARRIED),
-        "For sizing kelly: with fewer closed trades in the window an entry has its least size. A "
-        f"run that carries on begins with the newest {TRADES_CARRIED:,} at most.",
+        "For sizing kelly: with fewer closed trades in the window an entry has its smallest "
+        f"size. A run that carries on starts with at most the newest {TRADES_CARRIED:,}.",
     ] = field(default=None, metadata=OPTIONAL)
     symbol_notional_max: Annotated[
         JsonObject | None,
         SYMBOL_AMOUNTS,
-        "Largest quote amount in single symbols, beside position_notional_max: "
-        '{"DOGEUSDT": "200"}.',
+        'Largest quote amount in single symbols, beside position_notional_max: {"DOGEUSDT": '
+        '"200"}.',
     ] = field(default=None, metadata=OPTIONAL)
     benchmark_symbol: Annotated[
         str | None,
         string(most=40, pattern="^[A-Z0-9]{2,40}$", title="a symbol such as BTCUSDT"),
-        "The market that volatility_ratio_max and benchmark_correlation_max ask. This and the next "
-        "keys go by closed bars of strategy.bar_interval; where those are missing, are more than "
-        "two bars late or did not move, nothing enters. A symbol behind a hole begins anew.",
+        "Market that volatility_ratio_max and benchmark_correlation_max refer to. This and the "
+        "following keys use closed bars of strategy.bar_interval; while bars are missing, more "
+        "than two bars late or without movement, no entry is allowed. After a gap the window of "
+        "a symbol starts again.",
     ] = field(default=None, metadata=OPTIONAL)
     correlation_bars: Annotated[
         int | None,
         whole(10, 5_000),
-        "Returns over which a correlation of two symbols is reckoned.",
+        "Returns over which the correlation of two symbols is computed.",
     ] = field(default=None, metadata=OPTIONAL)
     correlation_max: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Largest correlation of an entry's symbol with any other that is held or being bought "
-        "(blocks).",
+        "Largest correlation of an entry's symbol with any other symbol that is held or being "
+        "bought (blocks).",
     ] = field(default=None, metadata=OPTIONAL)
     benchmark_correlation_max: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Largest correlation of an entry's symbol with benchmark_symbol, which itself is not "
-        "asked (blocks).",
+        "Largest correlation of an entry's symbol with benchmark_symbol, which is itself exempt "
+        "(blocks).",
     ] = field(default=None, metadata=OPTIONAL)
     cluster_correlation_min: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Correlation from which a held symbol is of one cluster with the entry's, or with another "
-        "of that cluster. One whose bars are missing is of every cluster.",
+        "Correlation from which a held symbol belongs to the entry's cluster, directly or "
+        "through another member. A symbol without bars belongs to every cluster.",
     ] = field(default=None, metadata=OPTIONAL)
     cluster_share_bps_max: Annotated[
         int | None,
         whole(1, 10_000),
-        "Largest share of equity in a cluster, with the entry, which is made smaller.",
+        "Largest share of equity in a cluster, the entry included; a larger entry is reduced.",
     ] = field(default=None, metadata=OPTIONAL)
     volatility_bars_short: Annotated[
         int | None,
         whole(1, 5_000),
-        "Newest returns of benchmark_symbol over which realised volatility is that of now.",
+        "Newest returns of benchmark_symbol that give the current volatility.",
     ] = field(default=None, metadata=OPTIONAL)
     volatility_bars_long: Annotated[
         int | None,
         whole(2, 5_000),
-        "Newest returns of benchmark_symbol over which realised volatility is the usual one.",
+        "Newest returns of benchmark_symbol that give the usual volatility.",
     ] = field(default=None, metadata=OPTIONAL)
     volatility_ratio_max: Annotated[
         str | None,
         RATIO_RULE,
-        "Largest ratio of the volatility of now to the usual one (blocks).",
+        "Largest ratio of current to usual volatility (blocks).",
     ] = field(default=None, metadata=OPTIONAL)
     drift_bars: Annotated[
         int | None,
         whole(10, 5_000),
-        "Newest returns of an entry's symbol whose distribution is compared.",
+        "Newest returns of an entry's symbol whose distribution is compared with the reference.",
     ] = field(default=None, metadata=OPTIONAL)
     drift_reference_bars: Annotated[
         int | None,
         whole(10, 5_000),
-        "Returns before those with which they are compared.",
+        "Returns before those, which are the reference.",
     ] = field(default=None, metadata=OPTIONAL)
     drift_max: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Largest Kolmogorov-Smirnov distance of the two (blocks). Less than chance alone gives one "
-        "time in twenty is refused.",
+        "Largest Kolmogorov-Smirnov distance between the two (blocks). A value that chance alone "
+        "exceeds one time in twenty is refused.",
     ] = field(default=None, metadata=OPTIONAL)
     late_fill_market_ms: Annotated[
         int | None,
         whole(1_000, 3_600_000),
-        "An entry is filled no later than so long after its signal, but for one that rests at the "
-        "strategy's own limit.",
+        "Longest time from an entry's signal to its fill, except for an entry that rests at the "
+        "strategy's own limit price.",
     ] = field(default=None, metadata=OPTIONAL)
     confidence_min: Annotated[
-        int | None, whole(1, 100), "Least confidence of a signal to enter (blocks)."
+        int | None, whole(1, 100), "Least confidence of a signal that may enter (blocks)."
     ] = field(default=None, metadata=OPTIONAL)
     bars_late_max: Annotated[
         int | None,
         whole(0, 1_000),
-        "By how many bars the newest closed bar of strategy.bar_interval may be late at an entry "
-        "(blocks; also without any bar).",
+        "How many bars late the newest closed bar of strategy.bar_interval may be at an entry "
+        "(blocks, also without any bar).",
     ] = field(default=None, metadata=OPTIONAL)
     price_move_atr_max: Annotated[
         str | None,
@@ -844,8 +855,8 @@ class RiskSection:
     fatigue_bar_interval: Annotated[
         str | None,
         one_of(*FATIGUE_INTERVALS),
-        "Bars of the fatigue gate, one of market.bar_intervals. It blocks where the next two are "
-        "exceeded, and where bars are missing or late.",
+        "Interval of the fatigue gate's bars, one of market.bar_intervals. The gate blocks when "
+        "the next two limits are exceeded, and when bars are missing or late.",
     ] = field(default=None, metadata=OPTIONAL)
     fatigue_change_bps_max: Annotated[
         int | None, whole(1, 1_000_000), "Largest rise over 24 hours of such bars."
@@ -856,21 +867,22 @@ class RiskSection:
     fatigue_acceleration_bps_min: Annotated[
         int | None,
         whole(1, 1_000_000),
-        "The last such bar rose by so much more than the one before: a tired symbol may be "
-        "entered all the same. Without the key none.",
+        "If the last such bar rose by this much more than the one before, a fatigued symbol may "
+        "be entered anyway. Without the key: never.",
     ] = field(default=None, metadata=OPTIONAL)
     vadr_bar_interval: Annotated[
         str | None,
         INTERVAL,
-        "Bars of VADR, one of market.bar_intervals of which a day is made: range of 24 hours over "
-        "the close, times the root of their volume, beside the median of its own last readings. "
-        "Its three keys go together; market.warmup_bars has to bring 24 hours and the readings.",
+        "Interval of the bars of VADR, one of market.bar_intervals that divides a day. VADR is "
+        "the range of 24 hours over the close, times the root of their volume, relative to the "
+        "median of its own last readings. Its three keys go together; market.warmup_bars has to "
+        "cover 24 hours and the readings.",
     ] = field(default=None, metadata=OPTIONAL)
     vadr_bars: Annotated[
         int | None,
         whole(20, 1000),
-        "Readings of that median, one at each bar. With fewer, with bars that are more than two "
-        "lengths late, and with bars that did not move, nothing enters.",
+        "Readings in that median, one per bar. With fewer, or with bars that are more than two "
+        "lengths late or did not move, no entry is allowed.",
     ] = field(default=None, metadata=OPTIONAL)
     vadr_min: Annotated[
         str | None,
@@ -880,8 +892,8 @@ class RiskSection:
     entry_regimes: Annotated[
         tuple[str, ...] | None,
         listed(one_of("trending", "choppy", "highvol", MIXED), 1, 4),
-        "Regimes of the market in which entries are allowed (blocks; also before the first scan). "
-        "Needs the section scanner.",
+        "Market regimes in which entries are allowed (blocks, also before the first scan). Needs "
+        "the section scanner.",
     ] = field(default=None, metadata=OPTIONAL)
     protections: Annotated[
         tuple[ProtectionSection, ...] | None,
@@ -891,18 +903,19 @@ class RiskSection:
     drawdown_tiers: Annotated[
         tuple[DrawdownTierSection, ...] | None,
         {"minItems": 1, "maxItems": 16},
-        "Tiers of the account's drawdown; all of them below account_drawdown_bps_hard, which they "
-        "need. Without the key the state is ACTIVE.",
+        "Tiers of the account's drawdown, all below account_drawdown_bps_hard, which they need. "
+        "Without the key the state stays ACTIVE.",
     ] = field(default=None, metadata=listing(DrawdownTierSection))
     account_drawdown_bps_hard: Annotated[
         int | None,
         whole(1, 10_000),
-        "Fall from the account's high-water mark over carried runs (stops the run).",
+        "Fall from the account's high-water mark across carried runs (stops the run).",
     ] = field(default=None, metadata=OPTIONAL)
     week_notional_soft: Annotated[
         str | None,
         DECIMAL_POSITIVE,
-        "Cost of a UTC week's entries, from Monday (blocks). Each key of the week needs its other.",
+        "Cost of a UTC week's entries, from Monday (blocks). A soft key of the week needs its "
+        "hard one, and the reverse.",
     ] = field(default=None, metadata=OPTIONAL)
     week_notional_hard: Annotated[
         str | None, DECIMAL_POSITIVE, "Cost of a UTC week's entries (stops the run)."
@@ -919,45 +932,49 @@ class RiskSection:
 class ExecutionSection:
     """The paper executor."""
 
-    latency_market_ms: Annotated[int, whole(0, 60_000), "Modelled way to the exchange and back."]
+    latency_market_ms: Annotated[
+        int, whole(0, 60_000), "Modelled time of an order to the exchange and back."
+    ]
     latency_drawn_market_ms: Annotated[
         tuple[int, ...] | None,
         {"minItems": 1, "maxItems": 10_000, "items": {"type": "integer", **whole(0, 60_000)}},
-        "Measured ways, of which each order draws one by the sha256 of seed and its id alone, "
-        "instead of latency_market_ms; a way that was measured twice as often stands here twice.",
+        "Measured times, of which each order draws one by the sha256 of seed and its id alone, "
+        "instead of latency_market_ms; a time that was measured twice as often is listed twice.",
     ] = field(default=None, metadata=OPTIONAL)
     maker_fee_bps: Annotated[str, FEE_BPS, "Fee of a resting order."]
-    taker_fee_bps: Annotated[str, FEE_BPS, "Fee of an order that takes."]
-    tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to fill on, market time."]
+    taker_fee_bps: Annotated[str, FEE_BPS, "Fee of an order that takes liquidity."]
+    tick_age_ms_max: Annotated[
+        int, whole(1, 600_000), "Oldest tick that fills an order, market time."
+    ]
     order_ttl_market_ms: Annotated[int, whole(1, 86_400_000), "Longest life of an order."]
     left_trading: Annotated[
         str,
         one_of("hold", "cancel"),
-        "Open orders of a symbol that leaves TRADING: kept unfilled until they expire, or "
-        "cancelled.",
+        "Open orders of a symbol that leaves TRADING. hold: they stay unfilled until they "
+        "expire. cancel: they are cancelled.",
     ] = field(default="hold", metadata=LATER)
     fee_asset: Annotated[
         str | None,
         one_of("quote", "base"),
-        "What pays the fee of a purchase: the quote asset on top, or the coins that it brings, as "
-        "Binance has it; a sale always pays in quote. With the key, the balances of every asset "
-        "are listed as free and reserved, and of a holding below the least quantity of an order, "
-        "dust, risk knows nothing: dust is listed, takes no slot, is not sold, and counts as worth "
-        "nothing until the next purchase makes it sellable. Without the key: quote, and whatever "
-        "is held is a position.",
+        "What pays the fee of a purchase. quote: the quote asset, on top. base: the coins "
+        "bought, as on Binance. A sale always pays in quote. With the key, free and reserved "
+        "balances of every asset are listed, and a holding below the minimum order quantity is "
+        "dust: it is listed, takes no slot, is not sold, and counts as worth nothing until the "
+        "next purchase makes it sellable. Without the key: quote, and every holding is a "
+        "position.",
     ] = field(default=None, metadata=OPTIONAL)
     order_counts: Annotated[
         bool | None,
-        "Tell the venue's bounds on trailing deltas and on the count of open orders, algo orders "
-        "and order lists of a symbol in `instrument`, and refuse what is beyond. Without the key "
-        "none is told.",
+        "Write the venue's bounds on trailing deltas and on a symbol's open orders, algo orders "
+        "and order lists into `instrument`, and refuse what exceeds them. Without the key: "
+        "neither.",
     ] = field(default=None, metadata=OPTIONAL)
     fill_model: Annotated[
         str,
         one_of("touch", "worse", "queue", "book"),
-        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions. `book` is `touch`, "
-        "but an order that takes goes on through the levels of the last recorded book, each at "
-        "its price, and no deeper than that.",
+        "How orders are filled: docs/BACKTEST.md, Fill assumptions. `book` is `touch`, except "
+        "that an order that takes goes on through the levels of the last recorded book, each at "
+        "its price, and no deeper.",
     ] = field(default="touch", metadata=LATER)
 
 
@@ -970,16 +987,18 @@ class PortfolioSection:
         string(
             most=15, pattern="^[A-Z0-9]{2,15}$", title="upper-case letters and digits, such as USDT"
         ),
-        "What pays.",
+        "Asset that pays for purchases, and in which all amounts are counted.",
     ]
     cash: Annotated[str, DECIMAL_POSITIVE, "Quote amount at a fresh start."]
     at_end: Annotated[
         str,
         one_of("close", CARRY),
-        "What becomes of open positions at a planned end.",
+        "What happens to open positions at a planned end.",
     ]
-    start_from: Annotated[str, one_of("fresh", CARRY), "Where the run starts from."]
-    close_market_ms: Annotated[int, whole(0, 3_600_000), "Time for closing before the end."]
+    start_from: Annotated[str, one_of("fresh", CARRY), "What the run starts from."]
+    close_market_ms: Annotated[
+        int, whole(0, 3_600_000), "Time before the end in which positions are closed."
+    ]
 
     @property
     def carries(self) -> bool:
@@ -994,17 +1013,18 @@ class BacktestSection:
     night_ms: Annotated[
         int | None,
         whole(60_000, 604_800_000),
-        "Budgets of a night begin anew so often; verbs set it to duration_ms.",
+        "How often the budgets of a night start again; verbs set it to duration_ms.",
     ] = field(default=None, metadata=OPTIONAL)
     spread_bps: Annotated[
         str | None,
         DECIMAL,
-        "Ask less bid, at least one price increment; 1 where the key is missing.",
+        "Spread of ask and bid, at least one price increment; 1 without the key.",
     ] = field(default=None, metadata=OPTIONAL)
     size_percent: Annotated[
         int | None,
         whole(1, 100),
-        "Size at either side, of a minute's volume of the bar before; 5 by default.",
+        "Size on either side of the touch, as a percentage of one minute's volume of the bar "
+        "before; 5 without the key.",
     ] = field(default=None, metadata=OPTIONAL)
 
 
@@ -1015,27 +1035,27 @@ class ScannerSection:
     bar_interval: Annotated[
         str,
         string(1, 4, pattern="^[1-9][0-9]?[smhd]$", title="the length of a bar, such as 15m"),
-        "Bars that give the factors, one of market.bar_intervals; 15m by default. Without bars of "
-        "4h there the regime is mixed.",
+        "Interval of the bars that give the factors, one of market.bar_intervals; 15m by "
+        "default. Without bars of 4h among those the regime is mixed.",
     ] = field(default="15m", metadata=OPTIONAL)
     mode: Annotated[
         str,
         one_of("time", "event"),
-        "Tell each scan, or only one whose order has changed; time by default.",
+        "time: write each scan. event: write only a scan whose order has changed. time by default.",
     ] = field(default="time", metadata=OPTIONAL)
     every_market_ms: Annotated[
         int, whole(60_000, 86_400_000), "Time between two scans; 300000 by default."
     ] = field(default=300_000, metadata=OPTIONAL)
     watched_bars: Annotated[
         bool,
-        "Request closed bars of the symbols that a dynamic universe watches, at each of these "
-        "times, and rank them too; entries stay within the traded ones. false by default.",
+        "Request closed bars of the symbols that a dynamic universe watches, once per scan, and "
+        "rank them too; entries stay within the traded symbols. false by default.",
     ] = field(default=False, metadata=OPTIONAL)
     score_min: Annotated[str, DECIMAL, "Least score of an opportunity; 60 by default."] = field(
         default="60", metadata=OPTIONAL
     )
     quote_volume_min: Annotated[
-        str, DECIMAL, "Least quote amount traded in 96 bars; 100000 by default."
+        str, DECIMAL, "Least quote volume over 96 bars; 100000 by default."
     ] = field(default="100000", metadata=OPTIONAL)
     range_bps_min: Annotated[str, DECIMAL, "Least mean range of a bar; 2 by default."] = field(
         default="2", metadata=OPTIONAL
@@ -1044,13 +1064,15 @@ class ScannerSection:
         default="500", metadata=OPTIONAL
     )
     change_percent_max: Annotated[
-        str, DECIMAL, "Largest rise of 96 bars that a chance may have behind it; 12 by default."
+        str, DECIMAL, "Largest rise over 96 bars of an opportunity; 12 by default."
     ] = field(default="12", metadata=OPTIONAL)
     bars_late_max: Annotated[
-        int, whole(1, 96), "How many bars the newest may be behind; 2 by default."
+        int, whole(1, 96), "How many bars late the newest may be; 2 by default."
     ] = field(default=2, metadata=OPTIONAL)
     feed_age_market_ms_max: Annotated[
-        int, whole(1_000, 604_800_000), "Largest age of a local value; a day by default."
+        int,
+        whole(1_000, 604_800_000),
+        "Largest age of a value from a local file; a day by default.",
     ] = field(default=86_400_000, metadata=OPTIONAL)
 
 

@@ -183,12 +183,12 @@ class VenueSection:
     ping_interval_market_ms: Annotated[
         int,
         whole(1000, 300_000),
-        "Between two latency measurements.",
+        "Time between two latency measurements.",
     ]
     instrument_interval_market_ms: Annotated[
         int,
         whole(60_000, 86_400_000),
-        "How often the rules of the symbols are asked for again.",
+        "How often the rules of the symbols are requested again.",
     ]
     outage_stop_market_ms: Annotated[
         int,
@@ -208,7 +208,7 @@ class VenueSection:
     error_samples_min: Annotated[
         int,
         whole(1, 1000),
-        "Calls in the window before the rate means anything.",
+        "Least number of calls in the window for which the rate counts.",
     ]
     reconnects_max: Annotated[
         int,
@@ -268,14 +268,14 @@ class Embedded:
             pattern=r"^(tape|klines|run|generator):[^\x00-\x1f]+$",
             title="tape:FILE, klines:FILE, run:DIR or generator:SEED",
         ),
-        "What is played: tape:FILE, klines:FILE, run:DIR or generator:SEED; tape:demo ships "
-        "with the package.",
+        "Market that is played: tape:FILE, klines:FILE, run:DIR or generator:SEED; tape:demo "
+        "ships with the package.",
     ]
     speed: Annotated[str, DECIMAL_POSITIVE, "Market time per wall-clock time."]
     history: Annotated[
         str | None,
         string(1, 500, pattern=r"^klines:[^\x00-\x1f]+$", title="klines:FILE or null"),
-        "What answers for the time before: klines:FILE, or null.",
+        "Source of history before the start: klines:FILE, or null.",
     ]
     faults: Annotated[
         Any,
@@ -328,8 +328,8 @@ class Queues:
     events_per_s_min: Annotated[
         int,
         whole(0, 10_000_000),
-        "Events a second that the disk has to keep, 256 a sync; a start on a slower one is "
-        "refused. 0 asks nothing.",
+        "Events per second that the disk has to sync, 256 at a time; a start on a slower disk is "
+        "refused. 0 asks for nothing.",
     ]
 
 
@@ -337,9 +337,9 @@ class Queues:
 class Market:
     """Ticks, bars and books."""
 
-    book_levels: Annotated[int, whole(1, 1000), "Levels a side in a book event."]
-    book_interval_market_ms: Annotated[int, whole(100, 60_000), "Between two book events."]
-    beat_interval_market_ms: Annotated[int, only(1000), "Between two beats; a beat is a second."]
+    book_levels: Annotated[int, whole(1, 1000), "Levels per side in a book event."]
+    book_interval_market_ms: Annotated[int, whole(100, 60_000), "Time between two book events."]
+    beat_interval_market_ms: Annotated[int, only(1000), "Time between two beats: one second."]
     bar_intervals: Annotated[
         tuple[str, ...],
         listed(INTERVAL, 1, 16),
@@ -353,14 +353,14 @@ class Market:
     warmup_bars: Annotated[
         int | JsonObject,
         WARMUP,
-        "Closed bars of each length fetched at start: one number for all, or a table such as "
-        '{"1m": 200, "4h": 180}, in which a length that is left out has the largest of its '
-        "numbers. Each takes one request of a symbol.",
+        "Closed bars of each length fetched at the start: one number for all, or a table such as "
+        '{"1m": 200, "4h": 180}, in which a missing length has the largest of its numbers. Each '
+        "length takes one request per symbol.",
     ]
     book_depth: Annotated[
         bool | None,
-        "Tell in each `book` what the kept levels within 2 % of the mid are worth, and in `book` "
-        "and `instrument` their venue; without the key neither is told.",
+        "Write into each `book` what the kept levels within 2 % of the mid are worth, and into "
+        "`book` and `instrument` their venue; without the key neither is written.",
     ] = field(default=None, metadata=OPTIONAL)
     feeds: Annotated[
         JsonObject | None,
@@ -381,17 +381,18 @@ class Ai:
         ISOLATION,
         "Least isolation that is accepted, per system.",
     ]
-    model: Annotated[str, one_of("lightgbm", "baseline"), "What recommends."]
-    interval_market_ms: Annotated[int, whole(100, 3_600_000), "Between two recommendations."]
+    model: Annotated[str, one_of("lightgbm", "baseline"), "Model that recommends."]
+    interval_market_ms: Annotated[int, whole(100, 3_600_000), "Time between two recommendations."]
     horizon_ms: Annotated[
         int,
         whole(1000, 86_400_000),
-        "What a recommendation looks ahead, market time.",
+        "How far ahead a recommendation looks, market time.",
     ]
     label_bps_min: Annotated[
         str,
         DECIMAL_POSITIVE,
-        "A move over the horizon of at least this much teaches BUY or SELL, less HOLD.",
+        "A move over the horizon of at least this size is learned as BUY or SELL, a smaller one "
+        "as HOLD.",
     ]
     train: Annotated[bool, "Run the trainer."]
     train_min_rows: Annotated[int, whole(10, 10_000_000), "Rows before a model is trained."]
@@ -429,11 +430,13 @@ class Ai:
 class Watchdog:
     """Supervision."""
 
-    heartbeat_interval_ms: Annotated[int, whole(100, 10_000), "Between two heartbeats."]
+    heartbeat_interval_ms: Annotated[int, whole(100, 10_000), "Time between two heartbeats."]
     starting_ms_max: Annotated[int, whole(1000, 600_000), "Longest start of a role."]
-    hung_ms: Annotated[int, whole(1000, 120_000), "Without progress: hung."]
+    hung_ms: Annotated[
+        int, whole(1000, 120_000), "Time without progress after which a role counts as hung."
+    ]
     hung_execution_ms: Annotated[int, whole(1000, 120_000), "The same for execution."]
-    lease_ms: Annotated[int, whole(1000, 60_000), "Life of a lease."]
+    lease_ms: Annotated[int, whole(1000, 60_000), "Lifetime of a lease."]
     restarts_max_60s: Annotated[int, whole(0, 100), "Restarts of one role in 60 s."]
     restarts_max_300s: Annotated[int, whole(0, 500), "Restarts of one role in 300 s."]
     drain_ms_max: Annotated[int, whole(1000, 600_000), "Longest drain at the end."]
@@ -442,11 +445,15 @@ class Watchdog:
     pause_max_ms: Annotated[
         int,
         whole(3000, 3_600_000),
-        "Longest pause of the whole run, as by a closed lid, that it survives.",
+        "Longest pause of the whole run that it survives, such as a closed lid.",
     ] = field(default=60000, metadata=LATER)
     rss_mb_max: Annotated[int, whole(16, 1_000_000), "Memory of one role."]
-    metrics_interval_ms: Annotated[int, whole(1000, 3_600_000), "Between two writings of metrics."]
-    snapshot_interval_ms: Annotated[int, whole(1000, 3_600_000), "Between two snapshots of a role."]
+    metrics_interval_ms: Annotated[
+        int, whole(1000, 3_600_000), "Time between two writings of metrics."
+    ]
+    snapshot_interval_ms: Annotated[
+        int, whole(1000, 3_600_000), "Time between two snapshots of a role."
+    ]
     snapshot_inputs: Annotated[
         int,
         whole(100, 100_000_000),
@@ -481,7 +488,7 @@ class Acceptance:
     duration_ms_min: Annotated[
         int,
         whole(25_200_000, 604_800_000),
-        "Least duration, in market time and on the clock on the wall.",
+        "Least duration, in market time and by the wall clock.",
     ]
     latency_ms_p95_max: Annotated[
         int,
@@ -506,7 +513,7 @@ class Acceptance:
     memory_mb_per_hour_max: Annotated[
         int,
         whole(1, 10),
-        "By how much a role's memory may grow in an hour, after the first half hour.",
+        "How much a role's memory may grow per hour, after the first half hour.",
     ]
 
 
@@ -559,7 +566,7 @@ class Universe:
     mode: Annotated[
         str,
         one_of("static", "dynamic"),
-        "The list of the venue's section exactly, or what the exchange lists against "
+        "Exactly the list of the venue's section, or what the exchange lists against "
         "portfolio.quote_asset and passes the filters.",
     ]
     bases: Annotated[
@@ -582,14 +589,16 @@ class Universe:
             pattern="^(0|[1-9][0-9]{0,15})([.][0-9]{1,8})?$",
             title="a decimal number as text",
         ),
-        "Least quote volume of 24 hours; at it a symbol belongs.",
+        "Least quote volume over 24 hours for a symbol to belong.",
     ]
     traded_max: Annotated[
         int,
         whole(1, 400),
         "How many of them, by volume, are followed in full and traded.",
     ]
-    interval_market_ms: Annotated[int, whole(60_000, 86_400_000), "How often it is resolved anew."]
+    interval_market_ms: Annotated[
+        int, whole(60_000, 86_400_000), "How often the universe is resolved again."
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -622,11 +631,13 @@ class Page:
 class BackupSection:
     """Backups of the run while it goes on, and once it is sealed."""
 
-    every_ms: Annotated[int, whole(1000, 86_400_000), "Between two backups; an hour is 3600000."]
+    every_ms: Annotated[
+        int, whole(1000, 86_400_000), "Time between two backups; an hour is 3600000."
+    ]
     folder: Annotated[
         str, string(1, 500), "Folder of the backups, outside of paths.var; best on another disk."
     ]
-    keep: Annotated[int, whole(1, 10_000), "Backups that stay; the oldest go."]
+    keep: Annotated[int, whole(1, 10_000), "Number of backups kept; older ones are deleted."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -662,14 +673,14 @@ class AlertsSection:
     sharpe_min: Annotated[
         str | None,
         RATIO_RULE,
-        "A run whose Sharpe ratio falls below is a warning, from ten quarters of an hour on; "
-        "without the key a note below 1.0.",
+        "Sharpe ratio below which a run is a warning, from ten quarters of an hour on; without "
+        "the key a note below 1.0.",
     ] = field(default=None, metadata=OPTIONAL)
     correlation_max: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Two held symbols that move together by more are a warning; without the key a note above "
-        "0.65.",
+        "Correlation of two held symbols above which there is a warning; without the key a note "
+        "above 0.65.",
     ] = field(default=None, metadata=OPTIONAL)
     telegram: Annotated[
         str | None,
@@ -689,7 +700,7 @@ class GuardSection:
     quiet_ms: Annotated[
         int,
         whole(5_000, 90_000),
-        "How long data, decisions or the status may stand still before an alarm; 30000 is usual.",
+        "How long data, decisions or the status may stand still before an alarm; usually 30000.",
     ]
     ping: Annotated[
         str | None,
@@ -698,7 +709,9 @@ class GuardSection:
         "while all is well.",
     ] = field(default=None, metadata=OPTIONAL)
     ping_every_ms: Annotated[
-        int | None, whole(10_000, 3_600_000), "Between two of these; 60000 without the key."
+        int | None,
+        whole(10_000, 3_600_000),
+        "Time between two such requests; 60000 without the key.",
     ] = field(default=None, metadata=OPTIONAL)
 
 
@@ -723,13 +736,13 @@ class ProfileKeys:
     seed: Annotated[
         int,
         whole(0, 9_007_199_254_740_991),
-        "Seed of whatever is random by intent: jitter, the generator, training.",
+        "Seed of everything random by intent: jitter, the generator, training.",
     ]
     paths: Paths
     code: Code
     secrets: Secrets
     venue: Annotated[
-        str, one_of(*VENUES), "Whose market is traded: the name of a venue and of its section."
+        str, one_of(*VENUES), "Venue whose market is traded; also the name of its section."
     ] = field(default=VENUE, metadata=LATER | OPTIONAL)
     binance: VenueSection
     embedded: Embedded | None
