@@ -63,7 +63,7 @@ class LineFiles:
     def _path(self, ts: int) -> Path:
         """Return the last part of the hour that has room, else the next one.
 
-        Anything in the place of a part that is no regular file is left alone: the AI's notes never
+        Anything in a part's place that is not a regular file is left alone: the AI's notes never
         end a run.
         """
         hour = f"{datetime.fromtimestamp(ts // 1000, UTC):%Y%m%d_%H}"

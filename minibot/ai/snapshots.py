@@ -74,7 +74,7 @@ class Snapshots:
             SnapshotRefused: The id is not that of a snapshot; it might be a path.
         """
         if _ID.fullmatch(model_id) is None:
-            raise SnapshotRefused(f"{model_id[:80]!r} is no id of a snapshot")
+            raise SnapshotRefused(f"{model_id[:80]!r} is not the id of a snapshot")
         return self._root / model_id
 
     def listed(self) -> list[str]:

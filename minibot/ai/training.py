@@ -69,7 +69,7 @@ class TrainingSettings:
         rows_min: Fewer training rows are refused.
         horizon_ms: Horizon of the labels.
         bar_interval, trend_interval: Bars that the features are made of.
-        label_bps_min: Least move over the horizon that is no HOLD, decimal text.
+        label_bps_min: Least move over the horizon that is not a HOLD, decimal text.
         market: Market that the rows come from, `REAL` or `SYNTHETIC`.
         seed: Seed of LightGBM.
     """

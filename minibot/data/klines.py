@@ -150,7 +150,7 @@ def interval_of(path: Path, opens: list[int]) -> str:
         if length_ms == step_ms and step_ms:
             return known
     raise Refusal(
-        f"{path}: rows {step_ms} ms apart are no interval of the venue.",
+        f"{path}: rows {step_ms} ms apart are not an interval of the venue.",
         f"Known: {', '.join(INTERVALS)}.",
     )
 

@@ -177,7 +177,7 @@ def _read(path: Path, table: TickColumns) -> None:
                 continue
             row = _trade(text.decode("ascii", "replace").split(","))
             if row is None:
-                # A header names its columns; any other row that is no trade is a bad row.
+                # A header names its columns; any other row that is not a trade is a bad row.
                 if number > 1 or not text[:1].isalpha():
                     report.add(ROWS, number, 0, f"no trade of 7 or 8 columns: {line[:60]!r}")
                 continue

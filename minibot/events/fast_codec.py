@@ -95,7 +95,7 @@ class Quick:
         for frame in self._frames_of(queue, kind):
             if frame.source == event.source and frame.cmdline_hash == event.cmdline_hash:
                 json = frame.line(event)
-                # Decoding judges the line as a reader will. A value that is no text, such as a
+                # Decoding judges the line as a reader will. A value that is not a text, such as a
                 # decimal, may have been encoded as one.
                 is_sound = json is not None and self.decode(queue, json) is not None
                 return json if is_sound and kind.admit([event.payload]) else None

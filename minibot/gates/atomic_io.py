@@ -45,7 +45,7 @@ READING_FLAGS = frozenset(
     }
 )
 # Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first, as that of
-# a path does; a mode that is no literal is not reported there: runs and queues are opened too.
+# a path does; a mode that is not a literal is not reported there: runs and queues are opened too.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
 # Modules that are not searched, and the reason: their files are not a run's truth.
 ALLOWED = {

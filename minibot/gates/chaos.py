@@ -215,7 +215,7 @@ def faults_named(names: Iterable[str]) -> list[Fault]:
     found = []
     for name in names:
         if name not in FAULTS:
-            raise NotInjected(f"{name} is no fault of the catalogue; see: minibot chaos --list")
+            raise NotInjected(f"{name} is not a fault of the catalogue; see: minibot chaos --list")
         found.append(FAULTS[name])
     return found
 

@@ -121,7 +121,7 @@ def position_of(obj: JsonObject) -> Position:
     seq, segment, offset = obj["seq"], obj["segment"], obj["offset"]
     for number in (seq, segment, offset):
         if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is no count")
+            raise ValueError(f"{number!r} is not a count")
     chain = bytes.fromhex(obj["chain"])
     if len(chain) != len(ZERO.chain) or segment < 1:
         raise ValueError("no chain of 32 bytes, or no segment")

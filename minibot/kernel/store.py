@@ -58,7 +58,7 @@ class Content(NamedTuple):
             is_size = type(size) is int and size >= 0
             if is_size and isinstance(digest, str) and _NAME.fullmatch(digest):
                 return cls(size, digest)
-        raise ValueError(f"{entry!r} is no size and sha256")
+        raise ValueError(f"{entry!r} is not a size and a sha256")
 
 
 def content_of(data: bytes) -> Content:

@@ -216,7 +216,7 @@ def _making(night: Night) -> Iterator[Criterion]:
         (
             "N-108",
             "code.require_manifest is true",
-            "true" if is_listed else "false: nobody says which code ran",
+            "true" if is_listed else "false: nothing proves which code ran",
             is_listed,
         ),
     )
@@ -230,7 +230,7 @@ def _roles(night: Night, limits: Thresholds) -> Iterator[Criterion]:
     A role may be absent while it starts and while others drain, and as long again for a restart.
     """
     away_s_max = limits.role_away_ms_max // 1000
-    threshold = f"there all the time but for {away_s_max} s at start and end and per restart"
+    threshold = f"present all the time, except {away_s_max} s at start and end and per restart"
     uptimes = night.count.tally.to_json()["uptime_s"]
     for role in night.manifest.processes:
         restarts = night.restarts[role]

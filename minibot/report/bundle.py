@@ -248,7 +248,7 @@ class _Reading:
             try:
                 self._sizes = {name: int(entry["size"]) for name, entry in seal["files"].items()}
             except (KeyError, TypeError, AttributeError) as error:
-                raise tarfile.TarError(f"its seal is none: {error!r}") from error
+                raise tarfile.TarError(f"its seal lists no files: {error!r}") from error
         return self._sizes
 
 

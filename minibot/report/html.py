@@ -225,7 +225,7 @@ def _roles(night: Night) -> str:
         for role, uptime in tally["uptime_s"].items()
     ]
     head = ("role", "uptime", "restarts", "memory", "cpu", "descriptors", "threads")
-    return table(head, rows, "No role said anything.")
+    return table(head, rows, "No role wrote anything.")
 
 
 def _latency(night: Night) -> str:

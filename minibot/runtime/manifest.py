@@ -118,7 +118,7 @@ class Manifest:
         """
         data = read_hashed(run_dir / MANIFEST_FILE)
         if not is_run_id(str(data.get("run_id"))):
-            text = f"{run_dir}/{MANIFEST_FILE}: run_id {data.get('run_id')!r} is no possible"
+            text = f"{run_dir}/{MANIFEST_FILE}: run_id {data.get('run_id')!r} is not a possible"
             raise IntegrityError(
                 "runtime", RUN_ID_MISMATCH, f"{text} time of the form YYYYMMDD_HHMMSS"
             )

@@ -407,7 +407,7 @@ class StrategyCore(Core):
         return decision
 
     def _require_decision(self, watched: SymbolState, decision: Decision) -> None:
-        """Raise a STOP for an answer that is no decision, or that no replay could repeat."""
+        """Raise a STOP for an answer that is not a decision, or that no replay could repeat."""
         if not isinstance(decision, Decision):
             found = repr(decision) if isinstance(decision, str) else type(decision).__name__
             what = f"expected a Decision of buy, sell, adjust or hold, or None, found {found}"

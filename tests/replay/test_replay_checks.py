@@ -50,7 +50,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
             row("run_ending", "1723161590000", "1723161600000"),
             "closed before the run's end: 23:59:50.000 < 00:00:00.000",
         ),
-        (row("exit_position", "asked", "none"), "asked for by an operator"),
+        (row("exit_position", "asked", "none"), "requested by an operator"),
         (row("policy", "close", "hold"), "the profile's policy closes it"),
         (
             row("recovery_qty", "10.00000000", "5.00000000"),
@@ -100,7 +100,7 @@ def test_every_exit_of_risk_has_its_words() -> None:
     }
     for name in names:
         assert departure_words(row(name, "asked", "none")) == (
-            "asked for by an operator" if name == "exit_position" else ""
+            "requested by an operator" if name == "exit_position" else ""
         )
 
 

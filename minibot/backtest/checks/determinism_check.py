@@ -94,7 +94,7 @@ def _record(document: JsonObject) -> JsonObject:
         "id": document["id"],
         "digest": document["digest"],
         "span_ms": document["to_ts"] - document["from_ts"],
-        # A synthetic market is no history.
+        # A synthetic market is not a history.
         "recorded": all(document["files"].values()),
         "code_sha256": code_sha256(PROJECT),
     }

@@ -1,7 +1,7 @@
 """Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
 `intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own. An
-interval that is no multiple of the file's is left out, or refused if the strategy decides on it.
+interval that is not a multiple of the file's is left out, or refused if the strategy decides on it.
 Bars before the time range are history and feed indicators only.
 """
 

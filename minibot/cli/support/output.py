@@ -109,7 +109,7 @@ def _indent(line: str, wanted: int, width: int) -> int:
 
 def drop_reader(stream: TextIO) -> None:
     """Point a stream whose reader is gone at the null device, so that later writes do not fail."""
-    with suppress(OSError, ValueError):  # A stream that is no file needs none of it.
+    with suppress(OSError, ValueError):  # A stream that is not a file needs none of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -70,7 +70,7 @@ INCIDENT_RULES: Final[Mapping[str, IncidentRule]] = {
 def incident_alert(event: Event) -> Alert | None:
     """Return the alert of an incident; None if `INCIDENT_RULES` does not have its kind.
 
-    None also for an event that is no incident.
+    None also for an event that is not an incident.
     """
     payload = event.payload
     rule = INCIDENT_RULES.get(payload.kind) if isinstance(payload, Incident) else None

@@ -94,7 +94,7 @@ class Explainer:
 
     def behind(self) -> list[str]:
         """Return one sentence for each queue that is damaged after the time given to `until`."""
-        return self._whole.notes("that is behind this time, and what is told here is before it")
+        return self._whole.notes("the damage is later than all that is shown here")
 
     # --- questions ----------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ def _ending(now: str, until: str) -> str:
 
 
 def _requested(value: str, _: str) -> str:
-    return "asked for by an operator" if value == "asked" else ""
+    return "requested by an operator" if value == "asked" else ""
 
 
 def _policy(value: str, _: str) -> str:

@@ -172,9 +172,7 @@ def graph_lines(graph: Graph) -> list[str]:
         places = [node.place for node in change.dependents]
         lines.append(f"  {len(places)} depend on it" + (f": {', '.join(places)}" * bool(places)))
     if graph.is_proven:
-        lines.append("nothing was changed: every hash fits, and every decision comes out again")
+        lines.append("nothing was changed: every hash fits, and every decision is reproduced")
     elif not graph.changes:
-        lines.append(
-            "no event was changed, as far as they were recomputed; what is wrong stands above"
-        )
+        lines.append("no event was changed, as far as events were recomputed; see the faults above")
     return lines

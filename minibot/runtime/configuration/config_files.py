@@ -197,7 +197,7 @@ def _read_object(path: Path) -> tuple[JsonObject, str]:
         why = "no such file" if isinstance(error, FileNotFoundError) else why
         raise _refused(path, f"cannot be read: {why}") from error
     if len(data) > FILE_BYTES_MAX:
-        raise _refused(path, f"is larger than {FILE_BYTES_MAX} bytes; that is no profile")
+        raise _refused(path, f"is larger than {FILE_BYTES_MAX} bytes; that is not a profile")
     try:
         value = parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

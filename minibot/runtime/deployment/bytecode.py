@@ -53,7 +53,7 @@ _FIELDS: Final = (
 def planted(project: Path) -> list[str]:
     """Return foreign bytecode that Python would run in place of a source, as `path: why`.
 
-    Unchecked bytecode, unknown flags and a name that is no file are reported whatever they hold.
+    Unchecked bytecode, unknown flags and a name that is not a file are reported whatever they hold.
     """
     return sorted(
         f"{path.relative_to(project).as_posix()}: {why}"

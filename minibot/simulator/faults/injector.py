@@ -162,7 +162,7 @@ class Injector:
         if stream not in own and not is_played(stream, self._venue.symbols):
             known = ", ".join(STREAM_KINDS)
             raise FaultUnknown(
-                f"stream: {stream!r} is none of a symbol played here; kinds: {known}"
+                f"stream: {stream!r} is not a stream of a symbol played here; kinds: {known}"
             )
 
     def inject(self, fields: Mapping[str, Any]) -> None:

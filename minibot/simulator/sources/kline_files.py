@@ -123,13 +123,13 @@ def _interval(path: Path, opens: list[int]) -> str:
     if name and gap_ms % (INTERVALS[name] or 1) == 0:
         return name
     raise Refusal(
-        f"{path}: rows {gap_ms} ms apart are no interval of the venue.",
+        f"{path}: rows {gap_ms} ms apart are not an interval of the venue.",
         f"Known: {', '.join(INTERVALS)}.",
     )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number, cells as text); refuse the file at a row that is no kline."""
+    """Yield (row number, cells as text); refuse the file at a row that is not a kline."""
     for number, cells in rows_of(path):
         if isinstance(cells, BadRow):
             raise _refusal(path, number, cells.why)

@@ -60,7 +60,7 @@ _FEATHER_MAGIC: Final = b"ARROW1"
 
 
 class BadRow(NamedTuple):
-    """A row that is no kline, and the reason."""
+    """A row that is not a kline, and the reason."""
 
     why: str
 
@@ -247,7 +247,7 @@ def _feather_rows(path: Path) -> Iterator[Row]:
             isinstance(amount, float | int) for amount in row[1:]
         )
         if not is_whole:
-            yield number, BadRow("has an empty cell, or one that is no number")
+            yield number, BadRow("has an empty cell, or one that is not a number")
             continue
         at = _unix_ms(date) if isinstance(date, datetime) else date
         yield number, [str(at), *map(_decimal, row[1:]), *[""] * NEEDED]

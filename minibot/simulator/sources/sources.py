@@ -115,7 +115,7 @@ def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar
     kind, _, rest = word.partition(":")
     if kind != "klines" or not rest:
         raise ConfigError(
-            f"embedded.history: {word!r} is no history.", ["null or klines:FILE is allowed"]
+            f"embedded.history: {word!r} is not a history.", ["null or klines:FILE is allowed"]
         )
     history: dict[str, tuple[str, list[Bar]]] = {}
     origin_ms = facts.origin_ms + facts.skew_ms

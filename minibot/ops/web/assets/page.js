@@ -268,7 +268,7 @@ async function past() {
   if (incidents) table("incidents", ["time", "kind", ["what happened", "text"]], incidents.incidents.slice().reverse().map((each) => [clock(each.ts), each.kind, [each.detail, "text"]]), "none");
   await Promise.all([charts(), nights()]);
 }
-// Refusals (409) are asked for by an operator and shown; other paths never get one.
+// Refusals (409) are requested by an operator and shown; other paths never get one.
 async function call(path, waitMs = TABLE_MS) {
   try {
     const answer = await fetch(`${API}/${path}`, { signal: AbortSignal.timeout(waitMs) });
