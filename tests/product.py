@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.runs import PROJECT, Said, clean_environ, run_python
+from tests.runs import PROJECT, Completed, clean_environ, run_python
 
 COPIED = ("minibot", "contracts", "config")
 COPIED_FILES = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
@@ -26,7 +26,7 @@ def copy_product(folder: Path) -> Path:
     return folder
 
 
-def in_product(product: Path, *argv: str, **environ: str) -> Said:
+def in_product(product: Path, *argv: str, **environ: str) -> Completed:
     """Run Python in a copy of the product to its end."""
     return run_python(argv, product, started_by_a_user() | environ)
 

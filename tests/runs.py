@@ -44,7 +44,7 @@ print(json.dumps(said))
 
 
 @dataclass(frozen=True)
-class Said:
+class Completed:
     """Answer of a command."""
 
     code: int
@@ -63,7 +63,7 @@ class ShortRun:
 
     var: Path
     run_dir: Path
-    said: Said
+    said: Completed
 
     @property
     def run_id(self) -> str:
@@ -71,12 +71,12 @@ class ShortRun:
         return self.run_dir.name
 
 
-def run_command(argv: Sequence[str], **environ: str) -> Said:
+def run_command(argv: Sequence[str], **environ: str) -> Completed:
     """Run a Python module of the product to its end, without a terminal."""
     return run_python(["-m", *argv], PROJECT, clean_environ() | environ)
 
 
-def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Said:
+def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Completed:
     """Run Python in a folder to its end, without a terminal."""
     done = subprocess.run(
         [sys.executable, *argv],
@@ -89,22 +89,22 @@ def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) ->
         timeout=DEADLINE_S,
         check=False,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def answers_to(
     commands: Sequence[Sequence[str]], folder: Path, environ: Mapping[str, str]
-) -> list[Said]:
+) -> list[Completed]:
     """Run command lines of `minibot` in one Python, which a verb that never ends cannot outlive.
 
     A Python for each would import the same modules each time, which takes longer than the verb.
     """
     done = run_python(["-c", ANSWER_ALL, json.dumps(commands)], folder, environ)
     assert done.code == 0, done.err
-    return [Said(*said) for said in done.document]
+    return [Completed(*said) for said in done.document]
 
 
-def verb(var: Path, *words: str) -> Said:
+def verb(var: Path, *words: str) -> Completed:
     """Run `minibot VERB` on a `var` like the command line, in this process to save its start."""
     out, err = io.StringIO(), io.StringIO()
     # How many lines of progress a verb prints is up to the machine.
@@ -114,7 +114,7 @@ def verb(var: Path, *words: str) -> Said:
             code = run([*words, "--var", str(var)])
         except SystemExit as ended:  # Raised by argparse for a wrong command line.
             code = int(ended.code or 0)
-    return Said(code, out.getvalue(), err.getvalue())
+    return Completed(code, out.getvalue(), err.getvalue())
 
 
 def clean_environ() -> dict[str, str]:
@@ -134,10 +134,10 @@ def night_argv(var: Path, sets: Mapping[str, str], *flags: str) -> list[str]:
 def make_run(var: Path, *flags: str, **sets: str) -> ShortRun:
     """Run a short night to its end; `section__key=value` changes its profile."""
     dotted = {name.replace("__", "."): value for name, value in sets.items()}
-    said = run_command(night_argv(var, dotted, *flags))
+    done = run_command(night_argv(var, dotted, *flags))
     folders = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))
-    assert folders, said.err
-    return ShortRun(var, folders[-1], said)
+    assert folders, done.err
+    return ShortRun(var, folders[-1], done)
 
 
 def shared_by_workers(
@@ -183,17 +183,17 @@ def shared_run(factory: pytest.TempPathFactory, name: str, *flags: str, **sets: 
     def make(folder: Path) -> None:
         var = folder / "var"
         var.mkdir(mode=0o700)
-        said = make_run(var, *flags, **PATIENT, **sets).said
-        told = json.dumps({"folder": str(folder), **asdict(said)})
-        (folder / "said.json").write_text(told, encoding="utf-8")
+        done = make_run(var, *flags, **PATIENT, **sets).said
+        answer = json.dumps({"folder": str(folder), **asdict(done)})
+        (folder / "said.json").write_text(answer, encoding="utf-8")
 
     folder = shared_by_workers(factory, name, make)
-    told = json.loads((folder / "said.json").read_text(encoding="utf-8"))
-    made = told.pop("folder")
+    answer = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    made = answer.pop("folder")
     # What it said, as if it had run in the copy.
-    out, err = (told[stream].replace(made, str(folder)) for stream in ("out", "err"))
+    out, err = (answer[stream].replace(made, str(folder)) for stream in ("out", "err"))
     (run_dir,) = (path.parent for path in (folder / "var" / "runs").glob("*/manifest.json"))
-    return ShortRun(folder / "var", run_dir, Said(told["code"], out, err))
+    return ShortRun(folder / "var", run_dir, Completed(answer["code"], out, err))
 
 
 def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:

@@ -35,9 +35,9 @@ def recounted(made: Desk) -> EntryStops:
 def ask(made: Desk) -> list[Event]:
     """A second passes and the strategy wants to buy; what follows is filled."""
     made.tick(after_ms=1000)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
     made.tick()
-    return said
+    return events
 
 
 def test_used_up_budget_is_told_from_its_first_refusal_on() -> None:

@@ -244,11 +244,11 @@ def test_ledger_that_differs_from_the_portfolio_is_refused() -> None:
         Ledger.from_opening(OPENING).append(first, Portfolio.from_opening(OPENING))
     ledger.append(first, portfolio)
 
-    said = ledger.to_json()
-    del said["accounts"]["fees"]
+    fields = ledger.to_json()
+    del fields["accounts"]["fees"]
     second = portfolio.apply(fill("BUY", "1", "100", "1"), T0)
     with pytest.raises(InvariantError, match="add up to zero"):
-        Ledger.from_json(said).append(second, portfolio)
+        Ledger.from_json(fields).append(second, portfolio)
 
 
 def stored(folder: Path, sales: int) -> tuple[PortfolioStore, Portfolio, Ledger]:

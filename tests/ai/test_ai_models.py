@@ -498,9 +498,9 @@ def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) 
         (two, True),
     ]
     (request,) = var.requests.glob("*.json")
-    said = json.loads(request.read_text("ascii"))
-    assert (said["kind"], said["model_id"]) == ("model_active", two)
-    assert said["run_id"] == "20251120_000000"
+    answer = json.loads(request.read_text("ascii"))
+    assert (answer["kind"], answer["model_id"]) == ("model_active", two)
+    assert answer["run_id"] == "20251120_000000"
     assert rollback_model(var, "by hand").model_id == one
     with pytest.raises(Refusal):
         activate_model(var, "lgbm-ffffffffffffffff", "by hand")
@@ -688,8 +688,8 @@ def test_model_of_an_older_build_is_refused_until_it_is_trained_again(root: Path
 
     (line,) = list_models(root)
     assert (line.is_active, line.passed) == (True, False)
-    for said in (clerk.model_note, *line.reasons):
-        assert "train it again" in said
+    for text in (clerk.model_note, *line.reasons):
+        assert "train it again" in text
     assert clerk.model_id == BASELINE_ID
     with pytest.raises(SnapshotRefused, match="train it again"):
         activation.activate(model_id, "test")

@@ -35,9 +35,9 @@ def test_strategy_that_is_shown_ticks_of_bars_is_told_what_they_are() -> None:
             BarSource(series(BARS[:60], symbol), config) for symbol in ("BTCUSDT", "ETHUSDT")
         )
         for source in (one, Merged([one, other])):
-            told = run_backtest(source, config).assumptions
-            assert (MODELLED in told) == is_told
-            assert told[: len(source.assumptions)] == source.assumptions
+            lines = run_backtest(source, config).assumptions
+            assert (MODELLED in lines) == is_told
+            assert lines[: len(source.assumptions)] == source.assumptions
 
 
 def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:

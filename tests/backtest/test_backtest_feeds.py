@@ -161,14 +161,14 @@ def test_values_up_to_the_moment_of_an_alteration_come_even_behind_a_cut_market(
 ) -> None:
     """A market that ends before a value tells it where the moment lies behind it, and only then."""
     config = profile(tmp_path)
-    told = []
+    answers = []
     for moment in (LINES[4] - 1, LINES[4]):
         ended = Part(BarSource(series(BARS), config), Span(None, LINES[3]), 50)
         altered = perturbed(with_feeds(ended, config), Perturbation(moment, CUT))
-        told.append([root.ts for root in altered.roots() if isinstance(root.payload, FeedValue)])
+        answers.append([root.ts for root in altered.roots() if isinstance(root.payload, FeedValue)])
 
-    assert told[0] == LINES[:4]
-    assert told[1] == LINES[:5]
+    assert answers[0] == LINES[:4]
+    assert answers[1] == LINES[:5]
 
 
 def test_part_between_two_events_is_refused(tmp_path: Path) -> None:

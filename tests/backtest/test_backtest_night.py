@@ -83,10 +83,10 @@ def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir
     """A range that begins after a night's end is refused."""
     words = ("--source", f"run:{short_run.run_dir}", "--timerange", "20300101-")
 
-    said = verb(var_dir, "backtest", *words)
+    done = verb(var_dir, "backtest", *words)
 
-    assert said.code == 2
-    assert "nothing in the time range; it begins " in said.err
+    assert done.code == 2
+    assert "nothing in the time range; it begins " in done.err
     assert not (var_dir / "backtests").exists()
 
 
@@ -119,10 +119,10 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
     short_run: ShortRun,
 ) -> None:
     """Parity exits 0: each event is the same in rule order, or its assumption is named."""
-    said = verb(short_run.var, "parity", short_run.run_id, "--json", "--all")
-    document = said.document
+    done = verb(short_run.var, "parity", short_run.run_id, "--json", "--all")
+    document = done.document
 
-    assert said.code == 0
+    assert done.code == 0
     assert document["identical"]
     counts = {queue: len(raw_events(short_run.run_dir, queue)) for queue in DERIVED}
     same = {name: one["same"] for name, one in document["logged"]["queues"].items()}
@@ -146,10 +146,10 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
 def test_parity_of_an_edited_fill_exits_1_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
     """Parity exits 1 for an edited fee and names event, field and both values."""
     forged = edited(short_run, tmp_path, "fills", 2, dearer)
-    said = verb(short_run.var, "parity", str(forged), "--json")
+    done = verb(short_run.var, "parity", str(forged), "--json")
 
-    difference = said.document["logged"]["difference"]
-    assert said.code == 1
+    difference = done.document["logged"]["difference"]
+    assert done.code == 1
     assert (difference["queue"], difference["seq"]) == ("fills", 2)
     assert list(difference["fields"]) == ["payload.fee"]
     refused = verb(
@@ -165,18 +165,18 @@ def test_parity_of_a_night_without_its_last_fill_exits_1(
     """Parity exits 1 for an event that the cores make and the record lacks."""
     forged = edited(short_run, tmp_path, "fills", 1, lambda event: None)
     cut(forged, "fills")
-    said = verb(short_run.var, "parity", str(forged))
+    done = verb(short_run.var, "parity", str(forged))
 
-    assert said.code == 1
-    assert "fills: logged line" in said.err
+    assert done.code == 1
+    assert "fills: logged line" in done.err
 
 
 def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: ShortRun) -> None:
     """A STOP ends night and backtest at the same event."""
-    said = verb(stopped_run.var, "parity", stopped_run.run_id)
+    ended = verb(stopped_run.var, "parity", stopped_run.run_id)
     done = night(stopped_run.run_dir)
 
-    assert said.code == 0, said.out
+    assert ended.code == 0, ended.out
     assert done.stop
 
 
@@ -199,8 +199,8 @@ class Lenient(Core):
 
     def process(self, *given: Any) -> list[Message] | None:
         """Say what risk says, but for a STOP."""
-        said = self._core.process(*given)
-        return [message for message in said or () if not stop_in(message)] or None
+        messages = self._core.process(*given)
+        return [message for message in messages or () if not stop_in(message)] or None
 
     def state(self) -> JsonObject:
         """Return the state of risk."""

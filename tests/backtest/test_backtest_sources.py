@@ -249,10 +249,10 @@ def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Pa
     words = ("--source", f"klines:{path}", "--gaps", "keep", "--set", HOURS)
     bars = ("--set", "strategy.bar_interval=1h", "--set", "strategy.trend_interval=4h")
 
-    said = verb(var_dir, "backtest", *words, *bars, "--timerange", f"{first}-{first + 4 * 3600}")
+    done = verb(var_dir, "backtest", *words, *bars, "--timerange", f"{first}-{first + 4 * 3600}")
 
-    assert said.code == 2
-    assert "no whole bar of 1h in the time range" in said.err
+    assert done.code == 2
+    assert "no whole bar of 1h in the time range" in done.err
 
 
 def test_range_within_a_hole_is_refused_in_a_portfolio_too(tmp_path: Path) -> None:
@@ -302,8 +302,8 @@ def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> 
     """Columns of klines give the same decisions as their file."""
     path = hourly(tmp_path, 400)
     folder = tmp_path / "columns"
-    said = verb(tmp_path, "data", "convert", str(path), "--out", str(folder))
-    assert said.code == 0, said.err
+    done = verb(tmp_path, "data", "convert", str(path), "--out", str(folder))
+    assert done.code == 0, done.err
     config = bar_profile(interval="1h", trend="4h")
     digests = [
         run_backtest(open_market([word], config), config).digest
@@ -315,8 +315,8 @@ def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> 
 
 def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) -> None:
     """Columns of a tape have the ticks and bars of the market role's feed, without the book."""
-    said = verb(tmp_path, "data", "convert", "tape:demo", "--out", str(tmp_path / "columns"))
-    assert said.code == 0, said.err
+    done = verb(tmp_path, "data", "convert", "tape:demo", "--out", str(tmp_path / "columns"))
+    assert done.code == 0, done.err
     config = load_config(PROFILE)
 
     def of(word: str) -> list[dict[str, object]]:
@@ -336,8 +336,8 @@ def test_bars_of_a_month_are_refused_where_they_would_be_built(kind: str, tmp_pa
     """A calendar month has no fixed length: ticks make no bar of it, and the key is named."""
     word = "tape:demo"
     if kind == "columns":
-        said = verb(tmp_path, "data", "convert", word, "--out", str(tmp_path / "columns"))
-        assert said.code == 0, said.err
+        done = verb(tmp_path, "data", "convert", word, "--out", str(tmp_path / "columns"))
+        assert done.code == 0, done.err
         word = f"columns:{tmp_path / 'columns'}"
     config = load_config(PROFILE, ['market.bar_intervals=["1s","1m","1M"]'])
 

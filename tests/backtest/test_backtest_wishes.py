@@ -75,12 +75,12 @@ def test_signal_tells_the_wish_and_risk_narrows_it(tmp_path: Path) -> None:
     assert {one["horizon_ms"] for one in buys if not one.get("share_bps")} != {5_000}
     spent: dict[str, set[bool]] = {}
     actions = {event.id: event.to_json()["payload"] for event in result.of("risk_actions")}
-    said = {event.id: event.to_json()["payload"] for event in result.of("signals")}
+    fields = {event.id: event.to_json()["payload"] for event in result.of("signals")}
     for intent in result.of("order_intents"):
         action = next((actions[id_] for id_ in intent.cause_ids or () if id_ in actions), None)
         if action is None or intent.to_json()["payload"]["side"] != "BUY":
             continue
-        wish = said[action["signal_id"]]
+        wish = fields[action["signal_id"]]
         kind = "amount" if "notional" in wish else "share" if "share_bps" in wish else "plain"
         checks = {check["name"]: check for check in action["checks"]}
         cost = Decimal(checks["position_notional"]["value"])
@@ -177,9 +177,9 @@ def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path
     )
     source = BarSource(series(walk(400, 3)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
     assert {"signal_stop", "signal_target", "signal_exit"} <= reasons
     seen = [
@@ -246,9 +246,9 @@ def test_adjustments_give_the_same_by_rows_and_by_events(tmp_path: Path) -> None
     )
     source = BarSource(series(walk(600, 3)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     said = [
         (one.get("action"), one.get("reason_code")) for one in payloads(quick.of("risk_actions"))
     ]
@@ -312,9 +312,9 @@ def test_limits_give_the_same_by_rows_and_by_events(tmp_path: Path, most: int | 
     )
     source = BarSource(series(walk(600, 3)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert {one["liquidity"] for one in payloads(quick.of("fills"))} == {"MAKER", "TAKER"}
     reasons = {one.get("reason_code") for one in payloads(quick.of("risk_actions"))}
     assert {"allowed", "pending_order" if most is None else "limit_entries_max"} <= reasons
@@ -367,9 +367,9 @@ def test_parts_give_the_same_by_rows_and_by_events(tmp_path: Path, exits_at: str
     )
     source = BarSource(series(walk(400, 3)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     sold = [one for one in payloads(quick.of("fills")) if one["side"] == "SELL"]
     bought = [one for one in payloads(quick.of("fills")) if one["side"] == "BUY"]
     assert min(len(bought), len(sold)) > 2 * (400 // 12)

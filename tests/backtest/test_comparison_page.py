@@ -86,11 +86,11 @@ def test_night_and_backtest_stand_on_one_page(short_run: ShortRun, tmp_path: Pat
         ("runs", (str(short_run.run_dir), kept.name)),
         ("backtests", (f"run:{short_run.run_dir}", "backtest:latest")),
     ):
-        said = verb(tmp_path, verb_name, "show", *words, "--html", "--json")
-        text = Path(said.document["page"]).read_text(encoding="utf-8")
+        done = verb(tmp_path, verb_name, "show", *words, "--html", "--json")
+        text = Path(done.document["page"]).read_text(encoding="utf-8")
         parsed = Balance(text)
 
-        assert said.document["kinds"] == ["simulated run", "backtest"]
+        assert done.document["kinds"] == ["simulated run", "backtest"]
         assert parsed.stack == []
         assert text.count('<svg class="plot-wide"') == 4
         assert f"A: {short_run.run_id}" in text
@@ -137,8 +137,8 @@ def test_backtest_kept_without_charts_says_how_to_get_them(tmp_path: Path) -> No
 def test_wrong_names_and_a_page_of_one_are_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
     """With one line and the code of a refusal."""
     keep(tmp_path, WON)
-    said = verb(tmp_path, *words)
+    done = verb(tmp_path, *words)
 
-    assert said.code == 2
-    assert said.err.startswith("refused: ")
-    assert said.err.count("\n") == 1
+    assert done.code == 2
+    assert done.err.startswith("refused: ")
+    assert done.err.count("\n") == 1

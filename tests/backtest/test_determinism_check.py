@@ -28,12 +28,12 @@ SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
 
 def test_backtest_is_shown_kept_and_listed(var_dir: Path) -> None:
     """A backtest leaves a page and a document with the digest that it printed."""
-    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--breakdown", "day")
+    done = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--breakdown", "day")
     (found,) = kept(Var(var_dir))
 
-    assert said.code == 0, said.err
-    assert "By day" in said.out
-    digest = re.search(r"digest  ([0-9a-f]{64})", said.out)
+    assert done.code == 0, done.err
+    assert "By day" in done.out
+    digest = re.search(r"digest  ([0-9a-f]{64})", done.out)
     assert digest is not None
     assert found.document["digest"] == digest[1]
     assert (found.folder / "report.html").stat().st_size > 10_000
@@ -41,9 +41,9 @@ def test_backtest_is_shown_kept_and_listed(var_dir: Path) -> None:
 
 def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
     """`--no-keep` writes no file; `--json` prints one document with every trade."""
-    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--no-keep", "--json")
+    done = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--no-keep", "--json")
 
-    document = json.loads(said.out)
+    document = json.loads(done.out)
     assert len(document["trades"]) == document["figures"]["trades"]
     assert not (var_dir / "backtests").exists()
 
@@ -52,10 +52,10 @@ def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
 @pytest.mark.row("B-76")
 def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
     """Two processes with other hash seeds agree on every byte, and the result is kept."""
-    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--twice", "--json")
+    done = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--twice", "--json")
 
-    assert said.code == 0, said.err
-    about = json.loads(said.out)["twice"]
+    assert done.code == 0, done.err
+    about = json.loads(done.out)["twice"]
     assert (about["same"], about["six_months"], about["differing"]) == (True, False, [])
     assert about["digests"][0] == about["digests"][1]
     assert sorted(path.name for path in Path(about["folder"]).iterdir()) == [
@@ -119,10 +119,10 @@ def test_twice_takes_a_run_by_its_name(
     (var_dir / "runs").mkdir()
     (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
 
-    said = verb(var_dir, "backtest", *words, "--fills", "touch", "--twice", "--json")
+    done = verb(var_dir, "backtest", *words, "--fills", "touch", "--twice", "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["twice"]["same"]
+    assert done.code == 0, done.err
+    assert done.document["twice"]["same"]
     assert not list((var_dir / "lab").iterdir())
 
 
@@ -140,10 +140,10 @@ def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
     """`--twice` refuses sweeps, checks and unkept backtests, which leave nothing to compare."""
     flags = ("--no-keep", "--startup-check", "--sweep", "strategy.rsi_period=7,14")
 
-    said = verb(var_dir, "backtest", *SOURCE, "--twice", *flags)
+    done = verb(var_dir, "backtest", *SOURCE, "--twice", *flags)
 
-    assert said.code == 4
-    assert [line.strip() for line in said.err.splitlines()[1:]] == [
+    assert done.code == 4
+    assert [line.strip() for line in done.err.splitlines()[1:]] == [
         "--no-keep: not beside --twice",
         "--sweep: not beside --twice",
         "--startup-check: not beside --twice",
@@ -154,10 +154,10 @@ def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
 @pytest.mark.process
 def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:
     """`--twice` of a failing backtest prints its reason and exit code, and leaves no file."""
-    said = verb(var_dir, "backtest", "--source", "tape:nowhere", "--twice")
+    done = verb(var_dir, "backtest", "--source", "tape:nowhere", "--twice")
 
-    assert said.code == 2
-    assert "nowhere" in said.err
+    assert done.code == 2
+    assert "nowhere" in done.err
     assert not (var_dir / "backtests").exists()
 
 

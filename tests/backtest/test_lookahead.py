@@ -187,13 +187,13 @@ class Peeking(Core):
         self.inner = inner
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        said = self.inner.process(item, seq, now)
+        messages = self.inner.process(item, seq, now)
         bar = item.payload if isinstance(item, Event) else None
         if isinstance(bar, Bar) and not bar.is_history and bar.interval == "1m":
             coming = next((c for c in future_bars() if c.open_ts > bar.open_ts), None)
             if coming is not None and coming.close < coming.open:
                 return None
-        return said
+        return messages
 
     def state(self) -> JsonObject:
         return self.inner.state()

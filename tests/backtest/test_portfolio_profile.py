@@ -18,10 +18,10 @@ WORDS = (
 @pytest.mark.slow
 def test_portfolio_holds_both_pairs_and_leaves_them_by_levels_that_move(tmp_path: Path) -> None:
     """Two days of two pairs: stops that moved, locks after losses, and no more than may be held."""
-    said = verb(tmp_path, *WORDS)
-    document = said.document
+    done = verb(tmp_path, *WORDS)
+    document = done.document
 
-    assert said.code == 0
+    assert done.code == 0
     assert {row["name"] for row in document["by_symbol"]} == {"BTCUSDT", "ETHUSDT"}
     assert {row["name"] for row in document["by_exit_reason"]} >= {"break_even", "trailing_stop"}
     assert document["refusals"]["BLOCK"].keys() >= {"cooldown_period", "losses_in_row"}

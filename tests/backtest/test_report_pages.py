@@ -179,23 +179,23 @@ def test_table_too_wide_breaks_text_and_never_a_figure() -> None:
     """A table that is too wide breaks its widest text first, and never a figure or word."""
     reason = "a reason " * 20
     rows = [["an-id-that-is-typed-again", "1,234,567.89", reason]]
-    head, rule, *told = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
+    head, rule, *lines = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
 
-    assert max(map(len, (head, rule, *told))) <= WIDTH
-    assert told[0].startswith("  an-id-that-is-typed-again  1,234,567.89  a reason")
-    assert all(line.startswith(" " * 43) for line in told[1:])
-    assert " ".join(line[43:] for line in told).split() == reason.split()
+    assert max(map(len, (head, rule, *lines))) <= WIDTH
+    assert lines[0].startswith("  an-id-that-is-typed-again  1,234,567.89  a reason")
+    assert all(line.startswith(" " * 43) for line in lines[1:])
+    assert " ".join(line[43:] for line in lines).split() == reason.split()
     assert table_lines(["id"], [], "Nothing.") == ["  Nothing."]
 
 
 def test_code_too_wide_goes_on_behind_an_underscore() -> None:
     """A code that is too wide breaks behind an underscore, and its parts join to the whole."""
     code = "a_code_" * 20
-    _, rule, *told = table_lines(["code", "net"], [[code, "1.00"]], "")
+    _, rule, *lines = table_lines(["code", "net"], [[code, "1.00"]], "")
 
-    assert max(map(len, (rule, *told))) <= WIDTH
-    assert "".join(line[2:94].strip() for line in told) == code
-    assert told[0].endswith("_   1.00")
+    assert max(map(len, (rule, *lines))) <= WIDTH
+    assert "".join(line[2:94].strip() for line in lines) == code
+    assert lines[0].endswith("_   1.00")
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -213,9 +213,9 @@ def test_report_fits_the_terminal_and_says_the_same_in_each(
 
     assert max(map(len, lines)) <= width
     assert figures_in(lines) >= figures_in(whole)
-    said = "".join("".join(lines).split())
+    text = "".join("".join(lines).split())
     for trade in tables.best(document["trades"]) + tables.worst(document["trades"]):
-        assert trade["entry_reason"] in said
+        assert trade["entry_reason"] in text
 
 
 def figures_in(lines: list[str]) -> set[str]:
@@ -369,9 +369,9 @@ def test_table_of_trades_has_prices_of_a_cheap_coin_in_full() -> None:
     """Two decimals would tell purchase and sale at one price."""
     times = {"opened_ts": 0, "closed_ts": 1}
     prices = {"entry_price": "0.08710000", "exit_price": "0.09340000"}
-    said = {"number": 1, "symbol": "DOGEUSDT", "net": "1", "return": None}
+    fields = {"number": 1, "symbol": "DOGEUSDT", "net": "1", "return": None}
     reasons = {"entry_reason": "", "exit_reason": ""}
 
-    cells = tables.trade_cells(times | prices | said | reasons)
+    cells = tables.trade_cells(times | prices | fields | reasons)
 
     assert cells[4:6] == ["0.0871", "0.0934"]

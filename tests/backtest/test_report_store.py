@@ -40,9 +40,9 @@ def test_kept_backtest_reads_as_it_did(var_dir: Path) -> None:
     """`show` prints the kept document's tables; `--json` prints the document itself."""
     folder = keep(var_dir, WON, LOST)
 
-    said = verb(var_dir, "backtests", "show", folder.name)
-    assert said.code == 0
-    assert re.search(r"win rate +50\.00 %", said.out)
+    done = verb(var_dir, "backtests", "show", folder.name)
+    assert done.code == 0
+    assert re.search(r"win rate +50\.00 %", done.out)
     document = json.loads(verb(var_dir, "backtests", "show", "latest", "--json").out)
     assert document["digest"] == "2" * 64
     assert [trade["net"] for trade in document["trades"]] == ["0.30000000", "-0.40000000"]
@@ -63,10 +63,10 @@ def test_list_has_every_backtest_and_names_damage(var_dir: Path) -> None:
     path = bad / store.RESULT_FILE
     path.write_bytes(path.read_bytes().replace(b'"trades":2', b'"trades":3', 1))
 
-    said = verb(var_dir, "backtests")
-    assert said.code == 0
-    assert good.name in said.out
-    assert "damaged" in said.out
+    done = verb(var_dir, "backtests")
+    assert done.code == 0
+    assert good.name in done.out
+    assert "damaged" in done.out
     listed = json.loads(verb(var_dir, "backtests", "list", "--json").out)["backtests"]
     assert {each["id"]: each["trouble"] is None for each in listed} == {
         good.name: True,
@@ -94,19 +94,19 @@ def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None
     """A comparison lists each difference of settings, decisions and figures, and no more."""
     first, second = keep(var_dir, WON), keep(var_dir, WON, LOST, seed=7)
 
-    said = verb(var_dir, "backtests", "compare", first.name, second.name)
-    assert said.code == 0
-    assert "decisions different; the same data; the same dates; 1 setting different" in said.out
+    done = verb(var_dir, "backtests", "compare", first.name, second.name)
+    assert done.code == 0
+    assert "decisions different; the same data; the same dates; 1 setting different" in done.out
     found = json.loads(verb(var_dir, "backtests", "compare", first.name, second.name, "--json").out)
     assert found["settings"] == {"seed": ["1", "7"]}
     assert found["figures"]["pnl"] == {
         "values": ["0.30000000", "-0.10000000"],
         "difference": "-0.40000000",
     }
-    (row,) = [line for line in said.out.splitlines() if line.startswith("  result ")]
+    (row,) = [line for line in done.out.splitlines() if line.startswith("  result ")]
     assert row.split()[1:] == ["+0.30", "-0.10", "-0.40", "A"]
     # Smaller fees are better.
-    (row,) = [line for line in said.out.splitlines() if line.startswith("  fees  ")]
+    (row,) = [line for line in done.out.splitlines() if line.startswith("  fees  ")]
     assert row.split()[1:] == ["0.20", "0.40", "+0.20", "A"]
 
 
@@ -180,14 +180,14 @@ def test_list_says_what_was_run_and_which_rows_decided_the_same(var_dir: Path) -
     for seconds, folder in enumerate((first, second, third)):
         aged(folder, seconds)
 
-    said = verb(var_dir, "backtests")
+    done = verb(var_dir, "backtests")
     listed = json.loads(verb(var_dir, "backtests", "--json").out)["backtests"]
     same = {each["id"]: each["same_decisions_as"] for each in listed}
 
     assert same == {first.name: [], second.name: [first.name], third.name: []}
-    assert f"same decisions as {first.name}" in " ".join(said.out.split())
+    assert f"same decisions as {first.name}" in " ".join(done.out.split())
     assert {each["strategy"] for each in listed} == {"nore_strategy_v1"}
-    assert "pairs BTCUSDT" in " ".join(said.out.split())
+    assert "pairs BTCUSDT" in " ".join(done.out.split())
 
 
 def test_show_of_two_backtests_is_their_comparison(var_dir: Path) -> None:

@@ -294,9 +294,9 @@ def test_row_names_a_key_of_no_section_in_full() -> None:
     """The section is left out where there is one, and the quotes."""
     texts = ("seed=1", 'risk.stop_atr_mult="2.0"', 'seed="2.0"', "strategy.parameters.bars=3")
 
-    said = [short(text) for text in texts]
+    lines = [short(text) for text in texts]
 
-    assert said == ["seed=1", "stop_atr_mult=2.0", "seed=2.0", "parameters.bars=3"]
+    assert lines == ["seed=1", "stop_atr_mult=2.0", "seed=2.0", "parameters.bars=3"]
 
 
 def test_length_of_a_night_is_no_axis(job: Job) -> None:
@@ -343,9 +343,9 @@ def test_strategy_that_fails_at_every_point_is_told_with_its_line(job: Job, tmp_
 
     rows = run_sweep(own, points_of(own, axes), 1)
 
-    (told,) = broken_lines(rows)
-    assert told.startswith("STRATEGY_ERROR: ")
-    assert "falls.py, line 23: ZeroDivisionError" in told
+    (text,) = broken_lines(rows)
+    assert text.startswith("STRATEGY_ERROR: ")
+    assert "falls.py, line 23: ZeroDivisionError" in text
     assert idle_axes(axes, rows) == []
     fast = parse_range("strategy.parameters.fast=5:9", own.config.raw)
     with pytest.raises(Refusal, match=r"falls\.py, line 23"):
@@ -807,10 +807,10 @@ def test_search_that_loses_out_of_sample_says_so_by_whatever_figure(
     best, test = row("400", **{figure: inside}), row("-400", **{figure: outside})
     found = Found(WINDOW, best, test, plain, (best,))
 
-    said = optimise_words.lines([found], figure)
+    lines = optimise_words.lines([found], figure)
 
     assert parts_company(found, figure) is (figure != "win_rate")
-    assert any("loses out of sample" in line for line in said)
+    assert any("loses out of sample" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -821,9 +821,9 @@ def test_search_is_called_idle_by_points_that_differ(names: tuple[str, ...], is_
     trials = tuple(row("1", name) for name in names)
     found = Found(WINDOW, trials[0], row("1"), row("0"), trials)
 
-    said = optimise_words.lines([found], "pnl")
+    lines = optimise_words.lines([found], "pnl")
 
-    assert any("changes no decision" in line for line in said) is is_idle
+    assert any("changes no decision" in line for line in lines) is is_idle
 
 
 def test_equity_and_profit_factor_that_keep_half_of_the_gain_hold() -> None:
@@ -842,11 +842,11 @@ def test_window_that_stopped_out_of_sample_parts_whatever_its_figure(outside: st
     found = Found(WINDOW, row("30"), stopped, row("3"), (row("30"),))
     held = replace(found, test=row("12"))
 
-    said = optimise_words.lines([found, held], "pnl")
+    lines = optimise_words.lines([found, held], "pnl")
 
     assert parts_company(found, "pnl")
     assert not parts_company(held, "pnl")
-    warnings = [line for line in said if line.startswith("WARNING")]
+    warnings = [line for line in lines if line.startswith("WARNING")]
     assert len(warnings) == 1
     assert "in 1 of 2 windows the run was stopped" in warnings[0]
 

@@ -54,11 +54,11 @@ def test_run_that_does_not_replay_as_recorded_is_not_proven(
     writer.append([encode_line(canonical.encode(event))])
     writer.close()
 
-    said = verb(tmp_path / "var", "ai-proof", str(copied))
+    done = verb(tmp_path / "var", "ai-proof", str(copied))
 
-    assert (said.code, said.out) == (2, "")
-    assert f"does not replay as recorded: first difference: {ORDER_INTENTS}:" in said.err
-    assert f"minibot replay {copied.resolve()}" in said.err
+    assert (done.code, done.out) == (2, "")
+    assert f"does not replay as recorded: first difference: {ORDER_INTENTS}:" in done.err
+    assert f"minibot replay {copied.resolve()}" in done.err
 
 
 def test_run_that_lacks_what_replay_derives_is_not_proven(
@@ -75,7 +75,7 @@ def test_run_that_lacks_what_replay_derives_is_not_proven(
 
 def test_stopped_run_that_replays_is_proven(stopped_run: ShortRun) -> None:
     """A STOP may leave outputs unwritten, which replay accepts."""
-    said = verb(stopped_run.var, "ai-proof", stopped_run.run_id)
+    done = verb(stopped_run.var, "ai-proof", stopped_run.run_id)
 
-    assert said.code == 0, said.err
-    assert ": identical with and without " in said.out
+    assert done.code == 0, done.err
+    assert ": identical with and without " in done.out

@@ -62,14 +62,14 @@ def test_target_that_fails_is_named_with_the_reason_and_no_secret(tmp_path: Path
     """One dead target is a failure, the others are tried all the same."""
     with WebHost() as host, WebHost(status=403) as refusing:
         write_secrets(tmp_path, HOOK=host.url(), NO=refusing.url(path=f"/{SECRET}"))
-        code, document, said = tried(tmp_path, {"hook": "HOOK", "no": "NO", "none": "NONE"})
+        code, document, text = tried(tmp_path, {"hook": "HOOK", "no": "NO", "none": "NONE"})
 
     assert code == 1
     targets = document["targets"]
     assert targets["hook"]["ok"]
     assert "403" in targets["no"]["why"]
     assert "NONE" in targets["none"]["why"]
-    assert SECRET not in json.dumps(document) + said
+    assert SECRET not in json.dumps(document) + text
 
 
 @pytest.mark.process
@@ -126,7 +126,7 @@ def _own_profile(folder: Path, targets: dict[str, str]) -> tuple[str, ...]:
 def test_address_in_the_profile_itself_is_refused(tmp_path: Path) -> None:
     """A manifest would keep it for ever, so an address may not stand in a profile."""
     write_secrets(tmp_path)
-    code, _, said = tried(tmp_path, {"hook": "json://127.0.0.1/x"})
+    code, _, text = tried(tmp_path, {"hook": "json://127.0.0.1/x"})
 
     assert code == 4
-    assert "alerts.targets.hook" in said
+    assert "alerts.targets.hook" in text

@@ -73,10 +73,10 @@ def test_half_a_letter_in_a_profile_is_refused_by_its_key(
     filed = verb(var_dir, "config", "check", "--config", str(path))
     typed = verb(var_dir, "config", "check", "--config", str(DEMO), "--set", f"{where}={value}")
 
-    for said in (filed, typed):
-        assert said.code == 4
-        assert where in said.err
-        assert "holds half a letter" in said.err
+    for done in (filed, typed):
+        assert done.code == 4
+        assert where in done.err
+        assert "holds half a letter" in done.err
 
 
 def fifo(folder: Path, name: str = "fifo.py") -> Path:
@@ -91,7 +91,7 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
     """A FIFO without writer and a device without end are refused as files."""
     pipe, bars = str(fifo(tmp_path)), fifo(tmp_path, "BTCUSDT-1m-2025-01-01.csv")
 
-    said = {
+    done = {
         words: verb(var_dir, *words)
         for words in (
             ("config", "check", "--config", pipe),
@@ -105,10 +105,10 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
         )
     }
 
-    assert {words: each.code for words, each in said.items()} == {
-        words: 4 if words[0] == "config" else 2 for words in said
+    assert {words: each.code for words, each in done.items()} == {
+        words: 4 if words[0] == "config" else 2 for words in done
     }
-    assert all("not a regular file" in each.err for each in said.values())
+    assert all("not a regular file" in each.err for each in done.values())
     assert not is_endless(tmp_path)
     assert not is_endless(tmp_path / "missing")
 
@@ -117,10 +117,10 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
 @pytest.mark.parametrize("words", [("verify",), ("replay",), ("report",), ("explain",)])
 def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir: Path) -> None:
     """An empty name is not the working folder, and a name that is too long is not looked up."""
-    said = verb(var_dir, *words, name)
+    done = verb(var_dir, *words, name)
 
-    assert said.code == 2
-    assert "is not a run id under" in said.err
+    assert done.code == 2
+    assert "is not a run id under" in done.err
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_number_beyond_its_bounds_is_refused(
     words: tuple[str, ...], told: str, var_dir: Path
 ) -> None:
     """A number that no port or measurement can have is refused with its bounds."""
-    said = verb(var_dir, *words)
+    done = verb(var_dir, *words)
 
-    assert said.code == 2
-    assert told in said.err
+    assert done.code == 2
+    assert told in done.err
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_error_that_nobody_foresaw_is_one_line_and_a_trace_with_debug(
 
     code = guarded(argparse.Namespace(run=run, debug=debug))
 
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
     assert code == 2
-    assert told in said.splitlines()[0]
-    assert ("Traceback" in said) == debug
+    assert told in text.splitlines()[0]
+    assert ("Traceback" in text) == debug
 
 
 @pytest.mark.skipif(WINDOWS, reason="/dev/full and closed descriptors are missing on Windows")
@@ -201,11 +201,11 @@ def test_trial_without_an_end_is_ended_and_its_line_told(tmp_path: Path) -> None
     path = tmp_path / "looping.py"
     path.write_text(LOOPING.format(step=1), encoding="utf-8")
 
-    said = tried(path, limit_s=1)
+    text = tried(path, limit_s=1)
 
     # On a busy machine the first second may pass before the file is loaded.
-    assert "the trial had not ended after 1 s" in said
-    assert "looping.py" in said
+    assert "the trial had not ended after 1 s" in text
+    assert "looping.py" in text
 
 
 def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_dir: Path) -> None:
@@ -214,10 +214,10 @@ def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_
     path.write_text(LOOPING.format(step=1), encoding="utf-8")
     fine.write_text(LOOPING.format(step=-1), encoding="utf-8")
 
-    said = verb(var_dir, "strategy-check", str(path), "--limit", "10")
+    done = verb(var_dir, "strategy-check", str(path), "--limit", "10")
 
-    assert said.code == 1
-    assert any(f"looping.py, line {line} (in on_bar)" in said.out for line in (12, 13))
+    assert done.code == 1
+    assert any(f"looping.py, line {line} (in on_bar)" in done.out for line in (12, 13))
     assert strategy_check.examined(fine)[3] == ""
 
 

@@ -80,8 +80,8 @@ def test_printed_commands_name_the_bundle_where_it_is(
     out = folder / "night.tar.gz"
 
     packed = verb(short_run.var, "bundle", "latest", "--out", str(out))
-    told = packed.out.partition("check it anywhere: minibot ")[2].partition(";")[0]
-    checked = verb(elsewhere, *shlex.split(told))
+    text = packed.out.partition("check it anywhere: minibot ")[2].partition(";")[0]
+    checked = verb(elsewhere, *shlex.split(text))
     next_one = checked.err.partition("its causes: minibot ")[2].strip()
     causes = verb(elsewhere, *shlex.split(next_one))
     screen = verb(elsewhere, "report", str(out))
@@ -160,10 +160,10 @@ def test_bundle_whose_seal_lacks_a_part_has_findings(
         del seal[lost]
         members[place] = member, hashed_bytes(seal, seal["generation"])
 
-    said = verb(tmp_path / "var", "verify", str(changed(bundle, tmp_path / "b.tar.gz", change)))
+    done = verb(tmp_path / "var", "verify", str(changed(bundle, tmp_path / "b.tar.gz", change)))
 
-    assert said.code == 1, said.err
-    assert "seal.json" in said.out
+    assert done.code == 1, done.err
+    assert "seal.json" in done.out
 
 
 def test_bomb_is_left_after_what_it_claims(tmp_path: Path) -> None:
@@ -189,10 +189,10 @@ def test_cut_bundle_is_no_clean_one(bundle: Path, tmp_path: Path, kept: float) -
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(data[: max(2, int(len(data) * kept))])
 
-    said = verb(tmp_path / "var", "verify", str(cut))
+    done = verb(tmp_path / "var", "verify", str(cut))
 
-    assert said.code == 1
-    assert "finding" in said.out
+    assert done.code == 1
+    assert "finding" in done.out
 
 
 def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_run_that_is_not_as_sealed_is_not_packed(
     shutil.copytree(short_run.run_dir, damaged)
     harm(damaged / FILLS_FILE)
 
-    said = verb(tmp_path / "var", "bundle", "latest", "--no-report", "--out", str(tmp_path / "b"))
+    done = verb(tmp_path / "var", "bundle", "latest", "--no-report", "--out", str(tmp_path / "b"))
 
-    assert said.code == 2
-    assert f"{FILLS_FILE} of {short_run.run_id} is not as sealed" in said.err
+    assert done.code == 2
+    assert f"{FILLS_FILE} of {short_run.run_id} is not as sealed" in done.err
     assert not (tmp_path / "b").exists()

@@ -143,11 +143,11 @@ def test_shell_offers_every_verb_and_alias(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_script_names_the_command(tmp_path: Path, shell: str) -> None:
     """The script of each shell is for `minibot`; as JSON it is one document."""
-    said = verb(tmp_path / "var", "completion", shell, "--json")
+    done = verb(tmp_path / "var", "completion", shell, "--json")
 
-    assert said.code == 0
-    assert said.document["script"] + "\n" == verb(tmp_path / "var", "completion", shell).out
-    assert "minibot" in said.document["script"]
+    assert done.code == 0
+    assert done.document["script"] + "\n" == verb(tmp_path / "var", "completion", shell).out
+    assert "minibot" in done.document["script"]
 
 
 @pytest.mark.process
@@ -160,9 +160,9 @@ def test_other_verbs_never_load_the_completion(tmp_path: Path) -> None:
         "print(json.dumps([code, sorted(m for m in sys.modules if 'argcomplete' in m)]))\n"
     )
 
-    said = run_python(["-c", code], PROJECT, clean_environ())
+    done = run_python(["-c", code], PROJECT, clean_environ())
 
-    assert json.loads(said.out.splitlines()[-1]) == [0, []], said.err
+    assert json.loads(done.out.splitlines()[-1]) == [0, []], done.err
 
 
 @pytest.mark.process
@@ -176,9 +176,9 @@ def test_completion_of_a_verb_imports_that_verb_alone(tmp_path: Path) -> None:
         "print(json.dumps(sorted(names)))\n"
     )
 
-    said = run_python(["-c", code], PROJECT, clean_environ())
+    done = run_python(["-c", code], PROJECT, clean_environ())
 
-    assert json.loads(said.out) == ["minibot.cli.main", "minibot.cli.stop", "minibot.cli.support"]
+    assert json.loads(done.out) == ["minibot.cli.main", "minibot.cli.stop", "minibot.cli.support"]
 
 
 @pytest.mark.process

@@ -35,14 +35,14 @@ def test_demo_runs_the_nights_own_profile_over_the_shipped_bars_and_keeps_its_pa
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
 
-    said = verb(var_dir, "demo")
+    done = verb(var_dir, "demo")
 
     (page,) = var_dir.glob("backtests/*/report.html")
-    lines = said.out.splitlines()
-    assert said.code == 0, said.err
-    assert "klines:btcusdt-1m" in said.out
-    assert "note:" not in said.err
-    assert page.name in said.out
+    lines = done.out.splitlines()
+    assert done.code == 0, done.err
+    assert "klines:btcusdt-1m" in done.out
+    assert "note:" not in done.err
+    assert page.name in done.out
     assert [line.split(" ")[0] for line in lines[-7:]] == [
         "result",
         "market",

@@ -343,22 +343,22 @@ def test_accelerators_are_read_from_the_kernels_lists(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_probe_prints_cores_memory_disk_and_the_rate_of_syncs(tmp_path: Path) -> None:
     """A person reads before training or a night what this machine has and its disk sustains."""
-    said = verb(tmp_path / "var", "probe", "--seconds", "0.1")
+    done = verb(tmp_path / "var", "probe", "--seconds", "0.1")
 
-    assert said.code == 0, said.err
-    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines() if line[:1].strip())
+    assert done.code == 0, done.err
+    lines = dict(line.split(maxsplit=1) for line in done.out.splitlines() if line[:1].strip())
     assert lines["cores"].startswith(f"{os.cpu_count()}, ")
     assert re.fullmatch(r"[0-9.]+ GB, [0-9.]+ GB free", lines["memory"])
     assert re.fullmatch(r"[0-9.]+ GB free", lines["disk"])
     assert re.fullmatch(r"[0-9.,]+ (us|ms|s) p50, [0-9.,]+ (us|ms|s) p99", lines["sync"])
-    assert re.search(r"[0-9,]+ events a second, if the disk alone counted", said.out)
+    assert re.search(r"[0-9,]+ events a second, if the disk alone counted", done.out)
 
 
 @pytest.mark.row("B-85")
 @pytest.mark.process
 def test_probe_names_accelerators(tmp_path: Path) -> None:
     """`probe` lists what was found, also as JSON."""
-    said = verb(tmp_path / "var", "probe", "--seconds", "0.1", "--json")
+    done = verb(tmp_path / "var", "probe", "--seconds", "0.1", "--json")
 
-    assert said.code == 0, said.err
-    assert all(isinstance(name, str) for name in json.loads(said.out)["accelerators"])
+    assert done.code == 0, done.err
+    assert all(isinstance(name, str) for name in json.loads(done.out)["accelerators"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minibot.runtime.paths import PROJECT
-from tests.runs import Said, run_command
+from tests.runs import Completed, run_command
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.campaign, pytest.mark.process]
@@ -55,7 +55,7 @@ def port() -> Iterator[int]:
         process.communicate(timeout=DEADLINE_S)
 
 
-def meet(port: int, minutes: str, *words: str) -> Said:
+def meet(port: int, minutes: str, *words: str) -> Completed:
     """Run the verb against a local port."""
     hosts = [
         f"binance.rest_url=http://127.0.0.1:{port}",
@@ -80,7 +80,7 @@ def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) ->
     fault(port, name="filter", filter="LOT_SIZE", field="stepSize", value="one")
     fault(port, name="unknown_field", n=100_000)
     bad = meet(port, "0.05")
-    told = meet(port, "0.05", "--json").document
+    answer = meet(port, "0.05", "--json").document
 
     assert good.code == 0, good.out + good.err
     assert good.document["verdict"] == "PASS"
@@ -88,8 +88,8 @@ def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) ->
     assert good.document["limits"]
     assert bad.code == 1
     assert "DIFFERS" in bad.out
-    assert told["verdict"] == "DIFFERS"
-    found = {(one["where"], one["kind"], one["path"]) for one in told["differences"]}
+    assert answer["verdict"] == "DIFFERS"
+    found = {(one["where"], one["kind"], one["path"]) for one in answer["differences"]}
     rules = "/api/v3/exchangeInfo"
     assert (rules, "unknown", "symbols[].filters[][BRAND_NEW]") in found
     assert (rules, "retyped", "symbols[].filters[LOT_SIZE].stepSize") in found
@@ -103,8 +103,8 @@ def checked(port: int, folder: Path, *texts: str) -> dict[str, Any]:
     host = f"127.0.0.1:{port}"
     sets = (f"binance.rest_url=http://{host}", f"binance.stream_url=ws://{host}", *texts)
     words = [word for text in sets for word in ("--set", text)]
-    said = run_command(["minibot", "doctor", "--json", "--var", str(folder / "var"), *words])
-    return {each["name"]: each for each in said.document["checks"]}
+    done = run_command(["minibot", "doctor", "--json", "--var", str(folder / "var"), *words])
+    return {each["name"]: each for each in done.document["checks"]}
 
 
 def test_doctor_asks_the_host_for_the_least_order_that_an_entry_has_to_reach(
@@ -127,28 +127,28 @@ def test_doctor_fails_for_a_market_that_the_host_does_not_list(port: int, tmp_pa
 
 def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:
     """An unreachable host is one sentence with its name and a remedy, exit 2, no empty report."""
-    said = meet(9, "0.05")
+    done = meet(9, "0.05")
 
-    assert said.code == 2
-    (sentence,) = [line for line in said.err.splitlines() if "refused" in line]
+    assert done.code == 2
+    (sentence,) = [line for line in done.err.splitlines() if "refused" in line]
     assert "http://127.0.0.1:9 cannot be reached" in sentence
-    assert said.out == ""
+    assert done.out == ""
 
 
 @pytest.mark.parametrize("words", [("--minutes", "0"), ("--minutes", "soon")])
 def test_doctor_refuses_a_time_that_is_none(words: tuple[str, ...]) -> None:
     """A listening time of zero is refused, because it would find nothing and say PASS."""
-    said = run_command(["minibot", "doctor", "--exchange", *words])
+    done = run_command(["minibot", "doctor", "--exchange", *words])
 
-    assert said.code == 4
-    assert "--minutes" in said.err
+    assert done.code == 4
+    assert "--minutes" in done.err
 
 
 def test_doctor_refuses_to_meet_the_embedded_exchange_of_a_profile() -> None:
     """A profile on loopback has no host to check, so the verb names the profile to use."""
-    said = run_command(
+    done = run_command(
         ["minibot", "doctor", "--exchange", "--config", "config/nore-demo.v1.json"],
     )
 
-    assert said.code == 4
-    assert "config/nore.v1.json" in said.err
+    assert done.code == 4
+    assert "config/nore.v1.json" in done.err

@@ -183,7 +183,7 @@ def played(
     """Return the chain's code, when its nights began, their command lines and what was said."""
     begun: list[datetime] = []
     lines: list[list[str]] = []
-    said: list[str] = []
+    output: list[str] = []
 
     def night(words: Sequence[str]) -> int:
         begun.append(clock.now())
@@ -192,7 +192,7 @@ def played(
         return codes[len(begun) - 1] if len(begun) <= len(codes) else 0
 
     plan = Evenings(at, ZoneInfo(zone), ("night", "--quiet"), carries)
-    return chain(plan, clock, night, said.append), begun, lines, said
+    return chain(plan, clock, night, output.append), begun, lines, output
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Pacific/Apia"])
@@ -216,12 +216,12 @@ def test_chain_plays_one_night_each_local_day_over_a_change(
 @pytest.mark.parametrize("code", [10, 1, 2, 4, 137])
 def test_night_that_did_not_end_in_order_is_the_last(code: int) -> None:
     """The chain ends with the night's exit code and says so: a STOP is never restarted."""
-    ended, begun, _, said = played(Told("2026-06-01"), codes=[0, code])
+    ended, begun, _, lines = played(Told("2026-06-01"), codes=[0, code])
 
     assert ended == code
     assert len(begun) == 2
-    assert "no other follows" in said[-1]
-    assert ("STOPPED" in said[-1]) == (code == 10)
+    assert "no other follows" in lines[-1]
+    assert ("STOPPED" in lines[-1]) == (code == 10)
 
 
 def test_nights_of_a_profile_that_carries_start_from_the_one_before() -> None:
@@ -245,10 +245,10 @@ def test_command_within_a_minute_of_its_time_begins_at_once() -> None:
 
 def test_night_that_is_longer_than_a_day_misses_an_evening_and_says_so() -> None:
     """An evening that came while a night went on is left out, never played late."""
-    _, begun, _, said = played(Told("2026-06-01", "2026-06-06"), hours=30)
+    _, begun, _, lines = played(Told("2026-06-01", "2026-06-06"), hours=30)
 
     assert [moment.day for moment in begun] == [1, 3, 5]
-    assert sum(line.startswith("missed: ") for line in said) == 2
+    assert sum(line.startswith("missed: ") for line in lines) == 2
 
 
 def test_evening_missed_by_a_sleeping_machine_is_left_out() -> None:
@@ -264,10 +264,10 @@ def test_evening_missed_by_a_sleeping_machine_is_left_out() -> None:
         return wait(seconds)
 
     clock.wait = sleeping  # type: ignore[method-assign]
-    _, begun, _, said = played(clock)
+    _, begun, _, lines = played(clock)
 
     assert [moment.day for moment in begun] == [2]
-    assert any(line.startswith("missed: 2026-06-01 22:00") for line in said)
+    assert any(line.startswith("missed: 2026-06-01 22:00") for line in lines)
 
 
 def test_clock_that_is_set_back_begins_no_second_night() -> None:
@@ -279,18 +279,18 @@ def test_clock_that_is_set_back_begins_no_second_night() -> None:
 
 def test_operator_ends_the_wait_with_exit_code_0() -> None:
     """Ctrl-C before the night is no failure; nothing is started."""
-    code, begun, _, said = played(Told("2026-06-01T10:00", "2026-06-01T12:00"))
+    code, begun, _, lines = played(Told("2026-06-01T10:00", "2026-06-01T12:00"))
 
     assert (code, begun) == (0, [])
-    assert "none follows" in said[-1]
+    assert "none follows" in lines[-1]
 
 
 def test_operator_who_ends_a_night_ends_the_chain() -> None:
     """A signal during the night ends that in order, and no other follows."""
-    code, begun, _, said = played(Told("2026-06-01T10:00", "2026-06-01T23:00"))
+    code, begun, _, lines = played(Told("2026-06-01T10:00", "2026-06-01T23:00"))
 
     assert (code, len(begun)) == (0, 1)
-    assert "no night follows" in said[-1]
+    assert "no night follows" in lines[-1]
 
 
 # --- with real processes ----------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_two_evenings_carry_and_a_stop_ends_the_chain(tmp_path: Path) -> None:
     words += ["--set", "portfolio.at_end=carry"]
     for key, value in PATIENT.items():
         words += ["--set", f"{key.replace('__', '.')}={value}"]
-    system, clock, codes, said = SystemClock(), Told("2026-06-01"), list[int](), list[str]()
+    system, clock, codes, lines = SystemClock(), Told("2026-06-01"), list[int](), list[str]()
 
     def night(line: Sequence[str]) -> int:
         limits = ["--set", "risk.night_loss_soft=0.3", "--set", "risk.night_loss_hard=0.4"]
@@ -328,9 +328,9 @@ def test_two_evenings_carry_and_a_stop_ends_the_chain(tmp_path: Path) -> None:
         return codes[-1]
 
     plan = Evenings(TEN, ZoneInfo("Europe/Berlin"), words, carries=True)
-    code = chain(plan, clock, night, said.append)
+    code = chain(plan, clock, night, lines.append)
 
-    assert codes == [0, 0, 10], said
+    assert codes == [0, 0, 10], lines
     assert code == 10
     first, second, third = (
         read_hashed(run / "manifest.json")["opening"] for run in run_folders(var.runs)
@@ -349,10 +349,10 @@ def test_chain_is_refused_where_a_stop_stands(tmp_path: Path) -> None:
     var.flag.write_bytes(b"stopped\n")
 
     words = ("night", "-c", "config/nore-smoke.v1.json", "--every-evening", "22:00")
-    said = verb(var.root, *words)
+    done = verb(var.root, *words)
 
-    assert said.code == 2
-    assert "minibot clear-stop" in said.err
+    assert done.code == 2
+    assert "minibot clear-stop" in done.err
 
 
 @pytest.mark.parametrize(
@@ -366,10 +366,10 @@ def test_time_or_zone_that_is_none_is_refused(
     tmp_path: Path, words: tuple[str, ...], told: str
 ) -> None:
     """One sentence says what is wrong before anything waits."""
-    said = verb(tmp_path / "var", "night", "-c", "config/nore-smoke.v1.json", *words)
+    done = verb(tmp_path / "var", "night", "-c", "config/nore-smoke.v1.json", *words)
 
-    assert said.code == 2
-    assert told in said.err
+    assert done.code == 2
+    assert told in done.err
 
 
 @pytest.mark.process
@@ -487,9 +487,9 @@ def test_open_shows_the_page_of_the_run_that_starts(tmp_path: Path) -> None:
         finally:
             night.send_signal(signal.SIGINT)
             assert night.stderr is not None
-            told = night.stderr.read()
+            text = night.stderr.read()
 
-    assert night.returncode == 0, told
+    assert night.returncode == 0, text
     assert address == shown["url"]
     assert address.startswith("http://127.0.0.1:")
-    assert "code for the page: " in told
+    assert "code for the page: " in text

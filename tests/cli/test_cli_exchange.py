@@ -21,7 +21,7 @@ import websocket
 
 from minibot.cli.main import run
 from minibot.cli.support.certificate import CERTIFICATE, KEY
-from tests.runs import PROJECT, Said, answers_to, clean_environ
+from tests.runs import PROJECT, Completed, answers_to, clean_environ
 from tests.simulator.embedded_exchange import market, messages, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -79,13 +79,13 @@ def test_served_exchange_says_where_it_is_and_ends_with_ctrl_c(tape: Path) -> No
     )
     try:
         assert process.stdout is not None
-        said = ""
+        text = ""
         for line in process.stdout:
-            said += line
+            text += line
             if line.startswith("faults"):
                 break
-        rest = re.search(r"http://\S+/api/v3/", said)
-        stream = re.search(r"(ws://\S+)/ws", said)
+        rest = re.search(r"http://\S+/api/v3/", text)
+        stream = re.search(r"(ws://\S+)/ws", text)
         assert rest
         assert stream
         with urlopen(f"{rest.group()}ping", timeout=DEADLINE_S) as answer:
@@ -102,8 +102,8 @@ def test_served_exchange_says_where_it_is_and_ends_with_ctrl_c(tape: Path) -> No
         process.communicate()
 
     assert process.returncode == 0
-    assert "BTCUSDT" in said
-    assert "2023-11-14 22:13:20 to 2023-11-14 22:23:" in said
+    assert "BTCUSDT" in text
+    assert "2023-11-14 22:13:20 to 2023-11-14 22:23:" in text
     assert "1 call answered" in stderr
     assert "Traceback" not in stderr
 
@@ -151,10 +151,10 @@ def test_nobody_there_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert run(["exchange", "status", "--port", str(port)]) == 2
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
 
-    assert str(port) in said
-    assert "minibot exchange serve" in said
+    assert str(port) in text
+    assert "minibot exchange serve" in text
 
 
 def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
@@ -163,11 +163,11 @@ def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        code, said = refusal("--source", f"tape:{tape}", "--port", port)
+        code, text = refusal("--source", f"tape:{tape}", "--port", port)
 
     assert code == 2
-    assert port in said
-    assert "--port" in said
+    assert port in text
+    assert "--port" in text
 
 
 UNSERVED: Final = [
@@ -185,32 +185,32 @@ UNSERVED: Final = [
 
 
 @pytest.fixture(scope="module")
-def refusals() -> dict[tuple[str, ...], Said]:
+def refusals() -> dict[tuple[str, ...], Completed]:
     """Answers to the command lines that serve nothing, by one process for all."""
     asked = [("exchange", "serve", *words, "--port", "0") for words, _, _ in UNSERVED]
-    said = answers_to(asked, PROJECT, clean_environ())
-    return dict(zip((words for words, _, _ in UNSERVED), said, strict=True))
+    done = answers_to(asked, PROJECT, clean_environ())
+    return dict(zip((words for words, _, _ in UNSERVED), done, strict=True))
 
 
 @pytest.mark.parametrize(("words", "code", "told"), UNSERVED)
 def test_what_cannot_be_served_is_told(
-    words: tuple[str, ...], code: int, told: str, refusals: dict[tuple[str, ...], Said]
+    words: tuple[str, ...], code: int, told: str, refusals: dict[tuple[str, ...], Completed]
 ) -> None:
     """A source that cannot be served is one message with its name; nothing is served."""
-    said = refusals[words]
+    done = refusals[words]
 
-    assert (said.code, said.out) == (code, "")
-    assert told in said.err
+    assert (done.code, done.out) == (code, "")
+    assert told in done.err
 
 
 def test_tls_above_the_highest_port_is_refused(tmp_path: Path) -> None:
     """TLS takes the port above; no certificate is made for one that cannot be."""
     folder = tmp_path / "tls"
 
-    code, said = refusal("--port", "65535", "--tls-dir", str(folder))
+    code, text = refusal("--port", "65535", "--tls-dir", str(folder))
 
     assert code == 4
-    assert "65535" in said
+    assert "65535" in text
     assert not folder.exists()
 
 
@@ -249,8 +249,8 @@ def test_damaged_certificate_is_refused_by_its_folder(tape: Path, tmp_path: Path
     """A damaged certificate is refused with its folder, neither skipped nor overwritten."""
     (tmp_path / CERTIFICATE).write_text("no certificate")
     (tmp_path / KEY).write_text("no key")
-    code, said = refusal("--source", f"tape:{tape}", "--port", "0", "--tls-dir", str(tmp_path))
+    code, text = refusal("--source", f"tape:{tape}", "--port", "0", "--tls-dir", str(tmp_path))
 
     assert code == 2
-    assert str(tmp_path) in said
+    assert str(tmp_path) in text
     assert (tmp_path / KEY).read_text() == "no key"

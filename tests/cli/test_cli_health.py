@@ -61,9 +61,9 @@ def running_copy(
 @pytest.mark.row("C-119")
 def test_nothing_that_runs_is_no_health(tmp_path: Path) -> None:
     """Without a run the line says so, and the exit code is that of status."""
-    said = verb(tmp_path, "health")
+    done = verb(tmp_path, "health")
 
-    assert (said.code, said.out) == (3, "FAIL  nothing runs\n")
+    assert (done.code, done.out) == (3, "FAIL  nothing runs\n")
     assert verb(tmp_path, "status").code == 3
 
 
@@ -89,12 +89,12 @@ def test_backup_that_failed_is_told(
     """An operator who relies on backups need not look into a log to learn of their failure."""
     path = Var(tmp_path).backup_status
     path.parent.mkdir()
-    said = {"written_ms": 1_763_596_800_000, "failed": failed, "keep_failed": keep_failed}
-    write_hashed(path, said)
+    fields = {"written_ms": 1_763_596_800_000, "failed": failed, "keep_failed": keep_failed}
+    write_hashed(path, fields)
 
-    told = verb(tmp_path, "status").out
+    text = verb(tmp_path, "status").out
 
-    rows = [line.strip() for line in told.splitlines() if line.strip().startswith("backup")]
+    rows = [line.strip() for line in text.splitlines() if line.strip().startswith("backup")]
     assert [" ".join(row.split()) for row in rows] == ([f"backup {shown}"] if shown else [])
 
 
@@ -107,11 +107,11 @@ def test_start_that_was_refused_is_told_until_something_followed(
 
     note_refused(var, "disk: 17 MB free, 512 are needed.")
 
-    told = verb(var.root, "status")
-    (row,) = [line for line in told.out.splitlines() if line.strip().startswith("last start")]
+    done = verb(var.root, "status")
+    (row,) = [line for line in done.out.splitlines() if line.strip().startswith("last start")]
     assert row.endswith("UTC: disk: 17 MB free, 512 are needed.")
-    said = verb(var.root, "status", "--json").document["refused"]
-    assert said["detail"] == "disk: 17 MB free, 512 are needed."
+    answer = verb(var.root, "status", "--json").document["refused"]
+    assert answer["detail"] == "disk: 17 MB free, 512 are needed."
 
     clear_flag(var, "anna", "understood")
     assert "last start" not in verb(var.root, "status").out
@@ -120,10 +120,10 @@ def test_start_that_was_refused_is_told_until_something_followed(
 @pytest.mark.row("C-119")
 def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
     """STOP.flag counts before everything else, with its reason code and its run."""
-    said = verb(stopped_run.var, "health", "--detail")
+    done = verb(stopped_run.var, "health", "--detail")
 
-    first = said.out.splitlines()[0]
-    assert said.code == 10
+    first = done.out.splitlines()[0]
+    assert done.code == 10
     assert first.startswith(f"FAIL  STOP.flag exists: RISK_LIMIT in {stopped_run.run_id}; ")
 
 

@@ -13,7 +13,7 @@ from minibot.cli.support.idea import fed, take_idea
 from minibot.cli.support.profile import profile_of
 from minibot.runtime.configuration.config import load_config
 from tests.data.data_files import row, write_rows
-from tests.runs import PROJECT, Said, ShortRun, verb
+from tests.runs import PROJECT, Completed, ShortRun, verb
 
 DEMO = "config/nore-demo.v1.json"
 SHIPPED = "klines:btcusdt-1m"
@@ -46,11 +46,11 @@ def test_flags_of_an_idea_become_keys_and_are_shown_in_one_line(
     arguments = parser("backtest").parse_args(["backtest", *flags, *span])
     take_idea(arguments)
     config = profile_of(arguments)
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
 
-    assert said.startswith("means: ")
-    assert said.count("\n") == 1
-    assert said.endswith("  # the trend keeps its number of bars\n")
+    assert text.startswith("means: ")
+    assert text.count("\n") == 1
+    assert text.endswith("  # the trend keeps its number of bars\n")
     assert arguments.timerange == "20250605-20250608123000"
     assert arguments.source == ["klines:ethusdt-1m", SHIPPED]
     assert config.strategy.name == "rsi_band"
@@ -58,7 +58,7 @@ def test_flags_of_an_idea_become_keys_and_are_shown_in_one_line(
     assert "15m" in config.market.bar_intervals
     assert config.execution.taker_fee_bps == config.execution.maker_fee_bps == "7.5"
     assert config.exchange.symbols == ("ETHUSDT", "BTCUSDT")
-    words = shlex.split(said.removeprefix("means: "), comments=True)
+    words = shlex.split(text.removeprefix("means: "), comments=True)
     repeated = parser("backtest").parse_args(["backtest", *words])
     assert profile_of(repeated).raw == config.raw
     assert (repeated.source, repeated.timerange) == (arguments.source, arguments.timerange)
@@ -201,10 +201,10 @@ def test_idea_that_cannot_be_is_refused_in_one_line(
     var_dir: Path, words: str, flags: tuple[str, ...]
 ) -> None:
     """Bad input is refused with its remedy and the exit code of configuration; nothing is run."""
-    said = verb(var_dir, "backtest", *flags)
+    done = verb(var_dir, "backtest", *flags)
 
-    assert said.code == 4, said.err
-    refusal = [line for line in said.err.splitlines() if not line.startswith("means: ")]
+    assert done.code == 4, done.err
+    refusal = [line for line in done.err.splitlines() if not line.startswith("means: ")]
     assert len(refusal) == 1
     assert refusal[0].startswith(words)
     assert not var_dir.joinpath("backtests").exists()
@@ -221,10 +221,10 @@ def test_night_refuses_what_its_played_market_does_not_have(
     var_dir: Path, words: str, flags: tuple[str, ...]
 ) -> None:
     """A night that could not trade is not a night."""
-    said = verb(var_dir, "night", "--config", DEMO, *flags)
+    done = verb(var_dir, "night", "--config", DEMO, *flags)
 
-    assert said.code == 4, said.err
-    assert words in said.err
+    assert done.code == 4, done.err
+    assert words in done.err
     assert not var_dir.joinpath("runs").exists()
 
 
@@ -241,10 +241,10 @@ def test_unsound_strategy_of_an_idea_is_a_configuration_error(
 ) -> None:
     """A wrong file has the exit code of configuration, as without --strategy."""
     (tmp_path / "two.py").write_text(text, encoding="utf-8")
-    said = verb(var_dir, "backtest", "--set", f"strategy.folder={tmp_path}", "--strategy", "two")
+    done = verb(var_dir, "backtest", "--set", f"strategy.folder={tmp_path}", "--strategy", "two")
 
-    assert said.code == 4, said.err
-    assert told in said.err
+    assert done.code == 4, done.err
+    assert told in done.err
 
 
 @pytest.mark.parametrize("words", [("night", "--config", DEMO), ("backtest",)], ids=" ".join)
@@ -255,10 +255,10 @@ def test_unknown_parameter_is_a_configuration_error_with_and_without_the_flag(
     var_dir: Path, words: tuple[str, ...], chosen: tuple[str, ...]
 ) -> None:
     """The way in which a strategy is chosen changes neither refusal nor exit code."""
-    said = verb(var_dir, *words, *chosen, "--set", "strategy.parameters.nosuch=1")
+    done = verb(var_dir, *words, *chosen, "--set", "strategy.parameters.nosuch=1")
 
-    assert said.code == 4, said.err
-    assert "strategy.parameters.nosuch = 1: unknown parameter" in said.err
+    assert done.code == 4, done.err
+    assert "strategy.parameters.nosuch = 1: unknown parameter" in done.err
     assert not var_dir.joinpath("runs").exists()
 
 
@@ -272,9 +272,9 @@ def test_strategy_name_that_exists_twice_is_refused_everywhere(
     short = verb(var_dir, "backtest", *folder, "--strategy", "rsi_band")
     long = verb(var_dir, "config", "check", "-c", DEMO, *folder, "--set", "strategy.name=rsi_band")
 
-    for said in (short, long):
-        assert said.code == 4
-        assert "exists twice: minibot ships it, and there is" in said.err
+    for done in (short, long):
+        assert done.code == 4
+        assert "exists twice: minibot ships it, and there is" in done.err
 
 
 def test_recorded_profile_of_a_shipped_strategy_loads_beside_a_file_of_its_name(
@@ -339,31 +339,31 @@ def test_strategy_of_other_bars_than_a_run_recorded_is_refused(
     (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
     words = (*verb_words, "--source", f"run:{short_run.run_id}")
 
-    said = verb(short_run.var, *words, f"--set=strategy.folder={tmp_path}", *flags)
+    done = verb(short_run.var, *words, f"--set=strategy.folder={tmp_path}", *flags)
 
-    assert said.code == 4, said.err
-    assert f"needs bars of {lacking}: the run recorded bars of 1s, 1m" in said.err
+    assert done.code == 4, done.err
+    assert f"needs bars of {lacking}: the run recorded bars of 1s, 1m" in done.err
 
 
 def test_pairs_of_the_latest_run_are_tried_on_it(short_run: ShortRun) -> None:
     """The run is found by name before its symbols are asked for."""
     words = ("--source", "run:latest", "--pairs", "BTC/USDT", "--fills", "touch", "--json")
 
-    said = verb(short_run.var, "backtest", *words)
+    done = verb(short_run.var, "backtest", *words)
 
-    assert said.code == 0, said.err
-    assert said.document["sources"] == [f"run:{short_run.run_dir}"]
+    assert done.code == 0, done.err
+    assert done.document["sources"] == [f"run:{short_run.run_dir}"]
 
 
 def test_backtest_of_an_idea_runs_on_the_shipped_minutes(var_dir: Path) -> None:
     """A strategy, a timeframe and two days are a command line."""
     flags = ("--strategy", "rsi_band", "--timeframe", "5m", "--from", "2025-06-04")
-    said: Said = verb(
+    done: Completed = verb(
         var_dir, "backtest", *flags, "--to", "2025-06-06", "--fills", "touch", "--json"
     )
 
-    assert said.code == 0, said.err
-    document = json.loads(said.out)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
     assert document["sources"] == [SHIPPED]
     assert document["config"]["strategy"]["bar_interval"] == "5m"
     assert document["to_ts"] - document["from_ts"] == 2 * 86_400_000

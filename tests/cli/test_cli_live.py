@@ -296,15 +296,15 @@ def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
     shown = status("HOLD: no dip")
     facts_of(shown, "strategy_role")["decisions"]["BTCUSDT"]["ts"] = ORIGIN_MS + 100_000
 
-    said = {}
+    fields = {}
     for name, opened_ts in (("before", 100_001), ("with", 100_000), ("none", None)):
         opened = None if opened_ts is None else ORIGIN_MS + opened_ts
         shown["market"]["symbols"]["BTCUSDT"] = HELD | {"opened_ts": opened}
-        said[name] = View(shown).decisions()[0]
+        fields[name] = View(shown).decisions()[0]
 
     before = "none since the position of 23:55:53; before it: 23:55:53 HOLD: no dip"
-    assert said["before"] == before
-    assert said["with"] == said["none"] == "23:55:53 HOLD: no dip"
+    assert fields["before"] == before
+    assert fields["with"] == fields["none"] == "23:55:53 HOLD: no dip"
 
 
 @pytest.mark.slow
@@ -541,10 +541,10 @@ def test_table_process_whose_reader_is_gone_ends_without_a_word() -> None:
     assert process.stdout is not None
     process.stdout.close()
 
-    said = canonical.encode(status()) + b"\n"
+    data = canonical.encode(status()) + b"\n"
     with contextlib.suppress(BrokenPipeError):
         for _ in range(3):
-            process.stdin.write(said)
+            process.stdin.write(data)
         process.stdin.close()
 
     assert process.wait(DEADLINE_S) == 0

@@ -17,7 +17,7 @@ import pytest
 from minibot.cli.support.evening_questions import QUESTIONS, RISK_PROFILES, scaled
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.configuration.config_files import SHIPPED
-from tests.runs import PROJECT, Said, clean_environ, verb
+from tests.runs import PROJECT, Completed, clean_environ, verb
 from tests.waiting import DEADLINE_S
 
 CTRL_D = "\x04"
@@ -32,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def written(folder: Path, *words: str) -> Config:
     """Return the profile that a command line without a terminal writes."""
-    said = verb(folder / "var", "new-config", "mine", *words)
-    assert said.code == 0, said.err
+    done = verb(folder / "var", "new-config", "mine", *words)
+    assert done.code == 0, done.err
     checked = verb(folder / "var", "config", "check", "mine.json")
     assert checked.code == 0, checked.err
     return load_config(folder / "mine.json")
@@ -66,7 +66,7 @@ class Terminal:
         for line in lines:
             os.write(self._ours, (line if line == CTRL_D else f"{line}\n").encode())
 
-    def end(self) -> Said:
+    def end(self) -> Completed:
         """Read to the end of the process."""
         while True:
             try:
@@ -78,10 +78,10 @@ class Terminal:
             self.shown += part.decode()
         code = self.process.wait(DEADLINE_S)
         os.close(self._ours)
-        return Said(code, self.shown, "")
+        return Completed(code, self.shown, "")
 
 
-def asked(folder: Path, lines: Sequence[str], *words: str) -> Said:
+def asked(folder: Path, lines: Sequence[str], *words: str) -> Completed:
     """Return the verb's screen at a terminal where lines are typed."""
     terminal = Terminal(folder, *words)
     terminal.read_to("quote asset")
@@ -122,14 +122,14 @@ def test_alerts_by_a_program_make_both_sections(folder: Path) -> None:
 
 def test_alerts_by_a_target_name_its_address_and_hold_none(folder: Path) -> None:
     """The profile names the secret alone, and the verb says where the address belongs."""
-    said = verb(folder / "var", "new-config", "mine", "--alerts", "my-phone")
+    done = verb(folder / "var", "new-config", "mine", "--alerts", "my-phone")
     config = load_config(folder / "mine.json")
 
     assert config.alerts is not None
     assert config.guard is not None
     assert config.alerts.targets == {"my-phone": "MY_PHONE"}
-    assert "MY_PHONE=address" in said.out
-    assert "minibot alert test" in said.out
+    assert "MY_PHONE=address" in done.out
+    assert "minibot alert test" in done.out
 
 
 def test_program_named_by_its_path_is_found_from_any_folder(folder: Path) -> None:
@@ -148,13 +148,13 @@ def test_program_named_by_its_path_is_found_from_any_folder(folder: Path) -> Non
 def test_alerts_that_set_names_are_kept_and_not_asked_for(folder: Path) -> None:
     """A whole section of `--set` is taken as it is, without a default that nobody wanted."""
     section = '{"required":false,"level_min":"info","per_minute_max":3,"commands":{"a":["x"]}}'
-    said = verb(folder / "var", "new-config", "mine", "--set", f"alerts={section}")
+    done = verb(folder / "var", "new-config", "mine", "--set", f"alerts={section}")
     config = load_config(folder / "mine.json")
 
     assert config.alerts is not None
     assert config.alerts.commands == {"a": ["x"]}
     assert config.guard is None
-    assert "--alerts" not in said.err
+    assert "--alerts" not in done.err
 
 
 def test_key_that_set_names_is_laid_over_the_answer_about_alerts(folder: Path) -> None:
@@ -168,10 +168,10 @@ def test_key_that_set_names_is_laid_over_the_answer_about_alerts(folder: Path) -
 
 def test_answers_that_nobody_gave_are_told_with_their_flag(folder: Path) -> None:
     """A script sees which defaults it took, and how to choose."""
-    said = verb(folder / "var", "new-config", "mine", "--cash", "5000")
+    done = verb(folder / "var", "new-config", "mine", "--cash", "5000")
 
-    told = [line for line in said.err.splitlines() if line.startswith("no --")]
-    assert [line.split(":")[0] for line in told] == [
+    lines = [line for line in done.err.splitlines() if line.startswith("no --")]
+    assert [line.split(":")[0] for line in lines] == [
         f"no {question.flag}" for question in QUESTIONS if question.name != "cash"
     ]
 
@@ -218,21 +218,21 @@ def test_set_is_stronger_than_an_answer_and_answers_its_question(folder: Path) -
 )
 def test_dearest_entry_is_told_as_risk_would_size_it(folder: Path, risk: str, most: str) -> None:
     """By the bounds of the profile's sizing, not by an amount that this sizing does not read."""
-    said = verb(folder / "var", "new-config", "mine", "--defaults", "--risk", risk)
+    done = verb(folder / "var", "new-config", "mine", "--defaults", "--risk", risk)
     words = ("BTCUSDT", "--config", "mine.json", "--price", "100000", "--atr", "1")
     sized = verb(folder / "var", "size", *words)
 
-    assert f"entries up to {most} USDT" in said.out
+    assert f"entries up to {most} USDT" in done.out
     assert f" for {most};" in sized.out
 
 
 def test_typed_amount_that_sizes_nothing_is_refused(folder: Path) -> None:
     """An amount an order that the risk profile's sizing would not heed makes no file."""
     sets = ("--set", "risk.order_notional=100")
-    said = verb(folder / "var", "new-config", "mine", "--defaults", *sets)
+    done = verb(folder / "var", "new-config", "mine", "--defaults", *sets)
 
-    assert said.code == 4
-    assert "risk.order_notional" in said.err
+    assert done.code == 4
+    assert "risk.order_notional" in done.err
     assert not (folder / "mine.json").exists()
 
 
@@ -274,10 +274,10 @@ def test_answer_that_cannot_be_is_refused_in_one_sentence(
     folder: Path, words: tuple[str, ...], told: str
 ) -> None:
     """The sentence names the flag, the answer and what is expected; no file is left."""
-    said = verb(folder / "var", "new-config", "mine", *words)
+    done = verb(folder / "var", "new-config", "mine", *words)
 
-    assert said.code == 4
-    assert told in said.err
+    assert done.code == 4
+    assert told in done.err
     assert list(folder.iterdir()) == []
 
 
@@ -286,11 +286,11 @@ def test_address_given_as_an_answer_is_refused_and_not_repeated(
     folder: Path, words: tuple[str, ...]
 ) -> None:
     """A profile and a log keep what they are given, so an address never gets there."""
-    said = verb(folder / "var", "new-config", "mine", "--alerts", *words)
+    done = verb(folder / "var", "new-config", "mine", "--alerts", *words)
 
-    assert said.code == 4
-    assert "the secrets file" in said.err
-    assert "SESAME" not in said.err + said.out
+    assert done.code == 4
+    assert "the secrets file" in done.err
+    assert "SESAME" not in done.err + done.out
     assert list(folder.iterdir()) == []
 
 
@@ -302,12 +302,12 @@ def test_terminal_is_asked_and_enter_takes_the_default(folder: Path) -> None:
     """A trader answers in a minute, and sees at once which answer cannot be."""
     lines = ["", "lots", "4000", "SOL/EUR", "SOL/USDT", "", "carry", "My Phone", "phone"]
 
-    said = asked(folder, lines)
+    done = asked(folder, lines)
 
-    assert said.code == 0, said.out
-    assert "'lots' is not an amount" in said.out
-    assert "'SOL/EUR' is paid in EUR, not in USDT" in said.out
-    assert "'My Phone' is not a target's name" in said.out
+    assert done.code == 0, done.out
+    assert "'lots' is not an amount" in done.out
+    assert "'SOL/EUR' is paid in EUR, not in USDT" in done.out
+    assert "'My Phone' is not a target's name" in done.out
     config = load_config(folder / "mine.json")
     assert config.portfolio.cash == "4000"
     assert config.exchange.symbols == ("SOLUSDT",)
@@ -326,11 +326,11 @@ def test_terminal_is_not_asked_what_a_flag_or_set_says(folder: Path) -> None:
     terminal.read_to("Pairs")
     terminal.type("", "bold", "")
 
-    said = terminal.end()
+    done = terminal.end()
 
-    assert said.code == 0, said.out
-    assert "quote asset" not in said.out
-    assert "Positions at the end" not in said.out
+    assert done.code == 0, done.out
+    assert "quote asset" not in done.out
+    assert "Positions at the end" not in done.out
     config = load_config(folder / "mine.json")
     assert config.risk.profile == "aggressive"
     assert config.alerts is None
@@ -339,19 +339,19 @@ def test_terminal_is_not_asked_what_a_flag_or_set_says(folder: Path) -> None:
 @pytest.mark.process
 def test_terminal_with_defaults_is_asked_nothing(folder: Path) -> None:
     """`--defaults` writes at once, also at a terminal."""
-    said = Terminal(folder, "--defaults").end()
+    done = Terminal(folder, "--defaults").end()
 
-    assert said.code == 0, said.out
+    assert done.code == 0, done.out
     assert (folder / "mine.json").exists()
 
 
 @pytest.mark.process
 def test_end_of_input_leaves_no_file(folder: Path) -> None:
     """Ctrl-D in the middle changes nothing."""
-    said = asked(folder, ["", CTRL_D])
+    done = asked(folder, ["", CTRL_D])
 
-    assert said.code == 2
-    assert "Nothing was written" in said.out
+    assert done.code == 2
+    assert "Nothing was written" in done.out
     assert list(folder.iterdir()) == []
 
 
@@ -364,9 +364,9 @@ def test_interrupt_leaves_no_file(folder: Path) -> None:
     terminal.read_to("Starting cash")
     terminal.process.send_signal(signal.SIGINT)
 
-    said = terminal.end()
+    done = terminal.end()
 
-    assert said.code == 2
-    assert "Nothing was written" in said.out
-    assert "Traceback" not in said.out
+    assert done.code == 2
+    assert "Nothing was written" in done.out
+    assert "Traceback" not in done.out
     assert list(folder.iterdir()) == []

@@ -139,22 +139,22 @@ def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> N
 @pytest.mark.row("N-79", "N-82")
 def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortRun) -> None:
     """A stopped night names reason, meaning, remedy, flag and clearing command, and exits 10."""
-    said = stopped_run.said
+    done = stopped_run.said
     reason = REASONS["RISK_LIMIT"]
 
-    assert said.code == 10
-    assert f"reason        {reason.code}: " in said.out
-    assert f"meaning       {reason.meaning}" in said.out
-    assert f"what to do    {reason.remedy}" in said.out
-    assert "a STOP closes nothing" in said.out
-    assert 'minibot clear-stop --reason "..."' in said.out
+    assert done.code == 10
+    assert f"reason        {reason.code}: " in done.out
+    assert f"meaning       {reason.meaning}" in done.out
+    assert f"what to do    {reason.remedy}" in done.out
+    assert "a STOP closes nothing" in done.out
+    assert 'minibot clear-stop --reason "..."' in done.out
     assert (stopped_run.var / "STOP.flag").exists()
-    assert "verify        clean" in said.out
-    assert re.search(r"replay        identical, \d+ decision events, digest ", said.out)
+    assert "verify        clean" in done.out
+    assert re.search(r"replay        identical, \d+ decision events, digest ", done.out)
     assert re.match(
         rf"result -[\d.]+ USDT, 0 trades, 1 position still open; {stopped_run.run_id} "
         r"STOPPED by RISK_LIMIT; verify clean, replay identical$",
-        said.out.splitlines()[-1],
+        done.out.splitlines()[-1],
     )
 
 
@@ -166,21 +166,21 @@ def test_status_after_a_stop_names_what_is_still_held_whoever_stopped(
     by_another_role = {**(flag_of(Var(stopped_run.var)) or {}), "open_positions": []}
     monkeypatch.setattr(status, "flag_of", lambda _: by_another_role)
 
-    said = verb(stopped_run.var, "status")
+    done = verb(stopped_run.var, "status")
     document = verb(stopped_run.var, "status", "--json").document
 
     assert document["open_positions"] == held
-    assert f"still open    {held[0]['qty']} {held[0]['symbol']} bought at " in said.out
+    assert f"still open    {held[0]['qty']} {held[0]['symbol']} bought at " in done.out
 
 
 @pytest.mark.row("N-79")
 def test_stopped_night_counts_its_own_stop_in_its_last_metrics(stopped_run: ShortRun) -> None:
     """The last metrics of a stopped night count its own STOP."""
-    said = verb(stopped_run.var, "metrics", "--live", "--json")
+    done = verb(stopped_run.var, "metrics", "--live", "--json")
 
     night = Night.open(stopped_run.run_dir)
-    assert said.document["run_id"] == stopped_run.run_id
-    assert said.document["stop"] == {
+    assert done.document["run_id"] == stopped_run.run_id
+    assert done.document["stop"] == {
         "runs": 1,
         "stopped": 1,
         "share": "1.0000000000",
@@ -329,14 +329,14 @@ def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
     var = Path(shutil.copytree(stopped_run.var, tmp_path / "var"))
     before = sorted((var / "runs").iterdir())
 
-    said = run_command(night_argv(var, {}))
+    done = run_command(night_argv(var, {}))
 
-    assert said.code == 2
+    assert done.code == 2
     assert (
         f"{var / 'STOP.flag'} exists: an earlier run was stopped. Read `minibot status`, "
-        in said.err
+        in done.err
     )
-    assert "clear-stop" in said.err
+    assert "clear-stop" in done.err
     assert sorted((var / "runs").iterdir()) == before
 
 
@@ -405,13 +405,13 @@ def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sea
     )
 
     assert judge(ended, proof=False, as_json=False) == 10
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert judge(ended, proof=False, as_json=True) == 10
     document = json.loads(capsys.readouterr().out)
 
-    assert "not sealed    no descriptor is left" in said
-    assert "note          the STOP stands beside it" in said
-    assert f"while {beside} stands" in said
+    assert "not sealed    no descriptor is left" in text
+    assert "note          the STOP stands beside it" in text
+    assert f"while {beside} stands" in text
     assert set(document["files"]) == {"run", "report"}
     assert (document["unsealed"], document["notes"]) == (
         "no descriptor is left",
@@ -429,10 +429,10 @@ def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(
 
     assert judge(ended, proof=True, as_json=False) == 10
 
-    said = capsys.readouterr().out
-    assert "not sealed    gone" in said
-    assert "Files" not in said
-    assert "verify" not in said.splitlines()[-1]
+    text = capsys.readouterr().out
+    assert "not sealed    gone" in text
+    assert "Files" not in text
+    assert "verify" not in text.splitlines()[-1]
 
 
 def test_stop_of_a_disk_that_answers_nothing_any_more_keeps_its_exit_code(

@@ -15,7 +15,7 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.configuration.config_schema import config_schema
 from minibot.strategies.unread_keys import READ_BY_RUN
 from tests.backtest.markets import walk, write_klines
-from tests.runs import PROJECT, Said, ShortRun, verb
+from tests.runs import PROJECT, Completed, ShortRun, verb
 
 DEMO = "config/nore-demo.v1.json"
 OWN = """
@@ -62,7 +62,7 @@ WORDS = {
 }
 
 
-def started(name: str, var: Path, *words: str) -> Said:
+def started(name: str, var: Path, *words: str) -> Completed:
     return verb(var, name, *WORDS.get(name, ()), "--config", DEMO, *words)
 
 
@@ -79,12 +79,12 @@ def test_verb_takes_a_variable_of_the_environment(
     """A variable of the environment counts: its value breaks a rule together with the file's."""
     monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "1500")
 
-    said = started(name, var_dir)
+    done = started(name, var_dir)
 
-    assert said.code == 4, said.err
-    assert "risk.order_notional = " in said.err
-    assert "(MINIBOT__RISK__ORDER_NOTIONAL)" in said.err
-    assert "risk.position_notional_max (1000)" in said.err
+    assert done.code == 4, done.err
+    assert "risk.order_notional = " in done.err
+    assert "(MINIBOT__RISK__ORDER_NOTIONAL)" in done.err
+    assert "risk.position_notional_max (1000)" in done.err
 
 
 @pytest.mark.row("N-92")
@@ -95,11 +95,11 @@ def test_verb_refuses_a_misspelt_variable_with_the_nearest_key(
     """A misspelt variable is refused with the nearest key, never ignored."""
     monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONL", "300")
 
-    said = started(name, var_dir)
+    done = started(name, var_dir)
 
-    assert said.code == 4, said.err
-    assert "MINIBOT__RISK__ORDER_NOTIONL" in said.err
-    assert "did you mean risk.order_notional?" in said.err
+    assert done.code == 4, done.err
+    assert "MINIBOT__RISK__ORDER_NOTIONL" in done.err
+    assert "did you mean risk.order_notional?" in done.err
 
 
 def test_variable_with_one_line_after_its_first_word_is_refused(
@@ -108,10 +108,10 @@ def test_variable_with_one_line_after_its_first_word_is_refused(
     """A variable with one underscore after its first word is refused, as it would set nothing."""
     monkeypatch.setenv("MINIBOT_RISK__ORDER_NOTIONAL", "300")
 
-    said = started("config", var_dir)
+    done = started("config", var_dir)
 
-    assert said.code == 4
-    assert "MINIBOT_RISK__ORDER_NOTIONAL: expected MINIBOT__SECTION__KEY" in said.err
+    assert done.code == 4
+    assert "MINIBOT_RISK__ORDER_NOTIONAL: expected MINIBOT__SECTION__KEY" in done.err
 
 
 def test_var_beside_the_working_folder_is_taken_by_a_profile(
@@ -147,9 +147,9 @@ def test_backtest_reckons_with_the_environment(
     monkeypatch.setenv("MINIBOT__PORTFOLIO__CASH", "20000")
     monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "300")
 
-    said = verb(var_dir, "backtest", "--source", word, *words, "--fills", "touch", "--json")
+    done = verb(var_dir, "backtest", "--source", word, *words, "--fills", "touch", "--json")
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     folder = next((var_dir / "backtests").iterdir())
     config = json.loads((folder / "result.json").read_bytes())["config"]
     assert config["risk"]["order_notional"] == "300"
@@ -177,14 +177,14 @@ def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_para
     """A key that a user's strategy does not read is refused with its nearest parameter."""
     monkeypatch.setenv("MINIBOT__STRATEGY__SCORE_MIN", "70")
 
-    said = started("config", var_dir, *own(tmp_path), "--set", "strategy.rsi_period=21")
+    done = started("config", var_dir, *own(tmp_path), "--set", "strategy.rsi_period=21")
     monkeypatch.delenv("MINIBOT__STRATEGY__SCORE_MIN")
     fine = started("config", var_dir, *own(tmp_path), "--set", "strategy.parameters.rsi_length=21")
 
     nearest = "parameters.rsi_length"
-    assert said.code == 4
-    assert f"strategy.rsi_period = 21 {unread('', '--set', 'own', nearest)}" in said.err
-    assert "strategy.score_min = 70 (MINIBOT__STRATEGY__SCORE_MIN): own does not read" in said.err
+    assert done.code == 4
+    assert f"strategy.rsi_period = 21 {unread('', '--set', 'own', nearest)}" in done.err
+    assert "strategy.score_min = 70 (MINIBOT__STRATEGY__SCORE_MIN): own does not read" in done.err
     assert fine.code == 0, fine.err
 
 
@@ -193,10 +193,10 @@ def test_verb_refuses_an_amount_that_the_sizing_does_not_read(name: str, var_dir
     """An order of 100 that would be one of 800 is refused, not bought."""
     words = ("--set", "risk.sizing=share", "--set", "risk.order_notional=100")
 
-    said = started(name, var_dir, *words)
+    done = started(name, var_dir, *words)
 
-    assert said.code == 4
-    assert 'risk.order_notional = "100" (--set): of no effect, as risk.sizing is' in said.err
+    assert done.code == 4
+    assert 'risk.order_notional = "100" (--set): of no effect, as risk.sizing is' in done.err
 
 
 @pytest.mark.parametrize("name", ["backtest", "config", "doctor", "night", "optimise"])
@@ -207,11 +207,11 @@ def test_verb_that_runs_a_strategy_refuses_a_key_that_it_does_not_read(
     words = ("--set", "strategy.name=rsi_band", "--set", "strategy.rsi_period=21")
     vary = ("--vary", "strategy.parameters.period=10:20") if name == "optimise" else ()
 
-    said = started(name, var_dir, *words, *vary)
+    done = started(name, var_dir, *words, *vary)
 
-    assert said.code == 4
+    assert done.code == 4
     assert f"strategy.rsi_period = 21 {unread('', '--set', 'rsi_band', 'parameters.period')}" in (
-        said.err
+        done.err
     )
 
 
@@ -227,22 +227,22 @@ def test_search_over_a_key_that_is_not_read_is_refused(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
     """A search over an unread key is refused, because all its rows would be equal."""
-    said = verb(var_dir, *words, "--config", DEMO, "--set", "strategy.name=rsi_band")
+    done = verb(var_dir, *words, "--config", DEMO, "--set", "strategy.name=rsi_band")
 
-    assert said.code == 4
-    assert "strategy.rsi_period = 7 (--set): rsi_band does not read it" in said.err
+    assert done.code == 4
+    assert "strategy.rsi_period = 7 (--set): rsi_band does not read it" in done.err
 
 
 def test_replay_under_another_key_that_is_not_read_is_refused(short_run: ShortRun) -> None:
     """A replay with another value of an unread key is refused."""
-    said = verb(
+    done = verb(
         short_run.var,
         *("replay", "latest", "--set", "strategy.name=ema_cross"),
         *("--set", "strategy.rsi_period=9"),
     )
 
-    assert said.code == 4
-    assert "ema_cross does not read it" in said.err
+    assert done.code == 4
+    assert "ema_cross does not read it" in done.err
 
 
 def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value(
@@ -271,9 +271,9 @@ def test_key_that_an_own_strategy_takes_from_the_profile_is_read(
     """A key that a user's strategy reads through `settings.profile` is accepted."""
     more = '\n        self.other = settings.profile["strategy"]["rsi_period"]'
 
-    said = started("config", var_dir, *own(tmp_path, more), "--set", "strategy.rsi_period=21")
+    done = started("config", var_dir, *own(tmp_path, more), "--set", "strategy.rsi_period=21")
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
 
 
 def test_what_a_run_reads_of_its_strategy_are_keys_of_the_section() -> None:
@@ -302,8 +302,8 @@ def test_sweep_says_which_key_changes_no_decision(
     for axis in sweep:
         words += ["--sweep", axis]
 
-    said = verb(var_dir, "backtest", *words, "--jobs", "1")
+    done = verb(var_dir, "backtest", *words, "--jobs", "1")
 
-    assert said.code == 0, said.err
-    told = [line.split()[1] for line in said.out.splitlines() if line.startswith("WARNING")]
-    assert told == ["strategy.cost_gate_atr_mult"]
+    assert done.code == 0, done.err
+    lines = [line.split()[1] for line in done.out.splitlines() if line.startswith("WARNING")]
+    assert lines == ["strategy.cost_gate_atr_mult"]

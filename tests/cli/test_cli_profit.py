@@ -42,16 +42,16 @@ def test_profit_of_two_runs_is_the_sum_of_what_each_wrote(
     write_hashed(runs / names[1] / "metrics.json", changed)
     (runs / names[2] / "metrics.json").unlink()
 
-    said = verb(tmp_path / "var", "profit", "--json")
+    done = verb(tmp_path / "var", "profit", "--json")
     shown = verb(tmp_path / "var", "profit")
 
-    assert said.code == shown.code == 0
-    (both,) = said.document["together"]
+    assert done.code == shown.code == 0
+    (both,) = done.document["together"]
     assert (both["data"], both["quote_asset"]) == ("simulated", "USDT")
     first = figures["performance"]
     assert Decimal(both["result"]) == Decimal(first["pnl"]) + Decimal("-1.10000001")
     assert int(both["trades"]) == first["round_trips"] + 2
-    assert [row["result"] is None for row in said.document["runs"]] == [False, False, True]
+    assert [row["result"] is None for row in done.document["runs"]] == [False, False, True]
     assert f"{names[2]}: no figures" in shown.out
     assert "together, simulated: " in shown.out
     assert names[1] in shown.out
@@ -88,10 +88,10 @@ def test_profit_without_runs_says_so(tmp_path: Path) -> None:
     """An empty `var` is not an error of profit."""
     (tmp_path / "var").mkdir(mode=0o700)
 
-    said = verb(tmp_path / "var", "profit")
+    done = verb(tmp_path / "var", "profit")
 
-    assert said.code == 0
-    assert "no result" in said.out
+    assert done.code == 0
+    assert "no result" in done.out
 
 
 @pytest.mark.row("N-78")
@@ -103,11 +103,11 @@ def test_profit_by_group_adds_up_to_the_closed_trades_of_the_run(
     night = Night.open(short_run.run_dir)
     trips = [trip.to_json() for trip in night.count.trades.trips if trip.is_closed]
 
-    said = verb(short_run.var, "profit", "--by", by, "--json")
+    done = verb(short_run.var, "profit", "--by", by, "--json")
     shown = verb(short_run.var, "profit", "--by", by)
 
-    assert said.code == shown.code == 0
-    groups = said.document["groups"]
+    assert done.code == shown.code == 0
+    groups = done.document["groups"]
     assert trips
     assert sum(Decimal(group["result"]) for group in groups) == sum(
         Decimal(trip["net"]) for trip in trips
@@ -141,11 +141,11 @@ def test_profit_of_a_damaged_run_names_it_and_shows_the_others(
     fills = next((var / "runs" / stopped_run.run_id / "queues" / "fills").glob("inbox*.jsonl"))
     fills.write_bytes(fills.read_bytes().replace(b'"qty"', b'"QTY"'))
 
-    said = verb(var, "profit", "--by", "pair", "--json")
+    done = verb(var, "profit", "--by", "pair", "--json")
 
-    assert said.code == 0
-    assert [each["run_id"] for each in said.document["left_out"]] == [stopped_run.run_id]
-    assert said.document["groups"]
+    assert done.code == 0
+    assert [each["run_id"] for each in done.document["left_out"]] == [stopped_run.run_id]
+    assert done.document["groups"]
 
 
 @pytest.mark.parametrize("by", [(), ("--by", "pair")])
@@ -157,11 +157,11 @@ def test_run_without_a_seal_is_no_damaged_one(
     unsealed = shutil.ignore_patterns("seal.json", "metrics.json", "report")
     shutil.copytree(short_run.run_dir, run_dir, ignore=unsealed, copy_function=shutil.copy)
 
-    said = verb(tmp_path / "var", "profit", *by)
+    done = verb(tmp_path / "var", "profit", *by)
 
-    assert said.code == 0
-    assert "not sealed yet; minibot report counts it so far" in said.out
-    assert ATOMICITY_VIOLATION not in said.out
+    assert done.code == 0
+    assert "not sealed yet; minibot report counts it so far" in done.out
+    assert ATOMICITY_VIOLATION not in done.out
 
 
 def test_copy_of_a_run_is_named_and_counts_once(short_run: ShortRun, tmp_path: Path) -> None:
@@ -170,14 +170,14 @@ def test_copy_of_a_run_is_named_and_counts_once(short_run: ShortRun, tmp_path: P
     for name in (short_run.run_id, "good_night"):
         shutil.copytree(short_run.run_dir, runs / name, copy_function=shutil.copy)
 
-    said = verb(tmp_path / "var", "profit", "--json").document
+    answer = verb(tmp_path / "var", "profit", "--json").document
     grouped = verb(tmp_path / "var", "profit", "--by", "pair", "--json").document
 
-    results = {row["run_id"]: row["result"] for row in said["runs"]}
+    results = {row["run_id"]: row["result"] for row in answer["runs"]}
     assert results["good_night"] is None
-    assert said["together"][0]["result"] == results[short_run.run_id]
+    assert answer["together"][0]["result"] == results[short_run.run_id]
     assert [each["run_id"] for each in grouped["left_out"]] == ["good_night"]
-    assert sum(each["trades"] for each in grouped["groups"]) == int(said["together"][0]["trades"])
+    assert sum(each["trades"] for each in grouped["groups"]) == int(answer["together"][0]["trades"])
 
 
 @pytest.mark.parametrize(("start_from", "gap"), [("carry", "2"), ("fresh", None)])
@@ -198,13 +198,13 @@ def test_move_of_carried_positions_between_runs_is_part_of_the_account(
         performance = {**figures, "round_trips": 0, "wins": 0}
         write_hashed(run_dir / "metrics.json", {"performance": performance}, generation=1)
 
-    said = verb(tmp_path, "profit")
+    done = verb(tmp_path, "profit")
     rows = verb(tmp_path, "profit", "--json").document["runs"]
 
     assert [row["between"] for row in rows] == [None, gap]
-    assert "together, simulated: -3.00 USDT" in said.out
-    told = "and 2.00 USDT between runs, by positions that were carried: -1.00 USDT in all"
-    assert (told in said.out) is (gap is not None)
+    assert "together, simulated: -3.00 USDT" in done.out
+    text = "and 2.00 USDT between runs, by positions that were carried: -1.00 USDT in all"
+    assert (text in done.out) is (gap is not None)
 
 
 def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:
@@ -222,10 +222,10 @@ def test_since_counts_from_the_start_of_a_run(short_run: ShortRun) -> None:
 @pytest.mark.parametrize("by", [(), ("--by", "day")], ids=["runs", "groups"])
 def test_zone_that_is_none_is_refused(short_run: ShortRun, by: tuple[str, ...]) -> None:
     """A mistyped zone would show times of another one."""
-    said = verb(short_run.var, "profit", "--zone", "Nonsense", *by)
+    done = verb(short_run.var, "profit", "--zone", "Nonsense", *by)
 
-    assert said.code == 2
-    assert "is not a time zone" in said.err
+    assert done.code == 2
+    assert "is not a time zone" in done.err
 
 
 def test_zone_is_that_of_the_begin_and_of_since(short_run: ShortRun) -> None:

@@ -37,9 +37,9 @@ def test_replay_that_is_not_identical_says_why_in_the_summary_of_the_night(
     fault: dict[str, Any], line: str
 ) -> None:
     """A replay with differences says in the night's summary where to look."""
-    said = json.dumps({**GOOD, **fault, "identical": False})
+    text = json.dumps({**GOOD, **fault, "identical": False})
 
-    verdict = verdict_of("replay", 1, said, "")
+    verdict = verdict_of("replay", 1, text, "")
 
     assert not verdict.passed
     said_first = "NOT PROVEN to the end" if "broken" in fault else "DIFFERENT"

@@ -39,10 +39,10 @@ def test_missing_file_is_called_missing_whatever_its_name(
     """A wrong path is the usual slip; a judgement of its name would send the user elsewhere."""
     monkeypatch.chdir(tmp_path)
 
-    said = verb(tmp_path / "var", *words)
+    done = verb(tmp_path / "var", *words)
 
-    assert said.code in (2, 4)
-    (line,) = [line for line in said.err.splitlines() if line.startswith(("refused", "gone"))]
+    assert done.code in (2, 4)
+    (line,) = [line for line in done.err.splitlines() if line.startswith(("refused", "gone"))]
     assert "no such file" in line
     assert str(tmp_path) not in line
 
@@ -69,10 +69,10 @@ def test_configuration_error_shows_no_secret_whatever_verb_meets_it(
     overlay = '{"extends": "nore.v1.json", "broker": {"api_key": "marker-5c1e"}}'
     Path("mine.json").write_text(overlay)
 
-    said = verb(tmp_path / "var", *words)
+    done = verb(tmp_path / "var", *words)
 
-    assert said.code == 4, said.err
-    assert "marker-5c1e" not in said.out + said.err
+    assert done.code == 4, done.err
+    assert "marker-5c1e" not in done.out + done.err
 
 
 def test_several_faults_of_a_refusal_stand_on_a_line_each(
@@ -104,7 +104,7 @@ def test_what_is_below_the_working_folder_is_named_relative_to_it(
     """No message repeats the way to the folder in which the user stands."""
     monkeypatch.chdir(tmp_path)
 
-    said = [verb(tmp_path / "var", *words) for words in (("verify",), ("list-data",), ("status",))]
+    done = [verb(tmp_path / "var", *words) for words in (("verify",), ("list-data",), ("status",))]
 
-    assert all(str(tmp_path) not in each.out + each.err for each in said)
-    assert "under var/runs" in said[0].err.replace("\\", "/")
+    assert all(str(tmp_path) not in each.out + each.err for each in done)
+    assert "under var/runs" in done[0].err.replace("\\", "/")

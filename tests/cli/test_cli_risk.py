@@ -60,12 +60,12 @@ def test_headroom_of_a_finished_run_is_that_after_its_last_order(short_run: Shor
     """Headroom is that of the run's end, as told last, and not that before its last order."""
     status = short_run.var / "ops" / "status.json"
     last = canonical.decode(status.read_bytes().rstrip(b"\n"))
-    told = last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
+    answer = last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"]
 
-    said = verb(short_run.var, "risk", short_run.run_id, "--json")
+    done = verb(short_run.var, "risk", short_run.run_id, "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["headroom"] == told
+    assert done.code == 0, done.err
+    assert done.document["headroom"] == answer
 
 
 def test_headroom_of_a_running_run_is_that_of_its_live_status(
@@ -75,12 +75,12 @@ def test_headroom_of_a_running_run_is_that_of_its_live_status(
     var, last = Var(tmp_path), canonical.decode(Var(short_run.var).status.read_bytes().rstrip())
     var.status.parent.mkdir(parents=True)
 
-    told = []
+    answers = []
     for age_ms in (0, STALE_MS + 1000):
         var.status.write_bytes(canonical.encode({**last, "written_ms": wall_ms() - age_ms}))
-        told.append(live_headroom(var, short_run.run_id))
+        answers.append(live_headroom(var, short_run.run_id))
 
-    assert told == [last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"], None]
+    assert answers == [last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"], None]
     assert live_headroom(var, "20200101_000000") is None
 
 
@@ -95,17 +95,17 @@ def test_run_of_other_code_shows_its_record_without_headroom(
         raise InvariantError("risk", INVARIANT_BROKEN, "risk did not send it")
 
     monkeypatch.setattr(risk_at, "headroom_at", disagree)
-    said = verb(tmp_path, "risk", str(copied), "--json")
+    done = verb(tmp_path, "risk", str(copied), "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["headroom"] is None
-    assert "made by other code" in said.err
+    assert done.code == 0, done.err
+    assert done.document["headroom"] is None
+    assert "made by other code" in done.err
 
 
 def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -> None:
     """The last plan gives entries of their number, and the worst loss less that at the stop."""
-    said = {"entries": 2, "entries_max": 3, "loss_max": "50.00000000", "at_risk": "12.50000000"}
-    plan = PositionPlan("BTCUSDT", "1", ("qty",), campaign_id="c" * 8, campaign=said)
+    fields = {"entries": 2, "entries_max": 3, "loss_max": "50.00000000", "at_risk": "12.50000000"}
+    plan = PositionPlan("BTCUSDT", "1", ("qty",), campaign_id="c" * 8, campaign=fields)
     closed = PositionPlan("ETHUSDT", "0", ("closed",), campaign_id="d" * 8)
 
     campaigns = campaigns_of({"ETHUSDT": closed, "BTCUSDT": plan})

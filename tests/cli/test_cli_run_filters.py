@@ -30,20 +30,20 @@ def test_filter_leaves_in_the_runs_that_it_names(
     short_run: ShortRun, flags: tuple[str, ...], is_in: bool
 ) -> None:
     """A sealed simulated smoke run that nobody judged is found by what it is, and not by else."""
-    said = verb(short_run.var, "runs", *flags, "--json")
+    done = verb(short_run.var, "runs", *flags, "--json")
 
-    assert said.code == 0
-    assert [row["run_id"] for row in said.document["runs"]] == [short_run.run_id] * is_in
+    assert done.code == 0
+    assert [row["run_id"] for row in done.document["runs"]] == [short_run.run_id] * is_in
 
 
 def test_size_of_a_run_is_that_of_its_files(short_run: ShortRun) -> None:
     """Sizes are bytes of the run's own files, those of its queues included."""
     files = [path for path in short_run.run_dir.rglob("*") if path.is_file()]
 
-    said = verb(short_run.var, "runs", "--size", "--json")
+    done = verb(short_run.var, "runs", "--size", "--json")
     shown = verb(short_run.var, "runs", "--size")
 
-    (row,) = said.document["runs"]
+    (row,) = done.document["runs"]
     assert row["bytes"] == sum(path.stat().st_size for path in files)
     assert any((path.parent.parent.name, path.suffix) == ("queues", ".jsonl") for path in files)
     assert "together" in shown.out

@@ -143,8 +143,8 @@ def ended(nights: Nights) -> RunningNight:
 
 def control(night: RunningNight) -> list[dict[str, Any]]:
     """Return the events in the control queue."""
-    said = verb(night.var, "tail", "control", "-n", "100", "--json")
-    return [json.loads(line) for line in said.out.splitlines()]
+    done = verb(night.var, "tail", "control", "-n", "100", "--json")
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
@@ -158,13 +158,13 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
 
     wait_until(lambda: len(heard()) == 6, "word of six roles")
 
-    said = verb(running.var, "status", "--json")
+    done = verb(running.var, "status", "--json")
     words = verb(running.var, "status", "--max-age", "600")
     stale = verb(running.var, "status", "--max-age", "-1")
 
-    assert said.code == 0
-    assert said.document["running"] == running.run_dir.name
-    assert said.document["flag"] is None
+    assert done.code == 0
+    assert done.document["running"] == running.run_dir.name
+    assert done.document["flag"] is None
     assert words.code == 0
     assert f"running       {running.run_dir.name}, profile nore-smoke, simulated data" in words.out
     assert stale.code == 1
@@ -200,8 +200,8 @@ def test_health_of_a_running_night_is_one_line_with_its_exit_code(running: Runni
     form = re.compile(rf"OK  {run_id}: 6 roles heard within \d+ s, data .* s old\n")
 
     def heard() -> bool:
-        said = verb(running.var, "health")
-        return said.code == 0 and form.fullmatch(said.out) is not None
+        done = verb(running.var, "health")
+        return done.code == 0 and form.fullmatch(done.out) is not None
 
     wait_until(heard, "six healthy roles, told in one line")  # The AI is well last, or never.
 
@@ -237,14 +237,14 @@ def test_request_of_an_operator_stands_in_control_with_who_and_why(
     words: tuple[str, ...], kind: str, fields: dict[str, str], running: RunningNight
 ) -> None:
     """An operator's request is journaled in control with user and reason, so replay sees it."""
-    said = verb(running.var, *words)
+    done = verb(running.var, *words)
 
     def journaled() -> list[dict[str, Any]]:
         found = [event["payload"] for event in control(running) if event["type"] == kind]
         return [payload for payload in found if fields.items() <= payload.items()]
 
     wait_until(journaled, f"{kind} with {fields} in control")
-    assert said.code == 0
+    assert done.code == 0
     assert journaled()[-1]["who"]
 
 
@@ -277,10 +277,10 @@ def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Pat
     as_running(stopped_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "exit-position", "btc/usdt", "--reason", "enough")
+        done = verb(var_dir, "exit-position", "btc/usdt", "--reason", "enough")
 
-    assert said.code == 0, said.err
-    assert "BTCUSDT is to be closed" in said.out
+    assert done.code == 0, done.err
+    assert "BTCUSDT is to be closed" in done.out
     request = read_hashed(next((var_dir / "requests").glob("exit_position*.json")))
     asked = {"run_id": stopped_run.run_id, "symbol": "BTCUSDT", "why": "enough"}
     assert asked.items() <= request.items()
@@ -321,12 +321,12 @@ def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
     as_running(short_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "exit-position", "BTCUSDT", "--reason", "enough")
+        done = verb(var_dir, "exit-position", "BTCUSDT", "--reason", "enough")
 
-    assert said.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert f"{short_run.run_id} holds nothing in BTCUSDT" in said.err
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert f"{short_run.run_id} holds nothing in BTCUSDT" in done.err
     assert not list((var_dir / "requests").glob("*"))
 
 
@@ -344,11 +344,11 @@ def test_kill_needs_no_note_of_the_run(
     idle = verb(var_dir, "kill", "--reason", "too early")
     is_raised_idle = (var_dir / "STOP.flag").exists()
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "kill", "--reason", "I saw smoke")
+        done = verb(var_dir, "kill", "--reason", "I saw smoke")
         stop = verb(var_dir, "stop", "--reason", "no kill")
 
     assert (idle.code, is_raised_idle) == (3, False)
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert read_hashed(var_dir / "STOP.flag")["run_id"] == short_run.run_id
     (request,) = (var_dir / "requests").glob("kill*.json")
     assert read_hashed(request)["why"] == "I saw smoke"
@@ -388,8 +388,8 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
         found = standing()
         lock = found["locks"].get("BTCUSDT")
         # A halt or a lock of another test may still stand: ours says why.
-        told = [each and each["why"] for each in (found["halted"], lock)]
-        return told == ["news at 14"] * 2 and lock["until_ts"] is None
+        answers = [each and each["why"] for each in (found["halted"], lock)]
+        return answers == ["news at 14"] * 2 and lock["until_ts"] is None
 
     wait_until(is_heard, "halt and lock")
     halted, words = standing(), verb(running.var, "status").out
@@ -401,9 +401,9 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
     assert re.search(r"^  halted +no new entries since .*: news at 14", words, re.MULTILINE)
     assert re.search(r"^  locked +no entries in BTCUSDT to the run's end", words, re.MULTILINE)
     money = r"^  money +realised P&L (\S+) USDT \(gross (\S+), fees (\S+)\), "
-    told = re.search(money, words, re.MULTILINE)
-    assert told is not None
-    net, gross, fees = (Decimal(text.replace(",", "")) for text in told.groups())
+    answers = re.search(money, words, re.MULTILINE)
+    assert answers is not None
+    net, gross, fees = (Decimal(text.replace(",", "")) for text in answers.groups())
     assert abs(net - (gross - fees)) <= Decimal("0.01")
     assert re.search(r"^  open +\S", words, re.MULTILINE)
     assert "  halted " not in verb(running.var, "status").out
@@ -413,10 +413,10 @@ def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
     running: RunningNight,
 ) -> None:
     """A symbol that is not traded is refused, and no request is left."""
-    said = verb(running.var, "exit-position", "ETH/USDT", "--reason", "x")
+    done = verb(running.var, "exit-position", "ETH/USDT", "--reason", "x")
 
-    assert said.code == 2
-    assert "It trades: BTCUSDT" in said.err
+    assert done.code == 2
+    assert "It trades: BTCUSDT" in done.err
     assert not list((running.var / "requests").glob("exit_position*"))
 
 
@@ -424,9 +424,9 @@ def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNi
     """`metrics --live` shows the file that the watchdog replaces."""
     wait_until((running.var / "metrics" / "metrics.json").exists, "metrics")
 
-    said = verb(running.var, "metrics", "--live", "--json")
+    done = verb(running.var, "metrics", "--live", "--json")
 
-    assert said.document["run_id"] == running.run_dir.name
+    assert done.document["run_id"] == running.run_dir.name
 
 
 def test_tail_follows_by_name_through_rotation_until_the_end(ended: RunningNight) -> None:
@@ -455,9 +455,9 @@ def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
         assert line.seq == seq
         assert recorded.decode("market_ticks", line).id == whole[seq - 1]["id"]
 
-    said = verb(ended.var, "tail", "market_ticks", "-n", "3")
+    done = verb(ended.var, "tail", "market_ticks", "-n", "3")
 
-    assert [line.split()[0] for line in said.out.splitlines()] == [
+    assert [line.split()[0] for line in done.out.splitlines()] == [
         str(len(whole) - 2),
         str(len(whole) - 1),
         str(len(whole)),

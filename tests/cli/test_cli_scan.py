@@ -17,13 +17,13 @@ from minibot.runtime.manifest import Manifest
 from minibot.strategies.scanner.factors import BARS_MIN
 from tests.backtest.markets import walk, write_klines
 from tests.replay.damaged import copy_of, manifest_says
-from tests.runs import Said, ShortRun, verb
+from tests.runs import Completed, ShortRun, verb
 from tests.simulator.embedded_exchange import Exchange
 
 MINUTES = ("--interval", "1m")
 
 
-def scan(var: Path, paths: list[Path], *words: str) -> Said:
+def scan(var: Path, paths: list[Path], *words: str) -> Completed:
     """Run the verb on files of bars."""
     sources = [part for path in paths for part in ("--source", f"klines:{path}")]
     return verb(var, "scan", *sources, "--json", *words)
@@ -48,10 +48,10 @@ def two(tmp_path: Path) -> list[Path]:
 @pytest.mark.row("B-58")
 def test_scan_of_a_source_ranks_it_and_writes_both_files(var_dir: Path, two: list[Path]) -> None:
     """Score and recommendation of each symbol; only what passes every filter is an opportunity."""
-    said = scan(var_dir, two, *MINUTES)
+    done = scan(var_dir, two, *MINUTES)
 
-    assert said.code == 0, said.err
-    rows = said.document["rows"]
+    assert done.code == 0, done.err
+    rows = done.document["rows"]
     assert sorted(row["symbol"] for row in rows) == ["AAAUSDT", "BBBUSDT"]
     assert [row["rank"] for row in rows] == [1, 2]
     assert {row["recommendation"] for row in rows} == {"-"}
@@ -73,11 +73,11 @@ def test_scan_of_a_source_is_by_the_scanner_of_the_profile(var_dir: Path, two: l
     """Its thresholds and bars are those of the profile, as in a run; --interval is stronger."""
     sets = ("--set", f"scanner={json.dumps(STRICT)}")
 
-    said, longer = scan(var_dir, two, *sets), scan(var_dir, two, *sets, "--interval", "5m")
+    done, longer = scan(var_dir, two, *sets), scan(var_dir, two, *sets, "--interval", "5m")
 
-    assert said.code == longer.code == 0, said.err + longer.err
-    assert (said.document["interval"], longer.document["interval"]) == ("1m", "5m")
-    for row in said.document["rows"]:
+    assert done.code == longer.code == 0, done.err + longer.err
+    assert (done.document["interval"], longer.document["interval"]) == ("1m", "5m")
+    for row in done.document["rows"]:
         thresholds = {one["name"]: one["threshold"] for one in row["filters"]}
         assert thresholds["score_min"] == STRICT["score_min"]
         assert thresholds["change_percent_max"] == STRICT["change_percent_max"]
@@ -110,32 +110,32 @@ def test_scan_without_enough_bars_gives_no_score_and_names_what_is_missing(
     var_dir: Path, two: list[Path]
 ) -> None:
     """97 minutes make six bars of 15 minutes; the regime has too few bars and is mixed."""
-    said = scan(var_dir, two)
+    done = scan(var_dir, two)
 
-    assert said.code == 0
-    assert said.document["interval"] == "15m"
-    assert said.document["regime"]["name"] == "mixed"
-    assert {row["score"] for row in said.document["rows"]} == {None}
-    assert {row["lacks"] for row in said.document["rows"]} == {"6 of 97 bars of 15m"}
+    assert done.code == 0
+    assert done.document["interval"] == "15m"
+    assert done.document["regime"]["name"] == "mixed"
+    assert {row["score"] for row in done.document["rows"]} == {None}
+    assert {row["lacks"] for row in done.document["rows"]} == {"6 of 97 bars of 15m"}
     assert told(var_dir, OPPORTUNITIES_FILE) == []
     assert len(told(var_dir, SCAN_FILE)) == 2
 
 
 def test_scan_refuses_bars_that_the_market_cannot_make(var_dir: Path, two: list[Path]) -> None:
     """A minute makes no second; the message names what is allowed."""
-    said = scan(var_dir, two, "--interval", "1s")
+    done = scan(var_dir, two, "--interval", "1s")
 
-    assert said.code == 4
-    assert "no bars of 1s" in said.err
-    assert "15m" in said.err
+    assert done.code == 4
+    assert "no bars of 1s" in done.err
+    assert "15m" in done.err
 
 
 def test_scan_of_a_run_reads_the_bars_that_it_wrote(var_dir: Path, project: Path) -> None:
     """A golden run of a minute has too few bars; its symbol and their number are told."""
-    said = verb(var_dir, "scan", str(project / "tests" / "fixtures" / "sample_run"), "--json")
+    done = verb(var_dir, "scan", str(project / "tests" / "fixtures" / "sample_run"), "--json")
 
-    assert said.code == 0, said.err
-    (row,) = said.document["rows"]
+    assert done.code == 0, done.err
+    (row,) = done.document["rows"]
     assert row["symbol"] == "BTCUSDT"
     assert row["lacks"].endswith("of 97 bars of 1m")
 
@@ -148,13 +148,13 @@ def test_scan_of_a_run_is_by_the_scanner_of_the_run(
     ours = config_with(Manifest.load(copied).config, [f"scanner={json.dumps(OF_RUN)}"]).raw
     manifest_says(copied, config=ours)
 
-    said = verb(var_dir, "scan", str(copied), "--json")
+    done = verb(var_dir, "scan", str(copied), "--json")
     other = verb(var_dir, "scan", str(copied), "--json", "--set", "scanner.score_min=8")
 
-    assert said.code == other.code == 0, said.err + other.err
+    assert done.code == other.code == 0, done.err + other.err
     found = [
         {one["name"]: one["threshold"] for one in each.document["rows"][0]["filters"]}["score_min"]
-        for each in (said, other)
+        for each in (done, other)
     ]
     assert found == ["7", "8"]
 
@@ -178,7 +178,7 @@ def venue() -> Iterator[Exchange]:
         yield running
 
 
-def of_venue(var: Path, base: str, *words: str) -> Said:
+def of_venue(var: Path, base: str, *words: str) -> Completed:
     """Run the verb on the venue's bars."""
     address = ("--set", f"binance.rest_url={base}")
     stream = ("--set", f"binance.stream_url={base.replace('http', 'ws')}")
@@ -189,13 +189,13 @@ def of_venue(var: Path, base: str, *words: str) -> Said:
 @pytest.mark.process
 def test_scan_of_the_venue_ranks_its_newest_closed_bars(var_dir: Path, venue: Exchange) -> None:
     """Without a run and without a file: the pairs that are named, as of their last closed bar."""
-    said = of_venue(var_dir, venue.base, "--pairs", "BTC/USDT,ETHUSDT", *MINUTES)
+    done = of_venue(var_dir, venue.base, "--pairs", "BTC/USDT,ETHUSDT", *MINUTES)
 
-    assert said.code == 0, said.err
-    rows = said.document["rows"]
+    assert done.code == 0, done.err
+    rows = done.document["rows"]
     assert {row["symbol"] for row in rows} == {"BTCUSDT", "ETHUSDT"}
     assert all(row["score"] is not None for row in rows), rows
-    assert said.document["ts"] % 60_000 == 0
+    assert done.document["ts"] % 60_000 == 0
     assert [row["symbol"] for row in told(var_dir, SCAN_FILE)] == [row["symbol"] for row in rows]
 
 

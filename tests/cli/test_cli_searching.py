@@ -43,12 +43,12 @@ def test_lookahead_check_says_over_how_much_it_proves(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
     """A clean look-ahead check exits 0 and says how much it covered."""
-    said = verb(var_dir, "backtest", *words, "--lookahead-check", "3", "--jobs", "1", "--json")
+    done = verb(var_dir, "backtest", *words, "--lookahead-check", "3", "--jobs", "1", "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["clean"]
-    assert said.document["decisions"] >= 3
-    assert said.document["runs"] >= 12
+    assert done.code == 0, done.err
+    assert done.document["clean"]
+    assert done.document["decisions"] >= 3
+    assert done.document["runs"] >= 12
 
 
 @pytest.mark.slow
@@ -62,11 +62,11 @@ def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
 
     monkeypatch.setattr(lookahead, "check_lookahead", check)
 
-    said = verb(var_dir, "backtest", *words, "--lookahead-check", "12", "--jobs", "1")
+    done = verb(var_dir, "backtest", *words, "--lookahead-check", "12", "--jobs", "1")
 
-    assert said.code == 1
-    assert "LOOK-AHEAD" in said.out
-    assert "signal at 2025-01-01 0" in said.out or "risk_action at 2025-01-01 0" in said.out
+    assert done.code == 1
+    assert "LOOK-AHEAD" in done.out
+    assert "signal at 2025-01-01 0" in done.out or "risk_action at 2025-01-01 0" in done.out
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_file_that_changes_while_it_is_read_is_refused(
     for document in ("report.documents.document_of", "search.sweep.sweep_document"):
         monkeypatch.setattr(f"minibot.backtest.{document}", grow)
     monkeypatch.setattr("minibot.backtest.search.walk_forward.optimise_document", grow)
-    said = verb(var_dir, does[0], *words, *does[1:])
+    done = verb(var_dir, does[0], *words, *does[1:])
 
-    assert said.code == 2
-    assert "changed while it was read" in said.err
+    assert done.code == 2
+    assert "changed while it was read" in done.err
 
 
 def test_file_that_changes_before_its_backtest_is_told_is_refused(
@@ -114,10 +114,10 @@ def test_file_that_changes_before_its_backtest_is_told_is_refused(
         return document_of(*given)
 
     monkeypatch.setattr("minibot.backtest.report.documents.document_of", grow)
-    said = verb(var_dir, "backtest", *words, "--fills", "touch")
+    done = verb(var_dir, "backtest", *words, "--fills", "touch")
 
-    assert said.code == 2
-    assert "changed while it was read" in said.err
+    assert done.code == 2
+    assert "changed while it was read" in done.err
     assert not list(var_dir.glob("backtests/*"))
 
 
@@ -226,10 +226,10 @@ def test_searches_of_which_one_would_be_left_out_are_refused(
     flags: tuple[str, ...], words: tuple[str, ...], var_dir: Path
 ) -> None:
     """None of two that cannot go together is silently left out."""
-    said = verb(var_dir, "backtest", *words, *flags)
+    done = verb(var_dir, "backtest", *words, *flags)
 
-    assert said.code == 4
-    assert all(flag in said.err for flag in flags if flag.startswith("--"))
+    assert done.code == 4
+    assert all(flag in done.err for flag in flags if flag.startswith("--"))
     assert not list(var_dir.glob("backtests/*"))
 
 
@@ -256,11 +256,11 @@ def test_optimise_says_out_of_sample_first_and_warns(words: tuple[str, ...], var
     """Optimise prints the out-of-sample result first, with a warning."""
     argv = ("optimise", *words, "--vary", "strategy.rsi_period=5:30", "--trials", "3")
 
-    said = verb(var_dir, *argv, "--windows", "2", "--train", "1", "--jobs", "1")
+    done = verb(var_dir, *argv, "--windows", "2", "--train", "1", "--jobs", "1")
 
-    assert said.code in (0, 1), said.err
-    assert said.out.splitlines()[0].startswith("result OUT OF SAMPLE: ")
-    assert ("WARNING" in said.out) or ("holds" in said.out)
+    assert done.code in (0, 1), done.err
+    assert done.out.splitlines()[0].startswith("result OUT OF SAMPLE: ")
+    assert ("WARNING" in done.out) or ("holds" in done.out)
     (kept,) = var_dir.glob("backtests/optimise_*/optimise.json")
     window = json.loads(kept.read_text())["windows"][0]
     assert window["test"][0] == window["train"][1]
@@ -286,10 +286,10 @@ def test_optimise_takes_a_run_by_its_name(short_run: ShortRun, var_dir: Path) ->
     (var_dir / "runs").mkdir()
     (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
 
-    said = verb(var_dir, "optimise", "--source", "run:latest", "--vary", "strategy.rsi_period=5:30")
+    done = verb(var_dir, "optimise", "--source", "run:latest", "--vary", "strategy.rsi_period=5:30")
 
-    assert said.code == 2
-    assert f"{short_run.run_dir.name}: does not know its end" in said.err
+    assert done.code == 2
+    assert f"{short_run.run_dir.name}: does not know its end" in done.err
 
 
 def test_optimise_without_optuna_says_how_to_install_it(
@@ -298,10 +298,10 @@ def test_optimise_without_optuna_says_how_to_install_it(
     """Optimise without optuna is refused with the install command."""
     monkeypatch.setitem(sys.modules, "optuna", None)
 
-    said = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
+    done = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
 
-    assert said.code == 2
-    assert "python3 tools/with_env.py --dev" in said.err
+    assert done.code == 2
+    assert "python3 tools/with_env.py --dev" in done.err
 
 
 @pytest.mark.process
@@ -329,10 +329,10 @@ def test_interrupted_sweep_leaves_no_process_and_no_file(
     if sys.platform != "win32":
         os.killpg(process.pid, signal.SIGINT)
 
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 2, said
-    assert said.splitlines()[-1].startswith(b"interrupted: it did not finish.")
-    assert b"Traceback" not in said
+    _, data = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2, data
+    assert data.splitlines()[-1].startswith(b"interrupted: it did not finish.")
+    assert b"Traceback" not in data
     gone, alive = psutil.wait_procs(children, timeout=DEADLINE_S)
     assert len(gone) >= 3
     assert alive == []

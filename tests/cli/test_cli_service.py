@@ -133,8 +133,8 @@ def verified(analyze: str, unit: Path) -> tuple[int, str]:
     )
     if "--user" in done.stderr and "unrecognized" in done.stderr:
         pytest.skip("systemd-analyze of this version verifies no user units")
-    said = [line for line in done.stderr.splitlines() if unit.name in line]
-    return done.returncode, "\n".join(said)
+    lines = [line for line in done.stderr.splitlines() if unit.name in line]
+    return done.returncode, "\n".join(lines)
 
 
 def test_windows_task_runs_the_words_and_restarts_nothing(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_install_writes_the_unit_and_enables_it(machine: Machine, tmp_path: Path) -> None:
     """The unit names this Python, absolute files, and the evening; systemd is told."""
     words = ("--every-evening", "21:30", "--zone", "Europe/Berlin", "--set", "portfolio.cash=500")
-    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG, *words)
+    done = verb(tmp_path / "var", "service", "install", "night", *CONFIG, *words)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     unit = unit_folder() / "minibot-night.service"
     assert unit.parent == tmp_path / "config" / "systemd" / "user"
     command = read_command(setting(unit.read_text(), "ExecStart"))
@@ -224,7 +224,7 @@ def test_install_writes_the_unit_and_enables_it(machine: Machine, tmp_path: Path
         "systemctl --user daemon-reload",
         "systemctl --user enable minibot-night.service",
     ]
-    assert "lingering" not in said.out
+    assert "lingering" not in done.out
 
 
 @pytest.mark.process
@@ -236,10 +236,10 @@ def test_command_of_the_unit_is_one_that_the_night_takes(machine: Machine, tmp_p
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "STOP.flag").write_bytes(b"stopped\n")
 
-    said = verb(tmp_path / "var", *words)
+    done = verb(tmp_path / "var", *words)
 
-    assert said.code == 2
-    assert "STOP.flag" in said.err
+    assert done.code == 2
+    assert "STOP.flag" in done.err
 
 
 @pytest.mark.process
@@ -247,10 +247,10 @@ def test_install_says_when_lingering_is_off(machine: Machine, tmp_path: Path) ->
     """Without it the night ends with the session, which nobody expects."""
     machine.tool("loginctl", "Linger=no")
 
-    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
+    done = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
 
-    assert "lingering is off" in said.out
-    assert "loginctl enable-linger" in said.out
+    assert "lingering is off" in done.out
+    assert "loginctl enable-linger" in done.out
 
 
 @pytest.mark.process
@@ -275,10 +275,10 @@ def test_systemd_that_is_not_reached_is_told_with_the_commands(
     """The unit is written all the same, and the rest can be done by hand."""
     machine.tool("systemctl", "", 1)
 
-    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
+    done = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
 
-    assert said.code == 0
-    assert "systemctl --user enable minibot-night.service" in said.out
+    assert done.code == 0
+    assert "systemctl --user enable minibot-night.service" in done.out
     assert (unit_folder() / "minibot-night.service").exists()
 
 
@@ -286,12 +286,12 @@ def test_systemd_that_is_not_reached_is_told_with_the_commands(
 @pytest.mark.parametrize("action", ["install", "remove"])
 def test_dry_run_shows_and_changes_nothing(machine: Machine, tmp_path: Path, action: str) -> None:
     """`--dry-run` prints the file in full and writes none."""
-    said = verb(tmp_path / "var", "service", action, "night", *CONFIG, "--dry-run")
+    done = verb(tmp_path / "var", "service", action, "night", *CONFIG, "--dry-run")
 
-    assert said.code == 0
+    assert done.code == 0
     assert machine.told() == []
     assert not unit_folder().exists()
-    assert action == "remove" or f'ExecStart=:"{sys.executable}"' in said.out
+    assert action == "remove" or f'ExecStart=:"{sys.executable}"' in done.out
 
 
 @pytest.mark.process
@@ -319,10 +319,10 @@ def test_unit_of_another_origin_is_never_touched(
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\nExecStart=/bin/true\n")
 
-    said = verb(tmp_path / "var", "service", action, "night", *CONFIG)
+    done = verb(tmp_path / "var", "service", action, "night", *CONFIG)
 
-    assert said.code == 2
-    assert "was not written by minibot" in said.err
+    assert done.code == 2
+    assert "was not written by minibot" in done.err
     assert "ExecStart=/bin/true" in unit.read_text()
 
 
@@ -339,10 +339,10 @@ def test_install_refuses_what_the_night_would_refuse(
     machine: Machine, tmp_path: Path, words: Sequence[str], code: int, told: str
 ) -> None:
     """The fault is told now, not at 22:00 in a log that nobody reads."""
-    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG, *words)
+    done = verb(tmp_path / "var", "service", "install", "night", *CONFIG, *words)
 
-    assert said.code == code
-    assert told in said.err
+    assert done.code == code
+    assert told in done.err
     assert not unit_folder().exists()
 
 
@@ -353,10 +353,10 @@ def test_install_refuses_a_profile_that_rests_on_the_shells_variables(
     """A service has no variable of the shell: its nights would trade with other values."""
     monkeypatch.setenv(name, "500")
 
-    said = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
+    done = verb(tmp_path / "var", "service", "install", "night", *CONFIG)
 
-    assert said.code == 2
-    assert f"{name}: set in this shell" in said.err
+    assert done.code == 2
+    assert f"{name}: set in this shell" in done.err
     assert not unit_folder().exists()
 
 
@@ -388,9 +388,9 @@ def test_guard_of_a_profile_with_alerts_gets_a_unit(
 ) -> None:
     """A night has its guard unless a person asks for one of the two; systemd takes both units."""
     words = [word for text in sets for word in ("--set", text)]
-    said = verb(tmp_path / "var", "service", "install", *what, *CONFIG, *words)
+    done = verb(tmp_path / "var", "service", "install", *what, *CONFIG, *words)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     expected = {"minibot-guard.service"} | (
         {"minibot-night.service"} if what != ("guard",) else set()
     )
@@ -431,12 +431,12 @@ def test_command_of_the_guards_unit_is_one_that_the_guard_takes(
     )
     try:
         assert guard.stderr is not None
-        said = guard.stderr.readline()
+        output = guard.stderr.readline()
         guard.send_signal(signal.SIGTERM)
         code = guard.wait(DEADLINE_S)
     finally:
         guard.kill()
         guard.communicate()
 
-    assert f"watching {tmp_path / 'var'}, 20 s of quiet" in said
+    assert f"watching {tmp_path / 'var'}, 20 s of quiet" in output
     assert code == 0

@@ -61,10 +61,10 @@ def test_config_shows_and_checks_what_the_next_start_takes(ops: Path) -> None:
     shown = verb(ops.parent, "config", "show", GOVERNED, "--origin", "--json")
     checked = verb(ops.parent, "config", "check", GOVERNED, "--json")
 
-    said = json.loads(shown.out)
-    assert said["config"]["risk"]["positions_max"] == 2
-    assert said["origin"]["risk.positions_max"] == STAGED
-    assert said["sha256"] == json.loads(checked.out)["sha256"] == start_of(ops.parent).sha256
+    answer = json.loads(shown.out)
+    assert answer["config"]["risk"]["positions_max"] == 2
+    assert answer["origin"]["risk.positions_max"] == STAGED
+    assert answer["sha256"] == json.loads(checked.out)["sha256"] == start_of(ops.parent).sha256
 
 
 def test_environment_and_set_are_stronger_than_what_is_staged(

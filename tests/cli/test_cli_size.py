@@ -51,10 +51,10 @@ def test_size_is_that_of_the_entry_that_follows(changes: dict[str, Any]) -> None
     desk.tick(symbol=OTHER)
 
     answer = size_now(profile, desk.risk.state(), SYMBOL)
-    said = desk.signal("BUY")
+    events = desk.signal("BUY")
 
-    (action,) = of(said, RiskAction)
-    bought = [intent.qty for intent in of(said, OrderIntent)]
+    (action,) = of(events, RiskAction)
+    bought = [intent.qty for intent in of(events, OrderIntent)]
     assert [answer.qty.rstrip("0")] == [qty.rstrip("0") for qty in bought] or not bought
     assert (answer.reason == "") == bool(bought)
     assert answer.reason in ("", action.reason_code)
@@ -106,11 +106,11 @@ def test_size_of_a_run_by_a_key_that_it_had_none_of(
     words = [word for each in sets for word in ("--set", each)]
 
     plain = verb(short_run.var, "size", SYMBOL, short_run.run_id, "--json")
-    said = verb(short_run.var, "size", SYMBOL, short_run.run_id, "--json", *words)
+    done = verb(short_run.var, "size", SYMBOL, short_run.run_id, "--json", *words)
 
-    assert said.code == 0, said.err
-    assert said.document["qty"] == plain.document["qty"]
-    assert said.document["equity"] == plain.document["equity"]
+    assert done.code == 0, done.err
+    assert done.document["qty"] == plain.document["qty"]
+    assert done.document["equity"] == plain.document["equity"]
 
 
 def reducing(drawdown_bps: int, entry_percent: int) -> JsonObject:
@@ -138,10 +138,10 @@ def test_size_of_a_run_by_fewer_tiers_is_that_of_the_tier_they_give(
     one = json.dumps([reducing(drawdown_bps, 50)])
 
     plain = verb(tmp_path, *words)
-    said = verb(tmp_path, *words, "--set", f"risk.drawdown_tiers={one}")
+    done = verb(tmp_path, *words, "--set", f"risk.drawdown_tiers={one}")
 
-    assert plain.code == said.code == 0, plain.err + said.err
-    cost, whole = (Decimal(each.document["notional"]) for each in (said, plain))
+    assert plain.code == done.code == 0, plain.err + done.err
+    cost, whole = (Decimal(each.document["notional"]) for each in (done, plain))
     assert cost == pytest.approx(whole / divisor, rel=Decimal("0.01"))
 
 
@@ -183,11 +183,11 @@ def test_symbol_that_the_run_does_not_trade_is_refused_with_those_that_it_does(
 ) -> None:
     """The symbol is the cause, and is told as such at every time."""
     at = ("--at", f"{datetime.fromtimestamp(_first_fill_s(short_run), UTC):%H:%M:%S}")
-    said = verb(short_run.var, command[0], *at, *command[1:], short_run.run_id)
+    done = verb(short_run.var, command[0], *at, *command[1:], short_run.run_id)
 
-    assert said.code == 2
-    assert "does not trade 'ETHUSDT'" in said.err
-    assert f"It trades: {SYMBOL}." in said.err
+    assert done.code == 2
+    assert "does not trade 'ETHUSDT'" in done.err
+    assert f"It trades: {SYMBOL}." in done.err
 
 
 def _first_fill_s(short_run: ShortRun) -> int:
@@ -200,10 +200,10 @@ def test_supposed_size_of_a_pair_knows_the_limits_of_its_symbol(var_dir: Path) -
     words = ("--config", NORE, "--price", "60000", "--atr", "120", "--explain", "--json")
     limit = ("--set", f'risk.symbol_notional_max={{"{SYMBOL}":"3"}}')
     plain = verb(var_dir, "size", SYMBOL, *words, *limit)
-    said = verb(var_dir, "size", "BTC/USDT", *words, *limit)
+    done = verb(var_dir, "size", "BTC/USDT", *words, *limit)
 
-    assert plain.code == said.code == 0, said.err
-    assert said.document == plain.document
+    assert plain.code == done.code == 0, done.err
+    assert done.document == plain.document
 
 
 def test_supposed_account_gives_the_size_of_its_first_entry(

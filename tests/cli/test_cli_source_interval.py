@@ -11,7 +11,7 @@ from minibot.backtest.sources.source_interval import fitted_sets
 from minibot.events.intervals import INTERVAL_MS
 from minibot.runtime.configuration.config import load_config
 from tests.backtest.markets import PROFILE, START_MS, walk, write_klines
-from tests.runs import Said, verb
+from tests.runs import Completed, verb
 
 OWN = """
 from minibot.strategies.protocol import Needs, Strategy, buy, sell
@@ -28,7 +28,7 @@ class Turns(Strategy):
 FINER = "the profile's bars of 1s (trend 1m) are finer than the source"
 
 
-def backtest(var: Path, path: Path, *words: str) -> Said:
+def backtest(var: Path, path: Path, *words: str) -> Completed:
     """Run the verb on a file of bars, once."""
     flags = ("--fills", "touch", "--json")
     return verb(var, "backtest", "--source", f"klines:{path}", *flags, *words)
@@ -40,13 +40,13 @@ def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
     by_hand = ('market.bar_intervals=["1m","1h"]', "strategy.bar_interval=1m")
     sets = [part for text in (*by_hand, "strategy.trend_interval=1h") for part in ("--set", text)]
 
-    said, named = backtest(var_dir, path), backtest(var_dir, path, *sets)
+    done, named = backtest(var_dir, path), backtest(var_dir, path, *sets)
 
-    assert (said.code, named.code) == (0, 0), said.err + named.err
-    assert said.document["digest"] == named.document["digest"]
-    assert [line for line in said.err.splitlines() if FINER in line] == said.err.splitlines()
-    assert said.document["assumptions"][0].startswith(FINER)
-    assert said.document["assumptions"][1:] == named.document["assumptions"]
+    assert (done.code, named.code) == (0, 0), done.err + named.err
+    assert done.document["digest"] == named.document["digest"]
+    assert [line for line in done.err.splitlines() if FINER in line] == done.err.splitlines()
+    assert done.document["assumptions"][0].startswith(FINER)
+    assert done.document["assumptions"][1:] == named.document["assumptions"]
     assert FINER not in named.err
 
 
@@ -62,10 +62,10 @@ def test_trend_of_long_bars_has_a_fixed_length(
     ]
     path = write_klines(tmp_path, bars, f"BTCUSDT-{interval}.csv")
 
-    said = backtest(var_dir, path)
+    done = backtest(var_dir, path)
 
-    assert said.code == 0, said.err
-    assert f"bars of {interval} (trend 1w)" in said.err
+    assert done.code == 0, done.err
+    assert f"bars of {interval} (trend 1w)" in done.err
 
 
 def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -> None:
@@ -74,23 +74,23 @@ def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -
     (tmp_path / "turns.py").write_text(OWN)
     own = ("--set", f"strategy.folder={tmp_path}", "--set", "strategy.name=turns")
 
-    said = backtest(var_dir, path, *own)
+    done = backtest(var_dir, path, *own)
 
-    assert said.code == 0, said.err
-    assert FINER in said.err
-    assert said.document["digest"]
-    assert len(said.document["trades"]) > 1
+    assert done.code == 0, done.err
+    assert FINER in done.err
+    assert done.document["digest"]
+    assert len(done.document["trades"]) > 1
 
 
 def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: Path) -> None:
     """An interval given by the user is never replaced."""
     path = write_klines(tmp_path, walk(300))
 
-    said = backtest(var_dir, path, "--set", "strategy.bar_interval=1s")
+    done = backtest(var_dir, path, "--set", "strategy.bar_interval=1s")
 
-    assert said.code == 4
-    assert "bars of 1m cannot be combined into 1s" in said.err
-    assert FINER not in said.err
+    assert done.code == 4
+    assert "bars of 1m cannot be combined into 1s" in done.err
+    assert FINER not in done.err
 
 
 def test_coarser_profile_and_other_sources_stay_as_they_are(tmp_path: Path) -> None:

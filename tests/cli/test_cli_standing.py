@@ -84,9 +84,9 @@ def test_standing_shows_mark_and_last_price_of_what_is_held(short_run: ShortRun)
 @pytest.mark.parametrize("has_signal", [True, False])
 def test_standing_has_the_last_decision_before_a_scan(has_signal: bool, tmp_path: Path) -> None:
     """A scan, which stands in the same queue as decisions, hides none and is none."""
-    told = {"queue": "signals", "minute": 1}
-    decision = told | {"type": "signal", "payload": SIGNAL | NUMBERS}
-    scan = told | {"type": "scan", "payload": SCAN}
+    fields = {"queue": "signals", "minute": 1}
+    decision = fields | {"type": "signal", "payload": SIGNAL | NUMBERS}
+    scan = fields | {"type": "scan", "payload": SCAN}
     events = [decision, scan] if has_signal else [scan]
     run_dir = made_run(tmp_path, read_fixture() | {"events": events})
 

@@ -42,10 +42,10 @@ NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol", "
 )
 def test_command_of_the_specification_exists(words: tuple[str, ...]) -> None:
     """Night, training, backtest, kill switch and probe are commands that explain themselves."""
-    said = run_command([*words, "--help"])
+    done = run_command([*words, "--help"])
 
-    assert said.code == 0, said.err
-    assert "usage:" in said.out
+    assert done.code == 0, done.err
+    assert "usage:" in done.out
 
 
 @pytest.mark.parametrize("name", NEVER_RAN)
@@ -55,10 +55,10 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     """Verbs for a running night exit 3 without one and leave no request for the next night."""
     symbol = ["BTCUSDT"] if name.endswith(("-position", "-symbol")) else []
 
-    said = verb(tmp_path / "var", name, *symbol)
+    done = verb(tmp_path / "var", name, *symbol)
 
-    assert said.code == 3
-    assert said.err.startswith("refused: no run is running")
+    assert done.code == 3
+    assert done.err.startswith("refused: no run is running")
     assert not list((tmp_path).rglob("*.json"))
 
 
@@ -77,10 +77,10 @@ def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
         note_current(var, "20251120_000000")
         disarm_operator(var.stop)
 
-        said = verb(var.root, name, "--reason", "x")
+        done = verb(var.root, name, "--reason", "x")
 
-    assert said.code == 3
-    assert said.err.startswith("refused: 20251120_000000 has ended and is being sealed")
+    assert done.code == 3
+    assert done.err.startswith("refused: 20251120_000000 has ended and is being sealed")
     assert not var.flag.exists()
     assert not list(var.requests.glob("*"))
 
@@ -95,10 +95,10 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     with RunLock(var):
         note_current(var, "20251120_000000")
 
-        said = verb(var.root, "kill")
+        done = verb(var.root, "kill")
 
-    assert said.code == 0, said.err
-    assert "the reason could not be written (" in said.out
+    assert done.code == 0, done.err
+    assert "the reason could not be written (" in done.out
     assert read_hashed(var.flag)["role"] == OPERATOR
 
 
@@ -146,13 +146,13 @@ def test_verb_that_does_not_exist_is_refused_with_the_nearest(
     typed: str, told: str, tmp_path: Path
 ) -> None:
     """An unknown verb is refused in one line with the nearest verb."""
-    said = verb(tmp_path / "var", typed)
+    done = verb(tmp_path / "var", typed)
 
-    assert said.code == 2
-    assert told in said.err
-    assert len(said.err.splitlines()) == 1
-    assert len(said.err) < 200
-    assert said.out == ""
+    assert done.code == 2
+    assert told in done.err
+    assert len(done.err.splitlines()) == 1
+    assert len(done.err) < 200
+    assert done.out == ""
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_number_that_means_nothing_is_refused_with_what_is_allowed(
     words: tuple[str, ...], allowed: str, short_run: ShortRun
 ) -> None:
     """A meaningless number is refused with the allowed ones, without traceback."""
-    said = verb(short_run.var, *words)
+    done = verb(short_run.var, *words)
 
-    assert said.code == 2
-    assert f"{allowed}, found {words[-1]}" in said.err
-    assert said.out == ""
+    assert done.code == 2
+    assert f"{allowed}, found {words[-1]}" in done.err
+    assert done.out == ""
 
 
 @pytest.mark.parametrize("name", ["verify", "replay", "report", "explain", "accept", "metrics"])
@@ -184,21 +184,21 @@ def test_verb_for_a_run_exits_2_without_one_and_says_how_to_start(
     name: str, tmp_path: Path
 ) -> None:
     """Verbs for a run exit 2 on an empty var and say how to start one."""
-    said = verb(tmp_path / "var", name)
+    done = verb(tmp_path / "var", name)
 
-    assert said.code == 2
-    assert "there is no run" in said.err
-    assert "minibot night" in said.err
-    assert said.out == ""
+    assert done.code == 2
+    assert "there is no run" in done.err
+    assert "minibot night" in done.err
+    assert done.out == ""
 
 
 def test_status_without_anything_exits_3(tmp_path: Path) -> None:
     """Status without any run exits 3."""
-    said = verb(tmp_path / "var", "status", "--json")
+    done = verb(tmp_path / "var", "status", "--json")
 
-    assert said.code == 3
-    assert said.document["running"] is None
-    assert "last" not in said.document
+    assert done.code == 3
+    assert done.document["running"] is None
+    assert "last" not in done.document
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_json_of_every_verb_is_one_document_and_messages_go_elsewhere(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
     """Every verb with --json prints one document on standard output and messages elsewhere."""
-    said = verb(short_run.var, *words, "--json")
+    done = verb(short_run.var, *words, "--json")
 
-    assert said.code in (0, 1, 3)
-    assert isinstance(said.document, dict)
-    assert "Traceback" not in said.err
+    assert done.code in (0, 1, 3)
+    assert isinstance(done.document, dict)
+    assert "Traceback" not in done.err
 
 
 def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cleared(
@@ -302,10 +302,10 @@ def test_tail_of_what_is_no_queue_is_refused_with_the_names(
     queue: str, short_run: ShortRun
 ) -> None:
     """`tail` of an unknown queue, or of a path, is refused with the names."""
-    said = verb(short_run.var, "tail", queue)
+    done = verb(short_run.var, "tail", queue)
 
-    assert said.code == 2
-    assert said.out == ""
+    assert done.code == 2
+    assert done.out == ""
 
 
 @pytest.mark.row("N-78", "N-80")
@@ -339,23 +339,23 @@ def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_pa
 
 def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> None:
     """Doctor of a runnable profile exits 0 with a line for each check of a start."""
-    said = verb(short_run.var, "doctor", "-c", "config/nore-demo.v1.json")
+    done = verb(short_run.var, "doctor", "-c", "config/nore-demo.v1.json")
 
-    assert said.code == 0, said.out
+    assert done.code == 0, done.out
     for name in ("python", "packages", "STOP.flag", "secrets", "var", "disk", "locks", "sync"):
-        assert re.search(rf"^  {name} ", said.out, re.MULTILINE), name
-    assert said.out.splitlines()[-1].startswith("nore-demo can run here")
+        assert re.search(rf"^  {name} ", done.out, re.MULTILINE), name
+    assert done.out.splitlines()[-1].startswith("nore-demo can run here")
 
 
 def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> None:
     """Doctor names every unreachable host, not only the first, like the run's refusal."""
     nowhere = ["--set", "binance.rest_url=http://127.0.0.1:9"]
     nowhere += ["--set", "binance.stream_url=ws://127.0.0.1:9"]
-    said = verb(short_run.var, "doctor", "-c", "config/nore.v1.json", *nowhere, "--json")
+    done = verb(short_run.var, "doctor", "-c", "config/nore.v1.json", *nowhere, "--json")
 
-    checks = {check["name"]: check for check in said.document["checks"]}
-    assert said.code == 1
-    assert said.document["ok"] is False
+    checks = {check["name"]: check for check in done.document["checks"]}
+    assert done.code == 1
+    assert done.document["ok"] is False
     for name, address in (("exchange", "http://127.0.0.1:9"), ("stream", "ws://127.0.0.1:9")):
         assert not checks[name]["passed"]
         assert address in checks[name]["found"]
@@ -368,10 +368,10 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
     var = tmp_path / "var"
     var.mkdir()
     (var / "STOP.flag").write_bytes(b"stopped\n")
-    said = verb(var, "doctor", "-c", "config/nore-demo.v1.json", "--json")
+    done = verb(var, "doctor", "-c", "config/nore-demo.v1.json", "--json")
 
-    checks = {check["name"]: check["passed"] for check in said.document["checks"]}
-    assert said.code == 1
+    checks = {check["name"]: check["passed"] for check in done.document["checks"]}
+    assert done.code == 1
     assert checks["STOP.flag"] is False
     assert checks["sync"] is True
     assert "market data" in checks
@@ -385,11 +385,11 @@ def test_config_shows_each_value_with_where_it_came_from(
     monkeypatch.setenv("MINIBOT__SEED", "5")
     monkeypatch.setenv("MINIBOT__RISK__POSITIONS_MAX", "2")
 
-    said = verb(tmp_path / "var", "show-config", "show", "--origin", "--set", "seed=7")
+    done = verb(tmp_path / "var", "show-config", "show", "--origin", "--set", "seed=7")
 
-    assert re.search(r"^seed +7  \[--set", said.out, re.MULTILINE)
-    assert re.search(r"^risk\.positions_max +2  \[MINIBOT__RISK__POSITIONS_MAX", said.out, re.M)
-    assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
+    assert re.search(r"^seed +7  \[--set", done.out, re.MULTILINE)
+    assert re.search(r"^risk\.positions_max +2  \[MINIBOT__RISK__POSITIONS_MAX", done.out, re.M)
+    assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', done.out, re.MULTILINE)
 
 
 @pytest.mark.row("C-24")
@@ -418,11 +418,11 @@ def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     """`config check` exits 4 and names both wrong keys at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]
 
-    said = verb(tmp_path / "var", "config", "check", *words)
+    done = verb(tmp_path / "var", "config", "check", *words)
 
-    assert said.code == 4
-    assert "risk.max_drawdwn" in said.err
-    assert "mode" in said.err
+    assert done.code == 4
+    assert "risk.max_drawdwn" in done.err
+    assert "mode" in done.err
 
 
 def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
@@ -457,10 +457,10 @@ def test_tail_as_json_is_json_whatever_an_event_says(short_run: ShortRun, tmp_pa
         short_run, tmp_path, "signals", 3, lambda event: event["payload"].update(reason=reason)
     )
 
-    said = verb(tmp_path, "tail", "signals", "--run", str(copied), "-n", "1000", "--json")
+    done = verb(tmp_path, "tail", "signals", "--run", str(copied), "-n", "1000", "--json")
 
-    assert said.out.isascii()
-    assert json.loads(said.out.splitlines()[2])["payload"]["reason"] == reason
+    assert done.out.isascii()
+    assert json.loads(done.out.splitlines()[2])["payload"]["reason"] == reason
 
 
 def test_copy_of_a_run_is_shown_as_itself(short_run: ShortRun, tmp_path: Path) -> None:
@@ -472,11 +472,11 @@ def test_copy_of_a_run_is_shown_as_itself(short_run: ShortRun, tmp_path: Path) -
         verb(short_run.var, "runs", "show", str(each), "--json").document
         for each in (short_run.run_dir, copied)
     ]
-    told = verb(short_run.var, "runs", "show", str(copied)).out
+    text = verb(short_run.var, "runs", "show", str(copied)).out
 
     assert shown[0]["state"] == "sealed" != shown[1]["state"]
     assert shown[1]["folder"] != shown[0]["folder"]
-    assert f"minibot report {copied}" in told
+    assert f"minibot report {copied}" in text
 
 
 def test_clock_of_a_running_run_is_not_that_of_its_copy(

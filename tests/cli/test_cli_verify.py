@@ -25,8 +25,8 @@ def test_verify_of_a_run_a_folder_and_a_queue_is_clean(run: Path, flag: list[str
     """Verify of a run, a folder and a queue is clean; only a run includes lineage."""
     words = flag or ["--append-only"]
     for target in (run, run / "queues", run / "queues" / "fills"):
-        said = verb(run.parents[1], "verify", str(target), *words)
-        assert (said.code, said.out.split()[-1]) == (0, "clean"), said
+        done = verb(run.parents[1], "verify", str(target), *words)
+        assert (done.code, done.out.split()[-1]) == (0, "clean"), done
 
 
 def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
@@ -50,19 +50,19 @@ def test_verify_tells_every_finding_however_many(run: Path, tmp_path: Path) -> N
     folder = tmp_path / "loose"
     shutil.copytree(run / "queues" / "fills", folder)
     (folder / "many.jsonl").write_bytes(b"not a line\n" * 3000)
-    said = verb(run.parents[1], "verify", str(folder / "many.jsonl"), "--json")
+    done = verb(run.parents[1], "verify", str(folder / "many.jsonl"), "--json")
 
-    assert said.code == 1
-    assert [finding["line"] for finding in said.document["findings"]] == list(range(1, 3001))
+    assert done.code == 1
+    assert [finding["line"] for finding in done.document["findings"]] == list(range(1, 3001))
 
 
 def test_quick_verify_says_what_a_full_one_says_of_a_changed_file(run: Path) -> None:
     """Quick verify finds a changed file like a full one, without naming a line."""
     change(run / "queues" / "fills" / "inbox.000001.jsonl", 90)
-    said = verb(run.parents[1], "verify", str(run), "--quick", "--json")
+    done = verb(run.parents[1], "verify", str(run), "--quick", "--json")
 
-    assert said.code == 1
-    assert [(f["file"], f["line"]) for f in said.document["findings"]] == [
+    assert done.code == 1
+    assert [(f["file"], f["line"]) for f in done.document["findings"]] == [
         ("queues/fills/inbox.000001.jsonl", 0)
     ]
 
@@ -84,20 +84,20 @@ def test_verify_with_a_public_key_wants_a_signature_by_it(run: Path) -> None:
 )
 def test_verify_takes_one_part_of_the_proof_at_a_time(flags: tuple[str, str], run: Path) -> None:
     """Two parts named together are refused, as each alone would leave the other out."""
-    said = verb(run.parents[1], "verify", str(run), *flags)
+    done = verb(run.parents[1], "verify", str(run), *flags)
 
-    assert said.code == 2
-    assert f"{flags[1]}: not allowed with argument {flags[0]}" in said.err
+    assert done.code == 2
+    assert f"{flags[1]}: not allowed with argument {flags[0]}" in done.err
 
 
 def test_key_beside_lineage_is_refused(short_run: ShortRun) -> None:
     """Lineage looks at no signature: a key that it ignores would seem to have signed the run."""
     words = ("verify", short_run.run_id, "--lineage", "--public-key")
 
-    said = verb(short_run.var, *words, new_keys()[1])
+    done = verb(short_run.var, *words, new_keys()[1])
 
-    assert said.code == 2
-    assert "--public-key" in said.err
+    assert done.code == 2
+    assert "--public-key" in done.err
 
 
 def test_lineage_of_what_has_none_is_never_clean(short_run: ShortRun, tmp_path: Path) -> None:

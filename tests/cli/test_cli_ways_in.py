@@ -21,9 +21,9 @@ from tests.runs import ShortRun, verb
 
 def commands(var: Path) -> list[str]:
     """Return the commands that `minibot` alone proposes."""
-    said = verb(var, "--json")
-    assert said.code == 0, said.err
-    return [step["command"] for step in said.document["next"]]
+    done = verb(var, "--json")
+    assert done.code == 0, done.err
+    return [step["command"] for step in done.document["next"]]
 
 
 def test_every_verb_stands_in_exactly_one_group() -> None:
@@ -61,18 +61,18 @@ def test_help_of_tail_says_that_json_is_a_line_for_each_event(tmp_path: Path) ->
 
 def test_help_lists_each_verb_with_its_line(tmp_path: Path) -> None:
     """`help --all` says of each verb what it does."""
-    said = verb(tmp_path / "var", "help", "--all")
+    done = verb(tmp_path / "var", "help", "--all")
 
     for name, module in verbs().items():
-        assert f"  {name:<17}{module.HELP}" in said.out
+        assert f"  {name:<17}{module.HELP}" in done.out
 
 
 def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
     """A typing error in `help` is not a dead end."""
-    said = verb(tmp_path / "var", "help", "verfy")
+    done = verb(tmp_path / "var", "help", "verfy")
 
-    assert said.code == 2
-    assert "Did you mean verify?" in said.err
+    assert done.code == 2
+    assert "Did you mean verify?" in done.err
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_mistyped_word_is_refused_in_one_line_with_the_nearest(
     words: tuple[str, ...], told: str, short_run: ShortRun
 ) -> None:
     """No page of flags hides the one that was meant."""
-    said = verb(short_run.var, *words)
+    done = verb(short_run.var, *words)
 
-    assert said.code == 2
-    assert told in said.err
-    assert len(said.err.splitlines()) == 1
+    assert done.code == 2
+    assert told in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_new_config_writes_ten_lines_that_load(
     """The file holds what a trader changes, not every key, and means what `--set` said."""
     monkeypatch.chdir(tmp_path)
 
-    said = verb(tmp_path / "var", "new-config", "eth", "--set", 'binance.symbols=["ETHUSDT"]')
+    done = verb(tmp_path / "var", "new-config", "eth", "--set", 'binance.symbols=["ETHUSDT"]')
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     path = tmp_path / "eth.json"
     assert len(path.read_text().splitlines()) <= 12
     config = load_config(path)
@@ -212,10 +212,10 @@ def test_new_config_leaves_no_file_where_a_value_is_refused(
     """A wrong key is named, exit code 4, and the name stays free."""
     monkeypatch.chdir(tmp_path)
 
-    said = verb(tmp_path / "var", "new-config", "eth", "--set", "risk.order_notionl=500")
+    done = verb(tmp_path / "var", "new-config", "eth", "--set", "risk.order_notionl=500")
 
-    assert said.code == 4
-    assert "risk.order_notional" in said.err
+    assert done.code == 4
+    assert "risk.order_notional" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,9 +224,9 @@ def test_new_config_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "eth.json").write_text("mine")
 
-    said = verb(tmp_path / "var", "new-config", "eth")
+    done = verb(tmp_path / "var", "new-config", "eth")
 
-    assert said.code == 2
+    assert done.code == 2
     assert (tmp_path / "eth.json").read_text() == "mine"
 
 
@@ -251,8 +251,8 @@ def test_night_without_config_takes_the_one_profile_here_else_the_demo(
 
 def test_config_takes_the_file_as_a_word(tmp_path: Path) -> None:
     """`config check FILE` judges that file; two names for it are refused."""
-    said = verb(tmp_path / "var", "config", "check", "config/paper.v1.json", "--json")
+    done = verb(tmp_path / "var", "config", "check", "config/paper.v1.json", "--json")
 
-    assert said.document["profile"] == "paper"
+    assert done.document["profile"] == "paper"
     both = ("config/paper.v1.json", "--config", "config/nore-demo.v1.json")
     assert verb(tmp_path / "var", "config", "check", *both).code == 2

@@ -52,13 +52,15 @@ def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) 
     """A share sizes the entries, so the amount beside it does not; alone it does."""
     path = tmp_path / "mine.json"
     risk = {"order_notional": "100"}
-    said = []
+    answers = []
     for mode in ({"sizing": "share"}, {}):
         own = {"extends": "nore.v1.json", "profile": "mine", "risk": risk | mode}
         path.write_text(json.dumps(own))
-        said.append([each.found for each in entry_checks(load_config(path)) if each.level == WARN])
+        answers.append(
+            [each.found for each in entry_checks(load_config(path)) if each.level == WARN]
+        )
 
-    assert said == [["sized by risk.sizing share: risk.order_notional (100) has no effect"], []]
+    assert answers == [["sized by risk.sizing share: risk.order_notional (100) has no effect"], []]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_night_says_before_it_starts_that_it_will_not_buy(tmp_path: Path) -> Non
     sets = ("strategy.score_min=110", "embedded.source=tape:none")
     words = [word for text in sets for word in ("--set", text)]
 
-    said = verb(tmp_path / "var", "night", "--config", profile_file, *words)
+    done = verb(tmp_path / "var", "night", "--config", profile_file, *words)
 
-    assert said.code != 0
-    assert "warning: entries: none: strategy.score_min (110) is above" in said.err
+    assert done.code != 0
+    assert "warning: entries: none: strategy.score_min (110) is above" in done.err

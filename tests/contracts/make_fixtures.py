@@ -599,13 +599,13 @@ def _broken(schema: JsonObject, part: JsonObject, value: Any) -> tuple[Any, str]
 
 def main() -> int:
     """Write the fixtures and their sums."""
-    said = recorded()
-    made = payloads(said)
+    fields = recorded()
+    made = payloads(fields)
     OUT.mkdir(parents=True, exist_ok=True)
     sums = []
     for type_ in PAYLOAD_CLASSES:
         source, payload = made[type_]
-        ts = said["kline_ms"] if type_ == "bar" else said["trade_ns"] // 1_000_000
+        ts = fields["kline_ms"] if type_ == "bar" else fields["trade_ns"] // 1_000_000
         schema = json.loads((PROJECT / "contracts" / f"{type_}.v1.schema.json").read_bytes())
         event = event_of(type_, payload, ts)
         page = {"source": source, "valid": event, "invalid": invalid_of(type_, event, schema)}

@@ -59,12 +59,12 @@ def test_broken_file_is_refused_or_read_never_anything_else(
     path = tmp_path / name
     path.write_bytes(data[: length % (len(data) + 1)] if is_cut else data)
 
-    said = ""
+    text = ""
     rows = 0
     try:
         rows = check(path, KEEP_ALL).to_json()["rows"]
     except Refusal as refusal:
-        said = refusal.message
+        text = refusal.message
 
     assert rows >= 0
-    assert not said or name in said
+    assert not text or name in text

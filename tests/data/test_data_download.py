@@ -942,8 +942,8 @@ def test_rest_page_with_a_row_that_is_none_is_not_named_though_later_pages_fail(
 
 def test_retry_names_the_host_and_after_ten_seconds_what_to_do() -> None:
     """A user behind a broken proxy sees whom minibot asks, and is not left waiting in silence."""
-    told: list[str] = []
-    patience = Patience(FakeClock(), told.append)
+    lines: list[str] = []
+    patience = Patience(FakeClock(), lines.append)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -952,6 +952,6 @@ def test_retry_names_the_host_and_after_ten_seconds_what_to_do() -> None:
     with pytest.raises(RestError):
         patience.ask(rest.server_time)
 
-    assert len(told) == 4
-    assert all(f"{host}/api/v3/time" in line for line in told)
-    assert ["check the network" in line for line in told] == [False, False, False, True]
+    assert len(lines) == 4
+    assert all(f"{host}/api/v3/time" in line for line in lines)
+    assert ["check the network" in line for line in lines] == [False, False, False, True]

@@ -41,11 +41,11 @@ def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path
     (tmp_path / "BTCUSDT-1m-b.csv").write_text("time,last\n1,2\n")
     write_rows(tmp_path / "BTCUSDT-1m-c.csv", GOOD)
 
-    said = verb(tmp_path, "data", "check", str(tmp_path), "--json")
+    done = verb(tmp_path, "data", "check", str(tmp_path), "--json")
 
-    assert said.code == 1
-    assert [report["rows"] for report in said.document["files"]] == [30, 30]
-    assert "BTCUSDT-1m-b.csv" in said.document["unreadable"][0]
+    assert done.code == 1
+    assert [report["rows"] for report in done.document["files"]] == [30, 30]
+    assert "BTCUSDT-1m-b.csv" in done.document["unreadable"][0]
 
 
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "json.gz", "zip"])
@@ -87,12 +87,12 @@ def test_data_verb_that_cannot_run_says_why(
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "BTCUSDT-1m.csv", WITH_GAP)
 
-    said = verb(tmp_path / "var", "data", *words)
+    done = verb(tmp_path / "var", "data", *words)
 
-    assert said.code == code
-    assert what in said.err
-    assert "Traceback" not in said.err
-    assert "error of minibot itself" not in said.err
+    assert done.code == code
+    assert what in done.err
+    assert "Traceback" not in done.err
+    assert "error of minibot itself" not in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -103,10 +103,10 @@ def test_data_convert_writes_columns_that_read_back_equal(
     monkeypatch.chdir(tmp_path)
     paths = [write_rows(tmp_path / f"BTCUSDT-1m-{n}.csv", GOOD[n : n + 10]) for n in (0, 10, 20)]
 
-    said = verb(tmp_path, "data", "convert", *map(str, paths), "--out", "columns", "--json")
+    done = verb(tmp_path, "data", "convert", *map(str, paths), "--out", "columns", "--json")
 
-    (written,) = said.document
-    assert said.code == 0
+    (written,) = done.document
+    assert done.code == 0
     klines = open_klines(Path(written["path"])).klines
     assert klines == [kline for path in paths for kline in open_klines(path)]
     with Columns(Path(written["path"])) as columns:
@@ -120,13 +120,13 @@ def test_data_convert_of_several_files_tells_what_was_settled(tmp_path: Path) ->
     clean = write_rows(tmp_path / "BTCUSDT-1m-b.csv", GOOD[5:])
     words = ("--duplicates", "first", "--out", str(tmp_path / "out"))
 
-    said = verb(tmp_path / "var", "data", "convert", str(doubled), str(clean), *words)
+    done = verb(tmp_path / "var", "data", "convert", str(doubled), str(clean), *words)
 
-    assert said.code == 0, said.err
-    assert "1 duplicates" in said.out
-    assert f"row 6, {clock_text(OPEN_MS + 4 * MINUTE_MS)}" in said.out
-    assert doubled.name in said.out
-    assert "nothing is wrong" not in said.out
+    assert done.code == 0, done.err
+    assert "1 duplicates" in done.out
+    assert f"row 6, {clock_text(OPEN_MS + 4 * MINUTE_MS)}" in done.out
+    assert doubled.name in done.out
+    assert "nothing is wrong" not in done.out
 
 
 def test_data_convert_names_its_file_by_the_symbol_that_a_pair_means(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_data_convert_names_its_file_by_the_symbol_that_a_pair_means(tmp_path: P
     path = write_rows(tmp_path / "BTCUSDT-1m.csv", GOOD)
     words = ("--symbol", "BTC/USDT", "--out", str(tmp_path / "out"))
 
-    said = verb(tmp_path / "var", "data", "convert", str(path), *words)
+    done = verb(tmp_path / "var", "data", "convert", str(path), *words)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["BTCUSDT-1m.columns"]
 
 
@@ -145,10 +145,10 @@ def test_ticks_of_one_symbol_from_two_inputs_are_refused(tmp_path: Path) -> None
     tape = write_tape(tmp_path / "tape.gz", market(2))
     words = (f"tape:{tape}", f"tape:{tape}", "--out", str(tmp_path / "out"))
 
-    said = verb(tmp_path / "var", "data", "convert", *words)
+    done = verb(tmp_path / "var", "data", "convert", *words)
 
-    assert said.code == 2
-    assert "from two inputs" in said.err
+    assert done.code == 2
+    assert "from two inputs" in done.err
 
 
 def test_data_convert_of_a_night_holds_every_tick_of_it(
@@ -161,13 +161,13 @@ def test_data_convert_of_a_night_holds_every_tick_of_it(
         if event["type"] == "market_tick"
     ]
 
-    said = verb(
+    done = verb(
         *(short_run.var, "data", "convert", f"run:{short_run.run_id}"),
         *("--out", str(tmp_path), "--json"),
     )
 
-    assert said.code == 0
-    with Columns(Path(said.document[0]["path"])) as columns:
+    assert done.code == 0
+    with Columns(Path(done.document[0]["path"])) as columns:
         assert columns.column("ts").tolist() == [event["ts"] for event in ticks]
         assert columns.column("bid").tolist() == [
             round(float(event["payload"]["bid"]) * 10**8) for event in ticks
@@ -187,14 +187,14 @@ def test_data_convert_of_a_night_has_the_symbols_that_were_played(
         if event["type"] == "market_tick"
     )
 
-    said = verb(
+    done = verb(
         *(var_dir, "data", "convert", f"run:{night.run_id}"),
         *("--out", str(tmp_path / "out"), "--json"),
     )
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert set(ticks) == {"ETHUSDT", "BNBUSDT"}
-    assert {each["symbol"]: each["rows"] for each in said.document} == ticks
+    assert {each["symbol"]: each["rows"] for each in done.document} == ticks
 
 
 def test_data_convert_writes_no_file_without_ticks(tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
     common = ("--pairs", "BTCUSDT", "--intervals", "1h", "--source", "archive")
     with ArchiveServer() as server:
         for start, end in (("2025-01-01", "2025-01-02"), ("2025-01-03", "2025-01-04")):
-            said = verb(
+            done = verb(
                 *(tmp_path, "download-data", *common, "--from", start, "--to", end),
                 *("--archive-url", server.url),
             )
-            assert said.code == 0, said.err
+            assert done.code == 0, done.err
     path = tmp_path / "data" / "embedded" / "BTCUSDT" / "1h" / "BTCUSDT-1h-2025-01-03.zip"
     path.write_bytes(path.read_bytes() + b"x")
 
@@ -302,9 +302,9 @@ def test_download_of_nonsense_is_a_configuration_error(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A nonsensical download is a configuration error, before any request or file."""
-    said = verb(tmp_path / "var", "download-data", *words)
+    done = verb(tmp_path / "var", "download-data", *words)
 
-    assert said.code == 4
+    assert done.code == 4
     assert not (tmp_path / "var").exists()
 
 
@@ -312,14 +312,14 @@ def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> 
     """A refused download exits 1, names the file and stores nothing of it."""
     with ArchiveServer() as server:
         server.fault = lambda path, body: b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
-        said = verb(
+        done = verb(
             *(tmp_path, "download-data", "--pairs", "BTC/USDT", "--source", "archive"),
             *("--from", "2025-01-01", "--to", "2025-01-02", "--archive-url", server.url),
         )
 
-    assert said.code == 1
-    assert "REFUSED BTCUSDT-1m-2025-01-01.zip" in said.out
-    assert "not there: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
+    assert done.code == 1
+    assert "REFUSED BTCUSDT-1m-2025-01-01.zip" in done.out
+    assert "not there: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in done.out
 
 
 def test_download_of_a_pair_that_the_archive_does_not_have_exits_1(tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ def test_download_of_a_pair_that_the_archive_does_not_have_exits_1(tmp_path: Pat
 
 def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
     """`list-data` of an empty var is not an error and says how to get data."""
-    said = verb(tmp_path, "list-data")
+    done = verb(tmp_path, "list-data")
 
-    assert said.code == 2
-    assert "download-data" in said.err
+    assert done.code == 2
+    assert "download-data" in done.err
 
 
 @pytest.mark.process

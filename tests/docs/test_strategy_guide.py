@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import parser, verb_parser, verbs
-from tests.runs import Said, verb
+from tests.runs import Completed, verb
 from tools.first_hour.blocks import (
     GUIDE,
     MINIBOT,
@@ -54,7 +54,7 @@ def run_tests(path: Path) -> int:
     return len(tests)
 
 
-def typed(line: str, folder: Path, var: Path) -> Said:
+def typed(line: str, folder: Path, var: Path) -> Completed:
     """Type a command with the test's own folder instead of `strategies/`."""
     assert line.startswith("minibot ")
     words = [
@@ -84,10 +84,10 @@ def test_guide_followed_to_the_backtest_trades_by_its_own_exits(
             if line.startswith(RUN_TEST):
                 tests += run_tests(folder / Path(line.removeprefix(RUN_TEST)).name)
                 continue
-            said = typed(line, folder, var_dir)
-            assert said.code == 0, said.err
+            done = typed(line, folder, var_dir)
+            assert done.code == 0, done.err
             if line.startswith("minibot backtest"):
-                results.append(json.loads(said.out))
+                results.append(json.loads(done.out))
     for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
         del sys.modules[name]
 

@@ -38,10 +38,10 @@ def sealed(tmp_path: Path) -> Path:
 @pytest.mark.row("N-40")
 def test_real_night_verifies_by_hand(project: Path, short_run: ShortRun) -> None:
     """A real night verifies; the last line is the root, to compare with the published one."""
-    code, said = by_hand(project, short_run.run_dir)
+    code, lines = by_hand(project, short_run.run_dir)
 
-    assert code == 0, said
-    assert said[-1] in (short_run.run_dir / "seal.json").read_text()
+    assert code == 0, lines
+    assert lines[-1] in (short_run.run_dir / "seal.json").read_text()
 
 
 @pytest.mark.process
@@ -55,17 +55,17 @@ def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> No
         ("manifest.json", "manifest.json: not what was sealed"),
     ):
         change(sealed / name, 20)
-        code, said = by_hand(project, sealed)
+        code, lines = by_hand(project, sealed)
         assert code == 1
-        assert any(words in line for line in said), said
+        assert any(words in line for line in lines), lines
         change(sealed / name, 20)
     (sealed / "queues" / "fills" / "inbox.000002.jsonl").unlink()
     shutil.copy(sealed / "manifest.json", sealed / "queues" / "fills" / "more.json")
-    code, said = by_hand(project, sealed)
+    code, lines = by_hand(project, sealed)
 
     assert code == 1
-    assert any("more.json: not in the seal" in line for line in said)
-    assert any("inbox.head: its lines lead elsewhere" in line for line in said)
+    assert any("more.json: not in the seal" in line for line in lines)
+    assert any("inbox.head: its lines lead elsewhere" in line for line in lines)
 
 
 @pytest.mark.process
@@ -74,10 +74,10 @@ def test_script_without_one_run_tells_how_it_is_called(
     project: Path, runs: tuple[Path, ...]
 ) -> None:
     """No run, or more than one, is neither clean nor damaged."""
-    code, said = by_hand(project, *runs)
+    code, lines = by_hand(project, *runs)
 
     assert code == 2
-    assert "verify_by_hand.py var/runs/RUN" in said[0]
+    assert "verify_by_hand.py var/runs/RUN" in lines[0]
 
 
 def test_script_is_short_and_imports_the_standard_library_alone(project: Path) -> None:

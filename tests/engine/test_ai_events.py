@@ -21,9 +21,9 @@ CONTRACTS = PROJECT / "tests" / "fixtures" / "contracts"
 
 def caused(kind: type[Payload], ts: int) -> Event:
     """Return an event of a type as its contract's example has it."""
-    said = json.loads((CONTRACTS / f"{kind.TYPE}.json").read_text("utf-8"))["valid"]
-    payload = kind.from_json(said["payload"])
-    return Event(ts, said["id"], said["source"], RUN_ID, HASH, payload)
+    answer = json.loads((CONTRACTS / f"{kind.TYPE}.json").read_text("utf-8"))["valid"]
+    payload = kind.from_json(answer["payload"])
+    return Event(ts, answer["id"], answer["source"], RUN_ID, HASH, payload)
 
 
 def waited() -> Desk:
@@ -77,7 +77,7 @@ def test_core_takes_no_event_that_the_ai_causes(
     core, now = core_at(desk, role), desk.ts + later_ms
     before = core.state()
 
-    said = core.process(caused(kind, now), 1, now)
+    messages = core.process(caused(kind, now), 1, now)
 
-    assert not said
+    assert not messages
     assert core.state() == before

@@ -27,13 +27,13 @@ VALID: dict[str, JsonObject] = {
 
 
 def line_of(event: Event, causes: list[str]) -> bytes:
-    said = {
+    fields = {
         "causes": causes,
         "payload": decided(event),
         "queue": "signals",
         "type": event.type,
     }
-    return encode(said) + b"\n"
+    return encode(fields) + b"\n"
 
 
 @pytest.mark.slow

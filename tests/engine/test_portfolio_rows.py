@@ -316,8 +316,8 @@ def test_gaps_past_limits_give_the_same_either_way() -> None:
     rows, events = both(bar_profile(*BAND, *LADDER, *keys), portfolio(bar_profile(*BAND), 4))
 
     assert_same(rows, events)
-    said = [event.to_json()["payload"] for event in rows.of("risk_actions")]
-    left = [check["name"] for each in said for check in each.get("checks", ())]
+    answers = [event.to_json()["payload"] for event in rows.of("risk_actions")]
+    left = [check["name"] for each in answers for check in each.get("checks", ())]
     assert left.count("unsold_qty") > 3
 
 

@@ -15,12 +15,12 @@ def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
     """Candles of ticks last a second, with the open, high, low and close of their ticks."""
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
-    told = [
+    numbers = [
         charts.on_tick(tick_at(price), START + ms)
         for ms, price in ((0, "5"), (400, "7"), (900, "4"), (1_000, "6"), (5_500, "8"))
     ]
 
-    assert told == [0, 0, 0, START + 1_000, START + 5_000]
+    assert numbers == [0, 0, 0, START + 1_000, START + 5_000]
     first = prices["BTCUSDT"][0]
     assert (first.open, first.high, first.low, first.close) == (5, 7, 4, 4)
 

@@ -94,9 +94,9 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
     config = bar_profile(*EASY, f"execution.fill_model={model}")
     source = BarSource(series(jumping(seed)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert quick.of("fills")
 
 
@@ -173,9 +173,9 @@ def test_purchases_that_rest_for_a_low_give_the_same_either_way(model: str, exit
     config = bar_profile(*EASY, *GRID, f"execution.fill_model={model}", f"risk.exits_at={exits_at}")
     source = BarSource(series(jumping(5)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert quick.entered_at_low > 10
 
 
@@ -189,9 +189,9 @@ def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: i
     config = bar_profile(*EASY, "backtest.night_ms=1800000", interval=interval, trend="4h")
     source = BarSource(series(bars, interval=interval), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert len(quick.derived) > 5
 
 
@@ -208,9 +208,9 @@ def test_bars_that_risk_alone_reads_reach_it_either_way() -> None:
     config = bar_profile(*EASY, *sets, interval="1h", trend="4h")
     source = BarSource(series(bars, interval="1h"), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     payloads = [event.payload for event in quick.of("risk_actions")]
     reasons = {each.reason_code for each in payloads if isinstance(each, RiskAction)}
     assert {"vadr_frozen", "vadr_low", "allowed"} <= reasons
@@ -218,12 +218,12 @@ def test_bars_that_risk_alone_reads_reach_it_either_way() -> None:
 
 def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quiet bars show the cores few ticks, and count as many as the model makes."""
-    told: list[int] = []
+    numbers: list[int] = []
     process = Lockstep.process
 
     def counting(self: Lockstep, item: Any, seq: int) -> None:
         if isinstance(item, Tick):
-            told.append(seq)
+            numbers.append(seq)
         process(self, item, seq)
 
     monkeypatch.setattr(Lockstep, "process", counting)
@@ -234,7 +234,7 @@ def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyP
 
     counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
     assert result.inputs[MarketTick.TYPE] == counted
-    assert len(told) < counted // 4
+    assert len(numbers) < counted // 4
 
 
 def test_events_written_when_they_are_read_are_those_written_at_once(
@@ -333,9 +333,9 @@ def test_bars_of_several_intervals_are_told_in_their_order(
     config = bar_profile(*EASY, "risk.order_notional=20", *texts, *extra)
     source = BarSource(series(jumping(seed, 1500)), config, Span(START_MS + HOUR_MS, None))
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert quick.of("fills")
 
 
@@ -345,9 +345,9 @@ def test_span_that_begins_within_a_bar_is_told_that_bar_when_it_closes() -> None
     origin = START_MS + 40 * MINUTE_MS + 20_000
     source = BarSource(series(walk(600, 7)), config, Span(origin, None))
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     assert quick.of("fills")
     bars = [root for root in source.roots() if isinstance(root.payload, Bar)]
     assert all(root.payload.close_ts < root.ts for root in bars if isinstance(root.payload, Bar))
@@ -365,9 +365,9 @@ def test_gate_by_bars_of_an_interval_of_its_own_gives_the_same_either_way() -> N
     )
     source = BarSource(series(walk(3_000, 4)), config)
 
-    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
 
-    assert_same(quick, told)
+    assert_same(quick, result)
     reasons = {action.to_json()["payload"]["reason_code"] for action in quick.of("risk_actions")}
     assert {"warmup", "fatigue", "allowed"} <= reasons
 

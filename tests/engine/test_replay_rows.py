@@ -69,7 +69,7 @@ CASE_SETS = {
 ROW = 90
 START = 1_700_000_000_000
 Logged = tuple[str, int, Event, int]
-Said = list[tuple[int, list[Draft], JsonObject]]
+Completed = list[tuple[int, list[Draft], JsonObject]]
 
 
 class _Logged(Core):
@@ -130,9 +130,9 @@ def in_rows(inputs: list[Logged]) -> Iterator[list[Logged]]:
         yield from (row[first : first + size] for first in range(0, len(row), size))
 
 
-def told(core: Core, inputs: list[Logged], row: Row) -> Said:
+def told(core: Core, inputs: list[Logged], row: Row) -> Completed:
     """Return a core's messages for inputs in rows, and its state after each row."""
-    said: Said = []
+    said: Completed = []
     now = 0
     for part in in_rows(inputs):
         queue, first_seq, event, _ = part[0]

@@ -22,7 +22,7 @@ from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
 pytestmark = pytest.mark.campaign
 
-Said = list[tuple[str, int, Event]]
+Completed = list[tuple[str, int, Event]]
 # Stops and targets within a few cents, and in the end a loss that stops the run.
 TIGHT = (
     *CASES["ema"],
@@ -109,10 +109,12 @@ def market(seed: int) -> dict[str, Any]:
     return table
 
 
-def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str, JsonObject]:
+def said_of(
+    case: str, table: dict[str, Any], *, as_events: bool
+) -> tuple[Completed, str, JsonObject]:
     """Return everything that the cores derive, the digest, and the cores' states."""
     one = Pass(load_config(PROFILE, list(SETS[case]), {}))
-    derived: Said = []
+    derived: Completed = []
     digest = one.digest.add
 
     def take(queue: str, seq: int, event: Event) -> None:
@@ -179,9 +181,9 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
         actions = [event.payload.to_json().get("action") for _, _, event in by_column]
         assert actions.count("STOP") == 1
     if case == "protected":
-        told = [event.payload.to_json() for _, _, event in by_column]
-        assert [each for each in told if each.get("state") == "ACTIVE"]
-        assert "losses_in_row" in {each.get("reason_code") for each in told}
+        rows = [event.payload.to_json() for _, _, event in by_column]
+        assert [each for each in rows if each.get("state") == "ACTIVE"]
+        assert "losses_in_row" in {each.get("reason_code") for each in rows}
     if case == "late":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert "pending_order" in reasons

@@ -218,9 +218,9 @@ def test_contracts_changed_without_their_pin_are_refused(copied: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(copied)
 
-    told = " ".join(refusal.value.violations)
+    text = " ".join(refusal.value.violations)
     assert refusal.value.exit_code == 4
-    assert all(name in told for name in ("fill.v1", "ack.v1", "halt.v1"))
+    assert all(name in text for name in ("fill.v1", "ack.v1", "halt.v1"))
 
 
 def _remote(schema: Any) -> None:

@@ -474,8 +474,8 @@ def test_candles_from_a_start_are_the_oldest_from_there(case: VenueCase, tmp_pat
 @pytest.mark.parametrize("status", ["500 Broken", "502 Bad Gateway", "503 Down"])
 def test_fault_of_the_host_is_no_refusal_of_what_was_asked(case: VenueCase, status: str) -> None:
     """A refusal delists a symbol and is not asked again; a host's own trouble passes."""
-    said = answer(b"<html>", status)
-    with Loopback(lambda sock, request: sock.sendall(said)) as server:
+    data = answer(b"<html>", status)
+    with Loopback(lambda sock, request: sock.sendall(data)) as server:
         rest = requests_to(case.venue, server.port)
         with pytest.raises(RestError) as error:
             rest.instruments([next(iter(case.symbols))])

@@ -137,13 +137,13 @@ def test_profile_of_another_venue_has_its_section_and_no_simulator(product: Path
 
     shown, *refusals = answers_to(commands, product, environ)
     assert shown.code == 0, shown.err
-    for (_, key), said in zip(refused, refusals, strict=True):
-        assert said.code == 4, said.out
-        assert key in said.err
+    for (_, key), done in zip(refused, refusals, strict=True):
+        assert done.code == 4, done.out
+        assert key in done.err
     raw = json.loads((product / PROFILE).read_text(encoding="utf-8"))
     del raw["madeup"]
     without = "config/without.v1.json"
     (product / without).write_text(json.dumps(raw), encoding="utf-8")
-    (said,) = answers_to([["config", "show", "--config", without]], product, environ)
-    assert said.code == 4
-    assert "a venue whose section madeup is given" in said.err
+    (done,) = answers_to([["config", "show", "--config", without]], product, environ)
+    assert done.code == 4
+    assert "a venue whose section madeup is given" in done.err

@@ -244,14 +244,14 @@ def test_round_trip_ends_with_the_sale_that_leaves_dust() -> None:
     sold_out(desk)
     performance = Performance(opening(), "USDT")
     log = TradeLog(performance.carried)
-    told = desk.events("fills")
+    events = desk.events("fills")
     held = [0]
-    for event in told:
+    for event in events:
         (fill,) = fills([event])
         performance.on_fill(fill, event.ts)
         log.on_fill(event)
         held.append(performance.portfolio.position_qty(SYMBOL))
-    trips = trips_of(told, lambda n, symbol: held[n])
+    trips = trips_of(events, lambda n, symbol: held[n])
 
     assert len(performance.trips) == 2
     assert [trip.is_closed for trip in log.trips] == [True, True]

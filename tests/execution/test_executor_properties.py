@@ -87,22 +87,22 @@ class Storm:
             _, price, is_trade, size = step
             ask = f"{float(price) + 0.01:.2f}"
             trade = price if is_trade else None
-            said = desk.tick(price, ask, trade=trade, bid_qty=size, ask_qty=size)
+            events = desk.tick(price, ask, trade=trade, bid_qty=size, ask_qty=size)
         else:
             payload = self._payload(step)
             causes = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
             seq = desk.seqs["market_ticks"]
-            said = desk.put("order_intents", payload, cause_ids=causes, tick_seq=seq)
-            assert len(of(said, OrderResult)) >= 1
-            assert fills(said) == []
-        for result in of(said, OrderResult):
+            events = desk.put("order_intents", payload, cause_ids=causes, tick_seq=seq)
+            assert len(of(events, OrderResult)) >= 1
+            assert fills(events) == []
+        for result in of(events, OrderResult):
             if result.result == "TRIGGERED":
                 order = before[result.client_order_id]
                 trade_price = parse_amount(result.trigger_price)
                 is_stop = order.stop is not None and trade_price <= order.stop
                 is_quote = self.orders[result.client_order_id].limit_price is not None
                 # The first fill of a quote is the trade at its target.
-                assert step[2] is True or (is_quote and not is_stop and of(said, Fill))
+                assert step[2] is True or (is_quote and not is_stop and of(events, Fill))
                 assert is_stop == (result.reason_code == "stop_triggered")
                 assert is_stop or (order.target is not None and trade_price >= order.target)
 

@@ -295,9 +295,9 @@ def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
     desk.tick("99.95", "99.97")
 
     # The first order has three ahead; the second meets a thousand when the touch reaches it.
-    said = trade(desk, "99.95", "6")
+    events = trade(desk, "99.95", "6")
 
-    assert [fill.qty for fill in fills(said)] == ["1.000"]
+    assert [fill.qty for fill in fills(events)] == ["1.000"]
 
 
 @pytest.mark.parametrize(("tif", "reason"), [("IOC", "unfilled_ioc"), ("FOK", "unfilled_fok")])
@@ -429,14 +429,14 @@ def test_book_order_walks_the_levels_each_at_its_price() -> None:
     desk = walker()
     desk.intent("BUY", "3")
 
-    said = coin(desk)
+    events = coin(desk)
 
-    assert walked(said) == [
+    assert walked(events) == [
         ("1.000", "100.01", "1.000"),
         ("1.500", "100.02", "1.500"),
         ("0.500", "100.05", "10.000"),
     ]
-    assert results(said) == [
+    assert results(events) == [
         ("PARTIALLY_FILLED", "partial"),
         ("PARTIALLY_FILLED", "partial"),
         ("FILLED", "filled"),
@@ -485,10 +485,10 @@ def test_book_limit_walks_up_to_its_price(
     desk = walker()
     limit(desk, "BUY", price, qty, tif)
 
-    said = coin(desk)
+    events = coin(desk)
 
-    assert [part[0] for part in walked(said)] == filled
-    assert results(said)[-1] == (ended or ("PARTIALLY_FILLED", "partial"))
+    assert [part[0] for part in walked(events)] == filled
+    assert results(events)[-1] == (ended or ("PARTIALLY_FILLED", "partial"))
 
 
 def test_book_levels_that_the_touch_has_passed_are_gone() -> None:
@@ -496,9 +496,9 @@ def test_book_levels_that_the_touch_has_passed_are_gone() -> None:
     desk = walker()
     desk.intent("BUY", "3")
 
-    said = desk.tick("100.02", "100.03", ask_qty="1")
+    events = desk.tick("100.02", "100.03", ask_qty="1")
 
-    assert [part[:2] for part in walked(said)] == [("1.000", "100.03"), ("2.000", "100.05")]
+    assert [part[:2] for part in walked(events)] == [("1.000", "100.03"), ("2.000", "100.05")]
 
 
 def test_book_of_before_a_gap_fills_nothing() -> None:
@@ -584,10 +584,10 @@ def test_book_fok_at_the_market_is_paid_whole_or_not_filled(
     desk.tick("99.98", "99.99")
     desk.intent("BUY", qty, time_in_force=tif)
 
-    said = desk.tick("99.98", "99.99", ask_qty="50")
+    events = desk.tick("99.98", "99.99", ask_qty="50")
 
-    assert [part[0] for part in walked(said)] == filled
-    assert results(said)[-1] == ended
+    assert [part[0] for part in walked(events)] == filled
+    assert results(events)[-1] == ended
 
 
 @pytest.mark.parametrize(("shown", "filled"), [("1.5", []), ("1.6", ["1.000"])])
@@ -606,9 +606,9 @@ def test_book_level_that_becomes_the_touch_gives_nothing_twice(
         desk.tick("99.99", "100.03")
     desk.restarted()
 
-    said = desk.tick("99.99", "100.02", ask_qty=shown)
+    events = desk.tick("99.99", "100.02", ask_qty=shown)
 
-    assert [part[0] for part in walked(said)] == filled
+    assert [part[0] for part in walked(events)] == filled
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -650,9 +650,9 @@ def test_book_that_shows_another_size_where_the_touch_was_is_new(
     desk.tick("99.99", "100.00", ask_qty="0.5")
     book(desk, BIDS, between)
 
-    said = desk.tick("99.99", "100.00", ask_qty="0.5")
+    events = desk.tick("99.99", "100.00", ask_qty="0.5")
 
-    assert [part[:2] for part in walked(said)] == filled
+    assert [part[:2] for part in walked(events)] == filled
 
 
 def test_book_touch_that_a_worse_one_followed_is_new_when_it_comes_back() -> None:
@@ -693,9 +693,9 @@ def test_book_quote_filled_at_the_touch_leaves_nothing_of_it_to_another_order(
     coin(desk)
     desk.intent(side, "1")
 
-    said = desk.tick(*touch, bid_qty="1", ask_qty="1")
+    events = desk.tick(*touch, bid_qty="1", ask_qty="1")
 
-    assert [part[:2] for part in walked(said)] == [("1.000", "100.00"), ("1.000", deeper)]
+    assert [part[:2] for part in walked(events)] == [("1.000", "100.00"), ("1.000", deeper)]
 
 
 @pytest.mark.parametrize(
@@ -737,9 +737,9 @@ def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
     book(desk, BIDS, [("100.01", "2.5"), ("100.02", "5")])
     desk.intent("BUY", "20")
 
-    said = desk.tick("99.99", "100.00", ask_qty="0.5")
+    events = desk.tick("99.99", "100.00", ask_qty="0.5")
 
-    assert [part[:2] for part in walked(said)] == [
+    assert [part[:2] for part in walked(events)] == [
         ("0.50000000", "100.00"),
         ("1.50000000", "100.01"),
         ("5.00000000", "100.02"),

@@ -65,7 +65,7 @@ class Record(Desk):
 
     def take(self, queue: str, event: Event) -> list[Event]:
         """Let both cores process an event and its consequences, and log each step."""
-        waiting, said = [(queue, event)], []
+        waiting, gathered = [(queue, event)], []
         while waiting:
             name, given = waiting.pop(0)
             seq = self.seqs[name] = self.seqs.get(name, 0) + 1
@@ -83,9 +83,9 @@ class Record(Desk):
                     )
                     self.steps[role].append(Step(taken, seq, now, outputs, state, held))
                     answers += outputs
-            said += [answer for _, answer in answers]
+            gathered += [answer for _, answer in answers]
             waiting += answers
-        return said
+        return gathered
 
     def _held(self, under_way: Outputs) -> frozenset[str]:
         """Return in which of the situations the desk is, with these events under way."""

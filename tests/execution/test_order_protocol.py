@@ -81,12 +81,12 @@ def test_each_wish_is_answered_and_ends_once(make: Callable[[JsonObject], OrderM
     """Every intent ends in one terminal result, and its fills add up to what that says."""
     said = night(desk_of(make))
 
-    told = [result for result in of(said, OrderResult) if result.result != "CANCEL_REJECTED"]
+    answers = [result for result in of(said, OrderResult) if result.result != "CANCEL_REJECTED"]
     filled = of(said, Fill)
-    orders = {result.client_order_id for result in told}
+    orders = {result.client_order_id for result in answers}
     assert len(orders) == 4
     for name in orders:
-        ended = [r for r in told if r.client_order_id == name and r.result in TERMINAL_STATES]
+        ended = [r for r in answers if r.client_order_id == name and r.result in TERMINAL_STATES]
         assert len(ended) == 1
         qty = sum(parse_amount(fill.qty) for fill in filled if fill.client_order_id == name)
         assert parse_amount(ended[0].filled_qty or "0") == qty
@@ -140,8 +140,8 @@ def test_cancel_ends_the_order_that_it_names_and_no_other(
     names = [intent.client_order_id for intent in of(desk.events("order_intents"), OrderIntent)]
     desk.tick()
 
-    said = cancel(desk, names[1])
+    events = cancel(desk, names[1])
 
-    assert results(said) == [("CANCELLED", "withdrawn")]
+    assert results(events) == [("CANCELLED", "withdrawn")]
     left = [order["client_order_id"] for order in desk.execution.state()["orders"]]
     assert left == [names[0], names[2]]

@@ -55,10 +55,10 @@ def test_maker_order_that_would_take_when_it_arrives_ends(ask: str, ended: bool)
     desk = executor()
     desk.intent("BUY", "1", order_type="LIMIT_MAKER", limit_price="100.01")
 
-    said = desk.tick("99.99", ask)
+    events = desk.tick("99.99", ask)
 
-    assert fills(said) == []
-    assert results(said) == ([("EXPIRED", "would_take")] if ended else [])
+    assert fills(events) == []
+    assert results(events) == ([("EXPIRED", "would_take")] if ended else [])
     assert len(desk.execution.orders) == (0 if ended else 1)
 
 
@@ -102,10 +102,10 @@ def test_triggered_limit_form_sells_at_its_limit_or_better(
     desk.intent("SELL", "2", order_type=kind, **changes)
     bid = trade
 
-    said = desk.tick(bid, f"{float(bid) + 0.02:.2f}", trade=trade)
+    events = desk.tick(bid, f"{float(bid) + 0.02:.2f}", trade=trade)
 
-    assert [result for result, _ in results(said)] == ["TRIGGERED", "FILLED"]
-    assert [fill.price for fill in fills(said)] == [f"{float(bid):.2f}"]
+    assert [result for result, _ in results(events)] == ["TRIGGERED", "FILLED"]
+    assert [fill.price for fill in fills(events)] == [f"{float(bid):.2f}"]
 
 
 def test_gap_jumps_past_a_stop_limit_and_its_rest_may_be_withdrawn() -> None:
@@ -146,12 +146,12 @@ def test_trailing_stop_follows_the_highest_trade_and_never_falls(
     """One percent below 102 is 100.98: the first trade there triggers; before, 99 does."""
     desk = executor()
     desk.intent("SELL", "2", order_type="STOP_LOSS", stop_price="99", trailing_delta=100)
-    said: list[Event] = []
+    events: list[Event] = []
     for trade in trades:
         desk.restarted()
-        said = desk.tick("99.50", "99.52", bid_qty="0", trade=trade)
+        events = desk.tick("99.50", "99.52", bid_qty="0", trade=trade)
 
-    assert results(said) == ([("TRIGGERED", "stop_triggered")] if triggered else [])
+    assert results(events) == ([("TRIGGERED", "stop_triggered")] if triggered else [])
 
 
 def test_quote_moves_no_trailing_stop() -> None:
@@ -180,9 +180,9 @@ def test_trailing_delta_at_a_bound_passes_and_beyond_is_refused(bps: int, reason
     """The venue's bounds on the delta count, at, below and above."""
     desk = executor(trailing_sell_min=10, trailing_sell_max=2000)
 
-    said = desk.intent("SELL", "1", order_type="STOP_LOSS", stop_price="90", trailing_delta=bps)
+    events = desk.intent("SELL", "1", order_type="STOP_LOSS", stop_price="90", trailing_delta=bps)
 
-    assert results(said)[-1][1] == reason
+    assert results(events)[-1][1] == reason
 
 
 # --- a symbol that does not trade -----------------------------------------------------------------

@@ -76,9 +76,9 @@ def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
     """A bad intent is rejected with its reason, and the next order trades (F123)."""
     desk = executor()
 
-    said = desk.intent("BUY", qty, **changes)
+    events = desk.intent("BUY", qty, **changes)
 
-    assert results(said) == [("REJECTED", reason)]
+    assert results(events) == [("REJECTED", reason)]
     assert fills(desk.tick()) == []
     assert results(desk.intent("BUY", "1")) == [("ACCEPTED", "accepted")]
     assert len(fills(desk.tick())) == 1
@@ -108,9 +108,9 @@ def test_time_in_force_that_the_venue_has_not_is_refused(
     values: dict[str, Any] = {"order_type": order_type, "limit_price": limit}
     refusals = []
     for time_in_force in (None, "IOC", "GTD"):
-        said: Any = time_in_force
+        answer: Any = time_in_force
         intent = OrderIntent(
-            SYMBOL, "BUY", "1", client_order_id="c", purpose="ENTRY", time_in_force=said, **values
+            SYMBOL, "BUY", "1", client_order_id="c", purpose="ENTRY", time_in_force=answer, **values
         )
         refusals.append(field_refusal(IntentMessage.of(intent, Event(0, "", "", "", "", intent))))
 
@@ -177,9 +177,9 @@ def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> N
     desk = executor(execution__tick_age_ms_max=60000)
     desk.lag_ms = 5000
 
-    said = desk.intent("BUY", "1", expires_ts=desk.ts + 5000)
+    events = desk.intent("BUY", "1", expires_ts=desk.ts + 5000)
 
-    assert results(said) == [("EXPIRED", "expired")]
+    assert results(events) == [("EXPIRED", "expired")]
     desk.lag_ms = 4999
     assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 5000))[0][0] == "ACCEPTED"
 
@@ -336,10 +336,10 @@ def test_market_order_fills_at_the_touch_once_the_latency_has_passed() -> None:
         "latency_market_ms": 50,
     }
     assert result_event.payload.result == "FILLED"  # type: ignore[attr-defined]
-    for said in (fill_event, result_event):
-        assert said.cause_ids == (intent.id, tick.id)
-        assert said.tick_seq == desk.seqs["market_ticks"]
-        assert said.ts == max(intent.ts, tick.ts)
+    for event in (fill_event, result_event):
+        assert event.cause_ids == (intent.id, tick.id)
+        assert event.tick_seq == desk.seqs["market_ticks"]
+        assert event.ts == max(intent.ts, tick.ts)
 
 
 def test_sale_fills_at_the_bid() -> None:
@@ -422,9 +422,9 @@ def test_two_orders_share_one_displayed_size_in_order_of_arrival() -> None:
     desk.intent("BUY", "1")
     desk.intent("BUY", "1")
 
-    said = desk.tick(ask_qty="1.5")
+    events = desk.tick(ask_qty="1.5")
 
-    assert [fill.qty for fill in fills(said)] == ["1.000", "0.500"]
+    assert [fill.qty for fill in fills(events)] == ["1.000", "0.500"]
 
 
 @pytest.mark.row("D-02")
@@ -433,11 +433,11 @@ def test_price_that_runs_away_is_paid_as_far_as_the_cash_goes() -> None:
     desk = executor(cash="1000", execution__taker_fee_bps="10")
     desk.intent("BUY", "9.9")
 
-    said = desk.tick("199", "200")
+    events = desk.tick("199", "200")
 
     # 1000 pays n * 200 * 1.001 for n up to 4.995...: 4.995 * 200.2 = 999.999
-    assert [fill.qty for fill in fills(said)] == ["4.995"]
-    assert results(said) == [("PARTIALLY_FILLED", "partial"), ("EXPIRED", "insufficient_cash")]
+    assert [fill.qty for fill in fills(events)] == ["4.995"]
+    assert results(events) == [("PARTIALLY_FILLED", "partial"), ("EXPIRED", "insufficient_cash")]
     assert Decimal(desk.execution.facts()["cash"]) == Decimal("0.001")
 
 
@@ -468,10 +468,10 @@ def test_rest_of_an_order_expires_at_its_time_to_live_on_a_tick_or_a_beat() -> N
     desk.tick(ask_qty="0.4")
     assert desk.beat(after_ms=4899) == []
 
-    said = desk.beat(after_ms=1)
+    events = desk.beat(after_ms=1)
 
-    assert results(said) == [("EXPIRED", "expired")]
-    (result,) = of(said, OrderResult)
+    assert results(events) == [("EXPIRED", "expired")]
+    (result,) = of(events, OrderResult)
     assert (result.filled_qty, result.remaining_qty) == ("0.400", "0.600")
     desk.intent("BUY", "1")
     assert results(desk.tick(after_ms=5000)) == [("EXPIRED", "expired")]
@@ -490,14 +490,14 @@ def test_market_order_that_no_tick_meets_in_time_meets_the_touch_that_stands(
 
     assert desk.beat(after_ms=3_499) == []
     desk.restarted()
-    said = desk.beat(after_ms=1)
+    events = desk.beat(after_ms=1)
 
-    assert [(fill.qty, fill.price, fill.liquidity) for fill in fills(said)] == [
+    assert [(fill.qty, fill.price, fill.liquidity) for fill in fills(events)] == [
         ("2.000", price, "TAKER")
     ]
-    assert results(said) == [("FILLED", "filled")]
+    assert results(events) == [("FILLED", "filled")]
     beat = desk.events("market_ticks")[-1]
-    assert {(event.cause_ids or ())[-1] for event in said} == {beat.id}
+    assert {(event.cause_ids or ())[-1] for event in events} == {beat.id}
 
 
 def test_touch_still_stands_when_the_rules_of_its_market_come_again() -> None:
@@ -515,10 +515,10 @@ def test_market_order_meets_no_more_of_a_touch_that_stands_than_it_shows() -> No
     desk.tick(bid_qty="1.5")
     desk.intent("SELL", "2")
 
-    said = desk.beat(after_ms=3_600) + desk.beat()
+    events = desk.beat(after_ms=3_600) + desk.beat()
 
-    assert [fill.qty for fill in fills(said)] == ["1.500"]
-    assert results(said) == [("PARTIALLY_FILLED", "partial")]
+    assert [fill.qty for fill in fills(events)] == ["1.500"]
+    assert results(events) == [("PARTIALLY_FILLED", "partial")]
     assert results(desk.beat()) == [("EXPIRED", "expired")]
 
 
@@ -626,10 +626,10 @@ def test_time_in_force_decides_about_the_rest(
     desk = executor()
     limit(desk, "BUY", "100.01", tif)
 
-    said = desk.tick(ask_qty=shown)
+    events = desk.tick(ask_qty=shown)
 
-    assert [fill.qty for fill in fills(said)] == filled
-    assert results(said)[-1] == end
+    assert [fill.qty for fill in fills(events)] == filled
+    assert results(events)[-1] == end
 
 
 @pytest.mark.parametrize("tif", ["IOC", "FOK"])
@@ -688,13 +688,13 @@ def test_average_price_older_than_its_minutes_is_none_any_more(late_ms: int, out
 @pytest.mark.row("N-55")
 def test_fees_of_zero_and_ten_bps_give_fills_that_differ_in_the_fee_alone() -> None:
     """Fees of zero and ten bps differ in the fee alone; ten bps of 200.02 are 0.20002."""
-    said = []
+    answers = []
     for bps in ("0", "10"):
         desk = executor(execution__taker_fee_bps=bps)
         desk.intent("BUY", "2")
-        said.append([event.payload.to_json() for event in desk.tick()])
+        answers.append([event.payload.to_json() for event in desk.tick()])
 
-    free, paid = said
+    free, paid = answers
     assert free[0].pop("fee") == "0.00000000"
     assert paid[0].pop("fee") == "0.20002000"
     assert free == paid
@@ -829,9 +829,9 @@ def test_intent_too_late_for_its_signal_is_rejected(late_by: int, first: str) ->
     """It is taken a millisecond before it is late, and rejected from then on."""
     desk = executor()
 
-    said = desk.intent("BUY", "1", late_ts=desk.ts + late_by)
+    events = desk.intent("BUY", "1", late_ts=desk.ts + late_by)
 
-    assert results(said) == [(first, "accepted" if first == "ACCEPTED" else "late_fill")]
+    assert results(events) == [(first, "accepted" if first == "ACCEPTED" else "late_fill")]
 
 
 @pytest.mark.row("C-17")
@@ -859,10 +859,10 @@ def test_orders_of_a_symbol_that_left_trading_are_cancelled_and_no_others() -> N
         desk.intent("BUY", "1", symbol=symbol, order_type="LIMIT", limit_price="99")
     kept = results(desk.instrument())
 
-    said = desk.instrument(status="BREAK")
+    events = desk.instrument(status="BREAK")
 
     assert kept == []
-    assert results(said) == [("CANCELLED", "left_trading")]
+    assert results(events) == [("CANCELLED", "left_trading")]
     assert [order.symbol for order in desk.execution.orders] == [OTHER]
     assert desk.execution.facts()["reason"] == "left_trading"
 
@@ -930,10 +930,10 @@ def test_purchase_is_filled_whole_by_cash_that_just_pays_it(
     desk.tick("89.99", "90")
     desk.intent("BUY", "1")
 
-    said = desk.tick("99.99", "100")
+    events = desk.tick("99.99", "100")
 
-    assert [fill.qty for fill in fills(said)] == filled
-    assert results(said)[-1] == (
+    assert [fill.qty for fill in fills(events)] == filled
+    assert results(events)[-1] == (
         ("FILLED", "filled") if filled == ["1.000"] else ("EXPIRED", "insufficient_cash")
     )
 

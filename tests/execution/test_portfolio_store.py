@@ -86,9 +86,9 @@ def test_each_half_of_the_file_is_compared(name: str, tmp_path: Path) -> None:
     """An edited portfolio with a hash of its own stops the run, and so does an edited ledger."""
     desk = trader()
     keep(tmp_path, desk)
-    said = decode(encode(read_hashed(tmp_path / PORTFOLIO_FILE)))
-    said[name]["edited"] = "1"
-    write_hashed(tmp_path / PORTFOLIO_FILE, said, generation=said["generation"])
+    fields = decode(encode(read_hashed(tmp_path / PORTFOLIO_FILE)))
+    fields[name]["edited"] = "1"
+    write_hashed(tmp_path / PORTFOLIO_FILE, fields, generation=fields["generation"])
 
     with pytest.raises(IntegrityError) as caught:
         keep(tmp_path, desk)

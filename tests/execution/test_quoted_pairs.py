@@ -111,7 +111,7 @@ def test_jumped_limit_gives_way_to_a_sale_at_the_market_or_a_cancel() -> None:
         desk.tick("97", "97.02", trade="97")
     (order,) = ended.execution.orders
 
-    said = replaced(sold)
+    events = replaced(sold)
     seq = ended.seqs["market_ticks"]
     cancelled = ended.put(
         "order_intents",
@@ -120,7 +120,7 @@ def test_jumped_limit_gives_way_to_a_sale_at_the_market_or_a_cancel() -> None:
         tick_seq=seq,
     )
 
-    assert results(said) == [("CANCELLED", "replaced"), ("ACCEPTED", "accepted")]
+    assert results(events) == [("CANCELLED", "replaced"), ("ACCEPTED", "accepted")]
     assert [fill.price for fill in fills(sold.tick())] == ["97.00"]
     assert results(cancelled) == [("CANCELLED", "withdrawn")]
     assert (sold.execution.orders, ended.execution.orders) == ([], [])
@@ -134,13 +134,13 @@ def test_bid_at_the_target_fills_its_quote_as_a_maker_at_its_price(bid: str) -> 
     """No trade is needed: the fill is the trade at the target, told before it."""
     desk = rested()
 
-    said = desk.tick(bid, "103.50")
+    events = desk.tick(bid, "103.50")
 
-    assert results(said) == [("TRIGGERED", "target_triggered"), ("FILLED", "filled")]
-    assert of(said, OrderResult)[0].trigger_price == "102.00"
-    (fill,) = fills(said)
+    assert results(events) == [("TRIGGERED", "target_triggered"), ("FILLED", "filled")]
+    assert of(events, OrderResult)[0].trigger_price == "102.00"
+    (fill,) = fills(events)
     assert (fill.qty, fill.price, fill.liquidity) == ("2.000", "102.00", "MAKER")
-    kinds = [event.type for event in said]
+    kinds = [event.type for event in events]
     assert kinds == ["order_result", "fill", "order_result"]
 
 
@@ -171,10 +171,10 @@ def test_stop_and_quote_in_one_tick_are_the_stop() -> None:
     """A trade at the stop ends the quote before the bid of its tick may fill it."""
     desk = rested()
 
-    said = desk.tick("102.50", "102.52", trade="99")
+    events = desk.tick("102.50", "102.52", trade="99")
 
-    assert results(said)[0] == ("TRIGGERED", "stop_triggered")
-    assert [(fill.price, fill.liquidity) for fill in fills(said)] == [("102.50", "TAKER")]
+    assert results(events)[0] == ("TRIGGERED", "stop_triggered")
+    assert [(fill.price, fill.liquidity) for fill in fills(events)] == [("102.50", "TAKER")]
 
 
 @pytest.mark.parametrize(("bid", "ends"), [("101.99", False), ("102.00", True)])
@@ -184,9 +184,9 @@ def test_pair_whose_quote_would_take_when_it_arrives_ends(bid: str, ends: bool) 
     desk.intent("SELL", "2", **PAIR)
     desk.restarted()
 
-    said = desk.tick(bid, "102.50")
+    events = desk.tick(bid, "102.50")
 
-    assert results(said) == ([("EXPIRED", "would_take")] if ends else [])
+    assert results(events) == ([("EXPIRED", "would_take")] if ends else [])
     assert (desk.execution.orders == []) is ends
 
 

@@ -64,11 +64,11 @@ class Disk:
 
     def save(self, one: Desk, *, is_last: bool = False) -> JsonObject:
         """Publish what risk said, let the store save, and return the file of positions."""
-        said = one.events(RISK_ACTIONS)
-        lines = [codec().encode(RISK_ACTIONS, event) for event in said[self.written :]]
+        events = one.events(RISK_ACTIONS)
+        lines = [codec().encode(RISK_ACTIONS, event) for event in events[self.written :]]
         if lines:
             self.writer.append_json(lines)
-        self.written = len(said)
+        self.written = len(events)
         save(self.store, one.execution, self.plans.read(), is_last=is_last)
         return read_hashed(self.root / OPEN_POSITIONS_FILE)
 
@@ -139,16 +139,16 @@ def test_action_whose_profile_is_named_like_a_plan_is_none(tmp_path: Path) -> No
     make_queue(tmp_path, RISK_ACTIONS, None)
     writer = open_writer(tmp_path, RISK_ACTIONS)
     one = holder(risk__profile="position_plan", **KEYS)
-    said = one.events(RISK_ACTIONS)
-    profiles = [event.payload.profile for event in said if isinstance(event.payload, RiskAction)]
-    writer.append_json([codec().encode(RISK_ACTIONS, event) for event in said])
+    events = one.events(RISK_ACTIONS)
+    profiles = [event.payload.profile for event in events if isinstance(event.payload, RiskAction)]
+    writer.append_json([codec().encode(RISK_ACTIONS, event) for event in events])
 
-    told = ReportedPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode).read()
+    fields = ReportedPlans(open_reader(tmp_path, RISK_ACTIONS), codec().decode).read()
     writer.close()
 
     assert set(profiles) == {"position_plan"}
-    assert list(told) == [SYMBOL]
-    assert told[SYMBOL]["stop_hard"] == "90.00000000"
+    assert list(fields) == [SYMBOL]
+    assert fields[SYMBOL]["stop_hard"] == "90.00000000"
 
 
 @pytest.mark.row("B-57")
@@ -255,8 +255,8 @@ def test_file_of_a_night_is_rebuilt_from_its_record_to_the_same_bytes(tmp_path: 
         lambda: night.process.poll() is not None or night.lines("fills") > 0, "something is bought"
     )
     night.interrupt()
-    code, said = night.end()
-    assert code == 0, said
+    code, text = night.end()
+    assert code == 0, text
     (run_dir,) = night.run_dirs()
     recorded = Recorded.open(run_dir)
 

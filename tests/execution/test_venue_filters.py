@@ -206,8 +206,8 @@ def placed(desk: Desk, kind: str, **changes: Any) -> str:
         "TAKE_PROFIT": {"target_price": "110"},
         "OCO": {"stop_price": "90", "target_price": "110"},
     }
-    said = desk.intent("SELL", "1", order_type=kind, **prices[kind], **changes)
-    return str(results(said)[-1][1])
+    events = desk.intent("SELL", "1", order_type=kind, **prices[kind], **changes)
+    return str(results(events)[-1][1])
 
 
 @pytest.mark.row("B-53")

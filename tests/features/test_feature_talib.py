@@ -132,12 +132,12 @@ def plain_vwap(bars: list[WalkBar]) -> float:
 @pytest.mark.parametrize("indicator", CATALOGUE)
 def test_docstring_of_indicator_says_methods_formula_seed_and_warmup(indicator: type[Any]) -> None:
     """A reader needs no source to know what a figure is; every public figure is named."""
-    said = inspect.getdoc(indicator) or ""
-    assert all(f"{part}:\n" in said for part in ("Methods", "Formula", "Seed", "Warm-up"))
+    text = inspect.getdoc(indicator) or ""
+    assert all(f"{part}:\n" in text for part in ("Methods", "Formula", "Seed", "Warm-up"))
     figures = {name for name, item in vars(indicator).items() if isinstance(item, property)}
     figures |= {"value", "update"}
     figures -= {"is_ready"}
 
     assert [
-        name for name in sorted(figures) if f"`{name}`" not in said and name + "(" not in said
+        name for name in sorted(figures) if f"`{name}`" not in text and name + "(" not in text
     ] == []

@@ -195,13 +195,13 @@ def test_part_of_the_faults_is_drawn_by_its_seed_and_named(
     words = ["chaos", "--all", "--part", "3", "--var", str(tmp_path / "var")]
 
     assert run([*words, "--seed", "7"]) == 0
-    told = capsys.readouterr().out.splitlines()[-1]
+    text = capsys.readouterr().out.splitlines()[-1]
     third = list(ran)
     assert run([*words, "--seed", "7"]) == 0
 
     assert ran == third
     assert len(third) == -(-len(FAULTS) // 3)
-    assert told == f"seed 7 draws {len(third)} of {len(FAULTS)} faults: {', '.join(third)}"
+    assert text == f"seed 7 draws {len(third)} of {len(FAULTS)} faults: {', '.join(third)}"
     reached = {fault.name for seed in range(40) for fault in drawn([*FAULTS.values()], 3, seed)}
     assert reached == set(FAULTS)
     assert drawn([*FAULTS.values()], 1, 7) == [*FAULTS.values()]

@@ -136,8 +136,8 @@ def test_order_call_that_the_seal_counts_is_found_by_the_smoke_gate(
     copy = tmp_path / "run"
     shutil.copytree(short_run.run_dir, copy)
     seal = read_hashed(copy / "seal.json")
-    told = {} if calls is None else {"order_calls": calls}
-    seal["extra"] = {k: v for k, v in seal["extra"].items() if k != "order_calls"} | told
+    fields = {} if calls is None else {"order_calls": calls}
+    seal["extra"] = {k: v for k, v in seal["extra"].items() if k != "order_calls"} | fields
     write_hashed(copy / "seal.json", seal | {"root": root_of(seal)})
 
     (finding,) = (f for f in runtime_smoke.judge(copy) if f.name == "no real orders")
@@ -233,11 +233,11 @@ def test_gate_during_which_the_code_changed_proves_neither_code(
     monkeypatch.setitem(gate.GATES, "schema", work)
     monkeypatch.setattr(gate, "code_sha256", lambda _project: saved[-1])
 
-    said = verb(tmp_path, "gate", "schema")
+    done = verb(tmp_path, "gate", "schema")
 
     kept = read_hashed(Var(tmp_path).lab / "gates" / "schema.json")
     assert (kept["passed"], kept["code_sha256"]) == (not is_changed, "a")
-    assert said.code == is_changed
+    assert done.code == is_changed
     assert [found["name"] for found in kept["findings"] if not found["passed"]] == (
         ["code"] if is_changed else []
     )

@@ -56,10 +56,10 @@ def test_trick_is_shown_with_its_place(
 
 def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome]) -> None:
     """A full rewrite passes verify and replay, and only root or signature reveal it; it is said."""
-    said = outcomes["rewrite"].findings
+    fields = outcomes["rewrite"].findings
 
-    assert said["verify"] == said["replay"] == ""
-    assert said["published root"]
+    assert fields["verify"] == fields["replay"] == ""
+    assert fields["published root"]
     assert "not found by verify" in "\n".join(tamper_demo.lines(1, outcomes["rewrite"]))
 
 
@@ -74,9 +74,9 @@ def test_line_of_a_finding_names_the_place_and_stays_readable(
         for line in tamper_demo.lines(1, outcome)[1:]:
             assert len(line) < 300
     for name in long:
-        said = "\n".join(tamper_demo.lines(1, outcomes[name]))
-        assert "first difference: " in said
-        assert "--json" in said
+        text = "\n".join(tamper_demo.lines(1, outcomes[name]))
+        assert "first difference: " in text
+        assert "--json" in text
 
 
 def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: ShortRun) -> None:

@@ -34,7 +34,7 @@ SHIM_SOURCE: Final = Path(__file__).with_name("shim.c")
 _numbers = itertools.count()
 
 
-class Said(NamedTuple):
+class Completed(NamedTuple):
     """Outcome and output of a process.
 
     Attributes:
@@ -63,7 +63,7 @@ class Said(NamedTuple):
 
 def run(
     argv: Sequence[str], *, environ: Mapping[str, str] | None = None, input_text: str | None = None
-) -> Said:
+) -> Completed:
     """Run a command to its end."""
     done = subprocess.run(
         argv,
@@ -76,7 +76,7 @@ def run(
         timeout=DEADLINE_S,
         check=False,
     )
-    return Said(done.returncode, done.stdout.splitlines(), done.stderr)
+    return Completed(done.returncode, done.stdout.splitlines(), done.stderr)
 
 
 def victim_argv(do: str, folder: Path, **task: Any) -> list[str]:
@@ -92,7 +92,7 @@ def run_victim(
     wrap: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     **task: Any,
-) -> Said:
+) -> Completed:
     """Run a victim to its end, behind a wrapping command such as strace or prlimit."""
     return run([*wrap, *victim_argv(do, folder, **task)], environ=environ)
 
@@ -155,8 +155,8 @@ class Space:
         )
         assert self._keeper.stdout is not None
         if self._keeper.stdout.readline() != "ready\n":
-            _, said = self._keeper.communicate()
-            raise OSError(f"no mounts: {said}")
+            _, text = self._keeper.communicate()
+            raise OSError(f"no mounts: {text}")
 
     @property
     def seen(self) -> Path:
@@ -168,11 +168,11 @@ class Space:
         """Command prefix that runs a command inside."""
         return ["nsenter", "-t", str(self._keeper.pid), *self._enter, "-m", f"--wd={PROJECT}"]
 
-    def sh(self, script: str) -> Said:
+    def sh(self, script: str) -> Completed:
         """Run shell commands inside, with `$1` for the folder; fail when they fail."""
-        said = run([*self.wrap, "sh", "-ec", script, "sh", str(self.folder)])
-        assert said.code == 0, said.err
-        return said
+        done = run([*self.wrap, "sh", "-ec", script, "sh", str(self.folder)])
+        assert done.code == 0, done.err
+        return done
 
     def close(self) -> None:
         """End the keeper, and every mount with it."""
@@ -307,8 +307,8 @@ def _strace() -> str:
     if missing:
         return missing
     script = "import os; os.fsync(os.open('/', os.O_RDONLY))"
-    said = run([*strace("fsync", "error=EIO"), sys.executable, "-I", "-c", script])
-    return "" if "Input/output error" in said.err else f"no strace injection: {said.err[-80:]!r}"
+    done = run([*strace("fsync", "error=EIO"), sys.executable, "-I", "-c", script])
+    return "" if "Input/output error" in done.err else f"no strace injection: {done.err[-80:]!r}"
 
 
 def _cc() -> str:

@@ -21,7 +21,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_writer
 from minibot.runtime.clock import suspend_ns
 from tests.kernel.independent import published
-from tests.kernel.injection import PROJECT, Said
+from tests.kernel.injection import PROJECT, Completed
 from tests.runs import ShortRun, clean_environ
 from tests.waiting import DEADLINE_S
 
@@ -58,7 +58,7 @@ class Again:
         wrap: Sequence[str] = (),
         code: str = "",
         until: Callable[[], bool] = lambda: True,
-    ) -> Said:
+    ) -> Completed:
         """Start a role, let it process the waiting inputs, and return its outcome.
 
         Args:
@@ -90,7 +90,7 @@ class Again:
             _drain(process, until)
             for said in (out, err):
                 said.seek(0)
-            return Said(process.returncode, out.read().splitlines(), err.read())
+            return Completed(process.returncode, out.read().splitlines(), err.read())
 
     def lines(self, queue: str, stem: str = "inbox") -> list[bytes]:
         """Return the JSON of every published line, read by the independent reader."""

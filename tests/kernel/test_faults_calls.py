@@ -20,7 +20,7 @@ import pytest
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from tests.kernel.independent import assert_evidence, assert_kept, everything, published
-from tests.kernel.injection import Said, run_victim, shim, strace
+from tests.kernel.injection import Completed, run_victim, shim, strace
 from tests.kernel.kernel_support import json_of, line_of, lines_of, open_journal
 
 # Invariants checked after each fault, as far as they apply.
@@ -29,7 +29,7 @@ ALL = [json_of(number) for number in range(1, 101)]
 SEGMENT = 700  # Some ten lines: five batches of three rotate once.
 
 
-def recovered(folder: Path, said: Said, **options: Any) -> list[bytes]:
+def recovered(folder: Path, said: Completed, **options: Any) -> list[bytes]:
     """Let the next writer start and append; assert I1 to I3; return the published lines."""
     torn = (folder / "inbox.jsonl").read_bytes() if (folder / "inbox.jsonl").exists() else b""
     writer = open_journal(folder, **options)
@@ -60,9 +60,9 @@ def refused_again(folder: Path) -> str:
 def test_interrupted_writes_of_a_real_process_double_no_byte(var_dir: Path, error: str) -> None:
     """Interrupted writes give exactly the intended journal, byte for byte."""
     how = f"error={error}:when=1+3"
-    said = run_victim("append", var_dir, wrap=strace("pwrite64", how))
+    done = run_victim("append", var_dir, wrap=strace("pwrite64", how))
 
-    assert (said.code, said.last("closed")) == (0, 15)
+    assert (done.code, done.last("closed")) == (0, 15)
     assert (var_dir / "inbox.jsonl").read_bytes() == b"".join(lines_of(1, 15))
     assert published(var_dir) == ALL[:15]
 
@@ -77,11 +77,11 @@ def test_failed_write_of_a_real_process_stops_it(
     var_dir: Path, error: str, code: str, when: int
 ) -> None:
     """A failed write of data or head stops the process without retry; recovery finds all lines."""
-    said = run_victim("append", var_dir, wrap=strace("pwrite64", f"error={error}:when={when}"))
+    done = run_victim("append", var_dir, wrap=strace("pwrite64", f"error={error}:when={when}"))
 
-    assert (said.code, said.reason) == (10, code)
-    assert said.last("ack") < 15
-    assert len(recovered(var_dir, said)) >= said.last("ack") + 1
+    assert (done.code, done.reason) == (10, code)
+    assert done.last("ack") < 15
+    assert len(recovered(var_dir, done)) >= done.last("ack") + 1
 
 
 @pytest.mark.real_injection("strace")
@@ -97,11 +97,11 @@ def test_sync_of_a_real_process_that_fails_once_ends_the_file(
 ) -> None:
     """A failed sync leaves the head at the synced lines, and no later writer uses that file."""
     how = f"error={error}:when={3 if is_eager else 2}"
-    said = run_victim("append", var_dir, wrap=strace("fdatasync", how), sync=is_eager)
+    done = run_victim("append", var_dir, wrap=strace("fdatasync", how), sync=is_eager)
 
-    assert (said.code, said.reason) == (10, "IO_FSYNC")
-    assert published(var_dir) == ALL[: said.last("ack")]
-    assert said.last("ack") == (3 if is_eager else 15)
+    assert (done.code, done.reason) == (10, "IO_FSYNC")
+    assert published(var_dir) == ALL[: done.last("ack")]
+    assert done.last("ack") == (3 if is_eager else 15)
     assert refused_again(var_dir) == "IO_FSYNC"
 
 
@@ -116,9 +116,9 @@ def test_replacement_of_a_real_process_that_fails_leaves_old_or_new(
     var_dir: Path, call: str, when: int, code: str, stands: int
 ) -> None:
     """A failed rename leaves the old content, and a failed folder sync is no success."""
-    said = run_victim("replace", var_dir, wrap=strace(call, f"error=EIO:when={when}"))
+    done = run_victim("replace", var_dir, wrap=strace(call, f"error=EIO:when={when}"))
 
-    assert (said.code, said.reason, said.last("ack")) == (10, code, 1)
+    assert (done.code, done.reason, done.last("ack")) == (10, code, 1)
     assert read_hashed(var_dir / "cursor.json")["generation"] == stands
     assert [path.name for path in var_dir.iterdir()] == ["cursor.json"]
 
@@ -131,9 +131,9 @@ def test_replacement_killed_in_the_kernel_leaves_old_or_new(
     var_dir: Path, call: str, when: int
 ) -> None:
     """A replacement killed in the kernel leaves a valid file; the next process cleans up."""
-    said = run_victim("replace", var_dir, wrap=strace(call, f"signal=KILL:when={when}"))
+    done = run_victim("replace", var_dir, wrap=strace(call, f"signal=KILL:when={when}"))
 
-    assert said.code in (-9, 137)
+    assert done.code in (-9, 137)
     assert read_hashed(var_dir / "cursor.json")["generation"] in (1, 2)
     assert write_hashed(var_dir / "cursor.json", {}) in (2, 3)
 
@@ -143,9 +143,9 @@ def test_replacement_killed_in_the_kernel_leaves_old_or_new(
 @pytest.mark.fault("F59", by="strace: fdatasync enters 100 ms late", ends="SURVIVE")
 def test_slow_disk_loses_nothing(var_dir: Path) -> None:
     """A slow sync delays the acknowledgement and loses nothing."""
-    said = run_victim("append", var_dir, wrap=strace("fdatasync", "delay_enter=100000"), batches=3)
+    done = run_victim("append", var_dir, wrap=strace("fdatasync", "delay_enter=100000"), batches=3)
 
-    assert (said.code, said.last("closed")) == (0, 9)
+    assert (done.code, done.last("closed")) == (0, 9)
     assert published(var_dir) == ALL[:9]
 
 
@@ -158,9 +158,9 @@ def test_slow_disk_loses_nothing(var_dir: Path) -> None:
 @pytest.mark.parametrize("size", [1, 50])
 def test_short_writes_of_a_real_process_are_gone_on_from(var_dir: Path, size: int) -> None:
     """Short writes are continued, also for a head's slot."""
-    said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"short:{size}"})
+    done = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"short:{size}"})
 
-    assert (said.code, said.last("closed")) == (0, 15)
+    assert (done.code, done.last("closed")) == (0, 15)
     assert (var_dir / "inbox.jsonl").read_bytes() == b"".join(lines_of(1, 15))
     assert published(var_dir) == ALL[:15]
 
@@ -173,8 +173,8 @@ def test_writer_killed_within_a_write_leaves_a_tail_that_is_repaired_once(
     var_dir: Path, write: int
 ) -> None:
     """A torn batch goes to quarantine once; a second start changes nothing."""
-    said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
-    assert said.code == -9
+    done = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
+    assert done.code == -9
     before = published(var_dir)
     writer = open_journal(var_dir)
     writer.close()
@@ -184,7 +184,7 @@ def test_writer_killed_within_a_write_leaves_a_tail_that_is_repaired_once(
     assert writer.recovered.cut_bytes > 0
     assert again.recovered == (0, 0, None)
     assert assert_kept(var_dir, before, ALL) == ALL[: writer.position.seq]
-    recovered(var_dir, said)
+    recovered(var_dir, done)
 
 
 @pytest.mark.real_injection("cc")
@@ -197,11 +197,11 @@ def test_writer_killed_within_the_write_of_a_head_slot_leaves_the_other(
     var_dir: Path, write: int
 ) -> None:
     """A half-written slot leaves the other one; the next start publishes the synced batch."""
-    said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
+    done = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
 
-    assert said.code == -9
-    assert published(var_dir) == ALL[: said.last("ack")]
-    assert len(recovered(var_dir, said)) == said.last("ack") + 3 + 1
+    assert done.code == -9
+    assert published(var_dir) == ALL[: done.last("ack")]
+    assert len(recovered(var_dir, done)) == done.last("ack") + 3 + 1
 
 
 @pytest.mark.real_injection("cc")
@@ -209,11 +209,11 @@ def test_writer_killed_within_the_write_of_a_head_slot_leaves_the_other(
 @pytest.mark.fault("F48", by="shim: flock grants everybody", ends="REFUSE")
 def test_file_system_whose_locks_exclude_nobody_is_refused(var_dir: Path) -> None:
     """A file system whose locks exclude nobody is refused with a remedy before any write."""
-    said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": "nolock"})
+    done = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": "nolock"})
 
-    assert said.code == 2
-    assert "REFUSE" in said.err
-    assert "local disk" in said.err
+    assert done.code == 2
+    assert "REFUSE" in done.err
+    assert "local disk" in done.err
     assert not (var_dir / "inbox.jsonl").exists()
 
 
@@ -239,20 +239,20 @@ class Swept(NamedTuple):
     """One child of a sweep: its folder and its outcome."""
 
     folder: Path
-    said: Said
+    said: Completed
 
 
 def sweep(folder: Path, how: str, inner: dict[str, Any], **task: Any) -> list[Swept]:
     """Return the children of a sweep whose call existed, one for each call."""
-    said = run_victim("sweep", folder, environ=shim(), how=how, inner=inner, **task)
-    assert said.code == 0, said.err
+    done = run_victim("sweep", folder, environ=shim(), how=how, inner=inner, **task)
+    assert done.code == 0, done.err
     found = []
-    for line in said.out:
+    for line in done.out:
         _, number, code, is_hit = line.split()
         if is_hit == "1":
             out, err = ((folder / f"{number}.{kind}").read_text() for kind in ("out", "err"))
-            found.append(Swept(folder / number, Said(int(code), out.splitlines(), err)))
-    assert said.out[-1].endswith(" 0 0"), "the sweep ended before the scenario did"
+            found.append(Swept(folder / number, Completed(int(code), out.splitlines(), err)))
+    assert done.out[-1].endswith(" 0 0"), "the sweep ended before the scenario did"
     return found
 
 
@@ -271,9 +271,9 @@ def test_writer_killed_at_any_call_of_appends_and_a_rotation_loses_nothing(
     swept = sweep(ram_dir, how, inner)
 
     assert len(swept) > 50
-    for folder, said in swept:
-        assert said.code == -9
-        recovered(folder, said, segment_bytes=SEGMENT)
+    for folder, done in swept:
+        assert done.code == -9
+        recovered(folder, done, segment_bytes=SEGMENT)
 
 
 @pytest.mark.real_injection("cc")
@@ -299,15 +299,15 @@ def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
     inner = {"do": "append", "segment_bytes": SEGMENT}
     swept = sweep(ram_dir, "errno", inner, value=number)
     reasons = set()
-    for folder, said in swept:
-        assert said.code == 10, said
-        reasons.add(said.reason)
+    for folder, done in swept:
+        assert done.code == 10, done
+        reasons.add(done.reason)
         if (folder / "inbox.suspect").exists():
-            assert said.reason == "IO_FSYNC"
+            assert done.reason == "IO_FSYNC"
             assert refused_again(folder) == "IO_FSYNC"
-            assert_kept(folder, ALL[: said.last("ack")], ALL)
+            assert_kept(folder, ALL[: done.last("ack")], ALL)
         else:
-            recovered(folder, said, segment_bytes=SEGMENT)
+            recovered(folder, done, segment_bytes=SEGMENT)
 
     # A lock that cannot be acquired is IO_EIO, whatever the error.
     assert reasons == codes | {"IO_EIO"}
@@ -319,11 +319,11 @@ def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
 @pytest.mark.parametrize("how", ["killed", "half"])
 def test_replacement_killed_at_any_call_leaves_old_or_new(ram_dir: Path, how: str) -> None:
     """A kill at any call leaves a whole file, no older than the last acknowledged one."""
-    for folder, said in sweep(ram_dir, how, {"do": "replace"}):
-        assert said.code == -9
+    for folder, done in sweep(ram_dir, how, {"do": "replace"}):
+        assert done.code == -9
         path = folder / "cursor.json"
         before = read_hashed(path)["generation"] if path.exists() else 0
-        assert said.last("ack") <= before <= said.last("ack") + 1
+        assert done.last("ack") <= before <= done.last("ack") + 1
         assert write_hashed(path, {}) == before + 1
 
 
@@ -334,8 +334,8 @@ def test_replacement_killed_at_any_call_leaves_old_or_new(ram_dir: Path, how: st
 def test_repair_killed_at_any_call_is_finished_by_the_next_start(ram_dir: Path, how: str) -> None:
     """A kill at any call of a repair leaves the torn bytes in quarantine before they are cut."""
     task = {"do": "append", "batches": 2}
-    for folder, said in sweep(ram_dir, how, {**task, "batches": 0}, before=task):
-        assert said.code == -9
+    for folder, done in sweep(ram_dir, how, {**task, "batches": 0}, before=task):
+        assert done.code == -9
         torn = b"".join(lines_of(1, 6)) + b"torn" * 9
-        recovered(folder, Said(0, ["ack 6"], ""))
+        recovered(folder, Completed(0, ["ack 6"], ""))
         assert_evidence(folder, torn)

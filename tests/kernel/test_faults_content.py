@@ -55,10 +55,10 @@ def test_event_with_a_time_that_no_process_of_the_run_had_stops(
         event["ts"] += shift_ms
 
     again.say(QUEUE, [another(again, shift)])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "SCHEMA_INVALID")
-    assert "ahead" in said.err if shift_ms > 0 else "behind" in said.err
+    assert_stopped(again, done, "SCHEMA_INVALID")
+    assert "ahead" in done.err if shift_ms > 0 else "behind" in done.err
     assert outputs(again) == before
 
 
@@ -75,9 +75,9 @@ def test_event_of_an_impossible_time_is_not_logged_as_taken(again: Again) -> Non
         event["ts"] += DAYS_MS
 
     again.say(QUEUE, [another(again, shift)])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "SCHEMA_INVALID")
+    assert_stopped(again, done, "SCHEMA_INVALID")
     taken = max(ack["to_seq"] for ack in before if ack["queue"] == QUEUE)
     after = [canonical.decode(json)["payload"] for json in published(acks, "acks")]
     assert max(ack["to_seq"] for ack in after if ack["queue"] == QUEUE) == taken
@@ -94,9 +94,9 @@ def test_lines_of_an_earlier_run_are_not_executed(again: Again) -> None:
         canonical.decode(json) | {"run_id": "20200101_000000"} for json in again.lines(QUEUE)
     ]
     again.say(QUEUE, earlier)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "RUN_ID_MISMATCH")
+    assert_stopped(again, done, "RUN_ID_MISMATCH")
     assert outputs(again) == before
 
 
@@ -111,9 +111,9 @@ def test_intents_pending_at_a_kill_end_once_each(again: Again, fills: int, resul
     """Each intent pending at a kill has one terminal result, and each fill exists once."""
     intents = [canonical.decode(json)["payload"] for json in again.lines(QUEUE)]
     forget_outputs(again, fills, results)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     payloads = (canonical.decode(json)["payload"] for json in again.lines("order_results"))
     ended = [found["client_order_id"] for found in payloads if found["result"] in TERMINAL]
     assert sorted(ended) == sorted(intent["client_order_id"] for intent in intents)

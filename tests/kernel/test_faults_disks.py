@@ -19,7 +19,7 @@ from minibot.kernel.system import Files
 from minibot.watchdog.checks import DiskCheck
 from tests.kernel.independent import assert_kept, everything, published
 from tests.kernel.injection import (
-    Said,
+    Completed,
     Space,
     cut_power,
     image,
@@ -82,15 +82,15 @@ def test_disk_that_fills_up_stops_and_loses_nothing_acknowledged(
 ) -> None:
     """A full disk keeps whole lines of the refused batch; the next start cuts the torn one."""
     space = spaces(tmpfs("size=64k"))
-    said = run_victim(
+    done = run_victim(
         "append", space.folder, wrap=space.wrap, size=SIZE, batches=500, sync=is_eager
     )
-    assert (said.code, said.reason) == (10, "IO_ENOSPC")
+    assert (done.code, done.reason) == (10, "IO_ENOSPC")
     head_lines = len(published(space.seen))
-    assert head_lines == said.last("ack") > 50
+    assert head_lines == done.last("ack") > 50
     space.sh('mount -o remount,size=1m "$1"')
 
-    assert len(recovered(space.seen, said.last("ack"))) > head_lines
+    assert len(recovered(space.seen, done.last("ack"))) > head_lines
 
 
 @pytest.mark.real_injection("ext4")
@@ -104,10 +104,10 @@ def test_disk_that_fills_up_stops_and_loses_nothing_acknowledged(
 def test_sync_on_a_thin_device_that_is_full_ends_the_file(spaces: MakeSpace) -> None:
     """A full thin device fails the sync once; the head never passes the synced lines."""
     space = spaces(image("ext4", 64).replace("size=512m", "size=3m"))
-    said = run_victim("append", space.folder, wrap=space.wrap, size=20_000, lines=8, batches=200)
+    done = run_victim("append", space.folder, wrap=space.wrap, size=20_000, lines=8, batches=200)
 
-    assert (said.code, said.reason) == (10, "IO_FSYNC")
-    assert len(published(space.seen)) == said.last("ack")
+    assert (done.code, done.reason) == (10, "IO_FSYNC")
+    assert len(published(space.seen)) == done.last("ack")
     space.sh('mount -o remount,size=512m "$1.image"')
     with pytest.raises(RunStop) as caught:
         open_journal(space.seen)
@@ -119,12 +119,12 @@ def test_sync_on_a_thin_device_that_is_full_ends_the_file(spaces: MakeSpace) -> 
 @pytest.mark.fault("F55", by="prlimit --fsize of 20,000 bytes", ends="STOP(IO_EIO)")
 def test_file_over_its_limit_is_an_error_and_no_signal(var_dir: Path) -> None:
     """A file over its limit is an error after a short write, with SIGXFSZ ignored."""
-    said = run_victim("append", var_dir, wrap=["prlimit", "--fsize=20000"], size=SIZE, batches=500)
+    done = run_victim("append", var_dir, wrap=["prlimit", "--fsize=20000"], size=SIZE, batches=500)
 
-    assert (said.code, said.reason) == (10, "IO_EIO")
+    assert (done.code, done.reason) == (10, "IO_EIO")
     assert (var_dir / "inbox.jsonl").stat().st_size == 20_000
-    assert len(published(var_dir)) == said.last("ack")
-    recovered(var_dir, said.last("ack"))
+    assert len(published(var_dir)) == done.last("ack")
+    recovered(var_dir, done.last("ack"))
 
 
 @pytest.mark.real_injection("prlimit")
@@ -134,9 +134,9 @@ def test_process_without_descriptors_stops_by_that_name(var_dir: Path) -> None:
     """A process without descriptors stops with that reason, whichever file was affected."""
     run_victim("append", var_dir, size=SIZE)
     before = (var_dir / "inbox.jsonl").read_bytes()
-    said = run_victim("append", var_dir, wrap=["prlimit", "--nofile=5"], size=SIZE)
+    done = run_victim("append", var_dir, wrap=["prlimit", "--nofile=5"], size=SIZE)
 
-    assert (said.code, said.reason) == (10, "FD_EXHAUSTED"), said
+    assert (done.code, done.reason) == (10, "FD_EXHAUSTED"), done
     assert (var_dir / "inbox.jsonl").read_bytes()[: len(before)] == before
     recovered(var_dir, 15)
 
@@ -149,14 +149,14 @@ def test_disk_without_inodes_is_a_full_disk(spaces: MakeSpace) -> None:
     space = spaces(image("ext4", make="-N 32"))
     first = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     space.sh('i=0; while touch "$1/fill.$i" 2>/dev/null; do i=$((i+1)); done')
-    said = run_victim(
+    done = run_victim(
         "append", space.folder, wrap=space.wrap, size=SIZE, segment_bytes=5000, batches=50
     )
 
     assert first.last("closed") == 15
-    assert (said.code, said.reason) == (10, "IO_ENOSPC")
+    assert (done.code, done.reason) == (10, "IO_ENOSPC")
     space.sh('rm "$1"/fill.*')
-    recovered(space.seen, said.last("ack"), segment_bytes=5000)
+    recovered(space.seen, done.last("ack"), segment_bytes=5000)
 
 
 @pytest.mark.real_injection("tmpfs")
@@ -184,14 +184,14 @@ def test_disk_that_turns_read_only_under_a_writer_stops_it(spaces: MakeSpace) ->
     victim = Victim(space, size=SIZE, batches=100_000)
     victim.await_acks(30)
     space.sh('mount -o remount,abort "$1"')
-    said = victim.end()
+    done = victim.end()
 
-    assert said.code == 10
-    assert said.reason in ("IO_READONLY", "IO_FSYNC")
+    assert done.code == 10
+    assert done.reason in ("IO_READONLY", "IO_FSYNC")
     again = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     assert (again.code, again.reason) == (10, "IO_READONLY")
     restore_power(space)
-    recovered(space.seen, said.last("ack"), files=AfterPowerLoss())
+    recovered(space.seen, done.last("ack"), files=AfterPowerLoss())
 
 
 @pytest.mark.real_injection("tmpfs")
@@ -203,9 +203,9 @@ def test_start_on_a_read_only_disk_stops_and_changes_nothing(spaces: MakeSpace) 
     run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     before = everything(space.seen)
     space.sh('mount -o remount,ro "$1"')
-    said = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    done = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
 
-    assert (said.code, said.reason) == (10, "IO_READONLY")
+    assert (done.code, done.reason) == (10, "IO_READONLY")
     assert everything(space.seen) == before
     space.sh('mount -o remount,rw "$1"')
     assert len(recovered(space.seen, 15)) == 16
@@ -221,9 +221,9 @@ def test_journal_made_immutable_stops_its_writer(spaces: MakeSpace, flag: str) -
     run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     before = everything(space.seen)
     space.sh(f'chattr +{flag} "$1/inbox.jsonl"')
-    said = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    done = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
 
-    assert (said.code, said.reason) == (10, "IO_READONLY")
+    assert (done.code, done.reason) == (10, "IO_READONLY")
     assert everything(space.seen) == before
     space.sh(f'chattr -{flag} "$1/inbox.jsonl"')
     assert len(recovered(space.seen, 15)) == 16
@@ -246,17 +246,17 @@ class Victim:
 
     def await_acks(self, lines: int) -> None:
         """Return once the given number of lines is acknowledged."""
-        while Said(0, self._out, "").last("ack") < lines:
+        while Completed(0, self._out, "").last("ack") < lines:
             assert self._read(), "the victim ended early"
 
-    def end(self) -> Said:
+    def end(self) -> Completed:
         """Wait for its end; return all its output."""
         while self._read():
             pass
         assert self._process.stderr is not None
         with self._process:
             err = self._process.stderr.read()
-        return Said(self._process.returncode, self._out, err)
+        return Completed(self._process.returncode, self._out, err)
 
     def _read(self) -> bool:
         # Never call `communicate` after this: it skips the buffered output.
@@ -308,11 +308,11 @@ def cut_again_and_again(
         )
         victim.await_acks(1 + 7 * round_)
         cut_power(space)
-        said = victim.end()
+        done = victim.end()
         restore_power(space)
-        assert said.code == 10
+        assert done.code == 10
         options: dict[str, Any] = {"files": AfterPowerLoss(), "sync": is_eager}
-        acknowledged = said.last("ack") if is_eager else 0
+        acknowledged = done.last("ack") if is_eager else 0
         recovered(space.seen, acknowledged, segment_bytes=segment_bytes, **options)
 
 
@@ -331,10 +331,10 @@ def test_power_cut_under_replacements_leaves_old_or_new(spaces: MakeSpace, kind:
         victim = Victim(space, do="replace", times=100_000)
         victim.await_acks(1 + round_)
         cut_power(space)
-        said = victim.end()
+        done = victim.end()
         restore_power(space)
-        assert said.code == 10
-        assert said.last("ack") <= read_hashed(path)["generation"] <= said.last("ack") + 1
+        assert done.code == 10
+        assert done.last("ack") <= read_hashed(path)["generation"] <= done.last("ack") + 1
 
 
 class CutUnderFolderSync(Files):
@@ -383,8 +383,8 @@ def test_disk_that_lies_about_syncs_is_found_out_after_the_power_loss(spaces: Ma
     space = spaces(image("ext4"))
     honest = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     lying = {**shim(), "SHIM_HOW": "lie"}
-    said = run_victim("append", space.folder, wrap=space.wrap, environ=lying, size=SIZE, batches=9)
-    assert (honest.last("closed"), said.last("closed")) == (15, 42)
+    done = run_victim("append", space.folder, wrap=space.wrap, environ=lying, size=SIZE, batches=9)
+    assert (honest.last("closed"), done.last("closed")) == (15, 42)
     space.sh(
         'python3 -c "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDWR))" "$1/inbox.head"'
     )

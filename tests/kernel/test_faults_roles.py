@@ -24,7 +24,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.position import Position
 from minibot.kernel.queue import open_side_writer, open_writer
 from tests.kernel.independent import assert_evidence
-from tests.kernel.injection import Group, Said, Space, image, shim, strace, tmpfs
+from tests.kernel.injection import Completed, Group, Space, image, shim, strace, tmpfs
 from tests.kernel.kernel_support import change
 from tests.kernel.role_again import Again, Json
 from tests.runs import ShortRun
@@ -59,13 +59,13 @@ def forget_outputs(again: Again, fills: int = 1, results: int = 2) -> None:
     again.rewrite("order_results", lambda events: events[:results])
 
 
-def told_stop(said: Said) -> str:
+def told_stop(said: Completed) -> str:
     """Return the STOP that was told last: a beat of the other thread may follow it."""
     beats = [canonical.decode(line.encode()) for line in said.out]
     return [str(beat["stopped"]) for beat in beats if "stopped" in beat][-1]
 
 
-def assert_stopped(again: Again, said: Said, code: str) -> None:
+def assert_stopped(again: Again, said: Completed, code: str) -> None:
     """Assert I5: exit code, standard error, journal and flag agree."""
     assert (said.code, said.reason) == (STOPPED, code), said.err
     assert ("STOP", code) in again.stops(EXECUTION)
@@ -91,9 +91,9 @@ def test_intent_that_stands_twice_is_executed_once(again: Again) -> None:
         health = (canonical.decode(json) for json in again.lines("health/parts", EXECUTION))
         return any(event["payload"].get("dup_dropped") == 1 for event in health)
 
-    said = again.start(EXECUTION, until=is_counted)
+    done = again.start(EXECUTION, until=is_counted)
 
-    assert said.code == 0
+    assert done.code == 0
     assert is_counted()
     assert outputs(again) == before
 
@@ -108,9 +108,9 @@ def test_intent_with_the_id_of_another_stops(again: Again) -> None:
     event = canonical.decode(again.lines("order_intents")[-1])
     event["payload"]["qty"] = "9.00000"
     again.say("order_intents", [event])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "EVENT_ID_CONFLICT")
+    assert_stopped(again, done, "EVENT_ID_CONFLICT")
     assert outputs(again) == before
 
 
@@ -126,9 +126,9 @@ def test_queue_of_another_run_stops_whoever_reads_it(again: Again) -> None:
         return [event | {"run_id": "20200101_000000"} for event in events]
 
     again.rewrite("order_intents", other)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "RUN_ID_MISMATCH")
+    assert_stopped(again, done, "RUN_ID_MISMATCH")
     assert outputs(again) == before
 
 
@@ -149,9 +149,9 @@ def test_cursor_put_back_applies_nothing_twice(again: Again, role: str) -> None:
         queue = path.relative_to(again.queues).parts[0]
         path.unlink()
         Cursor(path, again.run_dir.name, queue, role).save(FIRST)
-    said = again.start(role)
+    done = again.start(role)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -164,9 +164,9 @@ def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, re
     """Missing outputs are derived again from logged inputs, byte for byte."""
     before = outputs(again)
     forget_outputs(again, fills, results)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert outputs(again) == before
 
 
@@ -191,9 +191,9 @@ def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
     head.close()
     reader.close()
     (folder / "snapshot.json").unlink(missing_ok=True)  # A cursor of a later moment.
-    said = again.start(role)
+    done = again.start(role)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert {path: path.read_bytes() for path in before} == before
     ranges = [canonical.decode(json)["payload"] for json in again.lines(queue, "acks")]
     assert len(ranges) >= count
@@ -216,10 +216,10 @@ def test_missing_cursor_is_rebuilt_from_acks(again: Again) -> None:
     lost = canonical.decode(path.read_bytes()[:-1])
     path.unlink()
     again.say("order_intents", [canonical.decode(again.lines("order_intents")[-1])])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
     made = canonical.decode(path.read_bytes()[:-1])
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert outputs(again) == before
     assert made["seq"] == lost["seq"] + 1
 
@@ -233,9 +233,9 @@ def test_missing_cursor_beside_damaged_acks_stops(again: Again) -> None:
     before = outputs(again)
     (acks_of(again) / "cursor.json").unlink()
     change(acks_of(again) / "acks.jsonl", 200)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "CURSOR_CORRUPT")
+    assert_stopped(again, done, "CURSOR_CORRUPT")
     assert outputs(again) == before
 
 
@@ -247,9 +247,9 @@ def test_torn_acks_are_repaired_and_nothing_is_executed_again(again: Again) -> N
     path = acks_of(again) / "acks.jsonl"
     torn = path.read_bytes() + path.read_bytes()[:90]
     path.write_bytes(torn)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert outputs(again) == before
     assert_evidence(acks_of(again), torn, "acks")
 
@@ -262,9 +262,9 @@ def test_ack_without_its_event_stops(again: Again) -> None:
     """An ack beyond the queue's end stops the role, as an older queue was put back."""
     before = outputs(again)
     again.rewrite("order_intents", lambda events: events[:-1])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "CURSOR_AHEAD")
+    assert_stopped(again, done, "CURSOR_AHEAD")
     assert outputs(again) == before
 
 
@@ -277,9 +277,9 @@ def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
     last = before["fills"].splitlines(keepends=True)[-1]
     forget_outputs(again, 9, 20)
     path.write_bytes(path.read_bytes() + last[:100])
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert outputs(again) == before
     assert "QUEUE_TAIL_REPAIRED" in [found["kind"] for found in again.incidents(EXECUTION)]
 
@@ -291,11 +291,11 @@ def test_last_heartbeat_of_a_role_says_what_it_ends_with(again: Again) -> None:
         for pattern in ("acks*", "cursor.json", "snapshot.json"):
             for path in (again.queues / name).glob(pattern):
                 path.unlink()
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     last = canonical.decode(again.lines("order_intents", "acks")[-1])["payload"]
-    assert canonical.decode(said.out[-1].encode())["facts"]["now"] >= last["taken_ts"]
+    assert canonical.decode(done.out[-1].encode())["facts"]["now"] >= last["taken_ts"]
 
 
 @pytest.mark.row("F35")
@@ -304,9 +304,9 @@ def test_missing_cursor_and_acks_beside_outputs_stop(again: Again) -> None:
     before = outputs(again)
     for path in [acks_of(again) / "cursor.json", *acks_of(again).glob("acks.*")]:
         path.unlink()
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert_stopped(again, said, "NONDETERMINISM")
+    assert_stopped(again, done, "NONDETERMINISM")
     assert outputs(again) == before
 
 
@@ -319,9 +319,9 @@ def test_second_process_of_a_role_stops_and_the_first_goes_on(again: Again, queu
     """A second process of a role stops without a line, and the first goes on."""
     first = open_writer(again.queues, queue)
     before = outputs(again)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert (said.code, said.reason) == (STOPPED, "QUEUE_LOCKED")
+    assert (done.code, done.reason) == (STOPPED, "QUEUE_LOCKED")
     assert outputs(again) == before
     first.append([encode_line(again.lines(queue)[-1])])
     first.close()
@@ -338,8 +338,8 @@ def test_role_killed_within_a_write_is_finished_by_its_successor(again: Again, w
     before = outputs(again)
     forget_outputs(again)
     environ = [f"{name}={value}" for name, value in shim().items()]
-    said = again.start(EXECUTION, wrap=["env", *environ, f"SHIM_HOW=half:{write}"])
-    assert said.code in (-9, 0)  # 0: the role ended before that write.
+    done = again.start(EXECUTION, wrap=["env", *environ, f"SHIM_HOW=half:{write}"])
+    assert done.code in (-9, 0)  # 0: the role ended before that write.
     for name, data in outputs(again).items():
         assert before[name].startswith(data[: data.rfind(b"\n") + 1])
 
@@ -371,18 +371,18 @@ def test_role_whose_write_fails_once_stops_on_record_and_is_finished_later(
     forget_outputs(again)
     environ = [f"{name}={value}" for name, value in shim().items()]
     wrap = ["env", *environ, f"SHIM_HOW=error:{write}:{number}"]
-    said = again.start(EXECUTION, wrap=wrap)
+    done = again.start(EXECUTION, wrap=wrap)
     for name, data in outputs(again).items():
         assert before[name].startswith(data[: data.rfind(b"\n") + 1])
 
-    if said.code == 0:
+    if done.code == 0:
         assert '"lost": 1' in (again.var / "logs" / f"{EXECUTION}.jsonl").read_text()
-    elif any(f"/{name}/" in said.err for name in ("stop", "stop_journal", "health", "incidents")):
+    elif any(f"/{name}/" in done.err for name in ("stop", "stop_journal", "health", "incidents")):
         # It failed before it could journal; then the launcher journals for it.
-        assert (said.code, said.reason) == (STOPPED, code), said.err
-        assert told_stop(said) == code
+        assert (done.code, done.reason) == (STOPPED, code), done.err
+        assert told_stop(done) == code
     else:
-        assert_stopped(again, said, code)
+        assert_stopped(again, done, code)
         again.forget_stop(EXECUTION)
     assert again.start(EXECUTION).code == 0
     assert outputs(again) == before
@@ -413,10 +413,10 @@ def test_dead_letter_that_cannot_be_written_stops(again: Again, error: str, code
     intents = again.lines("order_intents")
     path = again.queues / "order_intents" / "deadletter.jsonl"
     wrap = [*strace("pwrite64", f"error={error}"), "-P", str(path)]
-    said = again.start(EXECUTION, wrap=wrap)
+    done = again.start(EXECUTION, wrap=wrap)
     cursor = canonical.decode((acks_of(again) / "cursor.json").read_bytes()[:-1])
 
-    assert_stopped(again, said, code)
+    assert_stopped(again, done, code)
     assert outputs(again) == before
     assert again.lines("order_intents") == intents
     assert cursor["seq"] < len(intents)
@@ -426,10 +426,10 @@ def test_dead_letter_that_cannot_be_written_stops(again: Again, error: str, code
 def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) -> None:
     """An event against its contract gives a dead letter with its line, and a STOP."""
     poison(again)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
     letters = [canonical.decode(json) for json in again.lines("order_intents", "deadletter")]
 
-    assert_stopped(again, said, "SCHEMA_INVALID")
+    assert_stopped(again, done, "SCHEMA_INVALID")
     assert [letter["payload"]["reason_code"] for letter in letters] == ["SCHEMA_INVALID"]
 
 
@@ -478,9 +478,9 @@ def test_restart_leaves_out_every_line_that_a_dead_letter_names(again: Again) ->
     before = outputs(again)
     leave_out_lines(again, 300)
     (acks_of(again) / "snapshot.json").unlink(missing_ok=True)
-    said = again.start(EXECUTION)
+    done = again.start(EXECUTION)
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
     assert outputs(again) == before
 
 
@@ -543,10 +543,10 @@ def test_role_without_memory_exits_and_its_successor_finishes_the_step(
     """A role without memory crashes without STOP or half step; its successor finishes."""
     before = outputs(again)
     forget_outputs(again)
-    said = again.start(EXECUTION, code=GREEDY.format(left=left))
+    done = again.start(EXECUTION, code=GREEDY.format(left=left))
 
-    assert said.code == CRASHED
-    assert "MemoryError" in said.err
+    assert done.code == CRASHED
+    assert "MemoryError" in done.err
     assert again.stops(EXECUTION) == []
     for name, data in outputs(again).items():
         assert before[name].startswith(data)
@@ -583,9 +583,9 @@ def test_role_killed_for_its_memory_is_finished_by_its_successor(
     """A role killed for its memory leaves a prefix of outputs; its successor writes the rest."""
     before = outputs(again)
     forget_outputs(again)
-    said = again.start(EXECUTION, wrap=small_memory.wrap, code=HUNGRY)
+    done = again.start(EXECUTION, wrap=small_memory.wrap, code=HUNGRY)
 
-    assert said.code in (-9, 137)
+    assert done.code in (-9, 137)
     for name, data in outputs(again).items():
         assert before[name].startswith(data)
     assert again.start(EXECUTION).code == 0
@@ -674,9 +674,9 @@ def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str, 
     again, wrap = again_on(disk)
     before = outputs(again)
     forget_outputs(again)
-    said = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=spoil.strip("\n").lstrip()))
+    answer = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=spoil.strip("\n").lstrip()))
 
-    assert_stopped(again, said, "IO_ENOSPC")
+    assert_stopped(again, answer, "IO_ENOSPC")
     for name, data in outputs(again).items():
         whole = data[: data.rfind(b"\n") + 1]
         assert before[name].startswith(whole)
@@ -694,11 +694,11 @@ def test_stop_of_a_role_is_said_where_nothing_can_be_written(again_on: Any) -> N
     again, wrap = again_on(image("ext4", 48))
     forget_outputs(again)
     before = outputs(again)
-    said = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=ABORT.strip()))
+    answer = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=ABORT.strip()))
 
-    assert said.code in (STOPPED, CRASHED)
-    assert said.reason == "IO_READONLY"
-    assert told_stop(said) == "IO_READONLY"
+    assert answer.code in (STOPPED, CRASHED)
+    assert answer.reason == "IO_READONLY"
+    assert told_stop(answer) == "IO_READONLY"
     assert outputs(again) == before
 
 
@@ -711,9 +711,9 @@ def test_logs_that_cannot_be_written_cost_no_event(again_on: Any) -> None:
     before = outputs(again)
     forget_outputs(again)
     script = f'mount -t tmpfs -o size=4k,mode=0700 tmpfs {again.inside}/logs; exec "$@"'
-    said = again.start(EXECUTION, wrap=[*wrap, "sh", "-ec", script, "sh"])
+    answer = again.start(EXECUTION, wrap=[*wrap, "sh", "-ec", script, "sh"])
 
-    assert said.code == 0, said.err
+    assert answer.code == 0, answer.err
     assert outputs(again) == before
 
 
@@ -724,7 +724,7 @@ def test_stop_of_a_role_without_descriptors_lands(again: Again) -> None:
     """A role without descriptors can STOP, because its files were opened at the start."""
     forget_outputs(again)
     before = outputs(again)
-    said = again.start(EXECUTION, code=SPOIL.format(spoil=NO_DESCRIPTORS.strip()))
+    done = again.start(EXECUTION, code=SPOIL.format(spoil=NO_DESCRIPTORS.strip()))
 
-    assert_stopped(again, said, "FD_EXHAUSTED")
+    assert_stopped(again, done, "FD_EXHAUSTED")
     assert outputs(again) == before

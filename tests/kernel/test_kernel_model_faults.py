@@ -334,9 +334,9 @@ class NightModel(RuleBasedStateMachine):
         self.at.files.before = None
         assert seal_run(QUEUES, run, files=self.at.files) == root
         # Only the journal of a failed sync is reported.
-        told = tuple(part for name in self.at.suspect for part in SUSPECT_FILES[name])
+        lines = tuple(part for name in self.at.suspect for part in SUSPECT_FILES[name])
         for finding in verify_tree(run, files=self.at.files):
-            assert finding.file.startswith(told), finding
+            assert finding.file.startswith(lines), finding
         if not self.at.suspect:
             self.at.compare_sealed(run)
         self.at.night += 1

@@ -55,9 +55,9 @@ def test_average_without_any_trade_is_the_last_price() -> None:
     made = window()
     made.take([bar(n, "0", "0", close="61000.10") for n in range(5)])
 
-    told = made.due()
-    assert told is not None
-    assert told.price == "61000.10"
+    average = made.due()
+    assert average is not None
+    assert average.price == "61000.10"
 
 
 @given(
@@ -73,12 +73,12 @@ def test_average_is_exact_whatever_the_sizes(parts: list[tuple[int, int]]) -> No
     ]
     made = window()
     made.take([bar(n, *text) for n, text in enumerate(texts)])
-    told = made.due()
+    average = made.due()
 
     volume = sum(qty for qty, _ in parts)
     exact = sum(qty * price for qty, price in parts) // volume if volume else 9 * 10**8
-    assert told is not None
-    assert Decimal(told.price) == (Decimal(exact) / 10**8).quantize(Decimal("1e-8"), ROUND_DOWN)
+    assert average is not None
+    assert Decimal(average.price) == (Decimal(exact) / 10**8).quantize(Decimal("1e-8"), ROUND_DOWN)
 
 
 def test_no_average_while_a_minute_is_missing() -> None:
@@ -88,9 +88,9 @@ def test_no_average_while_a_minute_is_missing() -> None:
     assert made.due() is None
 
     made.take([bar(8, "1", "3")])
-    told = made.due()
-    assert told is not None
-    assert (told.price, told.to_ts) == ("1.40000000", START + 9 * MINUTE)
+    average = made.due()
+    assert average is not None
+    assert (average.price, average.to_ts) == ("1.40000000", START + 9 * MINUTE)
 
     made.take([bar(9, "1", None)])
     assert made.due() is None

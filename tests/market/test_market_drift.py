@@ -46,9 +46,9 @@ def test_prints_off_in_a_row_are_told_once_until_one_is_good_again() -> None:
     drift, far, good = PrintDrift(), trade(900 * UNIT), trade(1000 * UNIT)
     prints = [*[far] * (IN_ROW + 2), good, *[far] * (IN_ROW - 1), good, *[far] * IN_ROW]
 
-    told = [number for number, each in enumerate(prints) if drift.is_due(each, QUOTE)]
+    numbers = [number for number, each in enumerate(prints) if drift.is_due(each, QUOTE)]
 
-    assert told == [IN_ROW - 1, len(prints) - 1]
+    assert numbers == [IN_ROW - 1, len(prints) - 1]
     assert drift.off == 3 * IN_ROW + 1
 
 

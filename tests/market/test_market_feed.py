@@ -234,14 +234,14 @@ def test_band_counts_from_the_first_price_after_a_halt(
 ) -> None:
     """A halted symbol may come back at any price; one that never halted may not jump."""
     feed = new_feed()
-    said = ""
+    text = ""
     for step in course:
         if isinstance(step, bytes):
-            said = feed.on_frame(step, T0 + 1, 0)
+            text = feed.on_frame(step, T0 + 1, 0)
         else:
             feed.on_instruments([instrument(status=step)], T0 + 1)
 
-    assert said == kind
+    assert text == kind
 
 
 @pytest.mark.parametrize(

@@ -430,7 +430,7 @@ def test_quote_that_stands_still_beside_its_book_ends_the_run_if_trades_bring_no
 ) -> None:
     """A frozen quote ends the run at a trade that no quote follows, even after the look."""
     market = Market(["AUSDT"], outage_stop_ms=120_000)
-    told = []
+    answers = []
 
     def say(second: int) -> None:
         market.answer()
@@ -447,13 +447,13 @@ def test_quote_that_stands_still_beside_its_book_ends_the_run_if_trades_bring_no
     def go_on() -> None:
         for second in range(1, 440):
             market.second(say)
-            told.extend([second] * market.kinds().count("stream_silent"))
+            answers.extend([second] * market.kinds().count("stream_silent"))
 
     with pytest.raises(FeedLost) if ends else nullcontext():
         go_on()
 
-    assert len(told) == 3
-    assert told[-1] < 300
+    assert len(answers) == 3
+    assert answers[-1] < 300
 
 
 @pytest.mark.parametrize("ask", ["0", "150"])

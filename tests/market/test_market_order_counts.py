@@ -45,8 +45,8 @@ def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str
     )
     feed.on_instruments([rules], 0)
 
-    ((said, _),) = feed.take()
-    assert {name: value for name, value in said.to_json().items() if name in COUNTS} == told
+    ((payload, _),) = feed.take()
+    assert {name: value for name, value in payload.to_json().items() if name in COUNTS} == told
 
 
 def test_count_that_is_no_whole_number_is_refused() -> None:

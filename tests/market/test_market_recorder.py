@@ -238,21 +238,21 @@ def test_symbol_that_the_venue_lists_no_longer_is_asked_for_once_a_part(tmp_path
             asked.append(path)
             raise RestError(REFUSED, "Invalid symbol.", status=400, code=-1121)
 
-    told: list[str] = []
+    lines: list[str] = []
     recorder, clock = new_recorder(
-        tmp_path, iter([Line(3)]), rest=Refusing(), print_line=told.append
+        tmp_path, iter([Line(3)]), rest=Refusing(), print_line=lines.append
     )
 
     def is_ended() -> bool:
-        if len(told) > 1:
+        if len(lines) > 1:
             clock.added_ns += 10**9
         return clock.added_ns > 30 * 10**9
 
     recorder.run(is_ended)
 
     assert len(asked) == 1
-    assert "BTCUSDT: no depth" in told[1]
-    assert "next part" in told[1]
+    assert "BTCUSDT: no depth" in lines[1]
+    assert "next part" in lines[1]
 
 
 def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> None:

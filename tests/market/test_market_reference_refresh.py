@@ -384,8 +384,8 @@ def listings(*symbols: str) -> Listings:
 
 def gaps(feed: Feed) -> list[tuple[str, str, int]]:
     """Return symbol, stream and beginning of the gaps that wait to be written."""
-    told = [payload for payload, _ in feed.take()]
-    return [(gap.symbol, gap.stream, gap.from_ts) for gap in told if isinstance(gap, Gap)]
+    payloads = [payload for payload, _ in feed.take()]
+    return [(gap.symbol, gap.stream, gap.from_ts) for gap in payloads if isinstance(gap, Gap)]
 
 
 @pytest.mark.parametrize("read_from", [None, 20_000])

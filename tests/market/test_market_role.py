@@ -65,8 +65,8 @@ class RoleProcess:
     def end(self) -> tuple[int, str]:
         """Wait for the end; return exit code and standard error."""
         assert self._process.stderr is not None
-        said = self._process.stderr.read()
-        return self._process.wait(20), said
+        text = self._process.stderr.read()
+        return self._process.wait(20), text
 
 
 def argv(run_dir: Path) -> list[str]:
@@ -138,9 +138,9 @@ def test_role_fills_its_queue_and_drains(run_dir: Path) -> None:
         write_clock(run_dir, running.origin_ms, SPEED)
         wait_until(lambda: count(run_dir) > 500, "five hundred lines")
         role.tell("drain")
-        code, said = role.end()
+        code, text = role.end()
 
-    assert (code, said) == (0, "")
+    assert (code, text) == (0, "")
     lines = events(run_dir)
     assert {line["source"] for line in lines} == {MARKET}
     assert {"instrument", "bar", "market_tick", "book", "beat"} <= {line["type"] for line in lines}
@@ -195,10 +195,10 @@ def test_role_that_cannot_go_on_leaves_a_stop(run_dir: Path) -> None:
         write_clock(run_dir, running.origin_ms, SPEED)
         wait_until(lambda: count(run_dir) > 300, "lines")
         running.fault("garbage", kind="text", n=400)
-        code, said = role.end()
+        code, text = role.end()
 
     assert code == 10
-    assert "FEED_INVALID" in said
+    assert "FEED_INVALID" in text
     (stop,) = events(run_dir, "stop_journal", MARKET)
     assert stop["payload"]["reason_code"] == "FEED_INVALID"
     assert (run_dir.parents[1] / "STOP.flag").exists()

@@ -48,10 +48,10 @@ def test_unknown_filter_is_told_once_for_all_symbols() -> None:
 )
 def test_status_has_kinds_of_its_own(before: str, after: str, kind: str) -> None:
     """A status change has incident kinds of its own."""
-    told = changes(instrument(status=before), instrument(status=after))
+    incidents = changes(instrument(status=before), instrument(status=after))
 
-    assert kinds(told) == [kind]
-    assert told[0].detail == f"BTCUSDT: status {before} -> {after}"
+    assert kinds(incidents) == [kind]
+    assert incidents[0].detail == f"BTCUSDT: status {before} -> {after}"
 
 
 def test_change_of_many_parts_is_bounded_and_says_so() -> None:

@@ -166,9 +166,9 @@ def test_symbol_delisted_before_a_restart_costs_the_others_nothing(
     assert desk.exit_code == 0
     assert {tick.symbol for tick in desk.world.of("market_tick")} == {"BTCUSDT"}
     assert [item.symbol for item in desk.world.of("instrument")] == ["BTCUSDT"]
-    told = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
-    assert len(told) == 1
-    assert told[0].startswith("ETHUSDT")
+    lines = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
+    assert len(lines) == 1
+    assert lines[0].startswith("ETHUSDT")
 
 
 @pytest.mark.row("F118")
@@ -189,13 +189,13 @@ def test_symbol_delisted_before_a_restart_is_told_by_its_former_rules(
         desk.drain()
 
     assert desk.exit_code == 0
-    told = [item for item in desk.world.of("instrument") if item.symbol == "ETHUSDT"]
+    answers = [item for item in desk.world.of("instrument") if item.symbol == "ETHUSDT"]
     details = [notice.detail for notice in desk.world.notices if notice.kind == "symbol_delisted"]
     if status == "TRADING":
-        assert told == [replace(former, status="DELISTED")]
+        assert answers == [replace(former, status="DELISTED")]
         assert details == ["ETHUSDT: status TRADING -> DELISTED"]
     else:
-        assert told == []
+        assert answers == []
         assert details == []
 
 
@@ -759,9 +759,9 @@ def test_gap_in_the_updates_rebuilds_the_book(tmp_path: Path) -> None:
         desk.drain()
 
     assert desk.world.kinds() == ["book_lost", "book_resync"]
-    told, whole = desk.world.of("gap")
-    assert (told.stream, whole.stream) == ("depth", "depth")
-    assert told.from_ts == told.to_ts == whole.from_ts <= whole.to_ts
+    answer, whole = desk.world.of("gap")
+    assert (answer.stream, whole.stream) == ("depth", "depth")
+    assert answer.from_ts == answer.to_ts == whole.from_ts <= whole.to_ts
     assert desk.session.link.reconnects == 0
 
 

@@ -122,10 +122,10 @@ def test_pauses_of_this_machine_are_no_drift_of_the_exchange() -> None:
     skew.take(0)
     for paused_ms in (3_000, 6_100, 96_100):
         skew.expect_jump()
-        told = skew.take(paused_ms)
+        text = skew.take(paused_ms)
         assert (skew.ms, skew.is_awaited) == (paused_ms, False)
 
-    assert "96100 ms ahead, was 6100 ms" in told
+    assert "96100 ms ahead, was 6100 ms" in text
     assert skew.take(96_100 + MAX_MS) == ""
     with pytest.raises(RunStop, match="has drifted by 5001 ms"):
         skew.take(96_100 + MAX_MS + 1)

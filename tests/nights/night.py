@@ -76,8 +76,8 @@ class Night:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return exit code and output."""
-        said, _ = self.process.communicate(timeout=DEADLINE_S)
-        return self.process.returncode, said
+        text, _ = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, text
 
     def run_dirs(self) -> list[Path]:
         """Return the folders of all runs here, oldest first."""

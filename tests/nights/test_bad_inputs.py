@@ -28,10 +28,10 @@ def demo(var: Path, *sets: str) -> tuple[int, str]:
 
 def assert_refused(result: tuple[int, str], codes: set[int], word: str, var: Path) -> None:
     """Check a refusal: code, named thing, no traceback, no run folder."""
-    code, said = result
-    assert code in codes, said
-    assert word in said
-    assert "Traceback" not in said
+    code, text = result
+    assert code in codes, text
+    assert word in text
+    assert "Traceback" not in text
     assert not list(var.glob("runs/*"))
 
 
@@ -101,10 +101,10 @@ def test_var_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
     """A file in the place of `var` is refused by name."""
     (tmp_path / "var").write_text("not a folder")
 
-    code, said = demo(tmp_path / "var")
-    assert code == 2, said
-    assert "var" in said
-    assert "Traceback" not in said
+    code, text = demo(tmp_path / "var")
+    assert code == 2, text
+    assert "var" in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.row("N-89", "F70")
@@ -122,13 +122,13 @@ def test_second_start_on_the_same_var_is_refused_and_the_first_goes_on(tmp_path:
     night = Night(tmp_path / "var")
     night.await_trading()
 
-    code, said = demo(tmp_path / "var")
-    assert code == 2, said
-    assert "another run" in said
+    code, text = demo(tmp_path / "var")
+    assert code == 2, text
+    assert "another run" in text
     before = night.lines("market_ticks")
     night.interrupt()
-    code, said = night.end()
-    assert code == 0, said
+    code, text = night.end()
+    assert code == 0, text
     assert not (tmp_path / "var" / "STOP.flag").exists()
     assert night.run_dirs()[0].joinpath("queues").exists()
     assert before > 0
@@ -142,10 +142,10 @@ def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
     # Two signals at one moment merge, so the second follows the announced end.
     wait_until(lambda: night.lines("control") == 2, "the end is announced")
     night.interrupt()
-    code, said = night.end()
+    code, text = night.end()
 
-    assert code == 10, said
-    assert "OPERATOR_KILL" in said
+    assert code == 10, text
+    assert "OPERATOR_KILL" in text
     assert (tmp_path / "var" / "STOP.flag").exists()
 
 
@@ -159,8 +159,8 @@ def test_kill_switch_stops_at_once_and_clear_stop_lets_the_next_night_start(
     night.await_trading()
 
     assert verb(var, "kill", "--reason", "I saw smoke").code == 0
-    code, said = night.end()
-    assert code == 10, said
+    code, text = night.end()
+    assert code == 10, text
     stops = [json.loads(line[72:]) for line in (var / "stop_journal.jsonl").open("rb")]
     assert [stop["payload"]["reason_code"] for stop in stops] == ["OPERATOR_KILL"]
     assert "I saw smoke" in stops[0]["payload"]["detail"]

@@ -39,10 +39,10 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory, secrets: Path) -> ShortRun
     var = tmp_path_factory.mktemp("odd") / "var"
     var.mkdir(mode=0o700)
     argv = night_argv(var, {"duration_ms": "60000", "secrets.path": str(secrets)})
-    said = run_command(argv, MINIBOT_SECRETS_FILE=str(secrets), **ODD)
+    done = run_command(argv, MINIBOT_SECRETS_FILE=str(secrets), **ODD)
     folders = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))
-    assert folders, said.err
-    return ShortRun(var, folders[-1], said)
+    assert folders, done.err
+    return ShortRun(var, folders[-1], done)
 
 
 @pytest.mark.row("F82")
@@ -73,9 +73,9 @@ def test_night_without_asserts_checks_as_much(odd_run: ShortRun, tmp_path: Path)
     for folder, code in ((odd_run.run_dir, 0), (copied, 1)):
         for name in ("verify", "replay"):
             argv = ["minibot", name, str(folder), "--var", str(odd_run.var)]
-            said = run_command(argv, **ODD)
-            assert said.code == code, said.out + said.err
-            assert (code == 0) != ("fills/inbox.jsonl" in said.out)
+            done = run_command(argv, **ODD)
+            assert done.code == code, done.out + done.err
+            assert (code == 0) != ("fills/inbox.jsonl" in done.out)
 
 
 @pytest.mark.row("F148", "N-12")
@@ -88,8 +88,8 @@ def test_secret_stands_nowhere_in_what_a_night_wrote(odd_run: ShortRun, secrets:
     status = verb(odd_run.var, "status", "--json")
 
     assert report.code == 0
-    for said in (odd_run.said, report, status):
-        assert CANARY not in said.out + said.err
+    for done in (odd_run.said, report, status):
+        assert CANARY not in done.out + done.err
     looked_at = list(files_of(odd_run.var))
     assert len(looked_at) > 50
     hits = [path for path in looked_at if CANARY.encode() in path.read_bytes()]

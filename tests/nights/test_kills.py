@@ -51,9 +51,9 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
         await_restart(night, name, victim.pid)
         await_ticks(night, before)
     night.interrupt()
-    code, said = night.end()
+    code, text = night.end()
 
-    assert code == 0, said
+    assert code == 0, text
     run_dir = night.run_dirs()[-1]
     assert list(verify_tree(run_dir)) == []
     recorded = Recorded.open(run_dir)
@@ -93,9 +93,9 @@ def test_roles_killed_with_a_stop_resting_keep_it_and_replay_identical(tmp_path:
         await_restart(night, name, victim.pid)
         await_ticks(night, before)
     night.interrupt()
-    code, said = night.end()
+    code, text = night.end()
 
-    assert code == 0, said
+    assert code == 0, text
     run_dir = night.run_dirs()[-1]
     assert list(verify_tree(run_dir)) == []
     recorded = Recorded.open(run_dir)
@@ -127,10 +127,10 @@ def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_p
     (tmp_path / "var" / "STOP.flag").unlink(missing_ok=True)
 
     again = Night(tmp_path / "var", ["duration_ms=40000"])
-    code, said = again.end()
+    code, text = again.end()
 
-    assert code == 0, said
-    assert "interrupted" in said
+    assert code == 0, text
+    assert "interrupted" in text
     former = night.run_dirs()[0]
     assert json.loads((former / "seal.json").read_bytes())["extra"]["state"] == "interrupted"
     assert list(verify_tree(former)) == []
@@ -154,9 +154,9 @@ def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) 
     digest = hashlib.sha256(data).hexdigest()
 
     again = Night(tmp_path / "var", ["duration_ms=40000"])
-    code, said = again.end()
+    code, text = again.end()
 
-    assert code == 0, said
+    assert code == 0, text
     former = night.run_dirs()[0]
     findings = list(verify_tree(former))
     assert any("signals" in finding.file for finding in findings)
@@ -173,8 +173,8 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
     night = Night(tmp_path / "var")
     wait_until(night.run_dirs, "the run")
     (night.var / "STOP.flag").touch()
-    code, said = night.end()
-    assert code == 10, said
+    code, text = night.end()
+    assert code == 10, text
 
     replayed = verb(night.var, "replay", "--json")
     report = verb(night.var, "report", "--full")
@@ -187,8 +187,8 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
     assert "1970" not in report.out
     (run,) = night.run_dirs()
     is_silent = not (run / "queues" / "market_ticks" / "inbox.jsonl").stat().st_size
-    (told,) = (line for line in report.out.splitlines() if "market time" in line)
-    assert ("market time   none" in told) == is_silent, report.out
+    (output,) = (line for line in report.out.splitlines() if "market time" in line)
+    assert ("market time   none" in output) == is_silent, report.out
 
 
 def test_night_on_a_frozen_terminal_is_killed_and_sealed(tmp_path: Path) -> None:

@@ -164,9 +164,9 @@ def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
     victim.kill()
     wait_until(lambda: run.lines("market_ticks") > before + 500, "ticks go on")
     run.interrupt()
-    code, said = run.end()
+    code, text = run.end()
 
-    assert code == 0, said
+    assert code == 0, text
     run_dir = run.run_dirs()[-1]
     assert list(verify_tree(run_dir)) == []
     assert replay_run(run_dir).is_identical

@@ -82,8 +82,8 @@ class MadeUpNight:
         """Wait for a fact, or fail with the launcher's output."""
         wait_until(lambda: self.process.poll() is not None or is_so(), what)
         if self.process.poll() is not None:
-            said, _ = self.process.communicate(timeout=DEADLINE_S)
-            raise AssertionError(f"ended before {what}: {said}")
+            text, _ = self.process.communicate(timeout=DEADLINE_S)
+            raise AssertionError(f"ended before {what}: {text}")
 
     def await_ticks(self, more: int) -> None:
         """Wait until the queue of ticks has grown by the given number of lines."""
@@ -99,8 +99,8 @@ class MadeUpNight:
     def end(self) -> tuple[int, str]:
         """Send Ctrl-C; return exit code and output."""
         self.process.send_signal(signal.SIGINT)
-        said, _ = self.process.communicate(timeout=DEADLINE_S)
-        return self.process.returncode, said
+        text, _ = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, text
 
 
 def play(night: MadeUpNight, server: MadeUpServer) -> None:
@@ -142,8 +142,8 @@ def test_night_on_a_made_up_venue_ends_in_order_and_proves_itself(tmp_path: Path
     listed = json.loads((product / "staging" / "deployed.json").read_bytes())["files"]
     assert "minibot/exchanges/madeup/venue.py" in listed
     for verb in ("verify", "replay", "parity"):
-        said = in_product(product, "-m", "minibot", verb, str(run))
-        assert said.code == 0, said.out + said.err
+        done = in_product(product, "-m", "minibot", verb, str(run))
+        assert done.code == 0, done.out + done.err
     words = ["--source", f"run:{run}", "--var", str(tmp_path / "backtest")]
-    said = in_product(product, "-m", "minibot", "backtest", "--config", PROFILE, *words)
-    assert said.code == 0, said.out + said.err
+    done = in_product(product, "-m", "minibot", "backtest", "--config", PROFILE, *words)
+    assert done.code == 0, done.out + done.err

@@ -18,7 +18,7 @@ from minibot.simulator.sources.sources import open_source
 from minibot.watchdog.fallback import fallback_of, source_of
 from minibot.watchdog.preflight import CheckResult
 from tests.nights.night import refused
-from tests.runs import Said, ShortRun, raw_events, run_command, shared_by_workers, verb
+from tests.runs import Completed, ShortRun, raw_events, run_command, shared_by_workers, verb
 
 pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
@@ -37,15 +37,15 @@ def sets_of(*texts: str) -> list[str]:
 def paper_run(var: Path) -> None:
     """Run the paper profile on a machine that reaches no exchange."""
     argv = ["minibot.nore_run_v1", "--config", PAPER, "--var", str(var), "--no-proof"]
-    said = run_command([*argv, *sets_of(*NOWHERE, *SHORT)])
-    (var / "said.json").write_text(json.dumps([said.code, said.out, said.err]), encoding="utf-8")
+    done = run_command([*argv, *sets_of(*NOWHERE, *SHORT)])
+    (var / "said.json").write_text(json.dumps([done.code, done.out, done.err]), encoding="utf-8")
 
 
 def made(var: Path) -> ShortRun:
     """Return the only run of a `var`, with its output."""
     (manifest,) = (var / "runs").glob("*/manifest.json")
-    said = json.loads((var / "said.json").read_text(encoding="utf-8"))
-    return ShortRun(var, manifest.parent, Said(*said))
+    answer = json.loads((var / "said.json").read_text(encoding="utf-8"))
+    return ShortRun(var, manifest.parent, Completed(*answer))
 
 
 def trades(run: ShortRun) -> list[tuple[Any, ...]]:
@@ -141,11 +141,11 @@ def test_nore_has_no_stand_in(profile: str, tmp_path: Path) -> None:
         *NOWHERE, "code.require_manifest=false", "ai.enabled=false", "ai.required=false"
     )
     plain += sets_of("queues.events_per_s_min=256")
-    code, said = refused(*plain)
+    code, text = refused(*plain)
     smuggled, words = refused(*plain, "--set", 'paper={"fallback":"generator:1","rate_per_s":20}')
 
     assert code == 2
-    assert "cannot be reached" in said
+    assert "cannot be reached" in text
     assert smuggled == 4
     assert "nothing stands in for the exchange" in words
     assert list((tmp_path / "var" / "runs").glob("*/manifest.json")) == []

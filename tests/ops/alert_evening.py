@@ -85,8 +85,8 @@ class Evening:
     def stop(self, night: Night) -> None:
         """Stop a night by hand, and wait for its end."""
         self.var.flag.write_text("by hand")
-        code, said = night.end()
-        assert code == 10, said
+        code, text = night.end()
+        assert code == 10, text
 
     def free(self) -> None:
         """Take away the flags of a STOP, as an operator does before the next night."""

@@ -63,15 +63,15 @@ class WebHost:
                 if host.status == 0:
                     host.closed.wait()
                     return
-                said = json.dumps(host.answer(got)).encode()
+                data = json.dumps(host.answer(got)).encode()
                 got.status = host.status  # What `answer` made of it.
                 self.send_response(got.status)
                 if host.location:
                     self.send_header("Location", host.location)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(said)
+                self.wfile.write(data)
 
             do_GET = do_POST
 

@@ -25,9 +25,9 @@ def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: 
     with RunLock(var):
         note_current(var, "20251120_000000")
 
-        said = act(var, "20251120_000000", KILL)
+        text = act(var, "20251120_000000", KILL)
 
-    assert said.startswith("kill is asked of 20251120_000000; the reason could not be written (")
+    assert text.startswith("kill is asked of 20251120_000000; the reason could not be written (")
     assert read_hashed(var.flag)["role"] == OPERATOR
 
 

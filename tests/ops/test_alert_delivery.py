@@ -238,9 +238,9 @@ def test_telegram_gets_no_sign_of_the_text_as_markup(
     plugin = pytest.importorskip("apprise.plugins.telegram", reason="apprise is not installed")
     with WebHost() as host:
         monkeypatch.setattr(plugin.NotifyTelegram, "notify_url", host.url("http", "/bot"))
-        said = send(f"{BOT}{form}", "title", PLAIN, CRITICAL)
+        fields = send(f"{BOT}{form}", "title", PLAIN, CRITICAL)
 
-        assert said["ok"], said
+        assert fields["ok"], fields
         sent = host.got[-1].json["text"].replace("\r\n", "\n").partition("\n")[2]
     assert not re.search(r"(?<!\\)[_*`\[]" if form else r"<|&(?!amp;|lt;|gt;)", sent)
     assert (re.sub(r"\\([_*`\[])", r"\1", sent) if form else html.unescape(sent)) == PLAIN
@@ -259,10 +259,10 @@ def test_program_gets_the_alert_as_json_and_its_exit_code_counts(tmp_path: Path)
     missing = CommandTarget("beep", [str(tmp_path / "none")]).send(message())
 
     assert sent == Outcome(True)
-    told = json.loads(out.read_text())
-    assert told["schema"] == "minibot.alert"
-    assert told["alerts"][0]["id"] == f"{RUN}/test/1"
-    assert not told["is_repeat"]
+    answer = json.loads(out.read_text())
+    assert answer["schema"] == "minibot.alert"
+    assert answer["alerts"][0]["id"] == f"{RUN}/test/1"
+    assert not answer["is_repeat"]
     assert failed == Outcome(False, "exit code 3")
     assert not missing.is_sent
     assert not missing.in_doubt
@@ -365,8 +365,8 @@ def test_flood_becomes_a_digest_and_a_stop_passes_it(tmp_path: Path) -> None:
     wait_until(lambda: len(wire.got) >= 2, "the STOP comes")
     delivery.close(5.0)
 
-    told = [each.id for got in wire.got for each in got.alerts]
-    assert len(told) == len(set(told)) == 51
+    lines = [each.id for got in wire.got for each in got.alerts]
+    assert len(lines) == len(set(lines)) == 51
     assert len(wire.got) <= 4
     assert any(len(got.alerts) > 3 for got in wire.got)
     stop = next(got for got in wire.got if got.alerts[0].is_urgent)
@@ -452,9 +452,9 @@ def test_alert_for_a_target_that_is_no_more_is_left_out_and_told(
     again = Outbox(tmp_path / "ops", OUTBOX, RUN)
     assert again.count == 0
     again.close()
-    said = capsys.readouterr().err
-    assert "WARN alerts: 1 alert left out" in said
-    assert "old" in said
+    text = capsys.readouterr().err
+    assert "WARN alerts: 1 alert left out" in text
+    assert "old" in text
 
 
 def test_alert_waits_for_a_target_whose_address_is_missing_for_one_start(
@@ -471,11 +471,11 @@ def test_alert_waits_for_a_target_whose_address_is_missing_for_one_start(
     without = Delivery(Outbox(tmp_path / "ops", OUTBOX, RUN), [mail], 20, names=["phone", "mail"])
     without.put(alert(2))
     without.close(5.0)
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
     phone.is_down = False
     delivery_of(tmp_path, [phone, mail]).close(5.0)
 
-    assert said == ""
+    assert text == ""
     assert [got.title for got in phone.got] == ["title 1", "title 2"]
     assert [got.title for got in mail.got] == ["title 1", "title 2"]
 
@@ -693,5 +693,5 @@ def test_urgent_alert_has_room_however_many_wait_for_the_outbox(
     finally:
         service.close()
 
-    told = [got.alerts[0].title for got in wire.got if got.alerts[0].kind == "test"]
-    assert sorted(told) == [f"title {number}" for number in (0, 1, 7, 8, 9)]
+    lines = [got.alerts[0].title for got in wire.got if got.alerts[0].kind == "test"]
+    assert sorted(lines) == [f"title {number}" for number in (0, 1, 7, 8, 9)]

@@ -241,10 +241,10 @@ def test_outbox_of_another_form_is_set_aside_too(tmp_path: Path, line: Any) -> N
 
 def test_levels_pass_as_asked_and_ends_always() -> None:
     """The level of a profile holds back what is less, never a STOP or an end."""
-    told = Alert.of(RUN, "x", "1", INFO, "", "")
+    alert = Alert.of(RUN, "x", "1", INFO, "", "")
     end = Alert.of(RUN, "END", "END", INFO, "", "", is_always=True)
 
-    assert told.passes(INFO)
-    assert not told.passes(WARNING)
+    assert alert.passes(INFO)
+    assert not alert.passes(WARNING)
     assert Alert.of(RUN, "x", "1", CRITICAL, "", "").passes(WARNING)
     assert end.passes(CRITICAL)

@@ -64,9 +64,9 @@ def status(**risk: Any) -> dict[str, Any]:
 
 def later(ms: int) -> dict[str, Any]:
     """Return a status of a later market time; the strategy has kept up."""
-    told = {**status(), "now_ms": NOW + ms}
-    told["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]["now"] = NOW + ms
-    return told
+    fields = {**status(), "now_ms": NOW + ms}
+    fields["roles"][STRATEGY_ROLE]["heartbeat"]["facts"]["now"] = NOW + ms
+    return fields
 
 
 def market_health(data_age_ms: int, state: str = "READY") -> Health:
@@ -105,12 +105,12 @@ def kinds(rules: StatusRules, told: dict[str, Any]) -> list[tuple[str, str]]:
 )
 def test_incident_that_matters_is_told_with_its_words(kind: str, level: str) -> None:
     """An incident of a kind in the table becomes an alert of its event."""
-    told = incident_alert(incident(kind))
+    alert = incident_alert(incident(kind))
 
-    assert told is not None
-    assert told.level == level
-    assert told.id == f"{RUN}/{kind}/event-1"
-    assert "what happened" in told.text
+    assert alert is not None
+    assert alert.level == level
+    assert alert.id == f"{RUN}/{kind}/event-1"
+    assert "what happened" in alert.text
 
 
 @pytest.mark.parametrize("kind", [CONNECTED, CONNECTION_LOST, "universe_changed", "renewal"])
@@ -148,9 +148,9 @@ def test_change_of_tier_is_told_with_the_drawdown_of_the_account(rules: StatusRu
 
     assert "359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in alert.text
     assert "drawdown 0" not in alert.text
-    told = {"profile": "nore-demo", "origin_ms": NOW, "quote_asset": "USDT"}
-    said = status_answer({**status(**account), **told})
-    assert "HALTED, 359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in said
+    fields = {"profile": "nore-demo", "origin_ms": NOW, "quote_asset": "USDT"}
+    text = status_answer({**status(**account), **fields})
+    assert "HALTED, 359.5 bps below the account's high-water mark of 10,000.00, -109.5 bps" in text
 
 
 def test_halt_and_positions_are_told_in_figures_as_on_every_screen(rules: StatusRules) -> None:
@@ -232,10 +232,10 @@ def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(
 def test_lock_of_a_protection_is_told_once_and_a_longer_one_again(rules: StatusRules) -> None:
     """A lock for hours is a warning; the pause after a sale is a note."""
     lock = {"reason_code": STOPLOSS_GUARD, "scope": "*", "until_ts": NOW + 60_000}
-    (told,) = rules.look(status(locks=[lock]))
+    (alert,) = rules.look(status(locks=[lock]))
 
-    assert (told.kind, told.level) == ("protection", WARNING)
-    assert "all symbols" in told.text
+    assert (alert.kind, alert.level) == ("protection", WARNING)
+    assert "all symbols" in alert.text
     assert kinds(rules, status(locks=[lock])) == []
     longer = {**lock, "until_ts": NOW + 120_000}
     assert kinds(rules, status(locks=[longer])) == [("protection", WARNING)]
@@ -298,9 +298,9 @@ def test_data_grow_old_with_the_clock_while_the_market_role_is_silent(
     rules.on_health(market_health(100), NOW)
 
     assert kinds(rules, later(29_999)) == []
-    (told,) = rules.look(later(30_000))
-    assert (told.kind, told.level) == ("data_age", CRITICAL)
-    assert "30 s old" in told.text
+    (alert,) = rules.look(later(30_000))
+    assert (alert.kind, alert.level) == ("data_age", CRITICAL)
+    assert "30 s old" in alert.text
     assert kinds(rules, later(90_000)) == []
 
     rules.on_health(market_health(100), NOW + 90_000)
@@ -388,13 +388,13 @@ def test_one_connection_that_comes_back_hides_no_other_that_is_away(
 ) -> None:
     """One of two is away for half a minute while the other is lost and back within seconds."""
     assert kinds(rules, status()) == []
-    told = []
+    answers = []
     for second in range(31):
         rules.on_health(connections_health(2, 0 if second % 10 == 5 else 1), NOW)
-        told += kinds(rules, status())
+        answers += kinds(rules, status())
         clock[0] += 1
 
-    assert told == [("connection", CRITICAL)]
+    assert answers == [("connection", CRITICAL)]
 
 
 def test_failed_measurements_are_told_from_half_the_rate_that_stops_the_run(

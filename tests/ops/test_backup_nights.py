@@ -132,9 +132,9 @@ def test_ops_killed_while_it_backs_up_goes_on_and_the_night_never_notices(tmp_pa
     own = BackupFolder(tmp_path / "own")
     wait_until(lambda: own.taken() and (night.var / "ops" / "backup.json").exists(), "a backup")
     night.interrupt()
-    code, said = night.end()
+    code, text = night.end()
 
-    assert code == 0, said
+    assert code == 0, text
     run_dir = night.run_dirs()[-1]
     assert list(verify_tree(run_dir)) == []
     assert replay_run(run_dir).is_identical

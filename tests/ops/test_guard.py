@@ -184,8 +184,8 @@ def live(short_run: ShortRun) -> dict[str, Any]:
 
 def test_guard_hears_a_run_by_its_page(live: dict[str, Any]) -> None:
     """Each figure that is watched comes from the page's own document."""
-    said = [live, put_at(live, ("ended",), {"kind": "STOP", "reason_code": "ROLE_HUNG"})]
-    with WebHost(answer=lambda got: said[len(host.got) - 1]) as host:
+    rows = [live, put_at(live, ("ended",), {"kind": "STOP", "reason_code": "ROLE_HUNG"})]
+    with WebHost(answer=lambda got: rows[len(host.got) - 1]) as host:
         source = UrlSource(host.url("http", ""), "sesame")
         heard, over = source.look(), source.look()
 
@@ -290,11 +290,11 @@ def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
     outbox.close()
     link.symlink_to(link)
     good.symlink_to(real)
-    said: list[str] = []
+    lines: list[str] = []
 
     def has_told() -> bool:
-        said.append(capsys.readouterr().err)
-        return "Too many levels" in "".join(said)
+        lines.append(capsys.readouterr().err)
+        return "Too many levels" in "".join(lines)
 
     with WebHost() as host:
         left = left_behind(Var(link / "var"), host)
@@ -305,7 +305,7 @@ def test_error_of_the_disk_is_told_once_and_delivery_goes_on_after_it(
             wait_until(host.titles, "it is delivered")
 
         assert [title for title in host.titles() if "left behind" in title] == host.titles()
-    assert "".join([*said, capsys.readouterr().err]).count("Too many levels") == 1
+    assert "".join([*lines, capsys.readouterr().err]).count("Too many levels") == 1
 
 
 class Host:

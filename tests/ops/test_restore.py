@@ -76,10 +76,10 @@ def test_note_whose_name_no_list_may_hold_is_left_out_and_told(tmp_path: Path) -
     folder = BackupFolder(tmp_path / "backups")
 
     taken = folder.take(var, RUN)
-    told = verb(var.root, "backup", RUN, "--to", str(tmp_path / "backups"), "--json")
+    done = verb(var.root, "backup", RUN, "--to", str(tmp_path / "backups"), "--json")
 
-    assert told.code == 0, told.err
-    assert told.document["left_out"] == list(taken.left_out)
+    assert done.code == 0, done.err
+    assert done.document["left_out"] == list(taken.left_out)
     assert len(set(taken.left_out)) == len(NAMES_OF_NO_LIST)
     for left_out in taken.left_out:
         assert left_out.isprintable()
@@ -184,11 +184,11 @@ def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_pa
     file = tmp_path / "notes.txt"
     file.write_text("mine")
 
-    said = verb(short_run.var, "backup", "latest", "--to", str(file))
+    done = verb(short_run.var, "backup", "latest", "--to", str(file))
     below = verb(short_run.var, "backup", "latest", "--to", str(file / "backups"))
 
-    assert (said.code, below.code) == (2, 2)
-    assert "notes.txt is not a folder" in " ".join(said.err.split())
+    assert (done.code, below.code) == (2, 2)
+    assert "notes.txt is not a folder" in " ".join(done.err.split())
     assert "notes.txt is not a folder" in " ".join(below.err.split())
     assert file.read_text() == "mine"
 
@@ -203,10 +203,10 @@ def test_latest_run_is_backed_up_whatever_way_var_is_named(
     folder = tmp_path / "backups"
 
     for var in (link, short_run.var / ".." / short_run.var.name):
-        said = verb(var, "backup", "latest", "--to", str(folder), "--json")
+        done = verb(var, "backup", "latest", "--to", str(folder), "--json")
 
-        assert said.code == 0, said.err
-        assert said.document["run_id"] == short_run.run_id
+        assert done.code == 0, done.err
+        assert done.document["run_id"] == short_run.run_id
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file of Windows has this name")

@@ -59,11 +59,11 @@ def test_page_whose_token_cannot_be_read_is_a_warning_and_no_end_of_ops(
     var.page_token.mkdir()
 
     found = page_of(Page(port=0, required=True), Manifest.load(short_run.run_dir), var)
-    said = capfd.readouterr().err
+    text = capfd.readouterr().err
 
     assert found == []
-    assert "WARN no page" in said
-    assert str(var.page_token) in said
+    assert "WARN no page" in text
+    assert str(var.page_token) in text
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_page_whose_token_is_none_is_given_up_and_says_what_to_do(
     found = page_of(Page(port=0, required=True), Manifest.load(short_run.run_dir), var)
     for each in found:
         each.close()
-    said = capfd.readouterr().err
+    text = capfd.readouterr().err
 
     assert found == []
-    assert "WARN no page" in said
-    assert str(var.page_token) in said
-    assert "Remove" in said
-    assert TOKEN[2:].decode() not in said
+    assert "WARN no page" in text
+    assert str(var.page_token) in text
+    assert "Remove" in text
+    assert TOKEN[2:].decode() not in text
     assert var.page_token.read_bytes() == content
 
 

@@ -69,10 +69,10 @@ def script(evening: Evening) -> list[str]:
 
 def assert_stop_says_it_all(evening: Evening) -> None:
     """Find all that an operator in bed has to know in the one message of a STOP."""
-    told = evening.message(STOP_KIND)
-    assert told["title"].endswith(f"STOPPED: {OPERATOR_KILL}")
+    fields = evening.message(STOP_KIND)
+    assert fields["title"].endswith(f"STOPPED: {OPERATOR_KILL}")
     for words in ("Meaning:", "Remedy:", "Still running:", "Open positions:", "Resting orders:"):
-        assert words in told["body"]
+        assert words in fields["body"]
 
 
 def incidents_of(run_dir: Path) -> Counter[str]:
@@ -143,8 +143,8 @@ def play_quiet(evening: Evening) -> list[str]:
     night = evening.start()
     wait_until(lambda: night.role(MODULE), "ops runs")
     night.interrupt()
-    code, said = night.end()
-    assert code == 0, said
+    code, text = night.end()
+    assert code == 0, text
     evening.await_kinds(END_KIND)
     evening.await_hook()
     body = evening.message(END_KIND)["body"]
@@ -225,15 +225,15 @@ def play_launcher_killed(evening: Evening, guard: Popen[str]) -> list[str]:
     known = {QUIET, MOVES, PAUSED}
     wait_until(lambda: set(evening.kinds(evening.run_id)) - known, "`ops` tells its death")
     evening.await_hook()
-    (told,) = set(evening.kinds(evening.run_id)) - known
+    (text,) = set(evening.kinds(evening.run_id)) - known
     alerts = [each for message in evening.log() for each in message["alerts"]]
     alarms = [each["made_ms"] for each in alerts if each["kind"] == QUIET]
-    (death,) = evening.message(told)["alerts"]
+    (death,) = evening.message(text)["alerts"]
     assert death["made_ms"] < alarms[-1]  # By `ops`: the guard tells it only behind its alarm.
-    if told == STOP_KIND:  # A role may journal its STOP before `ops` has gone.
-        assert evening.message(told)["title"].endswith(WATCHDOG_LOST)
+    if text == STOP_KIND:  # A role may journal its STOP before `ops` has gone.
+        assert evening.message(text)["title"].endswith(WATCHDOG_LOST)
     evening.free()
-    return [QUIET, PAUSED, MOVES, told if told == STOP_KIND else LOST, QUIET]
+    return [QUIET, PAUSED, MOVES, text if text == STOP_KIND else LOST, QUIET]
 
 
 def await_both(evening: Evening, path: Path, *kinds: str) -> None:

@@ -129,10 +129,10 @@ def test_chat_asks_pauses_and_stops_a_night(tmp_path: Path) -> None:
 
         assert "halt is asked" in server.ask(_code(server.ask("/pause")))
         assert "end is asked" in server.ask(_code(server.ask("/stop")))
-        code, said = night.end()
+        code, text = night.end()
         chat.close()
 
-    assert code == 0, said
+    assert code == 0, text
     assert {chat_id for chat_id, _ in server.said} == {CHAT}
 
 
@@ -173,9 +173,9 @@ def test_why_names_the_condition_that_fails_in_words(short_run: ShortRun) -> Non
     failed = {"name": "rsi", "value": "41.9", "threshold": "<= 30"}
     decisions["BTCUSDT"] |= {"reason": "HOLD: no setup", "against": failed}
 
-    said = answers.why_answer(status).splitlines()
+    lines = answers.why_answer(status).splitlines()
 
-    assert "BTCUSDT: HOLD: no setup (rsi 41.9, needs <= 30)" in said
+    assert "BTCUSDT: HOLD: no setup (rsi 41.9, needs <= 30)" in lines
 
 
 @pytest.mark.parametrize("command", ["status", "why"])
@@ -248,9 +248,9 @@ def test_bot_that_another_program_polls_warns_and_goes_on(
         assert server.ask("/status") == "No status yet."
         chat.close()
 
-    said = capsys.readouterr().err
-    assert "another program" in said
-    assert "sesame" not in said
+    text = capsys.readouterr().err
+    assert "another program" in text
+    assert "sesame" not in text
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from minibot.runtime.paths import Var
 from tests.ops.alert_hosts import WebHost
 from tests.ops.web.served import Served, served
 from tests.report.nights import HOSTS
-from tests.runs import PROJECT, Said, ShortRun, verb
+from tests.runs import PROJECT, Completed, ShortRun, verb
 
 PROFILE = "config/nore-demo.v1.json"
 PAGE: dict[str, Any] = {"port": 0, "required": True}
@@ -51,7 +51,7 @@ def levels(var: Path, section: dict[str, Any]) -> dict[str, str]:
     return {each.name: each.level for each in trial_checks(config, Var(var))}
 
 
-def alert_test(var: Path, section: dict[str, Any], *words: str) -> Said:
+def alert_test(var: Path, section: dict[str, Any], *words: str) -> Completed:
     """Return the answer of `minibot alert test` for these alerts."""
     return verb(var, "alert", "test", *words_of(section), *words)
 
@@ -192,9 +192,9 @@ def test_profile_without_page_and_alerts_has_no_check_of_them(tmp_path: Path) ->
 def test_doctor_warns_with_the_command_that_mends_it(short_run: ShortRun) -> None:
     """The command is whole: profile, keys and `var` as they were given, so it can be pasted."""
     words = words_of(alerts_of(commands={"one": TAKES}))
-    said = verb(short_run.var, "doctor", *words, "--json")
+    done = verb(short_run.var, "doctor", *words, "--json")
 
-    checks = {check["name"]: check for check in said.document["checks"]}
+    checks = {check["name"]: check for check in done.document["checks"]}
     assert checks[ALERT_TEST]["level"] == "WARN"
     assert checks[ALERT_TEST]["remedy"].startswith(f"minibot alert test --config {PROFILE} --set ")
     assert str(short_run.var) in checks[ALERT_TEST]["remedy"]

@@ -72,8 +72,8 @@ def guarding(
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 0, said
+        pair = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, pair
     finally:
         if process.poll() is None:
             process.kill()
@@ -83,12 +83,12 @@ def guarding(
 def await_hearing(guard: subprocess.Popen[str]) -> None:
     """Wait until a guard has heard of a further run."""
     assert guard.stderr is not None
-    said = []
+    answers = []
     while line := guard.stderr.readline():
-        said.append(line)
+        answers.append(line)
         if "hears" in line:
             return
-    raise AssertionError(f"the guard ended: {said}")
+    raise AssertionError(f"the guard ended: {answers}")
 
 
 def stand_still(night: Night) -> list[psutil.Process]:

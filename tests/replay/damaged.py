@@ -49,9 +49,9 @@ def respell(run_dir: Path, queue: str, seq: int, old: bytes, new: bytes) -> None
     """Write the JSON of an event otherwise, all hashes and the seal in order."""
     forgery = Forgery.of(run_dir, queue)
     at, index = forgery.place(seq)
-    said = forgery.lines[at][index][JSON_AT:-1]
-    assert old in said
-    forgery.lines[at][index] = encode_line(said.replace(old, new))
+    data = forgery.lines[at][index][JSON_AT:-1]
+    assert old in data
+    forgery.lines[at][index] = encode_line(data.replace(old, new))
     forgery.write_chain()
     reseal(run_dir)
 

@@ -29,17 +29,17 @@ def test_explanation_names_quote_requote_and_end(end: str, words: str) -> None:
     desk.tick("100.09", "100.11", after_ms=1_000)
     desk.tick("100.05", "100.11", after_ms=1_900)
 
-    told = [
+    lines = [
         line
         for _, event in desk.log
         if event.type in ("risk_action", "order_intent", "order_cancel", "order_result")
         for line in (event_text(event), *notes_of(event))
     ]
 
-    said = "\n".join(told)
-    assert "LIMIT_MAKER at 99.99" in said
-    assert "WITHDRAW BTCUSDT quote_moved: best_bid 100.09" in said
-    assert "CANCELLED withdrawn" in said
-    assert "requoted: What is left of an entry was quoted again" in said
-    assert "LIMIT_MAKER at 100.09" in said
-    assert words in said
+    text = "\n".join(lines)
+    assert "LIMIT_MAKER at 99.99" in text
+    assert "WITHDRAW BTCUSDT quote_moved: best_bid 100.09" in text
+    assert "CANCELLED withdrawn" in text
+    assert "requoted: What is left of an entry was quoted again" in text
+    assert "LIMIT_MAKER at 100.09" in text
+    assert words in text

@@ -194,14 +194,14 @@ def differing(queue: str, replayed: Any, recorded: Any) -> dict[str, Any]:
 
 def test_replay_that_differs_by_a_false_verdict_says_why() -> None:
     """A replay that differs by a verdict says that the run's strategy wrote it."""
-    said = [row("close", "61661.39", "< 61652.60", passed=True)]
+    rows = [row("close", "61661.39", "< 61652.60", passed=True)]
 
-    told = differing("signals", [{**said[0], "passed": False}], said)
+    fields = differing("signals", [{**rows[0], "passed": False}], rows)
 
-    assert len(told["why"]) == 1
-    assert "'close 61661.39 against < 61652.60' is recorded as ok" in told["why"][0]
-    assert "which its own numbers contradict" in told["why"][0]
-    assert f"  why: {told['why'][0]}" in told["lines"]
+    assert len(fields["why"]) == 1
+    assert "'close 61661.39 against < 61652.60' is recorded as ok" in fields["why"][0]
+    assert "which its own numbers contradict" in fields["why"][0]
+    assert f"  why: {fields['why'][0]}" in fields["lines"]
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,12 @@ def test_changed_profile_names_the_first_decision_that_differs_and_its_effect(
 ) -> None:
     """A changed profile names the first other decision, its fields, prior state and figures."""
     before = {path: path.stat().st_mtime_ns for path in short_run.run_dir.rglob("*")}
-    said = verb(
+    done = verb(
         short_run.var, "replay", short_run.run_id, "--set", "strategy.score_min=100", "--json"
     )
-    document = said.document
+    document = done.document
 
-    assert said.code == 0
+    assert done.code == 0
     assert document["changed"]["strategy.score_min"] == {"one": 60, "other": 100}
     first = document["first_decision"]
     assert first["one"]["event"]["payload"]["side"] == "BUY"
@@ -82,12 +82,12 @@ def test_key_that_no_core_reads_is_told_to_have_no_effect(short_run: ShortRun) -
     """A trader who asks about another cash is told that the answer is of the recorded one."""
     sets = ("portfolio.cash=500", 'binance.symbols=["ETHUSDT"]', "risk.order_notional=200")
     words = [word for each in sets for word in ("--set", each)]
-    said = verb(short_run.var, "replay", short_run.run_id, *words)
+    done = verb(short_run.var, "replay", short_run.run_id, *words)
     document = verb(short_run.var, "replay", short_run.run_id, *words, "--json").document
     alone = verb(short_run.var, "replay", short_run.run_id, *words[-2:], "--json").document
 
     notice = "no effect can show of binance.symbols, portfolio.cash: a replay keeps the run's own"
-    assert said.out.startswith(f"note: {notice}")
+    assert done.out.startswith(f"note: {notice}")
     assert document["notices"][0].startswith(notice)
     assert alone["notices"] == []
 
@@ -102,18 +102,18 @@ def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: Shor
 
 def test_profile_that_is_none_is_refused_with_exit_4(short_run: ShortRun) -> None:
     """A malformed profile is refused with exit 4, the key and the allowed values."""
-    said = verb(short_run.var, "replay", short_run.run_id, "--set", "strategy.rsi_perod=5")
+    done = verb(short_run.var, "replay", short_run.run_id, "--set", "strategy.rsi_perod=5")
 
-    assert said.code == 4
-    assert "rsi_period" in said.err
+    assert done.code == 4
+    assert "rsi_period" in done.err
 
 
 def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
     """A run compared with itself is the same."""
-    said = verb(short_run.var, "diff", short_run.run_id, short_run.run_id)
+    done = verb(short_run.var, "diff", short_run.run_id, short_run.run_id)
 
-    assert said.code == 0
-    assert "decisions the same" in said.out
+    assert done.code == 0
+    assert "decisions the same" in done.out
 
 
 def test_time_that_both_saw_is_named_where_one_run_saw_more(
@@ -126,11 +126,11 @@ def test_time_that_both_saw_is_named_where_one_run_saw_more(
     monkeypatch.setattr(diff, "span_of", lambda recorded: next(spans))
 
     words = ("diff", short_run.run_id, short_run.run_id)
-    said, document = verb(short_run.var, *words).out, verb(short_run.var, *words, "--json").document
+    text, document = verb(short_run.var, *words).out, verb(short_run.var, *words, "--json").document
     alike = verb(short_run.var, *words, "--json").document
 
     assert document["span"] == {"from_ts": part[0], "to_ts": part[1]}
-    assert f"time     {datetime.fromtimestamp(part[0] / 1000, UTC):%Y-%m-%d %H:%M:%S} to " in said
+    assert f"time     {datetime.fromtimestamp(part[0] / 1000, UTC):%Y-%m-%d %H:%M:%S} to " in text
     assert alike["span"] is None
 
 
@@ -162,14 +162,14 @@ def test_runs_that_part_in_a_value_alone_have_two_digests(
 
     forged = edited(short_run, tmp_path, "signals", 3, scored)
 
-    said = verb(short_run.var, "diff", short_run.run_id, str(forged))
+    done = verb(short_run.var, "diff", short_run.run_id, str(forged))
     document = verb(short_run.var, "diff", short_run.run_id, str(forged), "--json").document
 
     digests = [document[side]["digest"] for side in ("one", "other")]
-    assert said.code == 0
+    assert done.code == 0
     assert digests[0] != digests[1]
-    assert all(digest in said.out for digest in digests)
-    assert "decisions the same, digests " in said.out
+    assert all(digest in done.out for digest in digests)
+    assert "decisions the same, digests " in done.out
 
 
 def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: Path) -> None:

@@ -80,11 +80,11 @@ def test_replay_of_an_edited_event_names_it_with_its_field_and_both_values(
     result = replay_role(Recorded.open(copied), role)
 
     assert result.difference is not None
-    told = describe(result.difference)
-    assert (told["queue"], told["seq"]) == (queue, seq)
-    assert list(told["fields"]) == [field]
-    assert told["fields"][field]["replay"] != told["fields"][field]["recorded"]
-    assert told["state_before"]
+    fields = describe(result.difference)
+    assert (fields["queue"], fields["seq"]) == (queue, seq)
+    assert list(fields["fields"]) == [field]
+    assert fields["fields"][field]["replay"] != fields["fields"][field]["recorded"]
+    assert fields["state_before"]
 
 
 @pytest.mark.row("S-50", "F125")
@@ -94,12 +94,12 @@ def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
     """The replay verb exits 1 and prints queue, number, role and field."""
     copied = edited(short_run, tmp_path, "fills", 1, price_up)
 
-    said = verb(tmp_path, "replay", str(copied), "--role", "execution_role")
+    done = verb(tmp_path, "replay", str(copied), "--role", "execution_role")
 
-    assert said.code == 1
-    assert "first difference: fills:1, input " in said.out
-    assert "payload.price: replay " in said.out
-    assert f"replay {short_run.run_id}: DIFFERENT" in said.out.splitlines()[-1]
+    assert done.code == 1
+    assert "first difference: fills:1, input " in done.out
+    assert "payload.price: replay " in done.out
+    assert f"replay {short_run.run_id}: DIFFERENT" in done.out.splitlines()[-1]
 
 
 @pytest.mark.row("S-50")
@@ -126,12 +126,12 @@ def test_replay_of_a_line_of_any_shape_names_it(
     seq = last_seq(short_run, queue)
     respell(copied, queue, seq, old, new)
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.code == 1, said.err
-    assert f"first difference: {queue}:{seq}, input " in said.out
-    assert said_of in said.out
-    assert said.out.splitlines()[-1].startswith(f"replay {short_run.run_id}: ")
+    assert done.code == 1, done.err
+    assert f"first difference: {queue}:{seq}, input " in done.out
+    assert said_of in done.out
+    assert done.out.splitlines()[-1].startswith(f"replay {short_run.run_id}: ")
 
 
 def test_replay_with_another_constant_differs_from_the_first_signal_that_it_moves(
@@ -182,11 +182,11 @@ def test_replay_without_an_output_before_the_last_differs_also_for_a_stopped_run
 
 def test_replay_verb_of_one_role_leaves_the_others_alone(short_run: ShortRun) -> None:
     """--role replays one of the three roles, and only its queues are in the answer."""
-    said = verb(short_run.var, "replay", "--role", "risk_role", "--json")
+    done = verb(short_run.var, "replay", "--role", "risk_role", "--json")
 
-    assert said.code == 0
-    assert [role["role"] for role in said.document["roles"]] == ["risk_role"]
-    assert said.document["identical"] is True
+    assert done.code == 0
+    assert [role["role"] for role in done.document["roles"]] == ["risk_role"]
+    assert done.document["identical"] is True
 
 
 def test_replay_tells_its_progress_up_to_the_published_lines(

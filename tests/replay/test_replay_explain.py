@@ -226,26 +226,26 @@ def test_explain_verb_takes_the_last_trade_by_itself(
     last = all_fills(short_run)[-1]["id"]
     trade = next(t for t in explainer.fill(last).trades)
 
-    said = verb(short_run.var, "explain")
+    done = verb(short_run.var, "explain")
 
-    assert said.code == 0
-    assert said.out == verb(short_run.var, "explain", "--trade", str(trade.n)).out
-    assert said.out.splitlines()[0].startswith(f"Trade {trade.n}: bought ")
-    assert [kind for kind in said.out.split() if kind in ("BUY", "SELL")][-1] == "SELL"
+    assert done.code == 0
+    assert done.out == verb(short_run.var, "explain", "--trade", str(trade.n)).out
+    assert done.out.splitlines()[0].startswith(f"Trade {trade.n}: bought ")
+    assert [kind for kind in done.out.split() if kind in ("BUY", "SELL")][-1] == "SELL"
 
 
 def test_explain_last_takes_the_last_fill(short_run: ShortRun) -> None:
     """The last fill is explained by --last; --json has the same places."""
     last = all_fills(short_run)[-1]
 
-    said = verb(short_run.var, "explain", "--last", "--full")
+    done = verb(short_run.var, "explain", "--last", "--full")
     document = verb(short_run.var, "explain", "--fill", last["id"][:12], "--json").document
 
-    assert said.code == 0
-    assert said.out.splitlines()[0].startswith("Trade ")
-    assert said.out.splitlines()[1] == f"fill {last['id']}"
+    assert done.code == 0
+    assert done.out.splitlines()[0].startswith("Trade ")
+    assert done.out.splitlines()[1] == f"fill {last['id']}"
     assert [step["place"] for step in document["steps"]] == [
-        f"{queue}:{seq}" for queue, seq in PLACE.findall(said.out)
+        f"{queue}:{seq}" for queue, seq in PLACE.findall(done.out)
     ]
 
 
@@ -256,40 +256,40 @@ def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
     question: tuple[str, ...], short_run: ShortRun
 ) -> None:
     """Explain refuses an unknown question with one line, a remedy and exit 2."""
-    said = verb(short_run.var, "explain", *question)
+    done = verb(short_run.var, "explain", *question)
 
-    assert said.code == 2
-    assert said.err.startswith("refused: ")
-    assert len(said.err.splitlines()) == 1
-    assert said.out == ""
+    assert done.code == 2
+    assert done.err.startswith("refused: ")
+    assert len(done.err.splitlines()) == 1
+    assert done.out == ""
 
 
 @pytest.mark.parametrize("flag", ["--fill", "--order", "--signal", "--trade", "--lot", "--at"])
 def test_question_about_nothing_is_refused(flag: str, short_run: ShortRun) -> None:
     """`--fill` with an empty id is refused, not answered by the last fill."""
-    said = verb(short_run.var, "explain", "latest", flag, "")
+    done = verb(short_run.var, "explain", "latest", flag, "")
 
-    assert said.code == 2
-    assert said.out == ""
-    assert said.err.startswith("refused: ''")
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("refused: ''")
 
 
 def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
     """A trade number beyond the last, or absurdly long, is refused."""
-    said = verb(short_run.var, "explain", "latest", "--trade", "9" * 5000)
+    done = verb(short_run.var, "explain", "latest", "--trade", "9" * 5000)
 
-    assert said.code == 2
-    assert "is not a trade of this run" in said.err
+    assert done.code == 2
+    assert "is not a trade of this run" in done.err
 
 
 def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     stopped_run: ShortRun,
 ) -> None:
     """Also in the sentence about what execution did last."""
-    said = verb(stopped_run.var, "explain", "latest", "--stop", "--full", "--zone", "Europe/Berlin")
+    done = verb(stopped_run.var, "explain", "latest", "--stop", "--full", "--zone", "Europe/Berlin")
 
-    clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}.*", said.out)
-    assert any("its last event" in line for line in said.out.splitlines())
+    clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}.*", done.out)
+    assert any("its last event" in line for line in done.out.splitlines())
     assert clocks
     assert all("Europe/Berlin" in clock for clock in clocks)
 
@@ -301,14 +301,14 @@ def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_pat
     for queue in ("stop_journal", "incidents"):
         unmerge(copied, queue)
 
-    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+    done = verb(tmp_path, "explain", str(copied), "--stop", "--json")
     whole = verb(tmp_path, "explain", str(stopped_run.run_dir), "--stop", "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["subject"] == whole.document["subject"] == "STOP RISK_LIMIT"
-    ids = [{step["event"]["id"] for step in each.document["steps"]} for each in (said, whole)]
+    assert done.code == 0, done.err
+    assert done.document["subject"] == whole.document["subject"] == "STOP RISK_LIMIT"
+    ids = [{step["event"]["id"] for step in each.document["steps"]} for each in (done, whole)]
     assert ids[0] == ids[1]
-    assert said.document["steps"][0]["place"].startswith("stop_journal/parts/")
+    assert done.document["steps"][0]["place"].startswith("stop_journal/parts/")
 
 
 def test_second_after_a_stop_says_that_no_order_passes(stopped_run: ShortRun) -> None:
@@ -317,8 +317,8 @@ def test_second_after_a_stop_says_that_no_order_passes(stopped_run: ShortRun) ->
 
     def notes(ts: int) -> list[str]:
         clock = f"{datetime.fromtimestamp(ts / 1000, UTC):%H:%M:%S}.{ts % 1000:03d}"
-        said = verb(stopped_run.var, "explain", "latest", "--at", clock, "--json")
-        return list(said.document["notes"])
+        done = verb(stopped_run.var, "explain", "latest", "--at", clock, "--json")
+        return list(done.document["notes"])
 
     assert notes(stop - 1) == []
     assert "STOPPED since " in notes(stop)[0]
@@ -343,18 +343,18 @@ def test_trade_begins_with_its_whole_story_in_one_sentence(short_run: ShortRun) 
         if step["event"]["type"] == "signal" and step["event"]["payload"]["side"] == "BUY"
     )
 
-    said = verb(short_run.var, "explain", "--trade", "1").out.splitlines()
+    lines = verb(short_run.var, "explain", "--trade", "1").out.splitlines()
 
     why = signal["reason"].removeprefix("BUY: ").partition("; ")[0]
-    assert re.match(r"Trade 1: bought [0-9.]+ BTCUSDT at [0-9,.]+ because ", said[0])
-    assert f" because {why}; " in said[0]
-    assert f" {short_duration(sold['ts'] - bought['ts'])} later at " in said[0]
-    assert said[0].endswith(f"; net {pnl:+,.2f} USDT")
-    told = [line.split()[2] for line in said[1:-1]]
-    assert told[:2] == ["signal", "risk_action"]
-    assert told[-1] == "fill"
-    assert not {"order_intent", "order_result", "market_tick"} & set(told)
-    assert said[-1] == "Every check, order and price behind it: add --full."
+    assert re.match(r"Trade 1: bought [0-9.]+ BTCUSDT at [0-9,.]+ because ", lines[0])
+    assert f" because {why}; " in lines[0]
+    assert f" {short_duration(sold['ts'] - bought['ts'])} later at " in lines[0]
+    assert lines[0].endswith(f"; net {pnl:+,.2f} USDT")
+    output = [line.split()[2] for line in lines[1:-1]]
+    assert output[:2] == ["signal", "risk_action"]
+    assert output[-1] == "fill"
+    assert not {"order_intent", "order_result", "market_tick"} & set(output)
+    assert lines[-1] == "Every check, order and price behind it: add --full."
 
 
 @pytest.mark.parametrize(
@@ -451,10 +451,10 @@ def test_lots_that_are_not_listed_are_counted(
     monkeypatch.setattr("minibot.replay.explain.trace.LOTS_SHOWN", 1)
     bought = [n for n, fill in enumerate(all_fills(short_run), 1) if is_purchase(fill)]
 
-    said = verb(short_run.var, "explain", "latest", "--lot", "0")
+    done = verb(short_run.var, "explain", "latest", "--lot", "0")
 
-    assert said.code == 2
-    assert f"Its lots: 1 and {len(bought) - 1} more." in said.err
+    assert done.code == 2
+    assert f"Its lots: 1 and {len(bought) - 1} more." in done.err
 
 
 def is_purchase(fill: dict[str, Any]) -> bool:

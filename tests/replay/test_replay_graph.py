@@ -253,9 +253,9 @@ def test_hourly_state_of_other_bytes_is_named(
     """A state written otherwise, its hash and the seal in order, is a changed one."""
     copied = copy_of(short_run, tmp_path)
     path = copied / "hourly_state.jsonl"
-    said = decode_line(path.read_bytes())[1]
-    assert old in said
-    put(path, [encode_line(said.replace(old, new))], copied)
+    data = decode_line(path.read_bytes())[1]
+    assert old in data
+    put(path, [encode_line(data.replace(old, new))], copied)
 
     assert changed(copied) == {"hourly_state:1": set()}
 
@@ -285,12 +285,12 @@ def test_graph_verb_says_of_damage_beside_the_events_that_it_is_there(
     copied = copy_of(short_run, tmp_path)
     flip(copied / "queues" / "signals" / "acks.jsonl", 2, b'"took_us":')
 
-    said = verb(tmp_path, "replay", str(copied), "--graph")
+    done = verb(tmp_path, "replay", str(copied), "--graph")
 
-    assert said.code == 1
-    assert "acks.jsonl is not what was sealed" in said.out
-    assert "no event was changed" in said.out
-    assert "nothing was changed" not in said.out
+    assert done.code == 1
+    assert "acks.jsonl is not what was sealed" in done.out
+    assert "no event was changed" in done.out
+    assert "nothing was changed" not in done.out
 
 
 @pytest.mark.row("D-25")

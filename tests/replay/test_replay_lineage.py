@@ -69,7 +69,7 @@ def test_lineage_of_a_forged_night_fails_although_every_hash_holds(
     )
     copied = edited(short_run, tmp_path, queue, first, forge)
 
-    said = verb(tmp_path, "verify", str(copied), "--lineage")
+    done = verb(tmp_path, "verify", str(copied), "--lineage")
 
-    assert said.code == 1
-    assert word in said.out
+    assert done.code == 1
+    assert word in done.out

@@ -16,7 +16,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.position import ZERO
 from tests.replay.damaged import copy_of, flip, forge
-from tests.runs import Said, ShortRun, raw_events, verb
+from tests.runs import Completed, ShortRun, raw_events, verb
 from tools.golden.fixture import golden_runs
 
 pytestmark = pytest.mark.campaign
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
     """Recorded run with restarts, always the same, so that its times are known."""
     golden = next(one for one in golden_runs() if one.name == "crash_run")
     var = tmp_path_factory.mktemp("golden")
-    return ShortRun(var, golden.unpack(var), Said(0, "", ""))
+    return ShortRun(var, golden.unpack(var), Completed(0, "", ""))
 
 
 def damaged(run: ShortRun, queue: str, target: Path) -> tuple[Path, int, int]:
@@ -84,11 +84,11 @@ def test_second_before_a_spoiled_line_is_answered_as_of_the_whole_run(
     copied, _, ts = spoil(run, queue, tmp_path)
     before = clock(ts - 1000)
 
-    said = verb(tmp_path, "explain", str(copied), "--at", before, "--json")
+    done = verb(tmp_path, "explain", str(copied), "--at", before, "--json")
     whole = verb(tmp_path, "explain", str(run.run_dir), "--at", before, "--json")
 
-    assert said.code == 0, said.err
-    assert told(said.document) == told(whole.document)
+    assert done.code == 0, done.err
+    assert told(done.document) == told(whole.document)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_second_of_a_spoiled_line_is_refused_with_its_line_and_what_can_be_done(
     copied, line, ts = spoil(run, queue, tmp_path)
 
     for asked in (clock(ts), clock(ts + 1000)):
-        said = verb(tmp_path, "explain", str(copied), "--at", asked)
+        done = verb(tmp_path, "explain", str(copied), "--at", asked)
 
-        assert said.code == 1
-        assert said.out == ""
-        assert f"{queue}/inbox.jsonl, line {line}{end}" in said.err
-        assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in said.err
+        assert done.code == 1
+        assert done.out == ""
+        assert f"{queue}/inbox.jsonl, line {line}{end}" in done.err
+        assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in done.err
 
 
 def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
@@ -121,9 +121,9 @@ def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
     ticks = raw_events(run.run_dir, "market_ticks")
     forge(copied, "market_ticks", len(ticks), lambda event: event.update(payload={}))
 
-    said = verb(tmp_path, "explain", str(copied), "--at", clock(ticks[len(ticks) // 2]["ts"]))
+    done = verb(tmp_path, "explain", str(copied), "--at", clock(ticks[len(ticks) // 2]["ts"]))
 
-    assert said.code == 0, said.err
+    assert done.code == 0, done.err
 
 
 def test_stop_behind_a_line_that_breaks_its_contract_is_told(
@@ -134,13 +134,13 @@ def test_stop_behind_a_line_that_breaks_its_contract_is_told(
     line = len(raw_events(copied, "signals"))
     forge(copied, "signals", line, lambda event: event.update(payload={}))
 
-    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+    done = verb(tmp_path, "explain", str(copied), "--stop", "--json")
     whole = verb(tmp_path, "explain", str(stopped_run.run_dir), "--stop", "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["subject"] == whole.document["subject"]
+    assert done.code == 0, done.err
+    assert done.document["subject"] == whole.document["subject"]
     begin = f"signals is damaged (inbox.jsonl, line {line}): "
-    assert any(note.startswith(begin) for note in said.document["notes"])
+    assert any(note.startswith(begin) for note in done.document["notes"])
 
 
 def test_silence_of_execution_is_not_told_where_its_own_lines_end_early(
@@ -150,10 +150,10 @@ def test_silence_of_execution_is_not_told_where_its_own_lines_end_early(
     copied = copy_of(stopped_run, tmp_path)
     forge(copied, "order_results", 1, lambda event: event.update(payload={}))
 
-    said = verb(tmp_path, "explain", str(copied), "--stop", "--json")
+    done = verb(tmp_path, "explain", str(copied), "--stop", "--json")
 
-    assert said.code == 0, said.err
-    assert not any("nothing that execution wrote" in note for note in said.document["notes"])
+    assert done.code == 0, done.err
+    assert not any("nothing that execution wrote" in note for note in done.document["notes"])
 
 
 def test_replay_has_a_verdict_where_a_stop_breaks_its_contract(
@@ -165,9 +165,9 @@ def test_replay_has_a_verdict_where_a_stop_breaks_its_contract(
     role = next(path.stem for path in sorted(parts.glob("*_role.jsonl")) if path.stat().st_size)
     forge(copied, "stop_journal/parts", 1, lambda event: event.update(payload={}), role)
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.out.splitlines()[-1].startswith(f"replay {stopped_run.run_id}: "), said.err
+    assert done.out.splitlines()[-1].startswith(f"replay {stopped_run.run_id}: "), done.err
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -181,11 +181,11 @@ def test_replay_comes_to_the_tick_that_the_damaged_line_follows(
     tick_seq = line - 1 if queue == "market_ticks" else payload.get("tick_seq", 1)
 
     proof = verb(tmp_path, "replay", str(copied), "--json").document
-    said = verb(tmp_path, "replay", str(copied)).out.splitlines()
+    lines = verb(tmp_path, "replay", str(copied)).out.splitlines()
 
     assert proof["broken"]["proven_until_ms"] >= ticks[tick_seq - 1]["ts"]
     assert f"line {line}, " in proof["broken"]["detail"]
-    until = next(each for each in said if "--until " in each).rpartition(" --until ")[2]
+    until = next(each for each in lines if "--until " in each).rpartition(" --until ")[2]
     assert verb(tmp_path, "replay", str(copied), "--until", until).code == 0
 
 
@@ -197,12 +197,12 @@ def test_refusals_before_a_changed_byte_are_counted_as_of_the_whole_run(
     copied, line, ts = damaged(run, queue, tmp_path)
     words = ("--why-not", "BUY", "--json", "--to")
 
-    said = verb(tmp_path, "explain", str(copied), *words, clock(ts))
+    done = verb(tmp_path, "explain", str(copied), *words, clock(ts))
     whole = verb(tmp_path, "explain", str(run.run_dir), *words, clock(ts))
     beyond = verb(tmp_path, "explain", str(copied), *words, clock(ts + 2000))
 
-    assert said.code == 0, said.err
-    assert said.document == whole.document
+    assert done.code == 0, done.err
+    assert done.document == whole.document
     assert beyond.code == 1
     assert f"{queue}/inbox.jsonl, line {line}, " in beyond.err
 
@@ -213,15 +213,15 @@ def test_trade_before_a_damaged_fill_is_told_and_what_may_be_missing_is_said(
     """A trade before a damaged fill has the same steps, and the missing part is mentioned."""
     copied, _, _ = damaged(run, "fills", tmp_path)
 
-    said = verb(tmp_path, "explain", str(copied), "--trade", "1", "--json")
+    done = verb(tmp_path, "explain", str(copied), "--trade", "1", "--json")
     whole = verb(tmp_path, "explain", str(run.run_dir), "--trade", "1", "--json")
 
-    assert said.code == 0, said.err
-    places = [step["place"] for step in said.document["steps"]]
+    assert done.code == 0, done.err
+    places = [step["place"] for step in done.document["steps"]]
     assert places == [step["place"] for step in whole.document["steps"]]
-    notes = said.document["notes"]
+    notes = done.document["notes"]
     assert any(note.startswith("fills is damaged (inbox.jsonl, line ") for note in notes)
-    assert not any("hourly state" in note for s in said.document["steps"] for note in s["notes"])
+    assert not any("hourly state" in note for s in done.document["steps"] for note in s["notes"])
     last = raw_events(run.run_dir, "fills")[-1]["id"]
     for words in ((), ("--fill", last), ("--trade", "99"), ("--lot", "99"), ("--stop",)):
         refused = verb(tmp_path, "explain", str(copied), *words)

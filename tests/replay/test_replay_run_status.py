@@ -32,15 +32,15 @@ def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
     write_hashed(cursor, {**done, "seq": 500}, generation=done["generation"] + 1)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "replay")
+        ended = verb(var_dir, "replay")
         document = verb(var_dir, "replay", "--json").document
         # Its two passes would see two markets, and blame the changed key for the difference.
         changed = verb(var_dir, "replay", "--set", "risk.positions_max=1")
 
     assert changed.code == 2
     assert "is still going" in changed.err
-    assert said.code == 0, said.err
-    assert "is still going" in said.out
+    assert ended.code == 0, ended.err
+    assert "is still going" in ended.out
     assert document["state"] == "running"
     inputs = {role["role"]: role["inputs"] for role in document["roles"]}
     assert inputs["strategy_role"] < inputs["risk_role"]
@@ -52,11 +52,11 @@ def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
     """An interrupted run without seal and lock is proven up to its last logged inputs."""
     in_var(short_run, var_dir)
 
-    said = verb(var_dir, "replay")
+    done = verb(var_dir, "replay")
 
-    assert said.code == 0, said.err
-    assert "was interrupted" in said.out
-    assert "identical" in said.out.splitlines()[-1]
+    assert done.code == 0, done.err
+    assert "was interrupted" in done.out
+    assert "identical" in done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_run_of_another_format_is_refused_with_what_can_still_be_done(
     manifest_says(copied, **fields)
 
     for words in (("replay", str(copied)), ("explain", str(copied), "--at", "18:00:10")):
-        said = verb(tmp_path, *words)
+        done = verb(tmp_path, *words)
 
-        assert said.code == 2
-        assert sentence in said.err
-        assert f"minibot verify --append-only {copied}" in said.err
-        assert len(said.err.splitlines()) == 1
+        assert done.code == 2
+        assert sentence in done.err
+        assert f"minibot verify --append-only {copied}" in done.err
+        assert len(done.err.splitlines()) == 1
 
 
 def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
@@ -90,11 +90,11 @@ def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
     copied = copy_of(short_run, tmp_path)
     manifest_says(copied, code_sha256="ab" * 32)
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
     changed = verb(tmp_path, "replay", str(copied), "--set", "risk.positions_max=1")
 
-    assert (said.code, changed.code) == (0, 0), said.out
-    for each in (said, changed):
+    assert (done.code, changed.code) == (0, 0), done.out
+    for each in (done, changed):
         assert "made by other code (abababababab then, " in each.out
 
 
@@ -106,19 +106,19 @@ def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_prove
     middle = len(raw_events(short_run.run_dir, "market_ticks")) * 3 // 4
     flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.code == 1
-    assert f"inbox.jsonl, line {middle}, " in said.out
-    assert "NOT PROVEN beyond " in said.out.splitlines()[-1]
-    remedy = next(line for line in said.out.splitlines() if "--until" in line)
+    assert done.code == 1
+    assert f"inbox.jsonl, line {middle}, " in done.out
+    assert "NOT PROVEN beyond " in done.out.splitlines()[-1]
+    remedy = next(line for line in done.out.splitlines() if "--until" in line)
     until = remedy.rpartition(" ")[2]
     again = verb(tmp_path, "replay", str(copied), "--until", until)
     assert again.code == 0, again.out
-    assert f"minibot verify {copied}" in said.out
+    assert f"minibot verify {copied}" in done.out
     assert remedy.strip().startswith(f"what lies before it can be proven: minibot replay {copied} ")
     # Some decisions were not recomputed, so there is no digest of all.
-    assert "digest" not in said.out.splitlines()[-1]
+    assert "digest" not in done.out.splitlines()[-1]
     assert verb(tmp_path, "replay", str(copied), "--json").document["digest"] is None
 
 
@@ -152,17 +152,17 @@ def test_damage_is_told_with_what_can_still_be_done_by_every_verb_that_reads_a_r
     copied = copy_of(short_run, tmp_path)
     middle = len(raw_events(short_run.run_dir, "market_ticks")) // 4
     flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
-    told = [word.replace("RUN", str(copied)) for word in words]
-    told = [word.replace("OTHER", str(short_run.run_dir)) for word in told]
+    lines = [word.replace("RUN", str(copied)) for word in words]
+    lines = [word.replace("OTHER", str(short_run.run_dir)) for word in lines]
     if words[0] != "backtest":
-        told.insert(1, str(copied))
+        lines.insert(1, str(copied))
 
-    said = verb(tmp_path, *told)
+    done = verb(tmp_path, *lines)
 
-    assert said.code == 1
-    assert f"inbox.jsonl, line {middle}, " in said.err
+    assert done.code == 1
+    assert f"inbox.jsonl, line {middle}, " in done.err
     assert f"minibot verify {copied}; up to when it can be proven: minibot replay {copied}" in (
-        said.err
+        done.err
     )
 
 
@@ -175,12 +175,12 @@ def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
     assert len(sealed) >= 3
     sealed[1].unlink()
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.code == 1
-    line = next(line for line in said.out.splitlines() if line.startswith("lost: "))
+    assert done.code == 1
+    line = next(line for line in done.out.splitlines() if line.startswith("lost: "))
     assert f"market_ticks lacks segment 2 of {len(sealed) + 1} (inbox.000002.jsonl, lines " in line
-    until = next(line for line in said.out.splitlines() if "--until" in line).rpartition(" ")[2]
+    until = next(line for line in done.out.splitlines() if "--until" in line).rpartition(" ")[2]
     again = verb(tmp_path, "replay", str(copied), "--until", until)
     assert again.code == 0, again.out
 
@@ -191,12 +191,12 @@ def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: 
     path = copied / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"seed":', b'"seed": '))
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.code == 1
-    assert "manifest.json" in said.err
-    assert said.err.strip().endswith(f"All damage with its places: minibot verify {copied}")
-    assert len(said.err.splitlines()) == 1
+    assert done.code == 1
+    assert "manifest.json" in done.err
+    assert done.err.strip().endswith(f"All damage with its places: minibot verify {copied}")
+    assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,14 +207,14 @@ def test_time_that_the_run_does_not_have_is_refused_with_its_span(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
     """A time outside the run is refused with the run's span."""
-    said = verb(short_run.var, "replay", *words)
+    done = verb(short_run.var, "replay", *words)
 
-    assert said.code == 2
-    assert len(said.err.splitlines()) == 1
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
     if words[1] == "03:00":
         last = max(event["ts"] for event in raw_events(short_run.run_dir, "market_ticks"))
         end = datetime.fromtimestamp(last // 1000, UTC)
-        assert f"It goes from 2025-01-06 18:00:00 to {end:%H:%M:%S}" in said.err
+        assert f"It goes from 2025-01-06 18:00:00 to {end:%H:%M:%S}" in done.err
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ def test_time_that_ends_before_it_begins_is_refused_and_not_answered_with_nothin
     words: tuple[str, ...], last: str, short_run: ShortRun
 ) -> None:
     """A range that ends before it begins is refused, not answered with `0 decisions`."""
-    said = verb(short_run.var, *words, "--from", "18:00:30", "--to", last)
+    done = verb(short_run.var, *words, "--from", "18:00:30", "--to", last)
 
-    assert said.code == 2
-    assert f"{last} is not after 18:00:30" in said.err
+    assert done.code == 2
+    assert f"{last} is not after 18:00:30" in done.err
 
 
 @pytest.mark.row("N-121", "D-51")
@@ -265,19 +265,19 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     seal = json.loads((run_dir / "seal.json").read_bytes())
     assert seal["extra"]["state"] == "interrupted"
     assert "hourly_state.jsonl" in seal["run_files"]
-    said = verb(var_dir, "replay")
-    assert said.code == 0, said.out
-    assert "1 closing equal" in said.out
+    done = verb(var_dir, "replay")
+    assert done.code == 0, done.out
+    assert "1 closing equal" in done.out
 
 
 @pytest.mark.row("D-51", "D-52")
 def test_run_that_was_stopped_is_identical_with_its_books(stopped_run: ShortRun) -> None:
     """A stopped run is identical, with its open lots in the last hourly state."""
-    said = verb(stopped_run.var, "replay", "--json")
+    done = verb(stopped_run.var, "replay", "--json")
 
-    assert said.code == 0, said.out
-    assert said.document["state"] == "stopped"
-    ledger = said.document["ledger"]
+    assert done.code == 0, done.out
+    assert done.document["state"] == "stopped"
+    ledger = done.document["ledger"]
     assert ledger["recorded"]
     assert ledger["identical"]
     assert ledger["hourly_states"] == 1
@@ -291,7 +291,7 @@ def test_second_of_a_run_that_is_still_going_can_be_asked(
     in_var(short_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "explain", "--at", "18:00:30")
+        done = verb(var_dir, "explain", "--at", "18:00:30")
 
-    assert said.code == 0, said.err
-    assert "BTCUSDT: " in said.out
+    assert done.code == 0, done.err
+    assert "BTCUSDT: " in done.out

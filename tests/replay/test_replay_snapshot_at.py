@@ -112,16 +112,18 @@ def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future
     (symbol,) = found.symbols
     bar = symbol.saw["bars"]["1s"][-1]
 
-    told = {}
+    fields = {}
     for name, close_ts in (("by", found.to_ms), ("after", found.to_ms + 1)):
         bar["close_ts"] = close_ts
-        (told[name],) = (line for line in snapshot_lines(found, span) if " 1s bar closed " in line)
+        (fields[name],) = (
+            line for line in snapshot_lines(found, span) if " 1s bar closed " in line
+        )
 
-    assert "ahead" not in told["by"]
+    assert "ahead" not in fields["by"]
     assert (
         f"1s bar closed {span.clock(found.to_ms + 1)} by the exchange's clock, which was ahead of "
         "this run's: open "
-    ) in told["after"]
+    ) in fields["after"]
 
 
 @pytest.mark.parametrize(("length_ms", "unit"), [(1, "millisecond"), (1000, "second")])
@@ -173,10 +175,10 @@ def test_second_in_which_was_traded_does_not_say_that_it_was_not(
 
         found = snapshot_of_second(recorded, explainer, span, (second, second + 999), [])
 
-        said, payload = found.symbols[0].verdict, fill["payload"]
-        assert said.startswith("traded: ")
-        assert f"{payload['side']} {payload['qty']} at {payload['price']}" in said
-        assert "no trade" not in said
+        text, payload = found.symbols[0].verdict, fill["payload"]
+        assert text.startswith("traded: ")
+        assert f"{payload['side']} {payload['qty']} at {payload['price']}" in text
+        assert "no trade" not in text
 
 
 def test_decision_that_came_late_says_how_late(recorded: Recorded) -> None:
@@ -398,10 +400,10 @@ def test_flag_that_would_change_nothing_is_refused(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
     """A flag without effect is refused, so nobody takes the whole for a part."""
-    said = verb(short_run.var, *words)
+    done = verb(short_run.var, *words)
 
-    assert said.code == 2
-    assert len(said.err.splitlines()) == 1
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
 
 
 def step(ts: int, payload: Payload) -> Step:

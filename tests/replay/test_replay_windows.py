@@ -82,10 +82,10 @@ def test_first_difference_is_what_was_changed_and_not_what_follows_from_it(
     copied = copy_of(short_run, tmp_path)
     forge(copied, "fills", 3, lambda event: event["payload"].update(price="99999.11"))
 
-    said = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert said.code == 1
-    assert "first difference: fills:3, " in said.out
+    assert done.code == 1
+    assert "first difference: fills:3, " in done.out
 
 
 @pytest.mark.row("D-51", "D-53", "N-121")
@@ -108,17 +108,17 @@ def test_forged_books_or_figures_differ(
     path = copied / name
     assert old in path.read_bytes()
     if name.endswith(".jsonl"):
-        said = decode_line(path.read_bytes())[1]
-        path.write_bytes(encode_line(said.replace(old, new)))
+        data = decode_line(path.read_bytes())[1]
+        path.write_bytes(encode_line(data.replace(old, new)))
     else:
         figures = json.loads(path.read_bytes().replace(old, new))
         path.write_bytes(hashed_bytes(figures, figures["generation"]))
 
-    told = verb(tmp_path, "replay", str(copied))
+    done = verb(tmp_path, "replay", str(copied))
 
-    assert told.code == 1
-    assert said_of in told.out
-    assert "DIFFERENT" in told.out.splitlines()[-1]
+    assert done.code == 1
+    assert said_of in done.out
+    assert "DIFFERENT" in done.out.splitlines()[-1]
 
 
 # --- hours ------------------------------------------------------------------------------------
@@ -132,12 +132,12 @@ def test_every_hour_of_a_run_replays_identical_by_each_of_its_names(short_run: S
     for name in ("#1", "18", "18:00", "2025-01-06T18"):
         assert names.hour(name) == hour_ts
 
-    said = verb(short_run.var, "replay-hour", "latest", "18", "--json")
+    done = verb(short_run.var, "replay-hour", "latest", "18", "--json")
 
-    assert said.code == 0, said.err
-    assert said.document["identical"]
-    assert [found["inputs"] > 0 for found in said.document["hours"]] == [True]
-    assert said.document["ledger"]["hourly_states"] == 1
+    assert done.code == 0, done.err
+    assert done.document["identical"]
+    assert [found["inputs"] > 0 for found in done.document["hours"]] == [True]
+    assert done.document["ledger"]["hourly_states"] == 1
 
 
 @pytest.mark.row("D-26", "U-11")
@@ -149,10 +149,10 @@ def test_hour_and_window_of_an_edited_run_exit_1_and_name_it(
     forge(Path(copied), "signals", 3, lambda event: event["payload"].update(score=1))
 
     for words in (("replay-hour", copied, "18"), ("replay-window", copied, "18", "18")):
-        said = verb(tmp_path, *words)
+        done = verb(tmp_path, *words)
 
-        assert said.code == 1
-        assert "first difference: signals:3" in said.out
+        assert done.code == 1
+        assert "first difference: signals:3" in done.out
     assert verb(tmp_path, "replay-manifest", copied).code == 1
 
 
@@ -228,20 +228,20 @@ def test_manifest_that_says_nothing_or_something_else_is_no_manifest(
     listed = {"schema": "minibot.replay_manifest", "v": 1} | content
     golden.write_bytes(json.dumps(listed, sort_keys=True, separators=(",", ":")).encode())
 
-    said = verb(tmp_path, "replay-manifest", "--check", str(golden))
+    done = verb(tmp_path, "replay-manifest", "--check", str(golden))
 
-    assert said.code == 2
-    assert wrong in said.err
+    assert done.code == 2
+    assert wrong in done.err
 
 
 def test_manifest_is_checked_by_the_runs_that_it_names_alone(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
     """A manifest of digests is checked only against runs that it names."""
-    said = verb(short_run.var, "replay-manifest", "latest", "--check", str(tmp_path / "golden"))
+    done = verb(short_run.var, "replay-manifest", "latest", "--check", str(tmp_path / "golden"))
 
-    assert said.code == 2
-    assert "names its own runs" in said.err
+    assert done.code == 2
+    assert "names its own runs" in done.err
 
 
 def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
@@ -252,10 +252,10 @@ def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
     forge(copied, "signals", 3, lambda event: event["payload"].update(score=1))
     golden = tmp_path / "golden.json"
 
-    said = verb(tmp_path, "replay-manifest", str(copied), "--write", str(golden))
+    done = verb(tmp_path, "replay-manifest", str(copied), "--write", str(golden))
 
-    assert said.code == 1
-    assert "not written" in said.out
+    assert done.code == 1
+    assert "not written" in done.out
     assert not golden.exists()
 
 
@@ -278,9 +278,9 @@ def test_hour_and_digests_of_a_run_that_is_still_going_are_not_kept(
         ]
     after = verb(var_dir, "execute-hour", run_dir, "18", "--to", str(hour))
 
-    for said in tries:
-        assert said.code == 2, said.out
-        assert "is still going" in said.err
+    for done in tries:
+        assert done.code == 2, done.out
+        assert "is still going" in done.err
     assert not other.exists()
     assert after.code == 0, after.err  # So nothing had been written there.
     assert "was interrupted" in after.out
@@ -295,10 +295,10 @@ def test_hour_that_a_running_run_has_left_is_executed(
     monkeypatch.setattr("minibot.engine.role_replay.HOUR_MS", 30_000)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
-        said = verb(var_dir, "execute-hour", run_dir, "18", "--to", str(tmp_path / "hour"))
+        done = verb(var_dir, "execute-hour", run_dir, "18", "--to", str(tmp_path / "hour"))
 
-    assert said.code == 0, said.err
-    assert "is still going" in said.out
+    assert done.code == 0, done.err
+    assert "is still going" in done.out
     assert (tmp_path / "hour" / "signals.jsonl").stat().st_size
 
 
@@ -306,10 +306,10 @@ def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -
     """Executing an hour into an existing file is refused."""
     (tmp_path / "hour").write_bytes(b"mine")
 
-    said = verb(short_run.var, "execute-hour", "latest", "18", "--to", str(tmp_path / "hour"))
+    done = verb(short_run.var, "execute-hour", "latest", "18", "--to", str(tmp_path / "hour"))
 
-    assert said.code == 2
-    assert "is not a folder" in said.err
+    assert done.code == 2
+    assert "is not a folder" in done.err
     assert (tmp_path / "hour").read_bytes() == b"mine"
 
 
@@ -369,10 +369,10 @@ def test_range_that_ends_before_the_run_begins_compares_nothing_and_is_refused(
     """A range that ends before the run begins is refused."""
     at = datetime.fromtimestamp(Span.of(open_run(short_run.run_dir)[0], None).from_ms / 1000, UTC)
     for flag in ("--to", "--until"):
-        said = verb(short_run.var, "replay", "latest", flag, f"{at:%H:%M}")
+        done = verb(short_run.var, "replay", "latest", flag, f"{at:%H:%M}")
 
-        assert said.code == 2
-        assert f"nothing of this run is before {at:%H:%M}" in said.err
+        assert done.code == 2
+        assert f"nothing of this run is before {at:%H:%M}" in done.err
 
 
 @pytest.mark.parametrize("text", ["18:00+24:00", "18:00-29:59", ""])
@@ -480,11 +480,11 @@ def test_remedy_for_a_damaged_run_names_the_zone_that_its_time_is_of(
     copied = copy_of(short_run, tmp_path)
     flip(copied / "queues/market_ticks/inbox.jsonl", 1000, b'"ts":')
 
-    said = verb(tmp_path, "replay", str(copied), "--zone", "Europe/Berlin")
-    remedy = next(line for line in said.out.splitlines() if "--until" in line)
+    done = verb(tmp_path, "replay", str(copied), "--zone", "Europe/Berlin")
+    remedy = next(line for line in done.out.splitlines() if "--until" in line)
     again = verb(tmp_path, *remedy.partition(": minibot ")[2].split())
 
-    assert said.code == 1
+    assert done.code == 1
     assert remedy.endswith(" --zone Europe/Berlin")
     assert again.code == 0, again.err
 
@@ -504,10 +504,10 @@ def test_flag_that_would_change_nothing_of_a_whole_run_is_refused(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
     """A flag that has no effect on a whole run is refused."""
-    said = verb(short_run.var, "replay", "latest", *words)
+    done = verb(short_run.var, "replay", "latest", *words)
 
-    assert said.code == 2
-    assert "Leave" in said.err
+    assert done.code == 2
+    assert "Leave" in done.err
 
 
 def test_roles_are_replayed_once_and_in_their_order_however_they_are_named(
@@ -517,8 +517,8 @@ def test_roles_are_replayed_once_and_in_their_order_however_they_are_named(
     named = [*reversed(CORE_ROLES), CORE_ROLES[0]]
 
     whole = verb(short_run.var, "replay", "latest", "--json")
-    said = verb(short_run.var, "replay", "latest", "--json", *(f"--role={name}" for name in named))
+    done = verb(short_run.var, "replay", "latest", "--json", *(f"--role={name}" for name in named))
 
-    assert said.code == 0, said.err
-    assert [role["role"] for role in said.document["roles"]] == list(CORE_ROLES)
-    assert said.document["digest"] == whole.document["digest"]
+    assert done.code == 0, done.err
+    assert [role["role"] for role in done.document["roles"]] == list(CORE_ROLES)
+    assert done.document["digest"] == whole.document["digest"]

@@ -117,6 +117,6 @@ def test_returns_at_a_time_are_those_that_risk_kept() -> None:
     kept, at = made.risk.state()["returns"], made.ts
     bars(made, BTCUSDT=UP_DOWN)
 
-    told = made.events("market_ticks")
-    assert returns_at(told, made.profile, at).state() == kept
-    assert returns_at(told, made.profile, made.ts).state() == made.risk.state()["returns"]
+    events = made.events("market_ticks")
+    assert returns_at(events, made.profile, at).state() == kept
+    assert returns_at(events, made.profile, made.ts).state() == made.risk.state()["returns"]

@@ -112,9 +112,9 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
             add(TICKS, ts, MarketTick.from_json({**touch, **facts}))
         for each in data["events"]:
             if each["minute"] == minute:
-                said = each["payload"]
-                ids = {name: _order_id(said[name]) for name in ORDER_IDS if name in said}
-                payload = PAYLOAD_CLASSES[each["type"]].from_json(said | ids)
+                answer = each["payload"]
+                ids = {name: _order_id(answer[name]) for name in ORDER_IDS if name in answer}
+                payload = PAYLOAD_CLASSES[each["type"]].from_json(answer | ids)
                 is_derived = each["type"] not in ("incident", "instrument")
                 add(each["queue"], ts, payload, len(found[TICKS]) if is_derived else None)
     return found

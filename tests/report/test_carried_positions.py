@@ -34,8 +34,8 @@ def carried(tmp_path: Path) -> Path:
     """
     data: dict[str, Any] = copy.deepcopy(read_fixture())
     minutes = [0, 30, 70, 90]
-    told = next(each for each in data["events"] if each["type"] == "fill")
-    sale = {**told, "minute": 90, "payload": told["payload"] | SALE | {"symbol": "BTCUSDT"}}
+    answer = next(each for each in data["events"] if each["type"] == "fill")
+    sale = {**answer, "minute": 90, "payload": answer["payload"] | SALE | {"symbol": "BTCUSDT"}}
     data |= {
         "lots": [LOT],
         "cash": "10000",
@@ -116,9 +116,9 @@ def test_purchase_beside_carried_dust_opens_its_own_trade(
 ) -> None:
     """Less than a step of the coin, left by fees in coins, was no position to be bought into."""
     data = copy.deepcopy(read_fixture())
-    told = next(each for each in data["events"] if each["type"] == "fill")
+    answer = next(each for each in data["events"] if each["type"] == "fill")
     paid = {"symbol": "BTCUSDT", "qty": "1.0", "fee": "0.01", "fee_asset": "BTC"}
-    purchase = {**told, "minute": 2, "payload": told["payload"] | paid | {"side": "BUY"}}
+    purchase = {**answer, "minute": 2, "payload": answer["payload"] | paid | {"side": "BUY"}}
     data |= {"lots": [LOT | {"qty": qty}], "cash": "90000", "events": [purchase]}
     recorded = Recorded.open(made_run(tmp_path / "var", data))
     opened_ts = data["from_ts"] + 2 * MINUTE_MS if is_dust else LOT["ts"]

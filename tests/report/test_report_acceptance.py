@@ -508,17 +508,17 @@ def test_slope_of_too_little_is_none(samples: list[tuple[int, int]]) -> None:
 @pytest.mark.row("N-103", "N-107")
 def test_accept_prints_uptimes_thresholds_and_verdict_and_keeps_it(short_run: ShortRun) -> None:
     """`accept` prints uptimes, thresholds and verdict, exits 1, and keeps it for `ready`."""
-    said = verb(short_run.var, "accept", short_run.run_id)
+    done = verb(short_run.var, "accept", short_run.run_id)
 
-    assert said.code == 1
-    head, *criteria, root = said.out.splitlines()
+    assert done.code == 1
+    head, *criteria, root = done.out.splitlines()
     assert head.startswith(f"accept {short_run.run_id}: NOT A NIGHT (")
     assert root.startswith("root ")
     assert criteria[0].startswith("FAIL  ")
     assert not any(re.search(r"\b[A-Z]{1,2}-\d", line) for line in criteria)
     for role in ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role"):
-        assert f"PASS        {role}: up " in said.out
-    assert "stops: 0 real, 0 injected" in said.out
+        assert f"PASS        {role}: up " in done.out
+    assert "stops: 0 real, 0 injected" in done.out
     kept = read_record(short_run.run_dir).acceptance
     assert kept is not None
     assert kept["verdict"] == NOT_A_NIGHT
@@ -548,9 +548,9 @@ def test_accept_of_a_run_that_cannot_be_read_fails_with_the_place(
     data[100] ^= 1
     path.write_bytes(data)
 
-    said = verb(tmp_path / "var", "accept", "--json")
+    done = verb(tmp_path / "var", "accept", "--json")
 
-    assert said.code == 1
-    assert said.document["verdict"] == FAIL
-    assert "fills/inbox.jsonl, line 1" in said.document["criteria"][0]["found"]
-    assert said.document["counts_as_night"] is False
+    assert done.code == 1
+    assert done.document["verdict"] == FAIL
+    assert "fills/inbox.jsonl, line 1" in done.document["criteria"][0]["found"]
+    assert done.document["counts_as_night"] is False

@@ -86,8 +86,8 @@ def audited(
 
 def of_order(kind: str, name: str, **more: str) -> JsonObject:
     """Return an event of `order_intents` for `made_run`."""
-    said = {"symbol": "BTCUSDT", "client_order_id": name, **more}
-    return {"queue": "order_intents", "type": kind, "minute": 2, "payload": said}
+    fields = {"symbol": "BTCUSDT", "client_order_id": name, **more}
+    return {"queue": "order_intents", "type": kind, "minute": 2, "payload": fields}
 
 
 def traded(
@@ -107,9 +107,9 @@ def rules(symbol: str, least: str, notional_min: str = "0.1") -> JsonObject:
     """Return the rules of a symbol for `made_run`, with a least quantity."""
     names = {"symbol": symbol, "base_asset": symbol.removesuffix("USDT"), "quote_asset": "USDT"}
     bounds = {"price_increment": "0.01", "qty_increment": least, "qty_min": least}
-    said = {**names, **bounds, "qty_max": "0", "notional_min": notional_min, "status": "TRADING"}
-    said["origin"] = "exchange"
-    return {"queue": "market_ticks", "type": "instrument", "minute": 0, "payload": said}
+    fields = {**names, **bounds, "qty_max": "0", "notional_min": notional_min, "status": "TRADING"}
+    fields["origin"] = "exchange"
+    return {"queue": "market_ticks", "type": "instrument", "minute": 0, "payload": fields}
 
 
 @pytest.mark.row("B-75")

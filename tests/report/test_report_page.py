@@ -143,10 +143,10 @@ def test_report_verb_writes_the_page_beside_the_seal_and_verify_stays_clean(
     short_run: ShortRun,
 ) -> None:
     """The report lies beside the seal, and verify stays clean."""
-    said = verb(short_run.var, "report", "--html", "--json")
+    done = verb(short_run.var, "report", "--html", "--json")
 
     path = short_run.run_dir / "report" / "report.html"
-    assert said.document["html"] == str(path)
+    assert done.document["html"] == str(path)
     assert re.match(r"<!DOCTYPE html>", path.read_text(encoding="utf-8"))
     assert verb(short_run.var, "verify").code == 0
 

@@ -199,11 +199,11 @@ def test_toggles_leave_out_exactly_their_lines(
     words = ("report", RUN_ID, "--performance", "--format", form)
     whole = verb(var, *words).out.splitlines()
 
-    said = verb(var, *words, *(f"--no-{kind}" for kind in kinds)).out.splitlines()
+    lines = verb(var, *words, *(f"--no-{kind}" for kind in kinds)).out.splitlines()
 
     begun = tuple(f"{kind}," if form == "csv" else f"| {kind} |" for kind in kinds)
-    assert said == [line for line in whole if not line.startswith(begun)]
-    assert len(whole) - len(said) == len(kinds)
+    assert lines == [line for line in whole if not line.startswith(begun)]
+    assert len(whole) - len(lines) == len(kinds)
 
 
 @pytest.mark.row("C-107")
@@ -281,10 +281,10 @@ def test_templates_are_shipped_and_their_words_are_the_report(var: Path) -> None
     for form in ("md", "csv"):
         path = TEMPLATES / f"perf_report.{form}.tmpl"
         fixed = [line for line in path.read_text(encoding="utf-8").splitlines() if "$" not in line]
-        told = report.text(form).splitlines()
+        lines = report.text(form).splitlines()
 
         assert fixed
-        assert all(line in told for line in fixed)
+        assert all(line in lines for line in fixed)
         name = path.relative_to(PROJECT / "minibot").as_posix()
         assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
     assert any(fnmatch.fnmatch("report/sectors.v1.json", pattern) for pattern in patterns)
@@ -292,9 +292,9 @@ def test_templates_are_shipped_and_their_words_are_the_report(var: Path) -> None
 
 def test_csv_is_two_columns_whatever_the_names_hold(var: Path) -> None:
     """A list of symbols is one cell."""
-    said = verb(var, "report", RUN_ID, "--performance", "--format", "csv").out
+    text = verb(var, "report", RUN_ID, "--performance", "--format", "csv").out
 
-    rows = list(csv.reader(io.StringIO(said)))
+    rows = list(csv.reader(io.StringIO(text)))
 
     assert {len(row) for row in rows} == {2}
     assert dict(rows)["symbols"] == "BTCUSDT, ETHUSDT, DOGEUSDT, ABCUSDT"

@@ -19,7 +19,7 @@ from minibot.report.holdings_pictures import matrix_svg, pie_svg
 from minibot.report.minute_returns import PAIRS_MIN, MinuteReturns
 from minibot.report.portfolio_report import COLUMNS
 from tests.report.made_run import made_run, read_fixture
-from tests.runs import PROJECT, Said, verb
+from tests.runs import PROJECT, Completed, verb
 
 EXAMPLES = PROJECT / "tests" / "fixtures" / "reports"
 RUN_ID = "20260105_220000"
@@ -34,7 +34,7 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def portfolio(var: Path, *words: str) -> Said:
+def portfolio(var: Path, *words: str) -> Completed:
     """Return the answer of the report."""
     return verb(var, "report", RUN_ID, "--portfolio", *words)
 
@@ -52,9 +52,9 @@ def test_report_of_fixed_data_and_its_pictures_are_the_files_on_record(
     """Report and both SVG files have the same bytes each time, those on record."""
     out = tmp_path / f"portfolio.{form}"
 
-    said = [portfolio(var, "--format", form, "--outfile", str(out)).code for _ in range(2)]
+    numbers = [portfolio(var, "--format", form, "--outfile", str(out)).code for _ in range(2)]
 
-    assert said == [0, 0]
+    assert numbers == [0, 0]
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {out.name, "portfolio.correlations.svg", "portfolio.sectors.svg"}
     for name in names:
@@ -128,8 +128,10 @@ def test_exit_order_is_told_as_long_as_it_can_leave_the_position(
 ) -> None:
     """A cancelled one protects nothing; a triggered stop with a limit waits for its price."""
     data = copy.deepcopy(read_fixture())
-    told = next(e for e in data["events"] if e["type"] == "order_result")
-    data["events"].append({**told, "minute": 120, "payload": told["payload"] | {"result": result}})
+    answer = next(e for e in data["events"] if e["type"] == "order_result")
+    data["events"].append(
+        {**answer, "minute": 120, "payload": answer["payload"] | {"result": result}}
+    )
     made_run(tmp_path / "var", data)
 
     assert positions(tmp_path / "var")["ABCUSDT"]["exit_status"].startswith(said)

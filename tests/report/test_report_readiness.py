@@ -40,8 +40,8 @@ class Past:
         """Add a backtest that had the same result twice."""
         folder = self.var.backtests / "nore_20250101_20250701_00000000"
         folder.mkdir(parents=True, exist_ok=True)
-        said = {"span_ms": SIX_MONTHS_MS, "recorded": True, "code_sha256": CODE} | changes
-        write_hashed(folder / TWICE_FILE, said)
+        fields = {"span_ms": SIX_MONTHS_MS, "recorded": True, "code_sha256": CODE} | changes
+        write_hashed(folder / TWICE_FILE, fields)
 
     def gate(self, name: str, **changes: Any) -> None:
         """Add a gate's last result."""
@@ -235,10 +235,10 @@ def test_standing_stop_is_missing(past: Past) -> None:
 @pytest.mark.row("N-120")
 def test_ready_verb_exits_1_and_says_what_is_missing(short_run: ShortRun) -> None:
     """`ready` exits 1 with everything missing; a simulated run alone is not enough."""
-    said = verb(short_run.var, "ready", "--json")
+    done = verb(short_run.var, "ready", "--json")
 
-    document = json.loads(said.out)
-    assert said.code == 1
+    document = json.loads(done.out)
+    assert done.code == 1
     assert document["ready"] is False
     missing = {need["name"] for need in document["needs"] if not need["met"]}
     assert {NIGHT, DAYS, LIMITS} <= missing

@@ -131,11 +131,11 @@ def test_screen_of_a_stop_begins_with_its_code_raiser_meaning_and_remedy(
     reason = REASONS[code]
     above, _, _ = text_of(with_stop(stopped, code)).partition("\nrun       ")
 
-    said = " ".join(above.split())
+    text = " ".join(above.split())
 
-    assert said.startswith(f"STOPPED: {code}, raised by watchdog_role at ")
-    assert "a test said so" in said
-    assert f"{reason.meaning} {reason.remedy}" in said
+    assert text.startswith(f"STOPPED: {code}, raised by watchdog_role at ")
+    assert "a test said so" in text
+    assert f"{reason.meaning} {reason.remedy}" in text
 
 
 def test_screen_names_the_first_stop_of_a_chain_beside_the_one_that_ended_it(night: Night) -> None:
@@ -260,9 +260,9 @@ def test_screen_counts_the_trades_of_each_reason_of_entry(
     trades = entered_on(*["reversion_oversold"] * 3, *["trend_up_confirmed"] * 2)
     monkeypatch.setattr("minibot.report.morning_screen.closed_trades", lambda *_: trades)
 
-    said = " ".join(text_of(night).split())
+    text = " ".join(text_of(night).split())
 
-    assert "entered on reversion_oversold 3, trend_up_confirmed 2" in said
+    assert "entered on reversion_oversold 3, trend_up_confirmed 2" in text
 
 
 @pytest.mark.parametrize("name", [*CHANGES, *STOPS])
@@ -283,9 +283,9 @@ def test_screen_of_a_night_without_a_trade_says_why(night: Night) -> None:
     night.count.lines["fills"] = 0
     night.count.block_reasons = Counter({"halted": 3})
 
-    said = " ".join(text_of(night).split())
+    text = " ".join(text_of(night).split())
 
-    assert "no trade Risk refused its signals, most often (3 times): " in said
+    assert "no trade Risk refused its signals, most often (3 times): " in text
 
 
 def test_screen_takes_no_scan_for_a_signal(night: Night) -> None:
@@ -323,26 +323,26 @@ def test_screen_counts_incidents_by_kind_and_shows_no_control_characters(night: 
 
 def test_screen_ends_with_the_proof_and_how_to_repeat_it(short_run: ShortRun, night: Night) -> None:
     """The root, and the two commands by which anyone checks it, stand on the screen of the verb."""
-    said = verb(short_run.var, "report")
+    done = verb(short_run.var, "report")
 
-    assert said.code == 0
-    assert str(night.seal["root"]) in said.out
-    assert f"minibot verify {night.run_id}; minibot replay {night.run_id}" in said.out
-    assert said.out.splitlines() == [line.text for line in morning_screen(night)]
+    assert done.code == 0
+    assert str(night.seal["root"]) in done.out
+    assert f"minibot verify {night.run_id}; minibot replay {night.run_id}" in done.out
+    assert done.out.splitlines() == [line.text for line in morning_screen(night)]
 
 
 def test_out_writes_the_page_of_html_elsewhere(short_run: ShortRun, tmp_path: Path) -> None:
     """The same bytes as --html, in a file of one's choice; the run's own folder is refused."""
     there = tmp_path / "morning.html"
 
-    said = verb(short_run.var, "report", "--html", "--out", str(there))
+    done = verb(short_run.var, "report", "--html", "--out", str(there))
     inside = verb(short_run.var, "report", "--out", str(short_run.run_dir / "seal.json"))
     around = short_run.var / ".." / short_run.var.name
     roundabout = around / "runs" / short_run.run_id / "seal.json"
     by_another_way = verb(around, "report", "latest", "--out", str(roundabout))
     nowhere = verb(short_run.var, "report", "--out", str(tmp_path / "none" / "x.html"))
 
-    assert said.code == 0
+    assert done.code == 0
     assert there.read_bytes() == (short_run.run_dir / "report" / "report.html").read_bytes()
     assert (inside.code, by_another_way.code, nowhere.code) == (2, 2, 2)
     assert os.path.getsize(short_run.run_dir / "seal.json") > 100
@@ -364,13 +364,13 @@ def test_report_on_a_real_terminal_of_80x24_is_one_screen(stopped_run: ShortRun)
     environ = clean_environ() | {"TERM": "xterm"}
     process = subprocess.Popen(argv, cwd=PROJECT, env=environ, stdout=theirs)
     os.close(theirs)
-    said = b""
+    data = b""
     with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to by an error.
         while part := os.read(ours, 65536):
-            said += part
+            data += part
     os.close(ours)
 
-    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said.decode()).splitlines()
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", data.decode()).splitlines()
 
     assert process.wait(DEADLINE_S) == 0
     assert lines[0].startswith("STOPPED: RISK_LIMIT, raised by ")

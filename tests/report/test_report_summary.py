@@ -255,7 +255,7 @@ def test_summary_counts_decisions_and_no_other_events_of_their_queues(night: Nig
     for queue in ("signals", "risk_actions", "order_intents"):
         night.count.lines[queue] += 400
 
-    told = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
+    lines = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
 
-    assert told == texts
+    assert lines == texts
     assert night.count.intents == len(raw_events(night.recorded.run_dir, "order_intents"))

@@ -134,8 +134,8 @@ def test_hours_count_the_incidents_that_the_page_lists(night: Night) -> None:
 
     hours = page(night).split("<h2>Hour by hour</h2>")[1].split("</section>")[0]
     rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in hours.split("<tr>")[2:]]
-    told = [int(row[HOURS_HEAD.index("incidents")]) for row in rows]
-    assert sum(told) == len(night.incidents) == before + 1
+    numbers = [int(row[HOURS_HEAD.index("incidents")]) for row in rows]
+    assert sum(numbers) == len(night.incidents) == before + 1
 
 
 def test_page_says_the_verdict_before_all_else(night: Night) -> None:

@@ -148,7 +148,7 @@ def test_night_without_figures_is_named_and_not_taken_for_zero(
 
 def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
     """Strategy, changes, pairs, trades, result and market, in a line and in the document."""
-    said = verb(short_run.var, "runs")
+    done = verb(short_run.var, "runs")
     (listed,) = verb(short_run.var, "runs", "--json").document["runs"]
     together = verb(short_run.var, "runs", "show", "latest", short_run.run_id)
 
@@ -158,8 +158,8 @@ def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
     assert listed["result"] is not None
     assert all(listed[name] == earned[name] for name in ("trades", "fees", "result"))
     assert listed["market_change"] == market_of(opened(short_run)).ratio
-    assert f"{change(listed['market_change'])}\n" in said.out
-    assert "strategy nore_strategy_v1, pairs BTCUSDT" in " ".join(said.out.split())
+    assert f"{change(listed['market_change'])}\n" in done.out
+    assert "strategy nore_strategy_v1, pairs BTCUSDT" in " ".join(done.out.split())
     assert together.out.count(short_run.run_id) == 2
     assert "decisions the same; the same data; the same dates" in together.out
     assert "None." in together.out
@@ -191,9 +191,9 @@ def test_run_whose_decisions_equal_those_of_an_earlier_one_says_so(
     recorded = Recorded.open(short_run.run_dir)
     side, _ = recorded_side(recorded, *span_of(recorded), lambda done, whole: None)
     assert listed[0]["digest"] == side.digest
-    said = verb(tmp_path, "runs").out
-    assert "same decisions as a" in " ".join(said.split())
-    assert "no market change on record: c;" in said
+    text = verb(tmp_path, "runs").out
+    assert "same decisions as a" in " ".join(text.split())
+    assert "no market change on record: c;" in text
 
 
 def test_facts_of_another_root_are_none(short_run: ShortRun) -> None:

@@ -189,7 +189,7 @@ class Desk:
 
     def take(self, queue: str, event: Event) -> list[Event]:
         """Let both cores process an event and its consequences, effects in order."""
-        waiting, said = [(queue, event)], []
+        waiting, gathered = [(queue, event)], []
         while waiting:
             at = next((n for n, (queue, _) in enumerate(waiting) if queue == self.first), 0)
             name, given = waiting.pop(at)
@@ -204,9 +204,9 @@ class Desk:
             if name in RISK_INPUTS and self.with_risk:
                 messages = self.risk.process(taken, seq, now) or []
                 answers += finished(messages, taken, "risk_role")
-            said += [answer for _, answer in answers]
+            gathered += [answer for _, answer in answers]
             waiting += answers
-        return said
+        return gathered
 
     def instrument(self, symbol: str = SYMBOL, **changes: Any) -> list[Event]:
         return self.put("market_ticks", instrument(symbol, **changes))

@@ -107,8 +107,8 @@ def _scenarios(function: str, *, is_held: bool, soft: bool = True) -> Callable[.
         outcome: tuple[str, str] | None = None,
     ) -> Scenario:
         row, limits = f"{function}:{gate}", LIMITS if soft else HARD_AT_ONCE
-        said = outcome or ("BLOCK", reason)
-        return Scenario(row, reason, *texts, *changes, said, limits, is_held)
+        pair = outcome or ("BLOCK", reason)
+        return Scenario(row, reason, *texts, *changes, pair, limits, is_held)
 
     return scenario
 

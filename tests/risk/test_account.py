@@ -205,10 +205,10 @@ def test_facts_tell_what_is_left_before_the_account_is_halted() -> None:
 
 def test_facts_of_a_profile_without_limits_of_the_account_tell_none() -> None:
     """A figure that nothing limits is left out."""
-    told = Desk(config()).ready().risk.facts()
+    fields = Desk(config()).ready().risk.facts()
 
-    assert not {"account", "account_drawdown_bps", "account_high_water_mark"} & told.keys()
-    assert "account_drawdown_bps" not in told["headroom"]
+    assert not {"account", "account_drawdown_bps", "account_high_water_mark"} & fields.keys()
+    assert "account_drawdown_bps" not in fields["headroom"]
 
 
 @pytest.mark.row("D-27")
@@ -296,15 +296,15 @@ def test_least_entry_that_a_limit_leaves_is_halved_in_reducing_and_so_refused() 
     """Half of ten, the least that the venue takes, is too small, though more was wanted."""
     profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
     profile["risk"] |= {"position_notional_max": "10"}
-    said = []
+    answers = []
     for percent, place in ((100, 0), (112, 1)):
         desk = Desk(profile)
         desk.instrument()
         desk.risk._state.budgets.account.open(10_000 * UNIT * percent // 100, place)
         desk.tick("99.98", "100.00")
-        said.append(actions(desk.signal("BUY")))
+        answers.append(actions(desk.signal("BUY")))
 
-    assert said == [[("REDUCE", "reduced")], [("BLOCK", "drawdown_tier")]]
+    assert answers == [[("REDUCE", "reduced")], [("BLOCK", "drawdown_tier")]]
 
 
 @pytest.mark.row("D-27")
@@ -335,13 +335,13 @@ def test_hard_drawdown_of_the_account_stops_the_run() -> None:
 
 def test_account_carried_beyond_its_hard_drawdown_buys_nothing_without_tiers() -> None:
     """At the limit a purchase passes; a unit beyond it refuses it, before a fill ends the run."""
-    said = []
+    answers = []
     for cash in ("9000.00000000", "8999.99999999"):
         first = replace(opening(cash), account={"high_water_mark": "10000", "tier": 0})
         desk = Desk(config(risk__account_drawdown_bps_hard=1000), first=first).ready()
-        said.append(desk.signal("BUY"))
+        answers.append(desk.signal("BUY"))
 
-    within, beyond = said
+    within, beyond = answers
     assert actions(within) == [("ALLOW", "allowed")]
     assert actions(beyond) == [("BLOCK", "account_drawdown")]
     assert check_of(beyond[0], "account_drawdown_bps")["threshold"] == "1000.0000"
@@ -361,15 +361,15 @@ def test_old_loss_of_a_carried_lot_counts_against_a_carried_mark_alone(carried: 
     desk = Desk(profile, first=first)
     desk.instrument()
 
-    said = desk.tick("50.00", "50.00")
+    events = desk.tick("50.00", "50.00")
     desk.restarted()
-    said += desk.tick("43.00", "43.00")  # 350 below 7,500, which is 467 bps.
+    events += desk.tick("43.00", "43.00")  # 350 below 7,500, which is 467 bps.
 
     found = desk.risk._state.budgets.account
     if carried:
-        assert actions(said) == [("STOP", "RISK_LIMIT")]
+        assert actions(events) == [("STOP", "RISK_LIMIT")]
     else:
-        assert actions(said) == []
+        assert actions(events) == []
         assert (found.high_water_mark, found.state_name) == (7500 * UNIT, "ACTIVE")
 
 
@@ -398,13 +398,13 @@ def test_carried_lot_without_a_price_counts_at_the_mark_of_the_run_before(
     desk.instrument()
     desk.instrument(OTHER)
 
-    said = desk.tick(prices[0], prices[0])
+    events = desk.tick(prices[0], prices[0])
     early = desk.risk.facts()["account"], standing(desk)
     if is_restarted:
         desk.restarted()
-    said += desk.tick(prices[1], prices[1], symbol=OTHER)
+    events += desk.tick(prices[1], prices[1], symbol=OTHER)
 
-    assert actions(said) == []
+    assert actions(events) == []
     assert early == ("ACTIVE", (f"{mark}.00000000", fallen))
     assert standing(desk) == (f"{mark}.00000000", fallen)
 
@@ -437,8 +437,8 @@ def test_carried_lot_without_a_price_moves_the_bound_of_the_others() -> None:
 
 def standing(desk: Desk) -> tuple[str, str]:
     """Return the account's mark and drawdown that the next minute's beat tells."""
-    (told,) = of(desk.beat(60_000), RiskStanding)
-    return told.high_water_mark, told.drawdown_bps
+    (answer,) = of(desk.beat(60_000), RiskStanding)
+    return answer.high_water_mark, answer.drawdown_bps
 
 
 def test_mark_of_a_fresh_account_follows_the_lot_that_is_marked_behind_a_snapshot() -> None:

@@ -32,11 +32,11 @@ def holder(wish: dict[str, Any] | None = None, **changes: Any) -> Desk:
 
 def shown(one: Desk, *bids: str) -> list[tuple[str, str]]:
     """Show each bid for two ticks, and return the exits of risk."""
-    said = []
+    answers = []
     for bid in bids:
         for _ in range(2):
-            said += one.tick(bid, bid, trade=bid)
-    return [action for action in actions(said) if action[0] == "EXIT"]
+            answers += one.tick(bid, bid, trade=bid)
+    return [action for action in actions(answers) if action[0] == "EXIT"]
 
 
 def plan_of(one: Desk) -> PositionPlan:
@@ -85,20 +85,20 @@ def test_stop_off_the_price_step_is_rounded_up() -> None:
 def test_stop_that_is_not_above_the_one_in_force_is_refused(stop: str) -> None:
     """A position's stop never falls, and the refusal shows both."""
     one = holder({"stop_price": "97"})
-    said = one.signal("ADJUST", stop_price=stop)
+    events = one.signal("ADJUST", stop_price=stop)
 
-    assert actions(said) == [("BLOCK", "looser_level")]
-    assert check_of(said[0], "stop_in_force")["threshold"] == "97.00000000"
+    assert actions(events) == [("BLOCK", "looser_level")]
+    assert check_of(events[0], "stop_in_force")["threshold"] == "97.00000000"
     assert shown(one, "97") == [("EXIT", "signal_stop")]
 
 
 def test_looser_stop_beside_a_target_is_left_out_and_told() -> None:
     """Levels that can be taken are taken; the failed check names the rest."""
     one = holder({"stop_price": "97", "target_price": "104"})
-    said = one.signal("ADJUST", stop_price="95", target_price="106")
+    events = one.signal("ADJUST", stop_price="95", target_price="106")
 
-    assert actions(said) == [("ADJUST", "adjusted")]
-    assert check_of(said[0], "stop_in_force")["passed"] is False
+    assert actions(events) == [("ADJUST", "adjusted")]
+    assert check_of(events[0], "stop_in_force")["passed"] is False
     plan = plan_of(one)
     assert (plan.stop, plan.target) == ("97.00000000", "106.00000000")
 
@@ -116,9 +116,9 @@ def test_target_moves_either_way(target: str) -> None:
 def test_target_behind_that_of_the_profile_says_so() -> None:
     """A target above the profile's is kept and does not count."""
     one = holder(risk__take_profit_bps="200")
-    said = one.signal("ADJUST", target_price="104")
+    events = one.signal("ADJUST", target_price="104")
 
-    assert check_of(said[0], "target_in_force")["passed"] is False
+    assert check_of(events[0], "target_in_force")["passed"] is False
     assert shown(one, "102") == [("EXIT", "take_profit")]
 
 
@@ -229,9 +229,9 @@ def test_wider_trail_is_left_out() -> None:
     """The nearer of two trails counts, whatever each is measured in."""
     one = holder({"trail_distance": "2"})
 
-    said = one.signal("ADJUST", trail_bps="300")
-    assert actions(said) == [("BLOCK", "looser_level")]
-    assert check_of(said[0], "trail_in_force") == {
+    events = one.signal("ADJUST", trail_bps="300")
+    assert actions(events) == [("BLOCK", "looser_level")]
+    assert check_of(events[0], "trail_in_force") == {
         "name": "trail_in_force",
         "value": "3.00000000",
         "threshold": "2.00000000",

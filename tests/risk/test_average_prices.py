@@ -53,11 +53,11 @@ def test_sale_that_the_average_admits_is_made_at_a_touch_worth_too_little() -> N
     average(one, "70")
     one.restarted()
 
-    said = one.tick("60", "60")
+    events = one.tick("60", "60")
     one.tick("60", "60")
 
-    assert actions(said) == [("EXIT", "time_exit")]
-    assert results(said) == [ACCEPTED]
+    assert actions(events) == [("EXIT", "time_exit")]
+    assert results(events) == [ACCEPTED]
     assert sold(one) == ["0.150"]
 
 
@@ -68,11 +68,11 @@ def test_sale_waits_for_an_average_that_admits_it() -> None:
     average(one, "60")
 
     early = one.tick("67", "67") + one.tick("67", "67")
-    told = average(one, "67")
+    events = average(one, "67")
     late = one.tick("67", "67")
 
     assert actions(early) == [("BLOCK", "min_notional")]
-    assert told == []
+    assert events == []
     assert actions(late) == [("EXIT", "time_exit")]
     assert results(late) == [ACCEPTED]
 
@@ -93,10 +93,10 @@ def test_sale_is_cut_to_the_largest_value_at_the_average() -> None:
     one = leaver("10", notional_max="650")
     average(one, "130")
 
-    said = one.tick("94", "94")
+    events = one.tick("94", "94")
 
-    assert [intent.qty for intent in intents(said)] == ["5.000"]
-    assert results(said) == [ACCEPTED]
+    assert [intent.qty for intent in intents(events)] == ["5.000"]
+    assert results(events) == [ACCEPTED]
 
 
 @pytest.mark.parametrize("at", ["role", "venue"])
@@ -186,7 +186,7 @@ def test_rest_of_a_quote_is_not_bought_at_the_market_below_the_least_value() -> 
     one.tick()
     average(one, "90")
 
-    said = one.tick(after_ms=LIFE_MS)
+    events = one.tick(after_ms=LIFE_MS)
 
-    assert ("BLOCK", "min_notional") in actions(said)
-    assert intents(said) == []
+    assert ("BLOCK", "min_notional") in actions(events)
+    assert intents(events) == []

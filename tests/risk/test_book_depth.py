@@ -52,11 +52,11 @@ def test_lesser_side_passes_at_the_limit_and_blocks_below_it(
     """An entry needs the asks and its exit the bids: the lesser of both is judged and shown."""
     made = desk()
     book(made, bid, ask)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said)[0] == outcome
-    assert check_text(said[0], "depth_notional") == f"{shown} / 100000.00000000"
-    assert check_text(said[0], "book_venue") == "binance / binance"
+    assert actions(events)[0] == outcome
+    assert check_text(events[0], "depth_notional") == f"{shown} / 100000.00000000"
+    assert check_text(events[0], "book_venue") == "binance / binance"
 
 
 def test_book_that_falls_short_passes_with_enough_and_blocks_with_less() -> None:
@@ -92,10 +92,10 @@ def test_missing_depth_blocks(bid: str | None) -> None:
         book(made, "250000", "250000")
         book(made, None, None)
     book(made, "250000", "250000", symbol=OTHER)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said)[0] == ("BLOCK", "no_book")
-    assert check_text(said[0], "book_venue") == "none / binance"
+    assert actions(events)[0] == ("BLOCK", "no_book")
+    assert check_text(events[0], "book_venue") == "none / binance"
 
 
 def test_book_as_old_as_a_tick_may_be_passes_and_older_blocks() -> None:
@@ -134,9 +134,9 @@ def test_depth_of_another_venue_blocks_whatever_it_is_worth(venue: str) -> None:
     ruled_said = ruled.signal("BUY")
     ruled.instrument(venue="binance")
 
-    for said in (foreign.signal("BUY"), ruled_said):
-        assert actions(said)[0] == ("BLOCK", "foreign_venue")
-        assert check_text(said[0], "book_venue") == f"{venue} / binance"
+    for events in (foreign.signal("BUY"), ruled_said):
+        assert actions(events)[0] == ("BLOCK", "foreign_venue")
+        assert check_text(events[0], "book_venue") == f"{venue} / binance"
     assert actions(ruled.signal("BUY"))[0] == ALLOWED
 
 
@@ -178,11 +178,11 @@ def test_profile_without_the_key_has_no_state_and_no_checks() -> None:
     """Without the key no book is kept, asked or written, also where events tell the depth."""
     made = Desk(config(market__book_depth=True)).ready()
     book(made, "1", "1")
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said)[0] == ALLOWED
+    assert actions(events)[0] == ALLOWED
     assert "book_depth" not in made.risk.state()
-    names = {check["name"] for check in said[0].to_json()["payload"]["checks"]}
+    names = {check["name"] for check in events[0].to_json()["payload"]["checks"]}
     assert not names & {"book_venue", "book_age_ms", "depth_notional"}
 
 

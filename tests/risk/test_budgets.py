@@ -36,9 +36,9 @@ def nights(night_ms: int = HOUR_MS, **changes: Any) -> Desk:
 def asked(desk: Desk, ts: int) -> list[tuple[str, str]]:
     """Return risk's answer to an entry at a market time, which is filled if it is allowed."""
     desk.tick(**FLAT, after_ms=ts - desk.ts)
-    said = desk.signal("BUY")
+    events = desk.signal("BUY")
     desk.tick(**FLAT)
-    return actions(said)
+    return actions(events)
 
 
 # --- nights that follow each other ----------------------------------------------------------------
@@ -283,10 +283,10 @@ def test_purchase_beyond_a_hard_notional_leaves_no_room() -> None:
     desk = Desk(config(risk__night_notional_soft="1000", risk__night_notional_hard="1000.05"))
     desk.instrument()
     desk.tick("99.99", "100")
-    said = desk.signal("BUY")
+    events = desk.signal("BUY")
 
     stopped = desk.tick("100.01", "100.02")
 
-    assert actions(said) == [("ALLOW", "allowed")]
+    assert actions(events) == [("ALLOW", "allowed")]
     assert actions(stopped) == [("STOP", "RISK_LIMIT")]
     assert desk.risk.quiet_range(SYMBOL, desk.ts) is None

@@ -29,11 +29,11 @@ def desk(**changes: Any) -> Desk:
 
 def to(one: Desk, *bids: str) -> list[tuple[str, str]]:
     """Show each bid for two ticks, and return what risk did."""
-    said: list[Event] = []
+    events: list[Event] = []
     for bid in bids:
         for _ in range(2):
-            said += one.tick(bid, bid, trade=bid)
-    return actions(said)
+            events += one.tick(bid, bid, trade=bid)
+    return actions(events)
 
 
 def traded(one: Desk) -> list[tuple[str, str, str]]:
@@ -48,13 +48,13 @@ def plans(events: Iterable[Event]) -> list[PositionPlan]:
 
 def steps(events: Iterable[Event]) -> list[str]:
     """Return choices of recovery intents and reasons of actions, in their order."""
-    said = []
+    answers = []
     for event in events:
         if isinstance(event.payload, RecoveryIntent):
-            said.append(event.payload.choice)
+            answers.append(event.payload.choice)
         elif isinstance(event.payload, RiskAction):
-            said.append(event.payload.reason_code)
-    return said
+            answers.append(event.payload.reason_code)
+    return answers
 
 
 @pytest.mark.row("D-04")
@@ -100,9 +100,9 @@ def test_next_campaign_has_an_id_and_entries_of_its_own() -> None:
     one = desk(risk__take_profit_bps="500", risk__campaign_entries_max=1)
     one.buy()
     assert to(one, "110") == [("EXIT", "take_profit")]
-    said = one.buy()
+    events = one.buy()
 
-    assert actions(said)[0] == ("ALLOW", "allowed")
+    assert actions(events)[0] == ("ALLOW", "allowed")
     allowed = [
         (each.id, each.payload.campaign_id)
         for each in one.events("risk_actions")
@@ -122,8 +122,8 @@ def test_deeply_adverse_tape_holds_then_reduces_then_leaves() -> None:
         seen += one.tick(bid, bid)
     seen += one.tick("93", "93")
 
-    told = of(seen, RecoveryIntent)
-    assert [(each.choice, each.row, each.loss_bps) for each in told] == [
+    answers = of(seen, RecoveryIntent)
+    assert [(each.choice, each.row, each.loss_bps) for each in answers] == [
         ("hold", 1, "300.0000"),
         ("de-risk", 2, "500.0000"),
         ("exit", 3, "700.0000"),

@@ -16,9 +16,9 @@ from tests.risk.test_campaign import desk, to, traded
 def at(one: Desk, price: str, after_ms: int = 100) -> list[tuple[str, str]]:
     """Show a touch at one price, signal a purchase, and return what risk said to that."""
     one.tick(price, price, after_ms=after_ms)
-    said = one.signal("BUY")
+    events = one.signal("BUY")
     one.tick(price, price)
-    return actions(said)
+    return actions(events)
 
 
 @pytest.mark.row("D-04", "X-23")
@@ -64,8 +64,8 @@ def test_entry_that_would_lose_more_than_its_campaign_may_is_refused(
     one = desk(risk__order_notional="500", risk__campaign_loss_max="60")
 
     assert at(one, "100") == [("BLOCK", "campaign_reserve")]
-    (said,) = [each for each in one.events("risk_actions") if each.type == "risk_action"]
-    assert not check_of(said, "campaign_loss_at_stop")["passed"]
+    (event,) = [each for each in one.events("risk_actions") if each.type == "risk_action"]
+    assert not check_of(event, "campaign_loss_at_stop")["passed"]
     assert traded(one) == []
 
 
@@ -182,8 +182,8 @@ def test_quotes_of_one_entry_are_one_entry() -> None:
 
     assert len(fills(one.events("fills"))) == 1
     assert len(one.events("order_intents")) > 2
-    said = one.signal("BUY")
-    assert check_of(said[0], "campaign_entries")["value"] == "2"
+    events = one.signal("BUY")
+    assert check_of(events[0], "campaign_entries")["value"] == "2"
 
 
 def test_rest_of_a_quoted_entry_is_sized_by_the_stop_in_force() -> None:

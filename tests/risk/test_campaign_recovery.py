@@ -105,8 +105,8 @@ def test_part_is_sold_once_and_the_rest_stays_covered(at: str) -> None:
     """Half is sold at five percent; what rests with the executor gives up that half first."""
     one = holder(risk__exits_at=at)
 
-    said = actions(walk(one, "95"))
-    assert said[-1] == ("EXIT", "recovery_part")
+    pairs = actions(walk(one, "95"))
+    assert pairs[-1] == ("EXIT", "recovery_part")
     walk(one, "95", "95")
     assert traded(one) == [("BUY", "10.000", "100.00"), ("SELL", "5.000", "95.00")]
     if at == "venue":

@@ -28,10 +28,10 @@ LEVELS: JsonObject = {
 """Stops that another run left; the highest of those whose key is on is in force."""
 
 
-def plan(symbol: str = SYMBOL, **said: Any) -> JsonObject:
+def plan(symbol: str = SYMBOL, **fields: Any) -> JsonObject:
     """Return the plan of ten coins bought at 100, as an opening tells it."""
     held: JsonObject = {"qty": "10", "original_qty": "10", "entry_price": "100", "age_row": 0}
-    return {"symbol": symbol, "opened_ts": 1} | held | said
+    return {"symbol": symbol, "opened_ts": 1} | held | fields
 
 
 def carrier(*plans: JsonObject, lots: tuple[JsonObject, ...] = (LOT,), **changes: Any) -> Desk:
@@ -64,11 +64,11 @@ def test_stop_whose_key_is_off_now_is_left_out(
     keys: dict[str, Any], found: str, without: tuple[str, ...]
 ) -> None:
     """Stops that another run left count where this profile has them, the highest first."""
-    said = {name: level for name, level in LEVELS.items() if name not in without}
+    fields = {name: level for name, level in LEVELS.items() if name not in without}
     if without:
         found = "94" if "risk__trail_bps" in keys else "93"
 
-    one = carrier(plan(**said), **keys)
+    one = carrier(plan(**fields), **keys)
 
     assert stop(one) == f"{found}.00000000"
 
@@ -171,8 +171,8 @@ def test_plan_of_a_symbol_without_rules_is_told_with_the_first_beat_behind_them(
 
     def told() -> list[tuple[str, tuple[str, ...], str | None]]:
         """Return symbol, move and stop of the plans that a beat tells."""
-        said = [event.to_json()["payload"] for event in one.beat()]
-        return [(each["symbol"], tuple(each["moved"]), each.get("stop")) for each in said]
+        answers = [event.to_json()["payload"] for event in one.beat()]
+        return [(each["symbol"], tuple(each["moved"]), each.get("stop")) for each in answers]
 
     first, second = told(), told()
     one.instrument(OTHER)
@@ -271,8 +271,8 @@ def test_oldest_lots_that_are_dust_together_are_no_part_of_the_position(
     lots: tuple[str, ...], count: int, cost: str
 ) -> None:
     """A thousandth is the least sale: the lots before it is reached belong to a former trade."""
-    told = [{"symbol": SYMBOL, "qty": qty, "price": "100", "ts": n} for n, qty in enumerate(lots)]
-    first = RunOpening({"USDT": "9000"}, tuple(told), {})
+    rows = [{"symbol": SYMBOL, "qty": qty, "price": "100", "ts": n} for n, qty in enumerate(lots)]
+    first = RunOpening({"USDT": "9000"}, tuple(rows), {})
     one = Desk(config(execution__fee_asset="base"), first=first)
     one.instrument(notional_min="0")
     holding = one.risk._state.positions.of(SYMBOL).holding
@@ -305,10 +305,10 @@ def test_position_that_was_sold_before_its_plan_was_told_is_told_by_nothing() ->
     one.tick("100", "100")
     one.signal("SELL")
 
-    said = one.tick("100", "100") + one.beat()
+    events = one.tick("100", "100") + one.beat()
 
     assert one.risk.facts()["open_positions"] == []
-    assert [event.type for event in said if event.type == "position_plan"] == []
+    assert [event.type for event in events if event.type == "position_plan"] == []
 
 
 def test_state_before_the_opening_is_whole() -> None:

@@ -94,8 +94,8 @@ def test_storm_of_sales_moves_no_level_and_a_restart_changes_nothing(seed: int) 
     for number, step in enumerate(steps):
         if number % RESTART_EVERY == 0:
             restored.restarted()
-        said, _ = take(whole, step), take(restored, step)
-        sides = {fill.side for fill in fills(said)}
+        events, _ = take(whole, step), take(restored, step)
+        sides = {fill.side for fill in fills(events)}
         levels = whole.risk.facts()["exits"] if whole.risk.facts()["open_positions"] else None
         if levels and former and sides == {"SELL"}:
             assert levels == former

@@ -58,16 +58,16 @@ def bar(made: Desk, interval: str, length_ms: int, open_ts: int, close: str) -> 
 
 def history(made: Desk, closes: Iterable[str], *, older: int = 0) -> Desk:
     """Tell bars of four hours, the last of which closed just now or some bars ago."""
-    told = list(closes)
-    begin = made.ts // BAR_MS * BAR_MS - (len(told) + older) * BAR_MS
-    for place, close in enumerate(told):
+    lines = list(closes)
+    begin = made.ts // BAR_MS * BAR_MS - (len(lines) + older) * BAR_MS
+    for place, close in enumerate(lines):
         bar(made, "4h", BAR_MS, begin + place * BAR_MS, close)
     return made
 
 
-def entry(made: Desk, **said: Any) -> Event:
+def entry(made: Desk, **fields: Any) -> Event:
     """Return the action on a BUY."""
-    return made.signal("BUY", **said)[0]
+    return made.signal("BUY", **fields)[0]
 
 
 def shown(action: Event, *names: str) -> list[str]:
@@ -111,18 +111,18 @@ def test_entry_on_an_old_bar_is_refused_with_its_age() -> None:
         made = desk(risk__bars_late_max=2)
         closed_ts = made.ts // SECOND_MS * SECOND_MS - bars_ago * SECOND_MS
         bar(made, "1s", SECOND_MS, closed_ts - SECOND_MS, "113")
-        said = entry(made)
-        outcomes.append((actions([said])[0], check_text(said, "bars_late")))
+        event = entry(made)
+        outcomes.append((actions([event])[0], check_text(event, "bars_late")))
 
     assert outcomes == [(ALLOWED, "2 / 2"), (("BLOCK", "stale_bar"), "3 / 2")]
 
 
 def test_entry_without_any_bar_is_refused() -> None:
     """Missing data blocks: no closed bar has come yet."""
-    said = entry(desk(risk__bars_late_max=2))
+    event = entry(desk(risk__bars_late_max=2))
 
-    assert actions([said])[0] == ("BLOCK", "stale_bar")
-    assert check_text(said, "closed_bar") == "none / some"
+    assert actions([event])[0] == ("BLOCK", "stale_bar")
+    assert check_text(event, "closed_bar") == "none / some"
 
 
 @pytest.mark.row("C-18")
@@ -136,8 +136,8 @@ def test_entry_far_from_the_last_close_is_refused_up_and_down(close: str) -> Non
             low = str(int(close) - 1)
             made.bar(close, str(int(close) + 1), low, close)
         made.tick("113", "113", after_ms=0)
-        said = entry(made)
-        outcomes.append((actions([said])[0], check_text(said, "price_move_atr")))
+        event = entry(made)
+        outcomes.append((actions([event])[0], check_text(event, "price_move_atr")))
 
     assert outcomes == [
         (ALLOWED, "1.5000 / 1.5000"),
@@ -158,16 +158,16 @@ def test_move_is_not_judged_without_a_usable_touch(happens: str) -> None:
     else:
         made.tick("114", "113", after_ms=0)
 
-    said = entry(made)
+    event = entry(made)
 
     assert shown_before == ["price_move_atr"]
-    assert shown(said, "price_move_atr") == []
-    assert actions([said])[0][0] == "BLOCK"
+    assert shown(event, "price_move_atr") == []
+    assert actions([event])[0][0] == "BLOCK"
 
 
 def test_entry_before_the_atr_is_known_is_refused_where_the_move_is_judged() -> None:
     """Without an ATR nobody knows how far is too far."""
-    said = entry(
+    event = entry(
         desk(
             risk__price_move_atr_max="1.5",
             risk__stop_atr_mult=None,
@@ -176,7 +176,7 @@ def test_entry_before_the_atr_is_known_is_refused_where_the_move_is_judged() -> 
         )
     )
 
-    assert actions([said])[0] == ("BLOCK", "warmup")
+    assert actions([event])[0] == ("BLOCK", "warmup")
 
 
 # --- fatigue --------------------------------------------------------------------------------------
@@ -185,12 +185,12 @@ def test_entry_before_the_atr_is_known_is_refused_where_the_move_is_judged() -> 
 @pytest.mark.row("C-20")
 def test_symbol_that_rose_far_is_high_and_slows_down_is_refused() -> None:
     """All three figures stand in the refusal, each beside its limit."""
-    said = entry(history(desk(**TIRED), SLOW))
+    event = entry(history(desk(**TIRED), SLOW))
 
-    assert actions([said])[0] == ("BLOCK", "fatigue")
-    assert check_text(said, "day_change_bps") == "1300.0000 / 1200.0000"
-    assert check_text(said, "fatigue_rsi") == "81.2500 / 81.0000"
-    assert check_text(said, "acceleration_bps") == "-13.9800 / 200.0000"
+    assert actions([event])[0] == ("BLOCK", "fatigue")
+    assert check_text(event, "day_change_bps") == "1300.0000 / 1200.0000"
+    assert check_text(event, "fatigue_rsi") == "81.2500 / 81.0000"
+    assert check_text(event, "acceleration_bps") == "-13.9800 / 200.0000"
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_one_excuse_lets_a_symbol_in_and_is_shown(
     changes: dict[str, Any], closes: tuple[str, ...], excuse: str
 ) -> None:
     """A rise, an RSI or an acceleration within its limit is enough, and the check says which."""
-    said = entry(history(desk(**{**TIRED, **changes}), closes))
+    event = entry(history(desk(**{**TIRED, **changes}), closes))
 
-    assert actions([said])[0] == ALLOWED
-    assert shown(said, "day_change_bps", "fatigue_rsi", "acceleration_bps") == [excuse]
+    assert actions([event])[0] == ALLOWED
+    assert shown(event, "day_change_bps", "fatigue_rsi", "acceleration_bps") == [excuse]
 
 
 def test_no_acceleration_excuses_where_its_key_is_missing() -> None:
     """Without the key a fast rise is as tired as a slow one."""
     keys = {**TIRED, "risk__fatigue_acceleration_bps_min": None}
-    said = entry(history(desk(**keys), FAST))
+    event = entry(history(desk(**keys), FAST))
 
-    assert actions([said])[0] == ("BLOCK", "fatigue")
-    assert shown(said, "acceleration_bps") == []
+    assert actions([event])[0] == ("BLOCK", "fatigue")
+    assert shown(event, "acceleration_bps") == []
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_no_acceleration_excuses_where_its_key_is_missing() -> None:
 def test_missing_bars_block(closes: tuple[str, ...], older: int, counted: int) -> None:
     """Fifteen bars are needed, the newest at most two bars late."""
     keys = {**TIRED, "risk__fatigue_change_bps_max": 10_000}
-    said = entry(history(desk(**keys), closes, older=older))
+    event = entry(history(desk(**keys), closes, older=older))
 
     expected = ALLOWED if counted == 15 else ("BLOCK", "warmup")
-    assert actions([said])[0] == expected
-    assert check_text(said, "fatigue_bars") == f"{counted} / 15"
+    assert actions([event])[0] == expected
+    assert check_text(event, "fatigue_bars") == f"{counted} / 15"
 
 
 def test_hole_begins_the_figures_anew() -> None:
@@ -264,10 +264,10 @@ def all_gates(closes: tuple[str, ...]) -> Desk:
 
 def test_entry_passes_all_gates_in_the_first_minute_after_history() -> None:
     """Bars from before the start are enough: nothing waits for bars of its own."""
-    said = entry(all_gates(FAST))
+    event = entry(all_gates(FAST))
 
-    assert actions([said])[0] == ALLOWED
-    assert check_text(said, "price_move_atr") == "0.0000 / 1.5000"
+    assert actions([event])[0] == ALLOWED
+    assert check_text(event, "price_move_atr") == "0.0000 / 1.5000"
 
 
 def test_restart_at_any_bar_changes_nothing() -> None:
@@ -288,11 +288,11 @@ def test_restart_at_any_bar_changes_nothing() -> None:
 
 def test_gates_are_absent_from_checks_without_their_keys() -> None:
     """A profile without the keys writes what it always wrote."""
-    said = entry(history(desk(), SLOW))
+    event = entry(history(desk(), SLOW))
 
     names = "signal_confidence", "closed_bar", "bars_late", "price_move_atr", "fatigue_bars"
-    assert actions([said])[0] == ALLOWED
-    assert shown(said, *names, "day_change_bps", "fatigue_rsi", "acceleration_bps") == []
+    assert actions([event])[0] == ALLOWED
+    assert shown(event, *names, "day_change_bps", "fatigue_rsi", "acceleration_bps") == []
 
 
 def test_figures_of_fatigue_are_unknown_before_their_bars() -> None:

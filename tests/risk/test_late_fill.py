@@ -26,9 +26,9 @@ def test_intent_that_arrives_when_its_signal_is_too_old_is_rejected(
     """An intent is taken a millisecond before it is late, and rejected from then on."""
     one = Desk(config(), first=opening(), with_risk=False).ready()
 
-    said = one.intent("BUY", "1", late_ts=one.ts + late_by)
+    events = one.intent("BUY", "1", late_ts=one.ts + late_by)
 
-    assert results(said)[0] == (first, "accepted" if first == "ACCEPTED" else "late_fill")
+    assert results(events)[0] == (first, "accepted" if first == "ACCEPTED" else "late_fill")
 
 
 @pytest.mark.row("C-17")
@@ -42,10 +42,10 @@ def test_entry_is_filled_within_its_time_after_the_signal_or_not_at_all(
     """The time counts from the signal, so that its age and the way of the order add up."""
     one = desk(execution__latency_market_ms=latency_ms, **LATE)
 
-    said = one.signal("BUY", age_ms=age_ms)
+    events = one.signal("BUY", age_ms=age_ms)
     met = one.tick(after_ms=latency_ms)
 
-    (intent,) = intents(said)
+    (intent,) = intents(events)
     assert intent.late_ts == one.ts - latency_ms - age_ms + 2_000
     assert len(fills(met)) == is_filled
     if not is_filled:
@@ -59,9 +59,9 @@ def test_rest_of_a_partly_filled_entry_is_late_by_a_beat_too() -> None:
     one.signal("BUY")
     one.tick(ask_qty="0.4", after_ms=100)
 
-    said = one.beat(after_ms=1_900)
+    events = one.beat(after_ms=1_900)
 
-    assert results(said) == [("EXPIRED", "late_fill")]
+    assert results(events) == [("EXPIRED", "late_fill")]
     (position,) = one.execution.portfolio.open_positions()
     assert position["qty"] == "0.40000000"
 
@@ -125,10 +125,10 @@ def test_quoted_entry_ends_with_the_quote_that_is_refused_as_too_late() -> None:
     """A first quote that the executor takes no more leaves nothing that waits to be sent anew."""
     one = desk(**LATE | QUOTED)
 
-    said = one.signal("BUY", age_ms=2_000)
+    events = one.signal("BUY", age_ms=2_000)
 
-    assert results(said) == [("REJECTED", "late_fill")]
-    assert actions(said)[-1] == ("BLOCK", "late_fill")
+    assert results(events) == [("REJECTED", "late_fill")]
+    assert actions(events)[-1] == ("BLOCK", "late_fill")
     assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
 
 

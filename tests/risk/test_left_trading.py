@@ -131,8 +131,8 @@ def test_operator_who_asks_again_in_a_halt_is_answered_again() -> None:
 
     answers = []
     for _ in range(2):
-        said = desk.put("control", ExitPosition("operator", "out", SYMBOL))
-        answers.append(actions([*said, *desk.tick(), *desk.tick()]))
+        events = desk.put("control", ExitPosition("operator", "out", SYMBOL))
+        answers.append(actions([*events, *desk.tick(), *desk.tick()]))
 
     assert answers == [[("BLOCK", "not_trading")]] * 2
 

@@ -70,9 +70,9 @@ def ended(one: Desk) -> list[tuple[str, str | None]]:
 def test_purchase_rests_at_the_limit_of_its_strategy_and_is_filled_there() -> None:
     """It is a LIMIT_MAKER at the strategy's price, and never moves."""
     one = desk()
-    said = limit(one, "95")
+    events = limit(one, "95")
 
-    (intent,) = intents(said)
+    (intent,) = intents(events)
     assert (intent.order_type, intent.limit_price) == ("LIMIT_MAKER", "95.00")
     assert intent.expires_ts == one.ts + 30_000
     assert resting(one) == ["95.00000000"]
@@ -128,10 +128,10 @@ def test_limit_ends_with_its_validity() -> None:
 def test_validity_beyond_the_profile_is_cut_and_told() -> None:
     """An order lives as long as the profile lets it; the failed check names both."""
     one = desk()
-    said = limit(one, "95", horizon_ms=3_600_000)
+    events = limit(one, "95", horizon_ms=3_600_000)
 
-    assert actions(said) == [("REDUCE", "reduced")]
-    assert check_of(said[0], "limit_valid_ms") == {
+    assert actions(events) == [("REDUCE", "reduced")]
+    assert check_of(events[0], "limit_valid_ms") == {
         "name": "limit_valid_ms",
         "value": "3600000",
         "threshold": "60000",
@@ -146,12 +146,12 @@ def test_limit_reserves_its_cash_and_bars_other_purchases() -> None:
     one = desk(cash="1500")
     one.instrument(OTHER)
     limit(one, "95")
-    said = one.signal("BUY")
+    events = one.signal("BUY")
     again = limit(one, "94")
     one.tick(symbol=OTHER)
     other = one.signal("BUY", symbol=OTHER)
 
-    assert actions(said) == actions(again) == [("BLOCK", "pending_order")]
+    assert actions(events) == actions(again) == [("BLOCK", "pending_order")]
     (intent,) = intents(other)
     assert Decimal(intent.qty) * Decimal("100.01") < 1500 - 9 * 95
 
@@ -173,10 +173,10 @@ def test_limit_is_withdrawn_where_entries_are_refused(
     one = desk()
     limit(one, "95")
     one.tick()
-    said = one.put(queue, payload)
+    events = one.put(queue, payload)
 
-    assert actions(said)[0] == ("WITHDRAW", reason)
-    assert len(of(said, OrderCancel)) == 1
+    assert actions(events)[0] == ("WITHDRAW", reason)
+    assert len(of(events, OrderCancel)) == 1
     assert resting(one) == []
     assert fills(down(one, "94")) == []
 
@@ -186,9 +186,9 @@ def test_signal_to_sell_withdraws_a_limit() -> None:
     one = desk()
     limit(one, "95")
     one.tick()
-    said = one.signal("SELL")
+    events = one.signal("SELL")
 
-    assert ("WITHDRAW", "signal_exit") in actions(said)
+    assert ("WITHDRAW", "signal_exit") in actions(events)
     assert resting(one) == []
     assert actions(limit(one, "96")) == [("ALLOW", "allowed")]
 
@@ -205,8 +205,8 @@ def test_signal_to_sell_withdraws_a_limit() -> None:
 def test_levels_of_a_limit_are_judged_at_its_price(wish: dict[str, Any], reason: str) -> None:
     """A stop below it and a target above it are in order, wherever the market is."""
     one = desk(risk__hard_stop_bps="1000")
-    said = actions(limit(one, "95", **wish))
-    assert said == ([("BLOCK", reason)] if reason else [("ALLOW", "allowed")])
+    pairs = actions(limit(one, "95", **wish))
+    assert pairs == ([("BLOCK", reason)] if reason else [("ALLOW", "allowed")])
     if not reason:
         one.tick()
         down(one, "94.99")
@@ -274,10 +274,10 @@ def test_sale_cancels_a_limit_beside_the_position() -> None:
     one.buy()
     limit(one, "96.5")
     one.tick()
-    said = down(one, "97")
+    events = down(one, "97")
 
-    assert actions(said)[0] == ("EXIT", "hard_stop")
-    assert len(of(said, OrderCancel)) == 1
+    assert actions(events)[0] == ("EXIT", "hard_stop")
+    assert len(of(events, OrderCancel)) == 1
     down(one, "96.5")
     assert (resting(one), one.risk.facts()["open_positions"]) == ([], [])
 
@@ -305,10 +305,10 @@ def test_limit_beyond_the_number_of_the_profile_is_refused() -> None:
     one = desk(**GRID)
     for price in ("98", "97", "96"):
         limit(one, price)
-    said = limit(one, "95")
+    events = limit(one, "95")
 
-    assert actions(said) == [("BLOCK", "limit_entries_max")]
-    assert check_of(said[0], "limit_entries")["value"] == "4"
+    assert actions(events) == [("BLOCK", "limit_entries_max")]
+    assert check_of(events[0], "limit_entries")["value"] == "4"
     one.tick()
     down(one, "97.5")
     assert actions(limit(one, "95")) == [("ALLOW", "allowed")]
@@ -344,9 +344,9 @@ def test_limit_beside_a_purchase_or_a_sale_at_the_market_is_refused() -> None:
 def test_limits_together_stay_within_every_cap(changes: dict[str, Any], cash: str) -> None:
     """Each reserves its room: the third is cut to what the first two leave."""
     one = desk(cash, **GRID | changes)
-    said = [actions(limit(one, price))[0][0] for price in ("99", "98", "97")]
+    lines = [actions(limit(one, price))[0][0] for price in ("99", "98", "97")]
 
-    assert said == ["ALLOW", "ALLOW", "REDUCE"]
+    assert lines == ["ALLOW", "ALLOW", "REDUCE"]
     asked = of((event for _, event in one.log), OrderIntent)
     assert sum(Decimal(each.qty) * Decimal(each.limit_price or "0") for each in asked) <= 2_500
 
@@ -357,10 +357,10 @@ def test_halt_withdraws_all_limits() -> None:
     for price in ("98", "96", "94"):
         limit(one, price)
     one.tick()
-    said = one.put("control", Halt("operator", "a test"))
+    events = one.put("control", Halt("operator", "a test"))
 
-    assert actions(said) == [("WITHDRAW", "halted")] * 3
-    assert len({cancel.client_order_id for cancel in of(said, OrderCancel)}) == 3
+    assert actions(events) == [("WITHDRAW", "halted")] * 3
+    assert len({cancel.client_order_id for cancel in of(events, OrderCancel)}) == 3
     assert resting(one) == []
 
 
@@ -382,14 +382,14 @@ def test_sale_cancels_all_limits_once() -> None:
 def test_limits_of_a_campaign_share_its_worst_loss() -> None:
     """A resting limit counts as bought: three limits lose no more than the campaign may."""
     one = desk(**CAMPAIGN | GRID | {"risk__campaign_entries_max": 3})
-    said = []
+    answers = []
     for price in ("99", "98", "97"):
-        said += actions(limit(one, price))
+        answers += actions(limit(one, price))
         one.tick()
     for price in ("98.5", "97.5", "96.5"):
         down(one, price)
 
-    assert [kind for kind, _ in said] == ["REDUCE", "ALLOW", "REDUCE"]
+    assert [kind for kind, _ in answers] == ["REDUCE", "ALLOW", "REDUCE"]
     bought = fills(one.events("fills"))
     assert len(bought) == 3
     cost = sum(Decimal(fill.qty) * Decimal(fill.price) for fill in bought)

@@ -79,8 +79,8 @@ def bar(made: Desk, symbol: str, open_ts: int, close: str, *, is_history: bool =
 
 def bought(made: Desk, symbol: str) -> Desk:
     """Buy a symbol and fill it; the entry is checked by nothing yet, as nothing is held."""
-    said = made.signal("BUY", symbol=symbol)
-    assert actions(said)[0] == ALLOWED
+    events = made.signal("BUY", symbol=symbol)
+    assert actions(events)[0] == ALLOWED
     made.tick(**FLAT, symbol=symbol)
     return made
 
@@ -99,8 +99,8 @@ def test_entry_that_moves_like_a_held_symbol_is_refused_with_value_and_limit() -
     for most, closes in (("0.982", ALIKE), ("0.9819", ALIKE), ("0.9819", OPPOSED)):
         made = desk(**{**CORRELATED, "risk__correlation_max": most})
         bars(made, BTCUSDT=UP_DOWN, ETHUSDT=closes)
-        said = bought(made, OTHER).signal("BUY")
-        outcomes.append((actions(said)[0], check_text(said[0], "correlation")))
+        events = bought(made, OTHER).signal("BUY")
+        outcomes.append((actions(events)[0], check_text(events[0], "correlation")))
 
     assert outcomes == [
         (ALLOWED, "0.9820 / 0.9820"),
@@ -156,10 +156,10 @@ def test_entry_with_fewer_bars_than_the_held_symbol_counts_its_own() -> None:
     bought(made, OTHER)
     bars(made, ETHUSDT=ALIKE[:2], BTCUSDT=ALIKE[:2])
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("BLOCK", "warmup")]
-    assert check_text(said[0], "correlation_bars") == "1 / 3"
+    assert actions(events) == [("BLOCK", "warmup")]
+    assert check_text(events[0], "correlation_bars") == "1 / 3"
 
 
 def test_bars_more_than_two_lengths_old_block() -> None:
@@ -180,9 +180,9 @@ def test_correlation_asked_twice_between_two_bars_is_the_same() -> None:
     bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
     bought(made, OTHER)
 
-    said = [made.signal("BUY")[0] for _ in range(2)]
+    events = [made.signal("BUY")[0] for _ in range(2)]
 
-    assert [check_text(each, "correlation") for each in said] == ["0.9820 / 0.9819"] * 2
+    assert [check_text(each, "correlation") for each in events] == ["0.9820 / 0.9819"] * 2
 
 
 def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> None:
@@ -196,8 +196,8 @@ def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> 
     made.ts = start + SECOND_MS
     made.tick(**FLAT, after_ms=0)
 
-    said = made.signal("BUY")
-    assert check_text(said[0], "correlation") == "0.9820 / 0.9819"
+    events = made.signal("BUY")
+    assert check_text(events[0], "correlation") == "0.9820 / 0.9819"
 
 
 @pytest.mark.row("B-42")
@@ -225,12 +225,12 @@ def test_entry_is_cut_to_what_its_cluster_has_left() -> None:
     """1,000 of 10,000 is held and 15 % may be: 500 of the second remain; the bound is named."""
     made = desk(**CLUSTER)
     bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
-    said = bought(made, OTHER).signal("BUY")
+    events = bought(made, OTHER).signal("BUY")
 
-    assert actions(said)[0] == REDUCED
-    assert check_text(said[0], "cluster_notional") == "2000.00000000 / 1500.00000000"
-    assert check_text(said[0], "size_bound") == "cluster_notional / 500.00000000"
-    assert [intent.qty for intent in intents(said)] == ["5.000"]
+    assert actions(events)[0] == REDUCED
+    assert check_text(events[0], "cluster_notional") == "2000.00000000 / 1500.00000000"
+    assert check_text(events[0], "size_bound") == "cluster_notional / 500.00000000"
+    assert [intent.qty for intent in intents(events)] == ["5.000"]
 
 
 def test_cluster_counts_entries_on_their_way_and_its_own_symbol() -> None:
@@ -294,8 +294,8 @@ def test_volatile_benchmark_blocks_entries_in_all_symbols() -> None:
         made = desk(**VOLATILE, risk__volatility_ratio_max=most)
         bars(made, ETHUSDT=("1000", "1100", "990", "990", "1089"), BTCUSDT=("100",) * 5)
         for symbol in (SYMBOL, OTHER):
-            said = made.signal("BUY", symbol=symbol)
-            outcomes.append((actions(said)[0], check_text(said[0], "volatility_ratio")))
+            events = made.signal("BUY", symbol=symbol)
+            outcomes.append((actions(events)[0], check_text(events[0], "volatility_ratio")))
 
     assert outcomes == [
         *((ALLOWED, "0.8165 / 0.8165"),) * 2,
@@ -362,8 +362,8 @@ def test_shifted_returns_block_and_unshifted_ones_do_not() -> None:
     ):
         made = desk(**DRIFTING)
         bars(made, BTCUSDT=closes)
-        said = made.signal("BUY")
-        outcomes.append((actions(said)[0], check_text(said[0], "drift")))
+        events = made.signal("BUY")
+        outcomes.append((actions(events)[0], check_text(events[0], "drift")))
 
     assert outcomes[0] == (("BLOCK", "drift"), "1.0000 / 0.9999")
     assert outcomes[1] == (ALLOWED, "0.5000 / 0.9999")
@@ -374,11 +374,11 @@ def test_drift_of_a_symbol_without_bars_blocks() -> None:
     """A symbol of which nothing is known may be anything but still."""
     made = desk(**DRIFTING)
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("BLOCK", "warmup")]
-    assert check_text(said[0], "drift_bars") == "0 / 5"
-    assert "drift" not in names(said[0])
+    assert actions(events) == [("BLOCK", "warmup")]
+    assert check_text(events[0], "drift_bars") == "0 / 5"
+    assert "drift" not in names(events[0])
 
 
 def test_two_entries_between_bars_are_judged_by_the_same_figures() -> None:
@@ -447,8 +447,8 @@ def test_profile_without_the_keys_has_no_state_and_no_checks() -> None:
     """Without keys nothing is kept, asked or written."""
     made = desk()
     bars(made, BTCUSDT=UP_DOWN)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
     assert "returns" not in made.risk.state()
-    assert not {name for name in names(said[0]) if "correlation" in name or "drift" in name}
-    assert not names(said[0]) & {"volatility_ratio", "volatility_bars", "cluster_notional"}
+    assert not {name for name in names(events[0]) if "correlation" in name or "drift" in name}
+    assert not names(events[0]) & {"volatility_ratio", "volatility_bars", "cluster_notional"}

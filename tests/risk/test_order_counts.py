@@ -18,9 +18,9 @@ from tests.risk.row_world import World
 BOUNDED: dict[str, Any] = {"orders_max": 20, "algo_orders_max": 10, "order_lists_max": 5}
 
 
-def counts(world: World, algos: int = 0, **said: Any) -> dict[str, int]:
+def counts(world: World, algos: int = 0, **fields: Any) -> dict[str, int]:
     """Return the counts with one order more, by the names of their checks."""
-    rows = count_rows(world.state, world.market, world.market.rules, algos, **said)
+    rows = count_rows(world.state, world.market, world.market.rules, algos, **fields)
     return {gate.name: value for gate, value, _ in rows}
 
 

@@ -48,11 +48,11 @@ def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
 ) -> None:
     """A rest that can be sold later is kept; one that could not is sold now."""
     one = holder()
-    said = one.signal("SELL", **wish)
+    events = one.signal("SELL", **wish)
     one.tick()
 
-    assert actions(said) == [("EXIT", "signal_exit")]
-    assert Decimal(intents(said)[0].qty) == Decimal(sold)
+    assert actions(events) == [("EXIT", "signal_exit")]
+    assert Decimal(intents(events)[0].qty) == Decimal(sold)
     assert held(one) == Decimal(COINS) - Decimal(sold)
 
 
@@ -78,9 +78,9 @@ def test_part_of_two_lots_moves_no_level_of_the_rest(changes: dict[str, Any]) ->
 
 def test_part_of_more_than_is_held_says_what_was_cut() -> None:
     """The failed check names the wish and the position."""
-    said, *_ = holder().signal("SELL", qty="11")
+    event, *_ = holder().signal("SELL", qty="11")
 
-    assert check_of(said, "part_qty") == {
+    assert check_of(event, "part_qty") == {
         "name": "part_qty",
         "value": "11.00000000",
         "threshold": "10.00000000",
@@ -118,11 +118,11 @@ def test_stop_sells_what_a_part_has_left() -> None:
     one = holder(risk__hard_stop_bps="1000")
     one.signal("SELL", share_bps=4_000)
     one.tick()
-    said = one.tick("90", "90", trade="90")
+    events = one.tick("90", "90", trade="90")
     one.tick()
 
-    assert actions(said) == [("EXIT", "hard_stop")]
-    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+    assert actions(events) == [("EXIT", "hard_stop")]
+    assert [Decimal(intent.qty) for intent in intents(events)] == [Decimal("6")]
     assert held(one) == 0
 
 
@@ -135,12 +135,12 @@ def test_stop_sells_beside_a_part_that_is_on_its_way(*, is_restarted: bool) -> N
     if is_restarted:
         one.restarted()
 
-    said = one.tick("90", "90", bid_qty="0")
+    events = one.tick("90", "90", bid_qty="0")
     again = one.tick("89", "89", bid_qty="0")
     one.tick("89", "89")
 
-    assert actions(said) == [("EXIT", "hard_stop")]
-    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+    assert actions(events) == [("EXIT", "hard_stop")]
+    assert [Decimal(intent.qty) for intent in intents(events)] == [Decimal("6")]
     assert again == []
     assert held(one) == 0
 
@@ -150,10 +150,10 @@ def test_operator_leaves_beside_a_part_that_is_on_its_way() -> None:
     one = holder(risk__hard_stop_bps="1000")
     one.signal("SELL", share_bps=4_000)
 
-    said = one.put("control", ExitPosition(who="operator", why="test", symbol=SYMBOL))
+    events = one.put("control", ExitPosition(who="operator", why="test", symbol=SYMBOL))
 
-    assert actions(said) == [("EXIT", "operator_exit")]
-    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6")]
+    assert actions(events) == [("EXIT", "operator_exit")]
+    assert [Decimal(intent.qty) for intent in intents(events)] == [Decimal("6")]
 
 
 def test_order_that_rests_for_the_rest_is_left_alone_beside_a_part() -> None:
@@ -175,19 +175,19 @@ def test_sale_of_more_than_the_venue_takes_goes_on_order_by_order(share: int | N
     one.instrument(qty_max="3")
     if share is not None:
         one.signal("SELL", share_bps=share)
-    said = [event for _ in range(10) for event in one.tick("90", "90", bid_qty="0")]
+    events = [event for _ in range(10) for event in one.tick("90", "90", bid_qty="0")]
 
-    assert actions(said) == [("EXIT", "hard_stop")]
+    assert actions(events) == [("EXIT", "hard_stop")]
 
 
 def test_resting_stop_shrinks_with_a_part() -> None:
     """Its replacement comes first, so that both sell no more than the position."""
     one = holder(risk__hard_stop_bps="1000", risk__exits_at="venue")
-    said = one.signal("SELL", share_bps=4_000)
+    events = one.signal("SELL", share_bps=4_000)
     one.tick()
 
-    assert actions(said) == [("PROTECT", "protected"), ("EXIT", "signal_exit")]
-    assert [Decimal(intent.qty) for intent in intents(said)] == [Decimal("6"), Decimal("4")]
+    assert actions(events) == [("PROTECT", "protected"), ("EXIT", "signal_exit")]
+    assert [Decimal(intent.qty) for intent in intents(events)] == [Decimal("6"), Decimal("4")]
     one.tick("90", "90", trade="90")
     one.tick("90", "90", trade="90")
     assert held(one) == 0
@@ -213,11 +213,11 @@ def test_part_whose_remainder_is_too_small_to_rest_sells_all(
     one.buy()
     whole = held(one)
 
-    said = one.signal("SELL", share_bps=5_000)
+    events = one.signal("SELL", share_bps=5_000)
     one.tick()
 
-    assert actions(said)[-1] == ("EXIT", "signal_exit")
-    assert "REJECTED" not in [result for result, _ in results(said)]
+    assert actions(events)[-1] == ("EXIT", "signal_exit")
+    assert "REJECTED" not in [result for result, _ in results(events)]
     assert held(one) == whole - Decimal(sold)
     assert [order.remaining for order in one.execution.orders] == [
         parse_amount(f"{held(one)}") for _ in range(held(one) > 0)
@@ -229,13 +229,13 @@ def test_part_never_ends_the_run(exits_at: str) -> None:
     """Parts stop before the hard order rate, and the whole can still be sold."""
     rates = {"risk__orders_per_minute_soft": 8, "risk__orders_per_minute_hard": 8}
     one = holder(risk__hard_stop_bps="1000", risk__exits_at=exits_at, **rates)
-    said = []
+    answers = []
     for _ in range(12):
-        said += actions(one.signal("SELL", qty="0.5"))
+        answers += actions(one.signal("SELL", qty="0.5"))
         one.tick()
 
-    assert ("BLOCK", "order_rate") in said
-    assert "STOP" not in {kind for kind, _ in said}
+    assert ("BLOCK", "order_rate") in answers
+    assert "STOP" not in {kind for kind, _ in answers}
     assert actions(one.signal("SELL"))[-1] == ("EXIT", "signal_exit")
     one.tick()
     assert held(one) == 0

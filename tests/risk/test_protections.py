@@ -92,9 +92,9 @@ def bought_and_sold(desk: Desk, ask: str, bid: str, symbol: str = SYMBOL) -> Non
 def entry(desk: Desk, symbol: str = SYMBOL) -> RiskAction:
     """Return risk's answer to a purchase at 100."""
     desk.tick("99.99", "100.01", symbol=symbol)
-    said = desk.signal("BUY", symbol=symbol)[0].payload
-    assert isinstance(said, RiskAction)
-    return said
+    payload = desk.signal("BUY", symbol=symbol)[0].payload
+    assert isinstance(payload, RiskAction)
+    return payload
 
 
 def check_of(said: RiskAction, name: str) -> tuple[str, str, bool]:
@@ -377,7 +377,7 @@ def stopped_out(desk: Desk, symbol: str = SYMBOL, bid_qty: str = "1000") -> None
 @pytest.mark.parametrize("bid_qty", ["1000", "4"])
 def test_stops_at_the_venue_lock_alike_whatever_queue_is_read_first(bid_qty: str) -> None:
     """Two stops in a row lock all, one does not; the trade is said to have ended by its stop."""
-    said = []
+    answers = []
     for first in ("fills", "order_results"):
         desk = at_venue(first, GUARD)
         stopped_out(desk, bid_qty=bid_qty)
@@ -386,11 +386,11 @@ def test_stops_at_the_venue_lock_alike_whatever_queue_is_read_first(bid_qty: str
         desk.tick("98", "98.01", symbol=OTHER, trade="98")
 
         found = desk.risk.state()["protections"]
-        said.append((held, entry(desk).reason_code, found))
+        answers.append((held, entry(desk).reason_code, found))
         assert [one["reason"] for one in found["trades"]] == ["stop_loss"] * 2
 
-    assert [(one, two) for one, two, _ in said] == [("ALLOW", "stoploss_guard")] * 2
-    assert said[0] == said[1]
+    assert [(one, two) for one, two, _ in answers] == [("ALLOW", "stoploss_guard")] * 2
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("first", ["fills", "order_results"])
@@ -427,11 +427,11 @@ def test_stop_beside_a_refused_sale_closes_its_trade(first: str, fee_asset: str 
     desk.first = first
     held_at_venue(desk)
 
-    said = desk.tick("98.90", "98.91", trade="98.90", after_ms=10_000)
+    events = desk.tick("98.90", "98.91", trade="98.90", after_ms=10_000)
 
     found = desk.risk.state()["protections"]
-    assert actions(said) == [("EXIT", "time_exit"), ("EXIT", "stop_loss")]
-    assert results(said)[-1] == ("REJECTED", "order_ended")
+    assert actions(events) == [("EXIT", "time_exit"), ("EXIT", "stop_loss")]
+    assert results(events)[-1] == ("REJECTED", "order_ended")
     assert [one["reason"] for one in found["trades"]] == ["stop_loss"]
     assert found["trips"] == []
 
@@ -516,8 +516,8 @@ def test_standing_is_told_after_fills_and_once_a_minute() -> None:
     minute, behind = desk.beat(), desk.beat()
 
     assert [len(standings(events)) for events in (first, second, minute, behind)] == [1, 0, 1, 0]
-    (told,) = standings(bought)
-    assert told.memory is not None
+    (standing,) = standings(bought)
+    assert standing.memory is not None
     assert standings(minute)[0].memory is None
 
 
@@ -538,10 +538,10 @@ def test_lock_for_good_ends_at_the_last_time_that_an_event_can_hold() -> None:
 
     bought_and_sold(desk, "100", "90")
 
-    told = standings(desk.events("risk_actions"))[-1]
+    standing = standings(desk.events("risk_actions"))[-1]
     lock = {"reason_code": "losses_in_row", "scope": ALL_SYMBOLS, "until_ts": MS_MAX}
-    assert list(told.locks or ()) == [lock]
-    begin_anew(desk, told.memory)
+    assert list(standing.locks or ()) == [lock]
+    begin_anew(desk, standing.memory)
     desk.instrument()
     assert entry(desk).reason_code == "losses_in_row"
 
@@ -552,10 +552,10 @@ def test_carried_memory_locks_as_if_the_run_had_gone_on() -> None:
     profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
     desk = opened(profile)
     bought_and_sold(desk, "100", "101")
-    told = standings(desk.events("risk_actions"))[-1]
-    (lock,) = told.locks or ()
+    standing = standings(desk.events("risk_actions"))[-1]
+    (lock,) = standing.locks or ()
 
-    begin_anew(desk, told.memory)
+    begin_anew(desk, standing.memory)
     desk.instrument()
     refused = entry(desk)
     desk.ts = lock["until_ts"] - 100
@@ -592,11 +592,11 @@ def test_memory_of_many_trades_fits_a_line() -> None:
         desk.risk._state.protections.on_trade(trade("-1", closed_ts))
 
     bought_and_sold(desk, "100", "101")
-    (*_, told) = [one for one in desk.events("risk_actions") if standings([one])]
-    memory = standings([told])[0].memory
+    (*_, event) = [one for one in desk.events("risk_actions") if standings([one])]
+    memory = standings([event])[0].memory
     begin_anew(desk, memory)
 
-    assert len(codec().encode("risk_actions", told)) < profile["queues"]["line_bytes_max"]
+    assert len(codec().encode("risk_actions", event)) < profile["queues"]["line_bytes_max"]
     assert desk.risk.state()["protections"] == memory
 
 
@@ -614,14 +614,14 @@ def test_memory_of_many_trades_and_locks_fits_a_line() -> None:
         protections.on_trade(trade("-1", closed_ts + number * 1000))
 
     bought_and_sold(desk, "100", "101", OTHER)
-    (*_, told) = [one for one in desk.events("risk_actions") if standings([one])]
-    memory = standings([told])[0].memory
+    (*_, event) = [one for one in desk.events("risk_actions") if standings([one])]
+    memory = standings([event])[0].memory
     assert memory is not None
     begin_anew(desk, memory)
 
-    assert len(codec().encode("risk_actions", told)) < profile["queues"]["line_bytes_max"]
+    assert len(codec().encode("risk_actions", event)) < profile["queues"]["line_bytes_max"]
     assert desk.risk.state()["protections"] == memory
-    assert len({lock["scope"] for lock in standings([told])[0].locks or ()}) == 401
+    assert len({lock["scope"] for lock in standings([event])[0].locks or ()}) == 401
     newest = [one["closed_ts"] for one in memory["trades"] if one["symbol"] == SYMBOL]
     assert newest == [closed_ts + number * 1000 for number in range(1399 - len(newest), 1399)]
     assert len(newest) > 400

@@ -82,10 +82,10 @@ def test_entry_rests_at_the_best_bid_and_is_filled_there_as_a_maker() -> None:
     """An entry is a LIMIT_MAKER at the bid; the ask that comes down to it fills it at its price."""
     one = desk()
 
-    said = one.signal("BUY")
+    events = one.signal("BUY")
 
-    (intent,) = intents(said)
-    assert actions(said) == [("ALLOW", "allowed")]
+    (intent,) = intents(events)
+    assert actions(events) == [("ALLOW", "allowed")]
     assert (intent.order_type, intent.limit_price, intent.qty) == ("LIMIT_MAKER", "99.99", "9.999")
     assert intent.expires_ts == one.ts + LIFE_MS
     assert one.tick() == []
@@ -156,8 +156,8 @@ def test_quote_and_protection_beyond_the_venues_count_are_refused_by_risk() -> N
     """An order more than may rest is refused with count and bound; the bid is watched instead."""
     one = quoted(risk__exits_at="venue", risk__stop_bps="100", risk__take_profit_bps="200")
     one.put("market_ticks", instrument(orders_max=2))
-    said = one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
-    (refusal,) = [e for e in said if isinstance(e.payload, RiskAction)]
+    events = one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
+    (refusal,) = [e for e in events if isinstance(e.payload, RiskAction)]
 
     left = one.tick("98.5", "100.5", trade="98.5")
 
@@ -184,15 +184,15 @@ def test_quote_follows_a_bid_that_moved_away_once_its_patience_is_over() -> None
     one = quoted()
 
     early = moved(one, after_ms=800)
-    said = moved(one, after_ms=200)
+    events = moved(one, after_ms=200)
 
     assert early == []
-    assert actions(said) == [("WITHDRAW", "quote_moved"), ("REDUCE", "requoted")]
-    assert results(said) == [("CANCELLED", "withdrawn"), ("ACCEPTED", "accepted")]
-    (cancel,), (intent,) = of(said, OrderCancel), intents(said)
+    assert actions(events) == [("WITHDRAW", "quote_moved"), ("REDUCE", "requoted")]
+    assert results(events) == [("CANCELLED", "withdrawn"), ("ACCEPTED", "accepted")]
+    (cancel,), (intent,) = of(events, OrderCancel), intents(events)
     assert cancel.client_order_id == asked(one)[0].client_order_id
     assert (intent.order_type, intent.limit_price) == ("LIMIT_MAKER", "100.09")
-    left, again = [event for event in said if isinstance(event.payload, RiskAction)]
+    left, again = [event for event in events if isinstance(event.payload, RiskAction)]
     assert check_of(left, "best_bid")["value"] == "100.09000000"
     assert check_of(left, "best_bid")["threshold"] == "99.99000000"
     assert check_of(again, "requotes")["value"] == "1"
@@ -206,10 +206,10 @@ def test_quote_waits_its_patience_also_where_the_first_bid_that_it_meets_has_mov
     one.signal("BUY")
 
     early = [*moved(one, after_ms=100), *moved(one, after_ms=800)]
-    said = moved(one, after_ms=200)
+    events = moved(one, after_ms=200)
 
     assert actions(early) == []
-    assert actions(said)[0] == ("WITHDRAW", "quote_moved")
+    assert actions(events)[0] == ("WITHDRAW", "quote_moved")
 
 
 @pytest.mark.parametrize("bid", ["99.99", "99.95"])
@@ -227,12 +227,12 @@ def test_quote_that_would_take_is_quoted_anew_and_counted() -> None:
     one = desk()
     one.signal("BUY")
 
-    said = one.tick("99.97", "99.99")
+    events = one.tick("99.97", "99.99")
 
-    assert results(said) == [("EXPIRED", "would_take"), ("ACCEPTED", "accepted")]
-    (intent,) = intents(said)
+    assert results(events) == [("EXPIRED", "would_take"), ("ACCEPTED", "accepted")]
+    (intent,) = intents(events)
     assert intent.limit_price == "99.97"
-    (again,) = [event for event in said if isinstance(event.payload, RiskAction)]
+    (again,) = [event for event in events if isinstance(event.payload, RiskAction)]
     assert check_of(again, "requotes")["value"] == "1"
 
 
@@ -246,13 +246,13 @@ def test_rejected_quote_waits_its_patience_and_is_counted() -> None:
     one.restarted()
     one.put("market_ticks", instrument())
 
-    said = one.tick(after_ms=100)
+    events = one.tick(after_ms=100)
 
     assert results(refused) == [("REJECTED", "price_band")]
     assert actions(barred) == [("BLOCK", "pending_order")]
     assert early == []
-    assert actions(said) == [("ALLOW", "requoted")]
-    assert results(said) == [("ACCEPTED", "accepted")]
+    assert actions(events) == [("ALLOW", "requoted")]
+    assert results(events) == [("ACCEPTED", "accepted")]
 
 
 def test_spent_order_rate_leaves_the_quote_where_it_is() -> None:
@@ -268,11 +268,11 @@ def test_entry_costs_no_more_than_it_was_allowed_however_often_it_is_quoted() ->
     one = quoted()
     one.tick("99.97", "99.99", ask_qty="4")
 
-    said = moved(one, "104.99")
+    events = moved(one, "104.99")
     moved(one, "104.99", after_ms=100)
     filled = one.tick("104.97", "104.99")
 
-    assert ("REDUCE", "requoted") in actions(said)
+    assert ("REDUCE", "requoted") in actions(events)
     bought = [fill for _, event in one.log for fill in fills([event])]
     assert [fill.price for fill in bought] == ["99.99", "104.99"]
     assert fills(filled)
@@ -302,9 +302,9 @@ def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> Non
     """A part that was filled before the cancel is not part of the next quote."""
     one = quoted()
     one.tick("99.97", "99.99", ask_qty="4")
-    said = moved(one)
+    events = moved(one)
 
-    (intent,) = intents(said)
+    (intent,) = intents(events)
     assert float(intent.qty) <= 5.999
     assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
 
@@ -317,10 +317,10 @@ def test_given_up_entry_keeps_what_was_bought_with_its_protection() -> None:
     one = quoted(risk__exits_at="venue", risk__stop_bps="500")
     one.tick("99.97", "99.99", ask_qty="4", trade="99.99")
 
-    said = moved(one, "99.99", after_ms=LIFE_MS)
+    events = moved(one, "99.99", after_ms=LIFE_MS)
 
-    assert ("EXPIRED", "expired") in results(said)
-    (end,) = [e for e in said if isinstance(e.payload, RiskAction)]
+    assert ("EXPIRED", "expired") in results(events)
+    (end,) = [e for e in events if isinstance(e.payload, RiskAction)]
     assert actions([end]) == [("BLOCK", "quote_unfilled")]
     assert check_of(end, "entry_age_ms")["passed"] is False
     (position,) = one.risk.facts()["open_positions"]
@@ -334,10 +334,10 @@ def test_taken_entry_buys_its_rest_at_the_market() -> None:
     one = quoted(risk__maker_end="take")
     one.tick("99.97", "99.99", ask_qty="4")
 
-    said = one.tick("99.98", "100.00", after_ms=LIFE_MS)
+    events = one.tick("99.98", "100.00", after_ms=LIFE_MS)
 
-    (intent,) = intents(said)
-    assert actions(said) == [("ALLOW", "quote_taken")]
+    (intent,) = intents(events)
+    assert actions(events) == [("ALLOW", "quote_taken")]
     assert (intent.order_type, intent.qty) == ("MARKET", "5.999")
     assert [(fill.qty, fill.price) for fill in fills(one.tick())] == [("5.999", "100.00")]
     assert one.risk.facts()["open_orders"] == 0
@@ -347,13 +347,13 @@ def test_entry_is_not_taken_where_the_bid_has_reached_its_stop() -> None:
     """Bought at the ask it would be sold with the next tick; a cent higher it is bought."""
     stop = {"risk__stop_bps": "100"}
 
-    said = quoted(risk__maker_end="take", **stop).tick("99.00", "100.01", after_ms=LIFE_MS)
+    events = quoted(risk__maker_end="take", **stop).tick("99.00", "100.01", after_ms=LIFE_MS)
     above = quoted(risk__maker_end="take", **stop).tick("99.01", "100.01", after_ms=LIFE_MS)
 
-    assert actions(said) == [("BLOCK", "spread_limit")]
-    (end,) = [event for event in said if isinstance(event.payload, RiskAction)]
+    assert actions(events) == [("BLOCK", "spread_limit")]
+    (end,) = [event for event in events if isinstance(event.payload, RiskAction)]
     assert check_text(end, "stop_at_ask") == "99.00000000 / 99.00000000"
-    assert intents(said) == []
+    assert intents(events) == []
     assert actions(above) == [("ALLOW", "quote_taken")]
 
 
@@ -363,9 +363,9 @@ def test_last_quote_stays_until_its_time_is_up() -> None:
     moved(one, "100.09")
 
     assert moved(one, "100.19", after_ms=500) == []
-    said = moved(one, "100.29", after_ms=500)
+    events = moved(one, "100.29", after_ms=500)
 
-    assert actions(said) == [("BLOCK", "quote_unfilled")]
+    assert actions(events) == [("BLOCK", "quote_unfilled")]
     assert len(asked(one)) == 2
 
 
@@ -374,9 +374,9 @@ def test_rest_too_small_to_order_ends_the_entry() -> None:
     one = quoted(risk__maker_end="take")
     one.tick("99.97", "99.99", ask_qty="9.95")
 
-    said = moved(one, "99.99", after_ms=LIFE_MS)
+    events = moved(one, "99.99", after_ms=LIFE_MS)
 
-    assert actions(said) == [("BLOCK", "min_notional")]
+    assert actions(events) == [("BLOCK", "min_notional")]
     assert one.risk.facts()["open_orders"] == 0
 
 
@@ -457,11 +457,11 @@ def test_quote_is_withdrawn_in_the_step_and_nothing_is_bought_after_it(
     one = quoted(risk__maker_end=end_key, execution__left_trading="hold")
     before = [queue for queue, _ in one.log].count("market_ticks")
 
-    said = happens(one)
+    answer = happens(one)
 
-    (withdrawn,) = [event for event in said if actions([event]) == [("WITHDRAW", reason)]]
+    (withdrawn,) = [event for event in answer if actions([event]) == [("WITHDRAW", reason)]]
     assert withdrawn.tick_seq == before + (happens in (drop, stop_trading))
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert ("CANCELLED", "withdrawn") in results(answer)
     one.put("control", Resume(who="operator", why="test"))
     after = [*moved(one), *one.tick("99.00", "99.02", after_ms=LIFE_MS), *one.beat()]
     assert intents(after) == []
@@ -482,10 +482,10 @@ def test_halt_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
     """Between two quotes there is no order to cancel; the entry is over all the same."""
     one = waiting()
 
-    said = halt(one)
+    events = halt(one)
 
-    assert actions(said) == [("WITHDRAW", "halted")]
-    assert of(said, OrderCancel) == []
+    assert actions(events) == [("WITHDRAW", "halted")]
+    assert of(events, OrderCancel) == []
     one.put("control", Resume(who="operator", why="test"))
     assert intents(one.tick(after_ms=1_000)) == []
     assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
@@ -499,11 +499,11 @@ def test_sale_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
     one.signal("BUY")
     one.put("market_ticks", instrument())
 
-    said = sell(one)
+    events = sell(one)
     after = [*one.tick(), *one.tick(after_ms=1_000), *one.tick(after_ms=LIFE_MS)]
 
-    assert actions(said) == [("EXIT", "signal_exit")]
-    assert of(said, OrderCancel) == []
+    assert actions(events) == [("EXIT", "signal_exit")]
+    assert of(events, OrderCancel) == []
     assert intents(after) == []
     assert one.risk.facts()["open_positions"] == []
 
@@ -517,11 +517,11 @@ def test_hard_limit_passed_by_a_quote_that_is_sent_again_stops_the_run() -> None
     one.signal("BUY", symbol=OTHER)
     one.tick("99.97", "99.99", symbol=OTHER)
 
-    said = one.beat(after_ms=1_000)
-    said += one.tick(after_ms=100) if not said else []
+    events = one.beat(after_ms=1_000)
+    events += one.tick(after_ms=100) if not events else []
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert intents(said) == []
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []
 
 
 @pytest.mark.parametrize(("changes", "age_ms"), [({"risk__signal_exit": False}, 0), ({}, 3_001)])
@@ -533,9 +533,9 @@ def test_sell_signal_that_is_off_or_stale_withdraws_nothing(
     one.tick(after_ms=4_000)
     one.tick()
 
-    said = one.signal("SELL", age_ms=age_ms)
+    events = one.signal("SELL", age_ms=age_ms)
 
-    assert {action for action, _ in actions(said)} == {"BLOCK"}
+    assert {action for action, _ in actions(events)} == {"BLOCK"}
     assert len(one.execution.orders) == 1
 
 
@@ -553,10 +553,10 @@ def test_sell_signal_while_a_cancel_is_on_its_way_ends_the_entry() -> None:
     (order,) = one.execution.orders
     causes = (position_id(RUN_ID, "risk_role", "risk_actions", 9), tick.id)
     withdrawn = OrderCancel(SYMBOL, order.client.text)
-    said = one.put("order_intents", withdrawn, cause_ids=causes, tick_seq=9)
+    events = one.put("order_intents", withdrawn, cause_ids=causes, tick_seq=9)
 
-    assert results(said) == [("CANCELLED", "withdrawn")]
-    assert intents(said) == []
+    assert results(events) == [("CANCELLED", "withdrawn")]
+    assert intents(events) == []
     assert one.risk.facts()["open_orders"] == 0
 
 
@@ -571,10 +571,10 @@ def test_halt_between_an_end_and_its_last_fill_ends_the_entry() -> None:
     for event in (result, *ended):
         assert not one.risk.process(event, 1, one.ts)
 
-    said = halt(one)
+    events = halt(one)
     after = one.risk.process(fill, 2, one.ts)
 
-    assert actions(said) == []
+    assert actions(events) == []
     assert not after
     assert one.risk.facts()["open_orders"] == 0
     assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
@@ -590,9 +590,9 @@ def test_loss_beyond_its_soft_limit_withdraws_the_quote() -> None:
     one.signal("BUY")
     one.tick("90", "90.02", symbol=OTHER)
 
-    said = one.tick("99.99", "100.01")
+    events = one.tick("99.99", "100.01")
 
-    assert actions(said) == [("WITHDRAW", "night_loss")]
+    assert actions(events) == [("WITHDRAW", "night_loss")]
     assert one.execution.orders == []
 
 
@@ -602,10 +602,10 @@ def test_stop_that_is_reached_sells_and_withdraws_the_rest_of_the_entry(exits_at
     one = quoted(risk__stop_bps="100", risk__exits_at=exits_at, risk__maker_end="take")
     one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
 
-    said = one.tick("98", "100.00", trade="98")
+    events = one.tick("98", "100.00", trade="98")
 
-    assert ("EXIT", "stop_loss") in actions(said)
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert ("EXIT", "stop_loss") in actions(events)
+    assert ("CANCELLED", "withdrawn") in results(events)
     one.tick("98", "98.01", after_ms=LIFE_MS)
     assert one.risk.facts()["open_positions"] == []
     assert [intent.side for intent in intents(e for _, e in one.log)].count("BUY") == 1
@@ -616,10 +616,10 @@ def test_operators_exit_sells_what_a_withdrawn_quote_still_bought() -> None:
     one = quoted()
     one.tick("99.97", "99.99", ask_qty="4")
 
-    said = leave(one)
+    events = leave(one)
 
-    assert ("EXIT", "operator_exit") in actions(said)
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert ("EXIT", "operator_exit") in actions(events)
+    assert ("CANCELLED", "withdrawn") in results(events)
     one.tick()
     assert one.risk.facts()["open_positions"] == []
     assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
@@ -641,11 +641,11 @@ def test_planned_end_leaves_no_quote(at_end: str) -> None:
     one = quoted(portfolio__at_end=at_end)
     one.tick("99.97", "99.99", ask_qty="4")
 
-    said = end(one)
+    events = end(one)
     one.tick()
     one.beat(after_ms=30_000)
 
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert ("CANCELLED", "withdrawn") in results(events)
     assert one.execution.orders == []
     held = [position["qty"] for position in one.risk.facts()["open_positions"]]
     assert held == ([] if at_end == "close" else ["4.00000000"])
@@ -660,10 +660,10 @@ def test_quote_of_a_stopped_run_is_listed_as_it_stands() -> None:
     one.tick()
     one.signal("BUY")
 
-    said = one.tick("90", "90.02", symbol=OTHER)
+    events = one.tick("90", "90.02", symbol=OTHER)
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert of(said, OrderCancel) == []
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert of(events, OrderCancel) == []
     listed = one.risk.facts()["quotes"][SYMBOL]
     assert (listed["limit"], listed["filled"]) == ("99.99000000", "0.00000000")
 
@@ -675,11 +675,11 @@ def test_cancel_that_comes_too_late_changes_nothing() -> None:
     filled = one.tick("99.97", "99.99")
     one.with_risk = True
 
-    said = halt(one)
+    events = halt(one)
     for event in filled:
         assert not one.risk.process(event, 1, one.ts)
 
-    assert ("CANCEL_REJECTED", "order_ended") in results(said)
+    assert ("CANCEL_REJECTED", "order_ended") in results(events)
     assert [fill.qty for fill in fills(filled)] == ["9.999"]
     assert len(one.risk.facts()["open_positions"]) == 1
     assert one.risk.facts()["open_orders"] == 0
@@ -691,10 +691,12 @@ def test_refusal_by_the_venues_price_bounds_is_told_as_a_failed_check() -> None:
     one = desk()
     one.put("market_ticks", instrument(price_max="99"))
 
-    (said,) = one.signal("BUY")
+    (event,) = one.signal("BUY")
 
-    assert actions([said]) == [("BLOCK", "price_range")]
-    failed = [check["name"] for check in said.to_json()["payload"]["checks"] if not check["passed"]]
+    assert actions([event]) == [("BLOCK", "price_range")]
+    failed = [
+        check["name"] for check in event.to_json()["payload"]["checks"] if not check["passed"]
+    ]
     assert failed == ["quote_notional"]
 
 
@@ -721,10 +723,10 @@ def test_stop_at_a_tick_with_a_quote_standing_stands_alone(
     assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
     one.tick()
 
-    said = one.tick(bid, f"{float(bid) + 0.02:.2f}")
+    events = one.tick(bid, f"{float(bid) + 0.02:.2f}")
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert of(said, OrderCancel) == []
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert of(events, OrderCancel) == []
 
 
 def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> None:
@@ -743,9 +745,9 @@ def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> No
     assert actions(moved(one))[-1] == ("WITHDRAW", "quote_moved")
     assert actions(one.signal("BUY", symbol=OTHER)) == [("ALLOW", "allowed")]
 
-    said = one.risk.process(late, 1, one.ts) or []
+    messages = one.risk.process(late, 1, one.ts) or []
 
-    assert [stop_in(message) for message in said] == ["RISK_LIMIT"]
+    assert [stop_in(message) for message in messages] == ["RISK_LIMIT"]
 
 
 # --- restarts -------------------------------------------------------------------------------------
@@ -817,10 +819,10 @@ def test_request_to_leave_outlives_rules_that_are_told_again(is_told_again: bool
     for event in filled:
         one.risk.process(event, 1, one.ts)
 
-    said = one.tick(after_ms=100)
+    events = one.tick(after_ms=100)
     one.tick(after_ms=1_000)
 
-    assert actions(said) == [("EXIT", "operator_exit")]
+    assert actions(events) == [("EXIT", "operator_exit")]
     assert one.risk.facts()["open_positions"] == []
 
 
@@ -852,11 +854,11 @@ def test_campaign_that_goes_on_by_a_quote_keeps_its_stop_when_rules_are_told_aga
     for event in filled:
         one.risk.process(event, 1, one.ts)
     stop = one.risk.facts()["exits"][SYMBOL]["stop"]
-    said = one.tick(after_ms=100)
+    events = one.tick(after_ms=100)
     one.tick(after_ms=1_000)
 
     assert stop == "89.99000000"
-    assert actions(said) == [("EXIT", "recovery_exit")]
+    assert actions(events) == [("EXIT", "recovery_exit")]
     assert one.risk.facts()["open_positions"] == []
 
 
@@ -864,13 +866,13 @@ def test_quote_that_ended_is_over_with_the_first_sell_signal_though_its_fills_ar
     """Its result says four of ten coins; a SELL is read, then the fill: nothing is quoted anew."""
     one = quoted()
     one.with_risk = False
-    said = one.tick("99.97", "99.99", ask_qty="4") + one.beat(after_ms=LIFE_MS)
+    events = one.tick("99.97", "99.99", ask_qty="4") + one.beat(after_ms=LIFE_MS)
     one.with_risk = True
 
     def read(kind: type[Payload]) -> list[Message]:
         """Let risk read what the executor said of one kind."""
         found: list[Message] = []
-        for event in said:
+        for event in events:
             if isinstance(event.payload, kind):
                 found += one.risk.process(event, 1, one.ts) or []
         return found
@@ -880,7 +882,7 @@ def test_quote_that_ended_is_over_with_the_first_sell_signal_though_its_fills_ar
     was_over = quote.is_over
     sold = [one.signal("SELL"), one.signal("SELL")]
 
-    assert [result for result, _ in results(said)] == ["PARTIALLY_FILLED", "EXPIRED"]
+    assert [result for result, _ in results(events)] == ["PARTIALLY_FILLED", "EXPIRED"]
     assert [[reason for _, reason in actions(each)] for each in sold] == [["no_position"]] * 2
     assert (was_over, quote.is_over, quote.is_cancelling) == (False, True, False)
     assert read(Fill) == []

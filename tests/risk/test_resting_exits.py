@@ -75,11 +75,11 @@ def test_each_trigger_of_an_exit_counts_against_the_venues_number(
     one.put("market_ticks", instrument(algo_orders_max=algo_orders_max))
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
-    said = one.tick()
+    events = one.tick()
 
     assert [order.is_waiting for order in one.execution.orders] == [True] * rests
     # Risk asks nothing that the executor would refuse.
-    assert (("BLOCK", "algo_orders_max") in actions(said)) == (not rests)
+    assert (("BLOCK", "algo_orders_max") in actions(events)) == (not rests)
 
 
 def test_entry_rests_stop_and_target_as_one_order_in_the_step_of_its_fill() -> None:
@@ -88,14 +88,14 @@ def test_entry_rests_stop_and_target_as_one_order_in_the_step_of_its_fill() -> N
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
 
-    said = one.tick()
+    events = one.tick()
 
-    (fill,) = fills(said)
-    (intent,) = intents(said)
-    assert ("PROTECT", "protected") in actions(said)
+    (fill,) = fills(events)
+    (intent,) = intents(events)
+    assert ("PROTECT", "protected") in actions(events)
     assert (intent.order_type, intent.side, intent.qty) == ("OCO", "SELL", fill.qty)
     assert (intent.stop_price, intent.target_price) == ("99.00", "102.00")
-    assert results(said)[-1] == ("ACCEPTED", "accepted")
+    assert results(events)[-1] == ("ACCEPTED", "accepted")
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_trade_at_a_level_sells_at_the_touch_of_that_tick(
     """A trade at stop or target sells at that tick's bid: what gaps is filled at the gap."""
     one = held()
 
-    said = one.tick(bid, str(float(bid) + 0.01), trade=trade)
+    events = one.tick(bid, str(float(bid) + 0.01), trade=trade)
 
-    (fill,) = fills(said)
+    (fill,) = fills(events)
     assert (fill.side, fill.price) == ("SELL", bid)
-    assert [result for result, _ in results(said)] == ["TRIGGERED", "FILLED"]
-    assert of(said, OrderResult)[0].trigger_price == f"{float(trade):.2f}"
-    (left,) = [event for event in said if event.type == "risk_action"]
+    assert [result for result, _ in results(events)] == ["TRIGGERED", "FILLED"]
+    assert of(events, OrderResult)[0].trigger_price == f"{float(trade):.2f}"
+    (left,) = [event for event in events if event.type == "risk_action"]
     assert actions([left]) == [("EXIT", reason)]
     assert check_of(left, level)["passed"] is False
     assert one.risk.facts()["open_positions"] == []
@@ -175,8 +175,8 @@ def in_two_parts(hard: int, soft: int = 0) -> tuple[Desk, list[tuple[str, str]]]
     one = desk(risk__orders_per_minute_soft=soft or hard, risk__orders_per_minute_hard=hard)
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
-    said = one.tick(ask_qty="4")
-    return one, actions(said + one.tick("100.01", "100.02", ask_qty="1000"))
+    events = one.tick(ask_qty="4")
+    return one, actions(events + one.tick("100.01", "100.02", ask_qty="1000"))
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ def test_exit_of_a_triggered_order_names_the_intent_as_its_cause() -> None:
         if event.to_json()["payload"]["side"] == "SELL"
     ]
 
-    said = one.tick("102", "102.01", trade="102")
+    events = one.tick("102", "102.01", trade="102")
 
-    (left,) = [event for event in said if event.type == "risk_action"]
+    (left,) = [event for event in events if event.type == "risk_action"]
     assert intent.id in (left.cause_ids or ())
 
 
@@ -280,11 +280,11 @@ def test_signal_exit_replaces_the_resting_order_by_a_sale() -> None:
     """A SELL signal sells all at the market in the resting order's place, in one step."""
     one = held()
 
-    said = one.signal("SELL")
+    events = one.signal("SELL")
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.order_type, replace.qty) == ("MARKET", "10.000")
-    assert results(said) == [("CANCELLED", "replaced"), ("ACCEPTED", "accepted")]
+    assert results(events) == [("CANCELLED", "replaced"), ("ACCEPTED", "accepted")]
     assert [fill.side for fill in fills(one.tick())] == ["SELL"]
     assert one.risk.facts()["open_positions"] == []
 
@@ -296,12 +296,12 @@ def test_exit_cancels_what_the_entry_may_still_buy() -> None:
     one.signal("BUY")
     one.tick(ask_qty="4")
 
-    said = one.tick("98", "98.5", ask_qty="0", trade="98")
+    events = one.tick("98", "98.5", ask_qty="0", trade="98")
 
-    (cancel,) = of(said, OrderCancel)
+    (cancel,) = of(events, OrderCancel)
     (bought,) = [i for i in intents(e for _, e in one.log) if i.side == "BUY"]
     assert cancel.client_order_id == bought.client_order_id
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert ("CANCELLED", "withdrawn") in results(events)
     assert one.execution.orders == []
     assert one.risk.facts()["open_orders"] == 0
 
@@ -339,9 +339,9 @@ def test_refused_replace_leaves_the_former_order_resting() -> None:
     one.intent("SELL", "5", order_type="STOP_LOSS", stop_price="99")
     (name,) = [order.client.text for order in one.execution.orders]
 
-    said = replace(one, name, "5.0005")
+    events = replace(one, name, "5.0005")
 
-    assert results(said) == [("REJECTED", "step_size")]
+    assert results(events) == [("REJECTED", "step_size")]
     assert len(fills(one.tick("98", "98.01", trade="98"))) == 1
 
 
@@ -377,10 +377,10 @@ def test_resting_intent_is_accepted_or_rejected_by_its_reason(
         with_risk=False,
     ).ready()
 
-    said = one.intent("SELL", "5", **changes)
+    events = one.intent("SELL", "5", **changes)
 
     outcome = "ACCEPTED" if reason == "accepted" else "REJECTED"
-    assert results(said) == [(outcome, reason)]
+    assert results(events) == [(outcome, reason)]
 
 
 def test_planned_end_that_closes_sells_in_the_resting_orders_place() -> None:
@@ -429,8 +429,8 @@ def test_position_too_small_to_rest_is_watched_by_the_bid() -> None:
     one = desk()
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
-    said = one.tick(ask_qty="0.1")
-    blocked = [action for action in actions(said) if action[0] == "BLOCK"]
+    events = one.tick(ask_qty="0.1")
+    blocked = [action for action in actions(events) if action[0] == "BLOCK"]
 
     assert blocked == [("BLOCK", "min_notional")]
     assert actions(one.tick(ask_qty="0")) == []
@@ -456,9 +456,9 @@ def test_price_step_that_changes_moves_the_resting_levels() -> None:
     one = held()
 
     one.put("market_ticks", instrument(price_increment="4"))
-    said = one.tick("100", "104")
+    events = one.tick("100", "104")
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.stop_price, replace.target_price) == ("96", "104")
 
 
@@ -471,9 +471,9 @@ def test_levels_that_a_trade_passed_rest_anew_once_the_price_is_back() -> None:
     one.put("market_ticks", instrument())
 
     waiting = one.tick("100", "100.01")
-    said = one.tick("100", "100.01", trade="100")
+    events = one.tick("100", "100.01", trade="100")
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert waiting == []
     assert replace.target_price == "101.00"
 
@@ -488,11 +488,11 @@ def test_price_that_rose_over_an_outage_trails_the_resting_stop(
     one.is_traded = False
 
     trade = "108" if is_told_by_a_trade else None
-    said = one.tick("108", "108.01", trade=trade, after_ms=20_000)
+    events = one.tick("108", "108.01", trade=trade, after_ms=20_000)
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.order_type, replace.stop_price) == ("STOP_LOSS", "104.76")
-    assert fills(said) == []
+    assert fills(events) == []
 
 
 def test_restart_with_a_resting_order_goes_on_as_without_it() -> None:
@@ -541,26 +541,26 @@ def test_level_out_of_the_venues_range_is_refused_once_and_watched(bounds: dict[
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
 
-    said = one.tick() + one.tick(after_ms=60_000)
+    events = one.tick() + one.tick(after_ms=60_000)
     sold = one.tick("98.99", "99.01")
 
-    assert actions(said) == [("BLOCK", "price_range")]
-    assert intents(said) == []
+    assert actions(events) == [("BLOCK", "price_range")]
+    assert intents(events) == []
     assert actions(sold) == [("EXIT", "stop_loss")]
 
 
 def test_fill_at_the_end_of_the_run_rests_no_order() -> None:
     """A fill at the announced time itself rests nothing, one a millisecond before it does."""
-    said = []
+    answers = []
     for until in (100, 101):
         one = desk(portfolio__at_end="carry")
         one.tick("99.99", "100", trade="100")
         one.signal("BUY")
         one.put("control", RunEnding(who="launcher", why="duration", until_ts=one.ts + until))
-        said.append(one.tick(after_ms=100))
+        answers.append(one.tick(after_ms=100))
 
-    assert [len(fills(each)) for each in said] == [1, 1]
-    assert [actions(each) for each in said] == [[], [("PROTECT", "protected")]]
+    assert [len(fills(each)) for each in answers] == [1, 1]
+    assert [actions(each) for each in answers] == [[], [("PROTECT", "protected")]]
 
 
 def ending(one: Desk) -> RunEnding:
@@ -620,10 +620,10 @@ def test_stop_that_a_trade_passes_while_it_is_on_its_way_sells_when_it_arrives()
     assert fills(one.tick(after_ms=250))
 
     assert one.tick("98.80", "98.82", trade="98.90", after_ms=100) == []
-    said = one.tick("98.50", "98.52", after_ms=200)
+    events = one.tick("98.50", "98.52", after_ms=200)
 
-    assert [(fill.side, fill.price) for fill in fills(said)] == [("SELL", "98.50")]
-    assert actions(said) == [("EXIT", "stop_loss")]
+    assert [(fill.side, fill.price) for fill in fills(events)] == [("SELL", "98.50")]
+    assert actions(events) == [("EXIT", "stop_loss")]
     assert one.risk.facts()["open_positions"] == []
 
 
@@ -703,5 +703,5 @@ def test_trigger_at_no_level_of_its_order_stops_the_run(price: str, stops: bool)
         with pytest.raises(InvariantError, match="not at its levels"):
             one.risk.process(event, 9, one.ts)
     else:
-        told = one.risk.process(event, 9, one.ts) or []
-        assert [message.event(HASH).payload.action for message in told] == ["EXIT"]  # type: ignore[attr-defined]
+        messages = one.risk.process(event, 9, one.ts) or []
+        assert [message.event(HASH).payload.action for message in messages] == ["EXIT"]  # type: ignore[attr-defined]

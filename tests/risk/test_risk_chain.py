@@ -437,11 +437,11 @@ def test_doubled_intent_is_refused_under_its_own_order_id_and_ends_no_order() ->
     ((queue, intent),) = [each for each in one.log if isinstance(each[1].payload, OrderIntent)]
     copy = replace(intent, id=position_id(RUN_ID, "risk_role", queue, 9))
 
-    said = one.take(queue, copy)
+    events = one.take(queue, copy)
     pending = [order.final_filled for order in one.risk._state.positions.orders]
     (fill,) = fills(one.tick())
 
-    assert results(said) == [("REJECTED", "duplicate")]
+    assert results(events) == [("REJECTED", "duplicate")]
     assert pending == [None]
     assert one.risk.facts()["open_positions"][0]["qty"] == f"{fill.qty}00000"
     assert one.risk.facts()["open_orders"] == 0

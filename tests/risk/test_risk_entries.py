@@ -44,8 +44,8 @@ def test_three_crafted_signals_give_three_matching_actions_and_one_intent() -> N
     refused = made.signal("BUY", age_ms=3001)
     breached = made.signal("BUY")
 
-    said = [actions(events)[0] for events in (allowed, refused, breached)]
-    assert said == [("ALLOW", "allowed"), ("BLOCK", "stale_signal"), ("STOP", "RISK_LIMIT")]
+    pairs = [actions(events)[0] for events in (allowed, refused, breached)]
+    assert pairs == [("ALLOW", "allowed"), ("BLOCK", "stale_signal"), ("STOP", "RISK_LIMIT")]
     signals = [event.id for event in made.events("signals")]
     judged = [event.to_json()["payload"].get("signal_id") for event in made.events("risk_actions")]
     assert judged == signals
@@ -335,10 +335,10 @@ def test_governed_entry_without_a_closed_bar_is_blocked(governed: dict[str, Any]
 
 def test_plain_entry_without_a_closed_bar_passes_without_a_check() -> None:
     """Profiles without policy and hard stop enter as they always did."""
-    said = desk().signal("BUY")
+    events = desk().signal("BUY")
 
-    assert actions(said) == [("ALLOW", "allowed")]
-    names = [check["name"] for check in said[0].to_json()["payload"]["checks"]]
+    assert actions(events) == [("ALLOW", "allowed")]
+    names = [check["name"] for check in events[0].to_json()["payload"]["checks"]]
     assert not {"reference_bars", "reference_deviation_bps"} & set(names)
 
 
@@ -385,10 +385,10 @@ def test_purchase_whose_stop_the_bid_has_reached_is_blocked(
     """It would be sold with the next tick, for the spread and two fees."""
     above = f"{float(stop) + 0.01:.2f}"
 
-    said = at(stop, **changes).signal("BUY", **wish)
+    events = at(stop, **changes).signal("BUY", **wish)
 
-    assert actions(said) == [("BLOCK", "spread_limit")]
-    assert check_of(said[0], "stop_at_ask")["value"] == f"{stop}000000"
+    assert actions(events) == [("BLOCK", "spread_limit")]
+    assert check_of(events[0], "stop_at_ask")["value"] == f"{stop}000000"
     assert actions(at(above, **changes).signal("BUY")) == [("ALLOW", "allowed")]
 
 
@@ -453,10 +453,10 @@ def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
 @pytest.mark.row("U-22")
 def test_sell_without_a_position_is_blocked_and_never_ordered() -> None:
     """A SELL without position is blocked."""
-    said = desk().signal("SELL")
+    events = desk().signal("SELL")
 
-    assert actions(said) == [("BLOCK", "no_position")]
-    assert intents(said) == []
+    assert actions(events) == [("BLOCK", "no_position")]
+    assert intents(events) == []
 
 
 def test_refusal_names_everything_that_spoke_against_the_entry() -> None:
@@ -465,11 +465,13 @@ def test_refusal_names_everything_that_spoke_against_the_entry() -> None:
     made.put("control", Halt(who="operator", why="news"))
     made.ts += 6000
 
-    (said,) = made.signal("BUY", age_ms=4000)
+    (event,) = made.signal("BUY", age_ms=4000)
 
-    failed = [check["name"] for check in said.to_json()["payload"]["checks"] if not check["passed"]]
+    failed = [
+        check["name"] for check in event.to_json()["payload"]["checks"] if not check["passed"]
+    ]
     assert failed == ["halted", "signal_age_ms", "tick_age_ms"]
-    assert actions([said]) == [("BLOCK", "halted")]
+    assert actions([event]) == [("BLOCK", "halted")]
 
 
 def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None:

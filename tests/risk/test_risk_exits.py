@@ -285,10 +285,10 @@ def test_sell_signal_exits_the_whole_position() -> None:
     """A SELL signal exits the whole position."""
     made = holder()
 
-    said = made.signal("SELL")
+    events = made.signal("SELL")
 
-    assert actions(said) == [("EXIT", "signal_exit")]
-    assert intents(said)[0].qty == "10.000"
+    assert actions(events) == [("EXIT", "signal_exit")]
+    assert intents(events)[0].qty == "10.000"
 
 
 def test_signal_exit_can_be_switched_off() -> None:
@@ -303,11 +303,11 @@ def test_exit_in_flight_is_not_doubled() -> None:
     made = holder(**ATR)
     made.tick("94", "94")
 
-    said = made.tick("93", "93", after_ms=10)
-    said += made.signal("SELL")
-    said += made.put("control", ExitPosition("operator", "out", SYMBOL))
+    events = made.tick("93", "93", after_ms=10)
+    events += made.signal("SELL")
+    events += made.put("control", ExitPosition("operator", "out", SYMBOL))
 
-    assert actions(said) == [("BLOCK", "pending_order")]
+    assert actions(events) == [("BLOCK", "pending_order")]
     assert sum(intent.side == "SELL" for intent in intents(made.events("order_intents"))) == 1
 
 
@@ -351,7 +351,7 @@ def test_refusal_is_told_alike_by_a_core_that_was_restored() -> None:
     kept, restored = (
         Desk(config(risk__stop_bps="500", risk__order_notional="900")).ready() for _ in range(2)
     )
-    told = []
+    answers = []
     for made in (kept, restored):
         made.buy()
         made.instrument(notional_min="1000")
@@ -359,9 +359,11 @@ def test_refusal_is_told_alike_by_a_core_that_was_restored() -> None:
             made.tick(bid, bid)
         if made is restored:
             made.restarted()
-        told.append([actions(made.tick(bid, bid)) for bid in ("97.00", "94.00", "94.00", "97.00")])
+        answers.append(
+            [actions(made.tick(bid, bid)) for bid in ("97.00", "94.00", "94.00", "97.00")]
+        )
 
-    assert told[0] == told[1]
+    assert answers[0] == answers[1]
     assert kept.log_bytes() == restored.log_bytes()
 
 
@@ -422,11 +424,11 @@ def test_run_ending_closes_what_is_open_at_once_when_the_mark_is_fresh() -> None
     """`run_ending` closes positions at once if the mark is fresh; the exit names event and tick."""
     made = holder()
 
-    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+    events = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
 
-    assert actions(said) == [("EXIT", "end_exit")]
+    assert actions(events) == [("EXIT", "end_exit")]
     control = made.events("control")[-1]
-    action, intent = said[0], said[1]
+    action, intent = events[0], events[1]
     assert action.cause_ids == (control.id,)
     assert intent.cause_ids == (action.id, control.id)
     assert intent.tick_seq == made.seqs["market_ticks"]
@@ -455,19 +457,19 @@ def test_run_ending_closes_every_symbol_with_its_own_intent() -> None:
     made.signal("BUY", symbol=OTHER)
     made.tick("100", "100", symbol=OTHER)
 
-    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+    events = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
 
     pairs: list[tuple[Event, Event]] = []
-    sent = [event for event in said if event.type == "order_intent"]
-    told = {event.id: event for event in said if isinstance(event.payload, RiskAction)}
+    sent = [event for event in events if event.type == "order_intent"]
+    fields = {event.id: event for event in events if isinstance(event.payload, RiskAction)}
     for event in sent:
         assert event.cause_ids is not None
-        pairs.append((told[event.cause_ids[0]], event))
+        pairs.append((fields[event.cause_ids[0]], event))
     assert [
         (action.to_json()["payload"]["symbol"], event.to_json()["payload"]["symbol"])
         for action, event in pairs
     ] == [(SYMBOL, SYMBOL), (OTHER, OTHER)]
-    assert len({intent.client_order_id for intent in intents(said)}) == 2
+    assert len({intent.client_order_id for intent in intents(events)}) == 2
 
 
 def test_run_ending_carries_positions_when_the_profile_says_so() -> None:
@@ -500,17 +502,17 @@ def test_operator_exit_leaves_the_position_now_or_with_the_next_tick() -> None:
     made.buy()
     assert actions(made.tick()) == []
 
-    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
-    assert actions(said) == [("EXIT", "operator_exit")]
+    events = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    assert actions(events) == [("EXIT", "operator_exit")]
 
 
 def test_operator_exit_without_a_position_is_answered() -> None:
     """`exit_position` without a position is answered with a refusal."""
     made = Desk().ready()
 
-    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    events = made.put("control", ExitPosition("operator", "out", SYMBOL))
 
-    assert actions(said) == [("BLOCK", "no_position")]
+    assert actions(events) == [("BLOCK", "no_position")]
 
 
 @pytest.mark.parametrize("latency_ms", [50, 900])
@@ -527,14 +529,14 @@ def test_operator_leaves_a_symbol_whose_entry_is_on_its_way(
     if latency_ms == 900:
         made.tick(after_ms=850)
 
-    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    events = made.put("control", ExitPosition("operator", "out", SYMBOL))
     if is_restarted:
         made.restarted()
     for _ in range(24):
         made.tick(ask_qty=ask_qty)
 
-    assert actions(said) == [("WITHDRAW", "operator_exit")]
-    assert len(of(said, OrderCancel)) == 1
+    assert actions(events) == [("WITHDRAW", "operator_exit")]
+    assert len(of(events, OrderCancel)) == 1
     assert made.risk.facts()["open_positions"] == []
     assert made.risk.facts()["open_orders"] == 0
     assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
@@ -544,9 +546,9 @@ def test_exits_go_on_where_losses_refuse_entries() -> None:
     """Exits work beyond the soft loss, which blocks entries."""
     made = holder(risk__night_loss_soft="10", **ATR)
 
-    said = made.tick("94", "94")
+    events = made.tick("94", "94")
 
-    assert actions(said) == [("EXIT", "stop_loss")]
+    assert actions(events) == [("EXIT", "stop_loss")]
     made.tick("94", "94")
     assert actions(made.signal("BUY")) == [("BLOCK", "night_loss")]
 
@@ -564,13 +566,13 @@ def test_stale_tick_sells_nothing_and_a_fresh_one_does() -> None:
 def test_stop_sells_in_a_market_that_is_quieter_than_an_order_lives() -> None:
     """Ticks six seconds apart met no order that lives five: no stop was ever executed."""
     made = holder(risk__stop_bps="500")
-    said = made.tick("90", "91", after_ms=6_000)
+    events = made.tick("90", "91", after_ms=6_000)
     for _ in range(5):
-        said += made.beat()
-    said += made.tick("90", "91", after_ms=1_000)
+        events += made.beat()
+    events += made.tick("90", "91", after_ms=1_000)
 
-    assert actions(said) == [("EXIT", "stop_loss")]
-    assert [fill.price for fill in fills(said)] == ["90.00"]
+    assert actions(events) == [("EXIT", "stop_loss")]
+    assert [fill.price for fill in fills(events)] == ["90.00"]
     assert made.risk.facts()["open_positions"] == []
 
 
@@ -718,10 +720,10 @@ def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> Non
         made.tick("100", "100", symbol=symbol)
     assert len(made.events("order_intents")) == 2
 
-    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+    events = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert intents(said) == []
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []
 
 
 def test_reason_codes_of_risk_and_execution_stand_in_the_closed_list() -> None:
@@ -757,13 +759,13 @@ def test_whole_exit_cancels_an_entry_that_still_buys(exits_at: str, asked: str) 
     assert [fill.qty for fill in fills(desk.tick(ask_qty="3"))] == ["3.000"]
 
     if asked == "operator":
-        said = desk.put("control", ExitPosition(who="operator", why="get me out", symbol=SYMBOL))
+        derived = desk.put("control", ExitPosition(who="operator", why="get me out", symbol=SYMBOL))
     elif asked == "stop":
-        said = desk.tick("94.00", "94.02", ask_qty="0")
+        derived = desk.tick("94.00", "94.02", ask_qty="0")
     else:
-        said = desk.signal("SELL")
+        derived = desk.signal("SELL")
     is_by_venue = (asked, exits_at) == ("stop", "venue")  # It sells what is bought until it acts.
-    assert is_by_venue or [action for action, _ in actions(said)] == ["EXIT"]
+    assert is_by_venue or [action for action, _ in actions(derived)] == ["EXIT"]
     behind = [desk.tick(after_ms=after_ms) for after_ms in (100, 1_000, 6_000)]
 
     assert is_by_venue or {one.side for events in behind for one in fills(events)} == {"SELL"}
@@ -777,12 +779,12 @@ def test_position_whose_rules_are_not_told_yet_is_left_as_soon_as_they_are() -> 
     made = Desk(config(), first=opening("9000", (LOT,)))
     made.tick("100", "100")
 
-    said = made.put("control", ExitPosition(symbol=SYMBOL, who="operator", why="a test"))
+    events = made.put("control", ExitPosition(symbol=SYMBOL, who="operator", why="a test"))
     again = made.tick("100", "100")
     made.instrument()
     sold = made.tick("100", "100")
 
-    assert said == again == []
+    assert events == again == []
     assert actions(sold) == [("EXIT", "operator_exit")]
     assert [intent.qty for intent in intents(sold)] == ["10.000"]
 
@@ -794,14 +796,14 @@ def test_exit_without_the_venues_rules_sends_nothing_and_is_told_once() -> None:
     world.exits.is_exit_requested = True
     world.market.rules = None
     (trigger, *_) = request_rows(world.state, world.exits)
-    said = []
+    answers = []
     for number in range(2):
         verdict = new_verdict(world.state, named(f"tick {number}"), NOW, 5, SYMBOL)
-        said += leave(world.state, world.market, trigger, verdict)
+        answers += leave(world.state, world.market, trigger, verdict)
 
-    (told,) = said
-    assert isinstance(told, Verdict)
-    assert (told.action, told.reason_code) == ("BLOCK", "no_instrument")
+    (message,) = answers
+    assert isinstance(message, Verdict)
+    assert (message.action, message.reason_code) == ("BLOCK", "no_instrument")
     assert world.positions.has_order(SYMBOL) is False
 
 

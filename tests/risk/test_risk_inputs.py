@@ -58,15 +58,15 @@ def without_event(event: Event, seq: int) -> Input:
 
 def answers(profile: JsonObject, desk: Desk, *, has_events: bool) -> tuple[list[Event], JsonObject]:
     """Feed a fresh core what a desk's core was fed; return what it said, and its state."""
-    core, said, numbers, now = core_from_config(profile), [], dict[str, int](), 0
+    core, gathered, numbers, now = core_from_config(profile), [], dict[str, int](), 0
     for queue, event in desk.log:
         numbers[queue] = seq = numbers.get(queue, 0) + 1
         now = max(now, event.ts)
         if queue in RISK_INPUTS:
             item = event if has_events else without_event(event, seq)
             messages = core.process(item, seq, now) or []
-            said += [answer for _, answer in finished(messages, event, "risk_role")]
-    return said, core.state()
+            gathered += [answer for _, answer in finished(messages, event, "risk_role")]
+    return gathered, core.state()
 
 
 @pytest.mark.parametrize("seed", range(12))

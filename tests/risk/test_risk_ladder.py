@@ -40,11 +40,11 @@ def sold(one: Desk) -> list[tuple[str, str]]:
 
 def to(one: Desk, *bids: str, size: str = "1000") -> list[tuple[str, str]]:
     """Show each bid for two ticks, and return what risk did."""
-    said = []
+    answers = []
     for bid in bids:
         for _ in range(2):
-            said += one.tick(bid, bid, trade=bid, bid_qty=size)
-    return actions(said)
+            answers += one.tick(bid, bid, trade=bid, bid_qty=size)
+    return actions(answers)
 
 
 def waiting(one: Desk) -> list[str]:
@@ -193,9 +193,9 @@ def test_part_at_the_venue_leaves_the_rest_covered_in_the_same_step() -> None:
     one = holder(risk__exits_at="venue")
     assert waiting(one) == ["10.000"]
 
-    said = one.tick("102", "102", trade="102")
+    events = one.tick("102", "102", trade="102")
 
-    assert actions(said) == [("PROTECT", "protected"), ("EXIT", "ladder_target")]
+    assert actions(events) == [("PROTECT", "protected"), ("EXIT", "ladder_target")]
     assert waiting(one) == ["5.000"]
     to(one, "103")
     assert (sold(one), waiting(one)) == ([("5.000", "103.00")], ["5.000"])

@@ -75,11 +75,11 @@ def test_entry_is_sized_by_what_every_limit_leaves(
     changes: dict[str, Any], outcome: tuple[str, str], qty: str | None
 ) -> None:
     """An entry at a limit passes whole, beyond it shrinks, below the minimum is blocked."""
-    said = desk(**changes).signal("BUY")
+    events = desk(**changes).signal("BUY")
 
-    assert actions(said) == [outcome]
-    assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
-    checks = said[0].to_json()["payload"]["checks"]
+    assert actions(events) == [outcome]
+    assert [intent.qty for intent in intents(events)] == ([] if qty is None else [qty])
+    checks = events[0].to_json()["payload"]["checks"]
     assert all(check["passed"] for check in checks) == (outcome[0] == "ALLOW")
 
 
@@ -108,17 +108,17 @@ def test_least_entry_can_still_be_sold_beyond_its_stop(
 
     Below that the venue would refuse the sale, and the position would keep its slot.
     """
-    said = {}
+    fields = {}
     for order in ("10", str(Decimal(least) - Decimal("0.1")), least):
         made = desk(risk__order_notional=order, **changes)
         made.bar("100", "100", "100", "100")
         made.tick(**FLAT)
-        said[order] = made.signal("BUY")
+        fields[order] = made.signal("BUY")
     made.tick(**FLAT)
     stop = "95" if "risk__hard_stop_bps" in changes else "99"
     sold = made.tick(f"{Decimal(stop) * Decimal('0.955'):.2f}", "100")
 
-    *blocked, allowed = said.values()
+    *blocked, allowed = fields.values()
     assert [actions(each) for each in blocked] == [[("BLOCK", "min_notional")]] * 2
     assert check_of(blocked[0][0], "order_notional")["threshold"] == wanted
     assert actions(allowed) == [("ALLOW", "allowed")]
@@ -150,10 +150,10 @@ def test_entry_costs_no_more_than_the_cash_with_its_fee(
     cash: str, outcome: tuple[str, str], qty: str | None
 ) -> None:
     """Ten coins and a fee of ten bps cost 1,001; with a cent less a step less is bought."""
-    said = desk(opening(cash), execution__taker_fee_bps="10").signal("BUY")
+    events = desk(opening(cash), execution__taker_fee_bps="10").signal("BUY")
 
-    assert actions(said) == [outcome]
-    assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
+    assert actions(events) == [outcome]
+    assert [intent.qty for intent in intents(events)] == ([] if qty is None else [qty])
 
 
 def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
@@ -161,10 +161,10 @@ def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
     made = desk(risk__position_notional_max="1000")
     made.buy()
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("BLOCK", "position_limit")]
-    check = check_of(said[0], "position_notional")
+    assert actions(events) == [("BLOCK", "position_limit")]
+    check = check_of(events[0], "position_notional")
     assert check["value"] == "2000.00000000"
     assert check["threshold"] == "1000.00000000"
     assert check["passed"] is False
@@ -235,11 +235,11 @@ def test_notional_limit_below_one_order_is_breached_by_the_first_intent(
     changes: dict[str, Any] = {f"risk__{name}_soft": soft, f"risk__{name}_hard": "400"}
     made = desk(**changes)
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert intents(said) == []
-    check = check_of(said[0], f"{name}_hard")
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []
+    check = check_of(events[0], f"{name}_hard")
     assert (check["value"], check["threshold"]) == ("1000.00000000", "400.00000000")
 
 
@@ -258,9 +258,9 @@ def test_nothing_follows_a_stop() -> None:
     made = desk(risk__night_notional_soft=None, risk__night_notional_hard="400")
     made.signal("BUY")
 
-    said = made.signal("BUY") + made.signal("SELL") + made.tick() + made.beat()
+    events = made.signal("BUY") + made.signal("SELL") + made.tick() + made.beat()
 
-    assert said == []
+    assert events == []
 
 
 @pytest.mark.row("N-64")
@@ -271,9 +271,9 @@ def test_night_notional_counts_entries_and_not_exits() -> None:
     made.signal("SELL")
     made.tick()
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert intents(said)[0].qty == "5.000"
+    assert intents(events)[0].qty == "5.000"
 
 
 PACED: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
@@ -292,9 +292,9 @@ def paced(first: RunOpening | None = None) -> Desk:
 def asked(made: Desk, ts: int) -> tuple[str, str]:
     """Return risk's answer to an entry at a market time."""
     made.tick(**FLAT, after_ms=ts - made.ts)
-    (said,) = actions(made.signal("BUY"))
+    (pair,) = actions(made.signal("BUY"))
     made.tick(**FLAT)
-    return said
+    return pair
 
 
 def test_pace_gives_the_nights_notional_with_its_time() -> None:
@@ -494,9 +494,9 @@ def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
     changes: dict[str, Any] = {"risk__night_loss_soft": "0.5", "execution__taker_fee_bps": "10"}
     assert actions(desk(risk__night_loss_hard="1", **changes).buy()) == [("ALLOW", "allowed")]
 
-    said = desk(risk__night_loss_hard="0.99", **changes).buy()
+    events = desk(risk__night_loss_hard="0.99", **changes).buy()
 
-    assert actions(said) == [("ALLOW", "allowed"), ("STOP", "RISK_LIMIT")]
+    assert actions(events) == [("ALLOW", "allowed"), ("STOP", "RISK_LIMIT")]
 
 
 def test_loss_of_a_carried_lot_before_this_night_is_not_this_nights_loss() -> None:
@@ -588,10 +588,10 @@ def test_order_rate_that_is_hard_at_once_stops_the_run_before_the_order() -> Non
     made.buy()
     made.buy()
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert check_of(said[0], "orders_per_minute_hard")["value"] == "3"
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert check_of(events[0], "orders_per_minute_hard")["value"] == "3"
     assert len(made.events("order_intents")) == 2
 
 
@@ -620,9 +620,9 @@ def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones
     made.tick(**FLAT)
     made.tick("90", "90")
 
-    said: list[Event] = made.events("risk_actions")
-    assert [action for action, _ in actions(said)] == ["ALLOW", "EXIT", "BLOCK", "ALLOW", "STOP"]
-    for event in said:
+    events: list[Event] = made.events("risk_actions")
+    assert [action for action, _ in actions(events)] == ["ALLOW", "EXIT", "BLOCK", "ALLOW", "STOP"]
+    for event in events:
         payload = event.payload
         assert isinstance(payload, RiskAction)
         assert payload.checks
@@ -692,9 +692,9 @@ def test_headroom_of_a_position_is_told_of_the_symbol_that_is_decided_on() -> No
     """Ten coins at 100 leave 500 of 1,500; the account as a whole has no such room."""
     made = holder(risk__position_notional_max="1500")
 
-    (said, *_) = made.signal("BUY")
+    (event, *_) = made.signal("BUY")
 
-    assert said.to_json()["payload"]["headroom"]["position_notional"] == "500.00000000"
+    assert event.to_json()["payload"]["headroom"]["position_notional"] == "500.00000000"
     assert "position_notional" not in made.risk.facts()["headroom"]
 
 

@@ -32,9 +32,9 @@ def holding(**changes: object) -> Desk:
 def mark(desk: Desk, price: str, symbol: str = SYMBOL) -> list[RiskAction]:
     """Send a price_mark a moment later; return risk's decisions."""
     desk.ts += 100
-    said = desk.put("market_ticks", PriceMark(symbol, price, "miniTicker", desk.ts))
-    assert intents(said) == []
-    return of(said, RiskAction)
+    events = desk.put("market_ticks", PriceMark(symbol, price, "miniTicker", desk.ts))
+    assert intents(events) == []
+    return of(events, RiskAction)
 
 
 def equities(desk: Desk) -> set[str]:

@@ -274,10 +274,10 @@ def test_gap_of_a_stream_beside_which_prices_went_on_sells_nothing(stream: str) 
     one.tick()
     since = one.ts
     one.put("market_ticks", Gap(SYMBOL, stream, since, since, "lost"))
-    said = [event for _ in range(12) for event in one.tick(after_ms=500)]
+    events = [event for _ in range(12) for event in one.tick(after_ms=500)]
     one.put("market_ticks", Gap(SYMBOL, stream, since, one.ts, "lost"))
 
-    assert actions(said + one.tick()) == []
+    assert actions(events + one.tick()) == []
 
 
 def test_gap_told_anew_behind_an_outage_does_not_count_the_outage_twice() -> None:
@@ -287,11 +287,11 @@ def test_gap_told_anew_behind_an_outage_does_not_count_the_outage_twice() -> Non
     since = one.ts
     one.put("market_ticks", Gap(SYMBOL, "depth", since, since, "lost"))
     one.put("market_ticks", Gap(SYMBOL, "bookTicker", since, since + 4_000, "lost"))
-    said = one.tick(after_ms=4_000)
-    said += one.tick(after_ms=1_000)
+    events = one.tick(after_ms=4_000)
+    events += one.tick(after_ms=1_000)
     one.put("market_ticks", Gap(SYMBOL, "depth", since, one.ts, "lost"))
 
-    assert actions(said + one.tick()) == []
+    assert actions(events + one.tick()) == []
 
 
 def test_gap_while_nothing_is_held_is_forgotten() -> None:
@@ -320,11 +320,11 @@ def test_stop_that_moves_replaces_the_resting_order_at_the_order_rates_pace() ->
     assert resting(one) == [("10", "99.00")]
 
     one.ts += 60_000
-    said = one.tick("102", "102", trade="102")
+    events = one.tick("102", "102", trade="102")
     soon = one.tick("103", "103", after_ms=2_999, trade="103")
     then = one.tick(after_ms=1)
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.stop_price, replace.qty) == ("100.98", "10.000")
     assert of(soon, OrderReplace) == []
     assert [moved.stop_price for moved in of(then, OrderReplace)] == ["101.97"]
@@ -344,17 +344,17 @@ def test_stops_of_all_positions_together_move_with_half_of_the_soft_rate() -> No
         one.signal("BUY", symbol=symbol)
         one.tick(symbol=symbol)
     one.ts += MINUTE
-    said: list[Event] = []
+    events: list[Event] = []
     for cents in range(120):
         price = f"{102 + cents / 100:.2f}"
         for symbol in symbols:
-            said += one.tick(price, price, symbol=symbol, trade=price, after_ms=250)
+            events += one.tick(price, price, symbol=symbol, trade=price, after_ms=250)
     one.tick("100", "100", symbol="SOLUSDT", trade="100")
 
     entry = one.signal("BUY", symbol="SOLUSDT")
 
     assert actions(entry) == [("ALLOW", "allowed")]
-    assert sorted(moved.symbol for moved in of(said, OrderReplace)) == [SYMBOL, OTHER]
+    assert sorted(moved.symbol for moved in of(events, OrderReplace)) == [SYMBOL, OTHER]
 
 
 def test_stop_above_the_resting_one_is_watched_until_it_may_move() -> None:
@@ -378,9 +378,9 @@ def test_target_that_falls_below_the_last_trade_sells_at_the_market(exits_at: st
     for _ in range(5):
         assert actions(one.tick("102", "102", after_ms=2 * MINUTE - 1_000, trade="102")) == []
 
-    said = [event for _ in range(4) for event in one.tick("102", "102", after_ms=2_000)]
+    events = [event for _ in range(4) for event in one.tick("102", "102", after_ms=2_000)]
 
-    assert actions(said) == [("EXIT", "age_target")]
+    assert actions(events) == [("EXIT", "age_target")]
     assert one.risk.facts()["open_positions"] == []
     assert resting(one) == []
 
@@ -394,11 +394,11 @@ def test_trade_below_both_stops_sells_while_the_moved_one_is_on_its_way() -> Non
     one.tick("102", "102", trade="102")
     one.restarted()
 
-    said = one.tick("98", "98", trade="98", after_ms=50)
+    events = one.tick("98", "98", trade="98", after_ms=50)
     later = one.tick("101", "101", trade="101")
 
-    assert actions(said) == [("EXIT", "trailing_stop")]
-    assert [(fill.qty, fill.price) for fill in fills(said)] == [("10.000", "98.00")]
+    assert actions(events) == [("EXIT", "trailing_stop")]
+    assert [(fill.qty, fill.price) for fill in fills(events)] == [("10.000", "98.00")]
     assert fills(later) == []
 
 
@@ -425,11 +425,11 @@ def test_trigger_names_the_level_that_rested(
     one = holder(**TRAIL, risk__exits_at="venue")
     one.ts += 60_000
     for trade in trades:
-        said = one.tick("101.5" if trade != "90" else "90", "102", trade=trade, after_ms=60_000)
+        events = one.tick("101.5" if trade != "90" else "90", "102", trade=trade, after_ms=60_000)
         if trade == "102":
             one.tick("102", "102.01", after_ms=60_000)
 
-    (left,) = [event for event in said if event.type == "risk_action"]
+    (left,) = [event for event in events if event.type == "risk_action"]
     assert actions([left]) == [("EXIT", reason)]
     assert check_of(left, level)["passed"] is False
 

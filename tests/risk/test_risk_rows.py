@@ -69,7 +69,7 @@ SCENARIOS: Final = {
 }
 VALUE, LIMIT = 1, 2
 
-Said = tuple[str, bool | None, str]
+Completed = tuple[str, bool | None, str]
 """A check as text, whether it passed, and the reason of a failure."""
 
 
@@ -254,7 +254,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
 }
 
 
-def said(scenario: Scenario, checks: Checklist) -> Said:
+def said(scenario: Scenario, checks: Checklist) -> Completed:
     """Return the check of a scenario's row: text, verdict, and reason of a failure."""
     asked = [gate for gate, value, _ in checks.rows if value != NOT_ASKED]
     for check, gate in zip(checks.written(), asked, strict=True):
@@ -264,7 +264,7 @@ def said(scenario: Scenario, checks: Checklist) -> Said:
     return "", True, ""
 
 
-def found(scenario: Scenario, home: ModuleType, module: ModuleType) -> list[Said]:
+def found(scenario: Scenario, home: ModuleType, module: ModuleType) -> list[Completed]:
     """Return the check of a scenario's row on both sides of its limit, by the code of `module`."""
     checks_of, only_reads = CHECKS[home, scenario.function], scenario.function.endswith("_rows")
     worlds = kept_worlds(scenario) if only_reads else pickle.loads(written_worlds(scenario))
@@ -287,12 +287,12 @@ def written_worlds(scenario: Scenario) -> bytes:
 
 
 @cache
-def unchanged(scenario: Scenario, home: ModuleType) -> list[Said]:
+def unchanged(scenario: Scenario, home: ModuleType) -> list[Completed]:
     """Return the check of a scenario's row by the unchanged module."""
     return found(scenario, home, home)
 
 
-def expected(scenario: Scenario) -> list[Said]:
+def expected(scenario: Scenario) -> list[Completed]:
     """Return the expected check of a scenario's row."""
     return [(scenario.passes, True, ""), (scenario.fails, False, scenario.reason)]
 

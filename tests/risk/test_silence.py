@@ -26,12 +26,12 @@ def holder(**changes: Any) -> Desk:
 
 def others(one: Desk, until_ts: int) -> list[tuple[str, str]]:
     """Show ticks of the other symbol and beats until a time, and return what risk did."""
-    said: list[Event] = []
+    events: list[Event] = []
     while one.ts + 1_000 <= until_ts:
-        said += one.tick(symbol=OTHER, after_ms=500)
-        said += one.beat(500)
+        events += one.tick(symbol=OTHER, after_ms=500)
+        events += one.beat(500)
     one.ts = until_ts
-    return actions(said)
+    return actions(events)
 
 
 def bar(one: Desk, volume: str, *, is_history: bool = False) -> list[Event]:

@@ -85,18 +85,18 @@ def round_trip(made: Desk, price: str) -> None:
 
 def test_wish_below_the_profiles_size_is_what_is_bought() -> None:
     """A strategy that wants 300 of 500 gets 300, and the bound is its own."""
-    said = desk(risk__order_notional="500").signal("BUY", notional="300")
+    events = desk(risk__order_notional="500").signal("BUY", notional="300")
 
-    assert (actions(said)[0], bought(said)) == (ALLOWED, ["3.000"])
-    assert bound(said) == ("size_wish", "300.00000000")
+    assert (actions(events)[0], bought(events)) == (ALLOWED, ["3.000"])
+    assert bound(events) == ("size_wish", "300.00000000")
 
 
 def test_wish_beyond_the_profiles_size_is_cut_and_the_cut_is_told() -> None:
     """One that wants 800 of 500 gets 500: risk only narrows, and says by how much."""
-    said = desk(risk__order_notional="500").signal("BUY", notional="800")
+    events = desk(risk__order_notional="500").signal("BUY", notional="800")
 
-    assert (actions(said)[0], bought(said)) == (REDUCED, ["5.000"])
-    check = check_of(said[0], "size_wish")
+    assert (actions(events)[0], bought(events)) == (REDUCED, ["5.000"])
+    check = check_of(events[0], "size_wish")
     assert (check["value"], check["threshold"]) == ("800.00000000", "500.00000000")
 
 
@@ -114,17 +114,17 @@ def test_shares_are_shares_of_the_active_bucket() -> None:
     """Half of 10,000 is active: four positions share it, and a tenth of it is 500."""
     keys: dict[str, Any] = {"risk__bucket_active_bps": 5_000, "risk__positions_max": 4}
 
-    said = desk(**keys, **SHARE).signal("BUY")
+    events = desk(**keys, **SHARE).signal("BUY")
 
-    assert (bought(said), bound(said)) == (["12.500"], ("size_share", "1250.00000000"))
+    assert (bought(events), bound(events)) == (["12.500"], ("size_share", "1250.00000000"))
     assert bought(desk(**keys, **SHARE).signal("BUY", share_bps=1_000)) == ["5.000"]
 
 
 def test_wish_of_less_than_the_venue_takes_is_refused_by_its_name() -> None:
     """A wish below the least order is no order, and not a larger one."""
-    said = desk(risk__order_notional="500").signal("BUY", notional="0.01")
+    events = desk(risk__order_notional="500").signal("BUY", notional="0.01")
 
-    assert actions(said)[0] == ("BLOCK", "size_wish")
+    assert actions(events)[0] == ("BLOCK", "size_wish")
 
 
 @pytest.mark.parametrize("mode", [{}, SHARE, RISK])
@@ -186,9 +186,9 @@ def test_bound_that_cuts_more_than_the_venues_largest_position_is_named() -> Non
     made = desk(**SHARE, risk__position_notional_max="500")
     made.instrument(position_max="15")
     made.tick(**FLAT)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert (bought(said), bound(said)) == (["5.000"], ("position_notional", "500.00000000"))
+    assert (bought(events), bound(events)) == (["5.000"], ("position_notional", "500.00000000"))
 
 
 def test_share_of_nothing_is_refused_by_its_name() -> None:
@@ -196,10 +196,10 @@ def test_share_of_nothing_is_refused_by_its_name() -> None:
     lot = {"symbol": OTHER, "qty": "50", "price": "100", "ts": 1}
     made = desk(opening("5000", (lot,)), **SHARE, risk__exposure_ratio_max_bps=5000)
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said) == [("BLOCK", "size_share")]
-    assert bound(said) == ("size_share", "0.00000000")
+    assert actions(events) == [("BLOCK", "size_share")]
+    assert bound(events) == ("size_share", "0.00000000")
 
 
 # --- risk -----------------------------------------------------------------------------------------
@@ -210,13 +210,13 @@ def test_risk_buys_what_loses_its_share_of_equity_at_the_stop_with_both_fees() -
     """A stop 2 below 100 loses 2.198 a coin with fees, so 50 of 10,000 pay for 22.747 coins."""
     made = desk(**RISK)
 
-    said = made.buy()
+    events = made.buy()
     made.tick("98", "98")
     made.tick("98", "98")
 
-    assert bought(said) == ["22.747"]
-    assert bound(said) == ("size_risk", "2274.79526600")
-    check = check_of(said[0], "loss_at_stop")
+    assert bought(events) == ["22.747"]
+    assert bound(events) == ("size_risk", "2274.79526600")
+    check = check_of(events[0], "loss_at_stop")
     assert (check["value"], check["threshold"]) == ("49.99790604", "50.00000000")
     assert [fill.price for fill in fills(made.events("fills"))] == ["100.00", "98.00"]
     assert made.risk.facts()["equity"] == "9950.00209400"
@@ -241,10 +241,10 @@ def test_entry_without_a_stop_names_that_also_where_the_position_is_full() -> No
     """The reason that sizing gives comes before a limit on a notional of nothing."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
     changes = {"risk__stop_bps": None, "risk__position_notional_max": "500"}
-    said = desk(opening("9000", (lot,)), **{**RISK, **changes}).signal("BUY")
+    events = desk(opening("9000", (lot,)), **{**RISK, **changes}).signal("BUY")
 
-    assert actions(said) == [("BLOCK", "no_stop")]
-    assert not check_of(said[0], "position_notional")["passed"]
+    assert actions(events) == [("BLOCK", "no_stop")]
+    assert not check_of(events[0], "position_notional")["passed"]
 
 
 def test_size_that_would_lose_more_at_the_stop_than_its_share_is_refused(
@@ -304,8 +304,8 @@ def test_stop_stands_where_the_entry_was_sized_by_it_whatever_bars_come_before_i
     made.tick("99.99", "100.01", trade="100")
     loss_max = float(made.risk.facts()["equity"]) / 100
     wish: dict[str, Any] = {"limit_price": "99"} if entry == "limit" else {}
-    said = made.signal("BUY", **wish)
-    assert actions(said)[0][0] in ("ALLOW", "REDUCE")
+    events = made.signal("BUY", **wish)
+    assert actions(events)[0][0] in ("ALLOW", "REDUCE")
     if entry != "market":
         made.tick()  # It rests from here on.
     for _ in range(3):
@@ -459,11 +459,11 @@ def test_kelly_takes_a_quarter_of_what_its_trades_say() -> None:
     made.tick(**FLAT)
     equity = parse_amount(made.risk.facts()["equity"])
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
     assert sizes[0] == ("size_kelly", "100.00000000")
     assert {name for name, _ in sizes} == {"size_kelly"}
-    assert bound(said) == ("size_kelly", f"{equity // 10 // UNIT}.{equity // 10 % UNIT:08d}")
+    assert bound(events) == ("size_kelly", f"{equity // 10 // UNIT}.{equity // 10 % UNIT:08d}")
 
 
 @pytest.mark.row("B-41")
@@ -480,9 +480,9 @@ def test_kelly_stays_between_its_least_and_its_largest_size(prices: list[str], s
     made.tick(**FLAT)
     equity = parse_amount(made.risk.facts()["equity"])
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert bound(said) == ("size_kelly", amount_text(equity * share // 10_000))
+    assert bound(events) == ("size_kelly", amount_text(equity * share // 10_000))
 
 
 def test_kelly_keeps_its_least_size_in_a_wild_market() -> None:
@@ -492,10 +492,10 @@ def test_kelly_keeps_its_least_size_in_a_wild_market() -> None:
         made.bar("100", "101", "99", "100")
     made.tick(**FLAT)
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert bound(said) == ("size_kelly", "100.00000000")
-    assert check_of(said[0], "size_volatility")["threshold"] == "100.00000000"
+    assert bound(events) == ("size_kelly", "100.00000000")
+    assert check_of(events[0], "size_volatility")["threshold"] == "100.00000000"
 
 
 @pytest.mark.row("B-41")
@@ -677,11 +677,11 @@ def test_an_atr_of_twice_the_full_share_halves_the_order() -> None:
     for _ in range(2):
         made.bar("100", "101", "99", "100")
     made.tick(**FLAT)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
     assert actions(early) == [("BLOCK", "warmup")]
-    assert actions(said)[0] == ALLOWED
-    assert (bought(said), bound(said)) == (["5.000"], ("size_volatility", "500.00000000"))
+    assert actions(events)[0] == ALLOWED
+    assert (bought(events), bound(events)) == (["5.000"], ("size_volatility", "500.00000000"))
 
 
 BUCKETS: dict[str, Any] = {"risk__bucket_reserve_bps": 3000, "risk__bucket_buffer_bps": 1000}
@@ -724,11 +724,11 @@ def test_caps_cut_an_order_and_the_one_that_decides_is_named(
     changes: dict[str, Any], outcome: tuple[str, str], qty: str | None, decided: str
 ) -> None:
     """A cap at the order passes it whole, beyond it cuts, below the venue's least refuses."""
-    said = desk(**changes).signal("BUY")
+    events = desk(**changes).signal("BUY")
 
-    assert actions(said)[0] == outcome
-    assert bought(said) == ([] if qty is None else [qty])
-    assert bound(said)[0] == decided
+    assert actions(events)[0] == outcome
+    assert bought(events) == ([] if qty is None else [qty])
+    assert bound(events)[0] == decided
 
 
 @pytest.mark.parametrize(
@@ -746,9 +746,9 @@ def test_largest_order_of_the_venue_bounds_what_is_wanted(
     made = desk(**SHARE)
     made.instrument(**rules)
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert (bought(said), bound(said)[0]) == ([qty], decided)
+    assert (bought(events), bound(events)[0]) == ([qty], decided)
 
 
 def test_pace_counts_an_order_of_the_size_that_is_wanted() -> None:
@@ -764,9 +764,9 @@ def test_without_its_keys_sizing_says_nothing_and_keeps_nothing() -> None:
     """A profile without the keys has the checks and the state of before."""
     made = desk()
 
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    names = {check["name"] for check in said[0].to_json()["payload"]["checks"]}
+    names = {check["name"] for check in events[0].to_json()["payload"]["checks"]}
     assert not [name for name in names if name.startswith("size_") or "bucket" in name]
     assert "closed_trades" not in made.risk.state()
     assert Sizing(config()).is_plain
@@ -844,11 +844,11 @@ def test_kelly_trade_that_is_open_and_of_which_nothing_is_held_stops_the_run() -
     held = Portfolio({}, [Lot.from_json({"symbol": OTHER, "qty": "1", "price": "100", "ts": 1})])
     first = ClosedTrades(1_000)
     first.open(held, 0, None)
-    told = first.state()
+    fields = first.state()
 
-    ClosedTrades(1_000).open(held, 0, told)
+    ClosedTrades(1_000).open(held, 0, fields)
     with pytest.raises(InvariantError, match=f"an open trade of {OTHER}"):
-        ClosedTrades(1_000).open(Portfolio({}, ()), 0, told)
+        ClosedTrades(1_000).open(Portfolio({}, ()), 0, fields)
 
 
 @pytest.mark.parametrize("is_told", [False, True])
@@ -858,8 +858,8 @@ def test_kelly_counts_a_carried_trade_from_what_was_told_of_it_else_with_a_fee(
     """A hundred and its fee of 10 bps, or the 90 that the last run told, bring 110."""
     held = Portfolio({}, [Lot.from_json({"symbol": SYMBOL, "qty": "1", "price": "100", "ts": 1})])
     rate, trades = RATE_UNIT // 1_000, ClosedTrades(1_000)
-    told = {"symbol": SYMBOL, "opened_ts": 1, "closed_ts": 0, "reason": "", "received": "0"}
-    carried = {"closed": [[5, "0.25"]], "open": [told | {"spent": "90"}]}
+    fields = {"symbol": SYMBOL, "opened_ts": 1, "closed_ts": 0, "reason": "", "received": "0"}
+    carried = {"closed": [[5, "0.25"]], "open": [fields | {"spent": "90"}]}
     trades.open(held, rate, carried if is_told else None)
     sale = Fill("x" * 16, "sale", SYMBOL, "SELL", "1", "110", "0", "USDT", "TAKER")
 

@@ -114,9 +114,9 @@ def test_level_that_moves_takes_its_limit_along() -> None:
     """A trailing stop that rises is replaced by one with a limit as far below."""
     one = held(**PLANNED, risk__take_profit_bps=None, risk__trail_bps="100")
 
-    said = one.tick("110", "110.01", trade="110", after_ms=60_000)
+    events = one.tick("110", "110.01", trade="110", after_ms=60_000)
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.order_type, replace.stop_price, replace.limit_price) == (
         *("STOP_LOSS_LIMIT", "108.90"),
         "108.35",
@@ -153,11 +153,11 @@ def test_bid_at_the_limit_or_above_sells_all_and_nothing_more_is_sent(bid: str) 
     (rested,) = intents(one.events("order_intents"))
     assert rested.limit_price == "98.50"
 
-    said = one.tick(bid, "99.10", trade="99.00")
+    events = one.tick(bid, "99.10", trade="99.00")
     later = one.tick(bid, "99.10")
 
-    assert actions(said) == [("EXIT", "stop_loss")]
-    assert [fill.price for fill in fills(said)] == [bid]
+    assert actions(events) == [("EXIT", "stop_loss")]
+    assert [fill.price for fill in fills(events)] == [bid]
     assert len(one.events("order_intents")) == 1
     assert later == []
     assert one.risk.facts()["open_positions"] == []
@@ -172,14 +172,14 @@ def test_gap_past_the_limit_is_sold_at_the_market_in_the_step_of_the_trigger(
     one = held(risk__take_profit_bps=target)
     one.first = first
 
-    said = one.tick("97", "97.02", trade="97")
+    events = one.tick("97", "97.02", trade="97")
     after = one.tick("96", "96.02")
 
-    assert results(said)[0] == ("TRIGGERED", "stop_triggered")
-    assert actions(said) == [("EXIT", "stop_loss"), ("EXIT", "stop_loss")]
-    assert left(said) == [("stop_trade", "97.00000000"), ("unsold_qty", "10.00000000")]
-    assert replaces(said) == [("MARKET", "10.000")]
-    assert ("CANCELLED", "replaced") in results(said)
+    assert results(events)[0] == ("TRIGGERED", "stop_triggered")
+    assert actions(events) == [("EXIT", "stop_loss"), ("EXIT", "stop_loss")]
+    assert left(events) == [("stop_trade", "97.00000000"), ("unsold_qty", "10.00000000")]
+    assert replaces(events) == [("MARKET", "10.000")]
+    assert ("CANCELLED", "replaced") in results(events)
     assert [(fill.qty, fill.price) for fill in fills(after)] == [("10.000", "96.00")]
     assert one.risk.facts()["open_positions"] == []
 
@@ -201,11 +201,11 @@ def test_part_sold_at_the_limit_leaves_a_rest_that_is_sold_at_once(first: str) -
     one = held()
     one.first = first
 
-    said = one.tick("98.80", "98.82", trade="99", bid_qty="4")
+    events = one.tick("98.80", "98.82", trade="99", bid_qty="4")
     after = one.tick("90", "90.02")
 
-    assert ("unsold_qty", "6.00000000") in left(said)
-    assert replaces(said) == [("MARKET", "6.000")]
+    assert ("unsold_qty", "6.00000000") in left(events)
+    assert replaces(events) == [("MARKET", "6.000")]
     assert [(fill.qty, fill.price) for fill in fills(after)] == [("6.000", "90.00")]
     assert one.risk.facts()["open_positions"] == []
 
@@ -214,11 +214,11 @@ def test_limit_that_finds_no_size_stands_until_the_bid_is_below_it() -> None:
     """A bid at the limit without size sells nothing; the first one below it is the gap."""
     one = held()
 
-    said = one.tick("98.80", "98.82", trade="99", bid_qty="0")
+    events = one.tick("98.80", "98.82", trade="99", bid_qty="0")
     at_limit = one.tick("98.50", "98.92", bid_qty="0")
     below = one.tick("98.49", "98.92", bid_qty="1000")
 
-    assert actions(said) == [("EXIT", "stop_loss")]
+    assert actions(events) == [("EXIT", "stop_loss")]
     assert at_limit == []
     assert left(below) == [("unsold_qty", "10.00000000")]
     assert replaces(below) == [("MARKET", "10.000")]
@@ -231,10 +231,12 @@ def test_risk_that_is_ahead_of_the_trigger_waits_for_its_next_tick() -> None:
     ahead = one.risk = Ahead(one.risk)  # type: ignore[assignment]
     one.tick("98.80", "98.82", trade="99", bid_qty="0")
     one.tick("97", "97.02")
-    told = ahead.catch_up()
+    messages = ahead.catch_up()
     after = one.tick("97", "97.02")
 
-    assert [told_one.action for told_one in told if isinstance(told_one, ActionMessage)] == ["EXIT"]
+    assert [told_one.action for told_one in messages if isinstance(told_one, ActionMessage)] == [
+        "EXIT"
+    ]
     assert replaces(after) == [("MARKET", "10.000")]
 
 
@@ -245,12 +247,12 @@ def test_whole_sale_in_parts_that_is_told_before_its_fills_leaves_nothing() -> N
     one.put("market_ticks", Book(SYMBOL, levels, (("99.10", "9"),), 1, "interval"))
     one.first = "order_results"
 
-    said = one.tick("99", "99.10", trade="99", bid_qty="4")
+    events = one.tick("99", "99.10", trade="99", bid_qty="4")
 
-    assert [(fill.qty, fill.price) for fill in fills(said)] == [
+    assert [(fill.qty, fill.price) for fill in fills(events)] == [
         *[("4.000", "99.00"), ("6.000", "98.90")]
     ]
-    assert actions(said) == [("EXIT", "stop_loss")]
+    assert actions(events) == [("EXIT", "stop_loss")]
 
 
 def test_gap_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
@@ -261,10 +263,10 @@ def test_gap_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
     one.tick(symbol=OTHER)
     one.signal("BUY", symbol=OTHER)
 
-    said = one.tick("97", "97.02", trade="97")
+    events = one.tick("97", "97.02", trade="97")
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
-    assert intents(said) == []
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []
 
 
 def test_gap_is_sold_beside_a_part_that_the_strategy_sells() -> None:
@@ -273,9 +275,9 @@ def test_gap_is_sold_beside_a_part_that_the_strategy_sells() -> None:
     one.signal("SELL", qty="4")
     one.tick("99.99", "100.01", bid_qty="0")
 
-    said = one.tick("97", "97.02", trade="97", bid_qty="0")
+    events = one.tick("97", "97.02", trade="97", bid_qty="0")
 
-    assert replaces(said) == [("MARKET", "6.000")]
+    assert replaces(events) == [("MARKET", "6.000")]
     after = one.tick("97", "97.02", bid_qty="1000")
     assert sorted(fill.qty for fill in fills(after)) == ["4.000", "6.000"]
 
@@ -289,20 +291,20 @@ def test_gap_whose_sale_is_refused_rests_no_stop_anew() -> None:
     one.tick("97", "97.02")
     one.put("market_ticks", instrument(price_increment="4"))
 
-    said = one.tick("100", "104", trade="100")
+    events = one.tick("100", "104", trade="100")
 
     refused = [why for result, why in results(one.events("order_results")) if result == "REJECTED"]
     assert refused == ["stale_tick"] * 2
-    assert actions(said) == []
+    assert actions(events) == []
 
 
 def test_gap_is_the_hard_stops_where_that_was_triggered() -> None:
     """The sale of the rest tells the stop of the plan, not another one."""
     one = held(**PLANNED)
 
-    said = one.tick("97", "97.02", trade="97")
+    events = one.tick("97", "97.02", trade="97")
 
-    assert actions(said)[:2] == [("EXIT", "hard_stop"), ("EXIT", "hard_stop")]
+    assert actions(events)[:2] == [("EXIT", "hard_stop"), ("EXIT", "hard_stop")]
 
 
 def test_entry_that_still_buys_is_cancelled_once_with_the_gap() -> None:
@@ -313,12 +315,12 @@ def test_entry_that_still_buys_is_cancelled_once_with_the_gap() -> None:
     one.tick(ask_qty="4")
     one.tick(ask_qty="0")
 
-    said = one.tick("97", "97.02", ask_qty="0", trade="97")
+    events = one.tick("97", "97.02", ask_qty="0", trade="97")
 
-    assert len(of(said, OrderCancel)) == 1
-    assert replaces(said) == [("MARKET", "4.000")]
-    assert ("CANCELLED", "withdrawn") in results(said)
-    assert [result for result, _ in results(said) if result == "CANCEL_REJECTED"] == []
+    assert len(of(events, OrderCancel)) == 1
+    assert replaces(events) == [("MARKET", "4.000")]
+    assert ("CANCELLED", "withdrawn") in results(events)
+    assert [result for result, _ in results(events) if result == "CANCEL_REJECTED"] == []
 
 
 def test_entry_is_cancelled_with_a_gap_whose_rest_is_too_small_to_be_sold() -> None:
@@ -330,10 +332,10 @@ def test_entry_is_cancelled_with_a_gap_whose_rest_is_too_small_to_be_sold() -> N
     one.tick(ask_qty="4")
     one.tick(ask_qty="0")
 
-    said = one.tick("98.80", "98.82", ask_qty="0", trade="99", bid_qty="3.95")
+    events = one.tick("98.80", "98.82", ask_qty="0", trade="99", bid_qty="3.95")
 
-    assert actions(said) == [("EXIT", "stop_loss"), ("BLOCK", "min_notional")]
-    assert ("CANCELLED", "withdrawn") in results(said)
+    assert actions(events) == [("EXIT", "stop_loss"), ("BLOCK", "min_notional")]
+    assert ("CANCELLED", "withdrawn") in results(events)
 
 
 # --- the target -----------------------------------------------------------------------------------
@@ -343,11 +345,11 @@ def test_quote_at_the_target_sells_all_as_a_maker() -> None:
     """The bid at the target fills the quote: the exit is told by the trade at the target."""
     one = held()
 
-    said = one.tick("102.00", "102.02")
+    events = one.tick("102.00", "102.02")
 
-    assert actions(said) == [("EXIT", "take_profit")]
-    assert left(said) == [("target_trade", "102.00000000")]
-    assert [(fill.price, fill.liquidity) for fill in fills(said)] == [("102.00", "MAKER")]
+    assert actions(events) == [("EXIT", "take_profit")]
+    assert left(events) == [("target_trade", "102.00000000")]
+    assert [(fill.price, fill.liquidity) for fill in fills(events)] == [("102.00", "MAKER")]
     assert one.risk.facts()["open_positions"] == []
 
 
@@ -357,12 +359,12 @@ def test_part_of_the_quote_leaves_a_rest_that_is_sold_at_once(first: str) -> Non
     one = held()
     one.first = first
 
-    said = one.tick("102.00", "102.02", bid_qty="4")
+    events = one.tick("102.00", "102.02", bid_qty="4")
     after = one.tick("101", "101.02")
 
-    assert ("EXIT", "take_profit") in actions(said)
-    assert ("unsold_qty", "6.00000000") in left(said)
-    assert replaces(said) == [("MARKET", "6.000")]
+    assert ("EXIT", "take_profit") in actions(events)
+    assert ("unsold_qty", "6.00000000") in left(events)
+    assert replaces(events) == [("MARKET", "6.000")]
     assert [(fill.qty, fill.price) for fill in fills(after)] == [("6.000", "101.00")]
 
 
@@ -370,12 +372,12 @@ def test_quote_that_a_queue_fills_below_its_price_is_no_gap() -> None:
     """In the model `queue` a trade fills the quote while the bid is below: nothing is unsold."""
     one = held(execution__fill_model="queue")
 
-    said = one.tick("101.90", "102.50", trade="102.01", bid_qty="1000")
+    events = one.tick("101.90", "102.50", trade="102.01", bid_qty="1000")
 
-    (fill,) = fills(said)
+    (fill,) = fills(events)
     assert (fill.qty, fill.price) == ("1.000", "102.00")
-    assert left(said)[0] == ("target_trade", "102.00000000")
-    assert replaces(said) == [("MARKET", "9.000")]
+    assert left(events)[0] == ("target_trade", "102.00000000")
+    assert replaces(events) == [("MARKET", "9.000")]
 
 
 def test_quote_that_sells_all_with_the_bid_below_the_stops_limit_leaves_nothing() -> None:
@@ -384,10 +386,10 @@ def test_quote_that_sells_all_with_the_bid_below_the_stops_limit_leaves_nothing(
     one = desk((lot,), execution__fill_model="queue")
     one.tick("99.99", "100", trade="100")
 
-    said = one.tick("98", "102.50", trade="102.01")
+    events = one.tick("98", "102.50", trade="102.01")
 
-    assert [fill.price for fill in fills(said)] == ["102.00"]
-    assert actions(said) == [("EXIT", "take_profit")]
+    assert [fill.price for fill in fills(events)] == ["102.00"]
+    assert actions(events) == [("EXIT", "take_profit")]
 
 
 def test_quote_that_would_take_when_it_arrives_leaves_the_position_to_risk() -> None:
@@ -396,11 +398,11 @@ def test_quote_that_would_take_when_it_arrives_leaves_the_position_to_risk() -> 
     assert len(one.execution.orders) == 1
 
     one.tick("102.50", "102.52", after_ms=100)
-    said = one.tick("102.50", "102.52", after_ms=300)
+    events = one.tick("102.50", "102.52", after_ms=300)
     after = one.tick(after_ms=300)
 
-    assert results(said)[0] == ("EXPIRED", "would_take")
-    assert actions(said) == [("EXIT", "take_profit")]
+    assert results(events)[0] == ("EXPIRED", "would_take")
+    assert actions(events) == [("EXIT", "take_profit")]
     assert [fill.price for fill in fills(after)] == ["102.50"]
 
 
@@ -417,11 +419,11 @@ def test_refused_sale_of_the_rest_is_tried_again_while_the_limit_stands() -> Non
     assert len(one.execution.orders) == 1
     one.put("market_ticks", instrument())
 
-    said = one.tick("97", "97.02")
+    events = one.tick("97", "97.02")
 
     assert actions(refused) == [("BLOCK", "not_trading")]
     assert again == []
-    assert replaces(said) == [("MARKET", "10.000")]
+    assert replaces(events) == [("MARKET", "10.000")]
     assert [fill.price for fill in fills(one.tick())] == ["97.00"]
 
 
@@ -432,12 +434,12 @@ def test_limit_out_of_the_venues_range_is_refused_and_risk_watches_the_stop() ->
 
     blocked = one.tick("99.99", "100.01", trade="100")
     again = one.tick("99.99", "100.01")
-    said = one.tick("98.99", "99.01")
+    events = one.tick("98.99", "99.01")
 
     assert actions(blocked) == [("BLOCK", "price_range")]
     assert again == []
-    assert actions(said) == [("EXIT", "stop_loss")]
-    (sale,) = intents(said)
+    assert actions(events) == [("EXIT", "stop_loss")]
+    (sale,) = intents(events)
     assert (sale.order_type, sale.qty) == ("MARKET", "10.000")
 
 
@@ -447,10 +449,10 @@ def test_target_out_of_the_percent_band_is_refused_and_risk_watches_both_levels(
     one.put("market_ticks", instrument(ask_percent_up="1.01"))
 
     refused = one.tick("99.99", "100.01", trade="100")
-    said = one.tick("102", "102.02")
+    events = one.tick("102", "102.02")
 
     assert ("REJECTED", "price_band") in results(refused)
-    assert actions(said) == [("EXIT", "take_profit")]
+    assert actions(events) == [("EXIT", "take_profit")]
 
 
 def test_order_that_is_refused_is_sent_again_at_once_then_a_second_later() -> None:
@@ -485,10 +487,10 @@ def test_pair_rests_for_no_more_than_its_target_may_sell(most: str, qty: str) ->
     """The venue's largest value is judged at the target, which is worth more than the stop."""
     one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
     one.put("market_ticks", instrument(notional_max=most))
-    said = one.tick("99.99", "100.01", trade="100")
+    events = one.tick("99.99", "100.01", trade="100")
 
-    assert results(said) == [("ACCEPTED", "accepted")]
-    assert [intent.qty for intent in intents(said)] == [qty]
+    assert results(events) == [("ACCEPTED", "accepted")]
+    assert [intent.qty for intent in intents(events)] == [qty]
 
 
 def test_position_whose_limit_is_worth_too_little_is_watched_by_risk() -> None:
@@ -496,21 +498,21 @@ def test_position_whose_limit_is_worth_too_little_is_watched_by_risk() -> None:
     one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
     one.put("market_ticks", instrument(notional_min="985.01"))
 
-    said = one.tick("99.99", "100.01", trade="100")
+    events = one.tick("99.99", "100.01", trade="100")
 
-    assert actions(said) == [("BLOCK", "min_notional")]
+    assert actions(events) == [("BLOCK", "min_notional")]
 
 
 def test_rest_too_small_to_be_sold_stays_at_its_limit() -> None:
     """A rest below the least value is blocked once; its limit sells it when the bid is back."""
     one = held(**PLANNED)
 
-    said = one.tick("98.80", "98.82", trade="99", bid_qty="9.95")
+    events = one.tick("98.80", "98.82", trade="99", bid_qty="9.95")
     again = one.tick("97", "97.02")
     entry = one.signal("BUY")
     back = one.tick("98.50", "98.52")
 
-    assert actions(said)[-1] == ("BLOCK", "min_notional")
+    assert actions(events)[-1] == ("BLOCK", "min_notional")
     assert again == []
     assert actions(entry) == [("BLOCK", "pending_order")]
     assert [(fill.qty, fill.price) for fill in fills(back)] == [("0.050", "98.50")]
@@ -520,9 +522,9 @@ def test_part_that_the_strategy_sells_moves_the_limit_order_to_the_rest() -> Non
     """A SELL of a part replaces the pair by one of the rest, with the same three prices."""
     one = held(**PLANNED)
 
-    said = one.signal("SELL", qty="4")
+    events = one.signal("SELL", qty="4")
 
-    (replace,) = of(said, OrderReplace)
+    (replace,) = of(events, OrderReplace)
     assert (replace.order_type, replace.qty) == ("OCO", "6.000")
     assert (replace.stop_price, replace.limit_price, replace.target_price) == (
         *("99.00", "98.50"),
@@ -538,9 +540,9 @@ def test_signal_that_sells_a_part_of_a_jumped_position_sells_all() -> None:
     one.tick("97", "97.02")
     one.put("market_ticks", instrument())
 
-    said = one.signal("SELL", qty="4")
+    events = one.signal("SELL", qty="4")
 
-    assert replaces(said) == [("MARKET", "10.000")]
+    assert replaces(events) == [("MARKET", "10.000")]
 
 
 def test_pair_of_a_profile_counts_one_trigger() -> None:
@@ -593,11 +595,11 @@ def test_order_of_a_triggered_limit_is_kept_by_the_state() -> None:
     at_limit = one.tick("98.50", "98.92", bid_qty="0")
     one.restarted()
 
-    said = one.tick("98.49", "98.92")
+    events = one.tick("98.49", "98.92")
 
     assert at_limit == []
-    assert actions(said) == [("EXIT", "hard_stop")]
-    assert replaces(said) == [("MARKET", "10.000")]
+    assert actions(events) == [("EXIT", "hard_stop")]
+    assert replaces(events) == [("MARKET", "10.000")]
 
 
 def test_key_off_leaves_states_and_events_as_they_were() -> None:

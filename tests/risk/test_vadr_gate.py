@@ -63,8 +63,8 @@ def test_entry_passes_at_the_limit_and_blocks_below_it() -> None:
     for least in ("1.75", "1.7501"):
         made = desk(risk__vadr_min=least)
         days(made, *[USUAL] * 19, LIVELY)
-        said = made.signal("BUY")
-        outcomes.append((actions(said)[0], check_text(said[0], "vadr_ratio")))
+        events = made.signal("BUY")
+        outcomes.append((actions(events)[0], check_text(events[0], "vadr_ratio")))
 
     assert outcomes == [
         (ALLOWED, "1.7500 / 1.7500"),
@@ -78,11 +78,11 @@ def test_too_few_bars_freeze_it_and_the_check_says_so(count: int) -> None:
     """Fewer readings than asked let nothing enter, however lively the last day was."""
     made = desk()
     days(made, *([USUAL] * 19 + [LIVELY])[20 - count :])
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert actions(said)[0] == ("BLOCK", "vadr_frozen")
-    assert check_text(said[0], "vadr_readings") == f"{count} / 20"
-    assert "vadr_ratio" not in {check["name"] for check in said[0].to_json()["payload"]["checks"]}
+    assert actions(events)[0] == ("BLOCK", "vadr_frozen")
+    assert check_text(events[0], "vadr_readings") == f"{count} / 20"
+    assert "vadr_ratio" not in {check["name"] for check in events[0].to_json()["payload"]["checks"]}
 
 
 def test_late_bars_and_bars_that_never_moved_freeze_it() -> None:
@@ -96,11 +96,11 @@ def test_late_bars_and_bars_that_never_moved_freeze_it() -> None:
         outcomes.append(actions(made.signal("BUY"))[0])
     still = desk()
     days(still, *["0"] * 20)
-    said = still.signal("BUY")
+    events = still.signal("BUY")
 
     assert outcomes == [ALLOWED, ("BLOCK", "vadr_frozen")]
-    assert actions(said)[0] == ("BLOCK", "vadr_frozen")
-    assert check_text(said[0], "vadr_readings") == "19 / 20"
+    assert actions(events)[0] == ("BLOCK", "vadr_frozen")
+    assert check_text(events[0], "vadr_readings") == "19 / 20"
 
 
 def test_bars_of_other_lengths_and_symbols_do_not_count() -> None:
@@ -109,9 +109,9 @@ def test_bars_of_other_lengths_and_symbols_do_not_count() -> None:
     days(made, *[USUAL] * 19, LIVELY, symbol=OTHER)
     made.bar("100", "150", "50", "100")
     made.tick()
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
-    assert check_text(said[0], "vadr_readings") == "0 / 20"
+    assert check_text(events[0], "vadr_readings") == "0 / 20"
 
 
 @pytest.mark.row("C-88")
@@ -125,13 +125,13 @@ def test_each_venue_has_its_own_value_and_none_is_blended() -> None:
     days(both, *[USUAL] * 19, LIVELY)
     alone.instrument(venue="binance")
     days(alone, *[USUAL] * 19, LIVELY)
-    said = [made.signal("BUY")[0] for made in (both, alone)]
+    events = [made.signal("BUY")[0] for made in (both, alone)]
     kraken = desk(risk__vadr_min="0.5")
     kraken.instrument(venue="kraken")
     days(kraken, *quiet)
 
     assert check_text(changed[0], "vadr_readings") == "0 / 20"
-    assert [check_text(one, "vadr_ratio") for one in said] == ["1.7500 / 1.7500"] * 2
+    assert [check_text(one, "vadr_ratio") for one in events] == ["1.7500 / 1.7500"] * 2
     assert check_text(kraken.signal("BUY")[0], "vadr_ratio") == "0.6666 / 0.5000"
     state = both.risk.state()["vadr"]
     assert state == alone.risk.state()["vadr"]
@@ -170,10 +170,10 @@ def test_profile_without_the_keys_has_no_state_and_no_checks() -> None:
     """Without keys nothing is kept, asked or written."""
     made = Desk(config()).ready()
     days(made, *[USUAL] * 20)
-    said = made.signal("BUY")
+    events = made.signal("BUY")
 
     assert "vadr" not in made.risk.state()
-    names = {check["name"] for check in said[0].to_json()["payload"]["checks"]}
+    names = {check["name"] for check in events[0].to_json()["payload"]["checks"]}
     assert not names & {"vadr_readings", "vadr_ratio"}
 
 

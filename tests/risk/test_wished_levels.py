@@ -42,11 +42,11 @@ def bought(one: Desk, **wish: Any) -> Desk:
 
 def left(one: Desk, *bids: str) -> list[tuple[str, str]]:
     """Show each bid for two ticks, and return what risk did."""
-    said = []
+    answers = []
     for bid in bids:
         for _ in range(2):
-            said += one.tick(bid, bid, trade=bid)
-    return actions(said)
+            answers += one.tick(bid, bid, trade=bid)
+    return actions(answers)
 
 
 def test_trail_of_the_least_distance_follows_by_one_step() -> None:
@@ -113,8 +113,8 @@ def test_rest_of_an_entry_that_fills_behind_the_stop_of_its_first_part_has_its_l
     one.tick("97.50", "97.50")
     late, one.with_risk = one.log[before:], True
     for event in [event for _, event in late]:
-        for queue, said in finished(one.risk.process(event, 1, one.ts) or [], event, "risk_role"):
-            one.take(queue, said)
+        for queue, answer in finished(one.risk.process(event, 1, one.ts) or [], event, "risk_role"):
+            one.take(queue, answer)
 
     assert [fill.side for fill in fills(one.events("fills"))] == ["BUY", "SELL", "BUY"]
     levels = one.risk.facts()["exits"][SYMBOL]
@@ -251,10 +251,10 @@ def test_level_that_is_reached_already_is_refused(wish: dict[str, Any], reason: 
 def test_level_without_a_plan_is_refused() -> None:
     """A stop that nothing would keep is no stop: the entry is refused, with what to do."""
     one = Desk(config()).ready()
-    said = one.signal("BUY", stop_price="1")
+    events = one.signal("BUY", stop_price="1")
 
-    assert actions(said) == [("BLOCK", "no_plan")]
-    assert check_of(said[0], "keeps_levels")["value"] == "no"
+    assert actions(events) == [("BLOCK", "no_plan")]
+    assert check_of(events[0], "keeps_levels")["value"] == "no"
 
 
 def test_restart_keeps_the_levels() -> None:
@@ -274,8 +274,8 @@ def test_levels_of_a_symbol_without_rules_are_shown_as_they_were_wished() -> Non
     one = Desk(config(risk__hard_stop_bps="1000"))
     one.tick("100", "100")
 
-    said = one.signal("BUY", stop_price="97.00000001", target_price="103.99999999")
+    events = one.signal("BUY", stop_price="97.00000001", target_price="103.99999999")
 
-    assert actions(said) == [("BLOCK", "no_instrument")]
-    assert check_of(said[0], "wished_stop")["value"] == "97.00000001"
-    assert check_of(said[0], "wished_target")["value"] == "103.99999999"
+    assert actions(events) == [("BLOCK", "no_instrument")]
+    assert check_of(events[0], "wished_stop")["value"] == "97.00000001"
+    assert check_of(events[0], "wished_target")["value"] == "103.99999999"

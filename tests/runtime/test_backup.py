@@ -277,6 +277,6 @@ def test_list_that_names_a_path_outside_is_damaged(var: Var, tmp_path: Path, nam
 
 def forge(taken: Backup, name: str, **changes: Any) -> None:
     """Write a backup's list anew with one more path."""
-    said = read_hashed(taken.path)
-    said["files"][name] = next(iter(said["files"].values()))
-    write_hashed(taken.path, said | changes)
+    fields = read_hashed(taken.path)
+    fields["files"][name] = next(iter(fields["files"].values()))
+    write_hashed(taken.path, fields | changes)

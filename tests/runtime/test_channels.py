@@ -31,27 +31,27 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
 @pytest.mark.row("N-35")
 def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first heartbeat goes out at once."""
-    said = hear(monkeypatch)
+    stream = hear(monkeypatch)
     heartbeat = Heartbeat("risk_role", interval_s=3600.0)
-    wait_until(said.getvalue, "the first heartbeat")
+    wait_until(stream.getvalue, "the first heartbeat")
     heartbeat.end()
 
-    first = json.loads(said.getvalue().splitlines()[0])
+    first = json.loads(stream.getvalue().splitlines()[0])
     assert (first["role"], first["state"]) == ("risk_role", "STARTING")
 
 
 @pytest.mark.row("F59")
 def test_heartbeat_names_a_disk_call_of_any_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat has the start of a disk call that goes on, whichever file it is for."""
-    said = hear(monkeypatch)
+    stream = hear(monkeypatch)
     heartbeat = Heartbeat("risk_role", interval_s=3600.0)
-    wait_until(said.getvalue, "the first heartbeat")
+    wait_until(stream.getvalue, "the first heartbeat")
     heartbeat.end()
     before = machine_ns()
     sync(heartbeat.send, "a cursor")
     heartbeat.send()
 
-    _, within, after = (json.loads(line)["sync_ns"] for line in said.getvalue().splitlines())
+    _, within, after = (json.loads(line)["sync_ns"] for line in stream.getvalue().splitlines())
     assert before <= within <= machine_ns()
     assert after == 0
 
@@ -69,12 +69,12 @@ def test_process_of_a_role_is_heard_before_its_run_is_read(tmp_path: Path) -> No
 @pytest.mark.row("F81")
 def test_pause_is_known_to_whoever_asks_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lateness within two seconds is normal; beyond, it is a pause, counted once."""
-    said = hear(monkeypatch)
+    stream = hear(monkeypatch)
     moment = 0
     monkeypatch.setattr(channels, "suspend_ns", lambda: moment)
     monkeypatch.setattr(channels, "awake_ns", lambda: moment)
     heartbeat = Heartbeat("risk_role", interval_s=3600.0)
-    wait_until(said.getvalue, "the first heartbeat")
+    wait_until(stream.getvalue, "the first heartbeat")
     moment = 3602 * SECOND
     assert (heartbeat.still_ms(), heartbeat.resumed_ns) == (0, 0)
 

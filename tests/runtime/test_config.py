@@ -298,9 +298,9 @@ def test_config_with_one_wrong_value_names_key_value_and_what_is_allowed(
     text: str, words: list[str]
 ) -> None:
     """A wrong value is refused with key, value and the allowed ones."""
-    told = one(text)
+    output = one(text)
 
-    assert all(word in told for word in words), told
+    assert all(word in output for word in words), output
 
 
 @pytest.mark.row("N-22", "X-04")
@@ -313,11 +313,11 @@ def test_config_with_a_live_key_is_refused_by_the_rule_and_keeps_its_value_to_it
     key: str,
 ) -> None:
     """A key for real trading is refused by its rule without showing its value (I8)."""
-    told = one(f"{key}=marker-7f3a")
+    text = one(f"{key}=marker-7f3a")
 
-    assert "N-22" in told
-    assert key in told
-    assert "marker-7f3a" not in told
+    assert "N-22" in text
+    assert key in text
+    assert "marker-7f3a" not in text
 
 
 SECRET = "marker-7f3a"
@@ -348,9 +348,9 @@ def test_config_error_never_shows_a_secret_below_beside_or_within_a_value(
     with pytest.raises(ConfigError) as refusal:
         load_config(path)
 
-    told = "\n".join([str(refusal.value), *refusal.value.violations])
-    assert next(iter(overlay)) in told
-    assert SECRET not in told
+    text = "\n".join([str(refusal.value), *refusal.value.violations])
+    assert next(iter(overlay)) in text
+    assert SECRET not in text
 
 
 @pytest.mark.row("N-12", "N-22")
@@ -368,18 +368,18 @@ def test_config_error_never_shows_a_secret_below_beside_or_within_a_value(
 )
 def test_config_error_of_a_set_never_shows_a_secret(sets: list[str]) -> None:
     """A secret after `--set` is hidden, also in a text that is no key and value."""
-    told = "\n".join(refused(DEMO, *sets))
+    text = "\n".join(refused(DEMO, *sets))
 
-    assert SECRET not in told
+    assert SECRET not in text
 
 
 @pytest.mark.row("N-12", "N-22")
 @pytest.mark.parametrize("name", ["MINIBOT__BROKER__API_KEY", "MINIBOT__API__VALUE__X"])
 def test_config_error_of_the_environment_never_shows_a_secret(name: str) -> None:
     """A secret in a variable is hidden, also below a section that does not exist."""
-    told = "\n".join(refused(DEMO, **{name: SECRET}))
+    text = "\n".join(refused(DEMO, **{name: SECRET}))
 
-    assert SECRET not in told
+    assert SECRET not in text
 
 
 @pytest.mark.row("N-12", "N-22")
@@ -518,10 +518,10 @@ def test_config_number_over_64_bits_is_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["a\x1b[31m", "risk.\u202e", "x" * 5000])
 def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None:
     """A hostile key is shown in plain characters and bounded length."""
-    told = one(f"{key}=1")
+    text = one(f"{key}=1")
 
-    assert told.isprintable()
-    assert len(told) < 1000
+    assert text.isprintable()
+    assert len(text) < 1000
 
 
 @pytest.mark.slow
@@ -537,13 +537,13 @@ def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, v
     """Any value anywhere gives a profile or a printable ConfigError."""
     text = f"{key}={json.dumps(value)}"
     try:
-        told: tuple[str, ...] | None = None
+        lines: tuple[str, ...] | None = None
         assert isinstance(load_config(DEMO, [text]), Config)
     except ConfigError as refusal:
-        told = refusal.violations
+        lines = refusal.violations
 
-    assert told is None or told
-    assert all(sentence.isprintable() and len(sentence) < 1000 for sentence in told or ())
+    assert lines is None or lines
+    assert all(sentence.isprintable() and len(sentence) < 1000 for sentence in lines or ())
 
 
 @pytest.mark.process

@@ -188,17 +188,17 @@ def test_overlay_is_judged_as_a_whole_with_the_file_of_each_value(tmp_path: Path
             )
         )
 
-    told = sorted(refusal.value.violations)
-    assert [text.split(" ")[0] for text in told] == [
+    lines = sorted(refusal.value.violations)
+    assert [text.split(" ")[0] for text in lines] == [
         "extend",
         "portfolio",
         "risk.night_loss_soft",
         "risk.order_notinal",
         "risk.positions_max",
     ]
-    assert all("(mine.json)" in text for text in told)
-    assert "did you mean extends?" in told[0]
-    assert "risk.night_loss_hard (200)" in told[2]
+    assert all("(mine.json)" in text for text in lines)
+    assert "did you mean extends?" in lines[0]
+    assert "risk.night_loss_hard (200)" in lines[2]
 
 
 # --- refusals of a base ------------------------------------------------------------------------
@@ -299,8 +299,8 @@ def test_base_is_named_by_a_file_alone(path: Path) -> None:
     for load in loads:
         with pytest.raises(ConfigError) as refusal:
             load()
-        (told,) = refusal.value.violations
-        assert "a file alone names its base" in told
+        (text,) = refusal.value.violations
+        assert "a file alone names its base" in text
 
 
 # --- layers ------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_origin_and_layer_of_each_key_are_told(tmp_path: Path) -> None:
     path = overlay(tmp_path, risk={"positions_max": 2}, universe=None, seed=4)
     environ = {"MINIBOT__RISK__ORDER_NOTIONAL": "200"}
     config = load_config(path, ["portfolio.cash=500"], environ)
-    told = {
+    fields = {
         "risk.positions_max": ("mine.json", "overlay"),
         "universe": ("mine.json", "overlay"),
         "seed": ("mine.json", "overlay"),
@@ -322,7 +322,7 @@ def test_origin_and_layer_of_each_key_are_told(tmp_path: Path) -> None:
         "portfolio.cash": ("--set", "--set"),
     }
 
-    assert {key: (config.origin[key], config.layer_of(key)) for key in told} == told
+    assert {key: (config.origin[key], config.layer_of(key)) for key in fields} == fields
     assert set(config.origin) == set(leaves(config.raw))
     assert load_config(NIGHT).layer_of("mode") == "file"
     assert config_with(config.raw, ["seed=5"]).layer_of("mode") == "manifest"

@@ -717,9 +717,9 @@ DECIMALS = sorted(
 @pytest.mark.parametrize("key", DECIMALS)
 def test_amount_with_more_places_than_are_counted_is_refused(key: str) -> None:
     """A decimal of more than eight places is refused where it stands, not by a core that fails."""
-    told = violations(PORTFOLIO, f"{key}=1.123456789")
+    lines = violations(PORTFOLIO, f"{key}=1.123456789")
 
-    assert [line for line in told if line.startswith(key) and "places" in line]
+    assert [line for line in lines if line.startswith(key) and "places" in line]
 
 
 @pytest.mark.parametrize("key", DECIMALS)
@@ -727,9 +727,9 @@ def test_amount_with_more_zeros_than_a_reader_takes_is_refused(key: str) -> None
     """Zeros behind the point count: a profile allows as many as `parse_amount` takes."""
     for zeros, is_taken in ((18, True), (19, False)):
         text = f"1.{'0' * zeros}"
-        told = [line for line in violations(PORTFOLIO, f'{key}="{text}"') if "places" in line]
+        lines = [line for line in violations(PORTFOLIO, f'{key}="{text}"') if "places" in line]
 
-        assert [line.split(" ")[0] for line in told] == ([] if is_taken else [key])
+        assert [line.split(" ")[0] for line in lines] == ([] if is_taken else [key])
         with nullcontext() if is_taken else pytest.raises(NumberError):
             parse_amount(text)
 

@@ -73,11 +73,11 @@ def test_text_with_a_newline_at_its_end_is_refused_by_its_key() -> None:
         text = next(text for text in ALLOWED if re.fullmatch(pattern, text))
         raw = with_value(raw, place, text + "\n")
 
-    told = schema_violations(raw, {})
+    fields = schema_violations(raw, {})
 
     keys = {".".join(map(str, place[:-1] if place[-1] == NAME else place)) for place, _ in PATTERNS}
     # Of a value with several allowed forms the whole is told, not one form.
-    assert {key for key in keys if not any(f"{key}.".startswith(f"{t}.") for t in told)} == set()
+    assert {key for key in keys if not any(f"{key}.".startswith(f"{t}.") for t in fields)} == set()
 
 
 def texts(node: Any, place: Place = ()) -> Iterator[Place]:
@@ -109,16 +109,16 @@ def test_profile_has_violations_exactly_where_the_compiled_schema_has_them() -> 
 def test_each_key_with_a_wrong_value_is_told_with_what_it_allows() -> None:
     """No key's rule lacks words, also not that of a drill's section, which a night has not."""
     for key in known_keys():
-        told = schema_violations(with_value(RAW, tuple(key.split(".")), 0.5), {})
+        fields = schema_violations(with_value(RAW, tuple(key.split(".")), 0.5), {})
 
-        assert key in told, key
+        assert key in fields, key
 
 
 def test_list_with_an_item_twice_is_told_that_none_may_be() -> None:
     """Each item is allowed by itself, so that the sentence has to say what is not."""
-    told = schema_violations(with_value(RAW, ("market", "bar_intervals"), ["1m", "1m"]), {})
+    fields = schema_violations(with_value(RAW, ("market", "bar_intervals"), ["1m", "1m"]), {})
 
-    assert told["market.bar_intervals"].endswith(", none twice")
+    assert fields["market.bar_intervals"].endswith(", none twice")
 
 
 def test_name_of_the_limits_fits_the_events_that_name_it() -> None:

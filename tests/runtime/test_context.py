@@ -59,6 +59,6 @@ def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> N
     )
 
     beats = map(json.loads, done.stdout.splitlines())
-    said = [beat for beat in beats if "stopped" in beat][-1]
-    assert (done.returncode, said["stopped"]) == (10, "RUN_FILE_CHANGED")
-    assert said["detail"].startswith("clock.json")
+    answer = [beat for beat in beats if "stopped" in beat][-1]
+    assert (done.returncode, answer["stopped"]) == (10, "RUN_FILE_CHANGED")
+    assert answer["detail"].startswith("clock.json")

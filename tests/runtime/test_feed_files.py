@@ -49,8 +49,8 @@ def refusal(path: Path | str, name: str = "mood") -> str:
     """Return the one sentence that refuses a profile with this feed."""
     with pytest.raises(ConfigError) as refused:
         loaded(path, name)
-    (told,) = refused.value.violations
-    return told
+    (text,) = refused.value.violations
+    return text
 
 
 def written(folder: Path, data: bytes, name: str = "mood.csv") -> Path:
@@ -91,11 +91,11 @@ def test_file_that_is_no_series_is_refused_with_its_line(case: str, tmp_path: Pa
     """At the load of the profile, before anything starts."""
     data, words = REFUSED[case]
 
-    told = refusal(written(tmp_path, data))
+    text = refusal(written(tmp_path, data))
 
-    assert told.startswith("market.feeds.mood = ")
-    assert words in told
-    assert told.isprintable() or case == "binary"
+    assert text.startswith("market.feeds.mood = ")
+    assert words in text
+    assert text.isprintable() or case == "binary"
 
 
 def test_file_that_cannot_be_read_as_one_is_refused(tmp_path: Path) -> None:

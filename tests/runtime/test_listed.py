@@ -47,8 +47,8 @@ def product(tmp_path: Path) -> Path:
 
 def verify(product: Path, run: Path, **environ: str) -> tuple[int, str]:
     """Verify a run with a copy of the product; return exit code and output."""
-    said = in_product(product, "-m", "minibot", "verify", str(run), **environ)
-    return said.code, said.out + said.err
+    done = in_product(product, "-m", "minibot", "verify", str(run), **environ)
+    return done.code, done.out + done.err
 
 
 @pytest.mark.row("N-23", "F162")
@@ -151,11 +151,11 @@ def test_proof_refuses_a_source_that_is_not_the_listed_one(
     with (product / SEAL).open("a") as file:
         file.write("raise SystemExit('changed')\n")
 
-    code, said = verify(product, short_run.run_dir)
+    code, text = verify(product, short_run.run_dir)
 
     assert code == 2
-    assert said.startswith(f"refused: {SEAL} has changed")
-    assert "stage status" in said
+    assert text.startswith(f"refused: {SEAL} has changed")
+    assert "stage status" in text
 
 
 @pytest.mark.row("N-23", "F162")
@@ -175,9 +175,9 @@ def test_proof_under_a_list_takes_no_module_that_is_put_before_a_listed_one(
     for name in ("orjson", "sitecustomize", "usercustomize"):
         (product / f"{name}.py").write_text(marking(marker))
 
-    code, said = verify(product, short_run.run_dir)
+    code, output = verify(product, short_run.run_dir)
 
-    assert (code, said) == (0, f"verify {short_run.run_id}: clean\n")
+    assert (code, output) == (0, f"verify {short_run.run_id}: clean\n")
     assert not marker.exists()
     assert {text.partition(":")[0] for text in compare(product)} == {
         "minibot/kernel/seal/__init__.py",
@@ -196,14 +196,14 @@ def test_start_by_the_path_of_the_starter_executes_no_bytecode_from_the_first_mo
     for name in ("__init__.py", "__main__.py", "environment.py", "listed.py"):
         plant(product / "minibot" / name, marker)
 
-    said = in_product(
+    done = in_product(
         product,
         *listed.flags(str(private)),
         str(product / "minibot" / "listed.py"),
         *("minibot", "verify", str(short_run.run_dir)),
     )
 
-    assert (said.code, said.out) == (0, f"verify {short_run.run_id}: clean\n")
+    assert (done.code, done.out) == (0, f"verify {short_run.run_id}: clean\n")
     assert not marker.exists()
 
 
@@ -219,9 +219,9 @@ def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) 
         f"    print(workers.begin(eval, {asked!r}).result())\n"
     )
 
-    said = in_product(PROJECT, *listed.flags(str(tmp_path)), listed.__file__, "-c", script)
+    done = in_product(PROJECT, *listed.flags(str(tmp_path)), listed.__file__, "-c", script)
 
-    assert said.out.strip() == str(tmp_path), said.err
+    assert done.out.strip() == str(tmp_path), done.err
 
 
 @pytest.mark.process

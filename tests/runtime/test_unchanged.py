@@ -116,6 +116,6 @@ def test_change_of_many_files_names_the_first_and_counts_the_rest(tree: Path) ->
     for number in range(9):
         write(f"minibot/a{number}.py")(tree)
 
-    said = stand.changed(then)
+    text = stand.changed(then)
 
-    assert said == "minibot/a0.py: new, minibot/a1.py: new, minibot/a2.py: new and 6 more"
+    assert text == "minibot/a0.py: new, minibot/a1.py: new, minibot/a2.py: new and 6 more"

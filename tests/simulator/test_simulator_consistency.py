@@ -234,9 +234,9 @@ def check_trades(played: Played, symbol: str) -> None:
 
     groups = aggregated(trades)
     rows = played.ask("aggTrades", symbol=symbol, limit=1000)
-    told = [{key: row[key] for key in row if key != "a"} for row in rows]
+    records = [{key: row[key] for key in row if key != "a"} for row in rows]
     # The last aggregate may still grow, and is sent only once it cannot.
-    assert told in (groups[-1000:], groups[:-1][-1000:])
+    assert records in (groups[-1000:], groups[:-1][-1000:])
     ids = [row["a"] for row in rows]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     half = rows[len(rows) // 2]
@@ -313,22 +313,22 @@ def check_windows(played: Played, symbol: str) -> None:
         open_ms = (now_ms - minutes * 60_000) // 60_000 * 60_000
         if open_ms < played.facts.origin_ms:
             continue
-        told = played.ask("ticker", symbol=symbol, windowSize=window)
+        answer = played.ask("ticker", symbol=symbol, windowSize=window)
         expected = statistics(trades, open_ms)
-        assert {key: told[key] for key in expected} == expected
-        assert (told["openTime"], told["closeTime"]) == (open_ms, now_ms)
+        assert {key: answer[key] for key in expected} == expected
+        assert (answer["openTime"], answer["closeTime"]) == (open_ms, now_ms)
         mini = played.ask("ticker", symbols=f'["{symbol}"]', windowSize=window, type="MINI")
-        assert mini[0].items() <= told.items()
+        assert mini[0].items() <= answer.items()
     if now_ms - 300_000 >= played.facts.origin_ms:
         inside = [t for t in trades if t["T"] >= now_ms - 300_000]
         base, quote = amounts(inside)
-        told = played.ask("avgPrice", symbol=symbol)
-        assert told == {"mins": 5, "price": text(quote / base), "closeTime": trades[-1]["T"]}
+        answer = played.ask("avgPrice", symbol=symbol)
+        assert answer == {"mins": 5, "price": text(quote / base), "closeTime": trades[-1]["T"]}
     if not played.venue.source.past_bars(symbol, "1m"):
-        told = played.ask("ticker/24hr", symbol=symbol)
+        answer = played.ask("ticker/24hr", symbol=symbol)
         expected = statistics(trades, now_ms - 86_400_000)
-        assert {key: told[key] for key in expected} == expected
-        assert told["closeTime"] - told["openTime"] == 86_400_000
+        assert {key: answer[key] for key in expected} == expected
+        assert answer["closeTime"] - answer["openTime"] == 86_400_000
         midnight_ms = now_ms // 86_400_000 * 86_400_000
         expected = statistics(trades, midnight_ms)
         day = played.ask("ticker/tradingDay", symbol=symbol)
@@ -350,13 +350,18 @@ def check_book(played: Played, symbol: str) -> None:
     assert [(Decimal(p), q) for p, q in answered["bids"]] == bids
     assert [(Decimal(p), q) for p, q in answered["asks"]] == asks
     quote = played.quotes[symbol]
-    told = played.ask("ticker/bookTicker", symbol=symbol)
+    answer = played.ask("ticker/bookTicker", symbol=symbol)
     if quote["u"] >= book_id:
         expected = (quote["b"], quote["B"], quote["a"], quote["A"])
-        assert (told["bidPrice"], told["bidQty"], told["askPrice"], told["askQty"]) == expected
+        assert (
+            answer["bidPrice"],
+            answer["bidQty"],
+            answer["askPrice"],
+            answer["askQty"],
+        ) == expected
     else:
-        assert (Decimal(told["bidPrice"]), told["bidQty"]) == bids[0]
-        assert (Decimal(told["askPrice"]), told["askQty"]) == asks[0]
+        assert (Decimal(answer["bidPrice"]), answer["bidQty"]) == bids[0]
+        assert (Decimal(answer["askPrice"]), answer["askQty"]) == asks[0]
 
 
 def test_every_endpoint_tells_what_streamed(played: Played) -> None:
@@ -372,12 +377,12 @@ def test_window_rolls_over_trades_that_are_no_longer_kept(monkeypatch: pytest.Mo
     played = Played(open_source("generator:5", 60))
     played.to(played.facts.origin_ms + 400_137)
     trades = played.in_order("BTCUSDT")
-    told = played.ask("avgPrice", symbol="BTCUSDT")
+    answer = played.ask("avgPrice", symbol="BTCUSDT")
     whole = [t for t in trades if t["T"] >= (played.now_ms - 300_000) // 60_000 * 60_000]
     base, quote = amounts(whole)
 
     assert len(played.venue.symbols["BTCUSDT"].trades) < 200
-    assert told["price"] == text(quote / base)
+    assert answer["price"] == text(quote / base)
 
 
 class Made:
@@ -435,8 +440,8 @@ def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_
 
     for interval in ("1s", "1m", "5m", "1h"):
         length_ms = LENGTHS_MS[interval]
-        told = played.ask("klines", symbol="BTCUSDT", interval=interval, limit=1000)
-        for row in told:
+        result = played.ask("klines", symbol="BTCUSDT", interval=interval, limit=1000)
+        for row in result:
             inside = [t for t in known if t["T"] // length_ms * length_ms == row[0]]
             # Equal times go by arrival, which here is the order of ids.
             last = max(inside, key=lambda t: (t["T"], t["t"]), default=None)
@@ -513,10 +518,10 @@ def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
             held = [open_ms for open_ms in closed if open_ms >= bars[0][0]]
             assert held  # A slow client has read more than one answer holds.
             for open_ms in held:
-                row, told = by_open[open_ms], closed[open_ms]
+                row, fields = by_open[open_ms], closed[open_ms]
                 assert [row[1], row[4], row[5], row[8]] == [
-                    *(told[key] for key in ("o", "c", "v")),
-                    told["n"],
+                    *(fields[key] for key in ("o", "c", "v")),
+                    fields["n"],
                 ]
             for group in groups:
                 if group["a"] in aggregates:

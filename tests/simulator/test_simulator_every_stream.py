@@ -59,21 +59,26 @@ def test_bar_of_a_stream_is_that_of_rest_with_its_past_in_either_zone(
     arguments = ("--history", f"klines:{history}")
     with Exchange(f"tape:{tape}", *arguments, speed="10") as exchange:
         found = messages(exchange.stream(*names))
-        told: dict[str, Any] = {}
-        while len(told) < 2:
+        fields: dict[str, Any] = {}
+        while len(fields) < 2:
             message = next(found)
-            told[message["stream"]] = message["data"]["k"]
+            fields[message["stream"]] = message["data"]["k"]
         query = {"symbol": "BTCUSDT", "interval": interval, "limit": 1}
         bars = [exchange.json("klines", **query), exchange.json("klines", **query, timeZone="8")]
 
     for name, rows in zip(names, bars, strict=True):
         bar = rows[0]
-        assert [told[name][key] for key in ("t", "T", "o", "l")] == [bar[0], bar[6], bar[1], bar[3]]
-        assert told[name]["n"] > 3
-        assert told[name]["i"] == interval
-    assert (told[names[0]]["t"] != told[names[1]]["t"]) is is_shifted
+        assert [fields[name][key] for key in ("t", "T", "o", "l")] == [
+            bar[0],
+            bar[6],
+            bar[1],
+            bar[3],
+        ]
+        assert fields[name]["n"] > 3
+        assert fields[name]["i"] == interval
+    assert (fields[names[0]]["t"] != fields[names[1]]["t"]) is is_shifted
     if interval == "1d":
-        assert (told[names[1]]["t"] + 8 * 60 * MINUTE_MS) % (24 * 60 * MINUTE_MS) == 0
+        assert (fields[names[1]]["t"] + 8 * 60 * MINUTE_MS) % (24 * 60 * MINUTE_MS) == 0
 
 
 def two_symbols() -> list[tuple[int, Message]]:
@@ -96,8 +101,8 @@ def test_lists_of_all_symbols_hold_those_that_have_traded(tmp_path: Path) -> Non
         names, ("24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"), strict=True
     ):
         lists = [message["data"] for message in received if message["stream"] == name]
-        told = {row[0]["E"] - ORIGIN_MS: [each["s"] for each in row] for row in lists}
-        assert told == {
+        fields = {row[0]["E"] - ORIGIN_MS: [each["s"] for each in row] for row in lists}
+        assert fields == {
             1000: ["BTCUSDT"],
             2000: ["BTCUSDT"],
             3000: ["BTCUSDT", "ETHUSDT"],
@@ -117,11 +122,11 @@ def test_depth_of_a_second_comes_under_both_its_names_and_ends_in_the_same_book(
         wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         received = take(socket, exchange.status()["connections"][0]["sent"])
 
-    told: dict[str, list[Any]] = {}
+    fields: dict[str, list[Any]] = {}
     for message in received:
-        told.setdefault(message["stream"], []).append(message["data"])
-    slow, fast = told["btcusdt@depth"], told["btcusdt@depth@100ms"]
-    assert slow == told["btcusdt@depth@1000ms"]
+        fields.setdefault(message["stream"], []).append(message["data"])
+    slow, fast = fields["btcusdt@depth"], fields["btcusdt@depth@100ms"]
+    assert slow == fields["btcusdt@depth@1000ms"]
     assert len(slow) >= 5
     assert all(later["U"] == former["u"] + 1 for former, later in pairwise(slow))
     until_then = [each for each in fast if each["u"] <= slow[-1]["u"]]

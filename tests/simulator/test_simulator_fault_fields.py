@@ -77,12 +77,12 @@ def test_moment_belongs_to_a_script_alone() -> None:
 
 def test_page_names_the_fields_of_every_fault() -> None:
     """Every field on the page is taken, and every one that is taken is on the page."""
-    told: dict[str, set[str]] = {}
+    document: dict[str, set[str]] = {}
     above: set[str] = set()
     for name, cell, *_ in rows("Faults"):
         more, _, less = re.sub(r"\([^)]*\)", "", cell).partition("without")
         above = (above if "the same" in more else set()) | set(re.findall(r"`(\w+)`", more))
         above = above - set(re.findall(r"`(\w+)`", less))
-        told[name.strip("`")] = above
+        document[name.strip("`")] = above
 
-    assert told == {name: set(fields) for name, fields in FIELDS.items()}
+    assert document == {name: set(fields) for name, fields in FIELDS.items()}

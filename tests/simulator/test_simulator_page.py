@@ -23,12 +23,12 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_every_endpoint_is_on_the_page_with_its_parameters() -> None:
     """Every served endpoint is on the page with its parameters, and no other."""
-    told = {cells[0].strip("`"): cells for cells in rows("REST")}
+    fields = {cells[0].strip("`"): cells for cells in rows("REST")}
 
-    assert told.keys() == ENDPOINTS.keys()
+    assert fields.keys() == ENDPOINTS.keys()
     for name, endpoint in ENDPOINTS.items():
-        named = set(re.findall(r"`(\w+)`", told[name][2]))
-        if told[name][2] != "the same":
+        named = set(re.findall(r"`(\w+)`", fields[name][2]))
+        if fields[name][2] != "the same":
             assert named == endpoint.allowed, name
 
 

@@ -418,10 +418,10 @@ def test_order_is_refused_in_the_venues_words(
     changes: dict[str, object], code: int, text: str, desk: Desk
 ) -> None:
     """A refused order has the venue's code and text, and locks nothing."""
-    found, said = desk.refused("POST", "order", **{**BUY, **changes})
+    found, output = desk.refused("POST", "order", **{**BUY, **changes})
 
     assert found == code
-    assert text in said
+    assert text in output
     assert desk.account.orders == {}
     assert desk.locked("USDT") == 0
 

@@ -130,18 +130,18 @@ def test_example_with_wishes_trades_by_them_and_looks_at_nothing_ahead(
     )
     job = Job((f"klines:{path}",), config.raw)
     result = run_backtest(job.open(), config)
-    said = [event.to_json()["payload"] for event in result.of("signals")]
+    answers = [event.to_json()["payload"] for event in result.of("signals")]
     actions = [event.to_json()["payload"] for event in result.of("risk_actions")]
     fills = [event.to_json()["payload"] for event in result.of("fills")]
 
     assert {fill["side"] for fill in fills} == {"BUY", "SELL"}
     reasons = {action.get("reason_code") for action in actions}
     if example == "dca":
-        halves = [one for one in said if one["side"] == "SELL" and one.get("share_bps") == 5_000]
+        halves = [one for one in answers if one["side"] == "SELL" and one.get("share_bps") == 5_000]
         assert halves
     elif example == "maker_grid":
         assert {fill["liquidity"] for fill in fills if fill["side"] == "BUY"} == {"MAKER"}
-        assert "limit_price" in {name for one in said for name in one}
+        assert "limit_price" in {name for one in answers for name in one}
     else:
         assert {"adjusted", "signal_stop"} <= reasons
     assert check_lookahead(job, 1, decisions=12, random_moments=3).is_clean
@@ -191,17 +191,17 @@ def test_gap_that_tears_no_bar_changes_no_answer_of_an_example_that_is_long(
     after = [rise[-1] * (1.0 - n / 1_000) for n in range(30)] + [
         PRICE + 40.0 * n for n in range(99)
     ]
-    said = []
+    gathered = []
     for n, feed in enumerate(feeds):
         feed.bars(rise)
         feed.fill("BUY", "0.1")
         if n:
             feed.gap(stream, length_ms)
         answers = [signals(feed.bar(close)) for close in after]
-        said.append([[(one.side, one.reason) for one in signal] for signal in answers])
+        gathered.append([[(one.side, one.reason) for one in signal] for signal in answers])
 
-    assert any(said[0])
-    assert said[1] == said[0]
+    assert any(gathered[0])
+    assert gathered[1] == gathered[0]
 
 
 def test_maker_grid_leaves_out_a_rung_that_has_no_price() -> None:

@@ -404,8 +404,8 @@ def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
 
     assert findings(path) == []
     assert cli(["night", "--config", str(PROFILE), *words]) == 4
-    said = capsys.readouterr().err
-    assert f"STRATEGY_ERROR: {path}, line 14: ZeroDivisionError" in said
+    text = capsys.readouterr().err
+    assert f"STRATEGY_ERROR: {path}, line 14: ZeroDivisionError" in text
     assert not (tmp_path / "var").exists()
 
 
@@ -1269,14 +1269,14 @@ def test_view_of_a_silent_symbol_has_the_time_of_this_call() -> None:
     feed = Feed()
     feed.take(ETH_BAR)
     feed.take(LockSymbol("op", "news", "ETHUSDT", feed.ts + 2_500), queue="control")
-    told = []
+    answers = []
     for _ in range(3):
         feed.bar(PRICE)
         other = shown(feed).of("ETHUSDT")
         assert other is not None
-        told.append((other.now, other.may_buy))
+        answers.append((other.now, other.may_buy))
 
-    assert told == [(START + 1000, False), (START + 2000, False), (START + 3000, True)]
+    assert answers == [(START + 1000, False), (START + 2000, False), (START + 3000, True)]
 
 
 def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
@@ -1286,12 +1286,12 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
     core = core_from_config(load_config(PROFILE, sets).raw)
 
-    said = {}
+    fields = {}
     for symbol in (SYMBOL, "ETHUSDT"):
         tick = core.view(symbol).tick
         tick.ts = tick.exchange_ts = START
-        said[symbol] = bool(core.process(tick, 1, START))
-    assert said == {SYMBOL: True, "ETHUSDT": False}
+        fields[symbol] = bool(core.process(tick, 1, START))
+    assert fields == {SYMBOL: True, "ETHUSDT": False}
 
 
 @pytest.mark.parametrize(("waited_ms", "is_filled"), [(999, True), (1_000, False)])
@@ -1435,13 +1435,13 @@ def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> 
     assert quoted.reason == "BUY: False 100.0 100.99"
     core = Trial(path)._core
     tick = core.view(SYMBOL).tick
-    said = {}
+    fields = {}
     for is_trade in (True, False):
         tick.is_trade = is_trade
-        said[is_trade] = core.process(tick, 1, START)
+        fields[is_trade] = core.process(tick, 1, START)
 
-    assert said[True] is None
-    assert said[False]
+    assert fields[True] is None
+    assert fields[False]
     assert core.is_deaf_to_trades
 
 

@@ -76,7 +76,7 @@ def market(seconds: int = SECONDS) -> Iterator[Event]:
     seq = 0
     for second in range(seconds):
         open_ts = MIDNIGHT + second * 1_000
-        told: list[Payload] = [
+        payloads: list[Payload] = [
             Bar(
                 symbol=symbol,
                 interval="1s",
@@ -91,7 +91,7 @@ def market(seconds: int = SECONDS) -> Iterator[Event]:
             )
             for symbol, prices in closes.items()
         ]
-        for payload in (*told, Beat(second + 1, {})):
+        for payload in (*payloads, Beat(second + 1, {})):
             seq += 1
             ts = open_ts + 1_000
             place = position_id(RUN_ID, "market_role", "market_ticks", seq)
@@ -100,10 +100,10 @@ def market(seconds: int = SECONDS) -> Iterator[Event]:
 
 def played(core: StrategyCore, events: list[Event], begun: int = 0) -> list[Message]:
     """Return all messages of a core on events."""
-    said: list[Message] = []
+    messages: list[Message] = []
     for seq, event in enumerate(events[begun:], begun + 1):
-        said += core.process(event, seq, event.ts) or []
-    return said
+        messages += core.process(event, seq, event.ts) or []
+    return messages
 
 
 def restarted(given: JsonObject, events: list[Event], cuts: range) -> list[StrategyCore]:
@@ -127,17 +127,17 @@ def payloads(said: list[Message], kind: type[Any]) -> list[Any]:
 @pytest.mark.row("B-07", "C-104")
 def test_scan_is_told_at_each_moment_with_its_regime() -> None:
     """Each minute of market time a scan follows, and the regime with the first; both are valid."""
-    said = played(core_from_config(profile()), list(market()))
+    messages = played(core_from_config(profile()), list(market()))
 
-    scans = payloads(said, MarketScan)
+    scans = payloads(messages, MarketScan)
     assert [scan.as_of_ts - MIDNIGHT for scan in scans] == [60_000, 120_000, 180_000]
     assert [len(scan.ranked) for scan in scans] == [0, 3, 3]
     assert [scan.lacking for scan in scans] == [3, 0, 0]
     scores = [float(one["score"]) for one in scans[-1].ranked]
     assert scores == sorted(scores, reverse=True)
-    (regime,) = payloads(said, MarketRegime)
+    (regime,) = payloads(messages, MarketRegime)
     assert (regime.name, regime.since_ts) == ("mixed", MIDNIGHT)
-    for message in said:
+    for message in messages:
         assert message.place == SIGNALS
         event = message.event(HASH)
         codec().encode("signals", event)
@@ -146,12 +146,12 @@ def test_scan_is_told_at_each_moment_with_its_regime() -> None:
 def test_each_message_of_a_step_has_a_place_and_an_id_of_its_own() -> None:
     """Regime, scan and signal of one bar follow each other, the scan first."""
     chosen = choose(profile())
-    said = played(_ranked_core(chosen), list(market()))
+    messages = played(_ranked_core(chosen), list(market()))
 
-    ids = [message.event(HASH).id for message in said]
+    ids = [message.event(HASH).id for message in messages]
     assert len(ids) == len(set(ids))
     steps: dict[int | None, list[Message]] = {}
-    for message in said:
+    for message in messages:
         steps.setdefault(message.tick_seq, []).append(message)
     mixed = [step for step in steps.values() if len(step) > 1]
     assert mixed
@@ -172,15 +172,15 @@ def _ranked_core(chosen: Any) -> StrategyCore:
 def test_strategy_reads_the_rank_of_the_last_scan() -> None:
     """A bar sees the ranks of the scan before it, none before the first, and none without one."""
     seen.clear()
-    said = played(_ranked_core(choose(profile())), list(market()))
-    scans = {scan.as_of_ts: scan for scan in payloads(said, MarketScan)}
+    messages = played(_ranked_core(choose(profile())), list(market()))
+    scans = {scan.as_of_ts: scan for scan in payloads(messages, MarketScan)}
 
     for now, symbol, rank in seen:
         known = [scan for ts, scan in scans.items() if ts + 1_000 <= now]
         order = [one["symbol"] for one in known[-1].ranked] if known else []
         assert rank == (order.index(symbol) + 1 if symbol in order else None)
     assert {rank for _, _, rank in seen} == {None, 1, 2, 3}
-    assert {signal.symbol for signal in payloads(said, Signal)} <= set(SYMBOLS)
+    assert {signal.symbol for signal in payloads(messages, Signal)} <= set(SYMBOLS)
 
 
 @pytest.mark.slow
@@ -197,11 +197,13 @@ def test_restart_anywhere_goes_on_with_the_same_messages(mode: str) -> None:
 def test_mode_event_tells_a_scan_only_when_the_order_changes() -> None:
     """Two scans with one order are one event; the ranks are those of the last."""
     every = payloads(played(core_from_config(profile()), list(market(600))), MarketScan)
-    told = payloads(played(core_from_config(profile(mode="event")), list(market(600))), MarketScan)
+    answers = payloads(
+        played(core_from_config(profile(mode="event")), list(market(600))), MarketScan
+    )
 
     orders = [tuple(one["symbol"] for one in scan.ranked) for scan in every]
     changed = [order for n, order in enumerate(orders) if not n or order != orders[n - 1]]
-    assert [tuple(one["symbol"] for one in scan.ranked) for scan in told] == changed
+    assert [tuple(one["symbol"] for one in scan.ranked) for scan in answers] == changed
     assert len(changed) < len(orders)
 
 
@@ -317,12 +319,12 @@ def test_watched_symbols_are_ranked_and_no_strategy_is_shown_them() -> None:
     section = ScannerSection(**SECTION, watched_bars=True)
     for kept, shown in (((), SYMBOLS[:1]), (SYMBOLS[1:2], SYMBOLS[:2])):
         core = StrategyCore(ranked, scans_of(section))
-        said = played(core, watched_market(watching(kept=kept)))
+        messages = played(core, watched_market(watching(kept=kept)))
 
-        scans = payloads(said, MarketScan)
+        scans = payloads(messages, MarketScan)
         assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS)
         assert set(core.watched) == set(shown)
-        assert {signal.symbol for signal in payloads(said, Signal)} <= {SYMBOLS[0]}
+        assert {signal.symbol for signal in payloads(messages, Signal)} <= {SYMBOLS[0]}
 
 
 def test_strategy_is_shown_every_bar_without_the_key() -> None:
@@ -345,10 +347,10 @@ def test_restart_keeps_which_symbols_are_watched() -> None:
 def test_profile_without_a_scanner_tells_none_and_has_no_rank() -> None:
     """Without the section no message and no state knows of it."""
     core = core_from_config(config())
-    said = played(core, list(market()))
+    messages = played(core, list(market()))
 
-    assert not payloads(said, MarketScan)
-    assert not payloads(said, MarketRegime)
+    assert not payloads(messages, MarketScan)
+    assert not payloads(messages, MarketRegime)
     assert core.view(SYMBOLS[0]).rank is None
     assert "scans" not in core.state()
 

@@ -187,10 +187,10 @@ def test_core_future_events_leave_past_signals_unchanged(
     for future in (one, other):
         feed = warmed(config(cooldown_ms=2000))
         drafts = [draft for action in past for draft in act(feed, *action)]
-        said = draft_bytes(drafts)
+        data = draft_bytes(drafts)
         for action in future:
             act(feed, *action)
-        spoken.append((said, draft_bytes(drafts)))
+        spoken.append((data, draft_bytes(drafts)))
 
     assert spoken[0] == spoken[1]
     assert spoken[0][0] == spoken[0][1]

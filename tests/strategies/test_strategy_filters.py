@@ -163,13 +163,13 @@ def test_trade_gap_with_hole_in_bars_starts_anew() -> None:
     feed = warm()
     feed.ts += 3_000
     assert feed.gap("trade") == []
-    told = feed.core.facts()["reason"]
+    answer = feed.core.facts()["reason"]
     first = only(feed.bar(dip()))
     rest = [signal for close in flat(19) for signal in signals(feed.bar(close))]
     waiting = feed.core.facts()["reason"]
     ready = signals(feed.bar(PRICE))
 
-    assert told == "HOLD: waits for fresh bars after a gap of 2000 ms"
+    assert answer == "HOLD: waits for fresh bars after a gap of 2000 ms"
     assert first.reason == "HOLD: warmup 1/21 bars of 1s since the gap"
     assert first.reason_code == "warmup"
     assert rest == []
@@ -207,11 +207,11 @@ def test_quote_gap_forgets_order_flow_and_keeps_bars() -> None:
     for n in range(9):
         feed.quote(ask_qty=str(n + 1))
     feed.gap("bookTicker")
-    told = feed.core.facts()["reason_code"]
+    answer = feed.core.facts()["reason_code"]
     feed.ts += 2_000  # Two missing bars, which would matter only with missing trades.
     signal = only(feed.bar(dip()))
 
-    assert told == "no_setup"
+    assert answer == "no_setup"
 
     assert signal.side == "BUY"
     assert signal.confidence == only(warm(flow_touches=500).bar(dip())).confidence

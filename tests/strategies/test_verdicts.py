@@ -164,9 +164,9 @@ def test_strategy_check_finds_a_relation_that_is_none(
     path = written(tmp_path, f"return hold('x', ({words},))")
 
     assert cli(["strategy-check", str(path)]) == 1
-    said = capsys.readouterr().out
-    assert f"line {LINE}: compares by" in said
-    assert "write one of < <= > >= ==" in said
+    text = capsys.readouterr().out
+    assert f"line {LINE}: compares by" in text
+    assert "write one of < <= > >= ==" in text
     renamed = path.read_text(encoding="utf-8").replace("compare(", "versus(")
     renamed = renamed.replace("compare,", "compare as versus,")
     assert [found.line for found in source_findings(renamed)] == [LINE]
@@ -179,8 +179,8 @@ def test_strategy_check_finds_a_relation_that_is_none(
 def test_check_without_a_word_has_no_verdict_and_may_be_journaled() -> None:
     """A check without verdict is journaled as null."""
     contracts = Contracts.of_project()
-    said = check("trend", "up", "up").to_json()
-    assert said["passed"] is None
+    fields = check("trend", "up", "up").to_json()
+    assert fields["passed"] is None
 
     kinds = {
         type_: contracts.payloads[type_]["$defs"]["check"]["properties"]["passed"]["type"]

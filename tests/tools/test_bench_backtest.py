@@ -90,13 +90,13 @@ def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_anothe
 
     monkeypatch.setattr(backtest_peers, "_environment", lambda peer: Path("python"))
     monkeypatch.setattr(backtest_peers, "_run", run)
-    told = "one"
-    monkeypatch.setattr(backtest_peers, "_told", lambda peer, data, repeats: told)
+    text = "one"
+    monkeypatch.setattr(backtest_peers, "_told", lambda peer, data, repeats: text)
     peers = (backtest_peers.TICKS[0], backtest_peers.TICKS[-1])
 
     first = backtest_peers.compare(peers, tmp_path, 1, 0, 12.0)
     again = backtest_peers.compare(peers, tmp_path, 1, 0, 12.0)
-    told = "another"
+    text = "another"
     backtest_peers.compare(peers, tmp_path, 2, 0)
 
     assert first == again

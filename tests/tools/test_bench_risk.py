@@ -32,11 +32,11 @@ def test_made_up_pairs_are_the_same_everywhere() -> None:
     table = risk_market.columns("P000USDT", 3)
     longer = risk_market.columns("P000USDT", 40)
 
-    told = {name: values.tolist() for name, values in table.items()}
-    assert told["close"] == CLOSES
+    fields = {name: values.tolist() for name, values in table.items()}
+    assert fields["close"] == CLOSES
     assert all(values.tolist() == longer[name][:3].tolist() for name, values in table.items())
-    assert risk_market.columns("P001USDT", 3)["close"].tolist() != told["close"]
-    assert risk_market.columns("P000USDT", 3, seed=2)["close"].tolist() != told["close"]
+    assert risk_market.columns("P001USDT", 3)["close"].tolist() != fields["close"]
+    assert risk_market.columns("P000USDT", 3, seed=2)["close"].tolist() != fields["close"]
 
 
 def test_made_up_bars_hold_what_a_bar_promises() -> None:
@@ -156,10 +156,10 @@ def test_night_that_ends_early_is_no_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R4 names the reason by which a night ended, and makes no figure of it."""
-    said = '{"reason_code": "ROLE_HUNG", "detail": "market_role"}'
+    text = '{"reason_code": "ROLE_HUNG", "detail": "market_role"}'
 
     def failing(pairs: int, folder: Path) -> dict[str, object]:
-        raise OSError(risk_nights.ended_by(said, ""))
+        raise OSError(risk_nights.ended_by(text, ""))
 
     monkeypatch.setattr(risk_nights, "night", failing)
 

@@ -20,22 +20,22 @@ def without_a_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_offer_names_gain_cost_and_command_above_ten_seconds() -> None:
     """At ten seconds saved there is none yet."""
-    told = compiled.offer(60.0)
+    text = compiled.offer(60.0)
 
     assert compiled.offer(20.0) == ""
-    assert "30 s" in told
-    assert "python -m tools.compile" in told
-    assert "160 s of CPU" in told
+    assert "30 s" in text
+    assert "python -m tools.compile" in text
+    assert "160 s of CPU" in text
 
 
 def test_offer_of_a_build_that_stands_names_its_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to build; and nothing is offered once it is used."""
     monkeypatch.setattr(compiled, "stale", lambda folder: None)
-    told = compiled.offer(60.0)
+    text = compiled.offer(60.0)
     monkeypatch.setenv(compiled.SWITCH, "1")
 
-    assert "MINIBOT_COMPILED=1" in told
-    assert "tools.compile" not in told
+    assert "MINIBOT_COMPILED=1" in text
+    assert "tools.compile" not in text
     assert compiled.offer(60.0) == ""
 
 

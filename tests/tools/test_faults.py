@@ -74,8 +74,8 @@ def test_check_passes_when_every_fault_has_its_end(
     page = (root / faults.PAGE).read_text(encoding="utf-8")
 
     assert check(root) == 0
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("5 faults: 2 injected by 2 tests")
+    text = capsys.readouterr().out.splitlines()[-1]
+    assert text.startswith("5 faults: 2 injected by 2 tests")
     assert (
         "| F02 | bad disk (needs strace) | STOP(IO_EIO) | [test_full](../tests/room/test_a.py) |"
         in page

@@ -277,8 +277,8 @@ def test_command_prints_the_table_and_ends_with_0_when_all_is_explained(
 ) -> None:
     """All engines are compared; without a difference the exit code is 0."""
     assert run(monkeypatch, EQUAL) == 0
-    said = capsys.readouterr().out
-    assert said.count("1 trades compared, 1 equal") == 1 + len(PEERS)
+    text = capsys.readouterr().out
+    assert text.count("1 trades compared, 1 equal") == 1 + len(PEERS)
 
 
 def test_command_ends_with_1_on_an_unexplained_difference(

@@ -55,10 +55,10 @@ def test_what_the_tape_has_is_taken_in_any_form_of_number(
     held.aggregate(3, 3, "99.0", 0.01, ORIGIN_MS + 900)
     held.touch("99.99", 1, "100.01", 2)
 
-    code, said = told(held, capsys, "trades", "books")
+    code, answer = told(held, capsys, "trades", "books")
     assert code == 0
-    assert said["checked"]["books"] == 1
-    assert said["wrong"] == []
+    assert answer["checked"]["books"] == 1
+    assert answer["wrong"] == []
 
 
 def test_everything_that_differs_is_found(truth: Truth, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,19 +74,19 @@ def test_everything_that_differs_is_found(truth: Truth, capsys: pytest.CaptureFi
     held.aggregate(1, 2, "100", "0.02", ORIGIN_MS + 100)
     held.touch("99.98", 1, "100.01", 2)
 
-    code, said = told(held, capsys)
+    code, answer = told(held, capsys)
     assert code == 1
-    assert said["wrong_count"] == 9
+    assert answer["wrong_count"] == 9
 
 
 def test_client_that_got_nothing_has_proved_nothing(
     truth: Truth, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A client that received nothing fails."""
-    code, said = told(evidence(truth), capsys, "books")
+    code, answer = told(evidence(truth), capsys, "books")
 
     assert code == 1
-    assert said["wrong"] == ["books: none came"]
+    assert answer["wrong"] == ["books: none came"]
 
 
 def test_book_is_told_at_any_update_also_backwards(truth: Truth) -> None:
@@ -132,7 +132,7 @@ def test_small_set_skips_by_name_what_cannot_be_installed(
     monkeypatch.setattr(foreign, "environment", unreachable)
 
     assert foreign.main(["--small"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("skipped") == 2
-    assert "clients: no index" in said
+    text = capsys.readouterr().out
+    assert text.count("skipped") == 2
+    assert "clients: no index" in text
     assert foreign.main(["--only", "ccxt_rest"]) == 1

@@ -65,12 +65,12 @@ def test_hundred_kills_lose_nothing_double_nothing_and_stop_nobody(
     seed: int, tmp_path: Path
 ) -> None:
     """A hundred SIGKILLs of writer and reader lose, repeat and stop nothing."""
-    code, said = storm(tmp_path, "--kills", "100", "--seed", str(seed))
+    code, text = storm(tmp_path, "--kills", "100", "--seed", str(seed))
 
-    assert code == 0, said
-    assert said.startswith("kills 100, ")
-    assert said.endswith("lost 0, doubled 0, false stops 0")
-    assert int(re.findall(r"lines (\d+)", said)[0]) > 0
+    assert code == 0, text
+    assert text.startswith("kills 100, ")
+    assert text.endswith("lost 0, doubled 0, false stops 0")
+    assert int(re.findall(r"lines (\d+)", text)[0]) > 0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_hundred_kills_lose_nothing_double_nothing_and_stop_nobody(
 )
 def test_storm_sees_what_it_is_there_to_see(tmp_path: Path, bug: str, kind: str) -> None:
     """An early acknowledgement, a missing output and a dead role exit 1 with counts."""
-    code, said = storm(tmp_path, "--kills", "30", "--seed", "3", bug=bug)
+    code, text = storm(tmp_path, "--kills", "30", "--seed", "3", bug=bug)
 
     assert code == 1
-    assert int(re.findall(rf"{kind} (\d+)", said)[0]) > 0
+    assert int(re.findall(rf"{kind} (\d+)", text)[0]) > 0

@@ -32,11 +32,11 @@ CHAIN = "tests/risk/test_risk_chain.py"
 @pytest.mark.row("B-83")
 def test_ci_fails_below_all_lines_and_branches_of_risk_and_execution() -> None:
     """The floor stands in the configuration, and a step of CI asks for it."""
-    told = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]
+    answer = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]
     script = (PROJECT / ".ci" / "run").read_text("utf-8")
 
-    assert told["run"]["source"] == [f"minibot/{room}" for room in ROOMS]
-    assert (told["run"]["branch"], told["report"]["fail_under"]) == (True, 100)
+    assert answer["run"]["source"] == [f"minibot/{room}" for room in ROOMS]
+    assert (answer["run"]["branch"], answer["report"]["fail_under"]) == (True, 100)
     assert "ran tools.mutants --measure" in script
     assert re.search(r"^steps=.*\bcoverage\b.*\bmutants\b", script, re.MULTILINE)
 

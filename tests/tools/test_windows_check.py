@@ -92,8 +92,8 @@ def test_digest_that_differs_fails_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A different digest fails its step."""
-    said = "replay 20261120_090400: identical, digest " + "a" * 64
-    monkeypatch.setattr(windows_check, "_here", lambda *_words: said)
+    text = "replay 20261120_090400: identical, digest " + "a" * 64
+    monkeypatch.setattr(windows_check, "_here", lambda *_words: text)
     (tmp_path / "run" / "runs" / "20261120_090400").mkdir(parents=True)
 
     assert "a" * 64 in windows_check.replay(stand_in(tmp_path))

@@ -69,9 +69,9 @@ def test_position_without_a_campaign_keeps_no_other_from_its_own() -> None:
         both.tick("100", "100", symbol=symbol)
     both.beat()
 
-    told = {each.symbol: each.campaign_id for each in plans(both.events("risk_actions"))}
-    assert told[SYMBOL] == own["campaign"]["id"]
-    assert told[OTHER] != told[SYMBOL]
+    fields = {each.symbol: each.campaign_id for each in plans(both.events("risk_actions"))}
+    assert fields[SYMBOL] == own["campaign"]["id"]
+    assert fields[OTHER] != fields[SYMBOL]
 
 
 def test_fill_that_ended_the_run_is_of_its_campaign_in_the_next() -> None:

@@ -46,10 +46,10 @@ def test_falling_coins_reach_the_limit_over_three_runs(period: str, tmp_path: Pa
         desk = Desk(profile, first=opening)
         desk.instrument()
         desk.tick(str(bid), str(bid))
-    said = desk.tick(str(bid - 4), str(bid - 4))
+    events = desk.tick(str(bid - 4), str(bid - 4))
 
     assert lost == ["40.00000000", "80.00000000"]
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
 
 
 @pytest.mark.row("B-09")
@@ -86,17 +86,17 @@ def test_fall_between_two_runs_is_a_loss_of_the_second(period: str, tmp_path: Pa
     put_ended(tmp_path / "0", desk)
     opening = opening_behind(tmp_path / "0", START + 60_000, has_week=True)
 
-    said = {}
+    fields = {}
     for first in ("90", "89.90"):
         desk = Desk(profile, first=opening)
         desk.instrument()
         desk.restarted()
-        said[first] = actions(desk.tick(first, first))
+        fields[first] = actions(desk.tick(first, first))
         if first == "90":
             put_ended(tmp_path / "1", desk)
 
     assert opening.marks == {SYMBOL: "96.00000000"}
-    assert said == {"90": [], "89.90": [("STOP", "RISK_LIMIT")]}
+    assert fields == {"90": [], "89.90": [("STOP", "RISK_LIMIT")]}
     third = opening_behind(tmp_path / "1", START + 120_000, has_week=True)
     assert third.budgets_used[f"{period}_loss"] == "100.00000000"
     assert third.marks == {SYMBOL: "90.00000000"}

@@ -73,11 +73,11 @@ def test_sale_that_stops_the_run_counts_in_the_next_one() -> None:
     bought(desk)
     desk.tick("97", "101")
     desk.signal("SELL")
-    said = desk.tick("97", "101")
+    events = desk.tick("97", "101")
 
     memory = memory_of(desk)
 
-    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
     assert memory["trips"] == []
     assert [item["trade"]["reason"] for item in memory["waiting"]] == ["signal_exit"]
     assert entry_of_next_run(profile, memory) == ("BLOCK", "losses_in_row")
@@ -111,11 +111,11 @@ def test_stop_at_the_venue_that_ends_the_run_counts_as_a_stop(first: str) -> Non
     desk = began(profile)
     desk.first = first
     bought(desk)
-    said = desk.tick("97", "101", trade="98")
+    events = desk.tick("97", "101", trade="98")
 
     memory = memory_of(desk)
 
-    assert ("STOP", "RISK_LIMIT") in actions(said)
+    assert ("STOP", "RISK_LIMIT") in actions(events)
     assert [item["trade"]["reason"] for item in memory["waiting"]] == ["stop_loss"]
     assert entry_of_next_run(profile, memory) == ("BLOCK", "stoploss_guard")
 
@@ -128,12 +128,12 @@ def test_stop_between_fill_and_trigger_counts_as_a_stop() -> None:
     desk.tick("98", "98.01", trade="98")
     desk.log = [one for one in desk.log if ("EXIT", "stop_loss") not in actions([one[1]])]
 
-    (told,) = of(desk.events("risk_actions"), RiskStanding)[-1].memory["waiting"]
+    (answer,) = of(desk.events("risk_actions"), RiskStanding)[-1].memory["waiting"]
     memory = memory_of(desk)
 
-    assert told["trade"]["reason"] == ""
+    assert answer["trade"]["reason"] == ""
     (found,) = memory["waiting"]
-    assert found == {"trade": told["trade"] | {"reason": "stop_loss"}, "orders": []}
+    assert found == {"trade": answer["trade"] | {"reason": "stop_loss"}, "orders": []}
     assert entry_of_next_run(profile, memory) == ("BLOCK", "stoploss_guard")
 
 
@@ -179,9 +179,9 @@ def test_run_without_protections_keeps_locks_and_counts_no_trade() -> None:
     profile = config(risk__protections=[IN_ROW])
     desk = began(profile)
     bought(desk)
-    told = desk.risk.state()["protections"]
+    answer = desk.risk.state()["protections"]
     lots = ({"symbol": SYMBOL, "qty": "10", "price": "100", "ts": START},)
-    first = replace(opening("9000"), lots=lots, memory=told)
+    first = replace(opening("9000"), lots=lots, memory=answer)
     off = began(config(), first)
     off.tick("99.99", "100")
     off.signal("SELL")

@@ -179,9 +179,9 @@ def test_carried_plan_is_told_once_by_the_first_beat() -> None:
     other = following(one)
     walk(other, "105")
 
-    (said,) = [event.payload for event in other.beat() if event.type == PositionPlan.TYPE]
-    assert isinstance(said, PositionPlan)
-    assert (said.moved, said.stop) == (("carried",), "103.95000000")
+    (payload,) = [event.payload for event in other.beat() if event.type == PositionPlan.TYPE]
+    assert isinstance(payload, PositionPlan)
+    assert (payload.moved, payload.stop) == (("carried",), "103.95000000")
     assert not other.beat()
 
 
@@ -338,8 +338,8 @@ def test_exit_that_waits_is_told_once_by_the_beat_behind_it(changes: dict[str, A
     one.restarted()
     assert not one.beat()
 
-    told = [event.payload for event in one.events("risk_actions")]
-    plans = [said for said in told if isinstance(said, PositionPlan)]
+    payloads = [event.payload for event in one.events("risk_actions")]
+    plans = [said for said in payloads if isinstance(said, PositionPlan)]
     assert [(said.moved, said.leaving) for said in plans[1:]] == [
         (("leaving",), "left_trading"),
         (("leaving",), "operator_exit"),

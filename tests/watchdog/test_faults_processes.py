@@ -139,11 +139,11 @@ def test_launcher_at_its_limit_of_processes_stops_the_run(
     tmp_path: Path, few_processes: Group
 ) -> None:
     """A launcher at its limit of processes stops the run."""
-    said = run_victim("restart", tmp_path / "var", group=str(few_processes.folder))
+    done = run_victim("restart", tmp_path / "var", group=str(few_processes.folder))
 
-    assert said.code == 0, said.err
-    assert said.out[-1].startswith("STOP ROLE_CRASH_LOOP risk_role: restart failed")
-    assert "Resource temporarily unavailable" in said.out[-1]
+    assert done.code == 0, done.err
+    assert done.out[-1].startswith("STOP ROLE_CRASH_LOOP risk_role: restart failed")
+    assert "Resource temporarily unavailable" in done.out[-1]
 
 
 @pytest.mark.row("F57")

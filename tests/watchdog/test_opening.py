@@ -80,7 +80,7 @@ def test_last_told_mark_and_memory_are_carried() -> None:
     opening = RunOpening(
         {}, (), {}, account={"high_water_mark": "900", "tier": 1}, memory={"trips": [1]}
     )
-    told = [
+    events = [
         Event(1, f"standing{n}", "risk_role", "run", "", standing, (f"cause{n}",))
         for n, standing in enumerate(
             (
@@ -92,7 +92,7 @@ def test_last_told_mark_and_memory_are_carried() -> None:
 
     assert last_reports(opening, lambda *_: ()) == (opening.account, opening.memory, "")
     wanted = ({"high_water_mark": "1100", "tier": 2}, memory, "cause0")
-    assert last_reports(opening, lambda *_: told) == wanted
+    assert last_reports(opening, lambda *_: events) == wanted
 
 
 def test_night_carries_on_from_a_night_and_a_demo_from_a_demo(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_run_is_newer_than_the_one_before_whatever_the_clock_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_s: int
 ) -> None:
     """A clock that was set back lets no run carry on from the one before the last."""
-    var, said = Var(tmp_path), list[str]()
+    var, lines = Var(tmp_path), list[str]()
     before, copied = var.run("20260301_200000"), var.run("20260401_200000")
     for folder in (before, copied):
         folder.mkdir(parents=True)
@@ -141,7 +141,7 @@ def test_run_is_newer_than_the_one_before_whatever_the_clock_shows(
     clock_ms = 1000 * (moment_of(before.name) - behind_s)
     monkeypatch.setattr(launcher_module, "wall_ms", lambda: clock_ms)
     launch = object.__new__(_Launch)
-    launch.var, launch.say = var, said.append
+    launch.var, launch.say = var, lines.append
 
     run_dir = var.run(launch._new_run_id())
 
@@ -149,7 +149,7 @@ def test_run_is_newer_than_the_one_before_whatever_the_clock_shows(
     run_dir.mkdir()
     replace(made_manifest(run_dir.name, {}, {}, MONDAY), simulated=False).write(run_dir)
     assert last_run(var.runs, is_simulated=False) == run_dir
-    assert [before.name in line for line in said] == [True] * (behind_s > 0)
+    assert [before.name in line for line in lines] == [True] * (behind_s > 0)
 
 
 @pytest.mark.row("D-07")

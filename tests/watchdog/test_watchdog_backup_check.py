@@ -45,16 +45,16 @@ def test_folder_whose_disk_is_not_there_is_told_at_the_start(
 ) -> None:
     """An operator who relies on backups hears in the evening that there will be none."""
     config = profile(tmp_path, tmp_path / "not mounted" / "backups")
-    said: list[str] = []
+    lines: list[str] = []
 
     def end_here(*_: object) -> None:
         raise OSError("the test ends here")
 
     monkeypatch.setattr(launcher, "HeldVar", end_here)
     with pytest.raises(Refusal, match="the test ends here"):
-        launch(config, PROFILE, (), said.append, lambda config: 0)
+        launch(config, PROFILE, (), lines.append, lambda config: 0)
 
     found = check(config)
     assert found.level == WARN
     assert "not mounted does not exist" in found.found
-    assert [line for line in said if line.startswith(f"WARN {BACKUP}: {found.found}")]
+    assert [line for line in lines if line.startswith(f"WARN {BACKUP}: {found.found}")]

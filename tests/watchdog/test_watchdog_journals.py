@@ -207,8 +207,8 @@ def test_error_of_the_merge_is_kept_and_told_by_no_terminal_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frozen terminal would keep the thread, and supervision from learning of the error."""
-    context, said = Stage(tmp_path / "var").context(), list[str]()
-    context.print_line = said.append
+    context, lines = Stage(tmp_path / "var").context(), list[str]()
+    context.print_line = lines.append
     context.open_output("control").append_roots([(RunOpening({"USDT": "1"}, (), {}), START_TS)])
     background = Background(context)
     monkeypatch.setattr(background._merger, "merge", lambda _: [][1])
@@ -218,7 +218,7 @@ def test_error_of_the_merge_is_kept_and_told_by_no_terminal_of_its_own(
     background.stop()
 
     assert failure.reason_code == "INVARIANT_BROKEN"
-    assert "Traceback" in said[0]
+    assert "Traceback" in lines[0]
     background.abandon()
     context.close_outputs()
 
@@ -401,14 +401,14 @@ def test_flag_is_cleared_on_record_although_the_operators_journal_is_damaged(
     tmp_path: Path, damage: str
 ) -> None:
     """A damaged journal does not grow: it is set aside whole, and a new one begins."""
-    stage, told = Stage(tmp_path / "var"), list[str]()
+    stage, lines = Stage(tmp_path / "var"), list[str]()
     arm(stage.var.stop, RUN_ID, "risk_role")
     raise_flag(stage.var.stop, stage.var.flag, "risk_role")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
     damaged = damage_operators_journal(stage.var, damage)
 
-    assert clear_flag(stage.var, "anna", "limits reviewed", told.append) == RUN_ID
+    assert clear_flag(stage.var, "anna", "limits reviewed", lines.append) == RUN_ID
 
     assert not stage.var.flag.exists()
     (cleared,) = read_stops(stage.var.root)
@@ -417,14 +417,14 @@ def test_flag_is_cleared_on_record_although_the_operators_journal_is_damaged(
     assert list(verify_tree(stage.var.stop_journal)) == []
     (aside,) = stage.var.root.glob("stop_journal_damaged_*")
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == damaged
-    assert len(told) == 1
+    assert len(lines) == 1
 
 
 def test_damage_in_the_operators_journal_costs_a_run_its_share_of_stops_alone(
     tmp_path: Path,
 ) -> None:
     """Figures are no part of a decision: the run goes on, and its end is put on record."""
-    stage, told = Stage(tmp_path / "var"), list[str]()
+    stage, lines = Stage(tmp_path / "var"), list[str]()
     note_refused(stage.var, "disk: 3 MB free")
     damage_operators_journal(stage.var, "one bit")
     context = stage.context()
@@ -437,10 +437,10 @@ def test_damage_in_the_operators_journal_costs_a_run_its_share_of_stops_alone(
 
     assert read_hashed(stage.var.metrics / METRICS_FILE)["stop"] is None
     stage.leave_stop("risk_role", "RISK_LIMIT")
-    copy_stops(stage.var, stage.codec, told.append)
+    copy_stops(stage.var, stage.codec, lines.append)
     (stop,) = read_stops(stage.var.root)
     assert stop["payload"]["reason_code"] == "RISK_LIMIT"
-    assert len(told) == 1
+    assert len(lines) == 1
 
 
 def test_stops_of_runs_that_were_removed_count_as_little_as_the_runs(tmp_path: Path) -> None:

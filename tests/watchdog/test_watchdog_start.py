@@ -110,7 +110,7 @@ def test_refusal_that_cannot_be_put_on_record_is_told_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed note is told beside the refusal, not instead of it."""
-    var, said = Var(tmp_path / "var"), list[str]()
+    var, lines = Var(tmp_path / "var"), list[str]()
 
     def note(var: Var, why: str) -> None:
         raise CanonicalError("not encodable")
@@ -120,9 +120,9 @@ def test_refusal_that_cannot_be_put_on_record_is_told_all_the_same(
         launcher_module, "preflight", lambda *_: [CheckResult("x", False, "odd", "mend it")]
     )
     with pytest.raises(Refusal, match="odd"):
-        launch(bare(var), PROFILE, (), said.append, server_time)
+        launch(bare(var), PROFILE, (), lines.append, server_time)
 
-    assert said == ["the refusal could not be put on record: not encodable"]
+    assert lines == ["the refusal could not be put on record: not encodable"]
 
 
 def test_refusal_is_put_on_record_whatever_letters_its_reason_has(tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_profile_whose_name_is_not_utf_8_is_refused_before_anything_starts(tmp_p
     named = os.fsencode(tmp_path) + b"/n\xe9.json"
     Path(os.fsdecode(named)).write_bytes(PROFILE.read_bytes())
 
-    said = run_command(
+    done = run_command(
         ["minibot.nore_run_v1", "--config", os.fsdecode(named), "--var", str(tmp_path / "var")]
     )
 
-    assert said.code == 2
-    assert r"n\udce9.json" in said.err
-    assert "not UTF-8" in said.err
-    assert "Traceback" not in said.err
+    assert done.code == 2
+    assert r"n\udce9.json" in done.err
+    assert "not UTF-8" in done.err
+    assert "Traceback" not in done.err
     (noted,) = read_stops(tmp_path / "var")
     assert "not UTF-8" in noted["payload"]["detail"]
     assert not (tmp_path / "var" / "runs").exists()

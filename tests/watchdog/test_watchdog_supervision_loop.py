@@ -281,9 +281,9 @@ def test_ai_that_does_not_drain_is_switched_off_on_record(
     assert scene.supervise() is None
 
     scene.context.sync_parts(now=True)
-    told = scene.stage.envelopes("incidents", "watchdog_role")
-    assert [event["payload"]["kind"] for event in told] == ["AI_OFF"]
-    assert "does not drain" in told[0]["payload"]["detail"]
+    rows = scene.stage.envelopes("incidents", "watchdog_role")
+    assert [event["payload"]["kind"] for event in rows] == ["AI_OFF"]
+    assert "does not drain" in rows[0]["payload"]["detail"]
 
 
 @pytest.mark.row("N-20")
@@ -340,16 +340,16 @@ def test_first_interrupt_after_minibot_stop_confirms_the_end_and_the_second_kill
     """After `minibot stop` the first interrupt says that the run ends; the second is a kill."""
     scene = staged(scenes, tmp_path / "var")
     calm = cast(Background, scene.calm)
-    said: list[str] = []
-    monkeypatch.setattr(scene.desk.feed, "tell", said.append)
+    lines: list[str] = []
+    monkeypatch.setattr(scene.desk.feed, "tell", lines.append)
     leave_request(scene.context.var.requests, RUN_ID, END, who="anna", why="enough")
     assert scene.desk._look(calm) is None
     assert scene.end.phase is Phase.CLOSING
-    assert said == []
+    assert lines == []
 
     scene.interrupts.put("SIGINT")
     assert scene.desk._look(calm) is None
-    assert len(said) == 1
+    assert len(lines) == 1
     scene.interrupts.put("SIGINT")
     record = scene.supervise()
 
@@ -694,8 +694,8 @@ def test_pause_of_everything_is_an_incident_and_no_hang(
 
     assert scene.supervise() is None
     scene.context.sync_parts(now=True)
-    told = scene.stage.envelopes("incidents", "watchdog_role")
-    assert [event["payload"]["kind"] for event in told] == ["PAUSED"]
+    rows = scene.stage.envelopes("incidents", "watchdog_role")
+    assert [event["payload"]["kind"] for event in rows] == ["PAUSED"]
 
 
 @pytest.mark.row("F59", "N-35")
@@ -1064,11 +1064,11 @@ def test_terminal_that_takes_nothing_keeps_supervision_from_nothing(
 ) -> None:
     """Lines wait for a frozen terminal in a thread of their own, or for the end, in their order."""
     thawed = threading.Event()
-    said: list[str] = []
+    output: list[str] = []
 
     def write(line: str) -> None:
         assert thawed.wait(DEADLINE_S)
-        said.append(line)
+        output.append(line)
         if line == "gone":
             raise OSError(errno.EIO, "the terminal is gone")
 
@@ -1082,10 +1082,10 @@ def test_terminal_that_takes_nothing_keeps_supervision_from_nothing(
     for line in lines:
         feed.print_line(line)
 
-    assert said == []
+    assert output == []
     thawed.set()
     feed.close()
-    assert said == lines
+    assert output == lines
 
 
 def test_frozen_terminal_holds_the_end_for_a_moment_at_most(
@@ -1150,10 +1150,10 @@ def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
     desk = staged(scenes, tmp_path / "var").desk
     record = StopRecord("watchdog_role", "IO_ENOSPC", "write of \udcff: no space")
 
-    told = canonical.decode(canonical.encode(desk.status(record)))
+    fields = canonical.decode(canonical.encode(desk.status(record)))
 
     assert desk.status()["ended"] is None
-    assert told["ended"] == {
+    assert fields["ended"] == {
         "kind": "STOP",
         "reason_code": "IO_ENOSPC",
         "detail": "write of ?: no space",

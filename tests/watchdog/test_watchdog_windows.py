@@ -99,12 +99,12 @@ def test_process_finds_the_command_line_hash_that_its_launcher_wrote_down(tmp_pa
     argv = [program(), "-c", ECHO, "with blanks", 'and "quotes"', "back\\slash\\"]
     child = Child("echo", argv, tmp_path / "echo.log", child_environ(os.environ))
     child.start()
-    said = wait_until(lambda: child.lines or None, "its hash")[0]
+    fields = wait_until(lambda: child.lines or None, "its hash")[0]
     child.close_input()
     assert child.wait(10.0)
 
-    assert said["hash"] == cmdline_hash(argv)
-    assert said["prefix"] == sys.prefix
+    assert fields["hash"] == cmdline_hash(argv)
+    assert fields["prefix"] == sys.prefix
 
 
 @pytest.mark.row("N-124")

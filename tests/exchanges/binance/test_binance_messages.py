@@ -166,8 +166,8 @@ def test_trade_with_wrong_type_is_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("key", ["e", "s", "t", "p", "T", "m", "error"])
 def test_value_as_deep_as_the_parser_takes_it_is_refused(key: str) -> None:
     """A list in a list, a thousand times, makes no text for a message, and no crash."""
-    told = frame({**TRADE, key: "DEEP"} if key in TRADE else {key: {"msg": "DEEP"}})
-    deep = told.replace(b'"DEEP"', b"[" * 1000 + b"]" * 1000)
+    data = frame({**TRADE, key: "DEEP"} if key in TRADE else {key: {"msg": "DEEP"}})
+    deep = data.replace(b'"DEEP"', b"[" * 1000 + b"]" * 1000)
 
     with pytest.raises(FrameInvalid):
         parse_frame(deep)

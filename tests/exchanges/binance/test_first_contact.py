@@ -274,8 +274,8 @@ def test_book_that_is_no_snapshot_is_told_and_the_rest_looked_at(host: Host, bod
 
     report = host.meet(rest=Altered, seconds=SECONDS)
 
-    told = [(each.difference.kind, each.where) for each in report.differences]
-    assert ("answer", DEPTH) in told or ("book", "books") in told
+    pairs = [(each.difference.kind, each.where) for each in report.differences]
+    assert ("answer", DEPTH) in pairs or ("book", "books") in pairs
     assert report.books["BTCUSDT"]["snapshots"] == 0
 
 

@@ -59,8 +59,8 @@ def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> Non
     tools.mkdir()
     for name in ("__init__.py", "config_schema.py"):
         shutil.copy2(PROJECT / "tools" / name, tools / name)
-    said = in_product(product, "-m", "tools.config_schema", "--write")
-    assert said.code == 0, said.err
+    done = in_product(product, "-m", "tools.config_schema", "--write")
+    assert done.code == 0, done.err
     shutil.rmtree(tools)
     staging.adopt(product, None)
 

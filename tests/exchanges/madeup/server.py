@@ -207,9 +207,9 @@ class Server:
                 if step % 3 == 0:
                     _, ticks, lots, bought = market.trade(now_us // 1000)
                     numbers[name] += 1
-                    said = {"n": numbers[name], "at_us": now_us, "px": text(ticks)}
+                    fields = {"n": numbers[name], "at_us": now_us, "px": text(ticks)}
                     qty = {"qty": f"0.{lots:03d}", "took": "buy" if bought else "sell"}
-                    await self.tell(f"trades {name}", said | qty)
+                    await self.tell(f"trades {name}", fields | qty)
                 bids, asks = market.rows()
                 if self.gaps:
                     self.gaps -= 1

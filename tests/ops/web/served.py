@@ -78,8 +78,8 @@ class Served:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body=body, headers=named)
             said = connection.getresponse()
-            told = {name.lower(): value for name, value in said.getheaders()}
-            return Answer(said.status, told, said.read())
+            fields = {name.lower(): value for name, value in said.getheaders()}
+            return Answer(said.status, fields, said.read())
         finally:
             connection.close()
 

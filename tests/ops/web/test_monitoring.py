@@ -52,8 +52,8 @@ def test_shipped_scrape_finds_the_token_and_the_documented_port(project: Path) -
         re.findall(pattern, text) for pattern in (r"credentials_file: (\S+)", r"127\.0\.0\.1:(\d+)")
     )
 
-    told = (project / SCRAPE_FILE).parent / tokens[0]
-    assert told.resolve() == Var(project / "var").page_token.resolve()
+    answer = (project / SCRAPE_FILE).parent / tokens[0]
+    assert answer.resolve() == Var(project / "var").page_token.resolve()
     assert f'"port": {ports[0]}' in read(project, "docs/OPERATING.md")
 
 

@@ -148,13 +148,13 @@ def test_cookie_in_a_header_of_its_own_opens(page: Served) -> None:
     """A client may send each cookie in a header of its own, in any order."""
     own = page.log_in()
     for cookies in ((own, "x=y"), ("x=y", own), ("x=y", "x=z")):
-        told = "".join(f"cookie: {each}\r\n" for each in cookies)
+        text = "".join(f"cookie: {each}\r\n" for each in cookies)
         with page.connect() as connection:
-            ask = f"GET {LIVE} HTTP/1.1\r\nhost: {page.host}\r\n{told}connection: close\r\n\r\n"
+            ask = f"GET {LIVE} HTTP/1.1\r\nhost: {page.host}\r\n{text}connection: close\r\n\r\n"
             connection.sendall(ask.encode())
-            said = connection.makefile("rb").read()
+            data = connection.makefile("rb").read()
 
-        assert said.startswith(b"HTTP/1.1 200") == (own in cookies), cookies
+        assert data.startswith(b"HTTP/1.1 200") == (own in cookies), cookies
 
 
 def test_page_asks_whether_it_is_open_without_being_refused(page: Served) -> None:
@@ -230,13 +230,13 @@ def test_no_file_beside_the_pages_own_is_served(page: Served, name: str) -> None
 def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     """A length that is too large or untold: refused before anything is kept."""
     token = f"Bearer {page.token}"
-    for told, status in (
+    for text, status in (
         (str(BODY_BYTES_MAX + 1), 413),
         ("9" * 19, 413),
         (str(BODY_BYTES_MAX), 422),
     ):
         body = b"x" * BODY_BYTES_MAX if status == 422 else None
-        answer = page.ask(HALT, "POST", body, authorization=token, content_length=told, **ORDER)
+        answer = page.ask(HALT, "POST", body, authorization=token, content_length=text, **ORDER)
         assert answer.status == status
     chunked = page.ask(HALT, "POST", b"0\r\n\r\n", authorization=token, transfer_encoding="chunked")
     assert chunked.status == 411
@@ -331,8 +331,8 @@ def test_every_answer_has_the_strict_policy_and_none_the_token(
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
-        said = answer.body + json.dumps(dict(answer.headers)).encode()
-        assert token.encode() not in said
+        data = answer.body + json.dumps(dict(answer.headers)).encode()
+        assert token.encode() not in data
     said_by_process = "".join(capfd.readouterr())
     assert token not in said_by_process
     assert cookie.partition("=")[2] not in said_by_process
@@ -344,10 +344,10 @@ def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Serv
     """A broken client gets a plain 400, and nothing is written to the log."""
     with page.connect() as connection:
         connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
-        said = connection.makefile("rb").read()
+        data = connection.makefile("rb").read()
 
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"content-security-policy: default-src 'none'" in said
+    assert data.startswith(b"HTTP/1.1 400")
+    assert b"content-security-policy: default-src 'none'" in data
 
 
 # --- slow clients, a taken port ---------------------------------------------------------------
@@ -360,13 +360,13 @@ def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.Monk
     for first in (b"", whole):
         with page.connect() as connection:
             connection.sendall(first + b"GET / HTTP/1.1\r\nhost: ")
-            said = b""
+            data = b""
             try:
                 while read := connection.recv(65536):
-                    said += read
+                    data += read
             except ConnectionResetError:
                 pass
-        assert said.count(b"HTTP/1.1 200") == bool(first)
+        assert data.count(b"HTTP/1.1 200") == bool(first)
 
 
 def test_reader_that_stops_reading_loses_its_connection(

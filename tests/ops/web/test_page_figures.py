@@ -61,9 +61,9 @@ def test_each_route_is_described_with_its_parameters(page: Served) -> None:
 
     assert described >= OWN | {"/metrics", "/login", "status", "trades", "forceenter"}
     for path, entry in document["paths"].items():
-        for method, told in entry.items():
-            assert len(told["description"]) > 20, (method, path)
-            assert told["tags"], (method, path)
+        for method, answer in entry.items():
+            assert len(answer["description"]) > 20, (method, path)
+            assert answer["tags"], (method, path)
 
 
 @pytest.mark.row("S-44", "C-23")
@@ -128,9 +128,9 @@ def test_run_whose_launcher_is_silent_is_down_and_its_age_is_told(page: Served) 
 
     def found_at(age_ms: int, ended: object = None) -> dict[str, list[float]]:
         known = Known(page.status() | {"ended": ended}, age_ms, {}, [], "binance", 0, 0)
-        told = dict(samples_of(known))
+        fields = dict(samples_of(known))
         names = ("up", "status_age_seconds")
-        return {name: [value for _, value in told.get(name, [])] for name in names}
+        return {name: [value for _, value in fields.get(name, [])] for name in names}
 
     assert found_at(STALE_MS) == {"up": [1], "status_age_seconds": [5.0]}
     assert found_at(STALE_MS + 1) == {"up": [0], "status_age_seconds": [5.001]}
@@ -265,11 +265,11 @@ def test_second_is_explained_as_the_verb_does(page: Served) -> None:
     answer = page.get(f"/api/v1/explain?ts={ts}&symbol=BTCUSDT").document
     clock = f"{ts // 1000 % 86400 // 3600:02}:{ts // 1000 % 3600 // 60:02}:{ts // 1000 % 60:02}"
     words = ("explain", page.run_id, "--at", clock, "--symbol", "BTCUSDT")
-    said, told = verb(page.var.root, *words, "--json"), verb(page.var.root, *words)
+    done, ended = verb(page.var.root, *words, "--json"), verb(page.var.root, *words)
 
     lines = answer.pop("lines")
-    assert answer == said.document
-    assert lines == told.out.splitlines()
+    assert answer == done.document
+    assert lines == ended.out.splitlines()
     assert "traded: BUY" in " ".join(lines)
     bars = answer["symbols"][0]["saw"]["bars"]["1s"]
     assert 0 < len(bars) <= BARS_SHOWN
@@ -291,12 +291,12 @@ def test_symbol_that_a_universe_chose_is_explained(
         answer = page.get(f"{asked}BTCUSDT")
         clock = datetime.fromtimestamp(trade["opened_ts"] // 1000, UTC).strftime("%H:%M:%S")
         words = ("explain", page.run_id, "--at", clock, "--symbol")
-        told = verb(page.var.root, *words, "BTCUSDT")
+        done = verb(page.var.root, *words, "BTCUSDT")
 
         assert answer.status == 200, answer.document
         assert "traded: BUY" in " ".join(answer.document["lines"])
-        assert told.code == 0, told.err
-        assert told.out.splitlines() == answer.document["lines"]
+        assert done.code == 0, done.err
+        assert done.out.splitlines() == answer.document["lines"]
         assert page.get(f"{asked}btc-usdt").status == 409
         assert verb(page.var.root, *words, "btc-usdt").code == 2
 
@@ -413,14 +413,14 @@ def test_stream_tells_an_open_page_that_the_launcher_is_silent(
 ) -> None:
     """A page that is open learns it as a fresh one does: the age counts up until news come."""
     with streamed(page) as lines:
-        told = [figures_in(lines)]
+        rows = [figures_in(lines)]
         for age in (STALE_MS + 1, STALE_MS + 1001, 0):
             age_ms[0] = age
             if age == 0:
                 page.server.take(page.status())
-            told.append(figures_in(lines, f'"status_age_ms":{age},'.encode()))
+            rows.append(figures_in(lines, f'"status_age_ms":{age},'.encode()))
 
-    assert [figures["is_stale"] for figures in told] == [False, True, True, False]
+    assert [figures["is_stale"] for figures in rows] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("asks", [True, False])
@@ -429,13 +429,13 @@ def test_end_of_the_run_is_told_to_a_guard_before_the_page_closes(
 ) -> None:
     """A guard that asks each second learns of the end, however soon the process ends after it."""
     ended = {"kind": "END", "reason_code": "OPERATOR", "detail": "over"}
-    told: list[Any] = []
+    answers: list[Any] = []
     monkeypatch.setattr(run_view, "GUARD_S", 10**6)
     with served(short_run, tmp_path) as page:
         live = page.server._run.live
 
         def wait(timeout: float | None = None) -> bool:
-            told.append(page.get("/api/v1/live").document["ended"])
+            answers.append(page.get("/api/v1/live").document["ended"])
             return live.end_told.is_set()
 
         monkeypatch.setattr(live, "end_told", threading.Event())
@@ -444,5 +444,5 @@ def test_end_of_the_run_is_told_to_a_guard_before_the_page_closes(
             page.get("/api/v1/live")
         page.server.take(page.status() | {"ended": ended})
 
-    assert told == ([ended] if asks else [])
+    assert answers == ([ended] if asks else [])
     assert live.end_told.is_set() == asks

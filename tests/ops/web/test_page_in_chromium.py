@@ -107,9 +107,9 @@ def test_running_night_is_read_halted_resumed_and_killed_from_the_page(
 ) -> None:
     """Orders reach the run's record; the page outlives its process; nothing outside is asked."""
     wait_until((night.var / "ops" / "page.json").is_file, "the page has its address")
-    said = verb(night.var, "page", "--json").document
-    url = said["url"]
-    enter(chromium, url, said["code"])
+    answer = verb(night.var, "page", "--json").document
+    url = answer["url"]
+    enter(chromium, url, answer["code"])
 
     # What is on the screen is what the launcher said.
     wait_until(lambda: equity(chromium) == told(night), "equity of a status is on the screen")

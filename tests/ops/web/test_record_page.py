@@ -61,9 +61,9 @@ def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRu
         ("market_role", ("ticks",)),
         ("strategy_role", ("signals",)),
     ):
-        facts, told = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
+        facts, answer = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
         for name in names:
-            assert facts[name] == told[name], (role, name)
+            assert facts[name] == answer[name], (role, name)
 
 
 def test_record_shows_levels_and_exposure_of_what_is_held_at_its_end(
@@ -194,14 +194,14 @@ def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Pa
     )
     try:
         assert process.stdout is not None
-        told = ""
-        while "}" not in told:
+        text = ""
+        while "}" not in text:
             read = process.stdout.readline()
             assert read, "it ended before it told its address"
-            told += read
-        said = json.loads(told)
-        record = Served(urlsplit(said["url"]).port or 0, Var(var), "")
-        answer = record.ask("/login", "POST", f"code={said['code']}".encode())
+            text += read
+        result = json.loads(text)
+        record = Served(urlsplit(result["url"]).port or 0, Var(var), "")
+        answer = record.ask("/login", "POST", f"code={result['code']}".encode())
         assert answer.status == 303
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_S) == 0
@@ -212,7 +212,7 @@ def test_verb_serves_a_packed_run_until_ctrl_c(short_run: ShortRun, tmp_path: Pa
 
 def test_unknown_run_is_refused(tmp_path: Path) -> None:
     """A folder without a record is served by nobody."""
-    said = verb(tmp_path / "var", "page", "20200101_000000")
+    done = verb(tmp_path / "var", "page", "20200101_000000")
 
-    assert said.code == 2
-    assert "not a run id" in said.err
+    assert done.code == 2
+    assert "not a run id" in done.err
