@@ -170,7 +170,7 @@ class _Table:
         if self.result.difference is None:
             for seat in self._seats:
                 self._take_rest(seat)
-        self._say_stuck()
+        self._note_stuck()
         # Ordered by each role's position in the market, which keeps the order of each queue.
         self.result.made.sort(key=lambda made: made.at_tick)
 
@@ -235,7 +235,7 @@ class _Table:
             cause, state = step.taken.event.id, processor.core.state()
             compared.difference = found.difference(seat.name, out, step.n, cause, state)
 
-    def _say_stuck(self) -> None:
+    def _note_stuck(self) -> None:
         for seat in self._seats:
             step = seat.waiting
             if step is not None and self.result.difference is None:

@@ -80,12 +80,12 @@ def wait_for_worker(night: DrillRun) -> None:
     Raises:
         FeatureMissing: The AI is off because this machine has no jail.
     """
-    state = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
+    state = night.wait_for("the AI", lambda: _worker_state(night), until_end=True)
     if state.startswith("AI off: isolation"):
         raise FeatureMissing(f"{JAIL} ({state[8:120]})")
 
 
-def _worker_says(night: DrillRun) -> str | None:
+def _worker_state(night: DrillRun) -> str | None:
     if night.flagged_ns or night.exit_code is not None:
         return "stopped"
     states = [state for state in night.ai_states() if state != "AI worker is starting"]

@@ -41,7 +41,7 @@ class RulesBook:
     def __init__(self) -> None:
         """Start without any."""
         self._instruments: dict[str, Instrument] = {}
-        self._filters_told: set[str] = set()
+        self._filters_reported: set[str] = set()
 
     def take(self, instrument: Instrument) -> list[RuleIncident] | None:
         """Take a symbol's rules; return the incidents of a change, None when nothing changed."""
@@ -54,9 +54,9 @@ class RulesBook:
 
     def _unknown(self, instrument: Instrument) -> list[RuleIncident]:
         fresh = [
-            name for name in instrument.filters_unknown or () if name not in self._filters_told
+            name for name in instrument.filters_unknown or () if name not in self._filters_reported
         ]
-        self._filters_told.update(fresh)
+        self._filters_reported.update(fresh)
         return [
             RuleIncident(FILTER_UNKNOWN, f"{instrument.symbol}: {name}; no order is judged by it")
             for name in fresh

@@ -6,7 +6,13 @@ from typing import Final
 
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.ops.operator import NOT_RUNNING, ended, require_killable, require_running, spoken
+from minibot.ops.operator import (
+    NOT_RUNNING,
+    ended,
+    operator_text,
+    require_killable,
+    require_running,
+)
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -59,7 +65,7 @@ def act(
     running = require_killable(var) if kind == KILL else require_running(var)
     if running != run_id:
         raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)
-    fields: dict[str, object] = {"who": who, "why": spoken(why) or DEFAULT_WHY}
+    fields: dict[str, object] = {"who": who, "why": operator_text(why) or DEFAULT_WHY}
     if kind in OF_SYMBOL:
         return _ask_of_symbol(var, run_id, kind, fields, symbol, minutes)
     if kind == KILL:

@@ -58,12 +58,12 @@ def ended(run_id: str) -> Refusal:
 def who() -> str:
     """Return the name of the user who gives an order, for the record."""
     try:
-        return spoken(getpass.getuser()) or OPERATOR
+        return operator_text(getpass.getuser()) or OPERATOR
     except (OSError, KeyError, ImportError):
         return OPERATOR
 
 
-def spoken(text: str) -> str:
+def operator_text(text: str) -> str:
     """Return a person's text as contracts accept it: printable and of bounded length."""
     letters = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in text.strip()[:WORDS_MAX])
     return "".join(letters)[:WORDS_MAX]

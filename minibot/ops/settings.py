@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.ops.operator import spoken
+from minibot.ops.operator import operator_text
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config, load_config, value_of
 from minibot.runtime.configuration.config_files import printable, read_profile
@@ -157,7 +157,7 @@ def stage(
                 "nothing changes: these values are already in force.", "See: minibot settings"
             )
         before = {key: now.value(key) for key in (*changed, *gone)}
-        words = spoken(why)
+        words = operator_text(why)
         change = Change(wall_ms(), who, words, now.own.profile, changed, tuple(gone), before)
         record_change(record, change)
         return change

@@ -44,7 +44,7 @@ class LiveFeed:
 
     def open(self) -> None:
         """Start the thread that writes lines; without one they wait for `close`."""
-        thread = DaemonThread(self._tell_lines, "lines")
+        thread = DaemonThread(self._print_lines, "lines")
         try:
             thread.start()
         except RuntimeError:
@@ -89,7 +89,7 @@ class LiveFeed:
         self._release()
         self._lines.put(None)
         if self._teller is None:
-            self._tell_lines()
+            self._print_lines()
         else:
             self._teller.join(LINES_S)
 
@@ -99,7 +99,7 @@ class LiveFeed:
         for line in kept:
             self._lines.put(line)
 
-    def _tell_lines(self) -> None:
+    def _print_lines(self) -> None:
         while (line := self._lines.get()) is not None:
             # The terminal is gone; the journal has the reason all the same.
             with suppress(OSError, ValueError):

@@ -134,7 +134,7 @@ class BarSource:
             symbol, at = self.symbols[0], self.origin_ms
             history = market.history(self._warmup)
             bars = [as_history(bar_event(symbol, *each)) for each in history]
-            market.opening = [Root(self._instrument, at), *_told_when_closed(bars, at)]
+            market.opening = [Root(self._instrument, at), *_shown_at_close(bars, at)]
         return market
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
@@ -163,11 +163,11 @@ class BarSource:
             own = [bar for bar in past if bar.interval == interval]
             count = warmup_of(self._warmup, interval)
             found += [as_history(bar) for bar in own[max(0, len(own) - count) :]]
-        yield from _told_when_closed(found, self.origin_ms)
+        yield from _shown_at_close(found, self.origin_ms)
         past.clear()
 
 
-def _told_when_closed(bars: Sequence[Bar], origin_ms: int) -> list[Root]:
+def _shown_at_close(bars: Sequence[Bar], origin_ms: int) -> list[Root]:
     """Return bars of history at the origin; a bar still open at the origin comes when it closes."""
     roots = [Root(bar, max(origin_ms, bar.close_ts + 1)) for bar in bars]
     return sorted(roots, key=lambda root: root.ts)

@@ -7,7 +7,7 @@ from typing import Final
 
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.ops.operator import require_running, spoken, who
+from minibot.ops.operator import operator_text, require_running, who
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
@@ -19,7 +19,7 @@ def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
     """Add `--reason`, which is optional so that an order in a hurry works without it."""
     command.add_argument(
         "--reason",
-        type=lambda text: spoken(text) or default,
+        type=lambda text: operator_text(text) or default,
         default=default,
         help=f"why; recorded (default: {default})",
     )

@@ -223,20 +223,20 @@ class StatusRules:
             age_ms = data_age_ms(health.data_age_ms, health.state, ts, now_ms, self._silence_ms)
         is_old = age_ms >= STALE_MARKET_MS
         age = f"{age_ms / 1000:.0f} s old, {STALE_MARKET_MS // 1000} s allowed"
-        yield from self._stands("data_age", is_old, CRITICAL, "market data are old", age)
+        yield from self._condition("data_age", is_old, CRITICAL, "market data are old", age)
         now = facts_of(status, STRATEGY_ROLE).get("now")
         behind_ms = 0 if not now else int(status["now_ms"]) - int(now)
         words = f"the strategy is {behind_ms / 1000:.0f} s of market time behind"
         # The strategy reports its time once a second, in which a fast clock goes far.
         is_behind = behind_ms >= self._silence_ms
-        yield from self._stands("decision_age", is_behind, CRITICAL, "decisions are old", words)
+        yield from self._condition("decision_age", is_behind, CRITICAL, "decisions are old", words)
         wanted, is_open = self._connections()
         is_away = is_open < wanted
         words = (
             f"{wanted - is_open} of {counted(wanted, 'connection')} away for "
             f"{CONNECTION_LOST_S:.0f} s; built again as soon as the exchange lets it"
         )
-        yield from self._stands("connection", is_away, CRITICAL, "the connection is lost", words)
+        yield from self._condition("connection", is_away, CRITICAL, "the connection is lost", words)
 
     def _connections(self) -> tuple[int, int]:
         """Return how many connections the market role needs and how many are up, as last reported.
@@ -255,12 +255,12 @@ class StatusRules:
         words = f"{free_mb} MB free on the disk of {self._root}; the run stops below {stop_mb} MB"
         if free_mb >= self._disk_mb:
             words = ""
-        yield from self._stands("disk", bool(words), CRITICAL, "the disk is nearly full", words)
+        yield from self._condition("disk", bool(words), CRITICAL, "the disk is nearly full", words)
         errors = self._measured.count(False)
         percent = 100 * errors // len(self._measured) if self._measured else 0
         is_bad = len(self._measured) >= self._samples_min and percent >= self._errors_percent
         words = f"{errors} of the last {len(self._measured)} measurements failed"
-        yield from self._stands("error_rate", is_bad, WARNING, "the exchange fails often", words)
+        yield from self._condition("error_rate", is_bad, WARNING, "the exchange fails often", words)
 
     def _results(self, status: JsonObject) -> Iterator[Alert]:
         market_ms, equity = status["market"].get("market_ms"), facts_of(status, RISK_ROLE)
@@ -276,7 +276,7 @@ class StatusRules:
         words = f"over {len(self._equities) - 1} periods of {minutes} minutes"
         is_low = ratio is not None and ratio < self._sharpe_min
         title = f"the Sharpe ratio is below {self._sharpe_min:g}"
-        yield from self._stands("sharpe", is_low, self._level_of["sharpe_min"], title, words)
+        yield from self._condition("sharpe", is_low, self._level_of["sharpe_min"], title, words)
 
     def _correlations(self, status: JsonObject) -> Iterator[Alert]:
         market_ms = status["market"].get("market_ms")
@@ -304,7 +304,7 @@ class StatusRules:
             words = f"{one} and {other}: {Decimal(value or 0) / CORRELATION_UNIT:.2f}"
             is_high = value is not None and value > self._correlation_max
             level = self._level_of["correlation_max"]
-            yield from self._stands(name, is_high, level, "two positions move as one", words)
+            yield from self._condition(name, is_high, level, "two positions move as one", words)
 
     def _correlation(self, one: str, other: str) -> int | None:
         found = [_returns(self._marks[symbol].marks) for symbol in (one, other)]
@@ -314,7 +314,7 @@ class StatusRules:
 
     # --- alerts -------------------------------------------------------------------------------
 
-    def _stands(
+    def _condition(
         self, kind: str, holds: bool, level: str, title: str, words: str
     ) -> Iterator[Alert]:
         standing = self._standing.setdefault(kind, Standing())

@@ -71,7 +71,7 @@ class PageServer:
 
     def close(self) -> None:
         """End the server and remove its address; before that, a guard may hear of the run's end."""
-        self._run.live.await_end_told()
+        self._run.live.await_end_sent()
         self._server.close()
         self._var.page_address.unlink(missing_ok=True)
 

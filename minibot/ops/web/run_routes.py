@@ -62,7 +62,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
     def live_figures() -> JsonObject:
         """Return the live figures of the run for its page."""
         figures = _live(run)
-        run.live.note_told(figures)
+        run.live.note_sent(figures)
         return figures
 
     @routes.get("/stream")

@@ -35,7 +35,7 @@ class Live:
         streamed: Server-sent events written so far.
         streams: Streams that are open.
         is_closed: True once the server ends, so that streams do.
-        end_told: Set once a client got a live document with the end of the run.
+        end_sent: Set once a client got a live document with the end of the run.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Live:
         self.streamed = 0
         self.streams = 0
         self.is_closed = False
-        self.end_told = threading.Event()
+        self.end_sent = threading.Event()
         self._asked_s: float | None = None
 
     def take(self, status: JsonObject) -> None:
@@ -55,13 +55,13 @@ class Live:
         """Return the milliseconds since the newest status came, by the monotonic clock."""
         return int((time.monotonic() - self.taken_s) * 1000)
 
-    def note_told(self, figures: JsonObject) -> None:
+    def note_sent(self, figures: JsonObject) -> None:
         """Note that a client gets the live document."""
         self._asked_s = time.monotonic()
         if figures["ended"] is not None:
-            self.end_told.set()
+            self.end_sent.set()
 
-    def await_end_told(self) -> None:
+    def await_end_sent(self) -> None:
         """Let a guard ask once more, if one asks and the run has ended.
 
         To a guard a page that goes before is a machine that died.
@@ -69,7 +69,7 @@ class Live:
         asked_s, status = self._asked_s, self.status
         is_asked = asked_s is not None and time.monotonic() - asked_s < GUARD_S
         if is_asked and status is not None and status["ended"] is not None:
-            self.end_told.wait(END_S)
+            self.end_sent.wait(END_S)
 
 
 @dataclass(frozen=True)

@@ -436,13 +436,13 @@ def test_end_of_the_run_is_told_to_a_guard_before_the_page_closes(
 
         def wait(timeout: float | None = None) -> bool:
             answers.append(page.get("/api/v1/live").document["ended"])
-            return live.end_told.is_set()
+            return live.end_sent.is_set()
 
-        monkeypatch.setattr(live, "end_told", threading.Event())
-        monkeypatch.setattr(live.end_told, "wait", wait)
+        monkeypatch.setattr(live, "end_sent", threading.Event())
+        monkeypatch.setattr(live.end_sent, "wait", wait)
         if asks:
             page.get("/api/v1/live")
         page.server.take(page.status() | {"ended": ended})
 
     assert answers == ([ended] if asks else [])
-    assert live.end_told.is_set() == asks
+    assert live.end_sent.is_set() == asks
