@@ -358,7 +358,7 @@ class AiService:
         outcome.activated = (result.model_id, why)
 
     def _wait_for_lock(self, result: Trained, error: LockBusy) -> None:
-        """Keep a model that passed for the next turn; tell it once."""
+        """Keep a model that passed for the next turn; note once that it waits."""
         self._passed = result
         note = f"model {result.model_id} waits: {error}"
         if note != self.model_note:

@@ -1,4 +1,4 @@
-"""minibot record: record the venue's raw streams onto playable tapes until told to end."""
+"""minibot record: record the venue's raw streams onto playable tapes until asked to end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record; 0 when told to end, 1 when the disk is nearly full."""
+    """Record; 0 when asked to end, 1 when the disk is nearly full."""
     config = profile_of(arguments)
     symbols, part_s, end_s = _requested(arguments, config)
     root = var_of(arguments).root

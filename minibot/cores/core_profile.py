@@ -55,8 +55,8 @@ KELLY_PERCENT: Final = 25
 """A quarter of Kelly's share, where the profile says nothing else."""
 
 TRADES_KEPT: Final = 1_000
-"""How many closed trades protections count at most, the newest. All are told in one line, at 145
-to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`, and fewer where
+"""How many closed trades protections count at most, the newest. All are written in one line, at
+145 to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`, and fewer if
 locks need more than is left."""
 
 TRADES_CARRIED: Final = 1_500

@@ -37,7 +37,7 @@ def decided(event: Event) -> JsonObject:
 
 
 class DecisionDigest:
-    """A sha256 over derived events, in the order in which they are told."""
+    """A sha256 over derived events, in the order in which they were derived."""
 
     def __init__(self) -> None:
         self._total = hashlib.sha256()

@@ -30,7 +30,7 @@ _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
 
 
 def longest_first(intervals: Iterable[str]) -> tuple[str, ...]:
-    """Return intervals in the order in which bars that close at one moment are told.
+    """Return intervals in the order in which bars that close at one moment are delivered.
 
     A strategy that decides on the shorter bar has taken the longer one by then.
     """

@@ -80,7 +80,7 @@ class Opening:
     # --- steps --------------------------------------------------------------------------------
 
     def _heed_silence(self) -> None:
-        """Wait while the venue wants silence, as it told an earlier process: no request before."""
+        """Wait until the end of a silence that the venue asked of an earlier process."""
         session, address = self._session, self._session.address
         now_ms = session.pace.now_ms()
         left_ms = address.silent_until_ms - now_ms
@@ -288,7 +288,7 @@ class Opening:
             self._pump(self._last_error)
 
     def _pump(self, lack: str) -> None:
-        """Run the session's loop once; raise when told to end, or when the time is over."""
+        """Run the session's loop once; raise when asked to end, or when the time is over."""
         session = self._session
         code = session.world.end_code()
         if code is not None:
@@ -304,7 +304,7 @@ class Opening:
 
 
 class _Ended(Exception):
-    """The role was told to end before it was ready."""
+    """The role was asked to end before it was ready."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"ended with {code}")

@@ -145,7 +145,7 @@ class Recorder:
     # --- the loop -----------------------------------------------------------------------------
 
     def run(self, is_ended: Callable[[], bool]) -> None:
-        """Record until told to end; the last part is closed on return, also after an error.
+        """Record until asked to end; the last part is closed on return, also after an error.
 
         Raises:
             RunStop: The disk refused a write, or a path other than public data was requested.

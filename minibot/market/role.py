@@ -35,7 +35,7 @@ AWAIT_S: Final = 0.02
 
 
 def main(context: RoleContext) -> int:
-    """Run the market role until it is drained or told to stop; return the exit code.
+    """Run the market role until it is drained or asked to stop; return the exit code.
 
     Raises:
         RunStop: The exchange, its data or a queue is too bad to go on.

@@ -96,7 +96,7 @@ class RulesBook:
 
 
 def without_order_counts(instrument: Instrument) -> Instrument:
-    """Return rules without the bounds that `execution.order_counts` has told."""
+    """Return rules without the bounds that `execution.order_counts` adds."""
     return structs.replace(
         instrument,
         orders_max=None,

@@ -186,7 +186,7 @@ class Session:
     # --- the loop -----------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Process events until told to end; return the exit code.
+        """Process events until asked to end; return the exit code.
 
         Raises:
             RunStop: The link or a queue is too bad to go on.

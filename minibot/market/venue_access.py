@@ -49,10 +49,10 @@ def new_stream(config: Config, streams: Sequence[str], base_url: str | None = No
 
 
 class _HeedingRest:
-    """Requests of a verb: none before the end of a silence that a process here was told.
+    """Requests of a verb: none before the end of a silence that the venue asked of this address.
 
-    A request during a ban makes it longer, whoever was told of it; what these are told is
-    remembered for the next process. All but the requests themselves is the venue's own client.
+    A request during a ban makes it longer, whichever process was banned; a silence asked of these
+    requests is remembered for the next process. All else is the venue's own client.
     """
 
     def __init__(self, rest: Rest, address: Callable[[], Address]) -> None:

@@ -85,7 +85,7 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
 
 
 def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[bytes]:
-    """Yield the bundle's bytes; told how many of the run have gone in.
+    """Yield the bundle's bytes; report how many of the run's bytes are in.
 
     Args:
         run_dir: The run's folder.

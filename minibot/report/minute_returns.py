@@ -13,7 +13,7 @@ from minibot.features.bar_returns import RETURN_UNIT
 from minibot.features.correlation import CORRELATION_UNIT, correlation_of
 
 PAIRS_MIN: Final = 10
-"""Fewest minutes that both symbols moved through; fewer tell nothing."""
+"""Fewest minutes that both symbols moved through; fewer mean nothing."""
 
 
 class MinuteReturns:

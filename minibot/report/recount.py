@@ -213,7 +213,7 @@ class Recount:
             yield event
 
     def _count_lines(self, lines: int) -> None:
-        """Count lines read, and tell now and then."""
+        """Count lines read, and report progress now and then."""
         before = self._read // PROGRESS_EVERY
         self._read += lines
         if self._read // PROGRESS_EVERY > before:

@@ -50,7 +50,7 @@ LASTING: Final = (LEFT_TRADING, RECOVERY_EXIT)
 """Exit reasons that stay until the position ends."""
 
 CARRIED_EXITS: Final = (OPERATOR_EXIT, LEFT_TRADING)
-"""Exit reasons that the next run has to be told, as it cannot find them by itself."""
+"""Exit reasons that are carried to the next run, which cannot find them by itself."""
 
 
 @final

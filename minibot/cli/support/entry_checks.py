@@ -167,7 +167,7 @@ def _widest_spread(config: Config) -> Decimal | None:
 
 
 def _end(config: Config) -> Iterator[CheckResult]:
-    """Yield that the end leaves no time for its sales: a beat tells it, an order takes its way."""
+    """Warn of an end too short for its sales: they start with a beat, and orders take time."""
     portfolio, execution = config.portfolio, config.execution
     ways = execution.latency_drawn_market_ms or (execution.latency_market_ms,)
     least = max(config.market.beat_interval_market_ms, max(ways) + 1)

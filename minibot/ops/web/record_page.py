@@ -35,7 +35,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
 AT_END: Final = ("headroom", "exposure", "exits", "orders_per_minute")
-"""Facts of risk at the end of the run, which only its core can tell."""
+"""Facts of risk at the end of the run, which only its core knows."""
 ENDED: Final = "ended"
 """Phase of a run that is shown from its record."""
 
