@@ -41,7 +41,7 @@ is_on = False
 folder: "str | None" = None
 """The private folder of this process, None where `is_on` is False."""
 files: "dict[str, str] | None" = None
-"""Path to sha256 of what may be executed; None takes what stands in this tree."""
+"""Path to sha256 of what may be executed; None takes this tree as it is."""
 
 
 class NotListed(ImportError):

@@ -242,7 +242,7 @@ class OrderRules:
         return None
 
     def limit_refusal(self, side: str, limit: int, reference: int) -> str | None:
-        """Return why a limit price may not be used while the market stands at `reference`."""
+        """Return why a limit price may not be used while the market is at `reference`."""
         refusal = self.trigger_refusal(limit)
         if refusal is not None:
             return refusal

@@ -198,7 +198,7 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed command line of a verb; flags may stand between its words.
+    """Return the parsed command line of a verb; flags may come between its words.
 
     Raises:
         SystemExit: The command line is wrong, as printed, or asks for help.

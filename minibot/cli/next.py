@@ -1,4 +1,4 @@
-"""minibot next (also `minibot` alone): what stands in this folder, and the commands that follow."""
+"""minibot next (also `minibot` alone): what is in this folder, and the commands that follow."""
 
 from __future__ import annotations
 

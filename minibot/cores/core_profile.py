@@ -102,7 +102,7 @@ RISK_NAME: Final[Rule] = {
     "maxLength": 100,
     "title": "at most 100 lower-case letters, digits and dashes",
 }
-"""The rule of the limits' name, which stands in events."""
+"""The rule of the limits' name, which events contain."""
 
 NAME_OF_CODE: Final = string(
     pattern="^[a-z][a-z0-9_]{0,63}$",

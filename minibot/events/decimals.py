@@ -205,7 +205,7 @@ def _pattern(count: int, places: int) -> str:
 
 
 def _digits(text: str) -> tuple[int, int]:
-    """Return all digits as one integer, and how many of them stand after the point."""
+    """Return all digits as one integer, and how many of them come after the point."""
     sign = 1
     body = text
     if text.startswith("-"):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 from msgspec import Meta
 
 Rule = Mapping[str, Any]
-"""JSON Schema of a value beside its type; a type of this module inside it stands for its rule."""
+"""JSON Schema of a value beside its type; a type of this module inside it means its rule."""
 
 MS_MAX: Final = 9_999_999_999_999
 WHOLE_MAX: Final = 2**53 - 1
@@ -76,7 +76,7 @@ DEFINED_LAST: Final = Mark()
 """The field joined a contract later: its named rule comes last in `$defs`."""
 
 UNIQUE: Final = Mark()
-"""Nothing stands twice in the list."""
+"""No value occurs twice in the list."""
 
 
 def one_of(*words: str) -> Rule:

@@ -1,4 +1,4 @@
-"""Reason code as a class; the codes themselves stand in `stop_codes` and `business_codes`."""
+"""Reason code as a class; the codes themselves are in `stop_codes` and `business_codes`."""
 
 from __future__ import annotations
 

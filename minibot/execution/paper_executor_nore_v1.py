@@ -106,7 +106,7 @@ from minibot.execution.orders import (
 from minibot.kernel.errors import InvariantError
 
 LAST_LOOK_MS: Final = 1_500
-"""How long before its end an order at the market meets the touch that stands: a beat and a half."""
+"""How long before its end an order at the market meets the current touch: a beat and a half."""
 
 
 class PaperExecutorNoreV1(Core):
@@ -530,7 +530,7 @@ class PaperExecutorNoreV1(Core):
     def _meet_standing(
         self, order: Order, seq: int, event: Event, now: int, messages: list[Message]
     ) -> bool:
-        """Let an order at the market, which no tick has met in time, meet the touch that stands.
+        """Let an order at the market, which no tick has met in time, meet the current touch.
 
         It is asked at the last beat or two before the order expires: the venue fills such an order
         however long its market is quiet.

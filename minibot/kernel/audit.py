@@ -74,7 +74,7 @@ class Mark(NamedTuple):
 
 
 def wanted_of(marks: Sequence[Mark]) -> tuple[int, ...]:
-    """Return the seqs at which cursors stand."""
+    """Return the seqs of all cursors."""
     return tuple(sorted({mark.position.seq for mark in marks}))
 
 

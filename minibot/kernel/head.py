@@ -128,7 +128,7 @@ class HeadWriter:
         self._fd = -1
 
     def open(self, position: Position) -> None:
-        """Publish the recovered position durably, whatever stood there before.
+        """Publish the recovered position durably, whatever was published before.
 
         Raises:
             RunStop: The disk refuses.

@@ -46,7 +46,7 @@ GATHER_MS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Incident to report: `until_ms` if it ends by itself, `count` if it stands for several."""
+    """Incident to report: `until_ms` if it ends by itself, `count` if it represents several."""
 
     kind: str
     detail: str

@@ -75,7 +75,7 @@ def read_resume_point(folder: Path) -> ResumePoint:
 
 
 def _note_first_rules(tail: ResumePoint, folder: Path) -> None:
-    """Note the rules of the run's first symbols, which stand before everything else."""
+    """Note the rules of the run's first symbols, which come before everything else."""
     reader = JournalReader(folder, STEM)
     try:
         while reader.position.seq < LINES_AT_ONCE and (lines := reader.read(LINES_AT_ONCE)):

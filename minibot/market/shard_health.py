@@ -143,7 +143,7 @@ class ShardHealth:
         return max(now_ms + wait_ms, self.attempt_free_at_ms(now_ms)), wait
 
     def on_successor_lost(self, now_ms: int) -> tuple[int, Wait]:
-        """Note a failed successor while the connection stands; return when to retry, and wait."""
+        """Note a failed successor while the connection lives; return when to retry, and wait."""
         wait = self._backoff.next()
         return max(now_ms + wait.wait_ms, self.attempt_free_at_ms(now_ms)), wait
 

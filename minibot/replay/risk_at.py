@@ -16,7 +16,7 @@ def risk_at(
     to_ms: int | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> RiskCore:
-    """Return the risk core of a run as it stood at a time.
+    """Return the risk core of a run as it was at a time.
 
     Args:
         recorded: The run, which may still be going.

@@ -146,7 +146,7 @@ def _held(record: RunRecord, current: str | None) -> str:
 
 
 def _current(var: Var) -> str | None:
-    """Return the run whose names may still stand under `var/queues`."""
+    """Return the run whose names may still exist under `var/queues`."""
     try:
         return str(read_hashed(var.root / CURRENT_FILE)["run_id"])
     except (RunStop, KeyError):

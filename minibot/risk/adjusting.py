@@ -123,7 +123,7 @@ def taken_rows(plan: Plan, stop: int, target: int, distance: int) -> tuple[Row, 
 
 
 def trail_distance_of(plan: Plan, market: Market, gap: int, share: int) -> int:
-    """Return how far a new trail would stand below the present peak; 0 for no trail."""
+    """Return how far a new trail would be below the present peak; 0 for no trail."""
     if not gap and not share:
         return 0
     return trail_distance(gap, share, max(plan.own_peak, market.bid), plan.price_step)

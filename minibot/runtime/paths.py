@@ -55,7 +55,7 @@ def exists(path: Path) -> bool:
 
 
 def escape_reason(text: str) -> str | None:
-    """Return why a path may not stand in a configuration, or None when it may (F144).
+    """Return why a configuration may not contain a path, or None if it may (F144).
 
     The verdict is the same on every system, so that a profile that runs here runs there.
     """

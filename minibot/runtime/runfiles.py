@@ -218,7 +218,7 @@ def run_folders(runs: Path) -> list[Path]:
 
 
 def own_runs(runs: Path) -> Iterator[tuple[Path, Manifest | None]]:
-    """Yield the runs that stand under their own ids, newest first: a renamed copy is none.
+    """Yield the runs whose folders have their own ids as names, newest first; no renamed copies.
 
     Each is its folder and its manifest, None where that cannot be read.
     """

@@ -176,7 +176,7 @@ def note_ended(var: Var, run_id: str) -> None:
 
 
 def ended_note(run_id: str) -> JsonObject:
-    """Return the note of a run whose queues stand here and whose process has ended."""
+    """Return the note of a run whose queues are here and whose process has ended."""
     return {"run_id": run_id, "pid": None, "process": None}
 
 

@@ -143,7 +143,7 @@ def _append(var: Var, json: bytes) -> None:
 
 
 def _set_aside(var: Var) -> Path:
-    """Move the files of the operators' journal, as they stand, into a folder; return it."""
+    """Move the files of the operators' journal, as they are, into a folder; return it."""
     aside = var.root / f"{STOP_JOURNAL}_damaged_{wall_ms()}"
     ensure_folder(aside)
     files = [path for path in var.root.glob(f"{STOP_JOURNAL}.*") if path.suffix != LOCK_SUFFIX]

@@ -22,7 +22,7 @@ _SUFFIX: Final = ".json"
 
 
 def own_profiles(folder: Path) -> list[Path]:
-    """Return the overlays that stand directly in a folder, by name.
+    """Return the overlays directly in a folder, by name.
 
     A file counts if it is a JSON object of the schema `minibot.config` with `extends`; whatever
     cannot be read as one is another program's file.

@@ -308,7 +308,7 @@ def _levels(symbol: str, before: Sequence[Step]) -> JsonObject | None:
 
 
 def _stop_note(stop: Event | None, span: Span) -> list[str]:
-    """Return since when a STOP stood; empty before it."""
+    """Return since when a STOP was in force; empty before it."""
     if stop is None or not isinstance(stop.payload, StopJournal):
         return []
     record = stop.payload

@@ -85,7 +85,7 @@ def momentum(closes: Sequence[float]) -> float:
 
 
 def technical(closes: Sequence[float]) -> float:
-    """Technical: strength of the last closes, and where the last one stands in its band.
+    """Technical: strength of the last closes, and where the last one is in its band.
 
     Formula:
         (RSI - 50) / 50 + (close - mean) / (2 * deviation). RSI is Cutler's: 100 * rises /
