@@ -49,4 +49,4 @@ def test_runbook_says_of_each_group_what_still_stands() -> None:
     groups = RUNBOOK.read_text(encoding="utf-8").split("\n## ")[1:]
 
     assert groups
-    assert all(group.count("What still stands: ") == 1 for group in groups)
+    assert all(group.count("What is intact: ") == 1 for group in groups)
