@@ -92,7 +92,7 @@ def closing_lines(figures: JsonObject, nights: int, night_ms: int, edge: str) ->
         "budgets, on paper",
         "tuned   to nothing: the parameters are round numbers, and were chosen on no market",
         f"edge    {edge}",
-        f"tell    search one stretch, judge the next, on a market not shown here: {HOW}",
+        f"test    search one stretch, judge the next, on a market not shown here: {HOW}",
         "next    your own idea: minibot new-strategy my_idea",
     ]
 

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_id = require_killable(var, PATIENCE_S)
     note = "the reason is recorded"
     if var.flag.exists():
-        note = "it was being stopped before, and the reason of then stands"
+        note = "it was being stopped already; the first reason is kept"
     try:
         leave_request(var.requests, run_id, KILL, who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:

@@ -47,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     group = command.add_argument_group(
         "the questions",
-        "asked on a terminal; elsewhere a missing one has its default, which is told",
+        "asked on a terminal; elsewhere a missing one has its default, which is shown",
     )
     group.add_argument("--quote", metavar="ASSET", help="the asset that pays, as USDT")
     group.add_argument("--cash", metavar="AMOUNT", help="how much of it a fresh start has")

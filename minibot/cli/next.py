@@ -15,7 +15,7 @@ from minibot.runtime.runfiles import own_runs
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags
 
-HELP = "what stands here, and the commands that follow (also minibot alone)"
+HELP = "what is here, and the commands that follow (also minibot alone)"
 EXAMPLE = "minibot next"
 _DEMO_PURPOSE = "a night on a recording, ten times as fast: 40 s"
 
@@ -53,7 +53,7 @@ def next_steps(var: Var) -> tuple[str, list[Step]]:
             Step("minibot stop", "end the night in order"),
         ]
     if flags := standing_flags(var):
-        return f"A STOP stands in {folder}: {shown_path(flags[0])}. No run starts.", [
+        return f"A STOP is in force in {folder}: {shown_path(flags[0])}. No run starts.", [
             Step("minibot status", "why it stopped, and what to do"),
             Step("minibot explain --stop", "the events before the STOP"),
             Step('minibot clear-stop --reason "..."', "after mending the cause"),

@@ -22,7 +22,7 @@ from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.engine.worker_pool import default_jobs
 from minibot.runtime.paths import shown_path
 
-HELP = "search parameters walking forward; the figure out of sample stands first"
+HELP = "search parameters walking forward; the figure out of sample comes first"
 EXAMPLE = "minibot optimise --source klines:FILE --vary strategy.rsi_period=7:28"
 
 

@@ -168,7 +168,7 @@ def rows_of(document: JsonObject) -> list[Row]:
     rows = [Row(f"risk of {document['run_id']} at {clock(document['now_ms'])} UTC")]
     state, asset = document["state"], document["quote_asset"]
     if state is None:
-        rows.append(Row("state", "not told: the profile has no protections, tiers or week budgets"))
+        rows.append(Row("state", "none: the profile has no protections, tiers or week budgets"))
     else:
         text = f"{state}, equity {money(document['equity'])}"
         if document["high_water_mark"] is not None:

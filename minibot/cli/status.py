@@ -182,7 +182,7 @@ def _flag_rows(flag: JsonObject | None) -> list[Row]:
     rows = [
         Row("STOP.flag" if place == flag["file"] else "", text, "bad")
         for place in flag["files"]
-        for text in [f"{shown_path(Path(place))} stands: no run starts"]
+        for text in [f"{shown_path(Path(place))} exists: no run starts"]
     ]
     code = flag.get("reason_code")
     if code is None:

@@ -86,7 +86,7 @@ class Opening:
         left_ms = address.silent_until_ms - now_ms
         if left_ms <= 0:
             return
-        what = "banned" if address.is_banned else "told to be silent"
+        what = "banned" if address.is_banned else "asked to be silent"
         detail = f"this address was {what} until {address.silent_until_ms}, {left_ms} ms from now"
         kind = BANNED if address.is_banned else RATE_LIMITED
         session.feed.board.add(now_ms, kind, detail, until_ms=address.silent_until_ms)

@@ -164,7 +164,7 @@ def settle_lost(
     left, notes = held.leave_beside(record, stop)
     if left:
         places = " and ".join(map(str, left))
-        notes.insert(0, f"the STOP stands beside it, in {places}")
+        notes.insert(0, f"the STOP is recorded beside it, in {places}")
     where = held.where()
     if where is None:
         return Settled(None, tuple(notes), f"{held.var.root} exists no longer, nor does the run")
@@ -192,7 +192,7 @@ def leave_refused_stop(held: HeldVar, context: RoleContext, record: StopRecord) 
     if not context.is_flag_refused:
         return ()
     left, failed = held.leave_beside(record, context.stop_event(record))
-    return (*(f"the STOP stands beside var, in {path}" for path in left), *failed)
+    return (*(f"the STOP is recorded beside var, in {path}" for path in left), *failed)
 
 
 def _journal(var: Var, context: RoleContext, stop: Event) -> None:

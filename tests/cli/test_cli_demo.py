@@ -49,7 +49,7 @@ def test_demo_runs_the_nights_own_profile_over_the_shipped_bars_and_keeps_its_pa
         "nights",
         "tuned",
         "edge",
-        "tell",
+        "test",
         "next",
     ]
     assert opened == []
@@ -101,7 +101,7 @@ def test_edge_is_the_mean_of_closed_trades_with_its_standard_error() -> None:
 @pytest.mark.parametrize(
     ("count", "mean", "words"),
     [
-        (29, "9", "not to be told from 29 trades"),
+        (29, "9", "not shown by 29 trades"),
         (30, "2.00", "none: the mean trade made +2.00 USDT after fees"),
         (30, "2.01", "perhaps: the mean trade made +2.01 USDT after fees"),
         (99, "-1", "none: the mean trade made -1.00 USDT after fees"),

@@ -123,5 +123,5 @@ def test_run_that_tells_no_standing_says_why() -> None:
 
     texts = [row.text for row in rows_of(bare)]
 
-    assert texts[1].startswith("not told: the profile has no protections")
+    assert texts[1].startswith("none: the profile has no protections")
     assert texts[-1] == "nothing"

@@ -130,7 +130,7 @@ def test_second_kill_says_that_the_first_reason_stands(tmp_path: Path) -> None:
 
     assert "the reason is recorded" in first.out
     assert second.code == 0, second.err
-    assert "it was being stopped before, and the reason of then stands" in second.out
+    assert "it was being stopped already; the first reason is kept" in second.out
 
 
 @pytest.mark.parametrize(

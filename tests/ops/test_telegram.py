@@ -160,7 +160,7 @@ def test_answer_from_an_old_status_says_so_before_anything_else(
         silent.take(status | changes)
         return silent.answer(f"/{command}")
 
-    assert told(STALE_MS + 1).startswith("No news of this run for 5 s; what it told last:\n")
+    assert told(STALE_MS + 1).startswith("No news of this run for 5 s; its last news:\n")
     assert ": running" not in told(STALE_MS + 1)
     assert "No news" not in told(STALE_MS)
     assert "No news" not in told(10**9, ended=ended)

@@ -260,7 +260,7 @@ def test_stop_whose_flag_the_disk_refuses_stands_beside_var(
     notes = leave_refused_stop(scene.held, scene.context, record)
 
     beside = scene.stage.var.flag_beside
-    assert notes == (f"the STOP stands beside var, in {beside}",)
+    assert notes == (f"the STOP is recorded beside var, in {beside}",)
     assert standing_flags(scene.stage.var) == [beside]
     stop = flagged_stop(scene.stage.var)
     assert stop is not None

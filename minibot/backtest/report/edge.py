@@ -51,7 +51,7 @@ def edge_of(trades: Sequence[JsonObject]) -> Edge:
 def edge_text(edge: Edge, asset: str) -> str:
     """Return in one line whether the trades show an edge."""
     if not edge.is_enough:
-        return f"not to be told from {counted(edge.trades, 'trade')}: {TRADES_MIN} are the least"
+        return f"not shown by {counted(edge.trades, 'trade')}: {TRADES_MIN} are the least"
     mean = f"the mean trade made {signed(str(edge.mean))} {asset} after fees"
     error = f"with a standard error of {edge.error:.2f}"
     if edge.is_shown:

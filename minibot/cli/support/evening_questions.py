@@ -143,7 +143,7 @@ def _alerts(text: str, before: Mapping[str, str]) -> str:
     if "://" in found:
         raise ValueError(
             "an address is a secret, which the secrets file alone holds: expected a name, such as "
-            "telegram, by which it stands there as TELEGRAM=address"
+            "telegram, by which the file has it as TELEGRAM=address"
         )
     word, _, rest = found.partition(" ")
     if word == COMMAND:

@@ -144,7 +144,7 @@ class View:
         found = []
         if self.is_stale:
             since = clock(self.status["written_ms"])
-            found.append(f"no news of this run since {since}: its launcher stands still or is gone")
+            found.append(f"no news of this run since {since}: its launcher hangs or is gone")
         for role, entry in self.status["roles"].items():
             if entry["restarts"]:
                 found.append(f"{role} restarted {counted(entry['restarts'], 'time')}")

@@ -89,7 +89,7 @@ def _warnings(
             "out of sample as in sample: what was found there is mostly luck."
         )
     if whole is None or (plain is not None and better * whole <= better * plain):
-        lines.append("WARNING: the profile as it stands does as well out of sample; keep it.")
+        lines.append("WARNING: the profile as it is does as well out of sample; keep it.")
     earned = total([out_of_sample(each, "pnl") for each in found], "pnl")
     if earned is not None and earned < 0:
         lines.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")

@@ -159,12 +159,12 @@ def stop_rows(outcome: Outcome, night: Night | None) -> list[Row]:
     if night is not None:
         positions = night.count.performance.portfolio.open_positions()
         held = ", ".join(f"{item['qty']} {item['symbol']}" for item in positions) or "no position"
-        rows.append(Row("still stands", f"{held}; a STOP closes nothing"))
+        rows.append(Row("left open", f"{held}; a STOP closes nothing"))
     rows += [Row("note", plain_text(note), "bad") for note in outcome.notes]
     flags = standing_flags(outcome.var or var)
     if flags:
         places = " or ".join(map(shown_path, flags))
-        rows.append(Row("no new run", f"while {places} stands. When the reason is understood:"))
+        rows.append(Row("no new run", f"while {places} exists. When the reason is understood:"))
         rows.append(Row("", 'minibot clear-stop --reason "..."'))
     return rows
 

@@ -26,7 +26,7 @@ def answer_to(command: str, status: Status) -> str:
     if status["ended"] is not None or age_ms <= STALE_MS:
         return ANSWERS[command](status)
     text = ANSWERS[command]({**status, "phase": f"was {status['phase']}"})
-    return f"No news of this run for {age_ms // 1000} s; what it told last:\n{text}"
+    return f"No news of this run for {age_ms // 1000} s; its last news:\n{text}"
 
 
 def status_answer(status: Status) -> str:

@@ -43,7 +43,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"description": "Another host, site or form asks, or an entry would be forced."},
     404: {"description": "There is no such path or run."},
     409: {"description": "Refused: the answer says why and what is possible."},
-    411: {"description": "The length of the body is not told."},
+    411: {"description": "The length of the body is missing."},
     413: {"description": "The body is too large."},
     500: {"description": "A file of the run is damaged: the answer has the reason code."},
 }

@@ -159,7 +159,7 @@ def _base_path(path: Path, name: Any) -> Path:
     beside, shipped = path.parent / name, SHIPPED / name
     found = beside if os.path.lexists(beside) else shipped
     if not os.path.lexists(found):
-        raise _no_base(path, name, f"stands neither beside {path.name} nor in config")
+        raise _no_base(path, name, f"is neither beside {path.name} nor in config")
     if os.path.exists(found) and os.path.samefile(found, path):
         raise _no_base(path, name, "is the file itself")
     return found

@@ -824,7 +824,7 @@ def _regime_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
     if regimes is None:
         return
     if raw.get("scanner") is None:
-        words = "allowed: only with the section scanner, which tells the regime"
+        words = "allowed: only with the section scanner, which provides the regime"
         yield violation(["risk", "entry_regimes"], regimes, words, origin)
         return
     if MIXED not in regimes and REGIME_INTERVAL not in raw["market"]["bar_intervals"]:
@@ -922,7 +922,7 @@ def _texts(path: list[str], node: Any) -> Iterator[tuple[list[str], str]]:
 def _depth_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     least = raw["risk"].get("depth_min")
     if least is not None and not raw["market"].get("book_depth"):
-        words = "allowed: only where market.book_depth is true, which tells the depth"
+        words = "allowed: only where market.book_depth is true, which provides the depth"
         yield violation(["risk", "depth_min"], least, words, origin)
 
 
