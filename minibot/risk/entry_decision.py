@@ -448,7 +448,8 @@ def size_entry(
     checks: Checklist,
     most: int | None = None,
     wish: Wish | None = None,
-    is_quoted: bool = False,
+    *,
+    is_quoted: bool,
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 

@@ -12,7 +12,7 @@ from minibot.accounting.order_rules import Bounds
 from minibot.events.money import UNIT, amount_text, cost_up
 from minibot.risk.ladder import is_too_small, parts_of
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, fills, intents
-from tests.risk.test_risk_plan import opened_ts
+from tests.risk.test_risk_plan import opened_ts, told
 
 LADDER: dict[str, Any] = {
     "risk__hard_stop_bps": "1000",
@@ -371,3 +371,13 @@ def test_quantity_is_too_small_below_the_venues_least_or_without_anything_to_sel
     bounds = Bounds(UNIT, qty_min * UNIT, None, notional_min * UNIT, None)
 
     assert is_too_small(qty * UNIT, bounds, 2 * UNIT) is found
+
+
+def test_upper_rung_that_moves_alone_is_reported() -> None:
+    """New price steps move the upper rung to a whole step; the lower one was at one before."""
+    one = holder(risk__ladder_2_bps="430")
+    one.instrument(price_increment="0.5")
+
+    (plan,) = told(one.beat())
+    assert plan.rungs == ("102.00000000", "104.50000000")
+    assert plan.moved == ("rungs",)

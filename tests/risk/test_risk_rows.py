@@ -87,7 +87,7 @@ def entry_size(module: Any, world: World) -> Checklist:
     """Return the checks of an entry's size."""
     market, checks = world.market, Checklist()
     left = world.state.headroom(SYMBOL)
-    module.size_entry(world.state, market, market.rules, left, checks)
+    module.size_entry(world.state, market, market.rules, left, checks, is_quoted=False)
     return checks
 
 

@@ -804,7 +804,9 @@ def test_no_size_exceeds_cash_exposure_and_caps(
     assert world.market.rules is not None
     left, checks = world.state.headroom(SYMBOL), Checklist()
 
-    qty, notional = size_entry(world.state, world.market, world.market.rules, left, checks)
+    qty, notional = size_entry(
+        world.state, world.market, world.market.rules, left, checks, is_quoted=False
+    )
 
     if not qty:
         assert checks.reason
