@@ -648,6 +648,22 @@ def test_kelly_counts_a_carried_position_from_its_cost() -> None:
 MODES: list[dict[str, Any]] = [{}, SHARE, RISK, KELLY, {**RISK, "risk__stop_bps": None}]
 
 
+def test_size_of_the_atr_that_still_has_it_whole_has_no_check_of_volatility() -> None:
+    """An ATR of 100 bps of the price bounds nothing; the least above it does."""
+    shown = []
+    for high in ("100.50", "100.51"):
+        made = desk(**SHARE, risk__size_atr_bps_full=100)
+        for _ in range(2):
+            made.bar("100", high, "99.50", "100")
+        made.tick(**FLAT)
+        (entry, *_) = made.signal("BUY")
+        shown.append(
+            "size_volatility" in {row["name"] for row in entry.to_json()["payload"]["checks"]}
+        )
+
+    assert shown == [False, True]
+
+
 @pytest.mark.row("D-46", "B-41")
 @pytest.mark.parametrize("mode", MODES, ids=["fixed", "share", "risk", "kelly", "risk in ATRs"])
 def test_doubling_volatility_never_raises_size(mode: dict[str, Any]) -> None:
