@@ -312,6 +312,16 @@ def test_pace_gives_the_nights_notional_with_its_time() -> None:
     assert late == [("ALLOW", "allowed")] * 8 + [("BLOCK", "night_notional")]
 
 
+def test_entry_of_a_symbol_without_rules_is_refused_under_a_pace_too() -> None:
+    """The pace needs no rules of the venue to be judged."""
+    made = paced()
+    made.tick(**FLAT, symbol=OTHER)
+
+    (event,) = made.signal("BUY", symbol=OTHER)
+
+    assert actions([event]) == [("BLOCK", "no_instrument")]
+
+
 def test_pace_counts_what_earlier_runs_of_the_night_used() -> None:
     """A restart is not a second head start, and its own planned time counts from its opening."""
     made = paced(opening(night_notional="1000"))
