@@ -229,6 +229,17 @@ def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
     assert [replace.qty for replace in of(found, OrderReplace)] == ["10.000"]
 
 
+def test_part_that_no_order_covers_is_sold_by_the_last_trade_too() -> None:
+    """A trade at the stop counts as it does with the executor, though the bid stays above it."""
+    one, _ = in_two_parts(3)
+    calm = one.tick("100.01", "100.02", trade="100.02")
+
+    found = one.tick("100.01", "100.02", trade="99.01")
+
+    assert actions(calm) == []
+    assert actions(found) == [("EXIT", "stop_loss")]
+
+
 def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
     """The second of two trails that may move would take that order, so it stays."""
     rate = {"risk__orders_per_minute_soft": 6, "risk__orders_per_minute_hard": 6}
