@@ -67,6 +67,18 @@ def test_wish_without_a_limit_is_not_judged_by_one() -> None:
     assert "wished_limit" not in names
 
 
+def test_wish_is_not_judged_by_a_crossed_touch() -> None:
+    """The entry is refused for want of a touch, and its stop is compared with neither side."""
+    one = desk()
+    one.tick("101", "100")
+
+    (refused,) = one.signal("BUY", stop_price="97")
+
+    checks = refused.to_json()["payload"]["checks"]
+    assert actions([refused])[0][0] == "BLOCK"
+    assert "wished_stop" not in [check["name"] for check in checks]
+
+
 @pytest.mark.parametrize("exits_at", ["role", "venue"])
 def test_stop_of_the_strategy_sells_before_the_hard_stop(exits_at: str) -> None:
     """A stop of 97 above the hard stop of 90 is in force, and named by the exit."""
