@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.threads import SignalEvent
 
 HELP = "watch a night from a process of its own: alarm when nothing moves or is heard"
 EXAMPLE = "minibot guard --config my-night.json"
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         (every_ms or PING_EVERY_MS) / 1000,
         None if arguments.url is not None else LeftBehind(var, further),
     )
-    ended = threading.Event()
+    ended = SignalEvent()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: ended.set())

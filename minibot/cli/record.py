@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,7 +22,7 @@ from minibot.exchanges.base import Rest, RestError
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock
-from minibot.kernel.threads import call_after
+from minibot.kernel.threads import SignalEvent, call_after
 from minibot.market.connections import groups_of
 from minibot.market.recorder import Recorder, RecorderConfig
 from minibot.market.shard import Shard
@@ -181,9 +180,9 @@ def _shards(symbols: list[str], config: Config) -> Iterator[Shard]:
 
 
 @contextmanager
-def _ending(end_s: float) -> Iterator[threading.Event]:
+def _ending(end_s: float) -> Iterator[SignalEvent]:
     """Yield the event that is set when recording has to end: by a signal, or by its duration."""
-    ending = threading.Event()
+    ending = SignalEvent()
     former = {
         number: signal.signal(number, lambda *_: ending.set())
         for number in (signal.SIGINT, signal.SIGTERM)

@@ -1,7 +1,8 @@
-"""Daemon threads whose start fails instead of hanging where memory is short.
+"""Threads and events without two traps of `threading`, in which a night would hang for ever.
 
 `threading.Thread.start` waits for ever for a thread that had no memory to begin
-(https://github.com/python/cpython/issues/140746). A night would hang without a reason.
+(https://github.com/python/cpython/issues/140746). `threading.Event.set` takes a lock: a signal
+handler that calls it while the main thread waits for the event may wait for that thread's own lock.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import _thread
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
 # Thousands of times what a busy machine takes; a thread that begins later does not run at all.
@@ -74,6 +76,32 @@ class DaemonThread:
         """Wait for a started thread's end, for a time at most; return at once for any other."""
         if self._running.acquire(timeout=-1 if timeout_s is None else timeout_s):
             self._running.release()
+
+
+class SignalEvent:
+    """Event that a signal handler may set: once set, it stays so."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        # Its `put` may interrupt its own `get` and `put`.
+        self._woken: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Set the event and wake all that wait for it."""
+        self._is_set = True
+        self._woken.put(None)
+
+    def is_set(self) -> bool:
+        """Return whether the event is set."""
+        return self._is_set
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the event, for a time at most; return whether it is set."""
+        if not self._is_set:
+            with suppress(Empty):
+                self._woken.get(timeout=max(timeout_s, 0))
+                self._woken.put(None)  # For the next one that waits.
+        return self._is_set
 
 
 @contextmanager

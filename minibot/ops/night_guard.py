@@ -16,7 +16,7 @@ from typing import Final
 from minibot.exchanges.single_get import get
 from minibot.kernel.codes import QUEUE_LOCKED
 from minibot.kernel.errors import MinibotError, RunStop, Transient
-from minibot.kernel.threads import DaemonThread
+from minibot.kernel.threads import DaemonThread, SignalEvent
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
 from minibot.ops.alerts.delivery import PAUSE_S_MAX, Delivery
 from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
@@ -168,7 +168,7 @@ class Guard:
         self._why = ""
         self._left = left
 
-    def serve(self, ended: threading.Event) -> None:
+    def serve(self, ended: SignalEvent) -> None:
         """Watch until the event is set."""
         worker = None
         if (left := self._left) is not None:
@@ -275,7 +275,7 @@ class LeftBehind:
         with self._lock:
             self._gone = progress if is_gone else None
 
-    def work(self, ended: threading.Event) -> None:
+    def work(self, ended: SignalEvent) -> None:
         """Look every few seconds, until the event is set; a failure is logged, and tried again.
 
         After a delivery that reached no target, looks at that run pause, each time twice as long,
@@ -293,7 +293,7 @@ class LeftBehind:
                 print(text, file=sys.stderr, flush=True)
             self._last_text = text
 
-    def deliver(self, ended: threading.Event) -> None:
+    def deliver(self, ended: SignalEvent) -> None:
         """Deliver the alerts that are left, for `LEFT_S` at most.
 
         Does nothing while the launcher of a run lives or another process holds the outbox.
@@ -325,7 +325,7 @@ class LeftBehind:
             self._pause(gone.run_id, is_over=delivery.is_done or delivery.has_sent)
 
     def _deliver_left(
-        self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: threading.Event
+        self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: SignalEvent
     ) -> None:
         # The end of a run that was over before the guard came is no news.
         if gone.run_id == self._seen and gone.status is not None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import _thread
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from minibot.kernel import threads
-from minibot.kernel.threads import DaemonThread, call_after
+from minibot.kernel.threads import DaemonThread, SignalEvent, call_after
+from tests.kernel.injection import PROJECT
+from tests.waiting import DEADLINE_S
 
 
 def test_thread_runs_its_function_and_ends() -> None:
@@ -123,3 +128,56 @@ def test_call_after_ends_its_thread_with_the_block(monkeypatch: pytest.MonkeyPat
 
     (thread,) = made
     thread.join()
+
+
+def test_event_of_a_signal_wakes_each_thread_that_waits() -> None:
+    """Before it is set a wait ends by its time; afterwards each wait, of any thread, is True."""
+    event, woken = SignalEvent(), []
+    assert not event.wait(0)
+    assert not event.is_set()
+    waiting = [
+        DaemonThread(lambda: woken.append(event.wait(60)), f"wait {number}") for number in range(3)
+    ]
+    for thread in waiting:
+        thread.start()
+
+    event.set()
+    event.set()
+
+    for thread in waiting:
+        thread.join()
+    assert woken == [True] * 3
+    assert event.is_set()
+    assert event.wait(60)
+
+
+INTERRUPTED = """
+import signal
+from minibot.kernel.threads import SignalEvent
+
+rounds, event = 0, SignalEvent()
+signal.signal(signal.SIGALRM, lambda *_: event.set())
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+while rounds < 1000:
+    event = SignalEvent()
+    while not event.wait(0.00001):
+        pass
+    rounds += 1
+print(rounds)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_signal_amid_a_wait_sets_the_event_it_waits_for() -> None:
+    """A handler that runs between two steps of `wait` hangs on nothing that `wait` holds."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("1000\n", "")

@@ -24,6 +24,7 @@ from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop, Transient
 from minibot.kernel.files import Files
 from minibot.kernel.queue import CURSOR_FILE
+from minibot.kernel.threads import SignalEvent
 from minibot.ops import night_guard
 from minibot.ops.alerts.alert import WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
@@ -260,7 +261,7 @@ def test_guard_goes_on_whatever_a_page_answers(live: dict[str, Any], tmp_path: P
 @contextmanager
 def delivering(left: LeftBehind) -> Iterator[None]:
     """Let a thread deliver what a run left, until the end of the block."""
-    ended = threading.Event()
+    ended = SignalEvent()
     thread = threading.Thread(target=left.work, args=(ended,), daemon=True)
     thread.start()
     try:
@@ -350,14 +351,14 @@ def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
     left.take(progress(1, is_running=False), is_silent=False)
 
     def has_tried_again() -> bool:
-        left.deliver(threading.Event())
+        left.deliver(SignalEvent())
         return bool(mail.got) and away.tries > 3
 
     wait_until(has_tried_again, "the host that is away is tried again")
     away.is_there = True
 
     def has_both() -> bool:
-        left.deliver(threading.Event())
+        left.deliver(SignalEvent())
         return bool(away.got)
 
     wait_until(has_both, "the host that was away is there")
@@ -365,7 +366,7 @@ def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
     assert [got.title for got in away.got] == ["left behind"]
 
 
-class Hours(threading.Event):
+class Hours(SignalEvent):
     """Event that is set at a time of a clock of its own, which each wait moves on at once.
 
     Attributes:
@@ -377,9 +378,9 @@ class Hours(threading.Event):
         self.now_s = 0.0
         self._end_s = end_s
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout_s: float) -> bool:
         """Move the clock on."""
-        self.now_s += timeout or 0.0
+        self.now_s += timeout_s
         return self.now_s >= self._end_s
 
 

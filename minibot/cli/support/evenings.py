@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from minibot import listed
 from minibot.cli.main import STOPPED
 from minibot.environment import private_folder
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
+from minibot.kernel.threads import SignalEvent
 from minibot.report.figures import short_duration
 from minibot.runtime.interpreter import program, program_environ
 
@@ -148,7 +148,7 @@ class SystemClock:
     """Clock of this machine; a signal ends the chain, and reaches the night that goes on."""
 
     def __init__(self) -> None:
-        self._ended = threading.Event()
+        self._ended = SignalEvent()
         self._process: subprocess.Popen[bytes] | None = None
 
     def now(self) -> datetime:
