@@ -411,7 +411,7 @@ def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sea
 
     assert "not sealed    no descriptor is left" in text
     assert "note          the STOP stands beside it" in text
-    assert f"while {beside} stands" in text
+    assert f"while {beside} exists" in text
     assert set(document["files"]) == {"run", "report"}
     assert (document["unsealed"], document["notes"]) == (
         "no descriptor is left",

@@ -144,5 +144,5 @@ def test_sweep_removes_what_nobody_names_and_nothing_else(tmp_path: Path) -> Non
 )
 def test_entry_that_names_no_content_is_refused(entry: object) -> None:
     """Only a size and a sha256 are an entry, so that no name leads elsewhere."""
-    with pytest.raises(ValueError, match="no size and sha256"):
+    with pytest.raises(ValueError, match="is not a size and a sha256"):
         Content.of_json(entry)

@@ -341,7 +341,7 @@ def test_first_interrupt_after_minibot_stop_confirms_the_end_and_the_second_kill
     scene = staged(scenes, tmp_path / "var")
     calm = cast(Background, scene.calm)
     lines: list[str] = []
-    monkeypatch.setattr(scene.desk.feed, "tell", lines.append)
+    monkeypatch.setattr(scene.desk.feed, "print_line", lines.append)
     leave_request(scene.context.var.requests, RUN_ID, END, who="anna", why="enough")
     assert scene.desk._look(calm) is None
     assert scene.end.phase is Phase.CLOSING
