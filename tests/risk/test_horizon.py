@@ -10,6 +10,7 @@ import pytest
 from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import Event, PositionPlan
 from minibot.risk.horizon import HorizonRules
+from minibot.risk.plan_reports import PLAN_NAMES
 from tests.risk.desk import START, SYMBOL, Desk, actions, check_of, config, of, opening
 from tests.risk.test_carried_positions import carrier, plan
 
@@ -235,3 +236,12 @@ def test_bar_ends_the_quiet_range_of_a_position_with_a_horizon() -> None:
     assert with_horizon is not None
     assert without is not None
     assert (with_horizon.is_lasting, without.is_lasting) == (False, True)
+
+
+def test_plan_without_a_thesis_is_kept_as_before_theses_were_reported() -> None:
+    """A snapshot from then has its levels and the horizon, and restores without a new report."""
+    one = holder(CALM, **THESIS)
+
+    kept = one.risk.state()["plans"][SYMBOL]
+
+    assert len(kept) == len(PLAN_NAMES) + 1
