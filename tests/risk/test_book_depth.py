@@ -128,6 +128,7 @@ def test_book_from_before_a_gap_counts_no_more() -> None:
 def test_depth_of_another_venue_blocks_whatever_it_is_worth(venue: str) -> None:
     """A book, or rules, that name an aggregator or another exchange let nothing enter."""
     foreign, ruled = desk(), desk()
+    foreign.instrument(venue="binance")
     book(foreign, "250000", "250000", venue=venue)
     ruled.instrument(venue=venue)
     book(ruled, "250000", "250000")

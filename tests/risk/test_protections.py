@@ -247,6 +247,16 @@ def test_losses_in_row_lock_at_the_limit_and_again_until_a_trade_wins() -> None:
     assert locked == [False, False, True, False, True, False, False, True]
 
 
+def test_trade_that_breaks_even_is_no_loss_in_a_row() -> None:
+    """Two losses around it are two, not the three that lock."""
+    rule = {"method": "LossesInRow", "trade_limit": 3, "stop_duration": 1}
+    protections = Protections(protected(rule))
+    for n, profit in enumerate(("-1", "0", "-1")):
+        protections.on_trade(trade(profit, BEGAN + n * MINUTE, reason="signal_exit"))
+
+    assert protections.left("losses_in_row", SYMBOL, BEGAN + 2 * MINUTE) == 0
+
+
 def test_trade_is_a_position_from_flat_to_flat_after_all_fees() -> None:
     """Fees of both sides lower the ratio, and two purchases are one trade."""
     rule = {"method": "CooldownPeriod", "stop_duration": 1}

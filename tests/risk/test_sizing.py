@@ -826,6 +826,7 @@ def test_no_size_exceeds_cash_exposure_and_caps(
 
     if not qty:
         assert checks.reason
+        assert notional == 0
         return
     assert notional == cost_up(qty, ask)
     assert notional + fee_up(notional, world.limits.taker_rate) <= left.cash_free

@@ -137,6 +137,19 @@ def test_each_venue_has_its_own_value_and_none_is_blended() -> None:
     assert state == alone.risk.state()["vadr"]
 
 
+def test_readings_of_the_venue_before_are_forgotten_at_once() -> None:
+    """Rules that name no venue keep the readings, those of another venue do not."""
+    made, counts = desk(), []
+    made.instrument(venue="kraken")
+    days(made, *[USUAL] * 20)
+    for venue in ("kraken", None, "binance"):
+        made.instrument(venue=venue)
+        made.tick()
+        counts.append(check_text(made.signal("BUY")[0], "vadr_readings"))
+
+    assert counts == ["20 / 20", "20 / 20", "0 / 20"]
+
+
 def test_restored_core_decides_the_same_bytes() -> None:
     """A core restored before each step writes the same queues as one that ran through."""
     logs = []
