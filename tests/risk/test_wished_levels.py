@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.events.model import PositionPlan
+from minibot.events.money import UNIT
 from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, finished, of
 
 PLANNED: dict[str, Any] = {
@@ -65,6 +66,15 @@ def test_wish_without_a_limit_is_not_judged_by_one() -> None:
     names = [check["name"] for check in allowed.to_json()["payload"]["checks"]]
     assert "wished_stop" in names
     assert "wished_limit" not in names
+
+
+def test_trail_is_kept_by_the_plan_alone_once_it_has_it() -> None:
+    """A snapshot has the wished stop as it was given, and no second copy of the trail."""
+    one = bought(desk(), stop_price="97", trail_distance="0.5")
+
+    (kept,) = one.risk.state()["exits"]["symbols"].values()
+
+    assert kept["wished"] == [97 * UNIT, 0, 0, 0, 0]
 
 
 def test_wish_is_not_judged_by_a_crossed_touch() -> None:
