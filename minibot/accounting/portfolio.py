@@ -15,7 +15,7 @@ from typing import Any
 
 from minibot.accounting.bookings import Booking, DayTotals
 from minibot.accounting.lots import Holding, Lot, Trade, lot_of
-from minibot.cores.messages import FillMessage
+from minibot.cores.messages import FillMessage, is_base_fee
 from minibot.events.decimals import mul_div_down
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, cost_up, parse_amount, proceeds_down
@@ -348,7 +348,7 @@ class Portfolio:
 
 def pays_in_base(fill: Fill) -> bool:
     """Return whether a fill's fee was taken in the asset that its symbol trades, not in quote."""
-    return FillMessage.read(fill).pays_in_base
+    return is_base_fee(fill.symbol, fill.fee_asset)
 
 
 def _age(lot: Lot) -> tuple[int, int, str]:

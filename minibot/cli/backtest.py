@@ -144,7 +144,7 @@ def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
-        record = DecisionRecord(has_values=True)
+        record = DecisionRecord(is_for_page=True)
         result = run_backtest(job.open(), job.config, show_progress, draws=job.draws, record=record)
         return {arguments.fills: Review.of(result)}
 

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     config, fitted = market_profile(given, [SOURCE])
     job = Job((SOURCE,), config.raw)
     with progress_bar(f"two weeks of {SOURCE}") as show_progress:
-        record = DecisionRecord(has_values=True)
+        record = DecisionRecord(is_for_page=True)
         result = run_backtest(job.open(), job.config, show_progress, record=record)
     result.assumptions = (*fitted, *result.assumptions)
     reviews = {config.execution.fill_model: Review.of(result)}

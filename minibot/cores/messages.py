@@ -399,7 +399,7 @@ class FillMessage(Message):
     @property
     def pays_in_base(self) -> bool:
         """True if the fee was paid in the base asset, not in quote."""
-        return self.symbol.startswith(self.fee_asset) and not self.symbol.endswith(self.fee_asset)
+        return is_base_fee(self.symbol, self.fee_asset)
 
     @property
     def quote_asset(self) -> str:
@@ -409,8 +409,13 @@ class FillMessage(Message):
         return self.fee_asset
 
 
+def is_base_fee(symbol: str, fee_asset: str) -> bool:
+    """Return whether a fill's fee was paid in the base asset of its symbol, not in quote."""
+    return symbol.startswith(fee_asset) and not symbol.endswith(fee_asset)
+
+
 def can_detect_fee_in_base(symbol: str, base_asset: str) -> bool:
-    """Return whether `pays_in_base` can detect a fee in the base asset of a symbol.
+    """Return whether `is_base_fee` can detect a fee in the base asset of a symbol.
 
     It cannot for TUSDT, whose name both begins and ends with its base asset T.
     """

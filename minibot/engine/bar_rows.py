@@ -4,7 +4,8 @@ While no order is open and the touches of a bar change nothing for the cores
 (`Lockstep.quiet_range`), the bar's ticks are skipped. Strategy and risk take each closed bar, the
 strategy with the bar's last touch; risk and execution take one touch, the last of all skipped bars.
 A hold has no effect and does not end this. Any other bar is delivered tick by tick, as `intrabar`
-makes them. A strategy that takes trades always gets each of them.
+makes them, but at most up to its open if its other ticks change nothing: most orders end there. A
+strategy that takes trades always gets each of them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Listener:
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take the skipped rows `first` to `last` (excluded); their last touch is delivered next.
 
-        The bars that close with them were delivered, except perhaps those of the last row.
+        The bars that close with them were delivered, except perhaps those of the last row. The
+        first row may be skipped from its low on; its open was then the last tick delivered.
         """
         raise NotImplementedError
 
@@ -178,13 +180,15 @@ class BarRows:
             self._pass(quiet, row)
         if self.row == row:
             self._deliver_row(row)
-            self.row = row + 1
         return not self._listener.is_stopped
 
     # --- skipped rows ---------------------------------------------------------------------------
 
     def _pass(self, quiet: QuietRange, first: int) -> None:
-        """Pass rows only to the strategy, as long as they have no other effect."""
+        """Pass rows only to the strategy, as long as they have no other effect.
+
+        The first row is skipped from tick `_rest` on.
+        """
         block, lockstep, bar_input = self._block, self._lockstep, self._bar_input
         kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
         least_bid, most_bid = block.least_bid, block.most_bid
@@ -194,12 +198,14 @@ class BarRows:
         # Usually all rows of the block are within the range, and none has to be examined.
         bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
         is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
-        seq: i64 = self.seq
+        rest: i64 = self._rest
+        seq: i64 = self.seq - rest
         tick_seq: i64 = seq
         moved: i64 = 0
         place: i64 = first - block.first
         last: i64 = block.last - block.first
-        if self._at >= int_at(opened, CELL * place) + self._lag_ms:
+        begun: i64 = place if rest else -1
+        if not rest and self._at >= int_at(opened, CELL * place) + self._lag_ms:
             return  # The last delivered event is later than this row's open would be.
         while place < last:
             at = CELL * place
@@ -215,7 +221,7 @@ class BarRows:
             ):
                 break
             kind: i64 = kinds[place]
-            moved |= kind
+            moved |= kind if place != begun else self._moves_from(place, rest)
             tick_seq = seq + counts[place]
             if kind & HAS_MIXED:
                 self._passed(first, place, tick_seq, moved)
@@ -281,7 +287,8 @@ class BarRows:
         """
         block, exact, at = self._block, self._exact, CELL * place
         self._show(place)
-        self.ticks += sum(block.counts[first - block.first : place + 1])
+        self.ticks += sum(block.counts[first - block.first : place + 1]) - self._rest
+        self._rest = OPEN
         self.row = block.first + place + 1
         self.beats += self.row - first - 1
         self.seq = seq
@@ -460,20 +467,21 @@ class BarRows:
         if self._rest == OPEN:
             self._moved |= self._block.kinds[self._place]
         else:
-            self._moved |= self._moves_from(self._rest)
+            self._moved |= self._moves_from(self._place, self._rest)
             self._rest = OPEN
         self._settle(self._place)
 
-    def _moves_from(self, tick: int) -> int:
-        """Return which sides of the last delivered touch change in the next row from a tick on.
+    def _moves_from(self, place: i64, tick: i64) -> i64:
+        """Return which sides of the last delivered touch change from a tick of a row on.
 
         Earlier moves do not count: orders filled at the last delivered touch have taken from its
         size since.
         """
-        exact, moved = self._exact, 0
+        exact = self._exact
+        moved: i64 = 0
         bids, asks = self._block.touches()
         for number in range(tick, len(PRICES)):
-            cell = CELL * (len(PRICES) * self._place + number)
+            cell = CELL * (len(PRICES) * place + number)
             if int_at(bids, cell) != exact.bid:
                 moved |= NEW_BID
             if int_at(asks, cell) != exact.ask:
@@ -508,16 +516,31 @@ class BarRows:
     # --- rows delivered tick by tick ----------------------------------------------------------
 
     def _deliver_row(self, row: int) -> None:
-        """Deliver the ticks of a row one by one, then the bars that close with it."""
+        """Deliver the ticks of a row one by one, then the bars that close with it.
+
+        After its open, usually no order is left: then it is skipped from its low on, and the rows
+        behind it with it.
+        """
         listener, intrabar = self._listener, self._intrabar
         listener.on_row(row)
         place = row - self._block.first
         intrabar.resume(self._at, int_at(self._block.qty_units, CELL * place))
+        is_open = self._is_deaf
         for shown in intrabar.ticks(self._block.candle(row), self._watch):
             listener.on_shown(shown)
             self._deliver_tick(shown)
             if listener.is_stopped:
                 return
+            if is_open:
+                is_open = False
+                quiet = self._lockstep.quiet_range(self._symbol)
+                if quiet is not None and quiet.is_lasting:
+                    self._rest = LOW
+                    self._pass(quiet, row)
+                    if self.row > row:
+                        return
+                    self._rest = OPEN
+        self.row = row + 1
         self._deliver_bars(place)
 
     def _deliver_tick(self, shown: Shown) -> None:

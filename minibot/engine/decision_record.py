@@ -3,6 +3,7 @@
 A year of one-minute bars has hundreds of thousands of decisions; a report needs their digest,
 counts and the trades. So each decision is encoded once, added to the digest and dropped: holds,
 refusals of risk, order results and the account's standing are not kept, and become no events.
+Figures need still less: the fills, and whether an order had a limit.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Callable, Sequence
 
 from minibot.cores.event_id import EventId
 from minibot.cores.messages import (
+    FILLS,
     QUEUES,
     RESULTS,
     ActionMessage,
+    IntentMessage,
     Message,
     ReportMessage,
     ResultMessage,
@@ -29,12 +32,14 @@ class DecisionRecord:
     """Record of one pass.
 
     Args:
-        has_values: Whether the values that the strategy named are kept as well, for pictures.
+        is_for_page: Whether a page is made, which also needs the reasons of trades and the values
+            that the strategy named; else only fills and orders with a limit become events.
     """
 
-    def __init__(self, *, has_values: bool) -> None:
+    def __init__(self, *, is_for_page: bool) -> None:
+        self._is_for_page = is_for_page
         self._digest = DecisionDigest()
-        self._signals = SignalLog(has_values=has_values)
+        self._signals = SignalLog(has_values=is_for_page)
         # By the objects that stand for ids: cores hand them on. A signal is kept as its message
         # until something follows from it that is kept: most signals are refused.
         self._kept: dict[EventId, Derived | SignalMessage] = {}
@@ -51,7 +56,12 @@ class DecisionRecord:
             message.payload()
         self._log(messages)
         self._digest.add_messages(messages)
-        self._keep(messages, event_of)
+        if self._is_for_page:
+            self._keep(messages, event_of)
+            return
+        for message in messages:
+            if message.place == FILLS or _has_limit(message):
+                self._kept[message.ref()] = _written(message, event_of)
 
     def _log(self, messages: Sequence[Message]) -> None:
         """Log signals, refusals of risk, and orders that ended unfilled."""
@@ -96,6 +106,10 @@ class DecisionRecord:
         ]
         result.log = self._signals
         result.digest = self._digest.hex
+
+
+def _has_limit(message: Message) -> bool:
+    return isinstance(message, IntentMessage) and message.limit is not None
 
 
 def _is_standing(message: Message) -> bool:

@@ -66,6 +66,7 @@ class WalkedBars(Listener):
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take skipped rows `first` to `last` (excluded); their last touch is delivered next."""
         if self._performance.portfolio.has_lots(self._symbol):
+            # If the first row's open was delivered, its mid is the mark already: no change.
             self._mids.append(block.mids(first, last))
         else:
             # A symbol that is not held has no part in equity.

@@ -108,7 +108,7 @@ class Limits(Strategy):
 '''
 
 
-@pytest.mark.parametrize("record", [None, DecisionRecord(has_values=False)])
+@pytest.mark.parametrize("record", [None, DecisionRecord(is_for_page=True)])
 def test_orders_that_end_unfilled_stand_among_the_reasons_for_no_trade(
     record: DecisionRecord | None, tmp_path: Path
 ) -> None:

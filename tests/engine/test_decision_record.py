@@ -14,6 +14,11 @@ from minibot.engine.signal_log import KEPT_MAX, Named, SignalLog
 from minibot.events.model import BLOCK, HOLD, Check, RiskAction, Signal
 from tests.backtest.markets import bar_profile, walk, write_klines
 
+MAKER = (
+    *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=3"),
+    "risk.maker_end=take",
+)
+
 
 @pytest.mark.slow
 def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
@@ -21,7 +26,7 @@ def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
     path = write_klines(tmp_path, walk(3 * 1440, seed=7))
     job = Job((f"klines:{path}",), bar_profile().raw)
 
-    whole, recorded = run_job(job), run_job(job, DecisionRecord(has_values=True))
+    whole, recorded = run_job(job), run_job(job, DecisionRecord(is_for_page=True))
 
     assert recorded.digest == whole.digest
     assert Review.of(recorded).to_json() == Review.of(whole).to_json()
@@ -33,13 +38,33 @@ def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("has_limits", [False, True])
+def test_figures_are_those_of_all_events(tmp_path: Path, has_limits: bool) -> None:
+    """Without a page only fills and orders with a limit become events."""
+    path = write_klines(tmp_path, walk(3 * 1440, seed=7))
+    sets = MAKER if has_limits else ()
+    job = Job((f"klines:{path}",), bar_profile(*sets).raw)
+
+    whole, recorded = run_job(job), run_job(job, DecisionRecord(is_for_page=False))
+
+    assert recorded.digest == whole.digest
+    review, figured = Review.of(whole), Review.of(recorded)
+    assert figured.figures == review.figures
+    assert (figured.signals, figured.refusals) == (review.signals, review.refusals)
+    assert figured.has_limit_orders is review.has_limit_orders is has_limits
+    assert {one.queue for one in recorded.derived} == (
+        {"fills", "order_intents"} if has_limits else {"fills"}
+    )
+
+
+@pytest.mark.slow
 def test_fill_behind_which_an_exit_is_refused_stays(tmp_path: Path) -> None:
     """On thin bars a part is too small to protect, a refusal that its fill causes; it stays."""
     thin = [bar._replace(volume=50_000) for bar in walk(1440, seed=7)]
     profile = bar_profile("risk.exits_at=venue", "strategy.touch_notional_min=0.01")
     job = Job((f"klines:{write_klines(tmp_path, thin)}",), profile.raw)
 
-    whole, recorded = run_job(job), run_job(job, DecisionRecord(has_values=True))
+    whole, recorded = run_job(job), run_job(job, DecisionRecord(is_for_page=True))
 
     fills = {fill.id for fill in whole.of("fills")}
     refused = [one for one in whole.of("risk_actions") if fills & set(one.cause_ids or ())]

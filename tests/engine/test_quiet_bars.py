@@ -18,7 +18,7 @@ from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.events.model import Bar, Event, JsonObject, MarketTick, RiskAction
+from minibot.events.model import Bar, Event, Fill, JsonObject, MarketTick, RiskAction
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
 from tests.backtest.markets import MINUTE_MS, START_MS, WAITS, bar_profile, candle, series, walk
@@ -214,6 +214,46 @@ def test_bars_that_risk_alone_reads_reach_it_either_way() -> None:
     payloads = [event.payload for event in quick.of("risk_actions")]
     reasons = {each.reason_code for each in payloads if isinstance(each, RiskAction)}
     assert {"vadr_frozen", "vadr_low", "allowed"} <= reasons
+
+
+TURNS = """
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Turns(Strategy):
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), history=0, trades=False)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        return sell("is long") if view.is_long else buy("is flat")
+"""
+
+
+def test_size_that_an_open_takes_is_gone_for_the_rest_of_its_row(tmp_path: Path) -> None:
+    """The touch stays from the open on: the next purchase gets only what is left of the ask."""
+    (tmp_path / "turns.py").write_text(TURNS)
+    levels = (
+        "stop_atr_mult=null",
+        "take_profit_atr_mult=null",
+        "stop_bps=90",
+        "take_profit_bps=90",
+    )
+    sets = (f"strategy.folder={tmp_path}", "strategy.name=turns", "risk.order_notional=500")
+    config = bar_profile(*EASY, *sets, *(f"risk.{each}" for each in levels))
+    # A touch shows 0.02 BTC, 800 USDT, of which a purchase takes 500 at an open. It changes only
+    # between bars, each seventh time.
+    bars = [candle(n, [40_000.0 + 10.0 * (n // 7 % 2)] * 4, volume=0.4) for n in range(90)]
+    source = BarSource(series(bars), config)
+
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, result)
+    fills = [each.payload for each in quick.of("fills")]
+    bought = {each.qty for each in fills if isinstance(each, Fill) and each.side == "BUY"}
+    assert bought == {"0.01249", "0.00751"}
 
 
 def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

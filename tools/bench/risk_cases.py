@@ -118,7 +118,7 @@ def portfolio(count: int, bars: int, core: int | None = None) -> Answer:
     source = Merged([BarSource(each, config) for each in pairs(count, bars)])
     pinned(core)
     began, cpu_began = time.perf_counter(), time.process_time()
-    result = run_backtest(source, config, record=DecisionRecord(has_values=False))
+    result = run_backtest(source, config, record=DecisionRecord(is_for_page=False))
     took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
     bought: dict[str, int] = {}
     for event in result.of("fills"):

@@ -14,6 +14,7 @@ from minibot.backtest.report import ratios
 from minibot.events.model import Event, Fill, JsonObject
 from minibot.events.money import UNIT, parse_amount
 from minibot.events.names import FILLS, ORDER_INTENTS
+from minibot.replay.explain.checks import left_words
 from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trades import RoundTrip, TradeLog
 
@@ -100,8 +101,9 @@ def _trade(number: int, trip: RoundTrip, reasons: TradeReasons) -> Trade:
     if not trip.is_closed:
         return Trade(number, trip, entered, OPEN)
     action = reasons.exit_of(trip)
-    left = UNKNOWN if action is None else action.reason_code
-    return Trade(number, trip, entered, left, reasons.left_because(trip))
+    if action is None:
+        return Trade(number, trip, entered, UNKNOWN)
+    return Trade(number, trip, entered, action.reason_code, left_words(action))
 
 
 def traded_notional(fills: Iterable[Event]) -> int:

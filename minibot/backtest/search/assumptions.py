@@ -11,6 +11,7 @@ sent no limit order is therefore the backtest under the other too, and is not ru
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
@@ -60,8 +61,8 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
     This process runs the first job and keeps the values of its signals for the page. The others
-    run in parallel workers if `jobs` is above 1, else here; their reviews have no events. The
-    later of `touch` and `queue` waits for the earlier. If the earlier sent no limit order, its
+    run in parallel workers if `jobs` is above 1, else here; their reviews have no events or trades.
+    The later of `touch` and `queue` waits for the earlier. If the earlier sent no limit order, its
     decisions are taken for the later too, else this process runs the later.
 
     Args:
@@ -82,7 +83,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         for name, each in tasks.items():
             twin = reviews.get(_twin_of(name, list(reviews)) or "")
             if not reviews:
-                reviews[name] = Review.of(run_job(each, DecisionRecord(has_values=True)))
+                reviews[name] = Review.of(run_job(each, DecisionRecord(is_for_page=True)))
             elif twin is not None and not twin.has_limit_orders:
                 reviews[name] = twin.under(each.config.raw)
             elif name in begun:
@@ -100,11 +101,11 @@ def _twin_of(name: str, others: Sequence[str]) -> str | None:
 
 
 def review_of(job: Job) -> Review:
-    """Return the review of a job with its digest, without events and candles."""
+    """Return the review of a job with its digest, without events, trades and candles."""
     with spared_collector(is_last=True):
-        result = run_job(job, DecisionRecord(has_values=False))
+        result = run_job(job, DecisionRecord(is_for_page=False))
         review = Review.of(result)
         result.forget_events()
-        # Candles are drawn only for the first.
+        # Candles and trades are drawn only for the first.
         result.prices = {symbol: [] for symbol in result.prices}
-    return review
+    return replace(review, trades=())

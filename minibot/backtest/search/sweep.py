@@ -182,7 +182,7 @@ def run_row(job: Job) -> Row:
         return Row(job.sets, {}, "", CONFIG_INVALID, "; ".join(refused.violations))
     with spared_collector():
         try:
-            result = run_job(job, DecisionRecord(has_values=False))
+            result = run_job(job, DecisionRecord(is_for_page=False))
         except RunStop as error:
             return Row(job.sets, {}, "", error.reason_code, error.detail)
         return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
