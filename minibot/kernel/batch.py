@@ -16,13 +16,16 @@ from minibot.kernel.line import (
     OPENING,
     PREFIX,
     chain_next,
-    chains_over,
+    chain_over,
     digest_of,
     digests_of,
 )
 
 COMPONENT: Final = "kernel.journal"
 LINE: Final = PREFIX + b"%b:%b\n"
+# Events searched together for line breaks. All of a batch of 4,096 would be a megabyte, which the
+# system hands out anew each time, page by page.
+JOINED: Final = 64
 
 
 class Batch(NamedTuple):
@@ -124,18 +127,26 @@ class Batches:
         data = b"".join(
             [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]
         )
-        chain = chains_over(chain, digests)[-1]
+        chain = chain_over(chain, digests)
         if (
             {json[0] for json in jsons} != {OPENING}
             or {json[-1] for json in jsons} != {CLOSING}
-            or b"\n" in (whole := b"".join(jsons))
-            or b"\r" in whole
+            or _has_break(jsons)
         ):
             self._refuse(next(json for json in jsons if not _is_one_object(json)))
         return Batch(data, len(jsons), chain)
 
     def _refuse(self, line: bytes) -> NoReturn:
         raise InvariantError(COMPONENT, SCHEMA_INVALID, f"{self._path}: no line: {line[:80]!r}")
+
+
+def _has_break(jsons: Sequence[bytes]) -> bool:
+    """Return whether there is a line break in any of many pieces of bytes."""
+    for first in range(0, len(jsons), JOINED):
+        some = b"".join(jsons[first : first + JOINED])
+        if b"\n" in some or b"\r" in some:
+            return True
+    return False
 
 
 def _is_one_object(json: bytes) -> bool:

@@ -18,7 +18,7 @@ from minibot.kernel.codes import QUEUE_CHAIN, QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError, Transient
 from minibot.kernel.files import CHUNK_BYTES, FILES, Access, Files, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader
-from minibot.kernel.line import chains_over, verified
+from minibot.kernel.line import chain_over, verified
 from minibot.kernel.position import Position
 from minibot.kernel.reader import OPEN_PAUSE_S, OPEN_TRIES
 from minibot.kernel.segments import Segment
@@ -135,7 +135,7 @@ def unsealed_chunks(cut: JournalCut, *, files: Files = FILES) -> Iterator[bytes]
             if found is None:
                 raise _error(QUEUE_CHAIN, path, "a line is damaged", at=at)
             if found.digests:
-                chain = chains_over(at.chain, found.digests)[-1]
+                chain = chain_over(at.chain, found.digests)
                 at = Position(at.seq + len(found.jsons), at.segment, at.offset + end, chain)
             rest = rest[end:]
             yield data

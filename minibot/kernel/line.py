@@ -158,6 +158,15 @@ def digests_of(jsons: Iterable[bytes]) -> list[bytes]:
     return digests
 
 
+def chain_over(chain: bytes, digests: Iterable[bytes]) -> bytes:
+    """Return the chain after many lines."""
+    for digest in digests:
+        link = _fresh()
+        link.update(chain + digest)
+        chain = link.digest()
+    return chain
+
+
 def chains_over(chain: bytes, digests: Iterable[bytes]) -> list[bytes]:
     """Return the chain after each of many lines."""
     chains = []

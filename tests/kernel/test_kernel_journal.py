@@ -278,6 +278,22 @@ def test_append_of_what_is_no_line_writes_nothing(var_dir: Path, line: bytes) ->
     assert (var_dir / "inbox.jsonl").read_bytes() == b""
 
 
+@pytest.mark.parametrize("place", [0, 63, 64, 99])
+@pytest.mark.parametrize("broken", [b'{"a":\n1}', b'{"a":\r1}'])
+def test_append_json_with_a_line_break_anywhere_writes_nothing(
+    var_dir: Path, place: int, broken: bytes
+) -> None:
+    """An event with a line break would become two lines, wherever it stands in a batch."""
+    jsons = [json_of(number) for number in range(1, 101)]
+    jsons[place] = broken
+    writer = open_journal(var_dir)
+    with pytest.raises(InvariantError):
+        writer.append_json(jsons)
+    writer.close()
+
+    assert (var_dir / "inbox.jsonl").read_bytes() == b""
+
+
 @pytest.mark.row("N-39")
 def test_append_json_writes_the_same_bytes_as_append_of_its_lines(tmp_path: Path) -> None:
     """append_json and append of encoded lines write the same bytes."""
