@@ -19,7 +19,7 @@ from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import NOT_ASKED
+from minibot.risk.checks import SKIPPED
 from minibot.risk.limits import DRAWDOWN_PLACES, OF_ACCOUNT_DRAWDOWN, UNBOUNDED, Limits
 
 ACTIVE: Final = "ACTIVE"
@@ -171,10 +171,10 @@ class Account:
     def entry_drawdown(self, equity: int) -> int:
         """Return the drawdown that an entry's check compares.
 
-        It is `NOT_ASKED` while only the hard limit stands and the drawdown is within it.
+        It is `SKIPPED` while only the hard limit stands and the drawdown is within it.
         """
         fallen, most = self.drawdown(equity), self.halting()
-        return NOT_ASKED if most == self.hard and fallen <= most else fallen
+        return SKIPPED if most == self.hard and fallen <= most else fallen
 
     @property
     def entry_percent(self) -> int:

@@ -16,7 +16,7 @@ from minibot.events.decimals import round_down, round_up
 from minibot.events.model import ADJUST, BLOCK
 from minibot.events.money import PLACES
 from minibot.events.reasons import ADJUSTED, LOOSER_LEVEL
-from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
+from minibot.risk.checks import ABOVE, BELOW, SKIPPED, Gate, Row
 from minibot.risk.distances import NEVER
 from minibot.risk.drafts import action, new_verdict
 from minibot.risk.entry_decision import KEEPS_LEVELS, TRAIL_BARS, WISHED_STOP, WISHED_TARGET
@@ -88,18 +88,18 @@ def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tupl
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
         (KEEPS_LEVELS, not exits.keeps_levels, False),
         (LOTS, 0 if holding is None else len(holding.lots), 1),
-        (NO_RULES, market.rules is None or NOT_ASKED, False),
+        (NO_RULES, market.rules is None or SKIPPED, False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
-        (mark_gate(market), NOT_ASKED if has_touch else True, False),
-        (TRAIL_BARS, exits.atr.count if wish.trail_atr else NOT_ASKED, exits.atr.warmup),
+        (mark_gate(market), SKIPPED if has_touch else True, False),
+        (TRAIL_BARS, exits.atr.count if wish.trail_atr else SKIPPED, exits.atr.warmup),
     )
 
 
 def reached_rows(wish: Wish, market: Market, stop: int, target: int) -> tuple[Row, ...]:
     """Return the checks that the price has reached no level; both are in whole price steps."""
     return (
-        (WISHED_STOP, stop or NOT_ASKED, market.bid),
-        (WISHED_TARGET, target if wish.target else NOT_ASKED, market.ask),
+        (WISHED_STOP, stop or SKIPPED, market.bid),
+        (WISHED_TARGET, target if wish.target else SKIPPED, market.ask),
     )
 
 
@@ -113,12 +113,12 @@ def taken_rows(plan: Plan, stop: int, target: int, distance: int) -> tuple[Row, 
         distance: Distance of the new trail at the present peak; 0 for none.
     """
     ceiling = min(plan.target, plan.age)
-    nearest = plan.own_distance() if plan.has_trail else NOT_ASKED
-    asked = distance if distance and nearest != NOT_ASKED else NOT_ASKED
+    nearest = plan.own_distance() if plan.has_trail else SKIPPED
+    asked = distance if distance and nearest != SKIPPED else SKIPPED
     return (
-        (STOP_RISES, stop or NOT_ASKED, plan.floor()),
+        (STOP_RISES, stop or SKIPPED, plan.floor()),
         (TRAIL_NEARS, asked, nearest),
-        (TARGET_COUNTS, target if target and ceiling < NEVER else NOT_ASKED, ceiling),
+        (TARGET_COUNTS, target if target and ceiling < NEVER else SKIPPED, ceiling),
     )
 
 

@@ -17,7 +17,7 @@ from minibot.events.model import Book, Instrument, JsonObject
 from minibot.events.money import PLACES, amount_json, parse_amount
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import FOREIGN_VENUE, NO_BOOK, SHORT_BOOK, STALE_BOOK, THIN_BOOK
-from minibot.risk.checks import AT_LEAST, NONE, NOT_ASKED, Gate, Row
+from minibot.risk.checks import AT_LEAST, NONE, SKIPPED, Gate, Row
 
 BOOK_AGE: Final = Gate("book_age_ms", STALE_BOOK)
 THIN: Final = Gate("depth_notional", THIN_BOOK, PLACES, passes=AT_LEAST)
@@ -33,8 +33,8 @@ class DepthReading:
         own: The venue of the profile.
         venue: The foreign venue that the rules name, else the venue of the book; empty without a
             book with depth values, or if the book names no venue.
-        age_ms: Age of the book in ms of market time; `NOT_ASKED` without a book.
-        notional: Value of the smaller side in hundred-millionths; `NOT_ASKED` without a book.
+        age_ms: Age of the book in ms of market time; `SKIPPED` without a book.
+        notional: Value of the smaller side in hundred-millionths; `SKIPPED` without a book.
         is_whole: Whether the smaller side reaches 2 % of the mid.
     """
 
@@ -44,8 +44,8 @@ class DepthReading:
         """Start without a book."""
         self.own: str = own
         self.venue: str = ""
-        self.age_ms: int = NOT_ASKED
-        self.notional: int = NOT_ASKED
+        self.age_ms: int = SKIPPED
+        self.notional: int = SKIPPED
         self.is_whole: bool = True
 
 

@@ -21,7 +21,7 @@ from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.account import WHOLE, Account
-from minibot.risk.checks import NOT_ASKED, Checklist, Row, exceeded
+from minibot.risk.checks import SKIPPED, Checklist, Row, exceeded
 from minibot.risk.limits import Limits
 
 BUDGETS: Final = (
@@ -307,7 +307,7 @@ class Budgets:
     def hard_rows(self) -> tuple[Row, ...]:
         """Return the hard limits on notional, loss and drawdown; any failure is a STOP."""
         limits, equity, account = self.limits, self.equity, self.account
-        fallen = account.drawdown(equity) if account.is_on else NOT_ASKED
+        fallen = account.drawdown(equity) if account.is_on else SKIPPED
         week, week_loss, whole = limits.week_notional, limits.week_loss, limits.account_drawdown
         night, day = limits.night_notional, limits.day_notional
         night_loss, day_loss, drawdown = limits.night_loss, limits.day_loss, limits.drawdown

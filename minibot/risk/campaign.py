@@ -39,7 +39,7 @@ from minibot.events.reasons import (
     RECOVERY_HOLD,
     RECOVERY_PART,
 )
-from minibot.risk.checks import ABOVE, AT_LEAST, BELOW, NOT_ASKED, Gate, Row
+from minibot.risk.checks import ABOVE, AT_LEAST, BELOW, SKIPPED, Gate, Row
 from minibot.risk.distances import SHARE_UNIT, share_distance
 from minibot.risk.ladder import WHOLE_PERCENT, is_too_small
 
@@ -398,15 +398,15 @@ def campaign_rows(
     Args:
         rules: The campaign of the profile.
         campaign: The campaign of the symbol, which may not have begun.
-        at_risk: The loss of the campaign if its position is sold at the stop; `NOT_ASKED` without
+        at_risk: The loss of the campaign if its position is sold at the stop; `SKIPPED` without
             a position.
-        bid: The price of a sale; `NOT_ASKED` without a position.
+        bid: The price of a sale; `SKIPPED` without a position.
         level: The bid at or below which no entry is allowed.
         now: Market time.
     """
     is_next = campaign.is_open
     entries_max = campaign.entries_max if is_next else rules.entries_max
-    waited = now - campaign.entered_ts if is_next and rules.wait_ms else NOT_ASKED
+    waited = now - campaign.entered_ts if is_next and rules.wait_ms else SKIPPED
     return (
         (ENTRIES, campaign.entries + 1, entries_max),
         (ENTRY_WAIT, waited, rules.wait_ms),
@@ -422,7 +422,7 @@ def reserve_rows(reserve: Reserve, notional: int) -> tuple[Row, ...]:
 
 def reserve_loss_rows(reserve: Reserve, qty: int) -> tuple[Row, ...]:
     """Return the check of the campaign's loss at its stop if `qty` more is bought."""
-    return ((CAMPAIGN_LOSS, reserve.loss(qty) if qty else NOT_ASKED, reserve.most),)
+    return ((CAMPAIGN_LOSS, reserve.loss(qty) if qty else SKIPPED, reserve.most),)
 
 
 def recovery_rows(campaign: Campaign, qty: int) -> tuple[Row, ...]:
@@ -430,6 +430,6 @@ def recovery_rows(campaign: Campaign, qty: int) -> tuple[Row, ...]:
 
     Args:
         campaign: The campaign of the symbol.
-        qty: Quantity held and not being sold; `NOT_ASKED` if no part can be sold now.
+        qty: Quantity held and not being sold; `SKIPPED` if no part can be sold now.
     """
     return ((RECOVERY_QTY, qty, campaign.keep),)

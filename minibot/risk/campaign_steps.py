@@ -27,7 +27,7 @@ from minibot.risk.campaign import (
     campaign_rows,
     first_stop,
 )
-from minibot.risk.checks import NOT_ASKED, Row
+from minibot.risk.checks import SKIPPED, Row
 from minibot.risk.distances import MULTIPLE_PLACES, SHARE_UNIT
 from minibot.risk.ladder import is_too_small
 from minibot.risk.plan import Plan
@@ -48,13 +48,13 @@ def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
     if campaign is None or order_rules is None:
         return ()
     plan = _plan_of(state, market, order_rules)
-    bid = at_risk = NOT_ASKED
+    bid = at_risk = SKIPPED
     level = NO_LEVEL
     if plan is not None and campaign.is_open and market.is_fresh and market.has_mid:
         bid = market.bid
         level = rules.held_below(plan.entry, order_rules.price_step)
         at_risk = campaign.at_risk(min(plan.floor(), bid), rules.fee)
-    return campaign_rows(rules, campaign, at_risk, bid if level else NOT_ASKED, level, state.now)
+    return campaign_rows(rules, campaign, at_risk, bid if level else SKIPPED, level, state.now)
 
 
 def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve | None:

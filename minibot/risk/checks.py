@@ -13,7 +13,7 @@ from minibot.events.model import Check
 from minibot.events.native import mypyc_attr
 
 NONE: Final = "none"
-NOT_ASKED: Final[int] = -(1 << 60)
+SKIPPED: Final[int] = -(1 << 60)
 """Value of a row that does not apply: such a row is neither judged nor written."""
 IS_NOT: Final = ("no", "yes")
 """Words of a yes-or-no gate that passes on "no"; its value is the statement in its name."""
@@ -65,8 +65,8 @@ class Gate:
         self.cuts: str = cuts
         self.words: tuple[str, str] | None = words
         # The row written last: limits rarely change, and often the value does not either.
-        self._value: int = NOT_ASKED
-        self._limit: int = NOT_ASKED
+        self._value: int = SKIPPED
+        self._limit: int = SKIPPED
         self._limit_text: str = ""
         self._check: Check = Check(name, "", "", False)
 
@@ -122,10 +122,10 @@ class Checklist:
         self.rows.extend(rows)
         # Counted from 0: only then does the compiler make a plain loop.
         for place, (gate, value, limit) in enumerate(rows):
-            # Most checks pass here; so does `NOT_ASKED`, as no value is lower.
+            # Most checks pass here; so does `SKIPPED`, as no value is lower.
             if value <= limit and gate.is_most:
                 continue
-            if value != NOT_ASKED and not gate.admits(value, limit):
+            if value != SKIPPED and not gate.admits(value, limit):
                 self.failed.append(first + place)
                 self.refuse(gate.reason)
                 passed = False
@@ -150,7 +150,7 @@ class Checklist:
         """Return the checks as text, in the order of judging."""
         checks: list[Check] = []
         for place, (gate, value, limit) in enumerate(self.rows):
-            if value != NOT_ASKED:
+            if value != SKIPPED:
                 checks.append(gate.written(value, limit, place not in self.failed))
         return tuple(checks)
 
@@ -171,6 +171,6 @@ def first_failure(rows: tuple[Row, ...]) -> Row | None:
     """Return the first row that fails; None where all of them pass."""
     for row in rows:
         gate, value, limit = row
-        if value != NOT_ASKED and not gate.admits(value, limit):
+        if value != SKIPPED and not gate.admits(value, limit):
             return row
     return None

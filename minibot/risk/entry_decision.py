@@ -62,7 +62,7 @@ from minibot.risk.checks import (
     IS_NOT,
     IS_SO,
     NONE,
-    NOT_ASKED,
+    SKIPPED,
     Checklist,
     Gate,
     Row,
@@ -243,26 +243,26 @@ def entry_rows(
         (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
         (state.regimes.gate(), state.regimes.value(), False),
         # A position that is to be closed as soon as it can be sold.
-        (NO_EXIT_REQUEST, exits.is_exit_requested or NOT_ASKED, False),
-        (policy_gate(exits.policy_exit), exits.policy_exit != "" or NOT_ASKED, False),
+        (NO_EXIT_REQUEST, exits.is_exit_requested or SKIPPED, False),
+        (policy_gate(exits.policy_exit), exits.policy_exit != "" or SKIPPED, False),
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
         # Status and touch of the market, open orders, number of positions, deviation, spread.
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
-        (mark_gate(market), NOT_ASKED if has_touch else True, False),
-        (ORDER_PENDING, _is_pending(state, signal) if has_touch else NOT_ASKED, False),
+        (mark_gate(market), SKIPPED if has_touch else True, False),
+        (ORDER_PENDING, _is_pending(state, signal) if has_touch else SKIPPED, False),
         (LIMIT_ENTRIES, _limits_open(state, signal), limits.limit_entries_max),
-        (POSITIONS, _count(positions, symbol) if has_touch else NOT_ASKED, limits.positions_max),
-        (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
-        (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
-        (STOP_AT_ASK, _stop_at_ask(state, market) if is_bought_at_ask else NOT_ASKED, market.bid),
+        (POSITIONS, _count(positions, symbol) if has_touch else SKIPPED, limits.positions_max),
+        (DEVIATION, _away(market, exits.close) if has_touch else SKIPPED, limits.deviation_max),
+        (SPREAD, _spread(market, limits) if has_touch else SKIPPED, limits.entry_spread_max),
+        (STOP_AT_ASK, _stop_at_ask(state, market) if is_bought_at_ask else SKIPPED, market.bid),
         # The book of the venue itself.
         *sides,
         # The deviation needs a closed bar.
-        (REFERENCE_BARS, 0 if lacks_close else NOT_ASKED, 1),
+        (REFERENCE_BARS, 0 if lacks_close else SKIPPED, 1),
         # Stop, target or size need the ATR.
-        (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        (ATR_BARS, exits.atr.count if needs_atr else SKIPPED, exits.atr.warmup),
         # The signal's confidence; entries that come too late.
         *comes_late,
         # Levels that the strategy wants: the profile has a plan, and the price is short of them.
@@ -314,11 +314,11 @@ def level_rows(wish: Wish, market: Market, exits: SymbolExits) -> tuple[Row, ...
         # A resting purchase is judged at its limit; with a position, at the touch as well.
         bid, ask = min(bid, price), ask if market.qty else price
     return (
-        (KEEPS_LEVELS, not exits.keeps_levels if wish.has_levels else NOT_ASKED, False),
-        (TRAIL_BARS, atr.count if wish.trail_atr else NOT_ASKED, atr.warmup),
-        (WISHED_LIMIT, limit if limit and has_touch else NOT_ASKED, market.ask),
-        (WISHED_STOP, stop if wish.stop and has_touch else NOT_ASKED, bid),
-        (WISHED_TARGET, target if wish.target and has_touch else NOT_ASKED, ask),
+        (KEEPS_LEVELS, not exits.keeps_levels if wish.has_levels else SKIPPED, False),
+        (TRAIL_BARS, atr.count if wish.trail_atr else SKIPPED, atr.warmup),
+        (WISHED_LIMIT, limit if limit and has_touch else SKIPPED, market.ask),
+        (WISHED_STOP, stop if wish.stop and has_touch else SKIPPED, bid),
+        (WISHED_TARGET, target if wish.target and has_touch else SKIPPED, ask),
     )
 
 
@@ -328,7 +328,7 @@ def _is_pending(state: RiskState, signal: SignalMessage) -> bool:
     If the profile allows several resting limits per symbol, these do not block each other.
     """
     symbol, quotes = signal.symbol, state.quotes
-    if _limits_open(state, signal) == NOT_ASKED:
+    if _limits_open(state, signal) == SKIPPED:
         return state.positions.has_order(symbol) or symbol in quotes.open
     for order in state.positions.orders:
         if order.market.symbol == symbol and not order.rests:
@@ -339,27 +339,27 @@ def _is_pending(state: RiskState, signal: SignalMessage) -> bool:
 
 
 def _limits_open(state: RiskState, signal: SignalMessage) -> int:
-    """Return how many limits of a symbol would rest; `NOT_ASKED` if only one order may."""
+    """Return how many limits of a symbol would rest; `SKIPPED` if only one order may."""
     if not state.limits.limit_entries_max or signal.wish is None or not signal.wish.limit:
-        return NOT_ASKED
+        return SKIPPED
     return len(state.quotes.open.get(signal.symbol, ())) + 1
 
 
 def _week_loss(limits: Limits, left: Headroom) -> int:
-    """Return the loss of the week; `NOT_ASKED` if the profile does not limit it."""
-    return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
+    """Return the loss of the week; `SKIPPED` if the profile does not limit it."""
+    return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else SKIPPED
 
 
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: Wish | None) -> int:
     """Return the notional that the night has used and reserved, plus an order of full size.
 
     The full size is `order_notional`, or with sizing or a wish the wanted amount, up to
-    `position_notional_max`. Returns `NOT_ASKED` once the pace allows the whole budget, as the limit
+    `position_notional_max`. Returns `SKIPPED` once the pace allows the whole budget, as the limit
     itself has its own check.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
-        return NOT_ASKED
+        return SKIPPED
     full = limits.order_notional
     is_plain = state.sizing.is_plain and not (wish is not None and wish.has_size)
     if not is_plain and rules is not None and market.has_mid:
@@ -376,7 +376,7 @@ def _ending_gate(until: int | None) -> Gate:
 
 
 def _is_outside(symbol: str, universe: frozenset[str] | None) -> int:
-    return NOT_ASKED if universe is None else symbol not in universe
+    return SKIPPED if universe is None else symbol not in universe
 
 
 def _count(positions: Positions, symbol: str) -> int:
@@ -392,11 +392,11 @@ def _is_governed(state: RiskState) -> bool:
 def _away(market: Market, close: int) -> int:
     """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
 
-    It is `NOT_ASKED` before the first bar (`REFERENCE_BARS` makes a governed profile wait for it),
+    It is `SKIPPED` before the first bar (`REFERENCE_BARS` makes a governed profile wait for it),
     and `UNBOUNDED` for a close of 0.
     """
     if close == UNKNOWN:
-        return NOT_ASKED
+        return SKIPPED
     if not close:
         return UNBOUNDED
     apart = market.price - close
@@ -406,7 +406,7 @@ def _away(market: Market, close: int) -> int:
 def _spread(market: Market, limits: Limits) -> int:
     """Return the spread of the touch in 10**-4 bps of its mid, rounded up."""
     if not limits.entry_spread_max:
-        return NOT_ASKED
+        return SKIPPED
     return mul_div_up(market.ask - market.bid, DEVIATION_UNIT, market.price)
 
 
@@ -419,12 +419,12 @@ def _stop_at_ask(state: RiskState, market: Market) -> int:
     """Return the highest stop of a first purchase at the ask, if the bid has reached it.
 
     Such a purchase would be sold with the next tick, for the price of the spread. Else it is
-    `NOT_ASKED`.
+    `SKIPPED`.
     """
     exits, exit_rules = market.exits or state.exits_of(market), state.exits.rules
     rules, plan, ask = market.rules, exit_rules.plan, market.ask
     if rules is None or _has_position(market):
-        return NOT_ASKED
+        return SKIPPED
     step = rules.price_step
     down = stop_distance(exits, exit_rules, ask, step)
     nearest = ask if down is None else down
@@ -434,7 +434,7 @@ def _stop_at_ask(state: RiskState, market: Market) -> int:
         trail = plan.trail.of(ask, exits.atr_now() or None, step)
         nearest = nearest if trail is None else min(nearest, trail)
     stop = round_up(ask - nearest, step)
-    return stop if stop >= market.bid else NOT_ASKED
+    return stop if stop >= market.bid else SKIPPED
 
 
 # --- how large is it? -----------------------------------------------------------------------------
@@ -479,7 +479,7 @@ def size_entry(
         # If the order is too small, the deciding bound gives the reason; a fixed amount has none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
     reserve = reserve_of(state, market, rules)
-    if left.tier_percent != NOT_ASKED:
+    if left.tier_percent != SKIPPED:
         rows = _cut_rows(limits, left, sizes, reserve, amount, amount)
         tiered = _active_amount(rows, amount, market, rules, positions)
     rows = _cut_rows(limits, left, sizes, reserve, notional, tiered)
@@ -590,7 +590,7 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
     week, tier = limits.week_notional, left.tier_percent
     cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
-    tier_max = UNBOUNDED if tier == NOT_ASKED else mul_div_down(amount, tier, 100)
+    tier_max = UNBOUNDED if tier == SKIPPED else mul_div_down(amount, tier, 100)
     return (
         (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
         (CASH_WITH_FEE, notional, cash_max),
@@ -598,7 +598,7 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
         (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
         (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
         (OF_WEEK_NOTIONAL, week.entry_value(left.week_notional + added), week.entry_max),
-        (TIER_NOTIONAL, NOT_ASKED if tier == NOT_ASKED else notional, tier_max),
+        (TIER_NOTIONAL, SKIPPED if tier == SKIPPED else notional, tier_max),
     )
 
 

@@ -37,7 +37,7 @@ from minibot.risk.checks import (
     IS_NOT,
     IS_SO,
     NONE,
-    NOT_ASKED,
+    SKIPPED,
     Checklist,
     Gate,
     Row,
@@ -107,7 +107,7 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
         if signal.wish is not None:
             wanted = wished_qty(signal.wish, market)
             most = part_of(state, market, rules, wanted)
-            orders = NOT_ASKED if most is None else verdict.left.orders
+            orders = SKIPPED if most is None else verdict.left.orders
             checks.judge(part_rows(state, market, orders, wanted))
         qty = size_exit(state, market, rules, checks, most, is_due=False)
         if not checks.reason:
@@ -129,7 +129,7 @@ def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[
         (LOTS, 0 if holding is None else len(holding.lots), 1),
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
-        (mark_gate(market), NOT_ASKED if has_touch else True, False),
+        (mark_gate(market), SKIPPED if has_touch else True, False),
     )
 
 
@@ -150,14 +150,14 @@ def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tup
     Args:
         state: The state.
         market: The market of the position.
-        orders: The orders of the minute so far; `NOT_ASKED` if all is sold.
+        orders: The orders of the minute so far; `SKIPPED` if all is sold.
         wanted: The wanted quantity; it is cut to the free quantity.
     """
     return (
         (PART_QTY, wanted, state.positions.free_qty(market)),
         (
             PART_RATE,
-            NOT_ASKED if orders == NOT_ASKED else orders + state.part_orders(),
+            SKIPPED if orders == SKIPPED else orders + state.part_orders(),
             state.limits.order_rate.hard - 1,
         ),
     )
@@ -304,19 +304,19 @@ def due(state: RiskState, market: Market) -> Row | None:
     bounds = state.exits.bounds(exits, holding, rules)
     bid = market.bid
     if state.exits.rules.rests and is_covered(state.positions, market, plan):
-        bid = NOT_ASKED  # The executor watches the levels.
+        bid = SKIPPED  # The executor watches the levels.
     if plan is None:
-        if bid == NOT_ASKED:
+        if bid == SKIPPED:
             bounds = NO_STOP, NEVER, bounds[2]
         trigger = first_failure(level_rows(exits, bounds, exits.opened_of(holding), bid, now))
     else:
-        rung_bid = market.bid if part_due(state, market, plan) else NOT_ASKED
+        rung_bid = market.bid if part_due(state, market, plan) else SKIPPED
         held_max = state.exits.rules.time_exit_ms
         ends = NEVER if held_max is None else plan.opened_ts + held_max
         horizon = state.exits.horizon_of(exits)
         rows = plan_rows(plan, state.exits.rules.plan, bid, rung_bid, now, ends, horizon)
         trigger = first_failure(rows)
-    if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
+    if trigger is None and bid != SKIPPED and state.exits.rules.rests:
         # Nothing rests for it: the last trade counts beside the bid.
         stop = bounds[0] if exits.has_stop(bounds[0]) else None
         target = bounds[1] if exits.has_target(bounds[1]) else None
@@ -324,7 +324,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         trigger = first_failure(trigger_rows(market.last, stop, target, stop_why, target_why))
     if trigger is None and exits.campaign is not None and exits.campaign.is_reducing:
         is_left = part_left(state, market, rules, exits.campaign)
-        free = state.positions.free_qty(market) if is_left else NOT_ASKED
+        free = state.positions.free_qty(market) if is_left else SKIPPED
         trigger = first_failure(recovery_rows(exits.campaign, free))
     if trigger is not None:
         # A core restored from its state has no range: both must judge the tick after a refusal.
@@ -334,7 +334,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         plan.gap_ts = NO_GAP
     if is_selling:
         return None
-    if state.exits.ending_until is None and (bid == NOT_ASKED or not state.exits.rules.rests):
+    if state.exits.ending_until is None and (bid == SKIPPED or not state.exits.rules.rests):
         exits.set_quiet_range(state.exits.quiet_bounds(exits, bounds))
     exits.last_refusal = ""
     return None
@@ -408,7 +408,7 @@ def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
     return (
         (NO_EXIT_REQUEST, exits.is_exit_requested, False),
         (policy_gate(exits.policy_exit), exits.policy_exit != "", False),
-        (NOT_ENDING, state.now if is_closing else NOT_ASKED, until or 0),
+        (NOT_ENDING, state.now if is_closing else SKIPPED, until or 0),
     )
 
 
@@ -428,13 +428,13 @@ def level_rows(
         exits: The exits of the symbol.
         bounds: Bid of the stop, bid of the target, and the time from which it is closed.
         opened_ts: When the position was opened.
-        bid: The price of a sale; `NOT_ASKED` while the levels rest with the executor.
+        bid: The price of a sale; `SKIPPED` while the levels rest with the executor.
         now: Market time.
     """
     stop_price, target_price, ends = bounds
     return (
-        (STOP_PRICE, NOT_ASKED if exits.stop_distance is None else bid, stop_price),
-        (TARGET_PRICE, NOT_ASKED if exits.target_distance is None else bid, target_price),
+        (STOP_PRICE, SKIPPED if exits.stop_distance is None else bid, stop_price),
+        (TARGET_PRICE, SKIPPED if exits.target_distance is None else bid, target_price),
         (HELD_MS, now - opened_ts, ends - opened_ts),
     )
 

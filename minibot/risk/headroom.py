@@ -9,7 +9,7 @@ from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import Budgets, drawdown_of
-from minibot.risk.checks import NOT_ASKED
+from minibot.risk.checks import SKIPPED
 from minibot.risk.limits import Limit, Limits
 from minibot.risk.positions import Market, Positions
 
@@ -28,7 +28,7 @@ class Headroom:
         reserved: The notional that open entries may still buy, without fees.
         exposure: Value of all positions plus `reserved`.
         cash_free: Cash less the notional and fees of open entries.
-        tier_percent: Percentage of an entry's amount that the account's tier allows; `NOT_ASKED`
+        tier_percent: Percentage of an entry's amount that the account's tier allows; `SKIPPED`
             in ACTIVE.
         position: Value of the market's position plus its open entries; 0 without a market.
     """
@@ -68,7 +68,7 @@ class Headroom:
         self.week_level: int = budgets.week_level
         self.week_notional: int = budgets.week_notional
         account = budgets.account
-        self.tier_percent: int = account.entry_percent if account.tier else NOT_ASKED
+        self.tier_percent: int = account.entry_percent if account.tier else SKIPPED
         self.orders: int = budgets.orders(now)
         self.reserved: int = 0
         self.exposure: int = positions.worth

@@ -23,7 +23,7 @@ from minibot.events.unit_sizes import BPS, DAY_MS
 from minibot.features.lossless import optional_from, optional_text
 from minibot.features.rsi import WilderRsi
 from minibot.features.span_change import SpanChange
-from minibot.risk.checks import AT_LEAST, NONE, NOT_ASKED, Gate, Row
+from minibot.risk.checks import AT_LEAST, NONE, SKIPPED, Gate, Row
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.market_returns import AGE_BARS, PLACES_4
 
@@ -39,7 +39,7 @@ ACCELERATION: Final = Gate("acceleration_bps", FATIGUE, PLACES_4, passes=AT_LEAS
 
 @final
 class LateRules:
-    """The keys of late entries; a limit that is `NOT_ASKED` is off.
+    """The keys of late entries; a limit that is `SKIPPED` is off.
 
     Attributes:
         confidence_min: Lowest allowed confidence of a signal, 0 to 100.
@@ -70,7 +70,7 @@ class LateRules:
         self.bars_late_max: int = _or_not_asked(risk.bars_late_max)
         self.bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval]
         move = risk.price_move_atr_max
-        self.move_max: int = NOT_ASKED if move is None else parse_fixed(move, PLACES_4)
+        self.move_max: int = SKIPPED if move is None else parse_fixed(move, PLACES_4)
         self.fatigue_interval: str = risk.fatigue_bar_interval or ""
         self.change_max: int = _or_not_asked(risk.fatigue_change_bps_max, BPS)
         self.rsi_max: int = _or_not_asked(risk.fatigue_rsi_max, BPS)
@@ -79,17 +79,17 @@ class LateRules:
     @property
     def needs_atr(self) -> bool:
         """True if an entry cannot be judged before the ATR is known."""
-        return self.move_max != NOT_ASKED
+        return self.move_max != SKIPPED
 
     @property
     def is_on(self) -> bool:
         """True if the profile has any of the gates."""
         asked = self.confidence_min, self.bars_late_max, self.move_max
-        return self.fatigue_interval != "" or any([limit != NOT_ASKED for limit in asked])
+        return self.fatigue_interval != "" or any([limit != SKIPPED for limit in asked])
 
 
 def _or_not_asked(limit: int | None, unit: int = 1) -> int:
-    return NOT_ASKED if limit is None else limit * unit
+    return SKIPPED if limit is None else limit * unit
 
 
 @mypyc_attr(acyclic=True)
@@ -147,13 +147,13 @@ class FatigueBars:
     def rsi(self) -> int:
         """Return the relative strength index in ten-thousandths, rounded down."""
         value = self._rsi.value
-        return NOT_ASKED if value is None else floor(value * BPS)
+        return SKIPPED if value is None else floor(value * BPS)
 
     def acceleration(self) -> int:
         """Return the change of the newest bar less that of the bar before, in units of `change`."""
         newest, former = self._step.value, self._former
         if newest is None or former is None:
-            return NOT_ASKED
+            return SKIPPED
         return _scaled(newest - former)
 
     def state(self) -> JsonObject:
@@ -181,7 +181,7 @@ class FatigueBars:
 
 def _scaled(ratio: float | None) -> int:
     """Return a ratio in ten-thousandths of a basis point, rounded down."""
-    return NOT_ASKED if ratio is None else floor(ratio * BPS * BPS)
+    return SKIPPED if ratio is None else floor(ratio * BPS * BPS)
 
 
 @final
@@ -266,10 +266,10 @@ class LateReading:
 
     Attributes:
         confidence: The signal's, 0 to 100.
-        bars_late: Whole bars since the newest closed; `NOT_ASKED` without a bar.
-        move: Move from its close to the mid in ten-thousandths of the ATR; `NOT_ASKED` if unknown.
+        bars_late: Whole bars since the newest closed; `SKIPPED` without a bar.
+        move: Move from its close to the mid in ten-thousandths of the ATR; `SKIPPED` if unknown.
         fatigue_bars, warmup: The bars that count, and those needed.
-        change, rsi, acceleration: As in `FatigueBars`; `NOT_ASKED` without enough bars.
+        change, rsi, acceleration: As in `FatigueBars`; `SKIPPED` without enough bars.
     """
 
     __slots__ = (
@@ -286,13 +286,13 @@ class LateReading:
     def __init__(self) -> None:
         """Start with nothing known."""
         self.confidence: int = 0
-        self.bars_late: int = NOT_ASKED
-        self.move: int = NOT_ASKED
+        self.bars_late: int = SKIPPED
+        self.move: int = SKIPPED
         self.fatigue_bars: int = 0
         self.warmup: int = 0
-        self.change: int = NOT_ASKED
-        self.rsi: int = NOT_ASKED
-        self.acceleration: int = NOT_ASKED
+        self.change: int = SKIPPED
+        self.rsi: int = SKIPPED
+        self.acceleration: int = SKIPPED
 
 
 def late_rows(reading: LateReading, rules: LateRules, has_touch: bool) -> tuple[Row, ...]:
@@ -301,26 +301,26 @@ def late_rows(reading: LateReading, rules: LateRules, has_touch: bool) -> tuple[
     One of change, RSI and acceleration is enough to pass: the first that passes is shown. If none
     passes, all three are shown as failed.
     """
-    asks_bar, asks_move = rules.bars_late_max != NOT_ASKED, rules.move_max != NOT_ASKED
-    asks_confidence = rules.confidence_min != NOT_ASKED
-    is_known = reading.bars_late != NOT_ASKED
-    change, rsi, acceleration = NOT_ASKED, NOT_ASKED, NOT_ASKED
-    if rules.fatigue_interval and reading.change != NOT_ASKED:
+    asks_bar, asks_move = rules.bars_late_max != SKIPPED, rules.move_max != SKIPPED
+    asks_confidence = rules.confidence_min != SKIPPED
+    is_known = reading.bars_late != SKIPPED
+    change, rsi, acceleration = SKIPPED, SKIPPED, SKIPPED
+    if rules.fatigue_interval and reading.change != SKIPPED:
         has_risen, is_high = reading.change > rules.change_max, reading.rsi > rules.rsi_max
-        asks_speed = rules.acceleration_min != NOT_ASKED
+        asks_speed = rules.acceleration_min != SKIPPED
         is_slow = not asks_speed or reading.acceleration < rules.acceleration_min
         is_tired = has_risen and is_high and is_slow
-        change = reading.change if is_tired or not has_risen else NOT_ASKED
-        rsi = reading.rsi if is_tired or (has_risen and not is_high) else NOT_ASKED
+        change = reading.change if is_tired or not has_risen else SKIPPED
+        rsi = reading.rsi if is_tired or (has_risen and not is_high) else SKIPPED
         if asks_speed and has_risen and is_high:
             acceleration = reading.acceleration
     needed = reading.warmup
     return (
-        (CONFIDENCE, reading.confidence if asks_confidence else NOT_ASKED, rules.confidence_min),
-        (NO_BAR, True if asks_bar and not is_known else NOT_ASKED, False),
-        (BARS_LATE, reading.bars_late if asks_bar else NOT_ASKED, rules.bars_late_max),
-        (MOVED, reading.move if asks_move and has_touch else NOT_ASKED, rules.move_max),
-        (FATIGUE_BARS, reading.fatigue_bars if rules.fatigue_interval else NOT_ASKED, needed),
+        (CONFIDENCE, reading.confidence if asks_confidence else SKIPPED, rules.confidence_min),
+        (NO_BAR, True if asks_bar and not is_known else SKIPPED, False),
+        (BARS_LATE, reading.bars_late if asks_bar else SKIPPED, rules.bars_late_max),
+        (MOVED, reading.move if asks_move and has_touch else SKIPPED, rules.move_max),
+        (FATIGUE_BARS, reading.fatigue_bars if rules.fatigue_interval else SKIPPED, needed),
         (DAY_CHANGE, change, rules.change_max),
         (DAY_RSI, rsi, rules.rsi_max),
         (ACCELERATION, acceleration, rules.acceleration_min),

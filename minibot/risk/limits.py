@@ -28,7 +28,7 @@ from minibot.events.reasons import (
 )
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.canonical import encode
-from minibot.risk.checks import NOT_ASKED, Gate
+from minibot.risk.checks import SKIPPED, Gate
 
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is computed in ten-thousandths of a basis point, so that its bounds are exact."""
@@ -82,7 +82,7 @@ class Limit:
         self.entry_max: int = hard if soft is None else min(soft, hard)
         self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
         # The text written last: most limits rarely change.
-        self._left: int = NOT_ASKED
+        self._left: int = SKIPPED
         self._left_text: str = ""
 
     def left_text(self, value: int) -> str:
@@ -93,8 +93,8 @@ class Limit:
         return self._left_text
 
     def entry_value(self, value: int) -> int:
-        """Return `value` for an entry's check, or `NOT_ASKED` without a soft value."""
-        return NOT_ASKED if self.is_hard_at_once else value
+        """Return `value` for an entry's check, or `SKIPPED` without a soft value."""
+        return SKIPPED if self.is_hard_at_once else value
 
 
 @final

@@ -30,7 +30,7 @@ from minibot.features.bar_returns import BarReturns
 from minibot.features.correlation import correlation
 from minibot.features.return_drift import return_drift
 from minibot.features.volatility_ratio import volatility_ratio
-from minibot.risk.checks import AT_LEAST, NOT_ASKED, Gate, Row
+from minibot.risk.checks import AT_LEAST, SKIPPED, Gate, Row
 from minibot.risk.positions import Positions
 
 PLACES_4: Final = 4
@@ -51,7 +51,7 @@ DRIFT_BARS: Final = Gate("drift_bars", WARMUP, passes=AT_LEAST)
 
 @final
 class ReturnRules:
-    """The keys of market returns; a limit that is `NOT_ASKED` is off, a count of bars 0.
+    """The keys of market returns; a limit that is `SKIPPED` is off, a count of bars 0.
 
     Attributes:
         benchmark: The market that represents all others; empty for none.
@@ -111,13 +111,13 @@ class ReturnRules:
 
 
 def _limit(text: str | None) -> int:
-    return NOT_ASKED if text is None else parse_fixed(text, PLACES_4)
+    return SKIPPED if text is None else parse_fixed(text, PLACES_4)
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Reading:
-    """Figures of one entry; each is `NOT_ASKED` if it is off or unknown.
+    """Figures of one entry; each is `SKIPPED` if it is off or unknown.
 
     Attributes:
         with_held: The highest correlation with a symbol that is held or being bought.
@@ -142,14 +142,14 @@ class Reading:
 
     def __init__(self) -> None:
         """Start with all figures off."""
-        self.with_held: int = NOT_ASKED
-        self.correlation_bars: int = NOT_ASKED
-        self.with_benchmark: int = NOT_ASKED
-        self.benchmark_bars: int = NOT_ASKED
-        self.ratio: int = NOT_ASKED
-        self.volatility_bars: int = NOT_ASKED
-        self.shift: int = NOT_ASKED
-        self.drift_bars: int = NOT_ASKED
+        self.with_held: int = SKIPPED
+        self.correlation_bars: int = SKIPPED
+        self.with_benchmark: int = SKIPPED
+        self.benchmark_bars: int = SKIPPED
+        self.ratio: int = SKIPPED
+        self.volatility_bars: int = SKIPPED
+        self.shift: int = SKIPPED
+        self.drift_bars: int = SKIPPED
 
 
 def return_rows(reading: Reading, rules: ReturnRules) -> tuple[Row, ...]:
@@ -219,7 +219,7 @@ class MarketReturns:
     def reading(self, symbol: str, positions: Positions, now: int) -> Reading:
         """Return the figures by which an entry in a symbol is judged at market time `now`."""
         rules, found = self.rules, Reading()
-        if rules.correlation_max != NOT_ASKED:
+        if rules.correlation_max != SKIPPED:
             found.correlation_bars = own = self._count(symbol, rules.correlation_bars, now)
             for other in positions.beside(symbol):
                 bars, value = self._compared(symbol, own, other, now)
@@ -227,11 +227,11 @@ class MarketReturns:
                     found.correlation_bars = bars
                 if value > found.with_held:
                     found.with_held = value
-        if rules.benchmark_max != NOT_ASKED and symbol != rules.benchmark:
+        if rules.benchmark_max != SKIPPED and symbol != rules.benchmark:
             own = self._count(symbol, rules.correlation_bars, now)
             bars, value = self._compared(symbol, own, rules.benchmark, now)
             found.benchmark_bars, found.with_benchmark = bars, value
-        if rules.volatility_max != NOT_ASKED:
+        if rules.volatility_max != SKIPPED:
             found.volatility_bars = self._count(rules.benchmark, rules.long, now)
             ratio = self._ratio(rules.benchmark)
             if ratio is None:
@@ -239,7 +239,7 @@ class MarketReturns:
                 found.volatility_bars = min(found.volatility_bars, rules.long - 1)
             elif found.volatility_bars == rules.long:
                 found.ratio = ratio
-        if rules.drift_max != NOT_ASKED:
+        if rules.drift_max != SKIPPED:
             found.drift_bars = self._count(symbol, rules.recent + rules.reference, now)
             shift = self._shift(symbol)
             if shift is not None and found.drift_bars == rules.recent + rules.reference:
@@ -267,9 +267,9 @@ class MarketReturns:
         if own < bars:
             bars = own
         if bars < needed:
-            return bars, NOT_ASKED
+            return bars, SKIPPED
         value = self._correlation(symbol, other)
-        return (0, NOT_ASKED) if value is None else (bars, value)
+        return (0, SKIPPED) if value is None else (bars, value)
 
     # --- clusters -----------------------------------------------------------------------------
 

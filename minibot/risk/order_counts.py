@@ -11,7 +11,7 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.events.reasons import ALGO_ORDERS_MAX, ORDER_LISTS_MAX, ORDERS_MAX
-from minibot.risk.checks import NOT_ASKED, Gate, Row
+from minibot.risk.checks import SKIPPED, Gate, Row
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 
@@ -54,9 +54,9 @@ def count_rows(
             orders += 1
     orders_max, algos_max, lists_max = most
     return (
-        (OPEN_ORDERS, NOT_ASKED if orders_max is None else orders, orders_max or 0),
-        (ALGO_ORDERS, NOT_ASKED if algos_max is None else algos, algos_max or 0),
-        (ORDER_LISTS, NOT_ASKED if lists_max is None else lists, lists_max or 0),
+        (OPEN_ORDERS, SKIPPED if orders_max is None else orders, orders_max or 0),
+        (ALGO_ORDERS, SKIPPED if algos_max is None else algos, algos_max or 0),
+        (ORDER_LISTS, SKIPPED if lists_max is None else lists, lists_max or 0),
     )
 
 

@@ -21,7 +21,7 @@ from minibot.events.reasons import (
     TIME_EXIT,
     TRAILING_STOP,
 )
-from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
+from minibot.risk.checks import ABOVE, BELOW, SKIPPED, Gate, Row
 from minibot.risk.distances import NEVER
 from minibot.risk.horizon import HORIZON_MS
 from minibot.risk.plan import NO_GAP, Plan, PlanRules
@@ -48,30 +48,30 @@ def plan_rows(
     Args:
         plan: The plan.
         rules: The keys of the plan.
-        bid: The price of a sale; `NOT_ASKED` while the levels rest with the executor.
-        rung_bid: The price of a partial sale; `NOT_ASKED` if no part can be sold now.
+        bid: The price of a sale; `SKIPPED` while the levels rest with the executor.
+        rung_bid: The price of a partial sale; `SKIPPED` if no part can be sold now.
         now: Market time.
         ends: The time from which the position is closed; `NEVER` for no limit.
         horizon: The longest time to hold it; `NEVER` for no horizon.
     """
     floor, ceiling = plan.floor(), plan.ceiling()
-    asked = bid if floor > 0 else NOT_ASKED
-    sought = bid if ceiling < NEVER else NOT_ASKED
+    asked = bid if floor > 0 else SKIPPED
+    sought = bid if ceiling < NEVER else SKIPPED
     has_gap = rules.stale_ms is not None and plan.gap_ts != NO_GAP
     is_silent = rules.silent_ms is not None and plan.silent_ts != NO_GAP
     opened = plan.opened_ts
     return (
-        (STOP_PRICE, asked if plan.stop == floor else NOT_ASKED, plan.stop),
-        (HARD_PRICE, asked if plan.hard == floor else NOT_ASKED, plan.hard),
-        (EVEN_PRICE, asked if plan.even == floor else NOT_ASKED, plan.even),
-        (TRAIL_PRICE, asked if plan.trail == floor else NOT_ASKED, plan.trail),
-        (OWN_PRICE, asked if plan.own == floor else NOT_ASKED, plan.own),
-        (TARGET_PRICE, sought if plan.target == ceiling else NOT_ASKED, plan.target),
-        (AGE_PRICE, sought if plan.age == ceiling else NOT_ASKED, plan.age),
-        (OWN_TARGET, sought if plan.own_target == ceiling else NOT_ASKED, plan.own_target),
+        (STOP_PRICE, asked if plan.stop == floor else SKIPPED, plan.stop),
+        (HARD_PRICE, asked if plan.hard == floor else SKIPPED, plan.hard),
+        (EVEN_PRICE, asked if plan.even == floor else SKIPPED, plan.even),
+        (TRAIL_PRICE, asked if plan.trail == floor else SKIPPED, plan.trail),
+        (OWN_PRICE, asked if plan.own == floor else SKIPPED, plan.own),
+        (TARGET_PRICE, sought if plan.target == ceiling else SKIPPED, plan.target),
+        (AGE_PRICE, sought if plan.age == ceiling else SKIPPED, plan.age),
+        (OWN_TARGET, sought if plan.own_target == ceiling else SKIPPED, plan.own_target),
         (LADDER_PRICE, rung_bid, plan.rung()),
-        (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
-        (SILENT_MS, now - plan.silent_ts if is_silent else NOT_ASKED, rules.silent_ms or 0),
-        (HORIZON_MS, now - opened if horizon < NEVER else NOT_ASKED, horizon),
+        (DATA_GAP_MS, now - plan.gap_ts if has_gap else SKIPPED, rules.stale_ms or 0),
+        (SILENT_MS, now - plan.silent_ts if is_silent else SKIPPED, rules.silent_ms or 0),
+        (HORIZON_MS, now - opened if horizon < NEVER else SKIPPED, horizon),
         (HELD_MS, now - opened, ends - opened),
     )

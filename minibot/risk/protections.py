@@ -43,7 +43,7 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import NOT_ASKED, Gate
+from minibot.risk.checks import SKIPPED, Gate
 
 STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, SIGNAL_STOP, STOP_LOSS, TRAILING_STOP})
 """Reasons of exits that StoplossGuard counts: any stop."""
@@ -400,13 +400,13 @@ class Protections:
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how many ms a method still locks a symbol or all; 0 for no lock.
 
-        It is `NOT_ASKED` for a method that is not in the profile.
+        It is `SKIPPED` for a method that is not in the profile.
         """
         if not self.is_on:
-            return NOT_ASKED
+            return SKIPPED
         scopes = self.locks.get(code)
         if scopes is None:
-            return NOT_ASKED
+            return SKIPPED
         until = max(scopes.get(ALL_SYMBOLS, 0), scopes.get(symbol, 0))
         return until - now if until > now else 0
 

@@ -10,7 +10,7 @@ from typing import Final, final
 from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REGIME_EXCLUDED
-from minibot.risk.checks import NONE, NOT_ASKED, Gate
+from minibot.risk.checks import NONE, SKIPPED, Gate
 
 NAME: Final = "market_regime"
 OFF: Final = Gate(NAME, REGIME_EXCLUDED, words=(NONE, NONE))
@@ -48,5 +48,5 @@ class RegimeGate:
         return Gate(NAME, REGIME_EXCLUDED, words=(self._words, self.regime or NONE))
 
     def value(self) -> int:
-        """Return 1 if the regime refuses entries, else 0; `NOT_ASKED` without the key."""
-        return int(self.regime not in self._allowed) if self.is_on else NOT_ASKED
+        """Return 1 if the regime refuses entries, else 0; `SKIPPED` without the key."""
+        return int(self.regime not in self._allowed) if self.is_on else SKIPPED

@@ -31,7 +31,7 @@ from minibot.risk.checks import (
     BELOW,
     IS_NOT,
     NONE,
-    NOT_ASKED,
+    SKIPPED,
     Gate,
     Row,
     exceeded,
@@ -311,7 +311,7 @@ def on_quote_ended(
 def late_rows(state: RiskState, quote: Quote) -> tuple[Row, ...]:
     """Return the check that an entry is not too late for its signal, like the executor's."""
     most = state.limits.late_fill_ms
-    return ((ENTRY_LATE, state.now - quote.signal.ts if most else NOT_ASKED, most),)
+    return ((ENTRY_LATE, state.now - quote.signal.ts if most else SKIPPED, most),)
 
 
 def again_rows(state: RiskState, quote: Quote, requotes: int) -> tuple[Row, ...]:

@@ -14,7 +14,7 @@ from minibot.events.reasons import (
     STALE_SIGNAL,
     STALE_TICK,
 )
-from minibot.risk.checks import IS_NOT, NONE, NOT_ASKED, Gate
+from minibot.risk.checks import IS_NOT, NONE, SKIPPED, Gate
 from minibot.risk.limits import Limits
 from minibot.risk.positions import UNSEEN, Market
 
@@ -54,8 +54,8 @@ def is_tradable(rules: OrderRules | None) -> bool:
 
 
 def tick_age(market: Market, now: int) -> int:
-    """Return the age of the last tick, in ms of market time; `NOT_ASKED` without one."""
-    return NOT_ASKED if market.ts == UNSEEN else now - market.ts
+    """Return the age of the last tick, in ms of market time; `SKIPPED` without one."""
+    return SKIPPED if market.ts == UNSEEN else now - market.ts
 
 
 def signal_age_max(limits: Limits, signal: SignalMessage) -> int:

@@ -50,7 +50,7 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.campaign import ROUNDED
-from minibot.risk.checks import NOT_ASKED, Gate, Row
+from minibot.risk.checks import SKIPPED, Gate, Row
 from minibot.risk.distances import share_distance, whole_distance
 from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
@@ -144,7 +144,7 @@ class Sizing:
 
 @final
 class Sizes:
-    """The bounds on one entry, in quote; `NOT_ASKED` is off.
+    """The bounds on one entry, in quote; `SKIPPED` is off.
 
     Attributes:
         share, risk, kelly: The amount by the mode of this name; the fixed amount is
@@ -190,23 +190,23 @@ class Sizes:
 
     def __init__(self, wanted: int) -> None:
         """Start with a wanted amount and no bound."""
-        self.share: int = NOT_ASKED
-        self.risk: int = NOT_ASKED
-        self.kelly: int = NOT_ASKED
-        self.volatility: int = NOT_ASKED
-        self.qty_max: int = NOT_ASKED
-        self.notional_max: int = NOT_ASKED
-        self.wish: int = NOT_ASKED
-        self.allowed: int = NOT_ASKED
+        self.share: int = SKIPPED
+        self.risk: int = SKIPPED
+        self.kelly: int = SKIPPED
+        self.volatility: int = SKIPPED
+        self.qty_max: int = SKIPPED
+        self.notional_max: int = SKIPPED
+        self.wish: int = SKIPPED
+        self.allowed: int = SKIPPED
         self.wanted: int = wanted
         self.decided: Gate = BY_AMOUNT
         self.reason: str = ""
-        self.active: int = NOT_ASKED
-        self.share_max: int = NOT_ASKED
-        self.symbol_max: int = NOT_ASKED
+        self.active: int = SKIPPED
+        self.share_max: int = SKIPPED
+        self.symbol_max: int = SKIPPED
         self.cluster: int = 0
-        self.cluster_max: int = NOT_ASKED
-        self.loss_max: int = NOT_ASKED
+        self.cluster_max: int = SKIPPED
+        self.loss_max: int = SKIPPED
         self.loss_price: int = 0
         self.loss_distance: int = 0
         self.loss_rate: int = 0
@@ -222,7 +222,7 @@ class Sizes:
         self.allowed = self.wanted
         if not wish.has_size:
             return
-        self.wish = wish.notional or NOT_ASKED
+        self.wish = wish.notional or SKIPPED
         if wish.share_bps:
             share = mul_div_down(max(active, 0), wish.share_bps, BPS)
             self.wish = share if not wish.notional else min(share, wish.notional)
@@ -281,7 +281,7 @@ def sizes_of(
         sizes.active = mul_div_down(max(left.equity, 0), sizing.active_bps, BPS)
     if sizing.share_bps_max:
         sizes.share_max = mul_div_down(active, sizing.share_bps_max, BPS)
-    sizes.symbol_max = sizing.symbol_max.get(market.symbol, NOT_ASKED)
+    sizes.symbol_max = sizing.symbol_max.get(market.symbol, SKIPPED)
     return sizes
 
 
@@ -442,8 +442,8 @@ def wish_rows(sizes: Sizes) -> tuple[Row, ...]:
 
 def loss_rows(sizes: Sizes, qty: int) -> tuple[Row, ...]:
     """Return the check of the loss at the stop with `qty` more; only for sizing by risk."""
-    is_asked = qty and sizes.loss_max != NOT_ASKED
-    return ((LOSS_AT_STOP, sizes.loss(qty) if is_asked else NOT_ASKED, sizes.loss_max),)
+    is_asked = qty and sizes.loss_max != SKIPPED
+    return ((LOSS_AT_STOP, sizes.loss(qty) if is_asked else SKIPPED, sizes.loss_max),)
 
 
 def bound_row(gate: Gate, amount: int) -> Row:
@@ -452,7 +452,7 @@ def bound_row(gate: Gate, amount: int) -> Row:
 
 
 def _if_asked(value: int, limit: int) -> int:
-    return NOT_ASKED if limit == NOT_ASKED else value
+    return SKIPPED if limit == SKIPPED else value
 
 
 # --- closed trades --------------------------------------------------------------------------------

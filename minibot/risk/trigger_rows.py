@@ -19,7 +19,7 @@ from minibot.events.reasons import (
     TAKE_PROFIT,
     TRAILING_STOP,
 )
-from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
+from minibot.risk.checks import ABOVE, BELOW, SKIPPED, Gate, Row
 
 STOP_TRADES: Final[Mapping[str, Gate]] = {
     STOP_LOSS: Gate("stop_trade", STOP_LOSS, PLACES, passes=ABOVE),
@@ -43,7 +43,7 @@ def unsold_rows(qty: int, why: str) -> tuple[Row, ...]:
     """Return the check that a triggered limit order left nothing unsold.
 
     Args:
-        qty: Unsold quantity; `NOT_ASKED` while it may still sell, or without such an order.
+        qty: Unsold quantity; `SKIPPED` while it may still sell, or without such an order.
         why: Reason code of its trigger.
     """
     return ((UNSOLD[why], qty, 0),)
@@ -66,6 +66,6 @@ def trigger_rows(
         target_why: Reason code of the target.
     """
     return (
-        (STOP_TRADES[stop_why], NOT_ASKED if stop is None or not last else last, stop or 0),
-        (TARGET_TRADES[target_why], NOT_ASKED if target is None or not last else last, target or 0),
+        (STOP_TRADES[stop_why], SKIPPED if stop is None or not last else last, stop or 0),
+        (TARGET_TRADES[target_why], SKIPPED if target is None or not last else last, target or 0),
     )

@@ -19,7 +19,7 @@ from minibot.events.native import mypyc_attr
 from minibot.events.reasons import VADR_FROZEN, VADR_LOW
 from minibot.features.lossless import is_finite
 from minibot.features.vadr import Vadr
-from minibot.risk.checks import AT_LEAST, NOT_ASKED, Gate, Row
+from minibot.risk.checks import AT_LEAST, SKIPPED, Gate, Row
 from minibot.risk.market_returns import AGE_BARS, PLACES_4
 
 VADR_UNIT: Final[int] = 10**PLACES_4
@@ -36,7 +36,7 @@ class VadrReading:
 
     Attributes:
         count: The readings that count; fewer than needed if bars are late or do not move.
-        ratio: VADR in ten-thousandths, rounded down; `NOT_ASKED` while it is frozen.
+        ratio: VADR in ten-thousandths, rounded down; `SKIPPED` while it is frozen.
     """
 
     __slots__ = ("count", "ratio")
@@ -44,7 +44,7 @@ class VadrReading:
     def __init__(self) -> None:
         """Start frozen."""
         self.count: int = 0
-        self.ratio: int = NOT_ASKED
+        self.ratio: int = SKIPPED
 
 
 def vadr_rows(reading: VadrReading, needed: int, least: int) -> tuple[Row, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from minibot.events.unit_sizes import BPS
-from minibot.risk.checks import NOT_ASKED
+from minibot.risk.checks import SKIPPED
 from tests.risk.row_scenarios import _scenarios, over
 from tests.risk.row_world import Change, put, step
 
@@ -32,7 +32,7 @@ LATE_ROWS: Final = (
         "NO_BAR",
         "stale_bar",
         ("", "closed_bar none / some"),
-        (put(late__bars_late=0), put(late__bars_late=NOT_ASKED)),
+        (put(late__bars_late=0), put(late__bars_late=SKIPPED)),
     ),
     _late("BARS_LATE", "stale_bar", over("bars_late", "3", "4"), step("late__bars_late", 3)),
     _late(

@@ -17,7 +17,7 @@ from minibot.events.money import UNIT
 from minibot.risk.account import Tier
 from minibot.risk.book_depth import DepthReading
 from minibot.risk.campaign import Campaign, CampaignRules, Reserve
-from minibot.risk.checks import NOT_ASKED
+from minibot.risk.checks import SKIPPED
 from minibot.risk.distances import NEVER
 from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
@@ -174,7 +174,7 @@ class World:
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))
-        self.plan.opened_ts, self.rung_bid = self.opened_ts, NOT_ASKED
+        self.plan.opened_ts, self.rung_bid = self.opened_ts, SKIPPED
         self.horizon = NEVER
         self.levels: tuple[int | None, int | None] = (None, None)
         self.reasons, self.qty = ("stop_loss", "take_profit"), UNIT

@@ -9,7 +9,7 @@ import pytest
 
 from minibot.events.model import Bar, Event, Gap
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
-from minibot.risk.checks import NOT_ASKED
+from minibot.risk.checks import SKIPPED
 from minibot.risk.late_entries import FatigueBars, LateEntries
 from tests.risk.desk import START, SYMBOL, Desk, actions, check_text, config
 
@@ -304,9 +304,9 @@ def test_figures_of_fatigue_are_unknown_before_their_bars() -> None:
         bars.on_bar(place * BAR_MS, 100.0 + place)
 
     assert bars.warmup == 15
-    assert [change == NOT_ASKED for change, _, _ in found] == [place < 7 for place in range(15)]
-    assert [step == NOT_ASKED for _, step, _ in found] == [place < 3 for place in range(15)]
-    assert [rsi == NOT_ASKED for _, _, rsi in found] == [True] * 15
+    assert [change == SKIPPED for change, _, _ in found] == [place < 7 for place in range(15)]
+    assert [step == SKIPPED for _, step, _ in found] == [place < 3 for place in range(15)]
+    assert [rsi == SKIPPED for _, _, rsi in found] == [True] * 15
     assert bars.rsi() == 100 * 10_000
     assert bars.change() == 6 * 100_000_000 // 108
 

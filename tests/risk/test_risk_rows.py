@@ -37,7 +37,7 @@ from minibot.risk import (
     trigger_rows,
     vadr_gate,
 )
-from minibot.risk.checks import NOT_ASKED, Checklist, Row
+from minibot.risk.checks import SKIPPED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
@@ -256,7 +256,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
 
 def said(scenario: Scenario, checks: Checklist) -> Completed:
     """Return the check of a scenario's row: text, verdict, and reason of a failure."""
-    asked = [gate for gate, value, _ in checks.rows if value != NOT_ASKED]
+    asked = [gate for gate, value, _ in checks.rows if value != SKIPPED]
     for check, gate in zip(checks.written(), asked, strict=True):
         if check.name == scenario.name:
             reason = "" if check.passed else gate.reason or gate.cuts or checks.reason

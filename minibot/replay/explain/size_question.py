@@ -20,7 +20,7 @@ from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
 from minibot.events.reasons import RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.risk.campaign import CAMPAIGN_LOSS
-from minibot.risk.checks import NOT_ASKED, Checklist, Gate, exceeded
+from minibot.risk.checks import SKIPPED, Checklist, Gate, exceeded
 from minibot.risk.entry_decision import (
     NOT_ENDING,
     ORDER_NOTIONAL,
@@ -206,7 +206,7 @@ def _answer(state: RiskState, symbol: str, refusal: str = "") -> SizeAnswer:
     rows = [
         (place, gate, value, limit)
         for place, (gate, value, limit) in enumerate(checks.rows)
-        if value != NOT_ASKED and gate.words is None
+        if value != SKIPPED and gate.words is None
     ]
     wanted = next((value for _, gate, value, _ in rows if gate.name == "cash_with_fee"), 0)
     bounds = []
