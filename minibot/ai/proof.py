@@ -74,7 +74,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
         views[WITHOUT] = replay(_view(run_dir, scratch), (ModelActive.TYPE,))
     except (IntegrityError, Refusal) as error:
         views[WITHOUT] = {}
-        differences.append(f"{WITHOUT}: a role took what the AI said: {error}")
+        differences.append(f"{WITHOUT}: a role needed an event of the AI: {error}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     recorded, silent = views[WITH], views[WITHOUT]

@@ -222,7 +222,7 @@ class WorkerSupervisor:
 
     def _on_hello(self, hello: Frame) -> None:
         if self.state != STARTING:
-            self._fail("it said hello twice")
+            self._fail("it sent hello twice")
             return
         problem = hello_problem(hello, self._limits.isolation_min)
         if problem:

@@ -92,7 +92,7 @@ def troubles_of(
         return [f"not heard of yet: {listed(silent)}"]
     judged = [role for role in roles if role["role"] in needed]
     found = [
-        f"{role['role']} has said nothing for {role['age_s']} s (limit {max_age_s} s)"
+        f"{role['role']} gave no sign of life for {role['age_s']} s (limit {max_age_s} s)"
         for role in judged
         if max_age_s is not None and role["age_s"] > max_age_s
     ]

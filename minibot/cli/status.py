@@ -36,7 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--max-age",
         type=int,
         metavar="SECONDS",
-        help="exit 1 when a running role has said nothing for longer (for health checks)",
+        help="exit 1 when a running role gave no sign of life for longer (for health checks)",
     )
 
 

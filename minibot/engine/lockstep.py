@@ -232,7 +232,7 @@ class Lockstep:
             messages = port.core.process(tick, seq, table.ts + port.delay_ms)
             if messages:
                 if not stop_in(messages[0]):
-                    detail = f"market_ticks:{seq} was said to change no more than equity"
+                    detail = f"market_ticks:{seq} had to change no more than equity"
                     raise InvariantError(port.role, INVARIANT_BROKEN, detail)
                 self._deliver(messages)
 

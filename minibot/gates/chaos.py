@@ -127,7 +127,7 @@ def _run(fault: Fault, lab: Var) -> Result:
         return _skipped(fault, missing)
     except (MinibotError, OSError, psutil.Error) as error:
         text = "" if night is None else night.output().strip()[-500:]
-        return _failed(fault, str(error), *([f"the run said: {text}"] if text else []))
+        return _failed(fault, str(error), *([f"output of the run: {text}"] if text else []))
     finally:
         if night is not None:
             night.clean_up()

@@ -102,7 +102,7 @@ def _flag(fault: Fault, night: DrillRun) -> list[str]:
 
 def _last_line(night: DrillRun) -> str:
     lines = night.output().strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "no output"
 
 
 def _records(recorded: Recorded) -> Iterator[JsonObject]:

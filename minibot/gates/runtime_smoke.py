@@ -53,7 +53,7 @@ def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
 
 
 def _ended(done: SmokeRun) -> Finding:
-    last = done.output.strip().splitlines()[-1] if done.output.strip() else "it said nothing"
+    last = done.output.strip().splitlines()[-1] if done.output.strip() else "no output"
     return Finding("ends by itself", done.exit_code == 0, f"exit {done.exit_code}: {last}")
 
 

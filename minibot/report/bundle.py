@@ -276,7 +276,7 @@ class Bounded:
         data = self._plain.read(count)
         self._left -= len(data)
         if self._left < 0:
-            raise tarfile.TarError("it unpacks to more than it says")
+            raise tarfile.TarError("it unpacks to more than it states")
         return data
 
     def to_end(self) -> None:

@@ -94,7 +94,7 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
         return str(decode(done.stdout.strip().encode())["failure"])
     if done.stderr.startswith("Timeout ("):
         return _hung(path, limit_s, done.stderr)
-    last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     text = f"the trial ended with exit code {done.returncode}: {printable(last)}"
     return f"{shown_path(path)}: {text}"
 

@@ -72,7 +72,7 @@ class EmbeddedExchange:
                 "Start again when this machine has less to do.",
             )
         errors = error_log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
-        message = errors[-1] if errors else f"it ended with exit code {code} and said nothing"
+        message = errors[-1] if errors else f"it ended with exit code {code} and no output"
         raise Refusal(
             f"the embedded exchange cannot play {config.embedded.source}: {message}"
             if config.embedded is not None

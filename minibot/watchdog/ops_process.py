@@ -70,7 +70,7 @@ class OpsProcess:
             return
         if child.is_running:
             if not self._why and child.silent_ms() > OPS_SILENT_MS:
-                self._why = f"said nothing for {child.silent_ms()} ms"
+                self._why = f"gave no sign of life for {child.silent_ms()} ms"
                 child.kill()
             return
         if not self._ended_ns:

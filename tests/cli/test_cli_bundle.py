@@ -179,7 +179,7 @@ def test_bomb_is_left_after_what_it_claims(tmp_path: Path) -> None:
     check = check_bundle(bomb)
 
     assert bomb.stat().st_size < 100_000
-    assert "unpacks to more than it says" in check.findings[0].found
+    assert "unpacks to more than it states" in check.findings[0].found
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.999])

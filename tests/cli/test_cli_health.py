@@ -132,7 +132,7 @@ def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
     [
         (heard(), ""),
         (heard_without("risk_role"), "not heard of yet: risk_role"),
-        (heard(risk_role={"age_s": 31}), "risk_role has said nothing for 31 s (limit 30 s)"),
+        (heard(risk_role={"age_s": 31}), "risk_role gave no sign of life for 31 s (limit 30 s)"),
         (heard(risk_role={"age_s": 30}), ""),
         (
             heard(market_role={"state": "DEGRADED", "detail": "BTCUSDT is stale"}),
@@ -202,7 +202,7 @@ def test_night_goes_on_well_without_an_ai_that_its_profile_does_not_require(
 @pytest.mark.parametrize(
     ("roles", "reason"),
     [
-        (heard(ai_role={"age_s": 31}), "ai_role has said nothing for 31 s (limit 30 s)"),
+        (heard(ai_role={"age_s": 31}), "ai_role gave no sign of life for 31 s (limit 30 s)"),
         (heard_without(AI_ROLE), "not heard of yet: ai_role"),
         (heard(ai_role={"state": "DEGRADED", "detail": "off"}), "ai_role is DEGRADED: off"),
     ],

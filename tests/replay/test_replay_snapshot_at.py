@@ -238,7 +238,7 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     assert found.decisions == len(bars)
     assert found.decided == said["BUY"]
     assert found.decided + sum(found.other.values()) + refused == found.decisions
-    assert found.other["said SELL"] == said["SELL"]
+    assert found.other["SELL"] == said["SELL"]
     assert found.other["wanted to sell, but nothing was held"] > 0
     allowed = [event["payload"] for event in raw_events(short_run.run_dir, "risk_actions")]
     ids = {event["id"] for event in signals if event["payload"]["side"] == "BUY"}

@@ -222,7 +222,7 @@ def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_it
     ("program", "said", "next_step"),
     [
         ("import time; time.sleep(600)", "was not ready after 0 s", "less to do"),
-        ("raise SystemExit(3)", "ended with exit code 3 and said nothing", "embedded.source"),
+        ("raise SystemExit(3)", "ended with exit code 3 and no output", "embedded.source"),
     ],
 )
 def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(

@@ -132,7 +132,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
         Row("clock", f"{report.offset_ms} ms ahead of ours, {len(report.offsets_ms)} samples"),
         Row("round trip", f"{_ms(trips, 50)} ms p50, {_ms(trips, 99)} ms p99"),
         Row("delay", f"{quantile(delays, 50)} ms p50, {quantile(delays, 99)} ms p99 of events"),
-        Row("limits", "; ".join(_limit(row) for row in report.limits) or "none said"),
+        Row("limits", "; ".join(_limit(row) for row in report.limits) or "none given"),
         *(Row("filters", f"{name}: {', '.join(of)}") for name, of in report.filters.items()),
         Row("endpoints", f"{len(report.endpoints)} answers compared"),
     ]

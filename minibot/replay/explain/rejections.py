@@ -161,7 +161,7 @@ class Asking:
         if decision.side == found.side:
             found.decided += 1
         elif decision.side != HOLD:
-            found.other[f"said {decision.side}"] += 1
+            found.other[decision.side] += 1
         else:
             self._count_hold(symbol, decision, ts)
 
@@ -296,7 +296,7 @@ def why_not_lines(found: WhyNot, span: Span) -> list[str]:
     begin = span.clock(max(found.window.from_ms, span.from_ms))
     end = span.clock(min(found.window.to_ms, span.to_ms))
     lines = [f"why not {found.side}, {begin} to {end}: {found.decisions:,} decisions"]
-    lines.append(f"{found.decided:>7,}  said {found.side}")
+    lines.append(f"{found.decided:>7,}  {found.side}")
     if not found.decisions:
         lines.append(NO_ANSWER)
     lines += [f"{number:>7,}  {reason}" for reason, number in found.other.most_common()]

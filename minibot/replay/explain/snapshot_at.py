@@ -261,7 +261,7 @@ def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) ->
     if action.action == "BLOCK":
         meaning = REASONS.get(action.reason_code)
         why = action.reason_code if meaning is None else meaning.meaning
-        return f"{NO_TRADE}the strategy said {decided['side']}, risk refused: {why}"
+        return f"{NO_TRADE}the strategy decided {decided['side']}, risk refused: {why}"
     return f"{reason}; risk: {action.action} {action.reason_code}"
 
 
