@@ -392,10 +392,7 @@ class RiskCore(Core):
         if state.exits.rules.campaign.rows:
             message = recover(state, market, tick.ref(seq), tick.ts, seq)
             if message is not None:
-                messages = [message, *(self._leave(market, tick, seq, 1) or ())]
-                if state.is_stopped:
-                    messages[-1].ordinal = 0
-                return self._alone(messages)
+                return self._alone([message, *(self._leave(market, tick, seq, 1) or ())])
         return self._leave(market, tick, seq, 0)
 
     def _leave(

@@ -235,6 +235,18 @@ def test_queue_trade_through_the_price_fills_without_a_known_queue() -> None:
     (fill,) = fills(trade(desk, "99.89", "0.6"))
 
     assert (fill.qty, fill.price, fill.liquidity) == ("0.600", "99.90", "MAKER")
+    # From then on nobody is ahead: the next trade at the price is ours to the last unit.
+    assert [fill.qty for fill in fills(trade(desk, "99.90", "0.4"))] == ["0.400"]
+
+
+@pytest.mark.parametrize(("side", "taker"), [("BUY", "SELL"), ("SELL", "BUY")])
+def test_queue_inside_the_spread_is_empty(side: str, taker: str) -> None:
+    """A better price than the touch has nobody ahead: the next trade there is all ours."""
+    desk = executor("queue")
+    limit(desk, side, "100.00")
+    desk.tick("99.99", "100.01")
+
+    assert [fill.qty for fill in fills(trade(desk, "100.00", "0.3", taker))] == ["0.300"]
 
 
 @pytest.mark.parametrize(("taker", "filled"), [("SELL", 1), ("BUY", 0), (None, 0)])
@@ -609,6 +621,17 @@ def test_book_level_that_becomes_the_touch_gives_nothing_twice(
     events = desk.tick("99.99", "100.02", ask_qty=shown)
 
     assert [part[0] for part in walked(events)] == filled
+
+
+def test_book_quote_reports_the_size_displayed_at_the_touch() -> None:
+    """A fill of a resting limit names the size that was shown on the other side."""
+    desk = walker(ASKS)
+    limit(desk, "BUY", "100.00")
+    desk.tick("99.99", "100.01")
+
+    (fill,) = fills(desk.tick("99.99", "100.00", ask_qty="7"))
+
+    assert fill.displayed_qty == "7.000"
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])

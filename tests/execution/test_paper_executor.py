@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minibot.cores.messages import IntentMessage
+from minibot.events.ids import derive_id
 from minibot.events.model import (
     AveragePrice,
     Event,
@@ -20,6 +21,7 @@ from minibot.events.model import (
 )
 from minibot.execution.core import core_from_config, core_from_state
 from minibot.execution.intake import field_refusal
+from minibot.execution.orders import ORDER_ROLE
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ContractError, InvariantError
@@ -224,6 +226,32 @@ def test_repeated_intent_is_a_duplicate_until_the_millisecond_of_its_end() -> No
     )
 
     assert results(again) == [("REJECTED", "duplicate")]
+
+
+def test_repeated_intent_is_expired_from_the_millisecond_of_its_end() -> None:
+    """Its id need not be remembered any longer: the intent itself is too late."""
+    desk = executor()
+    ts, ttl_ms = desk.ts, desk.profile["execution"]["order_ttl_market_ms"]
+    desk.intent("BUY", "1")
+    (first,) = desk.events("order_intents")
+    desk.tick(after_ms=ttl_ms)
+
+    again = desk.put(
+        "order_intents", first.payload, cause_ids=first.cause_ids, tick_seq=first.tick_seq, ts=ts
+    )
+
+    assert results(again) == [("EXPIRED", "expired")]
+
+
+def test_order_has_the_id_that_its_intent_gives_it() -> None:
+    """Any role can compute an order's id, so that a restart gives the same one."""
+    desk = executor()
+    accepted = desk.intent("BUY", "1")
+    (intent,) = desk.events("order_intents")
+
+    (result,) = of(accepted, OrderResult)
+
+    assert result.order_id == derive_id(intent.run_id, ORDER_ROLE, intent.id, 0)
 
 
 @pytest.mark.parametrize(("side", "shown"), [("BUY", "7.000"), ("SELL", "5.000")])

@@ -217,6 +217,19 @@ def test_exit_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
     assert actions(one.events("risk_actions"))[-1][0] == "STOP"
 
 
+def test_stop_in_atrs_of_a_carried_position_comes_before_its_rows() -> None:
+    """The ATR makes its stop 97 before any tick is judged by the rows: 94 is a stop hit."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    keys = CAMPAIGN | ROWS | {"risk__stop_atr_mult": "3"}
+    one = Desk(config(**keys), first=opening("9000", (lot,)))
+    one.instrument()
+    one.tick("100", "100", trade="100")
+    for _ in range(2):
+        one.bar("100", "100.50", "99.50", "100")
+
+    assert steps(walk(one, "94")) == ["stop_loss"]
+
+
 def test_campaign_after_a_recovery_exit_begins_anew() -> None:
     """Once all is sold the next signal buys, and its rows are told again."""
     one = holder()

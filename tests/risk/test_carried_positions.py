@@ -360,6 +360,23 @@ def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_b
     assert found == [([], 1), (["0.15000000"], 0)]
 
 
+@pytest.mark.parametrize(("lot", "trades"), [("0.00100001", []), ("0.001", ["0.10000000"])])
+def test_trade_is_open_while_its_sale_lacks_a_single_unit(lot: str, trades: list[str]) -> None:
+    """The least quantity there is can still be sold by the order that is under way."""
+    bought = {"symbol": SYMBOL, "qty": lot, "price": "100", "ts": 1}
+    keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
+    protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
+    one = Desk(config(risk__protections=protections, **keys), first=opening("9000", (bought,)))
+    one.instrument(notional_min="0", qty_increment="0.00000001", qty_min="0.00000001")
+    one.tick("100", "100")
+    one.signal("SELL")
+
+    one.tick("100", "100", bid_qty="0.001")
+
+    kept = one.risk._state.protections.trades
+    assert [amount_text(trade.received) for trade in kept] == trades
+
+
 def test_position_without_the_venues_rules_has_no_levels_to_watch() -> None:
     """A walk over bars stops at levels; before the rules are told there is none, and then two."""
     one = Desk(config(**HARD, risk__take_profit_bps="500"), first=opening("9000", (LOT,)))

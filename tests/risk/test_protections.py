@@ -28,9 +28,10 @@ from minibot.events.model import (
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import DAY_MS
 from minibot.execution.core import core_from_config as execution_from_config
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
-from minibot.risk.protections import Protections
+from minibot.risk.protections import LINE_BYTES, OPEN_BYTES, Protections
 from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import (
     OTHER,
@@ -661,6 +662,34 @@ def test_trade_is_remembered_for_as_long_as_it_counts() -> None:
         counted.append(len(protections.trades))
 
     assert counted == [2, 2]
+
+
+@pytest.mark.parametrize(("age_ms", "kept"), [(999, 1), (1_000, 0)])
+def test_trade_is_remembered_for_as_long_as_its_lock_lasts(age_ms: int, kept: int) -> None:
+    """A lock lasts to the end of the bar in which its time is over; bars are of a second."""
+    protections = Protections(protected({"method": "CooldownPeriod", "stop_duration": 30}))
+    protections.on_trade(trade("-1"))
+    protections.on_trade(trade("-1", BEGAN + 30 * MINUTE + age_ms, symbol=OTHER))
+
+    assert [one.symbol for one in protections.trades] == [SYMBOL] * kept + [OTHER]
+
+
+def test_memory_leaves_room_for_the_open_trades_of_all_positions() -> None:
+    """The more positions a profile allows, the fewer closed trades it tells."""
+    lock = {"stop_duration": 1440}
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "trade_limit": 1, **lock}
+    both = guard | {"only_per_pair": True, "required_profit": "0"}, {"method": "CooldownPeriod"}
+    sizes = []
+    for positions in (1, 41):
+        profile = protected(both[0], both[1] | lock, risk__positions_max=positions)
+        protections = Protections(profile)
+        for number in range(1400):
+            symbol = f"SYMBOL{min(number, 399)}USDT"
+            protections.on_trade(trade("-1", BEGAN + number * 1000, symbol=symbol))
+        sizes.append(len(encode(protections.state())))
+        assert sizes[-1] <= LINE_BYTES - positions * OPEN_BYTES
+
+    assert sizes[0] - sizes[1] > 39 * OPEN_BYTES
 
 
 def test_trade_behind_a_lasting_lock_is_kept_beyond_the_newest() -> None:

@@ -132,6 +132,19 @@ def test_symbol_carried_without_a_price_has_no_range() -> None:
     assert desk.risk.quiet_range(OTHER, desk.ts) is not None
 
 
+def test_quoted_symbol_has_no_range() -> None:
+    """A quote follows the touch, so each tick matters."""
+    keys = {"risk__entry": "maker", "risk__maker_end": "give_up"}
+    patience = {"risk__maker_patience_market_ms": 5_000, "risk__maker_requotes": 3}
+    desk = Desk(config(**keys, **patience)).ready()
+    before = desk.risk.quiet_range(SYMBOL, desk.ts)
+    desk.signal("BUY")
+
+    assert before is not None
+    assert desk.risk.quiet_range(SYMBOL, desk.ts) is None
+    assert desk.risk.quiet_ticks(SYMBOL, desk.ts) is None
+
+
 def test_standing_that_is_due_ends_the_range() -> None:
     """Each minute a beat tells one, so that nothing is passed over beyond the full minute."""
     profile = config(risk__week_loss_soft="5000", risk__week_loss_hard="9000")

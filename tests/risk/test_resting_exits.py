@@ -678,6 +678,22 @@ def test_nothing_rests_without_a_position_without_rules_or_without_a_level() -> 
     assert found == [(None, nothing), (None, (99 * UNIT, 102 * UNIT)), (None, nothing)]
 
 
+def test_stop_of_the_smallest_price_rests_and_one_of_nothing_does_not() -> None:
+    """A coin of three hundred-millionths can have its stop at one; two thirds below is none."""
+    lot = {"symbol": SYMBOL, "qty": "900000000", "price": "0.00000003", "ts": 1}
+    found = []
+    for stop_bps in ("5000", "6700"):
+        one = desk((lot,), risk__stop_bps=stop_bps, risk__take_profit_bps=None)
+        one.instrument(price_increment="0.00000001", notional_min="1")
+        one.tick("0.00000003", "0.00000003", bid_qty="9000000000")
+        state = one.risk._state
+        market = state.positions.of(SYMBOL)
+        assert market.rules is not None
+        found.append(levels_of(state, market, state.exits_of(market), market.rules))
+
+    assert found == [(1, None), (None, None)]
+
+
 def test_stop_in_atrs_of_a_carried_position_is_missing_as_soon_as_the_atr_is_known() -> None:
     """Two bars make it 2: three of them below the entry is where an order is to rest."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}

@@ -162,6 +162,17 @@ def test_break_even_stop_pays_entry_and_fees() -> None:
     assert float(one.risk.facts()["cash"]) >= cash / UNIT
 
 
+def test_break_even_stop_is_no_step_below_the_price_that_pays() -> None:
+    """An average entry one unit above 99.90 needs a unit more than 100.10, and so a step more."""
+    lot = {"symbol": SYMBOL, "qty": "1", "price": "99.90000001", "ts": 1}
+    one = Desk(config(**EVEN), first=opening("9000", (lot,)))
+    one.instrument()
+    one.tick("100", "100")
+    one.tick("102", "102")
+
+    assert floor(one) == "100.11"
+
+
 @pytest.mark.parametrize("fee_asset", ["quote", "base"])
 @pytest.mark.parametrize("way", ["stop", "target"])
 def test_break_even_brings_back_the_cash_whatever_pays_the_fee(fee_asset: str, way: str) -> None:
