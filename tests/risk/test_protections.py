@@ -664,14 +664,14 @@ def test_trade_is_remembered_for_as_long_as_it_counts() -> None:
     assert counted == [2, 2]
 
 
-@pytest.mark.parametrize(("age_ms", "kept"), [(999, 1), (1_000, 0)])
-def test_trade_is_remembered_for_as_long_as_its_lock_lasts(age_ms: int, kept: int) -> None:
-    """A lock lasts to the end of the bar in which its time is over; bars are of a second."""
+@pytest.mark.parametrize(("age_ms", "kept"), [(999, 2), (1_000, 1)])
+def test_trade_is_remembered_for_as_long_as_its_lock_would_last(age_ms: int, kept: int) -> None:
+    """A lock lasts to the end of the bar, of a second, in which its time is over."""
     protections = Protections(protected({"method": "CooldownPeriod", "stop_duration": 30}))
     protections.on_trade(trade("-1"))
-    protections.on_trade(trade("-1", BEGAN + 30 * MINUTE + age_ms, symbol=OTHER))
+    protections.on_trade(trade("-1", BEGAN + 30 * MINUTE + age_ms))
 
-    assert [one.symbol for one in protections.trades] == [SYMBOL] * kept + [OTHER]
+    assert len(protections.trades) == kept
 
 
 def test_memory_leaves_room_for_the_open_trades_of_all_positions() -> None:

@@ -106,3 +106,18 @@ def test_action_tells_the_headroom_that_its_event_has() -> None:
     assert verdict.headroom() == verdict.headroom() == payload.headroom
     assert (payload.headroom or {})["position_notional"] == "100000.00000000"
     assert isinstance(verdict.ref(), EventId)
+
+
+def test_fill_may_be_the_first_input_behind_a_restart() -> None:
+    """Another role wrote it while risk was away: it closes the position before any tick."""
+    one, twin = Desk(config()).ready(), Desk(config()).ready()
+    for each in (one, twin):
+        each.buy()
+        each.signal("SELL")
+    twin.tick()
+    (*_, sold) = twin.events("fills")
+    one.restarted()
+
+    one.risk.process(sold, len(twin.events("fills")), sold.ts)
+
+    assert one.risk.facts()["open_positions"] == []
