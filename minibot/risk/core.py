@@ -563,7 +563,7 @@ class RiskCore(Core):
         else:
             self._before_sale(fill)
         market = positions.on_fill(fill)
-        exits = market.exits or state.exits_of(market)
+        exits = state.exits_of(market)
         if exits.campaign is not None and exits.campaign.is_open:
             exits.campaign.on_fill(fill)
             exits.campaign.on_held(market.qty)
