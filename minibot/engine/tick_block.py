@@ -182,11 +182,15 @@ class Trades:
     def __init__(self, prices: Column, changes: Column) -> None:
         """Take the prices of all rows, and their bits."""
         is_trade = changes & np.uint8(KIND) != 0
-        places = np.flatnonzero(is_trade)
-        self.prices: bytes = float_cells(prices[places])
+        if is_trade.all():  # A file of trades; counting and choosing would take twice as long.
+            places, until = np.arange(len(prices)), np.arange(1, len(prices) + 1)
+        else:
+            places, until = np.flatnonzero(is_trade), np.cumsum(is_trade)
+            prices = prices[places]
+        self.prices: bytes = float_cells(prices)
         self.places: bytes = int_cells(places)
         # Number of trades up to each row.
-        self._until: bytes = int_cells(np.cumsum(is_trade))
+        self._until: bytes = int_cells(until)
         # One byte per row: whether bid and ask move.
         self._bid_moves: bytes = (changes & np.uint8(NEW_BID) != 0).tobytes()
         self._ask_moves: bytes = (changes & np.uint8(NEW_ASK) != 0).tobytes()
