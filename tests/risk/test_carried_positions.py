@@ -239,6 +239,15 @@ def test_lot_without_a_price_keeps_its_difference_through_a_purchase_of_another(
     assert positions.equity == positions.cash + positions.worth
 
 
+def test_mark_may_be_the_smallest_price_there_is() -> None:
+    """A coin last seen at one hundred-millionth opens a run as any other."""
+    first = RunOpening({"USDT": "9000"}, (OTHER_LOT,), {}, marks={OTHER: "0.00000001"})
+
+    positions = Desk(config(), first=first).risk._state.positions
+
+    assert positions.marks == {OTHER: 1}
+
+
 def test_dust_that_has_a_price_is_unseen_no_more_and_the_other_lot_is() -> None:
     """Dust is worth nothing before its price and behind it: it moves no drawdown."""
     dust = {"symbol": SYMBOL, "qty": "0.0005", "price": "100", "ts": 1}
@@ -367,7 +376,7 @@ def test_trade_is_open_while_its_sale_lacks_a_single_unit(lot: str, trades: list
     keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
     protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
     one = Desk(config(risk__protections=protections, **keys), first=opening("9000", (bought,)))
-    one.instrument(notional_min="0", qty_increment="0.00000001", qty_min="0.00000001")
+    one.instrument(notional_min="0", qty_increment="0.00000001")
     one.tick("100", "100")
     one.signal("SELL")
 

@@ -694,6 +694,21 @@ def test_stop_of_the_smallest_price_rests_and_one_of_nothing_does_not() -> None:
     assert found == [(1, None), (None, None)]
 
 
+def test_range_ends_at_a_stop_of_the_smallest_price() -> None:
+    """A bid of one hundred-millionth is the stop, and outside the range without an exit."""
+    lot = {"symbol": SYMBOL, "qty": "900000000", "price": "0.00000003", "ts": 1}
+    profile = config(risk__stop_bps="5000", risk__take_profit_bps=None)
+    one = Desk(profile, first=opening("9000", (lot,)))
+    one.instrument(price_increment="0.00000001", notional_min="1")
+    one.tick("0.00000003", "0.00000003", bid_qty="9000000000")
+    one.tick("0.00000003", "0.00000003", bid_qty="9000000000")
+
+    quiet = one.risk.quiet_range(SYMBOL, one.ts)
+
+    assert quiet is not None
+    assert quiet.above == 1
+
+
 def test_stop_in_atrs_of_a_carried_position_is_missing_as_soon_as_the_atr_is_known() -> None:
     """Two bars make it 2: three of them below the entry is where an order is to rest."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
