@@ -257,7 +257,7 @@ class Campaign:
     def reached(self, rules: CampaignRules, entry: int, step: int, bid: int) -> int:
         """Return the number of rows reached at this bid or earlier."""
         place = self.row
-        while bid <= rules.level(place, entry, step):  # Past the last row no bid is as low.
+        while place < len(rules.rows) and bid <= rules.level(place, entry, step):
             place += 1
         return place
 
