@@ -615,6 +615,21 @@ def test_book_fok_at_the_market_is_paid_whole_or_not_filled(
     assert results(events)[-1] == ended
 
 
+@pytest.mark.parametrize(("cash", "count"), [("100.02", 0), ("100.02000001", 2)])
+def test_book_fok_pays_for_the_smallest_level_too(cash: str, count: int) -> None:
+    """A hundred-millionth at the touch costs a unit more than the next level takes less."""
+    keys = config(execution__fill_model="book", execution__order_ttl_market_ms=600_000)
+    desk = Desk(keys, first=opening(cash), with_risk=False).ready()
+    desk.instrument(qty_increment="0.00000001", qty_min="0.00000001", notional_min="0")
+    book(desk, BIDS, [("100.01", "0.00000001"), ("100.02", "5")])
+    desk.tick("99.99", "100.01", ask_qty="0.00000001")
+    desk.intent("BUY", "1", time_in_force="FOK")
+
+    events = desk.tick("99.99", "100.01", ask_qty="0.00000001")
+
+    assert len(fills(events)) == count
+
+
 @pytest.mark.parametrize(("shown", "filled"), [("1.5", []), ("1.6", ["1.000"])])
 @pytest.mark.parametrize("is_maker", [False, True])
 def test_book_level_that_becomes_the_touch_gives_nothing_twice(
