@@ -222,7 +222,7 @@ def test_no_acceleration_excuses_where_its_key_is_missing() -> None:
 
 @pytest.mark.parametrize(
     ("closes", "older", "counted"),
-    [((), 0, 0), (SLOW[1:], 0, 14), (SLOW, 3, 0), (("90", *FAST), 0, 15)],
+    [((), 0, 0), (SLOW[1:], 0, 14), (SLOW, 2, 0), (("90", *FAST), 1, 15)],
     ids=["none", "too few", "too old", "enough"],
 )
 def test_missing_bars_block(closes: tuple[str, ...], older: int, counted: int) -> None:
