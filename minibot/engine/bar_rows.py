@@ -4,8 +4,8 @@ While no order is open and the touches of a bar change nothing for the cores
 (`Lockstep.quiet_range`), the bar's ticks are skipped. Strategy and risk take each closed bar, the
 strategy with the bar's last touch; risk and execution take one touch, the last of all skipped bars.
 A hold has no effect and does not end this. Any other bar is delivered tick by tick, as `intrabar`
-makes them, but at most up to its open if its other ticks change nothing: most orders end there. A
-strategy that takes trades always gets each of them.
+makes them. Most orders are filled at its open: its other ticks are then skipped if they change
+nothing. A strategy that takes trades always gets each of them.
 """
 
 from __future__ import annotations

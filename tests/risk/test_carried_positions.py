@@ -349,15 +349,21 @@ def test_holding_is_a_position_from_the_least_quantity_that_can_be_sold(
     assert positions.worth == (parse_amount(qty) * 100 if is_held else 0)
 
 
-def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_be_dust() -> None:
-    """Ten of fifteen ten-thousandths are sold first: five are too few for an order of their own."""
-    lot = {"symbol": SYMBOL, "qty": "0.0015", "price": "100", "ts": 1}
+def seller(qty: str, step: str) -> Desk:
+    """Return a desk that sells a carried lot in steps, and whose protections count its trades."""
+    lot = {"symbol": SYMBOL, "qty": qty, "price": "100", "ts": 1}
     keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
     protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
     one = Desk(config(risk__protections=protections, **keys), first=opening("9000", (lot,)))
-    one.instrument(notional_min="0", qty_increment="0.0001")
+    one.instrument(notional_min="0", qty_increment=step)
     one.tick("100", "100")
     one.signal("SELL")
+    return one
+
+
+def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_be_dust() -> None:
+    """Ten of fifteen ten-thousandths are sold first: five are too few for an order of their own."""
+    one = seller("0.0015", "0.0001")
     found = []
     for size in ("0.001", "1000"):
         one.tick("100", "100", bid_qty=size)
@@ -372,13 +378,7 @@ def test_trade_ends_with_the_last_fill_of_its_sale_though_the_rest_alone_would_b
 @pytest.mark.parametrize(("lot", "trades"), [("0.00100001", []), ("0.001", ["0.10000000"])])
 def test_trade_is_open_while_its_sale_lacks_a_single_unit(lot: str, trades: list[str]) -> None:
     """The least quantity there is can still be sold by the order that is under way."""
-    bought = {"symbol": SYMBOL, "qty": lot, "price": "100", "ts": 1}
-    keys = {"execution__fee_asset": "base", "execution__order_ttl_market_ms": 60_000}
-    protections = [{"method": "CooldownPeriod", "stop_duration": 1}]
-    one = Desk(config(risk__protections=protections, **keys), first=opening("9000", (bought,)))
-    one.instrument(notional_min="0", qty_increment="0.00000001")
-    one.tick("100", "100")
-    one.signal("SELL")
+    one = seller(lot, "0.00000001")
 
     one.tick("100", "100", bid_qty="0.001")
 
