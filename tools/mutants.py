@@ -57,7 +57,7 @@ LIVING_SHARE: Final = 0.05
 WHOLE: Final = 1000
 """A draw of so many is held to that share itself."""
 CHANCE: Final = 0.001
-TESTS_S_MAX: Final = 900.0
+TESTS_S_MAX: Final = 300.0
 TOLD_EVERY: Final = 50
 # Those of which a person makes mistakes. The others of cosmic-ray change a type, and die at once.
 OPERATORS: Final = tuple(

@@ -48,7 +48,7 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
     ref, wish = signal.ref(), signal.wish or Wish()
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks, rules, holding = verdict.checks, market.rules, market.holding
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     checks.judge(adjust_rows(state, market, signal))
     plan = exits.plan
     if checks.reason or plan is None or rules is None or holding is None:
@@ -81,7 +81,7 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
 def adjust_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[Row, ...]:
     """Return the checks that an ADJUST signal has to pass before its levels are judged."""
     now, limits, wish = state.now, state.limits, signal.wish or Wish()
-    exits, holding = market.exits or state.exits_of(market), market.holding
+    exits, holding = state.exits_of(market), market.holding
     has_touch = market.is_fresh and market.has_mid
     return (
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),

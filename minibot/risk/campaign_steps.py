@@ -43,7 +43,7 @@ CAMPAIGN_ROLE: Final = "risk_role/campaign"
 
 def rows_of(state: RiskState, market: Market) -> tuple[Row, ...]:
     """Return the checks of a campaign that an entry has to pass; empty without campaigns."""
-    exits, rules = market.exits or state.exits_of(market), state.exits.rules.campaign
+    exits, rules = state.exits_of(market), state.exits.rules.campaign
     campaign, order_rules = exits.campaign, market.rules
     if campaign is None or order_rules is None:
         return ()
@@ -63,7 +63,7 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
     A first entry, with all its quotes, may use its share of the worst loss, at the hard stop. A
     later one may use the rest of it, at the stop in force, and nothing once the bid is there.
     """
-    exits, campaign_rules = market.exits or state.exits_of(market), state.exits.rules.campaign
+    exits, campaign_rules = state.exits_of(market), state.exits.rules.campaign
     campaign = exits.campaign
     if campaign is None:
         return None
@@ -116,7 +116,7 @@ def enter(state: RiskState, market: Market, rules: OrderRules, ref: EventId) -> 
         rules: The venue's rules for the symbol.
         ref: The id of the action that allows the entry; it begins a campaign if none is open.
     """
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     campaign = exits.campaign
     if campaign is None:
         return None
@@ -138,7 +138,7 @@ def enter_again(state: RiskState, market: Market, rules: OrderRules) -> None:
 
 def _plan_of(state: RiskState, market: Market, rules: OrderRules) -> Plan | None:
     """Return the plan of a position, brought up to date; None without a position."""
-    exits, holding = market.exits or state.exits_of(market), market.holding
+    exits, holding = state.exits_of(market), market.holding
     if exits.plan is None or holding is None:
         return None
     if not exits.is_guarded:
@@ -156,7 +156,7 @@ def adopt(state: RiskState, market: Market, cause: EventId, ordinal: int) -> Non
         cause: The event that makes it a position.
         ordinal: Number of the position among those of this event.
     """
-    exits, holding = market.exits or state.exits_of(market), market.holding
+    exits, holding = state.exits_of(market), market.holding
     campaign = exits.campaign
     if campaign is None or holding is None or campaign.is_open:
         return
@@ -169,7 +169,7 @@ def adopt(state: RiskState, market: Market, cause: EventId, ordinal: int) -> Non
 def on_flat(state: RiskState, market: Market) -> None:
     """Keep stop and pending exit of a campaign that an open entry keeps alive while flat."""
     campaign = state.campaign_of(market)
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     if campaign is None or exits.plan is None:
         return
     campaign.keep_all()
@@ -193,7 +193,7 @@ def recover(
         ts: Time of the tick.
         tick_seq: Line of the tick.
     """
-    exits, rules = market.exits or state.exits_of(market), market.rules
+    exits, rules = state.exits_of(market), market.rules
     campaign, table = exits.campaign, state.exits.rules.campaign
     if campaign is None or campaign.ref is None or rules is None or not table.rows:
         return None

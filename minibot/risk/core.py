@@ -372,13 +372,13 @@ class RiskCore(Core):
         if rules.rests:
             market.last = tick.last(seq)
         if rules.plan.silent_ms is not None and market.qty:
-            exits = market.exits or state.exits_of(market)
+            exits = state.exits_of(market)
             state.exits.on_held_tick(exits, before, tick.ts)
         if state.quotes.open and market.symbol in state.quotes.open:
             return self._on_quoted_tick(market, tick, seq)
         if not market.qty:
             return None
-        exits = market.exits or state.exits_of(market)
+        exits = state.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < tick.bid < exits.quiet_below:
             return None
         return self._on_held_tick(market, tick, seq)
@@ -628,7 +628,7 @@ class RiskCore(Core):
         """Keep entry price and opening time of a position before a sale is booked."""
         market = self._state.positions.of(fill.symbol)
         if market.holding is not None:
-            (market.exits or self._state.exits_of(market)).before_sale(market.holding)
+            self._state.exits_of(market).before_sale(market.holding)
 
     def _on_bought(self, fill: FillMessage) -> int | None:
         """Set the levels that an entry's strategy wants at its first fill, before it is booked.
@@ -644,7 +644,7 @@ class RiskCore(Core):
         if order is None or (order.booked and order.market.holding is not None):
             return None
         market, quote = order.market, state.quotes.of(order)
-        exits = market.exits or state.exits_of(market)
+        exits = state.exits_of(market)
         if market.holding is not None and exits.campaign is None and is_scrap(market):
             exits.begin_anew(fill.ts)
         if quote is None or not quote.is_pinned:
@@ -676,7 +676,7 @@ class RiskCore(Core):
         if state.exits.rules.rests:
             messages = on_answer(state, order, result, is_ended, is_ended and was_refused)
         elif is_ended and order.side == SELL:
-            exits = order.market.exits or state.exits_of(order.market)
+            exits = state.exits_of(order.market)
             exits.on_order_ended(was_refused, now)
         if is_ended and state.quotes.open and not state.is_stopped:
             ref, seq = result.ref(), result.tick_seq

@@ -183,7 +183,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
     if not limit:  # The levels of a limit entry are kept in its quote.
-        (market.exits or state.exits_of(market)).keep_entry_levels(signal.wish, market.bid)
+        state.exits_of(market).keep_entry_levels(signal.wish, market.bid)
     verdict.campaign = enter(state, market, rules, verdict.ref())
     # A failed check that did not refuse made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
@@ -212,7 +212,7 @@ def entry_rows(
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
     locks, account = state.protections, state.budgets.account
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     until = state.exits.ending_until
     late, comes_late = state.late, NO_ROWS
     needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr or late.rules.needs_atr
@@ -421,7 +421,7 @@ def _stop_at_ask(state: RiskState, market: Market) -> int:
     Such a purchase would be sold with the next tick, for the price of the spread. Else it is
     `SKIPPED`.
     """
-    exits, exit_rules = market.exits or state.exits_of(market), state.exits.rules
+    exits, exit_rules = state.exits_of(market), state.exits.rules
     rules, plan, ask = market.rules, exit_rules.plan, market.ask
     if rules is None or _has_position(market):
         return SKIPPED
@@ -534,7 +534,7 @@ def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> in
         if not plan.has_room(price, rules.price_step) and not _has_position(market):
             return UNBOUNDED
     else:
-        exits = market.exits or state.exits_of(market)
+        exits = state.exits_of(market)
         down = stop_distance(exits, exit_rules, price, rules.price_step)
     if _has_position(market) or down is None or down >= price:
         return 0
@@ -559,7 +559,7 @@ def sizes_at(
         rules.price_step,
         state.limits,
         state.positions,
-        market.exits or state.exits_of(market),
+        state.exits_of(market),
         state.exits.rules,
         left,
         state.now,

@@ -166,7 +166,7 @@ def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tup
 def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) -> int | None:
     """Return the quantity to sell; None for all, also if the rest would be too small to sell."""
     free = state.positions.free_qty(market)
-    plan = (market.exits or state.exits_of(market)).plan
+    plan = state.exits_of(market).plan
     price = market.bid if plan is None else plan.hard or market.bid
     if wanted >= free or is_too_small(free - wanted, rules.market_bounds, price):
         return None
@@ -208,7 +208,7 @@ def is_entering(state: RiskState, market: Market) -> bool:
 
 def forget_request(state: RiskState, market: Market) -> None:
     """Forget an operator's request to exit once there is neither a position nor an open entry."""
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     if market.holding is None and exits.is_exit_requested and not is_entering(state, market):
         exits.forget()
 
@@ -274,7 +274,7 @@ def due(state: RiskState, market: Market) -> Row | None:
     due without a fresh touch, before the next attempt is allowed, or while an open sale leaves
     nothing else to sell.
     """
-    exits, now = market.exits or state.exits_of(market), state.now
+    exits, now = state.exits_of(market), state.now
     rules, holding = market.rules, market.holding
     if rules is None or holding is None or not market.is_fresh or not market.has_mid:
         return None
@@ -451,7 +451,7 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
         verdict: Undecided, caused by the tick or the control event, with its place in this step;
             its `tick_seq` becomes that of the touch by which the exit was judged.
     """
-    exits, rules, checks = market.exits or state.exits_of(market), market.rules, verdict.checks
+    exits, rules, checks = state.exits_of(market), market.rules, verdict.checks
     verdict.tick_seq = market.seq
     checks.add_failed(trigger)
     checks.judge(((status_gate(rules), not is_tradable(rules), False),))

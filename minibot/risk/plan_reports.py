@@ -106,7 +106,7 @@ class PlanReports:
     ) -> Message | None:
         """Return the report of a position's plan if it moved; `moved` is for the first report."""
         symbol, plan = market.symbol, _plan_of(state, market)
-        campaign = (market.exits or state.exits_of(market)).campaign
+        campaign = state.exits_of(market).campaign
         before = self._reported.get(symbol)
         if market.holding is None:
             if before is None:
@@ -177,7 +177,7 @@ def reported_values(state: RiskState, market: Market, plan: Plan) -> Levels:
     The last value, if an exit is pending, is the place of its reason in `CARRIED_EXITS`, from 1.
     """
     campaign, levels = state.campaign_of(market), levels_of(plan)
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     if campaign is not None:
         levels = (*levels, campaign.entries, campaign.row, campaign.keep)
     if state.exits.rules.horizon.is_on:
@@ -213,7 +213,7 @@ def _plan_of(state: RiskState, market: Market) -> Plan | None:
 
 def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...]) -> PositionPlan:
     stop, target = plan.floor(), plan.ceiling()
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     longest = state.exits.held_max(exits)
     campaign = state.campaign_of(market)
     ref = None if campaign is None else campaign.ref

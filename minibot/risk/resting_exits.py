@@ -98,7 +98,7 @@ def missing(state: RiskState, market: Market) -> Levels | None:
     allowed, while the order rate has no room for a move, or once the last trade has reached a
     level: then `due` sells at the market.
     """
-    exits, rules = market.exits or state.exits_of(market), market.rules
+    exits, rules = state.exits_of(market), market.rules
     positions, until, now = state.positions, state.exits.ending_until, state.now
     if rules is None or market.holding is None:
         return None
@@ -154,7 +154,7 @@ def rest_rows(
     state: RiskState, market: Market, qty: int, levels: Levels, verdict: Verdict
 ) -> tuple[Row, ...]:
     """Return the checks that an order has to pass before it rests; the last one is its size."""
-    rules, exits = market.rules, market.exits or state.exits_of(market)
+    rules, exits = market.rules, state.exits_of(market)
     legs = (levels[0] is not None) + (levels[1] is not None)
     has_limit = state.exits.rules.stop_limit_share is not None
     former, rate = state.positions.resting(market), state.limits.order_rate
@@ -176,7 +176,7 @@ def _rest(
     state: RiskState, market: Market, rules: OrderRules, levels: Levels, verdict: Verdict
 ) -> list[Message]:
     """Return the action PROTECT and its intent, or BLOCK, which is recorded once per reason."""
-    exits, checks = market.exits or state.exits_of(market), verdict.checks
+    exits, checks = state.exits_of(market), verdict.checks
     stop, target = levels
     bounds, limit = rules.market_bounds, state.exits.rules.limit_of(stop, rules.price_step)
     qty = rest_qty(rules, market.qty, stop, target, limit)
@@ -230,7 +230,7 @@ def on_answer(
         was_refused: Whether the order ended without having been accepted.
     """
     market = order.market
-    exits = market.exits or state.exits_of(market)
+    exits = state.exits_of(market)
     exits.quiet_until = 0
     has_trigger = order.stop is not None or order.target is not None
     if has_trigger:

@@ -86,8 +86,10 @@ class RiskState:
         self.universe: frozenset[str] | None = None
 
     def exits_of(self, market: Market) -> SymbolExits:
-        """Return the exit state of a market, and set `market.exits` to it."""
-        exits = market.exits = self.exits.of(market.symbol)
+        """Return the exit state of a market; `market.exits` keeps it."""
+        exits = market.exits
+        if exits is None:
+            exits = market.exits = self.exits.of(market.symbol)
         return exits
 
     def campaign_of(self, market: Market) -> Campaign | None:
@@ -95,7 +97,7 @@ class RiskState:
 
         A campaign without a position and without an open order ends here.
         """
-        exits = market.exits or self.exits_of(market)
+        exits = self.exits_of(market)
         campaign = exits.campaign
         if campaign is None or not campaign.is_open:
             return None
@@ -115,7 +117,7 @@ class RiskState:
         """
         if self.sizing.mode != RISK or self.exits.rules.stop_multiple is None:
             return None
-        return (market.exits or self.exits_of(market)).last_atr()
+        return self.exits_of(market).last_atr()
 
     def sale_price(self, market: Market) -> int:
         """Return the price at which the venue values a sale at the market now.

@@ -34,7 +34,7 @@ class RiskWatch:
         market = state.positions.held.get(symbol)
         if market is None or market.holding is None or market.rules is None:
             return ()
-        exits = market.exits or state.exits_of(market)
+        exits = state.exits_of(market)
         return state.exits.levels(exits, market.holding, market.rules)
 
     def until(self, symbol: str) -> int:
