@@ -671,7 +671,7 @@ class PaperExecutorNoreV1(Core):
     ) -> None:
         """Expire an open order, and append its result."""
         order.move(OrderState.EXPIRED)
-        ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
+        ts = max(order.intent_ts, tick_ts)
         self._reason = reason
         messages.append(move_of(order, reason, ts, seq, cause, len(messages)))
 

@@ -230,5 +230,5 @@ class Account:
 
 
 def _share(mark: int, drawdown: int) -> int:
-    """Return a drawdown as an amount of its high-water mark, rounded down; 0 without a mark."""
-    return mul_div_down(mark, drawdown, WHOLE) if mark > 0 else 0
+    """Return a drawdown as an amount of its high-water mark, rounded down."""
+    return mul_div_down(mark, drawdown, WHOLE)

@@ -56,7 +56,7 @@ def on_adjust(state: RiskState, market: Market, signal: SignalMessage) -> list[M
     if not exits.is_guarded:
         state.exits.guard(exits, rules.price_step)
     state.exits.bounds(exits, holding, rules)
-    stop, target, gap, share, _ = exits.wished_by(wish, NOTHING_WISHED, market.bid)
+    stop, target, gap, share, _ = exits.wished_by(wish, market.bid)
     stop = round_up(stop, rules.price_step)
     reached = round_down(target, rules.price_step)
     checks.judge(reached_rows(wish, market, stop, reached))

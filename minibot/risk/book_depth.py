@@ -118,7 +118,7 @@ class BookDepth:
         """Take the keys of the whole resolved configuration; no book is known."""
         least = CoreProfile.of(config).risk.depth_min
         self.is_on: bool = least is not None
-        self.least: int = 0 if least is None else parse_amount(least)
+        self.least: int = parse_amount(least or "0")
         self.own: str = venue_name(config)
         self.books: dict[str, SideValues] = {}
         self.foreign: dict[str, str] = {}

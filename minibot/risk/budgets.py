@@ -336,16 +336,14 @@ class Budgets:
         limits, high = self.limits, self.high_water_mark
         night = self.night_level - limits.night_loss.hard
         day = self.day_level - limits.day_loss.hard
-        drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
-        floor = night if night > day else day
         week = self.week_level - limits.week_loss.hard
-        floor = floor if floor > week else week
+        drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
+        floor = max(night, day, week, drawdown)
         if limits.account_drawdown.is_on:
             mark = self.account.high_water_mark
             account = mark - mul_div_down(mark, limits.account_drawdown.hard, WHOLE)
-            account -= self.account.unpriced
-            floor = floor if floor > account else account
-        return floor if floor > drawdown else drawdown
+            floor = max(floor, account - self.account.unpriced)
+        return floor
 
     def bound(self, rest: int, qty: int, quiet: QuietRange) -> bool:
         """Bound bid plus ask so that equity breaks no hard limit and sets no high-water mark.
@@ -461,5 +459,4 @@ def drawdown_of(high_water_mark: int, equity: int) -> int:
     """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
     if high_water_mark <= 0:
         return 0
-    below = high_water_mark - equity
-    return mul_div_up(below, WHOLE, high_water_mark) if below else 0
+    return mul_div_up(high_water_mark - equity, WHOLE, high_water_mark)

@@ -80,7 +80,6 @@ from minibot.risk.exit_decision import (
     on_sell,
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
-from minibot.risk.plan import NOTHING_WISHED
 from minibot.risk.plan_reports import PlanReports
 from minibot.risk.positions import NO_PRICE, Market, is_scrap
 from minibot.risk.requoting import on_quote_ended, on_sell_signal, review_all_quotes, review_quotes
@@ -591,7 +590,7 @@ class RiskCore(Core):
             if fill.side == BUY:
                 mark_bought_for_exit(state, market.symbol)
                 exits.after_purchase(holding)
-                if sized is not None and not exits.is_guarded:
+                if not exits.is_guarded:
                     state.exits.guard(exits, rules.price_step, sized)
             state.exits.on_fill(exits, holding, rules)
         if breaches is None:
@@ -651,7 +650,7 @@ class RiskCore(Core):
             exits.set_entry_levels(is_flat=market.holding is None)
         elif quote.signal.wish is not None:
             peak = min(quote.limit, market.bid)
-            exits.on_bought(exits.wished_by(quote.signal.wish, NOTHING_WISHED, peak))
+            exits.on_bought(exits.wished_by(quote.signal.wish, peak))
         return order.atr
 
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:

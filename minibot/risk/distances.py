@@ -62,7 +62,7 @@ def whole_distance(exact: int, multiple: int, price_step: int) -> int:
         price_step: The venue's price step in hundred-millionths.
     """
     distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
-    return distance if distance > price_step else price_step
+    return max(distance, price_step)
 
 
 def share_distance(price: int, share: int, price_step: int) -> int:
@@ -74,4 +74,4 @@ def share_distance(price: int, share: int, price_step: int) -> int:
         price_step: The venue's price step in hundred-millionths.
     """
     distance = round_up(div_up(price * share, SHARE_UNIT), price_step)
-    return distance if distance > price_step else price_step
+    return max(distance, price_step)

@@ -400,7 +400,7 @@ def _away(market: Market, close: int) -> int:
     if not close:
         return UNBOUNDED
     apart = market.price - close
-    return mul_div_up(apart if apart > 0 else -apart, DEVIATION_UNIT, close)
+    return mul_div_up(abs(apart), DEVIATION_UNIT, close)
 
 
 def _spread(market: Market, limits: Limits) -> int:

@@ -228,7 +228,7 @@ class SymbolExits:
         above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
         if now >= until:
             return False
-        quiet.above = above if above > 0 else 0
+        quiet.above = max(0, above)
         quiet.below = below if below < NO_BOUND else NO_BOUND
         quiet.until = until
         quiet.is_lasting = self.is_guarded
@@ -317,7 +317,7 @@ class SymbolExits:
         """
         self.entry_levels = NOTHING_WISHED
         if wish is not None:
-            self.entry_levels = self.wished_by(wish, NOTHING_WISHED, peak)
+            self.entry_levels = self.wished_by(wish, peak)
         self.are_entry_levels_set = False
 
     def set_entry_levels(self, *, is_flat: bool) -> None:
@@ -332,19 +332,18 @@ class SymbolExits:
         trail = levels[2:] if levels[2] or levels[3] else former[2:]
         self.wished = (levels[0] or former[0], levels[1] or former[1], *trail)
 
-    def wished_by(self, wish: Wish, former: Wished, peak: int) -> Wished:
-        """Return the levels of a wish; a level that it does not name comes from the former one.
+    def wished_by(self, wish: Wish, peak: int) -> Wished:
+        """Return the levels of a wish; `peak` is the bid from which a trail follows.
 
         A multiple of the ATR becomes a distance here, by the ATR of the position if there is one.
         The distance is never 0, which would mean no trail; the plan rounds it to at least one step.
         """
-        stop, target = wish.stop or former[0], wish.target or former[1]
         if not wish.has_trail:
-            return (stop, target, *former[2:])
+            return (wish.stop, wish.target, *NOTHING_WISHED[2:])
         gap = wish.trail
         if wish.trail_atr:
             gap = max(1, div_down(self.atr_now() * wish.trail_atr, MULTIPLE_UNIT))
-        return stop, target, gap, wish.trail_bps, peak
+        return wish.stop, wish.target, gap, wish.trail_bps, peak
 
     def begin_anew(self, ts: int) -> None:
         """Forget the levels of what is too little to sell: a purchase opens a position, at `ts`."""

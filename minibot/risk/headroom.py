@@ -84,8 +84,7 @@ class Headroom:
 
     def exposure_max(self) -> int:
         """Return the largest exposure allowed by equity, rounded down and never below 0."""
-        most = mul_div_down(self.equity, self.limits.exposure_bps_max, BPS)
-        return most if most > 0 else 0
+        return max(0, mul_div_down(self.equity, self.limits.exposure_bps_max, BPS))
 
     def texts(self) -> dict[str, str]:
         """Return how much of each limit remains, as text by its name; negative is overdrawn."""
@@ -117,4 +116,4 @@ def _write(left: dict[str, str], limit: Limit, value: int) -> None:
 
 def loss_of(level: int, equity: int) -> int:
     """Return the loss of equity against a level; 0 for a gain."""
-    return level - equity if level > equity else 0
+    return max(0, level - equity)

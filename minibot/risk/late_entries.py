@@ -66,15 +66,15 @@ class LateRules:
         """Take the keys of the whole resolved configuration."""
         profile = CoreProfile.of(config)
         risk = profile.risk
-        self.confidence_min: int = _or_not_asked(risk.confidence_min)
-        self.bars_late_max: int = _or_not_asked(risk.bars_late_max)
+        self.confidence_min: int = _or_skipped(risk.confidence_min)
+        self.bars_late_max: int = _or_skipped(risk.bars_late_max)
         self.bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval]
         move = risk.price_move_atr_max
         self.move_max: int = SKIPPED if move is None else parse_fixed(move, PLACES_4)
         self.fatigue_interval: str = risk.fatigue_bar_interval or ""
-        self.change_max: int = _or_not_asked(risk.fatigue_change_bps_max, BPS)
-        self.rsi_max: int = _or_not_asked(risk.fatigue_rsi_max, BPS)
-        self.acceleration_min: int = _or_not_asked(risk.fatigue_acceleration_bps_min, BPS)
+        self.change_max: int = _or_skipped(risk.fatigue_change_bps_max, BPS)
+        self.rsi_max: int = _or_skipped(risk.fatigue_rsi_max, BPS)
+        self.acceleration_min: int = _or_skipped(risk.fatigue_acceleration_bps_min, BPS)
 
     @property
     def needs_atr(self) -> bool:
@@ -88,7 +88,7 @@ class LateRules:
         return self.fatigue_interval != "" or any([limit != SKIPPED for limit in asked])
 
 
-def _or_not_asked(limit: int | None, unit: int = 1) -> int:
+def _or_skipped(limit: int | None, unit: int = 1) -> int:
     return SKIPPED if limit is None else limit * unit
 
 
@@ -238,7 +238,7 @@ class LateEntries:
                 apart = price - exits.close
                 # An ATR of 0 allows no move.
                 scale = max(atr, 1)
-                found.move = mul_div_up(apart if apart > 0 else -apart, BPS, scale)
+                found.move = mul_div_up(abs(apart), BPS, scale)
         bars = self._symbols.get(symbol)
         if bars is not None:
             found.fatigue_bars, found.warmup = bars.known(now), bars.warmup
@@ -305,7 +305,7 @@ def late_rows(reading: LateReading, rules: LateRules, has_touch: bool) -> tuple[
     asks_confidence = rules.confidence_min != SKIPPED
     is_known = reading.bars_late != SKIPPED
     change, rsi, acceleration = SKIPPED, SKIPPED, SKIPPED
-    if rules.fatigue_interval and reading.change != SKIPPED:
+    if reading.change != SKIPPED:
         has_risen, is_high = reading.change > rules.change_max, reading.rsi > rules.rsi_max
         asks_speed = rules.acceleration_min != SKIPPED
         is_slow = not asks_speed or reading.acceleration < rules.acceleration_min

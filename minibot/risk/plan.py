@@ -596,5 +596,4 @@ def raised(level: int, price: int, step: int) -> int:
         price: The new price; 0 or less for none.
         step: The venue's price step.
     """
-    found = round_up(price if price > level else level, step)
-    return found if found > NONE else NONE
+    return max(NONE, round_up(max(price, level), step))

@@ -408,7 +408,7 @@ class Protections:
         if scopes is None:
             return SKIPPED
         until = max(scopes.get(ALL_SYMBOLS, 0), scopes.get(symbol, 0))
-        return until - now if until > now else 0
+        return max(0, until - now)
 
     def listed(self, now: int) -> list[JsonObject]:
         """Return the locks in force at `now`, in the order of reason code and scope."""

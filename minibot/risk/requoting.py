@@ -262,7 +262,7 @@ def _verdict(
 ) -> Verdict:
     """Return an undecided action on an entry, caused by its signal and the present input."""
     signal = quote.signal
-    ts = ts if ts > signal.ts else signal.ts
+    ts = max(ts, signal.ts)
     seq = market.seq if tick_seq is None else tick_seq
     verdict = new_verdict(state, signal.ref(), ts, seq, market.symbol)
     verdict.also, verdict.ordinal = cause, ordinal

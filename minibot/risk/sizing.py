@@ -319,7 +319,7 @@ def _size_by_risk(
     price, holding = market.ask, market.holding
     if holding is not None and holding.qty:
         entry = holding.price_avg()
-        price = entry if entry > price else price
+        price = max(price, entry)
     distance = stop_distance(exits, rules, price, price_step, positions.atr_of_entries(market))
     sizes.decided = BY_RISK
     if distance is None:
@@ -329,10 +329,10 @@ def _size_by_risk(
     sizes.loss_price, sizes.loss_rate = price, limits.taker_rate
     sizes.loss_distance = distance
     sizes.held = positions.qty_with_orders(market)
-    sizes.loss_max = mul_div_down(left.equity, sizing.risk_bps, BPS) if left.equity > 0 else 0
+    sizes.loss_max = mul_div_down(max(0, left.equity), sizing.risk_bps, BPS)
     per_unit = _loss_per_unit(price, distance, limits.taker_rate)
     qty = (sizes.loss_max - ROUNDED) * UNIT * RATE_UNIT // per_unit - sizes.held
-    sizes.risk = sizes.wanted = proceeds_down(qty, market.ask) if qty > 0 else 0
+    sizes.risk = sizes.wanted = proceeds_down(max(0, qty), market.ask)
 
 
 def _loss_per_unit(price: int, distance: int, rate: int) -> int:
@@ -362,12 +362,10 @@ def stop_distance(
         atr = exits.last_atr()
         if atr is None:
             return None
-        if atr_open is not None and atr_open > atr:
-            atr = atr_open
-        found = whole_distance(atr, rules.stop_multiple, price_step)
+        found = whole_distance(max(atr, atr_open or 0), rules.stop_multiple, price_step)
     if found is None or distance is None:
         return found
-    return distance if distance > found else found
+    return max(distance, found)
 
 
 def _size_by_kelly(
@@ -531,13 +529,7 @@ class ClosedTrades:
 
     def expire(self, now: int) -> None:
         """Forget the trades that ended outside the window."""
-        since, over = now - self.window_ms, 0
-        for ts in self._ended:  # In rising order.
-            if ts > since:
-                break
-            over += 1
-        if not over:
-            return
+        over = bisect_right(self._ended, now - self.window_ms)
         for gain in self._returns[:over]:
             self._count(gain, -1)
         del self._ended[:over]

@@ -83,7 +83,7 @@ class VadrGate:
         self.is_on: bool = least is not None and interval is not None
         self.bar_interval: str = interval or ""
         self.needed: int = risk.vadr_bars or 0
-        self.least: int = 0 if least is None else parse_fixed(least, PLACES_4)
+        self.least: int = parse_fixed(least or "0", PLACES_4)
         self._length_ms: int = INTERVAL_MS[self.bar_interval] if self.is_on else 0
         self.symbols: dict[str, Vadr] = {}
         self.venues: dict[str, str] = {}

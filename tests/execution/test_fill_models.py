@@ -199,14 +199,15 @@ def test_queue_behind_the_touch_is_what_the_recorded_book_displays(
 def test_queue_between_two_displayed_levels_is_empty(
     side: str, levels: list[tuple[str, str]], price: str, nearer: tuple[str, str]
 ) -> None:
-    """A price between two displayed levels has nobody ahead."""
+    """A price between two displayed levels has nobody ahead, and a trade there gives no more."""
     desk = executor("queue")
+    desk.instrument(qty_increment="0.00000001", qty_min="0.00000001")
     taker = sides(desk, side, levels)
     limit(desk, side, price)
     desk.tick()
     desk.tick(*nearer, bid_qty="900", ask_qty="900")
 
-    assert [fill.qty for fill in fills(trade(desk, price, "0.3", taker))] == ["0.300"]
+    assert [fill.qty for fill in fills(trade(desk, price, "0.3", taker))] == ["0.30000000"]
 
 
 @pytest.mark.parametrize("with_book", [False, True])

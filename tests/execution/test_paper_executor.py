@@ -254,6 +254,18 @@ def test_order_has_the_id_that_its_intent_gives_it() -> None:
     assert result.order_id == derive_id(intent.run_id, ORDER_ROLE, intent.id, 0)
 
 
+def test_refused_intent_has_the_order_id_that_it_would_have_had() -> None:
+    """Whoever looks an intent's order up by its id finds the refusal."""
+    desk = executor()
+    refused = desk.intent("BUY", "0.0001")
+    (intent,) = desk.events("order_intents")
+
+    (result,) = of(refused, OrderResult)
+
+    assert result.result == "REJECTED"
+    assert result.order_id == derive_id(intent.run_id, ORDER_ROLE, intent.id, 0)
+
+
 @pytest.mark.parametrize(("side", "shown"), [("BUY", "7.000"), ("SELL", "5.000")])
 def test_fill_reports_the_size_displayed_on_the_side_that_it_takes(side: str, shown: str) -> None:
     """A purchase takes from the ask's seven coins, a sale from the bid's five."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.events.model import PositionPlan
+from minibot.events.money import UNIT
 from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of, opening
 from tests.watchdog.test_carried_plans import carried, following
 
@@ -329,6 +330,25 @@ def test_next_run_goes_on_with_adjusted_levels(wish: dict[str, Any]) -> None:
     assert plan_of(other).stop in ("98.00000000", "97.97000000")
     assert other.risk.facts()["exits"][SYMBOL]["target"] == "130.00000000"
     assert shown(other, "97.97") == [("EXIT", "signal_stop")]
+
+
+def test_adjusted_target_leaves_the_trailing_stop_where_it_is() -> None:
+    """A trail of 10 has its stop at 94 behind a bid of 104; a new target does not move it."""
+    one = holder({"trail_distance": "10"})
+    shown(one, "104")
+
+    one.signal("ADJUST", target_price="120")
+
+    assert plan_of(one).stop == "94.00000000"
+
+
+def test_trailing_stop_moves_with_the_least_rise_of_the_bid() -> None:
+    """A bid a hundred-millionth above the highest one is the lowest that can raise it."""
+    one = holder({"trail_distance": "3"})
+    plan, rules = one.risk._state.exits.of(SYMBOL).plan, one.risk._state.exits.rules.plan
+
+    assert plan is not None
+    assert plan.moves_at(rules) == 100 * UNIT + 1
 
 
 def test_levels_are_forgotten_with_the_position() -> None:

@@ -74,6 +74,20 @@ def test_night_begins_at_the_end_of_the_one_before(after: int) -> None:
     ]
 
 
+def test_first_night_counts_what_earlier_runs_used() -> None:
+    """Of a night's thousand 400 are used before the run; the next night has all of it."""
+    profile = config(risk__night_notional_soft="1000") | {"backtest": {"night_ms": HOUR_MS}}
+    desk = Desk(profile, first=opening("50000", night_notional="400"))
+    desk.instrument()
+
+    desk.tick(**FLAT)
+    first = desk.risk.facts()["headroom"]["night_notional"]
+    desk.tick(**FLAT, after_ms=HOUR_MS)
+
+    assert first == "600.00000000"
+    assert desk.risk.facts()["headroom"]["night_notional"] == "1000.00000000"
+
+
 def test_night_counts_loss_and_drawdown_from_its_own_beginning() -> None:
     """Ten coins that fell from 100 to 95 lose 50; the next night counts from 95, mark and all."""
     desk = nights(risk__night_loss_soft="49", risk__night_loss_hard="1000")

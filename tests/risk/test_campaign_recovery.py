@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.events.ids import position_id
-from minibot.events.model import Event, PositionPlan, RecoveryIntent, RunOpening
+from minibot.events.model import (
+    Event,
+    ExitPosition,
+    Gap,
+    PositionPlan,
+    RecoveryIntent,
+    RunOpening,
+)
 from minibot.events.money import parse_amount
 from minibot.kernel.canonical import encode
+from minibot.risk.campaign_steps import part_left
 from tests.risk.desk import (
     RUN_ID,
     SYMBOL,
@@ -65,6 +73,28 @@ def test_deepest_row_is_told_once_before_what_it_causes(
 ) -> None:
     """The deepest of several rows reached at once counts; at the stop itself none does."""
     assert steps(walk(holder(), *bids)) == said
+
+
+def test_de_risk_sells_nothing_once_only_what_it_keeps_is_left() -> None:
+    """The part to sell is then 0: neither a lot nor a hundred-millionth of a coin."""
+    one = holder()
+    state = one.risk._state
+    market = state.positions.of(SYMBOL)
+    campaign = state.exits_of(market).campaign
+    assert campaign is not None
+    assert market.rules is not None
+    campaign.keep = state.positions.free_qty(market)
+
+    assert part_left(state, market, market.rules, campaign) == 0
+
+
+def test_row_is_not_reported_once_an_exit_is_requested() -> None:
+    """An operator's exit waits for a fresh price; the row that it reaches changes nothing."""
+    one = holder()
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts - 1_000, one.ts, "a test"))
+    one.put("control", ExitPosition("operator", "a test", SYMBOL))
+
+    assert steps(walk(one, "97.00")) == ["operator_exit"]
 
 
 @pytest.mark.row("D-47")

@@ -100,6 +100,15 @@ def test_all_limits_but_those_of_fatigue_are_judged_together() -> None:
     assert check_text(failing, "signal_confidence") == "70 / 71"
 
 
+def test_bars_from_the_beginning_of_time_count() -> None:
+    """A bar that opened at 0 is a bar."""
+    bars = FatigueBars(BAR_MS)
+
+    bars.on_bar(0, 100.0)
+
+    assert bars.known(BAR_MS) == 1
+
+
 # --- freshness ------------------------------------------------------------------------------------
 
 

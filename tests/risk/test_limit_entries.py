@@ -31,7 +31,7 @@ from tests.risk.desk import (
     results,
 )
 from tests.risk.test_campaign import CAMPAIGN
-from tests.risk.test_quotes import universe
+from tests.risk.test_quotes import QUOTED, universe
 
 TTL_MS = 60_000
 GRID: dict[str, Any] = {"risk__limit_entries_max": 3}
@@ -81,6 +81,17 @@ def test_purchase_rests_at_the_limit_of_its_strategy_and_is_filled_there() -> No
     (fill,) = fills(down(one, "94.99"))
     assert (fill.price, fill.liquidity) == ("95.00", "MAKER")
     assert resting(one) == []
+
+
+def test_limit_of_a_strategy_does_not_follow_the_bid_beside_quotes_that_do() -> None:
+    """A profile that quotes its entries moves them with the bid, but not a strategy's own price."""
+    one = desk(**QUOTED)
+    limit(one, "95")
+    one.tick()
+
+    for bid, ask in (("97", "97.02"), ("99", "99.02"), ("103", "103.02")):
+        assert actions(one.tick(bid, ask, after_ms=1_500)) == []
+    assert resting(one) == ["95.00000000"]
 
 
 def test_limit_off_the_price_step_is_rounded_down() -> None:

@@ -43,7 +43,7 @@ from tests.risk.desk import (
 )
 from tests.risk.test_campaign import CAMPAIGN
 
-QUOTED = {
+QUOTED: dict[str, Any] = {
     "risk__entry": "maker",
     "risk__maker_patience_market_ms": 1_000,
     "risk__maker_requotes": 2,
@@ -578,6 +578,17 @@ def test_halt_between_an_end_and_its_last_fill_ends_the_entry() -> None:
     assert not after
     assert one.risk.facts()["open_orders"] == 0
     assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
+
+
+def test_quote_does_not_move_with_the_last_order_of_the_hard_rate() -> None:
+    """Of three orders a minute, soft and hard alike, the third is kept for a sale."""
+    rate = {"risk__orders_per_minute_soft": 3, "risk__orders_per_minute_hard": 3}
+    one = quoted(risk__maker_requotes=5, **rate)
+
+    first, second = moved(one, "100.09"), moved(one, "100.19")
+
+    assert actions(first) == [("WITHDRAW", "quote_moved"), ("REDUCE", "requoted")]
+    assert actions(second) == []
 
 
 def test_loss_beyond_its_soft_limit_withdraws_the_quote() -> None:

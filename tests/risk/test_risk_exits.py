@@ -269,6 +269,20 @@ def test_distance_is_rounded_up_to_whole_steps_and_never_nothing(
     assert whole_distance(exact_atr(atr), multiple, step) == distance
 
 
+def test_refused_sale_is_tried_again_ever_later_up_to_thirty_seconds() -> None:
+    """At once, then after 1, 2, 4, 8 and 16 s, and after 30 s from then on; an end resets it."""
+    made = holder()
+    exits, now = made.risk._state.exits.of(SYMBOL), made.ts
+    waits = []
+    for _ in range(20):
+        exits.on_order_ended(True, now)
+        waits.append(exits.retry_ts - now)
+    exits.on_order_ended(False, now)
+
+    assert waits == [0, 1_000, 2_000, 4_000, 8_000, 16_000, *[30_000] * 14]
+    assert exits.retry_ts == 0
+
+
 @pytest.mark.row("D-03")
 def test_no_time_exit_by_default_and_with_one_it_fires_at_its_time() -> None:
     """A time exit is off by default, and fires at its age when set."""

@@ -312,6 +312,27 @@ def test_pace_gives_the_nights_notional_with_its_time() -> None:
     assert late == [("ALLOW", "allowed")] * 8 + [("BLOCK", "night_notional")]
 
 
+def test_pace_counts_a_wish_at_its_own_size() -> None:
+    """Two entries of 500 use the head start of a thousand; a third one waits."""
+    made = paced(opening("50000"))
+
+    said = []
+    for _ in range(3):
+        made.tick(**FLAT)
+        said += actions(made.signal("BUY", notional="500"))
+
+    assert said == [("ALLOW", "allowed")] * 2 + [("BLOCK", "night_notional_pace")]
+
+
+def test_exposure_has_no_room_below_zero() -> None:
+    """Without equity nothing may be held, not even a hundred-millionth."""
+    made = paced()
+    state = made.risk._state
+    state.budgets.equity = 0
+
+    assert state.headroom(None).exposure_max() == 0
+
+
 def test_entry_of_a_symbol_without_rules_is_refused_under_a_pace_too() -> None:
     """The pace needs no rules of the venue to be judged."""
     made = paced()

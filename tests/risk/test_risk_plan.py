@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import Event, Gap, OrderReplace, PositionPlan
 from minibot.events.money import UNIT, amount_text
+from minibot.risk.plan import PlanRules
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -422,6 +424,29 @@ def test_spent_order_rate_moves_no_stop_and_stops_no_run() -> None:
     assert resting(one) == [("10", "99.00")]
 
 
+def test_stop_moves_at_a_soft_rate_of_one_order_a_minute() -> None:
+    """Half of one order is none; a move then waits a minute, as for a rate of two."""
+    rate = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 3}
+    one = holder(**HARD, risk__trail_bps="100", risk__exits_at="venue", **rate)
+
+    one.tick("102", "102", trade="102", after_ms=2 * MINUTE)
+    assert resting(one) == [("10", "100.98")]
+    one.tick("104", "104", trade="104", after_ms=MINUTE - 1)
+    assert resting(one) == [("10", "100.98")]
+    one.tick("104", "104", trade="104", after_ms=1)
+    assert resting(one) == [("10", "102.96")]
+
+
+def test_trailing_stop_moves_with_the_least_rise_over_its_peak() -> None:
+    """A bid a hundred-millionth above the highest one is the lowest that can raise it."""
+    one = holder(**TRAIL)
+    walk(one, "103")
+    plan = one.risk._state.exits.of(SYMBOL).plan
+
+    assert plan is not None
+    assert plan.moves_at(one.risk._state.exits.rules.plan) == 103 * UNIT + 1
+
+
 @pytest.mark.parametrize(
     ("trades", "reason", "level"),
     [
@@ -508,6 +533,24 @@ def told(events: Iterable[Event]) -> list[PositionPlan]:
 
 
 @pytest.mark.row("B-43")
+def test_plan_without_a_gap_has_the_mark_of_older_snapshots() -> None:
+    """Snapshots of every version write -1 where no data is missing."""
+    plan = holder(**ALL).risk._state.exits.of(SYMBOL).plan
+
+    assert plan is not None
+    assert plan.state()["gap_ts"] == -1
+
+
+@pytest.mark.parametrize("policy", [None, "ladder"])
+def test_rungs_in_atrs_wait_for_the_atr(policy: str | None) -> None:
+    """They do so where nothing else of the profile needs one, and only where there are rungs."""
+    rungs = {"risk__ladder_1_atr_mult": "1", "risk__ladder_2_atr_mult": "2"}
+
+    rules = PlanRules(CoreProfile.of(config(**HARD | rungs, risk__exit_policy=policy)))
+
+    assert rules.needs_atr is (policy == "ladder")
+
+
 def test_plan_is_told_with_a_fill_and_with_the_beat_behind_a_move() -> None:
     """Each plan names what has moved; a beat without a move tells nothing, nor does a tick."""
     one = holder(**TRAIL | EVEN)
