@@ -776,6 +776,20 @@ def test_book_touch_that_a_quote_took_gives_nothing_behind_a_better_one(
     assert [part[0] for part in said] == ["0.500"]
 
 
+def test_book_counts_what_is_taken_of_a_level_to_the_last_unit() -> None:
+    """Of five coins behind the touch two are ours; the next order gets the other three."""
+    desk = executor("book")
+    desk.instrument(qty_increment="0.00000001", qty_min="0.00000001", notional_min="0")
+    book(desk, BIDS, [("100.01", "1"), ("100.02", "5")])
+    desk.intent("BUY", "3")
+    desk.tick("99.99", "100.01", ask_qty="1")
+    desk.intent("BUY", "20")
+
+    events = desk.tick("99.99", "100.01", ask_qty="1")
+
+    assert [part[:2] for part in walked(events)] == [("3.00000000", "100.02")]
+
+
 def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
     """A touch that shows another size than before has lost our new coin alone, and no unit more."""
     finest = {"qty_increment": "0.00000001", "qty_min": "0.00000001", "notional_min": "0"}

@@ -8,6 +8,7 @@ import pytest
 
 from minibot.events.model import PositionPlan
 from minibot.events.money import UNIT
+from minibot.kernel.canonical import encode
 from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, of, opening
 from tests.watchdog.test_carried_plans import carried, following
 
@@ -332,6 +333,16 @@ def test_next_run_goes_on_with_adjusted_levels(wish: dict[str, Any]) -> None:
     assert shown(other, "97.97") == [("EXIT", "signal_stop")]
 
 
+def test_adjusted_stop_is_not_compared_with_the_target_in_force() -> None:
+    """The profile's target of 110 stands; only a wanted target is compared with it."""
+    one = holder(risk__take_profit_bps="1000")
+
+    stop, target = one.signal("ADJUST", stop_price="97"), one.signal("ADJUST", target_price="108")
+
+    assert "target_in_force" not in encode(stop[0].to_json()).decode()
+    assert check_of(target[0], "target_in_force")["threshold"] == "110.00000000"
+
+
 def test_adjusted_target_leaves_the_trailing_stop_where_it_is() -> None:
     """A trail of 10 has its stop at 94 behind a bid of 104; a new target does not move it."""
     one = holder({"trail_distance": "10"})
@@ -339,6 +350,18 @@ def test_adjusted_target_leaves_the_trailing_stop_where_it_is() -> None:
 
     one.signal("ADJUST", target_price="120")
 
+    assert plan_of(one).stop == "94.00000000"
+
+
+def test_further_purchase_without_a_stop_leaves_the_trailing_stop_where_it_is() -> None:
+    """A trail of 10 has its stop at 94 behind a bid of 104; the purchase brings a target alone."""
+    one = holder({"trail_distance": "10"})
+    shown(one, "104")
+
+    one.signal("BUY", target_price="120")
+    one.tick("104", "104", trade="104")
+
+    assert len(fills(one.events("fills"))) == 2
     assert plan_of(one).stop == "94.00000000"
 
 

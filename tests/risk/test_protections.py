@@ -611,6 +611,20 @@ def test_memory_of_many_trades_fits_a_line() -> None:
     assert desk.risk.state()["protections"] == memory
 
 
+def test_newest_trade_stays_however_little_fits_a_line() -> None:
+    """The trades before it go; the next run begins with it."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    desk = opened(protected(guard | {"trade_limit": 9}))
+    protections = desk.risk._state.protections
+    protections._bytes_max = 0
+    closed = [desk.ts - 3_000, desk.ts - 2_000, desk.ts - 1_000]
+
+    for closed_ts in closed:
+        protections.on_trade(trade("-1", closed_ts))
+
+    assert [one.closed_ts for one in protections.trades] == closed[-1:]
+
+
 def test_memory_of_many_trades_and_locks_fits_a_line() -> None:
     """Day's locks of 399 symbols leave room for fewer trades, and the next run opens with them."""
     lock = {"stop_duration": 1440}
