@@ -538,8 +538,7 @@ class RiskCore(Core):
             messages.append(
                 standing.report(state, cause, event.ts, seq, len(messages), has_memory=False)
             )
-        if state.quotes.open:
-            messages += review_all_quotes(state, event, seq, len(messages))
+        messages += review_all_quotes(state, event, seq, len(messages))
         return self._alone(messages)
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:

@@ -86,6 +86,25 @@ def test_entry_of_another_symbol_on_its_way_is_no_loss_of_the_campaign() -> None
     assert bought == [["3.751"], ["3.751"]]
 
 
+def test_resting_entry_counts_with_its_loss_and_both_fees() -> None:
+    """Five coins at 100 lose 50 and 0.95 of fees at 90, held or to be bought at the ask.
+
+    Five that rest at 98 lose 49 and 0.931 at 88.20, the hard stop of their own price. Four smallest
+    units are kept for rounding.
+    """
+    fees = {"execution__taker_fee_bps": "10", "execution__order_ttl_market_ms": 60_000}
+    counts = {"risk__campaign_entries_max": 3, "risk__limit_entries_max": 3}
+    loss = {"risk__order_notional": "500", "risk__campaign_loss_max": "600"}
+    one = desk(**fees, **counts, **loss)
+    at(one, "100")
+    first = one.signal("BUY", limit_price="98", horizon_ms=30_000)
+    second = one.signal("BUY", limit_price="97", horizon_ms=30_000)
+
+    assert [intent.qty for intent in intents(first)] == ["5.000"]
+    assert check_of(first[0], "campaign_loss_at_stop")["value"] == "101.90000004"
+    assert check_of(second[0], "campaign_loss_at_stop")["value"] == "151.83100004"
+
+
 def test_sizing_names_the_campaign_as_the_bound_that_decided() -> None:
     """Beside other bounds of sizing the action says which decided."""
     one = desk(risk__campaign_loss_max="60", risk__sizing="share")

@@ -580,6 +580,34 @@ def test_halt_between_an_end_and_its_last_fill_ends_the_entry() -> None:
     assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
 
 
+def test_beat_moves_a_quote_whose_patience_ends_without_a_tick() -> None:
+    """The bid rose while the quote still waited; nothing traded since."""
+    one = quoted()
+    waiting = moved(one, "100.09", after_ms=100)
+
+    events = one.beat(after_ms=1_000)
+
+    assert actions(waiting) == []
+    assert actions(events) == [("WITHDRAW", "quote_moved"), ("REDUCE", "requoted")]
+
+
+def test_halt_withdraws_the_quotes_of_all_symbols_each_by_its_own_message() -> None:
+    """Two actions and two cancels have four ids."""
+    one = desk()
+    one.instrument(OTHER)
+    for symbol in (OTHER, SYMBOL):
+        one.tick(symbol=symbol)
+        one.signal("BUY", symbol=symbol)
+        one.tick(symbol=symbol)
+
+    events = halt(one)
+
+    said = [event for event in events if event.source == "risk_role"]
+    assert actions(events) == [("WITHDRAW", "halted")] * 2
+    assert len(of(said, OrderCancel)) == 2
+    assert len({event.id for event in said}) == len(said)
+
+
 def test_quote_does_not_move_with_the_last_order_of_the_hard_rate() -> None:
     """Of three orders a minute, soft and hard alike, the third is kept for a sale."""
     rate = {"risk__orders_per_minute_soft": 3, "risk__orders_per_minute_hard": 3}
