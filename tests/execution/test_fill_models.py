@@ -208,6 +208,7 @@ def test_queue_between_two_displayed_levels_is_empty(
     desk.tick(*nearer, bid_qty="900", ask_qty="900")
 
     assert [fill.qty for fill in fills(trade(desk, price, "0.3", taker))] == ["0.30000000"]
+    assert [fill.qty for fill in fills(trade(desk, price, "0.00000001", taker))] == ["0.00000001"]
 
 
 @pytest.mark.parametrize("with_book", [False, True])
