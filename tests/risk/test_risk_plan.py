@@ -541,6 +541,24 @@ def test_plan_without_a_gap_has_the_mark_of_older_snapshots() -> None:
     assert plan.state()["gap_ts"] == -1
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        {},
+        {"risk__hard_stop_bps": "1000"},
+        {"risk__trail_bps": "100"},
+        {"risk__trail_from_bps": "100"},
+        {"risk__break_even_bps": "100"},
+        {"risk__targets_by_age": [[0, "300"]]},
+        {"risk__stale_exit_ms": 2_000},
+        {"risk__silent_exit_ms": 2_000},
+    ],
+)
+def test_each_key_of_a_plan_alone_gives_positions_one(key: dict[str, Any]) -> None:
+    """Without any of them there is none."""
+    assert PlanRules(CoreProfile.of(config(**key))).has_levels is bool(key)
+
+
 @pytest.mark.parametrize("policy", [None, "ladder"])
 def test_rungs_in_atrs_wait_for_the_atr(policy: str | None) -> None:
     """They do so where nothing else of the profile needs one, and only where there are rungs."""
