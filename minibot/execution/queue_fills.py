@@ -78,8 +78,6 @@ class QueueFills(FillModel):
 
     def _given(self, order: Order, limit: int) -> int:
         """Return the quantity of this tick's trade for an order, and shorten its queue."""
-        if self._trade_left <= 0:
-            return 0
         if self._is_through(order.side, limit):
             self._ahead[order.order_id] = 0
             return self._trade_left

@@ -509,7 +509,7 @@ class ClosedTrades:
     def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
         """Take a fill; a fill that leaves its symbol flat ends a trade."""
         trip = self._trips.on_fill(fill, is_flat, "")
-        if trip is not None and trip.spent > 0:
+        if trip is not None:
             self._add(trip.closed_ts, trip.ratio)
 
     def _add(self, ts: int, gain: int) -> None:

@@ -103,10 +103,13 @@ def test_worse_limit_is_never_passed_and_fills_once_the_touch_is_an_increment_th
 def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
     """A worse sale at a bid of one increment gets nothing, as no price lies below; at two it does.
 
-    The increment is the smallest price that there is, a hundred-millionth.
+    The increment is the smallest price that there is, a hundred-millionth. What another sale got
+    before is nothing of this one.
     """
     desk = executor("worse")
     desk.instrument(price_increment="0.00000001", notional_min="0")
+    desk.intent("SELL", "1")
+    assert fills(desk.tick("1", "1")) != []
     desk.intent("SELL", "1")
 
     assert fills(desk.tick("0.00000001", "0.00000002")) == []

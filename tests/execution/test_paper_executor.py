@@ -254,6 +254,16 @@ def test_order_has_the_id_that_its_intent_gives_it() -> None:
     assert result.order_id == derive_id(intent.run_id, ORDER_ROLE, intent.id, 0)
 
 
+def test_touch_in_the_state_names_the_tick_that_it_came_with() -> None:
+    """A fill after a restart has the same evidence as one without."""
+    desk = executor()
+    desk.tick()
+
+    touch = desk.execution.state()["touches"][SYMBOL]
+
+    assert touch["id"] == desk.events("market_ticks")[-1].id
+
+
 def test_refused_intent_has_the_order_id_that_it_would_have_had() -> None:
     """Whoever looks an intent's order up by its id finds the refusal."""
     desk = executor()

@@ -234,7 +234,10 @@ def test_risk_without_a_known_stop_is_refused() -> None:
     """No stop, no size: the loss at it is not known."""
     made = desk(**{**RISK, "risk__stop_bps": None})
 
-    assert actions(made.signal("BUY")) == [("BLOCK", "no_stop")]
+    events = made.signal("BUY")
+
+    assert actions(events) == [("BLOCK", "no_stop")]
+    assert bound(events) == ("size_risk", "0.00000000")
 
 
 def test_entry_without_a_stop_names_that_also_where_the_position_is_full() -> None:
