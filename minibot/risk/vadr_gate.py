@@ -80,7 +80,7 @@ class VadrGate:
         """Take the keys of the whole resolved configuration; no bar is known."""
         risk = CoreProfile.of(config).risk
         least, interval = risk.vadr_min, risk.vadr_bar_interval
-        self.is_on: bool = least is not None and interval is not None
+        self.is_on: bool = least is not None
         self.bar_interval: str = interval or ""
         self.needed: int = risk.vadr_bars or 0
         self.least: int = parse_fixed(least or "0", PLACES_4)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from minibot.cores.messages import CancelMessage, IntentMessage
+from minibot.cores.messages import CancelMessage, IntentMessage, ResultMessage
 from minibot.cores.protocol import Input
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.ids import position_id
-from minibot.events.model import Event, MarketTick, OrderCancel, OrderIntent
+from minibot.events.model import Event, MarketTick, OrderCancel, OrderIntent, OrderResult
 from minibot.execution.core import core_from_config
 from minibot.kernel.canonical import encode
 from tests.risk.desk import (
@@ -158,6 +158,32 @@ def test_ticks_in_a_row_are_skipped_as_if_each_had_been_taken(
     skipping.execution.skip_to(last, seq, desk.ts, is_bid_new, is_ask_new)
 
     assert encode(skipping.execution.state()) == encode(desk.execution.state())
+
+
+def test_message_of_a_refused_intent_reports_nothing_filled() -> None:
+    """Risk settles the order by it, and would wait for the fill of what is reported filled."""
+    desk = executor()
+    event = next(each for each in desk.intent("BUY", "0.0001") if each.type == "order_result")
+    (intent,) = desk.events("order_intents")
+
+    (message,) = executor().execution.process(as_message(intent), 1, desk.ts) or []
+
+    assert isinstance(event.payload, OrderResult)
+    assert isinstance(message, ResultMessage)
+    assert message.filled == ResultMessage.of(event.payload, event).filled == 0
+
+
+def test_touch_is_skipped_to_behind_new_rules_of_its_symbol() -> None:
+    """The rules forget which symbol came last, and the next touch may be of the same."""
+    desk = executor()
+    desk.tick()
+    desk.instrument()
+    last = ScaledTick(SYMBOL)
+    last.bid, last.ask, last.bid_qty, last.ask_qty, last.ts = 99, 101, 5, 7, desk.ts + 1
+
+    desk.execution.skip_to(last, desk.seqs["market_ticks"] + 1, desk.ts + 1, True, True)
+
+    assert desk.execution.state()["touches"][SYMBOL]["ts"] == desk.ts + 1
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,23 @@ def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> 
     assert check_text(events[0], "correlation") == "0.9820 / 0.9819"
 
 
+def test_bar_that_comes_behind_the_other_symbols_counts_at_once() -> None:
+    """The newest bar of ETHUSDT waits for that of BTCUSDT; with both the correlation moves."""
+    made = desk(**CORRELATED)
+    bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
+    bought(made, OTHER)
+    symbols = made.risk._state.returns.symbols
+    shown = []
+    for symbol in (OTHER, SYMBOL):
+        bar(made, symbol, symbols[symbol].closed_ts, "5000")
+        made.ts = symbols[symbol].closed_ts
+        made.tick(**FLAT, after_ms=0)
+        shown.append(check_text(made.signal("BUY")[0], "correlation"))
+
+    assert shown[0] == "0.9820 / 0.9819"
+    assert shown[1] != shown[0]
+
+
 @pytest.mark.row("B-42")
 def test_correlation_with_the_benchmark_is_asked_of_all_but_itself() -> None:
     """A symbol alike is refused though nothing is held; the benchmark itself is not asked."""

@@ -31,7 +31,7 @@ from minibot.execution.core import core_from_config as execution_from_config
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
-from minibot.risk.protections import LINE_BYTES, OPEN_BYTES, Protections
+from minibot.risk.protections import LINE_BYTES, OPEN_BYTES, TRADE_BYTES, Protections
 from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import (
     OTHER,
@@ -623,6 +623,20 @@ def test_newest_trade_stays_however_little_fits_a_line() -> None:
         protections.on_trade(trade("-1", closed_ts))
 
     assert [one.closed_ts for one in protections.trades] == closed[-1:]
+
+
+def test_memory_of_many_streaks_leaves_room_for_fewer_trades() -> None:
+    """Three trades would fit alone, but not beside the streaks of a thousand symbols."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    desk = opened(protected(guard | {"trade_limit": 9}))
+    protections = desk.risk._state.protections
+    protections._bytes_max = 3 * TRADE_BYTES
+    protections.streaks = {f"S{number}USDT": 1 for number in range(1000)}
+
+    for second in (3_000, 2_000, 1_000):
+        protections.on_trade(trade("-1", desk.ts - second))
+
+    assert [one.closed_ts for one in protections.trades] == [desk.ts - 1_000]
 
 
 def test_memory_of_many_trades_and_locks_fits_a_line() -> None:

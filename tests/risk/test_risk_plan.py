@@ -589,6 +589,21 @@ def test_plan_is_told_with_a_fill_and_with_the_beat_behind_a_move() -> None:
     assert not told(one.beat())
 
 
+def test_beat_reports_a_moved_stop_beside_a_symbol_without_rules() -> None:
+    """The other symbol comes first and has no plan to report before its rules come."""
+    lots = [{"symbol": each, "qty": "10", "price": "100", "ts": 1} for each in ("AAAUSDT", SYMBOL)]
+    one = Desk(config(**TRAIL), first=opening("9000", lots))
+    one.instrument()
+    one.tick("100", "100")
+    one.beat()
+    plans, state = one.risk._plans, one.risk._state
+
+    assert list(state.positions.held) == ["AAAUSDT", SYMBOL]
+    assert not plans.is_due(state)
+    one.tick("105", "105")
+    assert plans.is_due(state)
+
+
 def test_profile_without_a_plan_tells_none() -> None:
     """Without a key of a plan nothing is told."""
     one = holder(risk__stop_bps="100")
