@@ -136,6 +136,12 @@ class Checklist:
         self.failed.append(len(self.rows))
         self.rows.append(row)
 
+    def add_first_of(self, other: Checklist) -> None:
+        """Append the first check of another decision with its outcome, which refuses nothing."""
+        if 0 in other.failed:
+            self.failed.append(len(self.rows))
+        self.rows.append(other.rows[0])
+
     def fail_last(self, reason: str) -> None:
         """Fail the row judged last, for a reason that its numbers do not show."""
         self.failed.append(len(self.rows) - 1)

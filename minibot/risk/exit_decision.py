@@ -543,7 +543,7 @@ def _part(
         return _exit(state, reason, market, rules, whole, verdict)
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
-    rest.checks.add_failed(verdict.checks.rows[0])
+    rest.checks.add_first_of(verdict.checks)
     messages = approve(
         *(state, PROTECT, PROTECTED, SELL, left, market, rules, rest, former),
         *(former.stop, former.target),

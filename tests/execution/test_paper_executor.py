@@ -1001,3 +1001,26 @@ def test_end_of_an_order_is_as_late_as_its_cause_and_never_before_its_intent() -
 
     assert (late.payload.result, late.ts) == ("EXPIRED", sent - 100)  # type: ignore[attr-defined]
     assert (early.payload.result, early.ts) == ("EXPIRED", sent)  # type: ignore[attr-defined]
+
+
+def test_positions_are_listed_each_with_its_own_resting_order() -> None:
+    """A stop at 99 rests for the one and a stop at 90 for the other; a limit is no such order."""
+    lots = [{"symbol": each, "qty": "5", "price": "100", "ts": 1} for each in (OTHER, SYMBOL)]
+    desk = Desk(
+        config(execution__order_ttl_market_ms=600_000),
+        first=opening("10000", lots),
+        with_risk=False,
+    )
+    for symbol, stop in ((OTHER, "90"), (SYMBOL, "99")):
+        desk.instrument(symbol)
+        desk.tick(symbol=symbol)
+        desk.intent("SELL", "2", symbol=symbol, order_type="STOP_LOSS", stop_price=stop)
+    desk.intent("SELL", "1", order_type="LIMIT", limit_price="150", time_in_force="GTC")
+
+    listed = {each["symbol"]: each for each in desk.execution.open_positions()}
+
+    assert {name: each["resting_stop"] for name, each in listed.items()} == {
+        OTHER: "90.00000000",
+        SYMBOL: "99.00000000",
+    }
+    assert {each["resting_qty"] for each in listed.values()} == {"2.00000000"}

@@ -7,8 +7,20 @@ from typing import Any
 
 import pytest
 
+from minibot.events.ids import derive_id
 from minibot.events.model import Event, PositionPlan, RecoveryIntent, RiskAction
-from tests.risk.desk import Desk, actions, check_of, config, fills, intents, of
+from minibot.risk.campaign_steps import CAMPAIGN_ROLE
+from tests.risk.desk import (
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    intents,
+    of,
+    opening,
+)
 
 CAMPAIGN: dict[str, Any] = {
     "risk__exit_policy": "campaign",
@@ -134,3 +146,16 @@ def test_deeply_adverse_tape_holds_then_reduces_then_leaves() -> None:
         ("SELL", "5.000", "95.00"),
         ("SELL", "5.000", "93.00"),
     ]
+
+
+def test_carried_position_begins_its_campaign_with_the_opening() -> None:
+    """It does so before the venue's rules come, and its id follows from the opening."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    one = Desk(config(**CAMPAIGN), first=opening("9000", (lot,)))
+    (first,) = one.events("control")
+    campaign = one.risk._state.exits.of(SYMBOL).campaign
+
+    assert campaign is not None
+    assert campaign.is_open
+    assert campaign.ref is not None
+    assert campaign.ref.text == derive_id(first.run_id, CAMPAIGN_ROLE, first.id, 0)

@@ -53,6 +53,16 @@ def test_entry_is_filled_within_its_time_after_the_signal_or_not_at_all(
         assert one.execution.portfolio.open_positions() == []
 
 
+def test_order_that_expires_before_it_is_late_expires() -> None:
+    """Its signal would be too old in a minute; the order itself lives for five seconds."""
+    one = Desk(config(), first=opening(), with_risk=False).ready()
+    late: dict[str, Any] = {"limit_price": "95", "time_in_force": "GTC", "late_ts": one.ts + 60_000}
+    one.intent("BUY", "1", order_type="LIMIT", **late)
+
+    assert results(one.beat(4_999)) == []
+    assert results(one.beat(1)) == [("EXPIRED", "expired")]
+
+
 def test_rest_of_a_partly_filled_entry_is_late_by_a_beat_too() -> None:
     """A part bought in time is kept; the rest ends, also where no tick comes."""
     one = desk(**LATE)

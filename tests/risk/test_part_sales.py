@@ -10,6 +10,7 @@ import pytest
 from minibot.events.model import ExitPosition
 from minibot.events.money import parse_amount
 from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, intents, results
+from tests.risk.test_risk_ladder import LADDER
 
 COINS = "10"
 
@@ -263,3 +264,25 @@ def test_restart_beside_a_part_changes_nothing() -> None:
 
     assert plain.log_bytes() == cut.log_bytes()
     assert fills(plain.events("fills"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "changes", "first", "passed"),
+    [
+        ({"share_bps": 5_000}, {"risk__stop_bps": "100"}, "signal_age_ms", True),
+        (None, LADDER, "ladder_price", False),
+    ],
+)
+def test_order_for_the_rest_shows_the_first_check_of_the_sale_as_it_came_out(
+    wish: dict[str, Any] | None, changes: dict[str, Any], first: str, passed: bool
+) -> None:
+    """A signal is not too old: nothing has failed; a rung that sells is the check that failed."""
+    one = holder(**changes, risk__exits_at="venue")
+    one.tick("100", "100", trade="100")
+
+    events = one.tick("103", "103", trade="103") if wish is None else one.signal("SELL", **wish)
+
+    protect, leave = [event.to_json()["payload"] for event in events if event.type == "risk_action"]
+    assert [each["action"] for each in (protect, leave)] == ["PROTECT", "EXIT"]
+    assert protect["checks"] == leave["checks"][:1]
+    assert [(each["name"], each["passed"]) for each in protect["checks"]] == [(first, passed)]

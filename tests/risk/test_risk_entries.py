@@ -164,6 +164,20 @@ def test_halt_blocks_entries_until_resume_and_lets_exits_through() -> None:
     assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
 
 
+def test_entries_refused_by_a_halt_are_forgotten_when_it_ends() -> None:
+    """The screen says what refuses entries now, and since when."""
+    made = desk()
+    made.put("control", Halt(who="operator", why="news"))
+    made.signal("BUY")
+    refused = made.risk.state()["entry_stops"]
+    made.put("control", Halt(who="operator", why="still news"))
+    again = made.risk.state()["entry_stops"]
+    made.put("control", Resume(who="operator", why="calm"))
+
+    assert refused == again == {"since_ts": made.ts, "reason_code": "halted", "refused": 1}
+    assert made.risk.state()["entry_stops"] is None
+
+
 @pytest.mark.parametrize(
     ("after_ms", "outcome"), [(999, ("BLOCK", "symbol_locked")), (1000, ("ALLOW", "allowed"))]
 )

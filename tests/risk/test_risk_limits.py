@@ -276,6 +276,22 @@ def test_night_notional_counts_entries_and_not_exits() -> None:
     assert intents(events)[0].qty == "5.000"
 
 
+def test_week_counts_each_purchase_once() -> None:
+    """Three purchases of a thousand use three thousand, and the fourth is beyond them."""
+    made = Desk(config(risk__week_notional_soft="3000", risk__week_notional_hard="9000"))
+    made.instrument()
+    made.tick(**FLAT)
+
+    left = []
+    for _ in range(3):
+        made.signal("BUY")
+        made.tick(**FLAT)
+        left.append(made.risk.facts()["headroom"]["week_notional"])
+
+    assert left == ["2000.00000000", "1000.00000000", "0.00000000"]
+    assert actions(made.signal("BUY")) == [("BLOCK", "week_notional")]
+
+
 PACED: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
 HOUR_MS = 3_600_000
 

@@ -533,6 +533,16 @@ def told(events: Iterable[Event]) -> list[PositionPlan]:
 
 
 @pytest.mark.row("B-43")
+def test_gap_is_not_noted_in_a_profile_that_leaves_it_alone() -> None:
+    """Only `stale_exit_ms` asks how long data was missing."""
+    one = holder(**HARD)
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 1, "a test"))
+    plan = one.risk._state.exits.of(SYMBOL).plan
+
+    assert plan is not None
+    assert plan.state()["gap_ts"] == -1
+
+
 def test_plan_without_a_gap_has_the_mark_of_older_snapshots() -> None:
     """Snapshots of every version write -1 where no data is missing."""
     plan = holder(**ALL).risk._state.exits.of(SYMBOL).plan
@@ -601,6 +611,10 @@ def test_beat_reports_a_moved_stop_beside_a_symbol_without_rules() -> None:
     assert list(state.positions.held) == ["AAAUSDT", SYMBOL]
     assert not plans.is_due(state)
     one.tick("105", "105")
+    assert plans.is_due(state)
+    one.beat()
+    assert not plans.is_due(state)
+    one.instrument(price_increment="0.02")
     assert plans.is_due(state)
 
 

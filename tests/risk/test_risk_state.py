@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from minibot.cores.event_id import EventId
 from minibot.events.model import Beat, Halt, LockSymbol, Resume, RiskAction
 from minibot.kernel.canonical import decode, encode
-from minibot.risk.core import core_from_config
+from minibot.risk.core import core_from_config, core_from_state
 from minibot.risk.drafts import Verdict
 from minibot.risk.risk_state import RiskState
 from minibot.risk.trading_halts import TradingHalts
@@ -121,3 +123,16 @@ def test_fill_may_be_the_first_input_behind_a_restart() -> None:
     one.risk.process(sold, len(twin.events("fills")), sold.ts)
 
     assert one.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.parametrize(("bid", "has_mid"), [("0", False), ("0.00000001", True)])
+def test_market_without_a_bid_has_no_mid_after_a_restart_either(bid: str, has_mid: bool) -> None:
+    """A side that is missing in the last touch is missing in the snapshot too."""
+    one = Desk(config())
+    one.instrument(price_increment="0.00000001")
+    one.tick(bid, "100")
+
+    restored = core_from_state(one.profile, one.risk.state())
+
+    for core in (one.risk, restored):
+        assert core._state.positions.of(SYMBOL).has_mid is has_mid
