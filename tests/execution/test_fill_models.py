@@ -781,7 +781,7 @@ def test_book_touch_that_a_quote_took_gives_nothing_behind_a_better_one(
 
 
 def test_book_counts_what_is_taken_of_a_level_to_the_last_unit() -> None:
-    """Of five coins behind the touch two are ours; the next order gets the other three."""
+    """Two of five coins behind the touch are ours; the next order gets the other three."""
     desk = executor("book")
     desk.instrument(qty_increment="0.00000001", qty_min="0.00000001", notional_min="0")
     book(desk, BIDS, [("100.01", "1"), ("100.02", "5")])

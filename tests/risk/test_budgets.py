@@ -75,7 +75,7 @@ def test_night_begins_at_the_end_of_the_one_before(after: int) -> None:
 
 
 def test_first_night_counts_what_earlier_runs_used() -> None:
-    """Of a night's thousand 400 are used before the run; the next night has all of it."""
+    """A night that had used 400 of its thousand has 600 left; the next one has all of it."""
     profile = config(risk__night_notional_soft="1000") | {"backtest": {"night_ms": HOUR_MS}}
     desk = Desk(profile, first=opening("50000", night_notional="400"))
     desk.instrument()

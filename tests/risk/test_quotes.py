@@ -609,7 +609,7 @@ def test_halt_withdraws_the_quotes_of_all_symbols_each_by_its_own_message() -> N
 
 
 def test_quote_does_not_move_with_the_last_order_of_the_hard_rate() -> None:
-    """Of three orders a minute, soft and hard alike, the third is kept for a sale."""
+    """The third of three orders a minute, soft and hard alike, is kept for a sale."""
     rate = {"risk__orders_per_minute_soft": 3, "risk__orders_per_minute_hard": 3}
     one = quoted(risk__maker_requotes=5, **rate)
 
