@@ -532,7 +532,6 @@ def told(events: Iterable[Event]) -> list[PositionPlan]:
     return of(events, PositionPlan)
 
 
-@pytest.mark.row("B-43")
 def test_gap_is_not_noted_in_a_profile_that_leaves_it_alone() -> None:
     """Only `stale_exit_ms` asks how long data was missing."""
     one = holder(**HARD)
@@ -579,6 +578,7 @@ def test_rungs_in_atrs_wait_for_the_atr(policy: str | None) -> None:
     assert rules.needs_atr is (policy == "ladder")
 
 
+@pytest.mark.row("B-43")
 def test_plan_is_told_with_a_fill_and_with_the_beat_behind_a_move() -> None:
     """Each plan names what has moved; a beat without a move tells nothing, nor does a tick."""
     one = holder(**TRAIL | EVEN)
