@@ -589,9 +589,7 @@ class RiskCore(Core):
             if fill.side == BUY:
                 mark_bought_for_exit(state, market.symbol)
                 exits.after_purchase(holding)
-                if not exits.is_guarded:
-                    state.exits.guard(exits, rules.price_step, sized)
-            state.exits.on_fill(exits, holding, rules)
+            state.exits.on_fill(exits, holding, rules, sized)
         if breaches is None:
             messages: list[Message] | None = None
             if state.exits.rules.rests and holding is not None:

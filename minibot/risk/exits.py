@@ -498,14 +498,22 @@ class Exits:
         if exits.policy_exit == reason:
             exits.policy_exit = ""
 
-    def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
+    def on_fill(
+        self, exits: SymbolExits, holding: Holding, rules: OrderRules, sized: int | None
+    ) -> None:
         """Guard an open position, and compute the range in which no exit is due.
 
         There is no range with an exit request, a mark for exit, a refused exit or an announced end.
+
+        Args:
+            exits: The exits of the position.
+            holding: The position.
+            rules: The venue's rules for its symbol.
+            sized: The ATR by which the entry of this fill was sized; None if it was not.
         """
         exits.quiet_until = 0
         if not exits.is_guarded:
-            self.guard(exits, rules.price_step)
+            self.guard(exits, rules.price_step, sized)
         bounds = self.bounds(exits, holding, rules)
         if exits.last_refusal or exits.leaving() or self.ending_until is not None:
             return
