@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from minibot.events.ids import position_id
+from minibot.events.ids import derive_id, position_id
 from minibot.events.model import Event, Fill, JsonObject, OrderCancel, OrderIntent, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.core import core_from_config
 from minibot.execution.order_protocol import OrderManager
-from minibot.execution.orders import TERMINAL_STATES
+from minibot.execution.orders import ORDER_ROLE, TERMINAL_STATES
 from minibot.kernel.errors import InvariantError
 from tests.risk.desk import RUN_ID, SYMBOL, Desk, config, of, opening, results
 
@@ -114,7 +114,12 @@ def test_unknown_order_is_not_cancelled_and_a_known_id_trades_once(
     desk = desk_of(make)
     name = position_id(RUN_ID, "client_order", "order_intents", 77)
 
-    assert results(cancel(desk, name)) == [("CANCEL_REJECTED", "order_ended")]
+    refused = cancel(desk, name)
+    (event,) = desk.events("order_intents")
+    (result,) = of(refused, OrderResult)
+
+    assert results(refused) == [("CANCEL_REJECTED", "order_ended")]
+    assert result.order_id == derive_id(event.run_id, ORDER_ROLE, event.id, 0)
     assert results(desk.intent("BUY", "1", client_order_id=name)) == [("ACCEPTED", "accepted")]
     assert results(desk.intent("BUY", "1", client_order_id=name)) == [("REJECTED", "duplicate")]
 

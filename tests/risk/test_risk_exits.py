@@ -740,6 +740,29 @@ def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> Non
     assert intents(events) == []
 
 
+def test_exit_beyond_the_hard_rate_stops_the_run_also_as_the_only_one() -> None:
+    """The purchase has used the one order of the minute; the end of the run has none to sell by."""
+    made = Desk(config(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=1)).ready()
+    made.buy()
+
+    events = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []
+
+
+def test_refused_sale_shows_no_check_of_its_size() -> None:
+    """A signal that is too old is refused before anything is sized."""
+    made = holder()
+
+    (event,) = made.signal("SELL", age_ms=3_001)
+
+    names = [check["name"] for check in event.to_json()["payload"]["checks"]]
+    assert actions([event]) == [("BLOCK", "stale_signal")]
+    assert "exit_qty" not in names
+    assert names[-1] == "tick_age_ms"
+
+
 def test_reason_codes_of_risk_and_execution_stand_in_the_closed_list() -> None:
     """Every reason code of these tests is on the closed list."""
     made = holder(**ATR)

@@ -16,6 +16,7 @@ from tests.risk.desk import (
     SYMBOL,
     Desk,
     actions,
+    check_of,
     config,
     fills,
     instrument,
@@ -611,3 +612,15 @@ def test_key_off_leaves_states_and_events_as_they_were() -> None:
     text = f"{one.log_bytes()!r}{one.risk.state()}{one.execution.state()}"
     for word in ("limit_price", "unsold", "stop_limit", "'left': ["):
         assert word not in text
+
+
+def test_stop_alone_is_an_order_with_a_trigger_though_it_has_a_limit() -> None:
+    """Only beside a target is one of the legs a quote."""
+    profile = config(**LEVELS | {"risk__take_profit_bps": None})
+    one = Desk(profile, first=opening("10000", (LOT,)))
+    one.instrument(algo_orders_max=5)
+
+    events = one.tick("99.99", "100", trade="100")
+
+    assert actions(events) == [("PROTECT", "protected")]
+    assert check_of(events[0], "algo_orders")["value"] == "1"
