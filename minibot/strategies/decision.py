@@ -365,6 +365,8 @@ def sell(
 ) -> Decision:
     """Return the wish to be flat, or to hold less; see `buy`.
 
+    Purchases of the symbol that rest at a limit are withdrawn.
+
     Args:
         reason: As in `buy`.
         checks: As in `buy`.
