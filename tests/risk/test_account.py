@@ -540,12 +540,3 @@ def test_unmapped_or_contradictory_limits_are_refused(sets: JsonObject, words: s
         load_config(PROJECT / "config" / "nore.v1.json", texts)
 
     assert [line for line in refused.value.violations if words in line]
-
-
-def test_account_that_no_run_carries_begins_active() -> None:
-    """Its tier is the first one, whatever lies behind the last."""
-    made = Desk(config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500))
-
-    opened = made.risk._state.budgets.account
-
-    assert (opened.tier, opened.state_name) == (0, "ACTIVE")
