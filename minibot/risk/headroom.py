@@ -83,8 +83,8 @@ class Headroom:
                 self.position += positions.reserved(market.symbol)
 
     def exposure_max(self) -> int:
-        """Return the largest exposure allowed by equity, rounded down and never below 0."""
-        return max(0, mul_div_down(self.equity, self.limits.exposure_bps_max, BPS))
+        """Return the largest exposure allowed by equity, rounded down."""
+        return mul_div_down(self.equity, self.limits.exposure_bps_max, BPS)
 
     def texts(self) -> dict[str, str]:
         """Return how much of each limit remains, as text by its name; negative is overdrawn."""

@@ -83,7 +83,6 @@ from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
     IS_TRADING,
     SIGNAL_AGE,
-    is_tradable,
     signal_age_max,
 )
 
@@ -373,7 +372,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
         checks.judge(again)
     if not checks.reason:
         checks.judge(rest_rows(state, market, quote, verdict, is_last))
-    if checks.reason or rules is None or not is_tradable(rules):
+    if checks.reason or rules is None:
         return [action(state, BLOCK, checks.reason, verdict)]
     # The whole entry, with the quantity bought so far, may not cost more than `cost`.
     paid = qty_for(max(0, quote.cost - quote.spent), market.ask)

@@ -254,6 +254,20 @@ def test_each_amount_of_earlier_runs_counts_against_its_own_budget() -> None:
     assert charged == {name: int(amount) * UNIT for name, amount in used.items()}
 
 
+@pytest.mark.parametrize("name", ["night_notional", "day_notional", "week_notional"])
+def test_notional_of_one_budget_beyond_its_hard_limit_is_told(name: str) -> None:
+    """Each budget stops the run by itself, whatever is left of the two others."""
+    keys = {f"risk__{each}_hard": "5000" for each in BUDGETS if each.endswith("notional")}
+    outcomes = []
+    for used in ("5000", "5000.00000001"):
+        budgets = Budgets(Limits(config(**keys, risk__week_notional_soft="5000")))
+        budgets.open({name: used}, 1000 * UNIT, START)
+        exceeded = budgets.on_equity(1000 * UNIT, 0)
+        outcomes.append(exceeded is not None)
+
+    assert outcomes == [False, True]
+
+
 def test_lack_of_a_lot_without_a_price_moves_the_floor_of_equity_at_once() -> None:
     """A carried lot without a price counts at its last mark, so its absence is no fall."""
     budgets = budgets_at(1000 * UNIT, risk__account_drawdown_bps_hard=1000)

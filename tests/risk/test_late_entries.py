@@ -109,6 +109,23 @@ def test_bars_from_the_beginning_of_time_count() -> None:
     assert bars.known(BAR_MS) == 1
 
 
+def test_bar_seen_twice_counts_once() -> None:
+    """A second bar that comes again neither counts anew nor begins the figures anew."""
+    bars = FatigueBars(BAR_MS)
+    for open_ts in (0, BAR_MS, BAR_MS):
+        bars.on_bar(open_ts, 100.0)
+
+    assert bars.known(2 * BAR_MS) == 2
+
+
+def test_bars_count_until_the_newest_is_too_old() -> None:
+    """Bars count to the last millisecond of two bars after the newest has closed."""
+    bars = FatigueBars(BAR_MS)
+    bars.on_bar(0, 100.0)
+
+    assert [bars.known(3 * BAR_MS + late) for late in (0, 1)] == [1, 0]
+
+
 # --- freshness ------------------------------------------------------------------------------------
 
 

@@ -755,6 +755,23 @@ def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:
     assert [one.symbol for one in third.trades] == [OTHER]
 
 
+def test_longer_lock_of_all_symbols_keeps_the_last_trade_behind_it() -> None:
+    """Of three losses that locked all symbols for a day, the one that did is remembered."""
+    day, hour = (
+        protected({"method": "LossesInRow", "trade_limit": 3, "stop_duration": n})
+        for n in (1440, 60)
+    )
+    first, second, now = Protections(day), Protections(hour), BEGAN + 120 * MINUTE
+    for number in range(3):
+        first.on_trade(trade("-1", BEGAN + number * 1000))
+
+    second.open(Portfolio({}, ()), 0, first.state(), BEGAN + 3000)
+    second.on_trade(trade("1", now, symbol=OTHER))
+
+    assert [one.closed_ts for one in second.trades] == [BEGAN + 2000, now]
+    assert second.left("losses_in_row", SYMBOL, now) > 0
+
+
 # --- trades that wait -----------------------------------------------------------------------------
 
 
